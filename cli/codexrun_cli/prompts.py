@@ -1,0 +1,88 @@
+"""`codexrun prompts`: from a folder of prompts and job types to what a cluster can apply."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codexrun_cli.failing import fail
+
+if TYPE_CHECKING:
+    from codexrun_core.manifests import Folder
+
+app = typer.Typer(no_args_is_help=True, help="Prompts and job types: prove them, turn them into manifests.")
+
+Directory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder with prompts/index.json and configs/jobs/*.yaml; the current one if left out.",
+        show_default=False,
+    ),
+]
+
+
+def _namespace(name: str | None) -> str | None:
+    from codexrun_core.prompts import NAME, NAME_FORM
+
+    if name is not None and not NAME.fullmatch(name):
+        raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_FORM}')
+    return name
+
+
+@app.command(
+    short_help="Print the manifests of a folder.",
+    epilog="""\b
+Examples:
+  codexrun prompts manifests | kubectl apply -n codexrun -f -
+  codexrun prompts manifests ../team-prompts -n codexrun > codexrun.yaml
+
+The same folder always gives the same bytes, so the output can be committed for Flux or Argo CD.""",
+)
+def manifests(
+    directory: Directory = Path(),
+    namespace: Annotated[
+        str | None,
+        typer.Option("--namespace", "-n", callback=_namespace, help="Written into every object; left out if absent."),
+    ] = None,
+) -> None:
+    """Print the manifests of a folder: a ConfigMap per prompt version, and the job types.
+
+    Each job type gets the sha256 of the prompt version it names, so that a run uses the reviewed text or none. Nothing
+    is printed if anything in the folder is wrong.
+    """
+    from codexrun_core.manifests import to_yaml
+
+    typer.echo(to_yaml(_proven(directory).manifests(namespace)).encode(), nl=False)
+
+
+@app.command(
+    short_help="Check a folder and say what is wrong.",
+    epilog="""\b
+Examples:
+  codexrun prompts verify
+  codexrun prompts verify ../team-prompts
+
+All problems are printed, one a line, with file, field and what to do.""",
+)
+def verify(directory: Directory = Path()) -> None:
+    """Check a folder: checksums, versions, and that each job type is valid and names a prompt that is there."""
+    folder = _proven(directory)
+    texts, job_types = len(folder.index.all()), len(folder.job_types)
+    typer.echo(f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they should be")
+
+
+def _proven(directory: Path) -> "Folder":
+    from codexrun_core.manifests import load
+    from codexrun_core.prompts import FolderError
+
+    try:
+        return load(directory)
+    except FolderError as error:
+        fail(*error.problems)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

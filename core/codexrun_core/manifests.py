@@ -1,0 +1,226 @@
+"""What does a folder of prompts and job types look like in a cluster? The same bytes for the same folder, always.
+
+A folder has `prompts/index.json` with its texts, and `configs/jobs/<job type>.yaml`. Each prompt version becomes one
+immutable ConfigMap; each job type is passed on with the sha256 of the prompt version that it names written into it, so
+that operator and runner can prove that they use the text which was reviewed.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from codexrun_core import prompts
+from codexrun_core.prompts import FolderError, PromptIndex, PromptVersion
+
+Manifest = dict[str, Any]
+
+PROMPTS = "prompts"
+JOB_TYPES = "configs/jobs"
+
+_HEADER = "# Written by `codexrun prompts manifests` from prompts/ and configs/jobs/: change those, not this.\n"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A proven folder: every prompt is what its checksum says, every job type names a prompt that is there."""
+
+    index: PromptIndex
+    job_types: tuple[Manifest, ...]
+
+    def manifests(self, namespace: str | None = None) -> list[Manifest]:
+        objects = [config_map(version) for version in self.index.all()] + [copy.deepcopy(j) for j in self.job_types]
+        if namespace is not None:
+            for manifest in objects:
+                metadata = manifest["metadata"]
+                manifest["metadata"] = {"name": metadata["name"], "namespace": namespace} | {
+                    key: value for key, value in metadata.items() if key not in ("name", "namespace")
+                }
+        return objects
+
+
+def load(folder: Path) -> Folder:
+    """Read and prove a folder.
+
+    Raises:
+        FolderError: with every problem found, not only the first.
+    """
+    index = prompts.load(folder / PROMPTS, shown_as=PROMPTS)
+    job_types: list[Manifest] = []
+    problems: list[str] = []
+    for file in sorted((folder / JOB_TYPES).glob("*.y*ml")):
+        where = f"{JOB_TYPES}/{file.name}"
+        try:
+            job_types.append(job_type(where, file, index))
+        except FolderError as error:
+            problems += error.problems
+    if problems:
+        raise FolderError(problems)
+    return Folder(index, tuple(sorted(job_types, key=lambda manifest: str(manifest["metadata"]["name"]))))
+
+
+def config_map(version: PromptVersion) -> Manifest:
+    """The version's ConfigMap; the runner mounts it, nothing can change it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": version.config_map_name,
+            "labels": {
+                "app.kubernetes.io/managed-by": "codexrun",
+                "codexrun.dev/prompt": version.name,
+                "codexrun.dev/prompt-version": version.version,
+            },
+            "annotations": {
+                "codexrun.dev/owner": version.owner,
+                "codexrun.dev/sha256": version.sha256,
+                "codexrun.dev/updated-at": version.updated_at,
+            },
+        },
+        "immutable": True,
+        "data": {"prompt.md": version.text},
+    }
+
+
+def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
+    """The job type of one file, with the sha256 of its prompt filled in.
+
+    Raises:
+        FolderError: the file is no job type, or its prompt is not the one in the index.
+    """
+    if file.suffix != ".yaml":
+        raise FolderError([f"{where}: job types are read from .yaml files; rename it to {file.stem}.yaml"])
+    manifest = _parse(where, file)
+    problems = _wrong_model(where, manifest)
+    if problems:
+        raise FolderError(problems)
+    name = manifest["metadata"].get("name", "")
+    if not prompts.NAME.fullmatch(name):
+        problems.append(f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}')
+    elif name != file.stem:
+        problems.append(f'{where}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml')
+    if "namespace" in manifest["metadata"]:
+        problems.append(f"{where}: metadata.namespace: leave it out; the manifests command's --namespace sets it")
+    prompt = manifest["spec"]["prompt"]
+    try:
+        version = index.find(prompt["name"], prompt["version"])
+    except LookupError as error:
+        raise FolderError([*problems, f"{where}: spec.prompt: {error}"]) from None
+    if prompt.setdefault("sha256", version.sha256) != version.sha256:
+        problems.append(
+            f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name} {version.version}, "
+            f"which is {version.sha256}; correct it, or leave it out and it will be filled in"
+        )
+    if problems:
+        raise FolderError(problems)
+    return manifest
+
+
+def to_yaml(manifests: list[Manifest]) -> str:
+    """One YAML stream; every document loads back to exactly what went in."""
+    return _HEADER + "".join("---\n" + _document(manifest) for manifest in manifests)
+
+
+def _document(manifest: Manifest) -> str:
+    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+def _parse(where: str, file: Path) -> Manifest:
+    try:
+        documents = [d for d in yaml.load_all(file.read_text(encoding="utf-8"), Loader=_Loader) if d is not None]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FolderError([f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]) from None
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise FolderError([f"{where}: must hold one CodexJobType; write one file for each job type"])
+    manifest = documents[0]
+    for field, wanted in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
+        if manifest.get(field) != wanted:
+            raise FolderError([f"{where}: {field}: must be {wanted}; write that, or move the file elsewhere"])
+    return manifest
+
+
+def _wrong_model(where: str, manifest: Manifest) -> list[str]:
+    # Late: together they are most of the start-up time.
+    from jsonschema import Draft202012Validator, SchemaError
+    from pydantic import ValidationError
+
+    from codexrun_core.resources import CodexJobType
+
+    try:
+        CodexJobType.model_validate(manifest, extra="forbid")
+    except ValidationError as error:
+        return [f"{where}: {_sentence(detail)}" for detail in error.errors(include_url=False)]
+    try:
+        Draft202012Validator.check_schema(manifest["spec"].get("inputsSchema", {}))
+    except SchemaError as error:
+        at = "".join(f".{step}" for step in error.absolute_path)
+        return [f"{where}: spec.inputsSchema{at}: {error.message}; correct it to JSON Schema 2020-12"]
+    return []
+
+
+def _sentence(detail: Mapping[str, Any]) -> str:
+    """Pydantic's finding in our words: field, trouble, way out."""
+    field = ".".join(str(step) for step in detail["loc"]) or "manifest"
+    match detail["type"]:
+        case "missing":
+            return f"{field}: missing; add it"
+        case "extra_forbidden":
+            return f"{field}: unknown field; correct its name or remove it"
+        case _:
+            message = detail["msg"].removeprefix("Value error, ")
+            return f"{field}: {message}" + (
+                "" if ";" in message else f" (it is {json.dumps(detail['input'], default=str)})"
+            )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as the apiserver reads it: a key twice is an error, a date is text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode) and keys.count(key_node.value) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'"{key_node.value}" is there twice', key_node.start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+# Text that every YAML reader takes from a literal block unchanged; anything else is written quoted, with escapes.
+_PLAIN_LINES = re.compile("[\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]*")
+
+# Text that kubectl's reader would take for a number or a truth value where Python's reader sees text: 1e5, 0o7, y.
+_NOT_TEXT_TO_GO = re.compile(r"[-+.0-9]|[yYnN]\Z")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Readable where that is safe: texts of several lines as literal blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 PyYAML's signature
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 PyYAML's
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    if not _PLAIN_LINES.fullmatch(text) or _NOT_TEXT_TO_GO.match(text):
+        style = '"'
+    elif "\n" in text:
+        style = '"' if text.startswith((" ", "\n")) else "|"
+    else:
+        style = None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
