@@ -17,6 +17,7 @@ import yaml
 
 from codexrun_core import prompts
 from codexrun_core.prompts import FolderError, PromptIndex, PromptVersion
+from codexrun_core.rendering import placeholders
 
 Manifest = dict[str, Any]
 
@@ -116,9 +117,29 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
             f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name} {version.version}, "
             f"which is {version.sha256}; correct it, or leave it out and it will be filled in"
         )
+    problems += [f"{where}: {problem}" for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))]
     if problems:
         raise FolderError(problems)
     return manifest
+
+
+def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
+    """Placeholders that a valid run may leave without a value: it would fail only in its pod.
+
+    Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's business.
+    """
+    if schema is None or _COMPOSED & schema.keys():
+        return []
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    return [
+        f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}", which a run may leave '
+        f"out; add it to required, or give the property a default"
+        for name in placeholders(version.text)
+        if name not in required and not (isinstance(properties.get(name), dict) and "default" in properties[name])
+    ]
+
+
+_COMPOSED = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "dependentSchemas"}
 
 
 def to_yaml(manifests: list[Manifest]) -> str:

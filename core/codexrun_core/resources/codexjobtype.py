@@ -1,0 +1,240 @@
+"""CodexJobType: what a kind of run may do. Everything that grants power is here and never in a run's spec."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from codexrun_core.resources.fields import (
+    Conditions,
+    Effort,
+    Limits,
+    ModelName,
+    Name,
+    ObjectMeta,
+    Part,
+    PromptVersion,
+    Sha256,
+    cel,
+)
+
+SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
+
+
+class PromptRef(Part):
+    """A version of a prompt, stored in the cluster as an immutable ConfigMap."""
+
+    name: Name
+    version: PromptVersion
+    sha256: Annotated[
+        Sha256 | None,
+        Field(description="Digest of the prompt's text; a run is Rejected when the stored text differs from it."),
+    ] = None
+    allow_override: Annotated[bool, Field(description="Whether a run may name another version of this prompt.")] = False
+
+
+class SecretRef(Part):
+    name: SecretName
+
+
+class GitAccess(Part):
+    """Which repositories runs may clone, and with what."""
+
+    allowed_urls: Annotated[
+        list[
+            Annotated[
+                str,
+                Field(
+                    max_length=1024,
+                    pattern=r"^https?://[^/@*]+/[^*]*\*?$",
+                ),
+            ]
+        ],
+        Field(
+            alias="allowedURLs",
+            min_length=1,
+            max_length=32,
+            description="URLs a run may clone: exact, or a prefix that ends in *, such as https://github.com/acme/*.",
+        ),
+    ]
+    credentials_secret_ref: Annotated[
+        SecretRef | None,
+        Field(description="Secret of type kubernetes.io/basic-auth (username, password), seen by the clone step only."),
+    ] = None
+
+
+class SecretKeyRef(Part):
+    name: SecretName
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    optional: bool = False
+
+
+class EnvSource(Part):
+    secret_key_ref: SecretKeyRef
+
+
+class EnvVar(Part):
+    """An environment variable of the agent. Only from Secrets: what is not secret belongs into the prompt or the image."""
+
+    name: Annotated[
+        str,
+        Field(
+            max_length=128,
+            pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    cel(
+                        "!self.startsWith('CODEX') && !(self in ['HOME', 'PATH', 'TMPDIR', 'LD_PRELOAD'])",
+                        "spec.env name is reserved: names that start with CODEX and HOME, PATH, TMPDIR, LD_PRELOAD are set by "
+                        "codexrun; choose another name",
+                    )
+                ]
+            },
+        ),
+    ]
+    value_from: EnvSource
+
+
+class Amounts(Part):
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    ephemeral_storage: Annotated[Quantity | None, Field(alias="ephemeral-storage")] = None
+
+
+class Resources(Part):
+    """Of the agent's container, as in a pod."""
+
+    requests: Amounts | None = None
+    limits: Amounts | None = None
+
+
+class Toleration(Part):
+    key: Annotated[str | None, Field(max_length=317)] = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: Annotated[str | None, Field(max_length=63)] = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = None
+
+
+StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
+
+
+class PodTemplate(Part):
+    """Placement and decoration of the pods; nothing that changes what runs in them."""
+
+    node_selector: StringMap | None = None
+    tolerations: Annotated[list[Toleration] | None, Field(max_length=16)] = None
+    annotations: StringMap | None = None
+    labels: Annotated[
+        StringMap | None,
+        Field(
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    cel(
+                        "self.all(key, !key.startsWith('codexrun.dev/') && !key.startsWith('app.kubernetes.io/'))",
+                        "spec.podTemplate.labels may not use the prefixes codexrun.dev/ and app.kubernetes.io/, which "
+                        "codexrun sets; choose another prefix",
+                    )
+                ]
+            }
+        ),
+    ] = None
+    image_pull_secrets: Annotated[list[SecretRef] | None, Field(max_length=8)] = None
+    priority_class_name: Annotated[str | None, Field(max_length=253)] = None
+
+
+class JobTypeSpec(Part):
+    """The kind of work, its prompt and its bounds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "!has(self.allowedModels) || self.model in self.allowedModels",
+                    "spec.allowedModels must contain spec.model; add it to the list",
+                ),
+                cel(
+                    "!has(self.effort) || !has(self.allowedEfforts) || self.effort in self.allowedEfforts",
+                    "spec.allowedEfforts must contain spec.effort; add it to the list",
+                ),
+            ]
+        }
+    )
+
+    description: Annotated[str | None, Field(max_length=1024, description="What such runs do, for people.")] = None
+    prompt: PromptRef
+    inputs_schema: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="JSON Schema (2020-12) of a run's inputs. If absent, the prompt's placeholders are the schema: each a "
+            "required string, no others.",
+            json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+        ),
+    ] = None
+    model: Annotated[ModelName, Field(description="The model that runs use unless they name another.")]
+    allowed_models: Annotated[
+        list[ModelName] | None, Field(max_length=32, description="Models a run may name; only spec.model if absent.")
+    ] = None
+    effort: Annotated[Effort | None, Field(description="Reasoning effort; the model's own default if absent.")] = None
+    allowed_efforts: Annotated[
+        list[Effort] | None, Field(max_length=8, description="Efforts a run may name; only spec.effort if absent.")
+    ] = None
+    limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = Limits()
+    concurrency_limit: Annotated[
+        int, Field(ge=1, le=10_000, description="Runs of this job type that may hold a pod at the same time.")
+    ] = 1
+    git: Annotated[GitAccess | None, Field(description="Without it, runs may not name a workspace.")] = None
+    env: Annotated[
+        list[EnvVar] | None,
+        Field(
+            max_length=64,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            description="Secrets the agent may use; their values are masked in everything that is printed.",
+        ),
+    ] = None
+    image: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=512,
+            description="The agent's image, built on a base with your toolchain; the installation's own if absent.",
+        ),
+    ] = None
+    resources: Resources | None = None
+    runtime_class_name: Annotated[str | None, Field(max_length=253)] = None
+    pod_template: PodTemplate | None = None
+    suspended: Annotated[
+        bool, Field(description="While true no run of this job type starts; those that run go on.")
+    ] = False
+
+
+class JobTypeStatus(Part):
+    """Written by the operator alone."""
+
+    observed_generation: int | None = None
+    conditions: Conditions = Field(default_factory=list)
+
+
+class CodexJobType(Part):
+    """A kind of unattended Codex run: prompt, model, limits, and everything that grants power."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "size(self.metadata.name) <= 63",
+                    "metadata.name must have at most 63 characters (it becomes a label); choose a shorter one",
+                ),
+                cel(
+                    "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+                    "metadata.name may hold lower-case letters, digits and '-' only (runs name it in spec.jobType)",
+                ),
+            ]
+        }
+    )
+
+    api_version: Literal["codexrun.dev/v1alpha1"] = "codexrun.dev/v1alpha1"
+    kind: Literal["CodexJobType"] = "CodexJobType"
+    metadata: ObjectMeta
+    spec: JobTypeSpec
+    status: JobTypeStatus = JobTypeStatus()

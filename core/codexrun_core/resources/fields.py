@@ -1,0 +1,102 @@
+"""What both resources are made of: the base model, names, limits, conditions."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+GROUP = "codexrun.dev"
+VERSION = "v1alpha1"
+
+JsonDict = dict[str, JsonValue]
+
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+def cel(rule: str, message: str) -> JsonDict:
+    """One entry of x-kubernetes-validations (KEP-2876); the message names the field and the way out."""
+    return {"rule": rule, "message": message}
+
+
+class Part(BaseModel):
+    """A piece of a resource: camelCase outside, unknown fields ignored (the apiserver prunes or refuses them)."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore")
+
+    def dump(self) -> dict[str, Any]:
+        """Plain JSON, camelCase; what is not known is absent."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+PromptVersion = Annotated[str, Field(max_length=8, pattern=r"^v[1-9][0-9]{0,6}$")]
+Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+Effort = Annotated[str, Field(max_length=16, pattern=r"^[a-z]+$")]
+
+DAY = 86_400
+
+
+class Limits(Part):
+    """Bounds of a run. In a job type they are the ceiling and the default; a run may only lower them."""
+
+    max_tokens: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10_000_000_000,
+            description="Tokens (input and output, cached ones included) the run may use; the gate stops it there.",
+        ),
+    ] = None
+    timeout_seconds: Annotated[
+        int | None, Field(ge=1, le=7 * DAY, description="Seconds the agent may run, counted from its start.")
+    ] = None
+    stall_seconds: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=DAY,
+            description="Seconds without an event from Codex and without a byte through the gate before the run is "
+            "stopped. While a command runs only timeoutSeconds counts.",
+        ),
+    ] = None
+    start_seconds: Annotated[
+        int | None,
+        Field(ge=1, le=DAY, description="Seconds from the creation of the Job until the agent must be running."),
+    ] = None
+
+
+class Condition(Part):
+    """metav1.Condition (KEP-1623): the record of what happened to the object."""
+
+    type: Annotated[str, Field(max_length=63)]
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Field(max_length=128)]
+    message: Annotated[str, Field(max_length=2048)] = ""
+    last_transition_time: datetime
+    observed_generation: int | None = None
+
+
+Conditions = Annotated[
+    list[Condition],
+    Field(
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        description="The record of what happened; phase is derived from it.",
+    ),
+]
+
+
+class ObjectMeta(Part):
+    """The metadata our code reads; the CRD leaves metadata to the apiserver."""
+
+    name: str = ""
+    namespace: str | None = None
+    uid: str = ""
+    generation: int = 1
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
