@@ -1,0 +1,70 @@
+{{- define "codexrun.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The release's name, with the chart's in it once: release "codexrun" gives "codexrun". */}}
+{{- define "codexrun.fullname" -}}
+{{- $name := include "codexrun.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* What a Deployment and a Service select by; never changes between versions. Call with (list $ "operator"). */}}
+{{- define "codexrun.selectorLabels" -}}
+{{- $root := first . -}}
+app.kubernetes.io/name: {{ include "codexrun.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ last . }}
+{{- end }}
+
+{{/* Call with (list $ "operator"). */}}
+{{- define "codexrun.labels" -}}
+{{- $root := first . -}}
+{{ include "codexrun.selectorLabels" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/part-of: codexrun
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Call with (list $ .Values.image). */}}
+{{- define "codexrun.image" -}}
+{{- $root := first . }}
+{{- $image := last . }}
+{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) }}
+{{- end }}
+
+{{/* Where model requests go; empty if nothing was said. */}}
+{{- define "codexrun.upstreamURL" -}}
+{{- if .Values.model.upstreamURL }}
+{{- .Values.model.upstreamURL }}
+{{- else if .Values.demoModel.enabled }}
+{{- printf "http://%s-demo-model/v1" (include "codexrun.fullname" .) }}
+{{- end }}
+{{- end }}
+
+{{- define "codexrun.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 10000
+runAsGroup: 10000
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "codexrun.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop:
+    - ALL
+{{- end }}
+
+{{- define "codexrun.agentServiceAccount" -}}
+{{- printf "%s-agent" (include "codexrun.fullname" .) }}
+{{- end }}
