@@ -1,0 +1,152 @@
+"""What the demo model can play. A prompt chooses by a line `scenario: <name>`; without one it is `hello`.
+
+Each row of SCENARIOS: name, one line for the docs, script. A script answers one request from what it asks. Pure.
+"""
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from codexrun_demo_model.conversation import Asked
+from codexrun_demo_model.probe import ENV_PROBE
+from codexrun_demo_model.replies import Reply, Usage, failed, http_error, message, run, say, wait_for
+
+NAME = re.compile(r"(?:hello to|greet|greeting for|name:)[ \t]+(.+?)(?= in one short|[.!]?[ \t]*$)", re.I | re.M)
+SESSION = re.compile(r"session ID (\d+)|\"session_id\":(\d+)")
+EACH_LOOP = Usage(input=1000, output=150, cached=400, reasoning=50)
+RATE_LIMITED = "Rate limit reached for demo-model. Please try again in 1.5s."
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A name that prompts use, what it plays, and how; `<n>` in the name stands for a number."""
+
+    name: str
+    description: str
+    script: Callable[[Asked, int], Reply]
+
+
+def reply(asked: Asked) -> Reply:
+    """The scenario's answer; a compaction gets its summary, an unknown scenario a 400 that lists the known ones."""
+    if asked.compaction:
+        return say("Summary: the work so far went as planned.")
+    plain, _, number = asked.scenario.rpartition("-")
+    for name, argument in ((asked.scenario, 0), (f"{plain}-<n>", int(number) if number.isdigit() else 0)):
+        if name in BY_NAME:
+            return BY_NAME[name].script(asked, argument)
+    known = ", ".join(BY_NAME)
+    return http_error(400, "unknown_scenario", f"no scenario {asked.scenario!r}; the demo model knows {known}")
+
+
+def command(asked: Asked, text: str, then: str = "") -> Reply:
+    """Runs a shell command, waits until it ends, then says `then` or, without it, what the command printed."""
+    if asked.step == 0:
+        return run(asked, text, wait_seconds=30)
+    if running := SESSION.search(asked.output or ""):
+        return wait_for(asked, int(running.group(1) or running.group(2)))
+    return say(then or printed(asked.output or ""))
+
+
+def printed(output: str) -> str:
+    """What a command printed, without the tool's own head lines."""
+    try:  # code mode: the last line is JSON
+        return str(json.loads(output.rsplit("\n", 1)[-1])["output"]).strip() or "done"
+    except (ValueError, KeyError, TypeError):
+        return output.partition("Output:\n")[2].strip() or "done"
+
+
+def hello(asked: Asked, _: int) -> Reply:
+    """Writes the greeting to hello.txt and says it."""
+    found = NAME.search(asked.prompt)
+    greeting = f"Hello, {found.group(1).strip() if found else 'there'}!"
+    return command(asked, f"printf '%s\\n' {shlex.quote(greeting)} > hello.txt && cat hello.txt", then=greeting)
+
+
+def shell(asked: Asked, _: int) -> Reply:
+    """The command of the prompt's line `command: ...`, or one that shows the workspace."""
+    given = re.search(r"^command:[ \t]*(.+)$", asked.prompt, re.M)
+    return command(asked, given.group(1) if given else "pwd && ls -la")
+
+
+def several_turns(asked: Asked, _: int) -> Reply:
+    """Three commands, one after another, then a message."""
+    steps = ("echo one > steps.txt", "echo two >> steps.txt", "wc -l < steps.txt")
+    if asked.step < len(steps):
+        return run(asked, steps[asked.step])
+    return say(f"Did {len(steps)} steps; steps.txt has {printed(asked.output or '')} lines.")
+
+
+def code_mode(asked: Asked, _: int) -> Reply:
+    """A tool call as models in code mode make it, whatever the request's form."""
+    in_code_mode = Asked(**{**vars(asked), "code_mode": True})
+    return command(in_code_mode, "echo written in code mode > code-mode.txt && cat code-mode.txt")
+
+
+def runaway(asked: Asked, _: int) -> Reply:
+    """Never ends by itself."""
+    return run(asked, f"echo loop {asked.step}", usage=EACH_LOOP)
+
+
+def echo(asked: Asked, _: int) -> Reply:
+    """Says how the prompt arrived, so that a test can compare it byte for byte."""
+    text = asked.prompt.encode()
+    return say(json.dumps({"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}))
+
+
+def recovers(asked: Asked, _: int) -> Reply:
+    """Two refusals with Retry-After, then an answer."""
+    if asked.attempt < 2:
+        return http_error(429, "rate_limit_exceeded", RATE_LIMITED, ("Retry-After", "1"))
+    return say("Answered at the third try.")
+
+
+def always(answer: Reply) -> Callable[[Asked, int], Reply]:
+    """The same answer to every request."""
+    return lambda _asked, _number: answer
+
+
+SCENARIOS = (
+    Scenario("hello", "writes hello.txt with a shell command, then greets whom the prompt names", hello),
+    Scenario("message", "one message, no tool call", always(say("This is the demo model."))),
+    Scenario("shell", "runs the prompt's line `command: ...` and says what it printed", shell),
+    Scenario("several-turns", "three shell commands one after another, then a message", several_turns),
+    Scenario("code-mode", "a shell command from a code-mode script (needs a code-mode model)", code_mode),
+    Scenario("echo", "says the prompt's sha256 and size as JSON", echo),
+    Scenario("sleep-<n>", "a shell command that sleeps n seconds", lambda a, n: command(a, f"sleep {n}; echo awake")),
+    Scenario("slow-<n>", "streams a chunk a second for n seconds, then a message", lambda _, n: say("ok", seconds=n)),
+    Scenario("big-output-<n>", "a command that prints n MB in lines",
+             lambda a, n: command(a, f"yes 0123456789abcdef | head -c {n}000000", then=f"Printed {n} MB.")),
+    Scenario("write-disk", "fills the workspace, 20 MB a second, up to 4 GB",
+             lambda a, _: command(a, "for i in $(seq 1000); do head -c 4000000 /dev/zero > fill.$i; sleep 0.2; done")),
+    Scenario("env-probe", "looks for keys in environment, /proc, files and mounts, and tries to signal processes",
+             lambda a, _: command(a, ENV_PROBE)),
+    Scenario("runaway", "tool calls without end: 1,000 input and 150 output tokens each", runaway),
+    Scenario("stall", "headers and the first event, then silence", always(Reply(ending="silence"))),
+    Scenario("no-headers", "takes the request and never answers", always(Reply(answers=False))),
+    Scenario("cut", "the stream breaks off in the middle, each time",
+             always(Reply(items=(message("half a"),), ending="cut"))),
+    Scenario("incomplete", "response.incomplete: the content filter",
+             always(Reply(ending="incomplete", error={"reason": "content_filter"}))),
+    Scenario("no-usage", "a message whose response carries no usage", always(say("Not counted.", usage="none"))),
+    Scenario("no-message", "completes without any message: Codex exits 0 with nothing to show", always(Reply())),
+    Scenario("401", "HTTP 401: the key is refused", always(http_error(401, "invalid_api_key", "Incorrect API key."))),
+    Scenario("429", "HTTP 429 without Retry-After", always(http_error(429, "rate_limit_exceeded", RATE_LIMITED))),
+    Scenario("429-retry-after", "HTTP 429 with Retry-After: 1, each time",
+             always(http_error(429, "rate_limit_exceeded", RATE_LIMITED, ("Retry-After", "1")))),
+    Scenario("429-recovers", "HTTP 429 with Retry-After: 1 twice, then a message", recovers),
+    Scenario("quota", "HTTP 429 with code insufficient_quota",
+             always(http_error(429, "insufficient_quota", "You exceeded your current quota."))),
+    Scenario("500", "HTTP 500, each time", always(http_error(500, None, "The server had an error."))),
+    Scenario("503", "HTTP 503, each time", always(http_error(503, None, "The engine is overloaded."))),
+    Scenario("failed", "response.failed with server_error, each time",
+             always(failed("server_error", "The server had an error."))),
+    Scenario("failed-rate-limit", "response.failed with rate_limit_exceeded, each time",
+             always(failed("rate_limit_exceeded", RATE_LIMITED))),
+    Scenario("failed-quota", "response.failed with insufficient_quota",
+             always(failed("insufficient_quota", "You exceeded your current quota."))),
+)  # fmt: skip
+
+BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
