@@ -132,8 +132,8 @@ def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[
         return []
     properties, required = schema.get("properties", {}), schema.get("required", [])
     return [
-        f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}", which a run may leave '
-        f"out; add it to required, or give the property a default"
+        f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}", which a run may '
+        "leave out; add it to required, or give the property a default"
         for name in placeholders(version.text)
         if name not in required and not (isinstance(properties.get(name), dict) and "default" in properties[name])
     ]

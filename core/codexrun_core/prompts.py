@@ -124,17 +124,17 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     return PromptIndex(versions)
 
 
-def changed_since(before: Mapping[str, Any], now: PromptIndex, where: str) -> list[str]:
-    """Versions of an earlier index (as parsed JSON) that are not the same any more."""
+def changed_since(earlier: str, now: PromptIndex, where: str = f"prompts/{INDEX}") -> list[str]:
+    """Versions of an earlier index that are not the same any more; `earlier` is its text, as Git has it."""
     problems = []
-    for name, entries in before.items():
+    for name, entries in json.loads(earlier).items():
+        current = now.versions.get(name, {})
         for entry in entries:
             version, checksum = entry["version"], entry["checksum"]
-            current = now.versions.get(name, {}).get(version)
-            if current is not None and f"sha256:{current.sha256}" != checksum:
+            if version in current and checksum != f"sha256:{current[version].sha256}":
                 problems.append(
-                    f"{where}: {name} {version}: was published as {checksum} and is now sha256:{current.sha256}; "
-                    f"restore it, and add the new text as v{max(v.number for v in now.versions[name].values()) + 1}"
+                    f"{where}: {name} {version}: was published as {checksum} and has changed; restore it and add the "
+                    f"new text as v{max(v.number for v in current.values()) + 1}"
                 )
     return problems
 
@@ -211,7 +211,7 @@ def _good(name: str, value: str) -> bool:
             return bool(_CHECKSUM.fullmatch(value))
         case "path":
             path = PurePosixPath(value)
-            return bool(value) and "\\" not in value and not path.is_absolute() and ".." not in path.parts
+            return value.isprintable() and "\\" not in value and not path.is_absolute() and ".." not in path.parts
         case "updated_at":
             return bool(_DATE.fullmatch(value)) and _is_day(value)
         case _:
