@@ -1,0 +1,94 @@
+"""What do our images stand on where no registry is? A minimal Debian made from this machine's own apt sources."""
+
+import os
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+from .command import Log
+from .failure import Failure
+from .places import Places, digest, machine
+
+INCLUDE = ("python3", "git", "ca-certificates")
+RECIPE = "1"  # raise it to have everybody's base built anew, for instance for security updates
+
+
+def base_tar(places: Places) -> Path:
+    """The base's root file system in the cache."""
+    return places.cache / "base" / f"{codename()}-{machine()}-{digest([RECIPE, *INCLUDE, codename()])}.tar"
+
+
+def codename(os_release: str | None = None) -> str:
+    """The machine's own release, for its mirror has that one for certain."""
+    text = os_release if os_release is not None else Path("/etc/os-release").read_text()
+    found = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", text, re.MULTILINE)
+    if not found:
+        raise Failure("/etc/os-release names no VERSION_CODENAME: this is no Debian release", "use CLUSTER=kind")
+    return found[1]
+
+
+def build_base(places: Places, log: Log) -> str:
+    """Bootstrap it unless the cache has it.
+
+    Raises:
+        Failure: apt knows no source of this release, or the bootstrap failed.
+    """
+    tar = base_tar(places)
+    if tar.exists():
+        return "in the cache"
+    tar.parent.mkdir(parents=True, exist_ok=True)
+    partial = tar.with_suffix(".partial.tar")
+    targets = log.read(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(CODENAME)|$(COMPONENT)|$(SIGNED_BY)", "Created-By: Packages"]
+    )
+    lines = sources(targets, codename())
+    if not lines:
+        raise Failure(f"apt has no source of {codename()} main here", "add one to /etc/apt/sources.list, then apt-get update")
+    log.run(
+        ["mmdebstrap", "--variant=minbase", f"--include={','.join(INCLUDE)}", *_SLIM, codename(), partial, "-"],
+        stdin="".join(line + "\n" for line in lines),
+        way_out="read the log; the mirror may be away",
+    )
+    os.replace(partial, tar)
+    return f"{tar.stat().st_size // 1_000_000} MB"
+
+
+# Pages and translations nobody reads in a container.
+_SLIM = [f"--dpkgopt=path-exclude={path}/*" for path in ("/usr/share/man", "/usr/share/locale", "/usr/share/doc")]
+
+
+def sources(targets: str, release: str) -> list[str]:
+    """One-line apt sources for a release and its updates, from `apt-get indextargets` (which reads every format)."""
+    found = []
+    for row in targets.splitlines():
+        uri, name, component, signed_by = row.strip().split("|")
+        key = f" [signed-by={signed_by}]" if signed_by.startswith("/") else ""
+        line = f"deb{key} {uri} {name} {component}"
+        if component == "main" and (name == release or name.startswith(f"{release}-")) and line not in found:
+            found.append(line)
+    return found
+
+
+def python_version(tar: Path) -> str:
+    """`3.11`: what the base's python3 is, for wheels are made for one version."""
+    with tarfile.open(tar) as root:
+        link = root.getmember("./usr/bin/python3").linkname
+    return link.removeprefix("python")
+
+
+def free_space(places: Places) -> None:
+    """A cold start writes some 9 GB, a warm one little.
+
+    Raises:
+        Failure: less than that is free.
+    """
+    places.cache.mkdir(parents=True, exist_ok=True)
+    needed = 3 if base_tar(places).exists() else 10
+    for folder in (places.cache, places.checkout):
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < needed:
+            raise Failure(
+                f"only {free:.1f} GB are free where {folder} lies; {needed} GB are needed",
+                f"free some space (old builds: rm -r {places.cache}), or set XDG_CACHE_HOME to a larger disk",
+            )

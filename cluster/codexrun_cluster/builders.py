@@ -1,0 +1,170 @@
+"""Who builds an image here, and how does it reach the nodes? Docker for kind, buildah for the embedded node."""
+
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+from . import containers
+from .base import base_tar
+from .command import Log
+from .failure import Failure
+from .images import AGENT_REPOSITORY, CONTROL_REPOSITORY, Image
+from .places import Places
+from .settings import CONTAINERD_SOCKET
+
+BASE_REPOSITORY = "localhost/codexrun-base"
+PAUSE_REPOSITORY = "localhost/codexrun-pause"
+
+
+class Buildah:
+    """Builds without a daemon, in storage of its own in the cache; `chroot` isolation works without user namespaces."""
+
+    def __init__(self, places: Places, log: Log) -> None:
+        self.places = places
+        self.log = log
+        self.storage = places.cache / "buildah"
+        self.env = {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(places.cache / "tmp")}
+        (places.cache / "tmp").mkdir(parents=True, exist_ok=True)
+
+    def _command(self, *words: str | Path) -> list[str | Path]:
+        driver = "vfs" if _on_overlay(self.storage) else "overlay"
+        return ["buildah", "--root", self.storage, "--runroot", "/run/codexrun-buildah", "--storage-driver", driver, *words]
+
+    def run(self, *words: str | Path) -> None:
+        self.log.run(self._command(*words), env=self.env)
+
+    def names(self) -> set[str]:
+        """Names of all images in our storage."""
+        listed = self.log.read(self._command("images", "--json"), env=self.env)
+        return {name for image in json.loads(listed or "[]") for name in image.get("names") or []}
+
+    def base(self) -> str:
+        """Our minimal Debian as an image."""
+        tar = base_tar(self.places)
+        name = f"{BASE_REPOSITORY}:{tar.stem}"
+        self._from_scratch(name, tar, ["--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
+        return name
+
+    def pause(self, program: Path, name: str) -> None:
+        """The image that holds a pod's network: one static program."""
+        self._from_scratch(name, program, ["--entrypoint", '["/pause"]'])
+
+    def _from_scratch(self, name: str, content: Path, config: list[str]) -> None:
+        if name in self.names():
+            return
+        container = self.log.read(self._command("from", "scratch"), env=self.env).strip()
+        try:
+            self.run("add", container, content, "/")
+            self.run("config", *config, container)
+            self.run("commit", "--quiet", container, name)
+        finally:
+            self.run("rm", container)
+
+    def build(self, image: Image, pull: bool = False) -> str:
+        """Build unless it is there; older builds of the same image go. `pull`: the base is a registry's."""
+        names = self.names()
+        if image.name in names:
+            return "already built"
+        self.run(
+            "build", "--layers", f"--pull={str(pull).lower()}", "--file", image.dockerfile, "--build-arg", f"BASE_IMAGE={image.base}",
+            "--tag", image.name, image.context,
+        )  # fmt: skip
+        for name in names:
+            if name.rpartition(":")[0] == image.repository:
+                self.run("rmi", name)
+        return f"built {image.name}"
+
+    def load(self, name: str) -> str:
+        """Bring an image into the node's containerd; only layers that it lacks are copied."""
+        if name in containers.ctr("images", "ls", "--quiet"):
+            return "already on the node"
+        layout = self.places.cache / "oci"
+        layout.mkdir(exist_ok=True)
+        # Into one layout that stays: a layer that an earlier build brought is neither compressed nor written again.
+        self.run("push", "--quiet", name, f"oci:{layout}:{name}")
+        archive = self.places.cache / "tmp" / "import.tar"
+        wanted = _write_archive(layout, name, set(containers.ctr("content", "ls", "--quiet")), archive)
+        self.log.run(
+            ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "import", "--digests=false", archive]
+        )
+        archive.unlink()
+        if name not in containers.ctr("images", "ls", "--quiet"):
+            raise Failure(f"containerd imported {name}, but does not list it", "make down, then make up", self.log.path)
+        return f"{wanted / 1e6:.0f} MB imported"
+
+
+def _write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
+    """An OCI archive of one image without the blobs that the node has; returns the bytes of the others."""
+    index = json.loads((layout / "index.json").read_text())
+    named = "org.opencontainers.image.ref.name"
+    manifest = next(m for m in index["manifests"] if m.get("annotations", {}).get(named) == name)
+    manifest["annotations"]["io.containerd.image.name"] = name
+    body = json.loads(_blob(layout, manifest["digest"]).read_text())
+    total = 0
+    with tarfile.open(archive, "w") as tar:
+        only = archive.with_name("index.json")
+        only.write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
+        tar.add(only, "index.json")
+        tar.add(layout / "oci-layout", "oci-layout")
+        for blob in (manifest, body["config"], *body["layers"]):
+            path = _blob(layout, blob["digest"])
+            if blob["digest"] not in known:
+                tar.add(path, str(path.relative_to(layout)))
+                total += blob["size"]
+    return total
+
+
+def _blob(layout: Path, name: str) -> Path:
+    return layout / "blobs" / name.replace(":", "/")
+
+
+def prune(places: Places, keep: set[str]) -> None:
+    """Older builds on the node and in the cache, so that a day of changes does not fill the disk."""
+    ours = (CONTROL_REPOSITORY, AGENT_REPOSITORY)
+    old = [
+        name
+        for name in containers.ctr("images", "ls", "--quiet")
+        if name.rpartition(":")[0] in ours and name not in keep
+    ]
+    if old:
+        containers.ctr("images", "rm", *old)
+    layout = places.cache / "oci"
+    if (layout / "index.json").exists():
+        _prune_layout(layout, keep)
+    tags = {name.rpartition(":")[2] for name in keep}
+    for context in (places.cache / "context").glob("*-*"):
+        if context.name.split("-")[1] not in tags:
+            shutil.rmtree(context, ignore_errors=True)
+
+
+def _prune_layout(layout: Path, keep: set[str]) -> None:
+    index = json.loads((layout / "index.json").read_text())
+    named = "org.opencontainers.image.ref.name"
+    index["manifests"] = [m for m in index["manifests"] if m.get("annotations", {}).get(named) in keep]
+    used: set[str] = set()
+    for manifest in index["manifests"]:
+        body = json.loads(_blob(layout, manifest["digest"]).read_text())
+        used.update([manifest["digest"], body["config"]["digest"], *(layer["digest"] for layer in body["layers"])])
+    beside = layout / "index.json.new"
+    beside.write_text(json.dumps(index))
+    os.replace(beside, layout / "index.json")
+    for blob in (layout / "blobs" / "sha256").iterdir():
+        if f"sha256:{blob.name}" not in used:
+            blob.unlink()
+
+
+def _on_overlay(folder: Path) -> bool:
+    from .node import snapshotter
+
+    folder.mkdir(parents=True, exist_ok=True)
+    return snapshotter(folder) == "native"
+
+
+def docker_build(image: Image, log: Log) -> None:
+    """Build with Docker; a build of the same name is the same content."""
+    log.run(
+        ["docker", "build", "--file", image.dockerfile, "--build-arg", f"BASE_IMAGE={image.base}", "--tag", image.name,
+         image.context]
+    )  # fmt: skip

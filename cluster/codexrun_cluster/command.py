@@ -1,0 +1,112 @@
+"""How is another program run? Its output goes to the step's log, its failure names that log."""
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .failure import Failure
+
+_children: set["subprocess.Popen[bytes]"] = set()
+_lock = threading.Lock()
+
+
+class Log:
+    """The log of one step, and the way to run programs that write into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+
+    def say(self, text: str) -> None:
+        with self.path.open("a") as log:
+            log.write(text.rstrip("\n") + "\n")
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        way_out: str = "",
+    ) -> None:
+        """Run a program to its end.
+
+        Raises:
+            Failure: it could not be started, or ended with another code than 0.
+        """
+        words = [str(a) for a in argv]
+        self.say("$ " + shlex.join(words))
+        with self.path.open("ab") as log:
+            code = _wait(words, log.fileno(), log.fileno(), cwd, env, stdin)
+        if code:
+            raise Failure(f"{words[0]} ended with code {code}", way_out, self.path)
+
+    def read(
+        self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str | None = None
+    ) -> str:
+        """Run a program and return what it printed; its errors go to the log.
+
+        Raises:
+            Failure: as for `run`.
+        """
+        words = [str(a) for a in argv]
+        self.say("$ " + shlex.join(words))
+        reading, writing = os.pipe()
+        output: list[bytes] = []
+
+        def collect() -> None:
+            with os.fdopen(reading, "rb") as pipe:
+                output.append(pipe.read())
+
+        reader = threading.Thread(target=collect)
+        reader.start()
+        try:
+            with self.path.open("ab") as log:
+                code = _wait(words, writing, log.fileno(), None, env, stdin)
+        finally:
+            os.close(writing)
+            reader.join()
+        if code:
+            raise Failure(f"{words[0]} ended with code {code}", "", self.path)
+        return output[0].decode(errors="replace")
+
+
+def _wait(
+    words: list[str], out: int, err: int, cwd: Path | None, env: Mapping[str, str] | None, stdin: str | None
+) -> int:
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Failure(f"cannot start {words[0]}: {error.strerror}") from error
+    with _lock:
+        _children.add(child)
+    try:
+        child.communicate(stdin.encode() if stdin is not None else None)
+    finally:
+        with _lock:
+            _children.discard(child)
+    return child.returncode
+
+
+def stop_children() -> None:
+    """End what steps are still running (their whole process groups), after a failure or Ctrl-C."""
+    with _lock:
+        for child in _children:
+            try:
+                os.killpg(child.pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass

@@ -1,0 +1,107 @@
+"""What do containers leave on a machine, and how does it go away?
+
+Only what carries one of our own paths is touched; a system's containerd, Docker or Podman is not ours.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from .places import RUN, VAR
+from .processes import kill_all, mentioning, start_time
+from .settings import CONTAINERD_SOCKET
+
+CGROUPS = Path("/sys/fs/cgroup")
+CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own cache; its place cannot be configured through containerd
+CONTAINER_LINKS = Path("/var/log/containers")  # the kubelet's links for log collectors; a constant of its source
+
+
+def ctr(*words: str) -> list[str]:
+    """Ask our containerd, in Kubernetes' namespace; the lines that it printed, none when it does not answer."""
+    command = ["ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io", *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def forget_containers() -> None:
+    """Remove all containers from containerd's books (images stay); their processes have to be gone."""
+    tasks = ctr("tasks", "ls", "--quiet")
+    for task in tasks:
+        ctr("tasks", "rm", "--force", task)
+    names = ctr("containers", "ls", "--quiet")
+    if names:
+        ctr("containers", "rm", *names)
+
+
+def end_processes(patience: float) -> None:
+    """SIGTERM to everything in the pods' cgroups, SIGKILL after `patience` seconds, then the shims."""
+    deadline = time.monotonic() + patience
+    while pids := _in_cgroups():
+        kill_all(pids, max(0.0, deadline - time.monotonic()))
+        if time.monotonic() > deadline + 10:
+            break
+    shims = [pid for pid in mentioning(str(CONTAINERD_SOCKET)) if _is_shim(pid)]
+    sockets = list(RUN.glob("containerd/io.containerd.runtime.v2.task/k8s.io/*/address"))
+    addresses = [path.read_text().removeprefix("unix://") for path in sockets]
+    kill_all(shims, 3)
+    for address in addresses:  # shims put their sockets into the system's /run/containerd/s, whatever our own root is
+        if address.startswith("/run/containerd/s/"):
+            Path(address).unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Unmount and delete all that a node made outside the checkout. No process of it may be left."""
+    for point in mounts_below((RUN, VAR), Path("/proc/self/mountinfo").read_text()):
+        subprocess.run(["umount", "--lazy", point], capture_output=True)
+    for folder in _cgroup_folders():
+        _remove_cgroup(folder)
+    for path in CNI_RESULTS.glob("codexrun-*"):
+        path.unlink(missing_ok=True)
+    for folder in (RUN, VAR):
+        shutil.rmtree(folder, ignore_errors=True)
+    for link in CONTAINER_LINKS.glob("*.log"):
+        if link.is_symlink() and not link.exists():  # they pointed to logs of pods that are gone
+            link.unlink(missing_ok=True)
+
+
+def mounts_below(roots: tuple[Path, ...], mountinfo: str) -> list[str]:
+    """Mount points under the roots, innermost first, from the text of /proc/self/mountinfo."""
+    points = [line.split()[4].replace("\\040", " ") for line in mountinfo.splitlines()]
+    ours = [p for p in points if any(p == str(r) or p.startswith(f"{r}/") for r in roots)]
+    return sorted(ours, key=lambda p: (p.count("/"), p), reverse=True)
+
+
+def _cgroup_folders() -> list[Path]:
+    """The pods' cgroup in every hierarchy: one on cgroup v2, one a controller on v1."""
+    return [p for p in (CGROUPS / "kubepods", *CGROUPS.glob("*/kubepods")) if p.is_dir()]
+
+
+def _in_cgroups() -> list[int]:
+    pids: set[int] = set()
+    for folder in _cgroup_folders():
+        for file in folder.rglob("cgroup.procs"):
+            try:
+                pids.update(int(word) for word in file.read_text().split())
+            except OSError:
+                continue
+    return [pid for pid in pids if start_time(pid) is not None]
+
+
+def _remove_cgroup(folder: Path) -> None:
+    for path, _, _ in os.walk(folder, topdown=False):
+        try:
+            os.rmdir(path)
+        except OSError:
+            continue
+
+
+def _is_shim(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("containerd-shim")
+    except OSError:
+        return False

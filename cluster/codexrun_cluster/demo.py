@@ -1,0 +1,4 @@
+"""placeholder"""
+from .places import Places
+def run(places: Places, cluster: str) -> int:
+    return 0

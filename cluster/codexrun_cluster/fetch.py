@@ -1,0 +1,124 @@
+"""What goes into the images from package registries? Codex from npm, wheels from PyPI, each checked by its hash."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+from .command import Log
+from .failure import Failure
+from .gobuild import pip_python
+from .places import Places, digest, machine
+
+CODEX = "0.169.0"
+# npm's own integrity of `@openai/codex@<version>-linux-<cpu>`.
+CODEX_PACKAGES = {
+    "amd64": (
+        "x64",
+        "sha512-o05NyAOCDygSPRo1yinzxvkRSdmsZyBD9E7mbpmjRanSfM8lypqWtQgEo4XfNkwhuCR2aFu8mlGOsQGFXVbVww==",
+    ),
+    "arm64": (
+        "arm64",
+        "sha512-NZ/DaQUpcQmxmqee7Z9uC1rzw3GhSbooawcaTe1LN5Yk+WlinUKGdTXJgClRT/9ogQEEM9TWxYzvxPfj5G/xFg==",
+    ),
+}
+# Codex finds the others relative to itself. What it ships for voice (40 MB) no unattended run uses.
+CODEX_FILES = ("bin/codex", "bin/codex-code-mode-host", "codex-path/rg", "codex-resources/bwrap")
+
+
+def codex_folder(places: Places) -> Path:
+    return places.cache / "codex" / f"{CODEX}-{machine()}"
+
+
+def fetch_codex(places: Places, log: Log) -> str:
+    """Codex's native programs, in their own relative layout.
+
+    Raises:
+        Failure: npm could not bring the package, or it is not the one that was pinned.
+    """
+    folder = codex_folder(places)
+    if folder.exists():
+        return "in the cache"
+    cpu, integrity = CODEX_PACKAGES[machine()]
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    packed = log.read(["npm", "pack", "--json", "--pack-destination", partial, f"@openai/codex@{CODEX}-linux-{cpu}"])
+    archive = partial / Path(json.loads(packed)[0]["filename"]).name
+    with archive.open("rb") as data:
+        actual = "sha512-" + base64.b64encode(hashlib.file_digest(data, "sha512").digest()).decode()
+    if actual != integrity:
+        raise Failure(f"{archive.name} has {actual}, pinned is {integrity}", "the registry serves another package")
+    with tarfile.open(archive) as package:
+        for member in package:
+            relative = "/".join(member.name.split("/")[3:])  # package/vendor/<triple>/...
+            if relative in CODEX_FILES and member.isfile():
+                target = partial / "codex" / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source = package.extractfile(member)
+                assert source is not None
+                with source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+                target.chmod(0o755)
+    archive.unlink()
+    os.replace(partial / "codex", folder)
+    shutil.rmtree(partial)
+    return f"Codex {CODEX}"
+
+
+def wheels_folder(places: Places, python: str) -> Path:
+    lock = places.checkout / "requirements" / "runtime.lock"
+    return places.cache / "wheels" / f"py{python}-{machine()}-{digest([lock])}"
+
+
+def fetch_wheels(places: Places, python: str, log: Log) -> str:
+    """The runtime lock installed into a folder, for the images' Python and not for this machine's.
+
+    Raises:
+        Failure: pip could not, or a hash differs.
+    """
+    folder = wheels_folder(places, python)
+    if folder.exists():
+        return "in the cache"
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    pip = pip_python(places)
+    lock = partial / "runtime.lock"
+    full = (places.checkout / "requirements" / "runtime.lock").read_text()
+    lock.write_text(_for_python(pip, python, full))
+    cpu = {"amd64": "x86_64", "arm64": "aarch64"}[machine()]
+    platforms = [f"--platform={kind}_{cpu}" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
+    log.run(
+        [pip, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile",
+         *platforms, "--implementation=cp", f"--python-version={python}", "--target", partial / "site", "-r", lock]
+    )  # fmt: skip
+    os.replace(partial / "site", folder)
+    shutil.rmtree(partial)
+    return f"{len(list(folder.glob('*.dist-info')))} packages"
+
+
+_FILTER = """
+import sys
+from pip._vendor.packaging.requirements import Requirement
+version, lock = sys.argv[1], sys.stdin.read()
+here = {"python_version": version, "python_full_version": version + ".99", "sys_platform": "linux"}
+for block in lock.replace("\\\\\\n", "\\0").split("\\n"):
+    line = block.split("--hash")[0].replace("\\0", " ").strip()
+    if line and not line.startswith("#"):
+        marker = Requirement(line).marker
+        if marker is None or marker.evaluate(here):
+            print(block.replace("\\0", "\\\\\\n"))
+"""
+
+
+def _for_python(pip: Path, python: str, lock: str) -> str:
+    """The lock's lines that hold for that Python: pip judges markers by the Python it runs on (pypa/pip#11664)."""
+    done = subprocess.run([pip, "-c", _FILTER, python], input=lock, capture_output=True, text=True)
+    if done.returncode:
+        raise Failure(f"requirements/runtime.lock cannot be read: {done.stderr.strip()[-300:]}", "make lock")
+    return done.stdout

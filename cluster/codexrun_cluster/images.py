@@ -1,0 +1,109 @@
+"""What is in our images? Two Dockerfiles for everybody, and a context that needs no network while it is built."""
+
+import os
+import shutil
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .command import Log
+from .fetch import codex_folder, wheels_folder
+from .places import Places, digest
+
+CONTROL_REPOSITORY = "localhost/codexrun"
+AGENT_REPOSITORY = "localhost/codexrun-agent"
+# Parts of the one distribution that run in the control image: operator, gate, clone container, demo model.
+PACKAGES = (
+    "core/codexrun_core",
+    "operator/codexrun_operator",
+    "pod/codexrun_pod",
+    "cli/codexrun_cli",
+    "demo-model/codexrun_demo_model",
+    "api/codexrun_api",
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that may have to be built: its name is known before, from the hash of what goes in."""
+
+    repository: str
+    tag: str
+    dockerfile: Path
+    base: str
+    context: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+def control_image(places: Places, base: str, python: str, log: Log) -> Image:
+    """The trusted one. Its context: `site` (dependencies, changes seldom) and `app` (our code, changes often)."""
+    packages = [places.checkout / p for p in PACKAGES if (places.checkout / p).is_dir()]
+    dockerfile = places.checkout / "images" / "Dockerfile.control"
+    project = places.checkout / "pyproject.toml"
+    wheels = wheels_folder(places, python)
+    tag = digest([base, wheels.name, dockerfile, project, *packages])
+    context = places.cache / "context" / f"control-{tag}"
+
+    def fill(folder: Path) -> None:
+        _link_tree(wheels, folder / "site")
+        for package in packages:
+            _copy_package(package, folder / "app" / package.name)
+        _metadata(project, folder / "app")
+
+    _context(context, fill, log)
+    return Image(CONTROL_REPOSITORY, tag, dockerfile, base, context)
+
+
+def agent_image(places: Places, base: str, log: Log) -> Image:
+    """The untrusted one: Codex and the runner on a base that a team may choose."""
+    packages = [places.checkout / "pod" / "codexrun_pod", places.checkout / "core" / "codexrun_core"]
+    runner = places.checkout / "pod" / "bin" / "runner"
+    dockerfile = places.checkout / "images" / "Dockerfile.agent"
+    codex = codex_folder(places)
+    tag = digest([base, codex.name, dockerfile, runner, *packages])
+    context = places.cache / "context" / f"agent-{tag}"
+
+    def fill(folder: Path) -> None:
+        _link_tree(codex, folder / "codex")
+        for package in packages:
+            _copy_package(package, folder / "lib" / package.name)
+        (folder / "bin").mkdir()
+        shutil.copy2(runner, folder / "bin" / "runner")
+        (folder / "bin" / "runner").chmod(0o755)
+
+    _context(context, fill, log)
+    return Image(AGENT_REPOSITORY, tag, dockerfile, base, context)
+
+
+def _context(folder: Path, fill: Callable[[Path], None], log: Log) -> None:
+    if folder.exists():
+        return
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    fill(partial)
+    os.replace(partial, folder)
+    log.say(f"build context: {folder}")
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Hard links: the same bytes in the same cache, and a build context must not hold symbolic links out of itself."""
+    shutil.copytree(source, target, copy_function=os.link, symlinks=True)
+
+
+def _copy_package(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def _metadata(project: Path, folder: Path) -> None:
+    """So that `importlib.metadata.version("codexrun")` answers in the image, too."""
+    declared = tomllib.loads(project.read_text())["project"]
+    info = folder / f"{declared['name']}-{declared['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {declared['name']}\nVersion: {declared['version']}\n"
+    )

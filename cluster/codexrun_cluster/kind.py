@@ -1,0 +1,62 @@
+"""kind: a cluster inside Docker, for machines that have it.
+
+Not tried where this was written: kind needs Docker and a node image from a registry, and neither was there. Only what
+comes before "there is a kubeconfig and the nodes have the images" is different from the embedded node.
+"""
+
+import subprocess
+
+from . import fetch, packages
+from .builders import docker_build
+from .command import Log
+from .images import agent_image, control_image
+from .places import Places
+from .steps import Step
+
+NAME = "codexrun"
+BASE_IMAGE = "python:3.13-slim"
+PYTHON = "3.13"
+
+
+def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
+    """Cluster and images by Docker and kind."""
+
+    def cluster(log: Log) -> str:
+        known = log.read(["kind", "get", "clusters"]).split()
+        if NAME not in known:
+            log.run(["kind", "create", "cluster", "--name", NAME, "--kubeconfig", places.kubeconfig, "--wait", "120s"])
+        log.run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", places.kubeconfig])
+        return "already there" if NAME in known else "created"
+
+    def build(log: Log) -> str:
+        fetch.fetch_wheels(places, PYTHON, log)
+        fetch.fetch_codex(places, log)
+        for key, image in (
+            ("control", control_image(places, BASE_IMAGE, PYTHON, log)),
+            ("agent", agent_image(places, BASE_IMAGE, log)),
+        ):
+            docker_build(image, log)
+            images[key] = image.name
+        return ", ".join(images.values())
+
+    def load(log: Log) -> None:
+        for name in images.values():
+            log.run(["kind", "load", "docker-image", name, "--name", NAME])
+
+    return [
+        Step("Debian packages", 20, lambda log: packages.install(packages.CLIENT, log)),
+        Step("cluster", 120, cluster),
+        Step("build the images", 120, build, ("Debian packages",)),
+        Step("images on the node", 60, load, ("cluster", "build the images")),
+    ]
+
+
+def delete(places: Places) -> None:
+    """Remove the kind cluster, if its kubeconfig is ours."""
+    if places.kubeconfig.exists():
+        subprocess.run(["kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(places.kubeconfig)], check=False)
+
+
+def made_it(places: Places) -> bool:
+    """Is the cluster of `.cluster/kubeconfig` one of kind's?"""
+    return places.kubeconfig.exists() and f"kind-{NAME}" in places.kubeconfig.read_text()

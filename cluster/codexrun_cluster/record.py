@@ -1,0 +1,87 @@
+"""Whose node is this machine's, and which processes are its parts?
+
+One file for the whole machine, because there is one embedded node per machine. It lies on a tmpfs: a reboot forgets it.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .failure import Failure
+from .places import LOCK, RUN
+from .processes import Process
+
+RECORD = RUN / "node.json"
+
+
+@dataclass
+class Record:
+    """The checkout that started the node, and its parts by name."""
+
+    checkout: str
+    parts: dict[str, Process] = field(default_factory=dict)
+
+    def alive(self) -> list[str]:
+        """Names of the parts that still run."""
+        return [name for name, process in self.parts.items() if process.alive()]
+
+    def save(self, path: Path = RECORD) -> None:
+        """Replace the file in one step: a reader, or a crash, never sees half of it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".new")
+        text = {"checkout": self.checkout, "parts": {name: asdict(p) for name, p in self.parts.items()}}
+        beside.write_text(json.dumps(text, indent=1))
+        os.replace(beside, path)
+
+
+def load(path: Path = RECORD) -> Record | None:
+    """The record, or None when there is none or it cannot be read (then nothing in it can be trusted)."""
+    try:
+        text = json.loads(path.read_text())
+        return Record(text["checkout"], {name: Process(**p) for name, p in text["parts"].items()})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def refuse_other(record: Record | None, checkout: Path) -> None:
+    """One node per machine: another checkout's living one is not ours to touch.
+
+    One whose checkout is gone cannot be used or taken down by anybody any more; it counts as dead.
+
+    Raises:
+        Failure: another checkout's node is alive.
+    """
+    if record is None or record.checkout == str(checkout) or not Path(record.checkout).is_dir():
+        return
+    alive = record.alive()
+    if alive:
+        raise Failure(
+            f"this machine already runs the node of {record.checkout} ({', '.join(sorted(alive))} alive)",
+            f"make -C {record.checkout} down",
+        )
+
+
+@contextmanager
+def machine_lock() -> Iterator[None]:
+    """Only one command at a time changes the node.
+
+    Raises:
+        Failure: another command is at it.
+    """
+    with LOCK.open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise Failure(
+                f"another command is bringing this machine's node up or down ({lock.read().strip()})",
+                "wait for it to end, then try again",
+            ) from None
+        lock.truncate(0)
+        lock.write(f"pid {os.getpid()}")
+        lock.flush()
+        yield

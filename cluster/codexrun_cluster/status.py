@@ -1,0 +1,16 @@
+"""What runs right now?"""
+
+from .places import Places
+from .record import load
+
+
+def print_status(places: Places) -> int:
+    """One line a part; 0 when all of this checkout's node is alive, 1 when not."""
+    record = load()
+    if record is None:
+        print("no embedded node on this machine (make up starts one)")
+        return 1
+    print(f"node of {record.checkout}")
+    for name, process in sorted(record.parts.items()):
+        print(f"  {name:24} {'alive' if process.alive() else 'DEAD'}  pid {process.pid}  log {places.logs}/{name}.log")
+    return 0 if len(record.alive()) == len(record.parts) and record.checkout == str(places.checkout) else 1

@@ -1,0 +1,96 @@
+"""In what order does the work go? Steps run side by side, each as soon as those before it are done."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .command import Log, stop_children
+from .failure import Failure
+from .progress import REDRAW_SECONDS, Progress
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of work. `do` returns a note for people (or None); `seconds` is what to expect on two cold cores."""
+
+    name: str
+    seconds: int
+    do: Callable[[Log], str | None]
+    after: tuple[str, ...] = ()
+
+
+def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
+    """Run all of them; the first failure starts nothing more and ends what still runs.
+
+    Raises:
+        Failure: of the step that failed first.
+    """
+    waiting = {step.name: step for step in steps}
+    check_order(waiting.values())
+    done: set[str] = set()
+    running: dict[str, tuple[Step, float, threading.Thread]] = {}
+    ended: list[tuple[Step, str | None, BaseException | None]] = []
+    wake = threading.Condition()
+
+    def work(step: Step) -> None:
+        note: str | None = None
+        error: BaseException | None = None
+        log = Log(logs / f"step-{_file_name(step.name)}.log")
+        try:
+            note = step.do(log)
+        except BaseException as caught:  # handed to the caller's thread, which raises it
+            error = caught
+            if isinstance(caught, Failure) and caught.log is None:
+                caught.log = log.path
+        with wake:
+            ended.append((step, note, error))
+            wake.notify()
+
+    try:
+        while waiting or running:
+            for step in [s for s in waiting.values() if done.issuperset(s.after)]:
+                del waiting[step.name]
+                progress.line(f"[{progress.elapsed():5.0f}s] {step.name} (up to ~{step.seconds}s)")
+                thread = threading.Thread(target=work, args=(step,), daemon=True)
+                running[step.name] = (step, time.monotonic(), thread)
+                thread.start()
+            with wake:
+                if not ended:
+                    wake.wait(REDRAW_SECONDS)
+                finished, ended[:] = list(ended), []
+            for step, note, error in finished:
+                took = time.monotonic() - running.pop(step.name)[1]
+                if error is not None:
+                    progress.line(f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {took:.1f}s")
+                    raise error
+                done.add(step.name)
+                progress.line(
+                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s" + (f" - {note}" if note else "")
+                )
+            now = time.monotonic()
+            progress.running([(s.name, now - start, s.seconds) for s, start, _ in running.values()])
+    except BaseException:
+        stop_children()
+        raise
+
+
+def check_order(steps: Iterable[Step]) -> None:
+    """Every step waits only for steps that exist and, in the end, not for itself.
+
+    Raises:
+        ValueError: the plan itself is wrong.
+    """
+    after = {step.name: set(step.after) for step in steps}
+    done: set[str] = set()
+    while len(done) < len(after):
+        ready = {name for name, before in after.items() if name not in done and before <= done}
+        if not ready:
+            raise ValueError(f"these steps wait for each other or for nothing: {sorted(set(after) - done)}")
+        done |= ready
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
