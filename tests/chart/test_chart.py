@@ -12,6 +12,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from docblocks import Block, all_blocks
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/codexrun"
@@ -24,10 +25,15 @@ REAL = ("model.upstreamURL=https://api.openai.com/v1", "model.existingSecret=cod
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    helm = shutil.which("helm", path=f"{ROOT}/.cluster/bin{os.pathsep}{os.environ['PATH']}")
-    if helm is None:
+    return subprocess.run([helm(), *arguments], check=False, capture_output=True, text=True)
+
+
+def helm() -> str:
+    """Of `make up`, else the machine's own."""
+    found = shutil.which("helm", path=f"{ROOT}/.cluster/bin{os.pathsep}{os.environ['PATH']}")
+    if found is None:
         pytest.fail("helm is neither in .cluster/bin nor in PATH; `make up` builds it and puts it there")
-    return subprocess.run([helm, *arguments], check=False, capture_output=True, text=True)
+    return found
 
 
 def settings(values: tuple[str, ...]) -> list[str]:
@@ -327,3 +333,19 @@ def test_notes_name_the_next_three_commands() -> None:
     assert "kubectl apply -n codexrun -f examples/hello.yaml" in text
     assert "kubectl get codexruns -n codexrun --watch" in text
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("block", all_blocks("chart"), ids=str)
+def test_documented_installations_render(block: Block) -> None:
+    """As they stand, but rendered only: `helm upgrade` looks for the release even in a dry run."""
+    shell = 'helm() { [ "$1 $2" = "upgrade --install" ] && shift 2 && "$HELM" template "$@"; }'
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{shell}\n{block.text}"],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"HELM": helm()},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{block}\n{done.stderr}"
+    assert "kind: Deployment" in done.stdout
