@@ -73,9 +73,7 @@ def run(asked: Asked, command: str, *, wait_seconds: int = 10, **more: Any) -> R
 
 def wait_for(asked: Asked, session: int) -> Reply:
     """Waits up to 30 s for a command that still runs."""
-    return Reply(
-        items=(_tool_call(asked, "write_stdin", {"session_id": session, "chars": "", "yield_time_ms": 30_000}),)
-    )
+    return Reply(items=(_tool_call(asked, "write_stdin", {"session_id": session, "chars": "", "yield_time_ms": 30_000}),))
 
 
 def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
@@ -92,9 +90,7 @@ def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
 def http_error(status: int, code: str | None, text: str, *headers: tuple[str, str]) -> Reply:
     """An error before any stream, in OpenAI's shape."""
     kind = {401: "invalid_request_error", 429: code or "requests"}.get(status, "server_error")
-    return Reply(
-        status=status, headers=headers, body={"error": {"message": text, "type": kind, "param": None, "code": code}}
-    )
+    return Reply(status=status, headers=headers, body={"error": {"message": text, "type": kind, "param": None, "code": code}})
 
 
 def failed(code: str, text: str) -> Reply:

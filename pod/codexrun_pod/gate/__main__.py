@@ -1,0 +1,30 @@
+"""`python3 -m codexrun_pod.gate`. The account is taken up before anything heavy is imported."""
+
+import os
+import sys
+
+from codexrun_pod import loglines
+from codexrun_pod.gate.ledger import Ledger
+from codexrun_pod.gate.settings import from_env
+
+
+def main() -> int:
+    """0 after an orderly end, 2 when the environment makes no sense."""
+    try:
+        settings = from_env(os.environ)
+    except ValueError as error:
+        sys.stdout.buffer.write(loglines.line("gate", text="gate.misconfigured", reason=str(error)))
+        return 2
+    ledger = Ledger(settings)
+    ledger.log("gate.started", port=settings.port)
+
+    import asyncio
+
+    from codexrun_pod.gate.server import serve
+
+    asyncio.run(serve(ledger))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""One admitted request, there and back: forwarded with the key, streamed without buffering, metered on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from codexrun_pod.gate import errors, meter
+from codexrun_pod.gate.admission import Admitted
+from codexrun_pod.gate.ledger import Ledger
+from codexrun_pod.gate.sse import Watch
+
+T = TypeVar("T")
+
+TICK_SECONDS = 1.0  # how often the record in flight is brought up to date and the client looked after
+DRAIN_SECONDS = 30.0  # how long the answer to a client that left is read on, for its usage
+# Only what Codex's requests need goes up, so that no header of the agent's chooses account, project or feature.
+HEADERS_UP = frozenset({"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"})
+HEADERS_UP_PREFIXES = ("x-codex-", "x-client-request-id", "x-openai-internal-codex-", "x-openai-subagent")
+HEADERS_DOWN_PREFIXES = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-", "x-codex-")
+NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+
+
+class AbandonedError(Exception):
+    """Reading on is pointless: the client left long ago, or the gate has to end."""
+
+
+class Exchange:
+    """The way of one request. Its account entry is settled whatever happens in between."""
+
+    def __init__(self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None) -> None:
+        """key: sent as bearer token; None sends no Authorization."""
+        self.ledger = ledger
+        self.request = request
+        self.admitted = admitted
+        self.key = key
+        self.host = urlsplit(ledger.settings.upstream).netloc
+        self.watch = Watch()
+        self.streamed = 0
+        self.written_down = 0
+        self.client_left_at: float | None = None
+        self.abandon = False
+
+    async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+        """The answer for the client: upstream's stream, upstream's error, or 502 when there was none."""
+        ledger, prices = self.ledger, self.ledger.settings.prices
+        flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
+        ledger.save(meter.sent(ledger.account, flight))
+        began = time.monotonic()
+        try:
+            return await self._there_and_back(session)
+        except AbandonedError:
+            ledger.settle(meter.broken(ledger.account, None, prices))
+            if self.request.transport is not None:
+                self.request.transport.abort()
+            return web.Response(status=503)
+        except NOT_CONNECTED as error:
+            ledger.settle(meter.refused_upstream(ledger.account, errors.unreachable(self.host, _reason(error))))
+            return _bad_gateway(ledger)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            ledger.settle(meter.broken(ledger.account, errors.unreachable(self.host, _reason(error)), prices))
+            return _bad_gateway(ledger)
+        finally:
+            if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
+                ledger.settle(meter.broken(ledger.account, None, prices))
+            ledger.log(
+                "request.ended",
+                model=self.admitted.model,
+                duration_ms=int((time.monotonic() - began) * 1000),
+                ended=self.watch.last.kind if self.watch.last else None,
+                cost_tokens=ledger.account.usage.total,
+                complete=ledger.account.complete,
+                error=ledger.account.last_error.json if ledger.account.last_error else None,
+                stop=ledger.account.stop.message if ledger.account.stop else None,
+            )
+
+    async def _there_and_back(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+        url = f"{self.ledger.settings.upstream}/responses"
+        answer = await self._while_attended(
+            session.post(url, data=self.admitted.body, headers=self._headers_up(), allow_redirects=False)
+        )
+        try:
+            self.ledger.touch()
+            if answer.status != 200:
+                return await self._error(answer)
+            return await self._stream(answer)
+        finally:
+            answer.close()
+
+    async def _error(self, answer: aiohttp.ClientResponse) -> web.Response:
+        """Passed on unchanged, but for the key, should the answer quote it."""
+        body = await self._while_attended(answer.read())
+        if self.key:
+            body = body.replace(self.key.encode(), b"***")
+        error = errors.from_answer(answer.status, answer.headers, body.decode("utf-8", "replace"), _now())
+        self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
+        return web.Response(status=answer.status, body=body, headers=_headers_down(answer))
+
+    async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        down = web.StreamResponse(headers=_headers_down(answer))
+        await self._pass_on(down.prepare(self.request))
+        try:
+            while chunk := await self._while_attended(answer.content.readany()):
+                self.ledger.touch()
+                self.streamed += len(chunk)
+                self._meter(chunk)
+                if self.client_left_at is None:
+                    await self._pass_on(down.write(chunk))
+                if self.watch.last and self.client_left_at is not None:
+                    break  # Codex leaves as soon as it has read response.completed
+        except AbandonedError:
+            if self.watch.last is None:
+                raise
+        except aiohttp.ClientError:
+            pass  # broken off in the middle: told below, and to the client by breaking off too
+        if self.watch.last is None:
+            account = self.ledger.account
+            self.ledger.settle(meter.broken(account, errors.cut(self.host), self.ledger.settings.prices))
+            if self.request.transport is not None:
+                self.request.transport.abort()
+        return down
+
+    def _meter(self, chunk: bytes) -> None:
+        """Before the chunk is passed on, so that what Codex has seen is in the account."""
+        known = self.watch.last
+        self.watch.feed(chunk)
+        if self.watch.last is not None and known is None:
+            ledger = self.ledger
+            account = meter.streamed(ledger.account, self.streamed)
+            prices = ledger.settings.prices
+            ledger.settle(meter.answered(account, self.watch.last, self.watch.output_seen, prices, _now()))
+
+    async def _pass_on(self, sending: Awaitable[object]) -> None:
+        try:
+            await self._while_attended(sending)
+        except ConnectionError:
+            self._client_left()
+
+    def _client_left(self) -> None:
+        if self.client_left_at is None:
+            self.client_left_at = time.monotonic()
+
+    async def _while_attended(self, work: Awaitable[T]) -> T:
+        """`work`'s result, looking up once a second.
+
+        Raises:
+            AbandonedError: it will not be waited for any longer.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=TICK_SECONDS))[0]:
+                self._tick()
+            return task.result()
+        finally:
+            task.cancel()
+
+    def _tick(self) -> None:
+        if self.streamed != self.written_down and self.ledger.account.in_flight is not None:
+            self.written_down = self.streamed
+            self.ledger.save(meter.streamed(self.ledger.account, self.streamed))
+        if self.request.transport is None or self.request.transport.is_closing():
+            self._client_left()
+        left = self.client_left_at
+        if self.abandon or (left is not None and time.monotonic() - left > DRAIN_SECONDS):
+            raise AbandonedError
+
+    def _headers_up(self) -> dict[str, str]:
+        up = {
+            name: value
+            for name, value in self.request.headers.items()
+            if name.lower() in HEADERS_UP or name.lower().startswith(HEADERS_UP_PREFIXES)
+        }
+        up |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self.key:
+            up["Authorization"] = f"Bearer {self.key}"
+        return up
+
+
+def _headers_down(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {n: v for n, v in answer.headers.items() if n.lower().startswith(HEADERS_DOWN_PREFIXES)}
+
+
+def _bad_gateway(ledger: Ledger) -> web.Response:
+    error = ledger.account.last_error
+    body = {"error": {"type": "codexrun_gate", "code": "unreachable", "message": error.message if error else ""}}
+    return web.json_response(body, status=502)
+
+
+def _reason(error: BaseException) -> str:
+    cause = getattr(error, "os_error", None)
+    return (getattr(cause, "strerror", None) or str(error) or type(error).__name__)[:200]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

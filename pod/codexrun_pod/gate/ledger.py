@@ -1,0 +1,96 @@
+"""Keeps the account where a crash of the gate cannot take it: a state file for the next instance, the termination
+message for the operator, and log lines for people.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from codexrun_pod import loglines, termination
+from codexrun_pod.gate import meter
+from codexrun_pod.gate.admission import Limits
+from codexrun_pod.gate.meter import Account
+from codexrun_pod.gate.settings import Settings
+
+STATE = "account.json"
+STOPPING = "stopping"  # made by the container's preStop hook: a stop has begun
+
+
+class Ledger:
+    """The account of one attempt, and its three copies."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take up what an earlier instance left; a request that it had in flight is charged at its upper bound."""
+        self.settings = settings
+        self.terminating = False
+        self.last_byte = time.monotonic()
+        self.account = self._found()
+        if (flight := self.account.in_flight) is not None:
+            self.account = meter.charged_at_most(self.account, settings.prices)
+            self.log("usage.estimated", model=flight.model, reason="the gate ended while a request was in flight")
+        self.save(self.account)
+        self.publish()
+
+    def _found(self) -> Account:
+        try:
+            return meter.from_json(json.loads((self.settings.state_dir / STATE).read_bytes()))
+        except FileNotFoundError:
+            return Account()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.log("account.lost", reason=f"{type(error).__name__}: {error}")
+            return Account(complete=False)
+
+    @property
+    def limits(self) -> Limits:
+        """What the next request may do."""
+        return Limits(
+            models=self.settings.models,
+            max_tokens=self.settings.max_tokens,
+            spent=self.account.usage.total,
+            stopping=self.terminating or (self.settings.state_dir / STOPPING).exists(),
+            stopped=self.account.stop,
+        )
+
+    def touch(self) -> None:
+        """A byte went by, in either direction."""
+        self.last_byte = time.monotonic()
+
+    def save(self, account: Account) -> None:
+        """Make `account` the account, in memory and in the state file (whole or not at all; survives kill -9)."""
+        self.account = account
+        path = self.settings.state_dir / STATE
+        fresh = path.with_suffix(".new")
+        try:
+            fresh.write_text(json.dumps(meter.to_json(account)))
+            os.replace(fresh, path)  # noqa: PTH105 - reads as the system call it is about
+        except OSError as error:
+            self.log("account.unsaved", reason=str(error))
+
+    def publish(self) -> None:
+        """Write the termination message."""
+        settings = self.settings
+        text = meter.message(self.account, settings.prices, settings.price_table)
+        try:
+            termination.write(settings.termination_log, text)
+        except OSError as error:
+            self.log("message.unwritten", reason=str(error))
+
+    def settle(self, account: Account) -> None:
+        """Save and publish."""
+        self.save(account)
+        self.publish()
+
+    def cost(self) -> int | None:
+        """Micro-dollars so far, None if unknown."""
+        return meter.cost(self.account, self.settings.prices)
+
+    def log(self, text: str, **fields: Any) -> None:
+        """One line on stdout; never a header and never a body."""
+        settings = self.settings
+        seed = {"run_id": settings.run_id, "job_type": settings.job_type, "attempt": settings.attempt}
+        sys.stdout.buffer.write(loglines.line("gate", text=text, **seed, **fields))
+        sys.stdout.buffer.flush()

@@ -1,0 +1,177 @@
+"""The run's account: what was asked, what it used, what went wrong. Pure; each step gives a new account.
+
+What cannot be known is charged at an upper bound and makes the account incomplete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from codexrun_pod import termination
+from codexrun_pod.gate import errors
+from codexrun_pod.gate import usage as tokens
+from codexrun_pod.gate.admission import Refused
+from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
+from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.usage import Usage
+
+MAY_SHORTEN = (("lastError", "message"), ("stop", "message"))
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """The request that is with the model now, as written down before it was sent. Sizes in bytes."""
+
+    model: str
+    request_bytes: int
+    lowered: bool = False
+    streamed_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Account:
+    """requests: forwarded; completed: responses seen completed; priced: no model without a price was used."""
+
+    requests: int = 0
+    completed: int = 0
+    usage: Usage = tokens.NOTHING
+    pico_usd: int = 0
+    priced: bool = True
+    complete: bool = True
+    stop: Refused | None = None
+    last_error: UpstreamError | None = None
+    in_flight: InFlight | None = None
+
+
+Prices = Mapping[str, Price]
+
+
+def sent(account: Account, request: InFlight) -> Account:
+    """A request is about to be forwarded."""
+    return replace(account, requests=account.requests + 1, in_flight=request)
+
+
+def streamed(account: Account, total_bytes: int) -> Account:
+    """So many bytes of the answer have come."""
+    if account.in_flight is None:
+        return account
+    return replace(account, in_flight=replace(account.in_flight, streamed_bytes=total_bytes))
+
+
+def answered(account: Account, last: Last, output_seen: bool, prices: Prices, now: datetime) -> Account:
+    """The response ended with its last event.
+
+    A response that failed before any output and without usage is free: providers bill what they generated.
+    """
+    used = tokens.parse(last.usage)
+    lowered = account.in_flight is not None and account.in_flight.lowered
+    if used is not None:
+        account = _charge(account, used, prices)
+    elif last.kind == "failed" and not output_seen:
+        account = replace(account, in_flight=None)
+    else:
+        account = charged_at_most(account, prices)
+    if last.kind == "completed":
+        return replace(account, completed=account.completed + 1, last_error=None)
+    if last.kind == "failed":
+        return replace(account, last_error=errors.from_event(last.error or {}, now))
+    if lowered and last.reason == "max_output_tokens":
+        message = "the response was cut at what remained of the budget (limits.maxTokens)"
+        return stopped(account, Refused("budget", message))
+    return replace(account, last_error=errors.incomplete(last.reason))
+
+
+def refused_upstream(account: Account, error: UpstreamError) -> Account:
+    """An HTTP error, or no connection: nothing was generated."""
+    return replace(account, in_flight=None, last_error=error)
+
+
+def broken(account: Account, error: UpstreamError | None, prices: Prices) -> Account:
+    """The end of the response was not seen; error: None if that was not the model's fault."""
+    account = charged_at_most(account, prices)
+    return account if error is None else replace(account, last_error=error)
+
+
+def charged_at_most(account: Account, prices: Prices) -> Account:
+    """Charge what is in flight at its upper bound; also what a restarted gate does with what it finds."""
+    flight = account.in_flight
+    if flight is None:
+        return account
+    bound = tokens.upper_bound(flight.request_bytes, flight.streamed_bytes)
+    return replace(_charge(account, bound, prices), complete=False)
+
+
+def stopped(account: Account, stop: Refused) -> Account:
+    """The run ends for this reason; the first one stands."""
+    return account if account.stop is not None else replace(account, stop=stop)
+
+
+def _charge(account: Account, used: Usage, prices: Prices) -> Account:
+    price = prices.get(account.in_flight.model) if account.in_flight else None
+    return replace(
+        account,
+        usage=account.usage + used,
+        pico_usd=account.pico_usd + (pico_dollars(used, price) if price else 0),
+        priced=account.priced and price is not None,
+        in_flight=None,
+    )
+
+
+def cost(account: Account, prices: Prices) -> int | None:
+    """Micro-dollars; None if a model without a price was used, or nothing has one."""
+    return micro_dollars(account.pico_usd) if account.priced and prices else None
+
+
+def message(account: Account, prices: Prices, price_table: str | None) -> bytes:
+    """The termination message's bytes."""
+    used = account.usage
+    stop = account.stop
+    content = {
+        "v": 1,
+        "src": "gate",
+        "requests": account.requests,
+        "completed": account.completed,
+        "usage": {
+            "inputTokens": used.input,
+            "cachedInputTokens": used.cached,
+            "outputTokens": used.output,
+            "reasoningTokens": used.reasoning,
+            "totalTokens": used.total,
+            "costMicroUSD": cost(account, prices),
+        },
+        "priceTable": price_table,
+        "complete": account.complete,
+        "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]} if stop else None,
+        "lastError": account.last_error.json if account.last_error else None,
+    }
+    return termination.encode(content, MAY_SHORTEN)
+
+
+def to_json(account: Account) -> dict[str, Any]:
+    """For the state file."""
+    return asdict(account)
+
+
+def from_json(stored: Mapping[str, Any]) -> Account:
+    """Back from the state file.
+
+    Raises:
+        KeyError, TypeError: it is not one of ours.
+    """
+
+    def maybe(kind: Any, key: str) -> Any:
+        return kind(**stored[key]) if stored[key] is not None else None
+
+    return Account(
+        **{
+            **stored,
+            "usage": Usage(**stored["usage"]),
+            "stop": maybe(Refused, "stop"),
+            "last_error": maybe(UpstreamError, "last_error"),
+            "in_flight": maybe(InFlight, "in_flight"),
+        }
+    )

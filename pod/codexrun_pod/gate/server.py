@@ -1,0 +1,155 @@
+"""The gate's HTTP face on loopback, and its life from first line to last."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import time
+
+import aiohttp
+from aiohttp import web
+
+from codexrun_pod.gate import meter
+from codexrun_pod.gate.admission import Refused, admit
+from codexrun_pod.gate.exchange import Exchange
+from codexrun_pod.gate.ledger import Ledger
+
+CONNECT_SECONDS = 10.0
+LARGEST_REQUEST = 64 * 1024 * 1024  # bytes; the gate's memory has to hold a request about three times
+LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
+PORT_RETRY_SECONDS = 1.0
+
+
+class Gate:
+    """Admits requests one after another; the ledger remembers."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Call inside the event loop."""
+        self.ledger = ledger
+        self.one_at_a_time = asyncio.Lock()
+        self.current: Exchange | None = None
+        # No total limit: a response may stream for many minutes, and the runner watches for stalls.
+        self.session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0),
+        )
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code, message}}."""
+        try:
+            raw = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(Refused("guardrail", f"a request above {LARGEST_REQUEST} bytes is not allowed"))
+        async with self.one_at_a_time:
+            if request.transport is None or request.transport.is_closing():
+                return web.Response(status=499)  # it left while it waited: nothing was sent
+            verdict = admit(raw, self.ledger.limits)
+            if isinstance(verdict, Refused):
+                return self._refuse(verdict)
+            try:
+                key = self._key()
+            except ValueError as error:
+                return self._refuse(Refused("guardrail", str(error)))
+            self.ledger.touch()
+            self.current = Exchange(self.ledger, request, verdict, key)
+            try:
+                return await self.current.run(self.session)
+            finally:
+                self.current = None
+
+    def _refuse(self, refused: Refused) -> web.Response:
+        if refused.final and self.ledger.account.stop is None:
+            self.ledger.settle(meter.stopped(self.ledger.account, refused))
+        self.ledger.log("request.refused", code=refused.code, reason=refused.message)
+        return web.json_response(refused.body, status=400)
+
+    def _key(self) -> str | None:
+        """Read for each request, since the kubelet renews a mounted Secret in place; None without one.
+
+        Raises:
+            ValueError: it cannot be sent as a header.
+        """
+        try:
+            key = self.ledger.settings.key_file.read_bytes().strip()
+        except FileNotFoundError:
+            return None
+        if not key:
+            return None
+        if not key.isascii() or not key.decode("ascii").isprintable() or b" " in key:
+            raise ValueError("the model Secret's api-key is not one line of printable ASCII; correct the Secret")
+        return key.decode("ascii")
+
+    async def activity(self, _: web.Request) -> web.Response:
+        """GET /activity: seconds since the last byte in either direction, and the account so far."""
+        account = self.ledger.account
+        answer = {
+            "idleSeconds": round(time.monotonic() - self.ledger.last_byte, 3),
+            "totalTokens": account.usage.total,
+            "costMicroUSD": self.ledger.cost(),
+            "complete": account.complete,
+        }
+        return web.json_response({key: value for key, value in answer.items() if value is not None})
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """GET /healthz: proves to the runner that it is this run's gate that listens."""
+        settings = self.ledger.settings
+        return web.json_response({"service": "codexrun-gate", "runId": settings.run_id, "attempt": settings.attempt})
+
+    def application(self) -> web.Application:
+        """Three routes and nothing else."""
+        app = web.Application(client_max_size=LARGEST_REQUEST)
+        app.router.add_post("/v1/responses", self.responses)
+        app.router.add_get("/activity", self.activity)
+        app.router.add_get("/healthz", self.healthz)
+        return app
+
+
+async def serve(ledger: Ledger) -> None:
+    """Listen until SIGTERM or SIGINT, let the response in flight end for a while, write, return."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gate = Gate(ledger)
+    runner = web.AppRunner(gate.application(), access_log=None, shutdown_timeout=2.0)
+    await runner.setup()
+    try:
+        if await _listen(runner, ledger, stop):
+            ledger.log("gate.listening", port=ledger.settings.port)
+            await stop.wait()
+        ledger.terminating = True
+        await _last_response(gate)
+    finally:
+        await runner.cleanup()
+        await gate.session.close()
+        ledger.publish()
+        ledger.log("gate.ended", cost_tokens=ledger.account.usage.total, complete=ledger.account.complete)
+
+
+async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) -> bool:
+    """True once the port is ours, False if told to stop before.
+
+    A port that somebody holds is the agent's doing, as nothing else runs in the pod: whoever answers there is not the
+    gate, so the run ends `guardrail`. The gate goes on trying, since it is the operator who ends the run.
+    """
+    while not stop.is_set():
+        try:
+            await web.TCPSite(runner, "127.0.0.1", ledger.settings.port).start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            taken = Refused("guardrail", f"port {ledger.settings.port} of the gate was taken by another process")
+            if ledger.account.stop is None:
+                ledger.settle(meter.stopped(ledger.account, taken))
+                ledger.log("port.taken", port=ledger.settings.port)
+            await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=PORT_RETRY_SECONDS)
+        else:
+            return True
+    return False
+
+
+async def _last_response(gate: Gate) -> None:
+    deadline = time.monotonic() + LAST_RESPONSE_SECONDS
+    while gate.current is not None:
+        gate.current.abandon = time.monotonic() > deadline
+        await asyncio.sleep(0.1)

@@ -1,0 +1,61 @@
+"""What the operator tells the gate, and where things lie in its container."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codexrun_pod import termination
+from codexrun_pod.gate.cost import Price
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One attempt's gate.
+
+    upstream: URL that ends where Codex's base_url would (".../v1"). max_tokens: input plus output of all responses,
+    None for no cap. prices: by model; a model that is missing has an unknown price.
+    """
+
+    run_id: str
+    job_type: str
+    attempt: int
+    upstream: str
+    port: int
+    models: frozenset[str]
+    max_tokens: int | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    price_table: str | None = None
+    key_file: Path = Path("/var/run/codexrun/model/api-key")
+    state_dir: Path = Path("/var/lib/codexrun-gate")
+    termination_log: str = termination.DEFAULT_PATH
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_KEY, CODEXRUN_GATE_STATE and CODEXRUN_TERMINATION_LOG move the paths.
+
+    Raises:
+        ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
+    """
+    try:
+        given = json.loads(environ["CODEXRUN_GATE"])
+        return Settings(
+            run_id=str(given["runId"]),
+            job_type=str(given["jobType"]),
+            attempt=int(given["attempt"]),
+            upstream=str(given["upstreamURL"]).rstrip("/"),
+            port=int(given["port"]),
+            models=frozenset(given["models"]),
+            max_tokens=given.get("maxTokens"),
+            prices={model: Price.from_json(price) for model, price in (given.get("prices") or {}).items()},
+            price_table=given.get("priceTable"),
+            key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
+            state_dir=Path(environ.get("CODEXRUN_GATE_STATE", Settings.state_dir)),
+            termination_log=environ.get("CODEXRUN_TERMINATION_LOG", Settings.termination_log),
+        )
+    except KeyError as missing:
+        raise ValueError(f"CODEXRUN_GATE: {missing} is missing") from missing
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"CODEXRUN_GATE: {error}") from error

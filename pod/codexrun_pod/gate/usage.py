@@ -1,0 +1,63 @@
+"""Tokens of responses. Pure.
+
+The wire shape is the Responses API's `usage`: https://platform.openai.com/docs/api-reference/responses/object
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens. cached is a part of input, reasoning a part of output, total at least input + output."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    reasoning: int = 0
+    total: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.cached + other.cached,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+            self.total + other.total,
+        )
+
+
+NOTHING = Usage()
+
+
+def parse(wire: Any) -> Usage | None:
+    """The API's usage object; None if it is absent or makes no sense, so that the caller charges an upper bound."""
+    if not isinstance(wire, Mapping):
+        return None
+    tokens_in, tokens_out = _count(wire.get("input_tokens")), _count(wire.get("output_tokens"))
+    if tokens_in is None or tokens_out is None:
+        return None
+    cached = _detail(wire, "input_tokens_details", "cached_tokens")
+    reasoning = _detail(wire, "output_tokens_details", "reasoning_tokens")
+    total = max(tokens_in + tokens_out, _count(wire.get("total_tokens")) or 0)
+    return Usage(tokens_in, min(cached, tokens_in), tokens_out, min(reasoning, tokens_out), total)
+
+
+def upper_bound(request_bytes: int, streamed_bytes: int) -> Usage:
+    """What an unmetered request can have cost at most, as far as bytes tell: a token is at least one byte of text.
+
+    Reasoning that the model did not stream is not in it: nobody outside of the provider can know that.
+    """
+    return Usage(request_bytes, 0, streamed_bytes, 0, request_bytes + streamed_bytes)
+
+
+def _detail(wire: Mapping[str, Any], section: str, key: str) -> int:
+    details = wire.get(section)
+    return (_count(details.get(key)) or 0) if isinstance(details, Mapping) else 0
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,132 @@
+"""How Codex is started: prompt, config.toml, environment, command line. Checked with Codex 0.169.0 --strict-config."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_core.rendering import render
+from codexrun_pod.runner.settings import ConfigError, Settings
+
+CONFIG = """\
+model = {model}
+model_provider = "gate"
+{effort}approval_policy = "never"
+# The container is the sandbox: its seccomp profile lets bubblewrap make no namespace, and every command would fail.
+sandbox_mode = "danger-full-access"
+web_search = "disabled"
+check_for_update_on_startup = false
+suppress_unstable_features_warning = true
+allow_login_shell = false
+tool_output_token_limit = 10000
+project_doc_max_bytes = 32768
+
+[features]
+# On by default: a refused connection would be tried again for ever.
+unbounded_connection_retries = false
+# These reach for other hosts at start-up, or offer tools that a run cannot use.
+plugins = false
+apps = false
+goals = false
+image_generation = false
+skill_search = false
+tool_suggest = false
+view_image = false
+
+[agents]
+enabled = false
+
+[analytics]
+enabled = false
+
+[feedback]
+enabled = false
+
+[otel]
+exporter = "none"
+trace_exporter = "none"
+metrics_exporter = "none"
+
+[shell_environment_policy]
+# The agent's container holds no key of the model; what the job type's env brings is meant for its commands.
+inherit = "all"
+ignore_default_excludes = true
+exclude = ["CODEXRUN_*"]
+
+[skills]
+include_instructions = false
+bundled = {{ enabled = false }}
+
+[model_providers.gate]
+name = "gate"
+base_url = "http://127.0.0.1:{port}/v1"
+wire_api = "responses"
+"""
+
+
+def rendered_prompt(settings: Settings) -> bytes:
+    """The reviewed prompt with the run's inputs, as UTF-8.
+
+    Raises:
+        ConfigError: the prompt cannot be read, is not the version that the run names, or does not fit the inputs.
+    """
+    try:
+        text = settings.prompt.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"the prompt at {settings.prompt} cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(text).hexdigest()
+    if found != settings.prompt_sha256:
+        raise ConfigError(
+            f"the prompt mounted for version {settings.prompt_version} has sha256 {found}, the run names "
+            f"{settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed file"
+        )
+    try:
+        return render(text.decode("utf-8"), settings.inputs).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the prompt of version {settings.prompt_version} is not UTF-8: {error}") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"an input holds half of a surrogate pair, which is no text: {error.reason}") from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def config_toml(settings: Settings) -> str:
+    """$CODEX_HOME/config.toml."""
+    effort = f"model_reasoning_effort = {_toml(settings.effort)}\n" if settings.effort else ""
+    return CONFIG.format(model=_toml(settings.model), effort=effort, port=settings.gate_port)
+
+
+def command(settings: Settings) -> list[str]:
+    """The native binary; the prompt comes by stdin."""
+    return [str(settings.codex), "exec", "--json", "--skip-git-repo-check", "-"]
+
+
+def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The container's, without what was meant for the runner."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
+    return {**kept, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
+
+
+def prepare(settings: Settings) -> None:
+    """Make CODEX_HOME and what lies in it; let git trust the workspace, whose mount point root owns.
+
+    Raises:
+        ConfigError: a directory cannot be written, or the image lacks a part of Codex.
+    """
+    for part in (settings.codex, settings.codex.with_name("codex-code-mode-host")):
+        if not part.is_file():
+            raise ConfigError(f"the image has no {part}; build it with `make image BASE_IMAGE=...`")
+    try:
+        settings.codex_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (settings.codex_home / "config.toml").write_text(config_toml(settings), encoding="utf-8")
+        if settings.git and not (settings.home / ".gitconfig").exists():
+            text = f"[safe]\n\tdirectory = {_toml(str(settings.workspace))}\n"
+            (settings.home / ".gitconfig").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+def _toml(text: str) -> str:
+    """A basic string: JSON's escapes are TOML's, but for DEL and for surrogate pairs, which ensure_ascii would make."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,100 @@
+"""The agent's stdout: one JSON object a line, written by one thread.
+
+Nothing here may hold up the watchdogs: a node whose log pipe is stuck must still get the termination message in time.
+So only the readers of Codex's output wait for room; the runner's own lines never do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import time
+from typing import Any
+
+from codexrun_pod import loglines
+from codexrun_pod.runner.masking import Mask
+from codexrun_pod.runner.settings import Settings
+
+LINES_WAITING = 16  # of Codex; one may be megabytes
+FLUSH_SECONDS = 5.0
+
+
+class Log:
+    """Masks, stamps and writes lines."""
+
+    def __init__(self, descriptor: int = 1) -> None:
+        """`descriptor`: where lines go; `seed` and `mask` are set once they are known."""
+        self.seed: dict[str, Any] = {}
+        self.mask = Mask(())
+        self.started = time.monotonic()
+        self._descriptor = descriptor
+        self._lines: queue.SimpleQueue[tuple[bytes, bool] | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(LINES_WAITING)
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+        self._writer.start()
+
+    def know(self, settings: Settings, mask: Mask) -> None:
+        """From now on the runner's own lines carry the run's fields, and nothing prints a secret."""
+        self.mask = mask
+        self.seed = {
+            "run_id": settings.run_id,
+            "run": settings.name,
+            "job_type": settings.job_type,
+            "attempt": settings.attempt,
+            "prompt_version": settings.prompt_version,
+        }
+
+    def own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
+        """A line of the runner's; `text` is what happened, as noun.verb."""
+        took = int((time.monotonic() - self.started) * 1000)
+        content = {"text": text, **self.seed, "status": status, "phase": phase, "duration_ms": took, **fields}
+        self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
+
+    def codex(self, raw: bytes) -> dict[str, Any] | None:
+        """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event, unmasked."""
+        try:
+            event = json.loads(raw)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            self.foreign("codex", raw)
+            return None
+        masked = self.mask.value(event)
+        if masked == event:  # not written anew, so that it stands there byte for byte
+            head = loglines.encode({"ts": loglines.timestamp(), "src": "codex", "event": 0})[:-3]
+            self._wait_and_put(head + raw.strip() + b"}\n")
+        else:
+            self._wait_and_put(loglines.line("codex", event=masked))
+        return event
+
+    def foreign(self, src: str, raw: bytes) -> str:
+        """A line of plain text; invalid UTF-8 is replaced and marked. Returns what was printed."""
+        line = raw.rstrip(b"\r\n")
+        text = self.mask.text(line.decode("utf-8", "replace"))
+        broken = line.decode("utf-8", "ignore").encode() != line
+        self._wait_and_put(loglines.line(src, text=text, invalid_utf8=True if broken else None))
+        return text
+
+    def close(self) -> None:
+        """Write what waits; give up after a few seconds."""
+        self._lines.put(None)
+        self._writer.join(FLUSH_SECONDS)
+
+    def _wait_and_put(self, line: bytes) -> None:
+        self._room.acquire()
+        self._lines.put((line, True))
+
+    def _write(self) -> None:
+        broken = False
+        while (item := self._lines.get()) is not None:
+            line, took_room = item
+            view = memoryview(line)
+            while view and not broken:
+                try:
+                    view = view[os.write(self._descriptor, view) :]
+                except OSError:  # nobody reads any more: go on for the sake of those who wait for room
+                    broken = True
+            if took_room:
+                self._room.release()

@@ -1,0 +1,122 @@
+"""PID 1 of the agent's container: prepare, wait for the gate, run Codex, report."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_pod.runner import codex_config, events, processes, settings, watchdogs
+from codexrun_pod.runner.events import Ended, Failure, Stop
+from codexrun_pod.runner.log import Log
+from codexrun_pod.runner.masking import Mask
+from codexrun_pod.runner.report import Report
+from codexrun_pod.runner.settings import CannotStartError, Settings
+from codexrun_pod.runner.supervise import Supervisor
+
+GATE_SECONDS = 60.0  # the kubelet brings a crashed gate back after 1.3, then 16, then 30 s
+GATE_LOOK_SECONDS = 0.1
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Run one attempt. Returns 0 for proven success, 143 after SIGTERM, else 1."""
+    started = time.monotonic()
+    log = Log()
+    report = Report(settings.termination_log(environ), log)
+    try:
+        return attempt(dict(environ), log, report, started)
+    except CannotStartError as error:
+        return _end(log, report, None, Ended(None), Failure(error.class_, str(error)))
+    except Exception as error:  # the last resort: whatever it is, the operator must read it
+        trace = traceback.format_exc(limit=8)
+        log.own("runner.broken", status="failed", phase="report", reason=trace)
+        processes.end_all()
+        return _end(log, report, None, Ended(None), Failure("internal", f"{type(error).__name__}: {error}"))
+    finally:
+        log.close()
+
+
+def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -> int:
+    """From the environment to the verdict.
+
+    Raises:
+        CannotStartError: and why.
+    """
+    mine = settings.from_env(environ)
+    log.know(mine, Mask.of(mine.mask_env, environ))
+    supervisor = Supervisor(mine, log, report)
+    report.write("starting", supervisor.seen)
+    processes.adopt_orphans()
+    log.own("run.started", status="starting", phase="prompt", cost_tokens=0, cost_cents=0, model=mine.model)
+    prompt = codex_config.rendered_prompt(mine)
+    codex_config.prepare(mine)
+    watch = watchdogs.Watch(mine.timeout, mine.stall, started)
+    stop = wait_for_gate(supervisor, watch)
+    if stop is not None:
+        return _end(log, report, supervisor, Ended(None, stop), stop.failure)
+    log.own("codex.starting", status="running", phase="codex", cost_tokens=0, cost_cents=0, prompt_bytes=len(prompt))
+    try:
+        ended = supervisor.run(prompt, environ, watch)
+    except OSError as error:
+        why = f"{mine.codex} cannot be started: {error.strerror}; is the image for this CPU?"
+        raise CannotStartError("config", why) from error
+    return _end(log, report, supervisor, ended, events.verdict(supervisor.seen, ended))
+
+
+def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None:
+    """None once this run's gate answers; else why the run has to stop before it began.
+
+    Raises:
+        CannotStartError: guardrail if something else answers, internal if nothing does.
+    """
+    mine = supervisor.settings
+    deadline = time.monotonic() + GATE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            answer = watchdogs.gate_answer(mine.gate_port, "/healthz")
+        except OSError:
+            answer = None
+        if answer is not None:
+            if answer.get("service") == "codexrun-gate" and answer.get("runId") == mine.run_id:
+                return None
+            other = f"port {mine.gate_port} is answered by something that is not this run's gate"
+            raise CannotStartError("guardrail", other)
+        stop = supervisor.pause(GATE_LOOK_SECONDS) or watch.too_long(time.monotonic())
+        if stop is not None:
+            return stop
+    silent = f"the gate did not answer on 127.0.0.1:{mine.gate_port} within {GATE_SECONDS:g} s"
+    raise CannotStartError("internal", silent)
+
+
+def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None) -> int:
+    """Message first, line after: the message must be there even when the log's reader is stuck."""
+    seen = supervisor.seen if supervisor else events.Seen()
+    proven = ended.code == 0 and seen.proven
+    stopped = ended.stop.reason if ended.stop and not proven else None
+    report.write("done", seen, code=ended.code, stopped=stopped, failure=failure)
+    log.own(
+        "run.ended",
+        status="succeeded" if proven else "stopping" if stopped == "signal" else "failed",
+        phase="report",
+        **(_account(supervisor.settings) if supervisor else {}),
+        exit_code=ended.code,
+        turns=seen.turns,
+        commands=seen.commands,
+        failure=failure.json if failure else None,
+        final_message=seen.final_message or None,
+    )
+    return events.exit_code(failure is not None, stopped)
+
+
+def _account(mine: Settings) -> dict[str, object]:
+    """What the gate has counted; nothing if it does not say."""
+    try:
+        answer = watchdogs.gate_answer(mine.gate_port, "/activity") or {}
+    except OSError:
+        return {}
+    micro = answer.get("costMicroUSD")
+    return {
+        "cost_tokens": answer.get("totalTokens"),
+        "cost_cents": -(-micro // 10_000) if isinstance(micro, int) else None,
+    }

@@ -1,0 +1,57 @@
+"""The runner's termination message. Rewritten at every step, so that a killed runner has told what it knew."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from codexrun_pod import loglines, termination
+from codexrun_pod.runner.events import Failure, Seen
+from codexrun_pod.runner.log import Log
+
+LONGEST_FINAL_MESSAGE = 2048  # bytes of UTF-8; the whole one is in the log
+MAY_SHORTEN = (("", "finalMessage"), ("failure", "message"))
+
+
+class Report:
+    """What has been told so far."""
+
+    def __init__(self, path: str, log: Log) -> None:
+        """`path`: the termination message's file; `log` masks, and takes the complaint if it cannot be written."""
+        self.path = path
+        self.log = log
+        self.started_at = loglines.timestamp()
+        self.started = time.monotonic()
+
+    def write(
+        self,
+        state: str,
+        seen: Seen,
+        *,
+        code: int | None = None,
+        stopped: str | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner ended Codex."""
+        mask = self.log.mask
+        content: dict[str, Any] = {
+            "v": 1,
+            "src": "runner",
+            "state": state,
+            "startedAt": self.started_at,
+            "durationMs": int((time.monotonic() - self.started) * 1000),
+            "exitCode": code,
+            "threadId": seen.thread_id,
+            "turns": seen.turns,
+            "commands": seen.commands,
+            "turnCompleted": seen.turn_completed,
+            "turnFailed": seen.turn_failed,
+            "finalMessage": termination.cut(mask.text(seen.final_message), LONGEST_FINAL_MESSAGE),
+            "finalMessageBytes": len(seen.final_message.encode("utf-8", "replace")),
+            "stopped": stopped,
+            "failure": Failure(failure.class_, mask.text(failure.message)).json if failure else None,
+        }
+        try:
+            termination.write(self.path, termination.encode(content, MAY_SHORTEN))
+        except OSError as error:
+            self.log.own("message.unwritten", status="running", phase="report", reason=str(error))

@@ -1,0 +1,127 @@
+"""What the operator tells the runner, and where things lie in its container."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_pod import termination
+
+
+class CannotStartError(Exception):
+    """Codex was never started; `class_` is a failure class, the message says what to correct."""
+
+    def __init__(self, class_: str, message: str) -> None:
+        """As a failure."""
+        super().__init__(message)
+        self.class_ = class_
+
+
+class ConfigError(CannotStartError):
+    """The run cannot start as it is set up."""
+
+    def __init__(self, message: str) -> None:
+        """Of class `config`."""
+        super().__init__("config", message)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One attempt. Sizes in bytes, 0 for no limit; times in seconds from the runner's start."""
+
+    run_id: str
+    name: str
+    job_type: str
+    attempt: int
+    prompt_version: str
+    prompt_sha256: str
+    model: str
+    effort: str | None
+    timeout: float
+    stall: float
+    gate_port: int
+    workspace_bytes: int
+    home_bytes: int
+    tmp_bytes: int
+    mask_env: tuple[str, ...]
+    git: bool
+    inputs: Mapping[str, Any]
+    prompt: Path
+    codex: Path
+    workspace: Path
+    home: Path
+    codex_home: Path
+    tmp: Path
+
+
+def termination_log(environ: Mapping[str, str]) -> str:
+    """Where the termination message goes; known before anything else, so that every failure can be told."""
+    return environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Read CODEXRUN_RUN (JSON) and CODEXRUN_INPUTS (base64 of JSON).
+
+    HOME, CODEX_HOME and TMPDIR are the container's own; CODEXRUN_PROMPT, CODEXRUN_CODEX and CODEXRUN_WORKSPACE move the
+    paths that a pod fixes.
+
+    Raises:
+        ConfigError: a variable is missing or broken; the message names it.
+    """
+    run = _run(environ)
+    home = Path(environ.get("HOME", "/home/agent"))
+    try:
+        return Settings(
+            run_id=str(run["runId"]),
+            name=str(run["name"]),
+            job_type=str(run["jobType"]),
+            attempt=int(run["attempt"]),
+            prompt_version=str(run["prompt"]["version"]),
+            prompt_sha256=str(run["prompt"]["sha256"]),
+            model=str(run["model"]),
+            effort=run.get("effort"),
+            timeout=float(run["timeoutSeconds"]),
+            stall=float(run["stallSeconds"]),
+            gate_port=int(run["gatePort"]),
+            workspace_bytes=int(run.get("workspaceBytes") or 0),
+            home_bytes=int(run.get("homeBytes") or 0),
+            tmp_bytes=int(run.get("tmpBytes") or 0),
+            mask_env=tuple(run.get("maskEnv") or ()),
+            git=bool(run.get("git")),
+            inputs=_inputs(environ),
+            prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
+            codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),
+            workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),
+            home=home,
+            codex_home=Path(environ.get("CODEX_HOME", str(home / ".codex"))),
+            tmp=Path(environ.get("TMPDIR", "/tmp")),
+        )
+    except KeyError as missing:
+        raise ConfigError(f"CODEXRUN_RUN lacks {missing}: the operator and the agent image do not match") from missing
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"CODEXRUN_RUN: {error}: the operator and the agent image do not match") from error
+
+
+def _run(environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        run = json.loads(environ["CODEXRUN_RUN"])
+    except KeyError as missing:
+        raise ConfigError("CODEXRUN_RUN is not set: this image is started by codexrun's operator only") from missing
+    except ValueError as error:
+        raise ConfigError(f"CODEXRUN_RUN is not JSON: {error}") from error
+    if not isinstance(run, dict):
+        raise ConfigError("CODEXRUN_RUN is not a JSON object")
+    return run
+
+
+def _inputs(environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        inputs = json.loads(base64.b64decode(environ.get("CODEXRUN_INPUTS") or "e30=", validate=True))
+    except ValueError as error:
+        raise ConfigError(f"CODEXRUN_INPUTS is not base64 of JSON: {error}") from error
+    if not isinstance(inputs, dict):
+        raise ConfigError("CODEXRUN_INPUTS is not a JSON object")
+    return inputs

@@ -1,0 +1,154 @@
+"""Codex's process from start to end: its output, the watchdogs, the stop, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from typing import IO, Any
+
+from codexrun_pod.runner import codex_config, processes, watchdogs
+from codexrun_pod.runner.events import STDERR_LINES_KEPT, Ended, Seen, Stop, fold
+from codexrun_pod.runner.log import Log
+from codexrun_pod.runner.report import Report
+from codexrun_pod.runner.settings import Settings
+
+TICK_SECONDS = 0.5
+INTERRUPT_SECONDS = 2.0  # Codex needs less than a tenth of one to end on SIGINT
+READERS_SECONDS = 3.0
+
+SIGNAL = Stop("signal", "the pod is being stopped")
+
+
+class Supervisor:
+    """One run of Codex. All state is the main thread's; readers and signals only put into the inbox."""
+
+    def __init__(self, settings: Settings, log: Log, report: Report) -> None:
+        """Signals are heard from here on; `wait` is what acts on them."""
+        self.settings = settings
+        self.log = log
+        self.report = report
+        self.seen = Seen()
+        self.stop: Stop | None = None
+        # SimpleQueue: `put` is safe inside of a signal handler.
+        self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
+        self.last_event = time.monotonic()
+        self.stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.inbox.put(SIGNAL))
+        signal.signal(signal.SIGCHLD, lambda *_: self.inbox.put(None))
+
+    def pause(self, seconds: float) -> Stop | None:
+        """Wait before Codex runs; the reason to end the run, if one comes."""
+        with contextlib.suppress(queue.Empty):
+            told = self.inbox.get(timeout=seconds)
+            return told if isinstance(told, Stop) else None
+        return None
+
+    def run(self, prompt: bytes, environ: dict[str, str], watch: watchdogs.Watch) -> Ended:
+        """Start Codex with the prompt, follow it to its end, and end whatever it left running.
+
+        Raises:
+            OSError: Codex cannot be started.
+        """
+        oom_before = processes.out_of_memory_kills()
+        self.last_event = time.monotonic()
+        codex = subprocess.Popen(
+            codex_config.command(self.settings),
+            cwd=self.settings.workspace,
+            env=codex_config.environment(environ, self.settings),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.report.write("running", self.seen)
+        readers = self._follow(codex, prompt)
+        code = self._until_gone(codex.pid, watch)
+        stop = self.stop  # a signal that comes from here on did not end Codex
+        code = processes.end_all().get(codex.pid, code)
+        codex.returncode = code if code is not None else -signal.SIGKILL  # reaped here, not by subprocess
+        deadline = time.monotonic() + READERS_SECONDS
+        for reader in readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        self._read_inbox()
+        killed = processes.out_of_memory_kills() > oom_before
+        return Ended(code, stop, tuple(self.stderr), killed)
+
+    def _follow(self, codex: subprocess.Popen[bytes], prompt: bytes) -> list[threading.Thread]:
+        work = ((self._feed, codex.stdin, prompt), (self._events, codex.stdout), (self._complaints, codex.stderr))
+        threads = [threading.Thread(target=do, args=arguments, daemon=True) for do, *arguments in work]
+        for thread in threads:
+            thread.start()
+        limits = self.settings
+        watchdogs.watch_disks(
+            (
+                (limits.workspace, limits.workspace_bytes),
+                (limits.home, limits.home_bytes),
+                (limits.tmp, limits.tmp_bytes),
+            ),
+            self.inbox.put,
+        )
+        return threads
+
+    def _feed(self, pipe: IO[bytes], prompt: bytes) -> None:
+        with contextlib.suppress(OSError), pipe:
+            pipe.write(prompt)
+
+    def _events(self, pipe: IO[bytes]) -> None:
+        for raw in iter(pipe.readline, b""):
+            event = self.log.codex(raw)
+            if event is not None:
+                self.inbox.put(event)
+
+    def _complaints(self, pipe: IO[bytes]) -> None:
+        for raw in iter(pipe.readline, b""):
+            self.stderr.append(self.log.foreign("stderr", raw))
+
+    def _until_gone(self, pid: int, watch: watchdogs.Watch) -> int | None:
+        """Codex's exit code; None if it outlived its kill."""
+        interrupted, kill_at = False, float("inf")
+        while True:
+            self._read_inbox(wait=TICK_SECONDS)
+            ended = processes.reap()
+            if pid in ended:
+                return ended[pid]
+            now = time.monotonic()
+            if self.stop is None and (due := self._due(watch, now)):
+                self._begin_stop(due)
+            if self.stop is not None and not interrupted:
+                processes.interrupt(pid)
+                interrupted, kill_at = True, now + INTERRUPT_SECONDS
+            if now >= kill_at:
+                return processes.end_all().get(pid)
+
+    def _due(self, watch: watchdogs.Watch, now: float) -> Stop | None:
+        port = self.settings.gate_port
+        return watch.too_long(now) or watch.silent(
+            now, self.last_event, len(self.seen.open_items), lambda: watchdogs.gate_idle(port)
+        )
+
+    def _begin_stop(self, why: Stop) -> None:
+        if self.stop is None:
+            self.stop = why
+            self.log.own("codex.stopping", status="stopping", phase="stop", reason=why.message)
+
+    def _read_inbox(self, wait: float = 0.0) -> None:
+        with contextlib.suppress(queue.Empty):
+            told = self.inbox.get(timeout=wait) if wait else self.inbox.get_nowait()
+            while True:
+                if isinstance(told, Stop):
+                    self._begin_stop(told)
+                elif told is not None:
+                    self._event(told)
+                told = self.inbox.get_nowait()
+
+    def _event(self, event: dict[str, Any]) -> None:
+        self.last_event = time.monotonic()
+        self.seen = fold(self.seen, event)
+        if event.get("type") in ("turn.completed", "turn.failed"):
+            self.report.write("running", self.seen)

@@ -1,0 +1,132 @@
+"""When a run has to be ended: too long, silent, or nearly out of disk. The rules are pure; asking is below them."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_pod.runner.events import Stop
+
+FULL = 0.95  # of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are lost
+LOOK_SECONDS = 1.0
+LOOK_SHARE = 0.1  # of one core's time, at most, for walking large trees
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Limits in seconds; times on one monotonic clock."""
+
+    timeout: float
+    stall: float
+    started: float
+
+    def too_long(self, now: float) -> Stop | None:
+        """The run's whole time is over."""
+        if now - self.started < self.timeout:
+            return None
+        return Stop(
+            "timeout",
+            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it or ask for less",
+        )
+
+    def silent(self, now: float, last_event: float, open_items: int, idle: Callable[[], float | None]) -> Stop | None:
+        """Neither Codex nor the model said anything for too long. A command that runs may be silent.
+
+        idle: asks the gate for the seconds since its last byte; None if it did not answer. Only asked when it matters.
+        """
+        quiet = now - last_event
+        if open_items or quiet < self.stall:
+            return None
+        gate = idle()
+        if gate is not None and gate < self.stall:
+            return None
+        return Stop(
+            "stall",
+            f"no event from Codex and no byte from the model for {self.stall:g} s (limits.stallSeconds); "
+            "the model's endpoint hangs, or the limit is too short for it",
+        )
+
+
+def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object] | None:
+    """The JSON object that 127.0.0.1:port answers; {} if it answers with something else.
+
+    Raises:
+        OSError: nobody listens, or nobody answers in time.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = json.loads(connection.getresponse().read(65536))
+    except http.client.RemoteDisconnected:
+        raise  # an OSError too: it died or is restarting
+    except (http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        connection.close()
+    return answer if isinstance(answer, dict) else {}
+
+
+def gate_idle(port: int) -> float | None:
+    """Seconds since the last byte through the gate; None if it does not say."""
+    try:
+        idle = (gate_answer(port, "/activity") or {}).get("idleSeconds")
+    except OSError:
+        return None
+    return float(idle) if isinstance(idle, (int, float)) else None
+
+
+def disk_use(root: Path) -> int:
+    """Bytes that the files below `root` take on disk, hard links once: what the kubelet's `du` would say."""
+    total, linked, waiting = 0, set(), [str(root)]
+    while waiting:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:  # gone in the meantime, or locked by the agent
+            continue
+        for entry in entries:
+            try:
+                status = entry.stat(follow_symlinks=False)
+                is_directory = entry.is_dir(follow_symlinks=False)
+            except OSError:
+                continue
+            if is_directory:
+                waiting.append(entry.path)
+            elif status.st_nlink > 1:
+                if (status.st_dev, status.st_ino) in linked:
+                    continue
+                linked.add((status.st_dev, status.st_ino))
+            total += status.st_blocks * 512
+    return total
+
+
+def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
+    """Above FULL of the limit (bytes; 0 for none)."""
+    if not limit or used < limit * FULL:
+        return None
+    return Stop(
+        "storage",
+        f"{root} holds {used / 2**20:.0f} MiB of its limit of {limit / 2**20:.0f} MiB; "
+        "write less, or raise the job type's limit",
+    )
+
+
+def watch_disks(limits: Sequence[tuple[Path, int]], tell: Callable[[Stop], None]) -> None:
+    """Look at each directory about once a second, in a thread of its own, and tell once when one is nearly full."""
+
+    def look() -> None:
+        while True:
+            began = time.monotonic()
+            for root, limit in limits:
+                if limit and (failure := nearly_full(root, disk_use(root), limit)):
+                    tell(failure)
+                    return
+            took = time.monotonic() - began
+            time.sleep(max(LOOK_SECONDS, took / LOOK_SHARE))
+
+    threading.Thread(target=look, name="disks", daemon=True).start()
