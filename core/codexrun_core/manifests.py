@@ -158,7 +158,10 @@ def _parse(where: str, file: Path) -> Manifest:
         raise FolderError([f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise FolderError([f"{where}: must hold one CodexJobType; write one file for each job type"])
-    manifest = documents[0]
+    try:
+        manifest: Manifest = json.loads(json.dumps(documents[0], allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise FolderError([f"{where}: has a value that JSON does not know ({error}); write it as text"]) from None
     for field, wanted in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
         if manifest.get(field) != wanted:
             raise FolderError([f"{where}: {field}: must be {wanted}; write that, or move the file elsewhere"])
@@ -173,9 +176,11 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
     from codexrun_core.resources import CodexJobType
 
     try:
-        CodexJobType.model_validate(manifest, extra="forbid")
+        # As JSON and strictly, which is how the apiserver reads it: "5" is no number.
+        CodexJobType.model_validate_json(json.dumps(manifest), strict=True, extra="forbid")
     except ValidationError as error:
-        return [f"{where}: {_sentence(detail)}" for detail in error.errors(include_url=False)]
+        sentences = dict.fromkeys(_sentence(detail) for detail in error.errors(include_url=False))
+        return [f"{where}: {sentence}" for sentence in sentences]
     try:
         Draft202012Validator.check_schema(manifest["spec"].get("inputsSchema", {}))
     except SchemaError as error:
@@ -186,17 +191,21 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
 
 def _sentence(detail: Mapping[str, Any]) -> str:
     """Pydantic's finding in our words: field, trouble, way out."""
-    field = ".".join(str(step) for step in detail["loc"]) or "manifest"
+    steps = [str(step) for step in detail["loc"]]
+    given = json.dumps(detail["input"])
+    if steps[-1:] in (["int"], ["str"]):
+        # Kubernetes quantities are either; each alternative reports the same trouble once more.
+        return f'{".".join(steps[:-1])}: {given} is neither a whole number nor text; write it as text, such as "500m"'
+    field = ".".join(steps) or "manifest"
     match detail["type"]:
         case "missing":
             return f"{field}: missing; add it"
         case "extra_forbidden":
             return f"{field}: unknown field; correct its name or remove it"
         case _:
-            message = detail["msg"].removeprefix("Value error, ")
-            return f"{field}: {message}" + (
-                "" if ";" in message else f" (it is {json.dumps(detail['input'], default=str)})"
-            )
+            trouble = detail["msg"][:1].lower() + detail["msg"][1:]
+            explained = ".".join(["codexjobtype", *(step for step in steps if not step.isdigit())])
+            return f"{field}: {given} is not right: {trouble}; `kubectl explain {explained}` says more"
 
 
 class _Loader(yaml.SafeLoader):
@@ -206,9 +215,7 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode) and keys.count(key_node.value) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f'"{key_node.value}" is there twice', key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f'"{key_node.value}" is there twice', key_node.start_mark)
         return super().construct_mapping(node, deep=deep)
 
 

@@ -126,8 +126,18 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         (("  name: hello\n", "  name: hello\n  namespace: x\n"), "metadata.namespace: leave it out"),
         (("  model: gpt-5.5\n", ""), "spec.model: missing; add it"),
         (("model:", "modell:"), "spec.modell: unknown field; correct its name or remove it"),
-        (("  model:", "  concurrencyLimit: 0\n  model:"), "spec.concurrencyLimit: "),
-        (("  model:", "  limits: {maxTokens: lots}\n  model:"), "spec.limits.maxTokens: "),
+        (("  model:", "  concurrencyLimit: 0\n  model:"), "spec.concurrencyLimit: 0 is not right: input should be greater"),
+        (("  model:", "  limits: {maxTokens: '5'}\n  model:"), 'spec.limits.maxTokens: "5" is not right: input should be a'),
+        (
+            ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
+            "spec.resources.limits.cpu: 0.5 is neither a whole number nor text; write it as text",
+        ),
+        (
+            ("  model:", "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:"),
+            "spec.env.0.name: \"A-B\" is not right: string should match pattern '^[A-Za-z_][A-Za-z0-9_]*$'; "
+            "`kubectl explain codexjobtype.spec.env.name` says more",
+        ),
+        (("  model:", "  inputsSchema: {default: .nan}\n  model:"), "has a value that JSON does not know"),
         (("  model:", "  inputsSchema: {type: objekt}\n  model:"), "spec.inputsSchema.type: 'objekt' is not valid"),
         (
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
@@ -194,6 +204,4 @@ def test_text_that_other_readers_take_for_something_else_is_quoted(text: str) ->
 def test_readable_text_is_a_literal_block_and_the_rest_is_escaped() -> None:
     assert "prompt.md: |\n    one\n    two\n" in manifests.to_yaml([manifests.config_map(version("one\ntwo\n"))])
     for text in ("one\r\ntwo", " one\ntwo", "one\n\ttwo", "one\u2028\ntwo", "one\x85\ntwo", "\ufeffone\ntwo"):
-        assert 'prompt.md: "' in manifests.to_yaml([manifests.config_map(version(text))]), base64.b64encode(
-            text.encode()
-        )
+        assert 'prompt.md: "' in manifests.to_yaml([manifests.config_map(version(text))]), base64.b64encode(text.encode())
