@@ -40,9 +40,7 @@ def blocks(document: Path) -> list[Block]:
         mark = _MARK.fullmatch(match["mark"] or "")
         line = text.count("\n", 0, match.start("fence")) + 1
         test = (mark["test"] or "") if mark else None
-        found.append(
-            Block(document, line, match["language"].strip(), match["text"], test, mark["file"] if mark else None)
-        )
+        found.append(Block(document, line, match["language"].strip(), match["text"], test, mark["file"] if mark else None))
     return found
 
 

@@ -93,15 +93,11 @@ def _index_at(directory: Path, commit: str) -> str:
     import subprocess
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["git", "-C", str(directory), *arguments], check=False, capture_output=True, encoding="utf-8"
-        )
+        return subprocess.run(["git", "-C", str(directory), *arguments], check=False, capture_output=True, encoding="utf-8")
 
     known = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
     if known.returncode != 0:
-        raise typer.BadParameter(
-            f'"{commit}" is no commit of the Git repository of {directory.resolve()}; fetch it first'
-        )
+        raise typer.BadParameter(f'"{commit}" is no commit of the Git repository of {directory.resolve()}; fetch it first')
     found = git("show", f"{known.stdout.strip()}:./prompts/index.json")
     return found.stdout if found.returncode == 0 else "{}"
 

@@ -75,9 +75,7 @@ class PromptIndex:
             raise LookupError(f'prompt "{name}" is not in the index; add it there, or name one of: {known}')
         if version not in self.versions[name]:
             known = ", ".join(self.versions[name])
-            raise LookupError(
-                f'prompt "{name}" has no version "{version}"; add it to the index, or name one of: {known}'
-            )
+            raise LookupError(f'prompt "{name}" has no version "{version}"; add it to the index, or name one of: {known}')
         return self.versions[name][version]
 
     def all(self) -> list[PromptVersion]:
@@ -99,9 +97,7 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     try:
         names = json.loads(index.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates)
     except FileNotFoundError:
-        raise FolderError(
-            [f'{where}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
-        ) from None
+        raise FolderError([f'{where}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']) from None
     except (OSError, ValueError) as error:
         raise FolderError([f"{where}: not readable as JSON: {error}; fix it there"]) from None
     if not isinstance(names, dict):
@@ -182,9 +178,7 @@ def _versions(folder: Path, where: str, name: str, entries: list[object]) -> tup
 def _wrong_fields(field: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{field}: must be an object with the fields {', '.join(_FIELDS)}"]
-    problems = [
-        f"{field}.{unknown}: unknown; use one of {', '.join(_FIELDS)}" for unknown in entry if unknown not in _FIELDS
-    ]
+    problems = [f"{field}.{unknown}: unknown; use one of {', '.join(_FIELDS)}" for unknown in entry if unknown not in _FIELDS]
     for name in _FIELDS:
         value = entry.get(name)
         if name not in entry:
