@@ -203,9 +203,7 @@ class JobTypeSpec(Part):
     resources: Resources | None = None
     runtime_class_name: Annotated[str | None, Field(max_length=253)] = None
     pod_template: PodTemplate | None = None
-    suspended: Annotated[
-        bool, Field(description="While true no run of this job type starts; those that run go on.")
-    ] = False
+    suspended: Annotated[bool, Field(description="While true no run of this job type starts; those that run go on.")] = False
 
 
 class JobTypeStatus(Part):

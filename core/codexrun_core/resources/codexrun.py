@@ -121,27 +121,21 @@ class RunSpec(Part):
     job_type: Annotated[Name, Field(description="Name of a CodexJobType in the same namespace.")]
     inputs: Annotated[
         dict[str, Any] | None,
-        Field(
-            description="Values for the prompt's placeholders; the job type's inputsSchema judges them. 64 KiB at most."
-        ),
+        Field(description="Values for the prompt's placeholders; the job type's inputsSchema judges them. 64 KiB at most."),
     ] = None
     prompt_version: Annotated[
         PromptVersion | None,
         Field(description="Another version of the job type's prompt (v1, v2, ...), where the job type allows it."),
     ] = None
     model: Annotated[ModelName | None, Field(description="One of the job type's allowedModels.")] = None
-    effort: Annotated[Effort | None, Field(description="Reasoning effort, one of the job type's allowedEfforts.")] = (
-        None
-    )
+    effort: Annotated[Effort | None, Field(description="Reasoning effort, one of the job type's allowedEfforts.")] = None
     limits: Annotated[Limits | None, Field(description="Lower limits than the job type's; never higher ones.")] = None
     workspace: Workspace | None = None
     when_full: Annotated[
         Literal["Queue", "Reject"],
         Field(description="What to do when all slots of the job type are taken: wait, or be Rejected at once."),
     ] = "Queue"
-    priority: Annotated[
-        int, Field(ge=-1000, le=1000, description="Higher runs start first; among equals the older one.")
-    ] = 0
+    priority: Annotated[int, Field(ge=-1000, le=1000, description="Higher runs start first; among equals the older one.")] = 0
     cancel: Cancel | None = None
     retry_of: RetryOf | None = None
     ttl_seconds_after_finished: Annotated[
@@ -168,9 +162,7 @@ class Usage(Part):
     requests: Annotated[int, Field(ge=0, description="Requests that reached the model.")] = 0
     cost_micro_usd: Annotated[
         int | None,
-        Field(
-            alias="costMicroUSD", ge=0, description="Millionths of a US dollar; absent if the model has no known price."
-        ),
+        Field(alias="costMicroUSD", ge=0, description="Millionths of a US dollar; absent if the model has no known price."),
     ] = None
     cost_cents: Annotated[int | None, Field(ge=0, description="costMicroUSD in cents, rounded up.")] = None
     cost: Annotated[str | None, Field(max_length=32, description="costMicroUSD for people, such as $0.0042.")] = None
@@ -185,9 +177,7 @@ class Failure(Part):
 
     class_: Annotated[FailureClass, Field(alias="class")]
     message: Annotated[str, Field(max_length=2048)]
-    exit_code: Annotated[int | None, Field(description="Exit code of the process that failed, where one is known.")] = (
-        None
-    )
+    exit_code: Annotated[int | None, Field(description="Exit code of the process that failed, where one is known.")] = None
     retryable: bool = False
 
 
@@ -201,9 +191,7 @@ class Result(Part):
 class RunStatus(Part):
     """Written by the operator alone."""
 
-    phase: Annotated[Phase, Field(description="Where the run is, for people; derived from the conditions.")] = (
-        Phase.PENDING
-    )
+    phase: Annotated[Phase, Field(description="Where the run is, for people; derived from the conditions.")] = Phase.PENDING
     reason: Annotated[str | None, Field(max_length=128, description="Why it is there, one CamelCase word.")] = None
     message: Annotated[str | None, Field(max_length=2048, description="The same for people.")] = None
     observed_generation: int | None = None

@@ -1,0 +1,132 @@
+"""The operator's process: wait for the lease, learn the cluster's state, then reconcile until the lease or the process ends."""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+
+import kopf
+
+from codexrun_core.logs import log_to_stderr
+from codexrun_operator import handlers, health, metrics
+from codexrun_operator.kube import Kube, connect
+from codexrun_operator.leader import FencedLease, lead
+from codexrun_operator.reconcile import Reconciler
+from codexrun_operator.resync import Resync
+from codexrun_operator.seen import OURS, PROMPT_LABEL
+from codexrun_operator.settings import Settings, SettingsError, settings_from
+from codexrun_operator.watch import Watcher
+
+log = logging.getLogger(__name__)
+
+WORKERS = 16
+SETTLE = 2.0  # seconds; a write of a predecessor that was killed may still be on its way
+
+
+class Operator:
+    def __init__(self, settings: Settings, kube: Kube, lease: FencedLease) -> None:
+        self.settings, self.lease = settings, lease
+        self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
+        state, queue = self.reconciler.state, self.reconciler.queue
+        self.resync = Resync(kube, state, queue)
+        self.watchers = [
+            Watcher(kube, kube.config_maps, state.prompt_seen, labelSelector=PROMPT_LABEL),
+            Watcher(kube, kube.jobs, state.job_seen, labelSelector=OURS),
+            Watcher(kube, kube.pods, state.pod_seen, labelSelector=OURS),
+        ]
+        self.working = False
+
+    async def work(self) -> None:
+        """What a leader does."""
+        log.info("lease.taken", extra={"identity": self.settings.pod_name})
+        await asyncio.sleep(SETTLE)
+        async with asyncio.TaskGroup() as tasks:
+            for watcher in self.watchers:
+                tasks.create_task(watcher.run())
+            # Nothing is decided before everything is seen: an empty cache is not an empty cluster.
+            for watcher in self.watchers:
+                await watcher.synced.wait()
+            resync = tasks.create_task(self.resync.forever())
+            tasks.create_task(self.reconciler.queue.run())
+            tasks.create_task(
+                kopf.operator(
+                    registry=handlers.registry(self.reconciler.state),
+                    settings=handlers.settings(),
+                    namespaces=[self.settings.namespace],
+                    standalone=True,
+                )
+            )
+            self.working = True
+            await resync
+
+    def checks(self) -> dict[str, health.Check]:
+        """By name, what /healthz holds against this process."""
+
+        def leading(check: health.Check) -> health.Check:
+            return lambda: check() if self.working else None
+
+        checks = {
+            "election": health.older_than(health.STUCK, lambda: self.lease.turned, "lease election"),
+            "resync": leading(health.older_than(2 * health.STUCK, lambda: self.resync.turned, "resync")),
+            "kopf": leading(lambda: "kopf told nothing of runs that exist" if self.resync.missed >= 2 else None),
+            "workers": leading(
+                lambda: "no worker takes the oldest key" if self.reconciler.queue.oldest_wait > health.STUCK else None
+            ),
+        }
+        for watcher, name in zip(self.watchers, ("prompts", "jobs", "pods"), strict=True):
+            checks[f"watch-{name}"] = leading(
+                health.older_than(2 * health.STUCK, lambda watcher=watcher: watcher.turned, f"watch of {name}")  # type: ignore[misc]
+            )
+        return checks
+
+    def refresh_gauges(self) -> None:
+        state = self.reconciler.state
+        metrics.LEADER.set(self.lease.held)
+        metrics.DEPTH.set(self.reconciler.queue.depth)
+        for name in state.job_types:
+            metrics.SLOTS.labels(name).set(len(state.holders[name]))
+            metrics.WAITING.labels(name).set(len(state.waiting[name]))
+
+
+async def run(settings: Settings) -> int:
+    """Until SIGTERM (0) or the loss of the lease (1)."""
+    api = await connect()
+    lease = FencedLease(settings.lease, settings.namespace, settings.pod_name, api)
+    kube = Kube(api, settings.namespace, lease.may_write)
+    operator = Operator(settings, kube, lease)
+    started = time.monotonic()
+    server = await health.serve(settings.port, operator.checks(), lambda: None, operator.refresh_gauges)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    leading = asyncio.create_task(lead(lease, operator.work))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((leading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            return 0
+        leading.result()
+        return 1
+    finally:
+        leading.cancel()
+        await asyncio.wait((leading,), timeout=5)
+        await lease.release()
+        await server.cleanup()
+        await api.close()  # type: ignore[no-untyped-call]
+        log.info("operator.stopped", extra={"seconds": round(time.monotonic() - started)})
+
+
+def main() -> int:
+    try:
+        settings = settings_from()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    log_to_stderr(settings.log_level)
+    return asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""kopf as the informer of our own resources: events in, `State` told, nothing else.
+
+on.event only: such handlers need no finalizer and no annotation, and they are level-triggered by our own queue (kopf never
+retries them).
+"""
+
+from typing import Any
+
+import kopf
+
+from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR
+from codexrun_core.resources import GROUP, VERSION
+from codexrun_operator.state import State
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """kopf keeps the last handled state to compare with; without update handlers that is a deep copy for nothing."""
+
+    def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:  # noqa: ARG002
+        return None
+
+
+def settings() -> kopf.OperatorSettings:
+    chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = True  # no CRDs and namespaces to watch: fewer rights
+    chosen.posting.enabled = False
+    chosen.networking.request_timeout, chosen.networking.connect_timeout = 30, 5
+    chosen.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
+    chosen.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
+    chosen.watching.chunk_size = 500
+    # A limit would cap new objects at limit / idle_timeout a second.
+    chosen.queueing.worker_limit, chosen.queueing.idle_timeout = None, 1.0
+    chosen.persistence.diffbase_storage = NoDiffs()
+    return chosen
+
+
+def registry(state: State) -> kopf.OperatorRegistry:
+    """The handlers, bound to `state`."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.event(GROUP, VERSION, "codexruns", registry=handlers)
+    async def run_event(event: Any, **_: Any) -> None:
+        state.run_seen(event["object"], gone=event["type"] == "DELETED")
+
+    @kopf.on.event(GROUP, VERSION, "codexjobtypes", registry=handlers)
+    async def job_type_event(event: Any, **_: Any) -> None:
+        state.job_type_seen(event["object"], gone=event["type"] == "DELETED")
+
+    return handlers

@@ -1,0 +1,41 @@
+"""Is this job type usable? Its Ready condition, for people who write one. Pure."""
+
+from datetime import datetime
+
+from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
+from codexrun_operator.judge import checksum_refusal, inputs_schema, schema_error
+from codexrun_operator.seen import Prompt
+
+
+def job_type_status(job_type: CodexJobType, prompt: Prompt | None, now: datetime) -> JobTypeStatus:
+    """Ready, or the first thing that keeps its runs from starting."""
+    status, reason, message = _ready(job_type, prompt)
+    old = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
+    since = old.last_transition_time if old and old.status == status else now
+    condition = Condition(
+        type="Ready",
+        status="True" if status == "True" else "False",
+        reason=reason,
+        message=message,
+        last_transition_time=since,
+        observed_generation=job_type.metadata.generation,
+    )
+    return JobTypeStatus(observed_generation=job_type.metadata.generation, conditions=[condition])
+
+
+def _ready(job_type: CodexJobType, prompt: Prompt | None) -> tuple[str, str, str]:
+    wanted = job_type.spec.prompt
+    if prompt is None:
+        return (
+            "False",
+            "PromptNotFound",
+            f'spec.prompt: there is no prompt "{wanted.name}" {wanted.version} in this namespace; apply its ConfigMap '
+            "(`codexrun prompts manifests`)",
+        )
+    if refused := checksum_refusal(wanted.sha256, prompt):
+        return "False", refused.reason, refused.message
+    if trouble := schema_error(inputs_schema(job_type.spec.inputs_schema, prompt)):
+        return "False", "InvalidSchema", trouble
+    if job_type.spec.suspended:
+        return "True", "Suspended", "Valid, but suspended: its runs wait"
+    return "True", "Valid", "Prompt found, checksum right, inputsSchema valid"

@@ -1,0 +1,173 @@
+"""The few calls to the apiserver, as plain dicts over the official client's own configuration and session.
+
+The typed models cost three times the CPU of the call itself, and an operator makes the same five calls all day. Two kinds of
+failure: `Refused` (tell the user) and `Unavailable` (try again, assume nothing about what happened).
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+
+Json = dict[str, Any]
+
+WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
+READ_TIMEOUT = 30.0
+CHUNK = 500  # objects a list page
+
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+
+
+class Refused(Exception):
+    """The apiserver said no, for good. The message is its own, for people."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason, self.message = status, reason, message
+
+
+class NotFound(Refused):
+    """What was to be changed is not there."""
+
+
+class Conflict(Refused):
+    """The object is another one than we thought, or exists already (AlreadyExists)."""
+
+
+class Gone(Refused):
+    """The watch's position is too old: list again."""
+
+
+class Unavailable(Exception):
+    """Try again later; nothing is known about what happened."""
+
+
+class Kube:
+    """Calls within one namespace.
+
+    `may_write` is asked before every write and raises Unavailable when this process may not lead any more.
+    """
+
+    def __init__(self, api: client.ApiClient, namespace: str, may_write: Callable[[], None]) -> None:
+        self.api, self.namespace, self._may_write = api, namespace, may_write
+        self.runs = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexruns"
+        self.job_types = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexjobtypes"
+        self.jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self.pods = f"/api/v1/namespaces/{namespace}/pods"
+        self.config_maps = f"/api/v1/namespaces/{namespace}/configmaps"
+        self.events = f"/api/v1/namespaces/{namespace}/events"
+
+    async def create(self, path: str, body: Json) -> Json:
+        return await self._write("POST", path, body, "application/json")
+
+    async def merge(self, path: str, patch: Json) -> Json:
+        """RFC 7386 merge patch."""
+        return await self._write("PATCH", path, patch, MERGE_PATCH)
+
+    async def strategic(self, path: str, patch: Json) -> Json:
+        """Strategic merge patch, of built-in kinds only: it can add to a list and take from it without knowing the rest."""
+        return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
+
+    async def delete(self, path: str, *, uid: str, propagation: str = "Background") -> Json:
+        """Delete this very object. The propagation policy is always said: a REST delete of a Job without one orphans its pod."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
+        return await self._write("DELETE", path, options, "application/json")
+
+    async def get(self, path: str) -> Json:
+        async with asyncio.timeout(READ_TIMEOUT):
+            return await self._json("GET", path, None, None, READ_TIMEOUT)
+
+    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
+        """A consistent list, page by page; every page carries the list's resourceVersion in its metadata."""
+        query = {"limit": str(CHUNK), **selectors}
+        while True:
+            page = await self.get(f"{path}?{urlencode(query)}")
+            yield page
+            if not (token := page["metadata"].get("continue")):
+                return
+            query["continue"] = token
+
+    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
+        """Events after `version`, bookmarks included, until the server ends the stream.
+
+        Raises:
+            Gone: `version` is too old.
+            Unavailable: the stream broke, or nothing came for `silence` seconds (bookmarks come about once a minute).
+        """
+        query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version, **selectors}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
+        response = await self._send("GET", f"{path}?{urlencode(query)}", None, None, timeout)
+        try:
+            while line := await response.content.readline():
+                event: Json = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise _refusal(event["object"].get("code", 500), event["object"])
+                yield event
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Unavailable(f"watch of {path}: {error or type(error).__name__}") from error
+        finally:
+            response.close()
+
+    async def _write(self, method: str, path: str, body: Any, content_type: str) -> Json:
+        self._may_write()
+        return await self._json(method, path, body, content_type, WRITE_TIMEOUT)
+
+    async def _json(self, method: str, path: str, body: Any, content_type: str | None, seconds: float) -> Json:
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        response = await self._send(method, path, body, content_type, timeout)
+        try:
+            return cast(Json, await response.json())
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+
+    async def _send(
+        self, method: str, path: str, body: Any, content_type: str | None, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        configuration = self.api.configuration
+        headers = {"Accept": "application/json", "User-Agent": "codexrun-operator"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        if token := await configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):
+            headers["Authorization"] = token
+        rest = self.api.rest_client
+        if rest.pool_manager is None:
+            rest.pool_manager = rest._create_pool_manager()  # the session it makes on its own first request
+        try:
+            response: aiohttp.ClientResponse = await rest.pool_manager.request(
+                method,
+                configuration.host + path,
+                headers=headers,
+                data=None if body is None else json.dumps(body),
+                timeout=timeout,
+            )
+            if response.status < 400:
+                return response
+            text = await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+        if response.status == 429 or response.status >= 500:
+            raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
+        try:
+            said = json.loads(text)
+        except ValueError:
+            said = {"message": text[:200]}
+        raise _refusal(response.status, said)
+
+
+def _refusal(status: int, said: Json) -> Refused:
+    kinds: dict[int, type[Refused]] = {404: NotFound, 409: Conflict, 410: Gone}
+    return kinds.get(status, Refused)(status, said.get("reason", ""), said.get("message", f"HTTP {status}"))
+
+
+async def connect() -> client.ApiClient:
+    """A client for the cluster that this process runs in, or for KUBECONFIG outside of one."""
+    try:
+        config.load_incluster_config()  # type: ignore[no-untyped-call]
+    except config.ConfigException:
+        await config.load_kube_config()  # type: ignore[no-untyped-call]
+    return client.ApiClient()

@@ -1,0 +1,109 @@
+"""One leader at a time: the official client's Lease election, with a fence that a stalled leader cannot pass.
+
+The library takes the wall clock and the time after its request; the fence takes the monotonic clock and the time before it, so
+it always believes the lease to be older than it is. A write may begin only while the lease outlives the write's own timeout.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.leaderelection.electionconfig import Config
+from kubernetes.aio.leaderelection.leaderelection import LeaderElection
+from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
+from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
+
+from codexrun_operator.kube import WRITE_TIMEOUT, Unavailable
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15
+RENEW_SECONDS = 10
+RETRY_SECONDS = 2
+MARGIN = 1.0
+
+
+class FencedLease(LeaseLock):
+    """A Lease that knows how long it surely lasts, and that treats a broken connection as a failed attempt."""
+
+    def __init__(self, name: str, namespace: str, identity: str, api: client.ApiClient) -> None:
+        super().__init__(name, namespace, identity, api)
+        self._held_until = 0.0
+        self.turned = time.monotonic()  # when the election last did something
+
+    def may_write(self) -> None:
+        """Raises Unavailable unless the lease outlives a write that begins now."""
+        rest = self._held_until - time.monotonic()
+        if rest < WRITE_TIMEOUT + MARGIN:
+            raise Unavailable(f"not the leader for long enough to write ({max(0.0, rest):.1f} s left)")
+
+    @property
+    def held(self) -> bool:
+        return self._held_until > time.monotonic()
+
+    async def get(self, name: str, namespace: str) -> Any:
+        self.turned = time.monotonic()
+        try:
+            return await super().get(name, namespace)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
+
+    async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
+        return await self._attempt(super().create(name, namespace, election_record))
+
+    async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
+        return await self._attempt(super().update(name, namespace, updated_record))
+
+    async def _attempt(self, call: Awaitable[bool]) -> bool:
+        before = time.monotonic()
+        try:
+            held = await call
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        if held:
+            self._held_until = before + LEASE_SECONDS
+        return held
+
+    async def release(self) -> None:
+        """Let the next one in at once, instead of after the lease has run out. Best effort: it runs out anyway."""
+        if not self.held or self.lease_reference is None or self.lease_reference.spec is None:
+            return
+        self._held_until = 0.0
+        self.lease_reference.spec.holder_identity = ""
+        try:
+            await self.api_instance.replace_namespaced_lease(self.name, self.namespace, self.lease_reference)
+        except (ApiException, aiohttp.ClientError, TimeoutError):
+            return
+
+
+async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Wait for the lease, then do `work`; returns when the lease is lost or the work ends, and the process is to end then."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def watched_work() -> None:
+        # The library would renew the lease of a leader whose work has died.
+        try:
+            await work()
+            done.set_result(None)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            done.set_exception(error)
+
+    async def stopped() -> None:
+        log.error("lease.lost")
+
+    election = asyncio.create_task(
+        LeaderElection(Config(lease, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, watched_work, stopped)).run()
+    )
+    try:
+        await asyncio.wait((election, done), return_when=asyncio.FIRST_COMPLETED)
+        if done.done():
+            done.result()
+    finally:
+        election.cancel()

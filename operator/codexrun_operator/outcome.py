@@ -1,0 +1,232 @@
+"""How did the pod end? From its states and its containers' last words to a verdict. Pure.
+
+The agent's container is untrusted: what it reports can make a run fail, but not succeed alone. Success needs the gate's word
+that the model completed at least one response (docs/architecture.md, "Success is proven").
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from codexrun_core.lifecycle import FailureClass
+from codexrun_core.resources import Failure, Result, Usage
+from codexrun_operator.seen import Container, Pod
+
+Class = FailureClass
+MESSAGE_LIMIT = 1024
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one attempt. `failure` is None for a proven success."""
+
+    failure: Failure | None
+    usage: Usage | None
+    result: Result | None
+    thread_id: str | None
+    own: bool  # the run came to its end by itself: no signal of ours or of others cut it short
+
+    @property
+    def succeeded(self) -> bool:
+        return self.failure is None
+
+
+def outcome(pod: Pod) -> Outcome:
+    """The verdict on a pod that has ended (or is gone)."""
+    report = pod.agent.report
+    failure = next((f for judge in JUDGES if (f := judge(pod))), None)
+    thread = report.get("threadId")
+    return Outcome(
+        failure=failure,
+        usage=usage(pod),
+        result=_result(pod),
+        thread_id=str(thread)[:128] if thread else None,
+        own=report.get("state") == "done" and report.get("stopped") != "signal",
+    )
+
+
+def usage(pod: Pod) -> Usage | None:
+    """What the gate metered; None where its words are lost or it never ran."""
+    gate = pod.gate.report
+    if not gate:
+        return None
+    counted = {key: value for key, value in (gate.get("usage") or {}).items() if isinstance(value, int) and value >= 0}
+    micro = counted.get("costMicroUSD")
+    return Usage.model_validate(
+        {
+            **counted,
+            "requests": max(0, _int(gate.get("requests"))),
+            "complete": gate.get("complete") is True,
+            "priceTable": gate.get("priceTable") if micro is not None else None,
+            "costCents": None if micro is None else -(-micro // 10_000),
+            "cost": None if micro is None else dollars(micro),
+        }
+    )
+
+
+def dollars(micro_usd: int) -> str:
+    """Micro-dollars for people: four decimals, rounded up, so that something never reads as nothing."""
+    return f"${-(-micro_usd // 100) / 10_000:.4f}"
+
+
+def _int(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _text(value: Any) -> str:
+    """One piece of a report, cut for a status message."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
+
+
+def _result(pod: Pod) -> Result | None:
+    report = pod.agent.report
+    message = report.get("finalMessage")
+    if not isinstance(message, str) or not message:
+        return None
+    full = report.get("finalMessageBytes")
+    size = len(message.encode())
+    return Result(message=message[:4096], truncated=isinstance(full, int) and full > size)
+
+
+def failed(class_: FailureClass, message: str, exit_code: int | None = None) -> Failure:
+    """A failure as the status records it; whether a retry is sensible follows from the class."""
+    return Failure(class_=class_, message=_text(message), exit_code=exit_code, retryable=class_.retryable)
+
+
+# The judges, in the order of precedence: the first that has something to say names the failure.
+
+
+def evicted(pod: Pod) -> Failure | None:
+    """The kubelet threw it out, or the Eviction API, a drain or a taint did."""
+    if pod.reason == "Evicted":
+        about_disk = any(word in pod.message for word in ("emptyDir", "EmptyDir", "ephemeral"))
+        return failed(Class.STORAGE if about_disk else Class.EVICTED, f"Evicted by the kubelet: {pod.message}")
+    if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
+        return failed(Class.NODE_LOST, f"Node {pod.node or 'unknown'} was lost; what the agent did last is not known")
+    if pod.disruption and pod.agent.report.get("state") != "done":
+        return failed(Class.EVICTED, f"The pod was evicted ({pod.disruption}); retry the run")
+    return None
+
+
+def out_of_memory(pod: Pod) -> Failure | None:
+    if pod.agent.reason == "OOMKilled":
+        return failed(
+            Class.OOM,
+            "The agent used more memory than its limit; raise resources.limits.memory of the job type",
+            pod.agent.exit_code,
+        )
+    return None
+
+
+def clone_failed(pod: Pod) -> Failure | None:
+    if pod.clone.ended and pod.clone.exit_code:
+        said = pod.clone.report.get("failure") or {}
+        return failed(Class.WORKSPACE, said.get("message") or _last_words(pod.clone), pod.clone.exit_code)
+    return None
+
+
+def never_started(pod: Pod) -> Failure | None:
+    """The container could not be made: the image has no runner of ours, or not even its interpreter."""
+    agent = pod.agent
+    if agent.ended and not agent.report and (agent.reason in CANNOT_START or agent.exit_code in (126, 127)):
+        return failed(
+            Class.IMAGE,
+            "The agent's image cannot start /opt/codexrun/bin/runner: build it with `make image BASE_IMAGE=...` on a base "
+            f"that has python3. {_last_words(agent)}",
+            agent.exit_code,
+        )
+    return None
+
+
+CANNOT_START = ("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError")
+
+
+def gate_stopped_it(pod: Pod) -> Failure | None:
+    """The gate's word about budget and guardrails stands above all that the agent says."""
+    stop = pod.gate.report.get("stop") or {}
+    if stop.get("class") in ("budget", "guardrail"):
+        return failed(FailureClass(stop["class"]), stop.get("message", ""), pod.agent.exit_code)
+    return None
+
+
+def runner_stopped_it(pod: Pod) -> Failure | None:
+    """What the runner ended itself, or refused to begin."""
+    said = pod.agent.report.get("failure") or {}
+    if said.get("class") in ("timeout", "stall", "storage", "config", "guardrail", "internal"):
+        return failed(FailureClass(said["class"]), said.get("message", ""), pod.agent.exit_code)
+    return None
+
+
+def deadline(pod: Pod) -> Failure | None:
+    """The kubelet's deadline, for a runner that was frozen."""
+    if pod.reason == "DeadlineExceeded":
+        return failed(Class.TIMEOUT, "The pod outlived every deadline; its runner did not stop it", pod.agent.exit_code)
+    return None
+
+
+def model_said_no(pod: Pod) -> Failure | None:
+    """Not proven, and the last request to the model failed: its error is the cause that people can act on."""
+    error = pod.gate.report.get("lastError") or {}
+    if not _agent_proves(pod) and error.get("class") in ("auth", "rate_limit", "quota", "model_error"):
+        return failed(FailureClass(error["class"]), error.get("message", ""), pod.agent.exit_code)
+    return None
+
+
+def agent_failed(pod: Pod) -> Failure | None:
+    """Codex said `turn.failed`, or ended with an error of its own."""
+    said = pod.agent.report.get("failure") or {}
+    if said:
+        known = said.get("class") in {c.value for c in FailureClass}
+        return failed(FailureClass(said["class"]) if known else Class.AGENT_ERROR, said.get("message", ""), _codex_exit(pod))
+    return None
+
+
+def unproven(pod: Pod) -> Failure | None:
+    """Everything else that is not a proven success, exit code 0 included."""
+    if not pod.agent.report:
+        return failed(Class.SILENT_DEATH, f"The agent left no report. {_last_words(pod.agent)}", pod.agent.exit_code)
+    if not _agent_proves(pod):
+        return failed(Class.SILENT_DEATH, "Codex ended without a completed turn and a final message", _codex_exit(pod))
+    if not pod.gate.report:
+        return failed(Class.SILENT_DEATH, "The agent reports success, but the gate's record of it is lost", _codex_exit(pod))
+    if not _int(pod.gate.report.get("completed")):
+        return failed(Class.SILENT_DEATH, "The agent reports success, but the gate saw no completed response", _codex_exit(pod))
+    return None
+
+
+JUDGES: tuple[Callable[[Pod], Failure | None], ...] = (
+    evicted,
+    out_of_memory,
+    clone_failed,
+    never_started,
+    gate_stopped_it,
+    runner_stopped_it,
+    deadline,
+    model_said_no,
+    agent_failed,
+    unproven,
+)
+
+
+def _agent_proves(pod: Pod) -> bool:
+    """The agent's half of the proof: a completed turn, none failed after it, and a final message."""
+    report = pod.agent.report
+    return (
+        pod.agent.exit_code == 0
+        and report.get("exitCode") == 0
+        and report.get("turnCompleted") is True
+        and not report.get("turnFailed")
+        and bool(report.get("finalMessage"))
+    )
+
+
+def _codex_exit(pod: Pod) -> int | None:
+    code = pod.agent.report.get("exitCode")
+    return code if isinstance(code, int) else pod.agent.exit_code
+
+
+def _last_words(container: Container) -> str:
+    words = [container.reason, "" if container.report else container.message]
+    said = ": ".join(word for word in words if word)
+    return f"{said} (exit code {container.exit_code})" if container.exit_code is not None else said

@@ -1,0 +1,84 @@
+"""What to do next with one run. Pure: all that it knows is in its arguments.
+
+The first rule that has an answer wins; the order of RULES is the precedence, and the documentation (docs/architecture.md draws
+it). Executing a decision is somebody else's work: actions first, then one status write, then the events that it justifies.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from codexrun_operator.plan.begin import (
+    cancel_before_start,
+    explain_lost_job,
+    reject_what_is_wrong,
+    start_when_admitted,
+    wait_for_job_to_show,
+    wait_for_job_type,
+    wants_slot,
+)
+from codexrun_operator.plan.decision import (
+    NOTHING,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    ReleaseEvidence,
+    Seen,
+    StopPod,
+    SuspendJob,
+)
+from codexrun_operator.plan.follow import finish, show_progress
+from codexrun_operator.plan.stop import (
+    conclude_stop,
+    keep_evidence,
+    stop_on_time,
+    stop_what_others_ended,
+    stop_when_cancelled,
+)
+
+__all__ = [
+    "NOTHING",
+    "RULES",
+    "CreateJob",
+    "Decision",
+    "DeleteJob",
+    "ReleaseEvidence",
+    "Seen",
+    "StopPod",
+    "SuspendJob",
+    "plan",
+    "wants_slot",
+]
+
+Rule = Callable[[Seen, datetime], Decision | None]
+
+
+def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the slot until it is gone)."""
+    if seen.run.status.phase.terminal or seen.run.metadata.deletion_timestamp:
+        return NOTHING
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    leave_finished_alone,
+    # no Job yet
+    wait_for_job_to_show,  # its creation is under way: look again
+    explain_lost_job,  # it had one, which is gone
+    cancel_before_start,
+    wait_for_job_type,  # and for its prompt: one minute, then Rejected
+    reject_what_is_wrong,
+    start_when_admitted,
+    # there is a Job
+    conclude_stop,  # Stopping, and proven gone
+    keep_evidence,  # Stopping, containers ended: write down what they said, then let the pod go
+    finish,  # ended by itself: the outcome names phase and class
+    stop_when_cancelled,
+    stop_what_others_ended,  # a person, an eviction, a lost node
+    stop_on_time,  # start deadline, and what cannot heal
+    show_progress,
+)
+
+
+def plan(seen: Seen, now: datetime) -> Decision:
+    """Decide about one run at `now` (UTC)."""
+    return next((decision for rule in RULES if (decision := rule(seen, now))), NOTHING)

@@ -1,0 +1,123 @@
+"""Rules for a run that has no Job: wait, refuse, queue, start."""
+
+from datetime import datetime, timedelta
+
+from codexrun_core.lifecycle import FailureClass, Phase
+from codexrun_core.resources import CodexRun
+from codexrun_operator.jobs import job_name
+from codexrun_operator.judge import Accepted, Missing, Refused
+from codexrun_operator.outcome import failed
+from codexrun_operator.plan.decision import CreateJob, Decision, Seen
+from codexrun_operator.plan.stop import begin_stop, cancel_words, keep_evidence, own_end, terminal, terminal_after_stop
+from codexrun_operator.status import moved
+
+JOB_DELETED = "The Job was deleted by hand"
+MISSING_PATIENCE = timedelta(minutes=1)
+MISSING_QUIET = timedelta(seconds=3)  # files of one `kubectl apply` arrive within this; no status write for that
+
+
+def wait_for_job_to_show(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+    """A Job that was created and has not come back on the watch yet is not a missing Job (KubeRay issue 715)."""
+    return Decision(look_again=2) if seen.creating and seen.job is None else None
+
+
+def explain_lost_job(seen: Seen, now: datetime) -> Decision | None:
+    """It was admitted (`attempt` is set) and its Job is gone: nothing may start in its place."""
+    run = seen.run
+    if seen.job is not None or run.status.attempt is None:
+        return None
+    if seen.pod is not None and not seen.pod.gone and (seen.pod.holds_slot or seen.pod.held):
+        # Orphaned by the Job's deletion: it keeps the slot until it is gone.
+        return keep_evidence(seen, now) or begin_stop(seen, now, "JobDeleted", JOB_DELETED)
+    if seen.phase is Phase.STOPPING:
+        return terminal_after_stop(seen, now)
+    if end := own_end(seen):
+        return terminal(seen, now, *end)
+    if seen.witnessed:
+        return terminal(seen, now, "JobDeleted", JOB_DELETED, None)
+    message = "The Job was gone when the operator came back; how the run ended is not known"
+    return terminal(seen, now, "JobLost", message, failed(FailureClass.INTERNAL, message))
+
+
+def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
+    """Nothing was started: cancelled at once, no pod needed."""
+    if seen.job is not None or seen.run.spec.cancel is None:
+        return None
+    words = cancel_words(seen.run)
+    return Decision(status=moved(seen.run, Phase.CANCELLED, "CancelRequested", words, now, finished_at=now))
+
+
+def _patience(run: CodexRun, reason: str, message: str, now: datetime) -> Decision:
+    """Wait a minute for what may still be applied, then reject: apply order must not matter."""
+    age = now - (run.metadata.creation_timestamp or now)
+    if run.status.phase is Phase.QUEUED:
+        # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run by a re-apply.
+        return Decision(status=moved(run, Phase.QUEUED, reason, message, now), look_again=30)
+    if age >= MISSING_PATIENCE:
+        return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
+    rest = (MISSING_PATIENCE - age).total_seconds()
+    if age < MISSING_QUIET:
+        return Decision(look_again=(MISSING_QUIET - age).total_seconds())
+    return Decision(status=moved(run, Phase.PENDING, reason, message, now), look_again=rest)
+
+
+def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
+    if seen.job is not None or seen.job_type is not None:
+        return None
+    message = (
+        f'spec.jobType: there is no job type "{seen.run.spec.job_type}" in this namespace; `kubectl get codexjobtypes` lists '
+        "them"
+    )
+    return _patience(seen.run, "JobTypeNotFound", message, now)
+
+
+def reject_what_is_wrong(seen: Seen, now: datetime) -> Decision | None:
+    """Rejected before anything is started; never gets a Job."""
+    if seen.job is not None:
+        return None
+    verdict = seen.verdict
+    if isinstance(verdict, Missing):
+        return _patience(seen.run, verdict.reason, verdict.message, now)
+    if isinstance(verdict, Refused):
+        return Decision(status=moved(seen.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now))
+    return None
+
+
+def wants_slot(seen: Seen) -> bool:
+    """Whether admission is to be asked at all: valid, not cancelled, and nothing started yet."""
+    run = seen.run
+    return (
+        seen.job is None
+        and not seen.creating
+        and run.status.attempt is None
+        and not run.status.phase.terminal
+        and run.metadata.deletion_timestamp is None
+        and run.spec.cancel is None
+        and isinstance(seen.verdict, Accepted)
+    )
+
+
+def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
+    """Take the slot that admission gave, or wait in the queue (or leave it, if the run does not want to wait)."""
+    if seen.job is not None or seen.job_type is None or not isinstance(seen.verdict, Accepted):
+        return None
+    run, job_type, accepted = seen.run, seen.job_type, seen.verdict
+    if seen.admitted:
+        fields = {
+            "attempt": 1,
+            "prompt": accepted.prompt,
+            "model": accepted.model,
+            "job_name": job_name(run, 1),
+        }
+        status = moved(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)
+        return Decision(actions=(CreateJob(1, accepted),), status=status, look_again=5)
+    if job_type.spec.suspended:
+        reason, trouble = "Suspended", f'job type "{job_type.metadata.name}" is suspended'
+    else:
+        limit = job_type.spec.concurrency_limit
+        reason = "ConcurrencyLimit"
+        trouble = f'all {limit} slots of job type "{job_type.metadata.name}" are taken'
+    if run.spec.when_full == "Reject":
+        message = f"Rejected, as spec.whenFull asks: {trouble}"
+        return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
+    return Decision(status=moved(run, Phase.QUEUED, reason, f"Waiting: {trouble}", now), waiting=True)

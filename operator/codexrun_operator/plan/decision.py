@@ -1,0 +1,92 @@
+"""The planner's question and answer: what was seen of a run, and what to do about it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from codexrun_core.lifecycle import Phase
+from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
+from codexrun_operator.judge import Accepted, Missing, Refused, judge
+from codexrun_operator.seen import Event, Job, Pod, Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """All there is to know about one run.
+
+    `admitted` is the answer of admission (may it take a slot now?), `creating` that its Job's creation was sent and has not
+    been seen yet, `witnessed` that this operator saw the deletion of what is missing now.
+    """
+
+    run: CodexRun
+    job_type: CodexJobType | None = None
+    prompt: Prompt | None = None
+    admitted: bool = False
+    creating: bool = False
+    job: Job | None = None
+    pod: Pod | None = None
+    witnessed: bool = False
+    warnings: tuple[Event, ...] = ()
+
+    @cached_property
+    def verdict(self) -> Accepted | Refused | Missing | None:
+        """The run against its job type and prompt; None while there is no job type."""
+        return judge(self.run, self.job_type, self.prompt) if self.job_type else None
+
+    @property
+    def phase(self) -> Phase:
+        return self.run.status.phase
+
+
+@dataclass(frozen=True)
+class CreateJob:
+    """Create the Job of `attempt`; one of that name is this one."""
+
+    attempt: int
+    accepted: Accepted
+
+
+@dataclass(frozen=True)
+class StopPod:
+    """Hold the evidence (finalizer first: none can be added once a deletion has begun), then delete the pod."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class ReleaseEvidence:
+    """Take our finalizer off the pod."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class SuspendJob:
+    """No pod is on a node: suspending makes sure that none gets there."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class DeleteJob:
+    """Delete a suspended Job, which anyone could resume. Always with a propagation policy: without, REST orphans its pod."""
+
+    name: str
+    uid: str
+
+
+Action = CreateJob | StopPod | ReleaseEvidence | SuspendJob | DeleteJob
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Actions, then at most one status write; `look_again` is in seconds, for what no event will announce."""
+
+    actions: tuple[Action, ...] = ()
+    status: RunStatus | None = None
+    look_again: float | None = None
+    waiting: bool = False  # valid, and in the queue for a slot
+
+
+NOTHING = Decision()

@@ -1,0 +1,173 @@
+"""Rules for stopping: whoever asks, the pod is proven gone before the run ends, and what its containers said is kept.
+
+While a run is `Stopping`, status.reason is the recorded intent, so that any operator can finish what another began:
+CANCELLED_BY -> Cancelled, "Completed" -> Succeeded, everything else -> Failed with the failure in the status.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from codexrun_core.lifecycle import FailureClass, Phase
+from codexrun_core.resources import CodexRun, Failure
+from codexrun_operator.outcome import failed, outcome
+from codexrun_operator.plan.decision import Action, Decision, DeleteJob, ReleaseEvidence, Seen, StopPod, SuspendJob
+from codexrun_operator.plan.trouble import camel, start_trouble
+from codexrun_operator.status import duration, moved
+
+CANCELLED_BY = frozenset({"CancelRequested", "PodDeleted", "JobDeleted", "JobSuspended"})
+COMPLETED = "Completed"
+
+
+def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
+    """What is known of the end: usage, last message, times. What is not known stays as it is."""
+    status, pod = seen.run.status, seen.pod
+    fields: dict[str, Any] = {}
+    started, finished = status.started_at, status.finished_at or now
+    if pod:
+        judged = outcome(pod)
+        known = {"usage": judged.usage, "result": judged.result, "thread_id": judged.thread_id, "pod_name": pod.name}
+        fields = {key: value for key, value in known.items() if value is not None}
+        started = started or (pod.agent.started_at if pod.agent.report else None)
+        finished = status.finished_at or pod.agent.finished_at or now
+    fields["finished_at"] = finished
+    if started:
+        fields |= {"started_at": started, "duration": duration(started, finished)}
+    return fields
+
+
+def own_end(seen: Seen) -> tuple[str, str, Failure | None] | None:
+    """Reason, message and failure of a pod that came to its end before any signal did; None where one cut it short."""
+    if seen.pod is None:
+        return None
+    judged = outcome(seen.pod)
+    if not judged.own:
+        return None
+    if judged.failure is None:
+        return COMPLETED, "Success is proven", None
+    return camel(judged.failure.class_), judged.failure.message, judged.failure
+
+
+def terminal(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None) -> Decision:
+    """The last status, by the reason that was recorded or found."""
+    fields = ended_fields(seen, now)
+    if reason in CANCELLED_BY:
+        return Decision(status=moved(seen.run, Phase.CANCELLED, reason, message, now, **fields, failure=None))
+    if reason == COMPLETED:
+        return Decision(status=moved(seen.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None))
+    failure = failure or failed(FailureClass.INTERNAL, message)
+    return Decision(status=moved(seen.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure))
+
+
+def terminal_after_stop(seen: Seen, now: datetime) -> Decision:
+    status = seen.run.status
+    if end := own_end(seen):
+        return terminal(seen, now, *end)
+    return terminal(seen, now, status.reason or "", status.message or "", status.failure)
+
+
+def begin_stop(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None = None) -> Decision:
+    """Stop what runs, and record why."""
+    fields: dict[str, Any] = {"failure": failure} if failure else {}
+    return Decision(
+        actions=_stopping(seen), status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields), look_again=5
+    )
+
+
+def _stopping(seen: Seen) -> tuple[Action, ...]:
+    """What is still to be done so that the pod goes, or none comes."""
+    job, pod = seen.job, seen.pod
+    if pod and not pod.gone and (pod.node or job is None):
+        return () if pod.deleting else (StopPod(pod.name, pod.uid),)
+    if job is None or job.finished or job.deleting or job.suspended:
+        return ()
+    return (SuspendJob(job.name),)
+
+
+def conclude_stop(seen: Seen, now: datetime) -> Decision | None:
+    """`Stopping` ends when the Job controller says that nothing runs and nothing will, and the pod object is gone."""
+    job, pod = seen.job, seen.pod
+    if seen.phase is not Phase.STOPPING or job is None or not job.gone or (pod is not None and not pod.gone):
+        return None
+    decision = terminal_after_stop(seen, now)
+    if job.suspended and not job.finished:
+        # Anyone could resume it.
+        return Decision(actions=(DeleteJob(job.name, job.uid),), status=decision.status)
+    return decision
+
+
+def keep_evidence(seen: Seen, now: datetime) -> Decision | None:
+    """Write down what the containers said while the finalizer still holds the pod, and only then let it go."""
+    if seen.phase is not Phase.STOPPING:
+        return None
+    pod, status = seen.pod, seen.run.status
+    if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
+        if status.finished_at is not None:
+            return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
+        reason, message, failure = own_end(seen) or (status.reason or "", status.message or "", status.failure)
+        fields = {**ended_fields(seen, now), "failure": failure}
+        return Decision(status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields), look_again=1)
+    return Decision(actions=_stopping(seen), look_again=10)
+
+
+def cancel_words(run: CodexRun) -> str:
+    """Who and why, for status and event."""
+    cancel = run.spec.cancel
+    if cancel is None:
+        return ""
+    return f"Cancelled by {cancel.requested_by}" + (f": {cancel.reason}" if cancel.reason else "")
+
+
+def stop_when_cancelled(seen: Seen, now: datetime) -> Decision | None:
+    if seen.run.spec.cancel is None or seen.job is None:
+        return None
+    return begin_stop(seen, now, "CancelRequested", cancel_words(seen.run))
+
+
+def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
+    """Somebody else ends it. By hand is a cancel too; what the cluster does is a failure with its own class."""
+    job, pod = seen.job, seen.pod
+    if job is None:
+        return None
+    if job.failed == "DeadlineExceeded":
+        return _past_job_deadline(seen, now)
+    if pod and pod.disruption and (pod.deleting or pod.gone):
+        if pod.disruption == "DeletionByTaintManager":
+            message = f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin removes pod {pod.name}"
+            return begin_stop(seen, now, "NodeLost", message, failed(FailureClass.NODE_LOST, message))
+        message = f"The pod was evicted ({pod.disruption}); retry the run"
+        return begin_stop(seen, now, "Evicted", message, failed(FailureClass.EVICTED, message))
+    if job.deleting and not job.finished:
+        return begin_stop(seen, now, "JobDeleted", f"Job {job.name} was deleted by hand")
+    if job.suspended:
+        return begin_stop(seen, now, "JobSuspended", f"Job {job.name} was suspended by hand")
+    if pod and (pod.deleting or pod.gone):
+        return begin_stop(seen, now, "PodDeleted", f"Pod {pod.name} was deleted by hand")
+    if job.finished and pod is None:
+        message = "The pod was gone when the operator came back; how the run ended is not known"
+        return terminal(seen, now, "PodLost", message, failed(FailureClass.INTERNAL, message))
+    return None
+
+
+def _past_job_deadline(seen: Seen, now: datetime) -> Decision:
+    """The backstop fired: it has deleted the pod, ours were shorter and did not."""
+    if seen.run.status.started_at:
+        failure = failed(FailureClass.TIMEOUT, "The Job outlived every deadline; neither runner nor kubelet stopped it")
+    else:
+        assert seen.job is not None
+        trouble = start_trouble(seen.job, seen.pod, seen.warnings)
+        failure = failed(trouble.class_, f"The agent did not start in time: {trouble.message}")
+    return begin_stop(seen, now, camel(failure.class_), failure.message, failure)
+
+
+def stop_on_time(seen: Seen, now: datetime) -> Decision | None:
+    """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not waited for."""
+    job, pod = seen.job, seen.pod
+    if job is None or (pod and (pod.agent.state in ("running", "terminated"))):
+        return None
+    trouble = start_trouble(job, pod, seen.warnings)
+    late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
+    if not (trouble.hopeless or late):
+        return None
+    message = trouble.message if trouble.hopeless else f"Not started within {job.start_seconds} s: {trouble.message}"
+    failure = failed(trouble.class_, message)
+    return begin_stop(seen, now, camel(failure.class_), failure.message, failure)

@@ -1,0 +1,77 @@
+"""Why does the agent not run yet? From the pod's own words and Kubernetes' warnings to a class and a message. Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from codexrun_core.lifecycle import FailureClass
+from codexrun_operator.seen import Container, Event, Job, Pod
+
+PULL = {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+HOPELESS_IMAGE = {"InvalidImageName", "ErrImageNeverPull"}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """`reason` is what status.reason shows while the run starts; `class_` what it fails with if that does not change."""
+
+    class_: FailureClass
+    reason: str
+    message: str
+    hopeless: bool = False
+    expected: bool = False  # no trouble at all: starting takes a moment
+
+
+def camel(class_: FailureClass) -> str:
+    """rate_limit -> RateLimit: a failure class as a condition's reason."""
+    return "".join(word.capitalize() for word in class_.value.split("_"))
+
+
+def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Trouble:
+    """The first cause that explains it, the more certain ones first."""
+    if pod is None:
+        for warning in warnings:
+            if warning.reason == "FailedCreate":
+                return Trouble(FailureClass.CONFIG, "PodRefused", f"No pod can be made: {warning.message}")
+        return Trouble(FailureClass.INTERNAL, "Starting", f"Job {job.name} has no pod yet", expected=True)
+    if pod.unschedulable:
+        return _unschedulable(pod.unschedulable)
+    for name, container in (("clone", pod.clone), ("gate", pod.gate), ("agent", pod.agent)):
+        if trouble := _container_trouble(name, container):
+            return trouble
+    for warning in warnings:
+        if warning.reason in ("FailedMount", "FailedAttachVolume"):
+            return Trouble(FailureClass.CONFIG, "MissingVolume", f"A volume of the pod cannot be had: {warning.message}")
+    if pod.clone.state == "running":
+        return Trouble(FailureClass.WORKSPACE, "Cloning", "The repository is being cloned", expected=True)
+    return Trouble(FailureClass.INTERNAL, "Starting", "The pod is starting", expected=True)
+
+
+def _unschedulable(said: str) -> Trouble:
+    """The scheduler's words. A request larger than any node shows as one that preemption cannot help either: with
+    "No preemption victims found" it would fit an emptier node, with "not helpful" on all of them it fits none."""
+    nodes = re.match(r"0/(\d+) nodes are available", said)
+    preemption = said.partition("preemption:")[2]
+    too_large = bool(
+        nodes
+        and "Insufficient" in said
+        and re.search(rf"\b{nodes[1]} Preemption is not helpful", preemption)
+        and re.search(rf"\b{nodes[1]} Insufficient", said)
+    )
+    advice = "its request is larger than any node; lower resources.requests of the job type, or add a larger node"
+    message = f"No node for the pod: {advice if too_large else said}" + (f" ({said})" if too_large else "")
+    return Trouble(FailureClass.UNSCHEDULABLE, "Unschedulable", message, hopeless=too_large)
+
+
+def _container_trouble(name: str, container: Container) -> Trouble | None:
+    if container.state != "waiting":
+        return None
+    reason, said = container.reason, container.message
+    if reason in PULL or reason in HOPELESS_IMAGE:
+        message = f"The image of container {name} cannot be had ({reason}): {said or 'no further word'}"
+        return Trouble(FailureClass.IMAGE, "ImagePull", message, hopeless=reason in HOPELESS_IMAGE)
+    if reason == "CreateContainerConfigError":
+        return Trouble(FailureClass.CONFIG, "MissingConfig", f"Container {name} cannot be configured: {said}")
+    if reason in ("CreateContainerError", "RunContainerError"):
+        return Trouble(FailureClass.IMAGE, "ContainerRefused", f"Container {name} cannot be made: {said}")
+    return None

@@ -1,0 +1,78 @@
+"""List our own resources once a minute: the truth at the start, and the proof that kopf is not behind afterwards."""
+
+import asyncio
+import logging
+import time
+
+from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, Phase
+from codexrun_core.resources import CodexRun
+from codexrun_operator.execute import now
+from codexrun_operator.kube import Kube, Refused, Unavailable
+from codexrun_operator.reconcile import seconds_to_live
+from codexrun_operator.state import State, place
+from codexrun_operator.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+PERIOD = 60.0
+PATIENCE = 30.0  # seconds after its creation that a run may be unknown without anybody being blamed
+EXPIRY_PERIOD = 600.0
+
+
+class Resync:
+    """`missed` counts the lists in a row that found runs of which kopf had told nothing."""
+
+    def __init__(self, kube: Kube, state: State, queue: WorkQueue) -> None:
+        self._kube, self._state, self._queue = kube, state, queue
+        self.missed = 0
+        self.turned = time.monotonic()
+        self._expiries_read = float("-inf")
+
+    async def once(self) -> None:
+        """One pass over job types and live runs."""
+        async for page in self._kube.pages(self._kube.job_types):
+            for item in page["items"]:
+                self._state.job_type_seen(item)
+        live: list[CodexRun] = []
+        raw = {}
+        async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
+            for item in page["items"]:
+                run = CodexRun.model_validate(item)
+                live.append(run)
+                raw[run.metadata.uid] = item
+        unknown = [run for run in live if run.metadata.uid not in self._state.runs and _old(run)]
+        # In the order of the queue, so that a restart lets nobody jump it.
+        for run in sorted(live, key=place):
+            self._state.run_seen(raw[run.metadata.uid])
+        for uid in self._state.runs.keys() - raw.keys():
+            self._queue.add(uid)
+        self.missed = self.missed + 1 if unknown else 0
+        if unknown:
+            log.warning("resync.missed", extra={"runs": [run.metadata.name for run in unknown[:5]], "in_a_row": self.missed})
+
+    async def forever(self) -> None:
+        while True:
+            self.turned = time.monotonic()
+            try:
+                await self.once()
+                if time.monotonic() - self._expiries_read >= EXPIRY_PERIOD:
+                    await self._schedule_expiries()
+                    self._expiries_read = time.monotonic()
+            except (Unavailable, Refused) as error:
+                log.warning("resync.failed", extra={"error": str(error)})
+            await asyncio.sleep(PERIOD)
+
+    async def _schedule_expiries(self) -> None:
+        """Finished runs have left the watch: read when each is to be deleted, now and then."""
+        for phase in (phase for phase in Phase if phase.terminal):
+            async for page in self._kube.pages(self._kube.runs, fieldSelector=f"status.phase={phase}"):
+                for item in page["items"]:
+                    run = CodexRun.model_validate(item)
+                    rest = seconds_to_live(run)
+                    if rest is not None and rest < 2 * EXPIRY_PERIOD:
+                        self._queue.add_later(f"expire/{run.metadata.name}", max(0.0, rest))
+
+
+def _old(run: CodexRun) -> bool:
+    created = run.metadata.creation_timestamp
+    return created is not None and (now() - created).total_seconds() > PATIENCE

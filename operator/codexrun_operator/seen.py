@@ -1,0 +1,214 @@
+"""What the operator has seen of one run's Job and pod, as plain values: the planner's whole view of the cluster."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from codexrun_core.resources import PromptUsed
+
+Json = Mapping[str, Any]
+
+EVIDENCE_FINALIZER = "codexrun.dev/evidence"
+RUN_LABEL = "codexrun.dev/run"
+RUN_UID_LABEL = "codexrun.dev/run-uid"
+JOB_TYPE_LABEL = "codexrun.dev/job-type"
+ATTEMPT_LABEL = "codexrun.dev/attempt"
+PROMPT_LABEL = "codexrun.dev/prompt"
+PROMPT_VERSION_LABEL = "codexrun.dev/prompt-version"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+ADMITTED = "codexrun.dev/admitted-with"
+OURS = f"{MANAGED_BY}=codexrun"
+
+
+def when(value: str | None) -> datetime | None:
+    """A Kubernetes timestamp (RFC 3339, UTC)."""
+    return datetime.fromisoformat(value) if value else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """One container of the pod. `report` is its termination message, where that is one of ours (JSON with a `src`)."""
+
+    state: str = "absent"  # absent | waiting | running | terminated
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    report: Json = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        return self.state == "terminated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pod:
+    name: str
+    uid: str = ""
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    created: datetime | None = None
+    deleting: bool = False
+    held: bool = False  # our finalizer is on it
+    disruption: str = ""  # reason of the DisruptionTarget condition (KEP-3329)
+    unschedulable: str = ""  # the scheduler's words
+    gone: bool = False  # the object is deleted; this is its last state
+    agent: Container = Container()
+    gate: Container = Container()
+    clone: Container = Container()
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of it runs any more and nothing of it will: both containers' last words are in."""
+        return self.phase in ("Succeeded", "Failed") or (self.agent.ended and self.gate.ended)
+
+    @property
+    def holds_slot(self) -> bool:
+        """Counted as ResourceQuota counts pods: until it is terminal or gone."""
+        return not self.gone and self.phase not in ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The Job of one attempt; it is also the record of what the run was admitted with, should the job type be edited."""
+
+    name: str
+    uid: str = ""
+    attempt: int = 1
+    created: datetime | None = None
+    start_seconds: int = 600  # how long the agent may take to run
+    prompt: PromptUsed | None = None
+    model: str | None = None
+    owned: bool = True  # a CodexRun controls it
+    suspended: bool = False  # spec.suspend
+    suspension_seen: bool = False  # the Job controller's answer: no pod can be made any more
+    active: int = 0
+    terminating: int = 0
+    complete: bool = False
+    failed: str = ""  # reason of Failed, or of FailureTarget while its pods still end
+    finished: bool = False
+    message: str = ""
+    deleting: bool = False
+
+    @property
+    def gone(self) -> bool:
+        """Proof that no container of it runs and none will start, by the Job controller's own word."""
+        return (self.finished or (self.suspended and self.suspension_seen)) and not self.terminating
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt version as it is stored in the cluster."""
+
+    name: str
+    version: str
+    text: str
+    sha256: str  # of the text as stored
+    declared_sha256: str = ""  # what its annotation says
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A warning of Kubernetes about the Job or the pod."""
+
+    reason: str
+    message: str
+
+
+def _report(text: str) -> Json:
+    try:
+        report = json.loads(text)
+    except ValueError:
+        return {}
+    return report if isinstance(report, dict) and "src" in report else {}
+
+
+def _container(statuses: list[Json], name: str) -> Container:
+    status = next((s for s in statuses if s.get("name") == name), None)
+    if status is None:
+        return Container()
+    state: Json = status.get("state") or {}
+    if running := state.get("running"):
+        # A restarted gate: what its last life reported still counts (its counters live on).
+        last = (status.get("lastState") or {}).get("terminated") or {}
+        return Container(state="running", started_at=when(running.get("startedAt")), report=_report(last.get("message", "")))
+    if ended := state.get("terminated"):
+        return Container(
+            state="terminated",
+            reason=ended.get("reason", ""),
+            message=ended.get("message", ""),
+            exit_code=ended.get("exitCode"),
+            started_at=when(ended.get("startedAt")),
+            finished_at=when(ended.get("finishedAt")),
+            report=_report(ended.get("message", "")),
+        )
+    waiting = state.get("waiting") or {}
+    last = (status.get("lastState") or {}).get("terminated") or {}
+    return Container(
+        state="waiting",
+        reason=waiting.get("reason", ""),
+        message=waiting.get("message", ""),
+        report=_report(last.get("message", "")),
+    )
+
+
+def _conditions(status: Json) -> dict[str, Json]:
+    return {c["type"]: c for c in status.get("conditions") or [] if "type" in c}
+
+
+def pod_from(raw: Json, *, gone: bool = False) -> Pod:
+    """A pod as the apiserver sent it; `gone` when that came with a DELETED event."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    conditions = _conditions(status)
+    scheduled = conditions.get("PodScheduled", {})
+    disruption = conditions.get("DisruptionTarget", {})
+    init = status.get("initContainerStatuses") or []
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        phase=status.get("phase", "Pending"),
+        reason=status.get("reason", ""),
+        message=status.get("message", ""),
+        node=(raw.get("spec") or {}).get("nodeName") or "",
+        created=when(metadata.get("creationTimestamp")),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        held=EVIDENCE_FINALIZER in (metadata.get("finalizers") or []),
+        disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
+        gone=gone,
+        agent=_container(status.get("containerStatuses") or [], "agent"),
+        gate=_container(init, "gate"),
+        clone=_container(init, "clone"),
+    )
+
+
+def job_from(raw: Json) -> Job:
+    """A Job as the apiserver sent it."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    admitted = json.loads((metadata.get("annotations") or {}).get(ADMITTED, "{}"))
+    true = {name: c for name, c in _conditions(status).items() if c.get("status") == "True"}
+    failed = true.get("Failed") or true.get("FailureTarget") or {}
+    return Job(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        attempt=int((metadata.get("labels") or {}).get(ATTEMPT_LABEL, "1")),
+        created=when(metadata.get("creationTimestamp")),
+        start_seconds=admitted.get("startSeconds", 600),
+        prompt=PromptUsed.model_validate(admitted["prompt"]) if "prompt" in admitted else None,
+        model=admitted.get("model"),
+        owned=any(o.get("kind") == "CodexRun" and o.get("controller") for o in metadata.get("ownerReferences") or []),
+        suspended=bool(spec.get("suspend")),
+        suspension_seen="Suspended" in true,
+        active=status.get("active") or 0,
+        terminating=status.get("terminating") or 0,
+        complete="Complete" in true,
+        failed=failed.get("reason", ""),
+        finished="Complete" in true or "Failed" in true,
+        message=failed.get("message", ""),
+        deleting=bool(metadata.get("deletionTimestamp")),
+    )

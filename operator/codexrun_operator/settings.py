@@ -1,0 +1,68 @@
+"""The operator's settings, from the environment that the chart sets."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class SettingsError(Exception):
+    """A variable is missing or unusable; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodSettings:
+    """What every run's pod has in common in this installation."""
+
+    control_image: str
+    agent_image: str
+    pull_policy: str = "IfNotPresent"
+    agent_pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
+    upstream_url: str = ""
+    model_secret: str = ""
+    service_account: str = "codexrun-agent"
+    job_ttl_seconds: int = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    namespace: str
+    pod_name: str
+    lease: str
+    log_level: str
+    pods: PodSettings
+    port: int = 8080
+
+
+def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
+    """Read CODEXRUN_* variables.
+
+    Raises:
+        SettingsError: one is missing or wrong.
+    """
+
+    def need(name: str) -> str:
+        if not (value := env.get(name, "").strip()):
+            raise SettingsError(f"{name} is not set; the chart's operator Deployment sets it")
+        return value
+
+    ttl = env.get("CODEXRUN_JOB_TTL_SECONDS", "86400")
+    if not ttl.isdigit():
+        raise SettingsError(f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be a whole number of seconds")
+    return Settings(
+        namespace=need("CODEXRUN_NAMESPACE"),
+        pod_name=need("CODEXRUN_POD_NAME"),
+        lease=env.get("CODEXRUN_LEASE", "codexrun-operator"),
+        log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
+        pods=PodSettings(
+            control_image=need("CODEXRUN_CONTROL_IMAGE"),
+            agent_image=need("CODEXRUN_AGENT_IMAGE"),
+            pull_policy=env.get("CODEXRUN_IMAGE_PULL_POLICY", "IfNotPresent"),
+            agent_pull_policy=env.get("CODEXRUN_AGENT_IMAGE_PULL_POLICY", "IfNotPresent"),
+            pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
+            upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+            model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
+            service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
+            job_ttl_seconds=int(ttl),
+        ),
+    )

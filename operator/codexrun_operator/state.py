@@ -1,0 +1,214 @@
+"""What the operator knows, kept current by the watches: runs, job types, prompts, Jobs, pods, and who holds which slot."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_operator.admission import Place, Slots, next_in_line
+from codexrun_operator.judge import prompt_version
+from codexrun_operator.plan import Seen
+from codexrun_operator.seen import (
+    JOB_TYPE_LABEL,
+    PROMPT_LABEL,
+    PROMPT_VERSION_LABEL,
+    RUN_UID_LABEL,
+    Job,
+    Pod,
+    Prompt,
+    job_from,
+    pod_from,
+)
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Creating:
+    """A Job whose creation was sent; `confirmed` when the apiserver has answered. It holds a slot until the watch shows it."""
+
+    job_type: str
+    body: Json
+    confirmed: bool = False
+
+
+@dataclass
+class State:
+    """`changed(key)` is called for every run (by uid) or job type ("jobtype/<name>") that has to be looked at again."""
+
+    changed: Callable[[str], None]
+    runs: dict[str, CodexRun] = field(default_factory=dict)
+    job_types: dict[str, CodexJobType] = field(default_factory=dict)
+    prompts: dict[tuple[str, str], Prompt] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)  # by run uid, like all below
+    pods: dict[str, Pod] = field(default_factory=dict)
+    creating: dict[str, Creating] = field(default_factory=dict)
+    witnessed: set[str] = field(default_factory=set)
+    holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # job type -> run uids
+    waiting: dict[str, dict[str, Place]] = field(default_factory=lambda: defaultdict(dict))
+    orphans: dict[str, str] = field(default_factory=dict)  # Job uid -> name: ours, and controlled by no run
+
+    # -- what the watches tell -------------------------------------------------------------------
+
+    def run_seen(self, raw: Json, gone: bool = False) -> None:
+        """A CodexRun came, changed, or left the watch (deleted, or terminal: this operator wrote that)."""
+        uid = raw["metadata"]["uid"]
+        if gone:
+            self.forget(uid)
+            return
+        run = CodexRun.model_validate(raw)
+        known = self.runs.get(uid)
+        if known and _version(known) >= _version(run):
+            return
+        self.runs[uid] = run
+        self.changed(uid)
+
+    def forget(self, uid: str) -> None:
+        """The run needs nothing any more; its Job and pod may still hold the slot."""
+        run = self.runs.pop(uid, None)
+        if run:
+            self.waiting[run.spec.job_type].pop(uid, None)
+            self._count(uid, run.spec.job_type)
+        self.witnessed.discard(uid)
+        if (pod := self.pods.get(uid)) and pod.gone:
+            del self.pods[uid]
+        if uid in self.creating:
+            self.changed(uid)
+
+    def job_type_seen(self, raw: Json, gone: bool = False) -> None:
+        name = raw["metadata"]["name"]
+        if gone:
+            self.job_types.pop(name, None)
+        else:
+            job_type = CodexJobType.model_validate(raw)
+            known = self.job_types.get(name)
+            if known and _version(known) >= _version(job_type):
+                return
+            self.job_types[name] = job_type
+            if known and known.metadata.generation == job_type.metadata.generation:
+                return
+            self.changed(f"jobtype/{name}")
+        self._look_at_unstarted(run for run in self.runs.values() if run.spec.job_type == name)
+
+    def prompt_seen(self, raw: Json, gone: bool = False) -> None:
+        """A prompt version's ConfigMap."""
+        metadata = raw["metadata"]
+        labels = metadata.get("labels") or {}
+        key = (labels.get(PROMPT_LABEL, ""), labels.get(PROMPT_VERSION_LABEL, ""))
+        if gone:
+            self.prompts.pop(key, None)
+        else:
+            text = (raw.get("data") or {}).get("prompt.md", "")
+            self.prompts[key] = Prompt(
+                name=key[0],
+                version=key[1],
+                text=text,
+                sha256=hashlib.sha256(text.encode()).hexdigest(),
+                declared_sha256=(metadata.get("annotations") or {}).get("codexrun.dev/sha256", ""),
+            )
+        users = {name for name, job_type in self.job_types.items() if job_type.spec.prompt.name == key[0]}
+        for name in users:
+            self.changed(f"jobtype/{name}")
+        self._look_at_unstarted(run for run in self.runs.values() if run.spec.job_type in users)
+
+    def job_seen(self, raw: Json, gone: bool = False) -> None:
+        uid, job_type = _labels(raw)
+        job = job_from(raw)
+        if gone:
+            self.jobs.pop(uid, None)
+            self.orphans.pop(job.uid, None)
+            if uid in self.runs:
+                self.witnessed.add(uid)
+        else:
+            self.jobs[uid] = job
+            self.creating.pop(uid, None)
+            if not job.owned and not job.gone and not job.deleting:
+                self.orphans[job.uid] = job.name
+                self.changed(f"orphan/{job.uid}")
+        self._count(uid, job_type)
+        self.changed(uid)
+
+    def pod_seen(self, raw: Json, gone: bool = False) -> None:
+        uid, job_type = _labels(raw)
+        pod = pod_from(raw, gone=gone)
+        if gone and uid not in self.runs:
+            self.pods.pop(uid, None)
+        else:
+            # A tombstone stays until the run is over: it carries the containers' last words.
+            self.pods[uid] = pod
+        self._count(uid, job_type)
+        self.changed(uid)
+
+    def _look_at_unstarted(self, runs: Iterable[CodexRun]) -> None:
+        for run in sorted(runs, key=place):
+            if run.metadata.uid not in self.jobs:
+                self.changed(run.metadata.uid)
+
+    # -- slots -----------------------------------------------------------------------------------
+
+    def slots(self, job_type: CodexJobType) -> Slots:
+        spec = job_type.spec
+        return Slots(limit=spec.concurrency_limit, holders=len(self.holders[job_type.metadata.name]), suspended=spec.suspended)
+
+    def reserve(self, run: CodexRun, body: Json) -> None:
+        """Count the slot before the Job's creation is sent."""
+        self.creating[run.metadata.uid] = Creating(run.spec.job_type, body)
+        self.waiting[run.spec.job_type].pop(run.metadata.uid, None)
+        self._count(run.metadata.uid, run.spec.job_type)
+
+    def give_back(self, uid: str) -> None:
+        """The Job was surely not created."""
+        if creating := self.creating.pop(uid, None):
+            self._count(uid, creating.job_type)
+
+    def wait(self, run: CodexRun) -> None:
+        self.waiting[run.spec.job_type][run.metadata.uid] = place(run)
+
+    def _count(self, uid: str, job_type: str) -> None:
+        """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
+        job, pod = self.jobs.get(uid), self.pods.get(uid)
+        holds = uid in self.creating or (job is not None and not job.gone) or (pod is not None and pod.holds_slot)
+        holders = self.holders[job_type]
+        if holds:
+            holders.add(uid)
+        elif uid in holders:
+            holders.discard(uid)
+            if kind := self.job_types.get(job_type):
+                for waiter in next_in_line(self.waiting[job_type].values(), self.slots(kind)):
+                    self.changed(waiter.uid)
+
+    # -- the planner's view ----------------------------------------------------------------------
+
+    def view(self, uid: str) -> Seen | None:
+        """All that is known about one run, or None if it is over."""
+        run = self.runs.get(uid)
+        if run is None:
+            return None
+        job_type = self.job_types.get(run.spec.job_type)
+        prompt = self.prompts.get((job_type.spec.prompt.name, prompt_version(run, job_type))) if job_type else None
+        return Seen(
+            run=run,
+            job_type=job_type,
+            prompt=prompt,
+            creating=uid in self.creating,
+            job=self.jobs.get(uid),
+            pod=self.pods.get(uid),
+            witnessed=uid in self.witnessed,
+        )
+
+
+def place(run: CodexRun) -> Place:
+    assert run.metadata.creation_timestamp is not None
+    return Place(-run.spec.priority, run.metadata.creation_timestamp, run.metadata.uid)
+
+
+def _labels(raw: Json) -> tuple[str, str]:
+    labels = raw["metadata"].get("labels") or {}
+    return labels.get(RUN_UID_LABEL, ""), labels.get(JOB_TYPE_LABEL, "")
+
+
+def _version(resource: CodexRun | CodexJobType) -> int:
+    """Resource versions of one resource type compare as integers (KEP-5504)."""
+    return int(resource.metadata.resource_version or 0)

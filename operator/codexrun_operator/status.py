@@ -1,0 +1,100 @@
+"""From a phase to a whole status: one place knows which conditions a phase means. Pure."""
+
+from datetime import datetime
+from typing import Any
+
+from codexrun_core.lifecycle import Phase
+from codexrun_core.resources import CodexRun, Condition, RunStatus
+
+MESSAGE_LIMIT = 2048
+
+# What each phase says of each condition; "" leaves it as it is (absent, if it never was). The reason of a condition is the
+# phase's reason where this phase decides it, else the phase's name.
+CONDITIONS: dict[Phase, dict[str, str]] = {
+    Phase.PENDING: {"Accepted": "Unknown", "Succeeded": "Unknown"},
+    Phase.QUEUED: {"Accepted": "True", "Admitted": "False", "Succeeded": "Unknown"},
+    Phase.STARTING: {"Accepted": "True", "Admitted": "True", "Started": "False", "Succeeded": "Unknown"},
+    Phase.RUNNING: {"Accepted": "True", "Admitted": "True", "Started": "True", "Succeeded": "Unknown"},
+    Phase.STOPPING: {"Accepted": "True", "Admitted": "True", "Succeeded": "Unknown"},
+    Phase.SUCCEEDED: {"Accepted": "True", "Admitted": "True", "Started": "True", "Succeeded": "True"},
+    Phase.FAILED: {"Accepted": "True", "Succeeded": "False"},
+    Phase.CANCELLED: {"Cancelled": "True", "Succeeded": "False"},
+    Phase.REJECTED: {"Accepted": "False", "Succeeded": "False"},
+}
+
+# Which condition a phase is about: that one carries the phase's own reason and message.
+SUBJECT: dict[Phase, tuple[str, ...]] = {
+    Phase.PENDING: ("Accepted",),
+    Phase.QUEUED: ("Admitted",),
+    Phase.STARTING: ("Started",),
+    Phase.RUNNING: ("Succeeded",),
+    Phase.STOPPING: ("Succeeded",),
+    Phase.SUCCEEDED: ("Succeeded",),
+    Phase.FAILED: ("Succeeded",),
+    Phase.CANCELLED: ("Cancelled", "Succeeded"),
+    Phase.REJECTED: ("Accepted", "Succeeded"),
+}
+
+SETTLED = {"Accepted": "Valid", "Admitted": "SlotTaken", "Started": "AgentRunning"}
+
+
+def moved(run: CodexRun, phase: Phase, reason: str, message: str, now: datetime, **fields: Any) -> RunStatus:
+    """The run's status after it has moved to `phase`; `fields` are further status fields to set.
+
+    Going back is refused: a phase of a smaller rank in the same attempt would rewrite history.
+    """
+    old = run.status
+    if phase.rank < old.phase.rank or (old.phase.terminal and phase is not old.phase):
+        raise ValueError(f"{run.metadata.name}: {old.phase} -> {phase} would go back")
+    message = message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
+    conditions = {condition.type: condition for condition in old.conditions}
+    for kind, status in CONDITIONS[phase].items():
+        subject = kind in SUBJECT[phase]
+        conditions[kind] = _condition(
+            conditions.get(kind),
+            type=kind,
+            status=status,
+            reason=reason if subject else SETTLED.get(kind, phase.value),
+            message=message if subject else "",
+            observed_generation=run.metadata.generation,
+            now=now,
+        )
+    return old.model_copy(
+        update={
+            "phase": phase,
+            "reason": reason,
+            "message": message,
+            "observed_generation": run.metadata.generation,
+            "conditions": list(conditions.values()),
+            **fields,
+        }
+    )
+
+
+def _condition(old: Condition | None, *, now: datetime, **fields: Any) -> Condition:
+    """lastTransitionTime moves with the status only (Kubernetes API conventions)."""
+    since = old.last_transition_time if old and old.status == fields["status"] else now
+    return Condition(last_transition_time=since, **fields)
+
+
+def same(old: RunStatus, new: RunStatus) -> bool:
+    """Whether writing `new` would tell nobody anything: a write that changes nothing confuses kopf and costs the apiserver."""
+    return _told(old) == _told(new)
+
+
+def _told(status: RunStatus) -> dict[str, Any]:
+    told = status.dump()
+    told.pop("observedGeneration", None)
+    for condition in told.get("conditions", []):
+        condition.pop("observedGeneration", None)
+    return told
+
+
+def duration(start: datetime, end: datetime) -> str:
+    """For people, as kubectl prints ages: 42s, 3m5s, 1h2m."""
+    seconds = max(0, int((end - start).total_seconds()))
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

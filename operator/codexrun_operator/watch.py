@@ -1,0 +1,83 @@
+"""List and watch one kind of object into callbacks: for Jobs, pods and ConfigMaps, which kopf would deep-copy and compare.
+
+What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken -> go on from the last
+position; silent stream (no bookmark for SILENCE) -> the same; apiserver away -> try again with a growing pause.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from codexrun_operator.kube import Gone, Kube, Refused, Unavailable
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+SILENCE = 90.0  # seconds; bookmarks come about once a minute
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Watcher:
+    """Keeps `seen(object, gone)` informed about every object that the selectors match.
+
+    After a new list, objects that vanished in between are reported gone with their last known state.
+    """
+
+    def __init__(self, kube: Kube, path: str, seen: Callable[[Json, bool], None], **selectors: str) -> None:
+        self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
+        self._known: dict[str, Json] = {}
+        self._version: str | None = None
+        self.synced = asyncio.Event()
+        self.turned = time.monotonic()  # when the loop last did something, success or not
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        failures = 0
+        while True:
+            self.turned = time.monotonic()
+            try:
+                if self._version is None:
+                    await self._list()
+                failures = 0
+                await self._follow()
+            except Gone:
+                self._version = None
+            except (Unavailable, Refused) as error:
+                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                failures += 1
+                log.warning("watch.broken", extra={"path": self._path, "error": str(error), "pause": pause})
+                await asyncio.sleep(pause)
+
+    async def _list(self) -> None:
+        found: dict[str, Json] = {}
+        version = ""
+        async for page in self._kube.pages(self._path, **self._selectors):
+            version = page["metadata"]["resourceVersion"]
+            for item in page["items"]:
+                found[item["metadata"]["uid"]] = item
+        for uid in self._known.keys() - found.keys():
+            self._tell(self._known[uid], gone=True)
+        for item in found.values():
+            self._tell(item, gone=False)
+        self._version = version
+        self.synced.set()
+
+    async def _follow(self) -> None:
+        assert self._version is not None
+        async for event in self._kube.watch(self._path, self._version, silence=SILENCE, **self._selectors):
+            self.turned = time.monotonic()
+            item = event["object"]
+            if event["type"] != "BOOKMARK":
+                self._tell(item, gone=event["type"] == "DELETED")
+            self._version = item["metadata"]["resourceVersion"]
+
+    def _tell(self, item: Json, *, gone: bool) -> None:
+        uid = item["metadata"]["uid"]
+        if gone:
+            self._known.pop(uid, None)
+        else:
+            self._known[uid] = item
+        self._seen(item, gone)

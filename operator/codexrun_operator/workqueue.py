@@ -1,0 +1,97 @@
+"""Keyed work: a key is handled by one worker at a time, is queued once however often it is added, and fails with a pause.
+
+The idea is client-go's workqueue; kopf's on.event handlers are never retried, so a level-triggered operator brings its own.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+
+
+class WorkQueue:
+    """`handle(key)` for every key added; first in, first out."""
+
+    def __init__(self, handle: Callable[[str], Awaitable[None]], *, workers: int) -> None:
+        self._handle, self._workers = handle, workers
+        self._ready: deque[str] = deque()
+        self._queued: dict[str, float] = {}  # key -> when it was added, monotonic
+        self._running: set[str] = set()
+        self._again: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, key: str) -> None:
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued[key] = time.monotonic()
+            self._ready.append(key)
+            self._wake.set()
+
+    def add_later(self, key: str, seconds: float) -> None:
+        """Add after `seconds`; of several timers of a key the earliest stays."""
+        due = time.monotonic() + seconds
+        if (timer := self._timers.get(key)) and timer[0] <= due:
+            return
+        if timer:
+            timer[1].cancel()
+        handle = asyncio.get_running_loop().call_later(seconds, self._ring, key)
+        self._timers[key] = (due, handle)
+
+    def _ring(self, key: str) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    def forget(self, key: str) -> None:
+        """Nothing is to be done about this key any more."""
+        if timer := self._timers.pop(key, None):
+            timer[1].cancel()
+        self._failures.pop(key, None)
+
+    @property
+    def depth(self) -> int:
+        return len(self._queued)
+
+    @property
+    def oldest_wait(self) -> float:
+        """Seconds that the longest waiting key has waited for a worker: grows without end when the workers are stuck."""
+        return max((time.monotonic() - since for since in self._queued.values()), default=0.0)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self._workers):
+                tasks.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            while not self._ready:
+                self._wake.clear()
+                await self._wake.wait()
+            key = self._ready.popleft()
+            self._queued.pop(key, None)
+            self._running.add(key)
+            try:
+                await self._handle(key)
+                self._failures.pop(key, None)
+            except Exception as error:
+                failures = self._failures[key] = self._failures.get(key, 0) + 1
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 12))
+                log.warning(
+                    "reconcile.failed",
+                    extra={"key": key, "error": f"{type(error).__name__}: {error}", "pause": pause},
+                    exc_info=None if failures % 5 else error,
+                )
+                self.add_later(key, pause)
+            finally:
+                self._running.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
