@@ -7,6 +7,7 @@ import sys
 from . import demo, kind, node, record
 from .command import stop_children
 from .failure import Failure, tail
+from .make_images import fetch_only, make_images
 from .places import places
 from .progress import Progress
 from .status import print_status
@@ -16,7 +17,7 @@ from .up import up
 def main() -> int:
     """Run one command; 0 when it did what was asked, 1 with the way out on stderr when not."""
     parser = argparse.ArgumentParser(prog="codexrun_cluster", description=__doc__)
-    parser.add_argument("command", choices=["up", "down", "status", "demo", "image"])
+    parser.add_argument("command", choices=["up", "down", "status", "demo", "image", "codex"])
     parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "auto", help="auto, embedded, kind or current")
     parser.add_argument("--base-image", default=os.environ.get("BASE_IMAGE", ""), help="for image: what to build on")
     given = parser.parse_args()
@@ -27,13 +28,13 @@ def main() -> int:
         if given.command == "down":
             down(given.cluster, progress)
         elif given.command == "image":
-            from .team_image import build_team_image
-
-            build_team_image(here, given.base_image, progress)
+            make_images(here, given.base_image, os.environ.get("REGISTRY", ""), progress)
+        elif given.command == "codex":
+            fetch_only(here, progress)
         else:
-            up(here, given.cluster, progress)
+            client = up(here, given.cluster, progress)
             if given.command == "demo":
-                return demo.run(here, given.cluster)
+                return demo.run(here, client)
     except Failure as failure:
         report(failure)
         return 1

@@ -18,6 +18,34 @@ BASE_REPOSITORY = "localhost/codexrun-base"
 PAUSE_REPOSITORY = "localhost/codexrun-pause"
 
 
+class Docker:
+    """Builds with the Docker that answers here."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def build(self, image: Image, pull: bool = False) -> str:
+        """Build; layers that Docker has are its own business. `pull`: look for a newer base."""
+        more = ["--pull"] if pull else []
+        self.log.run(
+            ["docker", "build", *more, "--file", image.dockerfile, "--build-arg", f"BASE_IMAGE={image.base}",
+             "--tag", image.name, image.context]
+        )  # fmt: skip
+        return f"built {image.name}"
+
+    def push(self, name: str, registry: str) -> str:
+        """Push under the registry's name; returns that."""
+        target = pushed_name(name, registry)
+        self.log.run(["docker", "tag", name, target])
+        self.log.run(["docker", "push", target])
+        return target
+
+
+def pushed_name(name: str, registry: str) -> str:
+    """`localhost/codexrun:tag` for `registry.example/team` -> `registry.example/team/codexrun:tag`."""
+    return f"{registry.rstrip('/')}/{name.partition('/')[2]}"
+
+
 class Buildah:
     """Builds without a daemon, in storage of its own in the cache; `chroot` isolation works without user namespaces."""
 
@@ -30,7 +58,7 @@ class Buildah:
 
     def _command(self, *words: str | Path) -> list[str | Path]:
         driver = "vfs" if _on_overlay(self.storage) else "overlay"
-        return ["buildah", "--root", self.storage, "--runroot", "/run/codexrun-buildah", "--storage-driver", driver, *words]
+        return ["buildah", "--root", self.storage, "--runroot", containers.BUILDAH_RUN, "--storage-driver", driver, *words]
 
     def run(self, *words: str | Path) -> None:
         self.log.run(self._command(*words), env=self.env)
@@ -75,6 +103,12 @@ class Buildah:
             if name.rpartition(":")[0] == image.repository:
                 self.run("rmi", name)
         return f"built {image.name}"
+
+    def push(self, name: str, registry: str) -> str:
+        """Push under the registry's name; returns that."""
+        target = pushed_name(name, registry)
+        self.run("push", name, f"docker://{target}")
+        return target
 
     def load(self, name: str) -> str:
         """Bring an image into the node's containerd; only layers that it lacks are copied."""
@@ -161,10 +195,3 @@ def _on_overlay(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     return snapshotter(folder) == "native"
 
-
-def docker_build(image: Image, log: Log) -> None:
-    """Build with Docker; a build of the same name is the same content."""
-    log.run(
-        ["docker", "build", "--file", image.dockerfile, "--build-arg", f"BASE_IMAGE={image.base}", "--tag", image.name,
-         image.context]
-    )  # fmt: skip

@@ -3,6 +3,7 @@
 Only what carries one of our own paths is touched; a system's containerd, Docker or Podman is not ours.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,12 +11,15 @@ import time
 from pathlib import Path
 
 from .places import RUN, VAR
-from .processes import kill_all, mentioning, start_time
+from .processes import command_lines, kill_all, start_time
 from .settings import CONTAINERD_SOCKET
 
 CGROUPS = Path("/sys/fs/cgroup")
 CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own cache; its place cannot be configured through containerd
 CONTAINER_LINKS = Path("/var/log/containers")  # the kubelet's links for log collectors; a constant of its source
+BUILDAH_RUN = Path("/run/codexrun-buildah")
+# Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in them.
+EMPTY = (Path("/var/lib/kubelet/device-plugins"), Path("/var/lib/kubelet"), CNI_RESULTS, CNI_RESULTS.parent, CONTAINER_LINKS)
 
 
 def ctr(*words: str) -> list[str]:
@@ -36,6 +40,9 @@ def forget_containers() -> None:
     names = ctr("containers", "ls", "--quiet")
     if names:
         ctr("containers", "rm", *names)
+    for name in names:
+        for path in CNI_RESULTS.glob(f"*-{name}-*"):
+            path.unlink(missing_ok=True)
 
 
 def end_processes(patience: float) -> None:
@@ -45,7 +52,7 @@ def end_processes(patience: float) -> None:
         kill_all(pids, max(0.0, deadline - time.monotonic()))
         if time.monotonic() > deadline + 10:
             break
-    shims = [pid for pid in mentioning(str(CONTAINERD_SOCKET)) if _is_shim(pid)]
+    shims = [pid for pid, words in command_lines() if "shim" in words[0] and str(CONTAINERD_SOCKET) in words]
     sockets = list(RUN.glob("containerd/io.containerd.runtime.v2.task/k8s.io/*/address"))
     addresses = [path.read_text().removeprefix("unix://") for path in sockets]
     kill_all(shims, 3)
@@ -56,17 +63,20 @@ def end_processes(patience: float) -> None:
 
 def sweep() -> None:
     """Unmount and delete all that a node made outside the checkout. No process of it may be left."""
-    for point in mounts_below((RUN, VAR), Path("/proc/self/mountinfo").read_text()):
+    for point in mounts_below((RUN, VAR, BUILDAH_RUN), Path("/proc/self/mountinfo").read_text()):
         subprocess.run(["umount", "--lazy", point], capture_output=True)
     for folder in _cgroup_folders():
         _remove_cgroup(folder)
     for path in CNI_RESULTS.glob("codexrun-*"):
         path.unlink(missing_ok=True)
-    for folder in (RUN, VAR):
+    for folder in (RUN, VAR, BUILDAH_RUN):
         shutil.rmtree(folder, ignore_errors=True)
     for link in CONTAINER_LINKS.glob("*.log"):
-        if link.is_symlink() and not link.exists():  # they pointed to logs of pods that are gone
+        if link.is_symlink() and "/.cluster/logs/pods/" in str(link.readlink()):
             link.unlink(missing_ok=True)
+    for folder in EMPTY:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def mounts_below(roots: tuple[Path, ...], mountinfo: str) -> list[str]:
@@ -98,10 +108,3 @@ def _remove_cgroup(folder: Path) -> None:
             os.rmdir(path)
         except OSError:
             continue
-
-
-def _is_shim(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().startswith("containerd-shim")
-    except OSError:
-        return False

@@ -7,7 +7,7 @@ comes before "there is a kubeconfig and the nodes have the images" is different 
 import subprocess
 
 from . import fetch, packages
-from .builders import docker_build
+from .builders import Docker
 from .command import Log
 from .images import agent_image, control_image
 from .places import Places
@@ -35,7 +35,7 @@ def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
             ("control", control_image(places, BASE_IMAGE, PYTHON, log)),
             ("agent", agent_image(places, BASE_IMAGE, log)),
         ):
-            docker_build(image, log)
+            Docker(log).build(image)
             images[key] = image.name
         return ", ".join(images.values())
 

@@ -13,10 +13,10 @@ from .command import Log
 from .failure import Failure
 from .gobuild import node_binary
 from .packages import cni_folder
-from .parts import SERVER_ADDRESSES, Part, parts
+from .parts import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
 from .places import RUN, VAR, Places
 from .ports import current, in_the_way
-from .processes import Process, spawn
+from .processes import Process, kill_all, spawn
 from .record import RECORD, Record, load
 
 READY_SECONDS = 90.0
@@ -73,7 +73,7 @@ def write_containerd_settings(places: Places, pause_image: str) -> None:
     root = places.cache / "containerd"
     root.mkdir(parents=True, exist_ok=True)
     text = settings.containerd(root, cni, pause_image, snapshotter(root))
-    write_file(places.state / "conf" / "containerd.toml", text)
+    write_file(CONTAINERD_TOML, text)
     write_file(RUN / "cni" / "10-codexrun.conflist", settings.cni())
 
 
@@ -98,6 +98,7 @@ def start(places: Places, name: str, log: Log) -> str:
             _await(part, known, places, log)
             return "still running"
         known.stop(10)
+    kill_all(unrecorded(name), 10)
     _check_ports(part)
     log_path = places.logs / f"{name}.log"
     began = time.monotonic()
@@ -117,11 +118,21 @@ def _remember(places: Places, name: str, process: Process) -> None:
 
 
 def _check_ports(part: Part) -> None:
+    # A part that was just killed may hold its port while its last threads end.
+    deadline = time.monotonic() + 5
+    while (taken := _taken(part)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if taken:
+        raise Failure(f"{part.name} needs {taken}", "stop it, then make up")
+
+
+def _taken(part: Part) -> str | None:
     now = current()
     for address, port in part.ports:
         holder = in_the_way(address, port, now)
         if holder:
-            raise Failure(f"{part.name} needs {address}:{port}, which {holder} has", "stop it, then make up")
+            return f"{address}:{port}, which {holder} has"
+    return None
 
 
 def _await(part: Part, process: Process, places: Places, log: Log) -> None:
@@ -171,6 +182,7 @@ def clear_machine(record: Record | None) -> None:
     for name in ("kube-apiserver", "etcd", "containerd"):
         if name in alive:
             alive[name].stop(5)
+    kill_all(unrecorded(), 5)
     containers.end_processes(patience=0)
     network.take_down()
     containers.sweep()

@@ -10,8 +10,20 @@ from pathlib import Path
 
 from .network import API_SERVICE_IP, NODE_IP, POD_CIDR, SERVICE_CIDR
 from .places import RUN, VAR, Places, digest
+from .processes import command_lines
 from .settings import CONTAINERD_SOCKET, NODE
 
+CONTAINERD_TOML = RUN / "containerd.toml"
+NAMES = (
+    "containerd",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+)
 ETCD = f"unix://{RUN}/etcd.sock"
 # etcd wants host:port even of a socket; it becomes a file of that name where etcd was started, which is RUN.
 ETCD_PEER = "unix://etcd-peer:2380"
@@ -33,6 +45,19 @@ class Part:
         return digest([json.dumps(self.argv), *(p for p in self.reads if p.exists())])
 
 
+def unrecorded(name: str | None = None) -> list[int]:
+    """Pids of parts (of one name) found by their command lines: a launcher killed between start and record leaves such."""
+    found = []
+    for pid, words in command_lines():
+        program, first = Path(words[0]).name, words[1] if len(words) > 1 else ""
+        part = first if program == "codexrun-node" and first in NAMES else None
+        if program == "containerd" and str(CONTAINERD_TOML) in words:
+            part = program
+        if part is not None and name in (None, part):
+            found.append(pid)
+    return found
+
+
 def parts(places: Places, binary: Path) -> list[Part]:
     """All of them, in the order of their start."""
     pki, conf = places.pki, places.state / "conf"
@@ -47,9 +72,9 @@ def parts(places: Places, binary: Path) -> list[Part]:
     return [
         Part(
             "containerd",
-            ["containerd", "--config", str(conf / "containerd.toml"), "--log-level", "warn"],
+            ["containerd", "--config", str(CONTAINERD_TOML), "--log-level", "warn"],
             lambda: accepts(CONTAINERD_SOCKET),
-            reads=(conf / "containerd.toml",),
+            reads=(CONTAINERD_TOML,),
         ),
         node_part(
             "etcd",

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,17 +79,16 @@ def _reap(pid: int) -> None:
         pass
 
 
-def mentioning(text: str) -> list[int]:
-    """Pids whose command line has `text` as one of its words or a part of one; never this process."""
-    found = []
+def command_lines() -> Iterator[tuple[int, list[str]]]:
+    """Every other process with its words."""
     for entry in PROC.iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                if text.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
             except OSError:
                 continue
-    return found
+            if words:
+                yield int(entry.name), words
 
 
 def kill_all(pids: list[int], patience: float) -> None:

@@ -18,8 +18,8 @@ from .steps import Step, run_steps
 NODE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
 
 
-def up(places: Places, wanted: str, progress: Progress) -> None:
-    """Cluster, images, chart, prompts. Safe to repeat: each step leaves alone what is already so.
+def up(places: Places, wanted: str, progress: Progress) -> Client:
+    """Cluster, images, chart, prompts. Safe to repeat: each step leaves alone what is already so. Returns the client.
 
     Raises:
         Failure: of the first step that could not.
@@ -29,10 +29,11 @@ def up(places: Places, wanted: str, progress: Progress) -> None:
     progress.line(f"cluster: {choice.kind} ({choice.why})")
     images: dict[str, str] = {}
     if choice.kind == "embedded":
+        client = own_client(places)
         with record.machine_lock():
             record.refuse_other(record.load(), places.checkout)
             base.free_space(places)
-            run_steps([*embedded_steps(places, images), *chart_steps(places, own_client(places), images)], places.logs, progress)
+            run_steps([*embedded_steps(places, images), *chart_steps(places, client, images)], places.logs, progress)
     else:
         client = Client("kubectl", "helm", None)
         if choice.kind == "kind":
@@ -44,6 +45,7 @@ def up(places: Places, wanted: str, progress: Progress) -> None:
         run_steps([*steps, *chart_steps(places, client, images)], places.logs, progress)
     write_env(places, choice.kind)
     progress.line(f"[{progress.elapsed():5.0f}s] codexrun is up. To use it in this shell:   . .cluster/env")
+    return client
 
 
 def own_client(places: Places) -> Client:

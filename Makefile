@@ -1,0 +1,88 @@
+# One command a line: `make help` prints the text after ## of each.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -ec
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CLUSTER ?= auto
+VENV := .venv
+# The launcher runs before any virtual environment exists: standard library only.
+LAUNCH := PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m codexrun_cluster
+# The environment is remade when what it is made from changes, not when a checkout touches the files.
+VENV_KEY := $(shell cat requirements/dev.lock pyproject.toml | sha256sum | cut -c1-16)
+VENV_STAMP := $(VENV)/made-from-$(VENV_KEY)
+PYTEST_ARGS ?=
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  CLUSTER=auto|embedded|kind|current chooses the cluster (now: $(CLUSTER)); docs/cluster.md explains"
+
+.PHONY: demo
+demo: ## A cluster, the chart with an offline model, and one real Codex run followed to its end
+	@$(LAUNCH) demo --cluster $(CLUSTER)
+
+.PHONY: up
+up: ## A cluster with the chart, prompts and job types; safe to repeat
+	@$(LAUNCH) up --cluster $(CLUSTER)
+
+.PHONY: down
+down: ## Remove everything that up or demo started, and nothing else
+	@$(LAUNCH) down --cluster $(CLUSTER)
+
+.PHONY: status
+status: ## Which parts of the embedded node run
+	@$(LAUNCH) status
+
+.PHONY: test
+test: venv ## Every test, against the cluster of `make up` (which it brings up)
+	@$(LAUNCH) up --cluster $(CLUSTER)
+	. .cluster/env && $(VENV)/bin/pytest $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: venv ## The fast tests: no cluster needed
+	$(VENV)/bin/pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: venv ## ruff, mypy --strict and the import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+.PHONY: generate
+generate: venv ## CRDs and their copy in the chart, from the resource models
+	$(VENV)/bin/python -m codexrun_core.crd .
+
+.PHONY: verify
+verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
+	git diff --exit-code -- crds charts
+	$(VENV)/bin/codexrun prompts verify
+
+.PHONY: lock
+lock: venv ## Resolve pyproject.toml into the two hashed lock files
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml -o requirements/runtime.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group dev -o requirements/dev.lock
+
+.PHONY: image
+image: ## Build the images: both, or with BASE_IMAGE=golang:1.25 the agent's on a base of yours; REGISTRY=... pushes them
+	@$(LAUNCH) image
+
+.PHONY: codex
+codex: ## Fetch the Codex programs into the cache, for tests that run Codex without a cluster
+	@$(LAUNCH) codex
+
+.PHONY: venv
+venv: $(VENV_STAMP) ## The Python environment of tests and tools, from the hashed lock
+
+$(VENV_STAMP): requirements/dev.lock pyproject.toml
+	@echo "making $(VENV) from requirements/dev.lock (~40 s)"
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || \
+	  { echo "no virtual environment could be made; as root: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/made-from-*
+	@touch $@

@@ -1,0 +1,77 @@
+"""How does a team get images of its own: on another base, or in its registry?
+
+`make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside; `REGISTRY=...` pushes.
+"""
+
+from . import base, fetch, packages
+from .builders import Buildah, Docker
+from .command import Log
+from .images import agent_image, control_image
+from .kind import BASE_IMAGE, PYTHON
+from .kinds import look
+from .places import Places
+from .progress import Progress
+from .steps import Step, run_steps
+
+
+def make_images(places: Places, base_image: str, registry: str, progress: Progress) -> None:
+    """Build with Docker where it answers, else with buildah. Without `base_image` both images, on our default base.
+
+    Raises:
+        Failure: of the step that could not; the build's own words are in its log.
+    """
+    docker = look().docker
+    names: list[str] = []
+
+    def build(log: Log) -> str:
+        builder: Docker | Buildah = Docker(log) if docker else Buildah(places, log)
+        images = []
+        if base_image:
+            images.append(agent_image(places, base_image, log))
+        else:
+            on, python = _default_base(places, builder, log)
+            fetch.fetch_wheels(places, python, log)
+            images += [control_image(places, on, python, log), agent_image(places, on, log)]
+        for image in images:
+            builder.build(image, pull=bool(base_image))
+            names.append(builder.push(image.name, registry) if registry else image.name)
+        return "with Docker" if docker else "with buildah"
+
+    needs = packages.CLIENT if docker else packages.CLIENT + packages.NODE
+    run_steps(
+        [
+            Step("Debian packages", 40, lambda log: packages.install(needs, log)),
+            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("Debian packages",)),
+            Step("images", 120, build, ("fetch Codex",)),
+        ],
+        places.logs,
+        progress,
+    )
+    print("\n".join(("pushed " if registry else "built ") + name for name in names))
+    if not registry:
+        print("next: REGISTRY=registry.example/team make image pushes; name the agent's in a job type's spec.image")
+
+
+def _default_base(places: Places, builder: Docker | Buildah, log: Log) -> tuple[str, str]:
+    if isinstance(builder, Docker):
+        return BASE_IMAGE, PYTHON
+    base.build_base(places, log)
+    return builder.base(), base.python_version(base.base_tar(places))
+
+
+def fetch_only(places: Places, progress: Progress) -> None:
+    """Codex's programs in the cache, for tests that run it without a cluster.
+
+    Raises:
+        Failure: npm could not bring them.
+    """
+    npm = tuple(need for need in packages.CLIENT if need.package == "npm")
+    run_steps(
+        [
+            Step("npm", 60, lambda log: packages.install(npm, log)),
+            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("npm",)),
+        ],
+        places.logs,
+        progress,
+    )
+    print(fetch.codex_folder(places) / "bin" / "codex")
