@@ -9,8 +9,9 @@ echo "user $(id -u), $(ls -d /proc/[0-9]* | wc -l) processes seen"
 env | hunt environment
 for e in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do tr '\0' '\n' < "$e" | hunt "$e"; done
 places="/var/run /run /etc /home /workspace /var/lib /mnt /srv"
-for f in $(find $places -xdev -type f -size -64k | head -n 4000); do
-  case "$f" in *.jsonl|*.sqlite*) ;; *) hunt "$f" < "$f" ;; esac; done
+find $places -xdev -type f -size -64k ! -name '*.jsonl' ! -name '*.sqlite*' \
+  -exec grep -aoHE 'sk-[A-Za-z0-9_-]{6,}' {} + |
+  sort -u | head -n 50 | sed 's/^/found in /'
 ls -d /var/run/codexrun/* /var/lib/codexrun-gate /var/run/secrets/* | sed 's/^/mount seen: /'
 for r in /proc/[0-9]*/root/var/run/codexrun; do ls "$r" | sed "s|^|through $r: |"; done
 for p in /proc/[0-9]*; do

@@ -58,6 +58,34 @@ def pod(tmp_path, codex, demo):
     one.clear()
 
 
+def start(module, *arguments, env=None, **options):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))}
+    environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
+    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, **options)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
+
+
+def until(condition, what, seconds=SLOW_MACHINE):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
 @dataclass
 class Result:
     """How the agent's container ended: exit code, both messages (dicts), the log's lines (dicts)."""
@@ -84,7 +112,7 @@ class Pod:
     run_id: str = "11111111-2222-3333-4444-555555555555"
     gate: subprocess.Popen | None = None
     runner: subprocess.Popen | None = None
-    gate_port: int = field(default_factory=lambda: free_port())
+    gate_port: int = field(default_factory=free_port)
 
     def __post_init__(self):
         for name in ("workspace", "home", "tmp", "gate-state"):
@@ -185,31 +213,3 @@ class Pod:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait(5)
-
-
-def start(module, *arguments, env=None, **options):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))}
-    environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, **options)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def get(url):
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return json.load(answer)
-    except OSError:
-        return None
-
-
-def until(condition, what, seconds=SLOW_MACHINE):
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.05)
-    return value

@@ -19,7 +19,7 @@ from codexrun_pod.gate.sse import Watch
 
 T = TypeVar("T")
 
-TICK_SECONDS = 1.0  # how often the record in flight is brought up to date and the client looked after
+LOOK_SECONDS = 1.0  # how often the record in flight is brought up to date and the client looked after
 DRAIN_SECONDS = 30.0  # how long the answer to a client that left is read on, for its usage
 # Only what Codex's requests need goes up, so that no header of the agent's chooses account, project or feature.
 HEADERS_UP = frozenset({"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"})
@@ -47,6 +47,7 @@ class Exchange:
         self.written_down = 0
         self.client_left_at: float | None = None
         self.abandon = False
+        self.look_at = time.monotonic() + LOOK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """The answer for the client: upstream's stream, upstream's error, or 502 when there was none."""
@@ -155,16 +156,24 @@ class Exchange:
         """
         task = asyncio.ensure_future(work)
         try:
-            while not (await asyncio.wait({task}, timeout=TICK_SECONDS))[0]:
-                self._tick()
-            return task.result()
+            while True:
+                ready, _ = await asyncio.wait({task}, timeout=max(0.0, self.look_at - time.monotonic()))
+                if time.monotonic() >= self.look_at:
+                    self.look_at = time.monotonic() + LOOK_SECONDS
+                    self._write_down()
+                if ready:
+                    return task.result()
+                self._give_up_if_pointless()
         finally:
             task.cancel()
 
-    def _tick(self) -> None:
+    def _write_down(self) -> None:
+        """What has been streamed, in case this process does not live to see the end of it."""
         if self.streamed != self.written_down and self.ledger.account.in_flight is not None:
             self.written_down = self.streamed
             self.ledger.save(meter.streamed(self.ledger.account, self.streamed))
+
+    def _give_up_if_pointless(self) -> None:
         if self.request.transport is None or self.request.transport.is_closing():
             self._client_left()
         left = self.client_left_at

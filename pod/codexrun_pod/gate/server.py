@@ -18,6 +18,7 @@ from codexrun_pod.gate.ledger import Ledger
 CONNECT_SECONDS = 10.0
 LARGEST_REQUEST = 64 * 1024 * 1024  # bytes; the gate's memory has to hold a request about three times
 LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
+LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
 
 
@@ -149,7 +150,9 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
 
 
 async def _last_response(gate: Gate) -> None:
+    """The agent is gone; what its last response used is worth a moment while bytes still come."""
     deadline = time.monotonic() + LAST_RESPONSE_SECONDS
     while gate.current is not None:
-        gate.current.abandon = time.monotonic() > deadline
+        now = time.monotonic()
+        gate.current.abandon = now > deadline or now - gate.ledger.last_byte > LAST_IDLE_SECONDS
         await asyncio.sleep(0.1)

@@ -1,0 +1,119 @@
+"""Signals and crashes in the middle of real Codex's work: nothing survives, nothing is forgotten."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from conftest import until
+
+MARK = "7391"  # seconds that no other sleep on the machine asks for
+
+
+def sleepers() -> list:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if MARK.encode() in b" ".join(words) and words[0].endswith((b"sleep", b"bash", b"sh")):
+                found.append(int(entry.name))
+    return found
+
+
+def test_sigterm_ends_codex_and_every_process_below_it(pod):
+    command = f"trap '' TERM INT; setsid sleep {MARK} & (setsid sh -c 'trap \"\" TERM; sleep {MARK}; echo' &) ; sleep {MARK}"
+    pod.start_gate()
+    pod.start_runner(f"scenario: shell\ncommand: {command}")
+    until(lambda: len(sleepers()) >= 4, "the command and its children run")
+    began = time.monotonic()
+    pod.runner.send_signal(signal.SIGTERM)
+    result = pod.end()
+    took = time.monotonic() - began
+    assert (result.code, result.runner["stopped"]) == (143, "signal")
+    assert "failure" not in result.runner
+    assert sleepers() == []
+    assert took < 5, took
+    assert result.runner["state"] == "done"
+    assert result.runner["threadId"]
+    assert result.gate["usage"]["totalTokens"] > 0
+    assert result.lines[-1]["status"] == "stopping"
+
+
+def test_sigterm_after_the_end_changes_nothing(pod):
+    result = pod.play("message")
+    assert result.code == 0
+    assert result.runner["state"] == "done"
+
+
+def test_a_gate_that_was_told_of_a_stop_refuses_what_comes_then(pod):
+    pod.start_gate()
+    (pod.root / "gate-state" / "stopping").touch()
+    pod.start_runner(inputs={"scenario": "message"})
+    result = pod.end()
+    assert result.code == 1
+    assert result.gate["requests"] == 0
+    assert "stop" not in result.gate
+    assert "being stopped" in result.runner["failure"]["message"]
+
+
+def test_a_gate_killed_while_a_command_runs_is_not_noticed(pod):
+    pod.start_gate()
+    pod.start_runner(inputs={"scenario": "sleep-3"})
+    pod.until_event("item.started", "sleep 3")
+    before = pod.message("gate")
+    pod.gate.kill()
+    pod.gate.wait()
+    time.sleep(0.5)
+    pod.restart_gate()
+    result = pod.end()
+    assert result.code == 0
+    assert before["requests"] == 1
+    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (2, 2, True)
+
+
+def test_a_gate_killed_in_the_middle_of_a_stream_is_survived_and_charged(pod):
+    pod.start_gate()
+    pod.start_runner(inputs={"scenario": "slow-6"})
+    until(lambda: pod.message("gate") and b'"in_flight": {' in (pod.root / "gate-state/account.json").read_bytes(), "")
+    time.sleep(2.5)
+    os.kill(pod.gate.pid, signal.SIGKILL)
+    pod.gate.wait()
+    time.sleep(1.3)  # as long as the kubelet takes
+    pod.restart_gate()
+    result = pod.end()
+    assert result.code == 0
+    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (2, 1, False)
+    assert result.gate["usage"]["inputTokens"] > 25_000, "the lost request is charged at its bytes"
+    assert result.gate["usage"]["outputTokens"] > 100, "and what had been streamed too"
+
+
+def test_a_taken_port_ends_the_run_as_guardrail(pod):
+    pod.start_gate()
+    until((pod.root / "gate-message").exists, "the first gate runs")
+    first = pod.gate
+    until(lambda: b"gate.listening" in (pod.root / "gate.log").read_bytes(), "it listens")
+    other_state = pod.root / "other-state"
+    other_state.mkdir()
+    pod.gate_environment |= {
+        "CODEXRUN_GATE_STATE": str(other_state),
+        "CODEXRUN_TERMINATION_LOG": str(pod.root / "second-message"),
+    }
+    pod.restart_gate()
+    until(lambda: (pod.message("second") or {}).get("stop"), "the second gate finds its port taken")
+    assert pod.message("second")["stop"]["class"] == "guardrail"
+    first.terminate()
+    first.wait(10)
+    pod.start_runner(inputs={"scenario": "message"})
+    result = pod.end()
+    assert result.code == 1
+    assert pod.message("second")["requests"] == 0
+
+
+def test_a_port_answered_by_something_else_is_a_guardrail(pod, demo):
+    pod.gate_port = int(demo.rsplit(":", 1)[1])  # the demo model has a /healthz of its own
+    pod.start_runner(inputs={"scenario": "message"})
+    assert pod.runner.wait(20) == 1
+    assert pod.message("runner")["failure"]["class"] == "guardrail"
