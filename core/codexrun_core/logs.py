@@ -5,12 +5,17 @@ import logging
 import sys
 import traceback
 from datetime import UTC, datetime
+from typing import Any
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+def fields(**values: Any) -> dict[str, Any]:
+    """What a log call passes as `extra`; unknown values (None) are absent. Libraries' own extras are never printed: some hold
+    whole objects."""
+    return {"fields": {key: value for key, value in values.items() if value is not None}}
 
 
 class JsonFormatter(logging.Formatter):
-    """`{ts, level, event, ...}`: the event is the message, `extra` becomes further fields."""
+    """`{ts, level, logger, event, ...}`: the event is the message, `extra=fields(...)` adds more."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -19,7 +24,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD and not key.startswith("_")}
+        line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[0]:
             line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
@@ -30,6 +35,6 @@ def log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # kopf at DEBUG prints whole objects, inputs included.
-    logging.getLogger("kopf").setLevel(max(logging.INFO, logging.getLevelName(level)))
+    # kopf reports every event it hands over, and at DEBUG prints whole objects, inputs included.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -8,7 +8,7 @@ import time
 
 import kopf
 
-from codexrun_core.logs import log_to_stderr
+from codexrun_core.logs import fields, log_to_stderr
 from codexrun_operator import handlers, health, metrics
 from codexrun_operator.kube import Kube, connect
 from codexrun_operator.leader import FencedLease, lead
@@ -39,7 +39,7 @@ class Operator:
 
     async def work(self) -> None:
         """What a leader does."""
-        log.info("lease.taken", extra={"identity": self.settings.pod_name})
+        log.info("lease.taken", extra=fields(identity=self.settings.pod_name))
         await asyncio.sleep(SETTLE)
         async with asyncio.TaskGroup() as tasks:
             for watcher in self.watchers:
@@ -115,7 +115,7 @@ async def run(settings: Settings) -> int:
         await lease.release()
         await server.cleanup()
         await api.close()  # type: ignore[no-untyped-call]
-        log.info("operator.stopped", extra={"seconds": round(time.monotonic() - started)})
+        log.info("operator.stopped", extra=fields(seconds=round(time.monotonic() - started)))
 
 
 def main() -> int:

@@ -41,6 +41,10 @@ def registry(state: State) -> kopf.OperatorRegistry:
     """The handlers, bound to `state`."""
     handlers = kopf.OperatorRegistry()
 
+    @kopf.on.login(registry=handlers)
+    async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
     @kopf.on.event(GROUP, VERSION, "codexruns", registry=handlers)
     async def run_event(event: Any, **_: Any) -> None:
         state.run_seen(event["object"], gone=event["type"] == "DELETED")

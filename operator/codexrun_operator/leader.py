@@ -54,7 +54,16 @@ class FencedLease(LeaseLock):
             return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
     async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
-        return await self._attempt(super().create(name, namespace, election_record))
+        # The library's own (37.0.2) passes `pretty=True`, which its client refuses: that wants text.
+        body = client.V1Lease(metadata=client.V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        return await self._attempt(self._created(namespace, body))
+
+    async def _created(self, namespace: str, body: client.V1Lease) -> bool:
+        try:
+            await self.api_instance.create_namespaced_lease(namespace, body)
+        except ApiException:
+            return False  # another candidate was faster
+        return True
 
     async def update(self, name: str, namespace: str, updated_record: LeaderElectionRecord) -> bool:
         return await self._attempt(super().update(name, namespace, updated_record))
@@ -103,7 +112,8 @@ async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]
     )
     try:
         await asyncio.wait((election, done), return_when=asyncio.FIRST_COMPLETED)
-        if done.done():
-            done.result()
+        for ended in (done, election):
+            if ended.done():
+                ended.result()
     finally:
         election.cancel()

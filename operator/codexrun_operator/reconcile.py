@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 from codexrun_core.lifecycle import Phase
+from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
 from codexrun_operator import execute, metrics, report
 from codexrun_operator.admission import may_start
@@ -174,7 +175,7 @@ class Reconciler:
             await self.kube.delete(f"{self.kube.jobs}/{name}", uid=uid)
         except (NotFound, Conflict):
             return
-        log.warning("job.swept", extra={"job": name})
+        log.warning("job.swept", extra=fields(job=name))
 
     async def _expire(self, name: str) -> None:
         """Delete a finished run when its time has come; its TTL may have been changed since."""
@@ -192,7 +193,7 @@ class Reconciler:
             await self.kube.delete(f"{self.kube.runs}/{name}", uid=run.metadata.uid)
         except (NotFound, Conflict):
             return
-        log.info("run.expired", extra={"name": name, "run_id": run.metadata.uid})
+        log.info("run.expired", extra=fields(name=name, run_id=run.metadata.uid))
 
 
 def seconds_to_live(run: CodexRun) -> float | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from codexrun_core.lifecycle import Phase
+from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_operator import metrics
 from codexrun_operator.kube import Kube, Refused, Unavailable
@@ -17,21 +18,21 @@ log = logging.getLogger("codexrun.lifecycle")
 def transition(run: CodexRun, status: RunStatus) -> None:
     """Log and count a run's move; `run` is as it was before."""
     usage = status.usage
-    fields = {
-        "run_id": run.metadata.uid,
-        "name": run.metadata.name,
-        "namespace": run.metadata.namespace,
-        "job_type": run.spec.job_type,
-        "status": status.phase.lower(),
-        "reason": status.reason,
-        "attempt": status.attempt,
-        "prompt_version": status.prompt.version if status.prompt else None,
-        "phase": "report" if status.phase.terminal else "admit",
-        "duration_ms": _milliseconds(status),
-        "cost_tokens": usage.total_tokens if usage else None,
-        "cost_cents": usage.cost_cents if usage else None,
-    }
-    log.info(f"run.{status.phase.lower()}", extra={key: value for key, value in fields.items() if value is not None})
+    told = fields(
+        run_id=run.metadata.uid,
+        name=run.metadata.name,
+        namespace=run.metadata.namespace,
+        job_type=run.spec.job_type,
+        status=status.phase.lower(),
+        reason=status.reason,
+        attempt=status.attempt,
+        prompt_version=status.prompt.version if status.prompt else None,
+        phase="report" if status.phase.terminal else "admit",
+        duration_ms=_milliseconds(status),
+        cost_tokens=usage.total_tokens if usage else None,
+        cost_cents=usage.cost_cents if usage else None,
+    )
+    log.info(f"run.{status.phase.lower()}", extra=told)
     if status.phase is run.status.phase:
         return
     if status.phase.terminal:
@@ -90,4 +91,4 @@ async def post_event(kube: Kube, event: dict[str, Any]) -> None:
         await kube.create(kube.events, event)
     except (Refused, Unavailable) as error:
         if getattr(error, "reason", "") != "AlreadyExists":
-            log.warning("event.lost", extra={"reason": event["reason"], "error": str(error)})
+            log.warning("event.lost", extra=fields(reason=event["reason"], error=str(error)))

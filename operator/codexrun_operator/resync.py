@@ -5,6 +5,7 @@ import logging
 import time
 
 from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, Phase
+from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_operator.execute import now
 from codexrun_operator.kube import Kube, Refused, Unavailable
@@ -48,7 +49,7 @@ class Resync:
             self._queue.add(uid)
         self.missed = self.missed + 1 if unknown else 0
         if unknown:
-            log.warning("resync.missed", extra={"runs": [run.metadata.name for run in unknown[:5]], "in_a_row": self.missed})
+            log.warning("resync.missed", extra=fields(runs=[run.metadata.name for run in unknown[:5]], in_a_row=self.missed))
 
     async def forever(self) -> None:
         while True:
@@ -59,7 +60,7 @@ class Resync:
                     await self._schedule_expiries()
                     self._expiries_read = time.monotonic()
             except (Unavailable, Refused) as error:
-                log.warning("resync.failed", extra={"error": str(error)})
+                log.warning("resync.failed", extra=fields(error=str(error)))
             await asyncio.sleep(PERIOD)
 
     async def _schedule_expiries(self) -> None:

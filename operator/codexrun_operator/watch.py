@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from codexrun_core.logs import fields
 from codexrun_operator.kube import Gone, Kube, Refused, Unavailable
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Watcher:
             except (Unavailable, Refused) as error:
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 failures += 1
-                log.warning("watch.broken", extra={"path": self._path, "error": str(error), "pause": pause})
+                log.warning("watch.broken", extra=fields(path=self._path, error=str(error), pause=pause))
                 await asyncio.sleep(pause)
 
     async def _list(self) -> None:

@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from codexrun_core.logs import fields
+
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
@@ -86,7 +88,7 @@ class WorkQueue:
                 pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 12))
                 log.warning(
                     "reconcile.failed",
-                    extra={"key": key, "error": f"{type(error).__name__}: {error}", "pause": pause},
+                    extra=fields(key=key, error=f"{type(error).__name__}: {error}", pause=pause),
                     exc_info=None if failures % 5 else error,
                 )
                 self.add_later(key, pause)

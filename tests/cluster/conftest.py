@@ -1,0 +1,19 @@
+"""Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use: they come last."""
+
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    return Lab()

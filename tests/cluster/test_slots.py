@@ -1,0 +1,157 @@
+"""The concurrency limit holds at every instant, whoever dies meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kubernetes import watch
+from lab import NAMESPACE, TERMINAL, Json, Lab
+
+LIMIT, RUNS_IN_ALL, KILLS = 3, 30, 10
+
+
+class Outside:
+    """An observer that replays every Job and pod event and counts the Jobs whose pods are not gone."""
+
+    def __init__(self, lab: Lab, job_type: str) -> None:
+        self.lab, self.selector = lab, f"codexrun.dev/job-type={job_type}"
+        self.lock = threading.Lock()
+        self.live_jobs: set[str] = set()
+        self.live_pods: set[str] = set()
+        self.jobs_of: dict[str, set[str]] = {}
+        self.most = 0
+        self.stopped = threading.Event()
+        self.threads = [threading.Thread(target=self._jobs, daemon=True), threading.Thread(target=self._pods, daemon=True)]
+
+    def __enter__(self) -> "Outside":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopped.set()
+
+    def _follow(self, function: object) -> Iterator[Json]:
+        while not self.stopped.is_set():
+            yield from watch.Watch().stream(function, NAMESPACE, label_selector=self.selector, timeout_seconds=30)
+
+    def _jobs(self) -> None:
+        for event in self._follow(self.lab.batch.list_namespaced_job):
+            job = event["object"]
+            uid = job.metadata.labels["codexrun.dev/run-uid"]
+            over = event["type"] == "DELETED" or any(
+                c.type in ("Complete", "Failed") and c.status == "True" for c in job.status.conditions or []
+            )
+            with self.lock:
+                self.jobs_of.setdefault(uid, set()).add(job.metadata.uid)
+                self._count(self.live_jobs, uid, over)
+
+    def _pods(self) -> None:
+        for event in self._follow(self.lab.core.list_namespaced_pod):
+            pod = event["object"]
+            over = event["type"] == "DELETED" or pod.status.phase in ("Succeeded", "Failed")
+            with self.lock:
+                self._count(self.live_pods, pod.metadata.labels["codexrun.dev/run-uid"], over)
+
+    def _count(self, live: set[str], uid: str, over: bool) -> None:
+        if over:
+            live.discard(uid)
+        else:
+            live.add(uid)
+        self.most = max(self.most, len(self.live_jobs | self.live_pods))
+
+
+@contextmanager
+def operator_of_our_own(lab: Lab) -> Iterator["Operator"]:
+    """The cluster's operator asleep, and one as a process here, which can be killed without the kubelet's back-off."""
+    deployment = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
+    lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=0")
+    lab.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
+    env = {e.name: e.value for e in deployment.spec.template.spec.containers[0].env if e.value is not None}
+    operator = Operator({**os.environ, **lab.env, **env, "CODEXRUN_NAMESPACE": NAMESPACE, "CODEXRUN_POD_NAME": "operator-here"})
+    try:
+        yield operator
+    finally:
+        operator.kill()
+        lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=1")
+        lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=120s")
+
+
+class Operator:
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        log = Path(self.env.get("TMPDIR", "/tmp"), "codexrun-operator-here.log").open("ab")
+        self.process = subprocess.Popen([sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.mark.disruptive
+def test_thirty_runs_three_slots_and_an_operator_killed_ten_times(lab: Lab) -> None:
+    job_type = lab.job_type(concurrencyLimit=LIMIT)
+    with operator_of_our_own(lab) as operator, Outside(lab, job_type) as outside:
+        operator.start()
+        runs = [lab.run(job_type, "sleep-1", stem="slot") for _ in range(RUNS_IN_ALL)]
+        selector = f"spec.jobType={job_type}"
+        ended: set[str] = set()
+        changes = kills = 0
+        while len(ended) < RUNS_IN_ALL:
+            stream = watch.Watch().stream(
+                lab.custom.list_namespaced_custom_object,
+                "codexrun.dev", "v1alpha1", NAMESPACE, "codexruns",
+                field_selector=selector, timeout_seconds=60,
+            )  # fmt: skip
+            for event in stream:
+                run = event["object"]
+                if run["status"]["phase"] in TERMINAL:
+                    ended.add(run["metadata"]["name"])
+                changes += event["type"] == "MODIFIED"
+                # Killed in the middle of its work: right after one of its writes, at ten places spread over the whole.
+                if kills < KILLS and changes >= 7 * (kills + 1):
+                    kills += 1
+                    operator.kill()
+                    operator.start()
+                if len(ended) == RUNS_IN_ALL:
+                    break
+        assert kills == KILLS
+        phases = [lab.get(run)["status"]["phase"] for run in runs]
+        assert phases == ["Succeeded"] * RUNS_IN_ALL
+        assert outside.most <= LIMIT
+        assert outside.most == LIMIT  # it was used to the full, or the test proves nothing
+        assert {len(jobs) for jobs in outside.jobs_of.values()} == {1}
+        assert len(outside.jobs_of) == RUNS_IN_ALL
+
+
+def test_priority_goes_first_and_age_decides_among_equals(lab: Lab) -> None:
+    job_type = lab.job_type(concurrencyLimit=1, suspended=True)
+    low = [lab.run(job_type, "message", stem="low", priority=-5) for _ in range(2)]
+    high = lab.run(job_type, "message", stem="high", priority=5)
+    for run in (*low, high):
+        lab.phase(run, "Queued")
+    lab.kubectl("patch", "cjt", job_type, "--type=merge", "-p", '{"spec":{"suspended":false}}')
+    ended = [lab.ended(run)["status"] for run in (high, *low)]
+    starts = [status["startedAt"] for status in ended]
+    assert starts == sorted(starts)
+
+
+def test_a_run_that_does_not_want_to_wait_is_rejected_when_full(lab: Lab) -> None:
+    job_type = lab.job_type(concurrencyLimit=1)
+    first = lab.phase(lab.run(job_type, "sleep-20"), "Starting", "Running")
+    second = lab.ended(lab.run(job_type, "message", whenFull="Reject"))
+    assert (second["status"]["phase"], second["status"]["reason"]) == ("Rejected", "ConcurrencyLimit")
+    assert "all 1 slots" in second["status"]["message"]
+    lab.cancel(first)
+    lab.ended(first)

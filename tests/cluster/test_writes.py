@@ -1,0 +1,28 @@
+"""What a run costs the apiserver, counted in its audit log."""
+
+import json
+from collections import Counter
+
+from lab import ROOT, Lab
+
+OURS = "system:serviceaccount:codexrun:codexrun-operator"
+
+
+def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
+    """The CodexRun itself and three status writes; the creation of the Job would be there anyway."""
+    run = lab.ended(lab.run(lab.job_type(), "hello"))
+    assert run["status"]["phase"] == "Succeeded"
+    name = run["metadata"]["name"]
+    writes: Counter[str] = Counter()
+    for line in (ROOT / ".cluster/logs/audit.log").read_text().splitlines():
+        entry = json.loads(line)
+        about = entry.get("objectRef", {})
+        ours = entry["user"]["username"] == OURS
+        if about.get("resource") == "codexruns" and about.get("name") == name:
+            writes[f"{entry['verb']} codexruns/{about.get('subresource', '')}"] += 1
+        elif ours and about.get("resource") not in ("leases", "codexjobtypes") and name in str(about.get("name")):
+            writes[f"{entry['verb']} {about['resource']}/{about.get('subresource', '')}"] += 1
+    created_by_us = writes.pop("create codexruns/", 1)  # the name may be missing in a create's reference
+    assert writes.pop("create jobs/", 1) == 1  # a bare Job costs that too
+    assert writes == {"patch codexruns/status": 3}
+    assert created_by_us + 3 <= 4
