@@ -25,8 +25,8 @@ SETTLE = 2.0  # seconds; a write of a predecessor that was killed may still be o
 
 
 class Operator:
-    def __init__(self, settings: Settings, kube: Kube, lease: FencedLease) -> None:
-        self.settings, self.lease = settings, lease
+    def __init__(self, settings: Settings, kube: Kube, lease: FencedLease, stop: asyncio.Event) -> None:
+        self.settings, self.lease, self.stop = settings, lease, stop
         self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
         state, queue = self.reconciler.state, self.reconciler.queue
         self.resync = Resync(kube, state, queue)
@@ -49,16 +49,19 @@ class Operator:
                 await watcher.synced.wait()
             resync = tasks.create_task(self.resync.forever())
             tasks.create_task(self.reconciler.queue.run())
-            tasks.create_task(
-                kopf.operator(
-                    registry=handlers.registry(self.reconciler.state),
-                    settings=handlers.settings(),
-                    namespaces=[self.settings.namespace],
-                    standalone=True,
-                )
-            )
+            tasks.create_task(self._inform())
             self.working = True
             await resync
+
+    async def _inform(self) -> None:
+        await kopf.operator(
+            registry=handlers.registry(self.reconciler.state),
+            settings=handlers.settings(),
+            namespaces=[self.settings.namespace],
+            standalone=True,
+        )
+        # It has put its own handler of SIGTERM over ours: its end is the signal.
+        self.stop.set()
 
     def checks(self) -> dict[str, health.Check]:
         """By name, what /healthz holds against this process."""
@@ -94,10 +97,10 @@ async def run(settings: Settings) -> int:
     api = await connect()
     lease = FencedLease(settings.lease, settings.namespace, settings.pod_name, api)
     kube = Kube(api, settings.namespace, lease.may_write)
-    operator = Operator(settings, kube, lease)
+    stop = asyncio.Event()
+    operator = Operator(settings, kube, lease, stop)
     started = time.monotonic()
     server = await health.serve(settings.port, operator.checks(), lambda: None, operator.refresh_gauges)
-    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -111,7 +114,7 @@ async def run(settings: Settings) -> int:
         return 1
     finally:
         leading.cancel()
-        await asyncio.wait((leading,), timeout=5)
+        await asyncio.wait((leading,))
         await lease.release()
         await server.cleanup()
         await api.close()  # type: ignore[no-untyped-call]

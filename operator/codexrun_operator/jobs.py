@@ -1,4 +1,4 @@
-"""What does a run's Job look like? Pure; docs/architecture.md has the rules, tests hold them against restricted Pod Security."""
+"""What does a run's Job look like? Pure; docs/architecture.md has the rules, tests hold them to restricted Pod Security."""
 
 import base64
 import json

@@ -125,8 +125,8 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
             alias = Limits.model_fields[key].alias
             return Refused(
                 "LimitAboveJobType",
-                f'spec.limits.{alias}: {wish} is above {top}, the limit of job type "{job_type}"; lower it, or ask its owner to '
-                "raise the job type's limit",
+                f'spec.limits.{alias}: {wish} is above {top}, the limit of job type "{job_type}"; lower it, or ask its '
+                "owner to raise the job type's limit",
             )
         merged[key] = wish if wish is not None else top
     return Limits(**merged)

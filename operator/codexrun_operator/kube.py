@@ -74,7 +74,7 @@ class Kube:
         return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
 
     async def delete(self, path: str, *, uid: str, propagation: str = "Background") -> Json:
-        """Delete this very object. The propagation policy is always said: a REST delete of a Job without one orphans its pod."""
+        """Delete this very object. The propagation policy is always said: without one, REST orphans a Job's pod."""
         options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
         return await self._write("DELETE", path, options, "application/json")
 

@@ -26,6 +26,7 @@ LEASE_SECONDS = 15
 RENEW_SECONDS = 10
 RETRY_SECONDS = 2
 MARGIN = 1.0
+STOP_SECONDS = 5
 
 
 class FencedLease(LeaseLock):
@@ -93,16 +94,17 @@ class FencedLease(LeaseLock):
 async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Wait for the lease, then do `work`; returns when the lease is lost or the work ends, and the process is to end then."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    working: list[asyncio.Task[None]] = []
 
     async def watched_work() -> None:
         # The library would renew the lease of a leader whose work has died.
-        try:
-            await work()
-            done.set_result(None)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
+        task = asyncio.create_task(work())
+        working.append(task)
+        await asyncio.wait((task,))
+        if not task.cancelled() and (error := task.exception()):
             done.set_exception(error)
+        else:
+            done.set_result(None)
 
     async def stopped() -> None:
         log.error("lease.lost")
@@ -116,4 +118,7 @@ async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]
             if ended.done():
                 ended.result()
     finally:
-        election.cancel()
+        # The work first: nothing may be written once the lease is given away.
+        for task in (*working, election):
+            task.cancel()
+            await asyncio.wait((task,), timeout=STOP_SECONDS)
