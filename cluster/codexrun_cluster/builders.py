@@ -96,8 +96,8 @@ class Buildah:
         if image.name in names:
             return "already built"
         self.run(
-            "build", "--layers", f"--pull={str(pull).lower()}", "--file", image.dockerfile, "--build-arg", f"BASE_IMAGE={image.base}",
-            "--tag", image.name, image.context,
+            "build", "--layers", f"--pull={str(pull).lower()}", "--file", image.dockerfile,
+            "--build-arg", f"BASE_IMAGE={image.base}", "--tag", image.name, image.context,
         )  # fmt: skip
         for name in names:
             if name.rpartition(":")[0] == image.repository:
@@ -119,7 +119,7 @@ class Buildah:
         # Into one layout that stays: a layer that an earlier build brought is neither compressed nor written again.
         self.run("push", "--quiet", name, f"oci:{layout}:{name}")
         archive = self.places.cache / "tmp" / "import.tar"
-        wanted = _write_archive(layout, name, set(containers.ctr("content", "ls", "--quiet")), archive)
+        wanted = write_archive(layout, name, set(containers.ctr("content", "ls", "--quiet")), archive)
         self.log.run(
             ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "import", "--digests=false", archive]
         )
@@ -129,7 +129,7 @@ class Buildah:
         return f"{wanted / 1e6:.0f} MB imported"
 
 
-def _write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
+def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
     """An OCI archive of one image without the blobs that the node has; returns the bytes of the others."""
     index = json.loads((layout / "index.json").read_text())
     named = "org.opencontainers.image.ref.name"
@@ -157,11 +157,7 @@ def _blob(layout: Path, name: str) -> Path:
 def prune(places: Places, keep: set[str]) -> None:
     """Older builds on the node and in the cache, so that a day of changes does not fill the disk."""
     ours = (CONTROL_REPOSITORY, AGENT_REPOSITORY)
-    old = [
-        name
-        for name in containers.ctr("images", "ls", "--quiet")
-        if name.rpartition(":")[0] in ours and name not in keep
-    ]
+    old = [name for name in containers.ctr("images", "ls", "--quiet") if name.rpartition(":")[0] in ours and name not in keep]
     if old:
         containers.ctr("images", "rm", *old)
     layout = places.cache / "oci"
@@ -194,4 +190,3 @@ def _on_overlay(folder: Path) -> bool:
 
     folder.mkdir(parents=True, exist_ok=True)
     return snapshotter(folder) == "native"
-

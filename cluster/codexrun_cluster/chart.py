@@ -1,12 +1,10 @@
 """How does codexrun get into a cluster? The same for every kind: Helm, then prompts and job types by kubectl."""
 
 import json
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .command import Log
+from .command import Log, ask
 from .failure import Failure
 from .places import Places
 
@@ -47,24 +45,33 @@ def install(places: Places, client: Client, image: str, agent_image: str, log: L
     """
     (repository, tag), (agent_repository, agent_tag) = split_name(image), split_name(agent_image)
     try:
+        # --take-ownership: CRDs that somebody applied by hand before (kubectl apply -f crds/) would stop Helm.
         log.run(
             [client.helm, "upgrade", "--install", RELEASE, places.checkout / "charts" / "codexrun",
-             "--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "180s",
+             "--namespace", NAMESPACE, "--create-namespace", "--take-ownership", "--wait", "--timeout", "180s",
              "--set", f"image.repository={repository},image.tag={tag}",
              "--set", f"agentImage.repository={agent_repository},agentImage.tag={agent_tag}",
              "--set", "demoModel.enabled=true"],
             env=client.env,
         )  # fmt: skip
     except Failure as failure:
-        for what in ("pods", "events"):
-            shown = subprocess.run(
-                [client.kubectl, "get", what, "-n", NAMESPACE, "-o", "wide"],
-                capture_output=True, text=True, env={**os.environ, **client.env},
-            )  # fmt: skip
-            log.say(shown.stdout + shown.stderr)
+        _explain(client, log)
         failure.way_out = f"read the log, then make up (kubectl describe pods -n {NAMESPACE} says more)"
         raise
     return f"release {RELEASE} in namespace {NAMESPACE}"
+
+
+def _explain(client: Client, log: Log) -> None:
+    """What a person would look at next, most telling last: only the log's end is shown."""
+    kubectl = [client.kubectl, "--namespace", NAMESPACE]
+    log.say(ask([*kubectl, "get", "events", "--sort-by=.lastTimestamp"], env=client.env).stdout)
+    log.say(ask([*kubectl, "get", "pods", "-o", "wide"], env=client.env).stdout)
+    pods = json.loads(ask([*kubectl, "get", "pods", "-o", "json"], env=client.env).stdout or '{"items": []}')
+    for pod in pods["items"]:
+        statuses = pod.get("status", {}).get("containerStatuses", [])
+        if any(not status["ready"] for status in statuses) and "codexrun.dev/run" not in pod["metadata"].get("labels", {}):
+            name = pod["metadata"]["name"]
+            log.say(f"logs of {name}:\n{ask([*kubectl, 'logs', '--tail=8', name], env=client.env).stdout}")
 
 
 def apply_prompts(places: Places, client: Client, log: Log) -> str:
@@ -73,8 +80,8 @@ def apply_prompts(places: Places, client: Client, log: Log) -> str:
     Raises:
         Failure: a prompt or job type is wrong, or the cluster refused one.
     """
-    command = [places.venv / "bin" / "codexrun", "prompts", "manifests", places.checkout, "-n", NAMESPACE]
-    manifests = log.read(command)
+    codexrun = places.venv / "bin" / "codexrun"
+    manifests = log.read([codexrun, "prompts", "manifests", places.checkout, "-n", NAMESPACE])
     log.run([client.kubectl, "apply", "-n", NAMESPACE, "-f", "-"], stdin=manifests, env=client.env)
     listed = log.read([client.kubectl, "get", "codexjobtypes", "-n", NAMESPACE, "-o", "json"], env=client.env)
     return "job types: " + ", ".join(item["metadata"]["name"] for item in json.loads(listed)["items"])

@@ -1,5 +1,6 @@
 """How is another program run? Its output goes to the step's log, its failure names that log."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -47,9 +48,7 @@ class Log:
         if code:
             raise Failure(f"{words[0]} ended with code {code}", way_out, self.path)
 
-    def read(
-        self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str | None = None
-    ) -> str:
+    def read(self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
         """Run a program and return what it printed; its errors go to the log.
 
         Raises:
@@ -77,7 +76,26 @@ class Log:
         return output[0].decode(errors="replace")
 
 
-def _wait(
+def ask(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str | None = None, timeout: float = 60
+) -> "subprocess.CompletedProcess[str]":
+    """Run a short program and return what it answered, whatever that is; code 127 when it cannot be started or hangs."""
+    words = [str(a) for a in argv]
+    try:
+        return subprocess.run(
+            words,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            env={**os.environ, **(env or {})},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(words, 127, "", str(error))
+
+
+def _wait(  # noqa: PLR0917 - everything a child needs, in one place
     words: list[str], out: int, err: int, cwd: Path | None, env: Mapping[str, str] | None, stdin: str | None
 ) -> int:
     try:
@@ -106,7 +124,5 @@ def stop_children() -> None:
     """End what steps are still running (their whole process groups), after a failure or Ctrl-C."""
     with _lock:
         for child in _children:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass

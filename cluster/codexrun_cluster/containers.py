@@ -6,10 +6,10 @@ Only what carries one of our own paths is touched; a system's containerd, Docker
 import contextlib
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
+from .command import ask
 from .places import RUN, VAR
 from .processes import command_lines, kill_all, start_time
 from .settings import CONTAINERD_SOCKET
@@ -24,11 +24,7 @@ EMPTY = (Path("/var/lib/kubelet/device-plugins"), Path("/var/lib/kubelet"), CNI_
 
 def ctr(*words: str) -> list[str]:
     """Ask our containerd, in Kubernetes' namespace; the lines that it printed, none when it does not answer."""
-    command = ["ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io", *words]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
+    done = ask(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *words])
     return done.stdout.split() if done.returncode == 0 else []
 
 
@@ -64,7 +60,7 @@ def end_processes(patience: float) -> None:
 def sweep() -> None:
     """Unmount and delete all that a node made outside the checkout. No process of it may be left."""
     for point in mounts_below((RUN, VAR, BUILDAH_RUN), Path("/proc/self/mountinfo").read_text()):
-        subprocess.run(["umount", "--lazy", point], capture_output=True)
+        ask(["umount", "--lazy", point])
     for folder in _cgroup_folders():
         _remove_cgroup(folder)
     for path in CNI_RESULTS.glob("codexrun-*"):

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from .chart import NAMESPACE, Client
+from .command import ask
 from .failure import Failure
 from .loglines import readable
 from .places import Places
@@ -32,7 +33,7 @@ def run(places: Places, client: Client) -> int:
     # The demo's run has a fixed name, so that the commands below work; an earlier demo's makes room.
     delete = [*kubectl, "delete", "codexrun", RUN, "--ignore-not-found", "--timeout=120s"]
     for words in (delete, [*kubectl, "apply", "-f", str(example)]):
-        done = subprocess.run(words, capture_output=True, text=True, env=env)
+        done = ask(words, env=env, timeout=150)
         if done.returncode:
             raise Failure(f"kubectl: {done.stderr.strip()}", f"kubectl get pods -n {NAMESPACE}")
     status = _follow(kubectl, env)
@@ -45,7 +46,7 @@ def _follow(kubectl: list[str], env: dict[str, str]) -> dict[str, Any]:
     said = ""
     log: threading.Thread | None = None
     while time.monotonic() < began + PATIENCE_SECONDS:
-        asked = subprocess.run([*kubectl, "get", "codexrun", RUN, "-o", "json"], capture_output=True, text=True, env=env)
+        asked = ask([*kubectl, "get", "codexrun", RUN, "-o", "json"], env=env)
         status = json.loads(asked.stdout).get("status", {}) if asked.returncode == 0 else {}
         now = _headline(status)
         if now != said or time.monotonic() - spoke > QUIET_SECONDS:

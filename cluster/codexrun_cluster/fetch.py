@@ -5,11 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
-from .command import Log
+from .command import Log, ask
 from .failure import Failure
 from .gobuild import pip_python
 from .places import Places, digest, machine
@@ -90,7 +89,7 @@ def fetch_wheels(places: Places, python: str, log: Log) -> str:
     pip = pip_python(places)
     lock = partial / "runtime.lock"
     full = (places.checkout / "requirements" / "runtime.lock").read_text()
-    lock.write_text(_for_python(pip, python, full))
+    lock.write_text(for_python(pip, python, full))
     cpu = {"amd64": "x86_64", "arm64": "aarch64"}[machine()]
     platforms = [f"--platform={kind}_{cpu}" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
     log.run(
@@ -116,9 +115,9 @@ for block in lock.replace("\\\\\\n", "\\0").split("\\n"):
 """
 
 
-def _for_python(pip: Path, python: str, lock: str) -> str:
+def for_python(pip: Path, python: str, lock: str) -> str:
     """The lock's lines that hold for that Python: pip judges markers by the Python it runs on (pypa/pip#11664)."""
-    done = subprocess.run([pip, "-c", _FILTER, python], input=lock, capture_output=True, text=True)
+    done = ask([pip, "-c", _FILTER, python], stdin=lock)
     if done.returncode:
         raise Failure(f"requirements/runtime.lock cannot be read: {done.stderr.strip()[-300:]}", "make lock")
     return done.stdout

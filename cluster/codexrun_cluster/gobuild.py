@@ -3,11 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-from .command import Log
+from .command import Log, ask
 from .failure import Failure
 from .places import Places, digest, machine
 
@@ -103,11 +102,7 @@ def find_go(places: Places, log: Log) -> str:
 
 def go_version(go: str) -> tuple[int, int]:
     """Major and minor of a Go program; (0, 0) when it says something else."""
-    try:
-        text = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return (0, 0)
-    return parse_go_version(text)
+    return parse_go_version(ask([go, "env", "GOVERSION"]).stdout)
 
 
 def parse_go_version(text: str) -> tuple[int, int]:
@@ -122,14 +117,11 @@ def pip_python(places: Places) -> Path:
     Raises:
         Failure: none can be made.
     """
-    try:
-        subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=True)
+    if ask([sys.executable, "-m", "pip", "--version"]).returncode == 0:
         return Path(sys.executable)
-    except subprocess.CalledProcessError:
-        pass
     folder = places.cache / f"pip-{sys.version_info.major}.{sys.version_info.minor}"
     if not (folder / "bin" / "pip").exists():
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+        made = ask([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
         if made.returncode:
             raise Failure(f"no pip, and no virtual environment: {made.stdout.strip()}", "apt-get install python3-venv")
     return folder / "bin" / "python"

@@ -104,6 +104,4 @@ def _metadata(project: Path, folder: Path) -> None:
     declared = tomllib.loads(project.read_text())["project"]
     info = folder / f"{declared['name']}-{declared['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {declared['name']}\nVersion: {declared['version']}\n"
-    )
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {declared['name']}\nVersion: {declared['version']}\n")

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .command import ask
 from .failure import Failure
 
 CHOICES = ("auto", "embedded", "kind", "current")
@@ -31,9 +31,7 @@ class Choice:
 
 def look() -> Machine:
     """This machine."""
-    docker = shutil.which("docker") is not None and (
-        subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True).returncode == 0
-    )
+    docker = ask(["docker", "version", "--format", "{{.Server.Version}}"]).returncode == 0
     return Machine(
         linux=os.uname().sysname == "Linux",
         root=os.geteuid() == 0,

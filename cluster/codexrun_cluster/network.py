@@ -3,10 +3,9 @@
 A bridge whose address is the node's, one nftables table for the way out, and kube-proxy's own tables.
 """
 
-import subprocess
 from pathlib import Path
 
-from .command import Log
+from .command import Log, ask
 from .failure import Failure
 
 BRIDGE = "codexrun0"
@@ -38,7 +37,7 @@ def bring_up(log: Log) -> None:
         Failure: the pods' addresses are somebody else's here, or the kernel has no bridge or nftables.
     """
     if not bridge_exists():
-        other = routed_elsewhere(subprocess.run(["ip", "-4", "route"], capture_output=True, text=True).stdout)
+        other = routed_elsewhere(ask(["ip", "-4", "route"]).stdout)
         if other:
             raise Failure(f"{POD_CIDR} or {SERVICE_CIDR} is in use here: {other}", "remove that route, or use CLUSTER=kind")
         log.run(["ip", "link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge"])
@@ -51,11 +50,11 @@ def bring_up(log: Log) -> None:
 
 def take_down() -> None:
     """Remove what `bring_up` and kube-proxy made; what is not there is no error."""
-    subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True)
+    ask(["ip", "link", "del", BRIDGE])
     for table in TABLES:
-        subprocess.run(["nft", "delete", "table", *table.split()], capture_output=True)
+        ask(["nft", "delete", "table", *table.split()])
     for rule in _FORWARD:
-        subprocess.run(["iptables", "-D", "FORWARD", *rule], capture_output=True) if _has_iptables() else None
+        ask(["iptables", "-D", "FORWARD", *rule])
 
 
 def bridge_exists() -> bool:
@@ -74,19 +73,10 @@ _MARK = ["-m", "comment", "--comment", "codexrun"]
 _FORWARD = (["-i", BRIDGE, *_MARK, "-j", "ACCEPT"], ["-o", BRIDGE, *_MARK, "-j", "ACCEPT"])
 
 
-def _has_iptables() -> bool:
-    import shutil
-
-    return shutil.which("iptables") is not None
-
-
 def _open_forwarding(log: Log) -> None:
     """Docker sets the FORWARD chain's policy to DROP, which would silently cut pods off."""
-    if not _has_iptables():
-        return
-    chain = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True).stdout
-    if not chain.startswith("-P FORWARD DROP"):
+    if not ask(["iptables", "-S", "FORWARD"]).stdout.startswith("-P FORWARD DROP"):
         return
     for rule in _FORWARD:
-        if subprocess.run(["iptables", "-C", "FORWARD", *rule], capture_output=True).returncode:
+        if ask(["iptables", "-C", "FORWARD", *rule]).returncode:
             log.run(["iptables", "-I", "FORWARD", *rule])

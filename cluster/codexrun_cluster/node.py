@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from . import containers, network, settings
-from .command import Log
+from .command import Log, ask
 from .failure import Failure
 from .gobuild import node_binary
 from .packages import cni_folder
@@ -79,7 +79,7 @@ def write_containerd_settings(places: Places, pause_image: str) -> None:
 
 def snapshotter(root: Path) -> str:
     """overlayfs, except on an overlay itself (a container's own file system), where the kernel refuses it."""
-    kind = subprocess.run(["stat", "-f", "-c", "%T", str(root)], capture_output=True, text=True).stdout.strip()
+    kind = ask(["stat", "-f", "-c", "%T", root]).stdout.strip()
     return "native" if kind == "overlayfs" else "overlayfs"
 
 
@@ -156,17 +156,17 @@ def await_node(places: Places, log: Log) -> str:
     kubectl = [str(places.bin / "kubectl"), f"--kubeconfig={places.kubeconfig}"]
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        asked = subprocess.run([*kubectl, "get", "node", settings.NODE, "-o", "json"], capture_output=True, text=True)
-        account = subprocess.run([*kubectl, "get", "sa", "-n", "default", "default"], capture_output=True)
-        if asked.returncode == 0 and account.returncode == 0 and _ready(json.loads(asked.stdout)):
+        asked = ask([*kubectl, "get", "node", settings.NODE, "-o", "json"])
+        account = ask([*kubectl, "get", "sa", "-n", "default", "default"])
+        if asked.returncode == 0 and account.returncode == 0 and is_ready(json.loads(asked.stdout)):
             return "Ready"
         time.sleep(0.3)
     log.say(asked.stdout + asked.stderr)
     raise Failure("the node did not become Ready", f"see {places.logs}/kubelet.log", places.logs / "kubelet.log")
 
 
-def _ready(node: dict[str, object]) -> bool:
-    conditions = node["status"]["conditions"]  # type: ignore[index]
+def is_ready(node: dict[str, Any]) -> bool:
+    conditions = node.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any
 
 from .command import Log
@@ -68,7 +69,7 @@ def volume(places: Places, number: int) -> dict[str, Any]:
 
 def apply(places: Places, log: Log) -> str:
     """Apply them; volumes whose claim is gone are emptied and offered again (nothing else would ever do it)."""
-    kubectl = [places.bin / "kubectl", f"--kubeconfig={places.kubeconfig}"]
+    kubectl: list[str | Path] = [places.bin / "kubectl", f"--kubeconfig={places.kubeconfig}"]
     released = _released(json.loads(log.read([*kubectl, "get", "pv", "-o", "json"])))
     if released:
         log.run([*kubectl, "delete", "pv", *released])

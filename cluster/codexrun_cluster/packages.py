@@ -90,5 +90,5 @@ def check_python() -> None:
     Raises:
         Failure: this one is older.
     """
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this is the check itself
         raise Failure(f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed", "make PYTHON=python3.11 up")

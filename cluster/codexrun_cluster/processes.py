@@ -1,5 +1,6 @@
 """Which process is that, and is it still the one we started?"""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -73,10 +74,8 @@ def spawn(argv: list[str], log: Path, fingerprint: str, env: dict[str, str], cwd
 
 
 def _reap(pid: int) -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
 
 
 def command_lines() -> Iterator[tuple[int, list[str]]]:
@@ -97,10 +96,8 @@ def kill_all(pids: list[int], patience: float) -> None:
     for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         left = [pid for pid, began in known.items() if began is not None and start_time(pid) == began]
         for pid in left:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                pass
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline and any(start_time(pid) == known[pid] for pid in left):
             time.sleep(0.05)

@@ -67,9 +67,7 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
                     progress.line(f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {took:.1f}s")
                     raise error
                 done.add(step.name)
-                progress.line(
-                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s" + (f" - {note}" if note else "")
-                )
+                progress.line(f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s" + (f" - {note}" if note else ""))
             now = time.monotonic()
             progress.running([(s.name, now - start, s.seconds) for s, start, _ in running.values()])
     except BaseException:

@@ -1,7 +1,6 @@
 """What has to be done so that codexrun runs here? A plan of steps for each kind of cluster."""
 
 import os
-import subprocess
 from pathlib import Path
 
 from . import base, chart, fetch, gobuild, node, objects, packages, record
@@ -41,7 +40,10 @@ def up(places: Places, wanted: str, progress: Progress) -> Client:
             steps = kind_steps(places, images)
         else:
             images.update(control=os.environ["IMAGE"], agent=os.environ["AGENT_IMAGE"])
-            steps = [Step("images on the node", 1, lambda _: "given by IMAGE and AGENT_IMAGE"), Step("cluster", 1, lambda _: None)]
+            steps = [
+                Step("images on the node", 1, lambda _: "given by IMAGE and AGENT_IMAGE"),
+                Step("cluster", 1, lambda _: None),
+            ]
         run_steps([*steps, *chart_steps(places, client, images)], places.logs, progress)
     write_env(places, choice.kind)
     progress.line(f"[{progress.elapsed():5.0f}s] codexrun is up. To use it in this shell:   . .cluster/env")
@@ -56,7 +58,7 @@ def own_client(places: Places) -> Client:
 def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[Step]:
     """Everything after "there is a kubeconfig and the images can be pulled": the same for every kind of cluster."""
     return [
-        Step("Python environment", 40, lambda log: chart.virtual_environment(places, log), _client_packages(places)),
+        Step("Python environment", 40, lambda log: chart.virtual_environment(places, log), _client_packages()),
         Step(
             "install the chart",
             40,
@@ -72,7 +74,7 @@ def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[
     ]
 
 
-def _client_packages(places: Places) -> tuple[str, ...]:
+def _client_packages() -> tuple[str, ...]:
     return ("Debian packages",) if Path("/usr/bin/apt-get").exists() else ()
 
 
@@ -130,8 +132,8 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         *(part(name, 5, "kube-apiserver") for name in NODE_PARTS if name not in ("etcd", "kube-apiserver", "coredns")),
         Step("rights and volumes", 5, lambda log: objects.apply(places, log), ("kube-apiserver",)),
         part("coredns", 5, "rights and volumes"),
-        Step("cluster", 20, lambda log: node.await_node(places, log), ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns", "rights and volumes")),
-    ]  # fmt: skip
+        Step("cluster", 20, lambda log: node.await_node(places, log), ("rights and volumes", *NODE_PARTS)),
+    ]
 
 
 def write_env(places: Places, kind: str) -> None:

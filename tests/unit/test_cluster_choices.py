@@ -1,0 +1,209 @@
+"""The launcher's decisions: which cluster, which sources, what is in the way, what a person reads."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codexrun_cluster import base, builders, chart, containers, kinds, loglines, network, places, ports
+from codexrun_cluster.failure import Failure, tail
+from codexrun_cluster.kinds import Machine
+
+SERVER = Machine(linux=True, root=True, docker=False, kind=False)
+LAPTOP = Machine(linux=True, root=False, docker=True, kind=True)
+MAC = Machine(linux=False, root=False, docker=True, kind=True)
+BARE = Machine(linux=True, root=False, docker=False, kind=False)
+IMAGES = {"IMAGE": "r/codexrun:1", "AGENT_IMAGE": "r/agent:1"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "machine", "environ", "taken"),
+    [
+        pytest.param("auto", SERVER, {}, "embedded", id="auto, root on Linux: embedded"),
+        pytest.param("auto", LAPTOP, {}, "kind", id="auto, no root, but Docker: kind"),
+        pytest.param("auto", MAC, {}, "kind", id="auto, no Linux, but Docker: kind"),
+        pytest.param("embedded", SERVER, {}, "embedded", id="asked for embedded"),
+        pytest.param("kind", LAPTOP, {}, "kind", id="asked for kind"),
+        pytest.param("current", BARE, IMAGES, "current", id="asked for the current one, images given"),
+    ],
+)
+def test_cluster_is_chosen(wanted, machine, environ, taken):
+    choice = kinds.choose(wanted, machine, environ)
+    assert choice.kind == taken
+    assert choice.why
+
+
+@pytest.mark.parametrize(
+    ("wanted", "machine", "says", "way_out"),
+    [
+        pytest.param("auto", BARE, "no root, no Docker that answers, no kind in PATH", "as root: make up", id="nothing"),
+        pytest.param("embedded", LAPTOP, "needs root", "sudo make up", id="embedded without root"),
+        pytest.param("embedded", MAC, "Linux only", "CLUSTER=kind", id="embedded on another system"),
+        pytest.param("kind", BARE, "Docker", "start Docker", id="kind without Docker"),
+        pytest.param("current", SERVER, "IMAGE, AGENT_IMAGE", "IMAGE=", id="current without images"),
+        pytest.param("minikube", SERVER, "none of auto, embedded, kind, current", "CLUSTER=auto", id="a typing error"),
+    ],
+)
+def test_impossible_choice_names_the_way_out(wanted, machine, says, way_out):
+    with pytest.raises(Failure) as caught:
+        kinds.choose(wanted, machine, {})
+    assert says in caught.value.what
+    assert way_out in caught.value.way_out
+
+
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100F40A:192B 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1
+   1: 00000000:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 222 1
+   2: 0100007F:192B 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 333 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "taken"),
+    [
+        pytest.param("10.244.0.1", 6443, True, id="the same address"),
+        pytest.param("127.0.0.1", 6443, False, id="another address; a connection is no listener"),
+        pytest.param("10.244.0.1", 53, True, id="a listener on every address"),
+        pytest.param("10.244.0.1", 10250, False, id="nobody"),
+    ],
+)
+def test_port_in_the_way(address, port, taken):
+    assert (ports.in_the_way(address, port, ports.listeners([TCP])) is not None) == taken
+
+
+def test_port_names_who_has_it():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        holder = ports.in_the_way("127.0.0.1", server.getsockname()[1], ports.current())
+    import os
+
+    assert holder is not None
+    assert f"pid {os.getpid()}" in holder
+
+
+TARGETS = """http://mirror.example/debian/|bookworm|main|$(SIGNED_BY)
+http://mirror.example/debian/|bookworm|contrib|$(SIGNED_BY)
+http://mirror.example/security/|bookworm-security|main|/usr/share/keyrings/x.gpg
+http://mirror.example/security/|bookworm-security|main|/usr/share/keyrings/x.gpg
+http://other.example/|nodistro|main|$(SIGNED_BY)
+"""
+
+
+def test_base_is_made_from_this_release_and_its_updates_only():
+    assert base.sources(TARGETS, "bookworm") == [
+        "deb http://mirror.example/debian/ bookworm main",
+        "deb [signed-by=/usr/share/keyrings/x.gpg] http://mirror.example/security/ bookworm-security main",
+    ]
+
+
+def test_release_is_read_or_its_lack_explained():
+    assert base.codename("ID=debian\nVERSION_CODENAME=trixie\n") == "trixie"
+    with pytest.raises(Failure, match="no Debian release"):
+        base.codename("ID=alpine\n")
+
+
+def test_only_our_mounts_are_undone_innermost_first():
+    mountinfo = "\n".join(
+        f"{n} 1 0:1 / {point} rw - tmpfs tmpfs rw"
+        for n, point in enumerate(["/", "/run/other", "/run/codexrun-node/a", "/run/codexrun-node/a/b", "/run/codexrun-nodes"])
+    )
+    found = containers.mounts_below((Path("/run/codexrun-node"),), mountinfo)
+    assert found == ["/run/codexrun-node/a/b", "/run/codexrun-node/a"]
+
+
+def test_somebody_elses_route_is_seen_and_ours_is_not():
+    ours = f"10.244.0.0/24 dev {network.BRIDGE} proto kernel scope link\ndefault via 192.0.2.1 dev eth0\n"
+    assert network.routed_elsewhere(ours) is None
+    assert network.routed_elsewhere(ours + "10.244.0.0/16 dev flannel.1\n") == "10.244.0.0/16 dev flannel.1"
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        pytest.param('{"src":"runner","text":"codex.starting"}', "runner: codex.starting", id="the runner's own"),
+        pytest.param(
+            '{"src":"codex","event":{"type":"item.started","item":{"type":"command_execution","command":"ls"}}}',
+            "codex: $ ls",
+            id="a command begins",
+        ),
+        pytest.param(
+            '{"src":"codex","event":{"type":"item.completed","item":{"type":"command_execution","exit_code":0,'
+            '"aggregated_output":"a\\nb\\n"}}}',
+            "codex: command ended with 0: a | b",
+            id="a command ends",
+        ),
+        pytest.param(
+            '{"src":"codex","event":{"type":"item.completed","item":{"type":"agent_message","text":"hi"}}}',
+            "codex: says: hi",
+            id="a message",
+        ),
+        pytest.param(
+            '{"src":"codex","event":{"type":"turn.failed","error":{"message":"no"}}}',
+            "codex: turn.failed: no",
+            id="a failed turn",
+        ),
+        pytest.param('{"src":"codex","event":{"type":"item.updated","item":{"type":"todo_list"}}}', None, id="says too little"),
+        pytest.param("Traceback: x", "Traceback: x", id="no JSON stays as it is"),
+        pytest.param("[1]", "[1]", id="JSON of another kind stays as it is"),
+        pytest.param("x" * 500, "x" * (loglines.WIDTH - 3) + "...", id="long lines are cut"),
+    ],
+)
+def test_log_line_for_people(line, text):
+    assert loglines.readable(line) == text
+
+
+def test_image_names():
+    assert chart.split_name("host:5000/team/codexrun:v1") == ("host:5000/team/codexrun", "v1")
+    with pytest.raises(Failure, match="no tag"):
+        chart.split_name("host:5000/team/codexrun")
+    assert builders.pushed_name("localhost/codexrun:t", "r.example/team/") == "r.example/team/codexrun:t"
+
+
+def test_archive_leaves_out_what_the_node_has(tmp_path):
+    import tarfile
+
+    layout = tmp_path / "oci"
+    blobs = layout / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    manifest = {"config": _blob("c"), "layers": [_blob("known"), _blob("new")]}
+    for name in ("c", "known", "new"):
+        (blobs / name).write_text(name)
+    (blobs / "m").write_text(json.dumps(manifest))
+    (layout / "oci-layout").write_text("{}")
+    annotations = {"org.opencontainers.image.ref.name": "localhost/x:1"}
+    index = {"manifests": [{**_blob("m"), "annotations": annotations}, {**_blob("old"), "annotations": {}}]}
+    (layout / "index.json").write_text(json.dumps(index))
+
+    size = builders.write_archive(layout, "localhost/x:1", {"sha256:known"}, tmp_path / "x.tar")
+
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        names = set(tar.getnames())
+        inside = json.load(tar.extractfile("index.json"))
+    assert names == {"index.json", "oci-layout", "blobs/sha256/m", "blobs/sha256/c", "blobs/sha256/new"}
+    assert [m["annotations"]["io.containerd.image.name"] for m in inside["manifests"]] == ["localhost/x:1"]
+    assert size == 3
+
+
+def _blob(name):
+    return {"digest": f"sha256:{name}", "size": 1}
+
+
+def test_digest_follows_content_and_ignores_compiled_python(tmp_path):
+    folder = tmp_path / "p"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "a.py").write_text("1")
+    first = places.digest([folder])
+    (folder / "__pycache__" / "a.pyc").write_text("compiled")
+    assert places.digest([folder]) == first
+    (folder / "a.py").chmod(0o755)
+    second = places.digest([folder])
+    assert second != first
+    (folder / "a.py").write_text("2")
+    assert places.digest([folder]) != second
+
+
+def test_tail_of_a_log_that_is_not_there_is_empty(tmp_path):
+    assert tail(tmp_path / "none") == ""
+    (tmp_path / "log").write_text("\n".join(map(str, range(30))))
+    assert tail(tmp_path / "log", 2) == "    28\n    29"
