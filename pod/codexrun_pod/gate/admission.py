@@ -57,7 +57,7 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Refused:
         return limits.stopped
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Refused("guardrail", f"the request is not JSON: {error}", final=False)
     if not isinstance(body, dict):
         return Refused("guardrail", "the request is not a JSON object", final=False)

@@ -58,6 +58,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetim
 
 def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
     """The `error` of a `response.failed`, or an `error` event."""
+    error = _plain(error)
     codes = {error.get("code"), error.get("type")}
     class_: Class = "model_error"
     for known, name in ((QUOTA_CODES, "quota"), (RATE_CODES, "rate_limit"), (AUTH_CODES, "auth")):
@@ -86,11 +87,15 @@ def incomplete(reason: str) -> UpstreamError:
 def _error_object(body: str) -> Mapping[str, Any]:
     try:
         error = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     if isinstance(error, str):
         return {"message": error}
-    return {key: value for key, value in error.items() if isinstance(value, (str, int, float))} if error else {}
+    return _plain(error) if isinstance(error, Mapping) else {}
+
+
+def _plain(error: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in error.items() if isinstance(value, (str, int, float))}
 
 
 def _reset_at(headers: Mapping[str, str], error: Mapping[str, Any], now: datetime) -> str | None:

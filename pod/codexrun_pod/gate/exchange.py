@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
-from codexrun_pod.gate import errors, meter
+from codexrun_pod.gate import errors, headers, meter
 from codexrun_pod.gate.admission import Admitted
 from codexrun_pod.gate.ledger import Ledger
 from codexrun_pod.gate.sse import Watch
@@ -21,10 +21,6 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 1.0  # how often the record in flight is brought up to date and the client looked after
 DRAIN_SECONDS = 30.0  # how long the answer to a client that left is read on, for its usage
-# Only what Codex's requests need goes up, so that no header of the agent's chooses account, project or feature.
-HEADERS_UP = frozenset({"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"})
-HEADERS_UP_PREFIXES = ("x-codex-", "x-client-request-id", "x-openai-internal-codex-", "x-openai-subagent")
-HEADERS_DOWN_PREFIXES = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-", "x-codex-")
 NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
@@ -58,7 +54,7 @@ class Exchange:
         try:
             return await self._there_and_back(session)
         except AbandonedError:
-            ledger.settle(meter.broken(ledger.account, None, prices))
+            ledger.settle(meter.broken(self._account(), None, prices))
             if self.request.transport is not None:
                 self.request.transport.abort()
             return web.Response(status=503)
@@ -66,11 +62,11 @@ class Exchange:
             ledger.settle(meter.refused_upstream(ledger.account, errors.unreachable(self.host, _reason(error))))
             return _bad_gateway(ledger)
         except (aiohttp.ClientError, TimeoutError) as error:
-            ledger.settle(meter.broken(ledger.account, errors.unreachable(self.host, _reason(error)), prices))
+            ledger.settle(meter.broken(self._account(), errors.unreachable(self.host, _reason(error)), prices))
             return _bad_gateway(ledger)
         finally:
             if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
-                ledger.settle(meter.broken(ledger.account, None, prices))
+                ledger.settle(meter.broken(self._account(), None, prices))
             ledger.log(
                 "request.ended",
                 model=self.admitted.model,
@@ -84,9 +80,8 @@ class Exchange:
 
     async def _there_and_back(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         url = f"{self.ledger.settings.upstream}/responses"
-        answer = await self._while_attended(
-            session.post(url, data=self.admitted.body, headers=self._headers_up(), allow_redirects=False)
-        )
+        head = headers.up(self.request.headers, self.key)
+        answer = await self._while_attended(session.post(url, data=self.admitted.body, headers=head, allow_redirects=False))
         try:
             self.ledger.touch()
             if answer.status != 200:
@@ -102,10 +97,10 @@ class Exchange:
             body = body.replace(self.key.encode(), b"***")
         error = errors.from_answer(answer.status, answer.headers, body.decode("utf-8", "replace"), _now())
         self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
-        return web.Response(status=answer.status, body=body, headers=_headers_down(answer))
+        return web.Response(status=answer.status, body=body, headers=headers.down(answer.headers))
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        down = web.StreamResponse(headers=_headers_down(answer))
+        down = web.StreamResponse(headers=headers.down(answer.headers))
         await self._pass_on(down.prepare(self.request))
         try:
             while chunk := await self._while_attended(answer.content.readany()):
@@ -122,8 +117,7 @@ class Exchange:
         except aiohttp.ClientError:
             pass  # broken off in the middle: told below, and to the client by breaking off too
         if self.watch.last is None:
-            account = self.ledger.account
-            self.ledger.settle(meter.broken(account, errors.cut(self.host), self.ledger.settings.prices))
+            self.ledger.settle(meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices))
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
@@ -134,9 +128,8 @@ class Exchange:
         self.watch.feed(chunk)
         if self.watch.last is not None and known is None:
             ledger = self.ledger
-            account = meter.streamed(ledger.account, self.streamed)
             prices = ledger.settings.prices
-            ledger.settle(meter.answered(account, self.watch.last, self.watch.output_seen, prices, _now()))
+            ledger.settle(meter.answered(self._account(), self.watch.last, self.watch.output_seen, prices, _now()))
 
     async def _pass_on(self, sending: Awaitable[object]) -> None:
         try:
@@ -171,7 +164,10 @@ class Exchange:
         """What has been streamed, in case this process does not live to see the end of it."""
         if self.streamed != self.written_down and self.ledger.account.in_flight is not None:
             self.written_down = self.streamed
-            self.ledger.save(meter.streamed(self.ledger.account, self.streamed))
+            self.ledger.save(self._account())
+
+    def _account(self) -> meter.Account:
+        return meter.streamed(self.ledger.account, self.streamed)
 
     def _give_up_if_pointless(self) -> None:
         if self.request.transport is None or self.request.transport.is_closing():
@@ -179,21 +175,6 @@ class Exchange:
         left = self.client_left_at
         if self.abandon or (left is not None and time.monotonic() - left > DRAIN_SECONDS):
             raise AbandonedError
-
-    def _headers_up(self) -> dict[str, str]:
-        up = {
-            name: value
-            for name, value in self.request.headers.items()
-            if name.lower() in HEADERS_UP or name.lower().startswith(HEADERS_UP_PREFIXES)
-        }
-        up |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if self.key:
-            up["Authorization"] = f"Bearer {self.key}"
-        return up
-
-
-def _headers_down(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    return {n: v for n, v in answer.headers.items() if n.lower().startswith(HEADERS_DOWN_PREFIXES)}
 
 
 def _bad_gateway(ledger: Ledger) -> web.Response:

@@ -57,5 +57,5 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         )
     except KeyError as missing:
         raise ValueError(f"CODEXRUN_GATE: {missing} is missing") from missing
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"CODEXRUN_GATE: {error}") from error

@@ -67,7 +67,7 @@ def _last(data: bytes) -> Last | None:
     try:
         event = json.loads(data)
         kind = event["type"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     response = event.get("response") if isinstance(event.get("response"), Mapping) else {}
     usage = response.get("usage")

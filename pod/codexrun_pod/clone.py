@@ -1,0 +1,244 @@
+"""`python3 -m codexrun_pod.clone`: puts the run's Git repository into /workspace, or says why it cannot.
+
+The only place of a run's pod that sees Git credentials: they come from a mounted Secret, through a credential helper
+that answers for this one host, and are never on a command line, in a URL or in .git/config.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from codexrun_pod import loglines, termination
+
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]|%2e|%2f|/\.\.?(/|$)", re.I)
+REFS_NAMED = 10  # of the repository's branches, in the message about a wrong ref
+
+
+class CloneError(Exception):
+    """No workspace; the message says what to correct."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to clone, and where things lie."""
+
+    url: str
+    ref: str | None
+    allowed: tuple[str, ...]
+    workspace: Path
+    credentials: Path
+
+
+def from_env(environ: Mapping[str, str]) -> Settings:
+    """Read CODEXRUN_CLONE (JSON); CODEXRUN_WORKSPACE and CODEXRUN_GIT_CREDENTIALS move the paths.
+
+    Raises:
+        CloneError: it is missing or broken.
+    """
+    try:
+        given = json.loads(environ["CODEXRUN_CLONE"])
+        return Settings(
+            url=given["url"],
+            ref=given.get("ref"),
+            allowed=tuple(given["allowedURLs"]),
+            workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),
+            credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", "/var/run/codexrun/git")),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CloneError(f"CODEXRUN_CLONE cannot be read: {error}") from error
+
+
+def checked(url: str, allowed: Sequence[str]) -> SplitResult:
+    """The URL's parts, if it may be cloned: http(s), nothing that a server could read in two ways, on the list.
+
+    Raises:
+        CloneError: and why not.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise CloneError(f"{url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise CloneError(f"{url!r} is not an http(s) URL; only those can be cloned")
+    if "@" in parts.netloc:
+        raise CloneError("the URL holds a user or password; put them into the Secret of git.credentialsSecretRef")
+    if SUSPICIOUS.search(url):
+        raise CloneError(f"{url!r} holds blanks, dot segments or escaped dots; write the repository's plain URL")
+    if not any(url.startswith(one[:-1]) if one.endswith("*") else url == one for one in allowed):
+        raise CloneError(
+            f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); "
+            "use one of those, or ask the job type's owner to add it"
+        )
+    return parts
+
+
+class Git:
+    """The git command line, shut off from every configuration but ours."""
+
+    def __init__(self, settings: Settings, parts: SplitResult) -> None:
+        """`parts`: the checked URL's."""
+        self.settings = settings
+        self.secrets = [text for name in ("username", "password") if (text := _read(settings.credentials / name)) is not None]
+        options = {
+            "http.followRedirects": "false",
+            "protocol.allow": "never",
+            f"protocol.{parts.scheme}.allow": "always",
+            "http.lowSpeedLimit": "1000",  # bytes a second
+            "http.lowSpeedTime": "60",
+            "core.hooksPath": "/dev/null",
+            "submodule.recurse": "false",
+            "safe.directory": "*",  # the mount point is root's
+            "credential.helper": "",
+        }
+        if self.secrets:
+            at = str(settings.credentials)
+            options[f"credential.{parts.scheme}://{parts.netloc}.helper"] = (
+                f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" '
+                f'"$(cat "{at}/username")" "$(cat "{at}/password")"; }}; f'
+            )
+        self.options = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+
+    def run(self, *arguments: str, must: bool = True) -> str:
+        """Its standard output, without the last newline; with must=False "" if it failed.
+
+        Raises:
+            CloneError: it failed; the message is for people and holds no secret.
+        """
+        done = subprocess.run(
+            ["git", *self.options, *arguments],
+            cwd=self.settings.workspace,
+            env={
+                "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+                "HOME": "/nonexistent",
+                "LC_ALL": "C",
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_CONFIG_GLOBAL": "/dev/null",
+                "GIT_TERMINAL_PROMPT": "0",
+                **{key: os.environ[key] for key in ("SSL_CERT_FILE", "GIT_SSL_CAINFO") if key in os.environ},
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout.rstrip("\n")
+        if not must:
+            return ""
+        raise CloneError(self._why(done.stderr))
+
+    def _why(self, said: str) -> str:
+        url = self.settings.url
+        for secret in self.secrets:
+            said = said.replace(secret, "***")
+        if re.search(r"Authentication failed|returned error: 401|returned error: 403", said):
+            if self.secrets:
+                return f"{url} refuses the credentials of the job type's git.credentialsSecretRef; renew that Secret"
+            return f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
+        if re.search(r"could not read (Username|Password)", said):
+            return f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
+        if re.search(r"returned error: 30\d|redirect", said):
+            return f"{url} answers with a redirect, which is not followed; give the URL that it leads to"
+        if re.search(r"not found|returned error: 404", said):
+            return f"{url} does not exist, or the job type's credentials may not read it"
+        lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))] or said.splitlines()
+        return f"git cannot clone {url}: {lines[-1] if lines else 'it gave no reason'}"
+
+
+def clone(settings: Settings) -> str:
+    """Clone with the whole history, check out the ref; the commit's id.
+
+    Raises:
+        CloneError: no workspace.
+    """
+    parts = checked(settings.url, settings.allowed)
+    _empty(settings.workspace)
+    git = Git(settings, parts)
+    git.run("clone", "--quiet", "--no-checkout", "--no-recurse-submodules", "--", settings.url, ".")
+    if settings.ref is None:
+        if not git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", must=False):
+            raise CloneError(f"{settings.url} is empty: it has no commit to check out")
+        git.run("checkout", "--quiet")
+    else:
+        _check_out(git, settings.url, settings.ref)
+    return git.run("rev-parse", "HEAD")
+
+
+def _check_out(git: Git, url: str, ref: str) -> None:
+    """A full commit id, a branch (checked out as one), or a tag; short forms as git's own order has them."""
+    if COMMIT.fullmatch(ref):
+        if not git.run("cat-file", "-t", ref, must=False):
+            git.run("fetch", "--quiet", "origin", ref, must=False)  # some servers give what no branch holds
+        if git.run("cat-file", "-t", ref, must=False) != "commit":
+            raise CloneError(f"{url} has no commit {ref}")
+        git.run("checkout", "--quiet", "--detach", ref)
+        return
+    if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
+        raise CloneError(f"{ref!r} is no name of a branch or tag")
+    branch, tag = ref.removeprefix("refs/heads/"), ref.removeprefix("refs/tags/")
+    if not ref.startswith("refs/tags/") and _exists(git, f"refs/remotes/origin/{branch}"):
+        git.run("checkout", "--quiet", "-B", branch, "--track", f"refs/remotes/origin/{branch}")
+    elif not ref.startswith("refs/heads/") and _exists(git, f"refs/tags/{tag}"):
+        git.run("checkout", "--quiet", "--detach", f"refs/tags/{tag}")
+    else:
+        names = git.run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin").split()
+        names = [name for name in names if name != "HEAD"]
+        more = ", ..." if len(names) > REFS_NAMED else ""
+        some = ", ".join(names[:REFS_NAMED]) + more
+        raise CloneError(f"{url} has neither a branch nor a tag {ref!r}; its branches: {some or 'none'}")
+
+
+def _exists(git: Git, name: str) -> bool:
+    return bool(git.run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", must=False))
+
+
+def _empty(workspace: Path) -> None:
+    """An init container may run again after a node's restart."""
+    for entry in workspace.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Clone and tell; 0, or 1 with a failure of class `workspace`."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not be heard
+    began = time.monotonic()
+    told: dict[str, object] = {}
+    try:
+        settings = from_env(environ)
+        told["commit"] = clone(settings)
+        fields = {"commit": told["commit"], "url": settings.url, "ref": settings.ref}
+        text, code = "workspace.cloned", 0
+    except (CloneError, OSError) as error:
+        told["failure"] = {"class": "workspace", "message": str(error)[: termination.LONGEST_MESSAGE]}
+        fields, text, code = {"reason": str(error)}, "workspace.failed", 1
+    took = int((time.monotonic() - began) * 1000)
+    sys.stdout.buffer.write(loglines.line("clone", text=text, phase="clone", duration_ms=took, **fields))
+    path = environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
+    termination.write(path, termination.encode({"v": 1, "src": "clone", **told}, [("failure", "message")]))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Which headers pass the gate. Pure.
+
+Up: only what Codex's requests need, so that no header of the agent's chooses an account, a project or a feature. Down:
+only what Codex reads, so that no cookie and no hop-by-hop header reaches the agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+UP = frozenset({"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"})
+UP_PREFIXES = ("x-codex-", "x-client-request-id", "x-openai-internal-codex-", "x-openai-subagent")
+DOWN_PREFIXES = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-", "x-codex-")
+
+
+def up(headers: Mapping[str, str], key: str | None) -> dict[str, str]:
+    """For the model's endpoint; `key` as bearer token. Identity encoding, so that events can be read as they pass."""
+    kept = {name: value for name, value in headers.items() if name.lower() in UP or name.lower().startswith(UP_PREFIXES)}
+    kept |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    return kept | ({"Authorization": f"Bearer {key}"} if key else {})
+
+
+def down(headers: Mapping[str, str]) -> dict[str, str]:
+    """For the agent."""
+    return {name: value for name, value in headers.items() if name.lower().startswith(DOWN_PREFIXES)}

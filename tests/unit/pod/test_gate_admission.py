@@ -1,0 +1,132 @@
+"""Which requests go to the model, and what the budget does to them."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codexrun_pod.gate.admission import SMALLEST_CAP, Admitted, Limits, Refused, admit
+
+LIMITS = Limits(models=frozenset({"m", "n"}))
+PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
+
+FUNCTION = {"type": "function", "name": "exec_command"}
+IN_INPUT = {"type": "additional_tools", "tools": [{"type": "namespace", "tools": [{"type": "web_search"}]}]}
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text()
+ANY_JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+def start_of(value):
+    return repr(value)[:20]
+
+
+VERDICTS = [
+    ("what Codex sends", {"tools": [FUNCTION, {"type": "custom"}], "service_tier": "auto"}, None),
+    ("nulls where a key is not allowed", {"previous_response_id": None, "background": False}, None),
+    ("no stream", {"stream": False}, "stream must be true"),
+    ("a stream of 1", {"stream": 1}, "stream must be true"),
+    ("background", {"background": True}, "background"),
+    ("store", {"store": True}, "store"),
+    ("store as a text", {"store": "yes"}, "store"),
+    ("an earlier response", {"previous_response_id": "resp_1"}, "previous_response_id"),
+    ("a conversation", {"conversation": {"id": "c"}}, "conversation"),
+    ("a stored prompt", {"prompt": {"id": "p"}}, "prompt"),
+    ("another model", {"model": "o"}, "model 'o' is not allowed; this run may use m, n"),
+    ("no model", {"model": None}, "model None"),
+    ("a model that is no text", {"model": ["m"]}, "model"),
+    ("a dearer tier", {"service_tier": "priority"}, "service_tier 'priority'"),
+    ("a hosted tool", {"tools": [FUNCTION, {"type": "web_search_preview"}]}, "hosted tool 'web_search_preview'"),
+    ("a remote MCP server", {"tools": [{"type": "mcp", "server_url": "https://x"}]}, "hosted tool 'mcp'"),
+    ("a hosted tool in the input of a code-mode model", {"input": [IN_INPUT]}, "hosted tool 'web_search'"),
+]
+
+
+@pytest.mark.parametrize(("change", "refusal"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS])
+def test_verdict(change, refusal):
+    verdict = admit(json.dumps({**PLAIN, **change}).encode(), LIMITS)
+    if refusal is None:
+        assert isinstance(verdict, Admitted)
+    else:
+        assert isinstance(verdict, Refused)
+        assert refusal in verdict.message
+        assert (verdict.code, verdict.final) == ("guardrail", True)
+        assert verdict.body["error"]["type"] == "codexrun_refused"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b"1", b"[" * 100_000], ids=start_of)
+def test_what_is_no_request_is_refused_but_ends_nothing(raw):
+    verdict = admit(raw, LIMITS)
+    assert isinstance(verdict, Refused)
+    assert not verdict.final
+
+
+def test_a_stop_comes_before_everything():
+    verdict = admit(b"{", Limits(models=frozenset(), stopping=True))
+    assert (verdict.code, verdict.final) == ("stopping", False)
+
+
+def test_once_stopped_always_stopped():
+    first = Refused("guardrail", "earlier")
+    assert admit(json.dumps(PLAIN).encode(), Limits(models=frozenset({"m"}), stopped=first)) is first
+
+
+def test_a_key_that_occurs_twice_means_what_was_judged():
+    verdict = admit(b'{"store":true,"model":"m","stream":true,"store":false}', LIMITS)
+    assert json.loads(verdict.body)["store"] is False
+    assert verdict.body.count(b"store") == 1
+
+
+def test_text_survives_the_rewriting():
+    text = "naïve 日本 👩‍👩‍👧 \u2028 \\u0000"
+    body = json.dumps({**PLAIN, "input": text}).encode()
+    assert json.loads(admit(body, LIMITS).body)["input"] == text
+    lone = b'{"model":"m","stream":true,"input":"\\ud83d"}'
+    assert json.loads(admit(lone, LIMITS).body)["input"] == "\ud83d"
+
+
+BUDGETS = [
+    # name, max_tokens, spent, asked for, sent, lowered ("refused" for a refusal)
+    ("no budget", None, 10, None, None, False),
+    ("no budget, the client's own cap", None, 10, 50, 50, False),
+    ("none asked for: what remains", 1000, 400, None, 600, True),
+    ("more asked for than remains", 1000, 400, 700, 600, True),
+    ("less asked for than remains", 1000, 400, 100, 100, False),
+    ("hardly anything remains: the API's minimum", 1000, 999, None, SMALLEST_CAP, True),
+    ("exactly spent", 1000, 1000, None, "refused", None),
+    ("more than spent", 1000, 1400, None, "refused", None),
+    ("a cap that is no number", 1000, 400, "all", 600, True),
+]
+
+
+@pytest.mark.parametrize(("most", "spent", "asked", "sent", "lowered"), [b[1:] for b in BUDGETS], ids=[b[0] for b in BUDGETS])
+def test_budget(most, spent, asked, sent, lowered):
+    body = PLAIN if asked is None else {**PLAIN, "max_output_tokens": asked}
+    verdict = admit(json.dumps(body).encode(), Limits(models=frozenset({"m"}), max_tokens=most, spent=spent))
+    if sent == "refused":
+        assert (verdict.code, verdict.final) == ("budget", True)
+        assert f"{spent} of {most} tokens" in verdict.message
+    else:
+        assert json.loads(verdict.body).get("max_output_tokens") == sent
+        assert verdict.lowered is lowered
+
+
+@given(st.integers(1, 10**7), st.lists(st.tuples(st.integers(0, 10**5), st.integers(0, 10**6)), max_size=30))
+def test_the_overshoot_is_at_most_one_input_and_the_smallest_cap(most, wishes):
+    """Whatever the model would like to say: input is not known before, output is capped."""
+    spent, last_input = 0, 0
+    for tokens_in, tokens_out in wishes:
+        verdict = admit(json.dumps(PLAIN).encode(), Limits(models=frozenset({"m"}), max_tokens=most, spent=spent))
+        if isinstance(verdict, Refused):
+            break
+        cap = json.loads(verdict.body)["max_output_tokens"]
+        spent += tokens_in + min(tokens_out, cap)
+        last_input = tokens_in
+    assert spent <= most + last_input + SMALLEST_CAP
+
+
+@given(ANY_JSON)
+def test_no_json_breaks_it(value):
+    for body in (value, {**PLAIN, "tools": value, "input": value, "max_output_tokens": value}):
+        assert isinstance(admit(json.dumps(body).encode(), LIMITS), Admitted | Refused)
