@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from . import demo, kind, node, record
+from . import clean, demo, kind, record
 from .command import stop_children
 from .failure import Failure, tail
 from .make_images import fetch_only, make_images
@@ -58,7 +58,7 @@ def down(cluster: str, progress: Progress) -> None:
         with record.machine_lock():
             record.refuse_other(record.load(), here.checkout)
             kind.delete(here) if kind.made_it(here) else None
-            node.take_down(here)
+            clean.take_down(here)
     else:
         kind.delete(here)
     progress.line(f"down after {progress.elapsed():.1f}s; logs stay in {here.logs}")

@@ -5,10 +5,10 @@
 
 from . import base, fetch, packages
 from .builders import Buildah, Docker
+from .choice import look
 from .command import Log
 from .images import agent_image, control_image
 from .kind import BASE_IMAGE, PYTHON
-from .kinds import look
 from .places import Places
 from .progress import Progress
 from .steps import Step, run_steps

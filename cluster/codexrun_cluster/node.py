@@ -1,4 +1,4 @@
-"""How does the embedded node come up, whatever was there before, and how does it go away completely?"""
+"""How does the embedded node come up, whatever was there before?"""
 
 import json
 import os
@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import containers, network, settings
+from . import network, settings
+from .clean import clear_machine
 from .command import Log, ask
 from .failure import Failure
 from .gobuild import node_binary
@@ -17,7 +18,7 @@ from .parts import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
 from .places import RUN, VAR, Places
 from .ports import current, in_the_way
 from .processes import Process, kill_all, spawn
-from .record import RECORD, Record, load
+from .record import Record, load
 
 READY_SECONDS = 90.0
 _record_lock = threading.Lock()
@@ -168,35 +169,6 @@ def await_node(places: Places, log: Log) -> str:
 def is_ready(node: dict[str, Any]) -> bool:
     conditions = node.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def clear_machine(record: Record | None) -> None:
-    """End every process of a node and put back what it changed outside its checkout; files of the cache stay."""
-    alive = {name: p for name, p in (record.parts if record else {}).items() if p.alive()}
-    # The kubelet and the controllers first, or they bring back what is being ended.
-    for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"):
-        if name in alive:
-            alive[name].stop(5)
-    containers.end_processes(patience=5)
-    containers.forget_containers()
-    for name in ("kube-apiserver", "etcd", "containerd"):
-        if name in alive:
-            alive[name].stop(5)
-    kill_all(unrecorded(), 5)
-    containers.end_processes(patience=0)
-    network.take_down()
-    containers.sweep()
-
-
-def take_down(places: Places) -> None:
-    """All that `up` started; logs and the cache stay."""
-    record = load()
-    if RECORD.exists() or RUN.exists() or VAR.exists() or network.bridge_exists():
-        clear_machine(record)
-    if places.state.exists():
-        for child in places.state.iterdir():
-            if child.name != "logs":
-                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:

@@ -1,9 +1,6 @@
 """What are the node's parts, with which arguments, and when is each one ready?"""
 
 import json
-import socket
-import ssl
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 from .network import API_SERVICE_IP, NODE_IP, POD_CIDR, SERVICE_CIDR
 from .places import RUN, VAR, Places, digest
 from .processes import command_lines
+from .readiness import accepts, healthy
 from .settings import CONTAINERD_SOCKET, NODE
 
 CONTAINERD_TOML = RUN / "containerd.toml"
@@ -209,24 +207,3 @@ SERVER_ADDRESSES = (
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
 )
-
-
-def accepts(path: Path) -> bool:
-    """Does somebody listen on this unix socket?"""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(1)
-        return s.connect_ex(str(path)) == 0
-
-
-def healthy(url: str) -> bool:
-    """Does this address of the machine itself answer 200? Nothing secret is sent, so its certificate does not matter."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    # No proxy of the environment may stand between us and our own addresses.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    try:
-        with opener.open(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -11,6 +11,8 @@ from .command import Log, stop_children
 from .failure import Failure
 from .progress import REDRAW_SECONDS, Progress
 
+INSTANT_SECONDS = 0.4  # what ends sooner needs no line for its start
+
 
 @dataclass(frozen=True)
 class Step:
@@ -32,6 +34,7 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
     check_order(waiting.values())
     done: set[str] = set()
     running: dict[str, tuple[Step, float, threading.Thread]] = {}
+    announced: set[str] = set()
     ended: list[tuple[Step, str | None, BaseException | None]] = []
     wake = threading.Condition()
 
@@ -53,7 +56,6 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
         while waiting or running:
             for step in [s for s in waiting.values() if done.issuperset(s.after)]:
                 del waiting[step.name]
-                progress.line(f"[{progress.elapsed():5.0f}s] {step.name} (up to ~{step.seconds}s)")
                 thread = threading.Thread(target=work, args=(step,), daemon=True)
                 running[step.name] = (step, time.monotonic(), thread)
                 thread.start()
@@ -69,6 +71,10 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
                 done.add(step.name)
                 progress.line(f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s" + (f" - {note}" if note else ""))
             now = time.monotonic()
+            for step, start, _ in running.values():
+                if step.name not in announced and now - start > INSTANT_SECONDS:
+                    announced.add(step.name)
+                    progress.line(f"[{progress.elapsed():5.0f}s] {step.name} (up to ~{step.seconds}s)")
             progress.running([(s.name, now - start, s.seconds) for s, start, _ in running.values()])
     except BaseException:
         stop_children()

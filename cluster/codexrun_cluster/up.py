@@ -6,10 +6,10 @@ from pathlib import Path
 from . import base, chart, fetch, gobuild, node, objects, packages, record
 from .builders import PAUSE_REPOSITORY, Buildah, prune
 from .chart import Client
+from .choice import choose, look
 from .command import Log
 from .images import agent_image, control_image
 from .kind import kind_steps
-from .kinds import choose, look
 from .places import Places
 from .progress import Progress
 from .steps import Step, run_steps

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import base, builders, chart, containers, kinds, loglines, network, places, ports
+from codexrun_cluster import base, builders, chart, choice, containers, loglines, network, places, ports
+from codexrun_cluster.choice import Machine
 from codexrun_cluster.failure import Failure, tail
-from codexrun_cluster.kinds import Machine
 
 SERVER = Machine(linux=True, root=True, docker=False, kind=False)
 LAPTOP = Machine(linux=True, root=False, docker=True, kind=True)
@@ -28,9 +28,9 @@ IMAGES = {"IMAGE": "r/codexrun:1", "AGENT_IMAGE": "r/agent:1"}
     ],
 )
 def test_cluster_is_chosen(wanted, machine, environ, taken):
-    choice = kinds.choose(wanted, machine, environ)
-    assert choice.kind == taken
-    assert choice.why
+    took = choice.choose(wanted, machine, environ)
+    assert took.kind == taken
+    assert took.why
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_cluster_is_chosen(wanted, machine, environ, taken):
 )
 def test_impossible_choice_names_the_way_out(wanted, machine, says, way_out):
     with pytest.raises(Failure) as caught:
-        kinds.choose(wanted, machine, {})
+        choice.choose(wanted, machine, {})
     assert says in caught.value.what
     assert way_out in caught.value.way_out
 
