@@ -206,7 +206,7 @@ async def test_a_redirect_is_not_followed(stand):
 
 
 async def test_a_cut_stream_is_cut_for_the_client_too(stand):
-    stand.upstream.scripts = [streams(DELTA, cut=True)]
+    stand.upstream.scripts = [streams(DELTA, pause=0.1, cut=True)]
     with pytest.raises(aiohttp.ClientError):
         await stand.post()
     assert stand.account.last_error.class_ == "model_error"
