@@ -1,0 +1,293 @@
+"""The runner's smaller parts: masks, messages, configuration, watchdogs, log lines."""
+
+import base64
+import hashlib
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from codexrun_pod import termination
+from codexrun_pod.runner import codex_config, settings, watchdogs
+from codexrun_pod.runner.events import Failure, Seen
+from codexrun_pod.runner.log import Log
+from codexrun_pod.runner.masking import Mask
+from codexrun_pod.runner.report import Report
+from codexrun_pod.runner.settings import ConfigError
+
+# masks
+
+PEM = "-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----\n"
+MASKED = [
+    ("plain", ["hunter22"], "say hunter22!", "say ***!"),
+    ("twice", ["hunter22"], "hunter22hunter22", "******"),
+    ("JSON-escaped in a text", ['a"b\\c\n'], json.dumps({"x": 'a"b\\c\n'}), '{"x": "***"}'),
+    ("escaped to ASCII", ["pässword"], '{"x":"p\\u00e4ssword"}', '{"x":"***"}'),
+    ("a Secret that ends in a newline", ["hunter22\n"], "hunter22", "***"),
+    ("a line of a longer one", [PEM], "got MIIEvQIBADANBg there", "got *** there"),
+    ("the longer of two that overlap", ["abc12345", "abc12345-long"], "abc12345-long", "***"),
+    ("nothing to mask", ["", "  ", "\n"], "a b", "a b"),
+]
+
+
+@pytest.mark.parametrize(("secrets", "text", "shown"), [m[1:] for m in MASKED], ids=[m[0] for m in MASKED])
+def test_mask(secrets, text, shown):
+    assert Mask(secrets).text(text) == shown
+
+
+def test_a_mask_reaches_into_json():
+    value = {"a": ["x-hunter22", 7, None, True, {"hunter22": "hunter22"}]}
+    assert Mask(["hunter22"]).value(value) == {"a": ["x-***", 7, None, True, {"***": "***"}]}
+
+
+DIGITS = st.text("0123456789")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="*"), min_size=1), DIGITS, DIGITS)
+def test_no_form_of_a_secret_is_left(secret, before, after):
+    assume(secret.strip())
+    for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        assert Mask([secret]).text(f"{before}{form}{after}") == f"{before}***{after}"
+
+
+# termination messages
+
+
+def test_a_message_has_a_constant_size_and_leaves_out_what_is_unknown(tmp_path):
+    path = tmp_path / "log"
+    termination.write(str(path), termination.encode({"a": 1, "b": None, "c": {"d": None, "e": 2}}))
+    assert json.loads(path.read_bytes()) == {"a": 1, "c": {"e": 2}}
+    termination.write(str(path), termination.encode({"a": "shorter"}))
+    assert path.stat().st_size == 3000
+    assert json.loads(path.read_bytes()) == {"a": "shorter"}
+
+
+@given(st.text(max_size=4000), st.text(max_size=1500))
+def test_a_message_always_fits(final, failure):
+    raw = termination.encode({"final": final, "failure": {"message": failure[:400]}}, [("", "final"), ("failure", "message")])
+    told = json.loads(raw)
+    assert len(raw) == 3000
+    assert final.startswith(told["final"])
+    if len(json.dumps(final, ensure_ascii=False).encode("utf-8", "replace")) < 1000:
+        assert told["final"] == final
+
+
+def test_what_may_not_be_shortened_and_does_not_fit_is_an_error():
+    with pytest.raises(ValueError, match="does not fit"):
+        termination.encode({"a": "x" * 4000})
+
+
+@given(st.text(), st.integers(0, 20))
+def test_a_cut_is_between_characters(text, limit):
+    cut = termination.cut(text, limit)
+    assert text.startswith(cut)
+    assert len(cut.encode()) <= limit
+
+
+def test_the_report_masks_cuts_and_counts(tmp_path):
+    log = Log(os.open(os.devnull, os.O_WRONLY))
+    log.mask = Mask(["hunter22"])
+    report = Report(str(tmp_path / "message"), log)
+    final = "hunter22 " + "é" * 2000
+    report.write("done", Seen(final_message=final, turns=1), code=1, failure=Failure("agent_error", "no hunter22"))
+    told = json.loads((tmp_path / "message").read_bytes())
+    assert told["finalMessage"] == "*** " + "é" * 1022
+    assert told["finalMessageBytes"] == 4009
+    assert told["failure"] == {"class": "agent_error", "message": "no ***"}
+    assert (told["v"], told["src"], told["state"], told["exitCode"]) == (1, "runner", "done", 1)
+    assert "threadId" not in told
+    assert "stopped" not in told
+    log.close()
+
+
+# settings and Codex's configuration
+
+RUN = {
+    "runId": "u", "name": "n", "namespace": "ns", "jobType": "t", "attempt": 2, "model": "gpt-5.5", "effort": "high",
+    "prompt": {"name": "p", "version": "v1", "sha256": hashlib.sha256(b"Hi {{name}}").hexdigest()},
+    "timeoutSeconds": 60, "stallSeconds": 30, "gatePort": 8390, "workspaceBytes": 1, "homeBytes": 2,
+    "maskEnv": ["A"], "git": True,
+}  # fmt: skip
+
+
+def environ(tmp_path, run=RUN, inputs=None, **more):
+    (tmp_path / "prompt.md").write_bytes(b"Hi {{name}}")
+    return {
+        "CODEXRUN_RUN": json.dumps(run),
+        "CODEXRUN_INPUTS": base64.b64encode(json.dumps(inputs or {"name": "x"}).encode()).decode(),
+        "CODEXRUN_PROMPT": str(tmp_path / "prompt.md"),
+        "HOME": str(tmp_path / "home"),
+        **more,
+    }
+
+
+def test_paths_of_a_pod():
+    mine = settings.from_env({"CODEXRUN_RUN": json.dumps(RUN), "HOME": "/home/agent", "TMPDIR": "/tmp"})
+    assert mine.prompt == Path("/etc/codexrun/prompt/prompt.md")
+    assert mine.codex == Path("/opt/codex/bin/codex")
+    assert mine.codex_home == Path("/home/agent/.codex")
+    assert mine.workspace == Path("/workspace")
+    assert settings.termination_log({}) == "/dev/termination-log"
+
+
+WRONG = [
+    ("nothing set", {"CODEXRUN_RUN": None}, "CODEXRUN_RUN is not set"),
+    ("no JSON", {"CODEXRUN_RUN": "{"}, "not JSON"),
+    ("no object", {"CODEXRUN_RUN": "[]"}, "not a JSON object"),
+    ("a field is missing", {"CODEXRUN_RUN": '{"runId": "u"}'}, "lacks 'name'"),
+    ("a field is of another kind", {"CODEXRUN_RUN": json.dumps({**RUN, "timeoutSeconds": "soon"})}, "do not match"),
+    ("inputs are no base64", {"CODEXRUN_INPUTS": "!"}, "CODEXRUN_INPUTS is not base64"),
+    ("inputs are a list", {"CODEXRUN_INPUTS": base64.b64encode(b"[]").decode()}, "not a JSON object"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+def test_an_environment_that_makes_no_sense(tmp_path, change, text):
+    given_ = {key: value for key, value in {**environ(tmp_path), **change}.items() if value is not None}
+    with pytest.raises(ConfigError, match=text):
+        settings.from_env(given_)
+
+
+def test_the_prompt_is_rendered_only_if_it_is_the_reviewed_one(tmp_path):
+    mine = settings.from_env(environ(tmp_path, inputs={"name": "$$ {{name}} 👩"}))
+    assert codex_config.rendered_prompt(mine) == "Hi $$ {{name}} 👩".encode()
+    mine.prompt.write_bytes(b"Hi {{name}}!")
+    with pytest.raises(ConfigError, match=r"apply the prompt's ConfigMap again"):
+        codex_config.rendered_prompt(mine)
+    mine.prompt.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        codex_config.rendered_prompt(mine)
+
+
+@pytest.mark.parametrize(("inputs", "text"), [({"other": "x"}, "inputs.name"), ({"name": "\ud800"}, "surrogate")])
+def test_inputs_that_do_not_fit_the_prompt(tmp_path, inputs, text):
+    with pytest.raises(ConfigError, match=text):
+        codex_config.rendered_prompt(settings.from_env(environ(tmp_path, inputs=inputs)))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.sampled_from(["low", "xhigh"]))
+def test_config_toml_is_toml_whatever_the_model_is_called(tmp_path_factory, model, effort):
+    run = {**RUN, "model": model, "effort": effort}
+    mine = settings.from_env({"CODEXRUN_RUN": json.dumps(run), "HOME": "/home/agent"})
+    config = tomllib.loads(codex_config.config_toml(mine))
+    assert config["model"] == model
+    assert config.get("model_reasoning_effort") == effort
+    assert config["model_providers"]["gate"]["base_url"] == "http://127.0.0.1:8390/v1"
+    assert config["features"]["unbounded_connection_retries"] is False
+    assert "env_key" not in config["model_providers"]["gate"]
+
+
+def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
+    mine = settings.from_env(environ(tmp_path))
+    environment = codex_config.environment({"CODEXRUN_RUN": "x", "A": "secret", "PATH": "/bin"}, mine)
+    assert environment == {"A": "secret", "PATH": "/bin", "HOME": str(mine.home), "CODEX_HOME": str(mine.codex_home)}
+
+
+def test_an_image_without_codex_is_said_so(tmp_path):
+    mine = settings.from_env(environ(tmp_path, CODEXRUN_CODEX=str(tmp_path / "codex")))
+    with pytest.raises(ConfigError, match="make image"):
+        codex_config.prepare(mine)
+    (tmp_path / "codex").touch()
+    with pytest.raises(ConfigError, match="codex-code-mode-host"):
+        codex_config.prepare(mine)
+    (tmp_path / "codex-code-mode-host").touch()
+    codex_config.prepare(mine)
+    assert (mine.codex_home / "config.toml").exists()
+    assert str(mine.workspace) in (mine.home / ".gitconfig").read_text()
+
+
+# watchdogs
+
+WATCH = watchdogs.Watch(timeout=100, stall=10, started=1000)
+STALLS = [
+    # name, now, last event, open items, the gate's idle seconds, stalled, asked
+    ("an event a moment ago", 1050, 1045, 0, 999, False, False),
+    ("no event, but bytes from the model", 1050, 1030, 0, 3, False, True),
+    ("no event and no byte", 1050, 1030, 0, 20, True, True),
+    ("a command runs", 1050, 1030, 1, 20, False, False),
+    ("no event, and the gate does not answer", 1050, 1030, 0, None, True, True),
+    ("exactly as long", 1050, 1040, 0, 10, True, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("now", "event", "items", "idle", "stalled", "asked"), [s[1:] for s in STALLS], ids=[s[0] for s in STALLS]
+)
+def test_silence(now, event, items, idle, stalled, asked):
+    calls = []
+    stop = WATCH.silent(now, event, items, lambda: calls.append(1) or idle)
+    assert (stop.reason if stop else None) == ("stall" if stalled else None)
+    assert bool(calls) is asked
+
+
+def test_the_whole_time():
+    assert WATCH.too_long(1099.9) is None
+    assert WATCH.too_long(1100).reason == "timeout"
+    assert "100 s" in WATCH.too_long(1100).message
+
+
+def test_disks(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 1_000_000)
+    (tmp_path / "below").mkdir()
+    os.link(tmp_path / "a", tmp_path / "below" / "same")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    used = watchdogs.disk_use(tmp_path)
+    assert 1_000_000 <= used < 1_200_000
+    assert watchdogs.disk_use(tmp_path / "gone") == 0
+    assert watchdogs.nearly_full(tmp_path, 94, 100) is None
+    assert watchdogs.nearly_full(tmp_path, 95, 100).reason == "storage"
+    assert watchdogs.nearly_full(tmp_path, 95, 0) is None, "no limit"
+
+
+# the log
+
+
+def printed(*calls, mask=()):
+    reader, writer = os.pipe()
+    log = Log(writer)
+    log.mask = Mask(mask)
+    for name, *arguments in calls:
+        getattr(log, name)(*arguments)
+    log.close()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        return pipe.read().splitlines()
+
+
+def test_an_event_stands_unchanged_to_the_byte():
+    raw = b'{"type": "x",  "n": 1.50, "big": 12345678901234567890, "s": "\\u00e9\\ud83d"}'
+    (line,) = printed(("codex", raw + b"\n"))
+    assert line.endswith(b'"src":"codex","event":' + raw + b"}")
+    assert json.loads(line)["event"]["big"] == 12345678901234567890
+
+
+def test_a_masked_event_is_still_an_event():
+    (line,) = printed(("codex", b'{"s":"a hunter22","n":2}'), mask=["hunter22"])
+    assert json.loads(line)["event"] == {"s": "a ***", "n": 2}
+
+
+def test_text_and_broken_text():
+    lines = [json.loads(line) for line in printed(("foreign", "stderr", b"warn\r\n"), ("foreign", "stderr", b"\xff!"))]
+    assert [(line["src"], line["text"], line.get("invalid_utf8")) for line in lines] == [
+        ("stderr", "warn", None),
+        ("stderr", "\ufffd!", True),
+    ]
+
+
+@pytest.mark.parametrize("raw", [b"not json", b"[1]", b"7", b""])
+def test_a_line_of_codex_that_is_no_event_is_text(raw):
+    assert json.loads(printed(("codex", raw))[0])["text"] == raw.decode()
+
+
+def test_a_reader_that_goes_away_holds_nobody_up():
+    reader, writer = os.pipe()
+    log = Log(writer)
+    os.close(reader)
+    for _ in range(100):
+        log.foreign("stderr", b"x" * 10_000)
+    log.close()
+    os.close(writer)

@@ -1,0 +1,59 @@
+"""The runner starts on any Python 3.9 or newer with nothing but its standard library."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+POD = REPOSITORY / "pod" / "codexrun_pod"
+FILES = [
+    *POD.glob("runner/*.py"),
+    *POD.glob("*.py"),
+    REPOSITORY / "core/codexrun_core/rendering.py",
+    REPOSITORY / "pod/bin/runner",
+]
+FILES = [path for path in FILES if path.name != "clone.py"]  # runs in the control image
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_syntax_and_imports(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").partition(".")[0])
+    assert imported <= {*sys.stdlib_module_names, "codexrun_pod", "codexrun_core"}
+    assert not {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "gate" in (n.module or "")}
+
+
+def test_core_brings_nothing_along():
+    assert (REPOSITORY / "core/codexrun_core/__init__.py").read_text().strip() == ""
+
+
+@pytest.fixture
+def image(tmp_path):
+    """/opt/codexrun as the agent image lays it out."""
+    (tmp_path / "bin").mkdir()
+    shutil.copy(REPOSITORY / "pod/bin/runner", tmp_path / "bin/runner")
+    shutil.copytree(POD, tmp_path / "lib/codexrun_pod")
+    (tmp_path / "lib/codexrun_core").mkdir()
+    for name in ("__init__.py", "rendering.py"):
+        shutil.copy(REPOSITORY / "core/codexrun_core" / name, tmp_path / "lib/codexrun_core" / name)
+    return tmp_path
+
+
+def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
+    environment = {"PATH": os.environ["PATH"], "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message")}
+    done = subprocess.run(
+        [sys.executable, "-I", str(image / "bin/runner")], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert "CODEXRUN_RUN is not set" in (tmp_path / "message").read_text()
+    assert '"class":"config"' in done.stdout
