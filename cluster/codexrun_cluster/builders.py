@@ -10,7 +10,7 @@ from . import containers
 from .base import base_tar
 from .command import Log
 from .failure import Failure
-from .images import AGENT_REPOSITORY, CONTROL_REPOSITORY, Image
+from .images import Image, outdated
 from .places import Places
 from .settings import CONTAINERD_SOCKET
 
@@ -91,17 +91,13 @@ class Buildah:
             self.run("rm", container)
 
     def build(self, image: Image, pull: bool = False) -> str:
-        """Build unless it is there; older builds of the same image go. `pull`: the base is a registry's."""
-        names = self.names()
-        if image.name in names:
+        """Build unless it is there. `pull`: the base is a registry's."""
+        if image.name in self.names():
             return "already built"
         self.run(
             "build", "--layers", f"--pull={str(pull).lower()}", "--file", image.dockerfile,
             "--build-arg", f"BASE_IMAGE={image.base}", "--tag", image.name, image.context,
         )  # fmt: skip
-        for name in names:
-            if name.rpartition(":")[0] == image.repository:
-                self.run("rmi", name)
         return f"built {image.name}"
 
     def push(self, name: str, registry: str) -> str:
@@ -154,18 +150,20 @@ def _blob(layout: Path, name: str) -> Path:
     return layout / "blobs" / name.replace(":", "/")
 
 
-def prune(places: Places, keep: set[str]) -> None:
+def prune(buildah: Buildah, keep: set[str]) -> None:
     """Older builds on the node and in the cache, so that a day of changes does not fill the disk."""
-    ours = (CONTROL_REPOSITORY, AGENT_REPOSITORY)
-    old = [name for name in containers.ctr("images", "ls", "--quiet") if name.rpartition(":")[0] in ours and name not in keep]
+    places = buildah.places
+    old = outdated(containers.ctr("images", "ls", "--quiet"), keep)
     if old:
         containers.ctr("images", "rm", *old)
+    for name in outdated(buildah.names(), keep):
+        buildah.run("rmi", name)
     layout = places.cache / "oci"
     if (layout / "index.json").exists():
         _prune_layout(layout, keep)
     tags = {name.rpartition(":")[2] for name in keep}
     for context in (places.cache / "context").glob("*-*"):
-        if context.name.split("-")[1] not in tags:
+        if context.name.partition("-")[2] not in tags:
             shutil.rmtree(context, ignore_errors=True)
 
 

@@ -1,9 +1,10 @@
 """What is in our images? Two Dockerfiles for everybody, and a context that needs no network while it is built."""
 
 import os
+import re
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,13 +59,13 @@ def control_image(places: Places, base: str, python: str, log: Log) -> Image:
     return Image(CONTROL_REPOSITORY, tag, dockerfile, base, context)
 
 
-def agent_image(places: Places, base: str, log: Log) -> Image:
-    """The untrusted one: Codex and the runner on a base that a team may choose."""
+def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
+    """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its tag, for people."""
     packages = [places.checkout / "pod" / "codexrun_pod", places.checkout / "core" / "codexrun_core"]
     runner = places.checkout / "pod" / "bin" / "runner"
     dockerfile = places.checkout / "images" / "Dockerfile.agent"
     codex = codex_folder(places)
-    tag = digest([base, codex.name, dockerfile, runner, *packages])
+    tag = label + digest([base, codex.name, dockerfile, runner, *packages])
     context = places.cache / "context" / f"agent-{tag}"
 
     def fill(folder: Path) -> None:
@@ -77,6 +78,17 @@ def agent_image(places: Places, base: str, log: Log) -> Image:
 
     _context(context, fill, log)
     return Image(AGENT_REPOSITORY, tag, dockerfile, base, context)
+
+
+def base_label(base_image: str) -> str:
+    """`registry.example/golang:1.25` -> `golang-1.25-`."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", base_image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1])[:60].strip("-.") + "-"
+
+
+def outdated(names: Iterable[str], keep: set[str]) -> list[str]:
+    """Builds that `make up` made for earlier contents. A team's own images have a label in their tag and stay."""
+    made = re.compile(rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}")
+    return sorted(name for name in names if made.fullmatch(name) and name not in keep)
 
 
 def _context(folder: Path, fill: Callable[[Path], None], log: Log) -> None:

@@ -3,11 +3,11 @@
 `make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside; `REGISTRY=...` pushes.
 """
 
-from . import base, fetch, packages
+from . import base, containers, fetch, packages
 from .builders import Buildah, Docker
 from .choice import look
 from .command import Log
-from .images import agent_image, control_image
+from .images import agent_image, base_label, control_image
 from .kind import BASE_IMAGE, PYTHON
 from .places import Places
 from .progress import Progress
@@ -27,7 +27,7 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
         builder: Docker | Buildah = Docker(log) if docker else Buildah(places, log)
         images = []
         if base_image:
-            images.append(agent_image(places, base_image, log))
+            images.append(agent_image(places, base_image, log, base_label(base_image)))
         else:
             on, python = _default_base(places, builder, log)
             fetch.fetch_wheels(places, python, log)
@@ -35,6 +35,8 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
         for image in images:
             builder.build(image, pull=bool(base_image))
             names.append(builder.push(image.name, registry) if registry else image.name)
+            if isinstance(builder, Buildah) and containers.ctr("version"):
+                builder.load(image.name)
         return "with Docker" if docker else "with buildah"
 
     needs = packages.CLIENT if docker else packages.CLIENT + packages.NODE
@@ -49,7 +51,7 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
     )
     print("\n".join(("pushed " if registry else "built ") + name for name in names))
     if not registry:
-        print("next: REGISTRY=registry.example/team make image pushes; name the agent's in a job type's spec.image")
+        print("next: name the agent's in a job type's spec.image; for another cluster, REGISTRY=registry.example/team pushes")
 
 
 def _default_base(places: Places, builder: Docker | Buildah, log: Log) -> tuple[str, str]:

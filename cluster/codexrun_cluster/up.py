@@ -100,7 +100,7 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         buildah = Buildah(places, log)
         buildah.pause(gobuild.pause_binary(places), pause)
         notes = [buildah.load(name) for name in (pause, images["control"], images["agent"])]
-        prune(places, {pause, *images.values()})
+        prune(buildah, {pause, *images.values()})
         return "; ".join(dict.fromkeys(notes))
 
     def containerd(log: Log) -> str:

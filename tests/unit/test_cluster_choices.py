@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import base, builders, chart, choice, containers, loglines, network, places, ports
+from codexrun_cluster import base, builders, chart, choice, containers, images, loglines, network, places, ports
 from codexrun_cluster.choice import Machine
 from codexrun_cluster.failure import Failure, tail
 
@@ -207,3 +207,17 @@ def test_tail_of_a_log_that_is_not_there_is_empty(tmp_path):
     assert tail(tmp_path / "none") == ""
     (tmp_path / "log").write_text("\n".join(map(str, range(30))))
     assert tail(tmp_path / "log", 2) == "    28\n    29"
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [("golang:1.25", "golang-1.25-"), ("r.example:5000/team/build@sha256:abc", "build-"), ("node", "node-")],
+)
+def test_team_image_tells_its_base(image, label):
+    assert images.base_label(image) == label
+
+
+def test_only_earlier_builds_of_ours_are_outdated():
+    now, old, team = (f"{images.AGENT_REPOSITORY}:{tag}" for tag in ("a" * 16, "b" * 16, "golang-1.25-" + "b" * 16))
+    foreign = "docker.io/library/x:" + "b" * 16
+    assert images.outdated([now, old, team, foreign], {now}) == [old]
