@@ -58,10 +58,16 @@ def pod(tmp_path, codex, demo):
     one.clear()
 
 
-def start(module, *arguments, env=None, **options):
+# A process tree whose first process is number 1, with a /proc of its own; without root by way of a user namespace.
+NAMESPACE = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+def start(module, *arguments, env=None, namespace=False, **options):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))}
     environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
-    return subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment, **options)
+    python = os.environ.get("RUNNER_PYTHON", sys.executable) if module == "codexrun_pod.runner" else sys.executable
+    command = [*(NAMESPACE if namespace else ()), python, "-m", module, *arguments]
+    return subprocess.Popen(command, env=environment, **options)
 
 
 def free_port() -> int:
@@ -141,7 +147,16 @@ class Pod:
         self.gate = start("codexrun_pod.gate", stdout=(self.root / "gate.log").open("ab"), env=self.gate_environment)
 
     def start_runner(
-        self, prompt="scenario: {{scenario}}", inputs=None, *, model="gpt-5.5", timeout=50, stall=30, env=None, **more
+        self,
+        prompt="scenario: {{scenario}}",
+        inputs=None,
+        *,
+        model="gpt-5.5",
+        timeout=50,
+        stall=30,
+        env=None,
+        namespace=False,
+        **more,
     ):
         (self.root / "prompt.md").write_bytes(prompt.encode())
         run = {
@@ -163,7 +178,7 @@ class Pod:
             **(env or {}),
         }
         log = (self.root / "agent.log").open("wb")
-        self.runner = start("codexrun_pod.runner", stdout=log, cwd=self.workspace, env=environment)
+        self.runner = start("codexrun_pod.runner", stdout=log, cwd=self.workspace, env=environment, namespace=namespace)
 
     def play(self, scenario, **options) -> Result:
         """One whole run of a scenario, gate included."""

@@ -117,3 +117,26 @@ def test_a_port_answered_by_something_else_is_a_guardrail(pod, demo):
     pod.start_runner(inputs={"scenario": "message"})
     assert pod.runner.wait(20) == 1
     assert pod.message("runner")["failure"]["class"] == "guardrail"
+
+
+def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod):
+    """In a PID namespace of its own, as in a pod: signals without a handler are ignored there, and orphans are its own."""
+    pod.start_gate()
+    orphans = f"for i in 1 2 3 4 5; do (setsid sleep 0.2 &); done; sleep 1; (setsid sleep {MARK} &); ls -d /proc/[0-9]* | wc -l"
+    pod.start_runner(f"scenario: shell\ncommand: {orphans}", namespace=True)
+    result = pod.end()
+    assert result.code == 0, result
+    processes = int(result.runner["finalMessage"])
+    assert processes <= 8, "runner, codex, shell and what they just started: the five orphans are reaped"
+    assert sleepers() == []
+
+
+def test_as_process_1_it_ends_on_sigterm(pod):
+    pod.start_gate()
+    pod.start_runner(f"scenario: shell\ncommand: trap '' TERM; (setsid sleep {MARK} &); sleep {MARK}; echo", namespace=True)
+    until(lambda: len(sleepers()) >= 3, "the command runs")
+    inner = Path(f"/proc/{pod.runner.pid}/task/{pod.runner.pid}/children").read_text().split()[0]
+    os.kill(int(inner), signal.SIGTERM)
+    result = pod.end()
+    assert (result.code, result.runner["stopped"]) == (143, "signal")
+    assert sleepers() == []
