@@ -34,6 +34,7 @@ class Report:
     ) -> None:
         """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner ended Codex."""
         mask = self.log.mask
+        final = mask.text(seen.final_message)
         content: dict[str, Any] = {
             "v": 1,
             "src": "runner",
@@ -46,8 +47,8 @@ class Report:
             "commands": seen.commands,
             "turnCompleted": seen.turn_completed,
             "turnFailed": seen.turn_failed,
-            "finalMessage": termination.cut(mask.text(seen.final_message), LONGEST_FINAL_MESSAGE),
-            "finalMessageBytes": len(seen.final_message.encode("utf-8", "replace")),
+            "finalMessage": termination.cut(final, LONGEST_FINAL_MESSAGE),
+            "finalMessageBytes": len(final.encode("utf-8", "replace")),
             "stopped": stopped,
             "failure": Failure(failure.class_, mask.text(failure.message)).json if failure else None,
         }

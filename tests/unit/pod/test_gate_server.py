@@ -83,7 +83,7 @@ class Stand:
 
 @contextlib.asynccontextmanager
 async def listening(app):
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
