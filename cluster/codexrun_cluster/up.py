@@ -113,7 +113,7 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
 
     return [
         Step("Debian packages", 40, lambda log: packages.install(packages.CLIENT + packages.NODE, log)),
-        Step("compile pause", 30, lambda log: gobuild.build_pause(places, log), ("Debian packages",)),
+        Step("compile pause", 30, lambda log: gobuild.build_pause(places, log), () if gobuild.own_go() else _client_packages()),
         Step("compile the node binary", 400, lambda log: gobuild.build_node(places, log), ("compile pause",)),
         Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("Debian packages",)),
         Step("base root file system", 90, lambda log: base.build_base(places, log), ("Debian packages",)),
