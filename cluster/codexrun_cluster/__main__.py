@@ -60,6 +60,9 @@ def down(cluster: str, progress: Progress) -> None:
             kind.delete(here) if kind.made_it(here) else None
             clean.take_down(here)
     else:
+        known = record.load()
+        if known and known.checkout == str(here.checkout) and known.alive():
+            raise Failure("this checkout's embedded node runs as root", "sudo make down")
         kind.delete(here)
     progress.line(f"down after {progress.elapsed():.1f}s; logs stay in {here.logs}")
 

@@ -19,6 +19,7 @@ class Machine:
     root: bool
     docker: bool
     kind: bool
+    clients: bool = True
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def look() -> Machine:
         root=os.geteuid() == 0,
         docker=docker,
         kind=shutil.which("kind") is not None,
+        clients=all(shutil.which(name) for name in ("kubectl", "helm")),
     )
 
 
@@ -49,7 +51,7 @@ def choose(wanted: str, machine: Machine, environ: Mapping[str, str]) -> Choice:
     if wanted not in CHOICES:
         raise Failure(f"CLUSTER={wanted} is none of {', '.join(CHOICES)}", "make up CLUSTER=auto")
     if wanted == "current":
-        return _current(environ)
+        return _current(machine, environ)
     if wanted == "embedded" or (wanted == "auto" and machine.linux and machine.root):
         return _embedded(wanted, machine)
     if wanted == "kind" or (machine.docker and machine.kind):
@@ -65,7 +67,8 @@ def choose(wanted: str, machine: Machine, environ: Mapping[str, str]) -> Choice:
     )
 
 
-def _current(environ: Mapping[str, str]) -> Choice:
+def _current(machine: Machine, environ: Mapping[str, str]) -> Choice:
+    _need_clients("current", machine)
     lacking = [name for name in ("IMAGE", "AGENT_IMAGE") if not environ.get(name)]
     if lacking:
         raise Failure(
@@ -89,4 +92,10 @@ def _kind(wanted: str, machine: Machine) -> Choice:
         raise Failure("CLUSTER=kind needs a Docker that answers `docker version`", "start Docker, or as root: make up")
     if not machine.kind:
         raise Failure("CLUSTER=kind needs the program `kind` in PATH", "go install sigs.k8s.io/kind@latest")
+    _need_clients("kind", machine)
     return Choice("kind", "no root, but Docker answers" if wanted == "auto" else "CLUSTER=kind")
+
+
+def _need_clients(wanted: str, machine: Machine) -> None:
+    if not machine.clients:
+        raise Failure(f"CLUSTER={wanted} needs kubectl and helm in PATH", "install both, then try again")

@@ -44,9 +44,9 @@ def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
             log.run(["kind", "load", "docker-image", name, "--name", NAME])
 
     return [
-        Step("Debian packages", 20, lambda log: packages.install(packages.CLIENT, log)),
+        Step("packages", 20, lambda log: packages.install(packages.CLIENT, log)),
         Step("cluster", 120, cluster),
-        Step("build the images", 120, build, ("Debian packages",)),
+        Step("build the images", 120, build, ("packages",)),
         Step("images on the node", 60, load, ("cluster", "build the images")),
     ]
 

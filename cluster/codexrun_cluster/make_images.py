@@ -42,8 +42,8 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
     needs = packages.CLIENT if docker else packages.CLIENT + packages.NODE
     run_steps(
         [
-            Step("Debian packages", 40, lambda log: packages.install(needs, log)),
-            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("Debian packages",)),
+            Step("packages", 40, lambda log: packages.install(needs, log)),
+            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("packages",)),
             Step("images", 120, build, ("fetch Codex",)),
         ],
         places.logs,

@@ -45,13 +45,11 @@ NODE = (
     Need("iproute2", _program("ip")),
     Need("buildah", _program("buildah")),
     Need("mmdebstrap", _program("mmdebstrap")),
-)
-CLIENT = (
-    Need("python3-venv", _venv),
-    Need("npm", _program("npm")),
-    Need("git", _program("git")),
     Need("ca-certificates", lambda: Path("/etc/ssl/certs/ca-certificates.crt").exists()),
 )
+# What our own command line needs, and what filling the images needs besides.
+ENVIRONMENT = (Need("python3-venv", _venv),)
+CLIENT = (*ENVIRONMENT, Need("npm", _program("npm")))
 
 
 def missing(needs: Iterable[Need]) -> list[str]:

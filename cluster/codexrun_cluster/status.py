@@ -12,5 +12,6 @@ def print_status(places: Places) -> int:
         return 1
     print(f"node of {record.checkout}")
     for name, process in sorted(record.parts.items()):
-        print(f"  {name:24} {'alive' if process.alive() else 'DEAD'}  pid {process.pid}  log {places.logs}/{name}.log")
+        state = "alive" if process.alive() else "DEAD"
+        print(f"  {name:24} {state}  pid {process.pid}  log {record.checkout}/.cluster/logs/{name}.log")
     return 0 if len(record.alive()) == len(record.parts) and record.checkout == str(places.checkout) else 1

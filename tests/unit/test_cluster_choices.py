@@ -13,6 +13,7 @@ SERVER = Machine(linux=True, root=True, docker=False, kind=False)
 LAPTOP = Machine(linux=True, root=False, docker=True, kind=True)
 MAC = Machine(linux=False, root=False, docker=True, kind=True)
 BARE = Machine(linux=True, root=False, docker=False, kind=False)
+MUTE = Machine(linux=True, root=True, docker=False, kind=False, clients=False)
 IMAGES = {"IMAGE": "r/codexrun:1", "AGENT_IMAGE": "r/agent:1"}
 
 
@@ -41,6 +42,7 @@ def test_cluster_is_chosen(wanted, machine, environ, taken):
         pytest.param("embedded", MAC, "Linux only", "CLUSTER=kind", id="embedded on another system"),
         pytest.param("kind", BARE, "Docker", "start Docker", id="kind without Docker"),
         pytest.param("current", SERVER, "IMAGE, AGENT_IMAGE", "IMAGE=", id="current without images"),
+        pytest.param("current", MUTE, "kubectl and helm", "install both", id="current without kubectl"),
         pytest.param("minikube", SERVER, "none of auto, embedded, kind, current", "CLUSTER=auto", id="a typing error"),
     ],
 )

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import fetch, node, parts, record, settings, up
+from codexrun_cluster import embedded, fetch, node, parts, record, settings, up
+from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
 from codexrun_cluster.failure import Failure
 from codexrun_cluster.gobuild import parse_go_version, pip_python
+from codexrun_cluster.kind import kind_steps
 from codexrun_cluster.places import Places
 from codexrun_cluster.processes import Process, boot_id, spawn, start_time
 from codexrun_cluster.progress import Progress
@@ -71,8 +73,14 @@ def test_plan_that_waits_for_itself_is_refused():
         check_order([Step("a", 1, lambda _: None, ("b",)), Step("b", 1, lambda _: None, ("a",))])
 
 
-def test_plan_of_make_up_holds_together(here):
-    check_order([*up.embedded_steps(here, {}), *up.chart_steps(here, up.own_client(here), {})])
+@pytest.mark.parametrize("kind", ["embedded", "kind", "current"])
+def test_plan_of_make_up_holds_together(here, kind):
+    cluster = {
+        "embedded": lambda: embedded.embedded_steps(here, {}),
+        "kind": lambda: kind_steps(here, {}),
+        "current": up.current_steps,
+    }[kind]()
+    check_order([*cluster, *up.chart_steps(here, Client("kubectl", "helm", None), {})])
 
 
 def test_long_step_is_never_silent(tmp_path, monkeypatch):
@@ -149,7 +157,7 @@ def test_parts_know_each_other(here):
     assert tuple(p.name for p in all_parts) == parts.NAMES
     taken = [port for p in all_parts for port in p.ports]
     assert len(taken) == len(set(taken))
-    assert set(up.NODE_PARTS) == set(parts.NAMES) - {"containerd"}
+    assert set(embedded.NODE_PARTS) == set(parts.NAMES) - {"containerd"}
 
 
 def test_changed_settings_mean_a_restart(here, tmp_path):
