@@ -110,7 +110,8 @@ def evicted(pod: Pod) -> Failure | None:
 
 
 def out_of_memory(pod: Pod) -> Failure | None:
-    if pod.agent.reason == "OOMKilled":
+    # containerd keeps the reason also when only a command of the agent was killed and the agent went on to succeed.
+    if pod.agent.reason == "OOMKilled" and not _agent_proves(pod):
         return failed(
             Class.OOM,
             "The agent used more memory than its limit; raise resources.limits.memory of the job type",
@@ -168,9 +169,18 @@ def deadline(pod: Pod) -> Failure | None:
 def model_said_no(pod: Pod) -> Failure | None:
     """Not proven, and the last request to the model failed: its error is the cause that people can act on."""
     error = pod.gate.report.get("lastError") or {}
-    if not _agent_proves(pod) and error.get("class") in ("auth", "rate_limit", "quota", "model_error"):
-        return failed(FailureClass(error["class"]), error.get("message", ""), pod.agent.exit_code)
-    return None
+    class_ = error.get("class")
+    if _agent_proves(pod) or class_ not in WHAT_TO_DO:
+        return None
+    return failed(FailureClass(class_), f"{error.get('message', '')} ({WHAT_TO_DO[class_]})", pod.agent.exit_code)
+
+
+WHAT_TO_DO = {
+    "auth": "check the key in the Secret of the chart's model.existingSecret, and that it may use this model",
+    "rate_limit": "retry later, or lower the job type's concurrencyLimit",
+    "quota": "the account's quota is used up; raise it or pay the bill, then retry",
+    "model_error": "the model's endpoint or the network between failed; retry",
+}
 
 
 def agent_failed(pod: Pod) -> Failure | None:

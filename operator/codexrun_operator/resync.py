@@ -28,6 +28,7 @@ class Resync:
         self.missed = 0
         self.turned = time.monotonic()
         self._expiries_read = float("-inf")
+        self._listed = False
 
     async def once(self) -> None:
         """One pass over job types and live runs."""
@@ -41,7 +42,9 @@ class Resync:
                 run = CodexRun.model_validate(item)
                 live.append(run)
                 raw[run.metadata.uid] = item
-        unknown = [run for run in live if run.metadata.uid not in self._state.runs and _old(run)]
+        # The first list comes before kopf could tell anything.
+        unknown = [run for run in live if self._listed and run.metadata.uid not in self._state.runs and _old(run)]
+        self._listed = True
         # In the order of the queue, so that a restart lets nobody jump it.
         for run in sorted(live, key=place):
             self._state.run_seen(raw[run.metadata.uid])

@@ -7,11 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from kubernetes import watch
-from lab import NAMESPACE, TERMINAL, Json, Lab
+from lab import NAMESPACE, ROOT, TERMINAL, Json, Lab
 
 LIMIT, RUNS_IN_ALL, KILLS = 3, 30, 10
 
@@ -89,8 +88,8 @@ class Operator:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        log = Path(self.env.get("TMPDIR", "/tmp"), "codexrun-operator-here.log").open("ab")
-        self.process = subprocess.Popen([sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log)
+        with (ROOT / ".cluster/logs/operator-of-the-tests.log").open("ab") as log:
+            self.process = subprocess.Popen([sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log)
 
     def kill(self) -> None:
         if self.process:

@@ -1,0 +1,83 @@
+"""A Git server for the tests, run in a pod: smart HTTP with a password, and paths that misbehave. Standard library only.
+
+/repo.git       one commit on main, another on branch topic, tag v1
+/private.git    the same behind user "bot", password from the environment
+/moved.git/...  redirects to another host
+"""
+
+import base64
+import os
+import subprocess
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path("/tmp/git")
+PASSWORD = os.environ["GIT_PASSWORD"]
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main")
+    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def make_repository() -> None:
+    work = ROOT / "work"
+    work.mkdir(parents=True)
+    git("init", cwd=work)
+    (work / "README").write_text("on main\n")
+    git("add", ".", cwd=work)
+    git("commit", "-m", "first", cwd=work)
+    git("tag", "v1", cwd=work)
+    git("checkout", "-b", "topic", cwd=work)
+    (work / "README").write_text("on topic\n")
+    git("commit", "-am", "second", cwd=work)
+    git("checkout", "main", cwd=work)
+    for name in ("repo.git", "private.git"):
+        git("clone", "--bare", str(work), str(ROOT / name), cwd=ROOT)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """git http-backend behind the standard library's server."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/moved.git"):
+            self.send_response(301)
+            self.send_header("Location", "http://codexrun-demo-model" + self.path)
+            self.end_headers()
+            return
+        expected = "Basic " + base64.b64encode(f"bot:{PASSWORD}".encode()).decode()
+        if self.path.startswith("/private.git") and self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        env = {
+            **os.environ,
+            "GIT_PROJECT_ROOT": str(ROOT),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        answer = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False).stdout
+        head, _, content = answer.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET
+
+
+if __name__ == "__main__":
+    make_repository()
+    print("serving", flush=True)
+    ThreadingHTTPServer(("", 8000), Handler).serve_forever()

@@ -1,0 +1,102 @@
+"""A job type that works on a Git repository: cloned by a step of its own, which alone sees the credentials."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import NAMESPACE, Json, Lab
+
+PASSWORD = "hunter2-canary-5d1f"
+SHOW = "cat README; git log --oneline | wc -l; git status --short | wc -l"
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab) -> Iterator[str]:
+    """The URL of a Git server in the cluster."""
+    name = lab.name("git")
+    image = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE).spec.template.spec.containers[0].image
+    script = Path(__file__).with_name("git_server.py").read_text()
+    lab.core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": name}, "data": {"git_server.py": script}})
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": 10009,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "git",
+        "image": image,
+        "command": ["python3", "/etc/git/git_server.py"],
+        "env": [{"name": "GIT_PASSWORD", "value": PASSWORD}, {"name": "HOME", "value": "/tmp"}],
+        "ports": [{"containerPort": 8000}],
+        "readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1},
+        "securityContext": security,
+        "volumeMounts": [{"name": "script", "mountPath": "/etc/git"}],
+    }
+    pod = {
+        "metadata": {"name": name, "labels": {"git": name}},
+        "spec": {"containers": [container], "volumes": [{"name": "script", "configMap": {"name": name}}]},
+    }
+    lab.core.create_namespaced_pod(NAMESPACE, pod)
+    service = {"metadata": {"name": name}, "spec": {"selector": {"git": name}, "ports": [{"port": 80, "targetPort": 8000}]}}
+    lab.core.create_namespaced_service(NAMESPACE, service)
+    secret = {"metadata": {"name": name}, "type": "kubernetes.io/basic-auth"}
+    lab.core.create_namespaced_secret(NAMESPACE, {**secret, "stringData": {"username": "bot", "password": PASSWORD}})
+    lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    yield name
+    for kind in ("pod", "service", "secret", "configmap"):
+        lab.kubectl("delete", kind, name, "--wait=false")
+
+
+@pytest.fixture(scope="module")
+def job_type(lab: Lab, host: str) -> str:
+    """Repositories of that server, with its credentials."""
+    prompt = lab.prompt("scenario: shell\ncommand: {{command}}\n")
+    git = {"allowedURLs": [f"http://{host}/*"], "credentialsSecretRef": {"name": host}}
+    return lab.job_type(prompt=prompt, git=git)
+
+
+def work(lab: Lab, job_type: str, host: str, path: str, *, command: str = SHOW, **git: str) -> Json:
+    workspace = {"git": {"url": f"http://{host}/{path}", **git}}
+    return lab.ended(lab.run(job_type, inputs={"command": command}, workspace=workspace))
+
+
+@pytest.mark.parametrize(("ref", "said"), [(None, "on main"), ("topic", "on topic"), ("v1", "on main")])
+def test_codex_works_in_the_clone(lab: Lab, job_type: str, host: str, ref: str | None, said: str) -> None:
+    run = work(lab, job_type, host, "repo.git", **({"ref": ref} if ref else {}))
+    assert run["status"]["phase"] == "Succeeded", run["status"]
+    assert run["status"]["result"]["message"].splitlines()[0] == said
+
+
+def test_credentials_open_a_private_repository_and_stay_in_the_clone_step(lab: Lab, job_type: str, host: str) -> None:
+    hunt = (
+        f"cat README; (env; cat .git/config; ls /var/run/codexrun 2>&1; grep -r {PASSWORD[:10]} / -l 2>/dev/null | head) ; true"
+    )
+    run = work(lab, job_type, host, "private.git", command=hunt)
+    assert run["status"]["phase"] == "Succeeded", run["status"]
+    assert run["status"]["result"]["message"].startswith("on main")
+    log = "\n".join(str(line) for line in lab.log(run))
+    assert PASSWORD not in log
+    clone_log = lab.kubectl("logs", lab.pod(run).metadata.name, "-c", "clone").stdout
+    assert PASSWORD not in clone_log
+
+
+@pytest.mark.parametrize(
+    ("path", "git", "said"),
+    [("moved.git", {}, "redirect"), ("absent.git", {}, "absent.git"), ("repo.git", {"ref": "nothing"}, "nothing")],
+    ids=["a redirect to another host", "no such repository", "no such ref"],
+)
+def test_what_cannot_be_cloned_ends_in_class_workspace(
+    lab: Lab, job_type: str, host: str, path: str, git: dict[str, str], said: str
+) -> None:
+    run = work(lab, job_type, host, path, **git)
+    assert run["status"]["failure"]["class"] == "workspace", run["status"]
+    assert said in run["status"]["failure"]["message"]
+
+
+def test_another_host_is_rejected_without_a_job(lab: Lab, job_type: str, host: str) -> None:
+    workspace = {"git": {"url": f"http://{host}.evil.example/repo.git"}}
+    run = lab.ended(lab.run(job_type, inputs={"command": "ls"}, workspace=workspace))
+    assert (run["status"]["phase"], run["status"]["reason"]) == ("Rejected", "WorkspaceNotAllowed")
+    assert lab.jobs(run) == []
