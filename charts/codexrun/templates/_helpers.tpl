@@ -40,12 +40,14 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) }}
 {{- end }}
 
-{{/* Where model requests go; empty if nothing was said. */}}
+{{/* Where model requests go. Without a model every run would fail, so the installation does. */}}
 {{- define "codexrun.upstreamURL" -}}
 {{- if .Values.model.upstreamURL }}
 {{- .Values.model.upstreamURL }}
 {{- else if .Values.demoModel.enabled }}
 {{- printf "http://%s-demo-model/v1" (include "codexrun.fullname" .) }}
+{{- else }}
+{{- fail "no model is set: give model.upstreamURL (such as https://api.openai.com/v1) and model.existingSecret, or demoModel.enabled=true for the offline one" }}
 {{- end }}
 {{- end }}
 
