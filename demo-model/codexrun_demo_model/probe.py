@@ -4,13 +4,13 @@ It names only shapes (sk-...), never the key itself, so that a log that holds th
 """
 
 ENV_PROBE = r"""exec 2>/dev/null
-hunt() { grep -aoE 'sk-[A-Za-z0-9_-]{6,}' | sort -u | sed "s|^|found in $1: |"; }
+hunt() { grep -aoE '\bsk-[A-Za-z0-9_-]{6,}' | sort -u | sed "s|^|found in $1: |"; }
 echo "user $(id -u), $(ls -d /proc/[0-9]* | wc -l) processes seen"
 env | hunt environment
 for e in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do tr '\0' '\n' < "$e" | hunt "$e"; done
 places="/var/run /run /etc /home /workspace /var/lib /mnt /srv"
 find $places -xdev -type f -size -64k ! -name '*.jsonl' ! -name '*.sqlite*' \
-  -exec grep -aoHE 'sk-[A-Za-z0-9_-]{6,}' {} + |
+  -exec grep -aoHE '\bsk-[A-Za-z0-9_-]{6,}' {} + |
   sort -u | head -n 50 | sed 's/^/found in /'
 ls -d /var/run/codexrun/* /var/lib/codexrun-gate /var/run/secrets/* | sed 's/^/mount seen: /'
 for r in /proc/[0-9]*/root/var/run/codexrun; do ls "$r" | sed "s|^|through $r: |"; done

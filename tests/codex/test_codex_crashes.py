@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from conftest import until
+from codex_stand import until
 
 MARK = "7391"  # seconds that no other sleep on the machine asks for
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 
 import pytest
-from conftest import KEY, get
+from codex_stand import KEY, get
 
 
 def test_hello_writes_a_file_and_greets(pod, demo):

@@ -36,7 +36,8 @@ class UpstreamError:
     @property
     def json(self) -> dict[str, Any]:
         """As the termination message has it."""
-        return {"class": self.class_, "status": self.status, "message": self.message, "resetAt": self.reset_at}
+        fields = {"class": self.class_, "status": self.status, "message": self.message, "resetAt": self.reset_at}
+        return {key: value for key, value in fields.items() if value is not None}
 
 
 def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetime) -> UpstreamError:
