@@ -16,7 +16,8 @@ from codexrun_pod.gate.exchange import Exchange
 from codexrun_pod.gate.ledger import Ledger
 
 CONNECT_SECONDS = 10.0
-LARGEST_REQUEST = 64 * 1024 * 1024  # bytes; the gate's memory has to hold a request about three times
+# Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times, if it is not ASCII.
+LARGEST_REQUEST = 16 * 1024 * 1024
 LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0

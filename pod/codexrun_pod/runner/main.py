@@ -59,7 +59,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     try:
         ended = supervisor.run(prompt, environ, watch)
     except OSError as error:
-        why = f"{mine.codex} cannot be started: {error.strerror}; is the image for this CPU?"
+        why = f"{error.filename or mine.codex}: {error.strerror}; Codex cannot be started there, is the image for this CPU?"
         raise CannotStartError("config", why) from error
     return _end(log, report, supervisor, ended, events.verdict(supervisor.seen, ended))
 

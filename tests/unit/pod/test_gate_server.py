@@ -331,3 +331,10 @@ async def until(condition, seconds=5.0):
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - polls what has no event
             await asyncio.sleep(0.02)
+
+
+async def test_a_request_that_memory_could_not_hold_is_refused(stand):
+    status, body, _ = await stand.post(input="x" * (17 * 1024 * 1024))
+    assert status == 400
+    assert b"16777216 bytes" in body
+    assert stand.upstream.requests == []
