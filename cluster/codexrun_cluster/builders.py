@@ -95,7 +95,8 @@ class Buildah:
         if image.name in self.names():
             return "already built"
         self.run(
-            "build", "--layers", f"--pull={str(pull).lower()}", "--file", image.dockerfile,
+            # --timestamp: the same content makes the same layer, which the node then has already.
+            "build", "--layers", "--timestamp=0", f"--pull={str(pull).lower()}", "--file", image.dockerfile,
             "--build-arg", f"BASE_IMAGE={image.base}", "--tag", image.name, image.context,
         )  # fmt: skip
         return f"built {image.name}"

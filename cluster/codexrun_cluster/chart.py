@@ -82,9 +82,8 @@ def apply_prompts(places: Places, client: Client, log: Log) -> str:
     """
     codexrun = places.venv / "bin" / "codexrun"
     manifests = log.read([codexrun, "prompts", "manifests", places.checkout, "-n", NAMESPACE])
-    log.run([client.kubectl, "apply", "-n", NAMESPACE, "-f", "-"], stdin=manifests, env=client.env)
-    listed = log.read([client.kubectl, "get", "codexjobtypes", "-n", NAMESPACE, "-o", "json"], env=client.env)
-    return "job types: " + ", ".join(item["metadata"]["name"] for item in json.loads(listed)["items"])
+    applied = log.read([client.kubectl, "apply", "-n", NAMESPACE, "-f", "-"], stdin=manifests, env=client.env)
+    return ", ".join(line.split()[0].partition("/")[2] for line in applied.splitlines() if "/" in line)
 
 
 def virtual_environment(places: Places, log: Log) -> str:
