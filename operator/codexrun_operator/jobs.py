@@ -236,6 +236,7 @@ def _agent(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: i
         "gatePort": GATE_PORT,
         "workspaceBytes": WORKSPACE_BYTES,
         "homeBytes": HOME_BYTES,
+        "tmpBytes": TMP_BYTES,
         "maskEnv": [variable.name for variable in secrets],
         "git": run.spec.workspace is not None,
     }

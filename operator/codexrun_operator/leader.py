@@ -81,9 +81,13 @@ class FencedLease(LeaseLock):
 
     async def release(self) -> None:
         """Let the next one in at once, instead of after the lease has run out. Best effort: it runs out anyway."""
-        if not self.held or self.lease_reference is None or self.lease_reference.spec is None:
+        if not self.held:
             return
         self._held_until = 0.0
+        # Read again: the library keeps the version from before its last update.
+        await self.get(self.name, self.namespace)
+        if self.lease_reference is None or self.lease_reference.spec is None:
+            return
         self.lease_reference.spec.holder_identity = ""
         try:
             await self.api_instance.replace_namespaced_lease(self.name, self.namespace, self.lease_reference)

@@ -1,5 +1,6 @@
 """Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use: they come last."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,5 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    return Lab()
+def lab() -> Iterator[Lab]:
+    lab = Lab()
+    yield lab
+    lab.clean_up()

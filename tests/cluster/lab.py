@@ -47,9 +47,15 @@ class Lab:
         self.apps = client.AppsV1Api()
         self._count = itertools.count()
         self._session = uuid.uuid4().hex[:5]
+        self.mark = {"codexrun.test/session": self._session}
 
     def name(self, stem: str) -> str:
         return f"{stem}-{self._session}{next(self._count)}"
+
+    def clean_up(self) -> None:
+        """Delete what this session made; the runs take their Jobs and pods along."""
+        for kind in ("cxr", "cjt", "configmaps"):
+            self.kubectl("delete", kind, "-l", f"codexrun.test/session={self._session}", "--wait=false")
 
     # -- making ----------------------------------------------------------------------------------
 
@@ -65,6 +71,7 @@ class Lab:
             "metadata": {
                 "name": f"prompt-{name}-{version}",
                 "labels": {
+                    **self.mark,
                     "codexrun.dev/prompt": name,
                     "codexrun.dev/prompt-version": version,
                     "app.kubernetes.io/managed-by": "codexrun",
@@ -83,7 +90,7 @@ class Lab:
         body = {
             "apiVersion": "codexrun.dev/v1alpha1",
             "kind": "CodexJobType",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": self.mark},
             "spec": {
                 "prompt": {"name": prompt, "version": "v1"},
                 "model": "gpt-5.5",
@@ -102,7 +109,7 @@ class Lab:
         body = {
             "apiVersion": "codexrun.dev/v1alpha1",
             "kind": "CodexRun",
-            "metadata": {"name": self.name(stem)},
+            "metadata": {"name": self.name(stem), "labels": self.mark},
             "spec": {"jobType": job_type, **spec},
         }
         created: Json = self.custom.create_namespaced_custom_object(*RUNS, body)

@@ -1,4 +1,4 @@
-"""What the node does to a pod: gates that die, disks that fill, nodes that vanish. On the embedded node only: these kill processes."""
+"""What a node does to pods: gates die, disks fill, nodes vanish. On the embedded node only: these tests kill processes."""
 
 import os
 import signal

@@ -94,7 +94,7 @@ def echo_type(lab: Lab) -> str:
 def test_a_second_prompt_version_where_the_job_type_allows_it(lab: Lab) -> None:
     name = lab.prompt()
     lab.prompt_version(name, "v2", "Version two.\nscenario: {{scenario}}\n")
-    job_type = lab.job_type(**{"prompt": name})
+    job_type = lab.job_type(prompt=name)
     lab.kubectl("patch", "cjt", job_type, "--type=merge", "-p", '{"spec":{"prompt":{"allowOverride":true}}}')
     run = lab.ended(lab.run(job_type, "message", promptVersion="v2"))
     assert (run["status"]["phase"], run["status"]["prompt"]["version"]) == ("Succeeded", "v2")

@@ -201,7 +201,9 @@ class JobTypeSpec(Part):
         ),
     ] = None
     resources: Resources | None = None
-    runtime_class_name: Annotated[str | None, Field(max_length=253)] = None
+    runtime_class_name: Annotated[
+        str | None, Field(max_length=253, description="RuntimeClass of the pods, such as gvisor, where your cluster has one.")
+    ] = None
     pod_template: PodTemplate | None = None
     suspended: Annotated[bool, Field(description="While true no run of this job type starts; those that run go on.")] = False
 

@@ -194,13 +194,15 @@ class RunStatus(Part):
     phase: Annotated[Phase, Field(description="Where the run is, for people; derived from the conditions.")] = Phase.PENDING
     reason: Annotated[str | None, Field(max_length=128, description="Why it is there, one CamelCase word.")] = None
     message: Annotated[str | None, Field(max_length=2048, description="The same for people.")] = None
-    observed_generation: int | None = None
+    observed_generation: Annotated[
+        int | None, Field(description="The metadata.generation that this status speaks of; -1 before the operator saw it.")
+    ] = None
     conditions: Conditions = Field(default_factory=list)
-    attempt: Annotated[int | None, Field(ge=1)] = None
+    attempt: Annotated[int | None, Field(ge=1, description="Which attempt this is; one Job each.")] = None
     prompt: PromptUsed | None = None
-    model: str | None = None
-    job_name: str | None = None
-    pod_name: str | None = None
+    model: Annotated[str | None, Field(description="The model the run uses, as resolved.")] = None
+    job_name: Annotated[str | None, Field(description="The attempt's Job, in the same namespace.")] = None
+    pod_name: Annotated[str | None, Field(description="The attempt's pod.")] = None
     thread_id: Annotated[str | None, Field(max_length=128, description="The Codex thread of this run.")] = None
     started_at: Annotated[datetime | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[datetime | None, Field(description="When the run ended.")] = None
