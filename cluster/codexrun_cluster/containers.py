@@ -12,6 +12,7 @@ from pathlib import Path
 from .command import ask
 from .places import RUN, VAR
 from .processes import command_lines, kill_all, start_time
+from .readiness import accepts
 from .settings import CONTAINERD_SOCKET
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -24,6 +25,8 @@ EMPTY = (Path("/var/lib/kubelet/device-plugins"), Path("/var/lib/kubelet"), CNI_
 
 def ctr(*words: str) -> list[str]:
     """Ask our containerd, in Kubernetes' namespace; the lines that it printed, none when it does not answer."""
+    if not accepts(CONTAINERD_SOCKET):  # ctr itself would try for ten seconds
+        return []
     done = ask(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *words])
     return done.stdout.split() if done.returncode == 0 else []
 
