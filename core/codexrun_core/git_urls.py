@@ -1,20 +1,37 @@
-"""May this repository be cloned? Stdlib only: operator and clone step ask the same question."""
+"""May this repository be cloned? Stdlib only: the operator asks before a run is queued, the clone step asks again."""
 
-from collections.abc import Iterable
-from urllib.parse import urlsplit
+import re
+from collections.abc import Sequence
+from urllib.parse import SplitResult, urlsplit
+
+# What a server, a proxy or Git itself could read in another way than we compared it.
+_SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\?#]|%2e|%2f|/\.\.?(/|$)", re.IGNORECASE)
 
 
-def url_allowed(url: str, allowed: Iterable[str]) -> bool:
-    """Whether `url` equals an entry of `allowed`, or begins with one that ends in `*`.
+class UrlError(ValueError):
+    """It may not be cloned; the message says why, and what to do."""
 
-    A URL with user or password, a `..` segment, an escape in its host or path, a query or a fragment is never allowed: a server
-    could read it as another one than we compared.
+
+def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
+    """The parts of a URL that is http(s), unambiguous, and on the list: exactly, or by an entry that ends in `*`.
+
+    Raises:
+        UrlError: and why not.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        return False
-    if parts.query or parts.fragment or any(c in url for c in "%\\") or any(c.isspace() for c in url):
-        return False
-    if ".." in parts.path.split("/"):
-        return False
-    return any(url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise UrlError(f"{url!r} is no URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise UrlError(f"{url!r} is not an http(s) URL; only those can be cloned")
+    if "@" in parts.netloc:
+        raise UrlError("the URL holds a user or password; put them into the Secret of git.credentialsSecretRef")
+    if _SUSPICIOUS.search(url):
+        raise UrlError(f"{url!r} holds blanks, dot segments, a query or escaped dots; write the repository's plain URL")
+    if not any(url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed):
+        raise UrlError(
+            f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of those, or ask the job type's "
+            "owner to add it"
+        )
+    return parts

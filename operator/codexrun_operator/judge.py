@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema
 
-from codexrun_core.git_urls import url_allowed
+from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
@@ -142,8 +142,10 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Refused | None:
             f'spec.workspace: job type "{name}" works without a repository; leave the field out, or ask its owner for '
             "git.allowedURLs",
         )
-    if not url_allowed(url, git.allowed_urls):
-        return Refused("WorkspaceNotAllowed", _not_allowed("spec.workspace.git.url", url, name, git.allowed_urls))
+    try:
+        allowed_url(url, git.allowed_urls)
+    except UrlError as error:
+        return Refused("WorkspaceNotAllowed", f"spec.workspace.git.url: {error}")
     return None
 
 

@@ -12,15 +12,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
+from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_pod import loglines, termination
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]|%2e|%2f|/\.\.?(/|$)", re.I)
 REFS_NAMED = 10  # of the repository's branches, in the message about a wrong ref
 
 
@@ -56,31 +56,6 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CloneError(f"CODEXRUN_CLONE cannot be read: {error}") from error
-
-
-def checked(url: str, allowed: Sequence[str]) -> SplitResult:
-    """The URL's parts, if it may be cloned: http(s), nothing that a server could read in two ways, on the list.
-
-    Raises:
-        CloneError: and why not.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise CloneError(f"{url!r} is no URL: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise CloneError(f"{url!r} is not an http(s) URL; only those can be cloned")
-    if "@" in parts.netloc:
-        raise CloneError("the URL holds a user or password; put them into the Secret of git.credentialsSecretRef")
-    if SUSPICIOUS.search(url):
-        raise CloneError(f"{url!r} holds blanks, dot segments or escaped dots; write the repository's plain URL")
-    if not any(url.startswith(one[:-1]) if one.endswith("*") else url == one for one in allowed):
-        raise CloneError(
-            f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); "
-            "use one of those, or ask the job type's owner to add it"
-        )
-    return parts
 
 
 class Git:
@@ -163,7 +138,10 @@ def clone(settings: Settings) -> str:
     Raises:
         CloneError: no workspace.
     """
-    parts = checked(settings.url, settings.allowed)
+    try:
+        parts = allowed_url(settings.url, settings.allowed)
+    except UrlError as error:
+        raise CloneError(str(error)) from error
     _empty(settings.workspace)
     git = Git(settings, parts)
     git.run("clone", "--quiet", "--no-checkout", "--no-recurse-submodules", "--", settings.url, ".")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from docblocks import ROOT, Block, all_blocks, blocks, documents, working_copy
 
-from codexrun_core.git_urls import url_allowed
+from codexrun_core.git_urls import allowed_url
 from codexrun_core.resources import CodexJobType, CodexRun
 
 MODELS = {"CodexJobType": CodexJobType, "CodexRun": CodexRun}
@@ -72,7 +72,7 @@ def test_examples_fit_their_job_type(example: Path) -> None:
         jsonschema.validate(run_.spec.inputs, job_type.spec.inputs_schema or {})
         if run_.spec.workspace:
             assert job_type.spec.git
-            assert url_allowed(run_.spec.workspace.git.url, job_type.spec.git.allowed_urls)
+            allowed_url(run_.spec.workspace.git.url, job_type.spec.git.allowed_urls)
 
 
 def test_links_between_documents_lead_somewhere() -> None:

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
+from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_pod import clone as cloning
-from codexrun_pod.clone import CloneError, checked
 
 ALLOWED = ("https://git.example/acme/*", "https://git.example/one.git")
 
@@ -38,10 +38,10 @@ URLS = [
 @pytest.mark.parametrize(("url", "refusal"), [u[1:] for u in URLS], ids=[u[0] for u in URLS])
 def test_which_urls_may_be_cloned(url, refusal):
     if refusal is None:
-        assert checked(url, ALLOWED).hostname == "git.example"
+        assert allowed_url(url, ALLOWED).hostname == "git.example"
     else:
-        with pytest.raises(CloneError, match=refusal):
-            checked(url, ALLOWED)
+        with pytest.raises(UrlError, match=refusal):
+            allowed_url(url, ALLOWED)
 
 
 def git(*arguments, cwd):
