@@ -1,9 +1,7 @@
 """Who builds an image here, and how does it reach the nodes? Docker for kind, buildah for the embedded node."""
 
 import json
-import os
 import shutil
-import tarfile
 from pathlib import Path
 
 from . import containers
@@ -11,6 +9,7 @@ from .base import base_tar
 from .command import Log
 from .failure import Failure
 from .images import Image, outdated
+from .layout import keep_only, recent, write_archive
 from .places import Places
 from .settings import CONTAINERD_SOCKET
 
@@ -126,62 +125,24 @@ class Buildah:
         return f"{wanted / 1e6:.0f} MB imported"
 
 
-def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
-    """An OCI archive of one image without the blobs that the node has; returns the bytes of the others."""
-    index = json.loads((layout / "index.json").read_text())
-    named = "org.opencontainers.image.ref.name"
-    manifest = next(m for m in index["manifests"] if m.get("annotations", {}).get(named) == name)
-    manifest["annotations"]["io.containerd.image.name"] = name
-    body = json.loads(_blob(layout, manifest["digest"]).read_text())
-    total = 0
-    with tarfile.open(archive, "w") as tar:
-        only = archive.with_name("index.json")
-        only.write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
-        tar.add(only, "index.json")
-        tar.add(layout / "oci-layout", "oci-layout")
-        for blob in (manifest, body["config"], *body["layers"]):
-            path = _blob(layout, blob["digest"])
-            if blob["digest"] not in known:
-                tar.add(path, str(path.relative_to(layout)))
-                total += blob["size"]
-    return total
+def prune(buildah: Buildah, now: set[str]) -> None:
+    """Older builds on the node and in the cache, so that a day of changes does not fill the disk.
 
-
-def _blob(layout: Path, name: str) -> Path:
-    return layout / "blobs" / name.replace(":", "/")
-
-
-def prune(buildah: Buildah, keep: set[str]) -> None:
-    """Older builds on the node and in the cache, so that a day of changes does not fill the disk."""
+    The newest three of each stay: runs admitted a moment ago still name the image before this one.
+    """
     places = buildah.places
+    layout = places.cache / "oci"
+    keep = now | recent(layout, 3)
     old = outdated(containers.ctr("images", "ls", "--quiet"), keep)
     if old:
         containers.ctr("images", "rm", *old)
     for name in outdated(buildah.names(), keep):
         buildah.run("rmi", name)
-    layout = places.cache / "oci"
-    if (layout / "index.json").exists():
-        _prune_layout(layout, keep)
+    keep_only(layout, keep)
     tags = {name.rpartition(":")[2] for name in keep}
     for context in (places.cache / "context").glob("*-*"):
         if context.name.partition("-")[2] not in tags:
             shutil.rmtree(context, ignore_errors=True)
-
-
-def _prune_layout(layout: Path, keep: set[str]) -> None:
-    index = json.loads((layout / "index.json").read_text())
-    named = "org.opencontainers.image.ref.name"
-    index["manifests"] = [m for m in index["manifests"] if m.get("annotations", {}).get(named) in keep]
-    used: set[str] = set()
-    for manifest in index["manifests"]:
-        body = json.loads(_blob(layout, manifest["digest"]).read_text())
-        used.update([manifest["digest"], body["config"]["digest"], *(layer["digest"] for layer in body["layers"])])
-    beside = layout / "index.json.new"
-    beside.write_text(json.dumps(index))
-    os.replace(beside, layout / "index.json")
-    for blob in (layout / "blobs" / "sha256").iterdir():
-        if f"sha256:{blob.name}" not in used:
-            blob.unlink()
 
 
 def _on_overlay(folder: Path) -> bool:

@@ -19,8 +19,9 @@ CGROUPS = Path("/sys/fs/cgroup")
 CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own cache; its place cannot be configured through containerd
 CONTAINER_LINKS = Path("/var/log/containers")  # the kubelet's links for log collectors; a constant of its source
 BUILDAH_RUN = Path("/run/codexrun-buildah")
+DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 # Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in them.
-EMPTY = (Path("/var/lib/kubelet/device-plugins"), Path("/var/lib/kubelet"), CNI_RESULTS, CNI_RESULTS.parent, CONTAINER_LINKS)
+EMPTY = (DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CNI_RESULTS, CNI_RESULTS.parent, CONTAINER_LINKS)
 
 
 def ctr(*words: str) -> list[str]:
@@ -73,6 +74,9 @@ def sweep() -> None:
     for link in CONTAINER_LINKS.glob("*.log"):
         if link.is_symlink() and "/.cluster/logs/pods/" in str(link.readlink()):
             link.unlink(missing_ok=True)
+    for leftover in (DEVICE_PLUGINS / "kubelet.sock", DEVICE_PLUGINS / "kubelet_internal_checkpoint"):
+        if not accepts(DEVICE_PLUGINS / "kubelet.sock"):  # else another kubelet's, started by somebody else
+            leftover.unlink(missing_ok=True)
     for folder in EMPTY:
         with contextlib.suppress(OSError):
             folder.rmdir()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import base, builders, chart, choice, containers, images, loglines, network, places, ports
+from codexrun_cluster import base, builders, chart, choice, containers, images, layout, loglines, network, places, ports
 from codexrun_cluster.choice import Machine
 from codexrun_cluster.failure import Failure, tail
 
@@ -165,19 +165,19 @@ def test_image_names():
 def test_archive_leaves_out_what_the_node_has(tmp_path):
     import tarfile
 
-    layout = tmp_path / "oci"
-    blobs = layout / "blobs" / "sha256"
+    folder = tmp_path / "oci"
+    blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     manifest = {"config": _blob("c"), "layers": [_blob("known"), _blob("new")]}
     for name in ("c", "known", "new"):
         (blobs / name).write_text(name)
     (blobs / "m").write_text(json.dumps(manifest))
-    (layout / "oci-layout").write_text("{}")
+    (folder / "oci-layout").write_text("{}")
     annotations = {"org.opencontainers.image.ref.name": "localhost/x:1"}
     index = {"manifests": [{**_blob("m"), "annotations": annotations}, {**_blob("old"), "annotations": {}}]}
-    (layout / "index.json").write_text(json.dumps(index))
+    (folder / "index.json").write_text(json.dumps(index))
 
-    size = builders.write_archive(layout, "localhost/x:1", {"sha256:known"}, tmp_path / "x.tar")
+    size = layout.write_archive(folder, "localhost/x:1", {"sha256:known"}, tmp_path / "x.tar")
 
     with tarfile.open(tmp_path / "x.tar") as tar:
         names = set(tar.getnames())
@@ -185,6 +185,18 @@ def test_archive_leaves_out_what_the_node_has(tmp_path):
     assert names == {"index.json", "oci-layout", "blobs/sha256/m", "blobs/sha256/c", "blobs/sha256/new"}
     assert [m["annotations"]["io.containerd.image.name"] for m in inside["manifests"]] == ["localhost/x:1"]
     assert size == 3
+
+    layout.keep_only(folder, {"localhost/x:1"})
+    assert {file.name for file in blobs.iterdir()} == {"m", "c", "known", "new"}
+    assert layout.recent(folder, 3) == {"localhost/x:1"}
+
+
+def test_images_of_a_moment_ago_stay(tmp_path):
+    named = "org.opencontainers.image.ref.name"
+    manifests = [{"annotations": {named: name}} for name in ("a:1", "b:1", "a:2", "a:3", "a:4")]
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": manifests}))
+    assert layout.recent(tmp_path, 2) == {"a:3", "a:4", "b:1"}
+    assert layout.recent(tmp_path / "none", 2) == set()
 
 
 def _blob(name):
