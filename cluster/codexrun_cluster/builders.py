@@ -133,9 +133,10 @@ def prune(buildah: Buildah, now: set[str]) -> None:
     places = buildah.places
     layout = places.cache / "oci"
     keep = now | recent(layout, 3)
-    old = outdated(containers.ctr("images", "ls", "--quiet"), keep)
-    if old:
-        containers.ctr("images", "rm", *old)
+    on_node = containers.images()
+    old = outdated(on_node, keep)
+    if names := [*old, *containers.unnamed(on_node, set(old))]:
+        containers.ctr("images", "rm", *names)
     for name in outdated(buildah.names(), keep):
         buildah.run("rmi", name)
     keep_only(layout, keep)

@@ -32,6 +32,20 @@ def ctr(*words: str) -> list[str]:
     return done.stdout.split() if done.returncode == 0 else []
 
 
+def images() -> dict[str, str]:
+    """Names of the node's images, and the digest that each stands for."""
+    # A header, then REF TYPE DIGEST; columns further right hold spaces.
+    listed = ask(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "ls"]).stdout
+    rows = (line.split() for line in listed.splitlines()[1:])
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+def unnamed(listed: dict[str, str], gone: set[str]) -> list[str]:
+    """The kubelet's interface adds `sha256:...` beside each name, and does not remove it with the name."""
+    used = {digest for name, digest in listed.items() if not name.startswith("sha256:") and name not in gone}
+    return sorted(name for name, digest in listed.items() if name.startswith("sha256:") and digest not in used)
+
+
 def forget_containers() -> None:
     """Remove all containers from containerd's books (images stay); their processes have to be gone."""
     tasks = ctr("tasks", "ls", "--quiet")

@@ -235,3 +235,8 @@ def test_only_earlier_builds_of_ours_are_outdated():
     now, old, team = (f"{images.AGENT_REPOSITORY}:{tag}" for tag in ("a" * 16, "b" * 16, "golang-1.25-" + "b" * 16))
     foreign = "docker.io/library/x:" + "b" * 16
     assert images.outdated([now, old, team, foreign], {now}) == [old]
+
+
+def test_digest_names_go_with_the_last_real_name():
+    listed = {"a:1": "sha256:x", "sha256:1": "sha256:x", "a:2": "sha256:y", "sha256:2": "sha256:y", "sha256:3": "sha256:z"}
+    assert containers.unnamed(listed, {"a:1"}) == ["sha256:1", "sha256:3"]
