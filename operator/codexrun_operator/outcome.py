@@ -10,10 +10,11 @@ from typing import Any
 
 from codexrun_core.lifecycle import FailureClass
 from codexrun_core.resources import Failure, Result, Usage
-from codexrun_operator.seen import Container, Pod
+from codexrun_operator.seen import Container, Json, Pod
 
 Class = FailureClass
 MESSAGE_LIMIT = 1024
+COUNT_LIMIT = 2**53  # above, JSON numbers are not exact; the apiserver would refuse the whole status
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ def outcome(pod: Pod) -> Outcome:
         failure=failure,
         usage=usage(pod),
         result=_result(pod),
-        thread_id=str(thread)[:128] if thread else None,
-        own=report.get("state") == "done" and report.get("stopped") != "signal",
+        thread_id=thread[:128] if isinstance(thread, str) and thread else None,
+        # Proven, it had ended before any signal could matter.
+        own=failure is None or (report.get("state") == "done" and report.get("stopped") != "signal"),
     )
 
 
@@ -50,14 +52,15 @@ def usage(pod: Pod) -> Usage | None:
     gate = pod.gate.report
     if not gate:
         return None
-    counted = {key: value for key, value in (gate.get("usage") or {}).items() if isinstance(value, int) and value >= 0}
-    micro = counted.get("costMicroUSD")
+    counted = {key: value for key, value in _part(gate, "usage").items() if _is_count(value)}
+    micro, table = counted.get("costMicroUSD"), gate.get("priceTable")
     return Usage.model_validate(
         {
             **counted,
-            "requests": max(0, _int(gate.get("requests"))),
-            "complete": gate.get("complete") is True,
-            "priceTable": gate.get("priceTable") if micro is not None else None,
+            "requests": gate["requests"] if _is_count(gate.get("requests")) else 0,
+            # A gate that was still running has counted on since.
+            "complete": gate.get("complete") is True and pod.gate.ended,
+            "priceTable": table[:64] if isinstance(table, str) and micro is not None else None,
             "costCents": None if micro is None else -(-micro // 10_000),
             "cost": None if micro is None else dollars(micro),
         }
@@ -69,8 +72,19 @@ def dollars(micro_usd: int) -> str:
     return f"${-(-micro_usd // 100) / 10_000:.4f}"
 
 
-def _int(value: Any) -> int:
-    return value if isinstance(value, int) else 0
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= COUNT_LIMIT
+
+
+def _part(report: Json, key: str) -> Json:
+    """A nested object of a report; empty where it is anything else."""
+    part = report.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _class(part: Json) -> str:
+    class_ = part.get("class")
+    return class_ if isinstance(class_, str) else ""
 
 
 def _text(value: Any) -> str:
@@ -82,11 +96,11 @@ def _text(value: Any) -> str:
 def _result(pod: Pod) -> Result | None:
     report = pod.agent.report
     message = report.get("finalMessage")
-    if not isinstance(message, str) or not message:
+    if not isinstance(message, str) or not message.strip():
         return None
     full = report.get("finalMessageBytes")
     size = len(message.encode())
-    return Result(message=message[:4096], truncated=isinstance(full, int) and full > size)
+    return Result(message=message[:4096], truncated=len(message) > 4096 or (isinstance(full, int) and full > size))
 
 
 def failed(class_: FailureClass, message: str, exit_code: int | None = None) -> Failure:
@@ -122,7 +136,7 @@ def out_of_memory(pod: Pod) -> Failure | None:
 
 def clone_failed(pod: Pod) -> Failure | None:
     if pod.clone.ended and pod.clone.exit_code:
-        said = pod.clone.report.get("failure") or {}
+        said = _part(pod.clone.report, "failure")
         return failed(Class.WORKSPACE, said.get("message") or _last_words(pod.clone), pod.clone.exit_code)
     return None
 
@@ -145,16 +159,16 @@ CANNOT_START = ("StartError", "ContainerCannotRun", "RunContainerError", "Create
 
 def gate_stopped_it(pod: Pod) -> Failure | None:
     """The gate's word about budget and guardrails stands above all that the agent says."""
-    stop = pod.gate.report.get("stop") or {}
-    if stop.get("class") in ("budget", "guardrail"):
+    stop = _part(pod.gate.report, "stop")
+    if _class(stop) in ("budget", "guardrail"):
         return failed(FailureClass(stop["class"]), stop.get("message", ""), pod.agent.exit_code)
     return None
 
 
 def runner_stopped_it(pod: Pod) -> Failure | None:
     """What the runner ended itself, or refused to begin."""
-    said = pod.agent.report.get("failure") or {}
-    if said.get("class") in ("timeout", "stall", "storage", "config", "guardrail", "internal"):
+    said = _part(pod.agent.report, "failure")
+    if _class(said) in ("timeout", "stall", "storage", "config", "guardrail", "internal"):
         return failed(FailureClass(said["class"]), said.get("message", ""), pod.agent.exit_code)
     return None
 
@@ -168,8 +182,8 @@ def deadline(pod: Pod) -> Failure | None:
 
 def model_said_no(pod: Pod) -> Failure | None:
     """Not proven, and the last request to the model failed: its error is the cause that people can act on."""
-    error = pod.gate.report.get("lastError") or {}
-    class_ = error.get("class")
+    error = _part(pod.gate.report, "lastError")
+    class_ = _class(error)
     if _agent_proves(pod) or class_ not in WHAT_TO_DO:
         return None
     return failed(FailureClass(class_), f"{error.get('message', '')} ({WHAT_TO_DO[class_]})", pod.agent.exit_code)
@@ -185,9 +199,9 @@ WHAT_TO_DO = {
 
 def agent_failed(pod: Pod) -> Failure | None:
     """Codex said `turn.failed`, or ended with an error of its own."""
-    said = pod.agent.report.get("failure") or {}
+    said = _part(pod.agent.report, "failure")
     if said:
-        known = said.get("class") in {c.value for c in FailureClass}
+        known = _class(said) in {c.value for c in FailureClass}
         return failed(FailureClass(said["class"]) if known else Class.AGENT_ERROR, said.get("message", ""), _codex_exit(pod))
     return None
 
@@ -200,7 +214,8 @@ def unproven(pod: Pod) -> Failure | None:
         return failed(Class.SILENT_DEATH, "Codex ended without a completed turn and a final message", _codex_exit(pod))
     if not pod.gate.report:
         return failed(Class.SILENT_DEATH, "The agent reports success, but the gate's record of it is lost", _codex_exit(pod))
-    if not _int(pod.gate.report.get("completed")):
+    completed = pod.gate.report.get("completed")
+    if not (_is_count(completed) and completed):
         return failed(Class.SILENT_DEATH, "The agent reports success, but the gate saw no completed response", _codex_exit(pod))
     return None
 
@@ -224,16 +239,17 @@ def _agent_proves(pod: Pod) -> bool:
     report = pod.agent.report
     return (
         pod.agent.exit_code == 0
-        and report.get("exitCode") == 0
+        and _is_count(report.get("exitCode"))
+        and report["exitCode"] == 0
         and report.get("turnCompleted") is True
         and not report.get("turnFailed")
-        and bool(report.get("finalMessage"))
+        and _result(pod) is not None
     )
 
 
 def _codex_exit(pod: Pod) -> int | None:
     code = pod.agent.report.get("exitCode")
-    return code if isinstance(code, int) else pod.agent.exit_code
+    return code if isinstance(code, int) and -255 <= code <= 255 else pod.agent.exit_code
 
 
 def _last_words(container: Container) -> str:

@@ -3,8 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+
+from pydantic import ValidationError
 
 from codexrun_core.resources import PromptUsed
 
@@ -48,6 +50,7 @@ class Container:
 class Pod:
     name: str
     uid: str = ""
+    run: str = ""  # name of its CodexRun
     phase: str = "Pending"
     reason: str = ""
     message: str = ""
@@ -81,6 +84,7 @@ class Job:
     uid: str = ""
     attempt: int = 1
     created: datetime | None = None
+    deadline: datetime | None = None  # when its controller ends it: the backstop
     start_seconds: int = 600  # how long the agent may take to run
     prompt: PromptUsed | None = None
     model: str | None = None
@@ -121,9 +125,10 @@ class Event:
 
 
 def _report(text: str) -> Json:
+    """The agent's is untrusted: nesting that no parser bears, or half surrogates, which are no text, must stop nothing."""
     try:
-        report = json.loads(text)
-    except ValueError:
+        report = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace"))
+    except (ValueError, RecursionError):
         return {}
     return report if isinstance(report, dict) and "src" in report else {}
 
@@ -171,6 +176,7 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
+        run=(metadata.get("labels") or {}).get(RUN_LABEL, ""),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -187,20 +193,34 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     )
 
 
+def _admitted(text: str) -> dict[str, Any]:
+    """What the Job records of the run's admission. Anybody who may edit Jobs may have spoilt it: then the defaults hold."""
+    try:
+        record = json.loads(text)
+        return {
+            "start_seconds": int(record["startSeconds"]),
+            "prompt": PromptUsed.model_validate(record["prompt"]),
+            "model": str(record["model"]),
+        }
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
+        return {}
+
+
 def job_from(raw: Json) -> Job:
     """A Job as the apiserver sent it."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
-    admitted = json.loads((metadata.get("annotations") or {}).get(ADMITTED, "{}"))
+    admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED, ""))
+    attempt = (metadata.get("labels") or {}).get(ATTEMPT_LABEL, "")
+    started, seconds = when(status.get("startTime")), spec.get("activeDeadlineSeconds")
     true = {name: c for name, c in _conditions(status).items() if c.get("status") == "True"}
     failed = true.get("Failed") or true.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
-        attempt=int((metadata.get("labels") or {}).get(ATTEMPT_LABEL, "1")),
+        attempt=int(attempt) if attempt.isdecimal() and int(attempt) else 1,
         created=when(metadata.get("creationTimestamp")),
-        start_seconds=admitted.get("startSeconds", 600),
-        prompt=PromptUsed.model_validate(admitted["prompt"]) if "prompt" in admitted else None,
-        model=admitted.get("model"),
+        deadline=started + timedelta(seconds=seconds) if started and seconds else None,
+        **admitted,
         owned=any(o.get("kind") == "CodexRun" and o.get("controller") for o in metadata.get("ownerReferences") or []),
         suspended=bool(spec.get("suspend")),
         suspension_seen="Suspended" in true,
