@@ -53,10 +53,16 @@ Rule = Callable[[Seen, datetime], Decision | None]
 
 
 def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
-    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the slot until it is gone)."""
-    if seen.run.status.phase.terminal or seen.run.metadata.deletion_timestamp:
-        return NOTHING
-    return None
+    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the slot until it is gone).
+
+    Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for ever.
+    """
+    run, pod = seen.run, seen.pod
+    if not (run.status.phase.terminal or run.metadata.deletion_timestamp):
+        return None
+    if pod and pod.held and not pod.gone:
+        return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),))
+    return NOTHING
 
 
 RULES: tuple[Rule, ...] = (

@@ -22,9 +22,8 @@ def wait_for_job_to_show(seen: Seen, now: datetime) -> Decision | None:  # noqa:
 
 
 def explain_lost_job(seen: Seen, now: datetime) -> Decision | None:
-    """It was admitted (`attempt` is set) and its Job is gone: nothing may start in its place."""
-    run = seen.run
-    if seen.job is not None or run.status.attempt is None:
+    """It was admitted and its Job is gone: nothing may start in its place."""
+    if seen.job is not None or not seen.begun:
         return None
     if seen.pod is not None and not seen.pod.gone and (seen.pod.holds_slot or seen.pod.held):
         # Orphaned by the Job's deletion: it keeps the slot until it is gone.
@@ -87,10 +86,8 @@ def wants_slot(seen: Seen) -> bool:
     """Whether admission is to be asked at all: valid, not cancelled, and nothing started yet."""
     run = seen.run
     return (
-        seen.job is None
+        not seen.begun
         and not seen.creating
-        and run.status.attempt is None
-        and not run.status.phase.terminal
         and run.metadata.deletion_timestamp is None
         and run.spec.cancel is None
         and isinstance(seen.verdict, Accepted)

@@ -36,6 +36,13 @@ class Seen:
     def phase(self) -> Phase:
         return self.run.status.phase
 
+    @property
+    def begun(self) -> bool:
+        """Something was started for it, now or before, even if no status says so: nothing may be started again."""
+        status = self.run.status
+        traces = self.job is not None or self.pod is not None or self.witnessed
+        return traces or status.attempt is not None or status.phase.rank > Phase.QUEUED.rank
+
 
 @dataclass(frozen=True)
 class CreateJob:

@@ -1,16 +1,13 @@
 """Rules for a run whose Job is there and goes its way: show where it is, and find its verdict when it has ended."""
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from codexrun_core.lifecycle import Phase
 from codexrun_operator.outcome import outcome
-from codexrun_operator.plan.decision import Decision, ReleaseEvidence, Seen
-from codexrun_operator.plan.stop import own_end, terminal
+from codexrun_operator.plan.decision import Decision, Seen
+from codexrun_operator.plan.stop import ending, own_end, started_fields, terminal
 from codexrun_operator.plan.trouble import camel, start_trouble
 from codexrun_operator.status import moved
-
-WARNINGS_AFTER = timedelta(seconds=5)  # younger pods are merely starting
 
 
 def finish(seen: Seen, now: datetime) -> Decision | None:
@@ -25,11 +22,10 @@ def finish(seen: Seen, now: datetime) -> Decision | None:
         failure = outcome(pod).failure
         assert failure is not None  # success is never anybody else's work
         end = (camel(failure.class_), failure.message, failure)
-    decision = terminal(seen, now, *end)
     if pod.held and not pod.gone:
-        # A stop had begun, and its run was faster.
-        return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), status=decision.status)
-    return decision
+        # A stop had begun, was not recorded, and its run was faster.
+        return Decision(status=ending(seen, now, *end), look_again=1)
+    return terminal(seen, now, *end)
 
 
 def show_progress(seen: Seen, now: datetime) -> Decision | None:
@@ -37,13 +33,13 @@ def show_progress(seen: Seen, now: datetime) -> Decision | None:
     job, pod, run = seen.job, seen.pod, seen.run
     if job is None or seen.phase is Phase.STOPPING:
         return None
-    known: dict[str, Any] = {"attempt": job.attempt, "job_name": job.name, "prompt": job.prompt, "model": job.model}
-    if pod:
-        known["pod_name"] = pod.name
-        if pod.agent.state in ("running", "terminated"):
-            started = run.status.started_at or pod.agent.started_at or now
-            status = moved(run, Phase.RUNNING, "AgentRunning", "The agent is running", now, started_at=started, **known)
-            return Decision(status=status)
+    known = started_fields(seen)
+    if pod and pod.agent.state in ("running", "terminated"):
+        started = run.status.started_at or pod.agent.started_at or now
+        status = moved(run, Phase.RUNNING, "AgentRunning", "The agent is running", now, started_at=started, **known)
+        return Decision(status=status)
+    if seen.phase is Phase.RUNNING:
+        return Decision(look_again=5)  # its pod is gone, and the Job will say so
     trouble = start_trouble(job, pod, seen.warnings)
     look_again = min(10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds()))
     calm = run.status.phase is Phase.STARTING and run.status.reason in ("Starting", "Cloning")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from codexrun_core.lifecycle import FailureClass, Phase
-from codexrun_core.resources import CodexRun, Failure
+from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_operator.outcome import failed, outcome
 from codexrun_operator.plan.decision import Action, Decision, DeleteJob, ReleaseEvidence, Seen, StopPod, SuspendJob
 from codexrun_operator.plan.trouble import camel, start_trouble
@@ -16,17 +16,25 @@ from codexrun_operator.status import duration, moved
 
 CANCELLED_BY = frozenset({"CancelRequested", "PodDeleted", "JobDeleted", "JobSuspended"})
 COMPLETED = "Completed"
+CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and ours
+
+
+def started_fields(seen: Seen) -> dict[str, Any]:
+    """What Job and pod say of their run. Said in every status, as the one after the Job's creation may be lost."""
+    job, pod = seen.job, seen.pod
+    known = {"attempt": job.attempt, "job_name": job.name, "prompt": job.prompt, "model": job.model} if job else {}
+    return {key: value for key, value in {**known, "pod_name": pod.name if pod else None}.items() if value is not None}
 
 
 def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
     """What is known of the end: usage, last message, times. What is not known stays as it is."""
     status, pod = seen.run.status, seen.pod
-    fields: dict[str, Any] = {}
+    fields = started_fields(seen)
     started, finished = status.started_at, status.finished_at or now
     if pod:
         judged = outcome(pod)
-        known = {"usage": judged.usage, "result": judged.result, "thread_id": judged.thread_id, "pod_name": pod.name}
-        fields = {key: value for key, value in known.items() if value is not None}
+        known = {"usage": judged.usage, "result": judged.result, "thread_id": judged.thread_id}
+        fields |= {key: value for key, value in known.items() if value is not None}
         started = started or (pod.agent.started_at if pod.agent.report else None)
         finished = status.finished_at or pod.agent.finished_at or now
     fields["finished_at"] = finished
@@ -67,7 +75,7 @@ def terminal_after_stop(seen: Seen, now: datetime) -> Decision:
 
 def begin_stop(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None = None) -> Decision:
     """Stop what runs, and record why."""
-    fields: dict[str, Any] = {"failure": failure} if failure else {}
+    fields = {**started_fields(seen), **({"failure": failure} if failure else {})}
     return Decision(
         actions=_stopping(seen), status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields), look_again=5
     )
@@ -78,9 +86,14 @@ def _stopping(seen: Seen) -> tuple[Action, ...]:
     job, pod = seen.job, seen.pod
     if pod and not pod.gone and (pod.node or job is None):
         return () if pod.deleting else (StopPod(pod.name, pod.uid),)
-    if job is None or job.finished or job.deleting or job.suspended:
-        return ()
+    if job is None or job.finished or job.failed or job.deleting or job.suspended or (pod and pod.gone):
+        return ()  # none comes any more: the Job never makes a second pod
     return (SuspendJob(job.name),)
+
+
+def ending(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None) -> RunStatus:
+    """All that the last status will say, while the pod is still held: it must be written before the evidence is let go."""
+    return moved(seen.run, Phase.STOPPING, reason, message, now, **{**ended_fields(seen, now), "failure": failure})
 
 
 def conclude_stop(seen: Seen, now: datetime) -> Decision | None:
@@ -104,8 +117,7 @@ def keep_evidence(seen: Seen, now: datetime) -> Decision | None:
         if status.finished_at is not None:
             return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
         reason, message, failure = own_end(seen) or (status.reason or "", status.message or "", status.failure)
-        fields = {**ended_fields(seen, now), "failure": failure}
-        return Decision(status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields), look_again=1)
+        return Decision(status=ending(seen, now, reason, message, failure), look_again=1)
     return Decision(actions=_stopping(seen), look_again=10)
 
 
@@ -128,7 +140,9 @@ def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
     job, pod = seen.job, seen.pod
     if job is None:
         return None
-    if job.failed == "DeadlineExceeded":
+    # Its controller deletes the pod before it says why, and pod and Job come on two watches.
+    overdue = job.deadline is not None and now >= job.deadline - CLOCK_SKEW
+    if job.failed == "DeadlineExceeded" or (overdue and pod and (pod.deleting or pod.gone)):
         return _past_job_deadline(seen, now)
     if pod and pod.disruption and (pod.deleting or pod.gone):
         if pod.disruption == "DeletionByTaintManager":
@@ -139,7 +153,8 @@ def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
     if job.deleting and not job.finished:
         return begin_stop(seen, now, "JobDeleted", f"Job {job.name} was deleted by hand")
     if job.suspended:
-        return begin_stop(seen, now, "JobSuspended", f"Job {job.name} was suspended by hand")
+        # By hand, unless it was us, and the status write was lost.
+        return stop_on_time(seen, now) or begin_stop(seen, now, "JobSuspended", f"Job {job.name} was suspended by hand")
     if pod and (pod.deleting or pod.gone):
         return begin_stop(seen, now, "PodDeleted", f"Pod {pod.name} was deleted by hand")
     if job.finished and pod is None:
@@ -148,9 +163,13 @@ def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
     return None
 
 
+def _agent_ran(seen: Seen) -> bool:
+    return seen.phase is Phase.RUNNING or (seen.pod is not None and seen.pod.agent.state in ("running", "terminated"))
+
+
 def _past_job_deadline(seen: Seen, now: datetime) -> Decision:
     """The backstop fired: it has deleted the pod, ours were shorter and did not."""
-    if seen.run.status.started_at:
+    if seen.run.status.started_at or _agent_ran(seen):
         failure = failed(FailureClass.TIMEOUT, "The Job outlived every deadline; neither runner nor kubelet stopped it")
     else:
         assert seen.job is not None
@@ -161,10 +180,10 @@ def _past_job_deadline(seen: Seen, now: datetime) -> Decision:
 
 def stop_on_time(seen: Seen, now: datetime) -> Decision | None:
     """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not waited for."""
-    job, pod = seen.job, seen.pod
-    if job is None or (pod and (pod.agent.state in ("running", "terminated"))):
+    job = seen.job
+    if job is None or _agent_ran(seen):
         return None
-    trouble = start_trouble(job, pod, seen.warnings)
+    trouble = start_trouble(job, seen.pod, seen.warnings)
     late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
     if not (trouble.hopeless or late):
         return None
