@@ -13,10 +13,10 @@ from codexrun_operator.admission import may_start
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.kube import Conflict, Kube, NotFound, Refused
-from codexrun_operator.plan import CreateJob, Seen, plan, wants_slot
+from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
 from codexrun_operator.seen import Event
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.state import State, place
+from codexrun_operator.state import Creating, State, place
 from codexrun_operator.status import moved, same
 from codexrun_operator.workqueue import WorkQueue
 
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 WARNINGS_AFTER = timedelta(seconds=5)  # a younger Job is merely starting
 REFUSED_PAUSE = 30.0
+LOOK_PAUSE, PATIENT_LOOKS = 2.0, 5  # a Job shows on the watch within milliseconds
 
 
 class Reconciler:
@@ -33,10 +34,16 @@ class Reconciler:
         self.state = State(changed=self.queue.add)
 
     async def reconcile(self, key: str) -> None:
-        """Look at one key: a run's uid, "jobtype/<name>", "orphan/<Job uid>" or "expire/<run name>"."""
+        """Look at one key: a run's uid, or what State.changed and Resync say."""
         started = time.monotonic()
         kind, _, name = key.rpartition("/")
-        look = {"": self._run, "jobtype": self._job_type, "orphan": self._orphan, "expire": self._expire}[kind]
+        look = {
+            "": self._run,
+            "jobtype": self._job_type,
+            "orphan": self._orphan,
+            "evidence": self._evidence,
+            "expire": self._expire,
+        }[kind]
         try:
             await look(name)
         except Exception:
@@ -49,8 +56,8 @@ class Reconciler:
 
     async def _run(self, uid: str) -> None:
         state = self.state
-        if (creating := state.creating.get(uid)) and not creating.confirmed:
-            await self._send_job(uid)
+        if creating := state.creating.get(uid):
+            await self._settle_creation(uid, creating)
         seen = state.view(uid)
         if seen is None:
             return
@@ -66,8 +73,8 @@ class Reconciler:
         if decision.waiting:
             state.wait(seen.run)
         else:
-            state.waiting[seen.run.spec.job_type].pop(uid, None)
-        status = decision.status
+            state.leave(seen.run)
+        status, look_again = decision.status, decision.look_again
         for action in decision.actions:
             if not isinstance(action, CreateJob):
                 await execute.act(self.kube, action)
@@ -78,11 +85,11 @@ class Reconciler:
             try:
                 await self._send_job(uid)
             except Refused as error:
-                status = self._refused(seen.run, error)
+                status, look_again = self._refused(seen.run, error)
         if status is not None and not same(seen.run.status, status):
             await self._write(seen.run, status)
-        if decision.look_again is not None:
-            self.queue.add_later(uid, decision.look_again)
+        if look_again is not None and uid in state.runs:
+            self.queue.add_later(uid, look_again)
 
     async def _send_job(self, uid: str) -> None:
         """Create the reserved Job. What is not known to have failed keeps its slot, and is sent again.
@@ -92,13 +99,6 @@ class Reconciler:
             Unavailable: unknown.
         """
         creating = self.state.creating[uid]
-        if uid not in self.state.runs:
-            # Its run was deleted meanwhile: only find out whether the Job came to be (then it is garbage-collected).
-            try:
-                await self.kube.get(f"{self.kube.jobs}/{creating.body['metadata']['name']}")
-            except NotFound:
-                self.state.give_back(uid)
-            return
         try:
             await execute.create_job(self.kube, creating.body)
         except Refused:
@@ -106,13 +106,33 @@ class Reconciler:
             raise
         creating.confirmed = True
 
-    def _refused(self, run: CodexRun, error: Refused) -> RunStatus:
+    async def _settle_creation(self, uid: str, creating: Creating) -> None:
+        """Send it again, or find out what became of it.
+
+        A Job may come and go between two lists of a broken watch, and its run may be deleted before the creation is known to
+        have worked. Both would hold the slot for ever; a consistent read knows.
+        """
+        if uid in self.state.runs and not creating.confirmed:
+            await self._send_job(uid)
+            return
+        creating.looks += 1
+        if uid in self.state.runs and creating.looks < PATIENT_LOOKS:
+            return
+        try:
+            await self.kube.get(f"{self.kube.jobs}/{creating.body['metadata']['name']}")
+        except NotFound:
+            if creating.confirmed and uid in self.state.runs:
+                self.state.witnessed.add(uid)
+            self.state.give_back(uid)
+            return
+        self.queue.add_later(uid, LOOK_PAUSE)
+
+    def _refused(self, run: CodexRun, error: Refused) -> tuple[RunStatus, float | None]:
         """Quota frees itself; everything else about a Job that the apiserver refuses needs a change by people."""
         now = execute.now()
         if "quota" in error.message:
-            self.queue.add_later(run.metadata.uid, REFUSED_PAUSE)
-            return moved(run, Phase.QUEUED, "Quota", f"Waiting: {error.message}", now)
-        return moved(run, Phase.REJECTED, "JobRefused", f"The Job was refused: {error.message}", now, finished_at=now)
+            return moved(run, Phase.QUEUED, "Quota", f"Waiting: {error.message}", now), REFUSED_PAUSE
+        return moved(run, Phase.REJECTED, "JobRefused", f"The Job was refused: {error.message}", now, finished_at=now), None
 
     async def _write(self, run: CodexRun, status: RunStatus) -> None:
         uid = run.metadata.uid
@@ -123,7 +143,7 @@ class Reconciler:
             return
         except Conflict:
             # Somebody changed the spec. Do not wait for the watch: it may be behind.
-            self.state.run_seen(await self.kube.get(f"{self.kube.runs}/{run.metadata.name}"))
+            await self.read_again(run)
             self.queue.add(uid)
             return
         report.transition(run, status)
@@ -136,6 +156,17 @@ class Reconciler:
             self.state.run_seen(written)
         if event:
             await report.post_event(self.kube, event)
+
+    async def read_again(self, run: CodexRun) -> None:
+        """What the apiserver itself has of a run that the watch may be wrong about."""
+        try:
+            raw = await self.kube.get(f"{self.kube.runs}/{run.metadata.name}")
+        except NotFound:
+            self.state.forget(run.metadata.uid)
+            return
+        if raw["metadata"]["uid"] != run.metadata.uid:
+            self.state.forget(run.metadata.uid)  # deleted; this is another one of its name
+        self.state.run_seen(raw)
 
     async def _warnings(self, seen: Seen) -> tuple[Event, ...]:
         """Kubernetes' warnings about a Job or pod that does not get going, newest last."""
@@ -176,6 +207,18 @@ class Reconciler:
         except (NotFound, Conflict):
             return
         log.warning("job.swept", extra=fields(job=name))
+
+    async def _evidence(self, uid: str) -> None:
+        """A pod held by our finalizer whose run was deleted, or has ended: nobody else would ever let it go."""
+        pod = self.state.pods.get(uid)
+        if pod is None or pod.gone or not pod.held or uid in self.state.runs:
+            return
+        try:
+            run = CodexRun.model_validate(await self.kube.get(f"{self.kube.runs}/{pod.run}"))
+        except NotFound:
+            run = None
+        if run is None or run.metadata.uid != uid or run.status.phase.terminal:
+            await execute.act(self.kube, ReleaseEvidence(pod.name, pod.uid))
 
     async def _expire(self, name: str) -> None:
         """Delete a finished run when its time has come; its TTL may have been changed since."""

@@ -32,11 +32,13 @@ class Creating:
     job_type: str
     body: Json
     confirmed: bool = False
+    looks: int = 0  # without seeing it since
 
 
 @dataclass
 class State:
-    """`changed(key)` is called for every run (by uid) or job type ("jobtype/<name>") that has to be looked at again."""
+    """`changed(key)` is called for every run (by uid), job type ("jobtype/<name>"), Job without a run ("orphan/<Job uid>") and
+    pod held for a run that is over ("evidence/<run uid>") that has to be looked at again."""
 
     changed: Callable[[str], None]
     runs: dict[str, CodexRun] = field(default_factory=dict)
@@ -62,6 +64,9 @@ class State:
         known = self.runs.get(uid)
         if known and _version(known) >= _version(run):
             return
+        if run.status.phase.terminal:
+            self.forget(uid)
+            return
         self.runs[uid] = run
         self.changed(uid)
 
@@ -69,25 +74,30 @@ class State:
         """The run needs nothing any more; its Job and pod may still hold the slot."""
         run = self.runs.pop(uid, None)
         if run:
-            self.waiting[run.spec.job_type].pop(uid, None)
+            self.leave(run)
             self._count(uid, run.spec.job_type)
         self.witnessed.discard(uid)
-        if (pod := self.pods.get(uid)) and pod.gone:
-            del self.pods[uid]
+        if pod := self.pods.get(uid):
+            if pod.gone:
+                del self.pods[uid]
+            elif pod.held:
+                self.changed(f"evidence/{uid}")
         if uid in self.creating:
             self.changed(uid)
 
     def job_type_seen(self, raw: Json, gone: bool = False) -> None:
-        name = raw["metadata"]["name"]
+        name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
+        known = self.job_types.get(name)
         if gone:
-            self.job_types.pop(name, None)
+            if known is None or known.metadata.uid != uid:
+                return  # replaced by another of its name, whose event was faster
+            del self.job_types[name]
         else:
             job_type = CodexJobType.model_validate(raw)
-            known = self.job_types.get(name)
             if known and _version(known) >= _version(job_type):
                 return
             self.job_types[name] = job_type
-            if known and known.metadata.generation == job_type.metadata.generation:
+            if known and (known.metadata.uid, known.metadata.generation) == (uid, job_type.metadata.generation):
                 return
             self.changed(f"jobtype/{name}")
         self._look_at_unstarted(run for run in self.runs.values() if run.spec.job_type == name)
@@ -115,10 +125,15 @@ class State:
 
     def job_seen(self, raw: Json, gone: bool = False) -> None:
         uid, job_type = _labels(raw)
+        if not uid:
+            return  # not one of ours, whoever labelled it
         job = job_from(raw)
         if gone:
-            self.jobs.pop(uid, None)
             self.orphans.pop(job.uid, None)
+            if (known := self.jobs.get(uid)) and known.uid != job.uid:
+                return  # another Job of this run is there
+            self.jobs.pop(uid, None)
+            self.creating.pop(uid, None)
             if uid in self.runs:
                 self.witnessed.add(uid)
         else:
@@ -132,12 +147,18 @@ class State:
 
     def pod_seen(self, raw: Json, gone: bool = False) -> None:
         uid, job_type = _labels(raw)
+        if not uid:
+            return
         pod = pod_from(raw, gone=gone)
+        if gone and (known := self.pods.get(uid)) and known.uid != pod.uid:
+            return  # another pod of this run is there
         if gone and uid not in self.runs:
             self.pods.pop(uid, None)
         else:
             # A tombstone stays until the run is over: it carries the containers' last words.
             self.pods[uid] = pod
+            if pod.held and not gone and uid not in self.runs:
+                self.changed(f"evidence/{uid}")
         self._count(uid, job_type)
         self.changed(uid)
 
@@ -164,7 +185,22 @@ class State:
             self._count(uid, creating.job_type)
 
     def wait(self, run: CodexRun) -> None:
-        self.waiting[run.spec.job_type][run.metadata.uid] = place(run)
+        """Put the run in the queue, or to its new place there."""
+        waiting, uid, new = self.waiting[run.spec.job_type], run.metadata.uid, place(run)
+        if waiting.get(uid) != new:
+            waiting[uid] = new
+            self._serve(run.spec.job_type)
+
+    def leave(self, run: CodexRun) -> None:
+        """The run waits for no slot any more; one that was free for it is the next one's."""
+        if self.waiting[run.spec.job_type].pop(run.metadata.uid, None):
+            self._serve(run.spec.job_type)
+
+    def _serve(self, job_type: str) -> None:
+        """Look at the runs for which a slot is free."""
+        if kind := self.job_types.get(job_type):
+            for waiter in next_in_line(self.waiting[job_type].values(), self.slots(kind)):
+                self.changed(waiter.uid)
 
     def _count(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
@@ -175,9 +211,7 @@ class State:
             holders.add(uid)
         elif uid in holders:
             holders.discard(uid)
-            if kind := self.job_types.get(job_type):
-                for waiter in next_in_line(self.waiting[job_type].values(), self.slots(kind)):
-                    self.changed(waiter.uid)
+            self._serve(job_type)
 
     # -- the planner's view ----------------------------------------------------------------------
 
