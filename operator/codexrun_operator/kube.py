@@ -4,7 +4,6 @@ The typed models cost three times the CPU of the call itself, and an operator ma
 failure: `Refused` (tell the user) and `Unavailable` (try again, assume nothing about what happened).
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
@@ -18,6 +17,7 @@ Json = dict[str, Any]
 WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
 READ_TIMEOUT = 30.0
 CHUNK = 500  # objects a list page
+LONGEST_LINE = 8 * 1024**2  # a watch event is one; aiohttp's own limit is 128 KiB, a pod with large inputs or a prompt has more
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -79,8 +79,7 @@ class Kube:
         return await self._write("DELETE", path, options, "application/json")
 
     async def get(self, path: str) -> Json:
-        async with asyncio.timeout(READ_TIMEOUT):
-            return await self._json("GET", path, None, None, READ_TIMEOUT)
+        return await self._json("GET", path, None, None, READ_TIMEOUT)
 
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
         """A consistent list, page by page; every page carries the list's resourceVersion in its metadata."""
@@ -144,6 +143,7 @@ class Kube:
                 headers=headers,
                 data=None if body is None else json.dumps(body),
                 timeout=timeout,
+                read_bufsize=LONGEST_LINE // 2,
             )
             if response.status < 400:
                 return response

@@ -39,6 +39,7 @@ class Reconciler:
         kind, _, name = key.rpartition("/")
         look = {
             "": self._run,
+            "again": self._again,
             "jobtype": self._job_type,
             "orphan": self._orphan,
             "evidence": self._evidence,
@@ -143,7 +144,7 @@ class Reconciler:
             return
         except Conflict:
             # Somebody changed the spec. Do not wait for the watch: it may be behind.
-            await self.read_again(run)
+            await self._read_again(run)
             self.queue.add(uid)
             return
         report.transition(run, status)
@@ -157,7 +158,12 @@ class Reconciler:
         if event:
             await report.post_event(self.kube, event)
 
-    async def read_again(self, run: CodexRun) -> None:
+    async def _again(self, uid: str) -> None:
+        """A run that is known here, and was not among the live ones of a list."""
+        if run := self.state.runs.get(uid):
+            await self._read_again(run)
+
+    async def _read_again(self, run: CodexRun) -> None:
         """What the apiserver itself has of a run that the watch may be wrong about."""
         try:
             raw = await self.kube.get(f"{self.kube.runs}/{run.metadata.name}")

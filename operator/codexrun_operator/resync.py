@@ -3,6 +3,11 @@
 import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import ValidationError
 
 from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.logs import fields
@@ -34,14 +39,15 @@ class Resync:
         """One pass over job types and live runs."""
         async for page in self._kube.pages(self._kube.job_types):
             for item in page["items"]:
-                self._state.job_type_seen(item)
+                with _readable(item):
+                    self._state.job_type_seen(item)
         live: list[CodexRun] = []
         raw = {}
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
             for item in page["items"]:
-                run = CodexRun.model_validate(item)
-                live.append(run)
-                raw[run.metadata.uid] = item
+                raw[item["metadata"]["uid"]] = item
+                with _readable(item):
+                    live.append(CodexRun.model_validate(item))
         # The first list comes before kopf could tell anything.
         unknown = [run for run in live if self._listed and run.metadata.uid not in self._state.runs and _old(run)]
         self._listed = True
@@ -49,7 +55,8 @@ class Resync:
         for run in sorted(live, key=place):
             self._state.run_seen(raw[run.metadata.uid])
         for uid in self._state.runs.keys() - raw.keys():
-            self._queue.add(uid)
+            # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would keep its place.
+            self._queue.add(f"again/{uid}")
         self.missed = self.missed + 1 if unknown else 0
         if unknown:
             log.warning("resync.missed", extra=fields(runs=[run.metadata.name for run in unknown[:5]], in_a_row=self.missed))
@@ -71,10 +78,20 @@ class Resync:
         for phase in (phase for phase in Phase if phase.terminal):
             async for page in self._kube.pages(self._kube.runs, fieldSelector=f"status.phase={phase}"):
                 for item in page["items"]:
-                    run = CodexRun.model_validate(item)
-                    rest = seconds_to_live(run)
-                    if rest is not None and rest < 2 * EXPIRY_PERIOD:
-                        self._queue.add_later(f"expire/{run.metadata.name}", max(0.0, rest))
+                    with _readable(item):
+                        run = CodexRun.model_validate(item)
+                        rest = seconds_to_live(run)
+                        if rest is not None and rest < 2 * EXPIRY_PERIOD:
+                            self._queue.add_later(f"expire/{run.metadata.name}", max(0.0, rest))
+
+
+@contextmanager
+def _readable(item: dict[str, Any]) -> Iterator[None]:
+    """An object from before its schema was tightened is left alone, and does not stop all others."""
+    try:
+        yield
+    except ValidationError as error:
+        log.warning("resync.unreadable", extra=fields(object=item["metadata"]["name"], error=str(error)))
 
 
 def _old(run: CodexRun) -> bool:

@@ -1,7 +1,8 @@
 """List and watch one kind of object into callbacks: for Jobs, pods and ConfigMaps, which kopf would deep-copy and compare.
 
 What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken -> go on from the last
-position; silent stream (no bookmark for SILENCE) -> the same; apiserver away -> try again with a growing pause.
+position; silent stream (no bookmark for SILENCE) -> the same; an error in the stream, or nothing but failures from this
+position -> list again; apiserver away -> try again with a growing pause.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codexrun_core.logs import fields
-from codexrun_operator.kube import Gone, Kube, Refused, Unavailable
+from codexrun_operator.kube import Kube, Refused, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,26 +32,29 @@ class Watcher:
         self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
         self._known: dict[str, Json] = {}
         self._version: str | None = None
+        self._fruitless = 0  # attempts in a row that brought no event
         self.synced = asyncio.Event()
         self.turned = time.monotonic()  # when the loop last did something, success or not
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        failures = 0
         while True:
             self.turned = time.monotonic()
+            said = ""
             try:
                 if self._version is None:
                     await self._list()
-                failures = 0
                 await self._follow()
-            except Gone:
-                self._version = None
             except (Unavailable, Refused) as error:
-                pause = PAUSES[min(failures, len(PAUSES) - 1)]
-                failures += 1
-                log.warning("watch.broken", extra=fields(path=self._path, error=str(error), pause=pause))
+                said = str(error)
+                if isinstance(error, Refused) or self._fruitless >= len(PAUSES):
+                    self._version = None
+            pause = PAUSES[min(self._fruitless, len(PAUSES) - 1)]
+            if said:
+                log.warning("watch.broken", extra=fields(path=self._path, error=said, pause=pause))
+            if self._fruitless or said:
                 await asyncio.sleep(pause)
+            self._fruitless += 1
 
     async def _list(self) -> None:
         found: dict[str, Json] = {}
@@ -69,6 +73,7 @@ class Watcher:
     async def _follow(self) -> None:
         assert self._version is not None
         async for event in self._kube.watch(self._path, self._version, silence=SILENCE, **self._selectors):
+            self._fruitless = 0
             self.turned = time.monotonic()
             item = event["object"]
             if event["type"] != "BOOKMARK":
