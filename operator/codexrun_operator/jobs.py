@@ -241,7 +241,6 @@ def _agent(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: i
         "git": run.spec.workspace is not None,
     }
     inputs = json.dumps(accepted.inputs, ensure_ascii=False).encode()
-    resources = job_type.spec.resources.dump() if job_type.spec.resources else {}
     return {
         "name": "agent",
         "image": job_type.spec.image or settings.agent_image,
@@ -254,7 +253,7 @@ def _agent(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: i
             {"name": "HOME", "value": "/home/agent"},
             *(variable.dump() for variable in secrets),
         ],
-        "resources": {kind: {**DEFAULT_RESOURCES[kind], **resources.get(kind, {})} for kind in ("requests", "limits")},
+        "resources": _resources(job_type),
         "securityContext": _locked_down(AGENT_UID),
         "volumeMounts": [
             _mount("prompt", "/etc/codexrun/prompt", read_only=True),
@@ -262,6 +261,17 @@ def _agent(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: i
             _mount("home", "/home/agent"),
             _mount("tmp", "/tmp"),
         ],
+    }
+
+
+def _resources(job_type: CodexJobType) -> dict[str, Any]:
+    """The job type's, and defaults that fit them: a request above its limit would be refused."""
+    asked = job_type.spec.resources.dump() if job_type.spec.resources else {}
+    requests, limits = asked.get("requests", {}), asked.get("limits", {})
+    return {
+        # A limit alone is its own request; the apiserver fills that in.
+        "requests": {**{key: value for key, value in DEFAULT_RESOURCES["requests"].items() if key not in limits}, **requests},
+        "limits": {**{key: requests.get(key, value) for key, value in DEFAULT_RESOURCES["limits"].items()}, **limits},
     }
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_core.rendering import placeholders
@@ -174,7 +176,8 @@ def schema_error(schema: dict[str, Any]) -> str | None:
 
 
 def _pointer(path: Iterable[Any]) -> str:
-    return "".join(f"/{part}".replace("~", "~0") for part in path)
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 def _inputs(given: dict[str, Any], declared: dict[str, Any] | None, prompt: Prompt) -> dict[str, Any] | Refused:
@@ -189,8 +192,14 @@ def _inputs(given: dict[str, Any], declared: dict[str, Any] | None, prompt: Prom
             "InputsTooLarge",
             f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the workspace instead",
         )
-    validator = jsonschema.Draft202012Validator({**schema, "type": "object"})
-    errors = sorted(validator.iter_errors(inputs), key=lambda e: (list(map(str, e.absolute_path)), e.message))
+    # An empty registry: by default the library fetches what a $ref names, from anywhere.
+    validator = jsonschema.Draft202012Validator({**schema, "type": "object"}, registry=Registry())
+    try:
+        errors = sorted(validator.iter_errors(inputs), key=lambda e: (list(map(str, e.absolute_path)), e.message))
+    except Unresolvable as error:
+        return Refused("JobTypeInvalid", f'spec.inputsSchema: there is no "{error.ref}"; a $ref names a part of the schema')
+    except RecursionError:
+        return Refused("JobTypeInvalid", "spec.inputsSchema: a $ref leads back to itself without end; break the circle")
     if errors:
         # The values themselves stay out of the message when they are long: it is shown in many places.
         said = "; ".join(f"spec.inputs{_pointer(e.absolute_path)}: {_short(e.message)}" for e in errors[:3])
