@@ -1,0 +1,998 @@
+"""The planner: every rule, and every point at which an operator may have crashed, as a row that reads like a sentence."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import given as forall
+from hypothesis import strategies as st
+
+from codexrun_core.lifecycle import Phase
+from codexrun_operator.jobs import job_name
+from codexrun_operator.plan import (
+    NOTHING,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    ReleaseEvidence,
+    Seen,
+    StopPod,
+    SuspendJob,
+    plan,
+    wants_slot,
+)
+from codexrun_operator.seen import Container, Job, Pod
+from codexrun_operator.status import same
+from runbuilders import (
+    GATE_ENDED,
+    NOON,
+    agent_report,
+    ago,
+    by,
+    done_job,
+    ended,
+    gate_report,
+    given,
+    gone_by_suspension,
+    job,
+    kind,
+    pod,
+    prompt,
+    run,
+    running,
+    signalled,
+    waiting,
+    warning,
+)
+
+STOP = StopPod("hello-11111111-1-abcde", "pod-1")
+RELEASE = ReleaseEvidence("hello-11111111-1-abcde", "pod-1")
+SUSPEND = SuspendJob("hello-11111111-1")
+DELETE = DeleteJob("hello-11111111-1", "job-1")
+NO_WRITE = object()
+
+
+@dataclass(frozen=True)
+class Case:
+    says: str
+    seen: Seen
+    actions: tuple[Any, ...]
+    want: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.says
+
+
+def case(says: str, seen: Seen, *actions: Any, **want: Any) -> Case:
+    """`want`: status fields by path (`failure__class` for failure.class); `phase=NO_WRITE` when nothing is to be written."""
+    return Case(says, seen, actions, want)
+
+
+def field_of(decision: Decision, path: str) -> Any:
+    value: Any = decision.status.dump() if decision.status else {}
+    for name in path.split("__"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def check(c: Case) -> None:
+    decision = plan(c.seen, NOON)
+    acted = tuple("create" if isinstance(action, CreateJob) else action for action in decision.actions)
+    assert acted == c.actions
+    want = dict(c.want)
+    if want.get("phase") is NO_WRITE:
+        assert decision.status is None or same(c.seen.run.status, decision.status)
+        del want["phase"]
+    assert {path: field_of(decision, path) for path in want if path not in ("again", "waiting")} == {
+        path: value for path, value in want.items() if path not in ("again", "waiting")
+    }
+    if "again" in want:
+        assert decision.look_again == want["again"]
+    if "waiting" in want:
+        assert decision.waiting is want["waiting"]
+
+
+def rows(*cases: Case) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("c", cases, ids=str)
+
+
+READY = given(run("Pending"))
+
+
+@rows(
+    case("first in line: take the slot, create the Job", replace(READY, admitted=True), "create", phase="Starting", attempt=1),
+    case("no slot: queue", READY, phase="Queued", reason="ConcurrencyLimit", waiting=True),
+    case(
+        "no slot, and the run does not want to wait",
+        given(run(whenFull="Reject")),
+        phase="Rejected",
+        reason="ConcurrencyLimit",
+        finishedAt="2026-11-24T12:00:00Z",
+    ),
+    case("suspended job type: queue", given(run(), job_type=kind(suspended=True)), phase="Queued", reason="Suspended"),
+    case(
+        "suspended, and the run does not want to wait",
+        given(run(whenFull="Reject"), job_type=kind(suspended=True)),
+        phase="Rejected",
+        reason="Suspended",
+    ),
+    case("queued already: stays so", given(run("Queued")), phase="Queued"),
+    case("wrong input: rejected", given(run(inputs={"nme": "x"})), phase="Rejected", reason="InvalidInputs"),
+    case("wrong since its job type was edited: rejected", given(run("Queued", model="o9")), phase="Rejected"),
+    case(
+        "no job type within 3 s: quiet, the rest of the apply is on its way",
+        given(run(age=1), job_type=None, prompt=None),
+        phase=NO_WRITE,
+        again=2.0,
+    ),
+    case(
+        "no job type: pending for a minute",
+        given(run(age=20), job_type=None, prompt=None),
+        phase="Pending",
+        reason="JobTypeNotFound",
+        again=40.0,
+    ),
+    case(
+        "no job type after a minute: rejected",
+        given(run(age=60), job_type=None, prompt=None),
+        phase="Rejected",
+        reason="JobTypeNotFound",
+    ),
+    case("job type taken away under a queued run: it waits", given(run("Queued"), job_type=None), phase="Queued", again=30),
+    case("no prompt: pending", given(run(age=20), prompt=None), phase="Pending", reason="PromptNotFound"),
+    case("no prompt after a minute: rejected", given(run(age=61), prompt=None), phase="Rejected", reason="PromptNotFound"),
+    case("prompt taken away under a queued run: it waits", given(run("Queued", age=900), prompt=None), phase="Queued"),
+    case("a clock behind the apiserver's: still quiet", given(run(age=-5), prompt=None), phase=NO_WRITE),
+    case(
+        "cancel of a pending run: at once",
+        given(run(cancel=by("ana", "typo"))),
+        phase="Cancelled",
+        reason="CancelRequested",
+        message="Cancelled by ana: typo",
+    ),
+    case("cancel of a queued run: at once", given(run("Queued", cancel=by())), phase="Cancelled"),
+    case("cancel goes before a missing job type", given(run(cancel=by()), job_type=None), phase="Cancelled"),
+    case("cancel goes before a refusal", given(run(inputs={}, cancel=by())), phase="Cancelled"),
+)
+def test_begin(c: Case) -> None:
+    check(c)
+
+
+@rows(
+    case("Job sent, not seen yet: look again", given(run("Starting"), creating=True), phase=NO_WRITE, again=2),
+    case("Job sent, status never written, not seen yet: look again", given(run(), creating=True), phase=NO_WRITE, again=2),
+    case("cancelled while the Job is under way: wait for it to show", given(run(cancel=by()), creating=True), phase=NO_WRITE),
+    case(
+        "Job created but status never written: Starting, with all that the Job knows",
+        given(run(), job(), pod("Pending")),
+        phase="Starting",
+        attempt=1,
+        jobName="hello-11111111-1",
+        model="gpt-5.5",
+        prompt__version="v1",
+    ),
+    case(
+        "Job created, status never written, agent runs meanwhile",
+        given(run("Queued"), job(), pod()),
+        phase="Running",
+        attempt=1,
+        podName="hello-11111111-1-abcde",
+    ),
+    case(
+        "Job created, status never written, all over meanwhile: Succeeded, and nothing is missing",
+        given(run(), done_job(complete=True, failed=""), pod("Succeeded")),
+        phase="Succeeded",
+        attempt=1,
+        jobName="hello-11111111-1",
+        startedAt="2026-11-24T11:56:00Z",
+        finishedAt="2026-11-24T11:59:50Z",
+        duration="3m50s",
+        model="gpt-5.5",
+    ),
+    case(
+        "Job created, status never written, run cancelled: the stop records the attempt",
+        given(run(cancel=by()), job(), pod()),
+        STOP,
+        phase="Stopping",
+        reason="CancelRequested",
+        attempt=1,
+        jobName="hello-11111111-1",
+    ),
+    case(
+        "finalizer added but pod not deleted: the stop is repeated",
+        given(run("Running", cancel=by()), job(), pod(held=True)),
+        STOP,
+        phase="Stopping",
+    ),
+    case(
+        "pod deleted but Stopping not recorded: our finalizer is on it, and the wish still stands in the spec",
+        given(run("Running", cancel=by()), job(), pod(held=True, deleting=True)),
+        phase="Stopping",
+        reason="CancelRequested",
+    ),
+    case(
+        "suspended by us but Stopping not recorded: the same cause is found again, not 'by hand'",
+        given(run("Starting"), job(suspended=True), pod("Pending", node="", agent=waiting("InvalidImageName", "bad"))),
+        phase="Stopping",
+        reason="Image",
+        failure__class="image",
+    ),
+    case(
+        "Stopping recorded, stop never arrived: it is repeated",
+        given(run("Stopping", reason="CancelRequested"), job(), pod()),
+        STOP,
+        phase=NO_WRITE,
+    ),
+    case(
+        "Stopping, containers ended, pod still held: evidence first",
+        given(
+            run("Stopping", reason="CancelRequested", message="Cancelled by ops"),
+            job(),
+            pod("Failed", deleting=True, held=True),
+        ),
+        phase="Stopping",
+        reason="CancelRequested",
+        finishedAt="2026-11-24T11:59:50Z",
+        usage__totalTokens=110,
+    ),
+    case(
+        "Stopping recorded with evidence, pod still held: let it go",
+        given(
+            run("Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            job(),
+            pod("Failed", deleting=True, held=True),
+        ),
+        RELEASE,
+        phase=NO_WRITE,
+    ),
+    case(
+        "evidence let go, pod not gone yet: wait",
+        given(run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}), done_job(), pod("Failed", deleting=True)),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "evidence written, pod gone, Job not yet: wait, and suspend nothing",
+        given(run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}), job(), pod("Failed", gone=True)),
+        phase=NO_WRITE,
+    ),
+    case(
+        "pod gone, Job done: Cancelled",
+        given(run("Stopping", reason="CancelRequested"), done_job(), pod("Failed", deleting=True, gone=True)),
+        phase="Cancelled",
+        reason="CancelRequested",
+        usage__totalTokens=110,
+    ),
+    case(
+        "operator back after the pod vanished: Cancelled, with what was written",
+        given(run("Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:00Z"}), done_job()),
+        phase="Cancelled",
+        finishedAt="2026-11-24T11:59:00Z",
+    ),
+    case(
+        "operator back after pod and Job vanished: the recorded intent",
+        given(run("Stopping", reason="Timeout", status={"failure": {"class": "timeout", "message": "late"}})),
+        phase="Failed",
+        reason="Timeout",
+        failure__class="timeout",
+    ),
+    case(
+        "operator back after all vanished, end recorded: Succeeded",
+        given(run("Stopping", reason="Completed")),
+        phase="Succeeded",
+    ),
+    case(
+        "suspended Job deleted, last status never written",
+        given(run("Stopping", reason="Image", recorded=False, status={"failure": {"class": "image", "message": "no"}})),
+        phase="Failed",
+        failure__class="image",
+    ),
+    case(
+        "operator back, Job gone, no stop of ours: nobody knows",
+        given(run("Running")),
+        phase="Failed",
+        reason="JobLost",
+        failure__class="internal",
+    ),
+    case(
+        "operator back, pod gone, Job done: nobody knows",
+        given(run("Running"), done_job()),
+        phase="Failed",
+        reason="PodLost",
+        failure__class="internal",
+    ),
+    case(
+        "operator back, pod gone, Job about to fail: wait for its word", given(run("Running"), job()), phase=NO_WRITE, again=5
+    ),
+    case(
+        "Job gone before its first status was written: no second Job",
+        given(run(), witnessed=True, admitted=True),
+        phase="Cancelled",
+        reason="JobDeleted",
+    ),
+    case(
+        "Job gone before its first status was written, its pod runs on: no second Job, stop the pod",
+        given(run(), None, pod(), admitted=True),
+        STOP,
+        phase="Stopping",
+        reason="JobDeleted",
+    ),
+)
+def test_crash_points(c: Case) -> None:
+    check(c)
+
+
+@rows(
+    case(
+        "cancel while no pod is there: suspend, for none may get to a node",
+        given(run("Starting", cancel=by()), job(active=0)),
+        SUSPEND,
+        phase="Stopping",
+        reason="CancelRequested",
+    ),
+    case(
+        "cancel of an unscheduled pod: suspend",
+        given(run("Starting", cancel=by()), job(), pod("Pending", node="")),
+        SUSPEND,
+        phase="Stopping",
+    ),
+    case("cancel while the image is pulled: stop the pod", given(run("Starting", cancel=by()), job(), pod("Pending")), STOP),
+    case("cancel while running: stop the pod", given(run("Running", cancel=by()), job(), pod()), STOP, phase="Stopping"),
+    case(
+        "cancel after the agent has ended: the outcome stands",
+        given(run("Running", cancel=by()), job(), pod(agent=ended(0, report=agent_report()), gate=GATE_ENDED)),
+        phase="Succeeded",
+    ),
+    case(
+        "cancel after the agent has failed: the outcome stands",
+        given(run("Running", cancel=by()), job(), pod("Failed", agent=ended(1, report=agent_report(turnCompleted=None)))),
+        phase="Failed",
+        failure__class="silent_death",
+    ),
+    case(
+        "cancel while Stopping: the first reason stands",
+        given(run("Stopping", cancel=by()), job(), pod(deleting=True)),
+        phase=NO_WRITE,
+    ),
+    case(
+        "cancel of a finished run: nothing", given(run("Succeeded", cancel=by()), done_job(), pod("Succeeded")), phase=NO_WRITE
+    ),
+    case(
+        "suspended, but the Job's numbers may be old: wait for its condition",
+        given(run("Stopping", reason="CancelRequested"), job(suspended=True, active=0)),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "suspended, a pod still ends: wait",
+        given(run("Stopping", reason="CancelRequested"), gone_by_suspension(terminating=1)),
+        phase=NO_WRITE,
+    ),
+    case(
+        "suspended for good: delete the Job, anyone could resume it",
+        given(run("Stopping", reason="CancelRequested"), gone_by_suspension()),
+        DELETE,
+        phase="Cancelled",
+    ),
+    case(
+        "suspended for good, but the pod object is still there: wait",
+        given(run("Stopping", reason="CancelRequested"), gone_by_suspension(), pod("Pending", node="", deleting=True)),
+        phase=NO_WRITE,
+    ),
+    case(
+        "a pod got to a node in spite of the suspension: stop it",
+        given(run("Stopping", reason="CancelRequested"), job(suspended=True), pod("Pending")),
+        STOP,
+        phase=NO_WRITE,
+    ),
+    case(
+        "run faster than its stop, seen while held: the end is written before the evidence goes",
+        given(run("Stopping", reason="CancelRequested"), job(), pod("Succeeded", held=True, deleting=True)),
+        phase="Stopping",
+        reason="Completed",
+        result__message="Hello, world!",
+    ),
+    case(
+        "run faster than its stop, which was not recorded: the end is written before the evidence goes",
+        given(run("Running", cancel=by()), job(), pod("Succeeded", held=True, deleting=True)),
+        phase="Stopping",
+        reason="Completed",
+        usage__requests=2,
+    ),
+    case(
+        "run faster than its stop, which was not recorded and did not delete: the same",
+        given(run("Running", cancel=by()), job(), pod("Succeeded", held=True)),
+        phase="Stopping",
+        reason="Completed",
+    ),
+    case(
+        "run faster than its stop, its pod still there: delete it after all",
+        given(
+            run("Stopping", reason="Completed", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            done_job(),
+            pod("Succeeded", held=True),
+        ),
+        STOP,
+        phase=NO_WRITE,
+    ),
+    case(
+        "run faster than its stop, pod gone: Succeeded",
+        given(run("Stopping", reason="CancelRequested"), done_job(), pod("Succeeded", gone=True, deleting=True)),
+        phase="Succeeded",
+        reason="Completed",
+    ),
+    case(
+        "told by signal, yet proven: Succeeded",
+        given(
+            run("Stopping", reason="CancelRequested"),
+            done_job(),
+            pod("Succeeded", agent=ended(0, report=agent_report(stopped="signal")), gone=True),
+        ),
+        phase="Succeeded",
+    ),
+)
+def test_cancel(c: Case) -> None:
+    check(c)
+
+
+@rows(
+    case(
+        "pod deleted by hand: Stopping, nothing more to delete",
+        given(run("Running"), job(), pod(deleting=True)),
+        phase="Stopping",
+        reason="PodDeleted",
+    ),
+    case(
+        "pod deleted by hand, gone: Cancelled with its last words",
+        given(run("Stopping", reason="PodDeleted"), done_job(), pod("Failed", deleting=True, gone=True)),
+        phase="Cancelled",
+        reason="PodDeleted",
+        usage__totalTokens=110,
+    ),
+    case(
+        "pod deleted by hand, its runner reports an end of its own: that end",
+        given(
+            run("Running"),
+            job(),
+            pod(
+                "Failed",
+                deleting=True,
+                agent=ended(
+                    1,
+                    report=agent_report(stopped="timeout", failure={"class": "timeout", "message": "late"}, turnCompleted=None),
+                ),
+            ),
+        ),
+        phase="Failed",
+        failure__class="timeout",
+    ),
+    case(
+        "pod deleted by hand with force: Stopping until the Job says so",
+        given(run("Running"), job(), pod(gone=True, deleting=True)),
+        phase="Stopping",
+        reason="PodDeleted",
+    ),
+    case(
+        "Job deleted by hand, background: its pod ends",
+        given(run("Running"), None, pod(deleting=True), witnessed=True),
+        phase="Stopping",
+        reason="JobDeleted",
+    ),
+    case(
+        "Job deleted by hand, pod gone: Cancelled",
+        given(run("Stopping", reason="JobDeleted"), None, pod("Failed", gone=True), witnessed=True),
+        phase="Cancelled",
+        reason="JobDeleted",
+    ),
+    case(
+        "Job deleted by hand, orphaning its pod: stop the pod",
+        given(run("Running"), None, pod(), witnessed=True),
+        STOP,
+        phase="Stopping",
+        reason="JobDeleted",
+    ),
+    case(
+        "Job deleted by hand, orphan held and ended: evidence first",
+        given(run("Stopping", reason="JobDeleted"), None, pod("Failed", held=True, deleting=True)),
+        phase="Stopping",
+        usage__totalTokens=110,
+    ),
+    case(
+        "Job deleted by hand after a success: the outcome stands",
+        given(run("Running"), None, pod("Succeeded"), witnessed=True),
+        phase="Succeeded",
+    ),
+    case(
+        "Job deleted before it had a pod: Cancelled",
+        given(run("Starting"), witnessed=True),
+        phase="Cancelled",
+        reason="JobDeleted",
+    ),
+    case(
+        "Job deleted in the foreground: Stopping while its pod ends",
+        given(run("Running"), job(deleting=True), pod()),
+        STOP,
+        phase="Stopping",
+        reason="JobDeleted",
+    ),
+    case(
+        "suspended by hand: Cancelled in the end",
+        given(run("Running"), job(suspended=True), pod(deleting=True)),
+        phase="Stopping",
+        reason="JobSuspended",
+    ),
+    case("run deleted while live: the garbage collector's", given(run("Running", deleting=True), job(), pod()), phase=NO_WRITE),
+    case(
+        "run deleted while its pod is held: let it go",
+        given(run("Stopping", deleting=True), job(deleting=True), pod(held=True, deleting=True)),
+        RELEASE,
+        phase=NO_WRITE,
+    ),
+)
+def test_by_hand(c: Case) -> None:
+    check(c)
+
+
+@rows(
+    case(
+        "evicted by the kubelet for memory",
+        given(
+            run("Running"),
+            done_job(),
+            pod(
+                "Failed",
+                reason="Evicted",
+                message="low on memory",
+                disruption="TerminationByKubelet",
+                agent=ended(137),
+                gate=Container(),
+            ),
+        ),
+        phase="Failed",
+        failure__class="evicted",
+        failure__retryable=True,
+    ),
+    case(
+        "evicted by the kubelet for its own disk use",
+        given(
+            run("Running"),
+            done_job(),
+            pod(
+                "Failed",
+                reason="Evicted",
+                message='Usage of EmptyDir volume "tmp" exceeds the limit',
+                agent=ended(137),
+                gate=Container(),
+            ),
+        ),
+        phase="Failed",
+        failure__class="storage",
+    ),
+    case(
+        "evicted by the API: a stop with its own class",
+        given(run("Running"), job(), pod(deleting=True, disruption="EvictionByEvictionAPI")),
+        phase="Stopping",
+        reason="Evicted",
+        failure__class="evicted",
+    ),
+    case(
+        "evicted by the API, gone",
+        given(
+            run("Stopping", reason="Evicted", status={"failure": {"class": "evicted", "message": "x", "retryable": True}}),
+            done_job(),
+            pod("Failed", deleting=True, gone=True, disruption="EvictionByEvictionAPI"),
+        ),
+        phase="Failed",
+        failure__class="evicted",
+    ),
+    case(
+        "out of memory",
+        given(run("Running"), job(), pod("Failed", agent=ended(137, reason="OOMKilled"))),
+        phase="Failed",
+        failure__class="oom",
+    ),
+    case(
+        "node lost: Stopping, the slot is held",
+        given(run("Running"), job(terminating=1), pod(deleting=True, disruption="DeletionByTaintManager")),
+        phase="Stopping",
+        reason="NodeLost",
+        failure__class="node_lost",
+    ),
+    case(
+        "node still lost: nothing to do but wait",
+        given(
+            run("Stopping", reason="NodeLost"),
+            job(terminating=1, failed="BackoffLimitExceeded"),
+            pod(deleting=True, disruption="DeletionByTaintManager"),
+        ),
+        phase=NO_WRITE,
+        again=10,
+    ),
+    case(
+        "node lost, then force-deleted",
+        given(
+            run("Stopping", reason="NodeLost", status={"failure": {"class": "node_lost", "message": "x"}}),
+            done_job(),
+            pod(deleting=True, gone=True, disruption="DeletionByTaintManager"),
+        ),
+        phase="Failed",
+        failure__class="node_lost",
+    ),
+    case(
+        "a frozen runner met the pod's deadline",
+        given(
+            run("Running"),
+            job(),
+            pod(
+                "Failed", reason="DeadlineExceeded", agent=ended(137, report=agent_report(state="running", turnCompleted=None))
+            ),
+        ),
+        phase="Failed",
+        failure__class="timeout",
+    ),
+    case(
+        "the Job's deadline: the backstop",
+        given(run("Running"), job(failed="DeadlineExceeded", terminating=1), pod(deleting=True)),
+        phase="Stopping",
+        reason="Timeout",
+        failure__class="timeout",
+    ),
+    case(
+        "the Job's deadline, seen on the pod first: not by hand",
+        given(run("Running"), job(deadline=ago(1)), pod(deleting=True)),
+        phase="Stopping",
+        reason="Timeout",
+    ),
+    case(
+        "a pod deleted by hand well before the Job's deadline",
+        given(run("Running"), job(deadline=NOON + timedelta(minutes=5)), pod(deleting=True)),
+        phase="Stopping",
+        reason="PodDeleted",
+    ),
+    case(
+        "the Job's deadline without an agent ever: what kept it",
+        given(
+            run("Starting"),
+            job(failed="DeadlineExceeded"),
+            pod("Pending", node="", unschedulable="0/1 nodes are available: 1 x."),
+        ),
+        phase="Stopping",
+        reason="Unschedulable",
+    ),
+)
+def test_the_cluster_ends_it(c: Case) -> None:
+    check(c)
+
+
+TOO_LARGE = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+TOO_FULL = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+MIXED = (
+    "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu. preemption: 0/12 nodes are available: "
+    "1 Preemption is not helpful for scheduling, 11 No preemption victims found for incoming pod."
+)
+NEW = job(created=ago(20))
+LATE = job(created=ago(600))
+
+
+@rows(
+    case(
+        "image cannot be pulled: shown, waited for",
+        given(run("Starting"), NEW, pod("Pending", agent=waiting("ImagePullBackOff", "Back-off pulling"))),
+        phase="Starting",
+        reason="ImagePull",
+        again=10,
+    ),
+    case(
+        "image could not be pulled in time",
+        given(run("Starting"), LATE, pod("Pending", agent=waiting("ErrImagePull", "no such host"))),
+        STOP,
+        phase="Stopping",
+        reason="Image",
+        failure__class="image",
+    ),
+    case(
+        "image never to be pulled: hopeless at once",
+        given(run("Starting"), NEW, pod("Pending", agent=waiting("ErrImageNeverPull", "not present"))),
+        STOP,
+        phase="Stopping",
+        failure__class="image",
+    ),
+    case(
+        "image name without sense: hopeless",
+        given(run("Starting"), NEW, pod("Pending", gate=waiting("InvalidImageName"))),
+        STOP,
+        reason="Image",
+    ),
+    case(
+        "Secret missing: shown, waited for",
+        given(run("Starting"), NEW, pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found'))),
+        phase="Starting",
+        reason="MissingConfig",
+    ),
+    case(
+        "Secret missing for too long",
+        given(run("Starting"), LATE, pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found'))),
+        STOP,
+        failure__class="config",
+    ),
+    case(
+        "volume missing, in the Event's words",
+        given(run("Starting"), NEW, pod("Pending"), warning("FailedMount", 'configmap "prompt-hello-v1" not found')),
+        phase="Starting",
+        reason="MissingVolume",
+        message='A volume of the pod cannot be had: configmap "prompt-hello-v1" not found',
+    ),
+    case(
+        "volume missing for too long",
+        given(run("Starting"), LATE, pod("Pending"), warning("FailedMount", "x")),
+        STOP,
+        failure__class="config",
+    ),
+    case(
+        "pods refused by quota: shown",
+        given(run("Starting"), job(created=ago(20), active=0), None, warning("FailedCreate", "exceeded quota: pods")),
+        phase="Starting",
+        reason="PodRefused",
+    ),
+    case(
+        "pods refused by quota for too long",
+        given(run("Starting"), job(created=ago(600), active=0), None, warning("FailedCreate", "exceeded quota: pods")),
+        SUSPEND,
+        phase="Stopping",
+        failure__class="config",
+    ),
+    case(
+        "larger than any node: hopeless at once",
+        given(run("Starting"), NEW, pod("Pending", node="", unschedulable=TOO_LARGE)),
+        SUSPEND,
+        phase="Stopping",
+        failure__class="unschedulable",
+    ),
+    case(
+        "no node free: waited for",
+        given(run("Starting"), NEW, pod("Pending", node="", unschedulable=TOO_FULL)),
+        phase="Starting",
+        reason="Unschedulable",
+    ),
+    case(
+        "some nodes tainted, some full: waited for",
+        given(run("Starting"), NEW, pod("Pending", node="", unschedulable=MIXED)),
+        phase="Starting",
+    ),
+    case(
+        "no node free for too long",
+        given(run("Starting"), LATE, pod("Pending", node="", unschedulable=TOO_FULL)),
+        SUSPEND,
+        failure__class="unschedulable",
+    ),
+    case(
+        "cloning: shown once",
+        given(run("Starting", reason="ImagePull"), NEW, pod("Pending", clone=running())),
+        reason="Cloning",
+    ),
+    case(
+        "the clone failed",
+        given(
+            run("Starting"),
+            job(),
+            pod(
+                "Failed",
+                agent=waiting("PodInitializing"),
+                gate=waiting("PodInitializing"),
+                clone=ended(1, report={"src": "clone", "failure": {"message": "no such branch"}}),
+            ),
+        ),
+        phase="Failed",
+        failure__class="workspace",
+        failure__message="no such branch",
+    ),
+    case("slow start, nothing wrong: no write", given(run("Starting"), NEW, pod("Pending")), phase=NO_WRITE, again=10),
+    case(
+        "slow start, about to be late: look in time",
+        given(run("Starting"), job(created=ago(597)), pod("Pending")),
+        phase=NO_WRITE,
+        again=3,
+    ),
+    case("start deadline", given(run("Starting"), LATE, pod("Pending")), STOP, phase="Stopping", failure__class="internal"),
+    case(
+        "start deadline from the job type", given(run("Starting"), job(created=ago(20), start_seconds=20), pod("Pending")), STOP
+    ),
+    case("an old Job whose agent runs is not late", given(run("Starting"), LATE, pod()), phase="Running"),
+    case(
+        "running: the agent's own start",
+        given(run("Starting"), job(), pod()),
+        phase="Running",
+        startedAt="2026-11-24T11:56:00Z",
+    ),
+    case(
+        "agent ended, gate still counts: wait for its word",
+        given(
+            run("Running", reason="AgentRunning", message="The agent is running"),
+            job(),
+            pod(agent=ended(0, report=agent_report())),
+        ),
+        phase="Running",
+    ),
+    case(
+        "all over",
+        given(run("Running"), job(), pod("Succeeded")),
+        phase="Succeeded",
+        result__message="Hello, world!",
+        threadId="thread-1",
+    ),
+)
+def test_start_and_follow(c: Case) -> None:
+    check(c)
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Cancelled", "Rejected"])
+@pytest.mark.parametrize("held", [False, True])
+def test_finished_is_left_alone_but_for_a_held_pod(phase: str, held: bool) -> None:
+    seen = given(run(phase, cancel=by()), done_job(), pod("Failed", held=held, deleting=True))
+    assert plan(seen, NOON) == (Decision(actions=(RELEASE,)) if held else NOTHING)
+
+
+def test_a_whole_life_needs_three_writes() -> None:
+    """Starting, Running, Succeeded: a successful run's share of the API budget."""
+    seen, writes = replace(READY, admitted=True), []
+    course: Iterable[tuple[Job | None, Pod | None]] = [
+        (None, None),
+        (job(created=NOON, active=0), None),
+        (job(created=NOON), pod("Pending", node="", agent=Container(), gate=Container())),
+        (job(created=NOON), pod("Pending")),
+        (job(created=NOON), pod("Pending", gate=running())),
+        (job(created=NOON), pod()),
+        (job(created=NOON), pod(agent=ended(0, report=agent_report()))),
+        (job(created=NOON), pod(agent=ended(0, report=agent_report()), gate=GATE_ENDED)),
+        (job(created=NOON, complete=True, finished=True), pod("Succeeded")),
+    ]
+    for has_job, has_pod in course:
+        seen = Seen(run=seen.run, job_type=seen.job_type, prompt=seen.prompt, admitted=True, job=has_job, pod=has_pod)
+        decision = plan(seen, NOON)
+        if decision.status and not same(seen.run.status, decision.status):
+            writes.append(decision.status.phase)
+            seen = replace(seen, run=seen.run.model_copy(update={"status": decision.status}))
+    assert writes == ["Starting", "Running", "Succeeded"]
+
+
+# -- properties ----------------------------------------------------------------------------------
+
+words = st.sampled_from(
+    ["", "Evicted", "DeadlineExceeded", "OOMKilled", "ImagePullBackOff", "ErrImageNeverPull", "BackoffLimitExceeded"]
+)
+reports = st.sampled_from(
+    [
+        {},
+        agent_report(),
+        signalled(),
+        agent_report(state="running"),
+        agent_report(stopped="signal"),
+        gate_report(),
+        {"src": "runner", "failure": 3},
+    ]
+)
+containers = st.builds(
+    Container,
+    state=st.sampled_from(["absent", "waiting", "running", "terminated"]),
+    reason=words,
+    exit_code=st.sampled_from([None, 0, 1, 137, 143]),
+    started_at=st.sampled_from([None, ago(60)]),
+    finished_at=st.sampled_from([None, ago(5)]),
+    report=reports,
+)
+pods = st.builds(
+    Pod,
+    name=st.just("hello-11111111-1-abcde"),
+    uid=st.just("pod-1"),
+    phase=st.sampled_from(["Pending", "Running", "Succeeded", "Failed", "Unknown"]),
+    reason=words,
+    node=st.sampled_from(["", "node-1"]),
+    deleting=st.booleans(),
+    held=st.booleans(),
+    disruption=st.sampled_from(["", "DeletionByTaintManager", "EvictionByEvictionAPI"]),
+    unschedulable=st.sampled_from(["", TOO_LARGE, TOO_FULL]),
+    gone=st.booleans(),
+    agent=containers,
+    gate=containers,
+    clone=containers,
+)
+jobs = st.builds(
+    job,
+    created=st.sampled_from([ago(1), ago(20), ago(900)]),
+    deadline=st.sampled_from([None, ago(1), NOON + timedelta(hours=1)]),
+    suspended=st.booleans(),
+    suspension_seen=st.booleans(),
+    terminating=st.integers(0, 1),
+    failed=words,
+    finished=st.booleans(),
+    deleting=st.booleans(),
+)
+reasons = st.sampled_from(["CancelRequested", "PodDeleted", "Completed", "Image", "Starting", "Cloning"])
+runs = st.builds(
+    run,
+    st.sampled_from(list(Phase)),
+    reason=reasons,
+    age=st.sampled_from([0, 2, 30, 90]),
+    recorded=st.booleans(),
+    deleting=st.booleans(),
+    cancel=st.sampled_from([None, by()]),
+    inputs=st.sampled_from([{"name": "x"}, {}]),
+    whenFull=st.sampled_from(["Queue", "Reject"]),
+)
+anything = st.builds(
+    Seen,
+    run=runs,
+    job_type=st.sampled_from([None, kind(), kind(suspended=True)]),
+    prompt=st.sampled_from([None, prompt()]),
+    admitted=st.booleans(),
+    creating=st.booleans(),
+    job=st.none() | jobs,
+    pod=st.none() | pods,
+    witnessed=st.booleans(),
+    warnings=st.sampled_from([(), (warning("FailedCreate", "quota"),), (warning("FailedMount", "x"),)]),
+)
+moderate = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@moderate
+@forall(anything)
+def test_plan_never_raises_and_never_goes_back(seen: Seen) -> None:
+    decision = plan(seen, NOON)
+    if decision.status is None:
+        return
+    old, new = seen.run.status, decision.status
+    assert new.phase.rank >= old.phase.rank
+    assert not old.phase.terminal
+    assert new.phase.terminal is (new.finished_at is not None) or new.phase is Phase.STOPPING
+    if new.phase is Phase.FAILED:
+        assert new.failure is not None
+    else:
+        assert new.failure is None or new.phase is Phase.STOPPING
+
+
+@moderate
+@forall(anything)
+def test_a_job_is_created_only_where_nothing_ever_was(seen: Seen) -> None:
+    decision = plan(seen, NOON)
+    if any(isinstance(action, CreateJob) for action in decision.actions):
+        assert seen.job is None
+        assert seen.pod is None
+        assert not seen.creating
+        assert not seen.witnessed
+        assert seen.run.status.attempt is None
+        assert seen.run.spec.cancel is None
+        assert seen.admitted
+        assert wants_slot(seen)
+
+
+@moderate
+@forall(anything)
+def test_the_same_sight_again_is_written_once(seen: Seen) -> None:
+    assume(not any(isinstance(action, CreateJob) for action in plan(seen, NOON).actions))
+    statuses = [seen.run.status]
+    for _ in range(6):
+        decision = plan(seen, NOON)
+        if decision.status is None or same(seen.run.status, decision.status):
+            break
+        statuses.append(decision.status)
+        seen = replace(seen, run=seen.run.model_copy(update={"status": decision.status}))
+    else:
+        pytest.fail(f"never settles: {[(s.phase, s.reason) for s in statuses]}")
+
+
+@moderate
+@forall(anything)
+def test_evidence_is_let_go_only_when_written(seen: Seen) -> None:
+    decision = plan(seen, NOON)
+    if any(isinstance(action, ReleaseEvidence) for action in decision.actions):
+        status = seen.run.status
+        assert status.finished_at is not None or status.phase.terminal or seen.run.metadata.deletion_timestamp
+
+
+def test_the_job_name_is_short_enough_for_a_label_and_tells_runs_apart() -> None:
+    long = run(name="a" * 39 + "-" + "b" * 23)
+    assert job_name(long, 1) == "a" * 39 + "-11111111-1"
+    assert len(job_name(run(name="a" * 63), 9)) <= 63
