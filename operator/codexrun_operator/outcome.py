@@ -118,7 +118,8 @@ def evicted(pod: Pod) -> Failure | None:
         return failed(Class.STORAGE if about_disk else Class.EVICTED, f"Evicted by the kubelet: {pod.message}")
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(Class.NODE_LOST, f"Node {pod.node or 'unknown'} was lost; what the agent did last is not known")
-    if pod.disruption and pod.agent.report.get("state") != "done":
+    by_itself = pod.agent.report.get("state") == "done" and pod.agent.report.get("stopped") != "signal"
+    if pod.disruption and not by_itself and not _agent_proves(pod):
         return failed(Class.EVICTED, f"The pod was evicted ({pod.disruption}); retry the run")
     return None
 

@@ -9,23 +9,6 @@ import pytest
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import given as forall
 from hypothesis import strategies as st
-
-from codexrun_core.lifecycle import Phase
-from codexrun_operator.jobs import job_name
-from codexrun_operator.plan import (
-    NOTHING,
-    CreateJob,
-    Decision,
-    DeleteJob,
-    ReleaseEvidence,
-    Seen,
-    StopPod,
-    SuspendJob,
-    plan,
-    wants_slot,
-)
-from codexrun_operator.seen import Container, Job, Pod
-from codexrun_operator.status import same
 from runbuilders import (
     GATE_ENDED,
     NOON,
@@ -47,6 +30,23 @@ from runbuilders import (
     waiting,
     warning,
 )
+
+from codexrun_core.lifecycle import Phase
+from codexrun_operator.jobs import job_name
+from codexrun_operator.plan import (
+    NOTHING,
+    CreateJob,
+    Decision,
+    DeleteJob,
+    ReleaseEvidence,
+    Seen,
+    StopPod,
+    SuspendJob,
+    plan,
+    wants_slot,
+)
+from codexrun_operator.seen import Container, Job, Pod
+from codexrun_operator.status import same
 
 STOP = StopPod("hello-11111111-1-abcde", "pod-1")
 RELEASE = ReleaseEvidence("hello-11111111-1-abcde", "pod-1")
@@ -667,11 +667,12 @@ def test_the_cluster_ends_it(c: Case) -> None:
     check(c)
 
 
-TOO_LARGE = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
-TOO_FULL = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
+NO_CPU = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
+TOO_LARGE = NO_CPU + "2 Preemption is not helpful for scheduling."
+TOO_FULL = NO_CPU + "2 No preemption victims found for incoming pod."
 MIXED = (
-    "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu. preemption: 0/12 nodes are available: "
-    "1 Preemption is not helpful for scheduling, 11 No preemption victims found for incoming pod."
+    "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu. preemption: 0/12 nodes are "
+    "available: 1 Preemption is not helpful for scheduling, 11 No preemption victims found for incoming pod."
 )
 NEW = job(created=ago(20))
 LATE = job(created=ago(600))

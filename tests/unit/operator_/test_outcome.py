@@ -1,0 +1,287 @@
+"""How did the pod end? Nothing that a container says raises, and nothing short of the proof succeeds."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runbuilders import agent_report, ended, gate_report, pod, running, signalled, waiting
+
+from codexrun_core.lifecycle import FailureClass
+from codexrun_core.resources import RunStatus
+from codexrun_operator.outcome import Outcome, dollars, outcome, usage
+from codexrun_operator.seen import Container, Pod, pod_from
+
+
+def after(report: dict[str, Any] | None = None, code: int = 0, gate: dict[str, Any] | None = None, **more: Any) -> Pod:
+    """A pod after its end; by default that of a proven success."""
+    said = agent_report() if report is None else report
+    gate_says = gate_report() if gate is None else gate
+    return pod("Succeeded", **{"agent": ended(code, report=said), "gate": ended(0, report=gate_says)} | more)
+
+
+def failure(class_: str, message: str = "said so") -> dict[str, Any]:
+    return agent_report(exitCode=1, turnCompleted=False, failure={"class": class_, "message": message})
+
+
+def model(class_: str) -> dict[str, Any]:
+    return gate_report(lastError={"class": class_, "message": "HTTP 4xx"})
+
+
+def gate_stop(class_: str) -> dict[str, Any]:
+    return gate_report(stop={"class": class_, "message": "no further"})
+
+
+EMPTY_DIR = 'Usage of EmptyDir volume "tmp" exceeds the limit "2Gi".'
+EPHEMERAL = "Container agent exceeded its local ephemeral storage limit"
+CASES = [
+    ("the full proof", after(), None),
+    ("told by signal after the proof", after(agent_report(stopped="signal")), None),
+    ("proven before the runner wrote 'done'", after(agent_report(state="running")), None),
+    ("codex failed with a message", after(failure("agent_error"), 1), "agent_error"),
+    ("a class nobody knows", after(failure("bad_luck"), 1), "agent_error"),
+    ("runner: timeout", after(failure("timeout"), 1), "timeout"),
+    ("runner: stall", after(failure("stall"), 1), "stall"),
+    ("runner: storage", after(failure("storage"), 1), "storage"),
+    ("runner: config", after(failure("config"), 1), "config"),
+    ("runner: guardrail", after(failure("guardrail"), 1), "guardrail"),
+    ("runner: silent death", after(failure("silent_death"), 1), "silent_death"),
+    ("runner: internal", after(failure("internal"), 1), "internal"),
+    ("no report at all", after({}, 1), "silent_death"),
+    ("no report, exit 0", after({}, 0), "silent_death"),
+    ("image without python3", after({}, 127, agent=ended(127)), "image"),
+    ("image without runner", after(agent=ended(128, reason="StartError", message="no such file")), "image"),
+    ("out of memory", after(agent=ended(137, reason="OOMKilled", report=agent_report(state="running"))), "oom"),
+    ("budget stop goes before what the agent says", after(failure("timeout"), 1, gate_stop("budget")), "budget"),
+    ("budget stop goes before a claimed success", after(gate=gate_stop("budget")), "budget"),
+    ("gate's guardrail", after(failure("agent_error"), 1, gate_stop("guardrail")), "guardrail"),
+    ("a stop of a class that the gate has not", after(gate=gate_stop("auth")), None),
+    ("model: auth", after(failure("agent_error"), 1, model("auth")), "auth"),
+    ("model: rate limit", after(failure("agent_error"), 1, model("rate_limit")), "rate_limit"),
+    ("model: quota", after(failure("agent_error"), 1, model("quota")), "quota"),
+    ("model: error", after(failure("agent_error"), 1, model("model_error")), "model_error"),
+    ("model error that was overcome", after(gate=model("model_error")), None),
+    ("timeout goes before a model error", after(failure("timeout"), 1, model("auth")), "timeout"),
+    ("pod's deadline", after(signalled(), 143, reason="DeadlineExceeded"), "timeout"),
+    ("evicted: memory", after({}, 137, reason="Evicted", message="The node was low on resource: memory."), "evicted"),
+    ("evicted: emptyDir", after({}, 137, reason="Evicted", message=EMPTY_DIR), "storage"),
+    ("evicted: ephemeral", after({}, 137, reason="Evicted", message=EPHEMERAL), "storage"),
+    ("drained", after(signalled(), 143, disruption="EvictionByEvictionAPI"), "evicted"),
+    ("drained after its end", after(disruption="EvictionByEvictionAPI"), None),
+    ("node lost", pod(disruption="DeletionByTaintManager"), "node_lost"),
+    ("clone failed", pod("Failed", agent=waiting(), gate=waiting(), clone=ended(1)), "workspace"),
+    ("signalled by a stop", after(signalled(), 143), "silent_death"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("end", "class_"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_outcome(end: Pod, class_: str | None) -> None:
+    judged = outcome(end)
+    assert (judged.failure.class_.value if judged.failure else None) == class_
+    if judged.failure:
+        assert judged.failure.retryable is FailureClass(class_).retryable
+        assert judged.failure.message
+
+
+WITHOUT = [
+    ("the agent's exit code 0", after(code=1)),
+    ("Codex's exit code 0", after(agent_report(exitCode=1))),
+    ("Codex's exit code", after(agent_report(exitCode=None))),
+    ("Codex's exit code as a number", after(agent_report(exitCode="0"))),
+    ("Codex's exit code as a number and no truth value", after(agent_report(exitCode=False))),
+    ("a completed turn", after(agent_report(turnCompleted=None))),
+    ("a turn completed by more than a word", after(agent_report(turnCompleted="yes"))),
+    ("a last turn that did not fail", after(agent_report(turnFailed=True))),
+    ("a final message", after(agent_report(finalMessage=None))),
+    ("a final message with something in it", after(agent_report(finalMessage=" \n"))),
+    ("a final message of text", after(agent_report(finalMessage={"a": 1}))),
+    ("the agent's report", after({})),
+    ("the gate's report", after(gate={})),
+    ("a response that the gate saw completed", after(gate=gate_report(completed=0))),
+    ("a count of completed responses", after(gate=gate_report(completed=None))),
+    ("a sane count of completed responses", after(gate=gate_report(completed=-1))),
+    ("a count that is one", after(gate=gate_report(completed=True))),
+    ("an agent that ended", after(agent=running(report=agent_report()))),
+]
+
+
+@pytest.mark.parametrize("end", [w[1] for w in WITHOUT], ids=[f"without {w[0]}" for w in WITHOUT])
+def test_success_needs_every_piece_of_the_proof(end: Pod) -> None:
+    assert not outcome(end).succeeded
+
+
+def test_what_counts_as_the_run_s_own_end() -> None:
+    assert outcome(after()).own
+    assert outcome(after(failure("timeout"), 1)).own
+    assert not outcome(after(signalled(), 143)).own
+    assert not outcome(after(agent_report(state="running", turnCompleted=None), 137)).own
+    assert not outcome(after({}, 137)).own
+
+
+# -- usage ---------------------------------------------------------------------------------------
+
+
+def test_usage_is_the_gate_s() -> None:
+    counted = usage(after(agent_report(usage={"inputTokens": 9})))
+    assert counted is not None
+    assert counted.dump() == {
+        "inputTokens": 100,
+        "cachedInputTokens": 20,
+        "outputTokens": 10,
+        "reasoningTokens": 0,
+        "totalTokens": 110,
+        "requests": 2,
+        "costMicroUSD": 4200,
+        "costCents": 1,
+        "cost": "$0.0042",
+        "priceTable": "2026-06-12",
+        "complete": True,
+    }
+
+
+def test_an_unknown_price_is_absent_and_not_nothing() -> None:
+    counted = usage(after(gate=gate_report(usage={"totalTokens": 5})))
+    assert counted is not None
+    assert counted.dump().keys() & {"costMicroUSD", "costCents", "cost", "priceTable"} == set()
+
+
+def test_no_word_of_the_gate_no_usage() -> None:
+    assert usage(after(gate={})) is None
+
+
+def test_a_gate_that_still_ran_has_counted_on() -> None:
+    counted = usage(pod(gate=running(report=gate_report())))
+    assert counted is not None
+    assert counted.complete is False
+
+
+@pytest.mark.parametrize(
+    ("micro", "text", "cents"),
+    [(0, "$0.0000", 0), (1, "$0.0001", 1), (99, "$0.0001", 1), (100, "$0.0001", 1), (101, "$0.0002", 1), (10_000, "$0.0100", 1),
+     (10_001, "$0.0101", 2), (1_234_567, "$1.2346", 124), (12_000_000, "$12.0000", 1200)],
+)  # fmt: skip
+def test_cost_is_rounded_up(micro: int, text: str, cents: int) -> None:
+    counted = usage(after(gate=gate_report(usage={"costMicroUSD": micro})))
+    assert counted is not None
+    assert (dollars(micro), counted.cost, counted.cost_cents) == (text, text, cents)
+
+
+# -- hostile reports -----------------------------------------------------------------------------
+
+
+def raw(agent_message: str, gate_message: str = "", exit_code: int = 0) -> Pod:
+    """As the apiserver would send it, through the whole way of a message."""
+
+    def status(name: str, message: str) -> dict[str, Any]:
+        ended = {
+            "exitCode": exit_code,
+            "message": message,
+            "startedAt": "2026-11-24T11:00:00Z",
+            "finishedAt": "2026-11-24T11:01:00Z",
+        }
+        return {"name": name, "state": {"terminated": ended}}
+
+    return pod_from(
+        {
+            "metadata": {"name": "p", "uid": "u", "labels": {"codexrun.dev/run": "hello"}},
+            "spec": {"nodeName": "n"},
+            "status": {
+                "phase": "Succeeded",
+                "containerStatuses": [status("agent", agent_message)],
+                "initContainerStatuses": [status("gate", gate_message)],
+            },
+        }
+    )
+
+
+def storable(judged: Outcome) -> None:
+    """What the apiserver will take: valid UTF-8, numbers of 64 bits, lengths as the CRD bounds them."""
+    fields = {"usage": judged.usage, "failure": judged.failure, "result": judged.result, "thread_id": judged.thread_id}
+    dumped = RunStatus().model_copy(update=fields).dump()
+    RunStatus.model_validate(dumped)
+    json.dumps(dumped, ensure_ascii=False, allow_nan=False).encode()
+
+    def bounded(value: Any) -> None:
+        if isinstance(value, dict):
+            for part in value.values():
+                bounded(part)
+        elif isinstance(value, int):
+            assert -(2**63) <= value < 2**63
+
+    bounded(dumped)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[" * 4096,
+        '{"src":' + "[" * 4000,
+        '{"src":"runner","finalMessage":"\\ud800","threadId":"\\udfff","failure":{"class":"agent_error","message":"\\ud800"}}',
+        '{"src":"runner","exitCode":99999999999999999999,"failure":{"class":"agent_error","message":"x"}}',
+        '{"src":"runner","exitCode":' + "9" * 4000 + "}",
+        '{"src":"runner","exitCode":NaN,"failure":{"class":["timeout"],"message":{}}}',
+        '{"src":"runner","failure":"timeout"}',
+        '{"src":"runner","failure":{"class":{},"message":null}}',
+        '{"src":"runner","threadId":{"a":1},"finalMessage":' + json.dumps("x" * 9000) + "}",
+        '"src"',
+        "src",
+        "",
+        "\x00\x1b[2J",
+    ],
+)
+def test_hostile_words_stop_nobody(message: str) -> None:
+    for judged in (outcome(raw(message, json.dumps(gate_report()), 1)), outcome(raw(message, message))):
+        assert not judged.succeeded
+        storable(judged)
+
+
+numbers = st.sampled_from([0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**63, 10**30, True, False, 1.5, float("nan")])
+junk = st.recursive(
+    st.none() | numbers | st.text(max_size=8) | st.sampled_from(["timeout", "signal", "done", "budget", "auth", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["class", "message", "x"]), inner, max_size=3),
+    max_leaves=4,
+)
+AGENT_KEYS = [
+    "state",
+    "exitCode",
+    "threadId",
+    "turnCompleted",
+    "turnFailed",
+    "finalMessage",
+    "finalMessageBytes",
+    "stopped",
+    "failure",
+]
+GATE_KEYS = ["requests", "completed", "usage", "priceTable", "complete", "stop", "lastError"]
+USAGE_KEYS = ["inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens", "costMicroUSD"]
+gate_junk = st.dictionaries(
+    st.sampled_from(GATE_KEYS), junk | st.dictionaries(st.sampled_from(USAGE_KEYS), numbers, max_size=6), max_size=7
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(AGENT_KEYS), junk, min_size=1), gate_junk, st.integers(0, 1))
+def test_garbage_never_raises_and_can_be_stored(agent: dict[str, Any], gate: dict[str, Any], code: int) -> None:
+    storable(outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate_report() | gate), code)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(AGENT_KEYS), junk))
+def test_the_agent_alone_never_succeeds(agent: dict[str, Any]) -> None:
+    for gate in ({}, gate_report(completed=0)):
+        assert not outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate))).succeeded
+
+
+def test_a_long_final_message_is_cut() -> None:
+    judged = outcome(after(agent_report(finalMessage="x" * 5000, finalMessageBytes=5000)))
+    assert judged.result is not None
+    assert (len(judged.result.message), judged.result.truncated) == (4096, True)
+
+
+def test_a_restarted_gate_keeps_its_words() -> None:
+    """In back-off at the end, its last life's message is what there is."""
+    judged = outcome(pod("Succeeded", gate=Container(state="waiting", reason="CrashLoopBackOff", report=gate_report())))
+    assert judged.succeeded
+    assert judged.usage is not None
+    assert judged.usage.complete is False
