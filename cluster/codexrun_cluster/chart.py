@@ -10,6 +10,12 @@ from .places import Places
 
 NAMESPACE = "codexrun"
 RELEASE = "codexrun"
+# Made here and not by Helm, which cannot label it: the apiserver itself holds every pod to restricted Pod Security.
+NAMESPACE_OBJECT = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+}
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,12 @@ def install(places: Places, client: Client, image: str, agent_image: str, log: L
         Failure: Helm could not; the pods' states and events are in the log.
     """
     (repository, tag), (agent_repository, agent_tag) = split_name(image), split_name(agent_image)
+    log.run([client.kubectl, "apply", "-f", "-"], stdin=json.dumps(NAMESPACE_OBJECT), env=client.env)
     try:
         # --take-ownership: CRDs that somebody applied by hand before (kubectl apply -f crds/) would stop Helm.
         log.run(
             [client.helm, "upgrade", "--install", RELEASE, places.checkout / "charts" / "codexrun",
-             "--namespace", NAMESPACE, "--create-namespace", "--take-ownership", "--wait", "--timeout", "180s",
+             "--namespace", NAMESPACE, "--take-ownership", "--wait", "--timeout", "180s",
              "--set", f"image.repository={repository},image.tag={tag}",
              "--set", f"agentImage.repository={agent_repository},agentImage.tag={agent_tag}",
              "--set", "demoModel.enabled=true"],

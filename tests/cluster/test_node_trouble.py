@@ -2,24 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from lab import NAMESPACE, Lab
+from lab import NAMESPACE, Lab, processes
 
 pytestmark = pytest.mark.disruptive
 
-
-def processes(*words: str) -> Iterator[int]:
-    """Pids of this machine whose command line holds all words."""
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if all(word in line for word in words) and int(directory.name) != os.getpid():
-            yield int(directory.name)
+UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
 def test_a_killed_gate_comes_back_and_forgets_nothing(lab: Lab) -> None:
@@ -53,13 +42,17 @@ def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
 
 
 def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
-    """The kubelet is stopped, as a dead machine stops; it is let go on at the end."""
+    """The kubelet is stopped, as a dead machine stops; it is let go on at the end.
+
+    The taint is ours: the node controller sets it only where some node is still ready ("master disruption mode" else).
+    """
     job_type = lab.job_type(concurrencyLimit=1)
     run = lab.phase(lab.run(job_type, "sleep-300"), "Running")
     waiting = lab.phase(lab.run(job_type, "message"), "Queued")
     (kubelet,) = processes("codexrun-node", " kubelet ")
     os.kill(kubelet, signal.SIGSTOP)
     try:
+        lab.kubectl("taint", "node", "--all", f"{UNREACHABLE}:NoExecute")
         lost = lab.until(run, lambda r: r["status"]["phase"] == "Stopping", patience=300)
         assert lost["status"]["reason"] == "NodeLost"
         assert lab.get(waiting)["status"]["phase"] == "Queued"
@@ -68,6 +61,7 @@ def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
         assert (status["phase"], status["failure"]["class"]) == ("Failed", "node_lost")
     finally:
         os.kill(kubelet, signal.SIGCONT)
+        lab.kubectl("taint", "node", "--all", f"{UNREACHABLE}:NoExecute-", check=False)
     lab.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s")
     lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=180s")
     assert lab.ended(waiting, patience=300)["status"]["phase"] == "Succeeded"
