@@ -1,18 +1,21 @@
 """What people see in a terminal of 80 columns."""
 
+from collections.abc import Iterator
+
 import pytest
 from lab import Lab
 
 
 @pytest.fixture(scope="module")
-def run_name(lab: Lab) -> str:
+def run_name(lab: Lab) -> Iterator[str]:
     lab.kubectl("delete", "cxr", "hello-views", "--ignore-not-found")
     body = lab.kubectl("get", "cjt", "hello", "-o", "name").stdout
     assert body.strip() == "codexjobtype.codexrun.dev/hello"
     manifest = "apiVersion: codexrun.dev/v1alpha1\nkind: CodexRun\nmetadata: {name: hello-views}\n"
     lab.kubectl("apply", "-f", "-", stdin=manifest + "spec: {jobType: hello, inputs: {name: world}}\n")
     lab.kubectl("wait", "--for=condition=Succeeded", "cxr/hello-views", "--timeout=120s")
-    return "hello-views"
+    yield "hello-views"
+    lab.kubectl("delete", "cxr", "hello-views", "--wait=false")
 
 
 def test_the_list_fits_eighty_columns(lab: Lab, run_name: str) -> None:

@@ -198,7 +198,7 @@ def test_apply_order_does_not_matter(lab: Lab) -> None:
     """The run first, then its job type, then the prompt."""
     prompt, job_type = lab.name("late"), lab.name("late-type")
     run = lab.run(job_type, "message")
-    body = {**copy.deepcopy(JOB_TYPE), "metadata": {"name": job_type}}
+    body = {**copy.deepcopy(JOB_TYPE), "metadata": {"name": job_type, "labels": lab.mark}}
     body["spec"]["prompt"]["name"] = prompt
     lab.custom.create_namespaced_custom_object(*JOB_TYPES, body)
     lab.prompt_version(prompt, "v1", "scenario: {{scenario}}\n")
