@@ -24,8 +24,8 @@ Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-st
 class PromptRef(Part):
     """A version of a prompt, stored in the cluster as an immutable ConfigMap."""
 
-    name: Name
-    version: PromptVersion
+    name: Annotated[Name, Field(description="The prompt's name.")]
+    version: Annotated[PromptVersion, Field(description="Its version: v1, v2, ...")]
     sha256: Annotated[
         Sha256 | None,
         Field(description="Digest of the prompt's text; a run is Rejected when the stored text differs from it."),
@@ -34,7 +34,9 @@ class PromptRef(Part):
 
 
 class SecretRef(Part):
-    name: SecretName
+    """A Secret in the same namespace."""
+
+    name: Annotated[SecretName, Field(description="The Secret's name.")]
 
 
 class GitAccess(Part):
@@ -64,12 +66,16 @@ class GitAccess(Part):
 
 
 class SecretKeyRef(Part):
-    name: SecretName
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-    optional: bool = False
+    """One key of a Secret in the same namespace."""
+
+    name: Annotated[SecretName, Field(description="The Secret's name.")]
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="A key of its data.")]
+    optional: Annotated[bool, Field(description="Whether runs may start without it; the variable is then not set.")] = False
 
 
 class EnvSource(Part):
+    """Where the value comes from."""
+
     secret_key_ref: SecretKeyRef
 
 
@@ -81,6 +87,7 @@ class EnvVar(Part):
         Field(
             max_length=128,
             pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
+            description="The variable's name.",
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
@@ -96,9 +103,13 @@ class EnvVar(Part):
 
 
 class Amounts(Part):
-    cpu: Quantity | None = None
-    memory: Quantity | None = None
-    ephemeral_storage: Annotated[Quantity | None, Field(alias="ephemeral-storage")] = None
+    """Quantities, as in a pod."""
+
+    cpu: Annotated[Quantity | None, Field(description="Cores, such as 500m or 2.")] = None
+    memory: Annotated[Quantity | None, Field(description="Bytes, such as 512Mi or 4Gi.")] = None
+    ephemeral_storage: Annotated[
+        Quantity | None, Field(alias="ephemeral-storage", description="Disk, all of the pod's directories and logs included.")
+    ] = None
 
 
 class Resources(Part):
@@ -109,11 +120,15 @@ class Resources(Part):
 
 
 class Toleration(Part):
-    key: Annotated[str | None, Field(max_length=317)] = None
-    operator: Literal["Exists", "Equal"] | None = None
-    value: Annotated[str | None, Field(max_length=63)] = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = None
+    """A taint that the pods bear, as in a pod."""
+
+    key: Annotated[str | None, Field(max_length=317, description="The taint's key; every taint if absent.")] = None
+    operator: Annotated[Literal["Exists", "Equal"] | None, Field(description="How value is compared; Equal if absent.")] = None
+    value: Annotated[str | None, Field(max_length=63, description="The taint's value, for Equal.")] = None
+    effect: Annotated[
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None, Field(description="The taint's effect; all if absent.")
+    ] = None
+    toleration_seconds: Annotated[int | None, Field(description="For NoExecute: how long it is borne; for ever if absent.")] = None
 
 
 StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
@@ -122,12 +137,13 @@ StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(m
 class PodTemplate(Part):
     """Placement and decoration of the pods; nothing that changes what runs in them."""
 
-    node_selector: StringMap | None = None
-    tolerations: Annotated[list[Toleration] | None, Field(max_length=16)] = None
-    annotations: StringMap | None = None
+    node_selector: Annotated[StringMap | None, Field(description="Labels that a node must have.")] = None
+    tolerations: Annotated[list[Toleration] | None, Field(max_length=16, description="Taints that the pods bear.")] = None
+    annotations: Annotated[StringMap | None, Field(description="Further annotations of the pods.")] = None
     labels: Annotated[
         StringMap | None,
         Field(
+            description="Further labels of the pods.",
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
@@ -139,8 +155,10 @@ class PodTemplate(Part):
             }
         ),
     ] = None
-    image_pull_secrets: Annotated[list[SecretRef] | None, Field(max_length=8)] = None
-    priority_class_name: Annotated[str | None, Field(max_length=253)] = None
+    image_pull_secrets: Annotated[
+        list[SecretRef] | None, Field(max_length=8, description="Secrets for pulling the agent's image.")
+    ] = None
+    priority_class_name: Annotated[str | None, Field(max_length=253, description="PriorityClass of the pods.")] = None
 
 
 class JobTypeSpec(Part):
