@@ -1,0 +1,153 @@
+"""An apiserver in memory, as thin as `codexrun_operator.kube.Kube`, with failures at a test's word."""
+
+import copy
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from codexrun_operator.kube import Conflict, Kube, NotFound, Refused
+
+Json = dict[str, Any]
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+class FakeKube(Kube):
+    """Objects by path. `fail(verb, part, error)` makes the next such call raise; with `after=True`, only once it has worked (a
+    lost response). `calls` are the writes that arrived."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "codexrun", lambda: None)  # type: ignore[arg-type]
+        self.objects: dict[str, Json] = {}
+        self.calls: list[tuple[str, str, Json]] = []
+        self.reads: list[str] = []
+        self.version = 100
+        self.streams: list[list[Any]] = []
+        self._failures: list[tuple[str, str, Exception, bool]] = []
+        self.told: Callable[[str, Json, bool], None] = lambda path, item, gone: None
+
+    # -- for tests -------------------------------------------------------------------------------
+
+    def fail(self, verb: str, part: str, error: Exception, *, after: bool = False) -> None:
+        self._failures.append((verb, part, error, after))
+
+    def path_of(self, plural: str, name: str) -> str:
+        folders = {"codexruns": self.runs, "codexjobtypes": self.job_types, "jobs": self.jobs, "pods": self.pods}
+        return f"{folders[plural]}/{name}"
+
+    def put(self, plural: str, item: Json) -> Json:
+        path = self.path_of(plural, item["metadata"]["name"])
+        item = copy.deepcopy(item)
+        self.objects[path] = item
+        return item
+
+    def writes(self, verb: str, part: str) -> list[Json]:
+        return [body for v, path, body in self.calls if v == verb and part in path]
+
+    # -- what Kube has ---------------------------------------------------------------------------
+
+    async def create(self, path: str, body: Json) -> Json:
+        return self._do("create", path, body, lambda: self._create(path, body))
+
+    async def merge(self, path: str, patch: Json) -> Json:
+        return self._do("merge", path, patch, lambda: self._patch(path, patch))
+
+    async def strategic(self, path: str, patch: Json) -> Json:
+        return self._do("strategic", path, patch, lambda: self._finalizers(path, patch))
+
+    async def delete(self, path: str, *, uid: str, propagation: str = "Background") -> Json:
+        return self._do("delete", path, {"uid": uid, "propagation": propagation}, lambda: self._delete(path, uid))
+
+    async def get(self, path: str) -> Json:
+        self.reads.append(path)
+        self._raise("get", path, after=False)
+        return copy.deepcopy(self._known(path))
+
+    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
+        self.reads.append(f"{path}?{selectors}")
+        self._raise("list", path, after=False)
+        items = [copy.deepcopy(item) for key, item in self.objects.items() if key.rpartition("/")[0] == path]
+        yield {"metadata": {"resourceVersion": str(self.version)}, "items": items}
+
+    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
+        """Plays the next of `streams`: events, or an exception to raise."""
+        self.reads.append(f"{path}@{version}")
+        for event in self.streams.pop(0):
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _raise(self, verb: str, path: str, *, after: bool) -> None:
+        for failure in self._failures:
+            if failure[0] == verb and failure[1] in path and failure[3] is after:
+                self._failures.remove(failure)
+                raise failure[2]
+
+    def _do(self, verb: str, path: str, body: Json, work: Callable[[], Json]) -> Json:
+        self._raise(verb, path, after=False)
+        self.calls.append((verb, path, copy.deepcopy(body)))
+        done = work()
+        self._raise(verb, path, after=True)
+        return copy.deepcopy(done)
+
+    def _known(self, path: str) -> Json:
+        if path not in self.objects:
+            raise NotFound(404, "NotFound", f"{path} not found")
+        return self.objects[path]
+
+    def _create(self, path: str, body: Json) -> Json:
+        path = f"{path}/{body['metadata']['name']}"
+        if path in self.objects:
+            raise Conflict(409, "AlreadyExists", f"{path} already exists")
+        self.version += 1
+        self.objects[path] = copy.deepcopy(body)
+        made = {"uid": f"uid-{self.version}", "resourceVersion": str(self.version)}
+        self.objects[path]["metadata"] = {**body["metadata"], **made}
+        return self.objects[path]
+
+    def _patch(self, path: str, patch: Json) -> Json:
+        path = path.removesuffix("/status")
+        item = self._known(path)
+        asked = patch.get("metadata", {}).get("resourceVersion")
+        if asked and asked != item["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", "the object has been modified")
+        self.version += 1
+        changed = merged(item, patch)
+        changed["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[path] = changed
+        return changed
+
+    def _finalizers(self, path: str, patch: Json) -> Json:
+        item = self._known(path)
+        metadata, asked = item["metadata"], patch["metadata"]
+        if asked["uid"] != metadata["uid"]:
+            raise Conflict(409, "Conflict", "the UID in the precondition does not match")
+        finalizers = list(metadata.get("finalizers", []))
+        added = asked.get("finalizers", [])
+        if added and metadata.get("deletionTimestamp"):
+            raise Refused(422, "Invalid", "no new finalizers can be added if the object is being deleted")
+        removed = asked.get("$deleteFromPrimitiveList/finalizers", [])
+        metadata["finalizers"] = [f for f in dict.fromkeys([*finalizers, *added]) if f not in removed]
+        return item
+
+    def _delete(self, path: str, uid: str) -> Json:
+        item = self._known(path)
+        if item["metadata"]["uid"] != uid:
+            raise Conflict(409, "Conflict", "the UID in the precondition does not match")
+        if item["metadata"].get("finalizers"):
+            item["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+        else:
+            del self.objects[path]
+        return item

@@ -1,0 +1,343 @@
+"""What a run's Job looks like: valid, restricted Pod Security, three clocks, and each secret only where it belongs."""
+
+import base64
+import json
+from typing import Any
+
+import kubernetes_validate
+import pytest
+from runbuilders import SHA, UID, kind, prompt, run
+
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_operator.jobs import GRACE_SECONDS, build_job, env_json
+from codexrun_operator.judge import Accepted, judge
+from codexrun_operator.seen import job_from
+from codexrun_operator.settings import PodSettings
+
+SETTINGS = PodSettings(
+    control_image="example/codexrun:1",
+    agent_image="example/agent:1",
+    upstream_url="http://model/v1",
+    model_secret="model-key",
+    pull_secrets=("registry",),
+    job_ttl_seconds=600,
+)
+URL = "https://git.example/acme/app"
+RICH = {
+    "git": {"allowedURLs": ["https://git.example/acme/*"], "credentialsSecretRef": {"name": "git-login"}},
+    "env": [{"name": "NPM_TOKEN", "valueFrom": {"secretKeyRef": {"name": "npm", "key": "token"}}}],
+    "image": "example/go-agent:2",
+    "runtimeClassName": "gvisor",
+    "resources": {"limits": {"memory": "4Gi"}},
+    "podTemplate": {
+        "nodeSelector": {"pool": "codex"},
+        "tolerations": [{"key": "codex", "operator": "Exists"}],
+        "annotations": {"team": "a"},
+        "labels": {"team": "a"},
+        "imagePullSecrets": [{"name": "team"}],
+        "priorityClassName": "low",
+    },
+    "limits": {"maxTokens": 1000, "timeoutSeconds": 120, "startSeconds": 30},
+}
+
+
+def built(of: CodexRun | None = None, job_type: CodexJobType | None = None, settings: PodSettings = SETTINGS) -> dict[str, Any]:
+    of, job_type = of or run(), job_type or kind()
+    verdict = judge(of, job_type, prompt())
+    assert isinstance(verdict, Accepted), verdict
+    return build_job(of, job_type, verdict, 1, settings)
+
+
+def plain() -> dict[str, Any]:
+    return built()
+
+
+def rich() -> dict[str, Any]:
+    return built(run(workspace={"git": {"url": URL, "ref": "main"}}), kind(**RICH))
+
+
+BOTH = pytest.mark.parametrize("job", [plain(), rich()], ids=["plain", "rich"])
+
+
+def spec_of(job: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = job["spec"]["template"]["spec"]
+    return spec
+
+
+def containers(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {c["name"]: c for c in (*spec_of(job)["initContainers"], *spec_of(job)["containers"])}
+
+
+def env(container: dict[str, Any]) -> dict[str, str]:
+    return {variable["name"]: variable.get("value", "") for variable in container["env"]}
+
+
+def config(job: dict[str, Any], container: str, name: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(env(containers(job)[container])[name])
+    return value
+
+
+@BOTH
+@pytest.mark.parametrize("version", ["1.31", "1.34"])
+def test_the_apiserver_would_take_it(job: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(job, version, strict=True)
+
+
+@BOTH
+def test_restricted_pod_security_field_by_field(job: dict[str, Any]) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    pod = spec_of(job)
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} == set()
+    for volume in pod["volumes"]:
+        assert volume.keys() - {"name"} <= {"configMap", "emptyDir", "secret"}
+    for container in containers(job).values():
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert security["runAsUser"] > 0
+        assert security["readOnlyRootFilesystem"] is True
+        assert security.keys() & {"privileged", "procMount", "seLinuxOptions", "runAsNonRoot", "seccompProfile"} == set()
+        assert "ports" not in container
+
+
+@BOTH
+def test_no_token_and_no_neighbours(job: dict[str, Any]) -> None:
+    pod = spec_of(job)
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["serviceAccountName"] == "codexrun-agent"
+    assert pod["restartPolicy"] == "Never"
+
+
+@BOTH
+def test_everything_is_bounded(job: dict[str, Any]) -> None:
+    for container in containers(job).values():
+        assert {"memory", "ephemeral-storage"} <= container["resources"]["limits"].keys()
+        assert {"cpu"} <= container["resources"]["requests"].keys()
+    for volume in spec_of(job)["volumes"]:
+        if "emptyDir" in volume:
+            assert int(volume["emptyDir"]["sizeLimit"]) > 0
+
+
+def test_three_clocks_innermost_first() -> None:
+    job = rich()
+    runner = config(job, "agent", "CODEXRUN_RUN")["timeoutSeconds"]
+    pod, whole = spec_of(job)["activeDeadlineSeconds"], job["spec"]["activeDeadlineSeconds"]
+    assert (runner, pod, whole) == (120, 30 + 120 + GRACE_SECONDS, 30 + 120 + GRACE_SECONDS + 30 + 60)
+    assert spec_of(job)["terminationGracePeriodSeconds"] == GRACE_SECONDS
+
+
+def test_one_pod_and_no_second() -> None:
+    spec = plain()["spec"]
+    assert (spec["backoffLimit"], spec["podReplacementPolicy"], spec["ttlSecondsAfterFinished"]) == (
+        0,
+        "TerminatingOrFailed",
+        600,
+    )
+    assert spec.keys() & {"completions", "parallelism", "podFailurePolicy"} == set()
+
+
+@BOTH
+def test_it_is_the_run_s(job: dict[str, Any]) -> None:
+    (owner,) = job["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == ("CodexRun", UID, True, True)
+    labels = {
+        "app.kubernetes.io/managed-by": "codexrun",
+        "app.kubernetes.io/name": "codexrun-run",
+        "codexrun.dev/run": "hello",
+        "codexrun.dev/run-uid": UID,
+        "codexrun.dev/job-type": "hello",
+        "codexrun.dev/attempt": "1",
+    }
+    assert job["metadata"]["labels"] == labels
+    assert labels.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    for name in labels.values():
+        assert len(name) <= 63
+
+
+def test_it_records_what_the_run_was_admitted_with() -> None:
+    job = rich()
+    job["metadata"] |= {"uid": "job-1", "creationTimestamp": "2026-11-24T12:00:00Z"}
+    job["status"] = {"startTime": "2026-11-24T12:00:00Z"}
+    read = job_from(job)
+    assert (read.attempt, read.start_seconds, read.model, read.owned) == (1, 30, "gpt-5.5", True)
+    assert read.prompt is not None
+    assert read.prompt.sha256 == SHA
+    assert read.deadline is not None
+    assert read.created is not None
+    assert (read.deadline - read.created).total_seconds() == job["spec"]["activeDeadlineSeconds"]
+
+
+@pytest.mark.parametrize(
+    "spoilt", ["", "{", "[]", "7", "{}", '{"startSeconds": "x"}', '{"startSeconds": 3, "prompt": 1, "model": 2}']
+)
+def test_a_spoilt_record_is_no_reason_to_fall_over(spoilt: str) -> None:
+    job = plain()
+    job["metadata"] |= {"uid": "job-1", "annotations": {"codexrun.dev/admitted-with": spoilt}}
+    job["metadata"]["labels"]["codexrun.dev/attempt"] = spoilt
+    read = job_from(job)
+    assert read.start_seconds == 600
+    assert read.attempt == (7 if spoilt == "7" else 1)
+
+
+# -- who sees what -------------------------------------------------------------------------------
+
+
+def sees(job: dict[str, Any], volume: str) -> set[str]:
+    return {name for name, c in containers(job).items() if volume in {mount["name"] for mount in c["volumeMounts"]}}
+
+
+def test_secrets_are_only_where_they_belong() -> None:
+    job = rich()
+    assert sees(job, "model-key") == {"gate"}
+    assert sees(job, "git-credentials") == {"clone"}
+    assert sees(job, "gate-state") == {"gate"}
+    assert sees(job, "prompt") == {"agent"}
+    assert sees(job, "workspace") == {"clone", "agent"}
+    assert sees(job, "home") == {"agent"}
+    assert {name for name, c in containers(job).items() if any("valueFrom" in v for v in c["env"])} == {"agent"}
+    assert config(job, "agent", "CODEXRUN_RUN")["maskEnv"] == ["NPM_TOKEN"]
+
+
+def test_every_mount_has_its_volume_and_every_volume_its_mount() -> None:
+    for job in (plain(), rich()):
+        mounted = {mount["name"] for c in containers(job).values() for mount in c["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in spec_of(job)["volumes"]}
+
+
+def test_agent_and_gate_are_different_users() -> None:
+    users = {name: c["securityContext"]["runAsUser"] for name, c in containers(rich()).items()}
+    assert users["gate"] not in (users["agent"], users["clone"])
+    assert users["agent"] == users["clone"]
+
+
+def test_secrets_and_prompt_are_mounted_read_only() -> None:
+    for container in containers(rich()).values():
+        for mount in container["volumeMounts"]:
+            assert mount.get("readOnly", False) is (mount["name"] in ("prompt", "model-key", "git-credentials"))
+
+
+def test_without_a_key_nothing_is_mounted_for_one() -> None:
+    job = built(settings=PodSettings(control_image="a", agent_image="b", upstream_url="http://model/v1"))
+    assert sees(job, "model-key") == set()
+    assert "imagePullSecrets" not in spec_of(job)
+
+
+def test_a_workspace_brings_the_clone_step_before_the_gate() -> None:
+    job = rich()
+    assert [c["name"] for c in spec_of(job)["initContainers"]] == ["clone", "gate"]
+    assert config(job, "clone", "CODEXRUN_CLONE") == {"url": URL, "ref": "main", "allowedURLs": ["https://git.example/acme/*"]}
+    assert config(job, "agent", "CODEXRUN_RUN")["git"] is True
+    assert [c["name"] for c in spec_of(plain())["initContainers"]] == ["gate"]
+    assert config(plain(), "agent", "CODEXRUN_RUN")["git"] is False
+
+
+def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
+    gate = containers(plain())["gate"]
+    assert gate["restartPolicy"] == "Always"
+    assert gate["lifecycle"]["preStop"]["exec"]["command"] == ["touch", "/var/lib/codexrun-gate/stopping"]
+    assert "startupProbe" not in gate
+    assert config(plain(), "gate", "CODEXRUN_GATE") == {
+        "runId": UID,
+        "jobType": "hello",
+        "attempt": 1,
+        "upstreamURL": "http://model/v1",
+        "port": 8390,
+        "models": ["gpt-5.5"],
+        "maxTokens": None,
+        "prices": {
+            "gpt-5.5": {
+                "inputMicroUSDPerMTok": 5_000_000,
+                "cachedInputMicroUSDPerMTok": 500_000,
+                "outputMicroUSDPerMTok": 30_000_000,
+            }
+        },
+        "priceTable": "2026-06-12",
+    }
+
+
+def test_a_model_without_a_price_has_none() -> None:
+    assert config(built(job_type=kind(model="new")), "gate", "CODEXRUN_GATE")["prices"] == {}
+
+
+# -- environment ---------------------------------------------------------------------------------
+
+
+def test_the_kubelet_has_nothing_to_expand() -> None:
+    value = {"a": "$(HOME) $$ $", "ü": "\u2028"}
+    assert "$" not in env_json(value)
+    assert json.loads(env_json(value)) == value
+    job = built(
+        run(inputs={"name": "$(HOME) $$(X)"}, workspace={"git": {"url": f"{URL}$(HOME)", "ref": "main"}}),
+        kind(git={"allowedURLs": ["https://git.example/acme/*"]}),
+    )
+    for container in containers(job).values():
+        for variable in container["env"]:
+            assert "$" not in variable.get("value", "")
+    assert config(job, "clone", "CODEXRUN_CLONE")["url"] == f"{URL}$(HOME)"
+
+
+def test_inputs_arrive_unchanged() -> None:
+    inputs = {"name": 'Zoë "$(X)"\n\u2028 {{name}} 😀'}
+    value = env(containers(built(run(inputs=inputs)))["agent"])["CODEXRUN_INPUTS"]
+    assert json.loads(base64.b64decode(value)) == inputs
+
+
+def test_the_largest_inputs_fit_the_kernel_s_limit_for_one_variable() -> None:
+    job = built(run(inputs={"name": "x" * (64 * 1024 - 13)}))
+    assert len("CODEXRUN_INPUTS=") + len(env(containers(job)["agent"])["CODEXRUN_INPUTS"]) < 128 * 1024
+
+
+def test_byte_stable() -> None:
+    assert json.dumps(rich()) == json.dumps(rich())
+
+
+# -- placement and resources ---------------------------------------------------------------------
+
+
+def test_placement_comes_from_the_job_type() -> None:
+    pod = spec_of(rich())
+    assert pod["nodeSelector"] == {"pool": "codex"}
+    assert pod["priorityClassName"] == "low"
+    assert pod["runtimeClassName"] == "gvisor"
+    assert pod["imagePullSecrets"] == [{"name": "team"}, {"name": "registry"}]
+    assert {"key": "codex", "operator": "Exists"} in pod["tolerations"]
+    assert {t["key"]: t["tolerationSeconds"] for t in pod["tolerations"] if "tolerationSeconds" in t} == {
+        "node.kubernetes.io/not-ready": 60,
+        "node.kubernetes.io/unreachable": 60,
+    }
+    assert containers(rich())["agent"]["image"] == "example/go-agent:2"
+    assert containers(rich())["gate"]["image"] == "example/codexrun:1"
+
+
+def test_labels_of_ours_win() -> None:
+    template = {"labels": {"codexrun.dev/run-uid": "forged", "team": "a"}}
+    labels = built(job_type=kind(podTemplate=template))["spec"]["template"]["metadata"]["labels"]
+    assert (labels["codexrun.dev/run-uid"], labels["team"]) == (UID, "a")
+
+
+@pytest.mark.parametrize(
+    ("asked", "requests", "limits"),
+    [
+        (None, {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"}, {"memory": "2Gi", "ephemeral-storage": "14Gi"}),
+        (
+            {"limits": {"memory": "128Mi"}},
+            {"cpu": "100m", "ephemeral-storage": "1Gi"},
+            {"memory": "128Mi", "ephemeral-storage": "14Gi"},
+        ),
+        (
+            {"requests": {"memory": "8Gi"}},
+            {"cpu": "100m", "memory": "8Gi", "ephemeral-storage": "1Gi"},
+            {"memory": "8Gi", "ephemeral-storage": "14Gi"},
+        ),
+        (
+            {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"cpu": 4, "memory": "3Gi", "ephemeral-storage": "20Gi"}},
+            {"cpu": 2, "memory": "1Gi"},
+            {"cpu": 4, "memory": "3Gi", "ephemeral-storage": "20Gi"},
+        ),
+    ],
+)
+def test_defaults_fit_what_the_job_type_says(asked: Any, requests: Any, limits: Any) -> None:
+    job = built(job_type=kind(resources=asked) if asked else kind())
+    assert containers(job)["agent"]["resources"] == {"requests": requests, "limits": limits}

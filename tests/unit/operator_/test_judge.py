@@ -1,0 +1,235 @@
+"""Is this run right? Every reason to refuse it or to wait, each in words that name the field and the way out."""
+
+import json
+from typing import Any
+
+import pytest
+from runbuilders import NOON, SHA, kind, prompt, run
+
+from codexrun_core.git_urls import UrlError, allowed_url
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.fields import Limits
+from codexrun_operator.jobtypes import job_type_status
+from codexrun_operator.judge import INPUTS_LIMIT, Accepted, Missing, Refused, effective_limits, judge
+from codexrun_operator.seen import Prompt
+
+OTHER = "f" * 64
+GIT = {"allowedURLs": ["https://git.example/acme/*"]}
+
+
+def names(version: str = "v1", sha256: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"prompt": {"name": "hello", "version": version, **({"sha256": sha256} if sha256 else {}), **more}}
+
+
+def asks(**spec: Any) -> CodexRun:
+    return run(**spec)
+
+
+def needs(schema: Any) -> CodexJobType:
+    return kind(inputsSchema=schema)
+
+
+REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
+    ("PromptVersionNotAllowed", "spec.promptVersion", asks(promptVersion="v2"), kind(), prompt(version="v2")),
+    ("PromptChecksumMismatch", "apply the manifests", run(), kind(), prompt(declared_sha256=OTHER)),
+    ("PromptChecksumMismatch", "says nothing", run(), kind(), prompt(declared_sha256="")),
+    ("PromptChecksumMismatch", "prompt.sha256", run(), kind(**names(sha256=OTHER)), prompt()),
+    ("ModelNotAllowed", "spec.model", asks(model="o9"), kind(), prompt()),
+    ("ModelNotAllowed", "use one of: a, b", asks(model="o9"), kind(model="a", allowedModels=["a", "b"]), prompt()),
+    ("EffortNotAllowed", "spec.effort", asks(effort="high"), kind(), prompt()),
+    ("EffortNotAllowed", "use one of: low", asks(effort="high"), kind(effort="low"), prompt()),
+    ("LimitAboveJobType", "spec.limits.maxTokens", asks(limits={"maxTokens": 9}), kind(limits={"maxTokens": 8}), prompt()),
+    (
+        "LimitAboveJobType",
+        "spec.limits.timeoutSeconds: 3601 is above 3600",
+        asks(limits={"timeoutSeconds": 3601}),
+        kind(),
+        prompt(),
+    ),
+    ("WorkspaceNotAllowed", "spec.workspace", asks(workspace={"git": {"url": "https://git.example/a/b"}}), kind(), prompt()),
+    (
+        "WorkspaceNotAllowed",
+        "spec.workspace.git.url",
+        asks(workspace={"git": {"url": "https://git.example/evil/b"}}),
+        kind(git=GIT),
+        prompt(),
+    ),
+    ("InvalidInputs", "'name' is a required property", asks(inputs={}), kind(), prompt()),
+    ("InvalidInputs", "spec.inputs: Additional properties", asks(inputs={"name": "x", "more": "y"}), kind(), prompt()),
+    ("InvalidInputs", "spec.inputs/name: 3 is not of type", asks(inputs={"name": 3}), kind(), prompt()),
+    ("InputsTooLarge", "spec.inputs", asks(inputs={"name": "x" * INPUTS_LIMIT}), kind(), prompt()),
+    ("JobTypeInvalid", "spec.inputsSchema/properties/a", run(), needs({"properties": {"a": {"type": "nothing"}}}), prompt()),
+    ("JobTypeInvalid", "spec.inputsSchema/type", run(), needs({"type": "array"}), prompt()),
+    ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"properties": {"a": {"pattern": "("}}}), prompt()),
+    ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"$ref": "https://schemas.example/x.json"}), prompt()),
+    ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"$ref": "#/$defs/none"}), prompt()),
+    ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"$ref": "#"}), prompt()),
+]
+
+
+@pytest.mark.parametrize(("reason", "words", "of", "job_type", "text"), REFUSALS, ids=[f"{r[0]}: {r[1]}" for r in REFUSALS])
+def test_refusals(reason: str, words: str, of: CodexRun, job_type: CodexJobType, text: Prompt) -> None:
+    verdict = judge(of, job_type, text)
+    assert isinstance(verdict, Refused), verdict
+    assert verdict.reason == reason
+    assert words in verdict.message
+    assert len(verdict.message) < 2048
+
+
+def test_a_missing_prompt_is_waited_for() -> None:
+    verdict = judge(run(), kind(), None)
+    assert isinstance(verdict, Missing)
+    assert verdict.reason == "PromptNotFound"
+    assert '"hello" v1' in verdict.message
+    assert "codexrun prompts manifests" in verdict.message
+
+
+def test_a_missing_version_of_the_run_s_own_choice_names_the_run_s_field() -> None:
+    verdict = judge(run(promptVersion="v7"), kind(**names(allowOverride=True)), None)
+    assert isinstance(verdict, Missing)
+    assert verdict.message.startswith("spec.promptVersion: ")
+
+
+def accepted(of: CodexRun, job_type: CodexJobType, text: Prompt | None = None) -> Accepted:
+    verdict = judge(of, job_type, text or prompt())
+    assert isinstance(verdict, Accepted), verdict
+    return verdict
+
+
+def test_defaults_are_filled_in() -> None:
+    verdict = accepted(run(), kind(effort="low"))
+    assert verdict.prompt.dump() == {"name": "hello", "version": "v1", "sha256": SHA}
+    assert (verdict.model, verdict.effort, verdict.inputs) == ("gpt-5.5", "low", {"name": "world"})
+    assert verdict.limits.dump() == {"timeoutSeconds": 3600, "stallSeconds": 600, "startSeconds": 600}
+
+
+def test_what_the_job_type_allows_is_taken() -> None:
+    job_type = kind(allowedModels=["gpt-5.5", "small"], allowedEfforts=["low", "high"], git=GIT, **names(allowOverride=True))
+    of = run(model="small", effort="high", promptVersion="v2", workspace={"git": {"url": "https://git.example/acme/app"}})
+    verdict = accepted(of, job_type, prompt(version="v2"))
+    assert (verdict.model, verdict.effort, verdict.prompt.version) == ("small", "high", "v2")
+
+
+def test_naming_the_fixed_version_is_no_override() -> None:
+    assert accepted(run(promptVersion="v1"), kind()).prompt.version == "v1"
+
+
+def test_the_pinned_checksum_speaks_of_its_own_version_only() -> None:
+    job_type = kind(**names(sha256=OTHER, allowOverride=True))
+    assert accepted(run(promptVersion="v2"), job_type, prompt(version="v2")).prompt.sha256 == SHA
+
+
+def test_inputs_take_the_schema_s_defaults() -> None:
+    schema = {
+        "type": "object",
+        "required": ["name", "tone"],
+        "properties": {"name": {"type": "string"}, "tone": {"type": "string", "default": "kind"}, "extra": True},
+    }
+    assert accepted(run(), needs(schema)).inputs == {"name": "world", "tone": "kind"}
+    assert accepted(run(inputs={"name": "a", "tone": "b"}), needs(schema)).inputs == {"name": "a", "tone": "b"}
+    assert judge(run(), needs({"properties": {"n": {"type": "integer", "default": "x"}}}), prompt()) == Refused(
+        "InvalidInputs", "spec.inputs/n: 'x' is not of type 'integer'; the job type's inputsSchema says what is expected"
+    )
+
+
+def test_pointers_are_json_pointers() -> None:
+    schema = {"properties": {"a/b~c": {"type": "array", "items": {"type": "integer"}}}}
+    verdict = judge(run(inputs={"a/b~c": [1, "x"]}), needs(schema), prompt())
+    assert isinstance(verdict, Refused)
+    assert verdict.message.startswith("spec.inputs/a~1b~0c/1: ")
+
+
+def test_three_errors_are_enough_and_long_values_are_cut() -> None:
+    schema = {"additionalProperties": {"type": "integer"}}
+    verdict = judge(run(inputs={name: name * 900 for name in "abcde"}), needs(schema), prompt())
+    assert isinstance(verdict, Refused)
+    assert "(and 2 more)" in verdict.message
+    assert len(verdict.message) < 1024
+
+
+def test_64_kib_are_the_largest_inputs_defaults_included() -> None:
+    room = INPUTS_LIMIT - len(json.dumps({"name": ""}))
+    assert isinstance(judge(run(inputs={"name": "x" * room}), kind(), prompt()), Accepted)
+    assert isinstance(judge(run(inputs={"name": "x" * (room + 1)}), kind(), prompt()), Refused)
+    assert isinstance(judge(run(inputs={"name": "ü" * (room // 2 + 1)}), kind(), prompt()), Refused)
+    padded = needs({"properties": {"pad": {"default": "x" * 20}}})
+    assert isinstance(judge(run(inputs={"name": "x" * room}), padded, prompt()), Refused)
+
+
+def test_a_run_lowers_limits_and_never_raises_them() -> None:
+    ceiling = Limits(max_tokens=1000, timeout_seconds=60)
+    assert effective_limits(Limits(max_tokens=10), ceiling, "t") == Limits(
+        max_tokens=10, timeout_seconds=60, stall_seconds=600, start_seconds=600
+    )
+    assert effective_limits(Limits(max_tokens=1000), ceiling, "t") == effective_limits(None, ceiling, "t")
+    assert effective_limits(Limits(max_tokens=5), Limits(), "t") == Limits(
+        max_tokens=5, timeout_seconds=3600, stall_seconds=600, start_seconds=600
+    )
+    assert isinstance(effective_limits(Limits(start_seconds=601), ceiling, "t"), Refused)
+
+
+# -- repositories --------------------------------------------------------------------------------
+
+ALLOWED = ["https://git.example/acme/*", "https://git.example/solo/one"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://git.example/acme/app", "https://git.example/acme/a/b.git", "https://git.example/solo/one"]
+)
+def test_allowed_urls(url: str) -> None:
+    assert allowed_url(url, ALLOWED).hostname == "git.example"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://git.example/acme",
+        "https://git.example/solo/one/more",
+        "https://git.example/solo/onemore",
+        "http://git.example/acme/app",
+        "https://git.example.evil/acme/app",
+        "https://git.example:8443/acme/app",
+        "https://user@git.example/acme/app",
+        "https://git.example@evil.example/acme/app",
+        "https://git.example/acme/../evil/app",
+        "https://git.example/acme/./app",
+        "https://git.example/acme/..",
+        "https://git.example/acme/%2e%2e/evil",
+        "https://git.example/acme/%2E./evil",
+        "https://git.example/acme/..%2fevil",
+        "https://git.example/acme/app?x=1",
+        "https://git.example/acme/app#x",
+        "https://git.example/acme/app\\..\\evil",
+        "https://git.example/acme/a b",
+        "https://git.example/acme/app\n",
+        "https://git.example/ACME/app",
+        "HTTPS://GIT.EXAMPLE/acme/app",
+        "ssh://git.example/acme/app",
+        "file:///acme/app",
+        "git.example/acme/app",
+        "https://[::1/acme/app",
+        "",
+    ],
+)
+def test_urls_that_a_server_could_read_in_another_way(url: str) -> None:
+    with pytest.raises(UrlError):
+        allowed_url(url, ALLOWED)
+
+
+# -- the job type's own condition ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job_type", "text", "status", "reason"),
+    [
+        (kind(), prompt(), "True", "Valid"),
+        (kind(suspended=True), prompt(), "True", "Suspended"),
+        (kind(), None, "False", "PromptNotFound"),
+        (kind(**names(sha256=OTHER)), prompt(), "False", "PromptChecksumMismatch"),
+        (needs({"type": 3}), prompt(), "False", "InvalidSchema"),
+    ],
+)
+def test_ready(job_type: CodexJobType, text: Prompt | None, status: str, reason: str) -> None:
+    (condition,) = job_type_status(job_type, text, NOON).conditions
+    assert (condition.type, condition.status, condition.reason) == ("Ready", status, reason)
+    assert condition.message
