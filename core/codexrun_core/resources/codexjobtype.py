@@ -128,7 +128,7 @@ class Toleration(Part):
     effect: Annotated[
         Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None, Field(description="The taint's effect; all if absent.")
     ] = None
-    toleration_seconds: Annotated[int | None, Field(description="For NoExecute: how long it is borne; for ever if absent.")] = None
+    toleration_seconds: Annotated[int | None, Field(description="For NoExecute: how long; for ever if absent.")] = None
 
 
 StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
@@ -152,7 +152,7 @@ class PodTemplate(Part):
                         "codexrun sets; choose another prefix",
                     )
                 ]
-            }
+            },
         ),
     ] = None
     image_pull_secrets: Annotated[
