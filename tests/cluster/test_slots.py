@@ -141,6 +141,8 @@ def test_priority_goes_first_and_age_decides_among_equals(lab: Lab) -> None:
     for run in (*low, high):
         lab.phase(run, "Queued")
     lab.kubectl("patch", "cjt", job_type, "--type=merge", "-p", '{"spec":{"suspended":false}}')
+    # Kubernetes dates in whole seconds; within one the uid decides.
+    low.sort(key=lambda run: (run["metadata"]["creationTimestamp"], run["metadata"]["uid"]))
     ended = [lab.ended(run)["status"] for run in (high, *low)]
     starts = [status["startedAt"] for status in ended]
     assert starts == sorted(starts)
