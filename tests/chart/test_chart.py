@@ -201,13 +201,14 @@ def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest])
     assert granted == {
         "codexrun.dev/codexruns": {"get", "list", "watch", "delete"},
         "codexrun.dev/codexruns/status": {"patch"},
-        "codexrun.dev/codexjobtypes": {"get", "list", "watch"},
+        "codexrun.dev/codexruns/finalizers": {"update"},
+        "codexrun.dev/codexjobtypes": {"list", "watch"},
         "codexrun.dev/codexjobtypes/status": {"patch"},
-        "batch/jobs": {"list", "watch", "create", "patch", "delete"},
+        "batch/jobs": {"get", "list", "watch", "create", "patch", "delete"},
         "core/pods": {"list", "watch", "patch", "delete"},
         "core/configmaps": {"list", "watch"},
         "core/events": {"list", "create"},
-        "coordination.k8s.io/leases": {"get", "create", "update", "patch"},
+        "coordination.k8s.io/leases": {"get", "create", "update"},
     }
     binding = one(everything, "RoleBinding", "codexrun-operator")
     assert [(s["kind"], s["name"]) for s in binding["subjects"]] == [("ServiceAccount", "codexrun-operator")]
