@@ -55,7 +55,7 @@ class Operator:
 
     async def _inform(self) -> None:
         await kopf.operator(
-            registry=handlers.registry(self.reconciler.state),
+            registry=handlers.registry(self.reconciler.state, self.resync.heard),
             settings=handlers.settings(),
             namespaces=[self.settings.namespace],
             standalone=True,

@@ -4,6 +4,7 @@ on.event only: such handlers need no finalizer and no annotation, and they are l
 retries them).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import kopf
@@ -37,8 +38,8 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(state: State) -> kopf.OperatorRegistry:
-    """The handlers, bound to `state`."""
+def registry(state: State, heard: Callable[[], None]) -> kopf.OperatorRegistry:
+    """The handlers, bound to `state`; `heard` is called for every event."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
@@ -47,10 +48,12 @@ def registry(state: State) -> kopf.OperatorRegistry:
 
     @kopf.on.event(GROUP, VERSION, "codexruns", registry=handlers)
     async def run_event(event: Any, **_: Any) -> None:
+        heard()
         state.run_seen(event["object"], gone=event["type"] == "DELETED")
 
     @kopf.on.event(GROUP, VERSION, "codexjobtypes", registry=handlers)
     async def job_type_event(event: Any, **_: Any) -> None:
+        heard()
         state.job_type_seen(event["object"], gone=event["type"] == "DELETED")
 
     return handlers

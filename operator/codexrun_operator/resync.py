@@ -26,7 +26,7 @@ EXPIRY_PERIOD = 600.0
 
 
 class Resync:
-    """`missed` counts the lists in a row that found runs of which kopf had told nothing."""
+    """`missed` counts the lists that found runs of which kopf had told nothing, since kopf last told anything."""
 
     def __init__(self, kube: Kube, state: State, queue: WorkQueue) -> None:
         self._kube, self._state, self._queue = kube, state, queue
@@ -34,6 +34,10 @@ class Resync:
         self.turned = time.monotonic()
         self._expiries_read = float("-inf")
         self._listed = False
+
+    def heard(self) -> None:
+        """kopf told something: it is alive."""
+        self.missed = 0
 
     async def once(self) -> None:
         """One pass over job types and live runs."""
@@ -57,9 +61,9 @@ class Resync:
         for uid in self._state.runs.keys() - raw.keys():
             # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would keep its place.
             self._queue.add(f"again/{uid}")
-        self.missed = self.missed + 1 if unknown else 0
         if unknown:
-            log.warning("resync.missed", extra=fields(runs=[run.metadata.name for run in unknown[:5]], in_a_row=self.missed))
+            self.missed += 1
+            log.warning("resync.missed", extra=fields(runs=[run.metadata.name for run in unknown[:5]], times=self.missed))
 
     async def forever(self) -> None:
         while True:
