@@ -13,7 +13,6 @@ from codexrun_operator.resync import Resync
 from codexrun_operator.state import State
 from codexrun_operator.workqueue import WorkQueue
 
-
 DAYS = 10**6  # seconds
 
 
