@@ -46,16 +46,16 @@ class Lab:
         self.custom, self.core, self.batch = client.CustomObjectsApi(), client.CoreV1Api(), client.BatchV1Api()
         self.apps = client.AppsV1Api()
         self._count = itertools.count()
-        self._session = uuid.uuid4().hex[:5]
-        self.mark = {"codexrun.test/session": self._session}
+        self._round = uuid.uuid4().hex[:5]
+        self.mark = {"codexrun.test/round": self._round}
 
     def name(self, stem: str) -> str:
-        return f"{stem}-{self._session}{next(self._count)}"
+        return f"{stem}-{self._round}{next(self._count)}"
 
     def clean_up(self) -> None:
-        """Delete what this session made; the runs take their Jobs and pods along."""
+        """Delete what these tests made; the runs take their Jobs and pods along."""
         for kind in ("cxr", "cjt", "configmaps"):
-            self.kubectl("delete", kind, "-l", f"codexrun.test/session={self._session}", "--wait=false")
+            self.kubectl("delete", kind, "-l", f"codexrun.test/round={self._round}", "--wait=false")
 
     # -- making ----------------------------------------------------------------------------------
 
