@@ -1,5 +1,6 @@
 """Builders of what the operator sees. Each fills in what a test does not care about; a test names only what decides."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 CREATED = NOON - timedelta(minutes=5)
 UID = "11111111-2222-4333-8444-555555555555"
 TEXT = "Greet {{name}}."
-SHA = "3ba5c8b2a1f39a1c7a9ed6fdd28c2e5cf60cbe6b5e2e5cd0a2c8b0b8a1f0f4b1"
+SHA = hashlib.sha256(TEXT.encode()).hexdigest()
 FULL = {"attempt": 1, "jobName": "hello-11111111-1", "startedAt": "2026-11-24T11:56:00Z"}
 
 
@@ -67,6 +68,13 @@ def kind(**spec: Any) -> CodexJobType:
 
 def prompt(text: str = TEXT, **more: Any) -> Prompt:
     return Prompt(**{"name": "hello", "version": "v1", "text": text, "sha256": SHA, "declared_sha256": SHA, **more})
+
+
+def prompt_json() -> Json:
+    """The ConfigMap of `prompt()`."""
+    labels = {"codexrun.dev/prompt": "hello", "codexrun.dev/prompt-version": "v1"}
+    metadata = {"name": "prompt-hello-v1", "uid": "prompt-1", "labels": labels, "annotations": {"codexrun.dev/sha256": SHA}}
+    return {"metadata": metadata, "data": {"prompt.md": TEXT}}
 
 
 def job(**more: Any) -> Job:

@@ -1,0 +1,46 @@
+"""Who gets a slot: priority, then age; never more than there are."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from runbuilders import NOON
+
+from codexrun_operator.admission import Place, Slots, may_start, next_in_line
+
+places = st.builds(
+    Place,
+    minus_priority=st.integers(-3, 3),
+    created=st.integers(0, 3).map(lambda minutes: NOON + timedelta(minutes=minutes)),
+    uid=st.text("abcdef", min_size=1, max_size=4),
+)
+queues = st.lists(places, max_size=8, unique_by=lambda place: place.uid)
+
+
+def place(uid: str, *, priority: int = 0, minute: int = 0) -> Place:
+    return Place(-priority, NOON + timedelta(minutes=minute), uid)
+
+
+def test_higher_priority_first_then_the_older_one_then_the_uid() -> None:
+    line = [place("c", minute=1), place("b"), place("a"), place("z", priority=1, minute=9)]
+    assert [p.uid for p in sorted(line)] == ["z", "a", "b", "c"]
+
+
+def test_no_slots_are_free_while_suspended_or_over_the_limit() -> None:
+    assert Slots(limit=3, holders=1).free == 2
+    assert Slots(limit=3, holders=5).free == 0
+    assert Slots(limit=3, holders=0, suspended=True).free == 0
+
+
+@given(queues, st.integers(0, 9), st.integers(0, 9))
+def test_exactly_the_best_start(waiting: list[Place], limit: int, holders: int) -> None:
+    slots = Slots(limit=limit, holders=holders)
+    starting = [p for p in waiting if may_start(p, waiting, slots)]
+    assert sorted(starting) == next_in_line(waiting, slots) == sorted(waiting)[: slots.free]
+
+
+@given(queues, places, st.integers(0, 4))
+def test_it_does_not_matter_whether_one_is_in_the_line_already(waiting: list[Place], newcomer: Place, limit: int) -> None:
+    others = [p for p in waiting if p.uid != newcomer.uid]
+    slots = Slots(limit=limit, holders=0)
+    assert may_start(newcomer, others, slots) == may_start(newcomer, [*others, newcomer], slots)
