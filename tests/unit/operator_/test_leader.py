@@ -1,0 +1,176 @@
+"""The fence: no write begins that the lease might not outlive."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from kubernetes.aio import client
+from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
+
+from codexrun_operator import leader
+from codexrun_operator.kube import WRITE_TIMEOUT, Unavailable
+from codexrun_operator.leader import LEASE_SECONDS, MARGIN, FencedLease, lead
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(leader.time, "monotonic", lambda: self.now)
+
+
+class Leases:
+    """The coordination API with one Lease. Each call takes `takes` seconds of the clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.takes = clock, 0.0
+        self.error: Exception | None = None
+        self.lease: client.V1Lease | None = None
+
+    def _call(self) -> None:
+        self.clock.now += self.takes
+        if self.error:
+            raise self.error
+
+    async def read_namespaced_lease(self, name: str, namespace: str) -> client.V1Lease:
+        self._call()
+        if self.lease is None:
+            raise ApiException(status=404)
+        return self.lease
+
+    async def create_namespaced_lease(self, namespace: str, body: client.V1Lease) -> None:
+        self._call()
+        self.lease = body
+
+    async def replace_namespaced_lease(self, name: str, namespace: str, body: client.V1Lease) -> None:
+        self._call()
+        self.lease = body
+
+
+RECORD = LeaderElectionRecord("me", str(LEASE_SECONDS), "2026-11-24 12:00:00.000000", "2026-11-24 12:00:00.000000")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+async def lease(clock: Clock) -> FencedLease:
+    fenced = FencedLease("operator", "codexrun", "me", client.ApiClient(client.Configuration(host="http://127.0.0.1:1")))
+    fenced.api_instance = Leases(clock)
+    return fenced
+
+
+async def test_no_write_before_the_lease_is_held(lease: FencedLease) -> None:
+    assert not lease.held
+    with pytest.raises(Unavailable, match="not the leader"):
+        lease.may_write()
+
+
+async def test_a_write_may_begin_only_while_the_lease_outlives_it(lease: FencedLease, clock: Clock) -> None:
+    assert await lease.create("operator", "codexrun", RECORD)
+    lease.may_write()
+    clock.now += LEASE_SECONDS - WRITE_TIMEOUT - MARGIN
+    lease.may_write()
+    clock.now += 0.001
+    assert lease.held
+    with pytest.raises(Unavailable):
+        lease.may_write()
+
+
+async def test_the_lease_counts_from_before_its_request(lease: FencedLease, clock: Clock) -> None:
+    lease.api_instance.takes = 8
+    assert await lease.create("operator", "codexrun", RECORD)
+    lease.api_instance.takes = 0
+    lease.may_write()
+    clock.now += 1.001
+    with pytest.raises(Unavailable):
+        lease.may_write()
+
+
+@pytest.mark.parametrize("error", [aiohttp.ClientError("broken"), TimeoutError(), ApiException(status=409)], ids=repr)
+async def test_a_failed_renewal_adds_nothing(lease: FencedLease, clock: Clock, error: Exception) -> None:
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.get("operator", "codexrun")
+    clock.now += 5
+    lease.api_instance.error = error
+    assert not await lease.update("operator", "codexrun", RECORD)
+    clock.now += LEASE_SECONDS - 5
+    assert not lease.held
+
+
+async def test_a_renewal_adds_its_time(lease: FencedLease, clock: Clock) -> None:
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.get("operator", "codexrun")
+    clock.now += 5
+    assert await lease.update("operator", "codexrun", RECORD)
+    clock.now += LEASE_SECONDS - 1
+    assert lease.held
+
+
+async def test_a_broken_read_is_a_failed_attempt_and_still_a_turn(lease: FencedLease, clock: Clock) -> None:
+    lease.api_instance.error = aiohttp.ClientError("broken")
+    clock.now += 3
+    found, error = await lease.get("operator", "codexrun")
+    assert not found
+    assert isinstance(error, ApiException)
+    assert lease.turned == clock.now
+
+
+async def test_release_lets_the_next_one_in_and_writes_no_more(lease: FencedLease) -> None:
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.release()
+    assert lease.api_instance.lease.spec.holder_identity == ""
+    with pytest.raises(Unavailable):
+        lease.may_write()
+
+
+async def test_release_of_a_lease_that_is_not_held_touches_nothing(lease: FencedLease) -> None:
+    lease.api_instance.error = AssertionError("asked")
+    await lease.release()
+
+
+class Election:
+    """Stands for the library's: leads at once, for as long as `lost` is not set."""
+
+    lost: asyncio.Event
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    async def run(self) -> None:
+        task = asyncio.create_task(self.config.onstarted_leading())
+        await Election.lost.wait()
+        task.cancel()
+        await self.config.onstopped_leading()
+
+
+@pytest.fixture
+def election(monkeypatch: pytest.MonkeyPatch) -> type[Election]:
+    Election.lost = asyncio.Event()
+    monkeypatch.setattr(leader, "LeaderElection", Election)
+    return Election
+
+
+async def test_dead_work_ends_the_leadership(lease: FencedLease, election: type[Election]) -> None:
+    async def work() -> None:
+        raise RuntimeError("dead")
+
+    with pytest.raises(RuntimeError, match="dead"):
+        await lead(lease, work)
+
+
+async def test_a_lost_lease_ends_the_work(lease: FencedLease, election: type[Election]) -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            election.lost.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    await lead(lease, work)
+    assert ended.is_set()

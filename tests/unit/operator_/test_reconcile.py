@@ -1,0 +1,342 @@
+"""One look at one object, with an apiserver that loses answers, refuses, and was faster."""
+
+from typing import Any
+
+import pytest
+from fakekube import FakeKube
+from runbuilders import UID, by, kind_json, prompt_json, run_json
+
+from codexrun_operator.execute import act, create_job
+from codexrun_operator.kube import Conflict, NotFound, Refused, Unavailable
+from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
+from codexrun_operator.reconcile import PATIENT_LOOKS, REFUSED_PAUSE, Reconciler
+from codexrun_operator.resync import Resync
+from codexrun_operator.seen import EVIDENCE_FINALIZER
+from codexrun_operator.settings import PodSettings
+
+Json = dict[str, Any]
+PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
+OTHER = "99999999-2222-4333-8444-555555555555"
+
+
+class Operator:
+    """A Reconciler whose timers are only noted."""
+
+    def __init__(self) -> None:
+        self.kube = FakeKube()
+        self.reconciler = Reconciler(self.kube, PODS, workers=1)
+        self.state = self.reconciler.state
+        self.later: dict[str, float] = {}
+        self.reconciler.queue.add_later = self.later.__setitem__  # type: ignore[method-assign]
+        self.state.prompt_seen(prompt_json())
+        self.state.job_type_seen(self.kube.put("codexjobtypes", kind_json()))
+
+    def apply(self, item: Json) -> None:
+        self.state.run_seen(self.kube.put("codexruns", item))
+
+    async def look(self, key: str = UID) -> None:
+        await self.reconciler.reconcile(key)
+
+    def stored(self, name: str = "hello") -> Json:
+        status: Json = self.kube.objects[self.kube.path_of("codexruns", name)]["status"]
+        return status
+
+    @property
+    def job(self) -> Json:
+        (job,) = [item for path, item in self.kube.objects.items() if path.startswith(self.kube.jobs)]
+        return job
+
+    @property
+    def held(self) -> int:
+        return len(self.state.holders["hello"])
+
+
+@pytest.fixture
+async def operator() -> Operator:
+    return Operator()
+
+
+async def test_a_run_gets_its_job_and_one_status_write(operator: Operator) -> None:
+    operator.apply(run_json())
+    await operator.look()
+    assert [(verb, path.rpartition("/")[2]) for verb, path, _ in operator.kube.calls] == [
+        ("create", "jobs"),
+        ("merge", "status"),
+    ]
+    assert operator.stored()["phase"] == "Starting"
+    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
+    operator.state.job_seen(operator.job)
+    assert (operator.held, operator.state.creating) == (1, {})
+
+
+@pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
+async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(operator: Operator, arrived: bool) -> None:
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
+    with pytest.raises(Unavailable):
+        await operator.look()
+    assert (operator.held, operator.state.creating[UID].confirmed) == (1, False)
+    await operator.look()
+    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
+    assert len({body["metadata"]["name"] for body in operator.kube.writes("create", "/jobs")}) == 1
+    operator.state.job_seen(operator.job)
+    await operator.look()
+    assert operator.stored()["attempt"] == 1
+    assert operator.held == 1
+
+
+async def test_the_limit_counts_what_is_only_on_its_way(operator: Operator) -> None:
+    operator.apply(run_json(age=20))
+    operator.apply(run_json(uid=OTHER, name="second", age=10))
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"))
+    with pytest.raises(Unavailable):
+        await operator.look()
+    await operator.look(OTHER)
+    assert operator.stored("second")["reason"] == "ConcurrencyLimit"
+    assert operator.held == 1
+
+
+async def test_refused_by_quota_waits_and_gives_the_slot_back(operator: Operator) -> None:
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: jobs, used: 5"))
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "Quota")
+    assert "attempt" not in operator.stored()
+    assert (operator.held, operator.state.creating, operator.later) == (0, {}, {UID: REFUSED_PAUSE})
+    await operator.look()
+    assert operator.stored()["phase"] == "Starting"
+
+
+async def test_refused_for_good_is_rejected(operator: Operator) -> None:
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Refused(422, "Invalid", "spec.template: no"))
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Rejected", "JobRefused")
+    assert "spec.template: no" in operator.stored()["message"]
+    assert (operator.held, operator.state.runs) == (0, {})
+    (event,) = operator.kube.writes("create", "/events")
+    assert (event["type"], event["reason"], event["involvedObject"]["uid"]) == ("Warning", "JobRefused", UID)
+
+
+async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Operator) -> None:
+    operator.apply(run_json())
+    for error in (Unavailable("timeout"), Refused(403, "Forbidden", "exceeded quota")):
+        operator.kube.fail("create", "/jobs", error)
+        with pytest.raises(type(error)):
+            await operator.look()
+    assert (operator.held, operator.state.creating) == (0, {})
+
+
+async def test_somebody_was_faster_read_again(operator: Operator) -> None:
+    operator.apply(run_json())
+    changed = run_json(version=8, cancel=by("ana"))
+    operator.kube.put("codexruns", changed)
+    operator.kube.fail("create", "/jobs", Refused(422, "Invalid", "no"))
+    await operator.look()
+    assert operator.stored()["phase"] == "Pending"
+    assert operator.state.runs[UID].spec.cancel is not None
+    await operator.look()
+    assert operator.stored()["phase"] == "Cancelled"
+
+
+async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job_is_gone(operator: Operator) -> None:
+    operator.apply(run_json())
+    del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
+    await operator.look()
+    assert operator.state.runs == {}
+    assert operator.held == 1
+    await operator.look()
+    assert operator.held == 1
+    del operator.kube.objects[operator.kube.path_of("jobs", operator.job["metadata"]["name"])]
+    await operator.look()
+    assert (operator.held, operator.state.creating) == (0, {})
+
+
+async def test_another_run_of_the_name_is_another_run(operator: Operator) -> None:
+    operator.apply(run_json(inputs={}))
+    operator.kube.put("codexruns", run_json(uid=OTHER, version=9))
+    await operator.look()
+    assert operator.state.runs.keys() == {OTHER}
+
+
+async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
+    """Made, and deleted by hand while its watch was broken: the list after it knows nothing of it."""
+    operator.apply(run_json())
+    await operator.look()
+    name = operator.job["metadata"]["name"]
+    for _ in range(PATIENT_LOOKS - 1):
+        await operator.look()
+    assert operator.held == 1
+    assert not any(name in read for read in operator.kube.reads)
+    del operator.kube.objects[operator.kube.path_of("jobs", name)]
+    await operator.look()
+    assert (operator.held, operator.stored()["phase"], operator.stored()["reason"]) == (0, "Cancelled", "JobDeleted")
+    assert len(operator.kube.writes("create", "/jobs")) == 1
+
+
+async def test_a_finished_run_is_forgotten_and_expires(operator: Operator) -> None:
+    operator.apply(run_json(inputs={}, ttlSecondsAfterFinished=60))
+    await operator.look()
+    assert operator.stored()["phase"] == "Rejected"
+    assert operator.later == {"expire/hello": 60}
+    await operator.look("expire/hello")
+    assert 0 < operator.later["expire/hello"] <= 60
+    operator.stored()["finishedAt"] = "2026-01-01T00:00:00Z"
+    await operator.look("expire/hello")
+    assert operator.kube.path_of("codexruns", "hello") not in operator.kube.objects
+    await operator.look("expire/hello")
+
+
+async def test_a_late_sight_of_a_finished_run_is_not_taken_for_a_live_one(operator: Operator) -> None:
+    operator.apply(run_json("Succeeded"))
+    assert operator.state.runs == {}
+
+
+async def test_an_event_that_cannot_be_posted_changes_nothing(operator: Operator) -> None:
+    operator.apply(run_json(inputs={}))
+    operator.kube.fail("create", "/events", Unavailable("no"))
+    await operator.look()
+    assert operator.stored()["phase"] == "Rejected"
+
+
+# -- what is left over ---------------------------------------------------------------------------
+
+
+def pod_json(*, held: bool = True, uid: str = UID) -> Json:
+    labels = {"codexrun.dev/run": "hello", "codexrun.dev/run-uid": uid, "codexrun.dev/job-type": "hello"}
+    metadata = {"name": "p", "uid": "pod-1", "labels": labels, "finalizers": [EVIDENCE_FINALIZER] if held else []}
+    return {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
+
+
+@pytest.mark.parametrize(
+    ("run", "released"),
+    [
+        (None, True),
+        (run_json("Cancelled"), True),
+        (run_json("Running", uid=OTHER), True),
+        (run_json("Stopping"), False),
+    ],
+    ids=["run deleted", "run ended", "another run of the name", "run lives"],
+)
+async def test_a_held_pod_is_let_go_when_its_run_is_over(operator: Operator, run: Json | None, released: bool) -> None:
+    if run:
+        operator.kube.put("codexruns", run)
+    operator.state.pod_seen(operator.kube.put("pods", pod_json()))
+    await operator.look(f"evidence/{UID}")
+    finalizers = operator.kube.objects[operator.kube.path_of("pods", "p")]["metadata"]["finalizers"]
+    assert finalizers == ([] if released else [EVIDENCE_FINALIZER])
+
+
+async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator: Operator) -> None:
+    labels = {"app.kubernetes.io/managed-by": "codexrun"}
+    foreign = operator.kube.put("jobs", {"metadata": {"name": "theirs", "uid": "j0", "labels": labels}, "spec": {}})
+    orphan = {"metadata": {"name": "ours", "uid": "j1", "labels": labels | pod_json()["metadata"]["labels"]}, "spec": {}}
+    for job in (foreign, operator.kube.put("jobs", orphan)):
+        operator.state.job_seen(job)
+    assert operator.state.orphans == {"j1": "ours"}
+    await operator.look("orphan/j1")
+    (deletion,) = operator.kube.writes("delete", "/jobs")
+    assert deletion == {"uid": "j1", "propagation": "Background"}
+
+
+async def test_ready_is_written_once(operator: Operator) -> None:
+    await operator.look("jobtype/hello")
+    await operator.look("jobtype/hello")
+    (write,) = operator.kube.writes("merge", "/codexjobtypes/hello/status")
+    assert write["status"]["conditions"][0]["status"] == "True"
+
+
+async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(operator: Operator) -> None:
+    old = operator.kube.objects[operator.kube.path_of("codexjobtypes", "hello")]
+    operator.state.job_type_seen(kind_json(uid="kind-2", version=9, concurrencyLimit=7))
+    operator.state.job_type_seen(old, gone=True)
+    assert operator.state.job_types["hello"].spec.concurrency_limit == 7
+
+
+# -- actions -------------------------------------------------------------------------------------
+
+
+async def test_the_finalizer_comes_before_the_deletion() -> None:
+    kube = FakeKube()
+    kube.put("pods", pod_json(held=False))
+    await act(kube, StopPod("p", "pod-1"))
+    assert [verb for verb, _, _ in kube.calls] == ["strategic", "delete"]
+    assert kube.objects[kube.path_of("pods", "p")]["metadata"]["deletionTimestamp"]
+
+
+async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() -> None:
+    kube = FakeKube()
+    pod = pod_json(held=False)
+    pod["metadata"] |= {"deletionTimestamp": "2026-11-24T12:00:00Z", "finalizers": ["batch.kubernetes.io/job-tracking"]}
+    kube.put("pods", pod)
+    await act(kube, StopPod("p", "pod-1"))
+    assert kube.calls[-1][0] == "delete"
+
+
+@pytest.mark.parametrize(
+    "action", [StopPod("p", "pod-1"), ReleaseEvidence("p", "pod-1"), SuspendJob("j"), DeleteJob("j", "job-1")], ids=repr
+)
+@pytest.mark.parametrize(
+    "error", [NotFound(404, "NotFound", "gone"), Conflict(409, "Conflict", "another uid")], ids=["404", "409"]
+)
+async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None:
+    kube = FakeKube()
+    for verb in ("strategic", "delete", "merge"):
+        kube.fail(verb, "/", error)
+    await act(kube, action)
+
+
+@pytest.mark.parametrize(
+    "action", [StopPod("p", "pod-1"), ReleaseEvidence("p", "pod-1"), SuspendJob("j"), DeleteJob("j", "job-1")]
+)
+async def test_an_apiserver_that_is_away_is_no_success(action: Any) -> None:
+    kube = FakeKube()
+    for verb in ("strategic", "delete", "merge"):
+        kube.fail(verb, "/", Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await act(kube, action)
+
+
+async def test_another_uid_is_another_pod() -> None:
+    kube = FakeKube()
+    kube.put("pods", pod_json(held=False))
+    await act(kube, StopPod("p", "pod-0"))
+    assert kube.objects[kube.path_of("pods", "p")]["metadata"]["finalizers"] == []
+
+
+async def test_a_job_that_exists_is_this_one() -> None:
+    kube = FakeKube()
+    await create_job(kube, {"metadata": {"name": "j"}})
+    await create_job(kube, {"metadata": {"name": "j"}})
+    kube.fail("create", "/jobs", Conflict(409, "Conflict", "something else"))
+    with pytest.raises(Conflict):
+        await create_job(kube, {"metadata": {"name": "j"}})
+
+
+# -- resync --------------------------------------------------------------------------------------
+
+
+async def test_resync_tells_what_kopf_missed_in_the_order_of_the_queue(operator: Operator) -> None:
+    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    for name, uid, age, priority in (("young", OTHER, 100, 0), ("old", UID, 200, 0), ("urgent", "u3", 90, 5)):
+        operator.kube.put("codexruns", run_json(uid=uid, name=name, age=age, priority=priority))
+    await resync.once()
+    assert list(operator.state.runs) == ["u3", UID, OTHER]
+
+
+async def test_resync_reads_again_what_the_list_does_not_show(operator: Operator) -> None:
+    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    operator.apply(run_json("Queued"))
+    del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
+    await resync.once()
+    await operator.look(f"again/{UID}")
+    assert operator.state.runs == {}
+
+
+async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> None:
+    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    operator.kube.put("codexruns", run_json(uid=OTHER, name="odd", priority="high"))
+    operator.kube.put("codexjobtypes", kind_json(name="odd", model=""))
+    operator.kube.put("codexruns", run_json())
+    await resync.once()
+    assert operator.state.runs.keys() == {UID}
