@@ -17,7 +17,7 @@ Json = dict[str, Any]
 WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
 READ_TIMEOUT = 30.0
 CHUNK = 500  # objects a list page
-LONGEST_LINE = 8 * 1024**2  # a watch event is one; aiohttp's own limit is 128 KiB, a pod with large inputs or a prompt has more
+LONGEST_LINE = 8 * 1024**2  # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4 MiB)
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"

@@ -76,6 +76,13 @@ def test_refusals(reason: str, words: str, of: CodexRun, job_type: CodexJobType,
     assert len(verdict.message) < 2048
 
 
+def test_no_schema_is_fetched_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Any] = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *arguments, **_: fetched.append(arguments))
+    judge(run(), needs({"$ref": "http://169.254.169.254/latest"}), prompt())
+    assert fetched == []
+
+
 def test_a_missing_prompt_is_waited_for() -> None:
     verdict = judge(run(), kind(), None)
     assert isinstance(verdict, Missing)

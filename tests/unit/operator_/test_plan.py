@@ -155,6 +155,7 @@ READY = given(run("Pending"))
     ),
     case("cancel of a queued run: at once", given(run("Queued", cancel=by())), phase="Cancelled"),
     case("cancel goes before a missing job type", given(run(cancel=by()), job_type=None), phase="Cancelled"),
+    case("cancelled with nothing wrong and a slot free", given(run(cancel=by()), admitted=True), phase="Cancelled"),
     case("cancel goes before a refusal", given(run(inputs={}, cancel=by())), phase="Cancelled"),
 )
 def test_begin(c: Case) -> None:
