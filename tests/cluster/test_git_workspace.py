@@ -44,6 +44,9 @@ def host(lab: Lab) -> Iterator[str]:
     secret = {"metadata": {"name": name}, "type": "kubernetes.io/basic-auth"}
     lab.core.create_namespaced_secret(NAMESPACE, {**secret, "stringData": {"username": "bot", "password": PASSWORD}})
     lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    # A ready pod is not yet an address that answers: the node's proxy learns of it a moment later.
+    answers = f"until git ls-remote http://{name}/repo.git; do sleep 0.1; done"
+    lab.kubectl("exec", name, "--", "timeout", "30", "sh", "-c", answers)
     yield name
     for kind in ("pod", "service", "secret", "configmap"):
         lab.kubectl("delete", kind, name, "--wait=false")
