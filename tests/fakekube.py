@@ -34,7 +34,7 @@ class FakeKube(Kube):
         self.version = 100
         self.streams: list[list[Any]] = []
         self._failures: list[tuple[str, str, Exception, bool]] = []
-        self.told: Callable[[str, Json, bool], None] = lambda path, item, gone: None
+        self.removed: Callable[[Json], None] = lambda item: None  # a deletion took effect
 
     # -- for tests -------------------------------------------------------------------------------
 
@@ -150,4 +150,5 @@ class FakeKube(Kube):
             item["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
         else:
             del self.objects[path]
+            self.removed(item)
         return item
