@@ -5,6 +5,7 @@ import logging
 import time
 from datetime import timedelta
 
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
@@ -12,7 +13,6 @@ from codexrun_operator import execute, metrics, report
 from codexrun_operator.admission import may_start
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
-from codexrun_operator.kube import Conflict, Kube, NotFound, Refused
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
 from codexrun_operator.seen import Event
 from codexrun_operator.settings import PodSettings
