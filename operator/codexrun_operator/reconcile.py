@@ -5,6 +5,7 @@ import logging
 import time
 from datetime import timedelta
 
+from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
@@ -151,7 +152,8 @@ class Reconciler:
         if status.phase.terminal:
             self.state.forget(uid)
             self.queue.forget(uid)
-            self.queue.add_later(f"expire/{run.metadata.name}", run.spec.ttl_seconds_after_finished)
+            after = run.model_copy(update={"status": status})
+            self.queue.add_later(f"expire/{run.metadata.name}", seconds_to_live(after) or 0.0)
         else:
             self.state.run_seen(written)
         if event:
@@ -240,7 +242,12 @@ class Reconciler:
 
 
 def seconds_to_live(run: CodexRun) -> float | None:
-    """Until a finished run's object is to be deleted; None for one that has not finished."""
+    """Until a finished run's object is to be deleted; None for one that has not finished.
+
+    A refused REST start leaves no object, also when the api that would have deleted it has died.
+    """
+    if run.status.phase is Phase.REJECTED and untold(run):
+        return 0.0
     if not run.status.phase.terminal or run.status.finished_at is None:
         return None
     age = (execute.now() - run.status.finished_at).total_seconds()
