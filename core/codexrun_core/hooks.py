@@ -1,7 +1,7 @@
 """Lifecycle hooks: what a process does when a run has moved, once per move.
 
 Where a move was seen (the operator's own status write, the mirror's new row) decides whether it is new; the hooks carry it to
-the process's sinks. The operator hangs its log and run metrics here, the api its log. Registry and operator name the same move by
+the process's sinks. The operator hangs its log and run metrics here, the api its log. Registry and operator give the same move
 the same id, so that lines of both can be joined.
 """
 

@@ -1,4 +1,7 @@
-"""Which runs does a list show, and where does its next page begin? Pure; the same filter serves lists, counts and bulk actions."""
+"""Which runs does a list show, and where does its next page begin? Pure.
+
+One filter serves lists, counts and bulk actions.
+"""
 
 import base64
 import binascii

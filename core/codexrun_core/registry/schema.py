@@ -1,5 +1,6 @@
 """Which schema does the database have, and how does it get ours? One chain, and one process at a time on it."""
 
+import io
 from collections.abc import Callable
 from typing import cast
 
@@ -34,8 +35,8 @@ def check(connection: sa.Connection) -> None:
         raise SchemaError(f"registry: the database has no schema yet; migrate it to {ours} (the api does so at its start)")
     if not _known(found):
         raise SchemaError(
-            f"registry: schema {found!r} is not known to this version, whose newest is {ours}; a newer codexrun has migrated the "
-            "database: install that version or a later one, or restore the backup made before the upgrade"
+            f"registry: schema {found!r} is not known to this version, whose newest is {ours}; a newer codexrun has "
+            "migrated the database: install that version or a later one, or restore the backup made before the upgrade"
         )
     raise SchemaError(
         f"registry: schema {found} is older than {ours}, which this version needs; migrate it (the api does so at its start)"
@@ -67,7 +68,7 @@ def compare(connection: sa.Connection) -> None:
 
 
 def _config() -> Config:
-    config = Config()
+    config = Config(stdout=io.StringIO())  # a library prints nothing
     config.set_main_option("script_location", "codexrun_core.registry:migrations")
     return config
 

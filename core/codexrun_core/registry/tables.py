@@ -25,7 +25,7 @@ class Utc(sa.TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - an override
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -37,7 +37,7 @@ class Words(sa.TypeDecorator[str]):
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - an override
         if value is None:
             return None
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
@@ -115,6 +115,8 @@ runs = sa.Table(
         "model",
         "requested_by",
         "retry_of",
+        "cost_tokens",
+        "cost_micro_usd",
     ),
     sa.Index("ix_runs_job_type", "job_type", "created_at", "run_id", "status"),
     sa.Index("ix_runs_status", "status", "created_at", "run_id", "job_type"),
@@ -141,6 +143,6 @@ run_events = sa.Table(
 )
 
 # The word index. SQLite: an FTS5 table over runs.words, kept by triggers; Postgres: a GIN index over this expression.
-run_words = sa.table("run_words", sa.column("rowid"), sa.column("words"))
+run_words = sa.table("run_words", sa.column("rowid"), sa.column("run_words"))
 WORDS_INDEX = "ix_runs_words"
 WORDS_VECTOR = "array_to_tsvector(string_to_array(runs.words, ' '))"

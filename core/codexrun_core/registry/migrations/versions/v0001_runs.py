@@ -85,7 +85,19 @@ def upgrade() -> None:
     op.create_index(
         "ix_runs_list",
         "runs",
-        ["created_at", "run_id", "status", "job_type", "prompt_name", "prompt_version", "model", "requested_by", "retry_of"],
+        [
+            "created_at",
+            "run_id",
+            "status",
+            "job_type",
+            "prompt_name",
+            "prompt_version",
+            "model",
+            "requested_by",
+            "retry_of",
+            "cost_tokens",
+            "cost_micro_usd",
+        ],
     )
     op.create_index("ix_runs_model", "runs", ["model", "created_at", "run_id", "status"])
     op.create_index("ix_runs_name", "runs", ["namespace", "name", "created_at"])
