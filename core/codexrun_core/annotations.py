@@ -13,7 +13,7 @@ DELETE_IF_REJECTED = "codexrun.dev/delete-if-rejected"
 
 
 def untold(run: CodexRun) -> bool:
-    """A run whose caller still waits for the first verdict, or was refused by it (one that was queued before has been told of)."""
+    """A run whose caller still waits for the first verdict, or was refused by it; one that was queued has been told of."""
     if run.metadata.annotations.get(DELETE_IF_REJECTED) != "true":
         return False
     queued = any(condition.type == "Admitted" for condition in run.status.conditions)
