@@ -18,20 +18,22 @@ _SLOT = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
 
 class JobTypeView(BaseModel):
     name: str
-    description: str | None
+    description: str | None = None
     prompt_name: str
     prompt_version: str
     model: str
     allowed_models: list[str]
     allowed_efforts: list[str]
-    inputs_schema: Annotated[dict[str, Any] | None, Field(description="Absent: each placeholder of the prompt is a text.")]
+    inputs_schema: Annotated[dict[str, Any] | None, Field(description="Absent: each placeholder of the prompt is a text.")] = (
+        None
+    )
     limits: dict[str, int]
     concurrency_limit: int
     running: Annotated[int, Field(description="Slots held: starting, running and stopping.")]
     queued: int
     suspended: bool
-    ready: Annotated[bool | None, Field(description="Absent before the operator has looked.")]
-    message: str | None
+    ready: Annotated[bool | None, Field(description="Absent before the operator has looked.")] = None
+    message: str | None = None
 
 
 class JobTypeList(BaseModel):

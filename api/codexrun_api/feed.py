@@ -29,6 +29,7 @@ class Feed:
         self._events: deque[Event] = deque(maxlen=kept)
         self._end = 0  # how many there ever were
         self._bell = asyncio.Event()
+        self.waiting = 0  # readers that have seen everything
 
     @property
     def end(self) -> int:
@@ -61,5 +62,9 @@ class Feed:
 
     async def more(self, position: int) -> None:
         """Return when there is something from `position` on."""
-        while self._end <= position:
-            await self._bell.wait()
+        self.waiting += 1
+        try:
+            while self._end <= position:
+                await self._bell.wait()
+        finally:
+            self.waiting -= 1

@@ -40,6 +40,7 @@ async def get_readiness(here: Here) -> JSONResponse:
     responses={200: {"description": "Prometheus exposition.", "content": {"text/plain": {}}}, **answers(500)},
 )
 async def get_metrics(here: Here) -> Response:
+    """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""
     metrics.LAG.set(here.mirror.writer.lag)
     try:
         counts = await here.registry.counts(Filter())

@@ -21,13 +21,13 @@ class UsageView(BaseModel):
     total_tokens: int
     requests: int
     cost_cents: int
-    cost_micro_usd: int | None
+    cost_micro_usd: int | None = None
     complete: bool
 
 
 class FailureView(BaseModel):
     class_: Annotated[str, Field(alias="class", serialization_alias="class", examples=["timeout"])]
-    message: str | None
+    message: str | None = None
     retryable: bool
 
     model_config = ConfigDict(populate_by_name=True)

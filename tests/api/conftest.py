@@ -71,10 +71,8 @@ class Stand:
         """Until every change of the cluster has its row."""
 
         async def holds() -> bool:
-            newest = {p.rpartition("/")[2]: o for p, o in self.kube.objects.items() if p.startswith(self.kube.runs)}
-            known = {r.metadata.name: r.metadata.resource_version for r in self.services.mirror.runs.values()}
-            seen = {name: raw["metadata"]["resourceVersion"] for name, raw in newest.items()}
-            return known == seen and self.services.mirror.writer.lag == 0
+            mirror, told = self.services.mirror, [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
+            return int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
 
         await self.settle(holds)
 

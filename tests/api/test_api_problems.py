@@ -21,7 +21,7 @@ def check(answer: object, status: int, code: str) -> dict:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
-    assert FIELDS <= body.keys()
+    assert body.keys() >= FIELDS
     assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:codexrun:problem:{code}")
     assert body["request_id"] == answer.headers["X-Request-ID"]
     return body
