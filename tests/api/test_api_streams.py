@@ -4,9 +4,10 @@ import asyncio
 import json
 
 import httpx
+import pytest
 from conftest import Stand
 
-from codexrun_api.feed import Event, Feed
+from codexrun_api.feed import Event, Feed, Lagged
 
 
 def events(text: str) -> list[tuple[str, str, dict]]:
@@ -94,7 +95,5 @@ def test_a_reader_that_lags_is_told() -> None:
         feed.publish(Event(str(number), "run.phase", "r", "t", "{}"))
     assert [e.id for e in feed.since(1)] == ["1", "2"]
     assert feed.after("0") is None
-    try:
+    with pytest.raises(Lagged):
         feed.since(0)
-    except Exception as error:
-        assert type(error).__name__ == "Lagged"
