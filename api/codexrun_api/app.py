@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterable
 
 from fastapi import APIRouter, FastAPI
@@ -12,8 +13,11 @@ from codexrun_api import actions, browsing, events, health, problems, requests, 
 from codexrun_api.services import Archive, Services
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.logs import fields
 from codexrun_core.registry import Registry
 from codexrun_core.registry import Unavailable as RegistryUnavailable
+
+log = logging.getLogger(__name__)
 
 ROUTERS = (runs.router, actions.router, events.router, browsing.router, retention.router, health.router)
 FORESEEN = (problems.Problem, RequestValidationError, HTTPException, Refused, Unavailable, RegistryUnavailable)
@@ -43,7 +47,12 @@ def create_app(settings: Settings, registry: Registry, kube: Kube, archive: Arch
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    tasks = [asyncio.create_task(services.mirror.run()), asyncio.create_task(services.catalog.run())]
+    services.tasks = tasks = [
+        asyncio.create_task(services.mirror.run(), name="mirror"),
+        asyncio.create_task(services.catalog.run(), name="catalog"),
+    ]
+    for task in tasks:
+        task.add_done_callback(_tell)
     try:
         yield
     finally:
@@ -51,6 +60,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("task.ended", extra=fields(task=task.get_name()), exc_info=task.exception())
 
 
 def _describe(app: FastAPI) -> None:

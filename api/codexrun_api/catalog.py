@@ -2,12 +2,18 @@
 
 import asyncio
 import hashlib
+import logging
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.watch import Watcher
+from codexrun_core.logs import fields
 from codexrun_core.resources import CodexJobType
+
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -65,7 +71,11 @@ class Catalog:
                 tasks.create_task(watcher.run())
 
     def job_type_seen(self, raw: Json, gone: bool = False) -> None:
-        job_type = CodexJobType.model_validate(raw)
+        try:
+            job_type = CodexJobType.model_validate(raw)
+        except ValidationError as error:
+            log.error("jobtype.unreadable", extra=fields(name=raw["metadata"].get("name"), error=str(error)))
+            return
         known = self.job_types.get(job_type.metadata.name)
         if not gone:
             self.job_types[job_type.metadata.name] = job_type

@@ -13,10 +13,14 @@ from codexrun_core.registry import Filter, Unavailable
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", operation_id="getHealth", responses=answers(500))
-async def get_health() -> dict[str, bool]:
-    """This process answers. An apiserver or a registry that is away is no reason to restart it."""
-    return {"ok": True}
+@router.get(
+    "/healthz",
+    operation_id="getHealth",
+    responses={503: {"description": "A restart is needed.", "content": {"application/json": {}}}, **answers(500)},
+)
+async def get_health(here: Here) -> JSONResponse:
+    """This process answers, and its mirror turns. An apiserver or a registry that is away is no reason to restart it."""
+    return JSONResponse({"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200)
 
 
 @router.get(

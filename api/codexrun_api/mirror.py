@@ -10,6 +10,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from pydantic import ValidationError
+
 from codexrun_api import views
 from codexrun_api.feed import Event, Feed
 from codexrun_api.writer import Writer
@@ -99,7 +101,12 @@ class Mirror:
     def seen(self, raw: Json, gone: bool = False) -> None:
         """From the watch, or from the answer to a write of ours."""
         raw["metadata"].pop("managedFields", None)  # kilobytes a run that nobody reads
-        run = CodexRun.model_validate(raw)
+        try:
+            run = CodexRun.model_validate(raw)
+        except ValidationError as error:
+            # Written under another version of the schema: one such object must not stop the others.
+            log.error("run.unreadable", extra=fields(name=raw["metadata"].get("name"), error=str(error)))
+            return
         uid, name = run.metadata.uid, run.metadata.name
         known = self.runs.get(uid)
         if uid in self._gone or (known and not gone and _version(run) <= _version(known)):

@@ -15,7 +15,7 @@ from codexrun_api.settings import Settings
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube
 from codexrun_core.lifecycle import Phase
-from codexrun_core.registry import Registry, RunRecord, record_of
+from codexrun_core.registry import Registry, RunRecord, Unavailable, record_of
 from codexrun_core.resources import CodexRun
 
 
@@ -36,6 +36,7 @@ class Services:
     mirror: Mirror
     catalog: Catalog
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: streams and waits end
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)  # beside the routes; none of them ever ends
 
     @classmethod
     def make(cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive) -> "Services":
@@ -44,21 +45,34 @@ class Services:
         return cls(settings, registry, kube, archive, Tokens(settings), feed, mirror, Catalog(kube))
 
     @property
+    def broken(self) -> str | None:
+        """A task that has ended: only a restart helps."""
+        return next((task.get_name() for task in self.tasks if task.done()), None)
+
+    @property
     def ready(self) -> bool:
         """Everything was listed once; what breaks later is answered with its own 503."""
         return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
 
     async def find(self, wanted: str) -> RunRecord | None:
-        """By run id or name: the row, or what the watch knows of a run that has no row yet.
+        """By run id or name: the row, or what the watch knows of a run that has no row yet or while the registry is away.
 
         Raises:
-            Unavailable: the registry is away.
+            Unavailable: the registry is away, and no such object is there.
         """
         run = self.mirror.find(wanted)
+        known = record_of(run) if run and not untold(run) else None
         if run and run.metadata.uid != wanted:
             wanted = run.metadata.uid  # a name: the run that has it now
-        record = await self.registry.get(wanted) or await self.registry.find(self.settings.namespace, wanted)
-        return record or (record_of(run) if run and not untold(run) else None)
+        try:
+            record = await self.registry.get(wanted)
+            if record is None and known is None:
+                record = await self.registry.find(self.settings.namespace, wanted)
+        except Unavailable:
+            if known is None:
+                raise
+            record = None
+        return record or known
 
     def view(self, record: RunRecord) -> views.RunView:
         return views.of_record(record, self.settings.external_url, self.queue(record.run_id))

@@ -153,7 +153,9 @@ class Reconciler:
             self.state.forget(uid)
             self.queue.forget(uid)
             after = run.model_copy(update={"status": status})
-            self.queue.add_later(f"expire/{run.metadata.name}", seconds_to_live(after) or 0.0)
+            rest = seconds_to_live(after)
+            rest = run.spec.ttl_seconds_after_finished if rest is None else rest
+            self.queue.add_later(f"expire/{run.metadata.name}", rest)
         else:
             self.state.run_seen(written)
         if event:

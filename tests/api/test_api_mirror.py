@@ -147,3 +147,22 @@ async def test_metrics_know_routes_and_rows(stand: Stand) -> None:
     assert 'codexrun_http_requests_total{code="404",method="GET",route="/runs/{id}"}' in text
     assert 'codexrun_registry_runs{phase="Starting"} 1.0' in text
     assert "codexrun_registry_lag_seconds" in text
+
+
+async def test_while_the_registry_is_away_a_run_is_shown_from_the_cluster(stand: Stand) -> None:
+    run = (await stand.start()).json()
+
+    async def away(*_: object) -> object:
+        raise Unavailable("registry: away")
+
+    stand.registry.get = away
+    assert (await stand.http.get(f"/runs/{run['run_id']}")).json()["status"] == "starting"
+    assert (await stand.http.get("/runs/00000000-0000-0000-0000-000000000000")).status_code == 503
+
+
+async def test_an_object_that_cannot_be_read_stops_nobody(stand: Stand) -> None:
+    stand.kube.put(stand.kube.runs, {"metadata": {"name": "odd"}, "spec": {"jobType": 7}})
+    uid = applied(stand, "fine")["metadata"]["uid"]
+    await stand.mirrored()
+    assert (await stand.registry.get(uid)).status == "pending"
+    assert (await stand.http.get("/healthz")).json()["ok"] is True
