@@ -1,5 +1,7 @@
 """A filter as SQL, so that both databases answer it from an index."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from codexrun_core.registry.filters import Filter
@@ -32,6 +34,23 @@ def conditions(chosen: Filter, dialect: str) -> list[Condition]:
     if chosen.search.strip():
         found.append(_matches(chosen.search, dialect))
     return found
+
+
+LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
+
+
+def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
+    """Which index SQLite should read. Left alone it reads one filter's index and then a row for each of its entries; an index
+    that holds all filters answers without a row. None: its own choice is right."""
+    used = {name for name in ("job_type", "status", "prompt", "model", "user", "retry_of") if getattr(chosen, name)}
+    if chosen.search.strip():
+        return BY_STATUS if counting and used <= {"job_type", "status"} else LIST
+    return LIST if len(used) > 1 and "retry_of" not in used else None
+
+
+def reading(query: sa.Select[tuple[Any, ...]], index: str | None) -> sa.Select[tuple[Any, ...]]:
+    """The query, told which index to read on SQLite."""
+    return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
 
 
 def _prompt(wanted: str) -> Condition:

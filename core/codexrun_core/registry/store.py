@@ -22,7 +22,7 @@ from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import schema
 from codexrun_core.registry.engines import Engines, open_engines
 from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
-from codexrun_core.registry.queries import conditions
+from codexrun_core.registry.queries import LIST, conditions, index_for, reading
 from codexrun_core.registry.record import LIVE, RunRecord, merge, usage_columns, usage_order, words_of
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
@@ -270,7 +270,13 @@ class Registry:
             last = sa.tuple_(sa.literal(created, runs.c.created_at.type), sa.literal(run_id, runs.c.run_id.type))
             where.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < last)
         # Ids first, from an index alone; only the rows that are shown are read.
-        ids = sa.select(runs.c.run_id).where(*where).order_by(*NEWEST_FIRST).limit(size + 1).subquery()
+        ids = (
+            reading(sa.select(runs.c.run_id), index_for(chosen))
+            .where(*where)
+            .order_by(*NEWEST_FIRST)
+            .limit(size + 1)
+            .subquery()
+        )
         found = sa.select(*COLUMNS).where(runs.c.run_id.in_(sa.select(ids.c.run_id))).order_by(*NEWEST_FIRST)
         rows = [_record(row) for row in await self._all(found)]
         shown = tuple(rows[:size])
@@ -279,6 +285,7 @@ class Registry:
     async def counts(self, chosen: Filter) -> dict[str, int]:
         """How many runs of the filter there are, by status; a status that has none is absent."""
         query = sa.select(runs.c.status, sa.func.count()).where(*conditions(chosen, self.dialect)).group_by(runs.c.status)
+        query = reading(query, index_for(chosen, counting=True))
         return {row[0]: row[1] for row in await self._all(query)}
 
     async def live(self) -> list[tuple[str, str]]:
@@ -310,6 +317,7 @@ class Registry:
         where, c = conditions(chosen, self.dialect), runs.c
         tokens, cost = sa.func.sum(c.cost_tokens), sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
         query = sa.select(c.job_type, c.status, sa.func.count(), tokens, cost).where(*where).group_by(c.job_type, c.status)
+        query = reading(query, LIST)
         rows = [(job_type, status, count, int(t), int(m)) for job_type, status, count, t, m in await self._all(query)]
         durations = sorted(await self._durations(where, DURATIONS))
         by_type: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
@@ -386,7 +394,7 @@ class Registry:
     async def _insert(self, connection: AsyncConnection, run: RunRecord) -> bool:
         """False if another process was faster."""
         inserted = await connection.execute(_insert_once(self.dialect, runs, _values(run)))
-        return inserted.rowcount == 1
+        return inserted.first() is not None
 
     async def _update(self, connection: AsyncConnection, run: RunRecord) -> None:
         await connection.execute(sa.update(runs).where(runs.c.run_id == run.run_id).values(_values(run)))
@@ -397,12 +405,13 @@ class Registry:
             return None
         event = {field.name: getattr(moved, field.name) for field in fields(RunEvent)}
         recorded = await connection.execute(_insert_once(self.dialect, run_events, event))
-        return moved if recorded.rowcount == 1 else None
+        return moved if recorded.first() is not None else None
 
 
-def _insert_once(dialect: str, table: sa.Table, values: dict[str, Any]) -> sa.Insert:
+def _insert_once(dialect: str, table: sa.Table, values: dict[str, Any]) -> Any:
+    """It returns a row if there was none of that key."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).values(values).on_conflict_do_nothing()
+    return insert(table).values(values).on_conflict_do_nothing().returning(table.c.seq)
 
 
 def _values(run: RunRecord) -> dict[str, Any]:

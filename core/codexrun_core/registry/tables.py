@@ -145,4 +145,4 @@ run_events = sa.Table(
 # The word index. SQLite: an FTS5 table over runs.words, kept by triggers; Postgres: a GIN index over this expression.
 run_words = sa.table("run_words", sa.column("rowid"), sa.column("run_words"))
 WORDS_INDEX = "ix_runs_words"
-WORDS_VECTOR = "array_to_tsvector(string_to_array(runs.words, ' '))"
+WORDS_VECTOR = "run_words(runs.words)"
