@@ -52,12 +52,13 @@ lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/lint-imports
 
 .PHONY: generate
-generate: venv ## CRDs and their copy in the chart, from the resource models
+generate: venv ## CRDs and their copy in the chart from the resource models, and the OpenAPI document from the api
 	$(VENV)/bin/python -m codexrun_core.crd .
+	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
-	git diff --exit-code -- crds charts
+	git diff --exit-code -- crds charts api/openapi.json
 	$(VENV)/bin/codexrun prompts verify
 
 .PHONY: lock

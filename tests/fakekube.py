@@ -1,10 +1,10 @@
-"""An apiserver in memory, as thin as `codexrun_operator.kube.Kube`, with failures at a test's word."""
+"""An apiserver in memory, as thin as `codexrun_core.kube.client.Kube`, with failures at a test's word."""
 
 import copy
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from codexrun_operator.kube import Conflict, Kube, NotFound, Refused
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 
 Json = dict[str, Any]
 

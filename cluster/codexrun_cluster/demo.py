@@ -7,6 +7,7 @@ import threading
 import time
 from typing import Any
 
+from . import reach
 from .chart import NAMESPACE, Client
 from .command import ask
 from .failure import Failure
@@ -39,6 +40,7 @@ def run(places: Places, client: Client) -> int:
             raise Failure(f"kubectl: {done.stderr.strip()}", f"kubectl get pods -n {NAMESPACE}")
     status = _follow(kubectl, env)
     _print_end(status)
+    _print_rest(reach.control(client))
     return 0 if status.get("phase") == "Succeeded" else 1
 
 
@@ -100,6 +102,23 @@ def _print_log(kubectl: list[str], env: dict[str, str], pod: str) -> None:
         if seen:
             return
         time.sleep(POLL_SECONDS)
+
+
+def _print_rest(control: reach.Control | None) -> None:
+    """The same run over REST, with what it takes to ask for it."""
+    if control is None:
+        return
+    print(f"api      {control.url}\ntoken    {control.token}")
+    row = control.get(f"/runs/{RUN}")
+    print(
+        f"""
+  . .cluster/env
+  curl -H "Authorization: Bearer $CODEX_CONTROL_TOKEN" $CODEX_CONTROL_URL/runs/{RUN}""",
+        flush=True,
+    )
+    if row:
+        shown = {key: row.get(key) for key in ("run_id", "status", "cost_tokens", "cost_cents", "result")}
+        print(f"  {json.dumps(shown, ensure_ascii=False)}", flush=True)
 
 
 def _print_end(status: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 
-from . import base, chart, node, packages, record
+from . import base, chart, node, packages, reach, record
 from .chart import Client
 from .choice import choose, look
 from .embedded import embedded_steps
@@ -35,7 +35,7 @@ def up(places: Places, wanted: str, progress: Progress) -> Client:
         client = Client("kubectl", "helm", None)
         images.update(control=os.environ["IMAGE"], agent=os.environ["AGENT_IMAGE"])
         _run([*current_steps(), *chart_steps(places, client, images)], places, progress)
-    write_env(places, choice.kind)
+    write_env(places, choice.kind, reach.control(client))
     progress.line(f"[{progress.elapsed():5.0f}s] codexrun is up. To use it in this shell:   . .cluster/env")
     return client
 
@@ -72,10 +72,17 @@ def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[
     ]
 
 
-def write_env(places: Places, kind: str) -> None:
-    """`. .cluster/env` makes kubectl, helm and the command line work in a shell. Mode 0600: it may hold a token."""
+def write_env(places: Places, kind: str, control: reach.Control | None = None) -> None:
+    """`. .cluster/env` makes kubectl, helm, curl and the command line work in a shell. Mode 0600: it holds a token."""
     lines = [f'export PATH="{places.bin}:{places.venv}/bin:$PATH"']
     if kind != "current":
         lines.append(f'export KUBECONFIG="{places.kubeconfig}"')
+    if control:
+        # Elsewhere the Service's address does not answer on this machine.
+        url = control.url if kind == "embedded" else f"http://127.0.0.1:{reach.PORT}"
+        lines += [f'export CODEX_CONTROL_URL="{url}"', f'export CODEX_CONTROL_TOKEN="{control.token}"']
+        if kind != "embedded":
+            forward = f"kubectl port-forward -n {chart.NAMESPACE} service/{chart.RELEASE}-api {reach.PORT}"
+            lines.append(f"# reachable after: {forward}")
     places.state.mkdir(exist_ok=True)
     node.write_file(places.env, "\n".join(lines) + "\n", 0o600)

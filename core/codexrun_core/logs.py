@@ -4,8 +4,14 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
+
+# Fields of every line that the current task logs, such as its request's id.
+CONTEXT: ContextVar[Mapping[str, Any]] = ContextVar("log_context", default=MappingProxyType({}))
 
 
 def fields(**values: Any) -> dict[str, Any]:
@@ -24,6 +30,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
+        line |= CONTEXT.get()
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[0]:
             line["traceback"] = "".join(traceback.format_exception(*record.exc_info))

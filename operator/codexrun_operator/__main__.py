@@ -8,15 +8,15 @@ import time
 
 import kopf
 
+from codexrun_core.kube.client import Kube, connect
+from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_operator import handlers, health, metrics
-from codexrun_operator.kube import Kube, connect
 from codexrun_operator.leader import FencedLease, lead
 from codexrun_operator.reconcile import Reconciler
 from codexrun_operator.resync import Resync
 from codexrun_operator.seen import OURS, PROMPT_LABEL
 from codexrun_operator.settings import Settings, SettingsError, settings_from
-from codexrun_operator.watch import Watcher
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 from codexrun_core.resources import CodexRun, RunStatus
-from codexrun_operator.kube import Conflict, Kube, NotFound, Refused
 from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.seen import EVIDENCE_FINALIZER
 

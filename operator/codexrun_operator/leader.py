@@ -18,7 +18,7 @@ from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from codexrun_operator.kube import WRITE_TIMEOUT, Unavailable
+from codexrun_core.kube.client import WRITE_TIMEOUT, Unavailable
 
 log = logging.getLogger(__name__)
 

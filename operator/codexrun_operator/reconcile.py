@@ -5,6 +5,8 @@ import logging
 import time
 from datetime import timedelta
 
+from codexrun_core.annotations import untold
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
@@ -12,7 +14,6 @@ from codexrun_operator import execute, metrics, report
 from codexrun_operator.admission import may_start
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
-from codexrun_operator.kube import Conflict, Kube, NotFound, Refused
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
 from codexrun_operator.seen import Event
 from codexrun_operator.settings import PodSettings
@@ -152,7 +153,10 @@ class Reconciler:
         if status.phase.terminal:
             self.state.forget(uid)
             self.queue.forget(uid)
-            self.queue.add_later(f"expire/{run.metadata.name}", run.spec.ttl_seconds_after_finished)
+            after = run.model_copy(update={"status": status})
+            rest = seconds_to_live(after)
+            rest = run.spec.ttl_seconds_after_finished if rest is None else rest
+            self.queue.add_later(f"expire/{run.metadata.name}", rest)
         else:
             self.state.run_seen(written)
         if event:
@@ -246,7 +250,12 @@ class Reconciler:
 
 
 def seconds_to_live(run: CodexRun) -> float | None:
-    """Until a finished run's object is to be deleted; None for one that has not finished."""
+    """Until a finished run's object is to be deleted; None for one that has not finished.
+
+    A refused REST start leaves no object, also when the api that would have deleted it has died.
+    """
+    if run.status.phase is Phase.REJECTED and untold(run):
+        return 0.0
     if not run.status.phase.terminal or run.status.finished_at is None:
         return None
     age = (execute.now() - run.status.finished_at).total_seconds()

@@ -6,11 +6,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+from codexrun_core.kube.client import Kube, Refused, Unavailable
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_operator import metrics
-from codexrun_operator.kube import Kube, Refused, Unavailable
 
 log = logging.getLogger("codexrun.lifecycle")
 

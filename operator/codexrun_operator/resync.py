@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codexrun_core.kube.client import Kube, Refused, Unavailable
 from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_operator.execute import now
-from codexrun_operator.kube import Kube, Refused, Unavailable
 from codexrun_operator.reconcile import seconds_to_live
 from codexrun_operator.state import State, place
 from codexrun_operator.workqueue import WorkQueue

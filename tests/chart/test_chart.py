@@ -16,7 +16,29 @@ from docblocks import Block, all_blocks
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/codexrun"
-BUILT_IN = ("Deployment", "Service", "ServiceAccount", "Role", "RoleBinding")
+BUILT_IN = (
+    "ClusterRoleBinding",
+    "CronJob",
+    "Deployment",
+    "PersistentVolumeClaim",
+    "Role",
+    "RoleBinding",
+    "Secret",
+    "Service",
+    "ServiceAccount",
+)
+API = {
+    "ClusterRoleBinding/codexrun-codexrun-tokenreview",
+    "CronJob/codexrun-cleanup",
+    "Deployment/codexrun-api",
+    "PersistentVolumeClaim/codexrun-api",
+    "Role/codexrun-api",
+    "RoleBinding/codexrun-api",
+    "Secret/codexrun-api-token",
+    "Service/codexrun-api",
+    "Service/codexrun-ingest",
+    "ServiceAccount/codexrun-api",
+}
 
 Manifest = dict[str, Any]
 
@@ -72,7 +94,11 @@ def names(manifests: list[Manifest]) -> set[str]:
 
 
 def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
-    return (m["spec"]["template"] for m in manifests if m["kind"] == "Deployment")
+    for manifest in manifests:
+        if manifest["kind"] == "Deployment":
+            yield manifest["spec"]["template"]
+        elif manifest["kind"] == "CronJob":
+            yield manifest["spec"]["jobTemplate"]["spec"]["template"]
 
 
 def environment(manifests: list[Manifest], name: str = "codexrun-operator") -> dict[str, str | None]:
@@ -101,16 +127,24 @@ def test_helm_finds_no_fault() -> None:
 
 
 def test_objects_of_a_plain_installation() -> None:
-    assert names(render(*REAL)) == {
-        "CustomResourceDefinition/codexjobtypes.codexrun.dev",
-        "CustomResourceDefinition/codexruns.codexrun.dev",
-        "Deployment/codexrun-operator",
-        "Role/codexrun-operator",
-        "RoleBinding/codexrun-operator",
-        "Service/codexrun-operator",
-        "ServiceAccount/codexrun-agent",
-        "ServiceAccount/codexrun-operator",
-    }
+    assert (
+        names(render(*REAL))
+        == {
+            "CustomResourceDefinition/codexjobtypes.codexrun.dev",
+            "CustomResourceDefinition/codexruns.codexrun.dev",
+            "Deployment/codexrun-operator",
+            "Role/codexrun-operator",
+            "RoleBinding/codexrun-operator",
+            "Service/codexrun-operator",
+            "ServiceAccount/codexrun-agent",
+            "ServiceAccount/codexrun-operator",
+        }
+        | API
+    )
+
+
+def test_without_the_api_nothing_of_it_is_there() -> None:
+    assert names(render(*REAL)) - names(render(*REAL, "api.enabled=false")) == API
 
 
 def test_the_demo_model_comes_only_when_asked_for() -> None:
@@ -131,7 +165,7 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
         if manifest["kind"] == "CustomResourceDefinition":
             continue
         metadata = manifest["metadata"]
-        assert metadata["namespace"] == "codexrun"
+        assert metadata.get("namespace") == (None if manifest["kind"] == "ClusterRoleBinding" else "codexrun")
         assert (
             metadata["labels"].items()
             >= {
@@ -143,7 +177,9 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
                 "team": "platform",
             }.items()
         )
-        assert metadata["labels"]["app.kubernetes.io/component"] in ("operator", "demo-model", "agent")
+        assert metadata["labels"]["app.kubernetes.io/component"] in (
+            "operator", "api", "cleanup", "demo-model", "agent",
+        )  # fmt: skip
 
 
 def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Manifest]) -> None:
@@ -153,24 +189,27 @@ def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Ma
         assert deployment["spec"]["template"]["metadata"]["labels"].items() >= selector.items()
         service = one(everything, "Service", deployment["metadata"]["name"])
         assert service["spec"]["selector"] == selector
-        ports = [p["name"] for c in deployment["spec"]["template"]["spec"]["containers"] for p in c["ports"]]
-        assert [port["targetPort"] for port in service["spec"]["ports"]] == ports
+        ports = {p["name"] for c in deployment["spec"]["template"]["spec"]["containers"] for p in c["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} == ports - {"ingest"}
 
 
 def test_pods_are_restricted(everything: list[Manifest]) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root on top."""
     for pod in pods(everything):
         spec = pod["spec"]
-        assert spec["securityContext"] == {
+        account = {k: v for k, v in spec["securityContext"].items() if not k.startswith("fsGroup")}
+        assert account == {
             "runAsNonRoot": True,
             "runAsUser": 10000,
             "runAsGroup": 10000,
             "seccompProfile": {"type": "RuntimeDefault"},
         }
         assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
-        assert all("emptyDir" in volume for volume in spec.get("volumes", []))
+        kinds = {kind for volume in spec.get("volumes", []) for kind in volume.keys() - {"name"}}
+        assert kinds <= {"emptyDir", "persistentVolumeClaim", "secret"}
         assert spec["enableServiceLinks"] is False
-        assert "terminationGracePeriodSeconds" in spec
+        job = spec.get("restartPolicy") == "Never"
+        assert job or "terminationGracePeriodSeconds" in spec
         for container in spec["containers"]:
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -179,26 +218,44 @@ def test_pods_are_restricted(everything: list[Manifest]) -> None:
             }
             assert container["resources"]["requests"].keys() == {"cpu", "memory"}
             assert "memory" in container["resources"]["limits"]
-            assert "hostPort" not in container["ports"][0]
-            assert {"livenessProbe", "readinessProbe"} <= container.keys()
+            assert all("hostPort" not in port for port in container.get("ports", []))
+            assert job or {"livenessProbe", "readinessProbe"} <= container.keys()
 
 
-def test_only_the_operator_gets_a_token(everything: list[Manifest]) -> None:
+def test_only_operator_and_api_get_a_token(everything: list[Manifest]) -> None:
     for account in (m for m in everything if m["kind"] == "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
     tokens = {m["metadata"]["name"]: m["spec"]["template"]["spec"]["automountServiceAccountToken"]
               for m in everything if m["kind"] == "Deployment"}  # fmt: skip
-    assert tokens == {"codexrun-operator": True, "codexrun-demo-model": False}
+    assert tokens == {"codexrun-operator": True, "codexrun-api": True, "codexrun-demo-model": False}
 
 
-def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest]) -> None:
-    granted = {
+def rights(manifests: list[Manifest], role: str) -> dict[str, set[str]]:
+    return {
         f"{group or 'core'}/{resource}": set(rule["verbs"])
-        for rule in one(everything, "Role", "codexrun-operator")["rules"]
+        for rule in one(manifests, "Role", role)["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert granted == {
+
+
+def test_the_api_has_these_rights_and_no_others(everything: list[Manifest]) -> None:
+    assert rights(everything, "codexrun-api") == {
+        "codexrun.dev/codexruns": {"get", "list", "watch", "create", "patch", "delete"},
+        "codexrun.dev/codexjobtypes": {"get", "list", "watch"},
+        "core/configmaps": {"list", "watch"},
+        "core/pods": {"get"},
+        "batch/jobs": {"get"},
+    }
+    (beyond,) = [m for m in everything if m["kind"] == "ClusterRoleBinding"]
+    assert beyond["roleRef"]["name"] == "system:auth-delegator"
+    assert [(s["kind"], s["name"], s["namespace"]) for s in beyond["subjects"]] == [
+        ("ServiceAccount", "codexrun-api", "codexrun")
+    ]
+
+
+def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest]) -> None:
+    assert rights(everything, "codexrun-operator") == {
         "codexrun.dev/codexruns": {"get", "list", "watch", "delete"},
         "codexrun.dev/codexruns/status": {"patch"},
         "codexrun.dev/codexruns/finalizers": {"update"},

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import embedded, fetch, node, parts, record, settings, up
+from codexrun_cluster import embedded, fetch, node, parts, reach, record, settings, up
 from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
 from codexrun_cluster.failure import Failure
@@ -222,6 +222,14 @@ def test_env_file_is_private_and_sets_the_shell(here):
         ["sh", "-c", f". {here.env}; echo $KUBECONFIG $PATH"], capture_output=True, text=True, check=True
     ).stdout
     assert shown.startswith(f"{here.kubeconfig} {here.bin}:")
+
+
+def test_env_file_says_where_the_api_is(here):
+    here.checkout.mkdir()
+    up.write_env(here, "embedded", reach.Control("http://10.96.0.7:8080", "t0ken"))
+    script = f". {here.env}; echo $CODEX_CONTROL_URL $CODEX_CONTROL_TOKEN"
+    shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown == "http://10.96.0.7:8080 t0ken\n"
 
 
 def test_node_is_ready_only_by_its_condition():

@@ -70,3 +70,8 @@ capabilities:
 {{- define "codexrun.agentServiceAccount" -}}
 {{- printf "%s-agent" (include "codexrun.fullname" .) }}
 {{- end }}
+
+{{/* The Secret with the api's token. */}}
+{{- define "codexrun.apiTokenSecret" -}}
+{{- default (printf "%s-api-token" (include "codexrun.fullname" .)) .Values.api.token.existingSecret }}
+{{- end }}

@@ -12,8 +12,8 @@ from fakekube import FakeKube
 from kubernetes.aio import client
 
 from codexrun_operator import watch
-from codexrun_operator.kube import Conflict, Gone, Kube, NotFound, Refused, Unavailable
-from codexrun_operator.watch import PAUSES, Watcher
+from codexrun_core.kube.client import Conflict, Gone, Kube, NotFound, Refused, Unavailable
+from codexrun_core.kube.watch import PAUSES, Watcher
 
 Json = dict[str, Any]
 

@@ -53,8 +53,10 @@ class Kube:
     `may_write` is asked before every write and raises Unavailable when this process may not lead any more.
     """
 
-    def __init__(self, api: client.ApiClient, namespace: str, may_write: Callable[[], None]) -> None:
-        self.api, self.namespace, self._may_write = api, namespace, may_write
+    def __init__(
+        self, api: client.ApiClient, namespace: str, may_write: Callable[[], None], agent: str = "codexrun-operator"
+    ) -> None:
+        self.api, self.namespace, self._may_write, self._agent = api, namespace, may_write, agent
         self.runs = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexruns"
         self.job_types = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexjobtypes"
         self.jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
@@ -73,9 +75,13 @@ class Kube:
         """Strategic merge patch, of built-in kinds only: it can add to a list and take from it without knowing the rest."""
         return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
 
-    async def delete(self, path: str, *, uid: str, propagation: str = "Background") -> Json:
-        """Delete this very object. The propagation policy is always said: without one, REST orphans a Job's pod."""
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": propagation}
+    async def delete(self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background") -> Json:
+        """Delete this very object. The propagation policy is always said: without one, REST orphans a Job's pod.
+
+        With `version` only if it has not changed since that resourceVersion (Conflict otherwise).
+        """
+        preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        options = {"preconditions": preconditions, "propagationPolicy": propagation}
         return await self._write("DELETE", path, options, "application/json")
 
     async def get(self, path: str) -> Json:
@@ -128,7 +134,7 @@ class Kube:
         self, method: str, path: str, body: Any, content_type: str | None, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         configuration = self.api.configuration
-        headers = {"Accept": "application/json", "User-Agent": "codexrun-operator"}
+        headers = {"Accept": "application/json", "User-Agent": self._agent}
         if content_type:
             headers["Content-Type"] = content_type
         if token := await configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from codexrun_core.kube.client import Gone, Kube, Refused, Unavailable
 from codexrun_core.logs import fields
-from codexrun_operator.kube import Kube, Refused, Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,88 @@
+"""The api's process: migrate, serve, and on SIGTERM end every stream within a second so that clients resume elsewhere."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+
+import uvicorn
+
+from codexrun_api.app import create_app
+from codexrun_api.folders import Folders
+from codexrun_api.settings import Settings, SettingsError, settings_from
+from codexrun_core.kube.client import Kube, connect
+from codexrun_core.logs import fields, log_to_stderr
+from codexrun_core.registry import Registry, SchemaError, Unavailable
+
+log = logging.getLogger(__name__)
+
+GRACE = 1  # seconds that open connections get; streams end by themselves at once
+
+
+class Server(uvicorn.Server):
+    """Signals are this process's, not uvicorn's: it would wait for streams that nobody has told to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def server(app: object, port: int) -> Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host="0.0.0.0",  # noqa: S104 - inside a pod, behind its Service
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    return Server(config)
+
+
+async def run(settings: Settings) -> int:
+    """Until SIGTERM."""
+    settings.archive.mkdir(parents=True, exist_ok=True)
+    registry = await Registry.open(settings.registry_url)
+    api = await connect()
+    kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
+    try:
+        await registry.migrate()
+        app = create_app(settings, registry, kube, Folders(settings.archive))
+        servers = [server(app, settings.port)]
+
+        def stop() -> None:
+            app.state.services.stop.set()
+            for each in servers:
+                each.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        log.info("api.started", extra=fields(namespace=settings.namespace, port=settings.port))
+        await asyncio.gather(*(each.serve() for each in servers))
+        return 0
+    finally:
+        await registry.close()
+        await api.close()  # type: ignore[no-untyped-call]
+        log.info("api.stopped")
+
+
+def main() -> int:
+    try:
+        settings = settings_from()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    log_to_stderr(settings.log_level)
+    try:
+        return asyncio.run(run(settings))
+    except (SchemaError, Unavailable) as error:
+        log.error("api.not_started", extra=fields(error=str(error)))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Cancel and retry one run.
+
+Both can be repeated: a cancel that was asked for stands, and a retry that has not ended is the retry.
+"""
+
+import contextlib
+import uuid
+from typing import Any
+
+from codexrun_api import starting, wishes
+from codexrun_api.problems import Problem, from_refusal, not_found
+from codexrun_api.services import Services
+from codexrun_core.hooks import DELETED, FINAL
+from codexrun_core.kube.client import Conflict, NotFound, Refused
+from codexrun_core.lifecycle import Phase
+from codexrun_core.registry import Filter, RunRecord, record_of
+from codexrun_core.registry import Unavailable as RegistryUnavailable
+from codexrun_core.resources import CodexRun
+
+TERMINAL = FINAL | {DELETED}
+TRIES = 3
+
+
+async def cancel(here: Services, wanted: str, user: str, reason: str | None) -> RunRecord:
+    """Ask for it; the operator does it.
+
+    Raises:
+        Problem: there is no such run, or it has ended otherwise.
+    """
+    run = here.mirror.find(wanted)
+    if run is None:
+        record = await here.find(wanted)
+        if record is None:
+            raise not_found(wanted)
+        if record.status == Phase.CANCELLED.lower():
+            return record
+        raise _ended(record.name, record.status)
+    path = f"{here.kube.runs}/{run.metadata.name}"
+    wish: dict[str, Any] = {"requestedBy": user[:253]} | ({"reason": reason} if reason else {})
+    for _ in range(TRIES):
+        if run.status.phase is Phase.CANCELLED or (run.spec.cancel and not run.status.phase.terminal):
+            return record_of(run)
+        if run.status.phase.terminal:
+            raise _ended(run.metadata.name, run.status.phase.lower())
+        version = run.metadata.resource_version
+        try:
+            raw = await here.kube.merge(path, {"metadata": {"resourceVersion": version}, "spec": {"cancel": wish}})
+        except Conflict:
+            raw = await here.kube.get(path)
+            run = CodexRun.model_validate(raw)
+            continue
+        except NotFound as gone:
+            raise not_found(wanted) from gone
+        except Refused as refused:
+            raise from_refusal(refused) from refused
+        here.mirror.seen(raw)
+        return record_of(CodexRun.model_validate(raw))
+    raise Problem(503, "unavailable", "the run keeps changing; try again", retry_after=1)
+
+
+def _ended(name: str, status: str) -> Problem:
+    return Problem(409, "run-finished", f'run "{name}" has ended ({status}); it can be retried, not cancelled')
+
+
+async def retry(
+    here: Services, wanted: str, wish: wishes.RetryWish, *, user: str, origin: str, request_id: str, key: str | None = None
+) -> starting.Started:
+    """A new run with the spec of an earlier one; from its row where the object is gone.
+
+    Raises:
+        Problem: there is no such run, it has not ended, or its retry is refused.
+    """
+    run = here.mirror.find(wanted)
+    source = record_of(run) if run else await here.find(wanted)
+    if source is None:
+        raise not_found(wanted)
+    if source.status not in TERMINAL:
+        raise Problem(409, "run-not-finished", f'run "{source.name}" has not ended ({source.status}); cancel it first')
+    if key is None and (going := _live_retry(here, source.run_id)):
+        return starting.Started(record_of(going), replayed=True)
+    name = starting.keyed_name(user, key) if key else await _retry_name(here, source)
+    order = starting.Order(
+        name=name,
+        spec=retry_spec(run.spec.dump() if run else source.spec, source, wish),
+        user=user,
+        origin=origin,
+        request_id=request_id,
+        sha256=f"{source.run_id}/{wishes.fingerprint(wish)}",
+        keyed=True,  # two at once derive the same name: one run
+    )
+    return await starting.start(here, order)
+
+
+def retry_spec(spec: dict[str, Any], source: RunRecord, wish: wishes.RetryWish) -> dict[str, Any]:
+    """Only what was asked to differ differs."""
+    kept = {key: value for key, value in spec.items() if key not in ("cancel", "retryOf")}
+    link: dict[str, Any] = {"name": source.name, "uid": source.run_id}
+    if wish.resume:
+        link["resume"] = True
+    return {**kept, **wish.spec(), "retryOf": link}
+
+
+def _live_retry(here: Services, run_id: str) -> CodexRun | None:
+    for run in here.mirror.runs.values():
+        if run.spec.retry_of and run.spec.retry_of.uid == run_id and not run.status.phase.terminal:
+            return run
+    return None
+
+
+async def _retry_name(here: Services, source: RunRecord) -> str:
+    """The same for calls at the same time, another one once a retry has ended."""
+    seen = {r.metadata.uid for r in here.mirror.runs.values() if r.spec.retry_of and r.spec.retry_of.uid == source.run_id}
+    count = len(seen)
+    # Without the registry only the objects that are still there are counted.
+    with contextlib.suppress(RegistryUnavailable):
+        count = max(count, sum((await here.registry.counts(Filter(retry_of=(source.run_id,)))).values()))
+    stem = source.name.split("-retry-")[0][:46].rstrip("-.")
+    return f"{stem}-retry-{uuid.uuid5(uuid.UUID(source.run_id), str(count)).hex[:8]}"

@@ -1,0 +1,87 @@
+"""The application: routes, their errors, and the tasks that run beside them."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from codexrun_api import actions, browsing, events, health, problems, requests, retention, runs
+from codexrun_api.services import Archive, Services
+from codexrun_api.settings import Settings
+from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.logs import fields
+from codexrun_core.registry import Registry
+from codexrun_core.registry import Unavailable as RegistryUnavailable
+
+log = logging.getLogger(__name__)
+
+ROUTERS = (runs.router, actions.router, events.router, browsing.router, retention.router, health.router)
+FORESEEN = (problems.Problem, RequestValidationError, HTTPException, Refused, Unavailable, RegistryUnavailable)
+
+
+def create_app(settings: Settings, registry: Registry, kube: Kube, archive: Archive, more: Iterable[APIRouter] = ()) -> FastAPI:
+    """The public application; its lifespan runs the mirror. `more`: routers of logs, artifacts and the console."""
+    services = Services.make(settings, registry, kube, archive)
+    app = FastAPI(
+        title="codexrun",
+        version="0.1.0",
+        description="Start, follow and account for unattended Codex runs. Every error is RFC 9457 problem+json.",
+        lifespan=_lifespan,
+        docs_url=None,  # they load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.services = services
+    for error in FORESEEN:
+        app.add_exception_handler(error, problems.handle)
+    for router in (*ROUTERS, *more):
+        app.include_router(router)
+    _describe(app)
+    app.add_middleware(requests.Requests, body_limit=settings.body_limit)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    services.tasks = tasks = [
+        asyncio.create_task(services.mirror.run(), name="mirror"),
+        asyncio.create_task(services.catalog.run(), name="catalog"),
+    ]
+    for task in tasks:
+        task.add_done_callback(_tell)
+    try:
+        yield
+    finally:
+        services.stop.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        log.error("task.ended", extra=fields(task=task.get_name()), exc_info=task.exception())
+
+
+def _describe(app: FastAPI) -> None:
+    """OpenAPI without FastAPI's own error schema: ours has another shape."""
+    make = app.openapi
+
+    def openapi() -> dict[str, object]:
+        if app.openapi_schema is None:
+            schema = make()
+            schemas = schema["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            for model in (problems.ProblemBody, problems.FieldError):
+                own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+                own.pop("$defs", None)
+                schemas[model.__name__] = own
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,55 @@
+"""/healthz, /readyz and /metrics: open to the cluster, without a token."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from codexrun_api import metrics
+from codexrun_api.problems import answers
+from codexrun_api.services import Here
+from codexrun_core.lifecycle import Phase
+from codexrun_core.registry import Filter, Unavailable
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/healthz",
+    operation_id="getHealth",
+    responses={503: {"description": "A restart is needed.", "content": {"application/json": {}}}, **answers(500)},
+)
+async def get_health(here: Here) -> JSONResponse:
+    """This process answers, and its mirror turns. An apiserver or a registry that is away is no reason to restart it."""
+    return JSONResponse({"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200)
+
+
+@router.get(
+    "/readyz",
+    operation_id="getReadiness",
+    responses={
+        503: {"description": "Not everything has been listed yet.", "content": {"application/json": {}}},
+        **answers(500),
+    },
+)
+async def get_readiness(here: Here) -> JSONResponse:
+    """Migrated, and every run, job type and prompt listed once."""
+    ready = here.ready
+    return JSONResponse({"ready": ready, "registry_lag_seconds": round(here.mirror.writer.lag, 3)}, 200 if ready else 503)
+
+
+@router.get(
+    "/metrics",
+    operation_id="getMetrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus exposition.", "content": {"text/plain": {}}}, **answers(500)},
+)
+async def get_metrics(here: Here) -> Response:
+    """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""
+    metrics.LAG.set(here.mirror.writer.lag)
+    try:
+        counts = await here.registry.counts(Filter())
+        for phase in Phase:
+            metrics.REGISTRY_RUNS.labels(phase).set(counts.get(phase.lower(), 0))
+    except Unavailable:
+        metrics.REGISTRY_RUNS.clear()  # not known is absent
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

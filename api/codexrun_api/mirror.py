@@ -1,0 +1,161 @@
+"""CodexRuns as this process sees them, and as the registry is told of them: one watch for rows, streams and waiting callers.
+
+The registry may be away as long as it likes: what is not written yet waits in the writer.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from codexrun_api import views
+from codexrun_api.feed import Event, Feed
+from codexrun_api.writer import Writer
+from codexrun_core.annotations import untold
+from codexrun_core.kube.client import Kube
+from codexrun_core.kube.watch import Watcher
+from codexrun_core.logs import fields
+from codexrun_core.registry import Registry
+from codexrun_core.resources import CodexRun
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+GONE_KEPT = 10_000
+
+
+class Followed:
+    """One run's newest state, for a caller who waits for it to become something."""
+
+    def __init__(self) -> None:
+        self.run: CodexRun | None = None
+        self.gone = False
+        self._changed = asyncio.Event()
+
+    def tell(self, run: CodexRun, *, gone: bool) -> None:
+        if self.run and self.run.metadata.uid == run.metadata.uid and _version(run) < _version(self.run):
+            return
+        self.run, self.gone = run, gone
+        self._changed.set()
+
+    async def until(self, done: Callable[[CodexRun], bool], uid: str, seconds: float, stop: asyncio.Event) -> None:
+        """Return when the run of that uid is `done` or gone, when time is up, or when this process stops."""
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    while not stop.is_set() and not self._settled(done, uid):
+                        self._changed.clear()
+                        changed = asyncio.ensure_future(self._changed.wait())
+                        try:
+                            await asyncio.wait((changed, stopping), return_when=asyncio.FIRST_COMPLETED)
+                        finally:
+                            changed.cancel()
+        finally:
+            stopping.cancel()
+
+    def _settled(self, done: Callable[[CodexRun], bool], uid: str) -> bool:
+        return self.run is not None and self.run.metadata.uid == uid and (self.gone or done(self.run))
+
+
+class Mirror:
+    def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
+        self.kube, self.feed, self._external_url = kube, feed, external_url
+        self.runs: dict[str, CodexRun] = {}  # every object there is, by uid
+        self.names: dict[str, str] = {}  # name -> uid
+        self.writer = Writer(registry)
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._followed: dict[str, set[Followed]] = defaultdict(set)
+        self.watcher = Watcher(kube, kube.runs, self.seen)
+
+    async def run(self) -> None:
+        """Watch and write until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.watcher.run())
+            tasks.create_task(self.writer.run())
+            await self.watcher.synced.wait()
+            log.info("mirror.synced", extra=fields(runs=len(self.runs)))
+            # Rows of runs that ended and were deleted while nobody watched.
+            self.writer.missing(lambda uid: uid not in self.runs)
+
+    def find(self, wanted: str) -> CodexRun | None:
+        """By uid or name."""
+        return self.runs.get(wanted) or self.runs.get(self.names.get(wanted, ""))
+
+    @contextlib.asynccontextmanager
+    async def follow(self, name: str) -> AsyncIterator[Followed]:
+        """Follow the run of that name, from before it exists."""
+        followed = Followed()
+        self._followed[name].add(followed)
+        try:
+            yield followed
+        finally:
+            self._followed[name].discard(followed)
+            if not self._followed[name]:
+                del self._followed[name]
+
+    def seen(self, raw: Json, gone: bool = False) -> None:
+        """From the watch, or from the answer to a write of ours."""
+        raw["metadata"].pop("managedFields", None)  # kilobytes a run that nobody reads
+        try:
+            run = CodexRun.model_validate(raw)
+        except ValidationError as error:
+            # Written under another version of the schema: one such object must not stop the others.
+            log.error("run.unreadable", extra=fields(name=raw["metadata"].get("name"), error=str(error)))
+            return
+        uid, name = run.metadata.uid, run.metadata.name
+        known = self.runs.get(uid)
+        if uid in self._gone or (known and not gone and _version(run) <= _version(known)):
+            return
+        if gone:
+            self._forget(uid, name)
+        else:
+            self.runs[uid] = run
+            self.names[name] = uid
+        for followed in self._followed.get(name, ()):
+            followed.tell(run, gone=gone)
+        if untold(run):
+            return
+        if gone:
+            # The watch brings a deletion with a version of its own; a new list brings the last one that was known.
+            self.writer.deleted(run, witnessed=known is None or _version(run) > _version(known))
+        else:
+            self.writer.changed(run)
+        self._publish(run, known, gone=gone)
+
+    def _forget(self, uid: str, name: str) -> None:
+        self.runs.pop(uid, None)
+        if self.names.get(name) == uid:
+            del self.names[name]
+        self._gone[uid] = None
+        if len(self._gone) > GONE_KEPT:
+            self._gone.popitem(last=False)
+
+    def _publish(self, run: CodexRun, known: CodexRun | None, *, gone: bool) -> None:
+        if not self.watcher.synced.is_set():
+            return
+        before = known and not untold(known) and (known.status.attempt, known.status.phase)
+        if gone:
+            self.feed.publish(self.event(run, "run.deleted"))
+        elif before != (run.status.attempt, run.status.phase):
+            self.feed.publish(self.event(run, "run.phase"))
+        elif known and known.status.usage != run.status.usage:
+            self.feed.publish(self.event(run, "run.usage"))
+
+    def event(self, run: CodexRun, kind: str) -> Event:
+        data = views.of_run(run, self._external_url).model_dump_json(exclude_none=True)
+        return Event(run.metadata.resource_version, kind, run.metadata.uid, run.spec.job_type, data)
+
+    def changed_since(self, version: int) -> list[CodexRun]:
+        """Runs whose newest state is younger than `version`, oldest first."""
+        newer = (run for run in self.runs.values() if _version(run) > version and not untold(run))
+        return sorted(newer, key=_version)
+
+
+def _version(run: CodexRun) -> int:
+    """Comparable within one resource (KEP-5504)."""
+    return int(run.metadata.resource_version or 0)

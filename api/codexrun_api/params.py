@@ -1,0 +1,102 @@
+"""The list's filter, the same for lists, counts, bulk actions and statistics, and how callers write times."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from codexrun_core.hooks import DELETED
+from codexrun_core.lifecycle import Phase
+from codexrun_core.registry import Filter
+
+_AGO = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+STATUSES = (*(phase.lower() for phase in Phase), DELETED)
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """`7d`, `12h` (ago), or RFC 3339.
+
+    Raises:
+        ValueError: neither.
+    """
+    now = now or datetime.now(UTC)
+    try:
+        if ago := _AGO.fullmatch(text):
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        when = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time; write 7d, 12h or 2026-01-31T12:00:00Z") from None
+    if when.year < 1900 or when.year > 9000:
+        raise ValueError(f"{text!r} is out of range")
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _text(value: Any) -> Any:
+    if value is not None:
+        if not isinstance(value, str):
+            raise ValueError("write it as text")
+        moment(value)
+    return value
+
+
+def _statuses(value: Any) -> Any:
+    for one in value.split(",") if isinstance(value, str) else ():
+        if one not in STATUSES:
+            raise ValueError(f"{one!r} is no status; use {', '.join(STATUSES)}")
+    return value
+
+
+Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")]
+Time = Annotated[str, Field(max_length=40, examples=["7d", "2026-01-31T12:00:00Z"]), BeforeValidator(_text)]
+
+
+class FilterWish(BaseModel):
+    """A comma means OR; several fields mean AND."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    job_type: Annotated[Word | None, Field(examples=["hello,code-review"])] = None
+    status: Annotated[Word | None, Field(examples=["failed,cancelled"]), BeforeValidator(_statuses)] = None
+    prompt: Annotated[Word | None, Field(description="name or name@version", examples=["hello@v1"])] = None
+    model: Word | None = None
+    user: Annotated[Word | None, Field(description="Who started it.")] = None
+    since: Annotated[Time | None, Field(description="Created at or after: RFC 3339, or 7d, 12h ago.")] = None
+    until: Annotated[Time | None, Field(description="Created before.")] = None
+    search: Annotated[Word | None, Field(description="Text in name, result or error.")] = None
+    retry_of: Annotated[Word | None, Field(description="Run id of the run that was retried.")] = None
+
+    def filter(self) -> Filter:
+        def several(value: str | None) -> tuple[str, ...]:
+            return tuple(part for part in (value or "").split(",") if part)
+
+        return Filter(
+            job_type=several(self.job_type),
+            status=several(self.status),
+            prompt=several(self.prompt),
+            model=several(self.model),
+            user=several(self.user),
+            since=moment(self.since) if self.since else None,
+            until=moment(self.until) if self.until else None,
+            search=self.search or "",
+            retry_of=several(self.retry_of),
+        )
+
+    @property
+    def empty(self) -> bool:
+        return not self.model_dump(exclude_none=True)
+
+
+class ListWish(FilterWish):
+    page_size: Annotated[int, Field(ge=1, description="Above 500 it is 500.")] = 50
+    page_token: Annotated[Word | None, Field(description="next_page_token of the page before, with the same filter.")] = None
+
+
+RunId = Annotated[
+    str,
+    Path(description="run_id, or the run's name.", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),
+]
+Origin = Literal["api", "cli", "console"]

@@ -1,0 +1,154 @@
+"""Every error in one shape: RFC 9457 problem+json, with a stable `type` and `code`, the request's id, and where the
+trouble is."""
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from codexrun_core.kube.client import Refused, Unavailable
+
+JSON = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong with the request."""
+
+    detail: str
+    pointer: Annotated[str | None, Field(description="JSON pointer into the body.", examples=["/inputs/name"])] = None
+    parameter: Annotated[str | None, Field(description="Query, path or header parameter.", examples=["page_size"])] = None
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457. `code` and `type` are stable; `detail` is for people."""
+
+    type: Annotated[str, Field(examples=["urn:codexrun:problem:run-not-found"])]
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Field(examples=["run-not-found"])]
+    request_id: str
+    errors: list[FieldError] = []
+    retry_after: Annotated[int | None, Field(description="Seconds; the same as the Retry-After header.")] = None
+
+
+class Problem(Exception):
+    """Raise it anywhere below a route; it becomes the answer."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (), retry_after: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.code, self.detail, self.errors = status, code, detail, list(errors)
+        self.retry_after = None if retry_after is None else max(1, round(retry_after))
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        return ProblemBody(
+            type=f"urn:codexrun:problem:{self.code}",
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            request_id=request_id,
+            errors=self.errors,
+            retry_after=self.retry_after,
+        ).model_dump(exclude_none=True)
+
+    def response(self, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
+        said = dict(headers or {})
+        if self.retry_after is not None:
+            said["Retry-After"] = str(self.retry_after)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            said["WWW-Authenticate"] = 'Bearer realm="codexrun"'
+        return JSONResponse(self.body(request_id), self.status, said, media_type=JSON)
+
+
+def not_found(wanted: str) -> Problem:
+    return Problem(404, "run-not-found", f'there is no run "{wanted}"; GET /runs lists them')
+
+
+def invalid(detail: str, *errors: FieldError) -> Problem:
+    return Problem(422, "invalid-request", detail, errors=errors)
+
+
+def unavailable(what: str) -> Problem:
+    return Problem(503, "unavailable", f"{what}; try again", retry_after=5)
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: the problems that a route can answer with."""
+    described = {"model": ProblemBody, "content": {JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}}
+    return {s: {"description": HTTPStatus(s).phrase, "content": described["content"]} for s in statuses}
+
+
+def from_refusal(refused: Refused) -> Problem:
+    """What the apiserver itself refused (schema, CEL, admission policy, rights)."""
+    if refused.status == HTTPStatus.FORBIDDEN:
+        return Problem(403, "refused-by-cluster", f"the cluster refused it: {refused.message}")
+    if refused.status in (400, 422):
+        return Problem(422, "invalid-run", refused.message, errors=pointed(refused.message))
+    return unavailable(f"the cluster refused it: {refused.message}")
+
+
+_FIELD = re.compile(r"spec\.([A-Za-z]+(?:\.[A-Za-z]+)*)(/[^:\s]*)?: (.*)")
+
+
+def pointed(message: str) -> list[FieldError]:
+    """The operator's words name fields as `spec.limits.maxTokens: ...`; the body calls them /limits/max_tokens."""
+    found = []
+    for part in message.split("; "):
+        if match := _FIELD.match(part):
+            path, inner, detail = match.groups()
+            steps = [re.sub(r"(?<!^)(?=[A-Z])", "_", step).lower() for step in path.split(".")]
+            found.append(FieldError(pointer="/" + "/".join(steps) + (inner or ""), detail=detail))
+    return found
+
+
+def _validation(error: RequestValidationError) -> Problem:
+    return invalid("the request is not valid; `errors` says where", *_field_errors(error.errors()))
+
+
+def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
+    found = []
+    for error in errors:
+        place, *path = error["loc"] or ("body",)
+        if place == "body":
+            pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
+            found.append(FieldError(pointer="" if error["type"] == "json_invalid" else pointer, detail=error["msg"]))
+        else:
+            found.append(FieldError(parameter=str(path[-1]) if path else str(place), detail=error["msg"]))
+    return found
+
+
+_CODES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+_WHERE = "; /openapi.json lists what there is"
+
+
+def problem_of(error: Exception) -> Problem:
+    """What any exception that may reach a route's edge means to the caller."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return _validation(error)
+        case HTTPException():
+            code = _CODES.get(error.status_code, "http-error")
+            return Problem(error.status_code, code, f"{error.detail}{_WHERE if error.status_code in (404, 405) else ''}")
+        case Unavailable():
+            return unavailable(str(error))
+        case Refused():
+            return from_refusal(error)
+        case _:
+            return Problem(500, "internal", "a fault of ours; the log has it under this request id")
+
+
+async def handle(request: Request, error: Exception) -> JSONResponse:
+    """Registered for every exception but those nobody foresaw."""
+    headers = dict(getattr(error, "headers", None) or {})
+    return problem_of(error).response(request.state.request_id, headers)

@@ -1,0 +1,53 @@
+"""POST /cleanup: what is older than its time goes.
+
+The artifacts first, the row last: a crash in between leaves a row whose folder is gone, which the next call removes, and
+never a folder that no row knows.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from codexrun_api import params, wishes
+from codexrun_api.auth import Caller
+from codexrun_api.problems import answers
+from codexrun_api.services import Here
+
+router = APIRouter(tags=["retention"])
+
+BATCH = 100
+
+
+class CleanupWish(wishes.Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"older_than": "14d", "dry_run": True}})
+
+    older_than: Annotated[params.Time, Field(description="By the end of the run: 14d, or a time.")] = "14d"
+    dry_run: Annotated[bool, Strict()] = False
+
+
+class CleanupAnswer(BaseModel):
+    dry_run: bool
+    before: datetime
+    removed: Annotated[int, Field(description="Runs that went, or would.")]
+
+
+@router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
+async def clean_up(here: Here, _: Caller, wish: CleanupWish | None = None) -> CleanupAnswer:
+    """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not ended."""
+    wish = wish or CleanupWish()
+    before = params.moment(wish.older_than)
+    if wish.dry_run:
+        expired = await here.registry.expired(before, 1_000_000)
+        return CleanupAnswer(dry_run=True, before=before, removed=len(expired))
+    removed = 0
+    while run_ids := await here.registry.expired(before, BATCH):
+        for run_id in run_ids:
+            gone = await asyncio.to_thread(here.archive.remove, run_id)
+            if asyncio.iscoroutine(gone):
+                await gone
+        await here.registry.remove(run_ids)
+        removed += len(run_ids)
+    return CleanupAnswer(dry_run=False, before=before, removed=removed)

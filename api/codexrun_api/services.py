@@ -1,0 +1,103 @@
+"""What the routes work with, made once per process."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Request
+
+from codexrun_api import pace, views
+from codexrun_api.auth import Tokens
+from codexrun_api.catalog import Catalog
+from codexrun_api.feed import Feed
+from codexrun_api.mirror import Mirror
+from codexrun_api.settings import Settings
+from codexrun_core.annotations import untold
+from codexrun_core.kube.client import Kube
+from codexrun_core.lifecycle import Phase
+from codexrun_core.registry import Registry, RunRecord, Unavailable, record_of
+from codexrun_core.resources import CodexRun
+
+
+class Archive(Protocol):
+    """The part of the archive that retention needs."""
+
+    def remove(self, run_id: str) -> Any: ...
+
+
+@dataclass
+class Services:
+    settings: Settings
+    registry: Registry
+    kube: Kube
+    archive: Archive
+    tokens: Tokens
+    feed: Feed
+    mirror: Mirror
+    catalog: Catalog
+    stop: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: streams and waits end
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)  # beside the routes; none of them ever ends
+
+    @classmethod
+    def make(cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive) -> "Services":
+        feed = Feed()
+        mirror = Mirror(kube, registry, feed, settings.external_url)
+        return cls(settings, registry, kube, archive, Tokens(settings), feed, mirror, Catalog(kube))
+
+    @property
+    def broken(self) -> str | None:
+        """A task that has ended: only a restart helps."""
+        return next((task.get_name() for task in self.tasks if task.done()), None)
+
+    @property
+    def ready(self) -> bool:
+        """Everything was listed once; what breaks later is answered with its own 503."""
+        return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
+
+    async def find(self, wanted: str) -> RunRecord | None:
+        """By run id or name: the row, or what the watch knows of a run that has no row yet or while the registry is away.
+
+        Raises:
+            Unavailable: the registry is away, and no such object is there.
+        """
+        run = self.mirror.find(wanted)
+        known = record_of(run) if run and not untold(run) else None
+        if run and run.metadata.uid != wanted:
+            wanted = run.metadata.uid  # a name: the run that has it now
+        try:
+            record = await self.registry.get(wanted)
+            if record is None and known is None:
+                record = await self.registry.find(self.settings.namespace, wanted)
+        except Unavailable:
+            if known is None:
+                raise
+            record = None
+        return record or known
+
+    def view(self, record: RunRecord) -> views.RunView:
+        return views.of_record(record, self.settings.external_url, self.queue(record.run_id))
+
+    def queue(self, run_id: str) -> views.QueueView | None:
+        run = self.mirror.runs.get(run_id)
+        if run is None or run.status.phase is not Phase.QUEUED:
+            return None
+        return pace.place(run, self._peers(run), self._limit(run))
+
+    def next_slot(self, run: CodexRun) -> int:
+        """Seconds until a slot of its job type may be free."""
+        return pace.next_slot(self._peers(run), self._limit(run))
+
+    def _peers(self, run: CodexRun) -> list[CodexRun]:
+        return [r for r in self.mirror.runs.values() if r.spec.job_type == run.spec.job_type]
+
+    def _limit(self, run: CodexRun) -> int:
+        job_type = self.catalog.job_types.get(run.spec.job_type)
+        return job_type.spec.concurrency_limit if job_type and not job_type.spec.suspended else 0
+
+
+def _of(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Here = Annotated[Services, Depends(_of)]

@@ -1,0 +1,64 @@
+"""The api's settings, from the environment that the chart sets."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A variable is missing or unusable; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    namespace: str
+    registry_url: str
+    archive: Path
+    token: str = ""
+    token_file: Path | None = None
+    insecure_no_token: bool = False
+    external_url: str = ""
+    log_level: str = "INFO"
+    port: int = 8080
+    ingest_port: int = 8081
+    verdict_seconds: float = 10.0  # how long a start waits for the operator's word
+    body_limit: int = 256 * 1024  # bytes; inputs end at 64 KiB
+
+
+def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
+    """Read CODEX_CONTROL_TOKEN and the CODEXRUN_* variables.
+
+    Raises:
+        SettingsError: one is missing or wrong.
+    """
+    token = env.get("CODEX_CONTROL_TOKEN", "").strip()
+    file = env.get("CODEXRUN_TOKEN_FILE", "").strip()
+    insecure = env.get("CODEXRUN_INSECURE_NO_TOKEN", "") == "true"
+    if not token and not file and not insecure:
+        raise SettingsError(
+            "no token: set CODEX_CONTROL_TOKEN, or CODEXRUN_TOKEN_FILE to a file of `name:token` lines "
+            "(CODEXRUN_INSECURE_NO_TOKEN=true lets everybody in)"
+        )
+    if not (namespace := env.get("CODEXRUN_NAMESPACE", "").strip()):
+        raise SettingsError("CODEXRUN_NAMESPACE is not set; the chart's api Deployment sets it")
+    data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
+    return Settings(
+        namespace=namespace,
+        registry_url=env.get("CODEXRUN_REGISTRY_URL", "").strip() or f"sqlite:///{data}/registry.db",
+        archive=Path(env.get("CODEXRUN_ARCHIVE", "") or data / "archive"),
+        token=token,
+        token_file=Path(file) if file else None,
+        insecure_no_token=insecure,
+        external_url=env.get("CODEXRUN_EXTERNAL_URL", "").rstrip("/"),
+        log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
+        port=_port(env, "CODEXRUN_PORT", 8080),
+        ingest_port=_port(env, "CODEXRUN_INGEST_PORT", 8081),
+    )
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    value = env.get(name, str(default))
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        raise SettingsError(f"{name} is {value!r}; it must be a port number")
+    return int(value)

@@ -1,0 +1,130 @@
+"""What callers see: a run as JSON is the registry's columns in snake_case, with usage, failure and links grouped."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from codexrun_core.registry import RunRecord, record_of
+from codexrun_core.resources import CodexRun
+
+RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
+
+
+class UsageView(BaseModel):
+    """0 beside `complete: false` means not known."""
+
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+    requests: int
+    cost_cents: int
+    cost_micro_usd: int | None = None
+    complete: bool
+
+
+class FailureView(BaseModel):
+    class_: Annotated[str, Field(alias="class", serialization_alias="class", examples=["timeout"])]
+    message: str | None = None
+    retryable: bool
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class LinksView(BaseModel):
+    self: str
+    logs: str
+    artifacts: str
+    cancel: str
+    retry: str
+
+
+class QueueView(BaseModel):
+    """Computed when read: where a queued run stands, and about when it may start."""
+
+    position: Annotated[int, Field(ge=1, description="1 is next.")]
+    eta_seconds: Annotated[int | None, Field(ge=0, description="Absent where nothing has run yet to learn from.")] = None
+
+
+class RunView(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "run_id": RUN_ID,
+                "name": "hello-x7k2p",
+                "namespace": "codexrun",
+                "job_type": "hello",
+                "status": "queued",
+                "reason": "ConcurrencyLimit",
+                "params": {"name": "world"},
+                "queue": {"position": 2, "eta_seconds": 40},
+            }
+        }
+    )
+
+    run_id: Annotated[str, Field(description="The object's metadata.uid.", examples=[RUN_ID])]
+    name: str
+    namespace: str
+    job_type: str
+    status: Annotated[str, Field(examples=["running"])]
+    reason: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    deleted_at: Annotated[datetime | None, Field(description="When its object was found to be gone.")] = None
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    prompt_sha256: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    params: dict[str, Any] = {}
+    priority: int = 0
+    result: Annotated[str | None, Field(description="The final message, cut at 2 KiB.")] = None
+    error: str | None = None
+    failure_class: str | None = None
+    failure: FailureView | None = None
+    usage: UsageView
+    usage_complete: bool = True
+    cost_tokens: int = 0
+    cost_cents: int = 0
+    attempt: int | None = None
+    turns: int | None = None
+    thread_id: str | None = None
+    retry_of: str | None = None
+    retry_of_name: str | None = None
+    requested_by: str | None = None
+    origin: str | None = None
+    log_path: str | None = None
+    log_bytes: int | None = None
+    log_complete: bool | None = None
+    log_note: str | None = None
+    queue: QueueView | None = None
+    links: LinksView
+
+
+def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None = None) -> RunView:
+    own = f"{external_url}/runs/{record.run_id}"
+    failure = None
+    if record.failure_class:
+        failure = FailureView(class_=record.failure_class, message=record.error, retryable=bool(record.retryable))
+    shown = {name: getattr(record, name) for name in RunView.model_fields if hasattr(record, name)}
+    usage = UsageView(
+        input_tokens=record.input_tokens,
+        cached_input_tokens=record.cached_input_tokens,
+        output_tokens=record.output_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        total_tokens=record.cost_tokens,
+        requests=record.requests,
+        cost_cents=record.cost_cents,
+        cost_micro_usd=record.cost_micro_usd,
+        complete=record.usage_complete,
+    )
+    links = LinksView(self=own, logs=f"{own}/logs", artifacts=f"{own}/artifacts", cancel=f"{own}/cancel", retry=f"{own}/retry")
+    return RunView(**{**shown, "failure": failure, "usage": usage, "links": links, "queue": queue})
+
+
+def of_run(run: CodexRun, external_url: str = "", queue: QueueView | None = None) -> RunView:
+    return of_record(record_of(run), external_url, queue)

@@ -1,0 +1,102 @@
+"""POST bodies: what a caller may ask for. Their names are the API's, the values' forms those of the resource."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
+
+from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
+
+Whole = Annotated[int, Strict()]  # "5" and true are no numbers
+Seconds = Annotated[Whole | None, Field(ge=1, le=7 * DAY)]
+
+
+class Body(BaseModel):
+    """Unknown fields are refused: a mistyped limit must not be a missing one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LimitsWish(Body):
+    """Lower limits than the job type's; never higher ones."""
+
+    max_tokens: Annotated[Whole | None, Field(ge=1, le=10_000_000_000)] = None
+    timeout_seconds: Seconds = None
+    stall_seconds: Annotated[Whole | None, Field(ge=1, le=DAY)] = None
+    start_seconds: Annotated[Whole | None, Field(ge=1, le=DAY)] = None
+
+
+class GitWish(Body):
+    url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^/@\s]+/\S+$", examples=["https://github.com/acme/shop"])]
+    ref: Annotated[str | None, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$")] = None
+
+
+class WorkspaceWish(Body):
+    git: GitWish
+
+
+class Overrides(Body):
+    """What a run may choose besides its job type, and a retry may change."""
+
+    inputs: Annotated[dict[str, Any] | None, Field(description="Values for the prompt's placeholders.")] = None
+    prompt_version: PromptVersion | None = None
+    model: ModelName | None = None
+    effort: Effort | None = None
+    limits: LimitsWish | None = None
+    when_full: Annotated[
+        Literal["Queue", "Reject"] | None,
+        Field(description="Reject (the default of a start) answers 429 when all slots are taken."),
+    ] = None
+    priority: Annotated[Whole | None, Field(ge=-1000, le=1000)] = None
+    ttl_seconds_after_finished: Annotated[Whole | None, Field(ge=0, le=365 * DAY)] = None
+
+    @field_validator("inputs")
+    @classmethod
+    def _is_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        json.dumps(value, allow_nan=False).encode()  # Python reads NaN and Infinity, which are no JSON
+        return value
+
+    def spec(self) -> dict[str, Any]:
+        """The fields that were given, as the resource names them."""
+        wish = self.model_dump(exclude_none=True, exclude={"name", "namespace", "resume"})
+        camel = {_camel(key): value for key, value in wish.items()}
+        if limits := wish.get("limits"):
+            camel["limits"] = {_camel(key): value for key, value in limits.items()}
+        return camel
+
+
+class StartWish(Overrides):
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"job_type": "hello", "inputs": {"name": "world"}, "when_full": "Queue"}}
+    )
+
+    job_type: Annotated[Name, Field(examples=["hello"])]
+    workspace: WorkspaceWish | None = None
+    name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = None
+    namespace: Annotated[Name | None, Field(description="This installation's namespace, if given.")] = None
+
+
+class RetryWish(Overrides):
+    """Changes to the earlier run's spec; none repeats it as it was."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"inputs": {"name": "world"}}})
+
+    resume: Annotated[bool, Strict(), Field(description="Continue its Codex thread instead of starting a new one.")] = False
+
+
+class CancelWish(Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "superseded"}})
+
+    reason: Annotated[str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")] = None
+
+
+def fingerprint(wish: Body) -> str:
+    """Of what was asked, whatever the order of its keys."""
+    text = json.dumps(wish.model_dump(exclude_none=True), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)

@@ -1,0 +1,116 @@
+"""What the registry has not been told yet, and the one task that tells it."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from codexrun_api import metrics
+from codexrun_core.hooks import Sink, log_transition, record_transition
+from codexrun_core.lifecycle import Phase
+from codexrun_core.logs import fields
+from codexrun_core.registry import Registry, Unavailable, record_of
+from codexrun_core.resources import CodexRun
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass
+class Change:
+    """Either a run's state, or that it is deleted."""
+
+    run: CodexRun
+    deleted: bool = False
+    since: float = field(default_factory=time.monotonic)
+
+
+class Writer:
+    def __init__(self, registry: Registry, sinks: tuple[Sink, ...] = (log_transition,)) -> None:
+        self._registry, self._sinks = registry, sinks
+        self._changes: deque[Change] = deque()
+        self._latest: dict[tuple[str, int | None, Phase], Change] = {}
+        self._bell = asyncio.Event()
+        self._is_missing: Callable[[str], bool] | None = None
+
+    def changed(self, run: CodexRun) -> None:
+        """The newest state within a phase replaces an older one that still waits; phases all stay."""
+        key = (run.metadata.uid, run.status.attempt, run.status.phase)
+        if waiting := self._latest.get(key):
+            waiting.run = run
+            return
+        self._latest[key] = change = Change(run)
+        self._changes.append(change)
+        self._bell.set()
+
+    def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
+        """A live run that somebody deleted is over: cancelled by that. How one ended that was deleted unseen is not known."""
+        if witnessed and not run.status.phase.terminal:
+            status = {"phase": Phase.CANCELLED, "reason": "Deleted", "finished_at": datetime.now(UTC)}
+            self.changed(run.model_copy(update={"status": run.status.model_copy(update=status)}))
+        self._changes.append(Change(run, deleted=True))
+        self._bell.set()
+
+    def missing(self, is_missing: Callable[[str], bool]) -> None:
+        """Mark live rows whose objects are gone."""
+        self._is_missing = is_missing
+        self._bell.set()
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest change that is not written."""
+        return time.monotonic() - self._changes[0].since if self._changes else 0.0
+
+    async def run(self) -> None:
+        """Write until cancelled; a registry that is away is asked again."""
+        failures = 0
+        while True:
+            await self._bell.wait()
+            try:
+                await self.drain()
+                failures = 0
+            except Unavailable as error:
+                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                failures += 1
+                log.warning("registry.away", extra=fields(error=str(error), waiting=len(self._changes), pause=pause))
+                await asyncio.sleep(pause)
+
+    async def drain(self) -> None:
+        """Write everything that waits.
+
+        Raises:
+            Unavailable: the rest stays.
+        """
+        self._bell.clear()
+        try:
+            while self._changes:
+                await self._write(self._changes[0])
+            if self._is_missing:
+                gone = [run_id for run_id, _ in await self._registry.live() if self._is_missing(run_id)]
+                if gone:
+                    await self._registry.mark_deleted(gone)
+                    log.warning("runs.deleted_unseen", extra=fields(runs=len(gone)))
+                self._is_missing = None
+        except BaseException:
+            self._bell.set()
+            raise
+
+    async def _write(self, change: Change) -> None:
+        run = change.run
+        with metrics.WRITE_SECONDS.time():
+            if change.deleted:
+                await self._registry.mark_deleted([run.metadata.uid])
+            else:
+                transition = await self._registry.record(record_of(run))
+                if transition:
+                    record_transition(transition, self._sinks)
+        key = (run.metadata.uid, run.status.attempt, run.status.phase)
+        if change.run is not run:
+            return  # replaced while it was being written: once more
+        self._changes.popleft()
+        if not change.deleted:
+            self._latest.pop(key, None)

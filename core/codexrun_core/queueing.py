@@ -1,0 +1,90 @@
+"""Where does a waiting run stand, and about when may it start? From the runs of its job type, its limit, and how long its like
+usually take.
+
+Computed when read: storing it would cost a write per waiting run per freed slot. Pure.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+HOLDS_SLOT = frozenset({"starting", "running", "stopping"})
+SOON = timedelta(seconds=1)  # a run that is past the usual length may end at any moment
+
+
+class Queueable(Protocol):
+    """What decides about a place in the queue; a registry row has it."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def started_at(self) -> datetime | None: ...
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    position: int  # 1 is next
+    eta: datetime | None  # when a slot is likely free; None: nothing to learn from, or no slot will come
+
+
+def turn(run: Queueable) -> tuple[int, datetime, str]:
+    """The order of admission: priority, then age; the id breaks ties for good."""
+    return -run.priority, run.created_at, run.run_id
+
+
+def place(
+    run: Queueable,
+    peers: Iterable[Queueable],
+    limit: int,
+    usual: timedelta | None,
+    now: datetime,
+    *,
+    hold_until: datetime | None = None,
+) -> QueuePlace | None:
+    """The place of `run` among all runs of its job type (`peers`, with or without it); None if it does not wait.
+
+    `usual` is the median duration of the job type's last good runs, `hold_until` the moment before which the whole job type
+    waits (a rate limit). A suspended job type has a limit of 0.
+    """
+    if run.status != "queued":
+        return None
+    everyone = list(peers)
+    ahead = sum(1 for peer in everyone if peer.status == "queued" and turn(peer) < turn(run))
+    return QueuePlace(ahead + 1, free_at(ahead, everyone, limit, usual, now, hold_until=hold_until))
+
+
+def free_at(
+    ahead: int,
+    peers: Iterable[Queueable],
+    limit: int,
+    usual: timedelta | None,
+    now: datetime,
+    *,
+    hold_until: datetime | None = None,
+) -> datetime | None:
+    """When a slot is free for the run that has `ahead` others before it.
+
+    Slots become free as their runs reach the usual length; each run ahead takes the first free one and holds it as long. Where
+    the limit was lowered, as many runs must end first as are too many.
+    """
+    earliest = max(now, hold_until or now)
+    holders = [peer for peer in peers if peer.status in HOLDS_SLOT]
+    if limit <= 0:
+        return None
+    if usual is None:
+        return earliest if limit - len(holders) > ahead else None
+    ends = sorted(max(now + SOON, (peer.started_at or now) + usual) for peer in holders)
+    slots = [now] * (limit - len(ends)) + ends[max(0, len(ends) - limit) :]
+    slots = [max(slot, earliest) for slot in slots]
+    heapq.heapify(slots)
+    for _ in range(ahead):
+        heapq.heapreplace(slots, slots[0] + usual)
+    return slots[0]

@@ -1,0 +1,1 @@
+"""The chain of schema versions, each with its way back."""

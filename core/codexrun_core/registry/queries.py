@@ -1,0 +1,82 @@
+"""A filter as SQL, so that both databases answer it from an index."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from codexrun_core.registry.filters import Filter
+from codexrun_core.registry.record import words
+from codexrun_core.registry.tables import WORDS_VECTOR, Words, run_words, runs
+
+Condition = sa.ColumnElement[bool]
+
+
+def conditions(chosen: Filter, dialect: str) -> list[Condition]:
+    """What a row must fulfil, all of it."""
+    c = runs.c
+    found: list[Condition] = [
+        column.in_(values)
+        for column, values in (
+            (c.job_type, chosen.job_type),
+            (c.status, chosen.status),
+            (c.model, chosen.model),
+            (c.requested_by, chosen.user),
+            (c.retry_of, chosen.retry_of),
+        )
+        if values
+    ]
+    if chosen.prompt:
+        found.append(sa.or_(*map(_prompt, chosen.prompt)))
+    if chosen.since:
+        found.append(c.created_at >= chosen.since)
+    if chosen.until:
+        found.append(c.created_at < chosen.until)
+    if chosen.search.strip():
+        found.append(_matches(chosen.search, dialect))
+    return found
+
+
+LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
+
+
+def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
+    """Which index SQLite should read. Left alone it reads one filter's index and then a row for each of its entries; an index
+    that holds all filters answers without a row. None: its own choice is right."""
+    used = {name for name in ("job_type", "status", "prompt", "model", "user", "retry_of") if getattr(chosen, name)}
+    if chosen.search.strip():
+        return BY_STATUS if counting and used <= {"job_type", "status"} else LIST
+    return LIST if len(used) > 1 and "retry_of" not in used else None
+
+
+def reading(query: sa.Select[tuple[Any, ...]], index: str | None) -> sa.Select[tuple[Any, ...]]:
+    """The query, told which index to read on SQLite."""
+    return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
+
+
+def _prompt(wanted: str) -> Condition:
+    name, _, version = wanted.partition("@")
+    if version:
+        return sa.and_(runs.c.prompt_name == name, runs.c.prompt_version == version)
+    return runs.c.prompt_name == name
+
+
+def _matches(search: str, dialect: str) -> Condition:
+    """Every word begins a word of the row. Words are letters and digits alone, so that quoting them is safe."""
+    wanted = words(search)
+    if not wanted:
+        return sa.false()
+    if dialect == "sqlite":
+        query = " AND ".join(f'"{word}" *' for word in wanted)
+        return runs.c.seq.in_(sa.select(run_words.c.rowid).where(run_words.c.run_words.op("MATCH")(query)))
+    query = " & ".join(f"'{word}':*" for word in wanted)
+    return sa.literal_column(WORDS_VECTOR).bool_op("@@")(sa.cast(sa.bindparam(None, query, Words), _TSQUERY))
+
+
+class _TsQuery(sa.types.UserDefinedType[str]):
+    cache_ok = True
+
+    def get_col_spec(self, **_: object) -> str:
+        return "tsquery"
+
+
+_TSQUERY = _TsQuery()

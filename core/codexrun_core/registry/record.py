@@ -1,0 +1,200 @@
+"""A run as the registry knows it, how it is read from a CodexRun, and which of two states of it stands. Pure."""
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from codexrun_core.annotations import ORIGIN, REQUESTED_BY
+from codexrun_core.hooks import DELETED, FINAL
+from codexrun_core.lifecycle import Phase
+from codexrun_core.resources import CodexRun, Usage
+
+NEVER = datetime.fromtimestamp(0, UTC)
+LIVE = tuple(phase.lower() for phase in Phase if not phase.terminal)
+ORIGINS = ("api", "cli", "console", "kubectl")
+LONGEST_USER = 253
+MOST_WORDS, LONGEST_WORD = 1000, 64
+COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One row of `runs`. Times are aware, in UTC; what is not known is None, or 0 beside `usage_complete = False`."""
+
+    run_id: str  # metadata.uid
+    name: str
+    namespace: str
+    job_type: str
+    status: str  # the phase in lower case; "deleted": the object went unseen, how the run ended is not known
+    created_at: datetime
+    updated_at: datetime
+    reason: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    prompt_sha256: str | None = None
+    model: str | None = None
+    effort: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)  # the inputs
+    result: str | None = None  # the final message
+    error: str | None = None
+    failure_class: str | None = None
+    retryable: bool = False
+    log_path: str | None = None
+    log_bytes: int = 0
+    log_complete: bool | None = None
+    log_note: str | None = None
+    cost_tokens: int = 0
+    cost_cents: int = 0
+    cost_micro_usd: int | None = None
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    requests: int = 0
+    usage_complete: bool = False
+    attempt: int = 1
+    rank: int = 0
+    retry_of: str | None = None  # run_id
+    retry_of_name: str | None = None
+    requested_by: str | None = None
+    origin: str = "kubectl"
+    turns: int | None = None
+    thread_id: str | None = None
+    priority: int = 0
+    spec: dict[str, Any] = field(default_factory=dict)  # all of it: a retry needs it when the object is gone
+    deleted_at: datetime | None = None
+    resource_version: int = 0  # orders what changes within one phase; comparable within one resource (KEP-5504)
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended; such a row keeps its outcome for good."""
+        return self.status in FINAL
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """What is later in a run's life is larger."""
+        return self.attempt, self.rank, self.resource_version
+
+
+def record_of(run: CodexRun) -> RunRecord:
+    """The row that a CodexRun amounts to."""
+    meta, spec, status = run.metadata, run.spec, run.status
+    created = _utc(meta.creation_timestamp) or NEVER
+    times = [created, status.started_at, status.finished_at, *(c.last_transition_time for c in status.conditions)]
+    error = status.failure.message if status.failure else None
+    if error is None and status.phase in (Phase.REJECTED, Phase.CANCELLED, Phase.FAILED):
+        error = status.message
+    user, origin = meta.annotations.get(REQUESTED_BY), meta.annotations.get(ORIGIN, "")
+    return RunRecord(
+        run_id=meta.uid,
+        name=meta.name,
+        namespace=meta.namespace or "",
+        job_type=spec.job_type,
+        status=status.phase.lower(),
+        reason=status.reason,
+        created_at=created,
+        updated_at=max(time for moment in times if (time := _utc(moment))),
+        started_at=_utc(status.started_at),
+        finished_at=_utc(status.finished_at),
+        prompt_name=status.prompt.name if status.prompt else None,
+        prompt_version=status.prompt.version if status.prompt else spec.prompt_version,
+        prompt_sha256=status.prompt.sha256 if status.prompt else None,
+        model=status.model or spec.model,
+        effort=spec.effort,
+        params=spec.inputs or {},
+        result=status.result.message if status.result else None,
+        error=error,
+        failure_class=status.failure.class_.value if status.failure else None,
+        retryable=bool(status.failure and status.failure.retryable),
+        **usage_columns(status.usage),
+        attempt=status.attempt or 1,
+        rank=status.phase.rank,
+        retry_of=spec.retry_of.uid if spec.retry_of else None,
+        retry_of_name=spec.retry_of.name if spec.retry_of else None,
+        requested_by=user[:LONGEST_USER] if user else None,
+        origin=origin if origin in ORIGINS else "kubectl",
+        thread_id=status.thread_id,
+        priority=spec.priority,
+        spec=spec.dump(),
+        resource_version=int(meta.resource_version) if meta.resource_version.isdecimal() else 0,
+    )
+
+
+def usage_columns(usage: Usage | None) -> dict[str, Any]:
+    """Usage as columns; none at all is 0 beside `usage_complete = False`."""
+    if usage is None:
+        return {}
+    return {
+        "cost_tokens": _bounded(usage.total_tokens),
+        "cost_cents": _bounded(usage.cost_cents or 0),
+        "cost_micro_usd": None if usage.cost_micro_usd is None else _bounded(usage.cost_micro_usd),
+        "input_tokens": _bounded(usage.input_tokens),
+        "cached_input_tokens": _bounded(usage.cached_input_tokens),
+        "output_tokens": _bounded(usage.output_tokens),
+        "reasoning_tokens": _bounded(usage.reasoning_tokens),
+        "requests": _bounded(usage.requests),
+        "usage_complete": usage.complete,
+    }
+
+
+USAGE = (
+    "cost_tokens",
+    "cost_cents",
+    "cost_micro_usd",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "requests",
+    "usage_complete",
+)
+LOG = ("log_path", "log_bytes", "log_complete", "log_note")
+
+
+def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
+    """What the row becomes when this state of its run is seen: terminal is final, nothing goes back, and of two states in one
+    phase the later one stands. The row itself if nothing changes."""
+    if row.final or (row.status == DELETED and not seen.final):
+        return row
+    if row.status != DELETED and seen.place < row.place:
+        return row
+    kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
+    return replace(seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at))
+
+
+def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
+    """The gate's last word if it is complete; else the larger of it and what the gate had shipped before (an eviction loses the
+    termination message, not what came here)."""
+    told = seen.requests or seen.cost_tokens
+    if (seen.final and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
+        return {name: getattr(seen, name) for name in USAGE}
+    return {name: getattr(row, name) for name in USAGE} | ({"usage_complete": False} if seen.final else {})
+
+
+def usage_order(record: RunRecord) -> tuple[int, int]:
+    """Usage only grows."""
+    return record.requests, record.cost_tokens
+
+
+def words_of(record: RunRecord) -> str:
+    """What a search finds: the words of name, error and final message, each once."""
+    found = words(" ".join(filter(None, (record.name, record.error, record.result))))
+    return " ".join(dict.fromkeys(found[:MOST_WORDS]))
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters and digits, case folded: the same on every database."""
+    return [word[:LONGEST_WORD] for word in re.findall(r"[^\W_]+", text.casefold())]
+
+
+def _bounded(count: int) -> int:
+    return max(0, min(count, COUNT_LIMIT))
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,148 @@
+"""The tables, as the newest migration leaves them (`alembic check` holds the two against each other).
+
+Large databases are the reason for the indexes: one per filter in the list's order, and one that covers all filters, so that any
+combination and any count reads an index and no row.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+metadata = sa.MetaData()
+
+
+class Utc(sa.TypeDecorator[datetime]):
+    """Aware in Python on both databases; SQLite keeps UTC without saying so."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - an override
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Words(sa.TypeDecorator[str]):
+    """Text that every database takes: Postgres knows no NUL, and no encoding knows a lone surrogate."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - an override
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+BIG = sa.BigInteger()
+KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows itself in an INTEGER PRIMARY KEY only
+
+
+def _column(name: str, kind: Any, *, null: bool = True) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=null)
+
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("seq", KEY, primary_key=True, autoincrement=True),  # what the word index points to
+    _column("run_id", Words, null=False),
+    _column("name", Words, null=False),
+    _column("namespace", Words, null=False),
+    _column("job_type", Words, null=False),
+    _column("status", Words, null=False),
+    _column("reason", Words),
+    _column("created_at", Utc, null=False),
+    _column("updated_at", Utc, null=False),
+    _column("started_at", Utc),
+    _column("finished_at", Utc),
+    _column("deleted_at", Utc),
+    _column("attempt", sa.Integer, null=False),
+    _column("rank", sa.Integer, null=False),
+    _column("resource_version", BIG, null=False),
+    _column("prompt_name", Words),
+    _column("prompt_version", Words),
+    _column("prompt_sha256", Words),
+    _column("model", Words),
+    _column("effort", Words),
+    _column("priority", sa.Integer, null=False),
+    _column("requested_by", Words),
+    _column("origin", Words, null=False),
+    _column("retry_of", Words),
+    _column("retry_of_name", Words),
+    _column("failure_class", Words),
+    _column("retryable", sa.Boolean, null=False),
+    _column("cost_tokens", BIG, null=False),
+    _column("cost_cents", BIG, null=False),
+    _column("cost_micro_usd", BIG),
+    _column("input_tokens", BIG, null=False),
+    _column("cached_input_tokens", BIG, null=False),
+    _column("output_tokens", BIG, null=False),
+    _column("reasoning_tokens", BIG, null=False),
+    _column("requests", BIG, null=False),
+    _column("usage_complete", sa.Boolean, null=False),
+    _column("turns", sa.Integer),
+    _column("thread_id", Words),
+    _column("log_path", Words),
+    _column("log_bytes", BIG, null=False),
+    _column("log_complete", sa.Boolean),
+    _column("log_note", Words),
+    _column("params", sa.JSON, null=False),
+    _column("result", Words),
+    _column("error", Words),
+    _column("spec", sa.JSON, null=False),
+    _column("words", Words, null=False),  # what a search finds
+    sa.UniqueConstraint("run_id", name="uq_runs_run_id"),
+    sa.Index("ix_runs_name", "namespace", "name", "created_at"),
+    # The list's order with every filter beside it: any page and any count is answered from this index alone.
+    sa.Index(
+        "ix_runs_list",
+        "created_at",
+        "run_id",
+        "status",
+        "job_type",
+        "prompt_name",
+        "prompt_version",
+        "model",
+        "requested_by",
+        "retry_of",
+        "cost_tokens",
+        "cost_micro_usd",
+    ),
+    sa.Index("ix_runs_job_type", "job_type", "created_at", "run_id", "status"),
+    sa.Index("ix_runs_status", "status", "created_at", "run_id", "job_type"),
+    sa.Index("ix_runs_prompt", "prompt_name", "prompt_version", "created_at", "run_id", "status"),
+    sa.Index("ix_runs_model", "model", "created_at", "run_id", "status"),
+    sa.Index("ix_runs_requested_by", "requested_by", "created_at", "run_id", "status"),
+    sa.Index("ix_runs_retry_of", "retry_of"),
+    # Sums by prompt version, from the index alone.
+    sa.Index("ix_runs_prompt_stats", "prompt_name", "prompt_version", "status", "cost_tokens", "cost_micro_usd", "created_at"),
+)
+
+run_events = sa.Table(
+    "run_events",
+    metadata,
+    sa.Column("seq", KEY, primary_key=True, autoincrement=True),
+    _column("event_id", Words, null=False),
+    _column("run_id", Words, null=False),
+    _column("attempt", sa.Integer, null=False),
+    _column("status", Words, null=False),
+    _column("reason", Words),
+    _column("at", Utc, null=False),
+    sa.UniqueConstraint("event_id", name="uq_run_events_event_id"),
+    sa.Index("ix_run_events_run_id", "run_id", "seq"),
+)
+
+# The word index. SQLite: an FTS5 table over runs.words, kept by triggers; Postgres: a GIN index over this expression.
+run_words = sa.table("run_words", sa.column("rowid"), sa.column("run_words"))
+WORDS_INDEX = "ix_runs_words"
+WORDS_VECTOR = "run_words(runs.words)"

@@ -1,0 +1,112 @@
+"""Cancel and retry, one and many."""
+
+from conftest import Stand
+
+
+async def running(stand: Stand, **body: object) -> dict:
+    run = (await stand.start(**body)).json()
+    stand.kube.status(run["name"], "Running", startedAt="2026-01-31T12:00:00Z")
+    await stand.mirrored()
+    return run
+
+
+async def test_cancel_asks_once_however_often(stand: Stand) -> None:
+    run = await running(stand)
+    for reason in ("superseded", "again"):
+        answer = await stand.http.post(f"/runs/{run['run_id']}/cancel", json={"reason": reason})
+        assert answer.status_code == 202, answer.text
+    assert stand.kube.run(run["name"])["spec"]["cancel"] == {"requestedBy": "shared", "reason": "superseded"}
+
+
+async def test_cancel_needs_no_body_and_takes_a_name(stand: Stand) -> None:
+    run = await running(stand)
+    assert (await stand.http.post(f"/runs/{run['name']}/cancel")).status_code == 202
+
+
+async def test_cancel_of_a_cancelled_run_is_202_and_of_a_finished_one_409(stand: Stand) -> None:
+    one, two = await running(stand), await running(stand)
+    await stand.finish(one["name"], "Cancelled")
+    await stand.finish(two["name"])
+    assert (await stand.http.post(f"/runs/{one['run_id']}/cancel")).status_code == 202
+    late = await stand.http.post(f"/runs/{two['run_id']}/cancel")
+    assert (late.status_code, late.json()["code"]) == (409, "run-finished")
+
+
+async def test_cancel_and_retry_of_an_unknown_run_are_404(stand: Stand) -> None:
+    for action in ("cancel", "retry"):
+        answer = await stand.http.post(f"/runs/nobody/{action}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "run-not-found")
+
+
+async def test_retry_differs_only_where_asked(stand: Stand) -> None:
+    run = await running(stand, priority=3)
+    await stand.finish(run["name"], "Failed")
+    answer = await stand.http.post(f"/runs/{run['run_id']}/retry", json={"inputs": {"name": "moon"}})
+    assert answer.status_code == 202, answer.text
+    again = answer.json()
+    assert (again["retry_of"], again["retry_of_name"]) == (run["run_id"], run["name"])
+    spec = stand.kube.run(again["name"])["spec"]
+    before = stand.services.mirror.find(run["name"]).spec.dump()
+    assert {k: v for k, v in spec.items() if k not in ("retryOf", "inputs")} == {
+        k: v for k, v in before.items() if k != "inputs"
+    }
+    assert spec["inputs"] == {"name": "moon"}
+
+
+async def test_a_retry_that_goes_on_is_the_retry_and_one_that_ended_is_not(stand: Stand) -> None:
+    run = await running(stand)
+    await stand.finish(run["name"], "Failed")
+    first, second = [(await stand.http.post(f"/runs/{run['run_id']}/retry")).json() for _ in range(2)]
+    assert first["run_id"] == second["run_id"]
+    await stand.finish(first["name"], "Failed")
+    third = (await stand.http.post(f"/runs/{run['run_id']}/retry")).json()
+    assert third["run_id"] != first["run_id"]
+
+
+async def test_retry_of_a_run_whose_object_is_gone(stand: Stand) -> None:
+    run = await running(stand)
+    await stand.finish(run["name"], "Failed")
+    stand.kube.remove(f"{stand.kube.runs}/{run['name']}")
+    await stand.mirrored()
+    again = await stand.http.post(f"/runs/{run['run_id']}/retry")
+    assert (again.status_code, again.json()["params"]) == (202, {"name": "world"})
+
+
+async def test_retry_of_a_run_that_has_not_ended_is_409(stand: Stand) -> None:
+    run = await running(stand)
+    answer = await stand.http.post(f"/runs/{run['run_id']}/retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, "run-not-finished")
+
+
+async def test_bulk_cancel_dry_run_changes_nothing(stand: Stand) -> None:
+    runs = [await running(stand) for _ in range(2)]
+    wish = {"filter": {"job_type": "hello"}, "dry_run": True}
+    answer = (await stand.http.post("/runs/cancel", json=wish)).json()
+    assert (answer["matched"], {r["outcome"] for r in answer["results"]}) == (2, {"would_do"})
+    assert all("cancel" not in stand.kube.run(run["name"])["spec"] for run in runs)
+
+
+async def test_bulk_cancel_has_a_result_for_each(stand: Stand) -> None:
+    one, two = await running(stand), await running(stand)
+    await stand.finish(two["name"])
+    wish = {"ids": [one["run_id"], two["run_id"], "nobody"], "reason": "clean"}
+    answer = (await stand.http.post("/runs/cancel", json=wish)).json()
+    assert {r["run_id"]: r["outcome"] for r in answer["results"]} == {
+        one["run_id"]: "done",
+        two["run_id"]: "skipped",
+        "nobody": "failed",
+    }
+    assert stand.kube.run(one["name"])["spec"]["cancel"]["reason"] == "clean"
+
+
+async def test_bulk_retry_starts_every_failed_run_that_matches(stand: Stand) -> None:
+    for phase in ("Failed", "Failed", "Succeeded"):
+        await stand.finish((await running(stand))["name"], phase)
+    answer = (await stand.http.post("/runs/retry", json={"filter": {"status": "failed"}})).json()
+    assert [r["outcome"] for r in answer["results"]] == ["done", "done"]
+    assert len({r["new_run_id"] for r in answer["results"]}) == 2
+
+
+async def test_a_bulk_action_on_everything_is_refused(stand: Stand) -> None:
+    for wish in ({}, {"filter": {}}, {"filter": {"status": "failed"}, "ids": ["a"]}):
+        assert (await stand.http.post("/runs/cancel", json=wish)).status_code == 422

@@ -1,0 +1,168 @@
+"""CodexRuns into rows: whatever happened while nobody watched, and however long the registry was away."""
+
+from conftest import Stand, prompt
+from fake_kube import FakeKube
+
+from codexrun_api.feed import Feed
+from codexrun_api.mirror import Mirror
+from codexrun_api.writer import Writer
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.registry import Filter
+from codexrun_core.resources import CodexRun
+
+
+def applied(stand: Stand, name: str) -> dict:
+    """As by kubectl."""
+    return stand.kube.put(stand.kube.runs, {"metadata": {"name": name}, "spec": {"jobType": "hello", "inputs": {"name": "x"}}})
+
+
+async def test_a_run_of_kubectl_has_a_row_with_its_transitions(stand: Stand) -> None:
+    uid = applied(stand, "mine")["metadata"]["uid"]
+    for phase in ("Queued", "Starting", "Running"):
+        stand.kube.status("mine", phase)
+    await stand.finish("mine")
+    row = await stand.registry.get(uid)
+    assert (row.status, row.origin) == ("succeeded", "kubectl")
+    assert [e.status for e in await stand.registry.events(uid)] == ["pending", "queued", "starting", "running", "succeeded"]
+
+
+async def test_a_live_run_deleted_by_hand_is_cancelled(stand: Stand) -> None:
+    uid = applied(stand, "mine")["metadata"]["uid"]
+    stand.kube.status("mine", "Running")
+    stand.kube.remove(f"{stand.kube.runs}/mine")
+    await stand.mirrored()
+    row = await stand.registry.get(uid)
+    assert (row.status, row.reason) == ("cancelled", "Deleted")
+    assert row.deleted_at is not None
+
+
+async def test_a_finished_run_keeps_its_row(stand: Stand) -> None:
+    uid = applied(stand, "mine")["metadata"]["uid"]
+    await stand.finish("mine")
+    stand.kube.remove(f"{stand.kube.runs}/mine")
+    await stand.mirrored()
+    row = await stand.registry.get(uid)
+    assert (row.status, row.deleted_at is None) == ("succeeded", False)
+
+
+async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> None:
+    """Another process starts later on the same registry, with a cluster that has lost the run."""
+    uid = applied(stand, "mine")["metadata"]["uid"]
+    await stand.mirrored()
+    later = Mirror(FakeKube(), stand.registry, Feed())
+    later.writer.missing(lambda run_id: run_id not in later.runs)
+    await later.writer.drain()
+    row = await stand.registry.get(uid)
+    assert (row.status, row.reason) == ("deleted", "DeletedUnseen")
+
+
+async def test_while_the_registry_is_away_changes_wait_and_lag_shows(stand: Stand) -> None:
+    writer = Writer(stand.registry)
+    record, down = stand.registry.record, True
+
+    async def sometimes(run: object) -> object:
+        if down:
+            raise Unavailable("registry: away")
+        return await record(run)
+
+    stand.registry.record = sometimes
+    raw = applied(stand, "mine")
+    writer.changed(CodexRun.model_validate(raw))
+    try:
+        await writer.drain()
+    except Unavailable:
+        assert writer.lag > 0
+    down = False
+    await writer.drain()
+    assert writer.lag == 0
+    await stand.mirrored()
+    assert await stand.registry.counts(Filter()) == {"pending": 1}
+
+
+async def test_lists_page_by_filter(stand: Stand) -> None:
+    for number in range(5):
+        applied(stand, f"run-{number}")
+    await stand.mirrored()
+    names, token = [], ""
+    while True:
+        query = "?page_size=2&status=pending" + (f"&page_token={token}" if token else "")
+        page = (await stand.http.get(f"/runs{query}")).json()
+        names += [run["name"] for run in page["runs"]]
+        if not (token := page.get("next_page_token", "")):
+            break
+    assert sorted(names) == [f"run-{n}" for n in range(5)]
+    assert (await stand.http.get("/runs?status=failed")).json() == {"runs": []}
+
+
+async def test_prompt_resolution_shows_versions_checksums_and_users(stand: Stand) -> None:
+    stand.kube.put(stand.kube.config_maps, prompt(version="v10"))
+    stand.kube.put(stand.kube.config_maps, prompt(version="v2", sha256="0" * 64))
+
+    async def seen() -> bool:
+        return len(stand.services.catalog.prompts) == 3
+
+    await stand.settle(seen)
+    (found,) = (await stand.http.get("/prompts")).json()["prompts"]
+    assert [(v["version"], v["checksum_ok"]) for v in found["versions"]] == [("v1", True), ("v2", False), ("v10", True)]
+    assert (found["name"], found["used_by"]) == ("hello", ["hello"])
+
+
+async def test_job_types_say_how_full_they_are(stand: Stand) -> None:
+    for _ in range(2):
+        await stand.start()
+    await stand.start(when_full="Queue")
+    (found,) = (await stand.http.get("/jobtypes")).json()["job_types"]
+    assert (found["name"], found["running"], found["queued"], found["concurrency_limit"]) == ("hello", 2, 1, 2)
+
+
+async def test_a_job_type_made_a_moment_ago_is_found(stand: Stand) -> None:
+    from conftest import job_type
+
+    stand.kube.put(stand.kube.job_types, job_type("fresh"))
+    assert (await stand.start(job_type="fresh")).status_code == 202
+
+
+async def test_stats_count_by_status(stand: Stand) -> None:
+    await stand.finish((await stand.start()).json()["name"])
+    stats = (await stand.http.get("/stats?job_type=hello")).json()
+    assert (stats["runs"], stats["statuses"], stats["success_rate"]) == (1, {"succeeded": 1}, 1.0)
+
+
+async def test_cleanup_removes_what_ended_long_ago_and_nothing_live(stand: Stand) -> None:
+    old, live = [(await stand.start()).json() for _ in range(2)]
+    await stand.finish(old["name"])
+    for dry_run in (True, False):
+        wish = {"older_than": "2100-01-01T00:00:00Z", "dry_run": dry_run}
+        answer = await stand.http.post("/cleanup", json=wish)
+        assert (answer.status_code, answer.json()["removed"]) == (200, 1)
+    assert stand.services.archive.removed == [old["run_id"]]
+    assert (await stand.registry.get(old["run_id"])) is None
+    assert (await stand.registry.get(live["run_id"])) is not None
+
+
+async def test_metrics_know_routes_and_rows(stand: Stand) -> None:
+    await stand.http.get("/runs/nobody")
+    await stand.start()
+    text = (await stand.http.get("/metrics")).text
+    assert 'codexrun_http_requests_total{code="404",method="GET",route="/runs/{id}"}' in text
+    assert 'codexrun_registry_runs{phase="Starting"} 1.0' in text
+    assert "codexrun_registry_lag_seconds" in text
+
+
+async def test_while_the_registry_is_away_a_run_is_shown_from_the_cluster(stand: Stand) -> None:
+    run = (await stand.start()).json()
+
+    async def away(*_: object) -> object:
+        raise Unavailable("registry: away")
+
+    stand.registry.get = away
+    assert (await stand.http.get(f"/runs/{run['run_id']}")).json()["status"] == "starting"
+    assert (await stand.http.get("/runs/00000000-0000-0000-0000-000000000000")).status_code == 503
+
+
+async def test_an_object_that_cannot_be_read_stops_nobody(stand: Stand) -> None:
+    stand.kube.put(stand.kube.runs, {"metadata": {"name": "odd"}, "spec": {"jobType": 7}})
+    uid = applied(stand, "fine")["metadata"]["uid"]
+    await stand.mirrored()
+    assert (await stand.registry.get(uid)).status == "pending"
+    assert (await stand.http.get("/healthz")).json()["ok"] is True

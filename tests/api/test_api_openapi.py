@@ -1,0 +1,111 @@
+"""The document, and the application held against it."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import schemathesis
+from conftest import TOKEN, NoArchive, job_type, prompt
+from fake_kube import FakeKube, FakeOperator
+from hypothesis import HealthCheck, given
+from hypothesis import settings as bounds
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from codexrun_api.__main__ import server
+from codexrun_api.app import create_app
+from codexrun_api.openapi import document
+from codexrun_api.settings import Settings
+from codexrun_core.registry import Registry
+
+FILE = Path(__file__).parents[2] / "api/openapi.json"
+
+
+def test_the_checked_in_document_is_the_applications() -> None:
+    assert FILE.read_text() == document(), "run: python3 -m codexrun_api.openapi > api/openapi.json"
+
+
+def test_every_operation_has_an_id_a_description_and_its_problems() -> None:
+    spec = json.loads(document())
+    ids = []
+    for path, operations in spec["paths"].items():
+        for operation in operations.values():
+            ids.append(operation["operationId"])
+            assert operation["description"], path
+            assert "500" in operation["responses"]
+            assert "HTTPValidationError" not in json.dumps(operation)
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400 and path not in ("/healthz", "/readyz"):
+                    assert list(answer["content"]) == ["application/problem+json"], (path, status)
+    assert len(ids) == len(set(ids))
+
+
+class Served:
+    """The application on a port of its own, in a thread of its own: schemathesis calls it as anybody would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._ready = folder, threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return f"http://127.0.0.1:{self._port}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+
+    async def _serve(self) -> None:
+        url = f"sqlite:///{self._folder}/registry.db"
+        kube = FakeKube()
+        FakeOperator(kube, limit=10)
+        kube.put(kube.job_types, job_type())
+        kube.put(kube.config_maps, prompt())
+        made = Settings(namespace="codexrun", registry_url=url, archive=self._folder, token=TOKEN, verdict_seconds=0.2)
+        registry = await Registry.open(url)
+        await registry.migrate()
+        app = create_app(made, registry, kube, NoArchive())
+        self._server = server(app, 0)
+        self._server.config.host = "127.0.0.1"
+        serving = asyncio.create_task(self._server.serve())
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn says it in no other way
+            await asyncio.sleep(0.01)
+        self._port = self._server.servers[0].sockets[0].getsockname()[1]
+        self._ready.set()
+        await serving
+        await registry.close()
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with Served(tmp_path_factory.mktemp("schemathesis")) as address:
+        yield address
+
+
+SCHEMA = schemathesis.openapi.from_dict(json.loads(document()))
+OPERATIONS = {o.ok().definition.raw["operationId"]: o.ok() for o in SCHEMA.get_all_operations()}
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - {"streamEvents"}))
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
+def test_answers_are_what_the_document_says(url: str, operation: str, mode: GenerationMode) -> None:
+    """No server error, documented statuses and shapes, wrong data refused."""
+    try:
+        cases = OPERATIONS[operation].as_strategy(generation_mode=mode)
+
+        @given(case=cases)
+        @bounds(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        def call(case: schemathesis.Case) -> None:
+            # Times, statuses and inputs have rules that no schema says: 422 answers data of the right shape too.
+            case.call_and_validate(
+                base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=[positive_data_acceptance]
+            )
+
+        call()
+    except Unsatisfiable:
+        assert mode is GenerationMode.NEGATIVE  # nothing can be wrong with a request that has no parameters

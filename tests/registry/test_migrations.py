@@ -1,0 +1,110 @@
+"""The chain goes up and down on both databases, matches the tables, and refuses what it does not know."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import sqlalchemy as sa
+from registry_rows import row, run_id
+
+from codexrun_core.registry import Filter, Registry, SchemaError, schema
+from codexrun_core.registry.schema import head
+
+
+async def on(registry: Registry, action: Callable[[sa.Connection], None]) -> None:
+    async with registry._engines.write.begin() as connection:
+        await connection.run_sync(action)
+
+
+async def tables(registry: Registry) -> set[str]:
+    async with registry._engines.read.connect() as connection:
+        return set(await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names()))
+
+
+async def test_up_down_and_up_again(url: str) -> None:
+    async with await Registry.open(url) as registry:
+        await registry.migrate()
+        assert {"runs", "run_events"} <= await tables(registry)
+        await registry.record(row())
+        await on(registry, lambda connection: schema.downgrade(connection, "base"))
+        assert await tables(registry) == {"alembic_version"}
+        await registry.migrate()
+        await registry.record(row())
+        assert await registry.counts(Filter(search="run")) == {"running": 1}
+
+
+async def test_the_tables_are_what_the_chain_makes(registry: Registry) -> None:
+    """`alembic check`: no difference that a migration would have to make."""
+    await on(registry, schema.compare)
+
+
+async def test_a_forgotten_migration_would_be_noticed(registry: Registry) -> None:
+    await on(registry, lambda connection: connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN forgotten TEXT") and None)
+    with pytest.raises(Exception, match="forgotten"):
+        await on(registry, schema.compare)
+
+
+async def test_migrating_again_changes_nothing(registry: Registry) -> None:
+    await registry.record(row())
+    await registry.migrate()
+    assert await registry.get(run_id(0))
+
+
+async def test_many_migrate_at_once(url: str) -> None:
+    opened = [await Registry.open(url) for _ in range(5)]
+    try:
+        await asyncio.gather(*(registry.migrate() for registry in opened))
+        assert await opened[0].record(row())
+        assert await opened[-1].get(run_id(0))
+    finally:
+        for registry in opened:
+            await registry.close()
+
+
+CALLS: list[Callable[[Registry], Awaitable[object]]] = [
+    lambda registry: registry.check(),
+    lambda registry: registry.get("x"),
+    lambda registry: registry.record(row()),
+    lambda registry: registry.page(Filter()),
+]
+
+
+async def test_without_a_schema_every_call_says_so(url: str) -> None:
+    async with await Registry.open(url) as registry:
+        for call in CALLS:
+            with pytest.raises(SchemaError, match="no schema yet; migrate it"):
+                await call(registry)
+
+
+async def test_an_older_schema_is_a_clear_error_until_migrated(
+    registry: Registry, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "head", lambda: "0002")
+    async with await Registry.open(url) as other:
+        for call in CALLS:
+            with pytest.raises(SchemaError, match="schema 0001 is older than 0002"):
+                await call(other)
+
+
+async def test_a_newer_schema_is_a_clear_error_and_stays_as_it_is(registry: Registry, url: str) -> None:
+    await on(registry, lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'") and None)
+    async with await Registry.open(url) as other:
+        for call in (*CALLS, lambda registry: registry.migrate()):
+            with pytest.raises(SchemaError, match=f"'9999' is not known to this version, whose newest is {head()}"):
+                await call(other)
+    async with registry._engines.read.connect() as connection:
+        assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both databases make tables within a transaction."""
+
+    def up_and_fail(connection: sa.Connection) -> None:
+        schema.upgrade(connection)
+        raise RuntimeError("half way")
+
+    async with await Registry.open(url) as registry:
+        with pytest.raises(RuntimeError):
+            await on(registry, up_and_fail)
+        assert await tables(registry) == set()
+        await registry.migrate()
