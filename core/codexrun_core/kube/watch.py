@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_core.kube.client import Gone, Kube, Refused, Unavailable
+from codexrun_core.kube.client import Kube, Refused, Unavailable
 from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)

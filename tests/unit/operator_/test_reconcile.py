@@ -6,8 +6,8 @@ import pytest
 from fakekube import FakeKube
 from runbuilders import UID, by, kind_json, prompt_json, run_json
 
-from codexrun_operator.execute import act, create_job
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+from codexrun_operator.execute import act, create_job
 from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.reconcile import PATIENT_LOOKS, REFUSED_PAUSE, Reconciler
 from codexrun_operator.resync import Resync

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, signalled, stamp
 
-from codexrun_core.resources import CodexRun
 from codexrun_core.kube.client import Refused, Unavailable
+from codexrun_core.resources import CodexRun
 from codexrun_operator.reconcile import Reconciler
 from codexrun_operator.seen import EVIDENCE_FINALIZER
 from codexrun_operator.settings import PodSettings
