@@ -7,7 +7,7 @@ import contextlib
 import uuid
 from typing import Any
 
-from codexrun_api import starting, wishes
+from codexrun_api import orders, starting, wishes
 from codexrun_api.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
 from codexrun_core.hooks import DELETED, FINAL
@@ -78,8 +78,8 @@ async def retry(
         raise Problem(409, "run-not-finished", f'run "{source.name}" has not ended ({source.status}); cancel it first')
     if key is None and (going := _live_retry(here, source.run_id)):
         return starting.Started(record_of(going), replayed=True)
-    name = starting.keyed_name(user, key) if key else await _retry_name(here, source)
-    order = starting.Order(
+    name = orders.keyed_name(user, key) if key else await _retry_name(here, source)
+    order = orders.Order(
         name=name,
         spec=retry_spec(run.spec.dump() if run else source.spec, source, wish),
         user=user,

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
-from codexrun_api import params, starting, views, wishes
+from codexrun_api import orders, params, starting, views, wishes
 from codexrun_api.auth import Caller
 from codexrun_api.problems import FieldError, Problem, answers, invalid, not_found
 from codexrun_api.services import Here, Services
@@ -58,8 +58,8 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
         raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
     if await here.catalog.job_type(wish.job_type) is None:
         raise no_job_type(wish.job_type)
-    name = wish.name or (starting.keyed_name(user, key) if key else starting.fresh_name(wish.job_type))
-    order = starting.Order(
+    name = wish.name or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type))
+    order = orders.Order(
         name=name,
         spec={"whenFull": "Reject", **wish.spec()},
         user=user,

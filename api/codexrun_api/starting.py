@@ -5,13 +5,11 @@ the registry down and after any crash; without one, our own retries after a lost
 """
 
 import logging
-import secrets
-import uuid
 from dataclasses import dataclass, field
-from typing import Any
 
 from codexrun_api import metrics
 from codexrun_api.mirror import Followed
+from codexrun_api.orders import Order
 from codexrun_api.problems import Problem, from_refusal, unavailable
 from codexrun_api.services import Services
 from codexrun_api.verdicts import Verdict, decided, refusal, verdict
@@ -20,50 +18,17 @@ from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.registry import RunRecord, record_of
 from codexrun_core.registry import Unavailable as RegistryUnavailable
-from codexrun_core.resources import GROUP, VERSION, CodexRun
+from codexrun_core.resources import CodexRun
 
 log = logging.getLogger(__name__)
 
 TRIES = 4
-_KEYS = uuid.UUID("6f6b8f0c-6f0a-5b0e-9d55-0f2f6f8a1c11")  # namespace of names that derive from Idempotency-Keys
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One run to be made."""
-
-    name: str
-    spec: dict[str, Any]
-    user: str
-    origin: str
-    request_id: str
-    sha256: str
-    keyed: bool = False  # its name is the caller's promise that a repetition is the same run
-
-    def body(self, namespace: str) -> dict[str, Any]:
-        annotations = {
-            notes.REQUESTED_BY: self.user,
-            notes.ORIGIN: self.origin,
-            notes.REQUEST_ID: self.request_id,
-            notes.REQUEST_SHA256: self.sha256,
-            notes.DELETE_IF_REJECTED: "true",
-        }
-        metadata = {"name": self.name, "namespace": namespace, "annotations": annotations}
-        return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "CodexRun", "metadata": metadata, "spec": self.spec}
 
 
 @dataclass(frozen=True)
 class Started:
     record: RunRecord
     replayed: bool = field(default=False)
-
-
-def fresh_name(job_type: str) -> str:
-    return f"{job_type[:50].rstrip('-')}-{secrets.token_hex(4)}"
-
-
-def keyed_name(user: str, key: str) -> str:
-    return "run-" + uuid.uuid5(_KEYS, f"{user}\n{key}").hex[:20]
 
 
 async def start(here: Services, order: Order) -> Started:

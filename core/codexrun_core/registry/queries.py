@@ -1,14 +1,19 @@
 """A filter as SQL, so that both databases answer it from an index."""
 
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
 
 from codexrun_core.registry.filters import Filter
-from codexrun_core.registry.record import words
+from codexrun_core.registry.record import RunRecord, words
 from codexrun_core.registry.tables import WORDS_VECTOR, Words, run_words, runs
 
 Condition = sa.ColumnElement[bool]
+Rows = sa.Select[Any]
+
+COLUMNS = [runs.c[field.name] for field in fields(RunRecord)]
+NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 
 
 def conditions(chosen: Filter, dialect: str) -> list[Condition]:
@@ -48,9 +53,37 @@ def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
     return LIST if len(used) > 1 and "retry_of" not in used else None
 
 
-def reading(query: sa.Select[tuple[Any, ...]], index: str | None) -> sa.Select[tuple[Any, ...]]:
+def reading(query: Rows, index: str | None) -> Rows:
     """The query, told which index to read on SQLite."""
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
+
+
+def rows_of(ids: Rows) -> Rows:
+    """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that are shown are read."""
+    return sa.select(*COLUMNS).where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id))).order_by(*NEWEST_FIRST)
+
+
+def first_ids(where: list[Condition], index: str | None, most: int) -> Rows:
+    """The newest ids that fulfil all of it."""
+    return reading(sa.select(runs.c.run_id), index).where(*where).order_by(*NEWEST_FIRST).limit(most)
+
+
+def matching_ids(chosen: Filter, where: list[Condition], dialect: str, most: int) -> Rows:
+    """The newest ids that fulfil all of it and hold the words searched for."""
+    if not chosen.search.strip():
+        return first_ids(where, index_for(chosen), most)
+    where = [*where, _matches(chosen.search, dialect)]
+    if dialect == "sqlite":
+        return first_ids(where, LIST, most)
+    # All hits first: left alone Postgres guesses how many there are, and may read the whole list for a word that none has.
+    hits = sa.select(runs.c.run_id, runs.c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
+    return sa.select(hits.c.run_id).order_by(hits.c.created_at.desc(), hits.c.run_id.desc()).limit(most)
+
+
+def begins(search: str) -> list[Condition]:
+    """The same as the word index answers, told from the row itself."""
+    padded = sa.literal(" ") + runs.c.words
+    return [padded.contains(f" {word}") for word in words(search)]
 
 
 def _prompt(wanted: str) -> Condition:

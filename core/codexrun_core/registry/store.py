@@ -22,17 +22,27 @@ from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import schema
 from codexrun_core.registry.engines import Engines, open_engines
 from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
-from codexrun_core.registry.queries import LIST, conditions, index_for, reading
+from codexrun_core.registry.queries import (
+    COLUMNS,
+    LIST,
+    NEWEST_FIRST,
+    begins,
+    conditions,
+    first_ids,
+    index_for,
+    matching_ids,
+    reading,
+    rows_of,
+)
 from codexrun_core.registry.record import LIVE, RunRecord, merge, usage_columns, usage_order, words_of
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 
 AT_ONCE = 500  # ids in one statement
 DURATIONS = 1000  # of the last runs, for median and percentile
+NEAR = 500  # of the newest runs are looked through before the word index is asked
 USUAL = 50  # good runs that say how long the next one will take
 
-COLUMNS = [runs.c[field.name] for field in fields(RunRecord)]
-NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 SUCCEEDED = Phase.SUCCEEDED.lower()
 
 
@@ -264,21 +274,18 @@ class Registry:
             BadToken: the token is none, or of a list with another filter.
         """
         size = max(1, min(size, LARGEST_PAGE))
-        where = conditions(chosen, self.dialect)
+        where = conditions(replace(chosen, search=""), self.dialect)
         if after:
             created, run_id = read_token(after, chosen)
             last = sa.tuple_(sa.literal(created, runs.c.created_at.type), sa.literal(run_id, runs.c.run_id.type))
             where.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < last)
-        # Ids first, from an index alone; only the rows that are shown are read.
-        ids = (
-            reading(sa.select(runs.c.run_id), index_for(chosen))
-            .where(*where)
-            .order_by(*NEWEST_FIRST)
-            .limit(size + 1)
-            .subquery()
-        )
-        found = sa.select(*COLUMNS).where(runs.c.run_id.in_(sa.select(ids.c.run_id))).order_by(*NEWEST_FIRST)
-        rows = [_record(row) for row in await self._all(found)]
+        rows: list[RunRecord] = []
+        if begun := begins(chosen.search):
+            # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
+            newest = first_ids(where, LIST, NEAR)
+            rows = await self._rows(rows_of(newest).where(*begun).limit(size + 1))
+        if len(rows) <= size:
+            rows = await self._rows(rows_of(matching_ids(chosen, where, self.dialect, size + 1)))
         shown = tuple(rows[:size])
         return Page(shown, token_after(shown[-1], chosen) if len(rows) > size else None)
 
@@ -375,6 +382,9 @@ class Registry:
         with _away():
             async with self._engines.read.connect() as connection:
                 return list((await connection.execute(query)).all())
+
+    async def _rows(self, query: sa.Select[Any]) -> list[RunRecord]:
+        return [_record(row) for row in await self._all(query)]
 
     async def _one(self, query: sa.Select[Any]) -> RunRecord | None:
         found = await self._all(query)

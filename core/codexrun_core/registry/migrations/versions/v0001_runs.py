@@ -12,7 +12,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 SQLITE_WORDS = (
     """CREATE VIRTUAL TABLE run_words USING fts5(
-        words, content='runs', content_rowid='seq', tokenize='ascii', detail=none, columnsize=0, prefix='2 3 4')""",
+        words, content='runs', content_rowid='seq', tokenize='ascii', detail=none, columnsize=0, prefix='2 3 4 5 6')""",
     """CREATE TRIGGER runs_words_added AFTER INSERT ON runs BEGIN
         INSERT INTO run_words(rowid, words) VALUES (new.seq, new.words); END""",
     """CREATE TRIGGER runs_words_changed AFTER UPDATE OF words ON runs WHEN old.words <> new.words BEGIN
