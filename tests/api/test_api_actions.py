@@ -1,6 +1,6 @@
 """Cancel and retry, one and many."""
 
-from conftest import Stand
+from apistand import Stand
 
 
 async def running(stand: Stand, **body: object) -> dict:

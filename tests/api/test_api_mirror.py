@@ -1,6 +1,6 @@
 """CodexRuns into rows: whatever happened while nobody watched, and however long the registry was away."""
 
-from conftest import Stand, prompt
+from apistand import Stand, prompt
 from fake_kube import FakeKube
 
 from codexrun_api.feed import Feed
@@ -116,7 +116,7 @@ async def test_job_types_say_how_full_they_are(stand: Stand) -> None:
 
 
 async def test_a_job_type_made_a_moment_ago_is_found(stand: Stand) -> None:
-    from conftest import job_type
+    from apistand import job_type
 
     stand.kube.put(stand.kube.job_types, job_type("fresh"))
     assert (await stand.start(job_type="fresh")).status_code == 202

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from conftest import TOKEN, NoArchive, job_type, prompt
+from apistand import TOKEN, NoArchive, job_type, prompt
 from fake_kube import FakeKube, FakeOperator
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from conftest import TOKEN, NoArchive, Stand
+from apistand import TOKEN, NoArchive, Stand
 from fake_kube import FakeKube
 
 from codexrun_api.app import create_app

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from conftest import Stand
+from apistand import Stand
 
 from codexrun_core.kube.client import Unavailable
 

@@ -5,7 +5,7 @@ import json
 
 import httpx
 import pytest
-from conftest import Stand
+from apistand import Stand
 
 from codexrun_api.feed import Event, Feed, Lagged
 

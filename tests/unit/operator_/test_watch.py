@@ -11,9 +11,9 @@ from aiohttp.test_utils import TestServer
 from fakekube import FakeKube
 from kubernetes.aio import client
 
+from codexrun_core.kube import watch
 from codexrun_core.kube.client import Conflict, Gone, Kube, NotFound, Refused, Unavailable
 from codexrun_core.kube.watch import PAUSES, Watcher
-from codexrun_operator import watch
 
 Json = dict[str, Any]
 

@@ -1,0 +1,112 @@
+"""The application over a real SQLite registry and an apiserver in memory; nothing listens on a port."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_kube import FakeKube, FakeOperator
+
+from codexrun_api.app import create_app
+from codexrun_api.services import Services
+from codexrun_api.settings import Settings
+from codexrun_core.registry import Registry
+
+TOKEN = "t0ken-of-the-tests"
+PROMPT = "Say hello to {{name}}.\n"
+
+
+class NoArchive:
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    async def remove(self, run_id: str) -> None:
+        self.removed.append(run_id)
+
+
+def job_type(name: str = "hello", **spec: Any) -> dict[str, Any]:
+    kind = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5-codex", "concurrencyLimit": 2, **spec}
+    return {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": name}, "spec": kind}
+
+
+def prompt(name: str = "hello", version: str = "v1", text: str = PROMPT, sha256: str | None = None) -> dict[str, Any]:
+    labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
+    notes = {
+        "codexrun.dev/sha256": sha256 or hashlib.sha256(text.encode()).hexdigest(),
+        "codexrun.dev/owner": "docs",
+        "codexrun.dev/updated-at": "2026-01-31",
+    }
+    metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"prompt.md": text}}
+
+
+class Stand:
+    """What a test holds: the caller's client, and every world behind the application."""
+
+    def __init__(self, kube: FakeKube, registry: Registry, app: Any) -> None:
+        self.kube, self.registry, self.app = kube, registry, app
+        self.operator = FakeOperator(kube)
+        self.services: Services = app.state.services
+        self.http = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),
+            base_url="http://api",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+
+    async def start(self, **body: Any) -> httpx.Response:
+        headers = body.pop("headers", {})
+        wish = {"job_type": "hello", "inputs": {"name": "world"}, **body}
+        return await self.http.post("/runs/start", json=wish, headers=headers)
+
+    async def settle(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Let the tasks beside the application go on until something holds; a bound, not a measure."""
+        async with asyncio.timeout(20):
+            while not await holds():  # noqa: ASYNC110 - nothing rings for all of them
+                await asyncio.sleep(0)
+
+    async def mirrored(self) -> None:
+        """Until every change of the cluster has its row."""
+
+        async def holds() -> bool:
+            mirror, told = self.services.mirror, [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
+            return int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
+
+        await self.settle(holds)
+
+    async def finish(self, name: str, phase: str = "Succeeded", **status: Any) -> None:
+        self.kube.status(name, phase, finishedAt="2026-01-31T12:00:30Z", startedAt="2026-01-31T12:00:00Z", **status)
+        await self.mirrored()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        namespace="codexrun",
+        registry_url=f"sqlite:///{tmp_path}/registry.db",
+        archive=tmp_path / "archive",
+        token=TOKEN,
+        verdict_seconds=5,
+    )
+
+
+@pytest.fixture
+async def stand(settings: Settings) -> AsyncIterator[Stand]:
+    kube = FakeKube()
+    kube.put(kube.job_types, job_type())
+    kube.put(kube.config_maps, prompt())
+    registry = await Registry.open(settings.registry_url)
+    await registry.migrate()
+    app = create_app(settings, registry, kube, NoArchive())
+    async with app.router.lifespan_context(app):
+        made = Stand(kube, registry, app)
+
+        async def ready() -> bool:
+            return made.services.ready
+
+        await made.settle(ready)
+        async with made.http:
+            yield made
+    await registry.close()
