@@ -8,7 +8,13 @@ from lab import NAMESPACE, Lab, processes
 
 pytestmark = pytest.mark.disruptive
 
-UNREACHABLE = "node.kubernetes.io/unreachable"
+DISRUPTED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "DeletionByTaintManager",
+    "message": "Taint manager: deleting due to NoExecute taint",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
 
 
 def test_a_killed_gate_comes_back_and_forgets_nothing(lab: Lab) -> None:
@@ -44,7 +50,7 @@ def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
 def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     """The kubelet is stopped, as a dead machine stops; it is let go on at the end.
 
-    The taint is ours: the node controller sets it only where some node is still ready ("master disruption mode" else).
+    The eviction is ours, step by step as the taint manager does it: on a single node it never acts ("master disruption mode").
     """
     job_type = lab.job_type(concurrencyLimit=1)
     run = lab.phase(lab.run(job_type, "sleep-300"), "Running")
@@ -52,16 +58,17 @@ def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     (kubelet,) = processes("codexrun-node", " kubelet ")
     os.kill(kubelet, signal.SIGSTOP)
     try:
-        lab.kubectl("taint", "node", "--all", f"{UNREACHABLE}:NoExecute")
+        name = lab.pod(run).metadata.name
+        lab.core.patch_namespaced_pod_status(name, NAMESPACE, {"status": {"conditions": [DISRUPTED]}})
+        lab.core.delete_namespaced_pod(name, NAMESPACE)
         lost = lab.until(run, lambda r: r["status"]["phase"] == "Stopping", patience=300)
         assert lost["status"]["reason"] == "NodeLost"
         assert lab.get(waiting)["status"]["phase"] == "Queued"
-        lab.kubectl("delete", "pod", lab.pod(run).metadata.name, "--force", "--grace-period=0")
+        lab.kubectl("delete", "pod", name, "--force", "--grace-period=0")
         status = lab.ended(run)["status"]
         assert (status["phase"], status["failure"]["class"]) == ("Failed", "node_lost")
     finally:
         os.kill(kubelet, signal.SIGCONT)
-        lab.kubectl("taint", "node", "--all", f"{UNREACHABLE}:NoExecute-", check=False)
     lab.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=120s")
     lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=180s")
     assert lab.ended(waiting, patience=300)["status"]["phase"] == "Succeeded"
