@@ -175,6 +175,7 @@ def test_what_is_no_token_is_refused(token: str) -> None:
         read_token(token, Filter())
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_text_at_all_breaks_the_reader(token: str) -> None:
     with pytest.raises(BadToken):

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row
 
@@ -75,6 +75,7 @@ peers = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(peers, st.integers(1, 5))
 def test_places_are_numbered_in_turn_and_times_never_fall(everyone: list[RunRecord], limit: int) -> None:
     places = [found for run in everyone if (found := place(run, everyone, limit, MINUTE, NOON))]
@@ -86,6 +87,7 @@ def test_places_are_numbered_in_turn_and_times_never_fall(everyone: list[RunReco
     assert all(time >= NOON for time in times)
 
 
+@settings(deadline=None)
 @given(peers, st.integers(1, 5), st.integers(0, 5))
 def test_one_slot_more_is_never_later(everyone: list[RunRecord], limit: int, ahead: int) -> None:
     one = free_at(ahead, everyone, limit, MINUTE, NOON)
