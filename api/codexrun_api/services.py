@@ -72,6 +72,9 @@ class Services:
             if known is None:
                 raise
             record = None
+        if record and known and known.place > record.place:
+            # The watch has told it already, to streams too, and the row is being written.
+            return known
         return record or known
 
     def view(self, record: RunRecord) -> views.RunView:

@@ -35,8 +35,6 @@ class FailureView(BaseModel):
 
 class LinksView(BaseModel):
     self: str
-    logs: str
-    artifacts: str
     cancel: str
     retry: str
 
@@ -122,7 +120,7 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
         cost_micro_usd=record.cost_micro_usd,
         complete=record.usage_complete,
     )
-    links = LinksView(self=own, logs=f"{own}/logs", artifacts=f"{own}/artifacts", cancel=f"{own}/cancel", retry=f"{own}/retry")
+    links = LinksView(self=own, cancel=f"{own}/cancel", retry=f"{own}/retry")
     return RunView(**{**shown, "failure": failure, "usage": usage, "links": links, "queue": queue})
 
 
