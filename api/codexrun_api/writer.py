@@ -1,6 +1,7 @@
 """What the registry has not been told yet, and the one task that tells it."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -27,6 +28,7 @@ class Change:
     run: CodexRun
     deleted: bool = False
     since: float = field(default_factory=time.monotonic)
+    written: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Writer:
@@ -59,6 +61,13 @@ class Writer:
         """Mark live rows whose objects are gone."""
         self._is_missing = is_missing
         self._bell.set()
+
+    async def caught_up(self, seconds: float) -> None:
+        """Return when what this process has told to streams by now stands in the registry, or when time is up."""
+        if self._changes:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._changes[-1].written.wait()
 
     @property
     def lag(self) -> float:
@@ -112,5 +121,6 @@ class Writer:
         if change.run is not run:
             return  # replaced while it was being written: once more
         self._changes.popleft()
+        change.written.set()
         if not change.deleted:
             self._latest.pop(key, None)

@@ -46,7 +46,7 @@ def host(lab: Lab) -> Iterator[str]:
     lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
     # A ready pod is not yet an address that answers: the node's proxy learns of it a moment later.
     answers = f"until git ls-remote http://{name}/repo.git; do sleep 0.1; done"
-    lab.kubectl("exec", name, "--", "timeout", "30", "sh", "-c", answers)
+    lab.kubectl("exec", "deployment/codexrun-demo-model", "--", "timeout", "30", "sh", "-c", answers)
     yield name
     for kind in ("pod", "service", "secret", "configmap"):
         lab.kubectl("delete", kind, name, "--wait=false")
