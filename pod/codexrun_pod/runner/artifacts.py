@@ -10,7 +10,7 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - the runner's floor is Python 3.9
+from typing import Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_pod.runner.events import Seen
 from codexrun_pod.runner.log import Log
@@ -19,6 +19,7 @@ from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, PATCH, ROLLOUT
 
 ANSWER_SECONDS = 10.0
 # The repository is the agent's: whatever its configuration would have run is left out, as far as git allows.
+NOTHING: Mapping[str, str] = {}
 GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*")
 
 
@@ -77,12 +78,12 @@ def patch(settings: Settings, commit: str) -> bytes:
             "GIT_OBJECT_DIRECTORY": str(objects),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(own / "objects"),
         }
-        _git(settings, "add", "--all", "--ignore-errors", **elsewhere)
+        _git(settings, "add", "--all", "--ignore-errors", environ=elsewhere)
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color")
-        return _git(settings, "diff", "--cached", *options, commit, "--", must=True, **elsewhere)
+        return _git(settings, "diff", "--cached", *options, commit, "--", must=True, environ=elsewhere)
 
 
-def _git(settings: Settings, *arguments: str, must: bool = False, **environ: str) -> bytes:
+def _git(settings: Settings, *arguments: str, must: bool = False, environ: Mapping[str, str] = NOTHING) -> bytes:
     known = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": str(settings.home),
