@@ -40,7 +40,7 @@ class Follower:
         with metrics.STREAMS.labels("logs").track_inprogress(), self._bells.heard(self._run_id) as bell:
             yield format_sse_event(comment="codexrun", retry=RETRY)
             loop = asyncio.get_running_loop()
-            at, rest, quiet, over_since = start, b"", loop.time(), 0.0
+            at, rest, quiet, over_since, looked_again = start, b"", loop.time(), 0.0, False
             while True:
                 bell.clear()
                 piece = await asyncio.to_thread(self._archive.read, self._run_id, at + len(rest), at + len(rest) + PIECE)
@@ -49,7 +49,7 @@ class Follower:
                     if lines:
                         yield b"".join(self._wire(lines, at))
                         at += sum(len(line) + 1 for line in lines)
-                    quiet, over_since = loop.time(), 0.0
+                    quiet, over_since, looked_again = loop.time(), 0.0, False
                     if not self._stop.is_set():
                         continue
                 if self._stop.is_set():
@@ -58,6 +58,9 @@ class Follower:
                 if (run := await self._over()) is not None:
                     over_since = over_since or loop.time()
                     if await self._closed() or loop.time() - over_since >= LAST_WORDS:
+                        if not looked_again:  # what came between the last read and this answer
+                            looked_again = True
+                            continue
                         if rest:  # a last line without its end
                             yield b"".join(self._wire([rest], at, newline=0))
                             at += len(rest)

@@ -62,7 +62,7 @@ class Ingest:
         if end and (ended or size == int(offset) + len(data)):
             await self._end(sender, complete=end == "complete")
             ended = True
-        elif data and time.monotonic() >= self._noted.get(run_id, 0.0):
+        elif data and not ended and time.monotonic() >= self._noted.get(run_id, 0.0):
             self._noted[run_id] = time.monotonic() + ROW_SECONDS
             try:
                 await self._note(run_id)
