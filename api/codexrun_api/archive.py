@@ -107,6 +107,11 @@ class Archive:
                 offset = -1  # nothing follows an end
             return self._append(run_id, begin + offset if offset >= 0 else -1, data) - begin, log.complete is not None
 
+    def open_attempt(self, run_id: str) -> int | None:
+        """The attempt whose log goes on; None if the log has ended, or there is none."""
+        log = self.log(run_id)
+        return max(map(int, log.begins), default=None) if log.complete is None else None
+
     def seal(self, run_id: str, attempt: int, *, complete: bool, note: str | None = None, last: bytes = b"") -> None:
         """The attempt's log ends here. `last` goes in as its last line; the first end stands.
 

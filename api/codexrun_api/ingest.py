@@ -12,7 +12,6 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -23,6 +22,7 @@ from starlette.routing import Route
 
 from codexrun_api.archive import Archive, Superseded
 from codexrun_api.bells import Bells
+from codexrun_api.log_ends import cut_line
 from codexrun_api.senders import Authenticate, NotASender, Sender
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.logs import fields
@@ -73,7 +73,7 @@ class Ingest:
 
     async def _end(self, sender: Sender, *, complete: bool) -> None:
         """Sealed first, then noted; when the registry is away the gate comes again, and only the note is made up for."""
-        run_id, last = sender.run_id, b"" if complete else _line(sender, CUT)
+        run_id, last = sender.run_id, b"" if complete else cut_line(sender.run_id, sender.attempt, CUT)
         note = None if complete else CUT
         await asyncio.to_thread(self.archive.seal, run_id, sender.attempt, complete=complete, note=note, last=last)
         self._noted.pop(run_id, None)
@@ -164,11 +164,3 @@ async def _refuse(_: Request, error: Exception) -> Response:
             return JSONResponse({"error": "the body broke off"}, 400)
     log.error("archive.failed", extra=fields(error=str(error)))
     return JSONResponse({"error": "the archive takes nothing now"}, 507)
-
-
-def _line(sender: Sender, reason: str) -> bytes:
-    """The archive's own last line of a log that has none of its runner's."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    who = {"run_id": sender.run_id, "attempt": sender.attempt}
-    said = {"ts": now, "src": "api", "text": "log.cut_off", **who, "reason": reason}
-    return json.dumps(said, separators=(",", ":")).encode() + b"\n"

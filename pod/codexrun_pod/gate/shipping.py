@@ -64,7 +64,8 @@ class Shipping:
 
     def say(self) -> None:
         """For the termination message."""
-        self.ledger.log_bytes, self.ledger.log_complete = self.kept or 0, self.sealed and self.spool.ended
+        whole = self.sealed and self.spool.ended and self.kept == self.spool.size
+        self.ledger.log_bytes, self.ledger.log_complete = self.kept or 0, whole
 
     async def _keep_shipping(self, news: asyncio.Event, ship: Callable[[], Awaitable[None]]) -> None:
         failures = 0
