@@ -286,7 +286,7 @@ def _volumes(run: CodexRun, job_type: CodexJobType, accepted: Accepted, settings
         _empty("gate-state", GATE_STATE_BYTES),
     ]
     if settings.ingest_url:
-        # Bound to the pod: the api sees in a TokenReview which one it is. Root's group may not read it, hence the mode.
+        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the gate's user is not root.
         token = {"audience": INGEST_AUDIENCE, "expirationSeconds": INGEST_TOKEN_SECONDS, "path": "token"}
         sources = [{"serviceAccountToken": token}]
         volumes.append({"name": "ingest-token", "projected": {"sources": sources, "defaultMode": 0o444}})
