@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from codexrun_core.resources.fields import (
+    NAME_IS_A_LABEL,
     Conditions,
     Effort,
     Limits,
@@ -239,10 +240,7 @@ class CodexJobType(Part):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                cel(
-                    "size(self.metadata.name) <= 63",
-                    "metadata.name must have at most 63 characters (it becomes a label); choose a shorter one",
-                ),
+                NAME_IS_A_LABEL,
                 cel(
                     "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
                     "metadata.name may hold lower-case letters, digits and '-' only (runs name it in spec.jobType)",

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.resources.fields import (
     DAY,
+    NAME_IS_A_LABEL,
     Conditions,
     Effort,
     JsonDict,
@@ -218,10 +219,7 @@ class CodexRun(Part):
     model_config = ConfigDict(
         json_schema_extra={
             "x-kubernetes-validations": [
-                cel(
-                    "size(self.metadata.name) <= 63",
-                    "metadata.name must have at most 63 characters (it becomes a label); choose a shorter one",
-                )
+                NAME_IS_A_LABEL,
             ]
         }
     )

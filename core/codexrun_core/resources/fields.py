@@ -19,6 +19,12 @@ def cel(rule: str, message: str) -> JsonDict:
     return {"rule": rule, "message": message}
 
 
+NAME_IS_A_LABEL = cel(
+    "size(self.metadata.name) <= 63",
+    "metadata.name must have at most 63 characters (it becomes a label); choose a shorter one",
+)
+
+
 class Part(BaseModel):
     """A piece of a resource: camelCase outside, unknown fields ignored (the apiserver prunes or refuses them)."""
 
