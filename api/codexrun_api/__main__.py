@@ -9,8 +9,13 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.folders import Folders
+from codexrun_api.archive import Archive
+from codexrun_api.bells import Bells
+from codexrun_api.ingest import create_ingest_app
+from codexrun_api.log_ends import LogEnds
+from codexrun_api.senders import Senders
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Kube, connect
 from codexrun_core.logs import fields, log_to_stderr
@@ -44,14 +49,17 @@ def server(app: object, port: int) -> Server:
 
 async def run(settings: Settings) -> int:
     """Until SIGTERM."""
-    settings.archive.mkdir(parents=True, exist_ok=True)
+    archive, bells = Archive(settings.archive), Bells()
+    archive.open()
     registry = await Registry.open(settings.registry_url)
     api = await connect()
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
         await registry.migrate()
-        app = create_app(settings, registry, kube, Folders(settings.archive))
-        servers = [server(app, settings.port)]
+        app = create_app(settings, registry, kube, archive, (logs.router(archive, bells), artifacts.router(archive)))
+        app.state.services.mirror.writer.listen(LogEnds(archive, registry.set_log, bells))
+        ingest = create_ingest_app(archive, Senders(kube), registry.set_usage, registry.set_log, bells)
+        servers = [server(app, settings.port), server(ingest, settings.ingest_port)]
 
         def stop() -> None:
             app.state.services.stop.set()
@@ -61,7 +69,9 @@ async def run(settings: Settings) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        log.info("api.started", extra=fields(namespace=settings.namespace, port=settings.port))
+        log.info(
+            "api.started", extra=fields(namespace=settings.namespace, port=settings.port, ingest_port=settings.ingest_port)
+        )
         await asyncio.gather(*(each.serve() for each in servers))
         return 0
     finally:

@@ -95,6 +95,8 @@ def retry_spec(spec: dict[str, Any], source: RunRecord, wish: wishes.RetryWish) 
     """Only what was asked to differ differs."""
     kept = {key: value for key, value in spec.items() if key not in ("cancel", "retryOf")}
     link: dict[str, Any] = {"name": source.name, "uid": source.run_id}
+    if wish.resume:
+        link["resume"] = True
     return {**kept, **wish.spec(), "retryOf": link}
 
 

@@ -4,8 +4,10 @@ import json
 import sys
 from pathlib import Path
 
+from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.folders import Folders
+from codexrun_api.archive import Archive
+from codexrun_api.bells import Bells
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube
 from codexrun_core.registry import Registry
@@ -15,7 +17,9 @@ def document() -> str:
     settings = Settings(namespace="codexrun", registry_url="", archive=Path(), token="unused")  # noqa: S106
     nothing: object = None
     kube = Kube(nothing, "codexrun", lambda: None)  # type: ignore[arg-type]
-    app = create_app(settings, Registry(nothing), kube, Folders(Path()))  # type: ignore[arg-type]
+    archive = Archive(Path())
+    kept = (logs.router(archive, Bells()), artifacts.router(archive))
+    app = create_app(settings, Registry(nothing), kube, archive, kept)  # type: ignore[arg-type]
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 
 

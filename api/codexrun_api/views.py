@@ -37,6 +37,8 @@ class LinksView(BaseModel):
     self: str
     cancel: str
     retry: str
+    logs: str
+    artifacts: str
 
 
 class QueueView(BaseModel):
@@ -120,7 +122,8 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
         cost_micro_usd=record.cost_micro_usd,
         complete=record.usage_complete,
     )
-    links = LinksView(self=own, cancel=f"{own}/cancel", retry=f"{own}/retry")
+    actions = {name: f"{own}/{name}" for name in ("cancel", "retry", "logs", "artifacts")}
+    links = LinksView(self=own, **actions)
     return RunView(**{**shown, "failure": failure, "usage": usage, "links": links, "queue": queue})
 
 

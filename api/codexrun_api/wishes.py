@@ -59,7 +59,7 @@ class Overrides(Body):
 
     def spec(self) -> dict[str, Any]:
         """The fields that were given, as the resource names them."""
-        wish = self.model_dump(exclude_none=True, exclude={"name", "namespace"})
+        wish = self.model_dump(exclude_none=True, exclude={"name", "namespace", "resume"})
         camel = {_camel(key): value for key, value in wish.items()}
         if limits := wish.get("limits"):
             camel["limits"] = {_camel(key): value for key, value in limits.items()}
@@ -81,6 +81,8 @@ class RetryWish(Overrides):
     """Changes to the earlier run's spec; none repeats it as it was."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"inputs": {"name": "world"}}})
+
+    resume: Annotated[bool, Strict(), Field(description="Continue its Codex thread instead of starting a new one.")] = False
 
 
 class CancelWish(Body):

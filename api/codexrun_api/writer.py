@@ -39,6 +39,10 @@ class Writer:
         self._bell = asyncio.Event()
         self._is_missing: Callable[[str], bool] | None = None
 
+    def listen(self, sink: Sink) -> None:
+        """Tell it of every transition from now on, once its row is written."""
+        self._sinks = (*self._sinks, sink)
+
     def changed(self, run: CodexRun) -> None:
         """The newest state within a phase replaces an older one that still waits; phases all stay."""
         key = (run.metadata.uid, run.status.attempt, run.status.phase)

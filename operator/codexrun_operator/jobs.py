@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+from codexrun_core import job_names
 from codexrun_core.prices import PRICES, prices_for
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.judge import Accepted
@@ -24,6 +25,8 @@ GATE_PORT = 8390
 GIB = 1024**3
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
 AGENT_UID, GATE_UID = 10001, 10002
+GATE_STATE_BYTES = 160 * 1024**2  # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
+INGEST_AUDIENCE, INGEST_TOKEN_SECONDS = "codexrun-api", 3600
 
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
@@ -31,7 +34,7 @@ DEFAULT_RESOURCES = {
 }
 GATE_RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
-    "limits": {"memory": "256Mi", "ephemeral-storage": "256Mi"},
+    "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
 }
 CLONE_RESOURCES = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
@@ -40,8 +43,8 @@ CLONE_RESOURCES = {
 
 
 def job_name(run: CodexRun, attempt: int) -> str:
-    """Derived from uid and attempt, so that "already exists" means "done before"; the run's name is for people."""
-    return f"{run.metadata.name[:40].rstrip('-.')}-{run.metadata.uid[:8]}-{attempt}"
+    """As the api knows it too."""
+    return job_names.job_name(run.metadata.name, run.metadata.uid, attempt)
 
 
 def labels(run: CodexRun, attempt: int) -> dict[str, str]:
@@ -203,6 +206,9 @@ def _gate(run: CodexRun, accepted: Accepted, attempt: int, settings: PodSettings
         "priceTable": PRICES.version,
     }
     mounts = [_mount("gate-state", "/var/lib/codexrun-gate")]
+    if settings.ingest_url:
+        config["ingestURL"] = settings.ingest_url
+        mounts.append(_mount("ingest-token", "/var/run/codexrun/ingest", read_only=True))
     if settings.model_secret:
         mounts.append(_mount("model-key", "/var/run/codexrun/model", read_only=True))
     return {
@@ -239,6 +245,7 @@ def _agent(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: i
         "tmpBytes": TMP_BYTES,
         "maskEnv": [variable.name for variable in secrets],
         "git": run.spec.workspace is not None,
+        "resume": bool(run.spec.retry_of and run.spec.retry_of.resume),
     }
     inputs = json.dumps(accepted.inputs, ensure_ascii=False).encode()
     return {
@@ -286,8 +293,13 @@ def _volumes(run: CodexRun, job_type: CodexJobType, accepted: Accepted, settings
         _empty("workspace", WORKSPACE_BYTES),
         _empty("home", HOME_BYTES),
         _empty("tmp", TMP_BYTES),
-        _empty("gate-state", 64 * 1024**2),
+        _empty("gate-state", GATE_STATE_BYTES),
     ]
+    if settings.ingest_url:
+        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the gate's user is not root.
+        token = {"audience": INGEST_AUDIENCE, "expirationSeconds": INGEST_TOKEN_SECONDS, "path": "token"}
+        sources = [{"serviceAccountToken": token}]
+        volumes.append({"name": "ingest-token", "projected": {"sources": sources, "defaultMode": 0o444}})
     if settings.model_secret:
         key = {
             "secretName": settings.model_secret,

@@ -20,6 +20,7 @@ class PodSettings:
     pull_secrets: tuple[str, ...] = ()
     upstream_url: str = ""
     model_secret: str = ""
+    ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
     job_ttl_seconds: int = 86_400
 
@@ -62,6 +63,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
             upstream_url=need("CODEXRUN_UPSTREAM_URL"),
             model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
+            ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
             service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
             job_ttl_seconds=int(ttl),
         ),

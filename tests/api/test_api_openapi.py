@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from apistand import TOKEN, NoArchive, job_type, prompt
+from apistand import TOKEN, job_type, prompt
 from fake_kube import FakeKube, FakeOperator
 from hypothesis import HealthCheck, given
 from hypothesis import settings as bounds
@@ -16,8 +16,11 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from codexrun_api import artifacts, logs
 from codexrun_api.__main__ import server
 from codexrun_api.app import create_app
+from codexrun_api.archive import Archive
+from codexrun_api.bells import Bells
 from codexrun_api.openapi import document
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -69,7 +72,9 @@ class Served:
         made = Settings(namespace="codexrun", registry_url=url, archive=self._folder, token=TOKEN, verdict_seconds=0.2)
         registry = await Registry.open(url)
         await registry.migrate()
-        app = create_app(made, registry, kube, NoArchive())
+        archive = Archive(self._folder / "archive")
+        archive.open()
+        app = create_app(made, registry, kube, archive, (logs.router(archive, Bells()), artifacts.router(archive)))
         self._server = server(app, 0)
         self._server.config.host = "127.0.0.1"
         serving = asyncio.create_task(self._server.serve())

@@ -28,6 +28,7 @@ BUILT_IN = (
     "ServiceAccount",
 )
 API = {
+    "ClusterRoleBinding/codexrun-codexrun-tokenreview",
     "CronJob/codexrun-cleanup",
     "Deployment/codexrun-api",
     "PersistentVolumeClaim/codexrun-api",
@@ -35,6 +36,7 @@ API = {
     "RoleBinding/codexrun-api",
     "Secret/codexrun-api-token",
     "Service/codexrun-api",
+    "Service/codexrun-ingest",
     "ServiceAccount/codexrun-api",
 }
 
@@ -188,7 +190,7 @@ def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Ma
         service = one(everything, "Service", deployment["metadata"]["name"])
         assert service["spec"]["selector"] == selector
         ports = {p["name"] for c in deployment["spec"]["template"]["spec"]["containers"] for p in c["ports"]}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} == ports
+        assert {port["targetPort"] for port in service["spec"]["ports"]} == ports - {"ingest"}
 
 
 def test_pods_are_restricted(everything: list[Manifest]) -> None:
@@ -242,8 +244,14 @@ def test_the_api_has_these_rights_and_no_others(everything: list[Manifest]) -> N
         "codexrun.dev/codexruns": {"get", "list", "watch", "create", "patch", "delete"},
         "codexrun.dev/codexjobtypes": {"get", "list", "watch"},
         "core/configmaps": {"list", "watch"},
+        "core/pods": {"get"},
+        "batch/jobs": {"get"},
     }
-    assert [m for m in everything if m["kind"] == "ClusterRoleBinding"] == []
+    (beyond,) = [m for m in everything if m["kind"] == "ClusterRoleBinding"]
+    assert beyond["roleRef"]["name"] == "system:auth-delegator"
+    assert [(s["kind"], s["name"], s["namespace"]) for s in beyond["subjects"]] == [
+        ("ServiceAccount", "codexrun-api", "codexrun")
+    ]
 
 
 def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest]) -> None:

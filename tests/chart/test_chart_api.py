@@ -65,6 +65,24 @@ def test_storage_is_a_claim_of_ours_yours_or_none() -> None:
     assert "emptyDir" in claim(render("api.persistence.enabled=false"))
 
 
+def test_ingest_is_a_service_of_its_own() -> None:
+    ports = {
+        name: [p["port"] for p in one(render(), "Service", name)["spec"]["ports"]]
+        for name in ("codexrun-api", "codexrun-ingest")
+    }
+    assert 8081 not in ports["codexrun-api"]
+    assert ports["codexrun-ingest"] == [8081]
+
+
+def test_gates_are_told_where_to_ship_only_where_an_api_listens() -> None:
+    def told(*values: str) -> str | None:
+        (operator,) = one(render(*values), "Deployment", "codexrun-operator")["spec"]["template"]["spec"]["containers"]
+        return next((e["value"] for e in operator["env"] if e["name"] == "CODEXRUN_INGEST_URL"), None)
+
+    assert told() == "http://codexrun-ingest.codexrun:8081"
+    assert told("api.enabled=false") is None
+
+
 def test_the_monitor_selects_the_metrics_ports_of_operator_and_api() -> None:
     manifests = render(*MONITOR, "metrics.serviceMonitor.labels.release=kps", "metrics.serviceMonitor.interval=15s")
     monitor = one(manifests, "ServiceMonitor", "codexrun")

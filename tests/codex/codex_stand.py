@@ -103,16 +103,17 @@ class Pod:
     def workspace(self) -> Path:
         return self.root / "workspace"
 
-    def start_gate(self, *, max_tokens=None, models=("gpt-5.5", "gpt-6-sol"), upstream=None, prices=None):
+    def start_gate(self, *, max_tokens=None, models=("gpt-5.5", "gpt-6-sol"), upstream=None, prices=None, ingest=None):
         settings = {
             "runId": self.run_id, "jobType": "test", "attempt": 1, "upstreamURL": upstream or f"{self.demo}/v1",
             "port": self.gate_port, "models": list(models), "maxTokens": max_tokens, "prices": prices or {},
-            "priceTable": "2026-11-24" if prices else None,
+            "priceTable": "2026-11-24" if prices else None, "ingestURL": ingest,
         }  # fmt: skip
         self.gate_environment = {
             "CODEXRUN_GATE": json.dumps(settings),
             "CODEXRUN_GATE_KEY": str(self.root / "api-key"),
             "CODEXRUN_GATE_STATE": str(self.root / "gate-state"),
+            "CODEXRUN_GATE_INGEST_TOKEN": str(self.root / "ingest-token"),
             "CODEXRUN_TERMINATION_LOG": str(self.root / "gate-message"),
         }
         self.restart_gate()

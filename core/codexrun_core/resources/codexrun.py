@@ -88,6 +88,10 @@ class RetryOf(Part):
         str | None,
         Field(max_length=36, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Its metadata.uid."),
     ] = None
+    resume: Annotated[
+        bool | None,
+        Field(description="Go on with its Codex thread, from the rollout that the api has stored, instead of a new one."),
+    ] = None
 
 
 class RunSpec(Part):

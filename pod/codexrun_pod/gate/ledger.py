@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from codexrun_pod import loglines, termination
@@ -28,6 +29,8 @@ class Ledger:
         self.settings = settings
         self.terminating = False
         self.last_byte = time.monotonic()
+        self.settled: Callable[[], None] = lambda: None  # told whenever the account has changed
+        self.log_bytes, self.log_complete = 0, False  # of the agent's log, with the api
         self.account = self._found()
         if (flight := self.account.in_flight) is not None:
             self.account = meter.charged_at_most(self.account, settings.prices)
@@ -73,7 +76,8 @@ class Ledger:
     def publish(self) -> None:
         """Write the termination message."""
         settings = self.settings
-        text = meter.message(self.account, settings.prices, settings.price_table)
+        log = {"logBytes": self.log_bytes, "logComplete": self.log_complete} if settings.ingest else None
+        text = meter.message(self.account, settings.prices, settings.price_table, log)
         try:
             termination.write(settings.termination_log, text)
         except OSError as error:
@@ -83,10 +87,18 @@ class Ledger:
         """Save and publish."""
         self.save(account)
         self.publish()
+        self.settled()
 
     def cost(self) -> int | None:
         """Micro-dollars so far, None if unknown."""
         return meter.cost(self.account, self.settings.prices)
+
+    def usage(self) -> dict[str, Any]:
+        """The account so far, as the api wants it."""
+        account = self.account
+        used = meter.usage(account, self.settings.prices)
+        more = {"requests": account.requests, "complete": account.complete, "priceTable": self.settings.price_table}
+        return {key: value for key, value in {**used, **more}.items() if value is not None}
 
     def log(self, text: str, **fields: Any) -> None:
         """One line on stdout; never a header and never a body."""

@@ -126,27 +126,33 @@ def cost(account: Account, prices: Prices) -> int | None:
     return micro_dollars(account.pico_usd) if account.priced and prices else None
 
 
-def message(account: Account, prices: Prices, price_table: str | None) -> bytes:
-    """The termination message's bytes."""
+def usage(account: Account, prices: Prices) -> dict[str, Any]:
+    """Tokens and cost, as the termination message and the api have them."""
     used = account.usage
+    return {
+        "inputTokens": used.input,
+        "cachedInputTokens": used.cached,
+        "outputTokens": used.output,
+        "reasoningTokens": used.reasoning,
+        "totalTokens": used.total,
+        "costMicroUSD": cost(account, prices),
+    }
+
+
+def message(account: Account, prices: Prices, price_table: str | None, log: Mapping[str, Any] | None = None) -> bytes:
+    """The termination message's bytes; log: what it says about the log's shipping."""
     stop = account.stop
     content = {
         "v": 1,
         "src": "gate",
         "requests": account.requests,
         "completed": account.completed,
-        "usage": {
-            "inputTokens": used.input,
-            "cachedInputTokens": used.cached,
-            "outputTokens": used.output,
-            "reasoningTokens": used.reasoning,
-            "totalTokens": used.total,
-            "costMicroUSD": cost(account, prices),
-        },
+        "usage": usage(account, prices),
         "priceTable": price_table,
         "complete": account.complete,
         "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]} if stop else None,
         "lastError": account.last_error.json if account.last_error else None,
+        **(log or {}),
     }
     return termination.encode(content, MAY_SHORTEN)
 

@@ -13,7 +13,11 @@ from aiohttp import web
 from codexrun_pod.gate import meter
 from codexrun_pod.gate.admission import Refused, admit
 from codexrun_pod.gate.exchange import Exchange
+from codexrun_pod.gate.intake import Intake
 from codexrun_pod.gate.ledger import Ledger
+from codexrun_pod.gate.receiver import Receiver
+from codexrun_pod.gate.shipping import Shipping
+from codexrun_pod.gate.spool import Spool
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times, if it is not ASCII.
@@ -21,6 +25,8 @@ LARGEST_REQUEST = 16 * 1024 * 1024
 LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
+# From SIGTERM to the last byte shipped; the pod leaves the gate 20 s, and closing the port takes up to two.
+LAST_SHIPPING_SECONDS = 17.0
 
 
 class Gate:
@@ -36,6 +42,18 @@ class Gate:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0),
         )
+        self.shipping: Shipping | None = None
+        if url := ledger.settings.ingest:
+            receiver = Receiver(url, ledger.settings.ingest_token)
+            self.shipping = Shipping(ledger, Spool(ledger.settings.state_dir / "spool"), receiver)
+            self.shipping.start()
+
+    async def close(self, seconds: float) -> None:
+        """Ship what is left within so many seconds; no further request will come."""
+        if self.shipping is not None:
+            await self.shipping.finish(max(0.0, seconds))
+            await self.shipping.receiver.close()
+        await self.session.close()
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code, message}}."""
@@ -99,11 +117,12 @@ class Gate:
         return web.json_response({"service": "codexrun-gate", "runId": settings.run_id, "attempt": settings.attempt})
 
     def application(self) -> web.Application:
-        """Three routes and nothing else."""
+        """The model's route, two for the runner to ask, and what it hands over."""
         app = web.Application(client_max_size=LARGEST_REQUEST)
         app.router.add_post("/v1/responses", self.responses)
         app.router.add_get("/activity", self.activity)
         app.router.add_get("/healthz", self.healthz)
+        Intake(self.shipping).add_routes(app)
         return app
 
 
@@ -119,13 +138,15 @@ async def serve(ledger: Ledger) -> None:
         if await _listen(runner, ledger, stop):
             ledger.log("gate.listening", port=ledger.settings.port)
             await stop.wait()
+        told = time.monotonic()
         ledger.terminating = True
         await _last_response(gate)
+        await gate.close(told + LAST_SHIPPING_SECONDS - time.monotonic())
     finally:
         await runner.cleanup()
-        await gate.session.close()
         ledger.publish()
-        ledger.log("gate.ended", cost_tokens=ledger.account.usage.total, complete=ledger.account.complete)
+        about = {"complete": ledger.account.complete, "log_bytes": ledger.log_bytes, "log_complete": ledger.log_complete}
+        ledger.log("gate.ended", cost_tokens=ledger.account.usage.total, **about)
 
 
 async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) -> bool:

@@ -16,7 +16,8 @@ class Settings:
     """One attempt's gate.
 
     upstream: URL that ends where Codex's base_url would (".../v1"). max_tokens: input plus output of all responses,
-    None for no cap. prices: by model; a model that is missing has an unknown price.
+    None for no cap. prices: by model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
+    None where there is no api.
     """
 
     run_id: str
@@ -28,13 +29,15 @@ class Settings:
     max_tokens: int | None = None
     prices: Mapping[str, Price] = field(default_factory=dict)
     price_table: str | None = None
+    ingest: str | None = None
     key_file: Path = Path("/var/run/codexrun/model/api-key")
+    ingest_token: Path = Path("/var/run/codexrun/ingest/token")
     state_dir: Path = Path("/var/lib/codexrun-gate")
     termination_log: str = termination.DEFAULT_PATH
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
-    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_KEY, CODEXRUN_GATE_STATE and CODEXRUN_TERMINATION_LOG move the paths.
+    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,STATE,INGEST_TOKEN} and CODEXRUN_TERMINATION_LOG move the paths.
 
     Raises:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
@@ -51,7 +54,9 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             max_tokens=given.get("maxTokens"),
             prices={model: Price.from_json(price) for model, price in (given.get("prices") or {}).items()},
             price_table=given.get("priceTable"),
+            ingest=given.get("ingestURL") or None,
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
+            ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),
             state_dir=Path(environ.get("CODEXRUN_GATE_STATE", Settings.state_dir)),
             termination_log=environ.get("CODEXRUN_TERMINATION_LOG", Settings.termination_log),
         )

@@ -97,9 +97,10 @@ def config_toml(settings: Settings) -> str:
     return CONFIG.format(model=_toml(settings.model), effort=effort, port=settings.gate_port)
 
 
-def command(settings: Settings) -> list[str]:
-    """The native binary; the prompt comes by stdin."""
-    return [str(settings.codex), "exec", "--json", "--skip-git-repo-check", "-"]
+def command(settings: Settings, thread: str | None = None) -> list[str]:
+    """The native binary; the prompt comes by stdin. thread: the one to go on with, by its id, never by `--last`."""
+    resume = ["resume", thread] if thread else []
+    return [str(settings.codex), "exec", *resume, "--json", "--skip-git-repo-check", "-"]
 
 
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:

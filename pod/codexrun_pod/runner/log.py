@@ -1,7 +1,8 @@
-"""The agent's stdout: one JSON object a line, written by one thread.
+"""The agent's log: one JSON object a line, written by one thread, to stdout and, the same bytes, to the gate.
 
 Nothing here may hold up the watchdogs: a node whose log pipe is stuck must still get the termination message in time.
-So only the readers of Codex's output wait for room; the runner's own lines never do.
+So only the readers of Codex's output wait for room; the runner's own lines never do. A log that reaches its limit is cut
+here, for both ways, with one line that says so.
 """
 
 from __future__ import annotations
@@ -16,20 +17,28 @@ from typing import Any
 from codexrun_pod import loglines
 from codexrun_pod.runner.masking import Mask
 from codexrun_pod.runner.settings import Settings
+from codexrun_pod.runner.shipping import Shipping
+from codexrun_pod.shipments import LOG_LIMIT
 
 LINES_WAITING = 16  # of Codex; one may be megabytes
 FLUSH_SECONDS = 5.0
+OWN_SHARE = 64  # of the limit, one part is kept for the runner's own lines: how the run ended is never cut
 
 
 class Log:
     """Masks, stamps and writes lines."""
 
-    def __init__(self, descriptor: int = 1) -> None:
-        """`descriptor`: where lines go; `seed` and `mask` are set once they are known."""
+    def __init__(self, descriptor: int = 1, limit: int = LOG_LIMIT) -> None:
+        """`descriptor`: where lines go; limit: bytes. `seed` and `mask` are set once they are known."""
         self.seed: dict[str, Any] = {}
         self.mask = Mask(())
         self.started = time.monotonic()
         self._descriptor = descriptor
+        self._limit = limit
+        self._written = 0
+        self._cut = False
+        self._broken = False
+        self._shipping: Shipping | None = None
         self._lines: queue.SimpleQueue[tuple[bytes, bool] | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(LINES_WAITING)
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
@@ -45,6 +54,10 @@ class Log:
             "attempt": settings.attempt,
             "prompt_version": settings.prompt_version,
         }
+
+    def ship(self, shipping: Shipping) -> None:
+        """From now on every line goes to the gate too."""
+        self._shipping = shipping
 
     def own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
         """A line of the runner's; `text` is what happened, as noun.verb."""
@@ -77,24 +90,43 @@ class Log:
         self._wait_and_put(loglines.line(src, text=text, invalid_utf8=True if broken else None))
         return text
 
-    def close(self) -> None:
-        """Write what waits; give up after a few seconds."""
+    def close(self, seconds: float = FLUSH_SECONDS) -> bool:
+        """Write and ship what waits; give up after so many seconds. True if the gate has all of it."""
+        deadline = time.monotonic() + seconds
         self._lines.put(None)
-        self._writer.join(FLUSH_SECONDS)
+        self._writer.join(seconds)
+        if self._shipping is None or self._writer.is_alive():
+            return False
+        return self._shipping.finish(deadline - time.monotonic())
 
     def _wait_and_put(self, line: bytes) -> None:
         self._room.acquire()
         self._lines.put((line, True))
 
     def _write(self) -> None:
-        broken = False
         while (item := self._lines.get()) is not None:
-            line, took_room = item
-            view = memoryview(line)
-            while view and not broken:
-                try:
-                    view = view[os.write(self._descriptor, view) :]
-                except OSError:  # nobody reads any more: go on for the sake of those who wait for room
-                    broken = True
-            if took_room:
+            line, foreign = item
+            if self._fits(line, foreign):
+                self._put_out(line)
+            elif not self._cut:
+                self._cut = True
+                mark = {"text": "log.cut", **self.seed, "limit_bytes": self._limit}
+                self._put_out(loglines.line("runner", **mark))
+            if foreign:
                 self._room.release()
+
+    def _fits(self, line: bytes, foreign: bool) -> bool:
+        """After the cut no line but the runner's own, so that the log has no holes."""
+        limit = self._limit - self._limit // OWN_SHARE if foreign else self._limit
+        return not (foreign and self._cut) and self._written + len(line) <= limit
+
+    def _put_out(self, line: bytes) -> None:
+        self._written += len(line)
+        if self._shipping is not None:
+            self._shipping.add(line)
+        view = memoryview(line)
+        while view and not self._broken:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except OSError:  # nobody reads any more: go on for the sake of those who wait for room
+                self._broken = True

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import traceback
 from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner import codex_config, events, processes, settings, watchdogs
+from codexrun_pod.runner import artifacts, codex_config, events, processes, resuming, settings, watchdogs
 from codexrun_pod.runner.events import Ended, Failure, Stop
 from codexrun_pod.runner.log import Log
 from codexrun_pod.runner.masking import Mask
 from codexrun_pod.runner.report import Report
 from codexrun_pod.runner.settings import CannotStartError, Settings
+from codexrun_pod.runner.shipping import Shipping
 from codexrun_pod.runner.supervise import Supervisor
 
 GATE_SECONDS = 60.0  # the kubelet brings a crashed gate back after 1.3, then 16, then 30 s
 GATE_LOOK_SECONDS = 0.1
+ARTIFACT_SECONDS = 20.0  # for a large repository's patch
+HURRIED_SECONDS = 3.0  # when the pod is being stopped: 15 s are the runner's, and the log comes after
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -45,19 +49,28 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     """
     mine = settings.from_env(environ)
     log.know(mine, Mask.of(mine.mask_env, environ))
+    log.ship(Shipping(mine.gate_port, mine.tmp))
     supervisor = Supervisor(mine, log, report)
     report.write("starting", supervisor.seen)
     processes.adopt_orphans()
     log.own("run.started", status="starting", phase="prompt", cost_tokens=0, cost_cents=0, model=mine.model)
     prompt = codex_config.rendered_prompt(mine)
     codex_config.prepare(mine)
+    supervisor.commit = artifacts.checked_out(mine)
     watch = watchdogs.Watch(mine.timeout, mine.stall, started)
     stop = wait_for_gate(supervisor, watch)
     if stop is not None:
         return _end(log, report, supervisor, Ended(None, stop), stop.failure)
-    log.own("codex.starting", status="running", phase="codex", cost_tokens=0, cost_cents=0, prompt_bytes=len(prompt))
+    thread = None
+    if mine.resume:
+        found = resuming.prepare(mine, supervisor.pause)
+        if isinstance(found, Stop):
+            return _end(log, report, supervisor, Ended(None, found), found.failure)
+        thread, prompt = found, resuming.PROMPT
+    about = {"prompt_bytes": len(prompt), "resumed_thread": thread}
+    log.own("codex.starting", status="running", phase="codex", cost_tokens=0, cost_cents=0, **about)
     try:
-        ended = supervisor.run(prompt, environ, watch)
+        ended = supervisor.run(prompt, environ, watch, thread)
     except OSError as error:
         why = f"{error.filename or mine.codex}: {error.strerror}; Codex cannot be started there, is the image for this CPU?"
         raise CannotStartError("config", why) from error
@@ -90,11 +103,13 @@ def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None
 
 
 def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None) -> int:
-    """Message first, line after: the message must be there even when the log's reader is stuck."""
+    """Message first, artifacts and line after: the message must be there even when the gate or the log's reader is stuck."""
     seen = supervisor.seen if supervisor else events.Seen()
     proven = ended.code == 0 and seen.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     report.write("done", seen, code=ended.code, stopped=stopped, failure=failure)
+    if supervisor is not None and seen.thread_id:
+        hand_over(supervisor, ended.stop)
     log.own(
         "run.ended",
         status="succeeded" if proven else "stopping" if stopped == "signal" else "failed",
@@ -107,6 +122,26 @@ def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, 
         final_message=seen.final_message or None,
     )
     return events.exit_code(failure is not None, stopped)
+
+
+def hand_over(supervisor: Supervisor, stop: Stop | None) -> None:
+    """Artifacts, within their time; a full disk gets no patch, which would need more of it."""
+    mine, log = supervisor.settings, supervisor.log
+    commit = None if stop and stop.reason == "storage" else supervisor.commit
+
+    def send() -> None:
+        artifacts.send(mine, log, supervisor.seen, commit)
+        supervisor.inbox.put(None)
+
+    work = threading.Thread(target=send, name="artifacts", daemon=True)
+    work.start()
+    deadline = time.monotonic() + (HURRIED_SECONDS if stop else ARTIFACT_SECONDS)
+    while work.is_alive() and (left := deadline - time.monotonic()) > 0:
+        if (told := supervisor.pause(min(left, GATE_LOOK_SECONDS))) is not None:
+            deadline = min(deadline, time.monotonic() + (0.0 if told.reason == "storage" else HURRIED_SECONDS))
+    if work.is_alive():
+        processes.end_all()
+        log.own("artifact.left_out", status="running", phase="report", reason="there was no time for all of them")
 
 
 def _account(mine: Settings) -> dict[str, object]:

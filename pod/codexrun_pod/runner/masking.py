@@ -33,6 +33,12 @@ class Mask:
             text = text.replace(form, STARS)
         return text
 
+    def raw(self, data: bytes) -> bytes:
+        """The same for a file's bytes, whatever their encoding."""
+        if not self._forms:
+            return data
+        return self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+
     def value(self, value: Any) -> Any:
         """A JSON value with all its strings masked, keys too."""
         if not self._forms:

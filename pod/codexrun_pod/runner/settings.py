@@ -48,6 +48,7 @@ class Settings:
     tmp_bytes: int
     mask_env: tuple[str, ...]
     git: bool
+    resume: bool
     inputs: Mapping[str, Any]
     prompt: Path
     codex: Path
@@ -91,6 +92,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             tmp_bytes=int(run.get("tmpBytes") or 0),
             mask_env=tuple(run.get("maskEnv") or ()),
             git=bool(run.get("git")),
+            resume=bool(run.get("resume")),
             inputs=_inputs(environ),
             prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
             codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),

@@ -33,6 +33,7 @@ class Supervisor:
         self.log = log
         self.report = report
         self.seen = Seen()
+        self.commit: str | None = None  # what the workspace held before Codex began
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
@@ -49,8 +50,10 @@ class Supervisor:
             return told if isinstance(told, Stop) else None
         return None
 
-    def run(self, prompt: bytes, environ: dict[str, str], watch: watchdogs.Watch) -> Ended:
+    def run(self, prompt: bytes, environ: dict[str, str], watch: watchdogs.Watch, thread: str | None = None) -> Ended:
         """Start Codex with the prompt, follow it to its end, and end whatever it left running.
+
+        thread: an earlier run's, to go on with.
 
         Raises:
             OSError: Codex cannot be started.
@@ -58,7 +61,7 @@ class Supervisor:
         oom_before = processes.out_of_memory_kills()
         self.last_event = time.monotonic()
         codex = subprocess.Popen(
-            codex_config.command(self.settings),
+            codex_config.command(self.settings, thread),
             cwd=self.settings.workspace,
             env=codex_config.environment(environ, self.settings),
             stdin=subprocess.PIPE,

@@ -1,0 +1,109 @@
+"""The api's ingest port as the gate sees it. Two kinds of failure: Away (try again), Declined (for good)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+ANSWER_SECONDS = 10.0
+CONNECT_SECONDS = 3.0
+WHOLE_FILE = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
+FOR_GOOD = frozenset({400, 404, 405, 409, 413, 422})
+
+
+class Away(Exception):
+    """Nobody answered, or not yet with a yes; nothing is known about what arrived."""
+
+
+class Declined(Exception):
+    """The api will never take this."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much of the attempt's log the api has, and whether it takes more."""
+
+    size: int
+    ended: bool
+
+
+class Receiver:
+    """One attempt's."""
+
+    def __init__(self, url: str, token_file: Path) -> None:
+        """url: without a path; token_file: the kubelet renews it, so it is read for each request. Call in the event loop."""
+        self._url = url.rstrip("/")
+        self._token_file = token_file
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)
+        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
+
+    async def close(self) -> None:
+        """Connections too."""
+        await self._session.close()
+
+    async def log(self, offset: int, data: bytes, end: str | None = None) -> Kept:
+        """end: `complete` or `cut`, with the last bytes' end as offset."""
+        query = {"offset": str(offset)} | ({"end": end} if end else {})
+        said = await self._json("POST", "/ingest/log", params=query, data=data)
+        try:
+            return Kept(int(said["size"]), bool(said.get("ended")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Away(f"the api's answer makes no sense: {error!r}") from error
+
+    async def usage(self, usage: dict[str, Any]) -> None:
+        """The account so far."""
+        await self._json("POST", "/ingest/usage", json=usage)
+
+    async def artifact(self, name: str, path: Path) -> None:
+        """A whole file."""
+        with path.open("rb") as file:
+            await self._json("PUT", f"/ingest/artifacts/{name}", data=file, timeout=WHOLE_FILE)
+
+    @asynccontextmanager
+    async def rollout(self) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The earlier run's, as it comes.
+
+        Raises:
+            Away, Declined: and why.
+        """
+        async with self._answer("GET", "/ingest/rollout", timeout=WHOLE_FILE) as answer:
+            yield answer
+
+    async def _json(self, method: str, path: str, **options: Any) -> Any:
+        async with self._answer(method, path, **options) as answer:
+            try:
+                return await answer.json()
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                raise Away(f"{method} {path}: {error or type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def _answer(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        head = {"Authorization": f"Bearer {self._token()}"}
+        try:
+            answer = await self._session.request(method, self._url + path, headers=head, allow_redirects=False, **options)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Away(f"{method} {path}: {error or type(error).__name__}") from error
+        async with answer:
+            if answer.status == 200:
+                yield answer
+                return
+            why = f"{method} {path}: HTTP {answer.status}: {(await _text(answer))[:200]}"
+            raise (Declined if answer.status in FOR_GOOD else Away)(why)
+
+    def _token(self) -> str:
+        try:
+            return self._token_file.read_text().strip()
+        except OSError as error:
+            raise Away(f"no token at {self._token_file}: {error.strerror}") from error
+
+
+async def _text(answer: aiohttp.ClientResponse) -> str:
+    try:
+        return await answer.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError):
+        return ""

@@ -1,0 +1,73 @@
+"""What the agent handed over, on the gate's own emptyDir: the log so far, and the artifacts that wait for the api.
+
+The whole log is kept until the pod ends, so that whatever size the api says it has, it can go on from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterable
+from pathlib import Path
+
+from codexrun_pod.shipments import ARTIFACTS, LOG_LIMIT
+
+
+class TooLarge(Exception):
+    """More than the limit."""
+
+
+class Spool:
+    """A killed gate's successor finds all of it: sizes are the files' own, and artifacts are whole or not there."""
+
+    def __init__(self, folder: Path, limit: int = LOG_LIMIT) -> None:
+        """limit: bytes of log."""
+        self.folder = folder
+        self.limit = limit
+        self._artifacts = folder / "artifacts"
+        self._artifacts.mkdir(parents=True, exist_ok=True)
+        for partial in self._artifacts.glob("*.part"):
+            partial.unlink()
+        self._log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.size = os.fstat(self._log).st_size
+        self.ended = (folder / "log.ended").exists()  # the runner said that this was all
+
+    def append(self, offset: int, data: bytes) -> int:
+        """The log's size afterwards; what does not follow on from its end, or is above the limit, is not taken."""
+        if offset == self.size and not self.ended:
+            with contextlib.suppress(OSError):  # no room: the size says how far it went
+                os.pwrite(self._log, data[: self.limit - self.size], offset)
+            self.size = os.fstat(self._log).st_size
+        return self.size
+
+    def end(self, offset: int) -> None:
+        """That was all, if it ends there."""
+        if offset == self.size:
+            (self.folder / "log.ended").touch()
+            self.ended = True
+
+    def read(self, offset: int, most: int) -> bytes:
+        """Of the log."""
+        return os.pread(self._log, most, offset)
+
+    async def keep(self, name: str, content: AsyncIterable[bytes]) -> None:
+        """An artifact; a later one of that name replaces it.
+
+        Raises:
+            TooLarge: above its limit.
+            OSError: no room.
+        """
+        path = self._artifacts / f"{name}.part"
+        try:
+            with path.open("wb") as file:
+                async for part in content:
+                    if file.tell() + len(part) > ARTIFACTS[name]:
+                        raise TooLarge(f"{name} is above {ARTIFACTS[name]} bytes")
+                    file.write(part)
+            path.replace(self._artifacts / name)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def waiting(self) -> list[Path]:
+        """Artifacts that are still to be shipped."""
+        return [self._artifacts / name for name in ARTIFACTS if (self._artifacts / name).exists()]

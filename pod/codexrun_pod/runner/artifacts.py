@@ -1,0 +1,126 @@
+"""What is kept of a run besides its log: the final message, the patch of the workspace, Codex's rollout."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_pod.runner.events import Seen
+from codexrun_pod.runner.log import Log
+from codexrun_pod.runner.settings import Settings
+from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, PATCH, ROLLOUT
+
+ANSWER_SECONDS = 10.0
+# The repository is the agent's: whatever its configuration would have run is left out, as far as git allows.
+NOTHING: Mapping[str, str] = {}
+GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*")
+
+
+def checked_out(settings: Settings) -> str | None:
+    """The commit in the workspace before the agent began; None without Git."""
+    return _git(settings, "rev-parse", "--verify", "HEAD").decode().strip() or None if settings.git else None
+
+
+def send(settings: Settings, log: Log, seen: Seen, commit: str | None) -> None:
+    """Hand each one that there is to the gate. What is too large or fails is said in the log; nothing raises."""
+    for name, content in _made(settings, log, seen, commit):
+        if len(content) > ARTIFACTS[name]:
+            _tell(log, name, f"{len(content)} bytes are above the limit of {ARTIFACTS[name]}")
+        elif content:
+            try:
+                _put(settings.gate_port, name, content)
+            except (OSError, http.client.HTTPException) as error:
+                _tell(log, name, f"the gate did not take it: {error or type(error).__name__}")
+
+
+def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
+    """Codex's record of the thread."""
+    names = f"*/*/*/rollout-*-{thread_id}.jsonl"
+    return max((settings.codex_home / "sessions").glob(names), default=None) if thread_id else None
+
+
+def _made(settings: Settings, log: Log, seen: Seen, commit: str | None) -> Iterator[tuple[str, bytes]]:
+    final = log.mask.text(seen.final_message).encode("utf-8", "replace")
+    yield FINAL_MESSAGE, final[: ARTIFACTS[FINAL_MESSAGE]]
+    if commit:
+        try:
+            yield PATCH, log.mask.raw(patch(settings, commit))
+        except (OSError, subprocess.SubprocessError) as error:
+            _tell(log, PATCH, f"git made none: {error}")
+    with contextlib.suppress(OSError):
+        if path := rollout_path(settings, seen.thread_id):
+            yield ROLLOUT, log.mask.raw(_read(path, ARTIFACTS[ROLLOUT]))
+
+
+def patch(settings: Settings, commit: str) -> bytes:
+    """Everything that differs from `commit`, committed or not, new files too, ignored ones not.
+
+    Git works on a copy of the index and writes its objects elsewhere, so that the workspace stays as the agent left it.
+
+    Raises:
+        OSError, SubprocessError: no repository any more, or not enough room.
+    """
+    own = settings.workspace / ".git"
+    with tempfile.TemporaryDirectory(dir=str(settings.tmp)) as scratch:
+        index, objects = Path(scratch, "index"), Path(scratch, "objects")
+        objects.mkdir()
+        if (own / "index").is_file():
+            shutil.copy(str(own / "index"), str(index))
+        elsewhere = {
+            "GIT_INDEX_FILE": str(index),
+            "GIT_OBJECT_DIRECTORY": str(objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(own / "objects"),
+        }
+        _git(settings, "add", "--all", "--ignore-errors", environ=elsewhere)
+        options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color")
+        return _git(settings, "diff", "--cached", *options, commit, "--", must=True, environ=elsewhere)
+
+
+def _git(settings: Settings, *arguments: str, must: bool = False, environ: Mapping[str, str] = NOTHING) -> bytes:
+    known = {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "HOME": str(settings.home),
+        "LC_ALL": "C",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
+    done = subprocess.run(
+        [*GIT, *arguments],
+        cwd=str(settings.workspace),
+        env={**known, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=must,
+    )
+    return done.stdout if done.returncode == 0 else b""
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """One byte more than the limit at most, so that what is larger is known to be."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+
+
+def _put(port: int, name: str, content: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("PUT", f"/artifacts/{name}", body=content)
+        status = connection.getresponse().status
+    finally:
+        connection.close()
+    if status != 200:
+        raise OSError(f"HTTP {status}")
+
+
+def _tell(log: Log, name: str, reason: str) -> None:
+    log.own("artifact.left_out", status="running", phase="report", artifact=name, reason=reason)

@@ -1,0 +1,78 @@
+"""A run that goes on where an earlier one stopped: its rollout, from the archive by way of the gate, into CODEX_HOME."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+from typing import Callable  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_pod.runner.events import Stop
+from codexrun_pod.runner.settings import CannotStartError, ConfigError, Settings
+
+# The reviewed prompt is in the rollout already, and is not paid for twice.
+PROMPT = b"The run was interrupted before it was done. Go on with the task from where it stopped.\n"
+WAIT_SECONDS = 60.0  # for an api that is away
+PAUSE_SECONDS = 0.5
+ANSWER_SECONDS = 60.0
+THREAD = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+STARTED = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
+WAY_OUT = "start the run again without spec.retryOf.resume"
+
+
+def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | Stop:
+    """Put the rollout where Codex looks for it; the thread's id, or why the run has to stop before it began.
+
+    Raises:
+        CannotStartError: config if there is no rollout, or none that is one; internal if nobody says.
+    """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        status, body = _ask(settings.gate_port)
+        if status == 200:
+            return _lay_down(settings, body)
+        if status == 404:
+            said = "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could hand over its"
+            raise ConfigError(f"{said} rollout, or was cleaned up, or this installation has no api); {WAY_OUT}")
+        if time.monotonic() > deadline:
+            raise CannotStartError("internal", f"the earlier run's rollout could not be fetched: {body.decode()}; retry")
+        if (stop := pause(PAUSE_SECONDS)) is not None:
+            return stop
+
+
+def _ask(port: int) -> tuple[int, bytes]:
+    """Status and body; 0 and the reason when there was no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/rollout")
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status, body if answer.status == 200 else f"HTTP {answer.status}".encode()
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error or type(error).__name__).encode("utf-8", "replace")
+    finally:
+        connection.close()
+
+
+def _lay_down(settings: Settings, rollout: bytes) -> str:
+    thread, (year, month, day, *clock) = _head(rollout)
+    folder = settings.codex_home / "sessions" / year / month / day
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"rollout-{year}-{month}-{day}T{'-'.join(clock)}-{thread}.jsonl").write_bytes(rollout)
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be written: {error.strerror}") from error
+    return thread
+
+
+def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
+    """Thread and start, from the first line: {"timestamp", "type": "session_meta", "payload": {"id"}}."""
+    try:
+        meta = json.loads(rollout.partition(b"\n")[0])
+        thread, started = meta["payload"]["id"], STARTED.match(meta["timestamp"])
+        if meta["type"] == "session_meta" and THREAD.fullmatch(thread) and started:
+            return thread, started.groups()
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ConfigError(f"spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex; {WAY_OUT}")

@@ -1,0 +1,49 @@
+"""Fixtures around shipping; shipping_stand.py has what they give. The stand of real Codex is that of tests/codex."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "codex"))
+
+from codex_stand import Pod, find_codex, free_port, get, start, until
+
+from codexrun_api.archive import Archive
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An open one in a folder of the test's."""
+    made = Archive(tmp_path / "archive")
+    made.open()
+    return made
+
+
+@pytest.fixture(scope="session")
+def shipping_demo(tmp_path_factory):
+    """The demo model's base URL, without /v1."""
+    port = free_port()
+    log = (tmp_path_factory.mktemp("demo") / "log").open("wb")
+    server = start("codexrun_demo_model", "--host", "127.0.0.1", "--port", str(port), stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: get(f"{url}/healthz"), "the demo model answers")
+    yield url
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture
+def shipping_pods(tmp_path, shipping_demo):
+    """Makes pods: make(name) is one whose containers the test starts."""
+    made = []
+
+    def make(name, **about):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ingest-token").write_text(about.pop("token", "token-of-the-pod"))
+        made.append(Pod(tmp_path / name, find_codex(), shipping_demo, **about))
+        return made[-1]
+
+    yield make
+    for pod in made:
+        pod.clear()

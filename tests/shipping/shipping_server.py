@@ -1,0 +1,73 @@
+"""`python shipping_server.py PORT ROOT`: the real archive, ingest port and logs routes in one process, without a cluster.
+
+Tokens are `<run_id>/<attempt>[/<run_id it resumes>]`; what a registry would be told is appended to ROOT/told.jsonl, and a
+run has ended once ROOT/<run_id>.ended is there.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import uvicorn
+from fastapi import FastAPI
+
+from codexrun_api import artifacts, logs, problems
+from codexrun_api.archive import Archive
+from codexrun_api.bells import Bells
+from codexrun_api.ingest import create_ingest_app
+from codexrun_api.senders import NotASender, Sender
+from codexrun_core.registry import RunRecord
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+async def authenticate(token):
+    run_id, _, rest = token.partition("/")
+    attempt, _, resumes = rest.partition("/")
+    if not attempt.isdecimal():
+        raise NotASender(401, "no token of a pod")
+    return Sender(run_id, int(attempt), "pod", resumes or None)
+
+
+async def main(port, root):
+    archive, bells, stop = Archive(root / "archive"), Bells(), asyncio.Event()
+    archive.open()
+
+    def tell(**about):
+        with (root / "told.jsonl").open("a") as file:
+            file.write(json.dumps(about) + "\n")
+
+    async def on_usage(run_id, usage):
+        tell(run_id=run_id, usage=usage.model_dump(mode="json"))
+
+    async def on_log(run_id, path, size, complete, note):
+        tell(run_id=run_id, path=path, bytes=size, complete=complete, note=note)
+
+    async def find(run_id):
+        status = "succeeded" if (root / f"{run_id}.ended").exists() else "running"
+        return RunRecord(run_id, "hello-1", "codexrun", "hello", status, NOW, NOW)
+
+    app = FastAPI()
+    app.state.services = SimpleNamespace(
+        find=find, stop=stop, tokens=SimpleNamespace(user=lambda _: "me"), settings=SimpleNamespace(external_url="")
+    )
+    app.add_exception_handler(problems.Problem, problems.handle)
+    app.include_router(logs.router(archive, bells))
+    app.include_router(artifacts.router(archive))
+    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, bells))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1))
+    server.install_signal_handlers = lambda: None
+
+    def end():
+        stop.set()
+        server.should_exit = True
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, end)
+    await server.serve()
+
+
+asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,106 @@
+"""The archive on a local directory: whole artifacts, names that lead nowhere else, ends that stand."""
+
+import contextlib
+import json
+
+import pytest
+
+from codexrun_api.archive import Archive
+
+RUN = "11111111-2222-3333-4444-555555555555"
+
+NO_RUN_IDS = ("", ".", "..", "../x", "a/b", "/etc", "a\\b", ".hidden", "A" * 10, "x" * 64, "a\0b", "-rf", "a\n")
+NO_NAMES = ("", ".", "..", "../logs.txt", "a/b", "/etc/passwd", ".part", "x" * 101, "a\0b", "a\n", "-x")
+
+
+@pytest.mark.parametrize("run_id", NO_RUN_IDS, ids=repr)
+def test_no_run_id_leads_out_of_the_archive(archive, tmp_path, run_id):
+    for call in (
+        lambda: archive.append(run_id, 0, b"x"),
+        lambda: archive.append_attempt(run_id, 1, 0, b"x"),
+        lambda: archive.read(run_id, 0, 1),
+        lambda: archive.path(run_id),
+        lambda: archive.list(run_id),
+        lambda: archive.remove(run_id),
+        lambda: archive.put(run_id, "rollout.jsonl").__enter__(),
+    ):
+        with pytest.raises(ValueError, match="no name"):
+            call()
+    assert archive.artifact(run_id, "logs.txt") is None
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=repr)
+def test_no_artifact_name_leads_out_of_its_folder(archive, name):
+    archive.append(RUN, 0, b"log")
+    with pytest.raises(ValueError, match="no name"), archive.put(RUN, name) as file:
+        file.write(b"x")
+    assert archive.artifact(RUN, name) is None
+    assert archive.read(RUN, 0, 10) == b"log"
+
+
+def test_a_wrong_offset_writes_nothing_and_says_the_size(archive):
+    assert archive.append(RUN, 0, b"one\n") == 4
+    assert archive.append(RUN, 0, b"one\n") == 4
+    assert archive.append(RUN, 9, b"three\n") == 4
+    assert archive.append(RUN, 4, b"two\n") == 8
+    assert archive.read(RUN, 0, 100) == b"one\ntwo\n"
+    assert archive.read(RUN, 4, 7) == b"two"
+
+
+def test_a_partial_upload_leaves_nothing(archive, tmp_path):
+    with contextlib.suppress(RuntimeError), archive.put(RUN, "workspace.patch") as file:
+        file.write(b"half of a")
+        raise RuntimeError
+    assert archive.list(RUN) == []
+    assert list((tmp_path / "archive/partial").iterdir()) == []
+
+
+def test_what_a_killed_process_had_half_written_is_gone_after_its_restart(archive, tmp_path):
+    upload = archive.put(RUN, "workspace.patch")
+    upload.__enter__().write(b"half of a")
+    again = Archive(tmp_path / "archive")
+    again.open()
+    assert again.list(RUN) == []
+    assert list((tmp_path / "archive/partial").iterdir()) == []
+
+
+def test_an_artifact_replaces_the_one_before(archive):
+    for text in (b"first", b"second one"):
+        with archive.put(RUN, "final-message.md") as file:
+            file.write(text)
+    (kept,) = archive.list(RUN)
+    assert (kept.name, kept.bytes) == ("final-message.md", 10)
+    assert archive.artifact(RUN, "final-message.md").read_bytes() == b"second one"
+
+
+def test_an_end_stands_and_nothing_follows_it(archive):
+    archive.append_attempt(RUN, 1, 0, b"half a li")
+    archive.seal(RUN, 1, complete=False, note="killed", last=b'{"text":"cut"}\n')
+    archive.seal(RUN, 1, complete=True)
+    size, ended = archive.append_attempt(RUN, 1, 9, b"more")
+    assert ended
+    assert archive.read(RUN, 0, 100) == b'half a li\n{"text":"cut"}\n'
+    assert size == archive.size(RUN)
+    assert (archive.log(RUN).complete, archive.log(RUN).note) == (False, "killed")
+
+
+def test_the_next_attempt_opens_the_log_again(archive):
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    archive.seal(RUN, 1, complete=True)
+    assert archive.append_attempt(RUN, 2, 0, b"two\n") == (4, False)
+    assert archive.read(RUN, 0, 100) == b"one\ntwo\n"
+    assert json.loads((archive._runs / RUN / "attempts.json").read_bytes()) == {
+        "begins": {"1": 0, "2": 4}, "complete": None, "note": None
+    }  # fmt: skip
+
+
+def test_removing_takes_all_of_a_run_and_may_be_repeated(archive, tmp_path):
+    archive.append(RUN, 0, b"log")
+    with archive.put(RUN, "final-message.md") as file:
+        file.write(b"bye")
+    archive.remove(RUN)
+    archive.remove(RUN)
+    assert archive.size(RUN) == 0
+    assert archive.list(RUN) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -1,0 +1,203 @@
+"""The ingest port over an archive on disk: offsets, limits, ends, partial uploads, and what stays shut."""
+
+import httpx
+import pytest
+
+from codexrun_api.ingest import CUT, create_ingest_app
+from codexrun_api.senders import NotASender, Sender
+from codexrun_core.kube.client import Unavailable
+
+RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+GATES = {"one": Sender(RUN, 1, "p"), "two": Sender(RUN, 2, "q"), "again": Sender(RUN, 3, "r", resumes=OLD)}
+
+
+class Row:
+    """What the registry was told; `down`: it is away."""
+
+    def __init__(self):
+        self.usage, self.log, self.down = [], [], False
+
+    async def on_usage(self, run_id, usage):
+        self.usage.append((run_id, usage))
+
+    async def on_log(self, *about):
+        if self.down:
+            raise Unavailable("the registry is away")
+        self.log.append(about)
+
+
+async def authenticate(token):
+    if token in GATES:
+        return GATES[token]
+    raise NotASender(401 if token != "other" else 403, "no gate of ours")
+
+
+@pytest.fixture
+def row():
+    return Row()
+
+
+@pytest.fixture
+def app(archive, row):
+    return create_ingest_app(archive, authenticate, row.on_usage, row.on_log)
+
+
+@pytest.fixture
+async def gate(app):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://api") as client:
+        client.headers["Authorization"] = "Bearer one"
+        yield client
+
+
+async def post(gate, offset, data, **query):
+    answer = await gate.post("/ingest/log", params={"offset": offset, **query}, content=data)
+    return answer.status_code, answer.json()
+
+
+async def test_the_answer_is_where_to_go_on(gate, archive):
+    assert await post(gate, 0, b"") == (200, {"size": 0, "ended": False})
+    assert await post(gate, 0, b"one\n") == (200, {"size": 4, "ended": False})
+    assert await post(gate, 0, b"one\n") == (200, {"size": 4, "ended": False})
+    assert await post(gate, 99, b"far\n") == (200, {"size": 4, "ended": False})
+    assert archive.read(RUN, 0, 100) == b"one\n"
+
+
+async def test_the_end_closes_log_and_row(gate, archive, row):
+    await post(gate, 0, b"one\n")
+    assert await post(gate, 3, b"", end="complete") == (200, {"size": 4, "ended": False})
+    assert await post(gate, 4, b"", end="complete") == (200, {"size": 4, "ended": True})
+    assert await post(gate, 4, b"late\n") == (200, {"size": 4, "ended": True})
+    assert row.log[-1] == (RUN, f"runs/{RUN}/logs.txt", 4, True, None)
+    assert archive.read(RUN, 0, 100) == b"one\n"
+
+
+async def test_a_log_that_was_cut_off_says_so_in_log_and_row(gate, archive, row):
+    await post(gate, 0, b"half a li")
+    assert (await post(gate, 9, b"", end="cut"))[1]["ended"]
+    text = archive.read(RUN, 0, 1000)
+    assert text.startswith(b'half a li\n{"ts":')
+    assert CUT.encode() in text
+    assert row.log[-1][2:] == (len(text), False, CUT)
+
+
+async def test_a_registry_that_is_away_at_the_end_is_told_when_the_gate_comes_again(gate, archive, row):
+    row.down = True
+    assert (await post(gate, 0, b"one\n"))[0] == 200
+    assert (await post(gate, 4, b"", end="cut"))[0] == 503
+    row.down = False
+    assert (await post(gate, 4, b"", end="cut"))[0] == 200
+    assert archive.read(RUN, 0, 1000).count(b"log.cut_off") == 1
+    assert row.log == [(RUN, f"runs/{RUN}/logs.txt", archive.size(RUN), False, CUT)]
+
+
+async def test_an_attempt_that_is_over_writes_no_more(gate, archive):
+    await post(gate, 0, b"one\n")
+    gate.headers["Authorization"] = "Bearer two"
+    assert await post(gate, 0, b"two\n") == (200, {"size": 4, "ended": False})
+    gate.headers["Authorization"] = "Bearer one"
+    assert (await post(gate, 4, b"late\n"))[0] == 409
+    assert archive.read(RUN, 0, 100) == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"offset": "-1"}, {"offset": "x"}, {"offset": "1" * 13}, {"offset": "٣"}, {"end": "yes"}]
+)
+async def test_offsets_that_are_none(gate, query):
+    query = {"offset": "0", **query} if "end" in query else query
+    assert (await gate.post("/ingest/log", params=query, content=b"x")).status_code == 400
+
+
+async def test_limits(gate):
+    assert (await post(gate, 0, b"x" * (1024 * 1024 + 1)))[0] == 413
+    assert (await post(gate, 64 * 1024 * 1024, b"x"))[0] == 413
+    assert (await gate.post("/ingest/usage", content=b" " * 20_000)).status_code == 413
+    assert (await gate.put("/ingest/artifacts/final-message.md", content=b"x" * (1024 * 1024 + 1))).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/ingest/log?offset=0"),
+        ("POST", "/ingest/usage"),
+        ("PUT", "/ingest/artifacts/rollout.jsonl"),
+        ("GET", "/ingest/rollout"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [(None, 401), ("Basic one", 401), ("Bearer", 401), ("Bearer stranger", 401), ("Bearer other", 403)],
+)
+async def test_every_route_asks_who_is_there(gate, archive, method, path, authorization, status):
+    del gate.headers["Authorization"]
+    headers = {} if authorization is None else {"Authorization": authorization}
+    assert (await gate.request(method, path, headers=headers, content=b"{}" if method != "GET" else None)).status_code == status
+    assert archive.size(RUN) == 0
+    assert archive.list(RUN) == []
+
+
+async def test_nothing_of_the_public_port_is_here(gate):
+    for path in ("/runs", "/healthz", "/metrics", "/openapi.json", f"/runs/{RUN}/logs"):
+        assert (await gate.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["other.txt", "logs.txt", "..", "%2e%2e%2flogs.txt", "..%2Flogs.txt", "a%2Fb", "rollout.jsonl%00", ".rollout.jsonl"]
+)
+async def test_artifact_names_are_a_short_list(gate, archive, tmp_path, name):
+    assert (await gate.put(f"/ingest/artifacts/{name}", content=b"x")).status_code in (404, 405)
+    assert archive.list(RUN) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+async def test_artifacts_are_replaced_whole(gate, archive):
+    for text in (b"one", b"two"):
+        assert (await gate.put("/ingest/artifacts/final-message.md", content=text)).status_code == 200
+    assert archive.artifact(RUN, "final-message.md").read_bytes() == b"two"
+
+
+async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
+    messages = iter([
+        {"type": "http.request", "body": b"half", "more_body": True},
+        {"type": "http.disconnect"},
+    ])  # fmt: skip
+    sent = []
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message)
+
+    path = "/ingest/artifacts/workspace.patch"
+    scope = {
+        "type": "http", "method": "PUT", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "headers": [(b"authorization", b"Bearer one")], "http_version": "1.1", "scheme": "http", "server": ("api", 80),
+    }  # fmt: skip
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert archive.list(RUN) == []
+    assert list((tmp_path / "archive/partial").iterdir()) == []
+
+
+async def test_usage_goes_to_the_row_with_cents_rounded_up(gate, row):
+    usage = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15, "costMicroUSD": 10_001, "requests": 2, "complete": True}
+    assert (await gate.post("/ingest/usage", json=usage)).status_code == 200
+    ((run_id, told),) = row.usage
+    assert (run_id, told.total_tokens, told.requests, told.cost_cents) == (RUN, 15, 2, 2)
+
+
+@pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"inputTokens": -1}', b'{"inputTokens": "many"}'])
+async def test_what_is_no_usage(gate, row, body):
+    assert (await gate.post("/ingest/usage", content=body)).status_code == 422
+    assert row.usage == []
+
+
+async def test_only_a_run_that_resumes_reads_a_rollout_and_only_that_one(gate, archive):
+    for run_id in (OLD, RUN):
+        with archive.put(run_id, "rollout.jsonl") as file:
+            file.write(run_id.encode())
+    assert (await gate.get("/ingest/rollout")).status_code == 404
+    gate.headers["Authorization"] = "Bearer again"
+    assert (await gate.get("/ingest/rollout")).text == OLD
+    archive.remove(OLD)
+    assert (await gate.get("/ingest/rollout")).status_code == 404

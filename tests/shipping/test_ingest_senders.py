@@ -1,0 +1,161 @@
+"""Who may ship: the gate of the very run, by its pod's token and the controllers above the pod; nobody else."""
+
+import copy
+
+import pytest
+
+from codexrun_api.senders import NotASender, Sender, Senders
+from codexrun_core.kube.client import NotFound, Unavailable
+from codexrun_core.resources import CodexRun
+
+UID, OTHER = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+
+
+def owner(kind, version, name, uid, controller=True):
+    return [{"kind": kind, "apiVersion": version, "name": name, "uid": uid, "controller": controller}]
+
+
+def run(name="hello-1", uid=UID, **spec):
+    return {
+        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun",
+        "metadata": {"name": name, "uid": uid, "namespace": "codexrun"}, "spec": {"jobType": "hello", **spec},
+    }  # fmt: skip
+
+
+def job(name="hello-1-11111111-1", uid="job-1", run_name="hello-1", run_uid=UID, **more):
+    above = owner("CodexRun", "codexrun.dev/v1alpha1", run_name, run_uid)
+    return {"metadata": {"name": name, "uid": uid, "ownerReferences": above, **more}}
+
+
+def pod(uid="pod-1", owners=None, labels=None):
+    owners = owner("Job", "batch/v1", "hello-1-11111111-1", "job-1") if owners is None else owners
+    return {"metadata": {"name": "p", "uid": uid, "ownerReferences": owners, "labels": labels or {}}}
+
+
+def review(authenticated=True, audiences=("codexrun-api",), user="system:serviceaccount:codexrun:codexrun-agent", **extra):
+    bound = extra or {"pod-name": ["p"], "pod-uid": ["pod-1"]}
+    named = {f"authentication.kubernetes.io/{key.replace('_', '-')}": value for key, value in bound.items()}
+    return {"authenticated": authenticated, "audiences": list(audiences), "user": {"username": user, "extra": named}}
+
+
+class FakeKube:
+    """TokenReviews and reads, counted; `down`: the apiserver is away."""
+
+    namespace, pods, jobs, runs = "codexrun", "/pods", "/jobs", "/runs"
+
+    def __init__(self, answer, things):
+        self.answer, self.things, self.reviews, self.down = answer, things, 0, False
+
+    async def create(self, path, body):
+        if self.down:
+            raise Unavailable("away")
+        assert path.endswith("/tokenreviews")
+        assert body["spec"]["audiences"] == ["codexrun-api"]
+        self.reviews += 1
+        return {"status": self.answer}
+
+    async def get(self, path):
+        if self.down:
+            raise Unavailable("away")
+        if path not in self.things:
+            raise NotFound(404, "NotFound", f"{path} not found")
+        return copy.deepcopy(self.things[path])
+
+
+def world(answer=None, **changes):
+    things = {"/pods/p": pod(), "/jobs/hello-1-11111111-1": job(), "/runs/hello-1": run()}
+    things |= {f"/{key.replace('__', '/').replace('_', '-')}": value for key, value in changes.items()}
+    return FakeKube(answer or review(), {key: value for key, value in things.items() if value is not None})
+
+
+forged = {"codexrun.dev/run-uid": UID, "codexrun.dev/run": "hello-1", "codexrun.dev/attempt": "1"}
+REFUSED = [
+    ("an expired token", 401, world(review(authenticated=False))),
+    ("another audience's", 401, world(review(audiences=("https://kubernetes.default.svc",)))),
+    ("a server that knows no audiences", 401, world(review(audiences=()))),
+    ("a user's", 403, world(review(user="admin"))),
+    ("a service account's, bound to no pod", 403, world(review(node_name=["n"]))),
+    ("another namespace's", 403, world(review(user="system:serviceaccount:other:codexrun-agent"))),
+    ("another pod of that name", 403, world(pods__p=pod(uid="pod-2"))),
+    ("a pod that is gone", 403, world(pods__p=None)),
+    ("a look-alike with forged labels", 403, world(pods__p=pod(owners=[], labels=forged))),
+    ("owned, but not controlled", 403, world(
+        pods__p=pod(owners=owner("Job", "batch/v1", "hello-1-11111111-1", "job-1", False)))),
+    ("controlled by a ReplicaSet", 403, world(pods__p=pod(owners=owner("ReplicaSet", "apps/v1", "x", "job-1")))),
+    ("a Job of another API group", 403, world(pods__p=pod(owners=owner("Job", "evil/v1", "hello-1-11111111-1", "job-1")))),
+    ("a Job made anew under the name", 403, world(jobs__hello_1_11111111_1=job(uid="job-2"))),
+    ("a Job that is gone", 403, world(jobs__hello_1_11111111_1=None)),
+    ("a Job of nobody's", 403, world(jobs__hello_1_11111111_1={"metadata": {"uid": "job-1"}})),
+    ("a Job of a run that was made anew", 403, world(runs__hello_1=run(uid=OTHER))),
+    ("a Job whose name is of another run", 403, world(
+        pods__p=pod(owners=owner("Job", "batch/v1", "look-alike", "job-1")), jobs__look_alike=job("look-alike"))),
+    ("a Job whose attempt is no number", 403, world(
+        pods__p=pod(owners=owner("Job", "batch/v1", "hello-1-11111111-x", "job-1")),
+        jobs__hello_1_11111111_x=job("hello-1-11111111-x"))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "kube"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+async def test_refused(status, kube):
+    with pytest.raises(NotASender) as refused:
+        await Senders(kube)("token")
+    assert refused.value.status == status
+
+
+async def test_the_gate_of_the_run_is_believed():
+    assert await Senders(world())("token") == Sender(UID, 1, "p")
+
+
+@pytest.mark.parametrize(
+    ("retry", "resumes"),
+    [
+        ({"name": "old", "uid": OTHER, "resume": True}, OTHER),
+        ({"name": "old", "uid": OTHER}, None),
+        ({"name": "old", "resume": True}, OTHER),
+        ({"name": "unknown", "resume": True}, None),
+    ],
+)
+async def test_whose_rollout_it_may_read(retry, resumes):
+    kube = world(runs__hello_1=run(retryOf=retry), runs__old=run("old", OTHER))
+    assert (await Senders(kube)("token")).resumes == resumes
+
+
+async def test_an_empty_and_an_endless_token_are_not_even_reviewed():
+    kube = world()
+    for token in ("", "x" * 10_000):
+        with pytest.raises(NotASender):
+            await Senders(kube)(token)
+    assert kube.reviews == 0
+
+
+async def test_the_review_is_repeated_after_a_minute_and_the_chain_outlives_the_job():
+    kube, now = world(), [1000.0]
+    senders = Senders(kube, lambda: now[0])
+    first = await senders("token")
+    kube.things.clear()  # a run deleted by hand loses its Job at once, its pod ends within the grace
+    now[0] += 59
+    assert await senders("token") == first
+    assert kube.reviews == 1
+    now[0] += 2
+    assert await senders("token") == first
+    assert kube.reviews == 2
+    kube.answer = review(authenticated=False)
+    now[0] += 61
+    with pytest.raises(NotASender):
+        await senders("token")
+
+
+async def test_an_apiserver_that_is_away_refuses_nobody():
+    kube = world()
+    kube.down = True
+    with pytest.raises(Unavailable):
+        await Senders(kube)("token")
+
+
+def test_the_operator_names_jobs_the_same_way():
+    from codexrun_core.job_names import job_name
+    from codexrun_operator import jobs
+
+    for name in ("hello-1", "a" * 63, "a" * 39 + ".b"):
+        one = CodexRun.model_validate(run(name))
+        assert jobs.job_name(one, 3) == job_name(name, UID, 3)

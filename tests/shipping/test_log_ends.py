@@ -1,0 +1,87 @@
+"""A log without its end gets one when the run is over, and says why; one that has ended is left alone."""
+
+import asyncio
+import json
+
+import pytest
+
+from codexrun_api.bells import Bells
+from codexrun_api.log_ends import LogEnds
+from codexrun_core.hooks import transition
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.registry import record_of
+from codexrun_core.resources import CodexRun
+
+RUN = "11111111-2222-3333-4444-555555555555"
+
+
+def moved(phase, **status):
+    run = CodexRun.model_validate({
+        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": {"name": "hello-1", "uid": RUN},
+        "spec": {"jobType": "hello"}, "status": {"phase": phase, **status},
+    })  # fmt: skip
+    return transition(None, record_of(run))
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def ends(archive, told):
+    async def on_log(*about):
+        told.append(about)
+
+    return LogEnds(archive, on_log, Bells(), wait=0.0)
+
+
+async def settle(ends):
+    await asyncio.gather(*ends.tasks)
+
+
+async def test_an_evicted_pods_log_says_where_and_why_it_ends(archive, ends, told):
+    archive.append_attempt(RUN, 1, 0, b'{"ts":"x","text":"one"}\nhalf')
+    ends(moved("Failed", failure={"class": "evicted", "message": "memory", "retryable": True}))
+    await settle(ends)
+    *_, half, last = archive.read(RUN, 0, 10_000).splitlines()
+    assert half == b"half"
+    said = json.loads(last)
+    assert (said["src"], said["text"], said["attempt"]) == ("api", "log.cut_off", 1)
+    assert "evicted" in said["reason"]
+    assert told == [(RUN, f"runs/{RUN}/logs.txt", archive.size(RUN), False, said["reason"])]
+
+
+@pytest.mark.parametrize("phase", ["Running", "Stopping", "Queued"])
+async def test_a_run_that_goes_on_keeps_its_log_open(archive, ends, phase):
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    ends(moved(phase))
+    await settle(ends)
+    assert archive.open_attempt(RUN) == 1
+
+
+async def test_a_log_that_has_ended_and_one_that_never_began_are_left_alone(archive, ends, told):
+    ends(moved("Rejected"))
+    await settle(ends)
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    archive.seal(RUN, 1, complete=True)
+    ends(moved("Succeeded"))
+    await settle(ends)
+    assert archive.read(RUN, 0, 100) == b"one\n"
+    assert told == []
+
+
+async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
+    answers = [Unavailable("away"), None]
+
+    async def on_log(*_):
+        if answer := answers.pop(0):
+            raise answer
+
+    monkeypatch.setattr("codexrun_api.log_ends.PAUSE", 0.0)
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    ends = LogEnds(archive, on_log, Bells(), wait=0.0)
+    ends(moved("Cancelled"))
+    await settle(ends)
+    assert answers == []
+    assert archive.log(RUN).complete is False
