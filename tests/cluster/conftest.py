@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from facade import Facade
 from lab import Lab
 
 
@@ -20,3 +21,8 @@ def lab() -> Iterator[Lab]:
     lab = Lab()
     yield lab
     lab.clean_up()
+
+
+@pytest.fixture(scope="session")
+def facade(lab: Lab) -> Facade:
+    return Facade(lab)

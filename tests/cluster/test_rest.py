@@ -1,36 +1,11 @@
 """The REST facade against the real operator: the same runs as kubectl's, and answers that are the operator's verdict."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
+from facade import Facade
 from lab import NAMESPACE, Json, Lab
-
-
-@pytest.fixture(scope="module")
-def rest(lab: Lab) -> httpx.Client:
-    headers = {"Authorization": f"Bearer {lab.env['CODEX_CONTROL_TOKEN']}"}
-    return httpx.Client(base_url=lab.env["CODEX_CONTROL_URL"], headers=headers, timeout=90)
-
-
-def start(rest: httpx.Client, job_type: str, scenario: str, **more: Any) -> httpx.Response:
-    body = {"job_type": job_type, "inputs": {"scenario": scenario}, **more}
-    return rest.post("/runs/start", params={"wait": more.pop("wait", 0)}, json=body)
-
-
-def until(rest: httpx.Client, run_id: str, *statuses: str) -> Json:
-    """Follow the events until the run has one of these statuses."""
-    with rest.stream("GET", "/events") as stream:
-        row: Json = rest.get(f"/runs/{run_id}").json()
-        if row["status"] in statuses:
-            return row
-        for line in stream.iter_lines():
-            if run_id in line:
-                row = rest.get(f"/runs/{run_id}").json()
-                if row["status"] in statuses:
-                    return row
-    raise AssertionError(f"the stream ended; last: {row}")
 
 
 @pytest.fixture(scope="module")
@@ -38,38 +13,38 @@ def job_type(lab: Lab) -> str:
     return lab.job_type(concurrencyLimit=5)
 
 
-def test_start_row_cancel_retry(lab: Lab, rest: httpx.Client, job_type: str) -> None:
-    started = start(rest, job_type, "sleep-100")
+def test_start_row_cancel_retry(lab: Lab, facade: Facade, job_type: str) -> None:
+    started = facade.start(job_type, "sleep-100")
     assert started.status_code == 202, started.text
     run_id = started.json()["run_id"]
     assert started.headers["location"] == f"/runs/{run_id}"
-    assert rest.get(f"/runs/{run_id}").status_code == 200  # read your writes
-    until(rest, run_id, "running")
-    assert rest.post(f"/runs/{run_id}/cancel", json={"reason": "wrong branch"}).status_code in (200, 202)
-    cancelled = until(rest, run_id, "cancelled")
+    assert facade.http.get(f"/runs/{run_id}").status_code == 200  # read your writes
+    facade.until(run_id, "running")
+    assert facade.http.post(f"/runs/{run_id}/cancel", json={"reason": "wrong branch"}).status_code in (200, 202)
+    cancelled = facade.until(run_id, "cancelled")
     assert cancelled["finished_at"]
     name = cancelled["name"]
     status = lab.custom.get_namespaced_custom_object("codexrun.dev", "v1alpha1", NAMESPACE, "codexruns", name)["status"]
     assert status["message"] == "Cancelled by shared: wrong branch"
-    retried = rest.post(f"/runs/{run_id}/retry", params={"wait": 60}, json={"inputs": {"scenario": "message"}})
+    retried = facade.http.post(f"/runs/{run_id}/retry", params={"wait": 60}, json={"inputs": {"scenario": "message"}})
     assert retried.status_code == 202, retried.text
     assert (retried.json()["status"], retried.json()["retry_of"]) == ("succeeded", run_id)
 
 
-def test_a_run_by_kubectl_is_a_row_too(lab: Lab, rest: httpx.Client, job_type: str) -> None:
+def test_a_run_by_kubectl_is_a_row_too(lab: Lab, facade: Facade, job_type: str) -> None:
     run = lab.ended(lab.run(job_type, "message"))
-    row = until(rest, run["metadata"]["uid"], "succeeded")
+    row = facade.until(run["metadata"]["uid"], "succeeded")
     usage = run["status"]["usage"]
     assert (row["cost_tokens"], row["usage"]["cost_micro_usd"]) == (usage["totalTokens"], usage["costMicroUSD"])
     assert row["origin"] == "kubectl"
-    listed = rest.get("/runs", params={"job_type": job_type, "status": "succeeded"}).json()["runs"]
+    listed = facade.http.get("/runs", params={"job_type": job_type, "status": "succeeded"}).json()["runs"]
     assert run["metadata"]["uid"] in [r["run_id"] for r in listed]
 
 
-def test_fifty_starts_at_once_against_five_slots_give_five(lab: Lab, rest: httpx.Client) -> None:
+def test_fifty_starts_at_once_against_five_slots_give_five(lab: Lab, facade: Facade) -> None:
     job_type = lab.job_type(concurrencyLimit=5)
     with ThreadPoolExecutor(25) as pool:
-        answers = list(pool.map(lambda _: start(rest, job_type, "sleep-100"), range(50)))
+        answers = list(pool.map(lambda _: facade.start(job_type, "sleep-100"), range(50)))
     assert sorted({a.status_code for a in answers}) == [202, 429]
     accepted = [a.json() for a in answers if a.status_code == 202]
     assert len(accepted) == 5
@@ -79,10 +54,10 @@ def test_fifty_starts_at_once_against_five_slots_give_five(lab: Lab, rest: httpx
         "codexrun.dev", "v1alpha1", NAMESPACE, "codexruns", field_selector=selector
     )["items"]
     assert {o["metadata"]["uid"] for o in objects} == {a["run_id"] for a in accepted}  # nothing is left of the refused
-    cancelled = rest.post("/runs/cancel", json={"filter": {"job_type": job_type}, "reason": "enough"})
+    cancelled = facade.http.post("/runs/cancel", json={"filter": {"job_type": job_type}, "reason": "enough"})
     assert cancelled.status_code in (200, 202), cancelled.text
     for run in accepted:
-        until(rest, run["run_id"], "cancelled")
+        facade.until(run["run_id"], "cancelled")
 
 
 WRONG = [
@@ -96,27 +71,27 @@ WRONG = [
 
 @pytest.mark.parametrize(("change", "status", "code"), WRONG, ids=[str(row[0]) for row in WRONG])
 def test_wrong_starts_are_problems_and_leave_nothing(
-    lab: Lab, rest: httpx.Client, job_type: str, change: Json, status: int, code: str | None
+    lab: Lab, facade: Facade, job_type: str, change: Json, status: int, code: str | None
 ) -> None:
-    before = rest.get("/runs", params={"job_type": job_type}).json()["runs"]
+    before = facade.http.get("/runs", params={"job_type": job_type}).json()["runs"]
     body = {"job_type": job_type, "inputs": {"scenario": "hello"}, **change}
-    answer = rest.post("/runs/start", json=body)
+    answer = facade.http.post("/runs/start", json=body)
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["request_id"] == answer.headers["x-request-id"]
     if code:
         assert problem["code"] == code
-    assert rest.get("/runs", params={"job_type": job_type}).json()["runs"] == before
+    assert facade.http.get("/runs", params={"job_type": job_type}).json()["runs"] == before
 
 
-def test_an_idempotency_key_makes_one_run(lab: Lab, rest: httpx.Client, job_type: str) -> None:
+def test_an_idempotency_key_makes_one_run(lab: Lab, facade: Facade, job_type: str) -> None:
     headers = {"Idempotency-Key": f'"{lab.name("key")}"'}
     body = {"job_type": job_type, "inputs": {"scenario": "message"}}
-    first, again = (rest.post("/runs/start", json=body, headers=headers) for _ in range(2))
+    first, again = (facade.http.post("/runs/start", json=body, headers=headers) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 202)
     assert first.json()["run_id"] == again.json()["run_id"]
-    other = rest.post("/runs/start", json={**body, "priority": 3}, headers=headers)
+    other = facade.http.post("/runs/start", json={**body, "priority": 3}, headers=headers)
     assert other.status_code == 422
 
 
@@ -128,13 +103,8 @@ def test_without_the_token_nothing_is_told(lab: Lab, token: str) -> None:
 
 
 @pytest.mark.disruptive
-def test_an_api_that_was_away_catches_up(lab: Lab, rest: httpx.Client, job_type: str) -> None:
+def test_an_api_that_was_away_catches_up(lab: Lab, facade: Facade, job_type: str) -> None:
     """Nothing of a run depends on it; what happened meanwhile becomes rows."""
-    lab.kubectl("scale", "deployment/codexrun-api", "--replicas=0")
-    try:
-        lab.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=api", "--timeout=60s")
+    with facade.away():
         run = lab.ended(lab.run(job_type, "message"))
-    finally:
-        lab.kubectl("scale", "deployment/codexrun-api", "--replicas=1")
-        lab.kubectl("rollout", "status", "deployment/codexrun-api", "--timeout=120s")
-    assert until(rest, run["metadata"]["uid"], "succeeded")["cost_tokens"] == run["status"]["usage"]["totalTokens"]
+    assert facade.until(run["metadata"]["uid"], "succeeded")["cost_tokens"] == run["status"]["usage"]["totalTokens"]
