@@ -1,12 +1,25 @@
 """The operator's settings, from the environment that the chart sets."""
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class SettingsError(Exception):
     """A variable is missing or unusable; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelEndpoint:
+    """Where the model is, and how it is reached; no secret is in it. auth_header: "" for a bearer token."""
+
+    upstream_url: str
+    auth_header: str = ""
+    query_params: dict[str, str] = field(default_factory=dict)
+    ca_config_map: str = ""
+    ca_key: str = "ca.crt"
+    proxy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +31,7 @@ class PodSettings:
     pull_policy: str = "IfNotPresent"
     agent_pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
-    upstream_url: str = ""
+    model: ModelEndpoint = field(default_factory=lambda: ModelEndpoint(upstream_url=""))
     model_secret: str = ""
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
@@ -61,10 +74,25 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             pull_policy=env.get("CODEXRUN_IMAGE_PULL_POLICY", "IfNotPresent"),
             agent_pull_policy=env.get("CODEXRUN_AGENT_IMAGE_PULL_POLICY", "IfNotPresent"),
             pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
-            upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+            model=ModelEndpoint(
+                upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+                auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", ""),
+                query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
+                ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),
+                ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
+                proxy=env.get("CODEXRUN_MODEL_PROXY", ""),
+            ),
             model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
             service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
             job_ttl_seconds=int(ttl),
         ),
     )
+
+
+def _query_params(text: str) -> dict[str, str]:
+    try:
+        given = json.loads(text or "{}")
+        return {str(name): str(value) for name, value in given.items()}
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(f"CODEXRUN_MODEL_QUERY_PARAMS is not a JSON object: {error}") from error
