@@ -41,7 +41,7 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
         "maskEnv": [variable.name for variable in secrets],
         "git": run.spec.workspace is not None,
         "resume": bool(run.spec.retry_of and run.spec.retry_of.resume),
-        "allowedTools": spec.tools,
+        "allowedTools": spec.usable_tools,
         "mcpServers": [server.dump() for server in spec.mcp_servers or []],
         "sandbox": spec.sandbox,
     }
@@ -72,7 +72,7 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
 
 def annotations(job_type: CodexJobType) -> dict[str, str]:
     """Of the pod."""
-    return {POLICY_ANNOTATION: codex_policy.requirements(job_type.spec.tools, job_type.spec.sandbox)}
+    return {POLICY_ANNOTATION: codex_policy.requirements(job_type.spec.usable_tools, job_type.spec.sandbox)}
 
 
 def volumes(accepted: Accepted) -> list[dict[str, Any]]:

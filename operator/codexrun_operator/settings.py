@@ -11,10 +11,9 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelEndpoint:
-    """Where the model is, and how it is reached; no secret is in it. auth_header: "" for a bearer token."""
+class ModelAccess:
+    """How the model is reached; no secret is in it. auth_header: "" for a bearer token."""
 
-    upstream_url: str
     auth_header: str = ""
     query_params: dict[str, str] = field(default_factory=dict)
     ca_config_map: str = ""
@@ -31,7 +30,8 @@ class PodSettings:
     pull_policy: str = "IfNotPresent"
     agent_pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
-    model: ModelEndpoint = field(default_factory=lambda: ModelEndpoint(upstream_url=""))
+    upstream_url: str = ""
+    model: ModelAccess = field(default_factory=ModelAccess)
     model_secret: str = ""
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
@@ -74,8 +74,8 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             pull_policy=env.get("CODEXRUN_IMAGE_PULL_POLICY", "IfNotPresent"),
             agent_pull_policy=env.get("CODEXRUN_AGENT_IMAGE_PULL_POLICY", "IfNotPresent"),
             pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
-            model=ModelEndpoint(
-                upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+            upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+            model=ModelAccess(
                 auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", ""),
                 query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
                 ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),

@@ -278,7 +278,7 @@ class JobTypeSpec(Part):
         Literal["pod", "codex"],
         Field(
             description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too (no "
-            "network, only /workspace and /tmp writable), where the pod's runtime allows that; a run is checked before it starts."
+            "network; only /workspace and /tmp can be written), where the pod's runtime allows it; checked before a run starts."
         ),
     ] = "pod"
     model_secret_ref: Annotated[
@@ -313,7 +313,7 @@ class JobTypeSpec(Part):
     suspended: Annotated[bool, Field(description="While true no run of this job type starts; those that run go on.")] = False
 
     @property
-    def tools(self) -> list[str]:
+    def usable_tools(self) -> list[str]:
         """allowedTools with its default, in a fixed order."""
         return sorted(set(tools.DEFAULT if self.allowed_tools is None else self.allowed_tools))
 

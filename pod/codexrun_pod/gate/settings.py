@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codexrun_core.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
 from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
@@ -56,7 +57,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             endpoint=Endpoint.from_json(given, Path(environ.get("CODEXRUN_GATE_CA", CA_FILE))),
             port=int(given["port"]),
             models=frozenset(given["models"]),
-            tools=frozenset(given["allowedTools"]),
+            tools=frozenset(given.get("allowedTools", DEFAULT_TOOLS)),
             max_tokens=given.get("maxTokens"),
             max_pico=None if given.get("maxCostCents") is None else pico_of_cents(int(given["maxCostCents"])),
             prices={model: Price.from_json(price) for model, price in (given.get("prices") or {}).items()},

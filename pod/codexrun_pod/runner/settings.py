@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
+from codexrun_core.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
 
 
@@ -100,10 +101,10 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             mask_env=tuple(run.get("maskEnv") or ()),
             git=bool(run.get("git")),
             resume=bool(run.get("resume")),
-            allowed_tools=tuple(run["allowedTools"]),
-            audited_tools=tuple(run.get("auditedTools", run["allowedTools"])),
+            allowed_tools=tuple(run.get("allowedTools", DEFAULT_TOOLS)),
+            audited_tools=tuple(run.get("auditedTools", run.get("allowedTools", DEFAULT_TOOLS))),
             mcp_servers=tuple(run.get("mcpServers") or ()),
-            sandbox=str(run["sandbox"]),
+            sandbox=str(run.get("sandbox", "pod")),
             inputs=_inputs(environ),
             prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
             codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),

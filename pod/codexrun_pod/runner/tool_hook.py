@@ -28,6 +28,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         name = f"call that cannot be read ({type(error).__name__})"
     message = f"the job type does not allow the tool {name}"
     sys.stderr.write(message)
+    sys.stderr.flush()
     try:
         with (Path(os.environ["CODEX_HOME"]) / RECORD).open("a", encoding="utf-8") as record:
             record.write(f"{name}\n")
