@@ -27,7 +27,8 @@ def policy(allowed: Iterable[str], sandbox: str) -> str:
     """What Codex may be configured to do."""
     allowed = list(allowed)
     lines = [
-        f"allowed_sandbox_modes = [{_toml(SANDBOX_MODES[sandbox])}]",
+        # Codex insists on read-only, too; that one is no danger.
+        f'allowed_sandbox_modes = ["read-only", {_toml(SANDBOX_MODES[sandbox])}]',
         'allowed_approval_policies = ["never"]',
         f"allowed_web_search_modes = [{_toml('live' if tools.WEB_SEARCH in allowed else 'disabled')}]",
         "allow_managed_hooks_only = true",

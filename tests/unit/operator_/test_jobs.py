@@ -306,7 +306,7 @@ def test_the_same_tools_in_every_layer() -> None:
     policy = tomllib.loads(pod["metadata"]["annotations"]["codexrun.dev/codex-requirements"])
     assert policy["features"]["shell_tool"] is True
     assert policy["features"]["view_image"] is False
-    assert policy["allowed_sandbox_modes"] == ["workspace-write"]
+    assert policy["allowed_sandbox_modes"] == ["read-only", "workspace-write"]
     (hook,) = policy["hooks"]["PreToolUse"][0]["hooks"]
     assert hook["command"] == "/opt/codexrun/bin/audit-tool mcp:docs shell"
     (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "codex-policy"]
