@@ -29,7 +29,7 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
         "jobType": run.spec.job_type,
         "attempt": attempt,
         "upstreamURL": settings.upstream_url,
-        "authHeader": model.auth_header or None,
+        "authHeader": model.auth_header if model.auth_header != "Authorization" else None,
         "queryParams": model.query_params or None,
         "caBundle": True if model.ca_config_map else None,
         "proxy": model.proxy or None,

@@ -12,9 +12,9 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelAccess:
-    """How the model is reached; no secret is in it. auth_header: "" for a bearer token."""
+    """How the model is reached; no secret is in it."""
 
-    auth_header: str = ""
+    auth_header: str = "Authorization"
     query_params: dict[str, str] = field(default_factory=dict)
     ca_config_map: str = ""
     ca_key: str = "ca.crt"
@@ -76,7 +76,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
             upstream_url=need("CODEXRUN_UPSTREAM_URL"),
             model=ModelAccess(
-                auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", ""),
+                auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", "") or "Authorization",
                 query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
                 ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),
                 ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
