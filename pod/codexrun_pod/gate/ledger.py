@@ -52,8 +52,12 @@ class Ledger:
         """What the next request may do."""
         return Limits(
             models=self.settings.models,
+            tools=self.settings.tools,
             max_tokens=self.settings.max_tokens,
             spent=self.account.usage.total,
+            max_pico=self.settings.max_pico,
+            spent_pico=self.account.pico_usd,
+            prices=self.settings.prices,
             stopping=self.terminating or (self.settings.state_dir / STOPPING).exists(),
             stopped=self.account.stop,
         )

@@ -25,6 +25,7 @@ LARGEST_REQUEST = 16 * 1024 * 1024
 LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
+PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
 # From SIGTERM to the last byte shipped; the pod leaves the gate 20 s, and closing the port takes up to two.
 LAST_SHIPPING_SECONDS = 17.0
 
@@ -40,7 +41,7 @@ class Gate:
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0),
+            connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()),
         )
         self.shipping: Shipping | None = None
         if url := ledger.settings.ingest:
@@ -61,6 +62,8 @@ class Gate:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(Refused("guardrail", f"a request above {LARGEST_REQUEST} bytes is not allowed"))
+        if await self._parallel():
+            return self._refuse(Refused("guardrail", "requests at the same time are not allowed: the run has no sub-agents"))
         async with self.one_at_a_time:
             if request.transport is None or request.transport.is_closing():
                 return web.Response(status=499)  # it left while it waited: nothing was sent
@@ -77,6 +80,15 @@ class Gate:
                 return await self.current.run(self.session)
             finally:
                 self.current = None
+
+    async def _parallel(self) -> bool:
+        """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries again after a cut."""
+        deadline = time.monotonic() + PARALLEL_SECONDS
+        while self.current is not None and self.current.attended and self.ledger.account.stop is None:
+            if time.monotonic() > deadline:
+                return True
+            await asyncio.sleep(0.02)
+        return False
 
     def _refuse(self, refused: Refused) -> web.Response:
         if refused.final and self.ledger.account.stop is None:

@@ -219,7 +219,7 @@ STALLS = [
 )
 def test_silence(now, event, items, idle, stalled, asked):
     calls = []
-    stop = WATCH.silent(now, event, items, lambda: calls.append(1) or idle)
+    stop = WATCH.silent(now, event, items, lambda: calls.append(1) or idle, "turn.started")
     assert (stop.reason if stop else None) == ("stall" if stalled else None)
     assert bool(calls) is asked
 
