@@ -130,7 +130,8 @@ class Exchange:
             if self.watch.last is None:
                 raise
         except aiohttp.ClientError:
-            pass  # broken off in the middle: told below, and to the client by breaking off too
+            # Broken off in the middle: told below, and to the client by breaking off too. What came with it is lost, but paid.
+            self.streamed = max(self.streamed, answer.content.total_bytes)
         if self.watch.last is None:
             self.ledger.settle(meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices))
             if self.request.transport is not None:
