@@ -4,8 +4,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
+from codexrun_core.lifecycle import Phase
+from codexrun_core.prices import Prices, built_in
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.admission import Place, Slots, next_in_line
 from codexrun_operator.judge import prompt_version
@@ -41,6 +44,7 @@ class State:
     pod held for a run that is over ("evidence/<run uid>") that has to be looked at again."""
 
     changed: Callable[[str], None]
+    prices: Callable[[], Prices] = field(default=lambda: built_in().on(date.max))  # that hold now
     runs: dict[str, CodexRun] = field(default_factory=dict)
     job_types: dict[str, CodexJobType] = field(default_factory=dict)
     prompts: dict[tuple[str, str], Prompt] = field(default_factory=dict)
@@ -68,6 +72,9 @@ class State:
             self.forget(uid)
             return
         self.runs[uid] = run
+        if run.status.phase is Phase.QUEUED:
+            # In the queue from the first sight on: maxQueued holds after a restart too, whoever is looked at first.
+            self.waiting[run.spec.job_type].setdefault(uid, place(run))
         self.changed(uid)
 
     def forget(self, uid: str) -> None:
@@ -222,8 +229,11 @@ class State:
             return None
         job_type = self.job_types.get(run.spec.job_type)
         prompt = self.prompts.get((job_type.spec.prompt.name, prompt_version(run, job_type))) if job_type else None
+        waiting = self.waiting[run.spec.job_type]
         return Seen(
             run=run,
+            prices=self.prices(),
+            queued=len(waiting) - (uid in waiting),
             job_type=job_type,
             prompt=prompt,
             creating=uid in self.creating,
