@@ -76,7 +76,7 @@ def release_notes(asked: Asked, _: int) -> Reply:
         since = shlex.quote(_between(asked.prompt, "everything in `git log ", "..HEAD`"))
         return run(asked, f"git log --reverse --format='%h %s' {since}..HEAD")
     lines: dict[str, list[str]] = {name: [] for name, _ in SECTIONS}
-    for commit, _, subject in (line.partition(" ") for line in _output(asked).splitlines()):
+    for commit, _space, subject in (line.partition(" ") for line in _output(asked).splitlines()):
         section = next(name for name, pattern in SECTIONS if pattern.match(subject))
         lines[section].append(f"- {subject} ({commit})")
     version = _between(asked.prompt, "Write release notes for version ", " of the Git repository")

@@ -90,7 +90,8 @@ def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
     assert codexrun("prompts", "verify", str(folder)).exit_code == 0
     done = codexrun("prompts", "verify", str(folder), "--since", "main")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert f"hello v1: was published as sha256:{before} and has changed; restore it and add the new text as v2" in done.stderr
+    assert f"hello v1: was published as sha256:{before} in " in done.stderr
+    assert "add the new text as v2" in done.stderr
     assert codexrun("prompts", "verify", str(folder), "--since", "main~1").exit_code == 0, "nothing was published there"
 
 

@@ -5,6 +5,7 @@ Whatever runs in the agent's container can call this, so the limits hold for any
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -65,7 +66,7 @@ class Intake:
                 text = await request.read()
             except aiohttp.ClientError:
                 return _no(400, "the body broke off")
-            kept = [(one, _once(text)) for one in self._judged(text)]
+            kept = [(one, _once(text)) for one in await self._judged(text)]
         try:
             for one, body in kept:
                 if self.shipping is not None:
@@ -81,11 +82,11 @@ class Intake:
             self.shipping.news()
         return web.json_response({})
 
-    def _judged(self, text: bytes) -> list[str]:
+    async def _judged(self, text: bytes) -> list[str]:
         """Under which names it is kept. The verdict is written down before the runner hears that its message has come."""
         schema = self.ledger.settings.output_schema
         assert schema is not None
-        verdict = output.judge(text, schema)
+        verdict = await asyncio.to_thread(output.judge, text, schema)
         self.ledger.settle(replace(self.ledger.account, output=verdict))
         self.ledger.log("output.judged", **verdict.json)
         return [FINAL_MESSAGE, OUTPUT] if verdict.ok else [FINAL_MESSAGE]

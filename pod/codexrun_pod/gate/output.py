@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 LONGEST = 300  # characters
+MOST_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
 NAN = "NaN and Infinity are no JSON"
 
 
@@ -32,14 +33,14 @@ NONE_CAME = Output(ok=False, message="no final message came")
 
 
 def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
-    """Never raises: a message that cannot be judged does not fit."""
+    """Never raises: a message that cannot be judged does not fit. May take seconds."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small for.
     from codexrun_core.json_schema import BadSchemaError, violations
 
     digest = hashlib.sha256(text).hexdigest()
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
-        wrong = violations(schema, value)
+        wrong = violations(schema, value, MOST_STEPS)
     except BadSchemaError as error:
         return Output(False, f"cannot be judged: {error}"[:LONGEST], error.pointer, digest)
     except (ValueError, RecursionError) as error:
