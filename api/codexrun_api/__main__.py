@@ -57,7 +57,9 @@ async def run(settings: Settings) -> int:
     try:
         await registry.migrate()
         app = create_app(settings, registry, kube, archive, (logs.router(archive, bells), artifacts.router(archive)))
-        app.state.services.mirror.writer.listen(LogEnds(archive, registry.set_log, bells))
+        ends = LogEnds(archive, registry.set_log, bells)
+        app.state.services.mirror.writer.listen(ends)
+        ends.catch_up(await registry.open_logs())
         ingest = create_ingest_app(archive, Senders(kube), registry.set_usage, registry.set_log, bells)
         servers = [server(app, settings.port), server(ingest, settings.ingest_port)]
 

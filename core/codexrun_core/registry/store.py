@@ -300,6 +300,11 @@ class Registry:
         query = sa.select(runs.c.run_id, runs.c.name).where(runs.c.status.in_(LIVE))
         return [(run_id, name) for run_id, name in await self._all(query)]
 
+    async def open_logs(self) -> list[RunRecord]:
+        """Runs that have started and ended, but of whose log nobody has said whether it is complete."""
+        open_still = runs.c.status.in_(FINAL) & runs.c.started_at.is_not(None) & runs.c.log_complete.is_(None)
+        return await self._rows(sa.select(*COLUMNS).where(open_still))
+
     async def events(self, run_id: str) -> list[RunEvent]:
         """The run's transitions in the order in which they were recorded."""
         c = run_events.c
