@@ -38,20 +38,17 @@ class LogEnds:
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
         """open_logs: runs that have started and ended, and whose rows do not say whether the log is complete."""
         for run in open_logs:
-            self._later(self._end(run, noted=False))
+            self._later(self._end(run))
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _end(self, run: Transition | RunRecord, *, noted: bool = True) -> None:
-        """Archive first, row second. noted: the row of a log that has ended already knows."""
+    async def _end(self, run: Transition | RunRecord) -> None:
+        """Archive first, row second; also the row of a log that has ended: the registry may have been away then."""
         archive, run_id = self._archive, run.run_id
-        if await self._over(run_id):
-            if noted:
-                return
-        else:
+        if not await self._over(run_id):
             await asyncio.sleep(self._wait)
             if not await self._over(run_id) and not await self._cut(run):
                 return
