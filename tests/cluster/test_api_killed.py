@@ -16,7 +16,7 @@ pytestmark = pytest.mark.disruptive
 RUNS_THROUGH, KILLS = 50, 30
 
 
-LIVES = 2.5  # seconds; a gate tries again every two, and has twenty for the last of its log
+LIVES = 2.2  # seconds; a gate tries again every two, and has twenty for the last of its log
 
 
 class Killer(threading.Thread):
@@ -29,7 +29,7 @@ class Killer(threading.Thread):
     def run(self) -> None:
         while self.kills < KILLS:
             self.facade.get("/readyz")
-            time.sleep(random.uniform(LIVES, 2 * LIVES))
+            time.sleep(random.uniform(LIVES, LIVES + 1))
             for pid in processes("-m codexrun_api"):
                 os.kill(pid, signal.SIGKILL)
             self.kills += 1
@@ -46,6 +46,7 @@ def start(facade: Facade, job_type: str, scenario: str, key: str, **more: object
                 "/runs/start",
                 json={"job_type": job_type, "inputs": {"scenario": scenario}, **more},
                 headers={"Idempotency-Key": f'"{key}"'},
+                timeout=15,
             )
         except AWAY:
             continue
