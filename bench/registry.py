@@ -25,8 +25,8 @@ import sqlalchemy as sa
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "core"))
 
 from codexrun_core.registry import Filter, Registry, RunRecord
-from codexrun_core.registry.store import _values
 from codexrun_core.registry.tables import runs
+from codexrun_core.registry.writes import values_of
 from codexrun_core.resources import Usage
 
 LIMIT_MS = 50.0
@@ -123,7 +123,7 @@ async def fill(registry: Registry, count: int) -> None:
     batch: list[dict[str, object]] = []
     async with registry._engines.write.begin() as connection:
         for row in rows(count):
-            batch.append(_values(row))
+            batch.append(values_of(row))
             if len(batch) == 2000:
                 await connection.execute(sa.insert(runs), batch)
                 batch.clear()

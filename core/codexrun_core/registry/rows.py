@@ -1,0 +1,76 @@
+"""Which runs are there? One, a page of a list, or how many."""
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from codexrun_core.hooks import FINAL
+from codexrun_core.registry.database import Database
+from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
+from codexrun_core.registry.queries import (
+    COLUMNS,
+    LIST,
+    NEWEST_FIRST,
+    begins,
+    conditions,
+    first_ids,
+    index_for,
+    matching_ids,
+    reading,
+    rows_of,
+)
+from codexrun_core.registry.record import LIVE, RunRecord
+from codexrun_core.registry.tables import runs
+
+NEAR = 500  # of the newest runs are looked through before the word index is asked
+
+
+class Rows(Database):
+    """Read access to `runs`."""
+
+    async def get(self, run_id: str) -> RunRecord | None:
+        """The run of this id."""
+        return await self._one(sa.select(*COLUMNS).where(runs.c.run_id == run_id))
+
+    async def find(self, namespace: str, name: str) -> RunRecord | None:
+        """The newest run of this name: names come again once an object is gone."""
+        named = (runs.c.namespace == namespace) & (runs.c.name == name)
+        return await self._one(sa.select(*COLUMNS).where(named).order_by(*NEWEST_FIRST).limit(1))
+
+    async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE) -> Page:
+        """The runs of the filter, newest first, from where the token says.
+
+        Raises:
+            BadToken: the token is none, or of a list with another filter.
+        """
+        size = max(1, min(size, LARGEST_PAGE))
+        where = conditions(replace(chosen, search=""), self.dialect)
+        if after:
+            created, run_id = read_token(after, chosen)
+            last = sa.tuple_(sa.literal(created, runs.c.created_at.type), sa.literal(run_id, runs.c.run_id.type))
+            where.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < last)
+        rows: list[RunRecord] = []
+        if begun := begins(chosen.search):
+            # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
+            newest = first_ids(where, LIST, NEAR)
+            rows = await self._rows(rows_of(newest).where(*begun).limit(size + 1))
+        if len(rows) <= size:
+            rows = await self._rows(rows_of(matching_ids(chosen, where, self.dialect, size + 1)))
+        shown = tuple(rows[:size])
+        return Page(shown, token_after(shown[-1], chosen) if len(rows) > size else None)
+
+    async def counts(self, chosen: Filter) -> dict[str, int]:
+        """How many runs of the filter there are, by status; a status that has none is absent."""
+        query = sa.select(runs.c.status, sa.func.count()).where(*conditions(chosen, self.dialect)).group_by(runs.c.status)
+        query = reading(query, index_for(chosen, counting=True))
+        return {row[0]: row[1] for row in await self._all(query)}
+
+    async def live(self) -> list[tuple[str, str]]:
+        """Id and name of every run that has not ended and whose object was not found to be gone."""
+        query = sa.select(runs.c.run_id, runs.c.name).where(runs.c.status.in_(LIVE))
+        return [(run_id, name) for run_id, name in await self._all(query)]
+
+    async def open_logs(self) -> list[RunRecord]:
+        """Runs that have started and ended, but of whose log nobody has said whether it is complete."""
+        open_still = runs.c.status.in_(FINAL) & runs.c.started_at.is_not(None) & runs.c.log_complete.is_(None)
+        return await self._rows(sa.select(*COLUMNS).where(open_still))
