@@ -67,18 +67,18 @@ def test_a_minute_without_it_loses_nothing(lab: Lab, facade: Facade, postgres: P
 
     load = threading.Thread(target=keep_starting)
     load.start()
-    while len(started) < 3:
-        time.sleep(0.1)
-    postgres.stop()
-    before = len(started)
     try:
+        while len(started) < 3:
+            time.sleep(0.1)
+        postgres.stop()
+        before = len(started)
         time.sleep(60)  # the minute that the promise names
         during = started[before:-1]
         ended = [lab.ended({"metadata": {"name": run["name"]}}) for run in during[:3]]
         shown = facade.http.get(f"/runs/{during[0]['run_id']}")
         listed = facade.http.get("/runs")
-    finally:
         postgres.start()
+    finally:
         over.set()
         load.join(60)
     assert [run["status"]["phase"] for run in ended] == ["Succeeded"] * 3
