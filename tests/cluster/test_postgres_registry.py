@@ -1,8 +1,11 @@
 """Postgres as the registry: the same flow, rows where they should be, and a minute without it under load."""
 
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,11 +19,12 @@ SECRET = "registry-of-tests"
 
 
 @pytest.fixture(scope="module")
-def postgres(lab: Lab, facade: Facade, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres(lab: Lab, facade: Facade) -> Iterator[Postgres]:
     """The release uses it while these tests run."""
+    folder = Path(tempfile.mkdtemp(prefix="codexrun-"))  # pytest's own folders are closed to the user that Postgres runs as
     (node,) = lab.core.list_node().items
     (address,) = [a.address for a in node.status.addresses if a.type == "InternalIP"]
-    server = Postgres(tmp_path_factory.mktemp("postgres"), address)
+    server = Postgres(folder, address)
     try:
         lab.kubectl("create", "secret", "generic", SECRET, f"--from-literal=url={server.url}")
         with lab.chart_with(f"registry.existingSecret={SECRET}"):
@@ -30,6 +34,7 @@ def postgres(lab: Lab, facade: Facade, tmp_path_factory: pytest.TempPathFactory)
     finally:
         lab.kubectl("delete", "secret", SECRET, "--ignore-not-found")
         server.stop()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
