@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from codexrun_api import artifacts, logs
+from codexrun_api import artifacts, logs, metrics
 from codexrun_api.app import create_app
 from codexrun_api.archive import Archive
 from codexrun_api.bells import Bells
@@ -83,12 +83,13 @@ async def run(settings: Settings) -> int:
 
 
 def main() -> int:
+    log_to_stderr("INFO", metrics.log_line)
     try:
         settings = settings_from()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        log.error("api.misconfigured", extra=fields(error=str(error)))
         return 2
-    log_to_stderr(settings.log_level)
+    logging.getLogger().setLevel(settings.log_level)
     try:
         return asyncio.run(run(settings))
     except (SchemaError, Unavailable) as error:

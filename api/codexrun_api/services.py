@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
@@ -22,7 +22,8 @@ from codexrun_core.resources import CodexRun
 class Archive(Protocol):
     """The part of the archive that retention needs."""
 
-    def remove(self, run_id: str) -> Any: ...
+    def holds(self, run_id: str) -> bool: ...
+    def remove(self, run_id: str) -> bool: ...
 
 
 @dataclass

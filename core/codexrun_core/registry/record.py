@@ -116,6 +116,7 @@ def record_of(run: CodexRun) -> RunRecord:
         retry_of_name=spec.retry_of.name if spec.retry_of else None,
         requested_by=user[:LONGEST_USER] if user else None,
         origin=origin if origin in ORIGINS else "kubectl",
+        turns=None if status.turns is None else _bounded(status.turns),
         thread_id=status.thread_id,
         priority=spec.priority,
         spec=spec.dump(),

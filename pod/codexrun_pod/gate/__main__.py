@@ -13,14 +13,17 @@ def main() -> int:
     try:
         settings = from_env(os.environ)
     except ValueError as error:
-        sys.stdout.buffer.write(loglines.line("gate", text="gate.misconfigured", reason=str(error)))
+        sys.stdout.buffer.write(loglines.line("gate", level="error", text="gate.misconfigured", reason=str(error)))
         return 2
     ledger = Ledger(settings)
     ledger.log("gate.started", port=settings.port)
 
     import asyncio
 
+    from codexrun_pod import uncaught
     from codexrun_pod.gate.server import serve
+
+    uncaught.take_over("gate", run_id=settings.run_id, job_type=settings.job_type, attempt=settings.attempt)
 
     asyncio.run(serve(ledger))
     return 0

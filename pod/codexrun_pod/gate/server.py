@@ -81,7 +81,7 @@ class Gate:
     def _refuse(self, refused: Refused) -> web.Response:
         if refused.final and self.ledger.account.stop is None:
             self.ledger.settle(meter.stopped(self.ledger.account, refused))
-        self.ledger.log("request.refused", code=refused.code, reason=refused.message)
+        self.ledger.log("request.refused", level="warning", code=refused.code, reason=refused.message)
         return web.json_response(refused.body, status=400)
 
     def _key(self) -> str | None:
@@ -164,7 +164,7 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
             taken = Refused("guardrail", f"port {ledger.settings.port} of the gate was taken by another process")
             if ledger.account.stop is None:
                 ledger.settle(meter.stopped(ledger.account, taken))
-                ledger.log("port.taken", port=ledger.settings.port)
+                ledger.log("port.taken", level="error", port=ledger.settings.port)
             await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=PORT_RETRY_SECONDS)
         else:
             return True
