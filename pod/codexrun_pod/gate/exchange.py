@@ -50,14 +50,14 @@ class Exchange:
         self.written_down = 0
         self.client_left_at: float | None = None
         self.abandon = False
-        self.look_at = time.monotonic() + LOOK_SECONDS
+        self.began = time.monotonic()
+        self.look_at = self.began + LOOK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """The answer for the client: upstream's stream, upstream's error, or 502 when there was none."""
         ledger, prices = self.ledger, self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
-        began = time.monotonic()
         try:
             return await self._there_and_back(session)
         except AbandonedError:
@@ -77,7 +77,7 @@ class Exchange:
             ledger.log(
                 "request.ended",
                 model=self.admitted.model,
-                duration_ms=int((time.monotonic() - began) * 1000),
+                duration_ms=int((time.monotonic() - self.began) * 1000),
                 ended=self.watch.last.kind if self.watch.last else None,
                 cost_tokens=ledger.account.usage.total,
                 complete=ledger.account.complete,

@@ -63,7 +63,7 @@ class Ledger:
         )
 
     def touch(self) -> None:
-        """A byte went by, in either direction."""
+        """A byte came from the model. A request is none: Codex would go on asking an endpoint that hangs, and never stall."""
         self.last_byte = time.monotonic()
 
     def save(self, account: Account) -> None:

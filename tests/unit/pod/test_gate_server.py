@@ -345,6 +345,20 @@ async def test_everything_else_is_not_there(stand, method, path):
     assert stand.upstream.requests == []
 
 
+async def test_asking_an_endpoint_that_hangs_is_no_activity(stand):
+    """Codex tries again for half an hour; the runner has to see the silence all the same."""
+
+    async def hang(_):
+        await asyncio.sleep(5)
+
+    stand.upstream.scripts = [hang]
+    stand.ledger.last_byte -= 100
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stand.post(), 0.3)
+    answer = await (await stand.client.get(f"{stand.base}/activity")).json()
+    assert answer["idleSeconds"] > 100
+
+
 async def test_health_names_the_run(stand):
     answer = await (await stand.client.get(f"{stand.base}/healthz")).json()
     assert answer == {"service": "codexrun-gate", "runId": "r", "attempt": 1}
