@@ -52,13 +52,14 @@ lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/lint-imports
 
 .PHONY: generate
-generate: venv ## CRDs and their copy in the chart from the resource models, and the OpenAPI document from the api
+generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, tables of the docs
 	$(VENV)/bin/python -m codexrun_core.crd .
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
+	$(VENV)/bin/python tests/failures/ways_to_end.py
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
-	git diff --exit-code -- crds charts api/openapi.json
+	git diff --exit-code -- crds charts api/openapi.json docs/failure-classes.md
 	$(VENV)/bin/codexrun prompts verify
 
 .PHONY: lock

@@ -22,6 +22,7 @@ class LimitsWish(Body):
     """Lower limits than the job type's; never higher ones."""
 
     max_tokens: Annotated[Whole | None, Field(ge=1, le=10_000_000_000)] = None
+    max_cost_cents: Annotated[Whole | None, Field(ge=1, le=100_000_000)] = None
     timeout_seconds: Seconds = None
     stall_seconds: Annotated[Whole | None, Field(ge=1, le=DAY)] = None
     start_seconds: Annotated[Whole | None, Field(ge=1, le=DAY)] = None

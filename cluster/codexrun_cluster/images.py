@@ -62,19 +62,19 @@ def control_image(places: Places, base: str, python: str, log: Log) -> Image:
 def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
     """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its tag, for people."""
     packages = [places.checkout / "pod" / "codexrun_pod", places.checkout / "core" / "codexrun_core"]
-    runner = places.checkout / "pod" / "bin" / "runner"
+    programs = places.checkout / "pod" / "bin"
     dockerfile = places.checkout / "images" / "Dockerfile.agent"
     codex = codex_folder(places)
-    tag = label + digest([base, codex.name, dockerfile, runner, *packages])
+    tag = label + digest([base, codex.name, dockerfile, programs, *packages])
     context = places.cache / "context" / f"agent-{tag}"
 
     def fill(folder: Path) -> None:
         _link_tree(codex, folder / "codex")
         for package in packages:
             _copy_package(package, folder / "lib" / package.name)
-        (folder / "bin").mkdir()
-        shutil.copy2(runner, folder / "bin" / "runner")
-        (folder / "bin" / "runner").chmod(0o755)
+        shutil.copytree(programs, folder / "bin")
+        for program in (folder / "bin").iterdir():
+            program.chmod(0o755)
 
     _context(context, fill, log)
     return Image(AGENT_REPOSITORY, tag, dockerfile, base, context)

@@ -71,6 +71,15 @@ def shell(asked: Asked, _: int) -> Reply:
     return command(asked, given.group(1) if given else "pwd && ls -la")
 
 
+def call(asked: Asked, times: int) -> Reply:
+    """The item of the prompt's line `call: {...}` as it is, so often; then what the last one gave."""
+    given = re.search(r"^call:[ \t]*(\{.+\})$", asked.prompt, re.M)
+    if given is None or asked.step >= times:
+        return say(asked.output or "There was nothing to call.")
+    item = json.loads(given.group(1))
+    return Reply(items=({**item, "call_id": f"call_{asked.step}_{asked.attempt}"},))
+
+
 def several_turns(asked: Asked, _: int) -> Reply:
     """Three commands, one after another, then a message."""
     steps = ("echo one > steps.txt", "echo two >> steps.txt", "wc -l < steps.txt")
@@ -112,6 +121,7 @@ SCENARIOS = (
     Scenario("hello", "writes hello.txt with a shell command, then greets whom the prompt names", hello),
     Scenario("message", "one message, no tool call", always(say("This is the demo model."))),
     Scenario("shell", "runs the prompt's line `command: ...` and says what it printed", shell),
+    Scenario("call-<n>", "the output item of the prompt's line `call: {...}`, n times, whatever it calls", call),
     Scenario("several-turns", "three shell commands one after another, then a message", several_turns),
     Scenario("code-mode", "a shell command from a code-mode script (needs a code-mode model)", code_mode),
     Scenario("echo", "says the prompt's sha256 and size as JSON", echo),

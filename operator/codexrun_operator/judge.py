@@ -13,6 +13,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from codexrun_core.git_urls import UrlError, allowed_url
+from codexrun_core.prices import prices_for
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
@@ -85,6 +86,8 @@ def judge(run: CodexRun, job_type: CodexJobType, prompt: Prompt | None) -> Accep
     limits = effective_limits(spec.limits, kind.limits, name)
     if isinstance(limits, Refused):
         return limits
+    if refusal := _countable_cost(model, limits):
+        return refusal
     if refusal := _workspace(run, job_type):
         return refusal
     inputs = _inputs(spec.inputs or {}, kind.inputs_schema, prompt)
@@ -133,6 +136,17 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
             )
         merged[key] = wish if wish is not None else top
     return Limits(**merged)
+
+
+def _countable_cost(model: str, limits: Limits) -> Refused | None:
+    """A limit in money that nobody could keep is refused, not ignored."""
+    if limits.max_cost_cents is None or prices_for(model):
+        return None
+    return Refused(
+        "UnknownPrice",
+        f'spec.limits.maxCostCents: the price of model "{model}" is not known, so that this limit cannot be kept; use '
+        "maxTokens, or another model",
+    )
 
 
 def _workspace(run: CodexRun, job_type: CodexJobType) -> Refused | None:

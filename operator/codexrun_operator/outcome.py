@@ -201,7 +201,8 @@ def model_said_no(pod: Pod) -> Failure | None:
 
 
 WHAT_TO_DO = {
-    "auth": "check the key in the Secret of the chart's model.existingSecret, and that it may use this model",
+    "auth": "check the key in the Secret of the chart's model.existingSecret or the job type's modelSecretRef, and that it may "
+    "use this model",
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise it or pay the bill, then retry",
     "model_error": "the model's endpoint or the network between failed; retry",

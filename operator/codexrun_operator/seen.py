@@ -88,6 +88,7 @@ class Job:
     start_seconds: int = 600  # how long the agent may take to run
     prompt: PromptUsed | None = None
     model: str | None = None
+    sandbox: str | None = None
     owned: bool = True  # a CodexRun controls it
     suspended: bool = False  # spec.suspend
     suspension_seen: bool = False  # the Job controller's answer: no pod can be made any more
@@ -201,6 +202,7 @@ def _admitted(text: str) -> dict[str, Any]:
             "start_seconds": int(record["startSeconds"]),
             "prompt": PromptUsed.model_validate(record["prompt"]),
             "model": str(record["model"]),
+            "sandbox": record.get("sandbox") if record.get("sandbox") in ("pod", "codex") else None,
         }
     except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         return {}

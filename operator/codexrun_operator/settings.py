@@ -1,12 +1,24 @@
 """The operator's settings, from the environment that the chart sets."""
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class SettingsError(Exception):
     """A variable is missing or unusable; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAccess:
+    """How the model is reached; no secret is in it."""
+
+    auth_header: str = "Authorization"
+    query_params: dict[str, str] = field(default_factory=dict)
+    ca_config_map: str = ""
+    ca_key: str = "ca.crt"
+    proxy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +31,7 @@ class PodSettings:
     agent_pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     upstream_url: str = ""
+    model: ModelAccess = field(default_factory=ModelAccess)
     model_secret: str = ""
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
@@ -62,9 +75,24 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             agent_pull_policy=env.get("CODEXRUN_AGENT_IMAGE_PULL_POLICY", "IfNotPresent"),
             pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
             upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+            model=ModelAccess(
+                auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", "") or "Authorization",
+                query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
+                ca_config_map=env.get("CODEXRUN_MODEL_CA_CONFIG_MAP", ""),
+                ca_key=env.get("CODEXRUN_MODEL_CA_KEY", "") or "ca.crt",
+                proxy=env.get("CODEXRUN_MODEL_PROXY", ""),
+            ),
             model_secret=env.get("CODEXRUN_MODEL_SECRET", ""),
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
             service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
             job_ttl_seconds=int(ttl),
         ),
     )
+
+
+def _query_params(text: str) -> dict[str, str]:
+    try:
+        given = json.loads(text or "{}")
+        return {str(name): str(value) for name, value in given.items()}
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(f"CODEXRUN_MODEL_QUERY_PARAMS is not a JSON object: {error}") from error

@@ -289,9 +289,22 @@ def test_operator_environment_with_a_real_model() -> None:
         "CODEXRUN_AGENT_SERVICE_ACCOUNT": "codexrun-agent",
         "CODEXRUN_UPSTREAM_URL": "https://api.openai.com/v1",
         "CODEXRUN_MODEL_SECRET": "codex-model",
+        "CODEXRUN_INGEST_URL": "http://codexrun-ingest.codexrun:8081",
         "CODEXRUN_JOB_TTL_SECONDS": "86400",
         "CODEXRUN_LOG_LEVEL": "info",
     }
+
+
+def test_operator_environment_with_a_company_s_endpoint() -> None:
+    values = (
+        *REAL, "model.authHeader=api-key", "model.queryParams.api-version=2026-10", "model.caBundle.configMap=corp-ca",
+        "model.caBundle.key=bundle.pem", "model.proxy=http://proxy.example.com:3128",
+    )  # fmt: skip
+    given = environment(render(*values))
+    assert given["CODEXRUN_MODEL_AUTH_HEADER"] == "api-key"
+    assert json.loads(given["CODEXRUN_MODEL_QUERY_PARAMS"] or "") == {"api-version": "2026-10"}
+    assert (given["CODEXRUN_MODEL_CA_CONFIG_MAP"], given["CODEXRUN_MODEL_CA_KEY"]) == ("corp-ca", "bundle.pem")
+    assert given["CODEXRUN_MODEL_PROXY"] == "http://proxy.example.com:3128"
 
 
 def test_operator_environment_with_the_demo_model(everything: list[Manifest]) -> None:
@@ -344,6 +357,9 @@ def test_the_charts_crds_are_those_of_the_repository(name: str) -> None:
     [
         ("modle.upstreamURL=x", "modle"),
         ("model.upstreamUrl=https://x/v1", "upstreamUrl"),
+        ("model.proxy=http://user:secret@proxy:3128", "/model/proxy"),
+        ("model.proxy=https://proxy", "/model/proxy"),
+        ("model.authHeader=api key", "/model/authHeader"),
         ("model.upstreamURL=api.openai.com/v1", "/model/upstreamURL"),
         ("image.tga=1", "tga"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ def find_codex() -> Path:
     if given := os.environ.get("CODEX_BIN"):
         return Path(given)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
-    found = [path for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("**/bin/codex"))) if path.is_file()]
+    found = [path for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("codex/*/bin/codex"))) if path.is_file()]
     if not found:
         pytest.fail(f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False)
     return found[0]
@@ -35,12 +36,14 @@ def find_codex() -> Path:
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a user namespace.
 NAMESPACE = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "--pid", "--fork", "--mount-proc", "--kill-child")
 
+MOUNTS = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "-m")
 
-def start(module, *arguments, env=None, namespace=False, **options):
+
+def start(module, *arguments, env=None, namespace=False, policy=(), **options):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))}
     environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
     python = os.environ.get("RUNNER_PYTHON", sys.executable) if module == "codexrun_pod.runner" else sys.executable
-    command = [*(NAMESPACE if namespace else ()), python, "-m", module, *arguments]
+    command = [*policy, *(NAMESPACE if namespace else ()), python, "-m", module, *arguments]
     return subprocess.Popen(command, env=environment, **options)
 
 
@@ -103,11 +106,11 @@ class Pod:
     def workspace(self) -> Path:
         return self.root / "workspace"
 
-    def start_gate(self, *, max_tokens=None, models=("gpt-5.5", "gpt-6-sol"), upstream=None, prices=None, ingest=None):
+    def start_gate(self, *, max_tokens=None, models=("gpt-5.5", "gpt-6-sol"), upstream=None, prices=None, ingest=None, **more):
         settings = {
             "runId": self.run_id, "jobType": "test", "attempt": 1, "upstreamURL": upstream or f"{self.demo}/v1",
             "port": self.gate_port, "models": list(models), "maxTokens": max_tokens, "prices": prices or {},
-            "priceTable": "2026-11-24" if prices else None, "ingestURL": ingest,
+            "priceTable": "2026-11-24" if prices else None, "ingestURL": ingest, **more,
         }  # fmt: skip
         self.gate_environment = {
             "CODEXRUN_GATE": json.dumps(settings),
@@ -131,8 +134,11 @@ class Pod:
         stall=30,
         env=None,
         namespace=False,
+        policy=None,
+        without_bwrap=False,
         **more,
     ):
+        """For this process tree alone: policy, text of /etc/codex/requirements.toml; without_bwrap, no sandbox of Codex's."""
         (self.root / "prompt.md").write_bytes(prompt.encode())
         run = {
             "runId": self.run_id, "name": "test-1", "namespace": "codexrun", "jobType": "test", "attempt": 1,
@@ -153,7 +159,41 @@ class Pod:
             **(env or {}),
         }
         log = (self.root / "agent.log").open("wb")
-        self.runner = start("codexrun_pod.runner", stdout=log, cwd=self.workspace, env=environment, namespace=namespace)
+        self.runner = start(
+            "codexrun_pod.runner",
+            stdout=log,
+            cwd=self.workspace,
+            env=environment,
+            namespace=namespace,
+            policy=self.no_bwrap() if without_bwrap else self.policy_mount(policy),
+        )
+
+    @property
+    def hooks(self) -> Path:
+        """/opt/codexrun/bin as the agent's image has it."""
+        root = self.root / "opt"
+        if not root.exists():
+            shutil.copytree(REPOSITORY / "pod/bin", root / "bin")
+            (root / "lib").mkdir()
+            (root / "lib/codexrun_pod").symlink_to(REPOSITORY / "pod/codexrun_pod")
+            (root / "lib/codexrun_core").symlink_to(REPOSITORY / "core/codexrun_core")
+        return root / "bin"
+
+    def no_bwrap(self) -> tuple:
+        """The command words that make bubblewrap fail, as it does under a pod's seccomp profile."""
+        bwrap = self.codex.parent.parent / "codex-resources/bwrap"
+        return (*MOUNTS, "sh", "-c", f'mount --bind /bin/false {bwrap} && exec "$@"', "sh")
+
+    def policy_mount(self, text) -> tuple:
+        """The command words that put a policy over /etc, in a mount namespace of their own."""
+        if text is None:
+            return ()
+        over = self.root / "etc"
+        (over / "up/codex").mkdir(parents=True)
+        (over / "work").mkdir()
+        (over / "up/codex/requirements.toml").write_text(text)
+        script = f'mount -t overlay overlay -o lowerdir=/etc,upperdir={over}/up,workdir={over}/work /etc && exec "$@"'
+        return (*MOUNTS, "sh", "-c", script, "sh")
 
     def play(self, scenario, **options) -> Result:
         """One whole run of a scenario, gate included."""
@@ -162,9 +202,9 @@ class Pod:
         self.start_runner(inputs={"scenario": scenario}, **options)
         return self.end()
 
-    def end(self) -> Result:
+    def end(self, patience=SLOW_MACHINE) -> Result:
         """Wait for the agent, then end the gate, as the kubelet does."""
-        code = self.runner.wait(SLOW_MACHINE)
+        code = self.runner.wait(patience)
         if self.gate is not None:
             self.gate.terminate()
             assert self.gate.wait(20) == 0, (self.root / "gate.log").read_text()

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from codexrun_core import tools
 from codexrun_core.resources.fields import (
     NAME_IS_A_LABEL,
     Conditions,
@@ -78,6 +79,9 @@ class EnvSource(Part):
     """Where the value comes from."""
 
     secret_key_ref: SecretKeyRef
+
+
+EnvName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class EnvVar(Part):
@@ -162,6 +166,50 @@ class PodTemplate(Part):
     priority_class_name: Annotated[str | None, Field(max_length=253, description="PriorityClass of the pods.")] = None
 
 
+class McpServer(Part):
+    """An MCP server that Codex starts or reaches. Its tools may be called only where allowedTools says so."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "has(self.command) != has(self.url)",
+                    "spec.mcpServers: each needs either command (a program in the agent's image) or url; give one of them",
+                ),
+                cel(
+                    "!has(self.bearerTokenEnv) || has(self.url)",
+                    "spec.mcpServers: bearerTokenEnv goes with url; use env for a command",
+                ),
+            ]
+        }
+    )
+
+    name: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=32,
+            pattern=f"^{tools.SERVER}$",
+            description="As allowedTools names it: letters and digits.",
+        ),
+    ]
+    command: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=1024)]] | None,
+        Field(min_length=1, max_length=64, description="Program and arguments, run beside Codex in the agent's container."),
+    ] = None
+    url: Annotated[
+        str | None,
+        Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$", description="Of a server that speaks streamable HTTP."),
+    ] = None
+    env: Annotated[list[EnvName] | None, Field(max_length=32, description="Names of spec.env that the program gets.")] = None
+    bearer_token_env: Annotated[EnvName | None, Field(description="Name in spec.env whose value is sent as bearer token.")] = (
+        None
+    )
+
+
+ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY)]
+
+
 class JobTypeSpec(Part):
     """The kind of work, its prompt and its bounds."""
 
@@ -175,6 +223,17 @@ class JobTypeSpec(Part):
                 cel(
                     "!has(self.effort) || !has(self.allowedEfforts) || self.effort in self.allowedEfforts",
                     "spec.allowedEfforts must contain spec.effort; add it to the list",
+                ),
+                cel(
+                    "!has(self.allowedTools) || self.allowedTools.all(t, !t.startsWith('mcp:') || (has(self.mcpServers) && "
+                    "self.mcpServers.exists(s, t == 'mcp:' + s.name || t.startsWith('mcp:' + s.name + '/'))))",
+                    "spec.allowedTools names an MCP server that spec.mcpServers does not have; add it there",
+                ),
+                cel(
+                    "!has(self.mcpServers) || self.mcpServers.all(s, (!has(s.env) || s.env.all(n, has(self.env) && "
+                    "self.env.exists(e, e.name == n))) && (!has(s.bearerTokenEnv) || (has(self.env) && "
+                    "self.env.exists(e, e.name == s.bearerTokenEnv))))",
+                    "spec.mcpServers names a variable that spec.env does not have; add it there",
                 ),
             ]
         }
@@ -199,6 +258,33 @@ class JobTypeSpec(Part):
         list[Effort] | None, Field(max_length=8, description="Efforts a run may name; only spec.effort if absent.")
     ] = None
     limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = Limits()
+    allowed_tools: Annotated[
+        list[ToolEntry] | None,
+        Field(
+            max_length=64,
+            description="What the agent may use: shell, apply_patch, web_search, view_image, mcp:<server> for all tools of an "
+            "MCP server, mcp:<server>/<tool> for one. shell and apply_patch if absent; none if empty.",
+        ),
+    ] = None
+    mcp_servers: Annotated[
+        list[McpServer] | None,
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            description="MCP servers, of which allowedTools says what may be used.",
+        ),
+    ] = None
+    sandbox: Annotated[
+        Literal["pod", "codex"],
+        Field(
+            description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too (no "
+            "network; only /workspace and /tmp can be written), where the pod's runtime allows it; checked before a run starts."
+        ),
+    ] = "pod"
+    model_secret_ref: Annotated[
+        SecretRef | None,
+        Field(description="Secret with the model's key under api-key, instead of the installation's. Only the gate sees it."),
+    ] = None
     concurrency_limit: Annotated[
         int, Field(ge=1, le=10_000, description="Runs of this job type that may hold a pod at the same time.")
     ] = 1
@@ -225,6 +311,11 @@ class JobTypeSpec(Part):
     ] = None
     pod_template: PodTemplate | None = None
     suspended: Annotated[bool, Field(description="While true no run of this job type starts; those that run go on.")] = False
+
+    @property
+    def usable_tools(self) -> list[str]:
+        """allowedTools with its default, in a fixed order."""
+        return sorted(set(tools.DEFAULT if self.allowed_tools is None else self.allowed_tools))
 
 
 class JobTypeStatus(Part):

@@ -206,6 +206,10 @@ class RunStatus(Part):
     attempt: Annotated[int | None, Field(ge=1, description="Which attempt this is; one Job each.")] = None
     prompt: PromptUsed | None = None
     model: Annotated[str | None, Field(description="The model the run uses, as resolved.")] = None
+    sandbox: Annotated[
+        Literal["pod", "codex"] | None,
+        Field(description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too."),
+    ] = None
     job_name: Annotated[str | None, Field(description="The attempt's Job, in the same namespace.")] = None
     pod_name: Annotated[str | None, Field(description="The attempt's pod.")] = None
     thread_id: Annotated[str | None, Field(max_length=128, description="The Codex thread of this run.")] = None

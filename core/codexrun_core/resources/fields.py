@@ -55,6 +55,14 @@ class Limits(Part):
             description="Tokens (input and output, cached ones included) the run may use; the gate stops it there.",
         ),
     ] = None
+    max_cost_cents: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100_000_000,
+            description="US cents the run may cost; the gate stops it there. The model needs a known price.",
+        ),
+    ] = None
     timeout_seconds: Annotated[
         int | None, Field(ge=1, le=7 * DAY, description="Seconds the agent may run, counted from its start.")
     ] = None

@@ -104,6 +104,7 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
             "attempt": 1,
             "prompt": accepted.prompt,
             "model": accepted.model,
+            "sandbox": job_type.spec.sandbox,
             "job_name": job_name(run, 1),
         }
         status = moved(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)

@@ -22,7 +22,9 @@ CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and ours
 def started_fields(seen: Seen) -> dict[str, Any]:
     """What Job and pod say of their run. Said in every status, as the one after the Job's creation may be lost."""
     job, pod = seen.job, seen.pod
-    known = {"attempt": job.attempt, "job_name": job.name, "prompt": job.prompt, "model": job.model} if job else {}
+    known: dict[str, Any] = {}
+    if job:
+        known = {"attempt": job.attempt, "job_name": job.name, "prompt": job.prompt, "model": job.model, "sandbox": job.sandbox}
     return {key: value for key, value in {**known, "pod_name": pod.name if pod else None}.items() if value is not None}
 
 

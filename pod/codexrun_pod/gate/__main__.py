@@ -12,7 +12,8 @@ def main() -> int:
     """0 after an orderly end, 2 when the environment makes no sense."""
     try:
         settings = from_env(os.environ)
-    except ValueError as error:
+        settings.endpoint.tls()  # a bundle that is none should be said at once
+    except (ValueError, OSError) as error:
         sys.stdout.buffer.write(loglines.line("gate", level="error", text="gate.misconfigured", reason=str(error)))
         return 2
     ledger = Ledger(settings)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from codexrun_core import tools
+from codexrun_pod.gate import tools as offered
+from codexrun_pod.gate.cost import Price, dollars
 
 Code = Literal["budget", "guardrail", "stopping"]
 
 SMALLEST_CAP = 16  # the API's minimum for max_output_tokens
+ANY_NUMBER = 2**53  # of tokens that cost nothing
 PLAIN_TIERS = (None, "auto", "default")  # others have other prices
-# Tools that the provider runs and bills on its own, or that reach the network past the pod's NetworkPolicy.
-HOSTED_TOOLS = ("web_search", "file_search", "code_interpreter", "image_generation", "computer", "mcp")
 
 
 @dataclass(frozen=True)
@@ -31,20 +34,25 @@ class Refused:
 
 @dataclass(frozen=True)
 class Admitted:
-    """What to send. lowered: max_output_tokens was set or lowered to what remains of the budget."""
+    """What to send. lowered: the limit to whose rest max_output_tokens was set or lowered; stripped: tools taken out."""
 
     body: bytes
     model: str
-    lowered: bool
+    lowered: str | None = None
+    stripped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the run may do, and what it has done. spent, max_tokens: tokens; stopped: a final refusal given before."""
+    """What the run may do, and what it has done. Tokens, and pico-dollars; stopped: a final refusal given before."""
 
     models: frozenset[str]
+    tools: frozenset[str] = frozenset(tools.DEFAULT)
     max_tokens: int | None = None
     spent: int = 0
+    max_pico: int | None = None
+    spent_pico: int = 0
+    prices: Mapping[str, Price] = field(default_factory=dict)
     stopping: bool = False
     stopped: Refused | None = None
 
@@ -65,8 +73,9 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Refused:
         if (refused := rule(body, limits)) is not None:
             return refused
     lowered = _lower(body, limits)
+    stripped = offered.strip(body, limits.tools)
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Admitted(text.encode("utf-8", "backslashreplace"), body["model"], lowered)
+    return Admitted(text.encode("utf-8", "backslashreplace"), body["model"], lowered, stripped)
 
 
 def only_streams(body: dict[str, Any], _: Limits) -> Refused | None:
@@ -98,25 +107,27 @@ def plain_tier(body: dict[str, Any], _: Limits) -> Refused | None:
     return None if tier in PLAIN_TIERS else _guardrail(f"service_tier {tier!r} is not allowed")
 
 
-def no_hosted_tools(body: dict[str, Any], _: Limits) -> Refused | None:
-    """In `tools` and in `additional_tools` items of the input, where code-mode models have them; namespaces nest."""
-    items = body["input"] if isinstance(body.get("input"), list) else []
-    waiting = [body, *(item for item in items if isinstance(item, dict))]
-    while waiting:
-        tools = waiting.pop().get("tools")
-        for tool in tools if isinstance(tools, list) else []:
-            if isinstance(tool, dict):
-                if str(tool.get("type", "")).startswith(HOSTED_TOOLS):
-                    return _guardrail(f"the hosted tool {tool['type']!r} is not allowed")
-                waiting.append(tool)
-    return None
+def allowed_tools(body: dict[str, Any], limits: Limits) -> Refused | None:
+    """Tools that the provider runs are refused; so are those of a script, whose calls nobody could take out."""
+    said = offered.refusal(body, limits.tools)
+    return None if said is None else _guardrail(f"{said} (allowedTools)")
 
 
-def budget_left(_: dict[str, Any], limits: Limits) -> Refused | None:
-    """The next request is refused; what overshoots is at most one request's input."""
-    if limits.max_tokens is None or limits.spent < limits.max_tokens:
+def known_price(body: dict[str, Any], limits: Limits) -> Refused | None:
+    """A limit in money holds only where money is counted."""
+    if limits.max_pico is None or body["model"] in limits.prices:
         return None
-    return Refused("budget", f"the budget is spent: {limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)")
+    return _guardrail(f"model {body['model']!r} has no known price, so that limits.maxCostCents cannot be kept")
+
+
+def budget_left(body: dict[str, Any], limits: Limits) -> Refused | None:
+    """The next request is refused; what overshoots is at most one request's input. Less than the API's minimum is nothing."""
+    if limits.max_tokens is not None and limits.max_tokens - limits.spent < SMALLEST_CAP:
+        return Refused("budget", f"the budget is spent: {limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)")
+    if limits.max_pico is not None and _affordable(body, limits) < SMALLEST_CAP:
+        spent, most = dollars(limits.spent_pico), dollars(limits.max_pico)
+        return Refused("budget", f"the budget is spent: {spent} of {most} (limits.maxCostCents)")
+    return None
 
 
 RULES: tuple[Callable[[dict[str, Any], Limits], Refused | None], ...] = (
@@ -124,20 +135,36 @@ RULES: tuple[Callable[[dict[str, Any], Limits], Refused | None], ...] = (
     nothing_kept_upstream,
     allowed_model,
     plain_tier,
-    no_hosted_tools,
+    allowed_tools,
+    known_price,
     budget_left,
 )
 
 
-def _lower(body: dict[str, Any], limits: Limits) -> bool:
-    if limits.max_tokens is None:
-        return False
-    left = max(SMALLEST_CAP, limits.max_tokens - limits.spent)
-    asked = body.get("max_output_tokens")
-    if isinstance(asked, int) and not isinstance(asked, bool) and asked <= left:
-        return False
+def _affordable(body: dict[str, Any], limits: Limits) -> int:
+    """Tokens of output that the rest of the money buys."""
+    assert limits.max_pico is not None
+    price = limits.prices[body["model"]].output
+    left = limits.max_pico - limits.spent_pico
+    if left <= 0:
+        return 0
+    return left // price if price else ANY_NUMBER
+
+
+def _lower(body: dict[str, Any], limits: Limits) -> str | None:
+    rests = {}
+    if limits.max_tokens is not None:
+        rests["limits.maxTokens"] = limits.max_tokens - limits.spent
+    if limits.max_pico is not None:
+        rests["limits.maxCostCents"] = _affordable(body, limits)
+    if not rests:
+        return None
+    name = min(rests, key=lambda limit: rests[limit])
+    left, asked = rests[name], body.get("max_output_tokens")
+    if left == ANY_NUMBER or (isinstance(asked, int) and not isinstance(asked, bool) and asked <= left):
+        return None
     body["max_output_tokens"] = left
-    return True
+    return name
 
 
 def _guardrail(message: str) -> Refused:

@@ -37,6 +37,16 @@ def pico_dollars(usage: Usage, price: Price) -> int:
     return fresh * price.input + usage.cached * price.cached_input + usage.output * price.output
 
 
+def pico_of_cents(cents: int) -> int:
+    """A limit in cents, exactly."""
+    return cents * 10_000 * PICO_PER_MICRO
+
+
+def dollars(pico: int) -> str:
+    """For people: four decimals, rounded up."""
+    return f"${-(-pico // (100 * PICO_PER_MICRO)) / 10_000:.4f}"
+
+
 def micro_dollars(pico: int) -> int:
     """Rounded up: what was spent is never shown as less."""
     return -(-pico // PICO_PER_MICRO)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
-from codexrun_pod.gate import errors, headers, meter
-from codexrun_pod.gate.admission import Admitted
+from codexrun_pod.gate import errors, headers, meter, tools
+from codexrun_pod.gate.admission import Admitted, Refused
 from codexrun_pod.gate.ledger import Ledger
 from codexrun_pod.gate.sse import Watch
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0  # how often the record in flight is brought up to date and the client looked after
-DRAIN_SECONDS = 30.0  # how long the answer to a client that left is read on, for its usage
-NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+DRAIN_SECONDS = 30.0  # the answer to a client that left is read on for its usage, unless it is silent for so long
+NOT_CONNECTED = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.ClientHttpProxyError,
+)
 
 
 class AbandonedError(Exception):
@@ -32,25 +38,26 @@ class Exchange:
     """The way of one request. Its account entry is settled whatever happens in between."""
 
     def __init__(self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None) -> None:
-        """key: sent as bearer token; None sends no Authorization."""
+        """key: the model's; None sends none."""
         self.ledger = ledger
         self.request = request
         self.admitted = admitted
         self.key = key
-        self.host = urlsplit(ledger.settings.upstream).netloc
-        self.watch = Watch()
+        self.endpoint = ledger.settings.endpoint
+        self.host = self.endpoint.host
+        self.watch = Watch(lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped))
         self.streamed = 0
         self.written_down = 0
         self.client_left_at: float | None = None
         self.abandon = False
-        self.look_at = time.monotonic() + LOOK_SECONDS
+        self.began = time.monotonic()
+        self.look_at = self.began + LOOK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """The answer for the client: upstream's stream, upstream's error, or 502 when there was none."""
         ledger, prices = self.ledger, self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
-        began = time.monotonic()
         try:
             return await self._there_and_back(session)
         except AbandonedError:
@@ -70,7 +77,7 @@ class Exchange:
             ledger.log(
                 "request.ended",
                 model=self.admitted.model,
-                duration_ms=int((time.monotonic() - began) * 1000),
+                duration_ms=int((time.monotonic() - self.began) * 1000),
                 ended=self.watch.last.kind if self.watch.last else None,
                 cost_tokens=ledger.account.usage.total,
                 complete=ledger.account.complete,
@@ -79,9 +86,15 @@ class Exchange:
             )
 
     async def _there_and_back(self, session: aiohttp.ClientSession) -> web.StreamResponse:
-        url = f"{self.ledger.settings.upstream}/responses"
-        head = headers.up(self.request.headers, self.key)
-        answer = await self._while_attended(session.post(url, data=self.admitted.body, headers=head, allow_redirects=False))
+        head = headers.up(self.request.headers, self.endpoint.credentials(self.key))
+        sending = session.post(
+            URL(self.endpoint.responses, encoded=True),
+            data=self.admitted.body,
+            headers=head,
+            allow_redirects=False,
+            proxy=self.endpoint.proxy,
+        )
+        answer = await self._while_attended(sending)
         try:
             self.ledger.touch()
             if answer.status != 200:
@@ -106,36 +119,57 @@ class Exchange:
             while chunk := await self._while_attended(answer.content.readany()):
                 self.ledger.touch()
                 self.streamed += len(chunk)
-                self._meter(chunk)
-                if self.client_left_at is None:
-                    await self._pass_on(down.write(chunk))
+                passed = self._meter(chunk)
+                if passed and self.client_left_at is None:
+                    await self._pass_on(down.write(passed))
+                if self.watch.called and self.client_left_at is None:
+                    await self._end_run(down)
                 if self.watch.last and self.client_left_at is not None:
                     break  # Codex leaves as soon as it has read response.completed
         except AbandonedError:
             if self.watch.last is None:
                 raise
         except aiohttp.ClientError:
-            pass  # broken off in the middle: told below, and to the client by breaking off too
+            # Broken off in the middle: told below, and to the client by breaking off too. What came with it is lost, but paid.
+            self.streamed = max(self.streamed, answer.content.total_bytes)
         if self.watch.last is None:
             self.ledger.settle(meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices))
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
 
-    def _meter(self, chunk: bytes) -> None:
-        """Before the chunk is passed on, so that what Codex has seen is in the account."""
+    def _meter(self, chunk: bytes) -> bytes:
+        """Before anything is passed on, so that what Codex has seen is in the account; gives what may be passed on."""
         known = self.watch.last
-        self.watch.feed(chunk)
+        passed = self.watch.feed(chunk)
         if self.watch.last is not None and known is None:
             ledger = self.ledger
             prices = ledger.settings.prices
             ledger.settle(meter.answered(self._account(), self.watch.last, self.watch.output_seen, prices, _now()))
+        return passed
+
+    async def _end_run(self, down: web.StreamResponse) -> None:
+        """The model has called what it may not: Codex never sees the call. The answer is read on for its usage."""
+        message = f"the model called the tool {self.watch.called!r}, which the job type does not allow (allowedTools)"
+        refused = Refused("guardrail", message)
+        self.ledger.settle(meter.stopped(self.ledger.account, refused))
+        self.ledger.log("call.withheld", tool=self.watch.called)
+        response = {"id": "codexrun_refused", "status": "failed", "error": refused.body["error"]}
+        event = json.dumps({"type": "response.failed", "response": response})
+        await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
+        self._client_left()
 
     async def _pass_on(self, sending: Awaitable[object]) -> None:
         try:
             await self._while_attended(sending)
         except ConnectionError:
             self._client_left()
+
+    @property
+    def attended(self) -> bool:
+        """Whether somebody still waits for this answer: neither has it ended, nor has the client left."""
+        gone = self.request.transport is None or self.request.transport.is_closing()
+        return self.watch.last is None and self.client_left_at is None and not gone
 
     def _client_left(self) -> None:
         if self.client_left_at is None:
@@ -173,7 +207,7 @@ class Exchange:
         if self.request.transport is None or self.request.transport.is_closing():
             self._client_left()
         left = self.client_left_at
-        if self.abandon or (left is not None and time.monotonic() - left > DRAIN_SECONDS):
+        if self.abandon or (left is not None and time.monotonic() - max(left, self.ledger.last_byte) > DRAIN_SECONDS):
             raise AbandonedError
 
 

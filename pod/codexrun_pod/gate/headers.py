@@ -13,11 +13,11 @@ UP_PREFIXES = ("x-codex-", "x-client-request-id", "x-openai-internal-codex-", "x
 DOWN_PREFIXES = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-", "x-codex-")
 
 
-def up(headers: Mapping[str, str], key: str | None) -> dict[str, str]:
-    """For the model's endpoint; `key` as bearer token. Identity encoding, so that events can be read as they pass."""
+def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
+    """For the model's endpoint, with our credentials. Identity encoding, so that events can be read as they pass."""
     kept = {name: value for name, value in headers.items() if name.lower() in UP or name.lower().startswith(UP_PREFIXES)}
     kept |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    return kept | ({"Authorization": f"Bearer {key}"} if key else {})
+    return kept | dict(credentials)
 
 
 def down(headers: Mapping[str, str]) -> dict[str, str]:

@@ -53,14 +53,18 @@ class Ledger:
         """What the next request may do."""
         return Limits(
             models=self.settings.models,
+            tools=self.settings.tools,
             max_tokens=self.settings.max_tokens,
             spent=self.account.usage.total,
+            max_pico=self.settings.max_pico,
+            spent_pico=self.account.pico_usd,
+            prices=self.settings.prices,
             stopping=self.terminating or (self.settings.state_dir / STOPPING).exists(),
             stopped=self.account.stop,
         )
 
     def touch(self) -> None:
-        """A byte went by, in either direction."""
+        """A byte came from the model. A request is none: Codex would go on asking an endpoint that hangs, and never stall."""
         self.last_byte = time.monotonic()
 
     def save(self, account: Account) -> None:

@@ -28,7 +28,7 @@ class InFlight:
 
     model: str
     request_bytes: int
-    lowered: bool = False
+    lowered: str | None = None  # the limit to whose rest its output was cut
     streamed_bytes: int = 0
 
 
@@ -68,7 +68,7 @@ def answered(account: Account, last: Last, output_seen: bool, prices: Prices, no
     A response that failed before any output and without usage is free: providers bill what they generated.
     """
     used = tokens.parse(last.usage)
-    lowered = account.in_flight is not None and account.in_flight.lowered
+    lowered = account.in_flight.lowered if account.in_flight else None
     if used is not None:
         account = _charge(account, used, prices)
     elif last.kind == "failed" and not output_seen:
@@ -80,7 +80,7 @@ def answered(account: Account, last: Last, output_seen: bool, prices: Prices, no
     if last.kind == "failed":
         return replace(account, last_error=errors.from_event(last.error or {}, now))
     if lowered and last.reason == "max_output_tokens":
-        message = "the response was cut at what remained of the budget (limits.maxTokens)"
+        message = f"the response was cut at what remained of the budget ({lowered})"
         return stopped(account, Refused("budget", message))
     return replace(account, last_error=errors.incomplete(last.reason))
 

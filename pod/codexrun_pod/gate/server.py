@@ -25,6 +25,7 @@ LARGEST_REQUEST = 16 * 1024 * 1024
 LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
+PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
 # From SIGTERM to the last byte shipped; the pod leaves the gate 20 s, and closing the port takes up to two.
 LAST_SHIPPING_SECONDS = 17.0
 
@@ -40,7 +41,7 @@ class Gate:
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0),
+            connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()),
         )
         self.shipping: Shipping | None = None
         if url := ledger.settings.ingest:
@@ -61,6 +62,8 @@ class Gate:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(Refused("guardrail", f"a request above {LARGEST_REQUEST} bytes is not allowed"))
+        if await self._parallel():
+            return self._refuse(Refused("guardrail", "requests at the same time are not allowed: the run has no sub-agents"))
         async with self.one_at_a_time:
             if request.transport is None or request.transport.is_closing():
                 return web.Response(status=499)  # it left while it waited: nothing was sent
@@ -71,12 +74,20 @@ class Gate:
                 key = self._key()
             except ValueError as error:
                 return self._refuse(Refused("guardrail", str(error)))
-            self.ledger.touch()
             self.current = Exchange(self.ledger, request, verdict, key)
             try:
                 return await self.current.run(self.session)
             finally:
                 self.current = None
+
+    async def _parallel(self) -> bool:
+        """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries again after a cut."""
+        deadline = time.monotonic() + PARALLEL_SECONDS
+        while self.current is not None and self.current.attended and self.ledger.account.stop is None:
+            if time.monotonic() > deadline:
+                return True
+            await asyncio.sleep(0.02)
+        return False
 
     def _refuse(self, refused: Refused) -> web.Response:
         if refused.final and self.ledger.account.stop is None:
@@ -101,7 +112,7 @@ class Gate:
         return key.decode("ascii")
 
     async def activity(self, _: web.Request) -> web.Response:
-        """GET /activity: seconds since the last byte in either direction, and the account so far."""
+        """GET /activity: seconds since the model's last byte, and the account so far."""
         account = self.ledger.account
         answer = {
             "idleSeconds": round(time.monotonic() - self.ledger.last_byte, 3),
@@ -176,5 +187,6 @@ async def _last_response(gate: Gate) -> None:
     deadline = time.monotonic() + LAST_RESPONSE_SECONDS
     while gate.current is not None:
         now = time.monotonic()
-        gate.current.abandon = now > deadline or now - gate.ledger.last_byte > LAST_IDLE_SECONDS
+        silent = now - max(gate.ledger.last_byte, gate.current.began)
+        gate.current.abandon = now > deadline or silent > LAST_IDLE_SECONDS
         await asyncio.sleep(0.1)

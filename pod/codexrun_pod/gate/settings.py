@@ -7,26 +7,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codexrun_core.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
-from codexrun_pod.gate.cost import Price
+from codexrun_pod.gate.cost import Price, pico_of_cents
+from codexrun_pod.gate.endpoint import Endpoint
+
+CA_FILE = Path("/var/run/codexrun/ca/ca.crt")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """One attempt's gate.
 
-    upstream: URL that ends where Codex's base_url would (".../v1"). max_tokens: input plus output of all responses,
-    None for no cap. prices: by model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
-    None where there is no api.
+    tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico: what they may cost, in
+    pico-dollars; None for no cap. prices: by model; a model that is missing has an unknown price. ingest: URL of the api's
+    ingest port, None where there is no api.
     """
 
     run_id: str
     job_type: str
     attempt: int
-    upstream: str
+    endpoint: Endpoint
     port: int
     models: frozenset[str]
+    tools: frozenset[str]
     max_tokens: int | None = None
+    max_pico: int | None = None
     prices: Mapping[str, Price] = field(default_factory=dict)
     price_table: str | None = None
     ingest: str | None = None
@@ -37,7 +43,7 @@ class Settings:
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
-    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,STATE,INGEST_TOKEN} and CODEXRUN_TERMINATION_LOG move the paths.
+    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,CA,STATE,INGEST_TOKEN} and CODEXRUN_TERMINATION_LOG move the paths.
 
     Raises:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
@@ -48,10 +54,12 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             run_id=str(given["runId"]),
             job_type=str(given["jobType"]),
             attempt=int(given["attempt"]),
-            upstream=str(given["upstreamURL"]).rstrip("/"),
+            endpoint=Endpoint.from_json(given, Path(environ.get("CODEXRUN_GATE_CA", CA_FILE))),
             port=int(given["port"]),
             models=frozenset(given["models"]),
+            tools=frozenset(given.get("allowedTools", DEFAULT_TOOLS)),
             max_tokens=given.get("maxTokens"),
+            max_pico=None if given.get("maxCostCents") is None else pico_of_cents(int(given["maxCostCents"])),
             prices={model: Price.from_json(price) for model, price in (given.get("prices") or {}).items()},
             price_table=given.get("priceTable"),
             ingest=given.get("ingestURL") or None,

@@ -1,4 +1,4 @@
-"""Watches a stream of server-sent events go by, for its last event and whether there was output. Pure.
+"""Watches a stream of server-sent events go by: its last event, whether there was output, and calls of tools. Pure.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 END_OF_LINE = re.compile(rb"\r\n|\n|\r")
-LAST_EVENTS = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
-NO_OUTPUT_YET = (b"response.created", b"response.in_progress", b"response.queued")
+NO_OUTPUT_YET = ("response.created", "response.in_progress", "response.queued")
 
 
 @dataclass(frozen=True)
@@ -27,49 +26,62 @@ class Last:
 
 
 class Watch:
-    """Fed with the stream's bytes in chunks of any size."""
+    """Fed with the stream's bytes in chunks of any size; gives them back event by event, up to one that is forbidden."""
 
-    def __init__(self) -> None:
-        """Nothing seen."""
+    def __init__(self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> None:
+        """forbidden: the name of the tool that an event calls although it may not."""
         self.last: Last | None = None
         self.output_seen = False
-        self._rest = b""
+        self.called: str | None = None  # the forbidden tool; nothing was given back from its event on
+        self._forbidden = forbidden
+        self._rest = b""  # of a line
+        self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> None:
-        """Sets `last` at the first event that ends a response, and `output_seen` at the first that carries output."""
+    def feed(self, chunk: bytes) -> bytes:
+        """What may be passed on. Sets `last` at the first event that ends a response, `output_seen` at the first output."""
         text = self._rest + chunk
-        # A carriage return at the very end may be half of a line's end.
-        held = b"\r" if text.endswith(b"\r") else b""
-        *lines, rest = END_OF_LINE.split(text[: len(text) - len(held)])
-        self._rest = rest + held
-        for line in lines:
-            self._line(line)
-
-    def _line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].lstrip(b" "))
-        elif not line and self._data:
-            data, self._data = b"\n".join(self._data), []
-            self._event(data)
+        passed: list[bytes] = []
+        start = 0
+        for end in END_OF_LINE.finditer(text):
+            if end.group() == b"\r" and end.end() == len(text):
+                break  # it may be half of a line's end
+            line = text[start : end.start()]
+            self._held += text[start : end.end()]
+            start = end.end()
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].lstrip(b" "))
+            elif not line:
+                data, self._data = b"\n".join(self._data), []
+                if data:
+                    self._event(data)
+                if self.called is None:
+                    passed.append(self._held)
+                self._held = b""
+        self._rest = text[start:]
+        return b"".join(passed)
 
     def _event(self, data: bytes) -> None:
+        event = _parsed(data)
+        if self.called is None:
+            self.called = self._forbidden(event)
         if self.last is not None:
             return
-        # Most events are deltas; only those that may be a last one are worth parsing.
-        if any(kind in data for kind in LAST_EVENTS) and (last := _last(data)) is not None:
-            self.last = last
-        elif not any(kind in data for kind in NO_OUTPUT_YET):
+        self.last = _last(event)
+        if self.last is None and event.get("type") not in NO_OUTPUT_YET:
             self.output_seen = True
 
 
-def _last(data: bytes) -> Last | None:
+def _parsed(data: bytes) -> Mapping[str, Any]:
     try:
-        event = json.loads(data)
-        kind = event["type"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    response = event.get("response") if isinstance(event.get("response"), Mapping) else {}
+        return _mapping(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _last(event: Mapping[str, Any]) -> Last | None:
+    kind = event.get("type")
+    response = _mapping(event.get("response"))
     usage = response.get("usage")
     if kind == "response.completed":
         return Last("completed", usage)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
+from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
+from codexrun_core import tools
 from codexrun_core.rendering import render
+from codexrun_pod.runner import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
+
+# pod: the container is the sandbox, whose seccomp profile lets bubblewrap make no namespace. codex: Codex's own as well.
+SANDBOX_MODES = {"pod": "danger-full-access", "codex": "workspace-write"}
 
 CONFIG = """\
 model = {model}
 model_provider = "gate"
 {effort}approval_policy = "never"
-# The container is the sandbox: its seccomp profile lets bubblewrap make no namespace, and every command would fail.
-sandbox_mode = "danger-full-access"
-web_search = "disabled"
-check_for_update_on_startup = false
+sandbox_mode = {sandbox}
+web_search = {web_search}
+{catalogue}check_for_update_on_startup = false
 suppress_unstable_features_warning = true
 allow_login_shell = false
 tool_output_token_limit = 10000
@@ -32,7 +36,10 @@ goals = false
 image_generation = false
 skill_search = false
 tool_suggest = false
-view_image = false
+# The job type's allowedTools.
+shell_tool = {shell}
+view_image = {view_image}
+hooks = true
 
 [agents]
 enabled = false
@@ -62,7 +69,7 @@ bundled = {{ enabled = false }}
 name = "gate"
 base_url = "http://127.0.0.1:{port}/v1"
 wire_api = "responses"
-"""
+{mcp}"""
 
 
 def rendered_prompt(settings: Settings) -> bytes:
@@ -93,8 +100,43 @@ def rendered_prompt(settings: Settings) -> bytes:
 
 def config_toml(settings: Settings) -> str:
     """$CODEX_HOME/config.toml."""
-    effort = f"model_reasoning_effort = {_toml(settings.effort)}\n" if settings.effort else ""
-    return CONFIG.format(model=_toml(settings.model), effort=effort, port=settings.gate_port)
+    allowed = settings.allowed_tools
+    catalogue = f"model_catalog_json = {_toml(str(model_catalogue.path(settings)))}\n"
+    return CONFIG.format(
+        model=_toml(settings.model),
+        effort=f"model_reasoning_effort = {_toml(settings.effort)}\n" if settings.effort else "",
+        sandbox=_toml(SANDBOX_MODES[settings.sandbox]),
+        web_search=_toml("live" if tools.WEB_SEARCH in allowed else "disabled"),
+        catalogue="" if tools.APPLY_PATCH in allowed else catalogue,
+        shell=_toml(tools.SHELL in allowed),
+        view_image=_toml(tools.VIEW_IMAGE in allowed),
+        port=settings.gate_port,
+        mcp="".join(_mcp_server(server, only) for server, only in _mcp_servers(settings)),
+    )
+
+
+def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] | None]]:
+    """The job type's servers of which some tool is allowed, with those tools, None for all."""
+    usable = tools.servers(settings.allowed_tools)
+    return [(server, usable[server["name"]]) for server in settings.mcp_servers if server["name"] in usable]
+
+
+def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
+    """Its table. Required: a run without the server that it was given would do something else than its job type says."""
+    command = server.get("command") or []
+    fields = {
+        "command": command[0] if command else None,
+        "args": command[1:] or None,
+        "env_vars": server.get("env") or None,
+        "url": server.get("url"),
+        "bearer_token_env_var": server.get("bearerTokenEnv"),
+        "required": True,
+        # Nobody is there to approve; what may be called is the job type's word.
+        "default_tools_approval_mode": "approve",
+        "enabled_tools": only,
+    }
+    lines = "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items() if value is not None)
+    return f"\n[mcp_servers.{server['name']}]\n{lines}"
 
 
 def command(settings: Settings, thread: str | None = None) -> list[str]:
@@ -121,6 +163,8 @@ def prepare(settings: Settings) -> None:
     try:
         settings.codex_home.mkdir(parents=True, exist_ok=True, mode=0o700)
         (settings.codex_home / "config.toml").write_text(config_toml(settings), encoding="utf-8")
+        if tools.APPLY_PATCH not in settings.allowed_tools:
+            model_catalogue.without_apply_patch(settings)
         if settings.git and not (settings.home / ".gitconfig").exists():
             text = f"[safe]\n\tdirectory = {_toml(str(settings.workspace))}\n"
             (settings.home / ".gitconfig").write_text(text, encoding="utf-8")
@@ -128,6 +172,6 @@ def prepare(settings: Settings) -> None:
         raise ConfigError(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
-def _toml(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's, but for DEL and for surrogate pairs, which ensure_ascii would make."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _toml(value: str | bool | list[str]) -> str:
+    """JSON's strings, lists and booleans are TOML's, but for DEL and for surrogate pairs, which ensure_ascii would make."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

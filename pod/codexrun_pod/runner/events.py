@@ -49,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why the runner ends Codex: timeout, stall or storage, or signal when Kubernetes told it to."""
+    """Why the runner ends Codex: guardrail, timeout, stall or storage, or signal when Kubernetes told it to."""
 
     reason: str
     message: str
@@ -92,12 +92,20 @@ def fold(seen: Seen, event: Mapping[str, Any]) -> Seen:
     return seen
 
 
+def activity(event: Mapping[str, Any]) -> str:
+    """What happened, for people: the event's kind, and its item's."""
+    kind, item = _text(event.get("type"))[:40], _text(_section(event, "item").get("type"))[:40]
+    return f"{kind} of {item}" if item else kind
+
+
 def verdict(seen: Seen, ended: Ended) -> Failure | None:
     """Why the run failed, as far as the runner can tell; None if it did not, or if it was told to stop (SIGTERM).
 
-    The first rule that fits: proof of success stands whatever came after it; then the runner's own stop, Codex's own
-    words, the way its process ended, and silence.
+    The first rule that fits: a forbidden tool; proof of success, which stands whatever came after it; then the runner's own
+    stop, Codex's own words, the way its process ended, and silence.
     """
+    if ended.stop is not None and ended.stop.reason == "guardrail":
+        return ended.stop.failure
     if ended.code == 0 and seen.proven:
         return None
     if ended.stop is not None:

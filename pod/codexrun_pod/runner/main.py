@@ -8,7 +8,7 @@ import time
 import traceback
 from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner import artifacts, codex_config, events, processes, resuming, settings, watchdogs
+from codexrun_pod.runner import artifacts, codex_config, events, processes, resuming, sandbox, settings, watchdogs
 from codexrun_pod.runner.events import Ended, Failure, Stop
 from codexrun_pod.runner.log import Log
 from codexrun_pod.runner.masking import Mask
@@ -62,6 +62,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     log.own("run.started", status="starting", phase="prompt", cost_tokens=0, cost_cents=0, model=mine.model)
     prompt = codex_config.rendered_prompt(mine)
     codex_config.prepare(mine)
+    sandbox.check(mine)
     supervisor.commit = artifacts.checked_out(mine)
     watch = watchdogs.Watch(mine.timeout, mine.stall, started)
     stop = wait_for_gate(supervisor, watch)
@@ -111,7 +112,7 @@ def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None
 def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None) -> int:
     """Message first, artifacts and line after: the message must be there even when the gate or the log's reader is stuck."""
     seen = supervisor.seen if supervisor else events.Seen()
-    proven = ended.code == 0 and seen.proven
+    proven = failure is None and ended.code == 0 and seen.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     report.write("done", seen, code=ended.code, stopped=stopped, failure=failure)
     if supervisor is not None and seen.thread_id:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
+from codexrun_core.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
 
 
@@ -30,7 +31,10 @@ class ConfigError(CannotStartError):
 
 @dataclass(frozen=True)
 class Settings:
-    """One attempt. Sizes in bytes, 0 for no limit; times in seconds from the runner's start."""
+    """One attempt. Sizes in bytes, 0 for no limit; times in seconds from the runner's start.
+
+    audited_tools: what the event stream is held against. The operator never gives it: it is allowed_tools.
+    """
 
     run_id: str
     name: str
@@ -49,6 +53,10 @@ class Settings:
     mask_env: tuple[str, ...]
     git: bool
     resume: bool
+    allowed_tools: tuple[str, ...]
+    audited_tools: tuple[str, ...]
+    mcp_servers: tuple[Mapping[str, Any], ...]
+    sandbox: str
     inputs: Mapping[str, Any]
     prompt: Path
     codex: Path
@@ -93,6 +101,10 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             mask_env=tuple(run.get("maskEnv") or ()),
             git=bool(run.get("git")),
             resume=bool(run.get("resume")),
+            allowed_tools=tuple(run.get("allowedTools", DEFAULT_TOOLS)),
+            audited_tools=tuple(run.get("auditedTools", run.get("allowedTools", DEFAULT_TOOLS))),
+            mcp_servers=tuple(run.get("mcpServers") or ()),
+            sandbox=str(run.get("sandbox", "pod")),
             inputs=_inputs(environ),
             prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
             codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),

@@ -11,8 +11,8 @@ import time
 from collections import deque
 from typing import IO, Any
 
-from codexrun_pod.runner import codex_config, processes, watchdogs
-from codexrun_pod.runner.events import STDERR_LINES_KEPT, Ended, Seen, Stop, fold
+from codexrun_pod.runner import audit, codex_config, processes, watchdogs
+from codexrun_pod.runner.events import STDERR_LINES_KEPT, Ended, Seen, Stop, activity, fold
 from codexrun_pod.runner.log import Log
 from codexrun_pod.runner.report import Report
 from codexrun_pod.runner.settings import Settings
@@ -37,7 +37,7 @@ class Supervisor:
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
-        self.last_event = time.monotonic()
+        self.last_event, self.last_activity = time.monotonic(), "none"
         self.stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(SIGNAL))
@@ -59,7 +59,7 @@ class Supervisor:
             OSError: Codex cannot be started.
         """
         oom_before = processes.out_of_memory_kills()
-        self.last_event = time.monotonic()
+        self.last_event, self.last_activity = time.monotonic(), "Codex's start"
         codex = subprocess.Popen(
             codex_config.command(self.settings, thread),
             cwd=self.settings.workspace,
@@ -79,6 +79,10 @@ class Supervisor:
         for reader in readers:
             reader.join(max(0.0, deadline - time.monotonic()))
         self._read_inbox()
+        # What the job type forbids is no success, also where Codex was faster than the watch.
+        if stop is None or stop.reason != "guardrail":
+            found = self.stop if self.stop and self.stop.reason == "guardrail" else None
+            stop = found or audit.refused_by_hook(self.settings.codex_home) or stop
         killed = processes.out_of_memory_kills() > oom_before
         return Ended(code, stop, tuple(self.stderr), killed)
 
@@ -131,8 +135,12 @@ class Supervisor:
 
     def _due(self, watch: watchdogs.Watch, now: float) -> Stop | None:
         port = self.settings.gate_port
-        return watch.too_long(now) or watch.silent(
-            now, self.last_event, len(self.seen.open_items), lambda: watchdogs.gate_idle(port)
+        return (
+            audit.refused_by_hook(self.settings.codex_home)
+            or watch.too_long(now)
+            or watch.silent(
+                now, self.last_event, len(self.seen.open_items), lambda: watchdogs.gate_idle(port), self.last_activity
+            )
         )
 
     def _begin_stop(self, why: Stop) -> None:
@@ -151,7 +159,10 @@ class Supervisor:
                 told = self.inbox.get_nowait()
 
     def _event(self, event: dict[str, Any]) -> None:
-        self.last_event = time.monotonic()
+        if event.get("type") != "error":  # a try to reconnect is no progress, and some would go on for ever
+            self.last_event, self.last_activity = time.monotonic(), activity(event)
+        if (stop := audit.forbidden(event, self.settings.audited_tools)) is not None:
+            self._begin_stop(stop)
         self.seen = fold(self.seen, event)
         if event.get("type") in ("turn.completed", "turn.failed"):
             self.report.write("running", self.seen)

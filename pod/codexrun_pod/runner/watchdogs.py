@@ -35,8 +35,12 @@ class Watch:
             f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it or ask for less",
         )
 
-    def silent(self, now: float, last_event: float, open_items: int, idle: Callable[[], float | None]) -> Stop | None:
+    def silent(
+        self, now: float, last_event: float, open_items: int, idle: Callable[[], float | None], activity: str
+    ) -> Stop | None:
         """Neither Codex nor the model said anything for too long. A command that runs may be silent.
+
+        activity: Codex's last event, for the message.
 
         idle: asks the gate for the seconds since its last byte; None if it did not answer. Only asked when it matters.
         """
@@ -48,9 +52,14 @@ class Watch:
             return None
         return Stop(
             "stall",
-            f"no event from Codex and no byte from the model for {self.stall:g} s (limits.stallSeconds); "
-            "the model's endpoint hangs, or the limit is too short for it",
+            f"no event from Codex and no byte from the model for {self.stall:g} s (limits.stallSeconds). Last activity: "
+            f"{activity}, {quiet:.0f} s ago; {gate_said(gate)}. The model's endpoint hangs, or the limit is too short for it",
         )
+
+
+def gate_said(idle: float | None) -> str:
+    """When the gate saw the last byte, for people."""
+    return "the gate does not answer" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
 
 
 def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object] | None:

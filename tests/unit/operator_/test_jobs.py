@@ -2,6 +2,8 @@
 
 import base64
 import json
+import tomllib
+from dataclasses import replace
 from typing import Any
 
 import kubernetes_validate
@@ -9,10 +11,11 @@ import pytest
 from runbuilders import SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.jobs import GRACE_SECONDS, build_job, env_json
+from codexrun_operator.containers import env_json
+from codexrun_operator.jobs import GRACE_SECONDS, build_job
 from codexrun_operator.judge import Accepted, judge
 from codexrun_operator.seen import job_from
-from codexrun_operator.settings import PodSettings
+from codexrun_operator.settings import ModelAccess, PodSettings
 
 SETTINGS = PodSettings(
     control_image="example/codexrun:1",
@@ -90,7 +93,7 @@ def test_restricted_pod_security_field_by_field(job: dict[str, Any]) -> None:
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} == set()
     for volume in pod["volumes"]:
-        assert volume.keys() - {"name"} <= {"configMap", "emptyDir", "secret"}
+        assert volume.keys() - {"name"} <= {"configMap", "downwardAPI", "emptyDir", "secret"}
     for container in containers(job).values():
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
@@ -215,7 +218,7 @@ def test_agent_and_gate_are_different_users() -> None:
 def test_secrets_and_prompt_are_mounted_read_only() -> None:
     for container in containers(rich()).values():
         for mount in container["volumeMounts"]:
-            assert mount.get("readOnly", False) is (mount["name"] in ("prompt", "model-key", "git-credentials"))
+            assert mount.get("readOnly", False) is (mount["name"] in ("prompt", "codex-policy", "model-key", "git-credentials"))
 
 
 def test_without_a_key_nothing_is_mounted_for_one() -> None:
@@ -245,7 +248,7 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
         "upstreamURL": "http://model/v1",
         "port": 8390,
         "models": ["gpt-5.5"],
-        "maxTokens": None,
+        "allowedTools": ["apply_patch", "shell"],
         "prices": {
             "gpt-5.5": {
                 "inputMicroUSDPerMTok": 5_000_000,
@@ -255,6 +258,67 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
         },
         "priceTable": "2026-06-12",
     }
+
+
+def test_the_gate_is_told_what_the_run_may_spend_and_use() -> None:
+    limits, tools = {"maxTokens": 1000, "maxCostCents": 50}, ["mcp:docs/search"]
+    job = built(run(limits={"maxCostCents": 5}), kind(limits=limits, allowedTools=tools, mcpServers=[DOCS]))
+    told = config(job, "gate", "CODEXRUN_GATE")
+    assert (told["maxTokens"], told["maxCostCents"], told["allowedTools"]) == (1000, 5, tools)
+
+
+DOCS = {"name": "docs", "url": "https://docs.example/mcp"}
+AZURE = ModelAccess(
+    auth_header="api-key",
+    query_params={"api-version": "v1"},
+    ca_config_map="corp-ca",
+    ca_key="bundle.pem",
+    proxy="http://p:3128",
+)
+
+
+def test_a_company_s_endpoint_is_the_gate_s_business_alone() -> None:
+    job = built(settings=replace(SETTINGS, model=AZURE))
+    told = config(job, "gate", "CODEXRUN_GATE")
+    assert told["authHeader"] == "api-key"
+    assert told["queryParams"] == {"api-version": "v1"}
+    assert told["proxy"] == "http://p:3128"
+    assert told["caBundle"] is True
+    assert sees(job, "model-ca") == {"gate"}
+    (volume,) = [volume for volume in spec_of(job)["volumes"] if volume["name"] == "model-ca"]
+    assert volume["configMap"] == {"name": "corp-ca", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}
+
+
+def test_a_team_s_own_key_takes_the_place_of_the_installation_s() -> None:
+    job = built(job_type=kind(modelSecretRef={"name": "team-key"}))
+    (volume,) = [volume for volume in spec_of(job)["volumes"] if volume["name"] == "model-key"]
+    assert volume["secret"]["secretName"] == "team-key"
+    assert sees(job, "model-key") == {"gate"}
+
+
+def test_the_same_tools_in_every_layer() -> None:
+    job = built(job_type=kind(allowedTools=["shell", "mcp:docs"], mcpServers=[DOCS], sandbox="codex"))
+    assert config(job, "gate", "CODEXRUN_GATE")["allowedTools"] == ["mcp:docs", "shell"]
+    told = config(job, "agent", "CODEXRUN_RUN")
+    assert (told["allowedTools"], told["mcpServers"], told["sandbox"]) == (["mcp:docs", "shell"], [DOCS], "codex")
+    assert "auditedTools" not in told, "for tests alone"
+    pod = job["spec"]["template"]
+    policy = tomllib.loads(pod["metadata"]["annotations"]["codexrun.dev/codex-requirements"])
+    assert policy["features"]["shell_tool"] is True
+    assert policy["features"]["view_image"] is False
+    assert policy["allowed_sandbox_modes"] == ["read-only", "workspace-write"]
+    (hook,) = policy["hooks"]["PreToolUse"][0]["hooks"]
+    assert hook["command"] == "/opt/codexrun/bin/audit-tool mcp:docs shell"
+    (volume,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "codex-policy"]
+    assert volume["downwardAPI"]["items"][0]["path"] == "requirements.toml"
+    assert sees(job, "codex-policy") == {"agent"}
+
+
+def test_no_annotation_of_a_job_type_takes_the_policy_s_place() -> None:
+    job = built(job_type=kind(podTemplate={"annotations": {"codexrun.dev/codex-requirements": "", "team": "a"}}))
+    annotations = job["spec"]["template"]["metadata"]["annotations"]
+    assert "PreToolUse" in annotations["codexrun.dev/codex-requirements"]
+    assert annotations["team"] == "a"
 
 
 def test_a_model_without_a_price_has_none() -> None:

@@ -93,12 +93,12 @@ def test_what_a_response_is_charged(last, seen, total, complete):
 
 
 def test_a_response_cut_at_the_budget_is_a_budget_stop():
-    after = answered(flying(lowered=True), Last("incomplete", WIRE, reason="max_output_tokens"))
+    after = answered(flying(lowered="limits.maxTokens"), Last("incomplete", WIRE, reason="max_output_tokens"))
     assert after.stop.code == "budget"
     assert after.last_error is None
 
 
-@pytest.mark.parametrize(("lowered", "reason"), [(False, "max_output_tokens"), (True, "content_filter")])
+@pytest.mark.parametrize(("lowered", "reason"), [(None, "max_output_tokens"), ("limits.maxTokens", "content_filter")])
 def test_any_other_incomplete_response_is_the_models_error(lowered, reason):
     after = answered(flying(lowered=lowered), Last("incomplete", WIRE, reason=reason))
     assert after.stop is None
@@ -169,7 +169,7 @@ accounts = st.builds(
     complete=st.booleans(), usage=st.builds(Usage, *[st.integers(0, 2**63)] * 5),
     stop=st.none() | st.builds(Refused, st.sampled_from(["budget", "guardrail"]), st.text()),
     last_error=st.none() | st.builds(UpstreamError, st.just("quota"), st.text(), st.none() | st.integers(), st.none()),
-    in_flight=st.none() | st.builds(InFlight, st.text(), st.integers(0), st.booleans(), st.integers(0)),
+    in_flight=st.none() | st.builds(InFlight, st.text(), st.integers(0), st.none() | st.text(), st.integers(0)),
 )  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """Which requests go to the model, and what the budget does to them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_pod.gate.admission import SMALLEST_CAP, Admitted, Limits, Refused, admit
+from codexrun_pod.gate.cost import Price, pico_of_cents
 
 LIMITS = Limits(models=frozenset({"m", "n"}))
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
@@ -93,7 +95,8 @@ BUDGETS = [
     ("none asked for: what remains", 1000, 400, None, 600, True),
     ("more asked for than remains", 1000, 400, 700, 600, True),
     ("less asked for than remains", 1000, 400, 100, 100, False),
-    ("hardly anything remains: the API's minimum", 1000, 999, None, SMALLEST_CAP, True),
+    ("the API's minimum remains", 1000, 984, None, SMALLEST_CAP, True),
+    ("less than the API's minimum remains", 1000, 985, None, "refused", None),
     ("exactly spent", 1000, 1000, None, "refused", None),
     ("more than spent", 1000, 1400, None, "refused", None),
     ("a cap that is no number", 1000, 400, "all", 600, True),
@@ -109,11 +112,11 @@ def test_budget(most, spent, asked, sent, lowered):
         assert f"{spent} of {most} tokens" in verdict.message
     else:
         assert json.loads(verdict.body).get("max_output_tokens") == sent
-        assert verdict.lowered is lowered
+        assert verdict.lowered == ("limits.maxTokens" if lowered else None)
 
 
 @given(st.integers(1, 10**7), st.lists(st.tuples(st.integers(0, 10**5), st.integers(0, 10**6)), max_size=30))
-def test_the_overshoot_is_at_most_one_input_and_the_smallest_cap(most, wishes):
+def test_the_overshoot_is_at_most_one_input(most, wishes):
     """Whatever the model would like to say: input is not known before, output is capped."""
     spent, last_input = 0, 0
     for tokens_in, tokens_out in wishes:
@@ -123,7 +126,47 @@ def test_the_overshoot_is_at_most_one_input_and_the_smallest_cap(most, wishes):
         cap = json.loads(verdict.body)["max_output_tokens"]
         spent += tokens_in + min(tokens_out, cap)
         last_input = tokens_in
-    assert spent <= most + last_input + SMALLEST_CAP
+    assert spent <= most + last_input
+
+
+PRICES = {"m": Price(input=5_000_000, cached_input=500_000, output=30_000_000)}
+IN_CENTS = Limits(models=frozenset({"m"}), max_pico=pico_of_cents(3), prices=PRICES)  # 1,000 tokens of output
+
+
+@pytest.mark.parametrize(
+    ("spent_pico", "sent"),
+    [
+        pytest.param(0, 1000, id="all of it"),
+        pytest.param(pico_of_cents(2), 333, id="a third: rounded down"),
+        pytest.param(pico_of_cents(3) - 16 * 30_000_000, 16, id="the API's minimum"),
+        pytest.param(pico_of_cents(3) - 15 * 30_000_000, None, id="less than that"),
+        pytest.param(pico_of_cents(4), None, id="overspent"),
+    ],
+)
+def test_a_budget_in_cents_caps_what_comes(spent_pico, sent):
+    verdict = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, spent_pico=spent_pico))
+    if sent is None:
+        assert (verdict.code, verdict.final) == ("budget", True)
+        assert "of $0.0300 (limits.maxCostCents)" in verdict.message
+    else:
+        assert json.loads(verdict.body)["max_output_tokens"] == sent
+        assert verdict.lowered == "limits.maxCostCents"
+
+
+def test_the_tighter_of_two_budgets_caps():
+    both = replace(IN_CENTS, max_tokens=500)
+    assert json.loads(admit(json.dumps(PLAIN).encode(), both).body)["max_output_tokens"] == 500
+    assert admit(json.dumps(PLAIN).encode(), replace(both, max_tokens=5000)).lowered == "limits.maxCostCents"
+
+
+def test_a_budget_in_cents_needs_a_price():
+    verdict = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, prices={}))
+    assert (verdict.code, "no known price" in verdict.message) == ("guardrail", True)
+
+
+def test_free_output_is_not_capped():
+    free = {"m": Price(input=1, cached_input=0, output=0)}
+    assert admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, prices=free)).lowered is None
 
 
 @given(ANY_JSON)

@@ -83,11 +83,11 @@ def test_headers_up_carry_the_key_and_nothing_of_the_agents_choice():
         "OpenAI-Organization": "org", "OpenAI-Beta": "x", "Cookie": "c", "Host": "127.0.0.1", "Content-Length": "5",
         "Accept-Encoding": "gzip",
     }  # fmt: skip
-    assert up(given, "sk-1") == {
+    assert up(given, {"api-key": "sk-1"}) == {
         "thread-id": "t", "X-Codex-Turn-Metadata": "{}", "User-Agent": "codex", "Content-Type": "application/json",
-        "Accept-Encoding": "identity", "Authorization": "Bearer sk-1",
+        "Accept-Encoding": "identity", "api-key": "sk-1",
     }  # fmt: skip
-    assert "Authorization" not in up(given, None)
+    assert "Authorization" not in up(given, {})
 
 
 def test_headers_down():

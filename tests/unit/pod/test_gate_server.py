@@ -190,11 +190,56 @@ async def test_a_completed_response_clears_the_error(stand):
     assert "lastError" not in stand.message()
 
 
-async def test_one_at_a_time(stand):
-    stand.upstream.scripts = [streams(DELTA, COMPLETED, pause=0.1)] * 4
-    await asyncio.gather(*(stand.post() for _ in range(4)))
+async def test_requests_at_the_same_time_end_the_run(stand):
+    stand.upstream.scripts = [streams(DELTA, DELTA, COMPLETED, pause=1.0)] * 10
+    answers_ = await asyncio.gather(*(stand.post() for _ in range(10)))
+    assert sorted(status for status, _, _ in answers_) == [200] + [400] * 9
     assert stand.upstream.most_at_once == 1
-    assert stand.account.completed == 4
+    assert (stand.account.requests, stand.account.completed, stand.account.usage.total) == (1, 1, 120)
+    assert stand.message()["stop"]["class"] == "guardrail"
+    assert "same time" in stand.message()["stop"]["message"]
+
+
+async def test_a_request_waits_for_one_whose_client_has_left(stand):
+    """Codex tries again after a cut, while the gate still reads on for the usage of the first try."""
+    stand.upstream.scripts = [streams(DELTA, DELTA, COMPLETED, pause=0.7), streams(COMPLETED)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    status, _, _ = await stand.post()
+    assert (status, stand.account.completed, stand.account.usage.total) == (200, 2, 240)
+    assert stand.account.stop is None
+
+
+CALL = event("response.output_item.done", item={"type": "function_call", "name": "view_image", "arguments": "{}"})
+
+
+async def test_a_forbidden_call_never_arrives_and_is_paid(stand):
+    stand.upstream.scripts = [streams(DELTA, CALL, DELTA, COMPLETED, pause=0.05)]
+    status, body, _ = await stand.post()
+    assert status == 200
+    assert body.startswith(DELTA)
+    assert b"function_call" not in body
+    (told,) = [json.loads(line[6:]) for line in body[len(DELTA) :].splitlines() if line.startswith(b"data: ")]
+    assert (told["type"], told["response"]["error"]["code"]) == ("response.failed", "guardrail")
+    await until(lambda: stand.account.in_flight is None)
+    assert (stand.account.usage.total, stand.account.complete) == (120, True)
+    assert stand.message()["stop"]["class"] == "guardrail"
+    assert "'view_image'" in stand.message()["stop"]["message"]
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "guardrail")
+
+
+async def test_a_stream_that_goes_on_is_followed_for_a_client_that_left(stand, monkeypatch):
+    """However long: only silence ends that, or an agent could leave what it does not want to be counted."""
+    monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
+    stand.upstream.scripts = [streams(*[DELTA] * 8, COMPLETED, pause=0.2)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await until(lambda: stand.account.in_flight is None)
+    assert (stand.account.usage.total, stand.account.complete) == (120, True)
 
 
 async def test_a_redirect_is_not_followed(stand):
@@ -298,6 +343,20 @@ async def test_everything_else_is_not_there(stand, method, path):
     async with stand.client.request(method, f"{stand.base}{path}") as answer:
         assert answer.status in (404, 405)
     assert stand.upstream.requests == []
+
+
+async def test_asking_an_endpoint_that_hangs_is_no_activity(stand):
+    """Codex tries again for half an hour; the runner has to see the silence all the same."""
+
+    async def hang(_):
+        await asyncio.sleep(5)
+
+    stand.upstream.scripts = [hang]
+    stand.ledger.last_byte -= 100
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stand.post(), 0.3)
+    answer = await (await stand.client.get(f"{stand.base}/activity")).json()
+    assert answer["idleSeconds"] > 100
 
 
 async def test_health_names_the_run(stand):

@@ -219,9 +219,15 @@ STALLS = [
 )
 def test_silence(now, event, items, idle, stalled, asked):
     calls = []
-    stop = WATCH.silent(now, event, items, lambda: calls.append(1) or idle)
+    stop = WATCH.silent(now, event, items, lambda: calls.append(1) or idle, "turn.started")
     assert (stop.reason if stop else None) == ("stall" if stalled else None)
     assert bool(calls) is asked
+
+
+def test_a_stall_names_the_last_activity():
+    said = WATCH.silent(1050, 1030, 0, lambda: 25.0, "item.completed of command_execution").message
+    assert "Last activity: item.completed of command_execution, 20 s ago; the gate's last byte, 25 s ago" in said
+    assert "the gate does not answer" in WATCH.silent(1050, 1030, 0, lambda: None, "turn.started").message
 
 
 def test_the_whole_time():

@@ -15,7 +15,9 @@ FILES = [
     *POD.glob("runner/*.py"),
     *POD.glob("*.py"),
     REPOSITORY / "core/codexrun_core/rendering.py",
+    REPOSITORY / "core/codexrun_core/tools.py",
     REPOSITORY / "pod/bin/runner",
+    REPOSITORY / "pod/bin/audit-tool",
 ]
 FILES = [path for path in FILES if path.name != "clone.py"]  # runs in the control image
 
@@ -40,11 +42,10 @@ def test_core_brings_nothing_along():
 @pytest.fixture
 def image(tmp_path):
     """/opt/codexrun as the agent image lays it out."""
-    (tmp_path / "bin").mkdir()
-    shutil.copy(REPOSITORY / "pod/bin/runner", tmp_path / "bin/runner")
+    shutil.copytree(REPOSITORY / "pod/bin", tmp_path / "bin")
     shutil.copytree(POD, tmp_path / "lib/codexrun_pod")
     (tmp_path / "lib/codexrun_core").mkdir()
-    for name in ("__init__.py", "rendering.py"):
+    for name in ("__init__.py", "rendering.py", "tools.py"):
         shutil.copy(REPOSITORY / "core/codexrun_core" / name, tmp_path / "lib/codexrun_core" / name)
     return tmp_path
 
@@ -57,3 +58,33 @@ def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "CODEXRUN_RUN is not set" in (tmp_path / "message").read_text()
     assert '"class":"config"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ('{"tool_name": "Bash", "tool_input": {"command": "ls"}}', 0),
+        ('{"tool_name": "apply_patch", "tool_input": {}}', 2),
+        ('{"tool_name": "mcp__docs__search", "tool_input": {}}', 0),
+        ('{"tool_name": "mcp__docs__delete", "tool_input": {}}', 2),
+        ('{"tool_name": "read_mcp_resource", "tool_input": {"server": "other"}}', 2),
+        ('{"tool_name": "list_mcp_resources", "tool_input": {}}', 0),
+        ("{", 2),
+        ("[]", 2),
+        ('{"tool_name": 7}', 2),
+    ],
+)
+def test_the_hook_forbids_what_is_not_allowed_and_what_it_does_not_understand(image, tmp_path, call, code):
+    home = tmp_path / "codex-home"
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-I", str(image / "bin/audit-tool"), "shell", "mcp:docs/search"],
+        env={"PATH": os.environ["PATH"], "CODEX_HOME": str(home)},
+        input=call,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert (home / "forbidden-tool").exists() is (code == 2)
+    assert bool(done.stderr) is (code == 2)

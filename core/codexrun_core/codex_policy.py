@@ -1,0 +1,64 @@
+"""Codex's managed policy, /etc/codex/requirements.toml: what its own configuration, flags and the agent cannot change. Pure.
+
+Mounted read-only from an annotation of the pod. https://developers.openai.com/codex/enterprise/managed-configuration
+"""
+
+import json
+import shlex
+from collections.abc import Iterable
+
+from codexrun_core import tools
+
+PATH = "/etc/codex/requirements.toml"
+HOOKS = "/opt/codexrun/bin"
+HOOK = "audit-tool"
+HOOK_SECONDS = 30
+
+SANDBOX_MODES = {"pod": "danger-full-access", "codex": "workspace-write"}
+
+
+def requirements(allowed: Iterable[str], sandbox: str, *, hooks: str = HOOKS) -> str:
+    """The file's text. sandbox: a key of SANDBOX_MODES; hooks: the folder that holds the hook."""
+    allowed = list(allowed)
+    return f"{policy(allowed, sandbox)}\n{hook(allowed, hooks)}"
+
+
+def policy(allowed: Iterable[str], sandbox: str) -> str:
+    """What Codex may be configured to do."""
+    allowed = list(allowed)
+    lines = [
+        # Codex insists on read-only, too; that one is no danger.
+        f'allowed_sandbox_modes = ["read-only", {_toml(SANDBOX_MODES[sandbox])}]',
+        'allowed_approval_policies = ["never"]',
+        f"allowed_web_search_modes = [{_toml('live' if tools.WEB_SEARCH in allowed else 'disabled')}]",
+        "allow_managed_hooks_only = true",
+        *([] if tools.servers(allowed) else ["mcp_servers = {}"]),
+        "",
+        "[features]",
+        f"shell_tool = {_toml(tools.SHELL in allowed)}",
+        f"view_image = {_toml(tools.VIEW_IMAGE in allowed)}",
+        "hooks = true",
+        "multi_agent = false",
+        "unbounded_connection_retries = false",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def hook(allowed: Iterable[str], hooks: str = HOOKS) -> str:
+    """What Codex has to ask before each call of a tool, also from a script in code mode."""
+    lines = [
+        "[hooks]",
+        f"managed_dir = {_toml(hooks)}",
+        "[[hooks.PreToolUse]]",
+        "[[hooks.PreToolUse.hooks]]",
+        'type = "command"',
+        f"command = {_toml(shlex.join([f'{hooks}/{HOOK}', *allowed]))}",
+        f"timeout = {HOOK_SECONDS}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _toml(value: str | bool) -> str:
+    return json.dumps(value)

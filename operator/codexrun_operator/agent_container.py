@@ -1,0 +1,98 @@
+"""The agent: runner and Codex, untrusted. Pure."""
+
+import base64
+import json
+from typing import Any
+
+from codexrun_core import codex_policy
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_operator.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount
+from codexrun_operator.judge import Accepted
+from codexrun_operator.settings import PodSettings
+
+WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
+# The managed policy of Codex is a file from here: read-only for the agent, and no object of its own.
+POLICY_ANNOTATION = "codexrun.dev/codex-requirements"
+
+DEFAULT_RESOURCES = {
+    "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
+    "limits": {"memory": "2Gi", "ephemeral-storage": "14Gi"},
+}
+
+
+def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings) -> dict[str, Any]:
+    spec = job_type.spec
+    secrets = spec.env or []
+    config = {
+        "runId": run.metadata.uid,
+        "name": run.metadata.name,
+        "namespace": run.metadata.namespace,
+        "jobType": run.spec.job_type,
+        "attempt": attempt,
+        "prompt": accepted.prompt.dump(),
+        "model": accepted.model,
+        "effort": accepted.effort,
+        "timeoutSeconds": accepted.limits.timeout_seconds,
+        "stallSeconds": accepted.limits.stall_seconds,
+        "gatePort": GATE_PORT,
+        "workspaceBytes": WORKSPACE_BYTES,
+        "homeBytes": HOME_BYTES,
+        "tmpBytes": TMP_BYTES,
+        "maskEnv": [variable.name for variable in secrets],
+        "git": run.spec.workspace is not None,
+        "resume": bool(run.spec.retry_of and run.spec.retry_of.resume),
+        "allowedTools": spec.usable_tools,
+        "mcpServers": [server.dump() for server in spec.mcp_servers or []],
+        "sandbox": spec.sandbox,
+    }
+    inputs = json.dumps(accepted.inputs, ensure_ascii=False).encode()
+    return {
+        "name": "agent",
+        "image": spec.image or settings.agent_image,
+        "imagePullPolicy": settings.agent_pull_policy,
+        "command": ["/opt/codexrun/bin/runner"],
+        "workingDir": "/workspace",
+        "env": [
+            {"name": "CODEXRUN_RUN", "value": env_json(config)},
+            {"name": "CODEXRUN_INPUTS", "value": base64.b64encode(inputs).decode()},
+            {"name": "HOME", "value": "/home/agent"},
+            *(variable.dump() for variable in secrets),
+        ],
+        "resources": _resources(job_type),
+        "securityContext": locked_down(AGENT_UID),
+        "volumeMounts": [
+            mount("prompt", "/etc/codexrun/prompt", read_only=True),
+            mount("codex-policy", "/etc/codex", read_only=True),
+            mount("workspace", "/workspace"),
+            mount("home", "/home/agent"),
+            mount("tmp", "/tmp"),
+        ],
+    }
+
+
+def annotations(job_type: CodexJobType) -> dict[str, str]:
+    """Of the pod."""
+    return {POLICY_ANNOTATION: codex_policy.requirements(job_type.spec.usable_tools, job_type.spec.sandbox)}
+
+
+def volumes(accepted: Accepted) -> list[dict[str, Any]]:
+    prompt = accepted.prompt
+    policy = {"path": "requirements.toml", "fieldRef": {"fieldPath": f"metadata.annotations['{POLICY_ANNOTATION}']"}}
+    return [
+        {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},
+        {"name": "codex-policy", "downwardAPI": {"items": [policy]}},
+        empty("workspace", WORKSPACE_BYTES),
+        empty("home", HOME_BYTES),
+        empty("tmp", TMP_BYTES),
+    ]
+
+
+def _resources(job_type: CodexJobType) -> dict[str, Any]:
+    """The job type's, and defaults that fit them: a request above its limit would be refused."""
+    asked = job_type.spec.resources.dump() if job_type.spec.resources else {}
+    requests, limits = asked.get("requests", {}), asked.get("limits", {})
+    return {
+        # A limit alone is its own request; the apiserver fills that in.
+        "requests": {**{key: value for key, value in DEFAULT_RESOURCES["requests"].items() if key not in limits}, **requests},
+        "limits": {**{key: requests.get(key, value) for key, value in DEFAULT_RESOURCES["limits"].items()}, **limits},
+    }

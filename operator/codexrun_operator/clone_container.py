@@ -1,0 +1,50 @@
+"""The step that fetches a Git workspace: the only container that sees Git credentials. Pure."""
+
+from typing import Any
+
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_operator.containers import AGENT_UID, empty, env_json, locked_down, mount
+from codexrun_operator.settings import PodSettings
+
+RESOURCES = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"memory": "1Gi", "ephemeral-storage": "9Gi"},
+}
+
+
+def containers(run: CodexRun, job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
+    """None for a run without a workspace."""
+    if run.spec.workspace is None or job_type.spec.git is None:
+        return []
+    git = run.spec.workspace.git
+    mounts = [mount("workspace", "/workspace"), mount("clone-home", "/tmp")]
+    if job_type.spec.git.credentials_secret_ref:
+        mounts.append(mount("git-credentials", "/var/run/codexrun/git", read_only=True))
+    return [
+        {
+            "name": "clone",
+            "image": settings.control_image,
+            "imagePullPolicy": settings.pull_policy,
+            "command": ["python3", "-m", "codexrun_pod.clone"],
+            "env": [
+                {
+                    "name": "CODEXRUN_CLONE",
+                    "value": env_json({"url": git.url, "ref": git.ref, "allowedURLs": job_type.spec.git.allowed_urls}),
+                },
+                {"name": "HOME", "value": "/tmp"},
+            ],
+            "resources": RESOURCES,
+            # The agent's uid, or Git would call the repository's ownership dubious.
+            "securityContext": locked_down(AGENT_UID),
+            "volumeMounts": mounts,
+        }
+    ]
+
+
+def volumes(run: CodexRun, job_type: CodexJobType) -> list[dict[str, Any]]:
+    if run.spec.workspace is None or job_type.spec.git is None:
+        return []
+    found = [empty("clone-home", 64 * 1024**2)]
+    if reference := job_type.spec.git.credentials_secret_ref:
+        found.append({"name": "git-credentials", "secret": {"secretName": reference.name, "defaultMode": 0o444}})
+    return found

@@ -1,0 +1,33 @@
+"""What all containers of a run's pod have in common. Pure."""
+
+import json
+from typing import Any
+
+GIB = 1024**3
+AGENT_UID, GATE_UID = 10001, 10002
+GATE_PORT = 8390
+
+
+def env_json(value: Any) -> str:
+    """JSON for an environment variable. Every `$` is escaped: the kubelet would expand `$(X)` and `$$`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("$", "\\u0024")
+
+
+def locked_down(uid: int) -> dict[str, Any]:
+    """Restricted Pod Security, and a read-only root besides."""
+    return {
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
+    return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
+
+
+def empty(name: str, size: int) -> dict[str, Any]:
+    """A volume of at most so many bytes."""
+    return {"name": name, "emptyDir": {"sizeLimit": str(size)}}

@@ -1,0 +1,81 @@
+"""The gate: the native sidecar that holds the model's key, meters and refuses. Pure."""
+
+from typing import Any
+
+from codexrun_core.prices import PRICES, prices_for
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_operator.containers import GATE_PORT, GATE_UID, empty, env_json, locked_down, mount
+from codexrun_operator.judge import Accepted
+from codexrun_operator.settings import PodSettings
+
+STATE_BYTES = 160 * 1024**2  # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
+INGEST_AUDIENCE, INGEST_TOKEN_SECONDS = "codexrun-api", 3600
+RESOURCES = {
+    "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
+    "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
+}
+
+
+def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
+    """The Secret with the model's key: the team's own, else the installation's; "" for none."""
+    own = job_type.spec.model_secret_ref
+    return own.name if own else settings.model_secret
+
+
+def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings) -> dict[str, Any]:
+    model = settings.model
+    config = {
+        "runId": run.metadata.uid,
+        "jobType": run.spec.job_type,
+        "attempt": attempt,
+        "upstreamURL": settings.upstream_url,
+        "authHeader": model.auth_header if model.auth_header != "Authorization" else None,
+        "queryParams": model.query_params or None,
+        "caBundle": True if model.ca_config_map else None,
+        "proxy": model.proxy or None,
+        "port": GATE_PORT,
+        "models": [accepted.model],
+        "allowedTools": job_type.spec.usable_tools,
+        "maxTokens": accepted.limits.max_tokens,
+        "maxCostCents": accepted.limits.max_cost_cents,
+        "prices": prices_for(accepted.model),
+        "priceTable": PRICES.version,
+        "ingestURL": settings.ingest_url or None,
+    }
+    mounts = [mount("gate-state", "/var/lib/codexrun-gate")]
+    if settings.ingest_url:
+        mounts.append(mount("ingest-token", "/var/run/codexrun/ingest", read_only=True))
+    if key_secret(job_type, settings):
+        mounts.append(mount("model-key", "/var/run/codexrun/model", read_only=True))
+    if model.ca_config_map:
+        mounts.append(mount("model-ca", "/var/run/codexrun/ca", read_only=True))
+    return {
+        "name": "gate",
+        "image": settings.control_image,
+        "imagePullPolicy": settings.pull_policy,
+        "restartPolicy": "Always",
+        "command": ["python3", "-m", "codexrun_pod.gate"],
+        "env": [
+            {"name": "CODEXRUN_GATE", "value": env_json({key: value for key, value in config.items() if value is not None})}
+        ],
+        # Runs at the start of a deletion, while the agent still ends: no new request may begin then.
+        "lifecycle": {"preStop": {"exec": {"command": ["touch", "/var/lib/codexrun-gate/stopping"]}}},
+        "resources": RESOURCES,
+        "securityContext": locked_down(GATE_UID),
+        "volumeMounts": mounts,
+    }
+
+
+def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
+    found = [empty("gate-state", STATE_BYTES)]
+    if settings.ingest_url:
+        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the gate's user is not root.
+        token = {"audience": INGEST_AUDIENCE, "expirationSeconds": INGEST_TOKEN_SECONDS, "path": "token"}
+        found.append({"name": "ingest-token", "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444}})
+    if secret := key_secret(job_type, settings):
+        items = [{"key": "api-key", "path": "api-key"}]
+        found.append({"name": "model-key", "secret": {"secretName": secret, "items": items, "defaultMode": 0o444}})
+    if settings.model.ca_config_map:
+        items = [{"key": settings.model.ca_key, "path": "ca.crt"}]
+        found.append({"name": "model-ca", "configMap": {"name": settings.model.ca_config_map, "items": items}})
+    return found

@@ -1,0 +1,67 @@
+"""Where the model is, and how companies reach it: a header of their own for the key, a query, a private CA, a proxy."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+BEARER = "Authorization"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """upstream: URL that ends where Codex's base_url would (".../v1").
+
+    auth_header: the header that carries the key, as a bearer token in Authorization, bare in any other. ca_file: PEM, used
+    instead of the system's CAs. proxy: http:// URL of a proxy.
+    """
+
+    upstream: str
+    auth_header: str = BEARER
+    query: Mapping[str, str] = field(default_factory=dict)
+    ca_file: Path | None = None
+    proxy: str | None = None
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any], ca_file: Path) -> Endpoint:
+        """From the operator's words.
+
+        Raises:
+            KeyError: upstreamURL is missing.
+        """
+        return cls(
+            upstream=str(given["upstreamURL"]).rstrip("/"),
+            auth_header=given.get("authHeader") or BEARER,
+            query={str(name): str(value) for name, value in (given.get("queryParams") or {}).items()},
+            ca_file=ca_file if given.get("caBundle") else None,
+            proxy=given.get("proxy") or None,
+        )
+
+    @property
+    def responses(self) -> str:
+        """The URL that a request goes to."""
+        query = f"?{urlencode(self.query)}" if self.query else ""
+        return f"{self.upstream}/responses{query}"
+
+    @property
+    def host(self) -> str:
+        """For messages."""
+        return urlsplit(self.upstream).netloc
+
+    def credentials(self, key: str | None) -> dict[str, str]:
+        """The header with the key; none without one."""
+        if not key:
+            return {}
+        return {self.auth_header: f"Bearer {key}" if self.auth_header.lower() == BEARER.lower() else key}
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """For aiohttp.
+
+        Raises:
+            OSError, ssl.SSLError: the bundle cannot be read.
+        """
+        return True if self.ca_file is None else ssl.create_default_context(cafile=str(self.ca_file))

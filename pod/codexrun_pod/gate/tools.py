@@ -1,0 +1,134 @@
+"""Which tools the model is offered, and whether it calls one that the job type does not allow. Pure.
+
+In code mode the model is offered one tool, `exec`, whose description declares the others, and a call of one of them stands in
+the source of a script. The gate reads names in both; a name that a script puts together at run time it cannot see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from codexrun_core import tools
+
+CODE_MODE = "exec"
+# In the description of `exec`: declare const tools: { view_image(args: ...
+DECLARED = re.compile(r"\bdeclare const tools: \{\s*([A-Za-z0-9_$]+)\s*\(")
+WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{1,6})\}?|\\x([0-9a-fA-F]{2})")
+# Run by the provider, billed on their own, and out of every policy of the pod's reach.
+HOSTED = ("file_search", "code_interpreter", "image_generation", "computer", "mcp", "local_shell", "shell", "apply_patch")
+HOSTED_SEARCH = ("web_search",)
+# Items of a response that are calls by their type alone.
+CALL_TYPES = {
+    "local_shell_call": tools.SHELL,
+    "shell_call": tools.SHELL,
+    "apply_patch_call": tools.APPLY_PATCH,
+    "web_search_call": tools.WEB_SEARCH,
+    "tool_search_call": None,
+}
+NAMED_CALLS = ("function_call", "custom_tool_call")
+
+
+def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
+    """Why a request must not go to the model for the tools in it, or None."""
+    for holder in _holders(body):
+        for tool in _dicts(holder.get("tools")):
+            kind = str(tool.get("type", ""))
+            if kind.startswith(HOSTED_SEARCH) and tools.WEB_SEARCH not in allowed:
+                return f"the hosted tool {kind!r} is not allowed"
+            if kind.startswith(HOSTED):
+                return f"the hosted tool {kind!r} is not allowed"
+            if tool.get("name") == CODE_MODE:
+                for name in DECLARED.findall(str(tool.get("description", ""))):
+                    if not tools.permits(allowed, tools.needed(name)):
+                        return f"Codex offers the tool {name!r} to scripts, which is not allowed"
+    return None
+
+
+def strip(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
+    """Take the tools that are not allowed out of a request, in place; their names."""
+    gone: set[str] = set()
+    for holder in _holders(body):
+        given = holder.get("tools")
+        if not isinstance(given, list):
+            continue
+        kept = []
+        for tool in given:
+            name = _full_name(tool, holder) if isinstance(tool, dict) else None
+            if name is None or tool.get("type") == "namespace" or tools.permits(allowed, tools.needed(name)):
+                kept.append(tool)
+            else:
+                gone.add(name)
+        if len(kept) != len(given):
+            holder["tools"] = kept
+    return frozenset(gone)
+
+
+def forbidden_call(event: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]) -> str | None:
+    """The tool that an event of the response calls although it is not allowed, or None.
+
+    A name that Codex does not have and that was not offered is passed on: Codex itself answers it with an error.
+    """
+    response = event.get("response")
+    items = [event.get("item"), *(_dicts(response.get("output")) if isinstance(response, dict) else ())]
+    for item in _dicts(items):
+        if (name := _forbidden_item(item, allowed, stripped)) is not None:
+            return name
+    return None
+
+
+def _forbidden_item(item: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]) -> str | None:
+    kind = str(item.get("type", ""))
+    if kind in CALL_TYPES:
+        return None if tools.permits(allowed, CALL_TYPES[kind]) else kind
+    if kind in NAMED_CALLS:
+        name = _full_name(item, {"name": item.get("namespace")}) or ""
+        if name == CODE_MODE:
+            return _forbidden_in_script(str(item.get("input") or item.get("arguments") or ""), allowed)
+        bad = not tools.permits(allowed, tools.needed(name, _arguments(item))) and (tools.known(name) or name in stripped)
+        return name if bad else None
+    return kind if kind.endswith("_call") or kind.startswith("mcp_") else None
+
+
+def _forbidden_in_script(source: str, allowed: Collection[str]) -> str | None:
+    """Any word of the source that is the name of a tool which is not allowed, be it in a text or a comment."""
+    words = set(WORD.findall(source)) | set(WORD.findall(ESCAPE.sub(_unescaped, source)))
+    names = (word for word in sorted(words) if word in tools.IN_SCRIPTS or (word.startswith("mcp__") and tools.known(word)))
+    return next((name for name in names if not tools.permits(allowed, tools.needed(name))), None)
+
+
+def _arguments(item: Mapping[str, Any]) -> Any:
+    try:
+        return json.loads(item.get("arguments") or "null")
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = int(match.group(1) or match.group(2), 16)
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else ""
+
+
+def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Everything in a request that may have `tools`: itself, items of the input (code-mode models), namespaces, nested."""
+    waiting = [body, *_dicts(body.get("input"))]
+    while waiting:
+        holder = waiting.pop()
+        assert isinstance(holder, dict)
+        yield holder
+        waiting.extend(_dicts(holder.get("tools")))
+
+
+def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None:
+    """`alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other namespaces say nothing."""
+    name, space = tool.get("name"), holder.get("name")
+    if not isinstance(name, str):
+        return None
+    return f"{space}__{name}" if isinstance(space, str) and space.startswith("mcp__") else name
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

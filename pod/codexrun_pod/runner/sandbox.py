@@ -1,0 +1,39 @@
+"""Can Codex make its own sandbox here? Asked before it starts: later every command would fail and the run still end well."""
+
+from __future__ import annotations
+
+import subprocess
+
+from codexrun_pod.runner import codex_config
+from codexrun_pod.runner.settings import ConfigError, Settings
+
+SECONDS = 30
+
+
+def check(settings: Settings) -> None:
+    """For `sandbox: codex`; the pod alone needs no check.
+
+    Raises:
+        ConfigError: it cannot; with Codex's words.
+    """
+    if settings.sandbox != "codex":
+        return
+    try:
+        done = subprocess.run(
+            [str(settings.codex), "sandbox", "--", "true"],
+            cwd=str(settings.workspace),
+            env=codex_config.environment({"PATH": "/usr/local/bin:/usr/bin:/bin"}, settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=SECONDS,
+            check=False,
+        )
+        failed, said = done.returncode != 0, done.stdout.decode("utf-8", "replace").strip()
+    except subprocess.TimeoutExpired:
+        failed, said = True, f"no answer within {SECONDS} s"
+    if failed:
+        raise ConfigError(
+            f"sandbox: codex does not work in this pod: {said.splitlines()[-1] if said else 'it gave no reason'}; give the job "
+            "type a runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
+        )
