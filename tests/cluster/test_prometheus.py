@@ -227,6 +227,10 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(lab: Lab, fa
     spent = by("codexrun_tokens_total", "token_type", of=',model="gpt-5.5"')
     assert spent["input",] >= usage["inputTokens"]
     assert prometheus.value(f"sum(codexrun_runs{{{mine}}})") == 0
-    assert prometheus.value(f"codexrun_slots_held{{{mine}}}") == 0
+    for _ in patiently():  # a slot is held until the pod is proven gone
+        if prometheus.value(f"codexrun_slots_held{{{mine}}}") == 0:
+            break
+    else:
+        raise AssertionError("a slot is held by nobody")
     prompts = prometheus.values('sum by (phase) (codexrun_prompt_runs_finished_total{prompt=~"scenario-.*"}) != 0')
     assert prompts.keys() >= {("Succeeded",), ("Failed",), ("Cancelled",)}

@@ -74,6 +74,7 @@ class Exchange:
         finally:
             if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
                 ledger.settle(meter.broken(self._account(), None, prices))
+            trouble = ledger.account.last_error
             ledger.log(
                 "request.ended",
                 model=self.admitted.model,
@@ -81,7 +82,9 @@ class Exchange:
                 ended=self.watch.last.kind if self.watch.last else None,
                 cost_tokens=ledger.account.usage.total,
                 complete=ledger.account.complete,
-                error=ledger.account.last_error.json if ledger.account.last_error else None,
+                failure_class=trouble.class_ if trouble else None,
+                code=trouble.status if trouble else None,
+                error=trouble.message if trouble else None,
                 stop=ledger.account.stop.message if ledger.account.stop else None,
             )
 

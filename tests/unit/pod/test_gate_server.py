@@ -7,6 +7,7 @@ import json
 import aiohttp
 import pytest
 from aiohttp import web
+from loglines import wrong_lines
 
 from codexrun_pod.gate import exchange, meter
 from codexrun_pod.gate.ledger import Ledger
@@ -104,6 +105,13 @@ def settings(tmp_path, upstream, **more):
             "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def every_line_of_log_has_the_documented_shape(capfdbinary):
+    yield
+    printed = capfdbinary.readouterr().out.decode().split("\n")
+    assert not wrong_lines(line for line in printed if line)
 
 
 @pytest.fixture
