@@ -48,8 +48,8 @@ def test_the_agent_cannot_change_its_policy(lab: Lab) -> None:
 
 def test_the_hook_answers_in_the_image(lab: Lab) -> None:
     prompt = lab.prompt("scenario: shell\ncommand: {{command}}\n")
-    ask = 'echo \'{"tool_name": "view_image"}\' | /opt/codexrun/bin/audit-tool shell; echo code $?'
-    run = lab.ended(lab.run(lab.job_type(prompt=prompt), inputs={"command": f"CODEX_HOME=/tmp {ask}"}))
+    ask = 'echo \'{"tool_name": "view_image"}\' | CODEX_HOME=/tmp /opt/codexrun/bin/audit-tool shell; echo code $?'
+    run = lab.ended(lab.run(lab.job_type(prompt=prompt), inputs={"command": ask}))
     assert "code 2" in run["status"]["result"]["message"], run["status"]
 
 
