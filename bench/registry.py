@@ -9,6 +9,7 @@ Without --url it measures SQLite in a new file, and a Postgres of its own (pixel
 
 import argparse
 import asyncio
+import itertools
 import random
 import statistics
 import sys
@@ -120,17 +121,15 @@ async def timed(rounds: int, action: Callable[[], Awaitable[object]]) -> float:
 
 
 async def fill(registry: Registry, count: int) -> None:
-    batch: list[dict[str, object]] = []
-    async with registry._engines.write.begin() as connection:
-        for row in rows(count):
-            batch.append(values_of(row))
-            if len(batch) == 2000:
-                await connection.execute(sa.insert(runs), batch)
-                batch.clear()
-        if batch:
-            await connection.execute(sa.insert(runs), batch)
-    async with registry._engines.read.connect() as connection:  # what autovacuum does within a minute
-        await connection.exec_driver_sql("VACUUM ANALYZE runs" if registry.dialect == "postgresql" else "SELECT 1")
+    def write(connection: sa.Connection) -> None:
+        left = rows(count)
+        while batch := [values_of(row) for row in itertools.islice(left, 2000)]:
+            connection.execute(sa.insert(runs), batch)
+
+    await registry._in_transaction(write)
+    # What autovacuum does within a minute.
+    vacuum = "VACUUM ANALYZE runs" if registry.dialect == "postgresql" else "SELECT 1"
+    await registry._reading(lambda connection: connection.exec_driver_sql(vacuum) and None)
 
 
 async def measure(url: str, count: int, rounds: int) -> list[str]:

@@ -15,7 +15,7 @@ from codexrun_api.settings import Settings
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube
 from codexrun_core.lifecycle import Phase
-from codexrun_core.registry import Registry, RunRecord, Unavailable, record_of
+from codexrun_core.registry import Registry, RunRecord, Unavailable, place_of, record_of
 from codexrun_core.resources import CodexRun
 
 
@@ -62,9 +62,9 @@ class Services:
             Unavailable: the registry is away, and no such object is there.
         """
         run = self.mirror.find(wanted)
-        known = record_of(run) if run and not untold(run) else None
         if run and run.metadata.uid != wanted:
             wanted = run.metadata.uid  # a name: the run that has it now
+        known = run if run and not untold(run) else None
         try:
             record = await self.registry.get(wanted)
             if record is None and known is None:
@@ -73,10 +73,10 @@ class Services:
             if known is None:
                 raise
             record = None
-        if record and known and known.place > record.place:
+        if known and (record is None or place_of(known) > record.place):
             # The watch has told it already, to streams too, and the row is being written.
-            return known
-        return record or known
+            return record_of(known)
+        return record
 
     def view(self, record: RunRecord) -> views.RunView:
         return views.of_record(record, self.settings.external_url, self.queue(record.run_id))
@@ -99,7 +99,7 @@ class Services:
         return job_type.spec.concurrency_limit if job_type and not job_type.spec.suspended else 0
 
 
-def _of(request: Request) -> Services:
+async def _of(request: Request) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
     found: Services = request.app.state.services
     return found
 

@@ -12,13 +12,11 @@ from codexrun_core.registry.schema import head
 
 
 async def on(registry: Registry, action: Callable[[sa.Connection], None]) -> None:
-    async with registry._engines.write.begin() as connection:
-        await connection.run_sync(action)
+    await registry._in_transaction(action)
 
 
 async def tables(registry: Registry) -> set[str]:
-    async with registry._engines.read.connect() as connection:
-        return set(await connection.run_sync(lambda sync: sa.inspect(sync).get_table_names()))
+    return await registry._reading(lambda connection: set(sa.inspect(connection).get_table_names()))
 
 
 async def test_up_down_and_up_again(url: str) -> None:
@@ -92,8 +90,8 @@ async def test_a_newer_schema_is_a_clear_error_and_stays_as_it_is(registry: Regi
         for call in (*CALLS, lambda registry: registry.migrate()):
             with pytest.raises(SchemaError, match=f"'9999' is not known to this version, whose newest is {head()}"):
                 await call(other)
-    async with registry._engines.read.connect() as connection:
-        assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == "9999"
+    found = await registry._reading(lambda c: c.scalar(sa.text("SELECT version_num FROM alembic_version")))
+    assert found == "9999"
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

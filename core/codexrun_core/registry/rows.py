@@ -22,6 +22,14 @@ from codexrun_core.registry.queries import (
 from codexrun_core.registry.record import LIVE, RunRecord
 from codexrun_core.registry.tables import runs
 
+# Made once: putting 45 columns together takes longer than the database does.
+BY_ID = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id"))
+BY_NAME = (
+    sa.select(*COLUMNS)
+    .where(runs.c.namespace == sa.bindparam("namespace"), runs.c.name == sa.bindparam("name"))
+    .order_by(*NEWEST_FIRST)
+    .limit(1)
+)
 NEAR = 500  # of the newest runs are looked through before the word index is asked
 
 
@@ -30,12 +38,11 @@ class Rows(Database):
 
     async def get(self, run_id: str) -> RunRecord | None:
         """The run of this id."""
-        return await self._one(sa.select(*COLUMNS).where(runs.c.run_id == run_id))
+        return await self._one(BY_ID, run_id=run_id)
 
     async def find(self, namespace: str, name: str) -> RunRecord | None:
         """The newest run of this name: names come again once an object is gone."""
-        named = (runs.c.namespace == namespace) & (runs.c.name == name)
-        return await self._one(sa.select(*COLUMNS).where(named).order_by(*NEWEST_FIRST).limit(1))
+        return await self._one(BY_NAME, namespace=namespace, name=name)
 
     async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE) -> Page:
         """The runs of the filter, newest first, from where the token says.
