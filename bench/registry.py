@@ -128,7 +128,7 @@ async def fill(registry: Registry, count: int) -> None:
 
     await registry._in_transaction(write)
     # What autovacuum does within a minute.
-    vacuum = "VACUUM ANALYZE runs" if registry.dialect == "postgresql" else "SELECT 1"
+    vacuum = "VACUUM ANALYZE runs, run_words" if registry.dialect == "postgresql" else "SELECT 1"
     await registry._reading(lambda connection: connection.exec_driver_sql(vacuum) and None)
 
 

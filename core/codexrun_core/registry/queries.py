@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from codexrun_core.registry.filters import Filter
 from codexrun_core.registry.record import RunRecord, words
-from codexrun_core.registry.tables import WORDS_VECTOR, Words, run_words, runs
+from codexrun_core.registry.tables import Words, run_words, runs
 
 Condition = sa.ColumnElement[bool]
 Rows = sa.Select[Any]
@@ -80,6 +80,24 @@ def matching_ids(chosen: Filter, where: list[Condition], dialect: str, most: int
     return sa.select(hits.c.run_id).order_by(hits.c.created_at.desc(), hits.c.run_id.desc()).limit(most)
 
 
+def counted(chosen: Filter, dialect: str) -> Rows:
+    """How many there are of each status."""
+    wanted = words(chosen.search)
+    if (
+        dialect == "postgresql"
+        and wanted
+        and chosen == Filter(search=chosen.search, job_type=chosen.job_type, status=chosen.status)
+    ):
+        c = run_words.c
+        query = sa.select(c.status, sa.func.count()).where(_holds(wanted)).group_by(c.status)
+        for column, values in ((c.job_type, chosen.job_type), (c.status, chosen.status)):
+            if values:
+                query = query.where(sa.cast(column, Words).in_(values))
+        return query
+    query = sa.select(runs.c.status, sa.func.count()).where(*conditions(chosen, dialect)).group_by(runs.c.status)
+    return reading(query, index_for(chosen, counting=True))
+
+
 def begins(search: str) -> list[Condition]:
     """The same as the word index answers, told from the row itself."""
     padded = sa.literal(" ") + runs.c.words
@@ -101,8 +119,13 @@ def _matches(search: str, dialect: str) -> Condition:
     if dialect == "sqlite":
         query = " AND ".join(f'"{word}" *' for word in wanted)
         return runs.c.seq.in_(sa.select(run_words.c.rowid).where(run_words.c.run_words.op("MATCH")(query)))
+    return runs.c.seq.in_(sa.select(run_words.c.seq).where(_holds(wanted)))
+
+
+def _holds(wanted: list[str]) -> Condition:
+    """For `run_words` on Postgres."""
     query = " & ".join(f"'{word}':*" for word in wanted)
-    return sa.literal_column(WORDS_VECTOR).bool_op("@@")(sa.cast(sa.bindparam(None, query, Words), _TSQUERY))
+    return run_words.c.words.bool_op("@@")(sa.cast(sa.bindparam(None, query, Words), _TSQUERY))
 
 
 class _TsQuery(sa.types.UserDefinedType[str]):

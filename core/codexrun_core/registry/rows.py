@@ -13,10 +13,9 @@ from codexrun_core.registry.queries import (
     NEWEST_FIRST,
     begins,
     conditions,
+    counted,
     first_ids,
-    index_for,
     matching_ids,
-    reading,
     rows_of,
 )
 from codexrun_core.registry.record import LIVE, RunRecord
@@ -68,9 +67,7 @@ class Rows(Database):
 
     async def counts(self, chosen: Filter) -> dict[str, int]:
         """How many runs of the filter there are, by status; a status that has none is absent."""
-        query = sa.select(runs.c.status, sa.func.count()).where(*conditions(chosen, self.dialect)).group_by(runs.c.status)
-        query = reading(query, index_for(chosen, counting=True))
-        return {row[0]: row[1] for row in await self._all(query)}
+        return {row[0]: row[1] for row in await self._all(counted(chosen, self.dialect))}
 
     async def live(self) -> list[tuple[str, str]]:
         """Id and name of every run that has not ended and whose object was not found to be gone."""
