@@ -1,6 +1,7 @@
 """What the routes work with, made once per process."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
@@ -85,14 +86,14 @@ class Services:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None
-        return pace.place(run, self._peers(run), self._limit(run))
+        return pace.place(pace.peer(run), self._peers(run), self._limit(run))
 
     def next_slot(self, run: CodexRun) -> int:
         """Seconds until a slot of its job type may be free."""
         return pace.next_slot(self._peers(run), self._limit(run))
 
-    def _peers(self, run: CodexRun) -> list[CodexRun]:
-        return [r for r in self.mirror.runs.values() if r.spec.job_type == run.spec.job_type]
+    def _peers(self, run: CodexRun) -> Collection[pace.Peer]:
+        return self.mirror.peers[run.spec.job_type].values()
 
     def _limit(self, run: CodexRun) -> int:
         job_type = self.catalog.job_types.get(run.spec.job_type)
