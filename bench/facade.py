@@ -20,7 +20,7 @@ from codexrun_core.kube.client import Kube, connect
 ROUNDS = 3
 START_WORKERS, START_SECONDS, START_RATE = 8, 6.0, 20.0
 GET_WORKERS, GET_SECONDS = 8, 5.0
-CHANGED, CHANGE_RATE, CHANGE_SECONDS, LOOK_EVERY = 30, 30.0, 10.0, 0.01
+CHANGED, CHANGE_RATE, CHANGE_SECONDS, LOOK_EVERY = 30, 30.0, 10.0, 0.02
 
 
 async def measure() -> list[Measured]:
