@@ -16,6 +16,7 @@ from codexrun_core.registry.queries import (
     counted,
     first_ids,
     matching_ids,
+    older,
     rows_of,
 )
 from codexrun_core.registry.record import LIVE, RunRecord
@@ -50,18 +51,14 @@ class Rows(Database):
             BadToken: the token is none, or of a list with another filter.
         """
         size = max(1, min(size, LARGEST_PAGE))
-        where = conditions(replace(chosen, search=""), self.dialect)
-        if after:
-            created, run_id = read_token(after, chosen)
-            last = sa.tuple_(sa.literal(created, runs.c.created_at.type), sa.literal(run_id, runs.c.run_id.type))
-            where.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < last)
+        last = read_token(after, chosen) if after else None
         rows: list[RunRecord] = []
         if begun := begins(chosen.search):
             # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
-            newest = first_ids(where, LIST, NEAR)
-            rows = await self._rows(rows_of(newest).where(*begun).limit(size + 1))
+            where = [*conditions(replace(chosen, search=""), self.dialect), *([older(last)] if last else [])]
+            rows = await self._rows(rows_of(first_ids(where, LIST, NEAR)).where(*begun).limit(size + 1))
         if len(rows) <= size:
-            rows = await self._rows(rows_of(matching_ids(chosen, where, self.dialect, size + 1)))
+            rows = await self._rows(rows_of(matching_ids(chosen, last, self.dialect, size + 1)))
         shown = tuple(rows[:size])
         return Page(shown, token_after(shown[-1], chosen) if len(rows) > size else None)
 

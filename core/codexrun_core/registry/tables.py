@@ -143,5 +143,15 @@ run_events = sa.Table(
 )
 
 # The word index, kept by triggers. SQLite: an FTS5 table over runs.words; Postgres: a narrow table with
-# what a count by status needs, for a run's own row is wide.
-run_words = sa.table("run_words", *map(sa.column, ("rowid", "run_words", "seq", "status", "job_type", "words")))
+# what lists and counts of hits need, for a run's own row is wide.
+run_words = sa.table(
+    "run_words",
+    sa.column("rowid"),
+    sa.column("run_words"),
+    sa.column("seq", BIG),
+    sa.column("run_id", Words),
+    sa.column("created_at", Utc),
+    sa.column("status", Words),
+    sa.column("job_type", Words),
+    sa.column("words"),
+)
