@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+KEPT_SECONDS = 2.0  # of the five that uvicorn leaves a connection idle
+
 
 @dataclass
 class Load:
@@ -38,23 +40,31 @@ class Client:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._head = f"Host: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n"
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Status and body."""
         data = b"" if body is None else json.dumps(body).encode()
         about = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
-        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
-        reader, writer = connection
+        reader, writer = await self._connection()
         writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{about}\r\n".encode() + data)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         answer = await reader.readexactly(length)
-        self._idle.append(connection)
+        self._idle.append((time.monotonic(), reader, writer))
         return int(head.split(b" ", 2)[1]), answer
 
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The one used last; a server closes those that idle."""
+        while self._idle:
+            since, reader, writer = self._idle.pop()
+            if time.monotonic() - since < KEPT_SECONDS:
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(self._host, self._port)
+
     def close(self) -> None:
-        for _, writer in self._idle:
+        for *_, writer in self._idle:
             writer.close()
 
 
