@@ -129,16 +129,16 @@ def test_answers_are_what_the_document_says(url: str, operation: str, mode: Gene
         @given(case=cases)
         @bounds(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
         def call(case: schemathesis.Case) -> None:
-            # A query parameter that a route does not know is nobody's, as everywhere; filters refuse one, or they would show all.
+            # A query parameter that a route does not know is ignored, as everywhere; filters refuse it, or they would show all.
             assume(operation in FILTERED or not set(case.query) - KNOWN[operation])
             if mode is GenerationMode.POSITIVE and "wait" in case.query:
                 case.query["wait"] = 0  # up to five minutes, for runs that nothing here ends
             if kept:
                 case.path_parameters.update({name: value for name, value in KEPT.items() if name in case.path_parameters})
             # Times, statuses and inputs have rules that no schema says: 422 answers data of the right shape too.
-            answer = case.call_and_validate(
-                base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, excluded_checks=[positive_data_acceptance]
-            )
+            answer = case.call(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
+            assume(answer.text != "Invalid HTTP request received.")  # no HTTP: it never came as far as the application
+            case.validate_response(answer, excluded_checks=[positive_data_acceptance])
             statuses.add(answer.status_code)
 
         call()
