@@ -44,6 +44,11 @@ test: venv ## Every test, against the cluster of `make up` (which it brings up)
 test-unit: venv ## The fast tests: no cluster needed
 	$(VENV)/bin/pytest tests/unit $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; fails on a breach
+	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
+	set -a; . .cluster/env; set +a; $(VENV)/bin/python bench/run.py $(BENCH)
+
 .PHONY: lint
 lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/ruff check .

@@ -4,12 +4,12 @@ Two kinds of trouble only: the schema is not ours (SchemaError), or the database
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Collection, Iterator
-from typing import Any, Self
+from collections.abc import Callable, Collection, Iterator
+from functools import cache
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import schema
@@ -17,6 +17,8 @@ from codexrun_core.registry.engines import Engines, open_engines
 from codexrun_core.registry.record import RunRecord
 
 AT_ONCE = 500  # ids in one statement
+
+T = TypeVar("T")
 
 
 class Database:
@@ -58,9 +60,7 @@ class Database:
             SchemaError: it is newer.
             Unavailable: the database is away, or another process migrates for too long.
         """
-        with _away():
-            async with self._engines.write.begin() as connection:
-                await connection.run_sync(schema.upgrade)
+        await self._in_transaction(schema.upgrade)
         self._checked = True
 
     async def check(self) -> None:
@@ -70,40 +70,51 @@ class Database:
             SchemaError: the schema is older or newer, or there is none.
             Unavailable: the database is away.
         """
-        with _away():
-            async with self._engines.read.connect() as connection:
-                await connection.run_sync(schema.check)
+        await self._reading(schema.check)
         self._checked = True
 
-    @contextlib.asynccontextmanager
-    async def _write(self) -> AsyncIterator[AsyncConnection]:
+    async def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` answers, in a transaction of its own."""
         await self._ready()
-        with _away():
-            async with self._engines.write.begin() as connection:
-                yield connection
+        return await self._in_transaction(work)
 
     async def _ready(self) -> None:
         if not self._checked:
             await self.check()
 
-    async def _all(self, query: sa.Select[Any]) -> list[Any]:
+    async def _all(self, query: sa.Select[Any], **values: Any) -> list[Any]:
         await self._ready()
-        with _away():
-            async with self._engines.read.connect() as connection:
-                return list((await connection.execute(query)).all())
+        return await self._reading(lambda connection: list(connection.execute(query, values).all()))
 
     async def _rows(self, query: sa.Select[Any]) -> list[RunRecord]:
         return [record_from(row) for row in await self._all(query)]
 
-    async def _one(self, query: sa.Select[Any]) -> RunRecord | None:
-        found = await self._all(query)
+    async def _one(self, query: sa.Select[Any], **values: Any) -> RunRecord | None:
+        found = await self._all(query, **values)
         return record_from(found[0]) if found else None
 
+    async def _reading(self, work: Callable[[sa.Connection], T]) -> T:
+        def read() -> T:
+            with self._engines.read.connect() as connection:
+                return work(connection)
 
-def insert_once(dialect: str, table: sa.Table, values: dict[str, Any]) -> Any:
+        with _away():
+            return await self._engines.readers.run(read)
+
+    async def _in_transaction(self, work: Callable[[sa.Connection], T]) -> T:
+        def write() -> T:
+            with self._engines.write.begin() as connection:
+                return work(connection)
+
+        with _away():
+            return await self._engines.writers.run(write)
+
+
+@cache
+def insert_once(dialect: str, table: sa.Table) -> Any:
     """It returns a row if there was none of that key."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).values(values).on_conflict_do_nothing().returning(table.c.seq)
+    return insert(table).on_conflict_do_nothing().returning(table.c.seq)
 
 
 def batches(run_ids: Collection[str]) -> Iterator[list[str]]:

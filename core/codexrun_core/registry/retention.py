@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -32,9 +33,8 @@ class Retention(Database):
             "status": sa.case((ended, runs.c.status), else_=DELETED),
         }
         for some in batches(run_ids):
-            async with self._write() as connection:
-                gone = runs.c.run_id.in_(some) & runs.c.deleted_at.is_(None)
-                changed += (await connection.execute(sa.update(runs).where(gone).values(values))).rowcount
+            gone = sa.update(runs).where(runs.c.run_id.in_(some), runs.c.deleted_at.is_(None)).values(values)
+            changed += await self._write(partial(_change, gone))
         return changed
 
     async def expired(self, before: datetime, limit: int = AT_ONCE) -> list[str]:
@@ -46,9 +46,13 @@ class Retention(Database):
 
     async def remove(self, run_ids: Collection[str]) -> int:
         """Remove rows and their events for good; answer how many rows there were."""
-        removed = 0
-        for some in batches(run_ids):
-            async with self._write() as connection:
-                await connection.execute(sa.delete(run_events).where(run_events.c.run_id.in_(some)))
-                removed += (await connection.execute(sa.delete(runs).where(runs.c.run_id.in_(some)))).rowcount
-        return removed
+        return sum([await self._write(partial(_remove, some)) for some in batches(run_ids)])
+
+
+def _change(statement: sa.Update, connection: sa.Connection) -> int:
+    return connection.execute(statement).rowcount
+
+
+def _remove(run_ids: list[str], connection: sa.Connection) -> int:
+    connection.execute(sa.delete(run_events).where(run_events.c.run_id.in_(run_ids)))
+    return connection.execute(sa.delete(runs).where(runs.c.run_id.in_(run_ids))).rowcount

@@ -13,15 +13,23 @@ from codexrun_core.registry.queries import (
     NEWEST_FIRST,
     begins,
     conditions,
+    counted,
     first_ids,
-    index_for,
     matching_ids,
-    reading,
+    older,
     rows_of,
 )
 from codexrun_core.registry.record import LIVE, RunRecord
 from codexrun_core.registry.tables import runs
 
+# Made once: putting 45 columns together takes longer than the database does.
+BY_ID = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id"))
+BY_NAME = (
+    sa.select(*COLUMNS)
+    .where(runs.c.namespace == sa.bindparam("namespace"), runs.c.name == sa.bindparam("name"))
+    .order_by(*NEWEST_FIRST)
+    .limit(1)
+)
 NEAR = 500  # of the newest runs are looked through before the word index is asked
 
 
@@ -30,12 +38,11 @@ class Rows(Database):
 
     async def get(self, run_id: str) -> RunRecord | None:
         """The run of this id."""
-        return await self._one(sa.select(*COLUMNS).where(runs.c.run_id == run_id))
+        return await self._one(BY_ID, run_id=run_id)
 
     async def find(self, namespace: str, name: str) -> RunRecord | None:
         """The newest run of this name: names come again once an object is gone."""
-        named = (runs.c.namespace == namespace) & (runs.c.name == name)
-        return await self._one(sa.select(*COLUMNS).where(named).order_by(*NEWEST_FIRST).limit(1))
+        return await self._one(BY_NAME, namespace=namespace, name=name)
 
     async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE) -> Page:
         """The runs of the filter, newest first, from where the token says.
@@ -44,26 +51,20 @@ class Rows(Database):
             BadToken: the token is none, or of a list with another filter.
         """
         size = max(1, min(size, LARGEST_PAGE))
-        where = conditions(replace(chosen, search=""), self.dialect)
-        if after:
-            created, run_id = read_token(after, chosen)
-            last = sa.tuple_(sa.literal(created, runs.c.created_at.type), sa.literal(run_id, runs.c.run_id.type))
-            where.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < last)
+        last = read_token(after, chosen) if after else None
         rows: list[RunRecord] = []
         if begun := begins(chosen.search):
             # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
-            newest = first_ids(where, LIST, NEAR)
-            rows = await self._rows(rows_of(newest).where(*begun).limit(size + 1))
+            where = [*conditions(replace(chosen, search=""), self.dialect), *([older(last)] if last else [])]
+            rows = await self._rows(rows_of(first_ids(where, LIST, NEAR)).where(*begun).limit(size + 1))
         if len(rows) <= size:
-            rows = await self._rows(rows_of(matching_ids(chosen, where, self.dialect, size + 1)))
+            rows = await self._rows(rows_of(matching_ids(chosen, last, self.dialect, size + 1)))
         shown = tuple(rows[:size])
         return Page(shown, token_after(shown[-1], chosen) if len(rows) > size else None)
 
     async def counts(self, chosen: Filter) -> dict[str, int]:
         """How many runs of the filter there are, by status; a status that has none is absent."""
-        query = sa.select(runs.c.status, sa.func.count()).where(*conditions(chosen, self.dialect)).group_by(runs.c.status)
-        query = reading(query, index_for(chosen, counting=True))
-        return {row[0]: row[1] for row in await self._all(query)}
+        return {row[0]: row[1] for row in await self._all(counted(chosen, self.dialect))}
 
     async def live(self) -> list[tuple[str, str]]:
         """Id and name of every run that has not ended and whose object was not found to be gone."""
