@@ -46,6 +46,11 @@ test: venv ## Every test, against the cluster of `make up` (which it brings up)
 test-unit: venv ## The fast tests: no cluster needed
 	$(VENV)/bin/pytest tests/unit $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; fails on a breach
+	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
+	set -a; . .cluster/env; set +a; $(VENV)/bin/python bench/run.py $(BENCH)
+
 .PHONY: lint
 lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/ruff check .
@@ -54,13 +59,14 @@ lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/lint-imports
 
 .PHONY: generate
-generate: venv ## CRDs and their copy in the chart from the resource models, and the OpenAPI document from the api
+generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, tables of the docs
 	$(VENV)/bin/python -m codexrun_core.crd .
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
+	$(VENV)/bin/python tests/failures/ways_to_end.py
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
-	git diff --exit-code -- crds charts api/openapi.json
+	git diff --exit-code -- crds charts api/openapi.json docs/failure-classes.md
 	@if [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
 	  $(VENV)/bin/codexrun prompts verify --since $(PROMPTS_SINCE); \
 	else \

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from codexrun_api import artifacts, logs
+from codexrun_api import artifacts, logs, metrics
 from codexrun_api.app import create_app
 from codexrun_api.archive import Archive
 from codexrun_api.bells import Bells
@@ -57,7 +57,9 @@ async def run(settings: Settings) -> int:
     try:
         await registry.migrate()
         app = create_app(settings, registry, kube, archive, (logs.router(archive, bells), artifacts.router(archive)))
-        app.state.services.mirror.writer.listen(LogEnds(archive, registry.set_log, bells))
+        ends = LogEnds(archive, registry.set_log, bells)
+        app.state.services.mirror.writer.listen(ends)
+        ends.catch_up(await registry.open_logs())
         ingest = create_ingest_app(archive, Senders(kube), registry.set_usage, registry.set_log, bells)
         servers = [server(app, settings.port), server(ingest, settings.ingest_port)]
 
@@ -81,12 +83,13 @@ async def run(settings: Settings) -> int:
 
 
 def main() -> int:
+    log_to_stderr("INFO", metrics.log_line)
     try:
         settings = settings_from()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        log.error("api.misconfigured", extra=fields(error=str(error)))
         return 2
-    log_to_stderr(settings.log_level)
+    logging.getLogger().setLevel(settings.log_level)
     try:
         return asyncio.run(run(settings))
     except (SchemaError, Unavailable) as error:

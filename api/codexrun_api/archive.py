@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from codexrun_api import metrics
 from codexrun_api.durable import whole
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
@@ -152,12 +153,19 @@ class Archive:
         path = self._runs / run_id / ARTIFACTS / name
         return path if path.is_file() else None
 
-    def remove(self, run_id: str) -> None:
-        """All of a run, in one step for whoever looks; one that is not there is removed already."""
+    def holds(self, run_id: str) -> bool:
+        """Whether there is anything of this run."""
+        return self._folder(run_id).is_dir()
+
+    def remove(self, run_id: str) -> bool:
+        """All of a run, in one step for whoever looks. False if there was nothing."""
         gone = self._partial / uuid.uuid4().hex
-        with contextlib.suppress(FileNotFoundError):
+        try:
             self._folder(run_id).rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+        except FileNotFoundError:
+            return False
+        shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
+        return True
 
     def _folder(self, run_id: str) -> Path:
         return self._runs / _fit(RUN_ID, run_id)
@@ -171,10 +179,13 @@ class Archive:
             return self.size(run_id)
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / LOG).open("ab", buffering=0) as file:
-            if offset == file.seek(0, os.SEEK_END):
+            before = file.seek(0, os.SEEK_END)
+            if offset == before:
                 with contextlib.suppress(OSError):  # no room: the size says how far it went
                     file.write(data)
-            return os.fstat(file.fileno()).st_size
+            size = os.fstat(file.fileno()).st_size
+            metrics.ARCHIVED.inc(size - before)
+            return size
 
     def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:
         """The log as this attempt's, and where that begins; written down when it first shows up."""

@@ -21,6 +21,7 @@ TYPES = {
     ".jsonl": "application/x-ndjson",
     ".json": "application/json",
 }
+OTHER = "application/octet-stream"
 
 Name = Annotated[
     str, Path(min_length=1, max_length=100, pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$", examples=["final-message.md"])
@@ -57,7 +58,7 @@ def router(archive: Archive) -> APIRouter:
         operation_id="getRunArtifact",
         response_class=FileResponse,
         responses={
-            200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+            200: {"description": "The file.", "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)}},
             **answers(401, 404, 422, 500, 503),
         },
     )
@@ -69,7 +70,7 @@ def router(archive: Archive) -> APIRouter:
         path = await asyncio.to_thread(archive.artifact, run.run_id, name)
         if path is None:
             raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them')
-        media = TYPES.get(path.suffix, "application/octet-stream")
+        media = TYPES.get(path.suffix, OTHER)
         return FileResponse(path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"})
 
     return routes

@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from codexrun_api import metrics
 from codexrun_api.problems import answers
 from codexrun_api.services import Here
+from codexrun_core.hooks import DELETED
 from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import Filter, Unavailable
 
@@ -48,7 +49,7 @@ async def get_metrics(here: Here) -> Response:
     metrics.LAG.set(here.mirror.writer.lag)
     try:
         counts = await here.registry.counts(Filter())
-        for phase in Phase:
+        for phase in (*Phase, DELETED.capitalize()):
             metrics.REGISTRY_RUNS.labels(phase).set(counts.get(phase.lower(), 0))
     except Unavailable:
         metrics.REGISTRY_RUNS.clear()  # not known is absent

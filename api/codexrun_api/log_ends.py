@@ -1,9 +1,12 @@
-"""A log whose pod died before the rest could be shipped says so, in its last line and in its row."""
+"""A log whose pod died before the rest could be shipped says so, in its last line and in its row.
+
+What an earlier process did not live to end is ended by the next one: ``catch_up`` at the start, transitions from then on.
+"""
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
 from codexrun_api.archive import Archive, Superseded
@@ -11,6 +14,7 @@ from codexrun_api.bells import Bells
 from codexrun_core.hooks import Transition
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.logs import fields
+from codexrun_core.registry import RunRecord
 
 log = logging.getLogger(__name__)
 
@@ -28,36 +32,51 @@ class LogEnds:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, moved: Transition) -> None:
-        if moved.terminal:
-            task = asyncio.get_running_loop().create_task(self._end(moved))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        if moved.terminal and moved.started_at:
+            self._later(self._end(moved))
 
-    async def _end(self, moved: Transition) -> None:
-        archive, run_id = self._archive, moved.run_id
-        if await asyncio.to_thread(archive.open_attempt, run_id) is None:
-            return
-        await asyncio.sleep(self._wait)
-        attempt = await asyncio.to_thread(archive.open_attempt, run_id)
-        if attempt is None:
-            return
-        why = moved.failure_class or moved.reason or moved.status
-        note = f"the pod was gone ({why}) before the rest of its log could be shipped"
-        try:
-            line = cut_line(run_id, attempt, note)
-            await asyncio.to_thread(archive.seal, run_id, attempt, complete=False, note=note, last=line)
-        except (Superseded, OSError) as error:
-            log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
-            return
-        self._bells.ring(run_id)
-        log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
+    def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
+        """open_logs: runs that have started and ended, and whose rows do not say whether the log is complete."""
+        for run in open_logs:
+            self._later(self._end(run))
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _end(self, run: Transition | RunRecord) -> None:
+        """Archive first, row second; also the row of a log that has ended: the registry may have been away then."""
+        archive, run_id = self._archive, run.run_id
+        if not await self._over(run_id):
+            await asyncio.sleep(self._wait)
+            if not await self._over(run_id) and not await self._cut(run):
+                return
+        state = await asyncio.to_thread(archive.log, run_id)
         while True:
             try:
-                state = archive.log(run_id)
                 await self._on_log(run_id, archive.path(run_id), archive.size(run_id), state.complete, state.note)
                 return
             except Unavailable:
                 await asyncio.sleep(PAUSE)
+
+    async def _over(self, run_id: str) -> bool:
+        return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
+
+    async def _cut(self, run: Transition | RunRecord) -> bool:
+        run_id, why = run.run_id, run.failure_class or run.reason or run.status
+        attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
+        part = "the rest" if self._archive.size(run_id) else "any"
+        note = f"the pod was gone ({why}) before {part} of its log could be shipped"
+        try:
+            line = cut_line(run_id, attempt, note)
+            await asyncio.to_thread(self._archive.seal, run_id, attempt, complete=False, note=note, last=line)
+        except (Superseded, OSError) as error:
+            log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
+            return False
+        self._bells.ring(run_id)
+        log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
+        return True
 
 
 def cut_line(run_id: str, attempt: int, reason: str) -> bytes:

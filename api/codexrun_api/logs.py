@@ -35,7 +35,7 @@ LOG = {
     "description": "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it; `end` at the "
     "run's end, `reconnect` before the server stops.",
     "headers": {"X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}},
-    "content": {"text/plain": {"schema": {"type": "string"}}, EVENT_STREAM: {"schema": {"type": "string"}}},
+    "content": {"text/plain": {"schema": {"type": "string"}}, EVENT_STREAM: {}},
 }
 PART = {"description": "The range.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 

@@ -1,6 +1,13 @@
-"""The api's metrics. No label is unbounded: routes are templates, methods a closed list."""
+"""The api's metrics. docs/metrics.md explains each. No label is unbounded: routes are templates, methods a closed list."""
 
-from prometheus_client import Counter, Gauge, Histogram
+import platform
+from importlib.metadata import version
+
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+from codexrun_core.logs import LEVELS
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -14,6 +21,10 @@ IDEMPOTENCY = Counter("codexrun_idempotency", "Starts with an Idempotency-Key.",
 REGISTRY_RUNS = Gauge("codexrun_registry_runs", "Rows in the registry.", ("phase",))
 WRITE_SECONDS = Histogram("codexrun_registry_write_seconds", "One write of the mirror.", buckets=FAST)
 LAG = Gauge("codexrun_registry_lag_seconds", "Age of the oldest change that has no row yet; 0 if there is none.")
+ARCHIVED = Counter("codexrun_logs_archived_bytes", "Bytes of runs' logs taken into the archive.")
+LOG_MESSAGES = Counter("codexrun_api_log_messages", "Lines of log.", ("level",))
+BUILD = Gauge("codexrun_api_build_info", "1; the labels say what runs.", ("version", "python"))
+BUILD.labels(version("codexrun"), platform.python_version()).set(1)
 
 for kind in ("events", "logs"):
     STREAMS.labels(kind)
@@ -21,3 +32,10 @@ for kind in ("events", "logs"):
     DROPPED.labels(kind)
 for outcome in ("new", "replay", "mismatch"):
     IDEMPOTENCY.labels(outcome)
+for level in LEVELS:
+    LOG_MESSAGES.labels(level)
+
+
+def log_line(level: str) -> None:
+    """Count a line of log."""
+    LOG_MESSAGES.labels(level).inc()

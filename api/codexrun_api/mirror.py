@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codexrun_api import views
+from codexrun_api import pace, views
 from codexrun_api.feed import Event, Feed
+from codexrun_api.pace import Peer
 from codexrun_api.writer import Writer
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube
@@ -67,6 +68,7 @@ class Mirror:
         self.kube, self.feed, self._external_url = kube, feed, external_url
         self.runs: dict[str, CodexRun] = {}  # every object there is, by uid
         self.names: dict[str, str] = {}  # name -> uid
+        self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
         self.writer = Writer(registry)
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._followed: dict[str, set[Followed]] = defaultdict(set)
@@ -112,10 +114,11 @@ class Mirror:
         if uid in self._gone or (known and not gone and _version(run) <= _version(known)):
             return
         if gone:
-            self._forget(uid, name)
+            self._forget(run)
         else:
             self.runs[uid] = run
             self.names[name] = uid
+            self.peers[run.spec.job_type][uid] = pace.peer(run)
         for followed in self._followed.get(name, ()):
             followed.tell(run, gone=gone)
         if untold(run):
@@ -127,8 +130,10 @@ class Mirror:
             self.writer.changed(run)
         self._publish(run, known, gone=gone)
 
-    def _forget(self, uid: str, name: str) -> None:
+    def _forget(self, run: CodexRun) -> None:
+        uid, name = run.metadata.uid, run.metadata.name
         self.runs.pop(uid, None)
+        self.peers[run.spec.job_type].pop(uid, None)
         if self.names.get(name) == uid:
             del self.names[name]
         self._gone[uid] = None

@@ -5,6 +5,8 @@ never a folder that no row knows.
 """
 
 import asyncio
+import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -15,6 +17,9 @@ from codexrun_api import params, wishes
 from codexrun_api.auth import Caller
 from codexrun_api.problems import answers
 from codexrun_api.services import Here
+from codexrun_core.logs import fields
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["retention"])
 
@@ -31,7 +36,8 @@ class CleanupWish(wishes.Body):
 class CleanupAnswer(BaseModel):
     dry_run: bool
     before: datetime
-    removed: Annotated[int, Field(description="Runs that went, or would.")]
+    removed: Annotated[int, Field(description="Runs whose row went, or would.")]
+    folders: Annotated[int, Field(description="Folders of logs and artifacts that went, or would.")]
 
 
 @router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
@@ -41,13 +47,16 @@ async def clean_up(here: Here, _: Caller, wish: CleanupWish | None = None) -> Cl
     before = params.moment(wish.older_than)
     if wish.dry_run:
         expired = await here.registry.expired(before, 1_000_000)
-        return CleanupAnswer(dry_run=True, before=before, removed=len(expired))
-    removed = 0
+        folders = await asyncio.to_thread(_each, here.archive.holds, expired)
+        return CleanupAnswer(dry_run=True, before=before, removed=len(expired), folders=folders)
+    removed = folders = 0
     while run_ids := await here.registry.expired(before, BATCH):
-        for run_id in run_ids:
-            gone = await asyncio.to_thread(here.archive.remove, run_id)
-            if asyncio.iscoroutine(gone):
-                await gone
-        await here.registry.remove(run_ids)
-        removed += len(run_ids)
-    return CleanupAnswer(dry_run=False, before=before, removed=removed)
+        folders += await asyncio.to_thread(_each, here.archive.remove, run_ids)
+        removed += await here.registry.remove(run_ids)
+    log.info("runs.removed", extra=fields(runs=removed, folders=folders, before=before))
+    return CleanupAnswer(dry_run=False, before=before, removed=removed, folders=folders)
+
+
+def _each(do: Callable[[str], bool], run_ids: list[str]) -> int:
+    """For how many it was true."""
+    return sum(map(do, run_ids))

@@ -15,7 +15,6 @@ from codexrun_core.registry import BadToken, RunRecord, record_of
 router = APIRouter(tags=["runs"])
 
 LONGEST_PAGE = 500
-CATCH_UP_SECONDS = 0.5
 
 Key = Annotated[
     str | None,
@@ -104,7 +103,7 @@ async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
 async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Query()]) -> Response:
     """Newest first, in pages that neither repeat nor miss a run while runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
-    await here.mirror.writer.caught_up(CATCH_UP_SECONDS)
+    await here.mirror.writer.caught_up()
     try:
         page = await here.registry.page(wish.filter(), wish.page_token, min(wish.page_size, LONGEST_PAGE))
     except BadToken as error:

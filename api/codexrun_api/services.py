@@ -1,8 +1,9 @@
 """What the routes work with, made once per process."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
@@ -15,14 +16,15 @@ from codexrun_api.settings import Settings
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube
 from codexrun_core.lifecycle import Phase
-from codexrun_core.registry import Registry, RunRecord, Unavailable, record_of
+from codexrun_core.registry import Registry, RunRecord, Unavailable, place_of, record_of
 from codexrun_core.resources import CodexRun
 
 
 class Archive(Protocol):
     """The part of the archive that retention needs."""
 
-    def remove(self, run_id: str) -> Any: ...
+    def holds(self, run_id: str) -> bool: ...
+    def remove(self, run_id: str) -> bool: ...
 
 
 @dataclass
@@ -61,9 +63,9 @@ class Services:
             Unavailable: the registry is away, and no such object is there.
         """
         run = self.mirror.find(wanted)
-        known = record_of(run) if run and not untold(run) else None
         if run and run.metadata.uid != wanted:
             wanted = run.metadata.uid  # a name: the run that has it now
+        known = run if run and not untold(run) else None
         try:
             record = await self.registry.get(wanted)
             if record is None and known is None:
@@ -72,10 +74,10 @@ class Services:
             if known is None:
                 raise
             record = None
-        if record and known and known.place > record.place:
+        if known and (record is None or place_of(known) > record.place):
             # The watch has told it already, to streams too, and the row is being written.
-            return known
-        return record or known
+            return record_of(known)
+        return record
 
     def view(self, record: RunRecord) -> views.RunView:
         return views.of_record(record, self.settings.external_url, self.queue(record.run_id))
@@ -84,21 +86,21 @@ class Services:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None
-        return pace.place(run, self._peers(run), self._limit(run))
+        return pace.place(pace.peer(run), self._peers(run), self._limit(run))
 
     def next_slot(self, run: CodexRun) -> int:
         """Seconds until a slot of its job type may be free."""
         return pace.next_slot(self._peers(run), self._limit(run))
 
-    def _peers(self, run: CodexRun) -> list[CodexRun]:
-        return [r for r in self.mirror.runs.values() if r.spec.job_type == run.spec.job_type]
+    def _peers(self, run: CodexRun) -> Collection[pace.Peer]:
+        return self.mirror.peers[run.spec.job_type].values()
 
     def _limit(self, run: CodexRun) -> int:
         job_type = self.catalog.job_types.get(run.spec.job_type)
         return job_type.spec.concurrency_limit if job_type and not job_type.spec.suspended else 0
 
 
-def _of(request: Request) -> Services:
+async def _of(request: Request) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
     found: Services = request.app.state.services
     return found
 

@@ -46,7 +46,7 @@ async def start(here: Services, order: Order) -> Started:
                 _same_or_problem(run, order)
             run = await _settled(here, run, followed, reject=order.spec.get("whenFull") == "Reject")
             if verdict(run) is not Verdict.REFUSED:
-                await _write_row(here, run)
+                await here.mirror.writer.caught_up()  # read your writes, in lists too; with the registry away it comes later
                 _count(order, ours)
                 return Started(record_of(run), replayed=not ours)
             await _clear_away(here, run)
@@ -167,14 +167,6 @@ async def _clear_away(here: Services, run: CodexRun) -> None:
         return
     except (Refused, Unavailable) as error:
         log.warning("run.left_behind", extra=fields(name=run.metadata.name, run_id=run.metadata.uid, error=str(error)))
-
-
-async def _write_row(here: Services, run: CodexRun) -> None:
-    """Read-your-writes. With the registry away the run goes on all the same, and the mirror writes the row later."""
-    try:
-        await here.registry.record(record_of(run))
-    except RegistryUnavailable as away:
-        log.warning("row.late", extra=fields(run_id=run.metadata.uid, name=run.metadata.name, error=str(away)))
 
 
 def _count(order: Order, ours: bool) -> None:

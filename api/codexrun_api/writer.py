@@ -18,6 +18,7 @@ from codexrun_core.resources import CodexRun
 
 log = logging.getLogger(__name__)
 
+CATCH_UP_SECONDS = 0.5  # that a caller waits for rows
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -66,7 +67,7 @@ class Writer:
         self._is_missing = is_missing
         self._bell.set()
 
-    async def caught_up(self, seconds: float) -> None:
+    async def caught_up(self, seconds: float = CATCH_UP_SECONDS) -> None:
         """Return when what this process has told to streams by now stands in the registry, or when time is up."""
         if self._changes:
             with contextlib.suppress(TimeoutError):

@@ -75,12 +75,9 @@ def shell(asked: Asked, _: int) -> Reply:
 def call(asked: Asked, times: int) -> Reply:
     """The item of the prompt's line `call: {...}` as it is, so often; then what the last one gave."""
     given = re.search(r"^call:[ \t]*(\{.+\})$", asked.prompt, re.M)
-    try:
-        item = json.loads(given.group(1) if given else "")
-    except ValueError:
-        return http_error(400, "no_call", "scenario call needs a line `call: {...}` with one output item as JSON")
-    if asked.step >= times:
-        return say(asked.output or "done")
+    if given is None or asked.step >= times:
+        return say(asked.output or "There was nothing to call.")
+    item = json.loads(given.group(1))
     return Reply(items=({**item, "call_id": f"call_{asked.step}_{asked.attempt}"},))
 
 

@@ -5,10 +5,12 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import kopf
+from prometheus_client import REGISTRY
 
-from codexrun_core.kube.client import Kube, connect
+from codexrun_core.kube.client import Json, Kube, connect
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_operator import handlers, health, metrics
@@ -31,9 +33,9 @@ class Operator:
         state, queue = self.reconciler.state, self.reconciler.queue
         self.resync = Resync(kube, state, queue)
         self.watchers = [
-            Watcher(kube, kube.config_maps, state.prompt_seen, labelSelector=PROMPT_LABEL),
-            Watcher(kube, kube.jobs, state.job_seen, labelSelector=OURS),
-            Watcher(kube, kube.pods, state.pod_seen, labelSelector=OURS),
+            _watcher(kube, kube.config_maps, state.prompt_seen, "configmaps", PROMPT_LABEL),
+            _watcher(kube, kube.jobs, state.job_seen, "jobs", OURS),
+            _watcher(kube, kube.pods, state.pod_seen, "pods", OURS),
         ]
         self.working = False
 
@@ -89,16 +91,21 @@ class Operator:
         metrics.DEPTH.set(self.reconciler.queue.depth)
         for name in state.job_types:
             metrics.SLOTS.labels(name).set(len(state.holders[name]))
-            metrics.WAITING.labels(name).set(len(state.waiting[name]))
+
+
+def _watcher(kube: Kube, path: str, seen: Callable[[Json, bool], None], resource: str, selector: str) -> Watcher:
+    restarted = metrics.WATCH_RESTARTS.labels(resource).inc
+    return Watcher(kube, path, seen, restarted=restarted, labelSelector=selector)
 
 
 async def run(settings: Settings) -> int:
     """Until SIGTERM (0) or the loss of the lease (1)."""
     api = await connect()
     lease = FencedLease(settings.lease, settings.namespace, settings.pod_name, api)
-    kube = Kube(api, settings.namespace, lease.may_write)
+    kube = Kube(api, settings.namespace, lease.may_write, answered=metrics.request_answered)
     stop = asyncio.Event()
     operator = Operator(settings, kube, lease, stop)
+    REGISTRY.register(operator.reconciler.counters)
     started = time.monotonic()
     server = await health.serve(settings.port, operator.checks(), lambda: None, operator.refresh_gauges)
     loop = asyncio.get_running_loop()
@@ -122,12 +129,13 @@ async def run(settings: Settings) -> int:
 
 
 def main() -> int:
+    log_to_stderr("INFO", metrics.log_line)
     try:
         settings = settings_from()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
+        log.error("operator.misconfigured", extra=fields(error=str(error)))
         return 2
-    log_to_stderr(settings.log_level)
+    logging.getLogger().setLevel(settings.log_level)
     return asyncio.run(run(settings))
 
 

@@ -16,6 +16,7 @@ from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
 from codexrun_operator.seen import Prompt
 
+CHECKSUM_MISMATCH = "PromptChecksumMismatch"
 DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)
 
 
@@ -118,13 +119,13 @@ def checksum_refusal(pinned: str | None, prompt: Prompt) -> Refused | None:
     named = f'prompt "{prompt.name}" {prompt.version}'
     if prompt.declared_sha256 != prompt.sha256:
         return Refused(
-            "PromptChecksumMismatch",
+            CHECKSUM_MISMATCH,
             f"{named}: its text has sha256 {prompt.sha256}, its ConfigMap's annotation says "
             f"{prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
         )
     if pinned and pinned != prompt.sha256:
         return Refused(
-            "PromptChecksumMismatch",
+            CHECKSUM_MISMATCH,
             f"{named}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is {pinned}; apply the manifests from "
             "Git again",
         )

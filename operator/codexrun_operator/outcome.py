@@ -16,6 +16,7 @@ from codexrun_operator.seen import Container, Json, Pod
 
 Class = FailureClass
 MESSAGE_LIMIT = 1024
+INT32 = 2**31 - 1  # of the registry's column
 COUNT_LIMIT = 2**53  # above, JSON numbers are not exact; the apiserver would refuse the whole status
 
 
@@ -27,6 +28,8 @@ class Outcome:
     usage: Usage | None
     result: Result | None
     thread_id: str | None
+    turns: int | None
+    commands: int | None
     own: bool  # the run came to its end by itself: no signal of ours or of others cut it short
 
     @property
@@ -44,6 +47,8 @@ def outcome(pod: Pod) -> Outcome:
         usage=usage(pod),
         result=_result(pod),
         thread_id=thread[:128] if isinstance(thread, str) and thread else None,
+        turns=_count(report.get("turns")),
+        commands=_count(report.get("commands")),
         # Proven, it had ended before any signal could matter.
         own=failure is None or (report.get("state") == "done" and report.get("stopped") != "signal"),
     )
@@ -76,6 +81,11 @@ def dollars(micro_usd: int) -> str:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= COUNT_LIMIT
+
+
+def _count(value: Any) -> int | None:
+    """The agent's word on how often: nothing rests on it, but the schema has to take it."""
+    return value if _is_count(value) and value <= INT32 else None
 
 
 def _part(report: Json, key: str) -> Json:

@@ -6,12 +6,13 @@ import time
 from datetime import timedelta
 
 from codexrun_core.annotations import untold
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
 from codexrun_operator import execute, metrics, report
 from codexrun_operator.admission import may_start
+from codexrun_operator.counting import RunMetrics
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
@@ -35,6 +36,8 @@ class Reconciler:
         self.queue = WorkQueue(self.reconcile, workers=workers)
         self.price_file = PriceFile(settings.prices_file)
         self.state = State(changed=self.queue.add, prices=lambda: self.price_file.on(execute.now().date()))
+        self.counters = RunMetrics(self.state, kube.namespace)
+        self._unsure: dict[str, tuple[CodexRun, RunStatus]] = {}  # status writes whose answer was lost, by uid
 
     async def reconcile(self, key: str) -> None:
         """Look at one key: a run's uid, or what State.changed and Resync say."""
@@ -48,18 +51,20 @@ class Reconciler:
             "evidence": self._evidence,
             "expire": self._expire,
         }[kind]
+        handler, result = kind or "run", "error"
         try:
             await look(name)
-        except Exception:
-            metrics.RECONCILES.labels("error").inc()
-            raise
-        metrics.RECONCILES.labels("ok").inc()
-        metrics.RECONCILE_SECONDS.observe(time.monotonic() - started)
+            result = "ok"
+        finally:
+            metrics.RECONCILES.labels(handler, result).inc()
+            metrics.RECONCILE_SECONDS.labels(handler).observe(time.monotonic() - started)
 
     # -- runs ------------------------------------------------------------------------------------
 
     async def _run(self, uid: str) -> None:
         state = self.state
+        if uid in self._unsure:
+            await self._settle_write(uid)
         if creating := state.creating.get(uid):
             await self._settle_creation(uid, creating)
         seen = state.view(uid)
@@ -150,7 +155,27 @@ class Reconciler:
             await self._read_again(run)
             self.queue.add(uid)
             return
-        report.transition(run, status)
+        except Unavailable:
+            self._unsure[uid] = run, status
+            raise
+        await self._written(run, status, written)
+
+    async def _settle_write(self, uid: str) -> None:
+        """Find out what became of a write whose answer was lost: if it has arrived, it is told like any other."""
+        run, status = self._unsure[uid]
+        try:
+            found = await self.kube.get(f"{self.kube.runs}/{run.metadata.name}")
+        except NotFound:
+            del self._unsure[uid]
+            return
+        del self._unsure[uid]
+        if found["metadata"]["uid"] == uid and same(CodexRun.model_validate(found).status, status):
+            await self._written(run, status, found)
+
+    async def _written(self, run: CodexRun, status: RunStatus, written: execute.Json) -> None:
+        """What follows from a status that stands: log, metrics, Event, and what this process remembers of the run."""
+        uid = run.metadata.uid
+        report.tell(run, status, self.counters)
         event = report.event_for(run, status, execute.now())
         if status.phase.terminal:
             self.state.forget(uid)
@@ -197,6 +222,7 @@ class Reconciler:
         job_type = self.state.job_types.get(name)
         if job_type is None:
             return
+        self.counters.expect(job_type)
         prompt = self.state.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
         status = job_type_status(job_type, prompt, self.state.prices(), execute.now())
         if _told(status) == _told(job_type.status):

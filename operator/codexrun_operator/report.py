@@ -4,52 +4,31 @@ and ends that people must see."""
 import logging
 import uuid
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+from codexrun_core.hooks import log_transition, record_transition, transition
 from codexrun_core.kube.client import Kube, Refused, Unavailable
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
+from codexrun_core.registry.record import record_of
 from codexrun_core.resources import CodexRun, RunStatus
-from codexrun_operator import metrics
+from codexrun_operator.counting import RunMetrics
 
-log = logging.getLogger("codexrun.lifecycle")
-
-
-def transition(run: CodexRun, status: RunStatus) -> None:
-    """Log and count a run's move; `run` is as it was before."""
-    usage = status.usage
-    told = fields(
-        run_id=run.metadata.uid,
-        name=run.metadata.name,
-        namespace=run.metadata.namespace,
-        job_type=run.spec.job_type,
-        status=status.phase.lower(),
-        reason=status.reason,
-        attempt=status.attempt,
-        prompt_version=status.prompt.version if status.prompt else None,
-        phase="report" if status.phase.terminal else "admit",
-        duration_ms=_milliseconds(status),
-        cost_tokens=usage.total_tokens if usage else None,
-        cost_cents=usage.cost_cents if usage else None,
-    )
-    log.info(f"run.{status.phase.lower()}", extra=told)
-    if status.phase is run.status.phase:
-        return
-    if status.phase.terminal:
-        failure = status.failure.class_.value if status.failure else ""
-        metrics.FINISHED.labels(run.spec.job_type, status.phase, failure).inc()
-        if status.started_at and status.finished_at:
-            seconds = (status.finished_at - status.started_at).total_seconds()
-            metrics.DURATION.labels(run.spec.job_type, status.phase).observe(max(0.0, seconds))
-    if status.phase is Phase.RUNNING and status.started_at and run.metadata.creation_timestamp:
-        seconds = (status.started_at - run.metadata.creation_timestamp).total_seconds()
-        metrics.QUEUE.labels(run.spec.job_type).observe(max(0.0, seconds))
+log = logging.getLogger(__name__)
 
 
-def _milliseconds(status: RunStatus) -> int | None:
-    if status.started_at is None or status.finished_at is None:
-        return None
-    return int((status.finished_at - status.started_at).total_seconds() * 1000)
+def tell(run: CodexRun, status: RunStatus, counters: RunMetrics) -> None:
+    """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase is the status's to tell."""
+    after = run.model_copy(update={"status": status})
+    moved = transition(record_of(run) if _seen(run) else None, record_of(after))
+    if moved:
+        record_transition(moved, (log_transition, partial(counters.count, before=run, after=after)))
+
+
+def _seen(run: CodexRun) -> bool:
+    """Whether its status was ever written; an apiserver with our CRD fills in -1 (kstatus)."""
+    return (run.status.observed_generation or -1) > 0
 
 
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:

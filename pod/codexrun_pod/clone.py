@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import SplitResult
 
 from codexrun_core.git_urls import UrlError, allowed_url
-from codexrun_pod import loglines, termination
+from codexrun_pod import loglines, termination, uncaught
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 REFS_NAMED = 10  # of the repository's branches, in the message about a wrong ref
@@ -212,11 +212,13 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         told["failure"] = {"class": "workspace", "message": str(error)[: termination.LONGEST_MESSAGE]}
         fields, text, code = {"reason": str(error)}, "workspace.failed", 1
     took = int((time.monotonic() - began) * 1000)
-    sys.stdout.buffer.write(loglines.line("clone", text=text, phase="clone", duration_ms=took, **fields))
+    level = "error" if code else "info"
+    sys.stdout.buffer.write(loglines.line("clone", level=level, text=text, phase="clone", duration_ms=took, **fields))
     path = environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
     termination.write(path, termination.encode({"v": 1, "src": "clone", **told}, [("failure", "message")]))
     return code
 
 
 if __name__ == "__main__":
+    uncaught.take_over("clone")
     sys.exit(main())

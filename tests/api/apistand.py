@@ -23,8 +23,12 @@ class NoArchive:
     def __init__(self) -> None:
         self.removed: list[str] = []
 
-    async def remove(self, run_id: str) -> None:
+    def holds(self, run_id: str) -> bool:
+        return run_id not in self.removed
+
+    def remove(self, run_id: str) -> bool:
         self.removed.append(run_id)
+        return True
 
 
 def job_type(name: str = "hello", **spec: Any) -> dict[str, Any]:

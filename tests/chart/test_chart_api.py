@@ -87,7 +87,7 @@ def test_the_monitor_selects_the_metrics_ports_of_operator_and_api() -> None:
     manifests = render(*MONITOR, "metrics.serviceMonitor.labels.release=kps", "metrics.serviceMonitor.interval=15s")
     monitor = one(manifests, "ServiceMonitor", "codexrun")
     assert monitor["metadata"]["labels"]["release"] == "kps"
-    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s"}]
+    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s", "honorLabels": True}]
     selector = monitor["spec"]["selector"]
     for service in (m for m in manifests if m["kind"] == "Service"):
         labels = service["metadata"]["labels"]

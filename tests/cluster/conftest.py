@@ -1,4 +1,5 @@
-"""Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use: they come last."""
+"""Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use: they come last, and after them
+only those marked `afterwards`, which look at what all of them have left."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
-    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+    items.sort(key=lambda item: [item.get_closest_marker(late) is not None for late in ("afterwards", "disruptive")])
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ class Facade:
         self.url = lab.env["CODEX_CONTROL_URL"]
         self.headers = {"Authorization": f"Bearer {lab.env['CODEX_CONTROL_TOKEN']}"}
         self.http = httpx.Client(base_url=self.url, headers=self.headers, timeout=90)
+        # An address of a pod that was killed answers nothing at all: a short wait, and a new connection.
+        self._asking = httpx.Client(base_url=self.url, headers=self.headers, timeout=5)
 
     def start(self, job_type: str, scenario: str, *, wait: int = 0, **more: Any) -> httpx.Response:
         body = {"job_type": job_type, "inputs": {"scenario": scenario}, **more}
@@ -30,7 +32,7 @@ class Facade:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                answer = self.http.get(path, **options)
+                answer = self._asking.get(path, **options)
                 if answer.status_code != 503:
                     return answer
             except AWAY:
@@ -111,7 +113,7 @@ class Following:
     def _connect(self) -> None:
         resume = {"Last-Event-ID": self._last} if self._last else {}
         headers = {**self._facade.headers, "Accept": "text/event-stream", **resume}
-        with httpx.stream("GET", f"{self._facade.url}/runs/{self._run_id}/logs", headers=headers, timeout=60) as stream:
+        with httpx.stream("GET", f"{self._facade.url}/runs/{self._run_id}/logs", headers=headers, timeout=20) as stream:
             if stream.status_code != 200:
                 time.sleep(0.1)
                 return

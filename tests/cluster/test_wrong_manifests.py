@@ -87,6 +87,12 @@ JOB_TYPES_WRONG = [
     ("git allows every host", "spec.git", {"allowedURLs": ["https://*"]}, "should match"),
     ("plain value in env", "spec.env", [{"name": "A", "value": "secret"}], "unknown field"),
     ("env takes HOME", "spec.env", [{"name": "HOME", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}], "reserved"),
+    ("unknown tool", "spec.allowedTools", ["browser"], "should match"),
+    ("tool of a server that is not there", "spec.allowedTools", ["mcp:docs/search"], "spec.mcpServers does not have"),
+    ("server name with an underscore", "spec.mcpServers", [{"name": "my_docs", "url": "https://x/mcp"}], "should match"),
+    ("server with neither command nor url", "spec.mcpServers", [{"name": "docs"}], "either command"),
+    ("server with an unknown variable", "spec.mcpServers", [{"name": "docs", "command": ["x"], "env": ["T"]}], "spec.env does"),
+    ("sandbox of another kind", "spec.sandbox", "none", "supported values"),
     ("label of ours", "spec.podTemplate", {"labels": {"codexrun.dev/run": "x"}}, "may not use the prefixes"),
     ("sidecar in the template", "spec.podTemplate", {"containers": []}, "unknown field"),
 ]

@@ -36,6 +36,8 @@ def find_codex() -> Path:
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a user namespace.
 NAMESPACE = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "--pid", "--fork", "--mount-proc", "--kill-child")
 
+MOUNTS = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "-m")
+
 
 def start(module, *arguments, env=None, namespace=False, policy=(), **options):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))}
@@ -144,9 +146,10 @@ class Pod:
         env=None,
         namespace=False,
         policy=None,
+        without_bwrap=False,
         **more,
     ):
-        """policy: text of /etc/codex/requirements.toml, seen by this process tree alone."""
+        """For this process tree alone: policy, text of /etc/codex/requirements.toml; without_bwrap, no sandbox of Codex's."""
         (self.root / "prompt.md").write_bytes(prompt.encode())
         run = {
             "runId": self.run_id, "name": "test-1", "namespace": "codexrun", "jobType": "test", "attempt": 1,
@@ -173,7 +176,7 @@ class Pod:
             cwd=self.workspace,
             env=environment,
             namespace=namespace,
-            policy=self.policy_mount(policy),
+            policy=self.no_bwrap() if without_bwrap else self.policy_mount(policy),
         )
 
     @property
@@ -187,6 +190,11 @@ class Pod:
             (root / "lib/codexrun_core").symlink_to(REPOSITORY / "core/codexrun_core")
         return root / "bin"
 
+    def no_bwrap(self) -> tuple:
+        """The command words that make bubblewrap fail, as it does under a pod's seccomp profile."""
+        bwrap = self.codex.parent.parent / "codex-resources/bwrap"
+        return (*MOUNTS, "sh", "-c", f'mount --bind /bin/false {bwrap} && exec "$@"', "sh")
+
     def policy_mount(self, text) -> tuple:
         """The command words that put a policy over /etc, in a mount namespace of their own."""
         if text is None:
@@ -196,7 +204,7 @@ class Pod:
         (over / "work").mkdir()
         (over / "up/codex/requirements.toml").write_text(text)
         script = f'mount -t overlay overlay -o lowerdir=/etc,upperdir={over}/up,workdir={over}/work /etc && exec "$@"'
-        return ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "-m", "sh", "-c", script, "sh")
+        return (*MOUNTS, "sh", "-c", script, "sh")
 
     def play(self, scenario, **options) -> Result:
         """One whole run of a scenario, gate included."""
@@ -205,9 +213,9 @@ class Pod:
         self.start_runner(inputs={"scenario": scenario}, **options)
         return self.end()
 
-    def end(self) -> Result:
+    def end(self, patience=SLOW_MACHINE) -> Result:
         """Wait for the agent, then end the gate, as the kubelet does."""
-        code = self.runner.wait(SLOW_MACHINE)
+        code = self.runner.wait(patience)
         if self.gate is not None:
             self.gate.terminate()
             assert self.gate.wait(20) == 0, (self.root / "gate.log").read_text()

@@ -3,6 +3,10 @@
 The other layers are told that everything is allowed, which no job type can do: it has one list for all of them.
 """
 
+import json
+import sys
+from pathlib import Path
+
 import pytest
 from tool_calls import ALL, CALLS, CLASSIC, CODE, KINDS, SEARCH, executed, others, play, script
 
@@ -90,6 +94,32 @@ def test_one_tool_of_a_server_is_not_the_other(pod):
     assert not executed(pod)
     assert (result.code, result.failure) == (1, "guardrail")
     assert "mcp__t__alpha" in result.runner["failure"]["message"]
+
+
+def test_a_server_that_cannot_be_reached_ends_the_run_and_is_named(pod):
+    pod.start_gate(allowedTools=ALL)
+    nowhere = {"name": "t", "url": "http://127.0.0.1:1/mcp", "bearerTokenEnv": "TOKEN"}
+    pod.start_runner("scenario: message", allowedTools=ALL, mcpServers=[nowhere], env={"TOKEN": "x"})
+    result = pod.end()
+    assert (result.code, result.failure, result.gate["requests"]) == (1, "agent_error", 0)
+    assert "http://127.0.0.1:1/mcp" in result.runner["failure"]["message"]
+
+
+def test_a_server_gets_the_variables_that_it_names(pod):
+    (pod.root / "env.py").write_text(
+        "import os, sys; sys.argv = ['', sys.argv[1] + os.environ.get('TRACKER', '-') + os.environ.get('OTHER', '-')]\n"
+        f"exec(open({str(Path(__file__).with_name('mcp_server.py'))!r}).read())\n"
+    )
+    command = [sys.executable, str(pod.root / "env.py"), str(pod.root / "mcp-")]
+    pod.start_gate(allowedTools=ALL)
+    pod.start_runner(
+        f"scenario: call-1\ncall: {json.dumps(CALLS['mcp:t', CLASSIC])}",
+        allowedTools=ALL,
+        mcpServers=[{"name": "t", "command": command, "env": ["TRACKER"]}],
+        env={"TRACKER": "given", "OTHER": "kept"},
+    )
+    assert pod.end().code == 0
+    assert (pod.root / "mcp-given-").exists()
 
 
 @pytest.mark.parametrize("model", [CLASSIC, CODE])

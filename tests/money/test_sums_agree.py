@@ -1,8 +1,8 @@
 """1,000 runs with random usage, cuts, retries, restarts of the gate and resumes: what the model counted response by response is
 what status, registry and metrics say, to the token and the micro-dollar.
 
-Everything but Codex and Kubernetes is the real code: the gate over HTTP, the operator's plan, the registry (SQLite) and the
-lifecycle hooks that metrics hang on.
+Everything but Codex and Kubernetes is the real code: the gate over HTTP, the operator's plan and its metrics, the registry
+(SQLite).
 """
 
 import asyncio
@@ -16,15 +16,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 from gatestand import GateStand, event, listening
-from prometheus_client import CollectorRegistry
-from prometheus_client import Counter as Metric
-from runbuilders import NOON, agent_report, ended, given, job, pod, run_json
+from prometheus_client import REGISTRY
+from runbuilders import NOON, agent_report, ended, given, job, kind, pod, run_json
 
-from codexrun_core.hooks import Transition, record_transition
 from codexrun_core.registry import Filter, Registry
 from codexrun_core.registry.record import record_of
 from codexrun_core.resources import CodexRun
+from codexrun_operator.counting import RunMetrics
 from codexrun_operator.plan import plan
+from codexrun_operator.report import tell
+from codexrun_operator.state import State
 
 RUNS, AT_ONCE, SEED = 1000, 20, 20261124
 FIELDS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens")
@@ -175,14 +176,9 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
         messages = await asyncio.gather(*(play(number) for number in range(RUNS)))
     capfd.readouterr()  # the gates' log lines
 
-    counters = CollectorRegistry()
-    tokens = Metric("tokens", "Of ended runs.", ("job_type",), registry=counters)
-    cost = Metric("cost_micro_usd", "Of ended runs.", ("job_type",), registry=counters)
-
-    def count(moved: Transition) -> None:
-        tokens.labels(moved.job_type).inc(moved.cost_tokens)
-        cost.labels(moved.job_type).inc(moved.cost_micro_usd or 0)
-
+    state = State(lambda _key: None)
+    state.job_types["hello"] = kind()
+    counters, before_all = RunMetrics(state, "codexrun"), metered()
     books, statuses = Counter[str](), Counter[str]()
     async with await Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry:
         await registry.migrate()
@@ -202,8 +198,8 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
             if number % 5 == 0:  # most ends are the first that the registry hears of a run
                 await registry.record(record_of(before))
             for _ in range(2):  # the mirror may see an end twice
-                if moved := await registry.record(record_of(after)):
-                    record_transition(moved, [count])
+                await registry.record(record_of(after))
+            tell(before, after.status, counters)  # once, after its own status write
         rows = [row async for row in every_row(registry)]
 
     assert len(rows) == RUNS
@@ -213,9 +209,19 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
     }  # fmt: skip
     stored = {name: sum(getattr(row, column) for row in rows) for name, column in columns.items()}
     assert books == statuses == stored
-    assert counters.get_sample_value("tokens_total", {"job_type": "hello"}) == books["totalTokens"]
-    assert counters.get_sample_value("cost_micro_usd_total", {"job_type": "hello"}) == books["costMicroUSD"]
+    counted = {name: after_all - before_all[name] for name, after_all in metered().items()}
+    assert counted == {name: books[name] for name in counted}
     assert min(model.ways.values()) > 50, f"each way was taken often: {model.ways}"
+
+
+def metered() -> dict[str, int]:
+    """What the operator's metrics say so far; input and output are the whole of the tokens."""
+    labels = {"namespace": "codexrun", "job_type": "hello", "model": "gpt-5.5"}
+    kinds = ("input", "cached_input", "output", "reasoning_output")
+    values = [REGISTRY.get_sample_value("codexrun_tokens_total", {**labels, "token_type": kind}) for kind in kinds]
+    cost = REGISTRY.get_sample_value("codexrun_cost_usd_total", labels)
+    found = {name: int(value or 0) for name, value in zip(FIELDS, values, strict=False)}
+    return {**found, "costMicroUSD": round((cost or 0) * 1_000_000)}
 
 
 async def every_row(registry: Registry) -> Any:

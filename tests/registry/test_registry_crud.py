@@ -149,6 +149,14 @@ async def test_live_lists_what_has_not_ended(registry: Registry) -> None:
     assert sorted(await registry.live()) == sorted((run_id(n), f"run-{n}") for n in range(5))
 
 
+async def test_open_logs_are_of_runs_that_started_and_ended(registry: Registry) -> None:
+    for number, status in enumerate(("running", "succeeded", "failed", "cancelled")):
+        await registry.record(row(number, status, started_at=later(1)))
+    await registry.record(row(4, "rejected"))
+    await registry.set_log(run_id(2), "runs/2/logs.txt", 10, complete=False)
+    assert sorted(run.run_id for run in await registry.open_logs()) == [run_id(1), run_id(3)]
+
+
 async def test_expired_are_ended_runs_oldest_first_and_remove_takes_their_events(registry: Registry) -> None:
     await registry.record(row(0, "running"))
     for number in (3, 2, 1):

@@ -15,12 +15,19 @@ from codexrun_core.resources import CodexRun
 RUN = "11111111-2222-3333-4444-555555555555"
 
 
-def moved(phase, **status):
+STARTED = {"startedAt": "2026-01-01T00:00:00Z"}
+
+
+def seen(phase, **status):
     run = CodexRun.model_validate({
         "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": {"name": "hello-1", "uid": RUN},
-        "spec": {"jobType": "hello"}, "status": {"phase": phase, **status},
+        "spec": {"jobType": "hello"}, "status": {"phase": phase, "attempt": 1, **status},
     })  # fmt: skip
-    return transition(None, record_of(run))
+    return record_of(run)
+
+
+def moved(phase, **status):
+    return transition(None, seen(phase, **{**STARTED, **status}))
 
 
 @pytest.fixture
@@ -61,14 +68,14 @@ async def test_a_run_that_goes_on_keeps_its_log_open(archive, ends, phase):
 
 
 async def test_a_log_that_has_ended_and_one_that_never_began_are_left_alone(archive, ends, told):
-    ends(moved("Rejected"))
+    ends(moved("Rejected", startedAt=None))
     await settle(ends)
     archive.append_attempt(RUN, 1, 0, b"one\n")
     archive.seal(RUN, 1, complete=True)
     ends(moved("Succeeded"))
     await settle(ends)
     assert archive.read(RUN, 0, 100) == b"one\n"
-    assert told == []
+    assert told == [(RUN, f"runs/{RUN}/logs.txt", 4, True, None)], "once more: the registry may have been away at its end"
 
 
 async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
@@ -85,3 +92,28 @@ async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
     await settle(ends)
     assert answers == []
     assert archive.log(RUN).complete is False
+
+
+async def test_a_started_run_that_shipped_nothing_has_a_log_that_says_so(archive, ends, told):
+    ends(moved("Failed", failure={"class": "node_lost", "message": "gone", "retryable": True}))
+    await settle(ends)
+    (line,) = archive.read(RUN, 0, 10_000).splitlines()
+    assert json.loads(line)["reason"] == "the pod was gone (node_lost) before any of its log could be shipped"
+    assert told[0][3] is False
+
+
+async def test_what_an_earlier_process_left_open_is_ended_by_the_next(archive, ends, told):
+    """Killed before the gate had its time; the row says that nobody knows."""
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    ends.catch_up([seen("Succeeded", **STARTED)])
+    await settle(ends)
+    assert archive.log(RUN).complete is False
+    assert [about[3] for about in told] == [False]
+
+
+async def test_a_log_that_was_sealed_but_not_noted_is_noted_by_the_next_process(archive, ends, told):
+    archive.append_attempt(RUN, 1, 0, b"one\n")
+    archive.seal(RUN, 1, complete=True)
+    ends.catch_up([seen("Succeeded", **STARTED)])
+    await settle(ends)
+    assert told == [(RUN, f"runs/{RUN}/logs.txt", 4, True, None)]

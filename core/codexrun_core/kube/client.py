@@ -5,6 +5,7 @@ failure: `Refused` (tell the user) and `Unavailable` (try again, assume nothing 
 """
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 Json = dict[str, Any]
+Answered = Callable[[str, str, str, float], None]
 
 WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
 READ_TIMEOUT = 30.0
@@ -51,11 +53,18 @@ class Kube:
     """Calls within one namespace.
 
     `may_write` is asked before every write and raises Unavailable when this process may not lead any more.
+    `answered(verb, resource, code, seconds)` is told of every request; code "none" when no answer came.
     """
 
     def __init__(
-        self, api: client.ApiClient, namespace: str, may_write: Callable[[], None], agent: str = "codexrun-operator"
+        self,
+        api: client.ApiClient,
+        namespace: str,
+        may_write: Callable[[], None],
+        agent: str = "codexrun-operator",
+        answered: Answered | None = None,
     ) -> None:
+        self._answered = answered
         self.api, self.namespace, self._may_write, self._agent = api, namespace, may_write, agent
         self.runs = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexruns"
         self.job_types = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexjobtypes"
@@ -139,7 +148,7 @@ class Kube:
             headers["Content-Type"] = content_type
         if token := await configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):
             headers["Authorization"] = token
-        rest = self.api.rest_client
+        rest, began, code = self.api.rest_client, time.monotonic(), "none"
         if rest.pool_manager is None:
             rest.pool_manager = rest._create_pool_manager()  # the session it makes on its own first request
         try:
@@ -151,11 +160,15 @@ class Kube:
                 timeout=timeout,
                 read_bufsize=LONGEST_LINE // 2,
             )
+            code = str(response.status)
             if response.status < 400:
                 return response
             text = await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+        finally:
+            if self._answered:
+                self._answered(*verb_and_resource(method, path), code, time.monotonic() - began)
         if response.status == 429 or response.status >= 500:
             raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
         try:
@@ -163,6 +176,19 @@ class Kube:
         except ValueError:
             said = {"message": text[:200]}
         raise _refusal(response.status, said)
+
+
+def verb_and_resource(method: str, path: str) -> tuple[str, str]:
+    """As RBAC names them: list, jobs."""
+    plain, _, query = path.partition("?")
+    parts = plain.strip("/").split("/")
+    if "namespaces" in parts:
+        parts = parts[parts.index("namespaces") + 2 :]
+        resource, named = parts[0], len(parts) > 1
+    else:
+        resource, named = parts[-1], False
+    reading = "watch" if query.startswith("watch=") else "get" if named else "list"
+    return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, reading), resource
 
 
 def _refusal(status: int, said: Json) -> Refused:

@@ -28,7 +28,17 @@ class Watcher:
     After a new list, objects that vanished in between are reported gone with their last known state.
     """
 
-    def __init__(self, kube: Kube, path: str, seen: Callable[[Json, bool], None], **selectors: str) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        path: str,
+        seen: Callable[[Json, bool], None],
+        *,
+        restarted: Callable[[], object] = lambda: None,
+        **selectors: str,
+    ) -> None:
+        """`restarted` is called whenever the watch has ended and is to be opened anew."""
+        self._restarted = restarted
         self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
         self._known: dict[str, Json] = {}
         self._version: str | None = None
@@ -49,6 +59,7 @@ class Watcher:
                 said = str(error)
                 if isinstance(error, Refused) or self._fruitless >= len(PAUSES):
                     self._version = None
+            self._restarted()
             pause = PAUSES[min(self._fruitless, len(PAUSES) - 1)]
             if said:
                 log.warning("watch.broken", extra=fields(path=self._path, error=said, pause=pause))

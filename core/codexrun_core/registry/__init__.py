@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry.filters import BadToken, Filter, Page
-from codexrun_core.registry.record import RunRecord, record_of
+from codexrun_core.registry.record import RunRecord, place_of, record_of
 
 if TYPE_CHECKING:
     from codexrun_core.registry.schema import SchemaError
@@ -25,6 +25,7 @@ __all__ = [
     "SchemaError",
     "Stats",
     "Unavailable",
+    "place_of",
     "record_of",
 ]
 

@@ -1,12 +1,18 @@
-"""Connections to the registry's database: readers that see every commit at once, and writers that wait their turn."""
+"""Connections to the registry's database: readers that see every commit at once, and writers that wait their turn.
 
-from dataclasses import dataclass
+A call is one visit to a thread. With the drivers' own asyncio a row read by its key cost three times the CPU: SQLite's goes to
+a thread and back for each step of it, and SQLAlchemy switches greenlets for each wait.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY = 5.0  # seconds to wait for a lock, a connection or a server
@@ -14,24 +20,59 @@ STATEMENT_MS = 10_000
 READERS, WRITERS = 5, 5
 
 DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite+pysqlite",
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
 
 
-@dataclass(frozen=True)
+T = TypeVar("T")
+
+
+class Pool:
+    """Connections, and as many threads that use them."""
+
+    def __init__(self, engine: sa.Engine, size: int) -> None:
+        self.engine = engine
+        self._threads = ThreadPoolExecutor(size, "registry")
+        self._free = asyncio.Semaphore(size)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` answers, in a thread.
+
+        Raises:
+            TimeoutError: all connections are busy for too long.
+        """
+        try:
+            async with asyncio.timeout(BUSY):
+                await self._free.acquire()
+        except TimeoutError:
+            raise TimeoutError(f"all connections were busy for {BUSY:.0f} s") from None
+        # Given back by the thread's end, not by that of a caller who has gone: the connection is in use until then.
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        running.add_done_callback(self._give_back)
+        return await asyncio.shield(running)
+
+    def _give_back(self, ended: asyncio.Future[Any]) -> None:
+        self._free.release()
+        ended.cancelled() or ended.exception()  # looked at, also where nobody waits for it any more
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+        self.engine.dispose()
+
+
 class Engines:
     """Readers are in autocommit: a list needs no transaction. `write.begin()` takes the write lock at once on SQLite."""
 
-    read: AsyncEngine
-    write: AsyncEngine
+    def __init__(self, read: sa.Engine, readers: int, write: sa.Engine, writers: int) -> None:
+        self.read, self.write = read, write
+        self.readers, self.writers = Pool(read, readers), Pool(write, writers)
 
     async def close(self) -> None:
-        await self.read.dispose()
-        await self.write.dispose()
+        await self.readers.close()
+        await self.writers.close()
 
 
 def open_engines(address: str) -> Engines:
@@ -50,14 +91,14 @@ def open_engines(address: str) -> Engines:
     if driver is None:
         raise ValueError(f"registry URL: {url.drivername} is not supported; use sqlite:////path or postgresql://user@host/name")
     url = url.set(drivername=driver)
-    return _sqlite(url) if driver == "sqlite+aiosqlite" else _postgres(url)
+    return _sqlite(url) if driver == "sqlite+pysqlite" else _postgres(url)
 
 
 def _sqlite(url: URL) -> Engines:
     if not url.database or url.database == ":memory:":
         raise ValueError("registry URL: SQLite needs a file that all connections share; use sqlite:////path/to/registry.db")
     wait = {"timeout": BUSY}
-    read = create_async_engine(
+    read = sa.create_engine(
         url,
         connect_args=wait,
         pool_size=READERS,
@@ -68,12 +109,12 @@ def _sqlite(url: URL) -> Engines:
         skip_autocommit_rollback=True,
     )
     # One writer at a time is all that SQLite has; a pool of one makes others wait in turn and not by chance.
-    write = create_async_engine(url, connect_args=wait, pool_size=1, max_overflow=0, pool_timeout=BUSY)
+    write = sa.create_engine(url, connect_args=wait, pool_size=1, max_overflow=0, pool_timeout=BUSY)
     for engine in (read, write):
-        sa.event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
-        engine.sync_engine.dialect.statement_compiler = _Compiler
-    sa.event.listen(write.sync_engine, "begin", _begin_immediate)
-    return Engines(read, write)
+        sa.event.listen(engine, "connect", _on_sqlite_connect)
+        engine.dialect.statement_compiler = _Compiler
+    sa.event.listen(write, "begin", _begin_immediate)
+    return Engines(read, READERS, write, 1)
 
 
 class _Compiler(SQLiteCompiler):
@@ -108,7 +149,7 @@ def _postgres(url: URL) -> Engines:
         "options": f"-c statement_timeout={STATEMENT_MS} -c plan_cache_mode=force_custom_plan -c timezone=UTC -c jit=off",
     }
     common = {"connect_args": connect, "max_overflow": 0, "pool_timeout": BUSY, "pool_pre_ping": True}
-    read = create_async_engine(
+    read = sa.create_engine(
         url,
         pool_size=READERS,
         isolation_level="AUTOCOMMIT",
@@ -116,4 +157,4 @@ def _postgres(url: URL) -> Engines:
         pool_reset_on_return=None,
         **common,
     )
-    return Engines(read, create_async_engine(url, pool_size=WRITERS, **common))
+    return Engines(read, READERS, sa.create_engine(url, pool_size=WRITERS, **common), WRITERS)

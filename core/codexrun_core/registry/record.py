@@ -116,11 +116,18 @@ def record_of(run: CodexRun) -> RunRecord:
         retry_of_name=spec.retry_of.name if spec.retry_of else None,
         requested_by=user[:LONGEST_USER] if user else None,
         origin=origin if origin in ORIGINS else "kubectl",
+        turns=None if status.turns is None else _bounded(status.turns),
         thread_id=status.thread_id,
         priority=spec.priority,
         spec=spec.dump(),
-        resource_version=int(meta.resource_version) if meta.resource_version.isdecimal() else 0,
+        resource_version=place_of(run)[2],
     )
+
+
+def place_of(run: CodexRun) -> tuple[int, int, int]:
+    """RunRecord.place of the row that it amounts to, without making that."""
+    version = run.metadata.resource_version
+    return run.status.attempt or 1, run.status.phase.rank, int(version) if version.isdecimal() else 0
 
 
 def usage_columns(usage: Usage | None) -> dict[str, Any]:

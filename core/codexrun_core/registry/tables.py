@@ -142,7 +142,16 @@ run_events = sa.Table(
     sa.Index("ix_run_events_run_id", "run_id", "seq"),
 )
 
-# The word index. SQLite: an FTS5 table over runs.words, kept by triggers; Postgres: a GIN index over this expression.
-run_words = sa.table("run_words", sa.column("rowid"), sa.column("run_words"))
-WORDS_INDEX = "ix_runs_words"
-WORDS_VECTOR = "run_words(runs.words)"
+# The word index, kept by triggers. SQLite: an FTS5 table over runs.words; Postgres: a narrow table with
+# what lists and counts of hits need, for a run's own row is wide.
+run_words = sa.table(
+    "run_words",
+    sa.column("rowid"),
+    sa.column("run_words"),
+    sa.column("seq", BIG),
+    sa.column("run_id", Words),
+    sa.column("created_at", Utc),
+    sa.column("status", Words),
+    sa.column("job_type", Words),
+    sa.column("words"),
+)

@@ -227,6 +227,8 @@ class RunStatus(Part):
     started_at: Annotated[datetime | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[datetime | None, Field(description="When the run ended.")] = None
     duration: Annotated[str | None, Field(max_length=16, description="From start to end, such as 1m30s.")] = None
+    turns: Annotated[int | None, Field(ge=0, description="Turns that Codex began, as the runner tells.")] = None
+    commands: Annotated[int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")] = None
     usage: Usage | None = None
     failure: Failure | None = None
     result: Result | None = None

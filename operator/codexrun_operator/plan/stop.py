@@ -35,7 +35,13 @@ def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
     started, finished = status.started_at, status.finished_at or now
     if pod:
         judged = outcome(pod)
-        known = {"usage": judged.usage, "result": judged.result, "thread_id": judged.thread_id}
+        known = {
+            "usage": judged.usage,
+            "result": judged.result,
+            "thread_id": judged.thread_id,
+            "turns": judged.turns,
+            "commands": judged.commands,
+        }
         fields |= {key: value for key, value in known.items() if value is not None}
         started = started or (pod.agent.started_at if pod.agent.report else None)
         finished = status.finished_at or pod.agent.finished_at or now

@@ -50,14 +50,14 @@ class Exchange:
         self.written_down = 0
         self.client_left_at: float | None = None
         self.abandon = False
-        self.look_at = time.monotonic() + LOOK_SECONDS
+        self.began = time.monotonic()
+        self.look_at = self.began + LOOK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """The answer for the client: upstream's stream, upstream's error, or 502 when there was none."""
         ledger, prices = self.ledger, self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
-        began = time.monotonic()
         try:
             return await self._there_and_back(session)
         except AbandonedError:
@@ -74,14 +74,17 @@ class Exchange:
         finally:
             if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
                 ledger.settle(meter.broken(self._account(), None, prices))
+            trouble = ledger.account.last_error
             ledger.log(
                 "request.ended",
                 model=self.admitted.model,
-                duration_ms=int((time.monotonic() - began) * 1000),
+                duration_ms=int((time.monotonic() - self.began) * 1000),
                 ended=self.watch.last.kind if self.watch.last else None,
                 cost_tokens=ledger.account.usage.total,
                 complete=ledger.account.complete,
-                error=ledger.account.last_error.json if ledger.account.last_error else None,
+                failure_class=trouble.class_ if trouble else None,
+                code=trouble.status if trouble else None,
+                error=trouble.message if trouble else None,
                 stop=ledger.account.stop.message if ledger.account.stop else None,
             )
 

@@ -35,7 +35,8 @@ class Ledger:
         self.account = self._found()
         if (flight := self.account.in_flight) is not None:
             self.account = meter.charged_at_most(self.account, settings.prices)
-            self.log("usage.estimated", model=flight.model, reason="the gate ended while a request was in flight")
+            why = "the gate ended while a request was in flight"
+            self.log("usage.estimated", level="warning", model=flight.model, reason=why)
         self.save(self.account)
         self.publish()
 
@@ -45,7 +46,7 @@ class Ledger:
         except FileNotFoundError:
             return Account()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self.log("account.lost", reason=f"{type(error).__name__}: {error}")
+            self.log("account.lost", level="error", reason=f"{type(error).__name__}: {error}")
             return Account(complete=False)
 
     @property
@@ -64,7 +65,7 @@ class Ledger:
         )
 
     def touch(self) -> None:
-        """A byte went by, in either direction."""
+        """A byte came from the model. A request is none: Codex would go on asking an endpoint that hangs, and never stall."""
         self.last_byte = time.monotonic()
 
     def save(self, account: Account) -> None:
@@ -76,7 +77,7 @@ class Ledger:
             fresh.write_text(json.dumps(meter.to_json(account)))
             os.replace(fresh, path)  # noqa: PTH105 - reads as the system call it is about
         except OSError as error:
-            self.log("account.unsaved", reason=str(error))
+            self.log("account.unsaved", level="error", reason=str(error))
 
     def publish(self) -> None:
         """Write the termination message."""
@@ -90,7 +91,7 @@ class Ledger:
         try:
             termination.write(settings.termination_log, text)
         except OSError as error:
-            self.log("message.unwritten", reason=str(error))
+            self.log("message.unwritten", level="error", reason=str(error))
 
     def settle(self, account: Account) -> None:
         """Save and publish."""

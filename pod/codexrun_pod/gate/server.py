@@ -74,7 +74,6 @@ class Gate:
                 key = self._key()
             except ValueError as error:
                 return self._refuse(Refused("guardrail", str(error)))
-            self.ledger.touch()
             self.current = Exchange(self.ledger, request, verdict, key)
             try:
                 return await self.current.run(self.session)
@@ -93,7 +92,7 @@ class Gate:
     def _refuse(self, refused: Refused) -> web.Response:
         if refused.final and self.ledger.account.stop is None:
             self.ledger.settle(meter.stopped(self.ledger.account, refused))
-        self.ledger.log("request.refused", code=refused.code, reason=refused.message)
+        self.ledger.log("request.refused", level="warning", code=refused.code, reason=refused.message)
         return web.json_response(refused.body, status=400)
 
     def _key(self) -> str | None:
@@ -113,7 +112,7 @@ class Gate:
         return key.decode("ascii")
 
     async def activity(self, _: web.Request) -> web.Response:
-        """GET /activity: seconds since the last byte in either direction, and the account so far."""
+        """GET /activity: seconds since the model's last byte, and the account so far."""
         account = self.ledger.account
         answer = {
             "idleSeconds": round(time.monotonic() - self.ledger.last_byte, 3),
@@ -176,7 +175,7 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
             taken = Refused("guardrail", f"port {ledger.settings.port} of the gate was taken by another process")
             if ledger.account.stop is None:
                 ledger.settle(meter.stopped(ledger.account, taken))
-                ledger.log("port.taken", port=ledger.settings.port)
+                ledger.log("port.taken", level="error", port=ledger.settings.port)
             await asyncio.wait({asyncio.ensure_future(stop.wait())}, timeout=PORT_RETRY_SECONDS)
         else:
             return True
@@ -188,5 +187,6 @@ async def _last_response(gate: Gate) -> None:
     deadline = time.monotonic() + LAST_RESPONSE_SECONDS
     while gate.current is not None:
         now = time.monotonic()
-        gate.current.abandon = now > deadline or now - gate.ledger.last_byte > LAST_IDLE_SECONDS
+        silent = now - max(gate.ledger.last_byte, gate.current.began)
+        gate.current.abandon = now > deadline or silent > LAST_IDLE_SECONDS
         await asyncio.sleep(0.1)

@@ -6,6 +6,7 @@ Event shapes: `codex exec --json` of 0.169.0; unknown kinds are ignored.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
@@ -13,6 +14,7 @@ from codexrun_pod.termination import LONGEST_MESSAGE
 
 COMMAND_KINDS = frozenset({"command_execution", "mcp_tool_call"})  # may run for long without an event
 STDERR_LINES_KEPT = 5
+BACKTRACE = re.compile(r"(Stack backtrace:|\d+: <unknown>|)")  # what Codex puts below an error, and says nothing
 
 
 @dataclass(frozen=True)

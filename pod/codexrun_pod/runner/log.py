@@ -49,7 +49,7 @@ class Log:
         self.mask = mask
         self.seed = {
             "run_id": settings.run_id,
-            "run": settings.name,
+            "name": settings.name,
             "job_type": settings.job_type,
             "attempt": settings.attempt,
             "prompt_version": settings.prompt_version,

@@ -27,6 +27,12 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     """Run one attempt. Returns 0 for proven success, 143 after SIGTERM, else 1."""
     started = time.monotonic()
     log = Log()
+
+    def thread_broke(crash: threading.ExceptHookArgs) -> None:
+        trace = "".join(traceback.format_exception(crash.exc_type, crash.exc_value, crash.exc_traceback, limit=8))
+        log.own("thread.broken", status="running", phase="report", level="error", reason=trace)
+
+    threading.excepthook = thread_broke
     report = Report(settings.termination_log(environ), log)
     try:
         return attempt(dict(environ), log, report, started)
@@ -34,7 +40,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         return _end(log, report, None, Ended(None), Failure(error.class_, str(error)))
     except Exception as error:  # the last resort: whatever it is, the operator must read it
         trace = traceback.format_exc(limit=8)
-        log.own("runner.broken", status="failed", phase="report", reason=trace)
+        log.own("runner.broken", status="failed", phase="report", level="error", reason=trace)
         processes.end_all()
         return _end(log, report, None, Ended(None), Failure("internal", f"{type(error).__name__}: {error}"))
     finally:
@@ -113,6 +119,7 @@ def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, 
         hand_over(supervisor, ended.stop)
     log.own(
         "run.ended",
+        level=None if proven else "warning",
         status="succeeded" if proven else "stopping" if stopped == "signal" else "failed",
         phase="report",
         **(_account(supervisor.settings) if supervisor else {}),

@@ -12,7 +12,7 @@ from collections import deque
 from typing import IO, Any
 
 from codexrun_pod.runner import audit, codex_config, processes, watchdogs
-from codexrun_pod.runner.events import STDERR_LINES_KEPT, Ended, Seen, Stop, activity, fold
+from codexrun_pod.runner.events import BACKTRACE, STDERR_LINES_KEPT, Ended, Seen, Stop, activity, fold
 from codexrun_pod.runner.log import Log
 from codexrun_pod.runner.report import Report
 from codexrun_pod.runner.settings import Settings
@@ -114,7 +114,9 @@ class Supervisor:
 
     def _complaints(self, pipe: IO[bytes]) -> None:
         for raw in iter(pipe.readline, b""):
-            self.stderr.append(self.log.foreign("stderr", raw))
+            line = self.log.foreign("stderr", raw)
+            if not BACKTRACE.fullmatch(line.strip()):
+                self.stderr.append(line)
 
     def _until_gone(self, pid: int, watch: watchdogs.Watch) -> int | None:
         """Codex's exit code; None if it outlived its kill."""

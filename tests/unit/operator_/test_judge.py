@@ -42,6 +42,15 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
     ("LimitAboveJobType", "spec.limits.maxTokens", asks(limits={"maxTokens": 9}), kind(limits={"maxTokens": 8}), prompt()),
     (
         "LimitAboveJobType",
+        "spec.limits.maxCostCents",
+        asks(limits={"maxCostCents": 9}),
+        kind(limits={"maxCostCents": 8}),
+        prompt(),
+    ),
+    ("UnknownPrice", "spec.limits.maxCostCents", asks(limits={"maxCostCents": 9}), kind(model="new"), prompt()),
+    ("UnknownPrice", "spec.limits.maxCostCents", asks(), kind(model="new", limits={"maxCostCents": 9}), prompt()),
+    (
+        "LimitAboveJobType",
         "spec.limits.timeoutSeconds: 3601 is above 3600",
         asks(limits={"timeoutSeconds": 3601}),
         kind(),

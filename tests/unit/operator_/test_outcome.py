@@ -198,6 +198,7 @@ def raw(agent_message: str, gate_message: str = "", exit_code: int = 0) -> Pod:
 def storable(judged: Outcome) -> None:
     """What the apiserver will take: valid UTF-8, numbers of 64 bits, lengths as the CRD bounds them."""
     fields = {"usage": judged.usage, "failure": judged.failure, "result": judged.result, "thread_id": judged.thread_id}
+    fields |= {"turns": judged.turns, "commands": judged.commands}
     dumped = RunStatus().model_copy(update=fields).dump()
     RunStatus.model_validate(dumped)
     json.dumps(dumped, ensure_ascii=False, allow_nan=False).encode()
@@ -243,6 +244,8 @@ junk = st.recursive(
     max_leaves=4,
 )
 AGENT_KEYS = [
+    "turns",
+    "commands",
     "state",
     "exitCode",
     "threadId",
@@ -277,6 +280,14 @@ def test_a_long_final_message_is_cut() -> None:
     judged = outcome(after(agent_report(finalMessage="x" * 5000, finalMessageBytes=5000)))
     assert judged.result is not None
     assert (len(judged.result.message), judged.result.truncated) == (4096, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(3, 3), (0, 0), (None, None), (-1, None), (True, None), ("3", None), (2**40, None), (1e3, None)]
+)
+def test_turns_and_commands_are_the_agent_s_word_where_it_is_a_number(said: object, kept: int | None) -> None:
+    judged = outcome(after(agent_report(turns=said, commands=said)))
+    assert (judged.turns, judged.commands, judged.succeeded) == (kept, kept, True)
 
 
 def test_a_restarted_gate_keeps_its_words() -> None:

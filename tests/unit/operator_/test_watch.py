@@ -12,7 +12,7 @@ from fakekube import FakeKube
 from kubernetes.aio import client
 
 from codexrun_core.kube import watch
-from codexrun_core.kube.client import Conflict, Gone, Kube, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Conflict, Gone, Kube, NotFound, Refused, Unavailable, verb_and_resource
 from codexrun_core.kube.watch import PAUSES, Watcher
 
 Json = dict[str, Any]
@@ -121,6 +121,13 @@ async def test_the_list_itself_may_fail(monkeypatch: pytest.MonkeyPatch) -> None
     await script.play()
     assert script.told == [("a", False)]
     assert script.lists == 3
+
+
+async def test_every_end_of_a_watch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    script, ends = Script(monkeypatch, [event("ADDED", "a", 2)], [Unavailable("broken")], [Gone(410, "Expired", "old")]), []
+    script.watcher._restarted = lambda: ends.append(1)
+    await script.play()
+    assert len(ends) == 3
 
 
 # -- the calls themselves, over HTTP -------------------------------------------------------------
@@ -246,6 +253,44 @@ async def test_no_write_without_the_lease(served: tuple[Kube, Apiserver]) -> Non
         with pytest.raises(Unavailable, match="not the leader"):
             await write
     assert apiserver.asked == []
+
+
+async def test_every_request_is_told_with_verb_resource_and_code(served: tuple[Kube, Apiserver]) -> None:
+    plain, apiserver = served
+    told: list[tuple[str, str, str]] = []
+
+    def answered(verb: str, resource: str, code: str, seconds: float) -> None:
+        told.append((verb, resource, code))
+
+    kube = Kube(plain.api, "codexrun", lambda: None, answered=answered)
+    apiserver.answers = [web.json_response({}), web.json_response({"reason": "Conflict"}, status=409)]
+    await kube.merge(f"{kube.runs}/hello/status", {})
+    with pytest.raises(Conflict):
+        await kube.create(kube.jobs, {})
+    await follow(kube)
+    kube.api.configuration.host = "http://127.0.0.1:1"
+    with pytest.raises(Unavailable):
+        await kube.delete(f"{kube.jobs}/j", uid="u")
+    assert told == [
+        ("patch", "codexruns", "200"),
+        ("create", "jobs", "409"),
+        ("watch", "pods", "200"),
+        ("delete", "jobs", "none"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "named"),
+    [
+        ("GET", "/api/v1/namespaces/watch/pods?limit=500", ("list", "pods")),
+        ("GET", "/api/v1/namespaces/watch/pods/namespaces", ("get", "pods")),
+        ("GET", "/apis/batch/v1/namespaces/n/jobs?watch=1&resourceVersion=1", ("watch", "jobs")),
+        ("PATCH", "/apis/codexrun.dev/v1alpha1/namespaces/n/codexruns/r/status", ("patch", "codexruns")),
+        ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", ("create", "tokenreviews")),
+    ],
+)
+def test_a_request_is_named_as_rbac_names_it(method: str, path: str, named: tuple[str, str]) -> None:
+    assert verb_and_resource(method, path) == named
 
 
 async def test_a_deletion_says_uid_and_propagation(served: tuple[Kube, Apiserver]) -> None:

@@ -7,6 +7,7 @@ import json
 import aiohttp
 import pytest
 from aiohttp import web
+from loglines import wrong_lines
 
 from codexrun_pod.gate import exchange, meter
 from codexrun_pod.gate.ledger import Ledger
@@ -104,6 +105,13 @@ def settings(tmp_path, upstream, **more):
             "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
         }
     )
+
+
+@pytest.fixture(autouse=True)
+def every_line_of_log_has_the_documented_shape(capfdbinary):
+    yield
+    printed = capfdbinary.readouterr().out.decode().split("\n")
+    assert not wrong_lines(line for line in printed if line)
 
 
 @pytest.fixture
@@ -343,6 +351,20 @@ async def test_everything_else_is_not_there(stand, method, path):
     async with stand.client.request(method, f"{stand.base}{path}") as answer:
         assert answer.status in (404, 405)
     assert stand.upstream.requests == []
+
+
+async def test_asking_an_endpoint_that_hangs_is_no_activity(stand):
+    """Codex tries again for half an hour; the runner has to see the silence all the same."""
+
+    async def hang(_):
+        await asyncio.sleep(5)
+
+    stand.upstream.scripts = [hang]
+    stand.ledger.last_byte -= 100
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stand.post(), 0.3)
+    answer = await (await stand.client.get(f"{stand.base}/activity")).json()
+    assert answer["idleSeconds"] > 100
 
 
 async def test_health_names_the_run(stand):

@@ -4,14 +4,12 @@ from typing import Any
 
 from alembic import context
 
-from codexrun_core.registry.tables import WORDS_INDEX, metadata, run_words
+from codexrun_core.registry.tables import metadata, run_words
 
 
 def ours(name: str | None, kind: str, _parents: Any) -> bool:
-    """The word index is no model's: FTS5 keeps tables of its own, and the Postgres one is over an expression."""
-    if kind == "table":
-        return name is None or not name.startswith(run_words.name)
-    return name != WORDS_INDEX
+    """The word index is no model's: it differs by database, and FTS5 keeps tables of its own."""
+    return kind != "table" or name is None or not name.startswith(run_words.name)
 
 
 context.configure(

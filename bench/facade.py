@@ -1,0 +1,148 @@
+"""How fast are starts, reads and the mirror, beside a real apiserver and operator? Needs the cluster of `make up`.
+
+The runs wait in a suspended job type: no pod, so that what is measured is admission, registry and facade.
+"""
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from http_load import Client, Load, at_once, at_rate
+from measured import Measured
+
+from codexrun_core.annotations import REQUESTED_BY
+from codexrun_core.kube.client import Kube, connect
+
+ROUNDS = 3
+START_WORKERS, START_SECONDS, START_RATE = 8, 6.0, 20.0
+GET_WORKERS, GET_SECONDS = 8, 5.0
+CHANGED, CHANGE_RATE, CHANGE_SECONDS, LOOK_EVERY = 30, 30.0, 10.0, 0.02
+
+
+async def measure() -> list[Measured]:
+    client = Client(os.environ["CODEX_CONTROL_URL"], os.environ["CODEX_CONTROL_TOKEN"])
+    api = await connect()
+    kube = Kube(api, "codexrun", lambda: None, agent="codexrun-bench")
+    try:
+        async with _job_type(kube) as name:
+            found = [await _reads(client, name), await _lag(client, kube, name), *await _starts(client, name)]
+            return [*found, await _memory(client)]
+    finally:
+        client.close()
+        await api.close()  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def _job_type(kube: Kube) -> AsyncIterator[str]:
+    name = f"bench-{uuid.uuid4().hex[:6]}"
+    spec = {
+        "prompt": {"name": "hello", "version": "v1"},
+        "model": "gpt-5.5",
+        "concurrencyLimit": 1,
+        "maxQueued": 100_000,
+        "suspended": True,
+    }
+    body = {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": name}, "spec": spec}
+    made = await kube.create(kube.job_types, body)
+    await asyncio.sleep(2)  # until operator and api have seen it
+    try:
+        yield name
+    finally:
+        async for page in kube.pages(kube.runs, fieldSelector=f"spec.jobType={name}"):
+            for run in page["items"]:
+                await kube.delete(f"{kube.runs}/{run['metadata']['name']}", uid=run["metadata"]["uid"])
+        await kube.delete(f"{kube.job_types}/{name}", uid=made["metadata"]["uid"])
+
+
+def _wish(job_type: str) -> dict[str, object]:
+    return {"job_type": job_type, "inputs": {"name": "world"}, "when_full": "Queue"}
+
+
+async def _starts(client: Client, job_type: str) -> list[Measured]:
+    async def start() -> int:
+        return (await client("POST", "/runs/start", _wish(job_type)))[0]
+
+    rates, latencies = [], []
+    for _ in range(ROUNDS):
+        load = await at_rate(START_RATE, START_SECONDS, start)
+        _all(load, 202)
+        latencies.append(load.quantile(0.99))
+    for _ in range(ROUNDS):
+        load = await at_once(START_WORKERS, START_SECONDS, start)
+        _all(load, 202)
+        rates.append(load.rate(202))
+    return [Measured("start_p99_ms", latencies), Measured("start_per_second", rates)]
+
+
+async def _reads(client: Client, job_type: str) -> Measured:
+    _, body = await client("POST", "/runs/start", _wish(job_type))
+    run_id = json.loads(body)["run_id"]
+
+    async def read() -> int:
+        return (await client("GET", f"/runs/{run_id}"))[0]
+
+    rates = []
+    for _ in range(ROUNDS):
+        load = await at_once(GET_WORKERS, GET_SECONDS, read)
+        _all(load, 200)
+        rates.append(load.rate(200))
+    return Measured("get_per_second", rates)
+
+
+async def _lag(client: Client, kube: Kube, job_type: str) -> Measured:
+    """From before a change is sent to the apiserver until a list (which shows rows) has it: an upper bound of the lag."""
+    users = [f"bench-{uuid.uuid4().hex[:8]}" for _ in range(CHANGED)]
+    names = {}
+    for user in users:
+        spec = {"jobType": job_type, "inputs": {"name": "world"}, "whenFull": "Queue"}
+        body = {
+            "apiVersion": "codexrun.dev/v1alpha1",
+            "kind": "CodexRun",
+            "metadata": {"generateName": "bench-", "annotations": {REQUESTED_BY: user}},
+            "spec": spec,
+        }
+        names[user] = (await kube.create(kube.runs, body))["metadata"]["name"]
+    turns = iter(range(10**9))
+
+    async def shown(user: str) -> int:
+        _, body = await client("GET", f"/runs?user={user}")
+        runs = json.loads(body)["runs"]
+        return runs[0].get("priority", 0) if runs else -1
+
+    async def change() -> int:
+        number = next(turns)
+        user, priority = users[number % CHANGED], 1 + number // CHANGED
+        await kube.merge(f"{kube.runs}/{names[user]}", {"spec": {"priority": priority}})
+        while await shown(user) < priority:  # noqa: ASYNC110 - it is another process that changes it
+            await asyncio.sleep(LOOK_EVERY)
+        return 200
+
+    while min([await shown(user) for user in users]) < 0:  # noqa: ASYNC110 - the same
+        await asyncio.sleep(0.1)
+    lags = []
+    for _ in range(ROUNDS):
+        load = await at_rate(CHANGE_RATE, CHANGE_SECONDS, change)
+        lags.append(load.quantile(0.99))
+    return Measured("mirror_lag_p99_ms", lags)
+
+
+async def _memory(client: Client) -> Measured:
+    _, text = await client("GET", "/metrics")
+    lines = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if line and not line.startswith("#"))
+    return Measured("api_resident_mb", [float(lines["process_resident_memory_bytes"]) / 1e6])
+
+
+def _all(load: Load, status: int) -> None:
+    if set(load.statuses) != {status}:
+        raise SystemExit(f"answers other than {status}: {load.statuses}")
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    for one in asyncio.run(measure()):
+        print(one)  # noqa: T201
+    print(f"{time.perf_counter() - began:.0f} s")  # noqa: T201

@@ -1,0 +1,77 @@
+"""Which runs are there? One, a page of a list, or how many."""
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from codexrun_core.hooks import FINAL
+from codexrun_core.registry.database import Database
+from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
+from codexrun_core.registry.queries import (
+    COLUMNS,
+    LIST,
+    NEWEST_FIRST,
+    begins,
+    conditions,
+    counted,
+    first_ids,
+    matching_ids,
+    older,
+    rows_of,
+)
+from codexrun_core.registry.record import LIVE, RunRecord
+from codexrun_core.registry.tables import runs
+
+# Made once: putting 45 columns together takes longer than the database does.
+BY_ID = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id"))
+BY_NAME = (
+    sa.select(*COLUMNS)
+    .where(runs.c.namespace == sa.bindparam("namespace"), runs.c.name == sa.bindparam("name"))
+    .order_by(*NEWEST_FIRST)
+    .limit(1)
+)
+NEAR = 500  # of the newest runs are looked through before the word index is asked
+
+
+class Rows(Database):
+    """Read access to `runs`."""
+
+    async def get(self, run_id: str) -> RunRecord | None:
+        """The run of this id."""
+        return await self._one(BY_ID, run_id=run_id)
+
+    async def find(self, namespace: str, name: str) -> RunRecord | None:
+        """The newest run of this name: names come again once an object is gone."""
+        return await self._one(BY_NAME, namespace=namespace, name=name)
+
+    async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE) -> Page:
+        """The runs of the filter, newest first, from where the token says.
+
+        Raises:
+            BadToken: the token is none, or of a list with another filter.
+        """
+        size = max(1, min(size, LARGEST_PAGE))
+        last = read_token(after, chosen) if after else None
+        rows: list[RunRecord] = []
+        if begun := begins(chosen.search):
+            # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
+            where = [*conditions(replace(chosen, search=""), self.dialect), *([older(last)] if last else [])]
+            rows = await self._rows(rows_of(first_ids(where, LIST, NEAR)).where(*begun).limit(size + 1))
+        if len(rows) <= size:
+            rows = await self._rows(rows_of(matching_ids(chosen, last, self.dialect, size + 1)))
+        shown = tuple(rows[:size])
+        return Page(shown, token_after(shown[-1], chosen) if len(rows) > size else None)
+
+    async def counts(self, chosen: Filter) -> dict[str, int]:
+        """How many runs of the filter there are, by status; a status that has none is absent."""
+        return {row[0]: row[1] for row in await self._all(counted(chosen, self.dialect))}
+
+    async def live(self) -> list[tuple[str, str]]:
+        """Id and name of every run that has not ended and whose object was not found to be gone."""
+        query = sa.select(runs.c.run_id, runs.c.name).where(runs.c.status.in_(LIVE))
+        return [(run_id, name) for run_id, name in await self._all(query)]
+
+    async def open_logs(self) -> list[RunRecord]:
+        """Runs that have started and ended, but of whose log nobody has said whether it is complete."""
+        open_still = runs.c.status.in_(FINAL) & runs.c.started_at.is_not(None) & runs.c.log_complete.is_(None)
+        return await self._rows(sa.select(*COLUMNS).where(open_still))

@@ -1,0 +1,158 @@
+"""What did the runs come to: how many, how long, at what cost?"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from codexrun_core.lifecycle import Phase
+from codexrun_core.registry.database import Database
+from codexrun_core.registry.filters import Filter
+from codexrun_core.registry.queries import LIST, NEWEST_FIRST, conditions, reading
+from codexrun_core.registry.tables import runs
+
+DURATIONS = 1000  # of the last runs, for median and percentile
+USUAL = 50  # good runs that say how long the next one will take
+
+SUCCEEDED = Phase.SUCCEEDED.lower()
+
+
+@dataclass(frozen=True)
+class JobTypeStats:
+    """What the runs of one job type came to."""
+
+    job_type: str
+    statuses: dict[str, int]
+    cost_tokens: int
+    cost_micro_usd: int
+
+    @property
+    def runs(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def success_rate(self) -> float | None:
+        """Of the runs that succeeded or failed; what people cancelled or the guardrails refused says nothing."""
+        return success_rate(self.statuses)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What the runs of a filter came to. Durations (agent's start to end) are those of the last good ones."""
+
+    statuses: dict[str, int]
+    cost_tokens: int
+    cost_micro_usd: int
+    median_seconds: float | None
+    p95_seconds: float | None
+    job_types: tuple[JobTypeStats, ...]
+
+    @property
+    def runs(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def success_rate(self) -> float | None:
+        return success_rate(self.statuses)
+
+
+@dataclass(frozen=True)
+class PromptStats:
+    """How one prompt version does."""
+
+    name: str
+    version: str
+    statuses: dict[str, int]
+    cost_tokens: int
+    cost_micro_usd: int
+    last_used_at: datetime
+
+    @property
+    def runs(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def success_rate(self) -> float | None:
+        return success_rate(self.statuses)
+
+
+def success_rate(statuses: dict[str, int]) -> float | None:
+    """Succeeded among succeeded and failed; None where none of either is known."""
+    good, bad = statuses.get(SUCCEEDED, 0), statuses.get(Phase.FAILED.lower(), 0)
+    return good / (good + bad) if good + bad else None
+
+
+class Totals(Database):
+    """Sums over `runs`."""
+
+    async def usual(self, job_type: str) -> timedelta | None:
+        """The median duration of the job type's last good runs; None where there is none to learn from."""
+        durations = await self._durations([runs.c.job_type == job_type], USUAL)
+        return timedelta(seconds=statistics.median(durations)) if durations else None
+
+    async def stats(self, chosen: Filter) -> Stats:
+        """What the runs of the filter came to."""
+        where, c = conditions(chosen, self.dialect), runs.c
+        tokens, cost = sa.func.sum(c.cost_tokens), sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
+        query = sa.select(c.job_type, c.status, sa.func.count(), tokens, cost).where(*where).group_by(c.job_type, c.status)
+        query = reading(query, LIST)
+        rows = [(job_type, status, count, int(t), int(m)) for job_type, status, count, t, m in await self._all(query)]
+        durations = sorted(await self._durations(where, DURATIONS))
+        by_type: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
+        for job_type, *rest in rows:
+            by_type[job_type].append((rest[0], rest[1], rest[2], rest[3]))
+        return Stats(
+            statuses=_summed((status, count) for _, status, count, _, _ in rows),
+            cost_tokens=sum(row[3] for row in rows),
+            cost_micro_usd=sum(row[4] for row in rows),
+            median_seconds=statistics.median(durations) if durations else None,
+            p95_seconds=durations[(len(durations) * 95 - 1) // 100] if durations else None,
+            job_types=tuple(
+                JobTypeStats(name, {s: n for s, n, _, _ in of}, sum(t for _, _, t, _ in of), sum(m for *_, m in of))
+                for name, of in sorted(by_type.items())
+            ),
+        )
+
+    async def prompt_stats(self) -> list[PromptStats]:
+        """How every prompt version does, by name and version."""
+        c = runs.c
+        tokens, cost = sa.func.sum(c.cost_tokens), sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
+        by = (c.prompt_name, c.prompt_version, c.status)
+        query = sa.select(*by, sa.func.count(), tokens, cost, sa.func.max(c.created_at))
+        query = query.where(c.prompt_name.is_not(None), c.prompt_version.is_not(None)).group_by(*by)
+        versions: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        for name, version, *rest in await self._all(query):
+            versions[name, version].append(rest)
+        return [
+            PromptStats(
+                name,
+                version,
+                {row[0]: row[1] for row in of},
+                sum(int(row[2]) for row in of),
+                sum(int(row[3]) for row in of),
+                max(row[4] for row in of),
+            )
+            for (name, version), of in sorted(versions.items(), key=lambda item: (item[0][0], _number(item[0][1])))
+        ]
+
+    async def _durations(self, where: list[sa.ColumnElement[bool]], most: int) -> list[float]:
+        good = (runs.c.status == SUCCEEDED, runs.c.started_at.is_not(None), runs.c.finished_at.is_not(None))
+        query = sa.select(runs.c.started_at, runs.c.finished_at).where(*where, *good).order_by(*NEWEST_FIRST).limit(most)
+        return [max(0.0, (finished - started).total_seconds()) for started, finished in await self._all(query)]
+
+
+def _summed(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = defaultdict(int)
+    for name, count in pairs:
+        total[name] += count
+    return dict(total)
+
+
+def _number(version: str) -> tuple[int, str]:
+    """v10 comes after v9."""
+    digits = version.removeprefix("v")
+    return (int(digits) if digits.isdecimal() else 0, version)

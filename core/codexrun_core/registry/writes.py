@@ -1,0 +1,105 @@
+"""What does a row become? Whatever was written may be written again, by any process and in any order."""
+
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from codexrun_core.hooks import Transition, transition
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.registry.database import Database, insert_once, record_from
+from codexrun_core.registry.events import RunEvent
+from codexrun_core.registry.queries import COLUMNS
+from codexrun_core.registry.record import LIVE, RunRecord, merge, usage_columns, usage_order, words_of
+from codexrun_core.registry.tables import run_events, runs
+from codexrun_core.resources import Usage
+
+# Made once: putting 45 columns together takes longer than the database does.
+HELD = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
+CHANGE = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
+
+
+class Writes(Database):
+    """Rows and their moves, as the mirror and the gates report them."""
+
+    async def record(self, run: RunRecord) -> Transition | None:
+        """Insert or patch the row of this run, and answer the transition if it is new.
+
+        What is older than the row changes nothing, and a row that has ended keeps its outcome.
+        """
+
+        def write(connection: sa.Connection) -> Transition | None:
+            row = self._locked(connection, run.run_id)
+            if row is None and self._insert(connection, run):
+                return self._move(connection, None, run)
+            row = row or self._locked(connection, run.run_id)
+            if row is None:
+                raise Unavailable(f"registry: the row of run {run.run_id} was removed while it was written")
+            after = merge(row, run)
+            if after != row:
+                self._update(connection, after)
+            return self._move(connection, row, after)
+
+        return await self._write(write)
+
+    async def set_usage(self, run_id: str, usage: Usage) -> bool:
+        """Note what a live run has used so far; less than is known already changes nothing. True if the row changed."""
+
+        def write(connection: sa.Connection) -> bool:
+            row = self._locked(connection, run_id)
+            if row is None or row.status not in LIVE:
+                return False
+            after = replace(row, **usage_columns(usage))
+            if after == row or usage_order(after) < usage_order(row):
+                return False
+            self._update(connection, replace(after, updated_at=_later(row)))
+            return True
+
+        return await self._write(write)
+
+    async def set_log(
+        self, run_id: str, log_path: str, log_bytes: int, complete: bool | None = None, note: str | None = None
+    ) -> bool:
+        """Note where the log lies and how far it has come, also after the run's end. False if there is no such row (yet)."""
+
+        def write(connection: sa.Connection) -> bool:
+            row = self._locked(connection, run_id)
+            if row is None:
+                return False
+            after = replace(row, log_path=log_path, log_bytes=log_bytes, log_complete=complete, log_note=note)
+            if after != row:
+                self._update(connection, replace(after, updated_at=_later(row)))
+            return True
+
+        return await self._write(write)
+
+    def _locked(self, connection: sa.Connection, run_id: str) -> RunRecord | None:
+        """The row, held until the end of the transaction (SQLite: the transaction holds everything already)."""
+        found = connection.execute(HELD, {"run_id": run_id})
+        row = found.first()
+        return record_from(row) if row else None
+
+    def _insert(self, connection: sa.Connection, run: RunRecord) -> bool:
+        """False if another process was faster."""
+        inserted = connection.execute(insert_once(self.dialect, runs), values_of(run))
+        return inserted.first() is not None
+
+    def _update(self, connection: sa.Connection, run: RunRecord) -> None:
+        connection.execute(CHANGE, {**values_of(run), "changed": run.run_id})
+
+    def _move(self, connection: sa.Connection, before: RunRecord | None, after: RunRecord) -> Transition | None:
+        moved = transition(before, after)
+        if moved is None:
+            return None
+        event = {field.name: getattr(moved, field.name) for field in fields(RunEvent)}
+        recorded = connection.execute(insert_once(self.dialect, run_events), event)
+        return moved if recorded.first() is not None else None
+
+
+def values_of(run: RunRecord) -> dict[str, Any]:
+    return {column.name: getattr(run, column.name) for column in COLUMNS} | {"words": words_of(run)}
+
+
+def _later(row: RunRecord) -> datetime:
+    return max(row.updated_at, datetime.now(UTC))

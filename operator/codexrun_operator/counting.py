@@ -1,0 +1,112 @@
+"""What do the metrics make of a run's move, and of the runs there are?"""
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from codexrun_core.hooks import Transition
+from codexrun_core.lifecycle import FailureClass, Phase
+from codexrun_core.registry.record import ORIGINS
+from codexrun_core.resources import CodexJobType, CodexRun, Usage
+from codexrun_operator import metrics
+from codexrun_operator.judge import CHECKSUM_MISMATCH
+from codexrun_operator.state import State
+
+UNKNOWN = "unknown"  # the label for a job type that does not exist: anybody can type anything there
+LIVE = tuple(phase for phase in Phase if not phase.terminal)
+TOKEN_TYPES = ("input", "cached_input", "output", "reasoning_output")
+
+
+class RunMetrics(Collector):
+    """Counters that move with transitions, and at each scrape the gauges over `state`."""
+
+    def __init__(self, state: State, namespace: str) -> None:
+        self._state, self._namespace = state, namespace
+        self._job_types: set[str] = set()  # that there ever were, as far as this process knows
+
+    def expect(self, job_type: CodexJobType) -> None:
+        """Begin its series at 0: a rate over a series that comes with its first event misses that event."""
+        name, namespace, spec = job_type.metadata.name, self._namespace, job_type.spec
+        self._job_types.add(name)
+        for origin in ORIGINS:
+            metrics.CREATED.labels(namespace, name, origin)
+        for phase in Phase:
+            if phase.terminal:
+                for class_ in FailureClass if phase is Phase.FAILED else ("",):
+                    metrics.FINISHED.labels(namespace, name, phase, class_)
+        for token_type in TOKEN_TYPES:
+            metrics.TOKENS.labels(namespace, name, spec.model, token_type)
+        metrics.COST.labels(namespace, name, spec.model)
+        metrics.TURNS.labels(name)
+        metrics.COMMANDS.labels(name)
+        metrics.CHECKSUM_MISMATCH.labels(spec.prompt.name)
+
+    def count(self, moved: Transition, before: CodexRun, after: CodexRun) -> None:
+        """A sink of the lifecycle hooks, once `before` and `after` are given."""
+        job_type, status = self._label(moved.job_type), after.status
+        if moved.before is None:
+            metrics.CREATED.labels(moved.namespace, job_type, moved.origin).inc()
+        if before.status.started_at is None and moved.started_at is not None:
+            metrics.QUEUE.labels(job_type).observe(_seconds(moved.queue_ms))
+            job = self._state.jobs.get(moved.run_id)
+            if job and job.created:
+                metrics.STARTUP.labels(job_type).observe(max(0.0, (moved.started_at - job.created).total_seconds()))
+        if not moved.terminal:
+            return
+        metrics.FINISHED.labels(moved.namespace, job_type, status.phase, moved.failure_class or "").inc()
+        if moved.duration_ms is not None:
+            metrics.DURATION.labels(job_type, status.phase).observe(_seconds(moved.duration_ms))
+        metrics.TURNS.labels(job_type).inc(status.turns or 0)
+        metrics.COMMANDS.labels(job_type).inc(status.commands or 0)
+        if status.prompt:
+            metrics.PROMPT_FINISHED.labels(status.prompt.name, status.prompt.version, status.phase).inc()
+        if status.usage and status.model:
+            self._spend(moved.namespace, job_type, status.model, status.usage)
+        kind = self._state.job_types.get(moved.job_type)
+        if moved.reason == CHECKSUM_MISMATCH and kind:
+            metrics.CHECKSUM_MISMATCH.labels(kind.spec.prompt.name).inc()
+
+    def _spend(self, namespace: str, job_type: str, model: str, usage: Usage) -> None:
+        counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
+        for token_type, count in zip(TOKEN_TYPES, counts, strict=True):
+            metrics.TOKENS.labels(namespace, job_type, model, token_type).inc(count)
+        metrics.COST.labels(namespace, job_type, model).inc((usage.cost_micro_usd or 0) / 1_000_000)
+
+    def _label(self, job_type: str) -> str:
+        return job_type if job_type in self._job_types or job_type in self._state.job_types else UNKNOWN
+
+    def describe(self) -> Iterator[Metric]:
+        """Names only: the state is not asked before the first scrape."""
+        yield from self._families()
+
+    def collect(self) -> Iterator[Metric]:
+        runs, oldest = self._families()
+        state, namespace = self._state, self._namespace
+        tally = Tally((self._label(run.spec.job_type), run.status.phase) for run in state.runs.values())
+        for job_type in sorted({*state.job_types, *(name for name, _ in tally)}):
+            for phase in LIVE:
+                runs.add_metric([namespace, job_type, phase], tally[job_type, phase])
+        waiting = (
+            run.metadata.creation_timestamp.timestamp()
+            for run in state.runs.values()
+            if run.status.phase in (Phase.PENDING, Phase.QUEUED) and run.metadata.creation_timestamp
+        )
+        oldest.add_metric([namespace], min(waiting, default=0.0))
+        yield runs
+        yield oldest
+
+    def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+        return (
+            GaugeMetricFamily("codexrun_runs", "Runs that have not ended.", labels=("namespace", "job_type", "phase")),
+            GaugeMetricFamily(
+                "codexrun_oldest_pending_timestamp_seconds",
+                "Creation of the oldest run that waits (Pending or Queued); 0 if none does.",
+                labels=("namespace",),
+            ),
+        )
+
+
+def _seconds(milliseconds: int | None) -> float:
+    return (milliseconds or 0) / 1000

@@ -1,0 +1,42 @@
+"""What libraries log and what nobody caught, as lines of the container like all others."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+from codexrun_pod import loglines
+
+
+class Lines(logging.Handler):
+    """Writes records to stdout as lines of `src`, with the fields of `seed`."""
+
+    def __init__(self, src: str, seed: dict[str, Any]) -> None:
+        super().__init__(logging.WARNING)
+        self._src, self._seed = src, seed
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self.write(level, record.getMessage(), error, logger=record.name)
+
+    def write(self, level: str, text: str, error: BaseException | None, **fields: Any) -> None:
+        """One line; the traceback is of places in the code, the error's own words are in it."""
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__)) if error else None
+        sys.stdout.buffer.write(loglines.line(self._src, text=text, **self._seed, level=level, reason=trace, **fields))
+        sys.stdout.buffer.flush()
+
+    def crashed(self, _kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        """For sys.excepthook."""
+        self.write("error", f"{self._src}.broken", error)
+
+
+def take_over(src: str, **seed: Any) -> None:
+    """From now on; nothing of the process prints anything else."""
+    lines = Lines(src, seed)
+    logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = lines.crashed

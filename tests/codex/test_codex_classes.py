@@ -1,0 +1,48 @@
+"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex, runner, gate and the
+operator's own decision. All are played side by side, since Codex tries some of them again for half a minute.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from codex_stand import Pod
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "failures"))
+
+from verdicts import of_messages
+from ways_to_end import LIVE
+
+from codexrun_core.prices import prices_for
+
+AT_ONCE = 8
+PATIENCE = 170
+
+
+def play(pod, way):
+    gate = {**way.gate, "prices": prices_for("gpt-5.5")} if "prices" in way.gate else way.gate
+    pod.start_gate(**gate)
+    more = "\n" + way.prompt if way.prompt else ""
+    pod.start_runner(f"scenario: {way.scenario}{more}", **{"timeout": 150, "stall": 60, **way.runner})
+    return pod.end(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, codex, demo):
+    pods = []
+    for way in LIVE:
+        pods.append(Pod(tmp_path_factory.mktemp(way.scenario), codex, demo))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield dict(zip(LIVE_NAMES, pool.map(play, pods, LIVE), strict=True))
+    for pod in pods:
+        pod.clear()
+
+
+LIVE_NAMES = [f"{way.scenario}: {way.title}" for way in LIVE]
+
+
+@pytest.mark.parametrize(("name", "way"), list(zip(LIVE_NAMES, LIVE, strict=True)), ids=LIVE_NAMES)
+def test_a_scenario_ends_in_its_class(results, name, way):
+    result = results[name]
+    assert of_messages(result.code, result.runner, result.gate) == way.class_, result

@@ -1,0 +1,46 @@
+"""From what Codex printed, or from what runner and gate wrote, to the class that the operator gives the run."""
+
+import json
+from typing import Any
+
+from runbuilders import NOON, ended, gate_report, given, job, pod, run
+
+from codexrun_operator.plan import plan
+from codexrun_pod.runner import audit
+from codexrun_pod.runner.events import Ended, Seen, Stop, exit_code, fold, verdict
+
+Json = dict[str, Any]
+ALLOWED = ["apply_patch", "shell", "mcp:t"]
+
+
+def of_messages(code: int, runner: Json, gate: Json) -> str:
+    """`succeeded`, or the class, as the operator decides from exit code and the two termination messages."""
+    of = pod("Succeeded" if code == 0 else "Failed", agent=ended(code, report=runner), gate=ended(0, report=gate))
+    status = plan(given(run("Running"), job(), of), NOON).status
+    assert status is not None
+    return status.failure.class_.value if status.failure else status.phase.lower()
+
+
+def of_output(lines: list[str], stderr: list[str], code: int, stop: tuple[str, str] | None, gate: Json) -> str:
+    """The same from Codex's own output: the runner's part of it first."""
+    seen, stopped = Seen(), Stop(*stop) if stop else None
+    for line in lines:
+        event = json.loads(line)
+        stopped = stopped or audit.forbidden(event, ALLOWED)
+        seen = fold(seen, event)
+    failure = verdict(seen, Ended(code, stopped, tuple(stderr)))
+    report = {
+        "v": 1,
+        "src": "runner",
+        "state": "done",
+        "exitCode": code,
+        "threadId": seen.thread_id,
+        "turnCompleted": seen.turn_completed,
+        "turnFailed": seen.turn_failed,
+        "finalMessage": seen.final_message,
+        "finalMessageBytes": len(seen.final_message.encode()),
+        "stopped": stopped.reason if stopped else None,
+        "failure": failure.json if failure else None,
+    }
+    report = {key: value for key, value in report.items() if value is not None}
+    return of_messages(exit_code(failure is not None, report.get("stopped")), report, gate_report(**gate))
