@@ -52,6 +52,19 @@ def schema_trouble(schema: Schema) -> str | None:
     return None
 
 
+def output_trouble(schema: Schema | None) -> str | None:
+    """Why nothing could be held against this outputSchema, or None."""
+    if schema is None:
+        return None
+    try:
+        check_schema(schema)
+    except BadSchemaError as error:
+        return f"spec.outputSchema{error.pointer}: {error}"
+    if schema.get("type") != "object":
+        return 'spec.outputSchema/type: models are asked for an object; use "object"'
+    return None
+
+
 def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     """`given` with the schema's defaults filled in, if it fits.
 

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from codexrun_core.inputs import inputs_schema, schema_trouble
+from codexrun_core.inputs import inputs_schema, output_trouble, schema_trouble
 from codexrun_core.prices import Prices
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
-from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, output_trouble, price_refusal
+from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, price_refusal
 from codexrun_operator.seen import Prompt
 
 
@@ -37,9 +37,8 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
         )
     if refused := checksum_refusal(wanted.sha256, prompt):
         return "False", refused.reason, refused.message
-    if trouble := schema_trouble(inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))) or output_trouble(
-        job_type
-    ):
+    inputs = inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))
+    if trouble := schema_trouble(inputs) or output_trouble(job_type.spec.output_schema):
         return "False", "InvalidSchema", trouble
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
     if not isinstance(limits, Refused) and (refused := price_refusal(job_type, job_type.spec.model, limits, prices)):

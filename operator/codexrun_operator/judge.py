@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codexrun_core.git_urls import UrlError, allowed_url
-from codexrun_core.inputs import InputsError, check_inputs, inputs_schema
-from codexrun_core.json_schema import BadSchemaError, check_schema
+from codexrun_core.inputs import InputsError, check_inputs, inputs_schema, output_trouble
 from codexrun_core.prices import UNKNOWN, Prices
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
@@ -88,7 +87,7 @@ def judge(
         return limits
     if refusal := price_refusal(job_type, model, limits, prices):
         return refusal
-    if trouble := output_trouble(job_type):
+    if trouble := output_trouble(kind.output_schema):
         return Refused("JobTypeInvalid", trouble)
     if refusal := _workspace(run, job_type):
         return refusal
@@ -165,19 +164,6 @@ def price_refusal(job_type: CodexJobType, model: str, limits: Limits, prices: Pr
             f'spec.model: {unknown}, and job type "{job_type.metadata.name}" asks for one (requireKnownPrice); use another '
             "model, or add its price",
         )
-    return None
-
-
-def output_trouble(job_type: CodexJobType) -> str | None:
-    """Why nothing could be held against the job type's outputSchema."""
-    if job_type.spec.output_schema is None:
-        return None
-    try:
-        check_schema(job_type.spec.output_schema)
-    except BadSchemaError as error:
-        return f"spec.outputSchema{error.pointer}: {error}"
-    if job_type.spec.output_schema.get("type") != "object":
-        return 'spec.outputSchema/type: models are asked for an object; use "object"'
     return None
 
 

@@ -138,7 +138,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
             "`kubectl explain codexjobtype.spec.env.name` says more",
         ),
         (("  model:", "  inputsSchema: {default: .nan}\n  model:"), "has a value that JSON does not know"),
-        (("  model:", "  inputsSchema: {type: objekt}\n  model:"), "spec.inputsSchema.type: 'objekt' is not valid"),
+        (("  model:", "  inputsSchema: {type: objekt}\n  model:"), "spec.inputsSchema/type: 'objekt' is not valid"),
         (
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
             'has the placeholder "name", which a run may leave out',
