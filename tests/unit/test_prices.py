@@ -4,6 +4,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
+from docblocks import ROOT, blocks
 
 from codexrun_core.prices import PricesError, built_in, read
 from codexrun_operator.price_file import PriceFile
@@ -95,3 +97,8 @@ def test_an_installation_s_own_file_is_read_again_when_it_changes_and_kept_when_
 def test_an_operator_does_not_start_with_a_table_that_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(PricesError, match=r"prices\.configMap"):
         PriceFile(tmp_path / "absent.yaml")
+
+
+def test_the_documented_table_is_one() -> None:
+    (block,) = [block for block in blocks(ROOT / "docs/prices.md") if block.language == "yaml"]
+    assert read(yaml.safe_load(block.text)["data"]["prices.yaml"]).on(date(2026, 12, 1)).models["gpt-5.5"].output == 24_000_000
