@@ -7,11 +7,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.auth import Caller
-from codexrun_api.catalog import StoredPrompt
 from codexrun_api.problems import Problem, answers
 from codexrun_api.services import Here
 from codexrun_core.logs import fields
 from codexrun_core.registry import PromptStats, Unavailable
+from codexrun_core.stored_prompts import StoredPrompt
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["catalog"])

@@ -6,8 +6,8 @@ from codexrun_core.inputs import inputs_schema, output_trouble, schema_trouble
 from codexrun_core.prices import Prices
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, price_refusal
-from codexrun_operator.seen import Prompt
 
 
 def job_type_status(job_type: CodexJobType, prompt: Prompt | None, prices: Prices, now: datetime) -> JobTypeStatus:

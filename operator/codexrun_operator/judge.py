@@ -13,7 +13,7 @@ from codexrun_core.prices import UNKNOWN, Prices
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
-from codexrun_operator.seen import Prompt
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 
 CHECKSUM_MISMATCH = "PromptChecksumMismatch"
 DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)

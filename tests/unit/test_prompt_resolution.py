@@ -8,8 +8,8 @@ from runbuilders import PRICES, kind, prompt, run
 
 from codexrun_core import manifests, prompts
 from codexrun_core.prompts import FolderError
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.judge import Accepted, Missing, Refused, judge
-from codexrun_operator.seen import Prompt
 from codexrun_operator.state import State
 from codexrun_pod.runner import codex_config
 from codexrun_pod.runner.settings import ConfigError, from_env

@@ -6,8 +6,9 @@ from functools import cached_property
 from codexrun_core.lifecycle import Phase
 from codexrun_core.prices import UNKNOWN, Prices
 from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.judge import Accepted, Missing, Refused, judge
-from codexrun_operator.seen import Event, Job, Pod, Prompt
+from codexrun_operator.seen import Event, Job, Pod
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,9 @@ from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_core.inputs import INPUTS_LIMIT
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.fields import Limits
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.judge import Accepted, Missing, Refused, effective_limits, judge
-from codexrun_operator.seen import Prompt
 
 OTHER = "f" * 64
 GIT = {"allowedURLs": ["https://git.example/acme/*"]}
