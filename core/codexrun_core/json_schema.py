@@ -141,7 +141,9 @@ def _counted(rule: Rule) -> Rule:
     def counting(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
         weight = len(rules) // 8 if isinstance(rules, list | dict) else 0
         _spend(1 + weight + (len(instance) // 64 if isinstance(instance, str | list | dict) else 0))
-        yield from rule(validator, rules, instance, schema) or ()
+        for error in rule(validator, rules, instance, schema) or ():
+            _spend(1)
+            yield error
 
     return counting
 
@@ -154,7 +156,7 @@ def _pattern(validator: Any, wanted: str, instance: Any, _: Any) -> Iterator[Val
 def _pattern_properties(validator: Any, rules: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
     if validator.is_type(instance, "object"):
         for pattern, part in rules.items():
-            _spend(len(instance))
+            _spend(len(instance) + sum(map(len, instance)) // 64)
             for key, value in instance.items():
                 if _compiled(pattern).search(key):
                     yield from validator.descend(value, part, path=key, schema_path=pattern)
@@ -164,7 +166,7 @@ def _additional(validator: Any, rules: Any, instance: Any, schema: Any) -> Itera
     if not validator.is_type(instance, "object"):
         return
     known, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
-    _spend(len(instance) * (1 + len(patterns)))
+    _spend((len(instance) + sum(map(len, instance)) // 64) * (1 + len(patterns)))
     extra = [key for key in instance if key not in known and not any(_compiled(one).search(key) for one in patterns)]
     if rules is False:
         if extra:
@@ -174,6 +176,15 @@ def _additional(validator: Any, rules: Any, instance: Any, schema: Any) -> Itera
         return
     for key in extra:
         yield from validator.descend(instance[key], rules, path=key)
+
+
+def _required(validator: Any, names: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for name in names:
+            if name not in instance:
+                error = ValidationError(f"{name!r} is a required property")
+                error.missing = name  # type: ignore[attr-defined]
+                yield error
 
 
 def _unique(validator: Any, wanted: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
@@ -197,6 +208,7 @@ _OURS: dict[str, Rule] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional,
+    "required": _required,
     "uniqueItems": _unique,
 }
 _RULES: Mapping[str, Any] = Draft202012Validator.VALIDATORS
@@ -209,12 +221,9 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
 def _told(error: ValidationError) -> Iterator[Violation]:
     """In our words where a field is missing or too many, which is what people get wrong most."""
     at = pointer(error.absolute_path)
-    if error.validator == "required" and isinstance(error.instance, dict):
-        wanted: Any = error.validator_value
-        missing = next((name for name in wanted if f"{name!r} is a required" in error.message), None)
-        if missing is not None:
-            yield Violation(at + pointer([missing]), "missing; give it a value")
-            return
+    if (missing := getattr(error, "missing", None)) is not None:
+        yield Violation(at + pointer([missing]), "missing; give it a value")
+        return
     if extra := getattr(error, "extra", None):
         known = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
         yield from (Violation(at + pointer([key]), f"unknown; the fields are: {_short(known)}") for key in extra)

@@ -60,6 +60,14 @@ ENDLESS = [
     pytest.param({"uniqueItems": True}, [[n, {}] for n in range(10_000)], id="each against each"),
     pytest.param({"items": {"enum": [str(n) for n in range(7000)]}}, ["x"] * 15_000, id="a long list of a long enum"),
     pytest.param({"items": {"required": [f"f{n}" for n in range(6000)]}}, [{}] * 15_000, id="many fields missing many times"),
+    pytest.param(
+        {"items": {"anyOf": [{"type": "string"}, {"required": [f"f{n}" for n in range(3000)]}]}},
+        [{}] * 15_000,
+        id="errors within errors",
+    ),
+    pytest.param(
+        {"patternProperties": {f"(a?){{50}}b{n}": {} for n in range(2000)}}, {"a" * 60_000: 1}, id="many long matches"
+    ),
 ]
 
 
