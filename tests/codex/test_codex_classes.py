@@ -4,6 +4,7 @@ operator's own decision. All are played side by side, since Codex tries some of 
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "failures"))
 from verdicts import of_messages
 from ways_to_end import LIVE
 
-from codexrun_core.prices import prices_for
+from codexrun_core.prices import built_in
 
 AT_ONCE = 8
+PRICES = built_in().on(date.max)
 PATIENCE = 170
 
 
 def play(pod, way):
-    gate = {**way.gate, "prices": prices_for("gpt-5.5")} if "prices" in way.gate else way.gate
+    gate = {**way.gate, "prices": PRICES.for_gate("gpt-5.5")} if "prices" in way.gate else way.gate
     pod.start_gate(**gate)
     more = "\n" + way.prompt if way.prompt else ""
     pod.start_runner(f"scenario: {way.scenario}{more}", **{"timeout": 150, "stall": 60, **way.runner})

@@ -3,6 +3,7 @@
 `python tests/failures/ways_to_end.py` writes the tables into that page.
 """
 
+import base64
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,7 @@ class Live:
 
 
 SOON = {"stall": 3}
+TYPED = {"CODEXRUN_OUTPUT_SCHEMA": base64.b64encode(b'{"type": "object", "required": ["verdict"]}').decode()}
 SHELL = '{"type": "function_call", "id": "fc_1", "name": "exec_command", "arguments": "{\\"cmd\\": \\"ls\\"}"}'
 LIVE = [
     Live("hello", "writes a file and greets", OK),
@@ -102,6 +104,9 @@ LIVE = [
     Live("slow-2", "an answer that drips", OK),
     Live("big-output-1", "a command with much output", OK),
     Live("env-probe", "a command that looks for the key, in vain", OK),
+    Live("code-review", "a review of an empty workspace", OK),
+    Live("fix-failing-test", "a fix without a hint: it says so", OK),
+    Live("release-notes", "notes of an empty workspace", OK),
     Live("429-recovers", "HTTP 429 with Retry-After twice, then an answer", OK),
     Live("no-usage", "no usage: an upper bound is charged", OK),
     Live("401", "HTTP 401", "auth"),
@@ -127,6 +132,8 @@ LIVE = [
     Live("call-1", "a tool that the job type does not allow", "guardrail", gate={"allowedTools": []},
          runner={"allowedTools": []}, prompt=f"call: {SHELL}"),
     Live("message", "sandbox: codex where it cannot work", "config", runner={"sandbox": "codex", "without_bwrap": True}),
+    Live("code-review-misfit", "an answer that does not fit the outputSchema", "agent_error", gate={"environment": TYPED},
+         runner={"env": TYPED}),
     Live("no-message", "Codex ends well without a message", "silent_death"),
 ]  # fmt: skip
 
