@@ -152,7 +152,7 @@ class Mirror:
             self.feed.publish(self.event(run, "run.usage"))
 
     def event(self, run: CodexRun, kind: str) -> Event:
-        data = views.of_run(run, self._external_url).model_dump_json(exclude_none=True)
+        data = views.of_run(run, self._external_url).model_dump_json(by_alias=True, exclude_none=True)
         return Event(run.metadata.resource_version, kind, run.metadata.uid, run.spec.job_type, data)
 
     def changed_since(self, version: int) -> list[CodexRun]:

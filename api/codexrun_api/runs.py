@@ -128,4 +128,4 @@ async def get_run(here: Here, _: Caller, id: params.RunId) -> Response:  # noqa:
 
 def plain(view: BaseModel) -> Response:
     """What is ours already need not be validated again: the two routes that are called most."""
-    return Response(view.model_dump_json(exclude_none=True), media_type="application/json")
+    return Response(view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json")

@@ -166,3 +166,10 @@ async def test_an_object_that_cannot_be_read_stops_nobody(stand: Stand) -> None:
     await stand.mirrored()
     assert (await stand.registry.get(uid)).status == "pending"
     assert (await stand.http.get("/healthz")).json()["ok"] is True
+
+
+async def test_a_failure_names_its_class_as_the_document_says(stand: Stand) -> None:
+    name = (await stand.start(name="wrong")).json()["name"]
+    failure = {"class": "agent_error", "message": "output/a: missing", "retryable": False}
+    await stand.finish(name, "Failed", failure=failure)
+    assert (await stand.http.get(f"/runs/{name}")).json()["failure"] == failure
