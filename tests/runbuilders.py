@@ -4,13 +4,16 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from codexrun_core.prices import built_in
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.plan import Seen
-from codexrun_operator.seen import Container, Event, Job, Pod, Prompt
+from codexrun_operator.seen import Container, Event, Job, Pod
 
 Json = dict[str, Any]
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+PRICES = built_in().on(NOON.date())
 CREATED = NOON - timedelta(minutes=5)
 UID = "11111111-2222-4333-8444-555555555555"
 TEXT = "Greet {{name}}."
@@ -163,4 +166,7 @@ def warning(reason: str, message: str) -> Event:
 
 def given(of: CodexRun, job: Job | None = None, pod: Pod | None = None, *warnings: Event, **more: Any) -> Seen:
     """What the planner sees; job type and prompt are there unless a test takes them away."""
-    return Seen(**{"run": of, "job_type": kind(), "prompt": prompt(), "job": job, "pod": pod, "warnings": warnings} | more)
+    return Seen(
+        **{"run": of, "job_type": kind(), "prompt": prompt(), "prices": PRICES, "job": job, "pod": pod, "warnings": warnings}
+        | more
+    )

@@ -15,7 +15,12 @@ from codexrun_api.problems import Problem, answers, not_found
 from codexrun_api.services import Here
 
 # Never a type that a browser would run: the content is the agent's.
-TYPES = {".md": "text/markdown; charset=utf-8", ".patch": "text/x-patch; charset=utf-8", ".jsonl": "application/x-ndjson"}
+TYPES = {
+    ".md": "text/markdown; charset=utf-8",
+    ".patch": "text/x-patch; charset=utf-8",
+    ".jsonl": "application/x-ndjson",
+    ".json": "application/json",
+}
 OTHER = "application/octet-stream"
 
 Name = Annotated[
@@ -39,7 +44,7 @@ def router(archive: Archive) -> APIRouter:
 
     @routes.get("/runs/{id}/artifacts", operation_id="listRunArtifacts", responses=answers(401, 404, 422, 500, 503))
     async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
-        """Final message, patch of the workspace, Codex's rollout: those that there are."""
+        """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those that there are."""
         run = await here.find(id)
         if run is None:
             raise not_found(id)

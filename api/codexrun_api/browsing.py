@@ -1,4 +1,4 @@
-"""GET /jobtypes, /prompts and /stats."""
+"""GET /jobtypes and /stats."""
 
 from typing import Annotated, Any
 
@@ -29,6 +29,9 @@ class JobTypeView(BaseModel):
     )
     limits: dict[str, int]
     concurrency_limit: int
+    max_queued: Annotated[int | None, Field(description="Runs that may wait; absent: no bound.")] = None
+    require_known_price: bool
+    output_schema: Annotated[dict[str, Any] | None, Field(description="Of the final message, where it has to be JSON.")] = None
     running: Annotated[int, Field(description="Slots held: starting, running and stopping.")]
     queued: int
     suspended: bool
@@ -38,24 +41,6 @@ class JobTypeView(BaseModel):
 
 class JobTypeList(BaseModel):
     job_types: list[JobTypeView]
-
-
-class PromptVersionView(BaseModel):
-    version: str
-    sha256: str
-    checksum_ok: Annotated[bool, Field(description="Whether text and recorded digest agree.")]
-    owner: str
-    updated_at: str
-
-
-class PromptView(BaseModel):
-    name: str
-    versions: Annotated[list[PromptVersionView], Field(description="Oldest first.")]
-    used_by: Annotated[list[str], Field(description="Job types.")]
-
-
-class PromptList(BaseModel):
-    prompts: list[PromptView]
 
 
 class Stats(BaseModel):
@@ -104,6 +89,9 @@ async def list_job_types(here: Here, _: Caller) -> JobTypeList:
                 inputs_schema=spec.inputs_schema,
                 limits=spec.limits.model_dump(exclude_none=True),
                 concurrency_limit=spec.concurrency_limit,
+                max_queued=spec.max_queued,
+                require_known_price=spec.require_known_price,
+                output_schema=spec.output_schema,
                 running=sum(phase in _SLOT for phase in phases),
                 queued=sum(phase is Phase.QUEUED for phase in phases),
                 suspended=spec.suspended,
@@ -112,27 +100,6 @@ async def list_job_types(here: Here, _: Caller) -> JobTypeList:
             )
         )
     return JobTypeList(job_types=found)
-
-
-@router.get("/prompts", operation_id="listPrompts", responses=answers(401, 500, 503))
-async def list_prompts(here: Here, _: Caller) -> PromptList:
-    """Every prompt version in the cluster, and whether its text is what its checksum says."""
-    versions: dict[str, list[Any]] = {}
-    for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
-        versions.setdefault(prompt.name, []).append(prompt)
-    users: dict[str, list[str]] = {}
-    for name, job_type in sorted(here.catalog.job_types.items()):
-        users.setdefault(job_type.spec.prompt.name, []).append(name)
-    return PromptList(
-        prompts=[
-            PromptView(
-                name=name,
-                versions=[PromptVersionView.model_validate(version, from_attributes=True) for version in found],
-                used_by=users.get(name, []),
-            )
-            for name, found in versions.items()
-        ]
-    )
 
 
 @router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))

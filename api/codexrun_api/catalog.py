@@ -1,9 +1,7 @@
 """Job types and prompts as the cluster has them: what a start may name, and what GET /jobtypes and /prompts show."""
 
 import asyncio
-import hashlib
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,46 +10,11 @@ from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexJobType
+from codexrun_core.stored_prompts import LABEL, StoredPrompt
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-
-PROMPT_LABEL, VERSION_LABEL = "codexrun.dev/prompt", "codexrun.dev/prompt-version"
-
-
-@dataclass(frozen=True)
-class StoredPrompt:
-    """One version's ConfigMap, proven against its own annotation."""
-
-    name: str
-    version: str
-    sha256: str
-    checksum_ok: bool
-    owner: str
-    updated_at: str
-    text: str
-
-    @property
-    def number(self) -> int:
-        digits = self.version[1:]
-        return int(digits) if digits.isdecimal() else 0
-
-
-def stored_prompt(raw: Json) -> StoredPrompt:
-    metadata = raw["metadata"]
-    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
-    text = (raw.get("data") or {}).get("prompt.md", "")
-    sha256 = hashlib.sha256(text.encode()).hexdigest()
-    return StoredPrompt(
-        name=labels.get(PROMPT_LABEL, ""),
-        version=labels.get(VERSION_LABEL, ""),
-        sha256=sha256,
-        checksum_ok=annotations.get("codexrun.dev/sha256", "") == sha256,
-        owner=annotations.get("codexrun.dev/owner", ""),
-        updated_at=annotations.get("codexrun.dev/updated-at", ""),
-        text=text,
-    )
 
 
 class Catalog:
@@ -61,7 +24,7 @@ class Catalog:
         self.prompts: dict[tuple[str, str], StoredPrompt] = {}
         self.watchers = (
             Watcher(kube, kube.job_types, self.job_type_seen),
-            Watcher(kube, kube.config_maps, self.prompt_seen, labelSelector=PROMPT_LABEL),
+            Watcher(kube, kube.config_maps, self.prompt_seen, labelSelector=LABEL),
         )
 
     async def run(self) -> None:
@@ -83,7 +46,7 @@ class Catalog:
             del self.job_types[job_type.metadata.name]
 
     def prompt_seen(self, raw: Json, gone: bool = False) -> None:
-        prompt = stored_prompt(raw)
+        prompt = StoredPrompt.read(raw)
         if gone:
             self.prompts.pop((prompt.name, prompt.version), None)
         else:

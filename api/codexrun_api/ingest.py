@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 LOG_PIECE, LOG_LIMIT, USAGE_LIMIT = MIB, 64 * MIB, 16 * 1024  # bytes; the second is one attempt's
-ARTIFACTS = {"final-message.md": MIB, "workspace.patch": 16 * MIB, "rollout.jsonl": 32 * MIB}
+ARTIFACTS = {"final-message.md": MIB, "workspace.patch": 16 * MIB, "rollout.jsonl": 32 * MIB, "output.json": MIB}
 ROLLOUT = "rollout.jsonl"
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
 CUT = "the agent's container ended before it had handed over all of its log"

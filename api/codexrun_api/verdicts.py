@@ -6,7 +6,7 @@ from codexrun_api.problems import FieldError, Problem, pointed
 from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import CodexRun
 
-_FULL = {"ConcurrencyLimit": "concurrency-limit", "Suspended": "job-type-suspended"}
+_FULL = {"ConcurrencyLimit": "concurrency-limit", "Suspended": "job-type-suspended", "QueueFull": "queue-full"}
 _MISSING = frozenset({"JobTypeNotFound", "PromptNotFound"})  # kubectl waits a minute for these, a caller of REST does not
 
 _FIELDS = {

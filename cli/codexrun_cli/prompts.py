@@ -73,33 +73,24 @@ def verify(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="REF", help="Also check that no version published at this Git commit or branch has changed since."
+            metavar="REF", help="Also check that no version published in the history of this Git branch or commit has changed."
         ),
     ] = None,
 ) -> None:
     """Check a folder: checksums, versions, and that each job type is valid and names a prompt that is there."""
     folder = _proven(directory)
     if since is not None:
-        from codexrun_core.prompts import changed_since
+        from codexrun_core.prompt_history import edited
+        from codexrun_core.prompts import FolderError
 
-        if problems := changed_since(_index_at(directory, since), folder.index):
+        try:
+            problems = edited(directory, since, folder.index)
+        except FolderError as error:
+            raise typer.BadParameter(str(error)) from None
+        if problems:
             fail(*problems)
     texts, job_types = len(folder.index.all()), len(folder.job_types)
     typer.echo(f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they should be")
-
-
-def _index_at(directory: Path, commit: str) -> str:
-    """The index as it was at that commit; an empty one if there was none yet."""
-    import subprocess
-
-    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", "-C", str(directory), *arguments], check=False, capture_output=True, encoding="utf-8")
-
-    known = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
-    if known.returncode != 0:
-        raise typer.BadParameter(f'"{commit}" is no commit of the Git repository of {directory.resolve()}; fetch it first')
-    found = git("show", f"{known.stdout.strip()}:./prompts/index.json")
-    return found.stdout if found.returncode == 0 else "{}"
 
 
 def _proven(directory: Path) -> "Folder":

@@ -189,6 +189,7 @@ def log_transition(moved: Transition) -> None:
             duration_ms=moved.duration_ms,
             cost_tokens=moved.cost_tokens,
             cost_cents=moved.cost_cents,
+            cost_micro_usd=moved.cost_micro_usd,
             failure_class=moved.failure_class,
         ),
     )

@@ -170,9 +170,9 @@ def _parse(where: str, file: Path) -> Manifest:
 
 def _wrong_model(where: str, manifest: Manifest) -> list[str]:
     # Late: together they are most of the start-up time.
-    from jsonschema import Draft202012Validator, SchemaError
     from pydantic import ValidationError
 
+    from codexrun_core.inputs import output_trouble, schema_trouble
     from codexrun_core.resources import CodexJobType
 
     try:
@@ -181,12 +181,9 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(detail) for detail in error.errors(include_url=False))
         return [f"{where}: {sentence}" for sentence in sentences]
-    try:
-        Draft202012Validator.check_schema(manifest["spec"].get("inputsSchema", {}))
-    except SchemaError as error:
-        at = "".join(f".{step}" for step in error.absolute_path)
-        return [f"{where}: spec.inputsSchema{at}: {error.message}; correct it to JSON Schema 2020-12"]
-    return []
+    spec = manifest["spec"]
+    troubles = (schema_trouble(spec.get("inputsSchema", {})), output_trouble(spec.get("outputSchema")))
+    return [f"{where}: {trouble}" for trouble in troubles if trouble]
 
 
 def _sentence(detail: Mapping[str, Any]) -> str:

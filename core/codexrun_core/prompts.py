@@ -120,21 +120,6 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     return PromptIndex(versions)
 
 
-def changed_since(earlier: str, now: PromptIndex, where: str = f"prompts/{INDEX}") -> list[str]:
-    """Versions of an earlier index that are not the same any more; `earlier` is its text, as Git has it."""
-    problems = []
-    for name, entries in json.loads(earlier).items():
-        current = now.versions.get(name, {})
-        for entry in entries:
-            version, checksum = entry["version"], entry["checksum"]
-            if version in current and checksum != f"sha256:{current[version].sha256}":
-                problems.append(
-                    f"{where}: {name} {version}: was published as {checksum} and has changed; restore it and add the "
-                    f"new text as v{max(v.number for v in current.values()) + 1}"
-                )
-    return problems
-
-
 def _versions(folder: Path, where: str, name: str, entries: list[object]) -> tuple[dict[str, PromptVersion], list[str]]:
     found: dict[str, PromptVersion] = {}
     problems: list[str] = []

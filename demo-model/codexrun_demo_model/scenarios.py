@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from codexrun_demo_model import jobs
 from codexrun_demo_model.conversation import Asked
 from codexrun_demo_model.probe import ENV_PROBE
 from codexrun_demo_model.replies import Reply, Usage, failed, http_error, message, run, say, wait_for
@@ -128,6 +129,10 @@ SCENARIOS = (
     Scenario("several-turns", "three shell commands one after another, then a message", several_turns),
     Scenario("code-mode", "a shell command from a code-mode script (needs a code-mode model)", code_mode),
     Scenario("echo", "says the prompt's sha256 and size as JSON", echo),
+    Scenario("code-review", "reviews the diff against the prompt's base; findings as JSON", jobs.code_review),
+    Scenario("code-review-misfit", "a review that its outputSchema does not allow", jobs.misfit),
+    Scenario("fix-failing-test", "runs the prompt's command, patches what its hint says, runs it", jobs.fix_failing_test),
+    Scenario("release-notes", "release notes from the commits since the prompt's version", jobs.release_notes),
     Scenario("sleep-<n>", "a shell command that sleeps n seconds", lambda a, n: command(a, f"sleep {n}; echo awake")),
     Scenario("slow-<n>", "streams a chunk a second for n seconds, then a message", lambda _, n: say("ok", seconds=n)),
     Scenario("big-output-<n>", "a command that prints n MB in lines",

@@ -13,11 +13,14 @@ from prometheus_client import REGISTRY
 from codexrun_core.kube.client import Json, Kube, connect
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
+from codexrun_core.prices import PricesError
+from codexrun_core.stored_prompts import LABEL as PROMPT_LABEL
 from codexrun_operator import handlers, health, metrics
 from codexrun_operator.leader import FencedLease, lead
+from codexrun_operator.price_file import PriceFile
 from codexrun_operator.reconcile import Reconciler
 from codexrun_operator.resync import Resync
-from codexrun_operator.seen import OURS, PROMPT_LABEL
+from codexrun_operator.seen import OURS
 from codexrun_operator.settings import Settings, SettingsError, settings_from
 
 log = logging.getLogger(__name__)
@@ -132,7 +135,8 @@ def main() -> int:
     log_to_stderr("INFO", metrics.log_line)
     try:
         settings = settings_from()
-    except SettingsError as error:
+        PriceFile(settings.pods.prices_file)
+    except (SettingsError, PricesError) as error:
         log.error("operator.misconfigured", extra=fields(error=str(error)))
         return 2
     logging.getLogger().setLevel(settings.log_level)

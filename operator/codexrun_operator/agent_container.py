@@ -6,7 +6,7 @@ from typing import Any
 
 from codexrun_core import codex_policy
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount
+from codexrun_operator.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount, output_schema
 from codexrun_operator.judge import Accepted
 from codexrun_operator.settings import PodSettings
 
@@ -55,6 +55,7 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
         "env": [
             {"name": "CODEXRUN_RUN", "value": env_json(config)},
             {"name": "CODEXRUN_INPUTS", "value": base64.b64encode(inputs).decode()},
+            *output_schema(job_type),
             {"name": "HOME", "value": "/home/agent"},
             *(variable.dump() for variable in secrets),
         ],

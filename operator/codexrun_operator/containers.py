@@ -1,7 +1,10 @@
 """What all containers of a run's pod have in common. Pure."""
 
+import base64
 import json
 from typing import Any
+
+from codexrun_core.resources import CodexJobType
 
 GIB = 1024**3
 AGENT_UID, GATE_UID = 10001, 10002
@@ -11,6 +14,14 @@ GATE_PORT = 8390
 def env_json(value: Any) -> str:
     """JSON for an environment variable. Every `$` is escaped: the kubelet would expand `$(X)` and `$$`."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("$", "\\u0024")
+
+
+def output_schema(job_type: CodexJobType) -> list[dict[str, str]]:
+    """For runner and gate, as base64 of JSON: the kubelet would expand `$(X)`, and every $ref has one to escape."""
+    if job_type.spec.output_schema is None:
+        return []
+    text = json.dumps(job_type.spec.output_schema, ensure_ascii=False, separators=(",", ":"))
+    return [{"name": "CODEXRUN_OUTPUT_SCHEMA", "value": base64.b64encode(text.encode()).decode()}]
 
 
 def locked_down(uid: int) -> dict[str, Any]:

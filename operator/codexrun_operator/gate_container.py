@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from codexrun_core.prices import PRICES, prices_for
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.containers import GATE_PORT, GATE_UID, empty, env_json, locked_down, mount
+from codexrun_operator.containers import GATE_PORT, GATE_UID, empty, env_json, locked_down, mount, output_schema
 from codexrun_operator.judge import Accepted
 from codexrun_operator.settings import PodSettings
 
@@ -38,8 +37,8 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
         "allowedTools": job_type.spec.usable_tools,
         "maxTokens": accepted.limits.max_tokens,
         "maxCostCents": accepted.limits.max_cost_cents,
-        "prices": prices_for(accepted.model),
-        "priceTable": PRICES.version,
+        "prices": accepted.prices,
+        "priceTable": accepted.price_table,
         "ingestURL": settings.ingest_url or None,
     }
     mounts = [mount("gate-state", "/var/lib/codexrun-gate")]
@@ -56,7 +55,8 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
         "restartPolicy": "Always",
         "command": ["python3", "-m", "codexrun_pod.gate"],
         "env": [
-            {"name": "CODEXRUN_GATE", "value": env_json({key: value for key, value in config.items() if value is not None})}
+            {"name": "CODEXRUN_GATE", "value": env_json({key: value for key, value in config.items() if value is not None})},
+            *output_schema(job_type),
         ],
         # Runs at the start of a deletion, while the agent still ends: no new request may begin then.
         "lifecycle": {"preStop": {"exec": {"command": ["touch", "/var/lib/codexrun-gate/stopping"]}}},

@@ -2,14 +2,17 @@
 
 from datetime import datetime
 
+from codexrun_core.inputs import inputs_schema, output_trouble, schema_trouble
+from codexrun_core.prices import Prices
+from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
-from codexrun_operator.judge import checksum_refusal, inputs_schema, schema_error
-from codexrun_operator.seen import Prompt
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, price_refusal
 
 
-def job_type_status(job_type: CodexJobType, prompt: Prompt | None, now: datetime) -> JobTypeStatus:
+def job_type_status(job_type: CodexJobType, prompt: Prompt | None, prices: Prices, now: datetime) -> JobTypeStatus:
     """Ready, or the first thing that keeps its runs from starting."""
-    status, reason, message = _ready(job_type, prompt)
+    status, reason, message = _ready(job_type, prompt, prices)
     old = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
     since = old.last_transition_time if old and old.status == status else now
     condition = Condition(
@@ -23,7 +26,7 @@ def job_type_status(job_type: CodexJobType, prompt: Prompt | None, now: datetime
     return JobTypeStatus(observed_generation=job_type.metadata.generation, conditions=[condition])
 
 
-def _ready(job_type: CodexJobType, prompt: Prompt | None) -> tuple[str, str, str]:
+def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tuple[str, str, str]:
     wanted = job_type.spec.prompt
     if prompt is None:
         return (
@@ -34,8 +37,12 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None) -> tuple[str, str, str
         )
     if refused := checksum_refusal(wanted.sha256, prompt):
         return "False", refused.reason, refused.message
-    if trouble := schema_error(inputs_schema(job_type.spec.inputs_schema, prompt)):
+    inputs = inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))
+    if trouble := schema_trouble(inputs) or output_trouble(job_type.spec.output_schema):
         return "False", "InvalidSchema", trouble
+    limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
+    if not isinstance(limits, Refused) and (refused := price_refusal(job_type, job_type.spec.model, limits, prices)):
+        return "False", refused.reason, refused.message
     if job_type.spec.suspended:
         return "True", "Suspended", "Valid, but suspended: its runs wait"
-    return "True", "Valid", "Prompt found, checksum right, inputsSchema valid"
+    return "True", "Valid", "Prompt found, checksum right, schemas valid"

@@ -3,23 +3,18 @@
 The apiserver has judged what the CRD's schema and CEL rules can judge; here is what only the job type knows.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jsonschema
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-
 from codexrun_core.git_urls import UrlError, allowed_url
-from codexrun_core.prices import prices_for
+from codexrun_core.inputs import InputsError, check_inputs, inputs_schema, output_trouble
+from codexrun_core.prices import UNKNOWN, Prices
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
-from codexrun_operator.seen import Prompt
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 
-INPUTS_LIMIT = 64 * 1024  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
 CHECKSUM_MISMATCH = "PromptChecksumMismatch"
 DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)
 
@@ -49,14 +44,18 @@ class Accepted:
     effort: str | None
     limits: Limits
     inputs: dict[str, Any] = field(default_factory=dict)
+    prices: dict[str, Any] = field(default_factory=dict)  # of its model, as the gate reads them; empty if unknown
+    price_table: str | None = None
 
 
 def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
     return run.spec.prompt_version or job_type.spec.prompt.version
 
 
-def judge(run: CodexRun, job_type: CodexJobType, prompt: Prompt | None) -> Accepted | Refused | Missing:
-    """The first rule that objects wins."""
+def judge(
+    run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN
+) -> Accepted | Refused | Missing:
+    """The first rule that objects wins. A run that waits is judged again each time, by what holds then."""
     spec, kind = run.spec, job_type.spec
     name = job_type.metadata.name
     version = prompt_version(run, job_type)
@@ -86,15 +85,25 @@ def judge(run: CodexRun, job_type: CodexJobType, prompt: Prompt | None) -> Accep
     limits = effective_limits(spec.limits, kind.limits, name)
     if isinstance(limits, Refused):
         return limits
-    if refusal := _countable_cost(model, limits):
+    if refusal := price_refusal(job_type, model, limits, prices):
         return refusal
+    if trouble := output_trouble(kind.output_schema):
+        return Refused("JobTypeInvalid", trouble)
     if refusal := _workspace(run, job_type):
         return refusal
-    inputs = _inputs(spec.inputs or {}, kind.inputs_schema, prompt)
-    if isinstance(inputs, Refused):
-        return inputs
-    used = PromptUsed(name=prompt.name, version=prompt.version, sha256=prompt.sha256)
-    return Accepted(prompt=used, model=model, effort=effort, limits=limits, inputs=inputs)
+    try:
+        inputs = check_inputs(inputs_schema(kind.inputs_schema, placeholders(prompt.text)), spec.inputs or {})
+    except InputsError as error:
+        return Refused(error.reason, str(error))
+    return Accepted(
+        prompt=PromptUsed(name=prompt.name, version=prompt.version, sha256=prompt.sha256),
+        model=model,
+        effort=effort,
+        limits=limits,
+        inputs=inputs,
+        prices=prices.for_gate(model),
+        price_table=prices.version if model in prices.models else None,
+    )
 
 
 def _not_allowed(path: str, value: str, job_type: str, allowed: Iterable[str]) -> str:
@@ -138,15 +147,24 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
     return Limits(**merged)
 
 
-def _countable_cost(model: str, limits: Limits) -> Refused | None:
-    """A limit in money that nobody could keep is refused, not ignored."""
-    if limits.max_cost_cents is None or prices_for(model):
+def price_refusal(job_type: CodexJobType, model: str, limits: Limits, prices: Prices) -> Refused | None:
+    """A limit in money that nobody could keep is refused, not ignored; so is what the job type does not want uncounted."""
+    if model in prices.models:
         return None
-    return Refused(
-        "UnknownPrice",
-        f'spec.limits.maxCostCents: the price of model "{model}" is not known, so that this limit cannot be kept; use '
-        "maxTokens, or another model",
-    )
+    unknown = f'the price of model "{model}" is not in the price table {prices.version}'
+    if limits.max_cost_cents is not None:
+        return Refused(
+            "UnknownPrice",
+            f"spec.limits.maxCostCents: {unknown}, so that this limit cannot be kept; use maxTokens, another model, or add its "
+            "price",
+        )
+    if job_type.spec.require_known_price:
+        return Refused(
+            "UnknownPrice",
+            f'spec.model: {unknown}, and job type "{job_type.metadata.name}" asks for one (requireKnownPrice); use another '
+            "model, or add its price",
+        )
+    return None
 
 
 def _workspace(run: CodexRun, job_type: CodexJobType) -> Refused | None:
@@ -164,64 +182,3 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Refused | None:
     except UrlError as error:
         return Refused("WorkspaceNotAllowed", f"spec.workspace.git.url: {error}")
     return None
-
-
-def inputs_schema(declared: dict[str, Any] | None, prompt: Prompt) -> dict[str, Any]:
-    """The job type's schema, or what the prompt's placeholders say: each a required string, no others."""
-    if declared is not None:
-        return declared
-    names = sorted(set(placeholders(prompt.text)))
-    return {
-        "type": "object",
-        "properties": {name: {"type": "string"} for name in names},
-        "required": names,
-        "additionalProperties": False,
-    }
-
-
-def schema_error(schema: dict[str, Any]) -> str | None:
-    """Why it is not a JSON Schema of an object, or None."""
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        return f"spec.inputsSchema{_pointer(error.absolute_path)}: {error.message}; see https://json-schema.org/draft/2020-12"
-    if schema.get("type", "object") != "object":
-        return 'spec.inputsSchema/type: inputs are an object; use "object"'
-    return None
-
-
-def _pointer(path: Iterable[Any]) -> str:
-    """RFC 6901."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-
-
-def _inputs(given: dict[str, Any], declared: dict[str, Any] | None, prompt: Prompt) -> dict[str, Any] | Refused:
-    schema = inputs_schema(declared, prompt)
-    if trouble := schema_error(schema):
-        return Refused("JobTypeInvalid", trouble)
-    defaults = {k: p["default"] for k, p in schema.get("properties", {}).items() if isinstance(p, dict) and "default" in p}
-    inputs = {**defaults, **given}
-    size = len(json.dumps(inputs, ensure_ascii=False).encode())
-    if size > INPUTS_LIMIT:
-        return Refused(
-            "InputsTooLarge",
-            f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the workspace instead",
-        )
-    # An empty registry: by default the library fetches what a $ref names, from anywhere.
-    validator = jsonschema.Draft202012Validator({**schema, "type": "object"}, registry=Registry())
-    try:
-        errors = sorted(validator.iter_errors(inputs), key=lambda e: (list(map(str, e.absolute_path)), e.message))
-    except Unresolvable as error:
-        return Refused("JobTypeInvalid", f'spec.inputsSchema: there is no "{error.ref}"; a $ref names a part of the schema')
-    except RecursionError:
-        return Refused("JobTypeInvalid", "spec.inputsSchema: a $ref leads back to itself without end; break the circle")
-    if errors:
-        # The values themselves stay out of the message when they are long: it is shown in many places.
-        said = "; ".join(f"spec.inputs{_pointer(e.absolute_path)}: {_short(e.message)}" for e in errors[:3])
-        more = f" (and {len(errors) - 3} more)" if len(errors) > 3 else ""
-        return Refused("InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected")
-    return inputs
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= 200 else f"{message[:80]} … {message[-100:]}"

@@ -4,6 +4,8 @@ The agent's container is untrusted: what it reports can make a run fail, but not
 that the model completed at least one response (docs/architecture.md, "Success is proven").
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +112,17 @@ def _result(pod: Pod) -> Result | None:
         return None
     full = report.get("finalMessageBytes")
     size = len(message.encode())
-    return Result(message=message[:4096], truncated=len(message) > 4096 or (isinstance(full, int) and full > size))
+    cut = len(message) > 4096 or (isinstance(full, int) and full > size)
+    return Result(message=message[:4096], truncated=cut, output=_output(pod, message))
+
+
+def _output(pod: Pod, message: str) -> dict[str, Any] | None:
+    """The message as JSON, if it is the very one that the gate has held against the outputSchema."""
+    said = _part(pod.gate.report, "output")
+    if said.get("ok") is not True or said.get("sha256") != hashlib.sha256(message.encode()).hexdigest():
+        return None
+    output = json.loads(message)
+    return output if isinstance(output, dict) else None
 
 
 def _by_itself(pod: Pod) -> bool:
@@ -237,6 +249,20 @@ def unproven(pod: Pod) -> Failure | None:
     return None
 
 
+def does_not_fit(pod: Pod) -> Failure | None:
+    """Where the job type has an outputSchema the gate says whether the final message keeps it."""
+    said = pod.gate.report.get("output")
+    if said is None or (isinstance(said, dict) and said.get("ok") is True):
+        return None
+    part = _part(pod.gate.report, "output")
+    where = f"output{part.get('pointer') or ''}"
+    return failed(
+        Class.AGENT_ERROR,
+        f"{where}: {part.get('message') or 'not judged'}; the final message must be JSON that fits the job type's outputSchema",
+        _codex_exit(pod),
+    )
+
+
 JUDGES: tuple[Callable[[Pod], Failure | None], ...] = (
     evicted,
     out_of_memory,
@@ -248,6 +274,7 @@ JUDGES: tuple[Callable[[Pod], Failure | None], ...] = (
     model_said_no,
     agent_failed,
     unproven,
+    does_not_fit,
 )
 
 

@@ -16,6 +16,7 @@ from codexrun_operator.counting import RunMetrics
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
+from codexrun_operator.price_file import PriceFile
 from codexrun_operator.seen import Event
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.state import Creating, State, place
@@ -33,7 +34,8 @@ class Reconciler:
     def __init__(self, kube: Kube, settings: PodSettings, *, workers: int) -> None:
         self.kube, self.settings = kube, settings
         self.queue = WorkQueue(self.reconcile, workers=workers)
-        self.state = State(changed=self.queue.add)
+        self.price_file = PriceFile(settings.prices_file)
+        self.state = State(changed=self.queue.add, prices=lambda: self.price_file.on(execute.now().date()))
         self.counters = RunMetrics(self.state, kube.namespace)
         self._unsure: dict[str, tuple[CodexRun, RunStatus]] = {}  # status writes whose answer was lost, by uid
 
@@ -222,7 +224,7 @@ class Reconciler:
             return
         self.counters.expect(job_type)
         prompt = self.state.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
-        status = job_type_status(job_type, prompt, execute.now())
+        status = job_type_status(job_type, prompt, self.state.prices(), execute.now())
         if _told(status) == _told(job_type.status):
             return
         try:

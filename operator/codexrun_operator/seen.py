@@ -17,8 +17,6 @@ RUN_LABEL = "codexrun.dev/run"
 RUN_UID_LABEL = "codexrun.dev/run-uid"
 JOB_TYPE_LABEL = "codexrun.dev/job-type"
 ATTEMPT_LABEL = "codexrun.dev/attempt"
-PROMPT_LABEL = "codexrun.dev/prompt"
-PROMPT_VERSION_LABEL = "codexrun.dev/prompt-version"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ADMITTED = "codexrun.dev/admitted-with"
 OURS = f"{MANAGED_BY}=codexrun"
@@ -104,17 +102,6 @@ class Job:
     def gone(self) -> bool:
         """Proof that no container of it runs and none will start, by the Job controller's own word."""
         return (self.finished or (self.suspended and self.suspension_seen)) and not self.terminating
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """A prompt version as it is stored in the cluster."""
-
-    name: str
-    version: str
-    text: str
-    sha256: str  # of the text as stored
-    declared_sha256: str = ""  # what its annotation says
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 class SettingsError(Exception):
@@ -36,6 +37,7 @@ class PodSettings:
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
     job_ttl_seconds: int = 86_400
+    prices_file: Path | None = None  # of the installation; none: the table that comes with this version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             raise SettingsError(f"{name} is not set; the chart's operator Deployment sets it")
         return value
 
+    prices = env.get("CODEXRUN_PRICES_FILE", "").strip()
     ttl = env.get("CODEXRUN_JOB_TTL_SECONDS", "86400")
     if not ttl.isdigit():
         raise SettingsError(f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be a whole number of seconds")
@@ -86,6 +89,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             ingest_url=env.get("CODEXRUN_INGEST_URL", "").strip().rstrip("/"),
             service_account=env.get("CODEXRUN_AGENT_SERVICE_ACCOUNT", "codexrun-agent"),
             job_ttl_seconds=int(ttl),
+            prices_file=Path(prices) if prices else None,
         ),
     )
 

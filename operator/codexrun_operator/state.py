@@ -1,26 +1,21 @@
 """What the operator knows, kept current by the watches: runs, job types, prompts, Jobs, pods, and who holds which slot."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
+from codexrun_core.lifecycle import Phase
+from codexrun_core.prices import Prices, built_in
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.stored_prompts import LABEL as PROMPT_LABEL
+from codexrun_core.stored_prompts import VERSION_LABEL as PROMPT_VERSION_LABEL
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.admission import Place, Slots, next_in_line
 from codexrun_operator.judge import prompt_version
 from codexrun_operator.plan import Seen
-from codexrun_operator.seen import (
-    JOB_TYPE_LABEL,
-    PROMPT_LABEL,
-    PROMPT_VERSION_LABEL,
-    RUN_UID_LABEL,
-    Job,
-    Pod,
-    Prompt,
-    job_from,
-    pod_from,
-)
+from codexrun_operator.seen import JOB_TYPE_LABEL, RUN_UID_LABEL, Job, Pod, job_from, pod_from
 
 Json = dict[str, Any]
 
@@ -41,6 +36,7 @@ class State:
     pod held for a run that is over ("evidence/<run uid>") that has to be looked at again."""
 
     changed: Callable[[str], None]
+    prices: Callable[[], Prices] = field(default=lambda: built_in().on(date.max))  # that hold now
     runs: dict[str, CodexRun] = field(default_factory=dict)
     job_types: dict[str, CodexJobType] = field(default_factory=dict)
     prompts: dict[tuple[str, str], Prompt] = field(default_factory=dict)
@@ -68,6 +64,9 @@ class State:
             self.forget(uid)
             return
         self.runs[uid] = run
+        if run.status.phase is Phase.QUEUED:
+            # In the queue from the first sight on: maxQueued holds after a restart too, whoever is looked at first.
+            self.waiting[run.spec.job_type].setdefault(uid, place(run))
         self.changed(uid)
 
     def forget(self, uid: str) -> None:
@@ -110,14 +109,7 @@ class State:
         if gone:
             self.prompts.pop(key, None)
         else:
-            text = (raw.get("data") or {}).get("prompt.md", "")
-            self.prompts[key] = Prompt(
-                name=key[0],
-                version=key[1],
-                text=text,
-                sha256=hashlib.sha256(text.encode()).hexdigest(),
-                declared_sha256=(metadata.get("annotations") or {}).get("codexrun.dev/sha256", ""),
-            )
+            self.prompts[key] = Prompt.read(raw)
         users = {name for name, job_type in self.job_types.items() if job_type.spec.prompt.name == key[0]}
         for name in users:
             self.changed(f"jobtype/{name}")
@@ -222,8 +214,11 @@ class State:
             return None
         job_type = self.job_types.get(run.spec.job_type)
         prompt = self.prompts.get((job_type.spec.prompt.name, prompt_version(run, job_type))) if job_type else None
+        waiting = self.waiting[run.spec.job_type]
         return Seen(
             run=run,
+            prices=self.prices(),
+            queued=len(waiting) - (uid in waiting),
             job_type=job_type,
             prompt=prompt,
             creating=uid in self.creating,

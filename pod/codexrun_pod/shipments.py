@@ -10,6 +10,8 @@ CHUNK = 64 * 1024  # bytes of log in one request
 FINAL_MESSAGE = "final-message.md"
 PATCH = "workspace.patch"
 ROLLOUT = "rollout.jsonl"
+OUTPUT = "output.json"  # the final message, where it keeps the job type's outputSchema: the gate's word, not the agent's
 
 # Bytes; a larger one is not kept, since half of a patch or of a rollout is of no use.
-ARTIFACTS = {FINAL_MESSAGE: MIB, PATCH: 16 * MIB, ROLLOUT: 32 * MIB}
+ARTIFACTS = {FINAL_MESSAGE: MIB, PATCH: 16 * MIB, ROLLOUT: 32 * MIB, OUTPUT: MIB}
+FROM_AGENT = frozenset(ARTIFACTS) - {OUTPUT}

@@ -159,7 +159,7 @@ class FakeOperator:
         spec, name = raw["spec"], raw["metadata"]["name"]
         held = [r for p, r in self.kube.objects.items() if p.startswith(self.kube.runs) and self._holds(r)]
         if not isinstance((spec.get("inputs") or {}).get("name"), str):
-            text = "spec.inputs: 'name' is a required property; the job type's inputsSchema says what is expected"
+            text = "spec.inputs/name: missing; give it a value; the job type's inputsSchema says what is expected"
             self.reject(name, "InvalidInputs", text)
         elif len(held) < self.limit:
             self.kube.status(name, "Starting", attempt=1, reason="Starting", conditions=[condition("Admitted")])

@@ -68,7 +68,7 @@ async def test_queue_says_position_and_eta(stand: Stand) -> None:
 async def test_wrong_inputs_are_422_with_a_pointer_and_leave_nothing(stand: Stand) -> None:
     refused = await stand.start(inputs={})
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid-inputs")
-    assert refused.json()["errors"][0]["pointer"] == "/inputs"
+    assert refused.json()["errors"][0]["pointer"] == "/inputs/name"
     assert stand.kube.run_names == []
     await stand.mirrored()
     assert await rows(stand) == {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from facade import Facade
+from git_host import serving
 from lab import Lab
 
 
@@ -27,3 +28,10 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def facade(lab: Lab) -> Facade:
     return Facade(lab)
+
+
+@pytest.fixture(scope="session")
+def host(lab: Lab) -> Iterator[str]:
+    """Of a Git server in the cluster."""
+    with serving(lab) as name:
+        yield name

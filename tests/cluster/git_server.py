@@ -2,6 +2,7 @@
 
 /repo.git       one commit on main, another on branch topic, tag v1
 /private.git    the same behind user "bot", password from the environment
+/jobs.git       work for our job types: a bug with its test on main, tag v1 before it, a doubtful change on branch change
 /moved.git/...  redirects to another host
 """
 
@@ -12,7 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path("/tmp/git")
-PASSWORD = os.environ["GIT_PASSWORD"]
+PASSWORD = os.environ.get("GIT_PASSWORD", "")
+CHECK = "python3 -m unittest -q test_cart"
+CART = "def total(prices, discount):\n    return sum(prices) + discount\n"
+TEST = (
+    "import unittest\nimport cart\n\nclass Cart(unittest.TestCase):\n"
+    "    def test_discount(self):\n        self.assertEqual(cart.total([5, 5], 3), 7)\n"
+)
+DOUBTFUL = "def load(text):\n    try:\n        return eval(text)\n    except:\n        return 0\n"
 
 
 def git(*arguments: str, cwd: Path) -> str:
@@ -35,6 +43,28 @@ def make_repository() -> None:
     git("checkout", "main", cwd=work)
     for name in ("repo.git", "private.git"):
         git("clone", "--bare", str(work), str(ROOT / name), cwd=ROOT)
+
+
+def make_jobs() -> None:
+    work = ROOT / "jobs"
+    work.mkdir()
+    git("init", cwd=work)
+
+    def commit(message: str, **files: str) -> None:
+        for name, text in files.items():
+            (work / f"{name}.py").write_text(text)
+        git("add", ".", cwd=work)
+        git("commit", "-m", message, cwd=work)
+
+    (work / ".gitignore").write_text("__pycache__/\n")
+    commit("first", shop="def load(text):\n    return int(text)\n")
+    git("tag", "v1", cwd=work)
+    commit("Add a cart", cart=CART)
+    commit("Fix the test of discounts", test_cart=TEST)
+    git("checkout", "-b", "change", cwd=work)
+    commit("Load anything", shop=DOUBTFUL)
+    git("checkout", "main", cwd=work)
+    git("clone", "--bare", str(work), str(ROOT / "jobs.git"), cwd=ROOT)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -79,5 +109,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     make_repository()
+    make_jobs()
     print("serving", flush=True)
     ThreadingHTTPServer(("", 8000), Handler).serve_forever()

@@ -106,7 +106,17 @@ class Pod:
     def workspace(self) -> Path:
         return self.root / "workspace"
 
-    def start_gate(self, *, max_tokens=None, models=("gpt-5.5", "gpt-6-sol"), upstream=None, prices=None, ingest=None, **more):
+    def start_gate(
+        self,
+        *,
+        max_tokens=None,
+        models=("gpt-5.5", "gpt-6-sol"),
+        upstream=None,
+        prices=None,
+        ingest=None,
+        environment=None,
+        **more,
+    ):
         settings = {
             "runId": self.run_id, "jobType": "test", "attempt": 1, "upstreamURL": upstream or f"{self.demo}/v1",
             "port": self.gate_port, "models": list(models), "maxTokens": max_tokens, "prices": prices or {},
@@ -118,6 +128,7 @@ class Pod:
             "CODEXRUN_GATE_STATE": str(self.root / "gate-state"),
             "CODEXRUN_GATE_INGEST_TOKEN": str(self.root / "ingest-token"),
             "CODEXRUN_TERMINATION_LOG": str(self.root / "gate-message"),
+            **(environment or {}),
         }
         self.restart_gate()
 

@@ -50,7 +50,10 @@ def test_a_good_folder(tmp_path: Path) -> None:
 def test_our_own_folder_is_good() -> None:
     assert [version.config_map_name for version in prompts.load(ROOT / "prompts").all()] == [
         "prompt-code-review-v1",
+        "prompt-code-review-v2",
+        "prompt-fix-failing-test-v1",
         "prompt-hello-v1",
+        "prompt-release-notes-v1",
     ]
 
 

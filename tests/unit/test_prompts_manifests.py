@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
             "`kubectl explain codexjobtype.spec.env.name` says more",
         ),
         (("  model:", "  inputsSchema: {default: .nan}\n  model:"), "has a value that JSON does not know"),
-        (("  model:", "  inputsSchema: {type: objekt}\n  model:"), "spec.inputsSchema.type: 'objekt' is not valid"),
+        (("  model:", "  inputsSchema: {type: objekt}\n  model:"), "spec.inputsSchema/type: 'objekt' is not valid"),
         (
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
             'has the placeholder "name", which a run may leave out',
@@ -205,3 +206,20 @@ def test_readable_text_is_a_literal_block_and_the_rest_is_escaped() -> None:
     assert "prompt.md: |\n    one\n    two\n" in manifests.to_yaml([manifests.config_map(version("one\ntwo\n"))])
     for text in ("one\r\ntwo", " one\ntwo", "one\n\ttwo", "one\u2028\ntwo", "one\x85\ntwo", "\ufeffone\ntwo"):
         assert 'prompt.md: "' in manifests.to_yaml([manifests.config_map(version(text))]), base64.b64encode(text.encode())
+
+
+def test_a_promotion_is_one_line_and_changes_the_job_type_alone(tmp_path: Path) -> None:
+    for part in ("prompts", "configs"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    file = tmp_path / "configs/jobs/code-review.yaml"
+    new = manifests.load(tmp_path).manifests()
+    old_text, text = file.read_text(), file.read_text().replace("version: v2", "version: v1")
+    assert sum(a != b for a, b in zip(old_text.splitlines(), text.splitlines(), strict=True)) == 1
+    file.write_text(text)
+    old = manifests.load(tmp_path).manifests()
+    ((was, now),) = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
+    assert now["kind"] == "CodexJobType"
+    assert {
+        key: (was["spec"][key], now["spec"][key]) for key in now["spec"] if was["spec"][key] != now["spec"][key]
+    }.keys() == {"prompt"}
+    assert was["spec"]["prompt"]["sha256"] != now["spec"]["prompt"]["sha256"]

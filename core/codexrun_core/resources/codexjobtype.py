@@ -249,6 +249,14 @@ class JobTypeSpec(Part):
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
+    output_schema: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="JSON Schema (2020-12) of the final message, which must be JSON then: Codex is told, and a run whose "
+            "answer does not fit fails.",
+            json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+        ),
+    ] = None
     model: Annotated[ModelName, Field(description="The model that runs use unless they name another.")]
     allowed_models: Annotated[
         list[ModelName] | None, Field(max_length=32, description="Models a run may name; only spec.model if absent.")
@@ -257,6 +265,9 @@ class JobTypeSpec(Part):
     allowed_efforts: Annotated[
         list[Effort] | None, Field(max_length=8, description="Efforts a run may name; only spec.effort if absent.")
     ] = None
+    require_known_price: Annotated[
+        bool, Field(description="Reject runs on a model that the price table does not have, whose cost nobody could tell.")
+    ] = False
     limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = Limits()
     allowed_tools: Annotated[
         list[ToolEntry] | None,
@@ -288,6 +299,10 @@ class JobTypeSpec(Part):
     concurrency_limit: Annotated[
         int, Field(ge=1, le=10_000, description="Runs of this job type that may hold a pod at the same time.")
     ] = 1
+    max_queued: Annotated[
+        int | None,
+        Field(ge=0, le=100_000, description="Runs that may wait for a slot; further ones are Rejected. No bound if absent."),
+    ] = None
     git: Annotated[GitAccess | None, Field(description="Without it, runs may not name a workspace.")] = None
     env: Annotated[
         list[EnvVar] | None,

@@ -157,10 +157,13 @@ class PromptUsed(Part):
 
 
 class Usage(Part):
-    """What the run cost, metered by the gate. Cached input is part of input, reasoning part of output."""
+    """What the run cost, metered by the gate. Cached and written input are parts of input, reasoning is part of output."""
 
     input_tokens: Annotated[int, Field(ge=0)] = 0
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0
+    cache_write_tokens: Annotated[
+        int | None, Field(ge=0, description="Input that the model's cache took up, which some models price higher.")
+    ] = None
     output_tokens: Annotated[int, Field(ge=0)] = 0
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0
     total_tokens: Annotated[int, Field(ge=0)] = 0
@@ -191,6 +194,14 @@ class Result(Part):
 
     message: Annotated[str, Field(max_length=4096, description="The final message, cut at 2 KiB.")]
     truncated: bool = False
+    output: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="The message as JSON, which fits the job type's outputSchema; absent without one, or if it is longer "
+            "than 2 KiB (the artifact output.json has all of it).",
+            json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+        ),
+    ] = None
 
 
 class RunStatus(Part):

@@ -118,4 +118,12 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
     if run.spec.when_full == "Reject":
         message = f"Rejected, as spec.whenFull asks: {trouble}"
         return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
+    most = job_type.spec.max_queued
+    # Who waits already stays, also when the limit is lowered.
+    if most is not None and run.status.phase is not Phase.QUEUED and seen.queued >= most:
+        message = (
+            f"{trouble}, and {seen.queued} runs wait, as many as its maxQueued of {most} lets wait; try again later, or ask "
+            "its owner to raise maxQueued"
+        )
+        return Decision(status=moved(run, Phase.REJECTED, "QueueFull", f"Rejected: {message}", now, finished_at=now))
     return Decision(status=moved(run, Phase.QUEUED, reason, f"Waiting: {trouble}", now), waiting=True)

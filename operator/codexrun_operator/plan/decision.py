@@ -4,22 +4,27 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from codexrun_core.lifecycle import Phase
+from codexrun_core.prices import UNKNOWN, Prices
 from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.judge import Accepted, Missing, Refused, judge
-from codexrun_operator.seen import Event, Job, Pod, Prompt
+from codexrun_operator.seen import Event, Job, Pod
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """All there is to know about one run.
 
-    `admitted` is the answer of admission (may it take a slot now?), `creating` that its Job's creation was sent and has not
-    been seen yet, `witnessed` that this operator saw the deletion of what is missing now.
+    `queued` is how many other runs of its job type wait, `admitted` the answer of admission (may it take a slot now?),
+    `creating` that its Job's creation was sent and has not been seen yet, `witnessed` that this operator saw the deletion of
+    what is missing now.
     """
 
     run: CodexRun
     job_type: CodexJobType | None = None
     prompt: Prompt | None = None
+    prices: Prices = UNKNOWN
+    queued: int = 0
     admitted: bool = False
     creating: bool = False
     job: Job | None = None
@@ -30,7 +35,7 @@ class Seen:
     @cached_property
     def verdict(self) -> Accepted | Refused | Missing | None:
         """The run against its job type and prompt; None while there is no job type."""
-        return judge(self.run, self.job_type, self.prompt) if self.job_type else None
+        return judge(self.run, self.job_type, self.prompt, self.prices) if self.job_type else None
 
     @property
     def phase(self) -> Phase:

@@ -144,7 +144,7 @@ RULES: tuple[Callable[[dict[str, Any], Limits], Refused | None], ...] = (
 def _affordable(body: dict[str, Any], limits: Limits) -> int:
     """Tokens of output that the rest of the money buys."""
     assert limits.max_pico is not None
-    price = limits.prices[body["model"]].output
+    price = limits.prices[body["model"]].highest_output
     left = limits.max_pico - limits.spent_pico
     if left <= 0:
         return 0

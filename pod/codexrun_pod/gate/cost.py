@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from codexrun_pod.gate.usage import Usage
 
@@ -12,29 +13,67 @@ PICO_PER_MICRO = 1_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """Micro-dollars per million tokens, which is the same number as pico-dollars per token."""
+    """Micro-dollars per million tokens, which is the same number as pico-dollars per token.
+
+    cache_write: None as input. long: what the whole of a request costs whose input is above long_above tokens.
+    """
 
     input: int
     cached_input: int
     output: int
+    cache_write: int | None = None
+    long_above: int | None = None
+    long: Price | None = None
 
     @classmethod
-    def from_json(cls, price: Mapping[str, int]) -> Price:
+    def from_json(cls, price: Mapping[str, Any]) -> Price:
         """From the operator's `prices` entry.
 
         Raises:
             KeyError: a field is missing. ValueError: one is negative.
         """
-        one = cls(price["inputMicroUSDPerMTok"], price["cachedInputMicroUSDPerMTok"], price["outputMicroUSDPerMTok"])
-        if min(one.input, one.cached_input, one.output) < 0:
+        long = price.get("longContext")
+        one = cls(
+            price["inputMicroUSDPerMTok"],
+            price["cachedInputMicroUSDPerMTok"],
+            price["outputMicroUSDPerMTok"],
+            price.get("cacheWriteMicroUSDPerMTok"),
+            long["aboveInputTokens"] if long else None,
+            cls.from_json(long) if long else None,
+        )
+        if min(one.input, one.cached_input, one.output, one.written) < 0:
             raise ValueError(f"a price is negative: {dict(price)}")
         return one
 
+    @property
+    def written(self) -> int:
+        """Of input that the model's cache takes up."""
+        return self.input if self.cache_write is None else self.cache_write
+
+    @property
+    def highest_output(self) -> int:
+        """Whatever the request's length."""
+        return max(self.output, self.long.output) if self.long else self.output
+
+    def of(self, usage: Usage) -> Price:
+        """The price that this request has: by its length."""
+        if self.long is not None and self.long_above is not None and usage.input > self.long_above:
+            return self.long
+        return self
+
 
 def pico_dollars(usage: Usage, price: Price) -> int:
-    """Cost of `usage`; cached input counts at its own price and not as other input too."""
-    fresh = usage.input - usage.cached
-    return fresh * price.input + usage.cached * price.cached_input + usage.output * price.output
+    """Cost of one response; cached and written input count at their own prices and not as other input too."""
+    rates = price.of(usage)
+    fresh = usage.input - usage.cached - usage.written
+    inputs = fresh * rates.input + usage.cached * rates.cached_input + usage.written * rates.written
+    return inputs + usage.output * rates.output
+
+
+def pico_at_most(usage: Usage, price: Price) -> int:
+    """What a response of so many tokens can have cost, whatever its input's share of the cache was."""
+    rates = price.of(usage)
+    return usage.input * max(rates.input, rates.written) + usage.output * rates.output
 
 
 def pico_of_cents(cents: int) -> int:

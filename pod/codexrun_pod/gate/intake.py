@@ -5,21 +5,27 @@ Whatever runs in the agent's container can call this, so the limits hold for any
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
 import aiohttp
 from aiohttp import web
 
+from codexrun_pod.gate import output
+from codexrun_pod.gate.ledger import Ledger
 from codexrun_pod.gate.receiver import Away, Declined
 from codexrun_pod.gate.shipping import Shipping
 from codexrun_pod.gate.spool import TooLarge
-from codexrun_pod.shipments import ARTIFACTS, MIB
+from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, FROM_AGENT, MIB, OUTPUT
 
 
 class Intake:
     """Without `shipping` (no api in the installation) everything is taken and dropped."""
 
-    def __init__(self, shipping: Shipping | None) -> None:
+    def __init__(self, shipping: Shipping | None, ledger: Ledger) -> None:
         """The routes of one gate."""
-        self.shipping = shipping
+        self.shipping, self.ledger = shipping, ledger
 
     def add_routes(self, app: web.Application) -> None:
         """Three of them."""
@@ -50,22 +56,40 @@ class Intake:
     async def artifact(self, request: web.Request) -> web.Response:
         """PUT /artifacts/<name>: the names of `shipments`, and nothing else."""
         name = request.match_info["name"]
-        if name not in ARTIFACTS:
-            return _no(404, f"artifacts are {', '.join(ARTIFACTS)}")
+        if name not in FROM_AGENT:
+            return _no(404, f"artifacts are {', '.join(sorted(FROM_AGENT))}")
         if (request.content_length or 0) > ARTIFACTS[name]:
             return _no(413, f"{name} is above {ARTIFACTS[name]} bytes")
-        if self.shipping is None:
-            async for _ in request.content.iter_any():
-                pass
-            return web.json_response({})
+        kept: list[tuple[str, AsyncIterator[bytes]]] = [(name, request.content.iter_any())]
+        if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
+            try:
+                text = await request.read()
+            except aiohttp.ClientError:
+                return _no(400, "the body broke off")
+            kept = [(one, _once(text)) for one in await self._judged(text)]
         try:
-            await self.shipping.spool.keep(name, request.content.iter_any())
+            for one, body in kept:
+                if self.shipping is not None:
+                    await self.shipping.spool.keep(one, body)
+                else:
+                    async for _ in body:
+                        pass
         except TooLarge as error:
             return _no(413, str(error))
         except OSError as error:
             return _no(507, error.strerror or "no room")
-        self.shipping.news()
+        if self.shipping is not None:
+            self.shipping.news()
         return web.json_response({})
+
+    async def _judged(self, text: bytes) -> list[str]:
+        """Under which names it is kept. The verdict is written down before the runner hears that its message has come."""
+        schema = self.ledger.settings.output_schema
+        assert schema is not None
+        verdict = await asyncio.to_thread(output.judge, text, schema)
+        self.ledger.settle(replace(self.ledger.account, output=verdict))
+        self.ledger.log("output.judged", **verdict.json)
+        return [FINAL_MESSAGE, OUTPUT] if verdict.ok else [FINAL_MESSAGE]
 
     async def rollout(self, request: web.Request) -> web.StreamResponse:
         """GET /rollout: 404 if there is none, 503 while nobody can say."""
@@ -83,6 +107,10 @@ class Intake:
             return _no(404, str(error))
         except Away as error:
             return _no(503, str(error))
+
+
+async def _once(text: bytes) -> AsyncIterator[bytes]:
+    yield text
 
 
 def _no(status: int, reason: str) -> web.Response:

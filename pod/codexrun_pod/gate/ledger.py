@@ -15,6 +15,7 @@ from codexrun_pod import loglines, termination
 from codexrun_pod.gate import meter
 from codexrun_pod.gate.admission import Limits
 from codexrun_pod.gate.meter import Account
+from codexrun_pod.gate.output import NONE_CAME
 from codexrun_pod.gate.settings import Settings
 
 STATE = "account.json"
@@ -81,8 +82,12 @@ class Ledger:
     def publish(self) -> None:
         """Write the termination message."""
         settings = self.settings
-        log = {"logBytes": self.log_bytes, "logComplete": self.log_complete} if settings.ingest else None
-        text = meter.message(self.account, settings.prices, settings.price_table, log)
+        more: dict[str, Any] = {}
+        if settings.ingest:
+            more |= {"logBytes": self.log_bytes, "logComplete": self.log_complete}
+        if settings.output_schema is not None:
+            more["output"] = (self.account.output or NONE_CAME).json
+        text = meter.message(self.account, settings.prices, settings.price_table, more)
         try:
             termination.write(settings.termination_log, text)
         except OSError as error:

@@ -5,7 +5,7 @@ What cannot be known is charged at an upper bound and makes the account incomple
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -14,12 +14,13 @@ from codexrun_pod import termination
 from codexrun_pod.gate import errors
 from codexrun_pod.gate import usage as tokens
 from codexrun_pod.gate.admission import Refused
-from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
+from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.output import Output
 from codexrun_pod.gate.sse import Last
 from codexrun_pod.gate.usage import Usage
 
-MAY_SHORTEN = (("lastError", "message"), ("stop", "message"))
+MAY_SHORTEN = (("lastError", "message"), ("stop", "message"), ("output", "message"))
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Account:
     last_error: UpstreamError | None = None
     in_flight: InFlight | None = None
     cut_short: bool = False
+    output: Output | None = None  # the verdict on the final message, once one has come
 
 
 Prices = Mapping[str, Price]
@@ -105,7 +107,7 @@ def charged_at_most(account: Account, prices: Prices) -> Account:
     if flight is None:
         return account
     bound = tokens.upper_bound(flight.request_bytes, flight.streamed_bytes)
-    return replace(_charge(account, bound, prices), complete=False)
+    return replace(_charge(account, bound, prices, pico_at_most), complete=False)
 
 
 def stopped(account: Account, stop: Refused) -> Account:
@@ -113,12 +115,12 @@ def stopped(account: Account, stop: Refused) -> Account:
     return account if account.stop is not None else replace(account, stop=stop)
 
 
-def _charge(account: Account, used: Usage, prices: Prices) -> Account:
+def _charge(account: Account, used: Usage, prices: Prices, pico: Callable[[Usage, Price], int] = pico_dollars) -> Account:
     price = prices.get(account.in_flight.model) if account.in_flight else None
     return replace(
         account,
         usage=account.usage + used,
-        pico_usd=account.pico_usd + (pico_dollars(used, price) if price else 0),
+        pico_usd=account.pico_usd + (pico(used, price) if price else 0),
         priced=account.priced and price is not None,
         in_flight=None,
     )
@@ -135,6 +137,7 @@ def usage(account: Account, prices: Prices) -> dict[str, Any]:
     return {
         "inputTokens": used.input,
         "cachedInputTokens": used.cached,
+        "cacheWriteTokens": used.written or None,
         "outputTokens": used.output,
         "reasoningTokens": used.reasoning,
         "totalTokens": used.total,
@@ -142,8 +145,8 @@ def usage(account: Account, prices: Prices) -> dict[str, Any]:
     }
 
 
-def message(account: Account, prices: Prices, price_table: str | None, log: Mapping[str, Any] | None = None) -> bytes:
-    """The termination message's bytes; log: what it says about the log's shipping."""
+def message(account: Account, prices: Prices, price_table: str | None, more: Mapping[str, Any] | None = None) -> bytes:
+    """The termination message's bytes; more: what it says about the log's shipping, and about the output."""
     stop = account.stop
     content = {
         "v": 1,
@@ -156,7 +159,7 @@ def message(account: Account, prices: Prices, price_table: str | None, log: Mapp
         "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]} if stop else None,
         "lastError": account.last_error.json if account.last_error else None,
         "cutShort": account.cut_short or None,
-        **(log or {}),
+        **(more or {}),
     }
     return termination.encode(content, MAY_SHORTEN)
 
@@ -183,5 +186,6 @@ def from_json(stored: Mapping[str, Any]) -> Account:
             "stop": maybe(Refused, "stop"),
             "last_error": maybe(UpstreamError, "last_error"),
             "in_flight": maybe(InFlight, "in_flight"),
+            "output": maybe(Output, "output"),
         }
     )

@@ -136,7 +136,7 @@ class Gate:
         app.router.add_post("/v1/responses", self.responses)
         app.router.add_get("/activity", self.activity)
         app.router.add_get("/healthz", self.healthz)
-        Intake(self.shipping).add_routes(app)
+        Intake(self.shipping, self.ledger).add_routes(app)
         return app
 
 

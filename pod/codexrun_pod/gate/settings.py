@@ -6,11 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from codexrun_core.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
 from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
+from codexrun_pod.gate.output import schema_from
 
 CA_FILE = Path("/var/run/codexrun/ca/ca.crt")
 
@@ -21,7 +23,7 @@ class Settings:
 
     tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico: what they may cost, in
     pico-dollars; None for no cap. prices: by model; a model that is missing has an unknown price. ingest: URL of the api's
-    ingest port, None where there is no api.
+    ingest port, None where there is no api. output_schema: the job type's, of the final message.
     """
 
     run_id: str
@@ -36,6 +38,7 @@ class Settings:
     prices: Mapping[str, Price] = field(default_factory=dict)
     price_table: str | None = None
     ingest: str | None = None
+    output_schema: Mapping[str, Any] | None = None
     key_file: Path = Path("/var/run/codexrun/model/api-key")
     ingest_token: Path = Path("/var/run/codexrun/ingest/token")
     state_dir: Path = Path("/var/lib/codexrun-gate")
@@ -63,6 +66,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             prices={model: Price.from_json(price) for model, price in (given.get("prices") or {}).items()},
             price_table=given.get("priceTable"),
             ingest=given.get("ingestURL") or None,
+            output_schema=schema_from(environ.get("CODEXRUN_OUTPUT_SCHEMA", "")),
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
             ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),
             state_dir=Path(environ.get("CODEXRUN_GATE_STATE", Settings.state_dir)),

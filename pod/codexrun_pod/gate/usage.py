@@ -12,13 +12,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens. cached is a part of input, reasoning a part of output, total at least input + output."""
+    """Tokens. cached and written (taken up by the model's cache) are parts of input, reasoning is a part of output; total is at
+    least input + output."""
 
     input: int = 0
     cached: int = 0
     output: int = 0
     reasoning: int = 0
     total: int = 0
+    written: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -27,6 +29,7 @@ class Usage:
             self.output + other.output,
             self.reasoning + other.reasoning,
             self.total + other.total,
+            self.written + other.written,
         )
 
 
@@ -43,7 +46,9 @@ def parse(wire: Any) -> Usage | None:
     cached = _detail(wire, "input_tokens_details", "cached_tokens")
     reasoning = _detail(wire, "output_tokens_details", "reasoning_tokens")
     total = max(tokens_in + tokens_out, _count(wire.get("total_tokens")) or 0)
-    return Usage(tokens_in, min(cached, tokens_in), tokens_out, min(reasoning, tokens_out), total)
+    cached = min(cached, tokens_in)
+    written = min(_detail(wire, "input_tokens_details", "cache_write_tokens"), tokens_in - cached)
+    return Usage(tokens_in, cached, tokens_out, min(reasoning, tokens_out), total, written)
 
 
 def upper_bound(request_bytes: int, streamed_bytes: int) -> Usage:

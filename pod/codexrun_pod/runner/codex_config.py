@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core import tools
@@ -142,7 +143,13 @@ def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
 def command(settings: Settings, thread: str | None = None) -> list[str]:
     """The native binary; the prompt comes by stdin. thread: the one to go on with, by its id, never by `--last`."""
     resume = ["resume", thread] if thread else []
-    return [str(settings.codex), "exec", *resume, "--json", "--skip-git-repo-check", "-"]
+    schema = ["--output-schema", str(schema_path(settings))] if settings.output_schema else []
+    return [str(settings.codex), "exec", *resume, "--json", "--skip-git-repo-check", *schema, "-"]
+
+
+def schema_path(settings: Settings) -> Path:
+    """Of the job type's outputSchema, which Codex passes on to the model and does not hold the answer against."""
+    return settings.codex_home / "output-schema.json"
 
 
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
@@ -165,6 +172,8 @@ def prepare(settings: Settings) -> None:
         (settings.codex_home / "config.toml").write_text(config_toml(settings), encoding="utf-8")
         if tools.APPLY_PATCH not in settings.allowed_tools:
             model_catalogue.without_apply_patch(settings)
+        if settings.output_schema:
+            schema_path(settings).write_bytes(settings.output_schema)
         if settings.git and not (settings.home / ".gitconfig").exists():
             text = f"[safe]\n\tdirectory = {_toml(str(settings.workspace))}\n"
             (settings.home / ".gitconfig").write_text(text, encoding="utf-8")

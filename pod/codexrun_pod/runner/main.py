@@ -162,4 +162,5 @@ def _account(mine: Settings) -> dict[str, object]:
     return {
         "cost_tokens": answer.get("totalTokens"),
         "cost_cents": -(-micro // 10_000) if isinstance(micro, int) else None,
+        "cost_micro_usd": micro,
     }

@@ -58,6 +58,7 @@ class Settings:
     mcp_servers: tuple[Mapping[str, Any], ...]
     sandbox: str
     inputs: Mapping[str, Any]
+    output_schema: bytes | None
     prompt: Path
     codex: Path
     workspace: Path
@@ -72,7 +73,7 @@ def termination_log(environ: Mapping[str, str]) -> str:
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
-    """Read CODEXRUN_RUN (JSON) and CODEXRUN_INPUTS (base64 of JSON).
+    """Read CODEXRUN_RUN (JSON), CODEXRUN_INPUTS and CODEXRUN_OUTPUT_SCHEMA (base64 of JSON).
 
     HOME, CODEX_HOME and TMPDIR are the container's own; CODEXRUN_PROMPT, CODEXRUN_CODEX and CODEXRUN_WORKSPACE move the
     paths that a pod fixes.
@@ -106,6 +107,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             mcp_servers=tuple(run.get("mcpServers") or ()),
             sandbox=str(run.get("sandbox", "pod")),
             inputs=_inputs(environ),
+            output_schema=base64.b64decode(environ.get("CODEXRUN_OUTPUT_SCHEMA", ""), validate=True) or None,
             prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
             codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),
             workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),

@@ -8,7 +8,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from runbuilders import SHA, UID, kind, prompt, run
+from runbuilders import PRICES, SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.containers import env_json
@@ -46,7 +46,7 @@ RICH = {
 
 def built(of: CodexRun | None = None, job_type: CodexJobType | None = None, settings: PodSettings = SETTINGS) -> dict[str, Any]:
     of, job_type = of or run(), job_type or kind()
-    verdict = judge(of, job_type, prompt())
+    verdict = judge(of, job_type, prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
     return build_job(of, job_type, verdict, 1, settings)
 
@@ -249,14 +249,8 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
         "port": 8390,
         "models": ["gpt-5.5"],
         "allowedTools": ["apply_patch", "shell"],
-        "prices": {
-            "gpt-5.5": {
-                "inputMicroUSDPerMTok": 5_000_000,
-                "cachedInputMicroUSDPerMTok": 500_000,
-                "outputMicroUSDPerMTok": 30_000_000,
-            }
-        },
-        "priceTable": "2026-06-12",
+        "prices": PRICES.for_gate("gpt-5.5"),
+        "priceTable": PRICES.version,
     }
 
 

@@ -4,14 +4,15 @@ import json
 from typing import Any
 
 import pytest
-from runbuilders import NOON, SHA, kind, prompt, run
+from runbuilders import NOON, PRICES, SHA, kind, prompt, run
 
 from codexrun_core.git_urls import UrlError, allowed_url
+from codexrun_core.inputs import INPUTS_LIMIT
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.fields import Limits
+from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.jobtypes import job_type_status
-from codexrun_operator.judge import INPUTS_LIMIT, Accepted, Missing, Refused, effective_limits, judge
-from codexrun_operator.seen import Prompt
+from codexrun_operator.judge import Accepted, Missing, Refused, effective_limits, judge
 
 OTHER = "f" * 64
 GIT = {"allowedURLs": ["https://git.example/acme/*"]}
@@ -63,9 +64,24 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(git=GIT),
         prompt(),
     ),
-    ("InvalidInputs", "'name' is a required property", asks(inputs={}), kind(), prompt()),
-    ("InvalidInputs", "spec.inputs: Additional properties", asks(inputs={"name": "x", "more": "y"}), kind(), prompt()),
+    ("InvalidInputs", "spec.inputs/name: missing; give it a value", asks(inputs={}), kind(), prompt()),
+    (
+        "InvalidInputs",
+        "spec.inputs/more: unknown; the fields are: name",
+        asks(inputs={"name": "x", "more": "y"}),
+        kind(),
+        prompt(),
+    ),
     ("InvalidInputs", "spec.inputs/name: 3 is not of type", asks(inputs={"name": 3}), kind(), prompt()),
+    (
+        "UnknownPrice",
+        'spec.model: the price of model "new" is not in the price table',
+        run(),
+        kind(model="new", requireKnownPrice=True),
+        prompt(),
+    ),
+    ("UnknownPrice", "spec.limits.maxCostCents", run(), kind(model="new", limits={"maxCostCents": 5}), prompt()),
+    ("JobTypeInvalid", "spec.outputSchema/type", run(), kind(outputSchema={"type": "string"}), prompt()),
     ("InputsTooLarge", "spec.inputs", asks(inputs={"name": "x" * INPUTS_LIMIT}), kind(), prompt()),
     ("JobTypeInvalid", "spec.inputsSchema/properties/a", run(), needs({"properties": {"a": {"type": "nothing"}}}), prompt()),
     ("JobTypeInvalid", "spec.inputsSchema/type", run(), needs({"type": "array"}), prompt()),
@@ -78,7 +94,7 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
 
 @pytest.mark.parametrize(("reason", "words", "of", "job_type", "text"), REFUSALS, ids=[f"{r[0]}: {r[1]}" for r in REFUSALS])
 def test_refusals(reason: str, words: str, of: CodexRun, job_type: CodexJobType, text: Prompt) -> None:
-    verdict = judge(of, job_type, text)
+    verdict = judge(of, job_type, text, PRICES)
     assert isinstance(verdict, Refused), verdict
     assert verdict.reason == reason
     assert words in verdict.message
@@ -107,7 +123,7 @@ def test_a_missing_version_of_the_run_s_own_choice_names_the_run_s_field() -> No
 
 
 def accepted(of: CodexRun, job_type: CodexJobType, text: Prompt | None = None) -> Accepted:
-    verdict = judge(of, job_type, text or prompt())
+    verdict = judge(of, job_type, text or prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
     return verdict
 
@@ -144,7 +160,7 @@ def test_inputs_take_the_schema_s_defaults() -> None:
     assert accepted(run(), needs(schema)).inputs == {"name": "world", "tone": "kind"}
     assert accepted(run(inputs={"name": "a", "tone": "b"}), needs(schema)).inputs == {"name": "a", "tone": "b"}
     assert judge(run(), needs({"properties": {"n": {"type": "integer", "default": "x"}}}), prompt()) == Refused(
-        "InvalidInputs", "spec.inputs/n: 'x' is not of type 'integer'; the job type's inputsSchema says what is expected"
+        "JobTypeInvalid", "spec.inputsSchema/properties/n/default: 'x' is not of type 'integer'; correct the default"
     )
 
 
@@ -243,9 +259,15 @@ def test_urls_that_a_server_could_read_in_another_way(url: str) -> None:
         (kind(), None, "False", "PromptNotFound"),
         (kind(**names(sha256=OTHER)), prompt(), "False", "PromptChecksumMismatch"),
         (needs({"type": 3}), prompt(), "False", "InvalidSchema"),
+        (needs({"properties": {"name": {"pattern": "(?=x)"}}}), prompt(), "False", "InvalidSchema"),
+        (kind(outputSchema={"type": "array"}), prompt(), "False", "InvalidSchema"),
+        (kind(outputSchema={"type": "object", "properties": 3}), prompt(), "False", "InvalidSchema"),
+        (kind(model="new", requireKnownPrice=True), prompt(), "False", "UnknownPrice"),
+        (kind(model="new", limits={"maxCostCents": 5}), prompt(), "False", "UnknownPrice"),
+        (kind(model="new"), prompt(), "True", "Valid"),
     ],
 )
 def test_ready(job_type: CodexJobType, text: Prompt | None, status: str, reason: str) -> None:
-    (condition,) = job_type_status(job_type, text, NOON).conditions
+    (condition,) = job_type_status(job_type, text, PRICES, NOON).conditions
     assert (condition.type, condition.status, condition.reason) == ("Ready", status, reason)
     assert condition.message

@@ -32,6 +32,7 @@ from runbuilders import (
 )
 
 from codexrun_core.lifecycle import Phase
+from codexrun_core.prices import UNKNOWN
 from codexrun_operator.jobs import job_name
 from codexrun_operator.plan import (
     NOTHING,
@@ -120,8 +121,34 @@ READY = given(run("Pending"))
         reason="Suspended",
     ),
     case("queued already: stays so", given(run("Queued")), phase="Queued"),
+    case(
+        "as many wait as maxQueued lets wait: rejected",
+        given(run(), job_type=kind(maxQueued=2), queued=2),
+        phase="Rejected",
+        reason="QueueFull",
+        finishedAt="2026-11-24T12:00:00Z",
+    ),
+    case("fewer wait than maxQueued lets wait: queue", given(run(), job_type=kind(maxQueued=2), queued=1), phase="Queued"),
+    case(
+        "maxQueued lowered under a queued run: it stays",
+        given(run("Queued"), job_type=kind(maxQueued=0), queued=9),
+        phase="Queued",
+    ),
+    case(
+        "a free slot is no matter of maxQueued",
+        given(run(), job_type=kind(maxQueued=0), admitted=True),
+        "create",
+        phase="Starting",
+        attempt=1,
+    ),
     case("wrong input: rejected", given(run(inputs={"nme": "x"})), phase="Rejected", reason="InvalidInputs"),
     case("wrong since its job type was edited: rejected", given(run("Queued", model="o9")), phase="Rejected"),
+    case(
+        "its model's price left the table of a job type that asks for one: rejected",
+        given(run("Queued"), job_type=kind(requireKnownPrice=True), prices=UNKNOWN),
+        phase="Rejected",
+        reason="UnknownPrice",
+    ),
     case(
         "no job type within 3 s: quiet, the rest of the apply is on its way",
         given(run(age=1), job_type=None, prompt=None),

@@ -191,3 +191,51 @@ def test_nothing_is_charged_twice(account):
     assert once.in_flight is None
     assert meter.charged_at_most(once, PRICES) == once
     assert once.usage.total >= account.usage.total
+
+
+# -- tiers -----------------------------------------------------------------------------------------
+
+TIERED = Price(
+    input=2_000_000,
+    cached_input=200_000,
+    output=10_000_000,
+    cache_write=2_500_000,
+    long_above=1000,
+    long=Price(input=4_000_000, cached_input=400_000, output=15_000_000, cache_write=5_000_000),
+)
+
+
+@pytest.mark.parametrize(
+    ("used", "pico"),
+    [
+        (Usage(1000, 300, 10, 0, 1010, 200), 500 * 2_000_000 + 300 * 200_000 + 200 * 2_500_000 + 10 * 10_000_000),
+        (Usage(1001, 300, 10, 0, 1011, 200), 501 * 4_000_000 + 300 * 400_000 + 200 * 5_000_000 + 10 * 15_000_000),
+    ],
+    ids=["up to the bound", "a token above it: the whole request"],
+)
+def test_written_input_and_long_requests_have_their_own_prices(used, pico):
+    assert pico_dollars(used, TIERED) == pico
+
+
+def test_input_that_the_cache_takes_up_is_told_and_not_counted_twice():
+    wire = {**WIRE, "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 500}}
+    assert parse(wire) == Usage(100, 40, 20, 5, 120, 60)
+
+
+def test_what_was_never_metered_is_charged_as_if_all_of_it_was_written():
+    account = meter.streamed(meter.sent(Account(), InFlight("m", 100)), 10)
+    after = meter.broken(account, None, {"m": TIERED})
+    assert (after.usage, after.pico_usd) == (Usage(100, 0, 10, 0, 110), 100 * 2_500_000 + 10 * 10_000_000)
+
+
+def test_a_price_without_a_cache_write_asks_what_input_costs():
+    assert Price(input=2, cached_input=1, output=3).written == 2
+    with pytest.raises(ValueError, match="negative"):
+        Price.from_json(
+            {
+                "inputMicroUSDPerMTok": 1,
+                "cachedInputMicroUSDPerMTok": 1,
+                "outputMicroUSDPerMTok": 1,
+                "cacheWriteMicroUSDPerMTok": -1,
+            }
+        )

@@ -1,0 +1,169 @@
+"""What may a run's inputs be? The job type's inputsSchema, its defaults, and what every door says of what does not fit."""
+
+import json
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+
+from codexrun_core.json_schema import BadSchemaError, Schema, check_schema, violations
+
+INPUTS_LIMIT = 64 * 1024  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
+MOST_TOLD = 3
+MOST_NESTED = 8
+
+
+class InputsError(ValueError):
+    """The inputs do not do. `reason` is one CamelCase word: InvalidInputs, InputsTooLarge, or JobTypeInvalid."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) -> dict[str, Any]:
+    """The job type's schema, or what the prompt's placeholders say: each a required string, no others."""
+    if declared is not None:
+        return declared
+    names = sorted(set(placeholders))
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in names},
+        "required": names,
+        "additionalProperties": False,
+    }
+
+
+def schema_trouble(schema: Schema) -> str | None:
+    """Why runs cannot be judged by this inputsSchema, or None."""
+    try:
+        check_schema(schema)
+        if schema.get("type", "object") != "object":
+            return 'spec.inputsSchema/type: inputs are an object; use "object"'
+        for name, part in schema.get("properties", {}).items():
+            if not isinstance(part, dict) or "default" not in part:
+                continue
+            if wrong := violations({**part, "$defs": schema.get("$defs", {})}, _filled(part, part["default"])):
+                return wrong[0].under(f"spec.inputsSchema/properties/{name}/default") + "; correct the default"
+    except BadSchemaError as error:
+        return f"spec.inputsSchema{error.pointer}: {error}"
+    return None
+
+
+def output_trouble(schema: Schema | None) -> str | None:
+    """Why nothing could be held against this outputSchema, or None."""
+    if schema is None:
+        return None
+    try:
+        check_schema(schema)
+    except BadSchemaError as error:
+        return f"spec.outputSchema{error.pointer}: {error}"
+    if schema.get("type") != "object":
+        return 'spec.outputSchema/type: models are asked for an object; use "object"'
+    return None
+
+
+def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
+    """`given` with the schema's defaults filled in, if it fits.
+
+    Raises:
+        InputsError: it does not, or the schema cannot say.
+    """
+    if trouble := schema_trouble(schema):
+        raise InputsError("JobTypeInvalid", trouble)
+    inputs: dict[str, Any] = _filled(schema, given)
+    size = len(json.dumps(inputs, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > INPUTS_LIMIT:
+        raise InputsError(
+            "InputsTooLarge",
+            f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the workspace instead",
+        )
+    try:
+        wrong = violations({**schema, "type": "object"}, inputs)
+    except BadSchemaError as error:
+        raise InputsError("JobTypeInvalid", f"spec.inputsSchema{error.pointer}: {error}") from None
+    if wrong:
+        said = "; ".join(one.under("spec.inputs") for one in wrong[:MOST_TOLD])
+        more = f" (and {len(wrong) - MOST_TOLD} more)" if len(wrong) > MOST_TOLD else ""
+        raise InputsError("InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected")
+    return inputs
+
+
+def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
+    """With the defaults of absent properties, in objects within objects too."""
+    if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MOST_NESTED:
+        return value
+    parts = schema.get("properties")
+    if not isinstance(parts, dict):
+        return value
+    defaults = {name: part["default"] for name, part in parts.items() if isinstance(part, dict) and "default" in part}
+    merged = {**defaults, **value}
+    return {name: _filled(parts.get(name), one, depth + 1) for name, one in merged.items()}
+
+
+def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
+    """A pydantic class of these inputs, for callers in Python: typed fields, and the schema's own word on the whole.
+
+    Types are taken from plain schemas (type, enum, items, properties); whatever a schema says beyond them is judged all the
+    same, by `check_inputs`, when an object is made.
+
+    Raises:
+        InputsError: the schema is none.
+    """
+    if trouble := schema_trouble(schema):
+        raise InputsError("JobTypeInvalid", trouble)
+
+    class Judged(BaseModel):
+        model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+        @model_validator(mode="after")
+        def fits(self) -> Self:
+            check_inputs(schema, self.inputs())
+            return self
+
+        def inputs(self) -> dict[str, Any]:
+            """As spec.inputs has them."""
+            return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    return create_model(name, __base__=Judged, **_fields(schema))
+
+
+def _fields(schema: Schema) -> dict[str, Any]:
+    required = schema.get("required", [])
+    fields: dict[str, Any] = {}
+    for name, part in schema.get("properties", {}).items():
+        plain = part if isinstance(part, dict) else {}
+        kind = _kind(name, plain)
+        about: dict[str, Any] = {"description": plain.get("description")}
+        if not name.isidentifier() or name.startswith("_") or hasattr(BaseModel, name) or name == "inputs":
+            about["alias"] = name
+        field = f"{''.join(c if c.isalnum() else '_' for c in name).strip('_') or 'field'}_" if "alias" in about else name
+        if name in required and "default" not in plain:
+            fields[field] = (kind, Field(**about))
+        else:
+            fields[field] = (kind if "default" in plain else kind | None, Field(plain.get("default"), **about))
+    return fields
+
+
+_SIMPLE: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "null": None}
+
+
+def _kind(name: str, part: Schema) -> Any:
+    if part.get("enum") and all(isinstance(one, str | int | bool | None) for one in part["enum"]):
+        return Literal[tuple(part["enum"])]
+    match part.get("type"):
+        case "array":
+            return list[_kind(name, part["items"]) if isinstance(part.get("items"), dict) else Any]  # type: ignore[misc]
+        case "object" if isinstance(part.get("properties"), dict):
+            config = ConfigDict(extra="allow", populate_by_name=True)
+            return create_model(f"{name.title()}Inputs", __config__=config, **_fields(part))
+        case "object":
+            return dict[str, Any]
+        case str() as simple:
+            return _SIMPLE.get(simple, Any)
+        case list() as several if several and all(one in _SIMPLE for one in several):
+            return reduce(or_, (_SIMPLE[one] for one in several))
+        case _:
+            return Any

@@ -1,0 +1,236 @@
+"""Does a value fit a JSON Schema (2020-12) that somebody else wrote, and is that schema one? In bounded time, whatever it says.
+
+Who writes a job type could stop the operator with a pattern or a web of references that takes for ever. So patterns run on an
+engine of linear time (RE2), and everything else counts its steps.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import re2
+from jsonschema import Draft202012Validator, FormatChecker, SchemaError
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
+MOST_STEPS = 25_000  # a keyword applied to a value is one, or more where either is long; less than a second in all
+LONGEST_WORDS = 200
+PAGE = "https://json-schema.org/draft/2020-12"
+
+Schema = Mapping[str, Any]
+Rule = Callable[..., Iterable[ValidationError] | None]
+
+
+class BadSchemaError(ValueError):
+    """The schema cannot be used; `pointer` is where (RFC 6901), the message names the trouble and the way out."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is wrong with a value. `pointer` is RFC 6901, "" the whole value; `words` name no long value."""
+
+    pointer: str
+    words: str
+
+    def under(self, root: str) -> str:
+        """As a sentence about the field `root`, such as "spec.inputs"."""
+        return f"{root}{self.pointer}: {self.words}"
+
+
+def check_schema(schema: Schema) -> None:
+    """Whether it is a JSON Schema that can be used here.
+
+    Raises:
+        BadSchemaError: it is not.
+    """
+    size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > LARGEST_SCHEMA:
+        raise BadSchemaError("", f"{size} bytes of JSON are above {LARGEST_SCHEMA}; shorten the schema")
+    _checked(json.dumps(schema, sort_keys=True))
+
+
+def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list[Violation]:
+    """What is wrong with `value`, sorted by place; nothing if it fits.
+
+    Raises:
+        BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in sight.
+    """
+    token = _steps.set([most_steps, most_steps])
+    try:
+        # An empty registry: by default the library fetches what a $ref names, from anywhere.
+        found = [v for error in _Validator(schema, registry=Registry()).iter_errors(value) for v in _told(error)]
+    except Unresolvable as error:
+        raise BadSchemaError("", f'there is no "{error.ref}"; a $ref names a part of the schema') from None
+    except RecursionError:
+        raise BadSchemaError("", "a $ref leads back to itself without end; break the circle") from None
+    finally:
+        _steps.reset(token)
+    return sorted(found, key=lambda v: (v.pointer, v.words))
+
+
+def pointer(path: Iterable[Any]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+@lru_cache(maxsize=256)
+def _checked(text: str) -> None:
+    schema = json.loads(text)
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
+    except SchemaError as error:
+        raise BadSchemaError(pointer(error.absolute_path), f"{_short(error.message)}; see {PAGE}") from None
+    except RecursionError:
+        raise BadSchemaError("", "nested too deeply; make it flatter") from None
+    for path, pattern in _patterns(schema, ()):
+        try:
+            _compiled(pattern)
+        except re2.error as error:
+            said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+            raise BadSchemaError(
+                pointer(path),
+                f"{json.dumps(pattern)} is no pattern of RE2 ({said}); it knows no look-around and no back-references, "
+                "see https://github.com/google/re2/wiki/Syntax",
+            ) from None
+
+
+def _patterns(schema: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(schema, list):
+        for index, part in enumerate(schema):
+            yield from _patterns(part, (*path, index))
+    if not isinstance(schema, dict):
+        return
+    for key, part in schema.items():
+        if key in ("const", "enum", "default", "examples"):
+            continue
+        if key == "pattern" and isinstance(part, str):
+            yield (*path, key), part
+        if key == "patternProperties" and isinstance(part, dict):
+            yield from (((*path, key, pattern), pattern) for pattern in part)
+        yield from _patterns(part, (*path, key))
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options=options)
+
+
+_steps: ContextVar[list[int]] = ContextVar("steps")
+
+
+def _spend(steps: int) -> None:
+    left = _steps.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise BadSchemaError("", f"judging this value takes more than {left[1]} steps; make the schema simpler")
+
+
+def _counted(rule: Rule) -> Rule:
+    def counting(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        weight = len(rules) // 8 if isinstance(rules, list | dict) else 0
+        _spend(1 + weight + (len(instance) // 64 if isinstance(instance, str | list | dict) else 0))
+        for error in rule(validator, rules, instance, schema) or ():
+            _spend(1)
+            yield error
+
+    return counting
+
+
+def _pattern(validator: Any, wanted: str, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _compiled(wanted).search(instance):
+        yield ValidationError(f"{instance!r} does not match {wanted!r}")
+
+
+def _pattern_properties(validator: Any, rules: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for pattern, part in rules.items():
+            _spend(len(instance) + sum(map(len, instance)) // 64)
+            for key, value in instance.items():
+                if _compiled(pattern).search(key):
+                    yield from validator.descend(value, part, path=key, schema_path=pattern)
+
+
+def _additional(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "object"):
+        return
+    known, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
+    _spend((len(instance) + sum(map(len, instance)) // 64) * (1 + len(patterns)))
+    extra = [key for key in instance if key not in known and not any(_compiled(one).search(key) for one in patterns)]
+    if rules is False:
+        if extra:
+            error = ValidationError("unknown fields")
+            error.extra, error.known = extra, list(known)  # type: ignore[attr-defined]
+            yield error
+        return
+    for key in extra:
+        yield from validator.descend(instance[key], rules, path=key)
+
+
+def _required(validator: Any, names: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for name in names:
+            if name not in instance:
+                error = ValidationError(f"{name!r} is a required property")
+                error.missing = name  # type: ignore[attr-defined]
+                yield error
+
+
+def _unique(validator: Any, wanted: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    """By sorting, where the library compares each with each."""
+    if wanted and validator.is_type(instance, "array"):
+        seen = [json.dumps(_plain(one), sort_keys=True) for one in instance]
+        if len(set(seen)) != len(seen):
+            yield ValidationError(f"{instance!r} has non-unique elements")
+
+
+def _plain(value: Any) -> Any:
+    """1.0 is 1 to JSON Schema."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+_OURS: dict[str, Rule] = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional,
+    "required": _required,
+    "uniqueItems": _unique,
+}
+_RULES: Mapping[str, Any] = Draft202012Validator.VALIDATORS
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    {name: _counted(_OURS.get(name, rule)) for name, rule in _RULES.items()},
+)
+
+
+def _told(error: ValidationError) -> Iterator[Violation]:
+    """In our words where a field is missing or too many, which is what people get wrong most."""
+    at = pointer(error.absolute_path)
+    if (missing := getattr(error, "missing", None)) is not None:
+        yield Violation(at + pointer([missing]), "missing; give it a value")
+        return
+    if extra := getattr(error, "extra", None):
+        known = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
+        yield from (Violation(at + pointer([key]), f"unknown; the fields are: {_short(known)}") for key in extra)
+        return
+    yield Violation(at, _short(error.message))
+
+
+def _short(message: str) -> str:
+    """The values themselves stay out of the message when they are long: it is shown in many places."""
+    return message if len(message) <= LONGEST_WORDS else f"{message[:80]} … {message[-100:]}"

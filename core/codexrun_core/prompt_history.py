@@ -1,0 +1,107 @@
+"""Is every prompt version still what it was published as? Asks the Git history of the folder, not only its newest commit."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from codexrun_core.prompts import INDEX, FolderError, PromptIndex
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One that touched the index."""
+
+    id: str
+    day: str  # of its author
+
+    @property
+    def short(self) -> str:
+        return f"{self.id[:9]} of {self.day}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An index entry as a commit has it."""
+
+    checksum: str
+    path: str
+    commit: Commit
+
+
+def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
+    """Versions that `ref` has published, in any commit of its history, and that are another text in `now`.
+
+    folder: the one that holds prompts/, in a Git repository. ref: a commit, branch or tag; with `<from>..<to>` history begins
+    at <from>. Only merges count, not the commits of a branch before it was merged (--first-parent): a draft may change.
+
+    Raises:
+        FolderError: not a Git repository, no such commit, or a shallow clone, which does not say what was published.
+    """
+    first, last = _history(folder, ref)
+    problems = []
+    for (name, version), published in sorted(first.items()):
+        current = now.versions.get(name, {}).get(version)
+        if current is None or published.checksum == f"sha256:{current.sha256}":
+            continue
+        newer = last[name, version]
+        when = "in the working tree" if newer.checksum == published.checksum else f"in {newer.commit.short}"
+        number = max(v.number for v in now.versions[name].values()) + 1
+        problems.append(
+            f"prompts/{INDEX}: {name} {version}: was published as {published.checksum} in {published.commit.short}, and is "
+            f"sha256:{current.sha256} now (changed {when}). Runs are on record with this version, and its ConfigMap is "
+            f"immutable: restore text and entry (git show {published.commit.id[:9]}:./prompts/{published.path}), and add the "
+            f"new text as v{number}"
+        )
+    return problems
+
+
+def _history(folder: Path, ref: str) -> tuple[dict[tuple[str, str], Entry], dict[tuple[str, str], Entry]]:
+    """Each version's first entry, and the newest one that differs from the one before."""
+    first: dict[tuple[str, str], Entry] = {}
+    last: dict[tuple[str, str], Entry] = {}
+    for commit in _commits(folder, ref):
+        try:
+            index = json.loads(_git(folder, "show", f"{commit.id}:./prompts/{INDEX}"))
+            entries = [(name, one) for name, versions in index.items() for one in versions]
+            for name, one in entries:
+                key, entry = (name, one["version"]), Entry(one["checksum"], one["path"], commit)
+                first.setdefault(key, entry)
+                if key not in last or last[key].checksum != entry.checksum:
+                    last[key] = entry
+        except (FolderError, ValueError, AttributeError, KeyError, TypeError):
+            continue  # no index in that commit, or one that proved nothing
+    return first, last
+
+
+def _commits(folder: Path, ref: str) -> list[Commit]:
+    """Oldest first."""
+    begin, dots, end = ref.rpartition("..")
+    for name in (begin, end) if dots else (end,):
+        try:
+            _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        except FolderError:
+            problem = f'"{name}" is no commit of the Git repository of {folder.resolve()}; fetch it first'
+            raise FolderError([problem]) from None
+    if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
+        raise FolderError(
+            [
+                f"{folder}: this clone is shallow, so that its history does not say what was published; fetch all of it "
+                "(`git fetch --unshallow`; for actions/checkout `fetch-depth: 0`)"
+            ]
+        )
+    wanted = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]
+    listed = _git(folder, "log", *wanted, ref, "--", f"./prompts/{INDEX}").splitlines()
+    if dots:
+        listed.insert(0, _git(folder, "log", "-1", "--format=%H %as", "--end-of-options", begin))
+    return [Commit(*line.split(" ", 1)) for line in listed]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], check=False, capture_output=True, encoding="utf-8")
+    except OSError as error:
+        raise FolderError([f"git cannot be run: {error.strerror}; install it"]) from None
+    if done.returncode != 0:
+        raise FolderError([f"{folder}: git {arguments[0]}: {' '.join(done.stderr.split()) or 'failed'}"])
+    return done.stdout.strip()

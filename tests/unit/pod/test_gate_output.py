@@ -1,0 +1,51 @@
+"""The gate holds the final message against the job type's outputSchema, and says what it found where nobody can forge it."""
+
+import base64
+import json
+
+import pytest
+
+from codexrun_pod.gate import meter, output
+from codexrun_pod.gate.meter import Account
+from codexrun_pod.gate.output import Output, judge, schema_from
+
+SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
+
+
+def test_a_message_that_fits():
+    assert judge(b'{"a": [1]}', SCHEMA).json == {"ok": True, "sha256": judge(b'{"a": [1]}', SCHEMA).sha256}
+
+
+@pytest.mark.parametrize(
+    ("text", "pointer", "said"),
+    [
+        (b"{}", "/a", "missing"),
+        (b'{"a": [1, "x"]}', "/a/1", "'x' is not of type 'integer'"),
+        (b"Here it is: {}", "", "is not JSON"),
+        (b"```json\n{}\n```", "", "is not JSON"),
+        (b"", "", "is not JSON"),
+        (b'{"a": [NaN]}', "", "NaN"),
+        (b"\xff\xfe", "", "is not JSON"),
+        (b"[" * 100_000, "", "is not JSON"),
+    ],
+    ids=["a field is missing", "of another type", "prose", "fenced", "empty", "NaN", "no UTF-8", "nested without end"],
+)
+def test_a_message_that_does_not(text, pointer, said):
+    verdict = judge(text, SCHEMA)
+    assert (verdict.ok, verdict.pointer) == (False, pointer)
+    assert said in verdict.message
+    assert len(verdict.message) <= output.LONGEST + 20
+
+
+def test_the_verdict_survives_the_gate_and_fits_its_message():
+    account = Account(output=Output(False, "x" * 300, "/" + "y" * 299, "0" * 64))
+    assert meter.from_json(json.loads(json.dumps(meter.to_json(account)))) == account
+    told = json.loads(meter.message(account, {}, None, {"output": account.output.json}))
+    assert told["output"]["ok"] is False
+
+
+def test_the_schema_comes_as_base64_of_json():
+    assert schema_from("") is None
+    assert schema_from(base64.b64encode(json.dumps(SCHEMA).encode()).decode()) == SCHEMA
+    with pytest.raises(ValueError, match="not an object"):
+        schema_from(base64.b64encode(b"[]").decode())
