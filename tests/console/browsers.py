@@ -2,7 +2,9 @@
 
 import contextlib
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
@@ -16,7 +18,7 @@ NEEDS = (Need("chromium", lambda: shutil.which(PROGRAM) is not None),)
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    install(NEEDS, Log())
+    install(NEEDS, Log(Path(tempfile.gettempdir()) / "codexrun-chromium.log"))
     async with async_playwright() as playwright:
         # Root has no sandbox of Chromium's, and a container's /dev/shm is small.
         browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"])

@@ -46,6 +46,8 @@ async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
                         if only and name not in only:
                             continue
                         page = await visit.page(path.format(**ids))
+                        if name != "error" and await page.locator(".code-big").count():
+                            raise SystemExit(name + " is an error page: " + await page.inner_text("main"))
                         await page.wait_for_timeout(400)  # fonts and the chart
                         await page.screenshot(path=target / f"{name}-{theme}.png", full_page=True)
                         await page.close()

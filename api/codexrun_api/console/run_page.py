@@ -199,11 +199,11 @@ def _entries(archive: Archive, run_id: str, start: int, end: int) -> transcript.
 def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
     prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
     if prompt is None:
-        return {"template": None, "rendered": None, "unrendered": ""}
+        return {"source": None, "rendered": None, "unrendered": ""}
     try:
-        return {"template": prompt.text, "rendered": render(prompt.text, record.params), "unrendered": ""}
+        return {"source": prompt.text, "rendered": render(prompt.text, record.params), "unrendered": ""}
     except (UnknownPlaceholderError, ValueError) as error:
-        return {"template": prompt.text, "rendered": None, "unrendered": str(error)}
+        return {"source": prompt.text, "rendered": None, "unrendered": str(error)}
 
 
 def _artifacts(archive: Archive, run_id: str) -> dict[str, Any]:
