@@ -58,7 +58,7 @@ async def cancel_runs(request: Request, here: Here, user: Caller, wish: BulkWish
     return await cancel_many(here, wish, user, request.state.request_id)
 
 
-async def cancel_many(here: Services, wish: BulkWish, user: str, request_id: str, told: Told = lambda _: None) -> BulkAnswer:
+async def cancel_many(here: Services, wish: BulkWish, user: str, request_id: str, *, told: Told = lambda _: None) -> BulkAnswer:
     """The same for other doors; `told` hears of each result as it comes."""
 
     async def act(record: RunRecord) -> None:
@@ -70,11 +70,11 @@ async def cancel_many(here: Services, wish: BulkWish, user: str, request_id: str
 @router.post("/runs/retry", operation_id="retryRuns", response_model_exclude_none=True, responses=BULK)
 async def retry_runs(request: Request, here: Here, user: Caller, wish: BulkWish, origin: From = "api") -> BulkAnswer:
     """Retry every run that matches and has ended; the new ones wait in the queue."""
-    return await retry_many(here, wish, user, request.state.request_id, origin)
+    return await retry_many(here, wish, user, request.state.request_id, origin=origin)
 
 
 async def retry_many(
-    here: Services, wish: BulkWish, user: str, request_id: str, origin: str, told: Told = lambda _: None
+    here: Services, wish: BulkWish, user: str, request_id: str, *, origin: str, told: Told = lambda _: None
 ) -> BulkAnswer:
     """The same for other doors; `told` hears of each result as it comes."""
     changes = wishes.RetryWish(when_full="Queue")

@@ -58,7 +58,14 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
 
 
 async def ordered(
-    here: Services, wish: wishes.StartWish, *, user: str, origin: str, request_id: str, key: str | None, when_full: str = "Reject"
+    here: Services,
+    wish: wishes.StartWish,
+    *,
+    user: str,
+    origin: str,
+    request_id: str,
+    key: str | None,
+    when_full: str = "Reject",
 ) -> orders.Order:
     """The run that this wish amounts to; `when_full`: what holds where the wish does not say.
 

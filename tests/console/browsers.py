@@ -28,7 +28,9 @@ async def chromium() -> AsyncIterator[Browser]:
 
 WATCH = """
 window.trouble = [];
-addEventListener("securitypolicyviolation", (e) => window.trouble.push("csp: " + e.violatedDirective + " " + e.blockedURI + " " + e.sample));
+addEventListener("securitypolicyviolation", (e) => {
+  window.trouble.push("csp: " + e.violatedDirective + " " + e.blockedURI + " " + e.sample);
+});
 """
 
 
@@ -61,7 +63,9 @@ class Visit:
 
 @contextlib.asynccontextmanager
 async def visiting(browser: Browser, url: str, token: str, **settings: Any) -> AsyncIterator[Visit]:
-    context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "timezone_id": "UTC", **settings})
+    context = await browser.new_context(
+        **{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "timezone_id": "UTC", **settings}
+    )
     context.set_default_timeout(20_000)
     if settings.get("java_script_enabled", True):
         await context.add_init_script(WATCH)

@@ -35,7 +35,6 @@ PAGES = {
 
 
 async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
-    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         async with running(Path(folder)) as console, chromium() as browser:
             ids = await fill(console)
@@ -49,7 +48,7 @@ async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
                         if name != "error" and await page.locator(".code-big").count():
                             raise SystemExit(name + " is an error page: " + await page.inner_text("main"))
                         await page.wait_for_timeout(400)  # fonts and the chart
-                        await page.screenshot(path=target / f"{name}-{theme}.png", full_page=True)
+                        await page.screenshot(path=target / f"{name}-{theme}.png", full_page=name != "runs")
                         await page.close()
                 if not only or "login" in only:
                     context = await browser.new_context(color_scheme=theme, viewport=size)
@@ -63,4 +62,6 @@ if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2] / "docs/console"
     args = sys.argv[1:]
     width = int(args.pop(0).removeprefix("--width=")) if args and args[0].startswith("--width=") else 1280
-    asyncio.run(shoot(root if width == 1280 else Path("/tmp/shots"), args, width))
+    target = root if width == 1280 else Path("/tmp/shots")
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(shoot(target, args, width))

@@ -70,9 +70,13 @@ async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) ->
         raise Problem(403, "foreign-form", "this form was sent by another site; open the console itself and do it there")
     form = await request.form()
     if not sessions.same(str(form.get("csrf", "")), seen.csrf):
-        raise Problem(403, "form-expired", "this form is not of your session, which may have ended; reload the page, then send it again")
+        raise Problem(
+            403, "form-expired", "this form is not of your session, which may have ended; reload the page, then send it again"
+        )
     if seen.read_only:
-        raise Problem(403, "read-only", "this console is read-only; use the codexrun command, REST or kubectl to change something")
+        raise Problem(
+            403, "read-only", "this console is read-only; use the codexrun command, REST or kubectl to change something"
+        )
     return seen
 
 
@@ -84,7 +88,9 @@ def from_here(request: Request) -> bool:
 def acted(request: Request, seen: Visitor, action: str, **about: object) -> None:
     """The audit line: who did what to which run, from where."""
     client = request.client.host if request.client else None
-    log.info(action, extra=fields(user=seen.user, origin="console", client=client, request_id=request.state.request_id, **about))
+    log.info(
+        action, extra=fields(user=seen.user, origin="console", client=client, request_id=request.state.request_id, **about)
+    )
 
 
 Seen = Annotated[Visitor, Depends(visitor)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urlencode
 
 from codexrun_api.params import FilterWish
@@ -71,6 +72,11 @@ class Asked:
         now = self.fields.get(name, ())
         return self.with_(name, [v for v in now if v != value] if value in now else [*now, value])
 
+    def without(self, name: str) -> "Asked":
+        """Of the filters that have one value."""
+        cleared: dict[str, Any] = {name: ""}
+        return replace(self, token="", **cleared)
+
     def first(self, name: str) -> str:
         return next(iter(self.fields.get(name, ())), "")
 
@@ -86,7 +92,7 @@ class Asked:
         for name in SINGLE:
             if value := getattr(self, name):
                 shown = PRESETS.get(value, value) if name == "since" else value
-                found.append(Chip(NAMES[name], shown, replace(self, token="", **{name: ""}).url()))
+                found.append(Chip(NAMES[name], shown, self.without(name).url()))
         return found
 
     @property

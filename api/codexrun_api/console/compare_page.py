@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -51,7 +52,7 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
     shown = pairs(a, b, datetime.now(UTC))
     texts = [here.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)]
     prompt = _diff(texts[0].text, texts[1].text, a.name, b.name) if all(texts) and texts[0] and texts[1] else ""
-    context = {
+    context: dict[str, Any] = {
         "a": a,
         "b": b,
         "wanted": wanted,
@@ -77,10 +78,10 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
         _pair("Model", a.model, b.model),
         _pair("Effort", a.effort, b.effort),
         *(_pair(f"Input: {name}", *(_shown(r.params.get(name)) for r in (a, b))) for name in inputs),
-        Pair("Duration", *(formats.duration(t) for t in took), _more(took[1], took[0])),
-        Pair("Tokens", *(formats.count(r.cost_tokens) for r in (a, b)), _more(b.cost_tokens, a.cost_tokens)),
-        Pair("Output tokens", *(formats.count(r.output_tokens) for r in (a, b)), _more(b.output_tokens, a.output_tokens)),
-        Pair("Cost", *(formats.money(r.cost_micro_usd) for r in (a, b)), _more(b.cost_micro_usd, a.cost_micro_usd)),
+        _number("Duration", took[0], took[1], formats.duration),
+        _number("Tokens", a.cost_tokens, b.cost_tokens, formats.count),
+        _number("Output tokens", a.output_tokens, b.output_tokens, formats.count),
+        _number("Cost", a.cost_micro_usd, b.cost_micro_usd, formats.money),
         _pair("Attempts", a.attempt, b.attempt),
         _pair("Started by", *(f"{r.requested_by or 'unknown'}, {r.origin}" for r in (a, b))),
         _pair("Error", a.error, b.error),
@@ -88,7 +89,12 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
 
 
 def _pair(name: str, a: Any, b: Any) -> Pair:
-    return Pair(name, *("–" if value in (None, "") else str(value) for value in (a, b)))
+    first, second = ("–" if value in (None, "") else str(value) for value in (a, b))
+    return Pair(name, first, second)
+
+
+def _number(name: str, a: Any, b: Any, shown: Callable[[Any], str]) -> Pair:
+    return Pair(name, shown(a), shown(b), _more(b, a))
 
 
 def _shown(value: Any) -> str | None:

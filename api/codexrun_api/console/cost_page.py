@@ -1,9 +1,10 @@
-"""/console/cost: tokens and dollars by day, job type, model and prompt version. The sums are the registry's, as in GET /stats."""
+"""/console/cost: tokens and dollars by day, job type, model and prompt version. Sums are those of GET /stats."""
 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -62,7 +63,9 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
         "Job type": _table(
             total, [_sum(t.job_type, t, f"/console/runs?job_type={t.job_type}&since={since}") for t in total.job_types]
         ),
-        "Model": _table(total, [_sum(n, s, f"/console/runs?model={n}&since={since}") for n, s in zip(names, by_model, strict=True)]),
+        "Model": _table(
+            total, [_sum(n, s, f"/console/runs?model={n}&since={since}") for n, s in zip(names, by_model, strict=True)]
+        ),
         "Prompt version": _table(
             total,
             [
@@ -73,7 +76,15 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
     }
     per_day = _scaled([_sum(day.isoformat(), s, _day_url(day)) for day, s in zip(dates, by_day, strict=True)])
     top = await _dearest(here, begin)
-    context = {"days": days, "periods": PERIODS, "total": total, "per_day": per_day, "tables": tables, "prices": PRICES, "top": top}
+    context: dict[str, Any] = {
+        "days": days,
+        "periods": PERIODS,
+        "total": total,
+        "per_day": per_day,
+        "tables": tables,
+        "prices": PRICES,
+        "top": top,
+    }
     return page(request, "cost.html", **context)
 
 

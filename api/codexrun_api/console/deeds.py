@@ -5,7 +5,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
@@ -99,12 +99,14 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
         raise Problem(422, "too-many", f"{len(ids)} runs are selected; {MOST} are possible at once")
     reason = str(form.get("reason", "")).strip()[:1024] or None
     wish = _wish(asked, ids, verb if matching else None, reason)
-    preview = await _run(here, verb, wish.model_copy(update={"dry_run": True}), seen.user, request.state.request_id)
+    preview = await _run(
+        here, verb, wish.model_copy(update={"dry_run": True}), user=seen.user, request_id=request.state.request_id
+    )
     count = sum(item.outcome == "would_do" for item in preview.results)
     typed = str(form.get("typed", "")).strip()
     wrong = form.get("confirmed") == "1" and count > TYPED and typed != str(count)
     if form.get("confirmed") != "1" or wrong or not count:
-        context = {
+        context: dict[str, Any] = {
             "verb": verb,
             "asked": asked,
             "ids": ids,
@@ -130,7 +132,7 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
 async def bulk_result(request: Request, _: Seen, number: str, part: str = "") -> Response:
     found = _BULKS.kept.get(number)
     if found is None:
-        detail = "this result is no longer kept (the api was restarted, or there were many since); the list shows what became of the runs"
+        detail = "this result is no longer kept; the list shows what became of the runs"
         raise Problem(404, "bulk-not-found", detail)
     return page(request, "bulk_result.html", block="progress" if part else "", bulk=found, number=number, shown=SHOWN)
 
@@ -145,16 +147,18 @@ def _wish(asked: urls.Asked, ids: list[str], matching: Verb | None, reason: str 
     return BulkWish(filter=asked.wish(), reason=reason)
 
 
-async def _run(here: Services, verb: Verb, wish: BulkWish, user: str, request_id: str, bulk: Bulk | None = None) -> BulkAnswer:
+async def _run(
+    here: Services, verb: Verb, wish: BulkWish, *, user: str, request_id: str, bulk: Bulk | None = None
+) -> BulkAnswer:
     told = bulk.items.append if bulk else lambda _: None
     if verb == "cancel":
-        return await cancel_many(here, wish, user, request_id, told)
-    return await retry_many(here, wish, user, request_id, "console", told)
+        return await cancel_many(here, wish, user, request_id, told=told)
+    return await retry_many(here, wish, user, request_id, origin="console", told=told)
 
 
 async def _do(here: Services, bulk: Bulk, wish: BulkWish, request_id: str) -> None:
     try:
-        bulk.answer = await _run(here, bulk.verb, wish, bulk.user, request_id, bulk)
+        bulk.answer = await _run(here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk)
         bulk.items = bulk.answer.results
     except Exception as error:
         bulk.problem = problem_of(error)

@@ -1,5 +1,5 @@
-"""Foreign text as HTML: an agent's Markdown, a command's coloured output, a patch. Pure, and two walls deep: the converter makes
-no HTML of what it is given, and nh3 lets nothing through but these tags."""
+"""Foreign text as HTML: an agent's Markdown, a command's coloured output, a patch. Pure, and two walls deep: the converter
+makes no HTML of what it is given, and nh3 lets nothing through but these tags."""
 
 import re
 from html import escape
@@ -50,7 +50,11 @@ def ansi(text: str) -> Markup:
         return Markup(escape(_seen(text)))  # noqa: S704 - escaped
     html = _ansi.convert(_seen(text, keep="\x1b\x07"), full=False)
     clean = nh3.clean(
-        html, tags=_ANSI_TAGS, attributes=_ANSI_ATTRIBUTES, url_schemes={"http", "https"}, link_rel="noopener noreferrer nofollow"
+        html,
+        tags=_ANSI_TAGS,
+        attributes=_ANSI_ATTRIBUTES,
+        url_schemes={"http", "https"},
+        link_rel="noopener noreferrer nofollow",
     )
     return Markup(visible(clean))  # noqa: S704 - what nh3 has cleaned
 
@@ -61,7 +65,9 @@ def output(text: str) -> tuple[Markup, int]:
         return ansi(text), 0
     head, tail = text[: LONGEST_OUTPUT // 4], text[-LONGEST_OUTPUT * 3 // 4 :]
     left_out = len(text) - len(head) - len(tail)
-    return ansi(head) + Markup("\n<span class=cut>… {:,} characters left out …</span>\n").format(left_out) + ansi(tail), left_out
+    return ansi(head) + Markup("\n<span class=cut>… {:,} characters left out …</span>\n").format(left_out) + ansi(
+        tail
+    ), left_out
 
 
 def patch(text: str) -> Markup:

@@ -1,4 +1,4 @@
-"""A job type's inputs as a form, and a form as inputs. From JSON Schema; what a form cannot ask piece by piece is asked as JSON.
+"""A job type's inputs as a form, and a form as inputs. From JSON Schema; what cannot be asked piece by piece is asked as JSON.
 Pure. Whether the values are right is said where it always is said: at admission."""
 
 import json
@@ -39,7 +39,7 @@ def fields(
     texts: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> list[Field]:
-    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them, or `texts` as they were typed."""
+    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them, or `texts` as typed."""
     if schema is None:
         schema = {"properties": {name: {"type": "string"} for name in placeholders}, "required": list(placeholders)}
     properties, required = schema.get("properties"), schema.get("required")
@@ -81,8 +81,8 @@ def inputs_of(wanted: Sequence[Field], form: Mapping[str, str]) -> tuple[dict[st
 def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
     kind = about.get("type")
     label, text = str(about.get("title") or name), str(about.get("description") or "")
-    default = about["default"] if "default" in about else None
-    common = {"name": name, "required": required, "label": label, "help": text}
+    default = about.get("default")
+    common: dict[str, Any] = {"name": name, "required": required, "label": label, "help": text}
     enum = about.get("enum", [about["const"]] if "const" in about else None)
     if isinstance(enum, list) and enum:
         options = tuple((json.dumps(option, ensure_ascii=False), _plain(option)) for option in enum)
@@ -96,7 +96,9 @@ def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
         return Field(kind="whole" if kind == "integer" else "number", value=shown, least=least, most=most, **common)
     if kind == "string":
         longest, shortest = (v if isinstance(v, int) else None for v in (about.get("maxLength"), about.get("minLength")))
-        shape = "line" if longest is not None and longest <= LINE or about.get("format") in ("uri", "date", "email") else "area"
+        shape = (
+            "line" if (longest is not None and longest <= LINE) or about.get("format") in ("uri", "date", "email") else "area"
+        )
         shape = "line" if longest is None and about.get("pattern") else shape
         return Field(kind=shape, value=str(default or ""), longest=longest, shortest=shortest, **common)
     return Field(kind="json", value="" if default is None else json.dumps(default, ensure_ascii=False, indent=2), **common)
@@ -146,4 +148,3 @@ def _plain(value: Any) -> str:
 
 def _bound(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-

@@ -97,7 +97,7 @@ class LineIndexes:
         return index
 
 
-def matches(archive: Archive, run_id: str, index: LineIndex, needle: bytes, size: int, most: int) -> tuple[list[int], bool]:
+def matches(archive: Archive, run_id: str, index: LineIndex, needle: bytes, *, size: int, most: int) -> tuple[list[int], bool]:
     """Numbers of the lines that hold the text (ASCII without its case), and whether there are more."""
     wanted, found, at = needle.lower(), list[int](), 0
     overlap = len(wanted) - 1

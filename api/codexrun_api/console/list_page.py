@@ -27,7 +27,9 @@ BARS = 40  # of the runs shown, in the card of successes
 
 
 @router.get("/console/runs")
-async def runs(request: Request, here: Here, _: Seen, part: str = "", above: Annotated[str, Query(max_length=128)] = "") -> Response:
+async def runs(
+    request: Request, here: Here, _: Seen, part: str = "", above: Annotated[str, Query(max_length=128)] = ""
+) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came since is only counted."""
     asked = urls.asked(request.query_params.multi_items())
     await here.mirror.writer.caught_up(CATCH_UP_SECONDS)
@@ -43,7 +45,9 @@ async def runs(request: Request, here: Here, _: Seen, part: str = "", above: Ann
         "new": new,
         "above": above or (key_of(records[0]) if records and not asked.token else ""),
         "counts": counts,
-        "matching": sum(n for status, n in counts.items() if not asked.fields.get("status") or status in asked.fields["status"]),
+        "matching": sum(
+            n for status, n in counts.items() if not asked.fields.get("status") or status in asked.fields["status"]
+        ),
         "presets": urls.PRESETS,
         "sizes": urls.SIZES,
         "job_types": sorted(here.catalog.job_types),
@@ -68,7 +72,9 @@ def filter_of(asked: urls.Asked) -> Filter:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "filter"
-        raise Problem(422, "invalid-filter", f"{urls.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise Problem(
+            422, "invalid-filter", f"{urls.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}"
+        ) from error
 
 
 async def _listed(here: Services, asked: urls.Asked, wish: Filter, above: str) -> tuple[tuple[RunRecord, ...], str | None, int]:
@@ -108,7 +114,9 @@ def busy_slots(here: Services, job_type: str) -> int:
 
 def models(here: Services) -> list[str]:
     """Those that job types name."""
-    found = {model for kind in here.catalog.job_types.values() for model in (kind.spec.model, *(kind.spec.allowed_models or ()))}
+    found = {
+        model for kind in here.catalog.job_types.values() for model in (kind.spec.model, *(kind.spec.allowed_models or ()))
+    }
     return sorted(found)
 
 

@@ -14,7 +14,6 @@ from codexrun_api.bells import Bells
 from codexrun_api.console.access import Seen
 from codexrun_api.console.pages import Page
 from codexrun_api.console.states import ACTIVE
-from codexrun_api.feed import Lagged
 from codexrun_api.problems import not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Unavailable

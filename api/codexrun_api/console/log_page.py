@@ -119,9 +119,7 @@ def window(archive: Archive, indexes: LineIndexes, run_id: str, query: Mapping[s
     }
 
 
-def _lines(
-    archive: Archive, indexes: LineIndexes, run_id: str, first: int, count: int, *, raw: bool
-) -> tuple[list[Line], int]:
+def _lines(archive: Archive, indexes: LineIndexes, run_id: str, first: int, count: int, *, raw: bool) -> tuple[list[Line], int]:
     size, index = archive.size(run_id), indexes.of(run_id)
     total = index.lines(size)
     whole = index.read(first, min(count, max(0, total - first + 1)), size)
@@ -131,7 +129,7 @@ def _lines(
 def _matches(archive: Archive, indexes: LineIndexes, run_id: str, q: str) -> tuple[list[int], bool]:
     """The log holds JSON: a quote in the text stands there with its backslash."""
     needle = json.dumps(q, ensure_ascii=False)[1:-1].encode("utf-8", "replace")
-    return matches(archive, run_id, indexes.of(run_id), needle, archive.size(run_id), MOST_MATCHES)
+    return matches(archive, run_id, indexes.of(run_id), needle, size=archive.size(run_id), most=MOST_MATCHES)
 
 
 def _number(text: str) -> int | None:

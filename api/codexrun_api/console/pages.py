@@ -68,7 +68,8 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters |= {
-        name: getattr(formats, name) for name in ("duration", "about", "utc", "iso", "count", "size", "money", "percent", "plural")
+        name: getattr(formats, name)
+        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "percent", "plural")
     }
     env.globals |= {"static": static_url, "states": STATES, "bindings": BINDINGS, "ago": formats.ago}
     env.globals["p"] = env.get_template("parts.html").module  # also where a block is rendered alone
@@ -139,7 +140,9 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": stranger.login})
     if request.method != "GET":
-        return trouble(request, Problem(401, "logged-out", "you are not logged in, or your session has ended; log in and send it again"))
+        return trouble(
+            request, Problem(401, "logged-out", "you are not logged in, or your session has ended; log in and send it again")
+        )
     if request.headers.get("sec-fetch-site") == "cross-site":
         # A link on another site: the browser keeps a strict cookie back once. Asked again from here, it sends it.
         return HTMLResponse('<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh" content="0">')

@@ -1,6 +1,7 @@
 """/console/runs/{id}: one run. The state and why, what Codex did, its log, prompt, artifacts and manifest."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,13 @@ def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
         record = await here.find(id)
         if record is None:
             raise not_found(id)
-        tab = request.query_params.get("tab", "codex")
-        tab = tab if tab in TABS else "codex"
+        tab = tab_of(request.query_params)
         now = datetime.now(UTC)
         context = {"tab": tab, "tabs": TABS, **await _head(here, archive, record, now)}
         if part == "run" and tab == "log":  # the page keeps its own lines
             context |= NO_WINDOW
         else:
-            context |= await _tab(here, archive, indexes, record, tab, request)
+            context |= await _tab(here, archive, indexes, record, request.query_params)
         return page(request, "run.html", block="run" if part == "run" else "", **context)
 
     @routes.get("/console/runs/{id}/artifacts/{name}")
@@ -63,6 +63,11 @@ def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
         return FileResponse(path, media_type="application/octet-stream", filename=f"{record.name}-{name}")
 
     return routes
+
+
+def tab_of(query: Mapping[str, str]) -> str:
+    tab = query.get("tab", "")
+    return tab if tab in TABS else "codex"
 
 
 async def _head(here: Services, archive: Archive, record: RunRecord, now: datetime) -> dict[str, Any]:
@@ -149,14 +154,14 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
 
 
 async def _tab(
-    here: Services, archive: Archive, indexes: LineIndexes, record: RunRecord, tab: str, request: Request
+    here: Services, archive: Archive, indexes: LineIndexes, record: RunRecord, query: Mapping[str, str]
 ) -> dict[str, Any]:
-    run_id = record.run_id
+    run_id, tab = record.run_id, tab_of(query)
     match tab:
         case "codex":
-            return await asyncio.to_thread(_codex, archive, record, request.query_params.get("before", ""))
+            return await asyncio.to_thread(_codex, archive, record, query.get("before", ""))
         case "log":
-            return await asyncio.to_thread(window, archive, indexes, run_id, request.query_params)
+            return await asyncio.to_thread(window, archive, indexes, run_id, query)
         case "prompt":
             return _prompt(here, record)
         case "artifacts":

@@ -24,6 +24,7 @@ from codexrun_api.console.line_index import LineIndexes
 from codexrun_api.console.pages import STATIC, Page, page, see_other, static_url
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here
+from codexrun_core.registry import Filter
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -51,7 +52,7 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
 
     @routes.get("/console/health")
     async def health(request: Request, here: Here, _: Seen) -> Response:
-        rows = sum((await here.registry.counts(list_page.Filter())).values())
+        rows = sum((await here.registry.counts(Filter())).values())
         return page(request, "health.html", here=here, rows=rows, **await list_page.cards(here, datetime.now(UTC)))
 
     for each in (login, list_page, start_page, deeds, catalog_pages, cost_page, compare_page):

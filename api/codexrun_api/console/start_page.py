@@ -1,4 +1,4 @@
-"""/console/start/{job type}: a form from the job type's schema; also a retry with changes. Shows the manifest without starting."""
+"""/console/start/{job type}: a form from the job type's schema; also a retry with changes, and the manifest alone."""
 
 import secrets
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from codexrun_api import acting, orders, params, runs, starting, wishes
 from codexrun_api.console import forms
 from codexrun_api.console.access import Acting, Seen, Visitor, acted
-from codexrun_api.console.pages import Page, page, see_other
 from codexrun_api.console.list_page import busy_slots
+from codexrun_api.console.pages import Page, page, see_other
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
@@ -24,7 +24,12 @@ from codexrun_core.resources import CodexJobType
 router = APIRouter(route_class=Page, include_in_schema=False)
 
 LIMITS = ("max_tokens", "timeout_seconds", "stall_seconds", "start_seconds")
-OWN = {"max_tokens": "Tokens", "timeout_seconds": "Time, seconds", "stall_seconds": "Stall, seconds", "start_seconds": "Start, seconds"}
+OWN = {
+    "max_tokens": "Tokens",
+    "timeout_seconds": "Time, seconds",
+    "stall_seconds": "Stall, seconds",
+    "start_seconds": "Start, seconds",
+}
 
 
 @router.get("/console/start")
@@ -78,15 +83,15 @@ async def _submitted(request: Request, here: Services, seen: Visitor, kind: Code
     form = {name: str(value) for name, value in (await request.form()).items()}
     wanted = _fields(here, kind, None, {}, {})
     inputs, errors = forms.inputs_of(wanted, form)
-    again = {"values": form, "texts": form, "source": source}
+    again: dict[str, Any] = {"values": form, "texts": form, "source": source}
     if errors:
         return _form(request, here, kind, errors, inputs=None, status=422, **again)
     try:
         wish = _wish(kind, form, inputs, source)
         if form.get("what") == "preview":
-            spec = wish.spec() if isinstance(wish, wishes.StartWish) else acting.retry_spec(source.spec, source, wish)  # type: ignore[arg-type]
+            spec = wish.spec() if isinstance(wish, wishes.StartWish) else _again(source, wish)
             return _form(request, here, kind, {}, inputs=None, manifest=_manifest(here, kind, wish, spec), **again)
-        started = await _start(request, here, seen, wish, source, form.get("key", ""))
+        started = await _start(request, here, seen, wish, source=source, key=form.get("key", ""))
     except ValidationError as error:
         said = {str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()}
         return _form(request, here, kind, said, inputs=None, status=422, **again)
@@ -94,24 +99,38 @@ async def _submitted(request: Request, here: Services, seen: Visitor, kind: Code
         if problem.status not in (409, 422, 429, 503):
             raise
         said = {(e.pointer or "").rpartition("/")[2] or "form": e.detail for e in problem.errors}
-        return _form(request, here, kind, said or {"form": problem.detail}, inputs=None, status=problem.status, problem=problem, **again)
+        return _form(
+            request, here, kind, said or {"form": problem.detail}, inputs=None, status=problem.status, problem=problem, **again
+        )
     acted(request, seen, "run.retried" if source else "run.started", run_id=started.record.run_id, name=started.record.name)
     return see_other(f"/console/runs/{started.record.run_id}")
 
 
 async def _start(
-    request: Request, here: Services, seen: Visitor, wish: wishes.Overrides, source: RunRecord | None, key: str
+    request: Request, here: Services, seen: Visitor, wish: wishes.Overrides, *, source: RunRecord | None, key: str
 ) -> starting.Started:
     """The form's own key: sent twice it is still one run."""
     request_id = request.state.request_id
     if isinstance(wish, wishes.RetryWish):
         assert source is not None
         return await acting.retry(
-            here, source.run_id, wish, user=seen.user, origin="console", request_id=request_id, key=f"form-{key}" if key else None
+            here,
+            source.run_id,
+            wish,
+            user=seen.user,
+            origin="console",
+            request_id=request_id,
+            key=f"form-{key}" if key else None,
         )
     assert isinstance(wish, wishes.StartWish)
     order = await runs.ordered(
-        here, wish, user=seen.user, origin="console", request_id=request_id, key=f"form-{key}" if key else None, when_full="Queue"
+        here,
+        wish,
+        user=seen.user,
+        origin="console",
+        request_id=request_id,
+        key=f"form-{key}" if key else None,
+        when_full="Queue",
     )
     return await starting.start(here, order)
 
@@ -143,6 +162,12 @@ def _wish(kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], s
     return wishes.StartWish(job_type=kind.metadata.name, **body)
 
 
+def _again(source: RunRecord | None, wish: wishes.Overrides) -> dict[str, Any]:
+    assert source is not None
+    assert isinstance(wish, wishes.RetryWish)
+    return acting.retry_spec(source.spec, source, wish)
+
+
 def _whole(text: str) -> int | str:
     return int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() and len(text) < 16 else text
 
@@ -172,7 +197,7 @@ def _form(
     versions = [p for p in sorted(here.catalog.prompts.values(), key=lambda p: -p.number) if p.name == spec.prompt.name]
     wanted = _fields(here, kind, inputs, texts or {}, errors)
     known = {field.name for field in wanted} | {*LIMITS, "prompt_version", "model", "effort", "name", "priority"}
-    context = {
+    context: dict[str, Any] = {
         "kind": kind,
         "source": source,
         "fields": wanted,

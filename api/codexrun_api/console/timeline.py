@@ -23,11 +23,7 @@ class Stretch:
 
 def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> list[Stretch]:
     """Every phase with its length; the end is no phase. Without events, what the row itself tells."""
-    marks = [(e.attempt, e.status, e.at) for e in events] or _from_row(record)
-    if not marks:
-        return []
-    if marks[0][1] != "pending" and record.created_at < marks[0][2]:
-        marks = [(marks[0][0], "pending", record.created_at), *marks]
+    marks = _marks(record, events)
     found: list[Stretch] = []
     for number, (attempt, status, at) in enumerate(marks):
         state = STATES.get(status, STATES["deleted"])
@@ -39,12 +35,17 @@ def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> l
     return _laid_out(found)
 
 
-def _from_row(record: RunRecord) -> list[tuple[int, str, datetime]]:
-    marks = [(record.attempt, "pending", record.created_at)]
-    if record.started_at:
+def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str, datetime]]:
+    """Attempt, phase and when it began, in order. What nobody saw happen is filled in from the row's own times."""
+    marks = [(e.attempt, e.status, e.at) for e in events]
+    seen = {status for _, status, _ in marks}
+    if record.started_at and "running" not in seen:
         marks.append((record.attempt, "running", record.started_at))
-    if record.finished_at:
+    if record.finished_at and record.status not in seen:
         marks.append((record.attempt, record.status, record.finished_at))
+    marks.sort(key=lambda mark: (mark[2], not STATES.get(mark[1], STATES["deleted"]).active))
+    if not marks or (marks[0][1] != "pending" and record.created_at < marks[0][2]):
+        marks.insert(0, (1, "pending", record.created_at))
     return marks
 
 
@@ -56,7 +57,9 @@ def _laid_out(found: list[Stretch]) -> list[Stretch]:
     for stretch, width in zip(found, wide, strict=True):
         width *= scale  # noqa: PLW2901 - the same width, to scale
         done.append(
-            Stretch(stretch.state, stretch.attempt, stretch.begin, stretch.end, stretch.seconds, round(left, 2), round(width, 2))
+            Stretch(
+                stretch.state, stretch.attempt, stretch.begin, stretch.end, stretch.seconds, round(left, 2), round(width, 2)
+            )
         )
         left += width
     return done

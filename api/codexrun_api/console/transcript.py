@@ -1,7 +1,7 @@
 """What did Codex do? Turns of entries, read from lines of the log. Pure.
 
-An item is told twice or more (started, updated, completed); its entry stands where it was first seen and shows its newest state.
-Kinds that are not known here are shown as they are, as JSON: a newer Codex hides nothing.
+An item is told twice or more (started, updated, completed); its entry stands where it was first seen, in its newest
+state. Kinds that are not known here are shown as they are, as JSON: a newer Codex hides nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ KNOWN = ("agent_message", "reasoning", "command_execution", "file_change", "mcp_
 
 @dataclass
 class Entry:
-    kind: str  # one of KNOWN, or: note, stderr, json
+    kind: str  # one of KNOWN, or: remark, stderr, json
     key: str  # the same for the same entry whenever it is read
     at: datetime | None
     item: Json = field(default_factory=dict)
@@ -55,7 +55,9 @@ class Entry:
     @property
     def changes(self) -> list[tuple[str, str, str]]:
         """Kind, path and diff of each changed file."""
-        return [(_word(c, "kind"), _word(c, "path"), _word(c, "diff") or _word(c, "unified_diff")) for c in self._parts("changes")]
+        return [
+            (_word(c, "kind"), _word(c, "path"), _word(c, "diff") or _word(c, "unified_diff")) for c in self._parts("changes")
+        ]
 
     @property
     def steps(self) -> list[tuple[str, bool]]:
@@ -144,7 +146,7 @@ class _Reader:
                 self.items.clear()  # their ids begin anew
             case "turn.started":
                 self.items.clear()
-                self.turns.append(Turn(len(self.turns) + 1, f"t{offset}", at))
+                self.turns.append(Turn(sum(turn.number > 0 for turn in self.turns) + 1, f"t{offset}", at))
             case "turn.completed":
                 self._turn().usage = event.get("usage") if isinstance(event.get("usage"), dict) else {}
                 self._close()
@@ -175,7 +177,7 @@ class _Reader:
         if line.get("phase") == "admit" or text in ("runner.started", "run.started"):
             self.items.clear()
         more = [f"{key} {line[key]}" for key in ("reason", "message", "exit_code") if line.get(key) not in (None, "")]
-        self._add(Entry("note", f"e{offset}", at, line, text=" · ".join([text, *more])))
+        self._add(Entry("remark", f"e{offset}", at, line, text=" · ".join([text, *more])))
 
     def _text(self, offset: int, at: datetime | None, text: str) -> None:
         last = self.turns[-1].entries[-1] if self.turns and self.turns[-1].entries else None
@@ -199,7 +201,9 @@ class _Reader:
             entry.open = False  # Codex ends what is left when its turn ends
 
     def done(self) -> Transcript:
-        return Transcript([turn for turn in self.turns if turn.entries or turn.usage or turn.failed or turn.number], self.thread)
+        return Transcript(
+            [turn for turn in self.turns if turn.entries or turn.usage or turn.failed or turn.number], self.thread
+        )
 
 
 def unwrapped(command: str) -> str:

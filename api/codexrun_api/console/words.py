@@ -1,11 +1,14 @@
 """What is going on with a run, in one sentence, and what to do about it. Pure."""
 
+import re
 from datetime import datetime, timedelta
 
 from codexrun_api.console.formats import about, duration
 from codexrun_api.views import QueueView
 from codexrun_core.registry import RunRecord
 from codexrun_core.resources import CodexRun
+
+_MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
 
 SHORT = 180  # characters of a message in the list
 
@@ -88,7 +91,7 @@ def short(record: RunRecord, now: datetime, place: QueueView | None = None, busy
     """The list's line under the status."""
     match record.status:
         case "succeeded":
-            text = " ".join((record.result or "").split())
+            text = plain(record.result or "")
         case "failed":
             text = f"{(record.failure_class or 'unknown').replace('_', ' ')}: {record.error or 'no message'}"
         case "running":
@@ -96,6 +99,12 @@ def short(record: RunRecord, now: datetime, place: QueueView | None = None, busy
         case _:
             text = sentence(record, now, place=place, busy=busy, limit=limit)
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+
+
+def plain(markdown: str) -> str:
+    """Markdown in one line, without its marks."""
+    kept = (_MARKS.sub("", line) for line in markdown.splitlines() if not line.lstrip().startswith(("|", "```")))
+    return " ".join(" ".join(kept).split())
 
 
 def took(record: RunRecord, now: datetime) -> float | None:
@@ -131,7 +140,11 @@ def _stopping(record: RunRecord, run: CodexRun | None) -> str:
         why = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
         return f"Stopping: cancelled by {run.spec.cancel.requested_by}{why}; waiting for its pod to be gone."
     said = run.status.message if run and run.status.message else record.reason or ""
-    return f"Stopping: {said.rstrip('.')}; waiting for its pod to be gone." if said else "Stopping; waiting for its pod to be gone."
+    return (
+        f"Stopping: {said.rstrip('.')}; waiting for its pod to be gone."
+        if said
+        else "Stopping; waiting for its pod to be gone."
+    )
 
 
 def _ended_by_dot(text: str) -> str:
