@@ -69,7 +69,7 @@ class LineIndex:
             # No newline in a whole block, or the last line: where does it end?
             end = self.offset(number + 1, size)
             whole = end - at - (1 if end < size or self._archive.read(self._run_id, size - 1, size) == b"\n" else 0)
-            yield number, at, data[: min(LONGEST, whole)], whole
+            yield number, at, self._archive.read(self._run_id, at, at + min(LONGEST, whole)), whole
             at, number = end, number + 1
 
     def _extend(self, size: int) -> None:

@@ -142,12 +142,8 @@ def _wish(kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], s
         ValidationError: a value that REST would refuse too.
     """
     given = {name: value for name in ("prompt_version", "model", "effort", "name") if (value := form.get(name, "").strip())}
-    if given.get("model") == kind.spec.model:
-        del given["model"]
-    if given.get("prompt_version") == kind.spec.prompt.version:
-        del given["prompt_version"]
-    if given.get("effort") == kind.spec.effort:
-        del given["effort"]
+    own = {"model": kind.spec.model, "prompt_version": kind.spec.prompt.version, "effort": kind.spec.effort}
+    given = {name: value for name, value in given.items() if own.get(name) != value}
     body: dict[str, Any] = {**given, "inputs": inputs}
     if limits := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
         body["limits"] = limits
