@@ -25,15 +25,14 @@ async def walk(console: Console, visit: Visit, *, live: bool) -> None:
             await page.reload()
         await expect(page.locator("main")).to_contain_text(text)
 
+    before = set(console.kube.run_names)
     page = await visit.page("/console/runs")
     await page.get_by_role("link", name="Start a run").first.click()
     await page.get_by_role("link", name=re.compile("hello")).first.click()
     await page.get_by_label("name").first.fill("Ada & <b>Bob</b>")
     await page.get_by_role("button", name="Show YAML").click()
     await expect(page.locator("#yaml pre")).to_contain_text("name: Ada & <b>Bob</b>")
-    assert console.kube.run_names == [
-        name for name in console.kube.run_names if "Ada" not in str(console.kube.run(name)["spec"])
-    ]
+    assert set(console.kube.run_names) == before
     await page.get_by_role("button", name="Start", exact=True).click()
     await expect(page.locator("h1")).to_have_text(re.compile(r"hello-[0-9a-f]+|run-[0-9a-f]+"))
     name, first = await page.inner_text("h1"), run_of(page)
@@ -219,18 +218,19 @@ async def test_a_cut_stream_loses_and_doubles_no_line(console: Console, browser,
     await console.mirrored()
     async with visiting(browser, through.url, TOKEN) as visit:
         page = await visit.page(f"/console/runs/{run}?tab=log")
-        total = 0
+        total = cuts = 0
         for _ in range(8):
             for _ in range(60):
                 total += 1
                 console.say(run, {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {total:05}"})
                 await asyncio.sleep(0)
-            assert through.cut() or True
+            cuts += through.cut() > 0
             await asyncio.sleep(0.15)
         console.say(run, b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"in two')
         await asyncio.sleep(0.5)
         console.say(run, b' halves"}\n')
         await expect(page.locator(f"#L{total + 1} .t")).to_contain_text("in two halves")
+        assert cuts > 2
         shown = await page.evaluate(
             "[...document.querySelectorAll('#log .l')].map((l) => [Number(l.dataset.n), l.querySelector('.t').textContent.trim()])"
         )
@@ -241,6 +241,7 @@ async def test_the_log_follows_until_one_scrolls_up(console: Console, visit: Vis
     run = console.run("follows", "Running")
     await console.mirrored()
     page = await visit.page(f"/console/runs/{run}?tab=log")
+    await page.set_viewport_size({"width": 1280, "height": 1400})
     console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"one {n}"} for n in range(300)))
     await expect(page.locator("#L300")).to_be_in_viewport()
     await page.hover("#log")

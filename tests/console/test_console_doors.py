@@ -98,7 +98,7 @@ async def test_an_action_without_login_is_refused(console: Console, path: str) -
     run = console.run(f"door-{time.monotonic_ns()}", "Running")
     await console.mirrored()
     async with httpx.AsyncClient(base_url=console.url) as stranger:
-        answer = await stranger.post(path.format(id=run), data={"csrf": "0" * 64, "verb": "cancel", "id": run})
+        answer = await stranger.post(path.format(id=run), data={"csrf": "0" * 64, "verb": "cancel", "run": run})
     assert answer.status_code == 401
     assert "cancel" not in console.kube.run(console.services.mirror.runs[run].metadata.name)["spec"]
 
@@ -109,7 +109,7 @@ async def test_an_action_without_the_forms_token_is_refused(console: Console, ht
     await console.mirrored()
     before = len(console.kube.run_names)
     for token in ("", "0" * 64):
-        answer = await http.post(path.format(id=run), data={"csrf": token, "verb": "cancel", "id": run, "confirmed": "1"})
+        answer = await http.post(path.format(id=run), data={"csrf": token, "verb": "cancel", "run": run, "confirmed": "1"})
         assert (answer.status_code, "form-expired" in answer.text) == (403, True)
     assert len(console.kube.run_names) == before
 
@@ -136,7 +136,7 @@ async def test_read_only_hides_every_button_and_refuses_what_they_do(tmp_path: P
                 assert not re.search(r'<button[^>]*name="(verb|what)"', text)
             token = CSRF.search((await http.get("/console/runs")).text)[1]
             for path in ACTIONS:
-                answer = await http.post(path.format(id=live), data={"csrf": token, "verb": "cancel", "id": live})
+                answer = await http.post(path.format(id=live), data={"csrf": token, "verb": "cancel", "run": live})
                 assert (answer.status_code, "read-only" in answer.text) == (403, True)
         assert "cancel" not in console.kube.run("live")["spec"]
         assert console.kube.run_names == ["done", "live"]

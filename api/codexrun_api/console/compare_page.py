@@ -38,7 +38,7 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
     """Without both runs, a form that asks for them."""
     query = request.query_params
     wanted = [query.get("a", "").strip()[:63], query.get("b", "").strip()[:63]]
-    chosen = query.getlist("id")  # two selected rows of the list
+    chosen = query.getlist("run")  # two selected rows of the list
     if len(chosen) == 2 and not any(wanted):
         wanted = [name[:63] for name in chosen]
     if not all(wanted):

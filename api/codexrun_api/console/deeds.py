@@ -92,7 +92,7 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
     asked = urls.asked(pairs)
     verb: Verb = "retry" if form.get("verb") == "retry" else "cancel"
     matching = form.get("scope") == "matching"
-    ids = [str(value) for value in form.getlist("id")]
+    ids = [str(value) for value in form.getlist("run")]
     if not matching and not ids:
         raise Problem(422, "nothing-selected", "no run is selected; select some, or choose all that match the filter")
     if len(ids) > MOST:

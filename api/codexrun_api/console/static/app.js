@@ -40,7 +40,7 @@
 
   // Selection in the list
   function selection() {
-    const boxes = all("#runs tbody input[name=id]");
+    const boxes = all("#runs tbody input[name=run]");
     const on = boxes.filter((box) => box.checked);
     const every = $("#all"), said = $("#selected"), compare = $("#compare");
     if (every) { every.checked = boxes.length > 0 && on.length === boxes.length; every.indeterminate = on.length > 0 && !every.checked; }
@@ -78,7 +78,7 @@
     next: () => $("#runs") && (move(1), true),
     previous: () => $("#runs") && (move(-1), true),
     open: () => { const row = current(); if (!row || document.activeElement?.closest("a,button,summary,input")) return false; $("td.name a", row).click(); return true; },
-    select: () => { const row = current(), box = row && $("input[name=id]", row); if (box) { box.checked = !box.checked; selection(); } return Boolean(box); },
+    select: () => { const row = current(), box = row && $("input[name=run]", row); if (box) { box.checked = !box.checked; selection(); } return Boolean(box); },
     cancel: () => { const el = $("[data-key-cancel]"); if (!el) return false; el.parentElement.open = true; $("#reason").focus(); return true; },
     retry: () => click("[data-key-retry]"),
     rerun: () => click("[data-key-rerun]"),
@@ -129,17 +129,17 @@
   let picked = null;
   document.addEventListener("change", (event) => {
     const el = event.target;
-    if (el.id === "all") { all("#runs tbody input[name=id]").forEach((box) => { box.checked = el.checked; }); selection(); }
-    else if (el.name === "id") selection();
+    if (el.id === "all") { all("#runs tbody input[name=run]").forEach((box) => { box.checked = el.checked; }); selection(); }
+    else if (el.name === "run") selection();
     else if (el.id === "keys-on") kept.set("keys", el.checked ? "1" : "0");
     else if (el.id === "times-utc") { kept.set("utc", el.checked ? "1" : "0"); times(); }
     else if (el.id === "live-on") kept.set("live", el.checked ? "1" : "0");
-    else if (el.closest("#filter") || el.matches("[data-submit]")) el.form.requestSubmit();
+    else if (el.matches("#filter select, [data-submit]")) el.form.requestSubmit();
   });
   document.addEventListener("click", (event) => { // a row of boxes with shift
-    const box = event.target.closest("#runs tbody input[name=id]");
+    const box = event.target.closest("#runs tbody input[name=run]");
     if (!box) return;
-    const boxes = all("#runs tbody input[name=id]");
+    const boxes = all("#runs tbody input[name=run]");
     if (event.shiftKey && picked && boxes.includes(picked)) {
       const [a, b] = [boxes.indexOf(picked), boxes.indexOf(box)].sort((x, y) => x - y);
       boxes.slice(a, b + 1).forEach((each) => { each.checked = box.checked; });
