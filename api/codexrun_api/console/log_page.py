@@ -22,6 +22,7 @@ from codexrun_api.problems import not_found
 from codexrun_api.services import Here
 
 AT_ONCE = 500  # lines
+AT_FIRST = 250  # of a page that is opened
 MOST_MATCHES = 1000
 PIECE = 256 * 1024
 NO_WINDOW: dict[str, Any] = {
@@ -96,8 +97,7 @@ def window(archive: Archive, indexes: LineIndexes, run_id: str, query: Mapping[s
         hits, more_hits = _matches(archive, indexes, run_id, q)
         if wanted is None:
             wanted = hits[0] if hits else None
-    raw = query.get("raw") == "1"
-    count = AT_ONCE
+    raw, count = query.get("raw") == "1", AT_FIRST
     first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
     found, _ = _lines(archive, indexes, run_id, first, count, raw=raw)
     last = found[-1].number if found else 0
