@@ -2,7 +2,7 @@
 
     python bench/console.py [--runs 100000] [--lines 1000000] [--minutes 1]
 
-Prints what it measured and fails on a breach of a limit. Server times are those of whole requests over loopback, client included.
+Prints what it measured and fails on a breach of a limit. Times of lists are those of whole requests over loopback.
 """
 
 # ruff: noqa: T201 - numbers on stdout are what this is for
@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests/console"), str(ROOT / "bench")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/console"))
 
 import httpx
 import sqlalchemy as sa

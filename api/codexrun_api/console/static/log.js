@@ -8,7 +8,7 @@
   const MOST = 2000, PIECE = 500, NEAR = 600; // lines kept, lines asked for at once, pixels from an end
   const base = `/console/runs/${log.dataset.run}/log`, json = log.dataset.raw === "1";
   const follow = $("#log-follow"), wrap = $("#log-wrap"), showTimes = $("#log-times"), src = $("#log-src");
-  let total = Number(log.dataset.total), hits = [], hit = -1, busy = null, again = false, moving = false;
+  let total = Number(log.dataset.total), hits = [], hit = -1, busy = null, again = false, put = NaN;
   const first = () => Number(log.firstElementChild?.dataset.n ?? 1);
   const last = () => Number(log.lastElementChild?.dataset.n ?? 0);
   const clean = () => { for (const node of [...log.childNodes]) if (node.nodeType !== 1) node.remove(); };
@@ -33,12 +33,16 @@
     added.forEach((el) => onTimes(el));
     return added.length;
   }
+  function scroll(to) {
+    log.scrollTop = to;
+    put = log.scrollTop;
+  }
   // Keep what is looked at where it is, whatever comes or goes above it.
   function holding(change) {
     const anchor = [...log.children].find((el) => el.offsetTop + el.offsetHeight > log.scrollTop) ?? null;
     const at = anchor ? anchor.offsetTop - log.scrollTop : 0;
     change();
-    if (anchor?.isConnected) log.scrollTop = anchor.offsetTop - at;
+    if (anchor?.isConnected) scroll(anchor.offsetTop - at);
   }
   function trim(fromStart) {
     let over = log.children.length - MOST;
@@ -62,8 +66,7 @@
         trim(true);
         if (lines.length < PIECE) break;
       }
-      moving = true;
-      log.scrollTop = log.scrollHeight;
+      scroll(log.scrollHeight);
       where(); paint();
     });
   }
@@ -92,8 +95,7 @@
     log.querySelectorAll(".at").forEach((el) => el.classList.remove("at"));
     if (line) {
       line.classList.add("at");
-      moving = true;
-      log.scrollTop = line.offsetTop - log.clientHeight / 3;
+      scroll(line.offsetTop - log.clientHeight / 3);
     }
     if (url) history.replaceState(null, "", url);
     where(); paint();
@@ -148,7 +150,8 @@
     CSS.highlights.set("found", marks);
   }
   log.addEventListener("scroll", () => {
-    if (moving) { moving = false; return; }
+    if (Math.abs(log.scrollTop - put) < 2) return; // that was the script, not the reader
+    put = NaN;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
     if (follow.checked && !atEnd) follow.checked = false; // who scrolls up wants to read
     if (log.scrollTop < NEAR && first() > 1 || log.scrollHeight - log.scrollTop - log.clientHeight < NEAR && last() < total) more();
@@ -185,6 +188,6 @@
   const wanted = /^#L(\d+)$/.exec(location.hash);
   if (wanted) jump(Number(wanted[1]));
   else if (log.dataset.wanted) jump(Number(log.dataset.wanted));
-  else { moving = true; log.scrollTop = log.scrollHeight; }
+  else scroll(log.scrollHeight);
   if (box.value) search();
 })();
