@@ -105,7 +105,8 @@ def _with_token(asked: urls.Asked, token: str) -> str:
 def _row(here: Services, record: RunRecord, now: datetime) -> Row:
     busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
     place = here.queue(record.run_id) if record.status == "queued" else None
-    return row(record, now, here.catalog.job_types.get(record.job_type), place, busy)
+    run, kind = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
+    return row(record, now, run=run, job_type=kind, place=place, busy=busy)
 
 
 def busy_slots(here: Services, job_type: str) -> int:

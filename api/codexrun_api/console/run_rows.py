@@ -8,7 +8,7 @@ from codexrun_api.console import words
 from codexrun_api.console.states import STATES, State
 from codexrun_api.views import QueueView
 from codexrun_core.registry import RunRecord
-from codexrun_core.resources import CodexJobType
+from codexrun_core.resources import CodexJobType, CodexRun
 
 ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl": "kubectl"}
 
@@ -30,12 +30,20 @@ class Row:
         return min(1.0, self.run.cost_tokens / self.token_limit) if self.token_limit and self.run.cost_tokens else None
 
 
-def row(record: RunRecord, now: datetime, job_type: CodexJobType | None, place: QueueView | None, busy: int) -> Row:
+def row(
+    record: RunRecord,
+    now: datetime,
+    *,
+    run: CodexRun | None = None,
+    job_type: CodexJobType | None = None,
+    place: QueueView | None = None,
+    busy: int = 0,
+) -> Row:
     limit = job_type.spec.concurrency_limit if job_type else 0
     return Row(
         run=record,
         state=STATES.get(record.status, STATES["deleted"]),
-        message=words.short(record, now, place, busy, limit),
+        message=words.short(record, now, run=run, place=place, busy=busy, limit=limit),
         seconds=words.took(record, now),
         token_limit=token_limit(record, job_type),
         workspace=workspace(record.spec),

@@ -87,7 +87,15 @@ def way_out(record: RunRecord) -> str:
     return WAYS_OUT.get(record.failure_class or "", "")
 
 
-def short(record: RunRecord, now: datetime, place: QueueView | None = None, busy: int = 0, limit: int = 0) -> str:
+def short(
+    record: RunRecord,
+    now: datetime,
+    *,
+    run: CodexRun | None = None,
+    place: QueueView | None = None,
+    busy: int = 0,
+    limit: int = 0,
+) -> str:
     """The list's line under the status."""
     match record.status:
         case "succeeded":
@@ -97,7 +105,7 @@ def short(record: RunRecord, now: datetime, place: QueueView | None = None, busy
         case "running":
             text = ""
         case _:
-            text = sentence(record, now, place=place, busy=busy, limit=limit)
+            text = sentence(record, now, run=run, place=place, busy=busy, limit=limit)
     return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
 
 
