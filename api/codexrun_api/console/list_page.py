@@ -15,7 +15,6 @@ from codexrun_api.console.pages import Page, page
 from codexrun_api.console.run_rows import Row, key_of, newer, row
 from codexrun_api.console.states import STATES
 from codexrun_api.problems import Problem
-from codexrun_api.runs import CATCH_UP_SECONDS
 from codexrun_api.services import Here, Services
 from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import BadToken, Filter, RunRecord
@@ -32,7 +31,7 @@ async def runs(
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came since is only counted."""
     asked = urls.asked(request.query_params.multi_items())
-    await here.mirror.writer.caught_up(CATCH_UP_SECONDS)
+    await here.mirror.writer.caught_up()
     wish = filter_of(asked)
     records, next_token, new = await _listed(here, asked, wish, above)
     counts = await here.registry.counts(replace(wish, status=()))
