@@ -24,6 +24,7 @@ router = APIRouter(route_class=Page, include_in_schema=False)
 TYPED = 20  # above so many runs the number is typed
 KEPT = 50  # results of bulk actions
 SHOWN = 200
+AT_ONCE = 1.0  # seconds: a few runs are done by then, and their page shows it
 
 Verb = Literal["cancel", "retry"]
 
@@ -125,6 +126,7 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
     task = asyncio.create_task(_do(here, started, wish, request.state.request_id))
     _BULKS.tasks.add(task)
     task.add_done_callback(_BULKS.tasks.discard)
+    await asyncio.wait({task}, timeout=AT_ONCE)
     return see_other(f"/console/bulk/{number}")
 
 
