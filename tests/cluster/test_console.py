@@ -10,7 +10,7 @@ from lab import Lab
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "console"))
 
-from browsers import Visit, chromium, visiting
+from browsers import Visit, chromium, reloaded_until, visiting
 from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,15 +33,10 @@ async def walk(visit: Visit, job_type: str, *, live: bool) -> None:
     """Start, watch live, cancel, retry with changes, compare. Without JavaScript one reloads."""
 
     async def sees(page, text: str) -> None:
-        for _ in range(1 if live else 60):
-            if not live:
-                await page.wait_for_timeout(1000)
-                await page.reload()
-                if text not in await page.inner_text("main"):
-                    continue
-            await expect(page.locator("main")).to_contain_text(text, timeout=PATIENCE if live else 1000)
-            return
-        raise AssertionError(f"never seen: {text}")
+        if live:
+            await expect(page.locator("main")).to_contain_text(text, timeout=PATIENCE)
+        else:
+            await reloaded_until(page, text, PATIENCE / 1000)
 
     page = await visit.page(f"/console/start/{job_type}")
     await page.get_by_label("scenario").first.fill("sleep-100")

@@ -1,5 +1,6 @@
 """A real Chromium for the console's tests: Debian's, installed where it is missing."""
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
 
 from codexrun_cluster.command import Log
 from codexrun_cluster.packages import Need, install
@@ -76,3 +77,15 @@ async def visiting(browser: Browser, url: str, token: str, **settings: Any) -> A
     await page.close()
     yield visit
     await context.close()
+
+
+async def reloaded_until(page: Page, text: str, seconds: float = 30.0) -> None:
+    """What a reader without JavaScript does: reload until it says so."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with contextlib.suppress(Error):  # a form's own navigation may still be under way
+                await page.wait_for_load_state()
+                if text in await page.inner_text("main"):
+                    return
+                await asyncio.sleep(0.3)
+                await page.reload()

@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from browsers import Visit, visiting
+from browsers import Visit, reloaded_until, visiting
 from console_stand import TOKEN, Console, Through, item, said
 from playwright.async_api import Page, expect
 
@@ -21,9 +21,10 @@ async def walk(console: Console, visit: Visit, *, live: bool) -> None:
     """Start, watch, cancel, retry, compare. Without JavaScript one reloads where the page would have changed by itself."""
 
     async def sees(page: Page, text: str) -> None:
-        if not live:
-            await page.reload()
-        await expect(page.locator("main")).to_contain_text(text)
+        if live:
+            await expect(page.locator("main")).to_contain_text(text)
+        else:
+            await reloaded_until(page, text)
 
     before = set(console.kube.run_names)
     page = await visit.page("/console/runs")
@@ -45,6 +46,7 @@ async def walk(console: Console, visit: Visit, *, live: bool) -> None:
     await page.get_by_text("Cancel", exact=True).first.click()
     await page.get_by_label("Why?").fill("wrong name")
     await page.get_by_role("button", name="Cancel this run").click()
+    await console.until(lambda: "cancel" in console.kube.run(name)["spec"])
     assert console.kube.run(name)["spec"]["cancel"] == {"requestedBy": "shared", "reason": "wrong name"}
     console.kube.status(name, "Cancelled", message="Cancelled by shared: wrong name", finishedAt="2026-01-31T12:01:00Z")
     await console.mirrored()
@@ -83,8 +85,7 @@ async def test_filters_and_bulk_without_javascript(console: Console, plain: Visi
     await expect(page.locator("h1")).to_have_text("Cancel 1 run?")
     await page.get_by_role("button", name="Cancel 1 run").click()
     await console.until(lambda: bool(console.kube.run("plain-0")["spec"].get("cancel")))
-    await page.reload()
-    await expect(page.locator("main")).to_contain_text("1 of 1 asked to stop")
+    await reloaded_until(page, "1 of 1 asked to stop")
     assert [bool(console.kube.run(f"plain-{n}")["spec"].get("cancel")) for n in range(3)] == [True, False, False]
 
 
