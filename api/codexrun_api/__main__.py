@@ -13,6 +13,7 @@ from codexrun_api import artifacts, logs, metrics
 from codexrun_api.app import create_app
 from codexrun_api.archive import Archive
 from codexrun_api.bells import Bells
+from codexrun_api.console import site
 from codexrun_api.ingest import create_ingest_app
 from codexrun_api.log_ends import LogEnds
 from codexrun_api.senders import Senders
@@ -56,7 +57,8 @@ async def run(settings: Settings) -> int:
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
         await registry.migrate()
-        app = create_app(settings, registry, kube, archive, (logs.router(archive, bells), artifacts.router(archive)))
+        more = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+        app = create_app(settings, registry, kube, archive, more)
         ends = LogEnds(archive, registry.set_log, bells)
         app.state.services.mirror.writer.listen(ends)
         ends.catch_up(await registry.open_logs())

@@ -19,6 +19,7 @@ class Settings:
     token_file: Path | None = None
     insecure_no_token: bool = False
     external_url: str = ""
+    console_read_only: bool = False  # the console shows everything and changes nothing
     log_level: str = "INFO"
     port: int = 8080
     ingest_port: int = 8081
@@ -51,6 +52,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
         token_file=Path(file) if file else None,
         insecure_no_token=insecure,
         external_url=env.get("CODEXRUN_EXTERNAL_URL", "").rstrip("/"),
+        console_read_only=env.get("CODEXRUN_CONSOLE_READ_ONLY", "") == "true",
         log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
         port=_port(env, "CODEXRUN_PORT", 8080),
         ingest_port=_port(env, "CODEXRUN_INGEST_PORT", 8081),
