@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api import params
 from codexrun_api.auth import Caller
-from codexrun_api.problems import answers
+from codexrun_api.problems import Problem, answers
 from codexrun_api.services import Here
 from codexrun_core.lifecycle import Phase
+from codexrun_core.resources import fields
 
 router = APIRouter(tags=["catalog"])
 
@@ -46,6 +47,11 @@ class PromptVersionView(BaseModel):
     checksum_ok: Annotated[bool, Field(description="Whether text and recorded digest agree.")]
     owner: str
     updated_at: str
+
+
+class PromptText(PromptVersionView):
+    name: str
+    text: Annotated[str, Field(description="As Codex is given it, but for the placeholders.")]
 
 
 class PromptView(BaseModel):
@@ -133,6 +139,17 @@ async def list_prompts(here: Here, _: Caller) -> PromptList:
             for name, found in versions.items()
         ]
     )
+
+
+@router.get("/prompts/{name}/{version}", operation_id="getPrompt", responses=answers(401, 404, 422, 500, 503))
+async def get_prompt(here: Here, _: Caller, name: fields.Name, version: fields.PromptVersion) -> PromptText:
+    """One version with its text."""
+    found = here.catalog.prompts.get((name, version))
+    if found is None:
+        raise Problem(
+            404, "prompt-not-found", f'there is no prompt "{name}" with a version "{version}"; GET /prompts lists them'
+        )
+    return PromptText.model_validate(found, from_attributes=True)
 
 
 @router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
