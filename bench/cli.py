@@ -47,7 +47,9 @@ class Answers(http.server.BaseHTTPRequestHandler):
 def measure(words: list[str], env: dict[str, str]) -> tuple[float, float, float]:
     """Milliseconds, of these spent on a processor, and megabytes (peak resident) of one process."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "codexrun_cli", *words], env=env, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codexrun_cli", *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{words}: exit {os.waitstatus_to_exitcode(status)}")
