@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import invoking, prompts
-from codexrun_cli.commands import acting, config, diff, help_topics, jobtypes, logs, reading, start, upkeep
+from codexrun_cli.commands import acting, config, diff, help_topics, jobtypes, logs, prompt_texts, reading, start, upkeep
 from codexrun_cli.settings import Flags
 
 app = typer.Typer(
@@ -91,7 +91,8 @@ app.command("cleanup_runs", hidden=True)(upkeep.cleanup)
 app.command("login")(config.login)
 app.command("completion")(help_topics.completion)
 app.command("help")(help_topics.help_topic)
-app.add_typer(prompts.app, name="prompts")
+app.add_typer(prompts.app, name="prompts")  # prompt_texts adds to it
+_ = prompt_texts
 app.add_typer(jobtypes.app, name="jobtypes")
 app.add_typer(config.app, name="config")
 

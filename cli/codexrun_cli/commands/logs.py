@@ -8,17 +8,14 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import choosing, invoking, options, output
+from codexrun_cli import choosing, invoking, options
 from codexrun_cli.exit_codes import Code, ended, of_run
 from codexrun_cli.failing import Away, Trouble, say
-from codexrun_cli.follow.lines import Reader, Said, wanted
-from codexrun_cli.follow.views import text_of
-from codexrun_cli.terminal import Terminal
+from codexrun_cli.follow.printing import Printer
 from codexrun_cli.transports import Chosen, Heard, Json, LogWish, Transport
 
 LEVELS = ("debug", "info", "warning", "error")
 PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
-MOST_OUTPUT = 200  # lines of one command's output, where somebody reads a whole log
 AT_ONCE = 20  # runs that tail follows when none is named
 
 Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
@@ -172,43 +169,6 @@ def _end_of(transport: Transport, run: Json) -> str:
             return status
         time.sleep(0.5)
     return "unknown"
-
-
-class Printer:
-    """Lines of a log on stdout."""
-
-    def __init__(
-        self,
-        pattern: "re.Pattern[str] | None" = None,
-        *,
-        level: str | None = None,
-        raw: bool = False,
-        jsonl: bool = False,
-        timestamps: bool = False,
-        prefix: str = "",
-    ) -> None:
-        self._pattern, self._level, self._raw, self._jsonl = pattern, level, raw, jsonl
-        self._timestamps, self._prefix = timestamps, prefix
-        self._reader = Reader(MOST_OUTPUT)
-
-    def print(self, heard: Heard, terminal: Terminal) -> None:
-        if self._raw:
-            output.write_bytes(heard.text + (b"\n" if heard.newline else b""))
-            return
-        said = [one for one in self._reader.read(heard.text) if wanted(one, self._level)]
-        if self._jsonl:
-            text = heard.text.decode("utf-8", "replace")
-            if (said or self._level is None) and (not self._pattern or self._pattern.search(text)):
-                output.write(f"{text}\n")
-            return
-        output.write("".join(f"{self._prefix}{self._line(one, terminal)}\n" for one in said if self._fits(one)))
-
-    def _fits(self, one: Said) -> bool:
-        return self._pattern is None or bool(self._pattern.search(one.text))
-
-    def _line(self, one: Said, terminal: Terminal) -> str:
-        text = text_of(one, terminal)
-        return f"{terminal.paint(one.ts or '-', 'dim')} {text}" if self._timestamps else text
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[Heard]:

@@ -1,9 +1,6 @@
 """The runs straight from the cluster: objects that this program makes and reads itself, logs of live pods."""
 
-import asyncio
-import getpass
 import re
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +10,13 @@ from codexrun_cli.exit_codes import Code, ended
 from codexrun_cli.failing import NeedsApi, Trouble
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish, pod_logs
 from codexrun_cli.transports import cluster_views as views
+from codexrun_cli.transports.cluster_start import Starting
 from codexrun_cli.transports.kube_loop import Loop, trouble
-from codexrun_core import annotations as notes
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 
-VERDICT_SECONDS = 10.0
 TRIES = 4
 ALL_RUNS = "/apis/codexrun.dev/v1alpha1/codexruns"
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MISSING = ("JobTypeNotFound", "PromptNotFound")  # kubectl's runs wait a minute for these; who types a command does not
 
 
 class Cluster:
@@ -29,111 +24,27 @@ class Cluster:
 
     def __init__(self, kube: Kube, loop: Loop, *, everywhere: bool = False) -> None:
         self.kube, self.loop, self._everywhere = kube, loop, everywhere
+        self._starting = Starting(kube)
 
     # -- start, cancel, retry -----------------------------------------------------------------------
 
     def start(self, wish: Json, key: str | None, *, dry_run: bool = False) -> Json:
-        user = self.loop.raw(self._user())
+        user = self.loop.raw(self._starting.user())
         name = wish.get("name") or manifest.name_for(wish["job_type"], user, key)
         spec = {"whenFull": "Queue", **manifest.spec_of(wish)}
-        return self.loop.call(self._start(name, spec, user, manifest.fingerprint(wish), keyed=key is not None, dry_run=dry_run))
 
-    async def _start(
-        self, name: str, spec: Json, user: str, sha256: str, *, keyed: bool, dry_run: bool = False, told: bool = False
-    ) -> Json:
-        try:
-            await self.kube.get(f"{self.kube.job_types}/{spec['jobType']}")
-        except NotFound as missing:
-            if "could not find the requested resource" in missing.message:
-                raise
-            raise _no_job_type(spec["jobType"]) from None
-        request_id = str(uuid.uuid4())
-        about = {
-            notes.REQUESTED_BY: user,
-            notes.ORIGIN: "cli",
-            notes.REQUEST_ID: request_id,
-            notes.REQUEST_SHA256: sha256,
-            **({} if told else {notes.DELETE_IF_REJECTED: "true"}),
-        }
-        body = manifest.manifest(name, self.kube.namespace, spec, about)
-        if dry_run:
-            return await self.kube.create(f"{self.kube.runs}?dryRun=All", body)
-        raw, ours = await self._make(name, body, request_id)
-        if not ours:
-            if not keyed:
-                raise Trouble(Code.CONFLICT, f'there is a run "{name}" already', title="Conflict", hint="choose another --name")
-            if raw["metadata"].get("annotations", {}).get(notes.REQUEST_SHA256) != sha256:
-                raise Trouble(
-                    Code.CONFLICT,
-                    "this idempotency key was used for another run",
-                    title="Conflict",
-                    hint="use another --idempotency-key, or leave it out",
-                )
-        return await self._judged(raw)
+        async def begin() -> Json:
+            sha256 = manifest.fingerprint(wish)
+            raw = await self._starting.start(name, spec, user, sha256, keyed=key is not None, dry_run=dry_run)
+            return raw if dry_run else await self._shown(raw)
 
-    async def _make(self, name: str, body: Json, request_id: str) -> tuple[Json, bool]:
-        """The object of that name, and whether this call made it; also when an answer was lost."""
-        away: Unavailable | None = None
-        for attempt in range(TRIES):
-            try:
-                return await self.kube.create(self.kube.runs, body), True
-            except Conflict:
-                raw = await self.kube.get(f"{self.kube.runs}/{name}")
-                found = raw["metadata"].get("annotations", {}).get(notes.REQUEST_ID)
-                return raw, away is not None and found == request_id
-            except Unavailable as error:
-                away = error
-                await asyncio.sleep(0.2 * 2**attempt)
-        assert away is not None
-        raise away
-
-    async def _judged(self, raw: Json) -> Json:
-        """The run once the operator has spoken; a refused one is an error and leaves nothing behind."""
-        name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
-        try:
-            async with asyncio.timeout(VERDICT_SECONDS):
-                if not _decided(raw):
-                    selector = {"fieldSelector": f"metadata.name={name}"}
-                    version = raw["metadata"]["resourceVersion"]
-                    async for event in self.kube.watch(self.kube.runs, version, silence=VERDICT_SECONDS, **selector):
-                        if event["type"] != "BOOKMARK" and event["object"]["metadata"]["uid"] == uid:
-                            raw = event["object"]
-                            if _decided(raw) or event["type"] == "DELETED":
-                                break
-        except (TimeoutError, Unavailable):
-            raw = await self.kube.get(f"{self.kube.runs}/{name}")
-        if _refused(raw):
-            await self._clear_away(name, uid)
-            raise _refusal(raw)
-        if not _decided(raw):  # it has been told of now: whatever comes of it stays for people to see
-            patch = {"metadata": {"annotations": {notes.DELETE_IF_REJECTED: None}}}
-            raw = await self.kube.merge(f"{self.kube.runs}/{name}", patch)
-        return await self._shown(raw)
-
-    async def _clear_away(self, name: str, uid: str) -> None:
-        """The operator does the same; whoever comes first."""
-        try:
-            await self.kube.delete(f"{self.kube.runs}/{name}", uid=uid)
-        except (Refused, Unavailable):
-            return
-
-    async def _user(self) -> str:
-        """Who the cluster says we are; the login name where it does not say."""
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        try:
-            found = await self.kube.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
-            return str(found["status"]["userInfo"]["username"])[:253]
-        except (Refused, Unavailable, KeyError):
-            try:
-                return getpass.getuser()
-            except (KeyError, OSError):
-                return "unknown"
+        return self.loop.call(begin())
 
     def cancel(self, wanted: str, reason: str | None) -> Json:
         return self.loop.call(self._cancel(wanted, reason))
 
     async def _cancel(self, wanted: str, reason: str | None) -> Json:
-        wish = {"requestedBy": await self._user(), **({"reason": reason} if reason else {})}
+        wish = {"requestedBy": await self._starting.user(), **({"reason": reason} if reason else {})}
         for _ in range(TRIES):
             raw = await self._find(wanted)
             status = views.status_of(raw)
@@ -171,10 +82,10 @@ class Cluster:
         going = next((r for r in retries if not ended(views.status_of(r))), None)
         if going and not key:
             return await self._shown(going)
-        user = await self._user()
+        user = await self._starting.user()
         name = manifest.name_for("", user, key) if key else manifest.retry_name(run["name"], run["run_id"], len(retries))
         sha256 = f"{run['run_id']}/{manifest.fingerprint(changes)}"
-        return await self._start(name, spec, user, sha256, keyed=True)
+        return await self._shown(await self._starting.start(name, spec, user, sha256, keyed=True))
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -334,30 +245,3 @@ def _selectors(chosen: Chosen) -> dict[str, str]:
         fields.append(f"status.phase={chosen.status.capitalize()}")
     found = {"fieldSelector": ",".join(fields)} if fields else {}
     return {**found, "labelSelector": chosen.labels} if chosen.labels else found
-
-
-def _decided(raw: Json) -> bool:
-    return views.status_of(raw) != "pending" or _refused(raw)
-
-
-def _refused(raw: Json) -> bool:
-    status = raw.get("status") or {}
-    return status.get("phase") == "Rejected" or (views.status_of(raw) == "pending" and status.get("reason") in _MISSING)
-
-
-def _refusal(raw: Json) -> Trouble:
-    status = raw.get("status") or {}
-    reason, message = status.get("reason") or "Rejected", status.get("message") or "the operator rejected it"
-    if reason == "JobTypeNotFound":
-        return _no_job_type(raw["spec"]["jobType"])
-    hint = {
-        "ConcurrencyLimit": "leave --reject out, and it waits for its turn",
-        "Suspended": "leave --reject out, and it waits until the job type goes on",
-        "InvalidInputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
-    }.get(reason, "")
-    return Trouble(Code.FAILED, message, title=reason, hint=hint)
-
-
-def _no_job_type(name: str) -> Trouble:
-    hint = "`codexrun jobtypes list` shows what can be started"
-    return Trouble(Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint)
