@@ -104,3 +104,7 @@ $(VENV_STAMP): requirements/dev.lock pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/made-from-*
 	@touch $@
+
+.PHONY: transcript
+transcript: venv ## Type the README's commands into the cluster of `make up`, and write down what they say
+	. .cluster/env && $(VENV)/bin/python docs/transcript.py > docs/transcript.txt
