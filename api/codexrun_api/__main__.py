@@ -20,6 +20,7 @@ from codexrun_api.senders import Senders
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Kube, connect
 from codexrun_core.logs import fields, log_to_stderr
+from codexrun_core.prices import PricesError
 from codexrun_core.registry import Registry, SchemaError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def main() -> int:
     logging.getLogger().setLevel(settings.log_level)
     try:
         return asyncio.run(run(settings))
-    except (SchemaError, Unavailable) as error:
+    except (PricesError, SchemaError, Unavailable) as error:
         log.error("api.not_started", extra=fields(error=str(error)))
         return 1
 

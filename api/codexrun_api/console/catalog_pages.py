@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from codexrun_api.browsing import list_job_types
-from codexrun_api.catalog import StoredPrompt
 from codexrun_api.console import foreign
 from codexrun_api.console.access import Seen
 from codexrun_api.console.pages import Page, page
@@ -17,6 +16,7 @@ from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import Filter, PromptStats
+from codexrun_core.stored_prompts import StoredPrompt
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

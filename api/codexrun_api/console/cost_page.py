@@ -12,7 +12,6 @@ from codexrun_api.console.access import Seen
 from codexrun_api.console.list_page import models
 from codexrun_api.console.pages import Page, page
 from codexrun_api.services import Here, Services
-from codexrun_core.prices import PRICES
 from codexrun_core.registry import Filter, JobTypeStats, RunRecord, Stats
 
 router = APIRouter(route_class=Page, include_in_schema=False)
@@ -82,7 +81,7 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
         "total": total,
         "per_day": per_day,
         "tables": tables,
-        "prices": PRICES,
+        "prices": here.prices,
         "top": top,
     }
     return page(request, "cost.html", **context)

@@ -23,7 +23,6 @@ from codexrun_api.console.states import STATES
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Unavailable
-from codexrun_core.prices import PRICES
 from codexrun_core.registry import Filter, RunRecord
 from codexrun_core.rendering import UnknownPlaceholderError, render
 from codexrun_core.resources import GROUP, VERSION
@@ -101,8 +100,8 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
         "stretches": timeline.stretches(record, events, now),
         "tokens_limit": tokens,
         "limits": effective_limits(record, job_type),
-        "prices": PRICES.version,
-        "price_known": (record.model or "") in PRICES.models,
+        "prices": here.prices.version,
+        "price_known": (record.model or "") in here.prices.models,
         "prompt": prompt,
         "checksum": checksum(record, prompt),
         "workspace": workspace(record.spec),

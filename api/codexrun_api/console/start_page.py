@@ -16,7 +16,6 @@ from codexrun_api.console.pages import Page, page, see_other
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
-from codexrun_core.prices import PRICES
 from codexrun_core.registry import RunRecord
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType
@@ -207,7 +206,7 @@ def _form(
         "limits": spec.limits.model_dump(exclude_none=True),
         "limit_names": OWN,
         "busy": busy_slots(here, kind.metadata.name),
-        "prices": PRICES,
+        "prices": here.prices,
         "manifest": manifest,
         "problem": problem,
     }
