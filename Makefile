@@ -51,6 +51,10 @@ bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; f
 	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
 	set -a; . .cluster/env; set +a; $(VENV)/bin/python bench/run.py $(BENCH)
 
+.PHONY: screenshots
+screenshots: venv ## Every page of the console in both themes, into docs/console/
+	$(VENV)/bin/python tests/console/screenshots.py
+
 .PHONY: lint
 lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/ruff check .
@@ -100,3 +104,7 @@ $(VENV_STAMP): requirements/dev.lock pyproject.toml
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/made-from-*
 	@touch $@
+
+.PHONY: transcript
+transcript: venv ## Type the README's commands into the cluster of `make up`, and write down what they say
+	. .cluster/env && $(VENV)/bin/python docs/transcript.py > docs/transcript.txt

@@ -6,9 +6,8 @@ The runs wait in a suspended job type: no pod, so that what is measured is admis
 import asyncio
 import json
 import os
-import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
 from http_load import Client, Load, at_once, at_rate
@@ -29,8 +28,11 @@ async def measure() -> list[Measured]:
     kube = Kube(api, "codexrun", lambda: None, agent="codexrun-bench")
     try:
         async with _job_type(kube) as name:
-            found = [await _reads(client, name), await _lag(client, kube, name), *await _starts(client, name)]
-            return [*found, await _memory(client)]
+            found: list[Measured] = []
+            for measuring in (_reads(client, name), _lag(client, kube, name), *_starts(client, name), _memory(client)):
+                found.append(await measuring)
+                print(found[-1])  # noqa: T201 - it takes a minute, and what comes later may fail
+            return found
     finally:
         client.close()
         await api.close()  # type: ignore[no-untyped-call]
@@ -62,20 +64,19 @@ def _wish(job_type: str) -> dict[str, object]:
     return {"job_type": job_type, "inputs": {"name": "world"}, "when_full": "Queue"}
 
 
-async def _starts(client: Client, job_type: str) -> list[Measured]:
+def _starts(client: Client, job_type: str) -> list[Coroutine[None, None, Measured]]:
     async def start() -> int:
         return (await client("POST", "/runs/start", _wish(job_type)))[0]
 
-    rates, latencies = [], []
-    for _ in range(ROUNDS):
-        load = await at_rate(START_RATE, START_SECONDS, start)
-        _all(load, 202)
-        latencies.append(load.quantile(0.99))
-    for _ in range(ROUNDS):
-        load = await at_once(START_WORKERS, START_SECONDS, start)
-        _all(load, 202)
-        rates.append(load.rate(202))
-    return [Measured("start_p99_ms", latencies), Measured("start_per_second", rates)]
+    async def latency() -> Measured:
+        loads = [await at_rate(START_RATE, START_SECONDS, start) for _ in range(ROUNDS)]
+        return Measured("start_p99_ms", [_all(load, 202).quantile(0.99) for load in loads])
+
+    async def rate() -> Measured:
+        loads = [await at_once(START_WORKERS, START_SECONDS, start) for _ in range(ROUNDS)]
+        return Measured("start_per_second", [_all(load, 202).rate(202) for load in loads])
+
+    return [latency(), rate()]
 
 
 async def _reads(client: Client, job_type: str) -> Measured:
@@ -136,13 +137,11 @@ async def _memory(client: Client) -> Measured:
     return Measured("api_resident_mb", [float(lines["process_resident_memory_bytes"]) / 1e6])
 
 
-def _all(load: Load, status: int) -> None:
+def _all(load: Load, status: int) -> Load:
     if set(load.statuses) != {status}:
         raise SystemExit(f"answers other than {status}: {load.statuses}")
+    return load
 
 
 if __name__ == "__main__":
-    began = time.perf_counter()
-    for one in asyncio.run(measure()):
-        print(one)  # noqa: T201
-    print(f"{time.perf_counter() - began:.0f} s")  # noqa: T201
+    asyncio.run(measure())

@@ -13,12 +13,14 @@ from codexrun_api import artifacts, logs, metrics
 from codexrun_api.app import create_app
 from codexrun_api.archive import Archive
 from codexrun_api.bells import Bells
+from codexrun_api.console import site
 from codexrun_api.ingest import create_ingest_app
 from codexrun_api.log_ends import LogEnds
 from codexrun_api.senders import Senders
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Kube, connect
 from codexrun_core.logs import fields, log_to_stderr
+from codexrun_core.prices import PricesError
 from codexrun_core.registry import Registry, SchemaError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ async def run(settings: Settings) -> int:
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
         await registry.migrate()
-        app = create_app(settings, registry, kube, archive, (logs.router(archive, bells), artifacts.router(archive)))
+        more = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+        app = create_app(settings, registry, kube, archive, more)
         ends = LogEnds(archive, registry.set_log, bells)
         app.state.services.mirror.writer.listen(ends)
         ends.catch_up(await registry.open_logs())
@@ -92,7 +95,7 @@ def main() -> int:
     logging.getLogger().setLevel(settings.log_level)
     try:
         return asyncio.run(run(settings))
-    except (SchemaError, Unavailable) as error:
+    except (PricesError, SchemaError, Unavailable) as error:
         log.error("api.not_started", extra=fields(error=str(error)))
         return 1
 

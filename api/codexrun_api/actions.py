@@ -47,6 +47,7 @@ class BulkAnswer(BaseModel):
 
 
 Act = Callable[[RunRecord], Awaitable[str | None]]
+Told = Callable[[BulkItem], None]
 
 BULK = answers(400, 401, 413, 422, 500, 503)
 
@@ -54,24 +55,35 @@ BULK = answers(400, 401, 413, 422, 500, 503)
 @router.post("/runs/cancel", operation_id="cancelRuns", response_model_exclude_none=True, responses=BULK)
 async def cancel_runs(request: Request, here: Here, user: Caller, wish: BulkWish) -> BulkAnswer:
     """Cancel every run that matches and has not ended; each has its own result."""
+    return await cancel_many(here, wish, user, request.state.request_id)
+
+
+async def cancel_many(here: Services, wish: BulkWish, user: str, request_id: str, *, told: Told = lambda _: None) -> BulkAnswer:
+    """The same for other doors; `told` hears of each result as it comes."""
 
     async def act(record: RunRecord) -> None:
         await acting.cancel(here, record.run_id, user, wish.reason)
 
-    return await _bulk(request, here, wish, act, fits=lambda status: status not in acting.TERMINAL)
+    return await _bulk(request_id, here, wish, act, fits=lambda status: status not in acting.TERMINAL, told=told)
 
 
 @router.post("/runs/retry", operation_id="retryRuns", response_model_exclude_none=True, responses=BULK)
 async def retry_runs(request: Request, here: Here, user: Caller, wish: BulkWish, origin: From = "api") -> BulkAnswer:
     """Retry every run that matches and has ended; the new ones wait in the queue."""
+    return await retry_many(here, wish, user, request.state.request_id, origin=origin)
+
+
+async def retry_many(
+    here: Services, wish: BulkWish, user: str, request_id: str, *, origin: str, told: Told = lambda _: None
+) -> BulkAnswer:
+    """The same for other doors; `told` hears of each result as it comes."""
     changes = wishes.RetryWish(when_full="Queue")
 
     async def act(record: RunRecord) -> str:
-        request_id = request.state.request_id
         started = await acting.retry(here, record.run_id, changes, user=user, origin=origin, request_id=request_id)
         return started.record.run_id
 
-    return await _bulk(request, here, wish, act, fits=lambda status: status in acting.TERMINAL)
+    return await _bulk(request_id, here, wish, act, fits=lambda status: status in acting.TERMINAL, told=told)
 
 
 @router.post(
@@ -118,7 +130,9 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     return await answer(here, response, started, wait)
 
 
-async def _bulk(request: Request, here: Services, wish: BulkWish, act: Act, fits: Callable[[str], bool]) -> BulkAnswer:
+async def _bulk(
+    request_id: str, here: Services, wish: BulkWish, act: Act, *, fits: Callable[[str], bool], told: Told
+) -> BulkAnswer:
     if (wish.filter is None or wish.filter.empty) == (wish.ids is None):
         raise invalid("give either `filter` with at least one field, or `ids`")
     records, unknown, more = await _chosen(here, wish)
@@ -134,12 +148,13 @@ async def _bulk(request: Request, here: Services, wish: BulkWish, act: Act, fits
                     item.new_run_id = await act(record)
                 except (Refused, Unavailable, Problem) as error:
                     item.outcome = "failed"
-                    item.problem = ProblemBody(**problem_of(error).body(request.state.request_id))
+                    item.problem = ProblemBody(**problem_of(error).body(request_id))
+        told(item)
         return item
 
     results = await asyncio.gather(*(one(record) for record in records))
     for wanted in unknown:
-        problem = ProblemBody(**not_found(wanted).body(request.state.request_id))
+        problem = ProblemBody(**not_found(wanted).body(request_id))
         results.append(BulkItem(run_id=wanted, name=wanted, outcome="failed", problem=problem))
     return BulkAnswer(dry_run=wish.dry_run, matched=len(records), more=more, results=results)
 

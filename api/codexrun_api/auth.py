@@ -41,6 +41,16 @@ class Tokens:
                 found = found or name
         return found
 
+    @property
+    def open_to_all(self) -> bool:
+        """No token is asked for."""
+        return self._open
+
+    def digests(self) -> dict[bytes, str]:
+        """Every token's digest and its owner's name, as they are now: what console sessions are signed with."""
+        self._read()
+        return {**self._named, **self._fixed}
+
     def _read(self) -> None:
         if self._file is None:
             return

@@ -1,15 +1,21 @@
-"""/healthz, /readyz and /metrics: open to the cluster, without a token."""
+"""/healthz, /readyz and /metrics: open to the cluster, without a token; /version with one."""
+
+import importlib.metadata
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 
 from codexrun_api import metrics
+from codexrun_api.auth import Caller
 from codexrun_api.problems import answers
 from codexrun_api.services import Here
 from codexrun_core.hooks import DELETED
 from codexrun_core.lifecycle import Phase
-from codexrun_core.registry import Filter, Unavailable
+from codexrun_core.registry import Filter, Unavailable, schema
+from codexrun_core.resources import GROUP, VERSION
 
 router = APIRouter(tags=["health"])
 
@@ -36,6 +42,24 @@ async def get_readiness(here: Here) -> JSONResponse:
     """Migrated, and every run, job type and prompt listed once."""
     ready = here.ready
     return JSONResponse({"ready": ready, "registry_lag_seconds": round(here.mirror.writer.lag, 3)}, 200 if ready else 503)
+
+
+class Versions(BaseModel):
+    version: Annotated[str, Field(description="Of this server.")]
+    resources: Annotated[str, Field(description="Group and version of the resources that it speaks.")]
+    namespace: str
+    registry_schema: Annotated[str, Field(description="Revision that the registry has been migrated to.")]
+
+
+@router.get("/version", operation_id="getVersion", responses=answers(401, 500, 503))
+async def get_version(here: Here, _: Caller) -> Versions:
+    """What runs here, for clients that compare it with themselves."""
+    return Versions(
+        version=importlib.metadata.version("codexrun"),
+        resources=f"{GROUP}/{VERSION}",
+        namespace=here.settings.namespace,
+        registry_schema=schema.head(),
+    )
 
 
 @router.get(

@@ -53,22 +53,39 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     wait: Wait = 0,
 ) -> views.RunView:
     """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when full and `Reject`."""
+    order = await ordered(here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key)
+    return await answer(here, response, await starting.start(here, order), wait)
+
+
+async def ordered(
+    here: Services,
+    wish: wishes.StartWish,
+    *,
+    user: str,
+    origin: str,
+    request_id: str,
+    key: str | None,
+    when_full: str = "Reject",
+) -> orders.Order:
+    """The run that this wish amounts to; `when_full`: what holds where the wish does not say.
+
+    Raises:
+        Problem: another namespace, or no such job type.
+    """
     if wish.namespace and wish.namespace != here.settings.namespace:
         detail = f'this installation serves the namespace "{here.settings.namespace}"; leave the field out'
         raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
     if await here.catalog.job_type(wish.job_type) is None:
         raise no_job_type(wish.job_type)
-    name = wish.name or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type))
-    order = orders.Order(
-        name=name,
-        spec={"whenFull": "Reject", **wish.spec()},
+    return orders.Order(
+        name=wish.name or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type)),
+        spec={"whenFull": when_full, **wish.spec()},
         user=user,
         origin=origin,
-        request_id=request.state.request_id,
+        request_id=request_id,
         sha256=wishes.fingerprint(wish),
         keyed=key is not None,
     )
-    return await answer(here, response, await starting.start(here, order), wait)
 
 
 async def answer(here: Services, response: Response, started: starting.Started, wait: float) -> views.RunView:

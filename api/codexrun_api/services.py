@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
@@ -16,6 +17,8 @@ from codexrun_api.settings import Settings
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube
 from codexrun_core.lifecycle import Phase
+from codexrun_core.price_file import PriceFile
+from codexrun_core.prices import Prices
 from codexrun_core.registry import Registry, RunRecord, Unavailable, place_of, record_of
 from codexrun_core.resources import CodexRun
 
@@ -37,6 +40,7 @@ class Services:
     feed: Feed
     mirror: Mirror
     catalog: Catalog
+    price_file: PriceFile
     stop: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: streams and waits end
     tasks: list[asyncio.Task[None]] = field(default_factory=list)  # beside the routes; none of them ever ends
 
@@ -44,7 +48,14 @@ class Services:
     def make(cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive) -> "Services":
         feed = Feed()
         mirror = Mirror(kube, registry, feed, settings.external_url)
-        return cls(settings, registry, kube, archive, Tokens(settings), feed, mirror, Catalog(kube))
+        return cls(
+            settings, registry, kube, archive, Tokens(settings), feed, mirror, Catalog(kube), PriceFile(settings.prices_file)
+        )
+
+    @property
+    def prices(self) -> Prices:
+        """Those of today."""
+        return self.price_file.on(datetime.now(UTC).date())
 
     @property
     def broken(self) -> str | None:

@@ -19,6 +19,8 @@ class Settings:
     token_file: Path | None = None
     insecure_no_token: bool = False
     external_url: str = ""
+    prices_file: Path | None = None  # the installation's own table; None: the one that comes with this version
+    console_read_only: bool = False  # the console shows everything and changes nothing
     log_level: str = "INFO"
     port: int = 8080
     ingest_port: int = 8081
@@ -42,6 +44,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
         )
     if not (namespace := env.get("CODEXRUN_NAMESPACE", "").strip()):
         raise SettingsError("CODEXRUN_NAMESPACE is not set; the chart's api Deployment sets it")
+    prices = env.get("CODEXRUN_PRICES_FILE", "").strip()
     data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
     return Settings(
         namespace=namespace,
@@ -51,6 +54,8 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
         token_file=Path(file) if file else None,
         insecure_no_token=insecure,
         external_url=env.get("CODEXRUN_EXTERNAL_URL", "").rstrip("/"),
+        prices_file=Path(prices) if prices else None,
+        console_read_only=env.get("CODEXRUN_CONSOLE_READ_ONLY", "") == "true",
         log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
         port=_port(env, "CODEXRUN_PORT", 8080),
         ingest_port=_port(env, "CODEXRUN_INGEST_PORT", 8081),

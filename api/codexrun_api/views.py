@@ -30,7 +30,7 @@ class FailureView(BaseModel):
     message: str | None = None
     retryable: bool
 
-    model_config = ConfigDict(populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
 
 class LinksView(BaseModel):
@@ -50,6 +50,7 @@ class QueueView(BaseModel):
 
 class RunView(BaseModel):
     model_config = ConfigDict(
+        serialize_by_alias=True,  # `class` is no name for a field of ours
         json_schema_extra={
             "example": {
                 "run_id": RUN_ID,
@@ -61,7 +62,7 @@ class RunView(BaseModel):
                 "params": {"name": "world"},
                 "queue": {"position": 2, "eta_seconds": 40},
             }
-        }
+        },
     )
 
     run_id: Annotated[str, Field(description="The object's metadata.uid.", examples=[RUN_ID])]

@@ -1,5 +1,5 @@
 """`python -m codexrun_cli` is `codexrun`."""
 
-from codexrun_cli.main import app
+from codexrun_cli.main import main
 
-app(prog_name="codexrun")
+main()

@@ -1,13 +1,76 @@
-"""How a command ends when it could not do what was asked: on stderr, one line a problem, never a traceback."""
+"""How a command ends when it could not do what was asked: on stderr, in words, never a traceback."""
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
-FAILED = 1
+from codexrun_cli.exit_codes import Code
 
 
-def fail(*problems: str, code: int = FAILED) -> NoReturn:
+class Trouble(Exception):
+    """What went wrong, for people: title and detail, the request's id where a server gave one, and what to do next."""
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        *,
+        title: str = "",
+        hint: str = "",
+        request_id: str = "",
+        errors: list[dict[str, Any]] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code, self.title, self.detail, self.hint, self.request_id = code, title, detail, hint, request_id
+        self.errors, self.retry_after = errors or [], retry_after
+
+    def lines(self) -> list[str]:
+        """As it is printed: the trouble first, then fields, request id and hint, one a line."""
+        head = f"{self.title}: {self.detail}" if self.title else self.detail
+        said = [f"codexrun: {head}"]
+        for error in self.errors:
+            where = error.get("pointer") or error.get("parameter") or "body"
+            if error.get("detail") != self.detail:
+                said.append(f"  {where}: {error.get('detail')}")
+        if self.retry_after:
+            said.append(f"  try again in {self.retry_after} s")
+        if self.request_id:
+            said.append(f"  request id: {self.request_id}")
+        if self.hint:
+            said.append(f"  hint: {self.hint}")
+        return said
+
+
+class Away(Trouble):
+    """Server or cluster does not answer; nothing is known about what happened."""
+
+    def __init__(self, detail: str, **more: Any) -> None:
+        super().__init__(Code.UNREACHABLE, detail, **more)
+
+
+class NeedsApi(Trouble):
+    """Only the api keeps what this command shows."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            Code.UNREACHABLE,
+            f"{what} needs the api",
+            hint="name it: --server URL, CODEX_CONTROL_URL, or once and for all `codexrun login URL`",
+        )
+
+
+def fail(*problems: str, code: Code = Code.FAILED) -> NoReturn:
     for problem in problems:
         typer.echo(f"codexrun: {problem}", err=True)
     raise typer.Exit(code)
+
+
+def usage(problem: str) -> NoReturn:
+    """Wrong usage, in typer's own form."""
+    raise typer.BadParameter(problem)
+
+
+def say(text: str) -> None:
+    """Something for people, beside the data."""
+    typer.echo(text, err=True)

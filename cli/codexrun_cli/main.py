@@ -1,40 +1,105 @@
-"""`codexrun`: the command line. Each group of commands is a module; what is slow to import is imported late."""
+"""`codexrun`: the command line. A command is a module in commands/; what is slow to import is imported when it runs."""
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
-from codexrun_cli import prompts
+from codexrun_cli import invoking, prompts
+from codexrun_cli.commands import acting, config, diff, help_topics, jobtypes, logs, prompt_texts, reading, start, upkeep
+from codexrun_cli.settings import Flags
 
 app = typer.Typer(
     name="codexrun",
+    cls=invoking.Root,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     epilog="""\b
 Examples:
-  codexrun prompts verify
-  codexrun prompts manifests -n codexrun | kubectl apply -f -
+  codexrun start hello -p name=world --follow
+  codexrun list --status running,queued
+  codexrun status @latest
+  codexrun tail @latest
+  codexrun cancel hello-1a2b3c4d --reason "wrong branch"
+  codexrun retry @latest-failed --follow
 
-Data goes to stdout, what is said to people to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.""",
+Data goes to stdout, what is said to people to stderr. Global options may stand
+anywhere. `codexrun help exit-codes` lists what commands end with.""",
 )
-app.add_typer(prompts.app, name="prompts")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the versions of client, server and CRD, and exit.")] = False,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="The api; CODEX_CONTROL_URL. Without one: the cluster itself.")
+    ] = None,
+    kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="For the cluster itself; KUBECONFIG.")] = None,
+    context: Annotated[str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", metavar="NAME", callback=prompts.namespace, help="On the cluster.")
+    ] = None,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="List: every namespace of the cluster.")
+    ] = False,
+    color: Annotated[str | None, typer.Option(metavar="WHEN", help="auto, always or never; NO_COLOR.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="No colour, no symbols, nothing that moves.")] = False,
+    no_utf8: Annotated[bool, typer.Option("--no-utf8", help="ASCII only.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show each call to the server.")] = False,
+) -> None:
+    """Unattended Codex runs on Kubernetes."""
+    ctx.obj = Flags(
+        server=server,
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+        all_namespaces=all_namespaces,
+        color=color,
+        utf8=not no_utf8,
+        plain=plain,
+        debug=debug,
+    )
+    if version:
+        from codexrun_cli.commands.versions import print_versions
 
-        typer.echo(f"codexrun {version('codexrun')}")
+        print_versions(ctx)
         raise typer.Exit
 
 
-@app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Unattended Codex runs on Kubernetes."""
+app.command("start")(start.start)
+app.command("list")(reading.list_runs)
+app.command("status")(reading.status)
+app.command("get", hidden=True)(reading.status)
+app.command("describe", hidden=True)(reading.status)
+app.command("logs")(logs.logs)
+app.command("tail")(logs.tail)
+app.command("wait")(reading.wait)
+app.command("cancel")(acting.cancel)
+app.command("retry")(acting.retry)
+app.command("diff")(diff.diff)
+app.command("open")(reading.open_run)
+app.command("stats")(upkeep.stats)
+app.command("cost", hidden=True)(upkeep.stats)
+app.command("doctor")(upkeep.doctor)
+app.command("cleanup")(upkeep.cleanup)
+app.command("cleanup_runs", hidden=True)(upkeep.cleanup)
+app.command("login")(config.login)
+app.command("completion")(help_topics.completion)
+app.command("help")(help_topics.help_topic)
+app.add_typer(prompts.app, name="prompts")  # prompt_texts adds to it
+_ = prompt_texts
+app.add_typer(jobtypes.app, name="jobtypes")
+app.add_typer(config.app, name="config")
+
+
+def main(prog_name: str = "codexrun") -> None:
+    """The console script. A closed stdin, stdout or stderr is an empty one."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+    app(prog_name=prog_name)

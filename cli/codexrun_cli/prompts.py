@@ -5,12 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codexrun_cli import invoking, output
 from codexrun_cli.failing import fail
 
 if TYPE_CHECKING:
     from codexrun_core.manifests import Folder
 
-app = typer.Typer(no_args_is_help=True, help="Prompts and job types: prove them, turn them into manifests.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Prompts: those of the cluster, and of a folder that is turned into manifests.",
+)
+
 
 Directory = Annotated[
     Path,
@@ -24,7 +30,8 @@ Directory = Annotated[
 ]
 
 
-def _namespace(name: str | None) -> str | None:
+def namespace(name: str | None) -> str | None:
+    """A namespace's name, as an option's value."""
     from codexrun_core.prompts import NAME, NAME_FORM
 
     if name is not None and not NAME.fullmatch(name):
@@ -42,20 +49,17 @@ Examples:
 The same folder always gives the same bytes, so the output can be committed for Flux or Argo CD.""",
 )
 def manifests(
+    ctx: typer.Context,
     directory: Directory = Path(),
-    namespace: Annotated[
-        str | None,
-        typer.Option("--namespace", "-n", callback=_namespace, help="Written into every object; left out if absent."),
-    ] = None,
 ) -> None:
     """Print the manifests of a folder: a ConfigMap per prompt version, and the job types.
 
-    Each job type gets the sha256 of the prompt version it names, so that a run uses the reviewed text or none. Nothing
-    is printed if anything in the folder is wrong.
+    With -n NAME the namespace is written into every object. Each job type gets the sha256 of the prompt version it names, so
+    that a run uses the reviewed text or none. Nothing is printed if anything in the folder is wrong.
     """
     from codexrun_core.manifests import to_yaml
 
-    typer.echo(to_yaml(_proven(directory).manifests(namespace)).encode(), nl=False)
+    output.write(to_yaml(proven(directory).manifests(invoking.flags(ctx).namespace)))
 
 
 @app.command(
@@ -78,7 +82,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check a folder: checksums, versions, and that each job type is valid and names a prompt that is there."""
-    folder = _proven(directory)
+    folder = proven(directory)
     if since is not None:
         from codexrun_core.prompt_history import edited
         from codexrun_core.prompts import FolderError
@@ -93,7 +97,7 @@ def verify(
     typer.echo(f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they should be")
 
 
-def _proven(directory: Path) -> "Folder":
+def proven(directory: Path) -> "Folder":
     from codexrun_core.manifests import load
     from codexrun_core.prompts import FolderError
 

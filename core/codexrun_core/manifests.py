@@ -96,10 +96,8 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
     """
     if file.suffix != ".yaml":
         raise FolderError([f"{where}: job types are read from .yaml files; rename it to {file.stem}.yaml"])
-    manifest = _parse(where, file)
-    problems = _wrong_model(where, manifest)
-    if problems:
-        raise FolderError(problems)
+    manifest = read_job_type(where, file)
+    problems: list[str] = []
     name = manifest["metadata"].get("name", "")
     if not prompts.NAME.fullmatch(name):
         problems.append(f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}')
@@ -119,6 +117,18 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
         )
     problems += [f"{where}: {problem}" for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))]
     if problems:
+        raise FolderError(problems)
+    return manifest
+
+
+def read_job_type(where: str, file: Path) -> Manifest:
+    """The job type of one file, judged without its prompt.
+
+    Raises:
+        FolderError: the file is no job type.
+    """
+    manifest = _parse(where, file)
+    if problems := _wrong_model(where, manifest):
         raise FolderError(problems)
     return manifest
 

@@ -77,7 +77,10 @@ def call(asked: Asked, times: int) -> Reply:
     given = re.search(r"^call:[ \t]*(\{.+\})$", asked.prompt, re.M)
     if given is None or asked.step >= times:
         return say(asked.output or "There was nothing to call.")
-    item = json.loads(given.group(1))
+    try:
+        item = json.loads(given.group(1))
+    except ValueError as error:
+        return http_error(400, "no_call", f"the line `call: ...` is no JSON: {error}")
     return Reply(items=({**item, "call_id": f"call_{asked.step}_{asked.attempt}"},))
 
 

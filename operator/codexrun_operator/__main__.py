@@ -13,11 +13,11 @@ from prometheus_client import REGISTRY
 from codexrun_core.kube.client import Json, Kube, connect
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
+from codexrun_core.price_file import PriceFile
 from codexrun_core.prices import PricesError
 from codexrun_core.stored_prompts import LABEL as PROMPT_LABEL
 from codexrun_operator import handlers, health, metrics
 from codexrun_operator.leader import FencedLease, lead
-from codexrun_operator.price_file import PriceFile
 from codexrun_operator.reconcile import Reconciler
 from codexrun_operator.resync import Resync
 from codexrun_operator.seen import OURS

@@ -50,7 +50,7 @@ def outcome(pod: Pod) -> Outcome:
         turns=_count(report.get("turns")),
         commands=_count(report.get("commands")),
         # Proven, it had ended before any signal could matter.
-        own=failure is None or (report.get("state") == "done" and report.get("stopped") != "signal"),
+        own=failure is None or _by_itself(pod),
     )
 
 
@@ -125,6 +125,12 @@ def _output(pod: Pod, message: str) -> dict[str, Any] | None:
     return output if isinstance(output, dict) else None
 
 
+def _by_itself(pod: Pod) -> bool:
+    """No signal ended it, nor the gate: it turns requests down as soon as a stop begins, which may be before the signal."""
+    report = pod.agent.report
+    return report.get("state") == "done" and report.get("stopped") != "signal" and pod.gate.report.get("cutShort") is not True
+
+
 def failed(class_: FailureClass, message: str, exit_code: int | None = None) -> Failure:
     """A failure as the status records it; whether a retry is sensible follows from the class."""
     return Failure(class_=class_, message=_text(message), exit_code=exit_code, retryable=class_.retryable)
@@ -140,8 +146,7 @@ def evicted(pod: Pod) -> Failure | None:
         return failed(Class.STORAGE if about_disk else Class.EVICTED, f"Evicted by the kubelet: {pod.message}")
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
         return failed(Class.NODE_LOST, f"Node {pod.node or 'unknown'} was lost; what the agent did last is not known")
-    by_itself = pod.agent.report.get("state") == "done" and pod.agent.report.get("stopped") != "signal"
-    if pod.disruption and not by_itself and not _agent_proves(pod):
+    if pod.disruption and not _by_itself(pod) and not _agent_proves(pod):
         return failed(Class.EVICTED, f"The pod was evicted ({pod.disruption}); retry the run")
     return None
 

@@ -9,6 +9,7 @@ from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
+from codexrun_core.price_file import PriceFile
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
 from codexrun_operator import execute, metrics, report
 from codexrun_operator.admission import may_start
@@ -16,7 +17,6 @@ from codexrun_operator.counting import RunMetrics
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
-from codexrun_operator.price_file import PriceFile
 from codexrun_operator.seen import Event
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.state import Creating, State, place

@@ -307,11 +307,13 @@ def test_operator_environment_with_a_company_s_endpoint() -> None:
     assert given["CODEXRUN_MODEL_PROXY"] == "http://proxy.example.com:3128"
 
 
-def test_a_price_table_of_the_installation_is_mounted_for_the_operator() -> None:
+@pytest.mark.parametrize("part", ["operator", "api"])
+def test_a_price_table_of_the_installation_is_mounted_for_both(part: str) -> None:
     rendered = render(*REAL, "prices.configMap=our-prices", "prices.key=2026.yaml")
-    assert environment(rendered)["CODEXRUN_PRICES_FILE"] == "/etc/codexrun/prices/prices.yaml"
-    (operator,) = [m for m in rendered if m["kind"] == "Deployment" and m["metadata"]["name"].endswith("operator")]
-    pod = operator["spec"]["template"]["spec"]
+    (deployment,) = [m for m in rendered if m["kind"] == "Deployment" and m["metadata"]["name"].endswith(part)]
+    pod = deployment["spec"]["template"]["spec"]
+    told = {"name": "CODEXRUN_PRICES_FILE", "value": "/etc/codexrun/prices/prices.yaml"}
+    assert told in pod["containers"][0]["env"]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "prices"]
     assert volume["configMap"] == {"name": "our-prices", "items": [{"key": "2026.yaml", "path": "prices.yaml"}]}
     assert {"name": "prices", "mountPath": "/etc/codexrun/prices", "readOnly": True} in pod["containers"][0]["volumeMounts"]

@@ -137,3 +137,9 @@ def test_notes_say_how_to_call_it() -> None:
     text = notes(*DEMO)
     assert "kubectl get secret -n codexrun codexrun-api-token" in text
     assert "curl" not in notes(*DEMO, "api.enabled=false")
+
+
+def test_the_console_is_made_read_only_by_a_value() -> None:
+    assert "CODEXRUN_CONSOLE_READ_ONLY" not in variables(render())
+    assert variables(render("console.readOnly=true"))["CODEXRUN_CONSOLE_READ_ONLY"]["value"] == "true"
+    assert "console" in refusal("console.readonly=true")

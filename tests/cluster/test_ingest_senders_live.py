@@ -25,7 +25,7 @@ def run(lab: Lab) -> Iterator[Json]:
     lab.cancel(one)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def look_alike(lab: Lab, run: Json) -> Iterator[str]:
     """A pod of the same name pattern, labels and service account, made by hand; its controller is no Job."""
     real = lab.pod(run)

@@ -127,6 +127,22 @@ class Kube:
         finally:
             response.close()
 
+    async def stream(self, path: str, *, silence: float) -> AsyncIterator[bytes]:
+        """An answer's bytes as they come: the log of a pod.
+
+        Raises:
+            Unavailable: it broke, or nothing came for `silence` seconds.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
+        response = await self._send("GET", path, None, None, timeout)
+        try:
+            async for piece in response.content.iter_any():
+                yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(f"GET {path}: {error or type(error).__name__}") from error
+        finally:
+            response.close()
+
     async def _write(self, method: str, path: str, body: Any, content_type: str) -> Json:
         self._may_write()
         return await self._json(method, path, body, content_type, WRITE_TIMEOUT)

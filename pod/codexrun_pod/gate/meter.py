@@ -35,7 +35,9 @@ class InFlight:
 
 @dataclass(frozen=True)
 class Account:
-    """requests: forwarded; completed: responses seen completed; priced: no model without a price was used."""
+    """requests: forwarded; completed: responses seen completed; priced: no model without a price was used;
+    cut_short: a request was turned down because the run was being stopped, so that Codex may end before its signal comes.
+    """
 
     requests: int = 0
     completed: int = 0
@@ -46,6 +48,7 @@ class Account:
     stop: Refused | None = None
     last_error: UpstreamError | None = None
     in_flight: InFlight | None = None
+    cut_short: bool = False
     output: Output | None = None  # the verdict on the final message, once one has come
 
 
@@ -155,6 +158,7 @@ def message(account: Account, prices: Prices, price_table: str | None, more: Map
         "complete": account.complete,
         "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]} if stop else None,
         "lastError": account.last_error.json if account.last_error else None,
+        "cutShort": account.cut_short or None,
         **(more or {}),
     }
     return termination.encode(content, MAY_SHORTEN)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import signal
 import time
+from dataclasses import replace
 
 import aiohttp
 from aiohttp import web
@@ -92,6 +93,8 @@ class Gate:
     def _refuse(self, refused: Refused) -> web.Response:
         if refused.final and self.ledger.account.stop is None:
             self.ledger.settle(meter.stopped(self.ledger.account, refused))
+        if refused.code == "stopping" and not self.ledger.account.cut_short:
+            self.ledger.settle(replace(self.ledger.account, cut_short=True))
         self.ledger.log("request.refused", level="warning", code=refused.code, reason=refused.message)
         return web.json_response(refused.body, status=400)
 

@@ -117,6 +117,7 @@ def test_what_counts_as_the_run_s_own_end() -> None:
     assert not outcome(after(signalled(), 143)).own
     assert not outcome(after(agent_report(state="running", turnCompleted=None), 137)).own
     assert not outcome(after({}, 137)).own
+    assert not outcome(after(failure("agent_error"), 1, gate=gate_report(cutShort=True))).own
 
 
 # -- usage ---------------------------------------------------------------------------------------

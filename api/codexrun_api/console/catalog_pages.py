@@ -1,0 +1,90 @@
+"""/console/jobtypes and /console/prompts: what can be started, how full it is, and how each prompt version does."""
+
+import difflib
+from typing import Any
+
+import yaml
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from codexrun_api.browsing import list_job_types
+from codexrun_api.console import foreign
+from codexrun_api.console.access import Seen
+from codexrun_api.console.pages import Page, page
+from codexrun_api.problems import Problem
+from codexrun_api.services import Here, Services
+from codexrun_api.verdicts import no_job_type
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.registry import Filter, PromptStats
+from codexrun_core.stored_prompts import StoredPrompt
+
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+
+@router.get("/console/jobtypes")
+async def job_types(request: Request, here: Here, seen: Seen) -> Response:
+    kinds = (await list_job_types(here, seen.user)).job_types
+    return page(request, "jobtypes.html", kinds=kinds)
+
+
+@router.get("/console/jobtypes/{name}")
+async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Response:
+    view = next((kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name), None)
+    if view is None:
+        raise no_job_type(name[:63])
+    kind = here.catalog.job_types[name]
+    stats = await here.registry.stats(Filter(job_type=(name,)))
+    shown = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": kind.spec.dump()}
+    manifest = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120)
+    return page(request, "jobtype.html", kind=view, spec=kind.spec, stats=stats, manifest=manifest)
+
+
+@router.get("/console/prompts")
+async def prompts(request: Request, here: Here, _: Seen) -> Response:
+    stats = await _stats(here)
+    found: dict[str, list[StoredPrompt]] = {}
+    for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, -p.number)):
+        found.setdefault(prompt.name, []).append(prompt)
+    return page(request, "prompts.html", prompts=found, stats=stats, used_by=_users(here))
+
+
+@router.get("/console/prompts/{name}")
+async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
+    """One version's text; with `against`, what another one changes in it."""
+    versions = sorted((p for p in here.catalog.prompts.values() if p.name == name), key=lambda p: -p.number)
+    if not versions:
+        raise Problem(404, "prompt-not-found", f'there is no prompt "{name[:63]}" in the cluster; /console/prompts lists them')
+    by_version = {p.version: p for p in versions}
+    shown = by_version.get(request.query_params.get("version", ""), versions[0])
+    against = by_version.get(request.query_params.get("against", ""))
+    context: dict[str, Any] = {
+        "name": name,
+        "versions": versions,
+        "shown": shown,
+        "against": against,
+        "diff": difference(against, shown) if against else None,
+        "stats": await _stats(here),
+        "used_by": _users(here).get(name, []),
+    }
+    return page(request, "prompt.html", **context)
+
+
+def difference(old: StoredPrompt, new: StoredPrompt) -> Markup:
+    """As a unified diff; empty where they are the same."""
+    lines = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), old.version, new.version, lineterm="")
+    return foreign.patch("\n".join(lines))
+
+
+async def _stats(here: Services) -> dict[tuple[str, str], PromptStats]:
+    try:
+        return {(s.name, s.version): s for s in await here.registry.prompt_stats()}
+    except Unavailable:
+        return {}
+
+
+def _users(here: Services) -> dict[str, list[tuple[str, str]]]:
+    """Job types by the prompt that they use, with the version."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, kind in sorted(here.catalog.job_types.items()):
+        found.setdefault(kind.spec.prompt.name, []).append((name, kind.spec.prompt.version))
+    return found

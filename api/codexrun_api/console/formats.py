@@ -1,0 +1,101 @@
+"""How numbers, times and foreign text are shown. Pure."""
+
+import re
+from datetime import UTC, datetime
+
+# Direction overrides, marks without width and control characters can make text look like other text.
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Foreign text with everything in it that one would not see written out."""
+    return _HIDDEN.sub(lambda match: f"\u27eaU+{ord(match[0]):04X}\u27eb", text)
+
+
+def duration(seconds: float | None) -> str:
+    """`12 s`, `2:14`, `1:02:03`, `3 d 4 h`; a dash for what is not known."""
+    if seconds is None:
+        return "–"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 86_400:
+        hours, rest = divmod(whole, 3600)
+        minutes, left = divmod(rest, 60)
+        return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+    days, rest = divmod(whole, 86_400)
+    return f"{days} d {rest // 3600} h"
+
+
+def about(seconds: float) -> str:
+    """`about 4 min`: for what is estimated."""
+    if seconds < 45:
+        return "less than a minute"
+    if seconds < 5400:
+        return f"about {max(1, round(seconds / 60))} min"
+    return f"about {round(seconds / 3600)} h"
+
+
+def ago(then: datetime | None, now: datetime) -> str:
+    """`2 min ago`; what is older than a month is its day."""
+    if then is None:
+        return "–"
+    seconds = (now - then).total_seconds()
+    if seconds < 0:
+        return "in a moment" if seconds > -60 else f"in {round(-seconds / 60)} min"
+    for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (30 * 86_400, 86_400, "d")):
+        if seconds < limit:
+            return f"{int(seconds // unit)} {name} ago"
+    return then.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def utc(moment: datetime | None) -> str:
+    """To the second, with its zone."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
+
+
+def iso(moment: datetime | None) -> str:
+    """For `<time datetime>`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+
+
+def count(number: int | None) -> str:
+    """With separators for thousands."""
+    return "–" if number is None else f"{number:,}"
+
+
+def size(number: int) -> str:
+    """Bytes for people."""
+    if number < 1000:
+        return f"{number} B"
+    amount = float(number)
+    for unit in ("kB", "MB", "GB"):
+        amount /= 1000
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
+    return f"{number} B"
+
+
+def money(micro_usd: int | None) -> str:
+    """US dollars from millionths; small amounts keep two digits that say something."""
+    if micro_usd is None:
+        return "–"
+    dollars = micro_usd / 1e6
+    if dollars == 0 or dollars >= 0.1:
+        return f"$ {dollars:,.2f}"
+    return f"$ {dollars:.4f}" if dollars >= 0.0001 else "< $ 0.0001"
+
+
+def percent(part: float | None) -> str:
+    """A ratio; never 100 % for what is not all."""
+    if part is None:
+        return "–"
+    shown = round(part * 100)
+    if shown == 100 and part < 1:
+        shown = 99
+    return f"{shown} %"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

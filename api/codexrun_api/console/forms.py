@@ -1,0 +1,150 @@
+"""A job type's inputs as a form, and a form as inputs. From JSON Schema; what cannot be asked piece by piece is asked as JSON.
+Pure. Whether the values are right is said where it always is said: at admission."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+PREFIX = "input."  # of the form's own names
+LINE = 200  # characters up to which a text is a line and no area
+
+
+@dataclass(frozen=True)
+class Field:
+    """`kind`: line, area, choice, switch, whole, number, json."""
+
+    name: str
+    kind: str
+    required: bool
+    label: str
+    help: str = ""
+    value: str = ""
+    options: tuple[tuple[str, str], ...] = ()  # JSON and what is shown
+    least: float | None = None
+    most: float | None = None
+    shortest: int | None = None
+    longest: int | None = None
+    error: str = ""
+
+    @property
+    def form_name(self) -> str:
+        return PREFIX + self.name
+
+
+def fields(
+    schema: Mapping[str, Any] | None,
+    placeholders: Sequence[str],
+    inputs: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+) -> list[Field]:
+    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them, or `texts` as typed."""
+    if schema is None:
+        schema = {"properties": {name: {"type": "string"} for name in placeholders}, "required": list(placeholders)}
+    properties, required = schema.get("properties"), schema.get("required")
+    properties = properties if isinstance(properties, Mapping) else {}
+    must = set(required) if isinstance(required, list) else set()
+    inputs, texts, errors = inputs or {}, texts or {}, errors or {}
+    found = []
+    for name, about in properties.items():
+        made = _field(str(name), about if isinstance(about, Mapping) else {}, required=name in must)
+        if made.form_name in texts:
+            value = texts[made.form_name]
+        elif name in inputs:
+            value = _text(made.kind, inputs[name])
+        else:
+            value = made.value
+        found.append(replace(made, value=value, error=errors.get(name, "")))
+    return found
+
+
+def inputs_of(wanted: Sequence[Field], form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Inputs, and what is wrong by field; an optional field that is empty is not given."""
+    inputs: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for field in wanted:
+        text = form.get(field.form_name, "").replace("\r\n", "\n")
+        if field.kind == "switch":
+            inputs[field.name] = text == "true"
+        elif text == "" and not (field.required and field.kind in ("line", "area") and not field.shortest):
+            if field.required:
+                errors[field.name] = f"{field.label} is required"
+        else:
+            try:
+                inputs[field.name] = _value(field, text)
+            except ValueError as error:
+                errors[field.name] = str(error)
+    return inputs, errors
+
+
+def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
+    kind = about.get("type")
+    label, text = str(about.get("title") or name), str(about.get("description") or "")
+    default = about.get("default")
+    common: dict[str, Any] = {"name": name, "required": required, "label": label, "help": text}
+    enum = about.get("enum", [about["const"]] if "const" in about else None)
+    if isinstance(enum, list) and enum:
+        options = tuple((json.dumps(option, ensure_ascii=False), _plain(option)) for option in enum)
+        value = json.dumps(default, ensure_ascii=False) if default is not None else (options[0][0] if required else "")
+        return Field(kind="choice", options=options, value=value, **common)
+    if kind == "boolean":
+        return Field(kind="switch", value="true" if default is True else "", **{**common, "required": False})
+    if kind in ("integer", "number"):
+        shown = "" if default is None else _plain(default)
+        least, most = (_bound(about.get(n)) for n in ("minimum", "maximum"))
+        return Field(kind="whole" if kind == "integer" else "number", value=shown, least=least, most=most, **common)
+    if kind == "string":
+        longest, shortest = (v if isinstance(v, int) else None for v in (about.get("maxLength"), about.get("minLength")))
+        shape = (
+            "line" if (longest is not None and longest <= LINE) or about.get("format") in ("uri", "date", "email") else "area"
+        )
+        shape = "line" if longest is None and about.get("pattern") else shape
+        return Field(kind=shape, value=str(default or ""), longest=longest, shortest=shortest, **common)
+    return Field(kind="json", value="" if default is None else json.dumps(default, ensure_ascii=False, indent=2), **common)
+
+
+def _value(field: Field, text: str) -> Any:
+    match field.kind:
+        case "line" | "area":
+            return text
+        case "whole":
+            try:
+                return int(text)
+            except ValueError:
+                raise ValueError(f"{field.label} must be a whole number") from None
+        case "number":
+            try:
+                number = float(text)
+            except ValueError:
+                raise ValueError(f"{field.label} must be a number") from None
+            if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+                raise ValueError(f"{field.label} must be a number that JSON knows")
+            return int(number) if number.is_integer() and "." not in text and "e" not in text.lower() else number
+        case _:
+            try:
+                return json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{field.label} is not JSON: {error}") from None
+
+
+def _text(kind: str, value: Any) -> str:
+    match kind:
+        case "line" | "area":
+            return value if isinstance(value, str) else _plain(value)
+        case "switch":
+            return "true" if value is True else ""
+        case "choice":
+            return json.dumps(value, ensure_ascii=False)
+        case "json":
+            return json.dumps(value, ensure_ascii=False, indent=2)
+        case _:
+            return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _bound(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

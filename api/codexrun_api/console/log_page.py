@@ -1,0 +1,136 @@
+"""The log in pieces: windows of lines, the next match, the whole, and the bell that says that there is more.
+
+A line's number is its identity. What streams is never a line, only word that there are more: a page asks for those after the
+last one it has, so that a stream that is cut loses and doubles nothing.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from codexrun_api import params
+from codexrun_api.archive import Archive
+from codexrun_api.console.access import Seen
+from codexrun_api.console.line_index import LineIndexes, matches
+from codexrun_api.console.log_lines import Line, line
+from codexrun_api.console.pages import Page, page
+from codexrun_api.problems import not_found
+from codexrun_api.services import Here
+
+AT_ONCE = 500  # lines
+AT_FIRST = 250  # of a page that is opened
+MOST_MATCHES = 1000
+PIECE = 256 * 1024
+NO_WINDOW: dict[str, Any] = {
+    **dict.fromkeys(("wanted", "previous_hit", "next_hit", "earlier_line", "later_line")),
+    **dict.fromkeys(("total", "first", "last"), 0),
+    **dict.fromkeys(("at_end", "raw", "more_hits"), False),
+    "lines": [],
+    "hits": [],
+    "q": "",
+}
+
+
+def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
+    routes = APIRouter(route_class=Page, include_in_schema=False)
+
+    @routes.get("/console/runs/{id}/log/lines")
+    async def lines(  # noqa: PLR0917 - FastAPI passes them by name
+        request: Request,
+        here: Here,
+        _: Seen,
+        id: params.RunId,  # noqa: A002
+        first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
+        count: Annotated[int, Query(ge=1, le=1000)] = AT_ONCE,
+        raw: bool = False,
+    ) -> Response:
+        """So many lines from that one on, as HTML; a header says how many the log has."""
+        run = await here.find(id)
+        if run is None:
+            raise not_found(id)
+        found, total = await asyncio.to_thread(_lines, archive, indexes, run.run_id, first, count, raw=raw)
+        answer = page(request, "log_lines.html", lines=found, run=run)
+        answer.headers["X-Log-Lines"] = str(total)
+        return answer
+
+    @routes.get("/console/runs/{id}/log/matches")
+    async def find(here: Here, _: Seen, id: params.RunId, q: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:  # noqa: A002
+        """Numbers of the lines that hold the text."""
+        run = await here.find(id)
+        if run is None:
+            raise not_found(id)
+        found, more = await asyncio.to_thread(_matches, archive, indexes, run.run_id, q)
+        return JSONResponse({"lines": found, "more": more})
+
+    @routes.get("/console/runs/{id}/log/raw")
+    async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
+        """All of it, byte for byte."""
+        run = await here.find(id)
+        if run is None:
+            raise not_found(id)
+        size = await asyncio.to_thread(archive.size, run.run_id)
+
+        async def pieces() -> Any:
+            at = 0
+            while at < size and (piece := await asyncio.to_thread(archive.read, run.run_id, at, min(size, at + PIECE))):
+                at += len(piece)
+                yield piece
+
+        about = {"Content-Length": str(size)}
+        if download:
+            about["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
+        return StreamingResponse(pieces(), 200, about, media_type="text/plain; charset=utf-8")
+
+    return routes
+
+
+def window(archive: Archive, indexes: LineIndexes, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """The part of the log that a URL asks for: around a line, around the next match, or its end."""
+    size, index, q = archive.size(run_id), indexes.of(run_id), query.get("q", "")[:200]
+    total = index.lines(size)
+    wanted, hits, more_hits = _number(query.get("line", "")), list[int](), False
+    if q:
+        hits, more_hits = _matches(archive, indexes, run_id, q)
+        if wanted is None:
+            wanted = hits[0] if hits else None
+    raw, count = query.get("raw") == "1", AT_FIRST
+    first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
+    found, _ = _lines(archive, indexes, run_id, first, count, raw=raw)
+    last = found[-1].number if found else 0
+    return {
+        "lines": found,
+        "total": total,
+        "first": first,
+        "last": last,
+        "wanted": wanted,
+        "at_end": wanted is None,
+        "q": q,
+        "raw": raw,
+        "hits": hits,
+        "more_hits": more_hits,
+        "previous_hit": next((n for n in reversed(hits) if wanted and n < wanted), None),
+        "next_hit": next((n for n in hits if wanted and n > wanted), None),
+        "earlier_line": max(1, first - count + 100) if first > 1 else None,
+        "later_line": last + 101 if last < total else None,
+    }
+
+
+def _lines(archive: Archive, indexes: LineIndexes, run_id: str, first: int, count: int, *, raw: bool) -> tuple[list[Line], int]:
+    size, index = archive.size(run_id), indexes.of(run_id)
+    total = index.lines(size)
+    whole = index.read(first, min(count, max(0, total - first + 1)), size)
+    return [line(number, data, length, json_form=raw) for number, _, data, length in whole], total
+
+
+def _matches(archive: Archive, indexes: LineIndexes, run_id: str, q: str) -> tuple[list[int], bool]:
+    """The log holds JSON: a quote in the text stands there with its backslash."""
+    needle = json.dumps(q, ensure_ascii=False)[1:-1].encode("utf-8", "replace")
+    return matches(archive, run_id, indexes.of(run_id), needle, size=archive.size(run_id), most=MOST_MATCHES)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and 0 < len(text) < 13 and int(text) > 0 else None

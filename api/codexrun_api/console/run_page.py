@@ -1,0 +1,241 @@
+"""/console/runs/{id}: one run. The state and why, what Codex did, its log, prompt, artifacts and manifest."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from codexrun_api import artifacts, params
+from codexrun_api.archive import Archive
+from codexrun_api.console import foreign, timeline, transcript, words
+from codexrun_api.console.access import Seen
+from codexrun_api.console.line_index import LineIndexes
+from codexrun_api.console.list_page import busy_slots
+from codexrun_api.console.log_page import NO_WINDOW, window
+from codexrun_api.console.pages import Page, page
+from codexrun_api.console.run_rows import ORIGINS, token_limit, workspace
+from codexrun_api.console.states import STATES
+from codexrun_api.problems import Problem, not_found
+from codexrun_api.services import Here, Services
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.registry import Filter, RunRecord
+from codexrun_core.rendering import UnknownPlaceholderError, render
+from codexrun_core.resources import GROUP, VERSION
+
+TABS = {"codex": "Codex", "log": "Log", "prompt": "Prompt", "artifacts": "Artifacts", "yaml": "YAML"}
+WINDOW = 256 * 1024  # bytes of the log that the Codex view reads at once
+TAIL = 64 * 1024
+MESSAGE, PATCH = "final-message.md", "workspace.patch"
+
+
+def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
+    routes = APIRouter(route_class=Page, include_in_schema=False)
+
+    @routes.get("/console/runs/{id}")
+    async def run(request: Request, here: Here, _: Seen, id: params.RunId, part: str = "") -> Response:  # noqa: A002
+        record = await here.find(id)
+        if record is None:
+            raise not_found(id)
+        tab = tab_of(request.query_params)
+        now = datetime.now(UTC)
+        context = {"tab": tab, "tabs": TABS, **await _head(here, archive, record, now)}
+        if part == "run" and tab == "log":  # the page keeps its own lines
+            context |= NO_WINDOW
+        else:
+            context |= await _tab(here, archive, indexes, record, request.query_params)
+        return page(request, "run.html", block="run" if part == "run" else "", **context)
+
+    @routes.get("/console/runs/{id}/artifacts/{name}")
+    async def artifact(here: Here, _: Seen, id: params.RunId, name: artifacts.Name) -> FileResponse:  # noqa: A002
+        """The same file as REST's, for a browser that has a session and no token."""
+        record = await here.find(id)
+        if record is None:
+            raise not_found(id)
+        path = await asyncio.to_thread(archive.artifact, record.run_id, name)
+        if path is None:
+            raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
+        return FileResponse(path, media_type="application/octet-stream", filename=f"{record.name}-{name}")
+
+    return routes
+
+
+def tab_of(query: Mapping[str, str]) -> str:
+    tab = query.get("tab", "")
+    return tab if tab in TABS else "codex"
+
+
+async def _head(here: Services, archive: Archive, record: RunRecord, now: datetime) -> dict[str, Any]:
+    """What stands above the tabs and beside them."""
+    run = here.mirror.runs.get(record.run_id)
+    job_type = here.catalog.job_types.get(record.job_type)
+    limit = job_type.spec.concurrency_limit if job_type else 0
+    live = STATES.get(record.status, STATES["deleted"]).active
+    size = await asyncio.to_thread(archive.size, record.run_id)
+    doing = ""
+    if record.status == "running":
+        doing = (await asyncio.to_thread(_entries, archive, record.run_id, max(0, size - TAIL), size)).doing
+    events, usual, retries = await asyncio.gather(
+        _or(here.registry.events(record.run_id), []),
+        _or(here.registry.usual(record.job_type), None) if live else _nothing(),
+        _or(_retries(here, record), ()),
+    )
+    tokens = token_limit(record, job_type)
+    prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
+    place = here.queue(record.run_id)
+    busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
+    return {
+        "run": record,
+        "object": run,
+        "state": STATES.get(record.status, STATES["deleted"]),
+        "sentence": words.sentence(
+            record, now, run=run, place=place, busy=busy, limit=limit, usual=usual if live else None, doing=doing
+        ),
+        "way_out": words.way_out(record),
+        "seconds": words.took(record, now),
+        "stretches": timeline.stretches(record, events, now),
+        "tokens_limit": tokens,
+        "limits": effective_limits(record, job_type),
+        "prices": here.prices.version,
+        "price_known": (record.model or "") in here.prices.models,
+        "prompt": prompt,
+        "checksum": checksum(record, prompt),
+        "workspace": workspace(record.spec),
+        "git": (record.spec.get("workspace") or {}).get("git") or {},
+        "origin": ORIGINS.get(record.origin, record.origin),
+        "conditions": run.status.conditions if run else (),
+        "retries": retries,
+        "log_size": size,
+        "resumable": bool(record.thread_id),
+        "live_url": f"/console/runs/{record.run_id}/live",
+        "streams": live or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
+    }
+
+
+def _fresh(record: RunRecord, now: datetime) -> bool:
+    """Its log may still be closed."""
+    return record.finished_at is not None and (now - record.finished_at).total_seconds() < 60
+
+
+async def _or(call: Any, otherwise: Any) -> Any:
+    """The page is there without what the registry would add while it is away."""
+    try:
+        return await call
+    except Unavailable:
+        return otherwise
+
+
+async def _nothing() -> timedelta | None:
+    return None
+
+
+async def _retries(here: Services, record: RunRecord) -> tuple[RunRecord, ...]:
+    return (await here.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
+
+
+def effective_limits(record: RunRecord, job_type: Any) -> dict[str, int]:
+    own = record.spec.get("limits") or {}
+    found = job_type.spec.limits.dump() if job_type else {}
+    return {**found, **own}
+
+
+def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
+    """Tone and words for the state of the run's prompt."""
+    if prompt is None:
+        return "off", "no longer in the cluster"
+    if not prompt.checksum_ok or (record.prompt_sha256 and record.prompt_sha256 != prompt.sha256):
+        return "bad", "checksum mismatch"
+    return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
+
+
+async def _tab(
+    here: Services, archive: Archive, indexes: LineIndexes, record: RunRecord, query: Mapping[str, str]
+) -> dict[str, Any]:
+    run_id, tab = record.run_id, tab_of(query)
+    match tab:
+        case "codex":
+            return await asyncio.to_thread(_codex, archive, record, query.get("before", ""))
+        case "log":
+            return await asyncio.to_thread(window, archive, indexes, run_id, query)
+        case "prompt":
+            return _prompt(here, record)
+        case "artifacts":
+            return await asyncio.to_thread(_artifacts, archive, run_id)
+        case _:
+            return {"manifest": manifest(here, record)}
+
+
+def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
+    size = archive.size(record.run_id)
+    end = min(size, int(before)) if before.isascii() and before.isdecimal() and len(before) < 16 else size
+    start = max(0, end - WINDOW)
+    read = _entries(archive, record.run_id, start, end)
+    found = archive.artifact(record.run_id, MESSAGE)
+    message = _text(found, foreign.LONGEST_MARKDOWN) if found else (record.result or "")
+    return {
+        "transcript": read,
+        "earlier": start,
+        "later": end < size,
+        "message": message,
+        "patch_bytes": patch.stat().st_size if (patch := archive.artifact(record.run_id, PATCH)) else 0,
+        "markdown": foreign.markdown,
+        "output": foreign.output,
+        "diff_of": foreign.patch,
+    }
+
+
+def _entries(archive: Archive, run_id: str, start: int, end: int) -> transcript.Transcript:
+    data = archive.read(run_id, start, end)
+    if start:  # not from the middle of a line
+        skipped = data.find(b"\n") + 1
+        start, data = start + skipped, data[skipped:]
+    lines, at = [], start
+    for raw in data.split(b"\n"):
+        lines.append((at, raw))
+        at += len(raw) + 1
+    return transcript.read(lines)
+
+
+def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
+    prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
+    if prompt is None:
+        return {"source": None, "rendered": None, "unrendered": ""}
+    try:
+        return {"source": prompt.text, "rendered": render(prompt.text, record.params), "unrendered": ""}
+    except (UnknownPlaceholderError, ValueError) as error:
+        return {"source": prompt.text, "rendered": None, "unrendered": str(error)}
+
+
+def _artifacts(archive: Archive, run_id: str) -> dict[str, Any]:
+    found = archive.artifact(run_id, PATCH)
+    text = _text(found, foreign.LONGEST_PATCH) if found else ""
+    return {
+        "artifacts": archive.list(run_id),
+        "patch": foreign.patch(text) if text else None,
+        "patch_cut": bool(found and found.stat().st_size > foreign.LONGEST_PATCH),
+    }
+
+
+def _text(path: Path, most: int) -> str:
+    with path.open("rb") as file:
+        return file.read(most).decode("utf-8", "replace")
+
+
+def manifest(here: Services, record: RunRecord) -> str:
+    """The object as it is, or, once it is gone, the one that would make the same run."""
+    run = here.mirror.runs.get(record.run_id)
+    if run:
+        shown = run.dump()
+        shown["metadata"] = {k: v for k, v in shown["metadata"].items() if v not in ({}, "", None)}
+    else:
+        shown = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "CodexRun",
+            "metadata": {"name": record.name, "namespace": record.namespace},
+            "spec": record.spec,
+        }
+    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,84 @@
+"""What the run list shows of each run. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from codexrun_api.console import words
+from codexrun_api.console.states import STATES, State
+from codexrun_api.views import QueueView
+from codexrun_core.registry import RunRecord
+from codexrun_core.resources import CodexJobType, CodexRun
+
+ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl": "kubectl"}
+
+
+@dataclass(frozen=True)
+class Row:
+    run: RunRecord
+    state: State
+    message: str
+    seconds: float | None
+    token_limit: int | None
+    workspace: str  # repo@ref
+    origin: str
+    key: str  # its place in the list's order
+
+    @property
+    def spent(self) -> float | None:
+        """Part of the token budget."""
+        return min(1.0, self.run.cost_tokens / self.token_limit) if self.token_limit and self.run.cost_tokens else None
+
+
+def row(
+    record: RunRecord,
+    now: datetime,
+    *,
+    run: CodexRun | None = None,
+    job_type: CodexJobType | None = None,
+    place: QueueView | None = None,
+    busy: int = 0,
+) -> Row:
+    limit = job_type.spec.concurrency_limit if job_type else 0
+    return Row(
+        run=record,
+        state=STATES.get(record.status, STATES["deleted"]),
+        message=words.short(record, now, run=run, place=place, busy=busy, limit=limit),
+        seconds=words.took(record, now),
+        token_limit=token_limit(record, job_type),
+        workspace=workspace(record.spec),
+        origin=ORIGINS.get(record.origin, record.origin),
+        key=key_of(record),
+    )
+
+
+def key_of(record: RunRecord) -> str:
+    """Greater for what is further up in the list."""
+    return f"{record.created_at.timestamp():.6f}_{record.run_id}"
+
+
+def newer(record: RunRecord, key: str) -> bool:
+    """Whether the run stands above the row of that key; a key that is none has nothing above it."""
+    stamp, _, run_id = key.partition("_")
+    try:
+        return (round(record.created_at.timestamp(), 6), record.run_id) > (float(stamp), run_id)
+    except ValueError:
+        return False
+
+
+def token_limit(record: RunRecord, job_type: CodexJobType | None) -> int | None:
+    """The run's own, else its job type's as it is now."""
+    own = (record.spec.get("limits") or {}).get("maxTokens")
+    if isinstance(own, int):
+        return own
+    return job_type.spec.limits.max_tokens if job_type else None
+
+
+def workspace(spec: Mapping[str, object]) -> str:
+    """`shop@main` of a repository's URL and ref; empty without one."""
+    space = spec.get("workspace")
+    git = space.get("git") if isinstance(space, Mapping) else None
+    if not isinstance(git, Mapping) or not git.get("url"):
+        return ""
+    name = str(git["url"]).rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return f"{name}@{git['ref']}" if git.get("ref") else name

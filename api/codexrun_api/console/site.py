@@ -1,0 +1,67 @@
+"""All routes of the console."""
+
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+
+from codexrun_api.archive import Archive
+from codexrun_api.bells import Bells
+from codexrun_api.console import (
+    catalog_pages,
+    compare_page,
+    cost_page,
+    deeds,
+    list_page,
+    live,
+    log_page,
+    login,
+    run_page,
+    start_page,
+)
+from codexrun_api.console.access import Seen
+from codexrun_api.console.line_index import LineIndexes
+from codexrun_api.console.pages import STATIC, Page, page, see_other, static_url
+from codexrun_api.problems import Problem
+from codexrun_api.services import Here
+from codexrun_core.registry import Filter
+
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def router(archive: Archive, bells: Bells) -> APIRouter:
+    """bells: those that the ingest port rings."""
+    indexes = LineIndexes(archive)
+    routes = APIRouter(route_class=Page, include_in_schema=False)
+
+    @routes.get("/")
+    @routes.get("/console")
+    @routes.get("/console/")
+    async def home() -> Response:
+        return see_other("/console/runs")
+
+    @routes.get("/console/static/{name:path}")
+    async def static(request: Request, name: str) -> Response:
+        """A file of ours; by the URL with its digest it never changes."""
+        file = (STATIC / name).resolve()
+        if not file.is_relative_to(STATIC.resolve()) or file.suffix not in TYPES or not file.is_file():
+            raise Problem(404, "not-found", "there is no such file")
+        kept = FOR_EVER if static_url(name).endswith(f"?v={request.query_params.get('v')}") else "no-cache"
+        return FileResponse(file, media_type=TYPES[file.suffix], headers={"Cache-Control": kept})
+
+    @routes.get("/console/health")
+    async def health(request: Request, here: Here, _: Seen) -> Response:
+        rows = sum((await here.registry.counts(Filter())).values())
+        return page(request, "health.html", here=here, rows=rows, **await list_page.cards(here, datetime.now(UTC)))
+
+    for each in (login, list_page, start_page, deeds, catalog_pages, cost_page, compare_page):
+        routes.include_router(each.router)
+    for made in (live.router(archive, bells), log_page.router(archive, indexes), run_page.router(archive, indexes)):
+        routes.include_router(made)
+
+    @routes.get("/console/{rest:path}")
+    async def nothing(_: Seen, rest: str) -> Response:
+        raise Problem(404, "not-found", f"there is no page /console/{rest[:100]}")
+
+    return routes

@@ -1,0 +1,193 @@
+// The log as a window: so many lines are in the page, others are asked for by number as one scrolls. The stream only says that
+// there are more; lines come by number, so that a stream that is cut loses and doubles none.
+(() => {
+  "use strict";
+  const { $, kept, onTimes } = window.codexrun;
+  const log = $("#log");
+  if (!log) return;
+  const MOST = 2000, PIECE = 500, NEAR = 600; // lines kept, lines asked for at once, pixels from an end
+  const base = `/console/runs/${log.dataset.run}/log`, json = log.dataset.raw === "1";
+  const follow = $("#log-follow"), wrap = $("#log-wrap"), showTimes = $("#log-times"), src = $("#log-src");
+  let total = Number(log.dataset.total), hits = [], hit = -1, busy = null, again = false, put = NaN;
+  const first = () => Number(log.firstElementChild?.dataset.n ?? 1);
+  const last = () => Number(log.lastElementChild?.dataset.n ?? 0);
+  const clean = () => { for (const node of [...log.childNodes]) if (node.nodeType !== 1) node.remove(); };
+
+  async function ask(from, count) {
+    const answer = await fetch(`${base}/lines?from=${from}&count=${count}${json ? "&raw=true" : ""}`, { headers: { "HX-Request": "true" } });
+    if (!answer.ok) throw new Error(String(answer.status));
+    total = Math.max(total, Number(answer.headers.get("X-Log-Lines")));
+    const holder = document.createElement("template");
+    holder.innerHTML = await answer.text();
+    return [...holder.content.children];
+  }
+  function where() {
+    $("#log-where").textContent = `Lines ${first().toLocaleString("en")} to ${last().toLocaleString("en")} of ${total.toLocaleString("en")}`;
+  }
+  function placed(lines, before) {
+    const known = new Set([...log.children].map((el) => el.id));
+    const fresh = lines.filter((el) => !known.has(el.id) || el.dataset.n === String(last()));
+    for (const el of fresh) if (known.has(el.id)) { document.getElementById(el.id).replaceWith(el); }
+    const added = fresh.filter((el) => !el.isConnected);
+    before ? log.prepend(...added) : log.append(...added);
+    added.forEach((el) => onTimes(el));
+    return added.length;
+  }
+  function scroll(to) {
+    log.scrollTop = to;
+    put = log.scrollTop;
+  }
+  // Keep what is looked at where it is, whatever comes or goes above it.
+  function holding(change) {
+    const anchor = [...log.children].find((el) => el.offsetTop + el.offsetHeight > log.scrollTop) ?? null;
+    const at = anchor ? anchor.offsetTop - log.scrollTop : 0;
+    change();
+    if (anchor?.isConnected) scroll(anchor.offsetTop - at);
+  }
+  function trim(fromStart) {
+    let over = log.children.length - MOST;
+    while (over-- > 0) (fromStart ? log.firstElementChild : log.lastElementChild).remove();
+  }
+  // One request at a time; what is asked for meanwhile is asked for after it.
+  async function exclusive(work) {
+    if (busy) { again = true; return busy; }
+    busy = (async () => { try { await work(); } catch { /* the next bell or scroll asks again */ } finally { busy = null; } })();
+    await busy;
+    if (again) { again = false; await (follow.checked ? newest() : more()); }
+  }
+  async function newest() { // lines after the last one; the last one again, for it may not have been whole
+    await exclusive(async () => {
+      for (;;) {
+        const behind = total - last();
+        if (behind > MOST) { log.replaceChildren(...await ask(Math.max(1, total - PIECE + 1), PIECE)); onTimes(log); }
+        const from = Math.max(1, last());
+        const lines = await ask(from, PIECE);
+        placed(lines, false);
+        trim(true);
+        if (lines.length < PIECE) break;
+      }
+      scroll(log.scrollHeight);
+      where(); paint();
+    });
+  }
+  async function more() { // scrolled near an end that is not the log's
+    await exclusive(async () => {
+      if (log.scrollTop < NEAR && first() > 1) {
+        const from = Math.max(1, first() - PIECE), lines = await ask(from, first() - from);
+        holding(() => { placed(lines, true); trim(false); });
+      } else if (log.scrollHeight - log.scrollTop - log.clientHeight < NEAR && last() < total) {
+        const lines = await ask(Math.max(1, last()), PIECE);
+        holding(() => { placed(lines, false); trim(true); });
+      }
+      where(); paint();
+    });
+  }
+  async function jump(number, url) {
+    number = Math.max(1, Math.min(number, total));
+    follow.checked = false;
+    if (!document.getElementById("L" + number)) {
+      if (busy) await busy;
+      const lines = await ask(Math.max(1, number - PIECE / 2), PIECE);
+      log.replaceChildren(...lines);
+      onTimes(log);
+    }
+    const line = document.getElementById("L" + number);
+    log.querySelectorAll(".at").forEach((el) => el.classList.remove("at"));
+    if (line) {
+      line.classList.add("at");
+      scroll(line.offsetTop - log.clientHeight / 3);
+    }
+    if (url) history.replaceState(null, "", url);
+    where(); paint();
+  }
+  // Search: the server knows all lines, the page marks those that it has.
+  const box = $("#log-q"), said = $("#log-hits"), previous = $("#log-prev"), next = $("#log-next");
+  function here(number) {
+    const url = new URL(location.href);
+    url.searchParams.set("tab", "log");
+    if (box.value) url.searchParams.set("q", box.value); else url.searchParams.delete("q");
+    if (number) url.searchParams.set("line", number); else url.searchParams.delete("line");
+    url.hash = number ? "L" + number : "";
+    return url.href;
+  }
+  async function search() {
+    hits = []; hit = -1; paint();
+    if (!box.value) { said.textContent = ""; return buttons(); }
+    const answer = await fetch(`${base}/matches?q=${encodeURIComponent(box.value)}`, { headers: { "HX-Request": "true" } });
+    if (!answer.ok) return;
+    const found = await answer.json();
+    hits = found.lines;
+    said.textContent = hits.length.toLocaleString("en") + (found.more ? "+" : "") + (hits.length === 1 ? " line" : " lines");
+    if (hits.length) await step(0); else buttons();
+  }
+  async function step(by) {
+    if (!hits.length) return;
+    if (by === 0) { const from = first(); hit = hits.findIndex((n) => n >= from); if (hit < 0) hit = 0; }
+    else hit = (hit + by + hits.length) % hits.length;
+    await jump(hits[hit], here(hits[hit]));
+    buttons();
+  }
+  function buttons() {
+    for (const el of [previous, next]) { el.classList.toggle("off", !hits.length); el.removeAttribute("href"); el.setAttribute("role", "button"); el.tabIndex = 0; }
+  }
+  function paint() {
+    if (!CSS.highlights) return;
+    CSS.highlights.delete("found");
+    const text = box.value.toLowerCase();
+    if (!text) return;
+    const marks = new Highlight();
+    for (const line of log.querySelectorAll(".t")) {
+      const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+      for (let node; (node = walker.nextNode());) {
+        const lower = node.data.toLowerCase();
+        for (let at = lower.indexOf(text); at >= 0; at = lower.indexOf(text, at + text.length)) {
+          const range = new Range();
+          range.setStart(node, at); range.setEnd(node, at + text.length);
+          marks.add(range);
+        }
+      }
+    }
+    CSS.highlights.set("found", marks);
+  }
+  log.addEventListener("scroll", () => {
+    if (Math.abs(log.scrollTop - put) < 2) return; // that was the script, not the reader
+    put = NaN;
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
+    if (follow.checked && !atEnd) follow.checked = false; // who scrolls up wants to read
+    if (log.scrollTop < NEAR && first() > 1 || log.scrollHeight - log.scrollTop - log.clientHeight < NEAR && last() < total) more();
+  }, { passive: true });
+  log.addEventListener("click", (event) => {
+    const number = event.target.closest("a.no");
+    if (!number || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    jump(Number(number.textContent), here(Number(number.textContent)));
+  });
+  follow.addEventListener("change", () => { if (follow.checked) newest(); });
+  wrap.addEventListener("change", () => { log.classList.toggle("wrap", wrap.checked); kept.set("wrap", wrap.checked ? "1" : "0"); });
+  showTimes.addEventListener("change", () => { log.classList.toggle("notimes", !showTimes.checked); kept.set("logtimes", showTimes.checked ? "1" : "0"); });
+  src.addEventListener("change", () => { log.dataset.src = src.value; });
+  $("#log-start").addEventListener("click", () => jump(1, here(1)));
+  $("#log-end").addEventListener("click", () => { follow.checked = true; newest(); });
+  $("#log-full").addEventListener("click", () => { document.fullscreenElement ? document.exitFullscreen() : $("#logtab").requestFullscreen(); });
+  for (const [el, by] of [[previous, -1], [next, 1]]) {
+    el.addEventListener("click", (event) => { event.preventDefault(); step(by); });
+    el.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); step(by); } });
+  }
+  box.form.addEventListener("submit", (event) => { event.preventDefault(); search(); });
+  box.addEventListener("search", () => { if (!box.value) search(); });
+  $("#bell")?.addEventListener("log", () => {
+    if (follow.checked) newest();
+    else ask(last() + 1, 1).then(where, () => {});
+  });
+  addEventListener("hashchange", () => { const found = /^#L(\d+)$/.exec(location.hash); if (found) jump(Number(found[1])); });
+
+  clean();
+  wrap.checked = kept.get("wrap", "1") === "1"; wrap.dispatchEvent(new Event("change"));
+  showTimes.checked = kept.get("logtimes", "1") === "1"; showTimes.dispatchEvent(new Event("change"));
+  buttons();
+  const wanted = /^#L(\d+)$/.exec(location.hash);
+  if (wanted) jump(Number(wanted[1]));
+  else if (log.dataset.wanted) jump(Number(log.dataset.wanted));
+  else scroll(log.scrollHeight);
+  if (box.value) search();
+})();

@@ -1,0 +1,91 @@
+"""`codexrun login` and `config`: what is remembered between calls, and where a value comes from."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from codexrun_cli import invoking, options, output, settings
+from codexrun_cli.failing import say, usage
+from codexrun_cli.output.table import Column
+from codexrun_cli.terminal import interactive
+from codexrun_cli.transports.opening import settings_of
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The configuration file, and what is in force.")
+
+HIDDEN = "********"
+
+
+def login(
+    ctx: typer.Context,
+    server: Annotated[str, typer.Argument(metavar="URL", help="The api, such as https://codexrun.example.com")],
+    with_token: Annotated[bool, typer.Option("--with-token", help="Read the token from stdin.")] = False,
+) -> None:
+    """Remember an api and a token for it. The token is asked for, or read from stdin; it is never an argument."""
+    from codexrun_cli.transports.http import Http
+
+    settings.settle(settings.Flags(server=server), {}, {})
+    if with_token:
+        token = sys.stdin.readline().strip() if sys.stdin else ""
+    elif interactive():
+        token = typer.prompt(f"token for {server}", hide_input=True, err=True).strip()
+    else:
+        usage("nobody can be asked for the token; pipe it in: codexrun login URL --with-token < FILE")
+    if not token:
+        usage("no token was given")
+    Http(server.rstrip("/"), token, debug=invoking.flags(ctx).debug).json("GET", "/jobtypes")  # proves URL and token
+    file = settings.path()
+    settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
+    say(f"{server} and its token are stored in {file}, readable by you alone")
+
+
+@app.command("view")
+def view(ctx: typer.Context, fmt: options.Output = None) -> None:
+    """Show the values in force and where each comes from; a token is never shown."""
+    wanted = output.parse(fmt)
+    now = settings_of(invoking.flags(ctx))
+    rows = []
+    for key in settings.KEYS:
+        value = getattr(now, key)
+        source = dict(now.sources).get(key, "default")
+        if value is not None:
+            rows.append({"key": key, "value": HIDDEN if key in settings.SECRET else value, "source": source})
+    if wanted.human:
+        say(f"file: {settings.path()}")
+    output.emit(rows, _KIND, wanted, invoking.out(ctx))
+
+
+@app.command("set")
+def set_value(
+    key: Annotated[str, typer.Argument(help="server, context, namespace or color.")],
+    value: Annotated[str, typer.Argument(help="Its value; empty removes it.")],
+) -> None:
+    """Remember a value. A token is stored by `codexrun login`, never from the command line."""
+    if key in settings.SECRET:
+        usage("a token on the command line is seen by every process; use `codexrun login URL`")
+    if key not in settings.KEYS:
+        usage(f'"{key}" is no key; use {", ".join(k for k in settings.KEYS if k not in settings.SECRET)}')
+    file = settings.path()
+    values = {**settings.read(file), key: value}
+    if not value:
+        del values[key]
+    settings.settle(settings.Flags(), {}, values)
+    settings.write(file, values)
+
+
+@app.command("path")
+def show_path() -> None:
+    """Print where the configuration file is."""
+    output.write(f"{settings.path()}\n")
+
+
+def _column(name: str) -> Column:
+    return Column(name.upper(), lambda row: str(row[name]))
+
+
+_KIND = output.Kind(
+    schema="codexrun.setting/v1",
+    plural="settings",
+    columns=[_column("key"), _column("value"), _column("source")],
+    name=lambda row: str(row["key"]),
+)

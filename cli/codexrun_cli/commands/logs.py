@@ -1,0 +1,208 @@
+"""`codexrun logs` and `tail`: what the agent's container printed, byte for byte or in words, and as it goes on."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from codexrun_cli import choosing, invoking, options
+from codexrun_cli.exit_codes import Code, ended, of_run
+from codexrun_cli.failing import Away, Trouble, say
+from codexrun_cli.follow.printing import Printer
+from codexrun_cli.transports import Chosen, Heard, Json, LogWish, Transport
+
+LEVELS = ("debug", "info", "warning", "error")
+PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
+AT_ONCE = 20  # runs that tail follows when none is named
+
+Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
+LogSince = Annotated[
+    str | None,
+    typer.Option("--since", metavar="DURATION", callback=options._moment, help="Only the last 90s, 10m, 2h."),
+]
+SinceTime = Annotated[
+    str | None,
+    typer.Option("--since-time", metavar="TIME", callback=options._moment, help="Only since an RFC 3339 time."),
+]
+Timestamps = Annotated[bool, typer.Option("--timestamps", help="Begin each line with its time.")]
+Grep = Annotated[str | None, typer.Option("--grep", metavar="REGEXP", help="Only lines that match.")]
+Raw = Annotated[bool, typer.Option("--raw", help="The bytes as the pod printed them.")]
+LogFormat = Annotated[str, typer.Option("--format", metavar="pretty|jsonl", help="In words, or as JSON lines.")]
+Level = Annotated[str | None, typer.Option("--level", metavar="LEVEL", help="At least debug, info, warning or error.")]
+ExitStatus = Annotated[bool, typer.Option("--exit-status", help="With -f: end with the run's status as exit code.")]
+
+
+def logs(
+    ctx: typer.Context,
+    name: options.OneName = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")] = False,
+    tail: Tail = None,
+    since: LogSince = None,
+    since_time: SinceTime = None,
+    timestamps: Timestamps = False,
+    grep: Grep = None,
+    raw: Raw = False,
+    fmt: LogFormat = "pretty",
+    level: Level = None,
+    exit_status: ExitStatus = False,
+) -> None:
+    """Print a run's log, also when its pod is gone."""
+    from codexrun_cli.transports.opening import opened
+
+    printer = Printer(_pattern(grep), level=_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps)
+    if raw and (grep or level or timestamps or fmt != "pretty"):
+        raise typer.BadParameter("--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out")
+    wish = LogWish(tail=tail, since=_rfc3339(since_time or since))
+    with opened(invoking.flags(ctx)) as transport:
+        run = choosing.one(transport, name)
+        terminal = invoking.out(ctx)
+        if not follow:
+            text = transport.log(run, wish)
+            if text.note:
+                say(f"note: {text.note}")
+            for heard in _lines(text.pieces):
+                printer.print(heard, terminal)
+            return
+        _follow(transport, run, wish, lambda heard: printer.print(heard, terminal))
+        if exit_status:
+            raise typer.Exit(of_run(_end_of(transport, run)))
+
+
+def tail(
+    ctx: typer.Context,
+    names: options.Names = None,
+    lines: Annotated[int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")] = 10,
+    timestamps: Timestamps = False,
+    grep: Grep = None,
+    level: Level = None,
+    exit_status: ExitStatus = False,
+) -> None:
+    """Follow logs: one run's, or those of all that run now, each line with its run's name."""
+    from codexrun_cli.transports.opening import opened
+
+    with opened(invoking.flags(ctx)) as transport:
+        if names:
+            runs = choosing.several(transport, names)
+        else:
+            runs = list(transport.runs(Chosen(status="starting,running,stopping"), AT_ONCE))
+            if not runs:
+                say("nothing runs now")
+                return
+        terminal = invoking.out(ctx)
+        write = threading.Lock()
+
+        def one(number: int, run: Json) -> None:
+            prefix = "" if len(runs) == 1 else terminal.paint(f"{run['name']} ", PALETTE[number % len(PALETTE)])
+            printer = Printer(_pattern(grep), level=_level(level), timestamps=timestamps, prefix=prefix)
+
+            def show(heard: Heard) -> None:
+                with write:
+                    printer.print(heard, terminal)
+
+            _follow(transport, run, LogWish(tail=lines), show)
+
+        _all_at_once(one, runs)
+        if exit_status:
+            raise typer.Exit(of_run(_end_of(transport, runs[0])))
+
+
+def _all_at_once(one: Callable[[int, Json], None], runs: list[Json]) -> None:
+    if len(runs) == 1:
+        one(0, runs[0])
+        return
+    failed: list[BaseException] = []
+
+    def work(number: int, run: Json) -> None:
+        try:
+            one(number, run)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)
+    if failed:
+        raise failed[0]
+
+
+def _follow(transport: Transport, run: Json, wish: LogWish, show: Callable[[Heard], None]) -> None:
+    cut = False
+    try:
+        for heard in transport.follow_log(run, wish):
+            match heard.kind:
+                case "line":
+                    cut = False
+                    show(heard)
+                case "cut":
+                    if not cut:
+                        say("connection lost, reconnecting...")
+                    cut = True
+                case "end":
+                    if heard.text:
+                        say(f"note: {heard.text.decode('utf-8', 'replace')}")
+                    return
+    except KeyboardInterrupt:
+        say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
+        raise typer.Exit(Code.INTERRUPTED) from None
+
+
+def _end_of(transport: Transport, run: Json) -> str:
+    """The status it ended with: the log's end may be a moment before it."""
+    import time
+
+    for _ in range(60):
+        try:
+            status = str(transport.run(run["run_id"])["status"])
+        except Away:
+            raise
+        except Trouble as trouble:
+            if trouble.code is Code.NOT_FOUND:
+                return "deleted"
+            raise
+        if ended(status):
+            return status
+        time.sleep(0.5)
+    return "unknown"
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[Heard]:
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield Heard("line", line)
+    if rest:
+        yield Heard("line", rest, newline=False)
+
+
+def _pattern(text: str | None) -> "re.Pattern[str] | None":
+    try:
+        return re.compile(text) if text is not None else None
+    except re.error as error:
+        raise typer.BadParameter(f'"{text}" is no regular expression: {error}', param_hint="--grep") from None
+
+
+def _level(text: str | None) -> str | None:
+    if text is not None and text not in LEVELS:
+        raise typer.BadParameter(f'"{text}" is no level; use {", ".join(LEVELS)}', param_hint="--level")
+    return text
+
+
+def _jsonl(text: str) -> bool:
+    if text not in ("pretty", "jsonl"):
+        raise typer.BadParameter(f'"{text}" is no format; use pretty or jsonl', param_hint="--format")
+    return text == "jsonl"
+
+
+def _rfc3339(text: str | None) -> str | None:
+    from codexrun_cli.times import moment
+
+    if text is None:
+        return None
+    return moment(text, datetime.now(UTC)).isoformat().replace("+00:00", "Z")

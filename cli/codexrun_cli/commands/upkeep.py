@@ -1,0 +1,192 @@
+"""`codexrun stats`, `cleanup` and `doctor`: the whole installation rather than one run."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from codexrun_cli import invoking, options, output
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import say
+from codexrun_cli.output.table import Column
+from codexrun_cli.transports import Chosen, Json, Transport
+
+BY = ("job-type", "model", "user", "day", "status")
+MOST = 1_000_000
+
+
+def stats(
+    ctx: typer.Context,
+    by: Annotated[str, typer.Option("--by", metavar="job-type|model|user|day|status", help="What a row is.")] = "job-type",
+    since: options.Since = None,
+    older: options.Older = None,
+    job_type: options.JobTypes = None,
+    status: options.Statuses = None,
+    user: options.Users = None,
+    fmt: Annotated[str | None, typer.Option("-o", "--output", metavar="FORMAT", help=f"csv|{output.HELP}")] = None,
+    no_headers: options.NoHeaders = False,
+) -> None:
+    """Runs, success, tokens and cost. Needs the api: it keeps runs whose objects are gone."""
+    from codexrun_cli.transports.opening import opened
+
+    if by not in BY:
+        raise typer.BadParameter(f'"{by}": use {", ".join(BY)}', param_hint="--by")
+    wanted = output.parse(None if fmt == "csv" else fmt, headers=not no_headers)
+    chosen = Chosen(
+        job_type=options.joined(job_type),
+        status=options.joined(status, lower=True),
+        user=options.joined(user),
+        since=since,
+        until=older,
+    )
+    with opened(invoking.flags(ctx)) as transport:
+        total = transport.ask("GET", "/stats", "stats", query=chosen.query())
+        groups = _groups(transport, chosen, total, by)
+    if fmt == "csv":
+        output.write(_csv(groups, headers=not no_headers))
+    elif wanted.human:
+        output.emit(groups, _kind(by), wanted, invoking.out(ctx))
+        rate = total.get("success_rate")
+        say(
+            f"{total['runs']} runs, {total['cost_tokens']} tokens, {_money(total['cost_micro_usd'])} at list prices"
+            + (f", {rate:.0%} succeeded" if rate is not None else "")
+        )
+    else:
+        about = {key: total.get(key) for key in ("runs", "cost_tokens", "cost_micro_usd", "success_rate")}
+        output.emit_document({"schema": "codexrun.stats/v1", "by": by, "total": about, "groups": groups}, wanted)
+
+
+def _groups(transport: Transport, chosen: Chosen, total: Json, by: str) -> list[Json]:
+    """A row each; the api groups by job type itself, all else is summed up from its rows."""
+    if by == "job-type":
+        return [
+            _row(kind["job_type"], kind["statuses"], kind["cost_tokens"], kind["cost_micro_usd"]) for kind in total["job_types"]
+        ]
+    return summed(transport.runs(chosen, MOST), by)
+
+
+def summed(runs: Iterable[Json], by: str) -> list[Json]:
+    """Runs by one of their fields. Pure."""
+    statuses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    tokens: dict[str, int] = defaultdict(int)
+    cost: dict[str, int] = defaultdict(int)
+    for run in runs:
+        key = {
+            "model": run.get("model"),
+            "user": run.get("requested_by"),
+            "day": str(run.get("created_at", ""))[:10],
+            "status": run["status"],
+        }[by] or ""
+        statuses[key][run["status"]] += 1
+        tokens[key] += run.get("cost_tokens") or 0
+        cost[key] += run.get("usage", {}).get("cost_micro_usd") or 0
+    return [_row(key, statuses[key], tokens[key], cost[key]) for key in sorted(statuses)]
+
+
+def _row(key: str, statuses: Any, tokens: int, cost: int) -> Json:
+    good, bad = statuses.get("succeeded", 0), statuses.get("failed", 0)
+    return {
+        "key": key,
+        "runs": sum(statuses.values()),
+        "succeeded": good,
+        "failed": bad,
+        "success_rate": round(good / (good + bad), 4) if good + bad else None,
+        "cost_tokens": tokens,
+        "cost_micro_usd": cost,
+    }
+
+
+def _csv(groups: list[Json], *, headers: bool) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["key", "runs", "succeeded", "failed", "success_rate", "cost_tokens", "cost_micro_usd"])
+    if headers:
+        writer.writeheader()
+    writer.writerows(groups)
+    return text.getvalue()
+
+
+def _money(micro: int | None) -> str:
+    return f"${(micro or 0) / 1e6:.2f}"
+
+
+def _kind(by: str) -> output.Kind:
+    return output.Kind(
+        schema="codexrun.stats-row/v1",
+        plural="groups",
+        name=lambda row: str(row["key"]),
+        columns=[
+            Column(by.upper(), lambda row: row["key"] or "-"),
+            Column("RUNS", lambda row: str(row["runs"]), right=True),
+            Column("SUCCEEDED", lambda row: str(row["succeeded"]), right=True),
+            Column("FAILED", lambda row: str(row["failed"]), right=True),
+            Column("RATE", lambda row: "" if row["success_rate"] is None else f"{row['success_rate']:.0%}", right=True),
+            Column("TOKENS", lambda row: str(row["cost_tokens"]), right=True),
+            Column("COST", lambda row: _money(row["cost_micro_usd"]), right=True),
+        ],
+    )
+
+
+def cleanup(
+    ctx: typer.Context,
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="TIME", callback=options._moment, help="By the end of the run.")
+    ] = "14d",
+    dry_run: options.DryRun = False,
+    fmt: options.Output = None,
+) -> None:
+    """Remove logs, artifacts and rows of runs that ended long ago. Needs the api."""
+    from codexrun_cli.transports.opening import opened
+
+    wanted = output.parse(fmt)
+    with opened(invoking.flags(ctx)) as transport:
+        body = {"older_than": older_than, "dry_run": dry_run}
+        done = transport.ask("POST", "/cleanup", "cleanup", body=body)
+    if wanted.human:
+        verb = "would be removed" if dry_run else "removed"
+        output.write(f"{done['removed']} runs that ended before {done['before']} {verb}\n")
+    else:
+        output.emit_document({"schema": "codexrun.cleanup/v1", **done}, wanted)
+
+
+COLOURS = {"ok": "green", "failed": "red", "note": "yellow"}
+CHECKS = output.Kind(
+    schema="codexrun.check/v1",
+    plural="checks",
+    columns=[
+        Column("CHECK", lambda check: check["name"]),
+        Column(
+            "RESULT",
+            lambda check: check["result"],
+            lambda check: {"ok": "green", "failed": "red", "note": "yellow"}[check["result"]],
+        ),
+        Column("WHAT", lambda check: check["detail"]),
+    ],
+)
+
+
+def doctor(
+    ctx: typer.Context,
+    fmt: options.Output = None,
+) -> None:
+    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, images, sandbox, metrics. Exit code 1 if
+    anything is wrong; each finding says how to mend it."""
+    from codexrun_cli.doctor import examine
+
+    wanted = output.parse(fmt)
+    terminal = invoking.out(ctx)
+    failed = False
+    found = []
+    for check in examine(invoking.flags(ctx)):
+        failed = failed or check["result"] == "failed"
+        found.append(check)
+        if wanted.name == "table":
+            mark = COLOURS[check["result"]]
+            output.write(f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}: {check['detail']}\n")
+            if check.get("fix"):
+                output.write(f"        fix: {check['fix']}\n")
+    if wanted.name != "table":
+        output.emit(found, CHECKS, wanted, terminal)
+    raise typer.Exit(Code.FAILED if failed else Code.DONE)

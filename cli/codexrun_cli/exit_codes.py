@@ -1,0 +1,55 @@
+"""What does an exit code mean? One table: commands end by it, `codexrun help exit-codes` prints it."""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    CANCELLED = 3
+    NOT_ALLOWED = 4
+    NOT_FOUND = 5
+    CONFLICT = 6
+    UNREACHABLE = 7
+    UNKNOWN = 8
+    TIMEOUT = 124
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Code.DONE: "done; with --wait, --watch or --follow: the run succeeded",
+    Code.FAILED: "the run failed or was rejected; the command failed; diff: they differ",
+    Code.USAGE: "wrong usage",
+    Code.CANCELLED: "the run was cancelled",
+    Code.NOT_ALLOWED: "not authenticated, or not allowed",
+    Code.NOT_FOUND: "not found",
+    Code.CONFLICT: "conflict: the run has ended already, the name or key is taken",
+    Code.UNREACHABLE: "not reachable: server or cluster; or the command needs the api",
+    Code.UNKNOWN: "how the run ended is not known: it was deleted",
+    Code.TIMEOUT: "--timeout has passed; the run goes on",
+    Code.INTERRUPTED: "Ctrl-C: following has ended; the run goes on",
+}
+
+ENDS = {
+    "succeeded": Code.DONE,
+    "failed": Code.FAILED,
+    "rejected": Code.FAILED,
+    "cancelled": Code.CANCELLED,
+    "deleted": Code.UNKNOWN,
+}
+
+
+def ended(status: str) -> bool:
+    """Whether a run with this status never changes again."""
+    return status in ENDS
+
+
+def of_run(status: str) -> Code:
+    """What a command that waited for the run ends with."""
+    return ENDS.get(status, Code.UNKNOWN)
+
+
+def worst(codes: list[Code]) -> Code:
+    """Of several runs: the first that is not a success."""
+    return next((code for code in codes if code is not Code.DONE), Code.DONE)

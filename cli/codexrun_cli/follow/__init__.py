@@ -1,0 +1,1 @@
+"""Follow a run: what happens becomes lines, shown as they come."""

@@ -1,0 +1,96 @@
+"""What every command shares: global options that may stand anywhere on the line, and an end in words instead of a traceback."""
+
+import os
+import sys
+import traceback
+from dataclasses import replace
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import Trouble, fail, say
+from codexrun_cli.settings import Flags
+from codexrun_cli.terminal import Terminal, terminal
+
+VALUED = {"--server", "--kubeconfig", "--context", "--namespace", "-n", "--color"}
+SWITCHES = {"--all-namespaces", "-A", "--debug", "--plain", "--no-utf8"}
+
+
+class Root(TyperGroup):
+    """The program itself."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, hoisted(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Trouble as trouble:
+            for line in trouble.lines():
+                say(line)
+            raise typer.Exit(trouble.code) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(Code.INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            fail(
+                f"a fault of this program: {type(error).__name__}: {error}",
+                f"  at {os.path.relpath(where.filename, os.path.dirname(__file__))}:{where.lineno}; please report it",  # noqa: PTH120
+            )
+
+
+def hoisted(args: list[str]) -> list[str]:
+    """Global options first, wherever they stood: `codexrun list --server URL` is what people type. Pure."""
+    front: list[str] = []
+    rest: list[str] = []
+    queue = list(args)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            rest += [word, *queue]
+            break
+        name, equals, _ = word.partition("=")
+        if word in VALUED and queue:
+            front += [word, queue.pop(0)]
+        elif (name in VALUED and equals and name.startswith("--")) or word in SWITCHES:
+            front.append(word)
+        elif word.startswith("-n") and not word.startswith("--") and len(word) > 2:
+            front += ["-n", word[2:]]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def flags(ctx: typer.Context) -> Flags:
+    """The global options of this call."""
+    root = ctx.find_root()
+    if isinstance(root.obj, Flags):
+        return root.obj
+    given = root.params  # completion parses, and calls nothing
+    known = {key: given[key] for key in Flags.__dataclass_fields__ if key in given}
+    return Flags(**known)
+
+
+def changed(ctx: typer.Context, **more: Any) -> Flags:
+    return replace(flags(ctx), **more)
+
+
+def out(ctx: typer.Context) -> Terminal:
+    """What stdout can show."""
+    return _terminal(ctx, sys.stdout)
+
+
+def err(ctx: typer.Context) -> Terminal:
+    """What stderr can show."""
+    return _terminal(ctx, sys.stderr)
+
+
+def _terminal(ctx: typer.Context, stream: Any) -> Terminal:
+    from codexrun_cli.transports.opening import settings_of
+
+    given = flags(ctx)
+    return terminal(stream, colour=settings_of(given).color, utf8=given.utf8, plain=given.plain)

@@ -1,0 +1,98 @@
+"""`-o jsonpath=` and `-o custom-columns=`, as kubectl has them, over the JSON that -o json prints."""
+
+import json
+import re
+from typing import Any
+
+import typer
+
+from codexrun_cli.output.table import Column, table
+from codexrun_cli.terminal import Terminal
+
+_PART = re.compile(r"\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
+_TEXT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'")
+_LISTS = ("runs", "job_types", "prompts", "results", "groups", "checks")
+
+
+def check(name: str, argument: str) -> None:
+    """Say what is wrong with an expression before anything is asked of a server.
+
+    Raises:
+        BadParameter: it is no expression.
+    """
+    if name == "jsonpath":
+        for text in _expressions(argument):
+            _compiled(text)
+    else:
+        for _, text in _columns(argument):
+            _compiled(text)
+
+
+def show(name: str, argument: str, document: Any, *, headers: bool = True) -> str:
+    if name == "jsonpath":
+        return _template(argument, document)
+    items = next((document[key] for key in _LISTS if isinstance(document.get(key), list)), [document])
+    columns = [Column(title, lambda item, path=path: _cell(path, item)) for title, path in _columns(argument)]  # type: ignore[misc]
+    return table(items, columns, Terminal(), headers=headers, cut=False)
+
+
+def _template(argument: str, document: Any) -> str:
+    """kubectl's form: text stands as it is, `{.path}` is replaced, `{"\\n"}` is text too; without braces all is one path."""
+    if "{" not in argument:
+        return _joined(_find(argument, document)) + "\n"
+
+    def value(match: re.Match[str]) -> str:
+        inner = match[1].strip()
+        if quoted := _TEXT.fullmatch(inner):
+            return json.loads(f'"{quoted[1] if quoted[1] is not None else quoted[2]}"')  # type: ignore[no-any-return]
+        return _joined(_find(inner, document))
+
+    text = _PART.sub(value, argument)
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _expressions(argument: str) -> list[str]:
+    if "{" not in argument:
+        return [argument]
+    found = [match.strip() for match in _PART.findall(argument)]
+    return [text for text in found if not _TEXT.fullmatch(text)]
+
+
+def _columns(argument: str) -> list[tuple[str, str]]:
+    found = []
+    for part in argument.split(","):
+        title, colon, path = part.partition(":")
+        if not colon or not title or not path:
+            raise typer.BadParameter(f'"{part}" is no column; write TITLE:.path, such as NAME:.name,TOKENS:.usage.total_tokens')
+        found.append((title, path))
+    return found
+
+
+def _cell(path: str, item: Any) -> str:
+    found = _find(path, item)
+    return ",".join(map(_text, found)) if found else "<none>"
+
+
+def _joined(found: list[Any]) -> str:
+    return " ".join(map(_text, found))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _find(path: str, document: Any) -> list[Any]:
+    found: list[Any] = _compiled(path).findall(document)
+    return found
+
+
+def _compiled(path: str) -> Any:
+    import jsonpath
+
+    text = path.strip()
+    if not text.startswith(("$", "@")):
+        text = "$" + text if text.startswith((".", "[")) else f"$.{text}"
+    try:
+        return jsonpath.compile("$" if text == "$." else text)
+    except (jsonpath.JSONPathError, ValueError) as error:
+        raise typer.BadParameter(f'"{path}" is no JSONPath: {error}; write such as {{.runs[*].name}}') from None

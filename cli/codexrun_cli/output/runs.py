@@ -1,0 +1,197 @@
+"""How runs look: their columns, their colours, and one of them in full. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from codexrun_cli import times
+from codexrun_cli.output import Kind
+from codexrun_cli.output.table import Column, printable, width
+from codexrun_cli.terminal import Terminal
+
+Run = Mapping[str, Any]
+
+COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "rejected": "red",
+    "cancelled": "yellow",
+    "stopping": "yellow",
+    "running": "cyan",
+    "starting": "blue",
+}
+
+
+def colour(run: Run) -> str | None:
+    return COLOURS.get(run["status"], "dim")
+
+
+def cost(run: Run) -> str:
+    """Money as far as it is known; "" where no price is, `>=` where not all was seen."""
+    micro = run.get("usage", {}).get("cost_micro_usd")
+    if micro is None:
+        return ""
+    return f"${micro / 1e6:.4f}" if micro < 1_000_000 else f"${micro / 1e6:.2f}"
+
+
+def tokens(run: Run) -> str:
+    usage = run.get("usage", {})
+    total = usage.get("total_tokens", 0)
+    return f"{total}" if total or usage.get("complete") else ""
+
+
+def said(run: Run) -> str:
+    """The last word about it: the failure, or the agent's."""
+    if run.get("failure"):
+        return f"{run['failure']['class']}: {run['failure'].get('message') or ''}"
+    return str(run.get("error") or run.get("result") or "")
+
+
+def prompt(run: Run) -> str:
+    return f"{run['prompt_name']}@{run.get('prompt_version', '?')}" if run.get("prompt_name") else ""
+
+
+def kind(now: datetime, *, namespaces: bool = False) -> Kind:
+    """Runs as a list; now: what ages are counted from."""
+    first = [Column("NAMESPACE", lambda run: run.get("namespace", ""))] if namespaces else []
+    return Kind(
+        schema="codexrun.run/v1",
+        plural="runs",
+        prefix="codexrun/",
+        columns=[
+            *first,
+            Column("NAME", lambda run: run["name"]),
+            Column("STATUS", lambda run: run["status"], colour),
+            Column("JOB-TYPE", lambda run: run["job_type"], flexible=True),
+            Column("AGE", lambda run: times.age(run.get("created_at"), now), right=True, flexible=True),
+            Column("DURATION", lambda run: _duration(run, now), right=True, flexible=True),
+            Column("TOKENS", tokens, right=True, flexible=True),
+            Column("COST", cost, right=True, flexible=True),
+            Column("MESSAGE", said, flexible=True),
+        ],
+        wide=[
+            Column("REASON", lambda run: run.get("reason") or ""),
+            Column("PROMPT", prompt),
+            Column("MODEL", lambda run: run.get("model") or ""),
+            Column("USER", lambda run: run.get("requested_by") or ""),
+            Column("ORIGIN", lambda run: run.get("origin") or ""),
+            Column("RUN-ID", lambda run: run["run_id"]),
+        ],
+    )
+
+
+def _duration(run: Run, now: datetime) -> str:
+    lasted = times.lasted(dict(run), now)
+    return "" if lasted is None else times.short(lasted)
+
+
+def queue(run: Run) -> str:
+    """`position 2, about 40s`; nothing for a run that does not wait."""
+    place = run.get("queue")
+    if not place:
+        return ""
+    eta = place.get("eta_seconds")
+    return f"position {place['position']}" + ("" if eta is None else f", about {times.short(eta)}")
+
+
+def state(run: Run) -> str:
+    """Status, reason and place in the queue, in a few words."""
+    status, reason = run["status"], run.get("reason")
+    text = status if not reason or reason.lower() == status else f"{status} ({reason})"
+    return f"{text}, {queue(run)}" if queue(run) else text
+
+
+def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = None) -> str:
+    """One run in full, for people. url: of its page in the console."""
+    usage = run.get("usage", {})
+    rows = [
+        ("Name", run["name"]),
+        ("Status", state(run)),
+        ("Job type", run["job_type"]),
+        ("Prompt", prompt(run) + (f" (sha256 {run['prompt_sha256'][:12]})" if run.get("prompt_sha256") else "")),
+        ("Model", " ".join(filter(None, (run.get("model"), run.get("effort"))))),
+        ("Inputs", _inputs(run)),
+        ("Started by", _by(run)),
+        ("Retry of", run.get("retry_of_name") or run.get("retry_of") or ""),
+        ("Created", _when(run.get("created_at"), now)),
+        ("Started", _when(run.get("started_at"), now)),
+        ("Finished", _when(run.get("finished_at"), now)),
+        ("Duration", _duration(run, now)),
+        ("Attempt", str(run["attempt"]) if (run.get("attempt") or 1) > 1 else ""),
+        ("Tokens", _usage(usage) if tokens(run) else ""),
+        ("Cost", cost(run)),
+        ("Thread", run.get("thread_id") or ""),
+        ("Run id", run["run_id"]),
+        ("Console", url or ""),
+        ("Failure", _failure(run)),
+        ("Message", "" if run.get("failure") else run.get("error") or ""),
+    ]
+    rows = [(label, printable(text)) for label, text in rows if text]
+    size = max(len(label) for label, _ in rows) + 2
+
+    def shown(label: str, text: str) -> str:
+        match label:
+            case "Status":
+                return terminal.paint(text, colour(run))
+            case "Failure":
+                return terminal.paint(text, "red")
+            case "Console":
+                return terminal.link(text, text)
+        return text
+
+    text = "".join(f"{label + ':':<{size}}{shown(label, value)}\n" for label, value in rows)
+    if run.get("result"):
+        text += f"\nThe agent said:\n{_block(run['result'])}"
+    return text
+
+
+def _failure(run: Run) -> str:
+    failure = run.get("failure")
+    if not failure:
+        return ""
+    again = "a retry has a chance" if failure.get("retryable") else "a retry would end the same way"
+    return f"{failure['class']}: {failure.get('message') or ''} ({again})"
+
+
+def next_command(run: Run) -> str:
+    """What somebody who looks at this run would type next."""
+    name = run["name"]
+    return {
+        "queued": f"codexrun logs -f {name}",
+        "pending": f"codexrun status {name}",
+        "starting": f"codexrun logs -f {name}",
+        "running": f"codexrun logs -f {name}    (to stop it: codexrun cancel {name})",
+        "stopping": f"codexrun wait {name}",
+        "failed": f"codexrun logs {name}    (to run it again: codexrun retry {name})",
+        "rejected": f"codexrun jobtypes show {run['job_type']}",
+        "cancelled": f"codexrun retry {name}",
+    }.get(run["status"], "")
+
+
+def _block(text: str) -> str:
+    return "".join(f"  {''.join(c if c.isprintable() else ' ' for c in line)}".rstrip() + "\n" for line in text.splitlines())
+
+
+def _inputs(run: Run) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in (run.get("params") or {}).items())
+
+
+def _short(value: Any) -> str:
+    text = printable(str(value))
+    return text if width(text) <= 60 else text[:57] + "..."
+
+
+def _by(run: Run) -> str:
+    user, origin = run.get("requested_by"), run.get("origin")
+    return f"{user} ({origin})" if user and origin else user or origin or ""
+
+
+def _when(text: str | None, now: datetime) -> str:
+    when = times.parsed(text)
+    return f"{when.strftime('%Y-%m-%d %H:%M:%S')} UTC ({times.age(text, now)} ago)" if when else ""
+
+
+def _usage(usage: Mapping[str, Any]) -> str:
+    text = f"{usage['total_tokens']} ({usage['input_tokens']} in, of these {usage['cached_input_tokens']} cached; "
+    text += f"{usage['output_tokens']} out)"
+    return text if usage.get("complete") else f"{text}, not all of it seen"

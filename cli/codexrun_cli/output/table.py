@@ -1,0 +1,91 @@
+"""A table of plain text, aligned, that fits its terminal: what people compare stands first, long text is cut last. Pure."""
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codexrun_cli.terminal import Terminal
+
+GAP = "  "
+LEAST = 10  # characters of a cut column; below that it is left out
+
+
+@dataclass(frozen=True)
+class Column:
+    """value: the cell's text. flexible: cut, or left out, where the terminal is too narrow."""
+
+    title: str
+    value: Callable[[Mapping[str, Any]], str]
+    colour: Callable[[Mapping[str, Any]], str | None] = lambda _: None
+    right: bool = False
+    flexible: bool = False
+
+
+def table(
+    items: Sequence[Mapping[str, Any]], columns: Sequence[Column], terminal: Terminal, *, headers: bool = True, cut: bool = True
+) -> str:
+    """The rows, each a line; nothing where there are none."""
+    if not items:
+        return ""
+    cells = [[printable(column.value(item)) for column in columns] for item in items]
+    titles = [[column.title for column in columns]] if headers else []
+    sizes = [max(map(width, column), default=0) for column in zip(*titles, *cells, strict=True)]
+    if cut and terminal.width is not None:
+        sizes = fitted(sizes, columns, terminal.width)
+    shown = [i for i, size in enumerate(sizes) if size > 0]
+    lines = [_line(titles[0], sizes, shown, columns, lambda _, text: terminal.paint(text, "bold"))] if headers else []
+    for item, row in zip(items, cells, strict=True):
+
+        def paint(i: int, text: str, item: Mapping[str, Any] = item) -> str:
+            return terminal.paint(text, columns[i].colour(item))
+
+        lines.append(_line(row, sizes, shown, columns, paint))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def fitted(sizes: Sequence[int], columns: Sequence[Column], limit: int) -> list[int]:
+    """Sizes that fit: flexible columns give way from the right, first to LEAST and then altogether."""
+    found = list(sizes)
+    for least in (LEAST, 0):
+        for i in range(len(found) - 1, -1, -1):
+            over = sum(size + len(GAP) for size in found if size) - len(GAP) - limit
+            if over > 0 and columns[i].flexible and found[i] > least:
+                found[i] = max(least, found[i] - over) if least else 0
+    return found
+
+
+def _line(
+    row: Sequence[str], sizes: Sequence[int], shown: Sequence[int], columns: Sequence[Column], paint: Callable[[int, str], str]
+) -> str:
+    parts = []
+    for i in shown:
+        text = fit(row[i], sizes[i])
+        space = " " * (sizes[i] - width(text))
+        parts.append(space + paint(i, text) if columns[i].right else paint(i, text) + space)
+    return GAP.join(parts).rstrip()
+
+
+def fit(text: str, size: int) -> str:
+    """At most so many columns wide, with dots where something is missing."""
+    if width(text) <= size:
+        return text
+    kept, used = "", 0
+    for character in text:
+        used += width(character)
+        if used > max(0, size - 3):
+            break
+        kept += character
+    return (kept + "...")[:size]
+
+
+def width(text: str) -> int:
+    """Columns of a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def printable(text: str) -> str:
+    """One line, and nothing that a terminal would obey: the text may be the agent's."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()

@@ -1,0 +1,146 @@
+"""Where is the control plane, and who am I there? A flag beats the environment, the environment the file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import Trouble
+
+KEYS = {
+    "server": "URL of the api; commands go straight to the cluster if absent",
+    "token": "the api's token",
+    "context": "kubeconfig context, for commands straight on the cluster",
+    "namespace": "namespace, for commands straight on the cluster",
+    "color": "auto, always or never",
+}
+SECRET = ("token",)
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Global options, as they were given; None: not given."""
+
+    server: str | None = None
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    all_namespaces: bool = False
+    color: str | None = None
+    utf8: bool = True
+    plain: bool = False
+    debug: bool = False
+
+    @property
+    def cluster(self) -> bool:
+        """Whether the command line names a cluster."""
+        return any((self.kubeconfig, self.context, self.namespace, self.all_namespaces))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is in force, and where each value came from."""
+
+    flags: Flags = Flags()
+    server: str | None = None
+    token: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+    color: str = "auto"
+    sources: Mapping[str, str] = ()  # type: ignore[assignment]
+
+    @property
+    def rest(self) -> bool:
+        return self.server is not None
+
+
+def path(env: Mapping[str, str] = os.environ) -> Path:
+    """Of the configuration file."""
+    base = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "codexrun" / "config.yaml"
+
+
+def read(file: Path) -> dict[str, str]:
+    """The file's values; none where there is no file.
+
+    Raises:
+        Trouble: it is not readable, or has what it must not have.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Trouble(Code.FAILED, f"{file}: {error}", hint="correct or remove the file") from None
+    import yaml
+
+    try:
+        found = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise Trouble(Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    wrong = [key for key in found if key not in KEYS] if isinstance(found, dict) else ["it"]
+    if not isinstance(found, dict) or wrong:
+        raise Trouble(Code.FAILED, f"{file}: {wrong[0]}: unknown; use {', '.join(KEYS)}")
+    return {key: str(value) for key, value in found.items() if value is not None}
+
+
+def write(file: Path, values: Mapping[str, str]) -> None:
+    """For its owner's eyes only: it holds a token."""
+    import yaml
+
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = yaml.safe_dump(dict(values), sort_keys=True)
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+    beside.replace(file)
+
+
+def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> Settings:
+    """The values in force. Pure.
+
+    Raises:
+        Trouble: the flags contradict each other, or a value is none.
+    """
+    if flags.server and flags.cluster:
+        raise Trouble(
+            Code.USAGE, "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself; give one of both"
+        )
+    chosen: dict[str, str] = {}
+    sources: dict[str, str] = {}
+    from_env = {"server": "CODEX_CONTROL_URL", "token": "CODEX_CONTROL_TOKEN"}
+    for key in KEYS:
+        for value, source in (
+            (getattr(flags, key, None), "flag"),
+            (env.get(from_env.get(key, ""), "").strip(), f"environment ({from_env.get(key)})"),
+            (stored.get(key), "file"),
+        ):
+            if value:
+                chosen[key], sources[key] = value, source
+                break
+    if sources.get("token") == "file" and chosen.get("server", "").rstrip("/") != str(stored.get("server", "")).rstrip("/"):
+        chosen.pop("token")  # a stored token is for the stored server alone
+        sources.pop("token")
+    if flags.cluster:  # a flag beats a URL from elsewhere
+        for key in ("server", "token"):
+            chosen.pop(key, None)
+            sources.pop(key, None)
+    return replace(_checked(chosen), flags=flags, sources=sources)
+
+
+def _checked(chosen: Mapping[str, Any]) -> Settings:
+    server = chosen.get("server")
+    if server is not None and not server.startswith(("http://", "https://")):
+        raise Trouble(Code.USAGE, f'"{server}" is no URL of an api; write http://… or https://…')
+    if (color := chosen.get("color", "auto")) not in ("auto", "always", "never"):
+        raise Trouble(Code.USAGE, f'color: "{color}" is not right; use auto, always or never')
+    return Settings(
+        server=server.rstrip("/") if server else None,
+        token=chosen.get("token"),
+        context=chosen.get("context"),
+        namespace=chosen.get("namespace"),
+        color=color,
+    )

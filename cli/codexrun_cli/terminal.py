@@ -1,0 +1,64 @@
+"""What can the terminal show? Colour, width, symbols: decided once, from flags, environment and what stdout is."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "dim": 2, "bold": 1}
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """One stream's abilities. width: None where lines need not be cut."""
+
+    tty: bool = False
+    colour: bool = False
+    utf8: bool = False
+    width: int | None = None
+
+    def paint(self, text: str, colour: str | None) -> str:
+        """With colour, where there is any."""
+        if not self.colour or not colour or not text:
+            return text
+        return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
+
+    def link(self, text: str, url: str) -> str:
+        """OSC 8: a terminal that does not know it shows the text."""
+        return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if self.tty and self.colour else text
+
+
+def is_tty(stream: IO[Any] | None) -> bool:
+    """A closed stream is none, and no terminal either."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:
+        return False
+
+
+def terminal(
+    stream: IO[Any] | None, *, colour: str = "auto", utf8: bool = True, plain: bool = False, env: Mapping[str, str] = os.environ
+) -> Terminal:
+    """colour: auto, always or never. plain: neither colour nor redrawing nor symbols."""
+    tty = is_tty(stream)
+    dumb = env.get("TERM", "") == "dumb"
+    wants = colour == "always" or (colour == "auto" and tty and not dumb and not env.get("NO_COLOR"))
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+    return Terminal(
+        tty=tty and not dumb and not plain,
+        colour=wants and not plain,
+        utf8=utf8 and not plain and not dumb and encoding == "utf8",
+        width=_width(env) if tty or env.get("COLUMNS", "").isdecimal() else None,
+    )
+
+
+def _width(env: Mapping[str, str]) -> int:
+    given = env.get("COLUMNS", "")
+    return max(20, int(given) if given.isdecimal() and int(given) else shutil.get_terminal_size((80, 24)).columns)
+
+
+def interactive() -> bool:
+    """Whether somebody can be asked."""
+    return is_tty(sys.stdin) and is_tty(sys.stderr)

@@ -1,0 +1,75 @@
+"""Times as people write and read them. Pure: the present is passed in."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_AGO = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+FORM = "write 90s, 10m, 12h, 7d"
+
+
+def seconds(text: str) -> float:
+    """`90s`, `10m`, `1h30m`, `7d`, or a plain number of seconds.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = _AGO.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f'"{text}" is no duration; {FORM}')
+    return float(sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """`7d`, `12h` (ago), or RFC 3339.
+
+    Raises:
+        ValueError: neither.
+    """
+    try:
+        if ago := _AGO.fullmatch(text):
+            return now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
+        when = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f'"{text}" is no time; write 7d, 12h or 2026-01-31T12:00:00Z') from None
+    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def parsed(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def short(seconds: float) -> str:
+    """`8s`, `3m12s`, `2h5m`, `3d4h`: two units at most."""
+    left = max(0, round(seconds))
+    if left < 60:
+        return f"{left}s"
+    for big, small, size in (("m", "s", 60), ("h", "m", 3600), ("d", "h", 86_400)):
+        lower = 1 if size == 60 else size // (24 if size == 86_400 else 60)
+        if left < {60: 3600, 3600: 86_400, 86_400: 10**12}[size]:
+            first, rest = divmod(left, size)
+            second = rest // lower
+            return f"{first}{big}{second}{small}" if second else f"{first}{big}"
+    raise AssertionError("unreachable")
+
+
+def age(since: str | None, now: datetime) -> str:
+    """How long ago, as kubectl shows it; nothing where it is not known."""
+    when = parsed(since)
+    if when is None:
+        return ""
+    passed = (now - when).total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if passed >= size * (2 if unit == "d" else 1):
+            return f"{int(passed // size)}{unit}"
+    return f"{max(0, int(passed))}s"
+
+
+def lasted(run: dict[str, object], now: datetime) -> float | None:
+    """Seconds from the agent's start to its end, or until now."""
+    start, end = parsed(run.get("started_at")), parsed(run.get("finished_at"))  # type: ignore[arg-type]
+    if start is None:
+        return None
+    return max(0.0, ((end or now) - start).total_seconds())

@@ -1,0 +1,63 @@
+"""The cluster's asynchronous client for a program that is not: one loop in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator
+from typing import Any, TypeVar
+
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import Away, Trouble
+from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+
+T = TypeVar("T")
+
+
+class Loop:
+    """`call` from any thread; the cluster's failures come out as Trouble."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="kube", daemon=True).start()
+
+    def raw(self, work: Coroutine[Any, Any, T]) -> T:
+        """What it raises is the client's own."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self.raw(work)
+        except (Refused, Unavailable) as error:
+            raise trouble(error) from None
+
+    def iterate(self, found: AsyncGenerator[T, None]) -> Iterator[T]:
+        """An asynchronous generator, element by element."""
+        try:
+            while True:
+                try:
+                    yield self.call(found.__anext__())
+                except StopAsyncIteration:
+                    return
+        finally:
+            asyncio.run_coroutine_threadsafe(found.aclose(), self._loop)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def trouble(error: Refused | Unavailable) -> Trouble:
+    """In the words of people, with the exit code of its kind."""
+    if isinstance(error, Unavailable):
+        return Away(f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?")
+    message = error.message
+    if isinstance(error, NotFound):
+        if "codexruns" in message or "could not find the requested resource" in message:
+            missing = "the server could not find the requested resource" in message
+            hint = "is the chart installed in this cluster? `codexrun doctor` looks" if missing else ""
+            return Trouble(Code.NOT_FOUND, message, title="Not Found", hint=hint or "`codexrun list` shows what there is")
+        return Trouble(Code.NOT_FOUND, message, title="Not Found")
+    if isinstance(error, Conflict):
+        return Trouble(Code.CONFLICT, message, title="Conflict")
+    if error.status in (401, 403):
+        hint = "`codexrun doctor` shows which right is missing"
+        return Trouble(Code.NOT_ALLOWED, message, title="Forbidden" if error.status == 403 else "Unauthorized", hint=hint)
+    return Trouble(Code.FAILED, message, title=error.reason or "Refused")

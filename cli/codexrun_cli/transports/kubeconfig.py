@@ -1,0 +1,63 @@
+"""Which cluster and which namespace? KUBECONFIG, its context, or the pod that this runs in."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codexrun_cli.failing import Away
+from codexrun_cli.settings import Settings
+
+IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A client, and the namespace that commands mean when they name none."""
+
+    client: Any
+    namespace: str
+    context: str
+
+
+async def connect(settings: Settings) -> Reached:
+    """Load the configuration and make a client; nothing is asked of the cluster yet.
+
+    Raises:
+        Away: there is no configuration that could be used.
+    """
+    from kubernetes.aio import client, config
+
+    flags = settings.flags
+    inside = "KUBERNETES_SERVICE_HOST" in os.environ and not (flags.kubeconfig or settings.context or _file_there())
+    try:
+        if inside:
+            config.load_incluster_config()  # type: ignore[no-untyped-call]
+            namespace = _own_namespace()
+            context = "in-cluster"
+        else:
+            await config.load_kube_config(config_file=flags.kubeconfig, context=settings.context)  # type: ignore[no-untyped-call]
+            _, active = config.list_kube_config_contexts(config_file=flags.kubeconfig)  # type: ignore[no-untyped-call]
+            chosen = _context(config, flags.kubeconfig, settings.context) if settings.context else active
+            namespace, context = chosen.get("context", {}).get("namespace") or "default", chosen.get("name", "")
+    except (config.ConfigException, OSError, ValueError) as error:
+        raise Away(
+            f"no cluster: {' '.join(str(error).split())}",
+            hint="set KUBECONFIG or give --kubeconfig or --context; or reach the api: --server URL, CODEX_CONTROL_URL, "
+            "`codexrun login URL`",
+        ) from None
+    return Reached(client.ApiClient(), settings.namespace or namespace, context)
+
+
+def _own_namespace() -> str:
+    return IN_POD.read_text().strip() if IN_POD.exists() else "default"
+
+
+def _file_there() -> bool:
+    paths = (os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)
+    return any(Path(path).expanduser().exists() for path in paths)
+
+
+def _context(config: Any, file: str | None, name: str) -> Any:
+    contexts, _ = config.list_kube_config_contexts(config_file=file)
+    return next((context for context in contexts if context["name"] == name), {})

@@ -1,0 +1,57 @@
+"""Which of the two ways, and a token for it: what every command that talks to a control plane begins with."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import typer
+
+from codexrun_cli import settings as settled
+from codexrun_cli.settings import Flags, Settings
+from codexrun_cli.terminal import interactive
+from codexrun_cli.transports import Transport
+
+
+def settings_of(flags: Flags, *, straight: bool = False) -> Settings:
+    """Flags, environment and file. straight: the cluster, also where an api is set."""
+    found = settled.settle(flags, os.environ, settled.read(settled.path()))
+    return replace(found, server=None, token=None) if straight else found
+
+
+@contextlib.contextmanager
+def opened(flags: Flags, *, straight: bool = False) -> Iterator[Transport]:
+    """The transport that flags, environment and file choose. straight: the cluster in any case."""
+    transport = open_transport(settings_of(flags, straight=straight))
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+def open_transport(settings: Settings, *, ask: bool = True, seconds: float | None = None) -> Transport:
+    """ask: whether a missing token may be asked for. seconds: until a server that does not answer is given up."""
+    if settings.server is not None:
+        from codexrun_cli.transports.http import SECONDS, Http
+        from codexrun_cli.transports.rest import Rest
+
+        token = settings.token
+        if token is None and ask and interactive():
+            token = typer.prompt(f"token for {settings.server}", hide_input=True, err=True)
+        return Rest(Http(settings.server, token, debug=settings.flags.debug, seconds=seconds or SECONDS))
+    return _cluster(settings)
+
+
+def _cluster(settings: Settings) -> Transport:
+    from codexrun_cli.transports.cluster import Cluster
+    from codexrun_cli.transports.kube_loop import Loop
+    from codexrun_cli.transports.kubeconfig import connect
+    from codexrun_core.kube.client import Kube
+
+    loop = Loop()
+    reached = loop.raw(connect(settings))
+    kube = Kube(reached.client, reached.namespace, lambda: None, agent="codexrun-cli")
+    if settings.flags.debug:
+        sys.stderr.write(f"debug: cluster {reached.client.configuration.host}, namespace {reached.namespace}\n")
+    return Cluster(kube, loop, everywhere=settings.flags.all_namespaces)

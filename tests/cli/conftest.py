@@ -1,0 +1,24 @@
+"""Fixtures of the command line's tests; clistand.py has what they give. The apiserver in memory is that of tests/api."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+
+from clistand import Stand, stands
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+    """Over REST."""
+    yield from stands(tmp_path, monkeypatch)
+
+
+@pytest.fixture(params=["rest", "cluster"])
+def both(stand: Stand, request: pytest.FixtureRequest) -> Stand:
+    """Over REST, and straight on the cluster."""
+    stand.rest = request.param == "rest"
+    return stand

@@ -1,0 +1,265 @@
+"""Start, look, wait, cancel, retry: the same over REST and straight on the cluster."""
+
+import json
+import re
+
+import pytest
+import yaml
+from clistand import LOG, Stand
+
+
+def test_start_prints_the_name_and_says_how_it_stands(both: Stand) -> None:
+    done = both.cli("start", "hello", "-p", "name=world")
+    assert done.code == 0
+    assert re.fullmatch(r"hello-[0-9a-f]{8}\n", done.out)
+    assert done.err == f"{done.out.strip()}: starting\n"
+    run = both.kube.run(done.out.strip())
+    assert run["spec"] == {"jobType": "hello", "inputs": {"name": "world"}, "whenFull": "Queue"}
+    assert run["metadata"]["annotations"]["codexrun.dev/origin"] == "cli"
+
+
+def test_start_queues_unless_reject(both: Stand) -> None:
+    both.start()
+    both.start()
+    queued = both.cli("start", "hello", "-p", "name=world", "-o", "json")
+    assert (queued.code, json.loads(queued.out)["status"]) == (0, "queued")
+    assert json.loads(queued.out)["queue"] == {"position": 1}
+    before = set(both.kube.run_names)
+    refused = both.cli("start", "hello", "-p", "name=world", "--reject")
+    assert (refused.code, refused.out) == (1, "")
+    assert "all slots are taken" in refused.err
+    assert "hint: leave --reject out, and it waits for its turn" in refused.err
+    assert set(both.kube.run_names) == before, "nothing is left of it"
+
+
+def test_every_option_of_start_reaches_the_object(both: Stand, tmp_path) -> None:
+    (tmp_path / "params.yaml").write_text("name: from the file\ncount: 2\n")
+    done = both.cli(
+        *("start", "hello", "-f", str(tmp_path / "params.yaml"), "-p", "name=world", "-p", 'deep:={"a": [1]}'),
+        *("--prompt-version", "v2", "--model", "gpt-5.5", "--effort", "high", "--limit", "max_tokens=1000"),
+        *("--limit", "timeoutSeconds=60", "--git", "https://example.com/a/b", "--ref", "main", "--name", "mine"),
+        *("--priority", "5", "--ttl", "1d"),
+    )
+    assert (done.code, done.out) == (0, "mine\n")
+    assert both.kube.run("mine")["spec"] == {
+        "jobType": "hello",
+        "inputs": {"name": "world", "count": 2, "deep": {"a": [1]}},
+        "promptVersion": "v2",
+        "model": "gpt-5.5",
+        "effort": "high",
+        "limits": {"maxTokens": 1000, "timeoutSeconds": 60},
+        "workspace": {"git": {"url": "https://example.com/a/b", "ref": "main"}},
+        "priority": 5,
+        "ttlSecondsAfterFinished": 86400,
+        "whenFull": "Queue",
+    }
+
+
+def test_inputs_from_stdin(both: Stand) -> None:
+    done = both.cli("start", "hello", "-f", "-", stdin='{"name": "stdin"}')
+    assert done.code == 0
+    assert both.kube.run(done.out.strip())["spec"]["inputs"] == {"name": "stdin"}
+
+
+def test_status_tells_everything_and_what_to_type_next(both: Stand) -> None:
+    name = both.finished()
+    done = both.cli("status", name)
+    assert done.code == 0
+    text = re.sub(r"[0-9a-f-]{36}|\d{4}-.*", "X", done.out)
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    assert lines["Status"].strip() == "succeeded"
+    assert lines["Tokens"].strip() == "120 (100 in, of these 0 cached; 20 out)"
+    assert lines["Cost"].strip() == "$0.0042"
+    assert lines["Duration"].strip() == "30s"
+    assert "Hello, **world**!" in done.out
+    for alias in ("get", "describe"):
+        assert re.sub(r"\d+s ago", "", both.cli(alias, name).out) == re.sub(r"\d+s ago", "", done.out)
+
+
+def test_a_failed_run_shows_why_and_the_end_of_its_log(both: Stand) -> None:
+    name = both.start()
+    both.log(name, *LOG)
+    both.end(name, "Failed", failure={"class": "timeout", "message": "it took too long", "retryable": False})
+    done = both.until(lambda: (d := both.cli("status", name)).out.count("timeout") and d)
+    assert "Failure:    timeout: it took too long (a retry would end the same way)" in done.out
+    assert "The end of its log:\n" in done.out
+    assert "  $ make test\n" in done.out
+    assert done.err == f"next: codexrun logs {name}    (to run it again: codexrun retry {name})\n"
+
+
+def test_list_by_job_type_and_status(both: Stand) -> None:
+    first, second = both.finished(), both.start()
+    shown = both.cli("list", "--status", "succeeded", "--job-type", "hello", "-o", "name")
+    assert shown.out == f"codexrun/{first}\n"
+    assert both.cli("list", "--phase", "Starting,Running", "-o", "name").out == f"codexrun/{second}\n"
+    none = both.cli("list", "-j", "nowhere")
+    assert (none.code, none.out, none.err) == (0, "", "no runs match\n")
+
+
+def test_list_limits_after_filtering(both: Stand) -> None:
+    names = [both.start() for _ in range(3)]
+    done = both.cli("list", "-L", "2", "-o", "name")
+    assert len(done.out.splitlines()) == 2
+    assert set(done.out.split()) <= {f"codexrun/{name}" for name in names}
+    assert "there are more" in both.cli("list", "-L", "2").err
+
+
+@pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1), ("Rejected", 1), ("Cancelled", 3)], ids=str)
+def test_waiting_ends_with_the_runs_own_code(both: Stand, phase: str, code: int) -> None:
+    name = both.finished(phase=phase)
+    done = both.cli("wait", name)
+    assert (done.code, done.out) == (code, f"{name} {phase.lower()}\n")
+
+
+def test_wait_for_a_status_and_for_several(both: Stand) -> None:
+    good, bad = both.finished(), both.finished(phase="Failed")
+    assert both.cli("wait", good, bad).code == 1
+    assert both.cli("wait", good, "--for", "phase=Succeeded").code == 0
+    assert both.cli("wait", bad, "--for", "phase=Succeeded").code == 1
+    running = both.start()
+    assert both.cli("wait", running, "--for", "status=starting").code == 0
+
+
+def test_a_wait_that_takes_too_long_has_its_own_code(both: Stand) -> None:
+    name = both.start()
+    done = both.cli("wait", name, "--timeout", "0.2")
+    assert (done.code, done.out) == (124, "")
+    assert done.err == f"codexrun: {name} is still starting after 0.2; it goes on\n"
+
+
+def test_cancel_says_who_and_why(both: Stand) -> None:
+    name = both.start()
+    done = both.cli("cancel", name, "--reason", "wrong branch")
+    assert (done.code, done.out) == (0, f"{name} cancelled (starting)\n")
+    cancel = both.kube.run(name)["spec"]["cancel"]
+    assert cancel == {"requestedBy": "shared" if both.rest else "ada", "reason": "wrong branch"}
+    assert both.cli("cancel", name).code == 0, "asking twice is asking once"
+
+
+def test_cancel_what_has_ended_is_a_conflict(both: Stand) -> None:
+    name = both.finished()
+    done = both.cli("cancel", name)
+    assert (done.code, done.out) == (6, "")
+    assert f'run "{name}" has ended (succeeded); it can be retried, not cancelled' in done.err
+    assert "hint: `codexrun retry NAME` runs it again" in done.err
+
+
+def test_cancel_by_filter_asks_first(both: Stand) -> None:
+    names = sorted(both.start() for _ in range(2))
+    asked = both.cli("cancel", "-j", "hello")
+    assert (asked.code, asked.out) == (2, "")
+    assert "2 runs match; give --yes" in asked.err
+    dry = both.cli("cancel", "-j", "hello", "--dry-run")
+    assert sorted(dry.out.splitlines()) == [f"{name} would cancel (starting)" for name in names]
+    assert not any("cancel" in both.kube.run(name)["spec"] for name in names)
+    done = both.cli("cancel", "-j", "hello", "--yes")
+    assert (done.code, sorted(done.out.splitlines())) == (0, [f"{name} cancelled (starting)" for name in names])
+
+
+def test_one_that_fails_does_not_stop_the_others(both: Stand) -> None:
+    ended, live = both.finished(), both.start()
+    done = both.cli("cancel", ended, live)
+    assert (done.code, done.out) == (1, f"{live} cancelled (starting)\n")
+    assert f"codexrun: {ended}: " in done.err
+
+
+def test_retry_differs_only_in_what_was_said(both: Stand) -> None:
+    name = both.finished("--priority", "3", "--limit", "max_tokens=500")
+    done = both.cli("retry", name, "--set", "name=Rome", "--prompt-version", "v2", "--model", "gpt-5.5", "--resume")
+    assert done.code == 0, done
+    new = both.kube.run(done.out.strip())["spec"]
+    old = both.kube.run(name)["spec"]
+    link = {"name": name, "uid": both.run_id(name), "resume": True}
+    changes = {"inputs": {"name": "Rome"}, "promptVersion": "v2", "model": "gpt-5.5", "retryOf": link}
+    ours = {key: value for key, value in new.items() if key != "ttlSecondsAfterFinished"}
+    assert ours == {**old, **changes}
+
+
+def test_while_a_retry_goes_on_asking_again_gives_that_one(both: Stand) -> None:
+    name = both.finished()
+    first, again = both.cli("retry", name), both.cli("retry", name)
+    assert (first.code, first.out) == (0, again.out)
+
+
+def test_retry_what_runs_is_a_conflict(both: Stand) -> None:
+    done = both.cli("retry", both.start())
+    assert done.code == 6
+    assert "hint: `codexrun cancel NAME` stops it first" in done.err
+
+
+def test_retry_by_filter_means_failed_runs(both: Stand) -> None:
+    bad, _good = both.finished(phase="Failed"), both.finished()
+    done = both.cli("retry", "-j", "hello", "--yes")
+    assert done.code == 0
+    assert re.fullmatch(rf"{bad} retried, new run {bad}-retry-[0-9a-f]{{8}} \(starting\)\n", done.out)
+
+
+def test_raw_is_the_log_byte_for_byte(both: Stand) -> None:
+    name = both.start()
+    text = both.log(name, *LOG)
+    both.end(name)
+    assert both.cli("logs", name, "--raw").out.encode() == text
+    assert both.cli("logs", name, "--raw", "-f").out.encode() == text
+
+
+def test_pretty_renders_what_codex_did(both: Stand) -> None:
+    name = both.start()
+    both.log(name, *LOG)
+    both.end(name)
+    expected = (
+        "  prompt v1, model gpt-5-codex\n  thread 0199\nturn 1\n$ make test\n  | ok\n  | 1 failed\n  exit 2\n"
+        "~ update a.py\nHello, **world**!\n  turn completed: 100 tokens in (40 cached), 20 out\n"
+    )
+    assert both.cli("logs", name, "--plain").out == expected
+    assert both.cli("logs", name, "-f", "--plain").out == expected
+    assert both.cli("logs", name, "--plain", "--level", "error").out == "  exit 2\n"
+    assert both.cli("logs", name, "--plain", "--grep", "^Hel+o").out == "Hello, **world**!\n"
+    lines = both.cli("logs", name, "--format", "jsonl", "--level", "error").out.splitlines()
+    assert [json.loads(line)["event"]["item"]["exit_code"] for line in lines] == [2]
+
+
+def test_beginnings_and_latest_name_a_run(both: Stand) -> None:
+    both.finished("--name", "alpha-one")
+    both.finished("--name", "alpha-two", phase="Failed")
+    assert '"alpha-one"' in both.cli("status", "alpha-o", "-o", "json").out
+    several = both.cli("status", "alpha")
+    assert several.code == 2
+    assert "the beginning of 2 names: alpha-one, alpha-two" in several.err
+    assert '"alpha-two"' in both.cli("status", "@latest-failed", "-o", "json").out
+    assert both.cli("status", "@latest", "-o", "name").code == 0
+    assert both.cli("status", "@newest").code == 2
+
+
+def test_without_a_name_and_without_a_terminal_nobody_is_asked(both: Stand) -> None:
+    for command in ("status", "logs", "cancel", "wait", "retry", "open"):
+        done = both.cli(command)
+        assert (done.code, done.out) == (2, ""), command
+        assert "name a run, or @latest" in done.err
+
+
+def test_a_dry_run_can_be_piped_into_kubectl(both: Stand) -> None:
+    done = both.cli("start", "hello", "-p", "name=world", "--name", "mine", "--dry-run", "client", "-o", "yaml")
+    assert yaml.safe_load(done.out) == {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexRun",
+        "metadata": {"name": "mine"},
+        "spec": {"jobType": "hello", "inputs": {"name": "world"}, "whenFull": "Queue"},
+    }
+    assert both.kube.run_names == []
+    server = both.cli("start", "hello", "-p", "name=world", "--name", "mine", "--dry-run", "server")
+    assert yaml.safe_load(server.out)["spec"] == yaml.safe_load(done.out)["spec"]
+    assert both.kube.run_names == []
+
+
+def test_the_same_key_is_the_same_run(both: Stand) -> None:
+    first, again = (both.cli("start", "hello", "-p", "name=world", "--idempotency-key", "k1") for _ in range(2))
+    assert (first.code, first.out) == (0, again.out)
+    other = both.cli("start", "hello", "-p", "name=Rome", "--idempotency-key", "k1")
+    assert (other.code, other.out) == (6, "")
+
+
+def test_a_name_that_is_taken(both: Stand) -> None:
+    both.start("--name", "mine")
+    done = both.cli("start", "hello", "-p", "name=world", "--name", "mine")
+    assert done.code == 6
+    assert 'there is a run "mine" already' in done.err

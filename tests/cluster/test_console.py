@@ -1,0 +1,85 @@
+"""The console against the real stack: a browser starts real Codex runs, watches, cancels, retries and compares them."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from lab import Lab
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "console"))
+
+from browsers import Visit, chromium, reloaded_until, visiting
+from playwright.async_api import expect
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATIENCE = 90_000  # milliseconds; a bound, never an assertion
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser():
+    async with chromium() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def job_type(lab: Lab) -> str:
+    return lab.job_type(concurrencyLimit=3)
+
+
+async def walk(visit: Visit, job_type: str, *, live: bool) -> None:
+    """Start, watch live, cancel, retry with changes, compare. Without JavaScript one reloads."""
+
+    async def sees(page, text: str) -> None:
+        if live:
+            await expect(page.locator("main")).to_contain_text(text, timeout=PATIENCE)
+        else:
+            await reloaded_until(page, text, PATIENCE / 1000)
+
+    page = await visit.page(f"/console/start/{job_type}")
+    await page.get_by_label("scenario").first.fill("sleep-100")
+    await page.get_by_role("button", name="Start", exact=True).click()
+    await expect(page.locator("h1")).to_have_text(re.compile("^run-"), timeout=PATIENCE)
+    first = page.url
+    await sees(page, "Running for")
+    await sees(page, "sleep 100")
+    await page.get_by_text("Cancel", exact=True).first.click()
+    await page.get_by_label("Why?").fill("wrong branch")
+    await page.get_by_role("button", name="Cancel this run").click()
+    await sees(page, "Cancelled by shared: wrong branch")
+    await page.get_by_role("link", name="Run again with changes").click()
+    await page.get_by_label("scenario").first.fill("message")
+    await page.get_by_role("button", name="Run again", exact=True).click()
+    await expect(page.locator("h1")).to_have_text(re.compile("^run-"), timeout=PATIENCE)
+    assert page.url != first
+    await sees(page, "Succeeded after")
+    await expect(page.locator("#final .md")).not_to_be_empty()
+    await page.get_by_role("link", name="compare").click()
+    table = page.locator("table.pairs")
+    await expect(table).to_contain_text("Cancelled")
+    await expect(table).to_contain_text("sleep-100")
+
+
+async def test_start_watch_cancel_retry_compare(lab: Lab, browser, job_type: str) -> None:
+    async with visiting(browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]) as visit:
+        await walk(visit, job_type, live=True)
+        assert visit.trouble == []
+
+
+async def test_the_same_without_javascript(lab: Lab, browser, job_type: str) -> None:
+    url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    async with visiting(browser, url, token, java_script_enabled=False) as visit:
+        await walk(visit, job_type, live=False)
+
+
+async def test_the_log_in_the_browser_is_the_log_that_rest_has(lab: Lab, browser, job_type: str) -> None:
+    import httpx
+
+    url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    run = lab.ended(lab.run(job_type, "message"))["metadata"]["uid"]
+    async with visiting(browser, url, token) as visit, httpx.AsyncClient(base_url=url) as rest:
+        raw = (await rest.get(f"/runs/{run}/logs", headers={"Authorization": f"Bearer {token}"})).text
+        page = await visit.page(f"/console/runs/{run}?tab=log")
+        await expect(page.locator("#log .l")).to_have_count(len(raw.splitlines()))

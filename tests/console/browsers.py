@@ -1,0 +1,91 @@
+"""A real Chromium for the console's tests: Debian's, installed where it is missing."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
+
+from codexrun_cluster.command import Log
+from codexrun_cluster.packages import Need, install
+
+PROGRAM = "/usr/bin/chromium"
+NEEDS = (Need("chromium", lambda: shutil.which(PROGRAM) is not None),)
+
+
+@contextlib.asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    install(NEEDS, Log(Path(tempfile.gettempdir()) / "codexrun-chromium.log"))
+    async with async_playwright() as playwright:
+        # Root has no sandbox of Chromium's, and a container's /dev/shm is small.
+        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        await browser.close()
+
+
+WATCH = """
+window.trouble = [];
+addEventListener("securitypolicyviolation", (e) => {
+  window.trouble.push("csp: " + e.violatedDirective + " " + e.blockedURI + " " + e.sample);
+});
+"""
+
+
+class Visit:
+    """One browser profile that is logged in, and everything in it that went wrong."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.context, self.url = context, url
+        self.trouble: list[str] = []
+
+    async def page(self, path: str = "/console/runs") -> Page:
+        page = await self.context.new_page()
+        self._listen(page)
+        await page.goto(self.url + path)
+        return page
+
+    def _listen(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.trouble.append(f"script: {error}"))
+        page.on("dialog", lambda dialog: self.trouble.append(f"dialog: {dialog.message}"))
+        page.on("console", lambda said: self._said(said.type, said.text))
+
+    def _said(self, kind: str, text: str) -> None:
+        if kind == "error" and "Content Security Policy" in text:
+            self.trouble.append(text)
+
+    async def violations(self, page: Page) -> list[str]:
+        found: list[str] = await page.evaluate("window.trouble || []")
+        return found
+
+
+@contextlib.asynccontextmanager
+async def visiting(browser: Browser, url: str, token: str, **settings: Any) -> AsyncIterator[Visit]:
+    context = await browser.new_context(
+        **{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "timezone_id": "UTC", **settings}
+    )
+    context.set_default_timeout(20_000)
+    if settings.get("java_script_enabled", True):
+        await context.add_init_script(WATCH)
+    visit = Visit(context, url)
+    page = await visit.page("/console/login")
+    await page.fill("#token", token)
+    await page.click("main button.primary")
+    await page.close()
+    yield visit
+    await context.close()
+
+
+async def reloaded_until(page: Page, text: str, seconds: float = 30.0) -> None:
+    """What a reader without JavaScript does: reload until it says so."""
+    async with asyncio.timeout(seconds):
+        while True:
+            with contextlib.suppress(Error):  # a form's own navigation may still be under way
+                await page.wait_for_load_state()
+                if text in await page.inner_text("main"):
+                    return
+                await asyncio.sleep(0.3)
+                await page.reload()

@@ -1,0 +1,221 @@
+"""The console as it runs: the real application on a port, over a real registry and archive, and an apiserver in memory."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
+
+from fake_kube import FakeKube, FakeOperator
+
+from codexrun_api import artifacts, logs
+from codexrun_api.app import create_app
+from codexrun_api.archive import Archive
+from codexrun_api.bells import Bells
+from codexrun_api.console import site
+from codexrun_api.services import Services
+from codexrun_api.settings import Settings
+from codexrun_core.registry import Registry
+from codexrun_pod import loglines
+
+TOKEN = "t0ken-of-the-tests"
+TOKENS = "ada:ada-token\n"
+Json = dict[str, Any]
+
+
+@dataclass
+class Console:
+    """What a test holds: the address, and every world behind it."""
+
+    url: str
+    app: Any
+    kube: FakeKube
+    registry: Registry
+    archive: Archive
+    bells: Bells
+    operator: FakeOperator
+
+    @property
+    def services(self) -> Services:
+        return self.app.state.services
+
+    async def until(self, holds: Any, what: str = "it holds") -> None:
+        """A bound, not a measure."""
+        async with asyncio.timeout(30):
+            while not holds():  # noqa: ASYNC110 - nothing rings for all of them
+                await asyncio.sleep(0.02)
+
+    async def mirrored(self) -> None:
+        """Until every change of the cluster has its row."""
+
+        def holds() -> bool:
+            mirror, told = self.services.mirror, [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
+            return int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
+
+        await self.until(holds)
+
+    def run(self, name: str, phase: str = "Running", *, age: float = 60, job_type: str = "hello", **more: Any) -> str:
+        """A run as the operator left it; its id."""
+        now = datetime.now(UTC)
+        spec = {"jobType": job_type, "inputs": more.pop("inputs", {"name": "world"}), **more.pop("spec", {})}
+        notes = {"codexrun.dev/requested-by": more.pop("user", "ada"), "codexrun.dev/origin": more.pop("origin", "cli")}
+        status: Json = {"phase": phase, "attempt": 1, **more.pop("status", {})}
+        created = now - timedelta(seconds=age)
+        if phase in ("Running", "Stopping", "Succeeded", "Failed"):
+            status.setdefault("startedAt", stamp(created + timedelta(seconds=more.pop("queued", 6))))
+        if phase in ("Succeeded", "Failed", "Cancelled", "Rejected"):
+            took = more.pop("took", None)
+            ended = min(now, created + timedelta(seconds=6 + took)) if took is not None else now
+            status.setdefault("finishedAt", stamp(ended))
+        metadata = {"name": name, "annotations": notes}
+        body = {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": metadata, "spec": spec, "status": status}
+        hook, self.kube.on_create = self.kube.on_create, lambda *_: None
+        raw = self.kube.put(self.kube.runs, body)
+        self.kube.on_create = hook
+        self.kube.patch(f"{self.kube.runs}/{name}", {"metadata": {"creationTimestamp": stamp(created)}})
+        return str(raw["metadata"]["uid"])
+
+    def say(self, run_id: str, *lines: Json | bytes, attempt: int = 1) -> None:
+        """More of its log, as the gate ships it, and the bell that the ingest port rings."""
+        data = b"".join(line if isinstance(line, bytes) else loglines.encode(line) for line in lines)
+        begin = self.archive.log(run_id).begins.get(str(attempt))
+        offset = self.archive.size(run_id) - begin if begin is not None else 0
+        self.archive.append_attempt(run_id, attempt, offset, data)
+        self.bells.ring(run_id)
+
+    def put(self, run_id: str, name: str, data: bytes) -> None:
+        with self.archive.put(run_id, name) as file:
+            file.write(data)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def said(event: Json, at: datetime | None = None) -> Json:
+    """Codex's event as a line of the log."""
+    return {"ts": (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z", "src": "codex", "event": event}
+
+
+def item(kind: str, number: int, state: str = "completed", at: datetime | None = None, **fields: Any) -> Json:
+    return said({"type": f"item.{state}", "item": {"id": f"item_{number}", "type": kind, **fields}}, at)
+
+
+def job_type(name: str = "hello", **spec: Any) -> Json:
+    kind = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5.5", "concurrencyLimit": 2, **spec}
+    return {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": name}, "spec": kind}
+
+
+def prompt(name: str = "hello", version: str = "v1", text: str = "Say hello to {{name}}.\n", sha256: str = "") -> Json:
+    import hashlib
+
+    labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
+    notes = {
+        "codexrun.dev/sha256": sha256 or hashlib.sha256(text.encode()).hexdigest(),
+        "codexrun.dev/owner": "docs",
+        "codexrun.dev/updated-at": "2026-01-31",
+    }
+    metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"prompt.md": text}}
+
+
+def free_socket() -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
+    """A console on a port of its own, until the block ends."""
+    tokens = folder / "tokens"
+    tokens.write_text(TOKENS)
+    url = settings.pop("registry_url", f"sqlite:///{folder}/registry.db")
+    made = Settings(
+        namespace="codexrun",
+        registry_url=url,
+        archive=folder / "archive",
+        **{"token": TOKEN, "token_file": tokens, "verdict_seconds": 5, **settings},
+    )
+    kube, archive, bells = FakeKube(), Archive(made.archive), Bells()
+    kube.put(kube.job_types, job_type())
+    kube.put(kube.config_maps, prompt())
+    archive.open()
+    registry = await Registry.open(url)
+    await registry.migrate()
+    routers = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+    app = create_app(made, registry, kube, archive, routers)
+    listening = free_socket()
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on")
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve([listening]))
+    console = Console(f"http://127.0.0.1:{listening.getsockname()[1]}", app, kube, registry, archive, bells, FakeOperator(kube))
+    try:
+        await console.until(lambda: server.started and console.services.ready, "the console answers")
+        yield console
+    finally:
+        console.services.stop.set()
+        server.should_exit = True
+        await task
+        await registry.close()
+
+
+def run_id() -> str:
+    return str(uuid.uuid4())
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+class Through:
+    """A TCP proxy in front of the console; `cut` ends every connection at once, as a lost network does."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._open: set[asyncio.StreamWriter] = set()
+        self.url = ""
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def to(cls, url: str) -> AsyncIterator["Through"]:
+        made = cls("127.0.0.1", int(url.rpartition(":")[2]))
+        server = await asyncio.start_server(made._serve, "127.0.0.1", 0)
+        made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield made
+        server.close()
+        made.cut()
+
+    def cut(self) -> int:
+        """How many connections there were."""
+        count = len(self._open)
+        for writer in list(self._open):
+            writer.transport.abort()
+        self._open.clear()
+        return count
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(self._host, self._port)
+        self._open |= {writer, there_writer}
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer), return_exceptions=True)
+        self._open -= {writer, there_writer}

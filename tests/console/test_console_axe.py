@@ -1,0 +1,80 @@
+"""No page breaks WCAG 2.2 AA, in either theme, as far as axe-core can tell; contrast is part of that."""
+
+import pytest
+from browsers import visiting
+from console_stand import TOKEN
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PAGES = [
+    "/console/runs",
+    "/console/runs?status=failed&job_type=code-review&search=budget",
+    "/console/runs?search=nothing-like-it",
+    "/console/runs/{done}",
+    "/console/runs/{running}",
+    "/console/runs/{queued}",
+    "/console/runs/{failed}",
+    "/console/runs/{rejected}",
+    "/console/runs/{notes}",
+    "/console/runs/{done}?tab=log",
+    "/console/runs/{done}?tab=log&q=settle",
+    "/console/runs/{done}?tab=prompt",
+    "/console/runs/{done}?tab=artifacts",
+    "/console/runs/{done}?tab=yaml",
+    "/console/runs/{done}/rerun",
+    "/console/start",
+    "/console/start/code-review",
+    "/console/jobtypes",
+    "/console/jobtypes/code-review",
+    "/console/prompts",
+    "/console/prompts/code-review?version=v7&against=v6",
+    "/console/prompts/fix-test?version=v2",
+    "/console/cost",
+    "/console/compare?a={done}&b={earlier}",
+    "/console/compare",
+    "/console/health",
+    "/console/nowhere",
+]
+RUN = """async () => {
+  const found = await axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] });
+  return found.violations.flatMap((v) =>
+    v.nodes.map((n) => v.id + ": " + n.target.join(" ") + " " + n.failureSummary.slice(0, 200)));
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_no_page_breaks_a_rule(team, browser, axe: str, theme: str) -> None:
+    console, ids = team
+    found: dict[str, list[str]] = {}
+    async with visiting(browser, console.url, TOKEN, color_scheme=theme) as visit:
+
+        async def look(name: str, page) -> None:
+            await page.evaluate(axe)
+            if wrong := await page.evaluate(RUN):
+                found[name] = wrong
+
+        for path in PAGES:
+            page = await visit.page(path.format(**ids))
+            await look(path, page)
+            await page.close()
+        page = await visit.page("/console/runs")
+        await page.keyboard.press("?")
+        await look("help", page)
+        await page.keyboard.press("Escape")
+        for box in (await page.locator("input[name=run]").all())[:3]:
+            await box.check()
+        await page.get_by_role("button", name="Retry…").click()
+        await look("bulk", page)
+        await page.goto(f"{console.url}/console/runs/{ids['running']}")
+        await page.get_by_text("Cancel", exact=True).first.click()
+        await look("cancel", page)
+        await page.goto(f"{console.url}/console/start/code-review")
+        await page.evaluate("document.querySelector('#start').noValidate = true")
+        await page.get_by_role("button", name="Start", exact=True).click()
+        await look("errors of a form", page)
+        await page.get_by_role("button", name="Log out").click()
+        await page.fill("#token", "wrong")
+        await page.click("main button.primary")
+        await look("login", page)
+        assert visit.trouble == []
+    assert "\n".join(f"{name}: {line}" for name, wrong in found.items() for line in wrong) == ""

@@ -1,0 +1,333 @@
+"""What pages say of runs: pure view models, one row a case."""
+
+# ruff: noqa: RUF015 - tables
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codexrun_api.archive import Archive
+from codexrun_api.console import asked as urls
+from codexrun_api.console import foreign, formats, forms, sessions, strip, timeline, transcript, words
+from codexrun_api.console.keys import BINDINGS
+from codexrun_api.console.line_index import LONGEST, LineIndex, matches
+from codexrun_api.console.pages import STATIC
+from codexrun_api.console.run_rows import key_of, newer
+from codexrun_api.console.states import STATES
+from codexrun_api.params import STATUSES
+from codexrun_api.views import QueueView
+from codexrun_core.lifecycle import FailureClass
+from codexrun_core.registry import RunEvent, RunRecord
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+RUN = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
+
+
+def row(status: str, **more: object) -> RunRecord:
+    given_ = {"created_at": NOON - timedelta(minutes=5), "updated_at": NOON, **more}
+    return RunRecord(run_id=RUN, name="review-7x2kf", namespace="codexrun", job_type="code-review", status=status, **given_)
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+SENTENCES = [
+    (
+        row("queued", reason="ConcurrencyLimit"),
+        {"place": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
+        "Waiting for a slot: 2 of 2 code-review runs are busy, position 3, about 4 min.",
+    ),
+    (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),
+    (row("pending"), {}, "Waiting for the operator's word."),
+    (row("starting", reason="ImagePull"), {}, "Starting: pulling the agent's image."),
+    (
+        row("running", started_at=at(-134)),
+        {"usual": timedelta(seconds=200), "doing": "pytest -x"},
+        "Running for 2:14, now pytest -x. Usually done after 3:20.",
+    ),
+    (row("succeeded", started_at=at(-207), finished_at=NOON), {}, "Succeeded after 3:27."),
+    (
+        row("failed", started_at=at(-62), finished_at=NOON, failure_class="node_lost", error="its node is gone"),
+        {},
+        "Failed after 1:02 (node lost): its node is gone.",
+    ),
+    (row("rejected", error="spec.inputs: 'name' is missing"), {}, "Rejected, it never ran: spec.inputs: 'name' is missing."),
+    (row("cancelled", error="Cancelled by ada: enough"), {}, "Cancelled by ada: enough."),
+]
+
+
+@pytest.mark.parametrize(("record", "known", "wanted"), SENTENCES, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) -> None:
+    assert words.sentence(record, NOON, **known) == wanted
+
+
+def test_every_status_has_a_word_a_sign_and_a_sentence() -> None:
+    assert set(STATES) == set(STATUSES)
+    assert len({(s.icon, s.word) for s in STATES.values()}) == len(STATES)
+    for status in STATUSES:
+        assert words.sentence(row(status), NOON).endswith(".")
+
+
+def test_every_failure_has_a_way_out_or_says_it_itself() -> None:
+    assert set(words.WAYS_OUT) | {"agent_error"} >= {str(c) for c in FailureClass}
+
+
+def test_no_two_actions_share_a_key() -> None:
+    for place in ("list", "run", "log"):
+        active = [b.keys for b in BINDINGS if b.where in ("everywhere", place) or (place == "log" and b.where == "run")]
+        assert len(active) == len(set(active)), place
+        for one in active:
+            assert not any(other != one and other.startswith(one + " ") for other in active), f"{one} hides another"
+
+
+def test_the_timeline_adds_up_and_shows_what_is_short() -> None:
+    events = [
+        RunEvent(str(n), RUN, 1, status, None, at(t))
+        for n, (status, t) in enumerate((("queued", -290), ("starting", -30), ("running", -24)))
+    ]
+    shown = timeline.stretches(row("running", started_at=at(-24)), events, NOON)
+    assert [(s.state.word, s.seconds) for s in shown] == [("Pending", 10), ("Queued", 260), ("Starting", 6), ("Running", 24)]
+    assert sum(s.width for s in shown) == pytest.approx(100, abs=0.1)
+    assert all(s.width > 1 for s in shown)
+    assert shown[-1].end is None
+
+
+def test_a_run_that_nobody_saw_run_still_has_its_times() -> None:
+    record = row("succeeded", started_at=at(-200), finished_at=NOON)
+    events = [RunEvent("1", RUN, 1, "succeeded", None, NOON)]
+    assert [(s.state.word, s.seconds) for s in timeline.stretches(record, events, NOON)] == [("Pending", 100), ("Running", 200)]
+
+
+WORD = st.text("abc-@.1", min_size=1, max_size=8)
+
+
+@given(
+    st.dictionaries(st.sampled_from(urls.SEVERAL), st.lists(WORD, min_size=1, max_size=3, unique=True), max_size=4),
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20),
+)
+def test_a_url_says_all_that_was_asked(fields: dict, search: str) -> None:
+    from urllib.parse import parse_qsl
+
+    wanted = urls.Asked(fields={k: tuple(v) for k, v in fields.items()}, search=search.strip(), size=100)
+    assert urls.asked(parse_qsl(wanted.url().partition("?")[2])) == wanted
+
+
+def test_another_filter_begins_at_its_first_page() -> None:
+    second = urls.Asked(fields={"status": ("failed",)}, token="abc")
+    assert second.toggled("status", "running").fields == {"status": ("failed", "running")}
+    assert second.toggled("status", "failed").token == ""
+    assert [chip.url for chip in urls.Asked(fields={"job_type": ("a", "b")}).chips] == [
+        "/console/runs?job_type=b",
+        "/console/runs?job_type=a",
+    ]
+
+
+def test_new_rows_are_those_above_the_first() -> None:
+    first = row("running")
+    assert not newer(first, key_of(first))
+    assert newer(row("running", created_at=NOON), key_of(first))
+    assert not newer(row("running", created_at=NOON - timedelta(days=1)), key_of(first))
+    assert not newer(first, "nonsense")
+
+
+SCHEMA = {
+    "required": ["focus", "depth"],
+    "properties": {
+        "focus": {"type": "string", "maxLength": 80},
+        "essay": {"type": "string"},
+        "depth": {"enum": ["quick", 2, None]},
+        "count": {"type": "integer", "minimum": 1},
+        "share": {"type": "number"},
+        "deep": {"type": "boolean", "default": True},
+        "paths": {"type": "array"},
+    },
+}
+
+
+def test_a_schema_is_a_form_and_the_form_is_inputs_again() -> None:
+    inputs = {"focus": "locks", "depth": 2, "count": 3, "share": 0.5, "deep": False, "paths": ["a", "b"]}
+    asked = forms.fields(SCHEMA, (), inputs)
+    assert [(f.name, f.kind) for f in asked] == [
+        ("focus", "line"),
+        ("essay", "area"),
+        ("depth", "choice"),
+        ("count", "whole"),
+        ("share", "number"),
+        ("deep", "switch"),
+        ("paths", "json"),
+    ]
+    assert forms.inputs_of(asked, {f.form_name: f.value for f in asked}) == (inputs, {})
+
+
+def test_what_is_wrong_is_said_at_its_field() -> None:
+    asked = forms.fields(SCHEMA, ())
+    typed = {"input.focus": "x", "input.depth": '"quick"', "input.count": "three", "input.paths": "[1,"}
+    _, errors = forms.inputs_of(asked, typed)
+    assert errors["count"] == "count must be a whole number"
+    assert errors["paths"].startswith("paths is not JSON")
+
+
+def test_without_a_schema_the_placeholders_are_the_form() -> None:
+    assert [(f.name, f.required) for f in forms.fields(None, ("name", "tone"))] == [("name", True), ("tone", True)]
+
+
+def lines(*events: dict, ts: str = "2026-06-01T12:00:00.000Z") -> list[tuple[int, bytes]]:
+    import json
+
+    return [(n, json.dumps({"ts": ts, "src": "codex", "event": event}).encode()) for n, event in enumerate(events)]
+
+
+def test_what_codex_did_in_turns() -> None:
+    command = {"id": "item_1", "type": "command_execution", "command": "/bin/bash -lc 'echo boom;exit 7'"}
+    read = transcript.read(
+        lines(
+            {"type": "thread.started", "thread_id": "t1"},
+            {"type": "turn.started"},
+            {"type": "item.started", "item": {**command, "aggregated_output": "", "exit_code": None, "status": "in_progress"}},
+            {"type": "item.completed", "item": {**command, "aggregated_output": "boom\n", "exit_code": 7, "status": "failed"}},
+            {"type": "item.completed", "item": {"id": "item_2", "type": "hologram", "shape": "cube"}},
+            {"type": "turn.completed", "usage": {"input_tokens": 200, "output_tokens": 40}},
+            {"type": "turn.started"},
+            {"type": "item.completed", "item": {"id": "item_1", "type": "agent_message", "text": "another item_1"}},
+            {"type": "turn.failed", "error": {"message": "no credit"}},
+        )
+    )
+    first, second = read.turns
+    assert [(e.kind, e.command, e.exit_code, e.bad) for e in first.entries][0] == (
+        "command_execution",
+        "echo boom;exit 7",
+        7,
+        True,
+    )
+    assert ('"shape": "cube"' in first.entries[1].text, first.tokens) == (True, (200, 40))
+    assert ([e.word("text") for e in second.entries], second.failed) == (["another item_1"], "no credit")
+
+
+def test_an_open_command_is_what_the_run_does() -> None:
+    item = {"id": "item_1", "type": "command_execution", "command": "bash -lc 'sleep 9'", "status": "in_progress"}
+    assert transcript.read(lines({"type": "turn.started"}, {"type": "item.started", "item": item})).doing == "sleep 9"
+    assert (
+        transcript.read(
+            lines({"type": "turn.started"}, {"type": "item.started", "item": item}, {"type": "turn.completed"})
+        ).doing
+        == ""
+    )
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda c: (
+        st.lists(c, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["type", "item", "id", "text", "changes", "items", "usage", "error", "event", "ts", "src", "status", "command"]
+            ),
+            c,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(JUNK, max_size=6))
+def test_no_event_however_odd_stops_the_view(values: list) -> None:
+    import json
+
+    read = transcript.read((n, json.dumps(value).encode()) for n, value in enumerate(values))
+    for turn in read.turns:
+        assert turn.tokens is None or len(turn.tokens) == 2
+        for e in turn.entries:
+            assert isinstance((e.command, e.exit_code, e.bad, e.changes, e.steps, e.pretty, e.seconds), tuple)
+
+
+@given(st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=60), st.booleans(), st.integers(1, 40))
+def test_lines_by_number_are_the_files_own(tmp_path_factory, content: list, ended: bool, block: int) -> None:
+    from unittest import mock
+
+    archive = Archive(tmp_path_factory.mktemp("log"))
+    archive.open()
+    data = b"\n".join(content) + (b"\n" if ended and content else b"")
+    archive.append("run", 0, data)
+    size = archive.size("run")
+    want = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
+    with mock.patch("codexrun_api.console.line_index.BLOCK", block):
+        index = LineIndex(archive, "run")
+        assert index.lines(size) == len(want)
+        for first in range(1, len(want) + 1):
+            got = list(index.read(first, 7, size))
+            assert [(n, raw) for n, _, raw, _ in got] == list(enumerate(want[first - 1 : first + 6], first))
+        found, _ = matches(archive, "run", index, b"a", size=size, most=1000)
+        assert found == [n for n, line in enumerate(want, 1) if b"a" in line.lower()]
+
+
+def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:
+    archive = Archive(tmp_path)
+    archive.open()
+    archive.append("run", 0, b"a\n" + b"x" * 3_000_000 + b"\nlast")
+    got = list(LineIndex(archive, "run").read(1, 9, archive.size("run")))
+    assert [(n, len(raw), whole) for n, _, raw, whole in got] == [(1, 1, 1), (2, LONGEST, 3_000_000), (3, 4, 4)]
+
+
+def test_the_operators_silence_is_told() -> None:
+    assert strip.registry(0.01).good
+    assert strip.registry(9).text == "registry 9 s behind"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("a\u202eb", "a⟪U+202E⟫b"), ("tab\tand\nline", "tab\tand\nline"), ("bell\a", "bell⟪U+0007⟫"), ("ünï ☃", "ünï ☃")],
+)
+def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
+    assert formats.visible(text) == wanted
+
+
+def test_markdown_has_no_images_no_html_and_no_other_links() -> None:
+    html = foreign.markdown(
+        "# Hi\n<b onclick=x>y</b> ![p](https://evil.example/p.png) [a](javascript:alert(1)) [b](https://ok.example)"
+    )
+    assert "<img" not in html
+    assert "<b" not in html
+    assert 'href="javascript' not in html
+    assert 'href="https://ok.example" rel="noopener noreferrer nofollow"' in html
+
+
+def test_amounts_as_people_write_them() -> None:
+    assert [formats.duration(s) for s in (0, 59, 134, 3723, 100_000, None)] == [
+        "0 s",
+        "59 s",
+        "2:14",
+        "1:02:03",
+        "1 d 3 h",
+        "–",
+    ]
+    assert [formats.money(m) for m in (0, 310_000, 4_200, 1, None)] == ["$ 0.00", "$ 0.31", "$ 0.0042", "< $ 0.0001", "–"]
+    assert [formats.percent(p) for p in (0.999, 1, None)] == ["99 %", "100 %", "–"]
+
+
+def test_a_session_is_signed_ends_and_dies_with_its_token() -> None:
+    mine, other = hashlib.sha256(b"mine").digest(), hashlib.sha256(b"other").digest()
+    cookie = sessions.opened(mine, 1000.0)
+    session = sessions.session_of(cookie, {other: "bob", mine: "ada"}, 1001.0)
+    assert session is not None
+    assert session.user == "ada"
+    assert sessions.session_of(cookie, {other: "bob"}, 1001.0) is None
+    assert sessions.session_of(cookie, {mine: "ada"}, 1000.0 + sessions.HOURS * 3600) is None
+    body, _, signature = cookie.rpartition(".")
+    later = f"{int(body.partition('.')[0]) + 9}.{body.partition('.')[2]}.{signature}"
+    for forged in (later, body + ".", cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), "", "..", "é.é.é"):
+        assert sessions.session_of(forged, {mine: "ada"}, 1001.0) is None
+
+
+@pytest.mark.parametrize("folder", [STATIC / "vendor", Path(__file__).parent / "vendor"], ids=["console", "tests"])
+def test_what_is_vendored_is_what_was_published(folder: Path) -> None:
+    listed = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    files = {f.name for f in folder.iterdir() if f.suffix in (".js", ".css", ".woff2")}
+    assert files == set(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
