@@ -41,7 +41,7 @@ def markdown(text: str) -> Markup:
         url_schemes=_SCHEMES,
         link_rel="noopener noreferrer nofollow",
     )
-    return Markup(clean)  # noqa: S704 - what nh3 has cleaned
+    return Markup(visible(clean))  # noqa: S704 - what nh3 has cleaned; an entity was no hidden character before it was read
 
 
 def ansi(text: str) -> Markup:
