@@ -4,13 +4,14 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import parse_qsl
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codexrun_api import metrics
-from codexrun_api.problems import problem_of
+from codexrun_api.problems import FieldError, invalid, problem_of
 from codexrun_core.logs import CONTEXT, fields
 
 log = logging.getLogger("codexrun_api.http")
@@ -50,6 +51,8 @@ class Requests:
             length = Headers(scope=scope).get("content-length", "")
             if length.isdecimal() and int(length) > self.body_limit:
                 raise _too_large(self.body_limit)
+            if not scope["path"].startswith("/console"):  # its forms have lists
+                _each_once(scope["query_string"])
             await self.app(scope, exchange.receive, exchange.send)
         except Exception as error:
             problem = problem_of(error)
@@ -79,6 +82,20 @@ class _Exchange:
             self.status = message["status"]
             MutableHeaders(scope=message)[HEADER] = self.request_id
         await self._send(message)
+
+
+def _each_once(query: bytes) -> None:
+    """Two values of one parameter would be one of them, taken in silence.
+
+    Raises:
+        Problem: 422.
+    """
+    if b"&" not in query:
+        return
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        detail = f"{twice} is given more than once; give it once, several values of a filter with commas between them"
+        raise invalid(detail, FieldError(parameter=twice, detail=detail))
 
 
 def _too_large(limit: int) -> HTTPException:

@@ -63,6 +63,12 @@ async def test_422_when_the_clusters_schema_objects(stand: Stand) -> None:
     assert check(await stand.start(), 422, "invalid-run")["errors"][0]["pointer"] == "/limits/max_tokens"
 
 
+async def test_422_for_a_parameter_given_twice(stand: Stand) -> None:
+    problem = check(await stand.http.get("/runs?status=failed&status=cancelled"), 422, "invalid-request")
+    assert problem["errors"][0]["parameter"] == "status"
+    assert (await stand.http.get("/runs?status=failed,cancelled")).status_code == 200
+
+
 async def test_404_of_a_run_and_of_a_path(stand: Stand) -> None:
     check(await stand.http.get("/runs/nobody"), 404, "run-not-found")
     check(await stand.http.get("/nowhere"), 404, "not-found")
