@@ -71,10 +71,10 @@ generate: venv ## CRDs and their copy in the chart from the resource models, Ope
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
 	git diff --exit-code -- crds charts api/openapi.json docs/failure-classes.md
-	@if [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
+	@if git cat-file -e '$(PROMPTS_SINCE)^{commit}' && [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
 	  $(VENV)/bin/codexrun prompts verify --since $(PROMPTS_SINCE); \
 	else \
-	  echo "this clone is shallow: prompt versions are not compared with what was published"; \
+	  echo "this clone has not the whole history: prompt versions are not compared with what was published"; \
 	  $(VENV)/bin/codexrun prompts verify; \
 	fi
 
