@@ -13,7 +13,7 @@ VENV_KEY := $(shell cat requirements/dev.lock pyproject.toml | sha256sum | cut -
 VENV_STAMP := $(VENV)/made-from-$(VENV_KEY)
 PYTEST_ARGS ?=
 # From where on prompt versions count as published: hello v1 got its text before the first release.
-PROMPTS_SINCE := a967f4f..HEAD
+PROMPTS_SINCE := a967f4f
 
 .PHONY: help
 help: ## Print this list
@@ -71,8 +71,8 @@ generate: venv ## CRDs and their copy in the chart from the resource models, Ope
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
 	git diff --exit-code -- crds charts api/openapi.json docs/failure-classes.md
-	@if git cat-file -e '$(PROMPTS_SINCE)^{commit}' && [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
-	  $(VENV)/bin/codexrun prompts verify --since $(PROMPTS_SINCE); \
+	@if git cat-file -e '$(PROMPTS_SINCE)^{commit}' 2>/dev/null && [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
+	  $(VENV)/bin/codexrun prompts verify --since $(PROMPTS_SINCE)..HEAD; \
 	else \
 	  echo "this clone has not the whole history: prompt versions are not compared with what was published"; \
 	  $(VENV)/bin/codexrun prompts verify; \
