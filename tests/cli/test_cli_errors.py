@@ -2,15 +2,17 @@
 
 import http.server
 import json
+import os
 import re
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from clistand import Stand, free_port
+from clistand import Stand, command, free_port
 
 from codexrun_cli.exit_codes import MEANING, Code, of_run, worst
 from codexrun_cli.transports.http import code_of
@@ -239,16 +241,16 @@ def test_nobody_listens(cli: Any) -> None:
     assert "hint:" in done.stderr
 
 
-def test_no_cluster_and_no_api_says_how_to_get_one(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from typer.testing import CliRunner
-
-    from codexrun_cli.main import app
-
-    monkeypatch.delenv("CODEX_CONTROL_URL", raising=False)
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    env = {"XDG_CONFIG_HOME": str(tmp_path), "KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
-    done = CliRunner().invoke(app, ["list"], env=env)
-    assert done.exit_code == Code.UNREACHABLE
+def test_no_cluster_and_no_api_says_how_to_get_one(tmp_path: Path) -> None:
+    """In a process of its own: the Kubernetes client reads KUBECONFIG once, when it is imported."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "KUBECONFIG": str(tmp_path / "none"),
+    }
+    done = subprocess.run([*command(), "list"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == Code.UNREACHABLE, done.stderr
     assert "no cluster" in done.stderr
     assert "codexrun login URL" in done.stderr
 
