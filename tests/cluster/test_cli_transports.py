@@ -179,8 +179,9 @@ def test_following_a_live_run_loses_and_doubles_no_line(ways: list[Cli], job_typ
 def test_following_survives_an_api_that_goes_and_comes_back(ways: list[Cli], job_type: str, facade: Facade, lab: Lab) -> None:
     name = start(ways[0], job_type, "sleep-20")
     ways[0]("wait", name, "--for", "phase=Running", "--timeout", "2m")
+    # Unbuffered: communicate reads past what a buffer of readline holds.
     follower = subprocess.Popen(
-        ways[0].words("logs", "-f", "--raw", name), env=ways[0].env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ways[0].words("logs", "-f", "--raw", name), env=ways[0].env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     )
     assert follower.stdout
     first = follower.stdout.readline()
@@ -189,8 +190,8 @@ def test_following_survives_an_api_that_goes_and_comes_back(ways: list[Cli], job
     out, err = follower.communicate(timeout=PATIENCE)
     assert follower.returncode == 0, err
     facade.until(json.loads(lab.kubectl("get", "cxr", name, "-o", "json").stdout), "succeeded", log_closed=True)
-    assert first + out == facade.log(name).decode()
-    assert "connection lost, reconnecting..." in err
+    assert first + out == facade.log(name)
+    assert b"connection lost, reconnecting..." in err
 
 
 CODES: list[tuple[list[str], int]] = [
