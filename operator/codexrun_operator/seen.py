@@ -56,6 +56,7 @@ class Pod:
     created: datetime | None = None
     deleting: bool = False
     held: bool = False  # our finalizer is on it
+    owned: bool = True  # a Job is its controller
     disruption: str = ""  # reason of the DisruptionTarget condition (KEP-3329)
     unschedulable: str = ""  # the scheduler's words
     gone: bool = False  # the object is deleted; this is its last state
@@ -172,6 +173,7 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         created=when(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
         held=EVIDENCE_FINALIZER in (metadata.get("finalizers") or []),
+        owned=any(o.get("controller") and o.get("kind") == "Job" for o in metadata.get("ownerReferences") or ()),
         disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         gone=gone,

@@ -142,8 +142,8 @@ class State:
         if not uid:
             return
         pod = pod_from(raw, gone=gone)
-        if gone and (known := self.pods.get(uid)) and known.uid != pod.uid:
-            return  # another pod of this run is there
+        if (known := self.pods.get(uid)) and known.uid != pod.uid and (gone or not (pod.owned or known.gone)):
+            return  # another pod of this run is there; one that only bears its labels takes its place from nobody
         if gone and uid not in self.runs:
             self.pods.pop(uid, None)
         else:

@@ -227,6 +227,17 @@ async def test_a_held_pod_is_let_go_when_its_run_is_over(operator: Operator, run
     assert finalizers == ([] if released else [EVIDENCE_FINALIZER])
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["seen", "deleted"])
+def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(operator: Operator, gone: bool) -> None:
+    """Somebody's copy of a pod, made by hand; deleting it is no cancel of the run."""
+    real, copy = pod_json(), pod_json(held=False)
+    real["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "j", "uid": "job-1", "controller": True}]
+    copy["metadata"]["uid"] = "pod-2"
+    operator.state.pod_seen(real)
+    operator.state.pod_seen(copy, gone)
+    assert operator.state.pods[UID].uid == "pod-1"
+
+
 async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator: Operator) -> None:
     labels = {"app.kubernetes.io/managed-by": "codexrun"}
     foreign = operator.kube.put("jobs", {"metadata": {"name": "theirs", "uid": "j0", "labels": labels}, "spec": {}})
