@@ -69,6 +69,15 @@ async def test_422_for_a_parameter_given_twice(stand: Stand) -> None:
     assert (await stand.http.get("/runs?status=failed,cancelled")).status_code == 200
 
 
+async def test_a_list_since_some_days_ago_has_more_than_one_page(stand: Stand) -> None:
+    for name in ("one", "two", "three"):
+        await stand.start(name=name)
+    first = (await stand.http.get("/runs?since=3650d&page_size=2")).json()
+    second = await stand.http.get("/runs", params={"since": "3650d", "page_size": 2, "page_token": first["next_page_token"]})
+    assert second.status_code == 200, second.text
+    assert len({run["name"] for run in (*first["runs"], *second.json()["runs"])}) == 3
+
+
 async def test_404_of_a_run_and_of_a_path(stand: Stand) -> None:
     check(await stand.http.get("/runs/nobody"), 404, "run-not-found")
     check(await stand.http.get("/nowhere"), 404, "not-found")

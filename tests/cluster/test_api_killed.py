@@ -16,7 +16,7 @@ pytestmark = pytest.mark.disruptive
 RUNS_THROUGH, KILLS = 50, 30
 
 
-LIVES = 2.2  # seconds; a gate tries again every two, and has twenty for the last of its log
+LIVES = 4.0  # seconds; a gate tries again every two, and has twenty for the last of its log
 
 
 class Killer(threading.Thread):

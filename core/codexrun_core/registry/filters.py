@@ -36,13 +36,15 @@ class Filter:
 
     @property
     def fingerprint(self) -> str:
-        """The same for filters that select the same runs, whatever the order of their values."""
+        """The same for filters that select the same runs, whatever the order of their values.
+
+        Times are left out: `7d` is another moment with every page that is asked for.
+        """
         canonical = {
-            name: sorted(set(value)) if isinstance(value, tuple) else value for name, value in asdict(self).items() if value
+            name: sorted(set(value)) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if value and name not in ("since", "until")
         }
-        for name in ("since", "until"):
-            if moment := getattr(self, name):
-                canonical[name] = moment.astimezone(UTC).isoformat()
         return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 
-ANSWER_SECONDS = 10.0
-CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 5.0  # of an api that vanished in the middle: twenty are all that a gate has at the end
+CONNECT_SECONDS = 2.0
 WHOLE_FILE = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
 FOR_GOOD = frozenset({400, 404, 405, 409, 413, 422})
 
