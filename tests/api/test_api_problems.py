@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from apistand import TOKEN, NoArchive, Stand
-from fake_kube import FakeKube
+from fake_kube import FakeKube, FakeOperator
 
 from codexrun_api.app import create_app
 from codexrun_api.auth import Tokens
@@ -70,8 +70,9 @@ async def test_422_for_a_parameter_given_twice(stand: Stand) -> None:
 
 
 async def test_a_list_since_some_days_ago_has_more_than_one_page(stand: Stand) -> None:
+    FakeOperator(stand.kube, limit=10)
     for name in ("one", "two", "three"):
-        await stand.start(name=name)
+        assert (await stand.start(name=name)).status_code == 202
     first = (await stand.http.get("/runs?since=3650d&page_size=2")).json()
     second = await stand.http.get("/runs", params={"since": "3650d", "page_size": 2, "page_token": first["next_page_token"]})
     assert second.status_code == 200, second.text
