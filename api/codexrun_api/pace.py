@@ -1,16 +1,13 @@
 """How long until a slot is free, and where does a queued run stand? The runs that are there, for core's queueing. Pure."""
 
-import statistics
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from codexrun_api.views import QueueView
 from codexrun_core import queueing
-from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import CodexRun
 
-SUCCEEDED = Phase.SUCCEEDED.lower()
 LONGEST, UNKNOWN = 600, 30  # seconds: bounds of what is worth saying
 
 
@@ -34,7 +31,7 @@ def peer(run: CodexRun) -> Peer:
 def place(run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None) -> QueueView | None:
     """The place of a queued run among all runs of its job type; None for one that does not wait."""
     now = now or datetime.now(UTC)
-    found = queueing.place(run, peers, limit, usual(peers), now)
+    found = queueing.place(run, peers, limit, queueing.usual_length(peers), now)
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
@@ -44,15 +41,5 @@ def place(run: Peer, peers: Collection[Peer], limit: int, now: datetime | None =
 def next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
     """Seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
-    eta = queueing.free_at(0, peers, limit, usual(peers), now)
+    eta = queueing.free_at(0, peers, limit, queueing.usual_length(peers), now)
     return min(LONGEST, max(1, round((eta - now).total_seconds()))) if eta else UNKNOWN
-
-
-def usual(peers: Iterable[Peer]) -> timedelta | None:
-    """The median length of its good runs; None where there was none."""
-    done = [
-        (run.finished_at - run.started_at).total_seconds()
-        for run in peers
-        if run.status == SUCCEEDED and run.started_at and run.finished_at
-    ]
-    return timedelta(seconds=statistics.median(done)) if done else None

@@ -5,6 +5,7 @@ Computed when read: storing it would cost a write per waiting run per freed slot
 """
 
 import heapq
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,10 +30,31 @@ class Queueable(Protocol):
     def started_at(self) -> datetime | None: ...
 
 
+class Timed(Protocol):
+    """What says how long a run took."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def started_at(self) -> datetime | None: ...
+    @property
+    def finished_at(self) -> datetime | None: ...
+
+
 @dataclass(frozen=True)
 class QueuePlace:
     position: int  # 1 is next
     eta: datetime | None  # when a slot is likely free; None: nothing to learn from, or no slot will come
+
+
+def usual_length(runs: Iterable[Timed]) -> timedelta | None:
+    """The median length of the good runs, from the agent's start; None where there was none."""
+    done = [
+        (run.finished_at - run.started_at).total_seconds()
+        for run in runs
+        if run.status == "succeeded" and run.started_at and run.finished_at
+    ]
+    return timedelta(seconds=statistics.median(done)) if done else None
 
 
 def turn(run: Queueable) -> tuple[int, datetime, str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,19 @@ def start(module, *arguments, env=None, namespace=False, policy=(), **options):
     python = os.environ.get("RUNNER_PYTHON", sys.executable) if module == "codexrun_pod.runner" else sys.executable
     command = [*policy, *(NAMESPACE if namespace else ()), python, "-m", module, *arguments]
     return subprocess.Popen(command, env=environment, **options)
+
+
+@contextmanager
+def demo_model(folder):
+    """Its base URL, without /v1."""
+    port = free_port()
+    with (folder / "log").open("wb") as log:
+        server = start("codexrun_demo_model", "--host", "127.0.0.1", "--port", str(port), stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: get(f"{url}/healthz"), "the demo model answers")
+    yield url
+    server.terminate()
+    server.wait(10)
 
 
 def free_port() -> int:

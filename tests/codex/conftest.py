@@ -1,7 +1,7 @@
 """Fixtures around the real Codex; codex_stand.py has what they give."""
 
 import pytest
-from codex_stand import Pod, find_codex, free_port, get, start, until
+from codex_stand import Pod, demo_model, find_codex
 
 
 @pytest.fixture(scope="session")
@@ -13,14 +13,8 @@ def codex():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """The demo model's base URL, without /v1."""
-    port = free_port()
-    log = (tmp_path_factory.mktemp("demo") / "log").open("wb")
-    server = start("codexrun_demo_model", "--host", "127.0.0.1", "--port", str(port), stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    until(lambda: get(f"{url}/healthz"), "the demo model answers")
-    yield url
-    server.terminate()
-    server.wait(10)
+    with demo_model(tmp_path_factory.mktemp("demo")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "codex"))
 
-from codex_stand import Pod, find_codex, free_port, get, start, until
+from codex_stand import Pod, demo_model, find_codex
 
 from codexrun_api.archive import Archive
 
@@ -23,14 +23,8 @@ def archive(tmp_path):
 @pytest.fixture(scope="session")
 def shipping_demo(tmp_path_factory):
     """The demo model's base URL, without /v1."""
-    port = free_port()
-    log = (tmp_path_factory.mktemp("demo") / "log").open("wb")
-    server = start("codexrun_demo_model", "--host", "127.0.0.1", "--port", str(port), stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    until(lambda: get(f"{url}/healthz"), "the demo model answers")
-    yield url
-    server.terminate()
-    server.wait(10)
+    with demo_model(tmp_path_factory.mktemp("demo")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ CHECKS = output.Kind(
         Column(
             "RESULT",
             lambda check: check["result"],
-            lambda check: {"ok": "green", "failed": "red", "note": "yellow"}[check["result"]],
+            lambda check: COLOURS[check["result"]],
         ),
         Column("WHAT", lambda check: check["detail"]),
     ],

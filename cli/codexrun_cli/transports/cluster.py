@@ -12,6 +12,7 @@ from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish, pod_l
 from codexrun_cli.transports import cluster_views as views
 from codexrun_cli.transports.cluster_start import Starting
 from codexrun_cli.transports.kube_loop import Loop, trouble
+from codexrun_core import queueing
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 
 TRIES = 4
@@ -169,7 +170,7 @@ class Cluster:
     def usual_seconds(self, job_type: str) -> float | None:
         async def look() -> float | None:
             found = [views.record(raw) async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = views.usual(found)
+            usual = queueing.usual_length(found)
             return usual.total_seconds() if usual else None
 
         return self.loop.call(look())

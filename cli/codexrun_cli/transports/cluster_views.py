@@ -1,9 +1,8 @@
 """Objects of the cluster as the api would show them: the same fields, computed from the same functions of core. Pure."""
 
 import hashlib
-import statistics
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from codexrun_cli.times import moment
@@ -51,7 +50,7 @@ def run_json(raw: Json, queue: Json | None = None) -> Json:
 def place(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Json | None:
     """Where a queued run stands among the runs of its job type; None for one that does not wait."""
     records = [record_of(CodexRun.model_validate(peer)) for peer in peers]
-    found = queueing.place(record_of(CodexRun.model_validate(raw)), records, limit, usual(records), now)
+    found = queueing.place(record_of(CodexRun.model_validate(raw)), records, limit, queueing.usual_length(records), now)
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
@@ -60,16 +59,6 @@ def place(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Json |
 
 def record(raw: Json) -> RunRecord:
     return record_of(CodexRun.model_validate(raw))
-
-
-def usual(records: Iterable[RunRecord]) -> timedelta | None:
-    """The median length of the good runs; None where there was none."""
-    done = [
-        (record.finished_at - record.started_at).total_seconds()
-        for record in records
-        if record.status == "succeeded" and record.started_at and record.finished_at
-    ]
-    return timedelta(seconds=statistics.median(done)) if done else None
 
 
 def matches(raw: Json, chosen: Chosen, now: datetime) -> bool:

@@ -21,14 +21,10 @@ USUAL = 50  # good runs that say how long the next one will take
 SUCCEEDED = Phase.SUCCEEDED.lower()
 
 
-@dataclass(frozen=True)
-class JobTypeStats:
-    """What the runs of one job type came to."""
+class Counted:
+    """What follows from how many runs there are of each status."""
 
-    job_type: str
     statuses: dict[str, int]
-    cost_tokens: int
-    cost_micro_usd: int
 
     @property
     def runs(self) -> int:
@@ -41,7 +37,17 @@ class JobTypeStats:
 
 
 @dataclass(frozen=True)
-class Stats:
+class JobTypeStats(Counted):
+    """What the runs of one job type came to."""
+
+    job_type: str
+    statuses: dict[str, int]
+    cost_tokens: int
+    cost_micro_usd: int
+
+
+@dataclass(frozen=True)
+class Stats(Counted):
     """What the runs of a filter came to. Durations (agent's start to end) are those of the last good ones."""
 
     statuses: dict[str, int]
@@ -51,17 +57,9 @@ class Stats:
     p95_seconds: float | None
     job_types: tuple[JobTypeStats, ...]
 
-    @property
-    def runs(self) -> int:
-        return sum(self.statuses.values())
-
-    @property
-    def success_rate(self) -> float | None:
-        return success_rate(self.statuses)
-
 
 @dataclass(frozen=True)
-class PromptStats:
+class PromptStats(Counted):
     """How one prompt version does."""
 
     name: str
@@ -70,14 +68,6 @@ class PromptStats:
     cost_tokens: int
     cost_micro_usd: int
     last_used_at: datetime
-
-    @property
-    def runs(self) -> int:
-        return sum(self.statuses.values())
-
-    @property
-    def success_rate(self) -> float | None:
-        return success_rate(self.statuses)
 
 
 def success_rate(statuses: dict[str, int]) -> float | None:
