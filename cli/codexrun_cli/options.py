@@ -108,7 +108,7 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help="Lower a limit: max_tokens, timeout_seconds, stall_seconds, start_seconds. Repeatable.",
+        help="Lower a limit: max_tokens, max_cost_cents, timeout_seconds, stall_seconds, start_seconds. Repeatable.",
     ),
 ]
 Reject = Annotated[bool, typer.Option("--reject", help="Fail at once if every slot is taken, instead of queueing.")]
@@ -117,7 +117,7 @@ Reason = Annotated[str | None, typer.Option("--reason", "-m", "--message", help=
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
-LIMITS = ("max_tokens", "timeout_seconds", "stall_seconds", "start_seconds")
+LIMITS = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
 
 
 def joined(values: list[str] | None, *, lower: bool = False) -> str | None:

@@ -36,7 +36,18 @@ def test_every_option_of_start_reaches_the_object(both: Stand, tmp_path) -> None
     (tmp_path / "params.yaml").write_text("name: from the file\ncount: 2\n")
     done = both.cli(
         *("start", "hello", "-f", str(tmp_path / "params.yaml"), "-p", "name=world", "-p", 'deep:={"a": [1]}'),
-        *("--prompt-version", "v2", "--model", "gpt-5.5", "--effort", "high", "--limit", "max_tokens=1000"),
+        *(
+            "--prompt-version",
+            "v2",
+            "--model",
+            "gpt-5.5",
+            "--effort",
+            "high",
+            "--limit",
+            "max_tokens=1000",
+            "--limit",
+            "max_cost_cents=50",
+        ),
         *("--limit", "timeoutSeconds=60", "--git", "https://example.com/a/b", "--ref", "main", "--name", "mine"),
         *("--priority", "5", "--ttl", "1d"),
     )
@@ -47,7 +58,7 @@ def test_every_option_of_start_reaches_the_object(both: Stand, tmp_path) -> None
         "promptVersion": "v2",
         "model": "gpt-5.5",
         "effort": "high",
-        "limits": {"maxTokens": 1000, "timeoutSeconds": 60},
+        "limits": {"maxTokens": 1000, "maxCostCents": 50, "timeoutSeconds": 60},
         "workspace": {"git": {"url": "https://example.com/a/b", "ref": "main"}},
         "priority": 5,
         "ttlSecondsAfterFinished": 86400,
