@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 
 import kopf
 from prometheus_client import REGISTRY
@@ -110,6 +111,8 @@ async def run(settings: Settings) -> int:
     operator = Operator(settings, kube, lease, stop)
     REGISTRY.register(operator.reconciler.counters)
     started = time.monotonic()
+    told = fields(version=version("codexrun"), identity=settings.pod_name, namespace=settings.namespace)
+    log.info("operator.started", extra=told)
     server = await health.serve(settings.port, operator.checks(), lambda: None, operator.refresh_gauges)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

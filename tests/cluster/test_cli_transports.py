@@ -126,8 +126,10 @@ def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
     ways[0]("wait", names[0], "--for", "phase=Running", "--timeout", "2m")  # from now on the places stand
     places = [[way.json("status", name).get("queue", {}) for name in names] for way in ways]
     assert [place.get("position") for place in places[0]] == [place.get("position") for place in places[1]]
-    assert places[0][1]["position"] == 1
-    assert abs(places[0][1]["eta_seconds"] - places[1][1]["eta_seconds"]) <= 5
+    # Which of the two is next is the uid's business where both were made within one second.
+    assert sorted(place["position"] for place in places[0][1:]) == [1, 2]
+    for here, there in zip(places[0][1:], places[1][1:], strict=True):
+        assert abs(here["eta_seconds"] - there["eta_seconds"]) <= 5
     ways[1]("cancel", *names, "--yes")
 
 

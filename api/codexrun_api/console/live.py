@@ -37,7 +37,8 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
 
     @routes.get("/console/runs/{id}/live")
     async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
-        """For one run: `refresh` when it has changed, `log` with the size when its log has grown, `ended` at its end."""
+        """For one run: `refresh` when it has changed, `log` with the size when its log has grown, `codex` the same but now and
+        then only, `ended` at its end. The pace is kept here: a page's own timers go when a part of it is swapped."""
         record = await here.find(id)
         if record is None:
             raise not_found(id)
@@ -75,12 +76,16 @@ async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> A
         loop = asyncio.get_running_loop()
         state: object = None
         size, position, told, over = -1, here.feed.end, loop.time(), 0.0
+        drawn, drawn_at = -1, 0.0  # the size that the last `codex` was about
         while not here.stop.is_set():
             bell.clear()
             record, now_size = await _find(here, run_id), await asyncio.to_thread(archive.size, run_id)
             if now_size != size:
                 size, told = now_size, loop.time()
                 yield format_sse_event(event="log", data_str=str(size))
+            if size != drawn and loop.time() - drawn_at >= LOOK:
+                drawn, drawn_at = size, loop.time()
+                yield format_sse_event(event="codex", data_str="{}")
             if record and (now_state := _state(here, record)) != state:
                 state, told = now_state, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
