@@ -8,7 +8,7 @@ import re
 import pytest
 from browsers import Visit, reloaded_until, visiting
 from console_stand import TOKEN, Console, Through, item, said
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -183,6 +183,35 @@ async def test_a_run_that_ends_while_its_page_is_open(console: Console, visit: V
     await expect(page).to_have_title(re.compile("✓ ends"))
     await expect(page.get_by_role("button", name="Retry")).to_be_visible()
     assert "icon-ok" in await page.get_attribute("link[rel=icon]", "href")
+
+
+async def test_a_page_is_live_however_late_its_scripts_come(console: Console, visit: Visit) -> None:
+    run = console.run("late", "Running")
+    await console.mirrored()
+    page = await visit.context.new_page()
+
+    async def late(route: Route) -> None:
+        await asyncio.sleep(0.5)
+        await route.continue_()
+
+    await page.route(re.compile("hx-sse|app.js"), late)
+    async with page.expect_request(re.compile("/live$")):
+        await page.goto(f"{console.url}/console/runs/{run}")
+
+
+@pytest.mark.parametrize("trouble", ["refused", "not there yet"])
+async def test_a_page_whose_first_stream_fails_tries_again(console: Console, visit: Visit, trouble: str) -> None:
+    run = console.run("again", "Running")
+    await console.mirrored()
+    page = await visit.context.new_page()
+
+    async def fails(route: Route) -> None:
+        await (route.abort() if trouble == "refused" else route.fulfill(status=503, body="later"))
+
+    await page.route(re.compile("/live$"), fails, times=2)
+    await page.goto(f"{console.url}/console/runs/{run}")
+    console.say(run, item("agent_message", 1, text="Nobody heard this."))
+    await expect(page.locator("#codex")).to_contain_text("Nobody heard this.", timeout=20_000)
 
 
 async def test_two_tabs_see_the_same_and_one_cancel_is_one(console: Console, visit: Visit) -> None:

@@ -176,6 +176,10 @@
   document.addEventListener("htmx:sse:error", () => { html.dataset.offline = "1"; });
   document.addEventListener("htmx:sse:after:connection", () => { if (html.dataset.offline) { delete html.dataset.offline; toast("Connected again"); } });
 
+  // The extension tries again when a stream has ended; a page whose very first try fails would stay still.
+  for (const failed of ["htmx:error", "htmx:response:error"])
+    document.addEventListener(failed, (event) => { if (event.target.id === "bell") setTimeout(() => htmx.trigger(event.target, "again"), 2000); });
+
   const utc = $("#times-utc"), keys = $("#keys-on"), live = $("#live-on");
   if (utc) utc.checked = kept.get("utc", "0") === "1";
   if (keys) keys.checked = kept.get("keys", "1") === "1";
