@@ -150,7 +150,7 @@ async def soak(console: Console, browser: Any, minutes: float, limits: Limits) -
                 usage = {"inputTokens": n, "outputTokens": 1, "totalTokens": n + 1, "requests": n}
                 console.kube.status(name, "Running", usage=usage)
             console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {n} {m}"} for m in range(100)))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
             if time.monotonic() - began > (len(samples) + 1) * minutes * 60 / 12:
                 samples.append({name: await heap(name) for name in pages})
         # A window of lines breathes: the most of a half is held against the most of the other. The first samples fill it.
