@@ -4,8 +4,6 @@ Codex's own retries make some slow (401: 7 s, 5xx: 26 s): those classes are show
 them here.
 """
 
-import time
-
 import pytest
 
 ENDS = [
@@ -79,20 +77,16 @@ def test_a_model_that_the_run_may_not_use_is_refused(pod):
 
 
 def test_the_runner_ends_a_run_at_its_timeout(pod):
-    began = time.monotonic()
     result = pod.play("sleep-300", timeout=3, stall=1)
     assert (result.code, result.failure, result.runner["stopped"]) == (1, "timeout", "timeout")
-    assert time.monotonic() - began < 8
     assert result.runner["commands"] == 1, "a command that runs is no stall"
     assert result.gate["usage"]["totalTokens"] > 0
 
 
 @pytest.mark.parametrize("scenario", ["stall", "no-headers"])
 def test_silence_is_a_stall(pod, scenario):
-    began = time.monotonic()
     result = pod.play(scenario, stall=2)
     assert (result.code, result.failure, result.runner["stopped"]) == (1, "stall", "stall")
-    assert time.monotonic() - began < 30
 
 
 def test_a_slow_stream_is_no_stall(pod):

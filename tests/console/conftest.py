@@ -9,6 +9,9 @@ import pytest_asyncio
 from browsers import chromium, visiting
 from console_seed import fill
 from console_stand import TOKEN, Console, Through, running
+from playwright.async_api import expect
+
+expect.set_options(timeout=20_000)  # a busy machine is no failure
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
