@@ -45,6 +45,8 @@ class Resync:
             for item in page["items"]:
                 with _readable(item):
                     self._state.job_type_seen(item)
+        for name in self._state.job_types:
+            self._queue.add(f"jobtype/{name}")  # prices change by a file and by the calendar, and nothing tells
         live: list[CodexRun] = []
         raw = {}
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):

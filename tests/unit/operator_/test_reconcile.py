@@ -1,5 +1,6 @@
 """One look at one object, with an apiserver that loses answers, refuses, and was faster."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from fakekube import FakeKube
 from runbuilders import UID, by, kind_json, prompt_json, run_json
 
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.prices import Prices, built_in
 from codexrun_operator.execute import act, create_job
 from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.reconcile import PATIENT_LOOKS, REFUSED_PAUSE, Reconciler
@@ -333,6 +335,21 @@ async def test_resync_tells_what_kopf_missed_in_the_order_of_the_queue(operator:
         operator.kube.put("codexruns", run_json(uid=uid, name=name, age=age, priority=priority))
     await resync.once()
     assert list(operator.state.runs) == ["u3", UID, OTHER]
+
+
+async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_changed(operator: Operator) -> None:
+    operator.state.job_type_seen(operator.kube.put("codexjobtypes", kind_json(version=4, generation=2, requireKnownPrice=True)))
+    asked: set[str] = set()
+    operator.reconciler.queue.add = asked.add  # type: ignore[method-assign]
+    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    for prices, ready in ((Prices("of today", {}), "False"), (built_in().on(date.max), "True")):
+        operator.state.prices = lambda prices=prices: prices
+        asked.clear()
+        await resync.once()
+        for key in asked:
+            await operator.look(key)
+        status = operator.kube.objects[operator.kube.path_of("codexjobtypes", "hello")]["status"]
+        assert status["conditions"][0]["status"] == ready
 
 
 async def test_resync_reads_again_what_the_list_does_not_show(operator: Operator) -> None:
