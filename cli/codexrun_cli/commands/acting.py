@@ -135,7 +135,7 @@ def retry(
         if len(runs) == 1 and chosen.empty and not dry_run:
             new = again(runs[0])
             say(f"retry of {runs[0]['name']}:")
-            starting.go_on(ctx, transport, new, going, wanted, timeout=timeout, limits=changes.get("limits"), web=web)
+            starting.go_on(ctx, transport, new, going, wanted, timeout=timeout, web=web)
             return
         if going != "detach":
             usage("--wait, --watch and --follow are for one run; wait for several with `codexrun wait`")

@@ -33,6 +33,14 @@ class Rest:
     def run(self, wanted: str) -> Json:
         return self._json("GET", f"/runs/{_part(wanted)}")
 
+    def details(self, run: Json) -> Json:
+        try:
+            return self._json("GET", f"/runs/{run['run_id']}/details")
+        except Trouble as trouble:
+            if trouble.code is Code.NOT_FOUND:  # removed a moment ago; or an api that does not know the question yet
+                return {}
+            raise
+
     def runs(self, chosen: Chosen, limit: int) -> Iterator[Json]:
         if chosen.labels:
             raise Trouble(
