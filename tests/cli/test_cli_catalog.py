@@ -252,7 +252,7 @@ HEAVY = {"kubernetes", "aiohttp", "rich", "jsonschema", "httpx", "sqlalchemy", "
 
 
 def test_what_is_slow_to_import_is_left_out_where_it_is_not_needed(stand: Stand) -> None:
-    """Start-up is measured by bench/cli.py; here is what it depends on."""
+    """Start-up is measured by `make bench`; here is what it depends on."""
     for words in (["--help"], ["list"], ["status", stand.start()], ["completion", "bash"]):
         code = (
             f"import sys\nsys.argv = ['codexrun', *{words!r}]\nfrom codexrun_cli.main import main\n"
