@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -145,12 +146,16 @@ def test_tokens_and_money_against_their_limits(both: Stand) -> None:
 def test_the_moving_line_has_both_budgets() -> None:
     run = {"status": "running", "started_at": "2026-01-31T11:59:00Z", "usage": {"total_tokens": 600, "cost_micro_usd": 120_000}}
     limits = {"max_tokens": 1000, "max_cost_cents": 50}
-    line = status_line(run, Reader(), NOON, limits=limits, usual=120)
+    line = status_line(run, Reader(), NOON, limits=limits, usual=120, since=0)
     assert line == "running  1m of about 2m  600/1000 tokens (60%)  $0.1200/$0.50 (24%)"
-    assert status_line(run, Reader(), NOON, limits={}, usual=None) == "running  1m  600 tokens  $0.1200"
+    assert status_line(run, Reader(), NOON, limits={}, usual=None, since=0) == "running  1m  600 tokens  $0.1200"
     fresh = {"status": "starting"}
-    assert status_line(fresh, Reader(), NOON, limits=limits, usual=None) == "starting  0/1000 tokens (0%)  $0/$0.50 (0%)"
-    assert status_line(fresh, Reader(), NOON, limits={}, usual=None) == "starting"
+    assert (
+        status_line(fresh, Reader(), NOON, limits=limits, usual=None, since=0) == "starting  0/1000 tokens (0%)  $0/$0.50 (0%)"
+    )
+    assert status_line(fresh, Reader(), NOON, limits={}, usual=None, since=0) == "starting"
+    stopping = {**run, "status": "stopping"}
+    assert status_line(stopping, Reader(), NOON, limits={}, usual=None, since=7).startswith("stopping for 7s  1m  ")
 
 
 def test_a_hundred_percent_is_the_limit_and_nothing_below_it() -> None:
@@ -181,3 +186,16 @@ def test_an_api_that_does_not_know_the_question_yet_is_no_trouble(stand: Stand) 
     done = stand.cli("status", name)
     assert (done.code, done.err) == (0, "")
     assert "Conditions:" not in done.out
+
+
+def test_a_run_that_is_deleted_while_it_is_watched(both: Stand) -> None:
+    name = both.start()
+    run_id = both.run_id(name)
+    timer = threading.Timer(0.5, lambda: both.at_once(both.kube.remove, f"{both.kube.runs}/{name}"))
+    timer.start()
+    done = both.cli("status", name, "--watch")
+    timer.join()
+    # The api witnessed the deletion of a live run, which is a cancellation; the cluster has nobody who remembers.
+    assert done.code == (3 if both.rest else 8), done
+    assert "Traceback" not in done.err
+    assert run_id in done.out

@@ -1,5 +1,6 @@
 """`codexrun cancel` and `retry`: one run, several by name, or all that match a filter."""
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from codexrun_cli.failing import Trouble, say, usage
 from codexrun_cli.output import Kind
 from codexrun_cli.output.table import Column
 from codexrun_cli.terminal import interactive
+from codexrun_cli.times import short
 from codexrun_cli.transports import Chosen, Json, Transport
 
 MOST = 1000
@@ -74,8 +76,10 @@ def cancel(
 
 
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Json, timeout: str | None) -> Json:
+    began = time.monotonic()
     last = starting.see_through(ctx, transport, run, "watch", timeout=timeout)
-    say(f"{last['name']}: {last['status']}" + (f", {last['error']}" if last.get("error") else ""))
+    took = short(time.monotonic() - began)
+    say(f"{last['name']}: {last['status']} after {took}" + (f", {last['error']}" if last.get("error") else ""))
     return last
 
 

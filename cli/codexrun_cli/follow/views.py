@@ -103,6 +103,7 @@ class Live:
         self._console = Console(stderr=True, width=terminal.width, no_color=not terminal.colour, highlight=False, markup=False)
         self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
         self._run: Run | None = None
+        self._since = time.monotonic()  # of its present status, as far as it was watched
         self._live.start()
 
     def lines(self, said: list[Said]) -> None:
@@ -117,6 +118,7 @@ class Live:
         if self._run is None or self._run["status"] != run["status"]:
             text = self._terminal.paint(f"[{shown.state(run)}]", shown.colour(run))
             self._console.print(Text.from_ansi(text), soft_wrap=True)
+            self._since = time.monotonic()
         self._run = run
         self.tick()
 
@@ -135,7 +137,8 @@ class Live:
             return
         moment = int(time.monotonic() * 8)
         spin = self.SPIN if self._terminal.utf8 else "|/-\\"
-        text = status_line(self._run, self._reader, datetime.now(UTC), limits=self._limits, usual=self._usual)
+        since = time.monotonic() - self._since
+        text = status_line(self._run, self._reader, datetime.now(UTC), limits=self._limits, usual=self._usual, since=since)
         self._live.update(Text(fit(f"{spin[moment % len(spin)]} {text}", (self._terminal.width or 80) - 1)), refresh=True)
 
     def close(self) -> None:
@@ -145,9 +148,18 @@ class Live:
         self._live.stop()
 
 
-def status_line(run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None) -> str:
-    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the last command. Pure."""
-    parts = [shown.state(run) if run["status"] == "queued" else str(run["status"])]
+def status_line(run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float) -> str:
+    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the last command. Pure.
+
+    since: seconds in this phase, which is what counts while it stops.
+    """
+    match run["status"]:
+        case "queued":
+            parts = [shown.state(run)]
+        case "stopping":
+            parts = [f"stopping for {times.short(since)}"]
+        case status:
+            parts = [str(status)]
     lasted = times.lasted(dict(run), now)
     if lasted is not None:
         parts.append(times.short(lasted) + (f" of about {times.short(usual)}" if usual else ""))

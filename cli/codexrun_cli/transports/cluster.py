@@ -97,12 +97,6 @@ class Cluster:
 
         return self.loop.call(look())
 
-    def details(self, run: Json) -> Json:
-        async def look() -> Json:
-            return await cluster_details.details(self.kube, await self.kube.get(f"{self.kube.runs}/{run['name']}"))
-
-        return self.loop.call(look())
-
     def runs(self, chosen: Chosen, limit: int) -> Iterator[Json]:
         """Newest first. Objects come without an order, so all that match are read before the first is shown."""
         now = datetime.now(UTC)
@@ -155,6 +149,16 @@ class Cluster:
 
     def prompt_text(self, name: str, version: str) -> str:
         return self.loop.call(catalog.prompt_text(self.kube, name, version))
+
+    def details(self, run: Json) -> Json:
+        async def look() -> Json:
+            try:
+                raw = await self.kube.get(f"{self.kube.runs}/{run['name']}")
+            except NotFound:  # deleted a moment ago
+                return {}
+            return await cluster_details.details(self.kube, raw)
+
+        return self.loop.call(look())
 
     def usual_seconds(self, job_type: str) -> float | None:
         async def look() -> float | None:
