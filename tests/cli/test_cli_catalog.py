@@ -140,6 +140,24 @@ def test_skew(mine: str, theirs: str, far: bool) -> None:
     assert skew(mine, theirs) is far
 
 
+def test_a_server_that_is_far_apart_is_warned_about(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stand.cli("--version").err == ""
+    monkeypatch.setattr("codexrun_cli.commands.versions.own", lambda: "9.0.0")
+    done = stand.cli("--version")
+    assert (done.code, done.out.splitlines()[0]) == (0, "codexrun 9.0.0")
+    assert re.fullmatch(r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older one\n", done.err)
+
+
+def test_a_crd_that_this_client_does_not_speak_is_warned_about(stand: Stand) -> None:
+    stand.rest = False
+    stand.kube.more["/apis/codexrun.dev"] = {"versions": [{"version": "v1alpha1"}]}
+    assert stand.cli("--version").err == ""
+    stand.kube.more["/apis/codexrun.dev"] = {"versions": [{"version": "v1"}]}
+    done = stand.cli("--version")
+    assert (done.code, done.out.splitlines()[1]) == (0, "crd      v1")
+    assert done.err == "this client speaks v1alpha1; update it, or the chart\n"
+
+
 HEAVY = {"kubernetes", "aiohttp", "rich", "jsonschema", "httpx", "sqlalchemy", "codexrun_core.resources"}
 
 

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from apistand import TOKEN
 from clistand import LOG, Done, Stand
 
 from codexrun_cli.output.table import Column, table
@@ -193,6 +195,26 @@ def test_equal_runs_have_no_difference(both: Stand) -> None:
     third = both.finished("-p", "name=Rome")
     other = both.cli("diff", first, third, "--spec")
     assert (other.code, other.out) == (1, "params.name\n- world\n+ Rome\n")
+
+
+def test_results_differ_apart_from_what_was_asked_for(both: Stand) -> None:
+    good, bad = both.finished(), both.finished(phase="Failed")
+    assert both.cli("diff", good, bad, "--spec") == Done(0, "", "")
+    done = both.cli("diff", good, bad, "--result")
+    assert (done.code, done.out.splitlines()[:3]) == (1, ["status", "- succeeded", "+ failed"])
+
+
+def test_stats_straight_from_the_server_are_the_same(stand: Stand) -> None:
+    stand.finished()
+    stand.finished(phase="Failed")
+    request = urllib.request.Request(f"{stand.url}/stats", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request) as answer:
+        theirs = json.load(answer)
+    ours = json.loads(stand.cli("stats", "-o", "json").out)
+    assert ours["total"] == {key: theirs[key] for key in ours["total"]}
+    (group,) = ours["groups"]
+    (kind,) = theirs["job_types"]
+    assert (group["key"], group["cost_tokens"], group["runs"]) == (kind["job_type"], kind["cost_tokens"], kind["runs"])
 
 
 def test_logs_differ_in_words(both: Stand) -> None:

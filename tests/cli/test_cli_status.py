@@ -164,6 +164,11 @@ def test_a_hundred_percent_is_the_limit_and_nothing_below_it() -> None:
     assert details.budget({}, {}) == ""
 
 
+def test_clocks_that_differ_never_count_backwards() -> None:
+    moves = [{"at": f"2026-01-31T12:00:{second:02}Z", "attempt": 1, "status": "x"} for second in (10, 13, 12, 15)]
+    assert [move["after"] for move in details.timed(moves)] == ["0s", "3s", "3s", "5s"]
+
+
 def test_sections_fit_a_narrow_terminal() -> None:
     long = {"conditions": [{**CONDITIONS[1], "last_transition_time": "2026-01-31T11:00:00Z", "message": "word " * 60}]}
     shown = details.sections(long, NOON, Terminal(width=60))

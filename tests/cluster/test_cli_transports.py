@@ -131,7 +131,7 @@ def test_the_api_tells_transitions_and_the_cluster_its_events(ways: list[Cli], l
     facade.until(run, "failed", log_closed=True)
     rest, cluster = (way.json("status", run["metadata"]["name"]) for way in ways)
     assert rest["transitions"][-1]["status"] == "failed"
-    assert [move["at"] for move in rest["transitions"]] == sorted(move["at"] for move in rest["transitions"])
+    assert "starting" in [move["status"] for move in rest["transitions"]]
     assert cluster["events"][-1]["message"]
     assert rest["conditions"] == cluster["conditions"]
 

@@ -20,7 +20,7 @@ def sections(details: Json, now: datetime, terminal: Terminal) -> str:
     """Each with its title; what is not known, or empty, is left out. details: as `Transport.details` gives them."""
     return (
         _section("Conditions", details.get("conditions") or [], _conditions(now), terminal)
-        + _section("Transitions", details.get("transitions") or [], _transitions(details), terminal)
+        + _section("Transitions", timed(details.get("transitions") or []), _transitions(details), terminal)
         + _section("Events", details.get("events") or [], _events(now), terminal)
     )
 
@@ -47,22 +47,25 @@ def _tone(condition: Json) -> str | None:
 
 
 def _transitions(details: Json) -> list[Column]:
-    """AFTER: from the first of them, which tells more than an age once the run is old."""
-    moves = details.get("transitions") or [{}]
-    first = times.parsed(moves[0].get("at"))
-
-    def after(move: Json) -> str:
-        when = times.parsed(move["at"])
-        return times.short((when - first).total_seconds()) if when and first else ""
-
-    several = any(move.get("attempt", 1) > 1 for move in moves)
+    several = any(move["attempt"] > 1 for move in details.get("transitions") or [])
     attempt = [Column("ATTEMPT", lambda move: str(move["attempt"]), right=True)] if several else []
     return [
-        Column("AFTER", after, right=True),
+        Column("AFTER", lambda move: move["after"], right=True),
         *attempt,
         Column("STATUS", lambda move: move["status"]),
         Column("REASON", lambda move: move.get("reason") or "", flexible=True),
     ]
+
+
+def timed(transitions: Sequence[Json]) -> list[Json]:
+    """With `after`: from the first of them, which tells more than an age once the run is old. Never backwards: start and end of
+    the agent are by its node's clock, the rest by the operator's."""
+    passed, found = 0.0, list[Json]()
+    for move in transitions:
+        first, when = times.parsed(transitions[0]["at"]), times.parsed(move["at"])
+        passed = max(passed, (when - first).total_seconds()) if first and when else passed
+        found.append({**move, "after": times.short(passed)})
+    return found
 
 
 def _events(now: datetime) -> list[Column]:
