@@ -12,27 +12,28 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 MARK = "<!-- not run: `make transcript` wrote it, from the commands in docs/transcript.py -->\n```text\n"
 END = "```\n"
 
-COMMANDS = [
-    "codexrun start hello -p name=world --follow",
-    "codexrun list --job-type hello --limit 1",
-    "codexrun status @latest",
-    "codexrun start hello -p name=Berlin",
-    'codexrun cancel @latest --reason "wrong city" --wait',
-    "codexrun retry @latest --set name=Bern --wait",
-]
+# Each with what it is there to show: under load a run may end before it is cancelled, and that would teach nothing.
+COMMANDS = {
+    "codexrun start hello -p name=world --follow": "succeeded, after",
+    "codexrun list --job-type hello --limit 1": "succeeded",
+    "codexrun status @latest": "Conditions:",
+    "codexrun start hello -p name=Berlin": "hello-",
+    'codexrun cancel @latest --reason "wrong city" --wait': "cancelled (cancelled)",
+    "codexrun retry @latest --set name=Bern --wait": "Hello, Bern!",
+}
 
 
 def typed(command: str) -> str:
     """A command as a person would type it, and its output in the order in which it came.
 
     Raises:
-        SystemExit: it failed, and nothing is written.
+        SystemExit: it failed, or came to something else; nothing is written then.
     """
     environment = {**os.environ, "COLUMNS": "100", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(  # noqa: S602 - the commands above
         command, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    if done.returncode:
+    if done.returncode or COMMANDS[command] not in done.stdout:
         raise SystemExit(f"{command}: exit {done.returncode}\n{done.stdout}")
     return f"$ {command}\n{done.stdout}"
 

@@ -16,7 +16,9 @@ def script() -> dict[str, Any]:
 
 def test_the_readme_has_the_commands_of_the_script_and_no_other(script: dict[str, Any]) -> None:
     (text,) = [block.text for block in blocks(README) if block.text.startswith("$ codexrun")]
-    assert [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ codexrun")] == script["COMMANDS"]
+    typed = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ codexrun")]
+    assert typed == list(script["COMMANDS"])
+    assert all(shown in text for shown in script["COMMANDS"].values())
 
 
 def test_a_new_transcript_replaces_the_block_and_nothing_else(script: dict[str, Any]) -> None:

@@ -72,6 +72,7 @@ def cancel(
             for result in results:
                 if result["run_id"] in ends:
                     result["status"] = ends[result["run_id"]]["status"]
+                    result["outcome"] = "cancelled" if result["status"] == "cancelled" else "ended first"
     _report(ctx, results, wanted, "cancel")
 
 
