@@ -106,5 +106,6 @@ $(VENV_STAMP): requirements/dev.lock pyproject.toml
 	@touch $@
 
 .PHONY: transcript
-transcript: venv ## Type the README's commands into the cluster of `make up`, and write down what they say
-	. .cluster/env && $(VENV)/bin/python docs/transcript.py > docs/transcript.txt
+transcript: venv ## Type commands into the cluster of `make up`, and write into the README what they say
+	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
+	set -a; . .cluster/env; set +a; $(VENV)/bin/python docs/transcript.py

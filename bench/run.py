@@ -1,6 +1,6 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [registry] [facade] [stopping]      all of them if none is named; facade needs the cluster of `make up`
+    python bench/run.py [registry] [facade] [stopping] [cli]     all if none is named; facade needs the cluster of `make up`
 
 Results go to bench/results/<name>.json, the table in docs/benchmarks.md is made from those.
 """
@@ -22,7 +22,7 @@ from measured import Limit, Measured
 
 HERE = Path(__file__).resolve().parent
 RESULTS, DOC = HERE / "results", HERE.parent / "docs/benchmarks.md"
-PARTS = ("registry", "facade", "stopping")
+PARTS = ("registry", "facade", "stopping", "cli")
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 VERSIONS = ("codexrun", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from codexrun_api import actions, browsing, events, health, problems, prompt_routes, requests, retention, runs
+from codexrun_api import actions, browsing, details, events, health, problems, prompt_routes, requests, retention, runs
 from codexrun_api.services import Archive, Services
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, Refused, Unavailable
@@ -19,7 +19,10 @@ from codexrun_core.registry import Unavailable as RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
-ROUTERS = (runs.router, actions.router, events.router, browsing.router, prompt_routes.router, retention.router, health.router)
+ROUTERS = (
+    *(runs.router, details.router, actions.router, events.router),
+    *(browsing.router, prompt_routes.router, retention.router, health.router),
+)
 FORESEEN = (problems.Problem, RequestValidationError, HTTPException, Refused, Unavailable, RegistryUnavailable)
 
 

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import invoking, prompts
-from codexrun_cli.commands import acting, config, diff, help_topics, jobtypes, logs, prompt_texts, reading, start, upkeep
+from codexrun_cli.commands import (
+    acting,
+    config,
+    diff,
+    help_topics,
+    jobtypes,
+    logs,
+    prompt_texts,
+    reading,
+    start,
+    status,
+    upkeep,
+    waiting,
+)
 from codexrun_cli.settings import Flags
 
 app = typer.Typer(
@@ -73,12 +86,12 @@ def _root(
 
 app.command("start")(start.start)
 app.command("list")(reading.list_runs)
-app.command("status")(reading.status)
-app.command("get", hidden=True)(reading.status)
-app.command("describe", hidden=True)(reading.status)
+app.command("status")(status.status)
+app.command("get", hidden=True)(status.status)
+app.command("describe", hidden=True)(status.status)
 app.command("logs")(logs.logs)
 app.command("tail")(logs.tail)
-app.command("wait")(reading.wait)
+app.command("wait")(waiting.wait)
 app.command("cancel")(acting.cancel)
 app.command("retry")(acting.retry)
 app.command("diff")(diff.diff)

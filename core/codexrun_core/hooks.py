@@ -101,7 +101,7 @@ def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | N
         before=before.status if before else None,
         status=after.status,
         reason=after.reason,
-        at=after.finished_at if after.finished_at and after.status in FINAL else after.updated_at,
+        at=_when(after),
         created_at=after.created_at,
         started_at=after.started_at,
         finished_at=after.finished_at,
@@ -116,6 +116,12 @@ def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | N
         cost_micro_usd=after.cost_micro_usd,
         usage_complete=after.usage_complete,
     )
+
+
+def _when(after: "RunRecord") -> datetime:
+    """The agent's start and end as its node saw them: the operator's look comes later, and may come after both."""
+    own = after.finished_at if after.status in FINAL else after.started_at if after.status == Phase.RUNNING.lower() else None
+    return own or after.updated_at
 
 
 def _forward(before: "RunRecord", after: "RunRecord") -> bool:

@@ -121,114 +121,6 @@ def test_validate_a_job_type_file(stand: Stand, folder: Path) -> None:
     assert "spec.concurrencyLimt: unknown field" in done.err
 
 
-# -- doctor -------------------------------------------------------------------------------------------
-
-
-MONITORS = "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors?labelSelector=app.kubernetes.io/name=codexrun"
-
-
-def deployment(part: str, *, available: int = 1, **env: str) -> dict:
-    container = {"name": part, "env": [{"name": key, "value": value} for key, value in env.items()]}
-    return {
-        "metadata": {"name": f"codexrun-{part}", "labels": {"app.kubernetes.io/component": part}},
-        "spec": {"template": {"spec": {"containers": [container]}}},
-        "status": {"availableReplicas": available},
-    }
-
-
-@pytest.fixture
-def well(stand: Stand) -> Stand:
-    """A cluster in which everything is as it should be."""
-    apps = "/apis/apps/v1/namespaces/codexrun/deployments"
-    stand.kube.more |= {
-        "/version": {"gitVersion": "v1.34.1", "minor": "34"},
-        "/apis/codexrun.dev": {"versions": [{"version": "v1alpha1"}]},
-        apps: {
-            "items": [
-                deployment("operator", CODEXRUN_MODEL_SECRET="codex-model", CODEXRUN_AGENT_IMAGE="agent:1"),
-                deployment("api"),
-            ]
-        },
-        "/api/v1/namespaces/codexrun/secrets/codex-model": {"data": {"api-key": "eA=="}},
-        "/api/v1/namespaces/codexrun": {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
-        "/apis/monitoring.coreos.com/v1": {},
-        MONITORS: {"items": [{"metadata": {"name": "codexrun"}}]},
-    }
-    return stand
-
-
-def test_all_is_well(well: Stand) -> None:
-    done = well.cli("doctor")
-    assert (done.code, done.err) == (0, "")
-    checks = [line.split()[1].rstrip(":") for line in done.out.splitlines()]
-    everything = "api token registry cluster crd rights operator api key image pulls sandbox metrics"
-    assert " ".join(checks) == everything
-    assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}, done.out
-    assert re.search(r"registry: schema \S+, writes 0 s late", done.out)
-
-
-def broken_pull() -> dict:
-    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
-    metadata = {"name": "hello-1", "labels": {"codexrun.dev/run": "hello"}}
-    return {"metadata": metadata, "status": {"containerStatuses": [waiting]}}
-
-
-APPS = "/apis/apps/v1/namespaces/codexrun/deployments"
-ILLS = [
-    ("cluster", {"/version": {"gitVersion": "v1.29.0", "minor": "29"}}, "1.31 or newer is needed"),
-    ("crd", {"/apis/codexrun.dev": None}, "helm upgrade --install codexrun"),
-    ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update this client"),
-    ("operator", {APPS: {"items": []}}, "helm upgrade --install codexrun"),
-    ("operator", {APPS: {"items": [deployment("operator", available=0)]}}, "kubectl logs deploy/codexrun-operator"),
-    ("key", {"/api/v1/namespaces/codexrun/secrets/codex-model": None}, "kubectl create secret generic codex-model"),
-    ("key", {"/api/v1/namespaces/codexrun/secrets/codex-model": {"data": {}}}, "--from-file=api-key=FILE"),
-    (
-        "metrics",
-        {MONITORS: {"items": []}},
-        "metrics.serviceMonitor.enabled=true",
-    ),
-]
-
-
-@pytest.mark.parametrize(("check", "change", "fix"), ILLS, ids=[f"{row[0]}: {row[2]}" for row in ILLS])
-def test_each_finding_prints_its_fix(well: Stand, check: str, change: dict, fix: str) -> None:
-    for path, answer in change.items():
-        well.kube.more.pop(path)
-        if answer is not None:
-            well.kube.more[path] = answer
-    done = well.cli("doctor")
-    assert done.code == 1
-    lines = done.out.splitlines()
-    (at,) = (number for number, line in enumerate(lines) if line.startswith(f"failed  {check}: "))
-    assert lines[at + 1].startswith("        fix: ")
-    assert fix in lines[at + 1]
-
-
-def test_a_missing_right_is_named(well: Stand) -> None:
-    well.kube.denied = {"create codexruns", "get pods"}
-    done = well.cli("doctor")
-    assert done.code == 1
-    assert (
-        "failed  rights: you may not create codexruns, get pods/log\n" in done.out or "you may not create codexruns" in done.out
-    )
-    assert "--verb=create" in done.out
-
-
-def test_an_image_that_cannot_be_pulled(well: Stand) -> None:
-    well.kube.more[f"{well.kube.pods}?labelSelector=codexrun.dev/run"] = {"items": [broken_pull()]}
-    done = well.cli("doctor")
-    assert done.code == 1
-    assert "failed  pulls: pod hello-1: ImagePullBackOff: no such image" in done.out
-
-
-def test_an_api_that_is_away_and_a_wrong_token(well: Stand) -> None:
-    wrong = well.cli("doctor", env={"CODEX_CONTROL_TOKEN": "wrong"})
-    assert (wrong.code, "failed  token: " in wrong.out) == (1, True)
-    away = well.cli("doctor", "--server", "http://127.0.0.1:9")
-    assert (away.code, "failed  api: " in away.out) == (1, True)
-    assert "fix: kubectl get pods" in away.out
-
-
 # -- versions, start-up -------------------------------------------------------------------------------
 
 
@@ -248,11 +140,29 @@ def test_skew(mine: str, theirs: str, far: bool) -> None:
     assert skew(mine, theirs) is far
 
 
+def test_a_server_that_is_far_apart_is_warned_about(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stand.cli("--version").err == ""
+    monkeypatch.setattr("codexrun_cli.commands.versions.own", lambda: "9.0.0")
+    done = stand.cli("--version")
+    assert (done.code, done.out.splitlines()[0]) == (0, "codexrun 9.0.0")
+    assert re.fullmatch(r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older one\n", done.err)
+
+
+def test_a_crd_that_this_client_does_not_speak_is_warned_about(stand: Stand) -> None:
+    stand.rest = False
+    stand.kube.more["/apis/codexrun.dev"] = {"versions": [{"version": "v1alpha1"}]}
+    assert stand.cli("--version").err == ""
+    stand.kube.more["/apis/codexrun.dev"] = {"versions": [{"version": "v1"}]}
+    done = stand.cli("--version")
+    assert (done.code, done.out.splitlines()[1]) == (0, "crd      v1")
+    assert done.err == "this client speaks v1alpha1; update it, or the chart\n"
+
+
 HEAVY = {"kubernetes", "aiohttp", "rich", "jsonschema", "httpx", "sqlalchemy", "codexrun_core.resources"}
 
 
 def test_what_is_slow_to_import_is_left_out_where_it_is_not_needed(stand: Stand) -> None:
-    """Start-up is measured by bench/cli.py; here is what it depends on."""
+    """Start-up is measured by `make bench`; here is what it depends on."""
     for words in (["--help"], ["list"], ["status", stand.start()], ["completion", "bash"]):
         code = (
             f"import sys\nsys.argv = ['codexrun', *{words!r}]\nfrom codexrun_cli.main import main\n"

@@ -213,7 +213,19 @@ def test_cancel_wait_returns_when_it_is_over(both: Stand) -> None:
     threading.Thread(target=play, daemon=True).start()
     done = both.cli("cancel", name, "--wait", "--reason", "wrong branch")
     assert (done.code, done.out) == (0, f"{name} cancelled (cancelled)\n")
-    assert "Cancelled by ada: wrong branch" in done.err
+    assert re.search(rf"^{name}: cancelled after \d+s, Cancelled by ada: wrong branch$", done.err, re.M)
+
+
+def test_a_cancel_that_comes_too_late_says_so(both: Stand) -> None:
+    name = both.start()
+
+    def play() -> None:
+        both.until(lambda: "cancel" in both.kube.run(name)["spec"])
+        both.end(name)
+
+    threading.Thread(target=play, daemon=True).start()
+    done = both.cli("cancel", name, "--wait")
+    assert (done.code, done.out) == (0, f"{name} ended first (succeeded)\n")
 
 
 def test_tail_follows_all_that_run_each_with_its_name(both: Stand) -> None:

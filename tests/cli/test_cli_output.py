@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import re
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from apistand import TOKEN
 from clistand import LOG, Done, Stand
 
 from codexrun_cli.output.table import Column, table
@@ -145,8 +147,9 @@ def test_everything_else_that_prints_json_has_a_schema(stand: Stand) -> None:
 def test_the_schema_of_a_run_is_what_the_api_shows() -> None:
     """A field that the api drops or renames would break scripts: it needs another version of the schema."""
     ours = json.loads((SCHEMAS / "run.v1.json").read_text())["properties"].keys() - {"schema"}
-    theirs = json.loads(API.read_text())["components"]["schemas"]["RunView"]["properties"].keys()
-    assert ours <= theirs
+    schemas = json.loads(API.read_text())["components"]["schemas"]
+    theirs = schemas["RunView"]["properties"].keys() | schemas["RunDetails"]["properties"].keys()
+    assert ours - {"events"} <= theirs, "events are the cluster's"
 
 
 def test_both_ways_show_the_same_fields(stand: Stand) -> None:
@@ -154,8 +157,9 @@ def test_both_ways_show_the_same_fields(stand: Stand) -> None:
     over_rest = json.loads(stand.cli("status", name, "-o", "json").out)
     stand.rest = False
     straight = json.loads(stand.cli("status", name, "-o", "json").out)
-    for only_the_api in ("links", "log_bytes", "log_path", "log_complete", "turns"):
+    for only_the_api in ("links", "log_bytes", "log_path", "log_complete", "turns", "transitions"):
         over_rest.pop(only_the_api, None)
+    assert straight.pop("events") == []
     assert {**straight, "updated_at": ""} == {**over_rest, "updated_at": ""}
 
 
@@ -191,6 +195,26 @@ def test_equal_runs_have_no_difference(both: Stand) -> None:
     third = both.finished("-p", "name=Rome")
     other = both.cli("diff", first, third, "--spec")
     assert (other.code, other.out) == (1, "params.name\n- world\n+ Rome\n")
+
+
+def test_results_differ_apart_from_what_was_asked_for(both: Stand) -> None:
+    good, bad = both.finished(), both.finished(phase="Failed")
+    assert both.cli("diff", good, bad, "--spec") == Done(0, "", "")
+    done = both.cli("diff", good, bad, "--result")
+    assert (done.code, done.out.splitlines()[:3]) == (1, ["status", "- succeeded", "+ failed"])
+
+
+def test_stats_straight_from_the_server_are_the_same(stand: Stand) -> None:
+    stand.finished()
+    stand.finished(phase="Failed")
+    request = urllib.request.Request(f"{stand.url}/stats", headers={"Authorization": f"Bearer {TOKEN}"})
+    with urllib.request.urlopen(request) as answer:
+        theirs = json.load(answer)
+    ours = json.loads(stand.cli("stats", "-o", "json").out)
+    assert ours["total"] == {key: theirs[key] for key in ours["total"]}
+    (group,) = ours["groups"]
+    (kind,) = theirs["job_types"]
+    assert (group["key"], group["cost_tokens"], group["runs"]) == (kind["job_type"], kind["cost_tokens"], kind["runs"])
 
 
 def test_logs_differ_in_words(both: Stand) -> None:

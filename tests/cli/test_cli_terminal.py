@@ -187,6 +187,19 @@ def test_following_on_a_terminal_moves_a_line_and_ends_with_markdown(stand: Stan
     assert "\x1b[?25h" in text, "the cursor is back"
 
 
+def test_the_line_that_moves_has_tokens_and_money_against_their_limits(stand: Stand) -> None:
+    limits = ("--limit", "max_tokens=1000", "--limit", "max_cost_cents=50")
+    screen = Screen(stand, "start", "hello", "-p", "name=world", *limits, "--follow", width=120)
+    (name,) = stand.until(lambda: stand.kube.run_names)
+    usage = {"totalTokens": 240, "costMicroUSD": 125_000, "complete": False}
+    stand.phase(name, "Running", reason="Running", startedAt="2026-01-31T12:00:00Z", usage=usage)
+    screen.until("240/1000 tokens (24%)  $0.1250/$0.50 (25%)")
+    stand.phase(name, "Stopping", reason="CancelRequested")
+    screen.until("stopping for 0s")
+    stand.end(name, "Cancelled")
+    assert screen.end()[0] == 3
+
+
 def test_ctrl_c_stops_following_and_says_how_to_stop_the_run(stand: Stand) -> None:
     screen = Screen(stand, "start", "hello", "-p", "name=world", "--follow")
     name = play(stand, end=False)

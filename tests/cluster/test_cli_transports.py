@@ -13,7 +13,18 @@ from facade import Facade
 from lab import NAMESPACE, PATIENCE, ROOT, Json, Lab
 
 WAYS = ("rest", "cluster")
-ONLY_THE_API = ("links", "log_path", "log_bytes", "log_complete", "log_note", "turns", "deleted_at", "updated_at")
+ONLY_THE_API = (
+    "links",
+    "log_path",
+    "log_bytes",
+    "log_complete",
+    "log_note",
+    "turns",
+    "deleted_at",
+    "updated_at",
+    "transitions",
+)
+ONLY_THE_CLUSTER = ("events",)
 
 
 class Cli:
@@ -101,14 +112,28 @@ def test_both_ways_print_the_same(ways: list[Cli], done: str, job_type: str) -> 
 def test_tables_and_documents_are_the_same_but_for_what_only_the_api_keeps(ways: list[Cli], done: str, job_type: str) -> None:
     documents = [way.json("status", done) for way in ways]
     for document in documents:
-        for key in ONLY_THE_API:
+        for key in (*ONLY_THE_API, *ONLY_THE_CLUSTER):
             document.pop(key, None)
     assert documents[0] == documents[1]
+    assert documents[0]["conditions"]
+    assert documents[0]["limits"]
     tables = [re.sub(r" \d+[smhd] ", " AGE ", way("list", "-j", job_type, "-s", "succeeded")) for way in ways]
     assert tables[0].splitlines()[0] == tables[1].splitlines()[0]
     assert [line.split()[0] for line in tables[0].splitlines()] == [line.split()[0] for line in tables[1].splitlines()]
-    described = [re.sub(r"\(.* ago\)|Console:.*\n", "", way("status", done)) for way in ways]
+    described = [re.sub(r"\(.* ago\)|Console:.*\n|\nTransitions:\n(  .*\n)+", "", way("status", done)) for way in ways]
+    described = [re.sub(r" +\d+[smhd]( |$)", " AGE ", text, flags=re.M) for text in described]
     assert described[0] == described[1]
+    assert "\nConditions:\n" in described[0]
+
+
+def test_the_api_tells_transitions_and_the_cluster_its_events(ways: list[Cli], lab: Lab, facade: Facade, job_type: str) -> None:
+    run = lab.ended(lab.run(job_type, "401"))
+    facade.until(run, "failed", log_closed=True)
+    rest, cluster = (way.json("status", run["metadata"]["name"]) for way in ways)
+    assert rest["transitions"][-1]["status"] == "failed"
+    assert "starting" in [move["status"] for move in rest["transitions"]]
+    assert cluster["events"][-1]["message"]
+    assert rest["conditions"] == cluster["conditions"]
 
 
 def test_the_log_is_what_the_pod_printed(ways: list[Cli], lab: Lab, done: str) -> None:

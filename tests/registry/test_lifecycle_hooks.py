@@ -126,6 +126,17 @@ async def test_a_transition_is_told_once_after_its_row_was_removed_and_after_a_r
     assert (moved.before, moved.status, moved.at) == ("running", "failed", later(9))
 
 
+def test_start_and_end_of_the_agent_are_by_its_nodes_clock() -> None:
+    """What the operator adds to the object comes seconds later, and would put the start behind the end."""
+    running = transition(None, row(0, "running", started_at=later(2), updated_at=later(6)))
+    ended = transition(None, row(0, "succeeded", started_at=later(2), finished_at=later(4), updated_at=later(7)))
+    waiting = transition(None, row(0, "queued", updated_at=later(1)))
+    assert running
+    assert ended
+    assert waiting
+    assert (running.at, ended.at, waiting.at) == (later(2), later(4), later(1))
+
+
 def test_operator_and_registry_name_a_transition_alike() -> None:
     before, after = seen("Starting", 4, attempt=1), seen("Running", 5, attempt=1)
     moved = transition(before, after)

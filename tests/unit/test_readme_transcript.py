@@ -1,16 +1,29 @@
 """The transcript in the README is what a command wrote: nobody typed it."""
 
+import runpy
+from typing import Any
+
+import pytest
 from docblocks import ROOT, blocks
 
-
-def test_the_readme_shows_the_transcript_as_it_was_written() -> None:
-    transcript = (ROOT / "docs/transcript.txt").read_text()
-    assert transcript in [block.text for block in blocks(ROOT / "README.md")]
+README = ROOT / "README.md"
 
 
-def test_the_transcript_has_every_command_of_its_script() -> None:
-    transcript = (ROOT / "docs/transcript.txt").read_text()
-    typed = [line.removeprefix("$ ") for line in transcript.splitlines() if line.startswith("$ codexrun")]
-    script = (ROOT / "docs/transcript.py").read_text()
-    assert typed
-    assert all(line in script for line in typed)
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs/transcript.py"))
+
+
+def test_the_readme_has_the_commands_of_the_script_and_no_other(script: dict[str, Any]) -> None:
+    (text,) = [block.text for block in blocks(README) if block.text.startswith("$ codexrun")]
+    typed = [line.removeprefix("$ ") for line in text.splitlines() if line.startswith("$ codexrun")]
+    assert typed == list(script["COMMANDS"])
+    assert all(shown in text for shown in script["COMMANDS"].values())
+
+
+def test_a_new_transcript_replaces_the_block_and_nothing_else(script: dict[str, Any]) -> None:
+    before, _, rest = README.read_text().partition(script["MARK"])
+    after = rest.partition(script["END"])[2]
+    assert before
+    assert after
+    assert script["with_transcript"](README.read_text(), "$ new\n") == f"{before}{script['MARK']}$ new\n```\n{after}"

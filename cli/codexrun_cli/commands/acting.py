@@ -1,5 +1,6 @@
 """`codexrun cancel` and `retry`: one run, several by name, or all that match a filter."""
 
+import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from codexrun_cli.failing import Trouble, say, usage
 from codexrun_cli.output import Kind
 from codexrun_cli.output.table import Column
 from codexrun_cli.terminal import interactive
+from codexrun_cli.times import short
 from codexrun_cli.transports import Chosen, Json, Transport
 
 MOST = 1000
@@ -70,12 +72,15 @@ def cancel(
             for result in results:
                 if result["run_id"] in ends:
                     result["status"] = ends[result["run_id"]]["status"]
+                    result["outcome"] = "cancelled" if result["status"] == "cancelled" else "ended first"
     _report(ctx, results, wanted, "cancel")
 
 
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Json, timeout: str | None) -> Json:
+    began = time.monotonic()
     last = starting.see_through(ctx, transport, run, "watch", timeout=timeout)
-    say(f"{last['name']}: {last['status']}" + (f", {last['error']}" if last.get("error") else ""))
+    took = short(time.monotonic() - began)
+    say(f"{last['name']}: {last['status']} after {took}" + (f", {last['error']}" if last.get("error") else ""))
     return last
 
 
@@ -135,7 +140,7 @@ def retry(
         if len(runs) == 1 and chosen.empty and not dry_run:
             new = again(runs[0])
             say(f"retry of {runs[0]['name']}:")
-            starting.go_on(ctx, transport, new, going, wanted, timeout=timeout, limits=changes.get("limits"), web=web)
+            starting.go_on(ctx, transport, new, going, wanted, timeout=timeout, web=web)
             return
         if going != "detach":
             usage("--wait, --watch and --follow are for one run; wait for several with `codexrun wait`")

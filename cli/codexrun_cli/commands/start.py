@@ -84,7 +84,7 @@ def start(
     mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
     with opened(invoking.flags(ctx)) as transport:
         run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
-        go_on(ctx, transport, run, going, wanted, timeout=timeout, limits=wish.get("limits"), web=web)
+        go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
 
 
 def _seconds(text: str | None) -> int | None:
@@ -119,7 +119,6 @@ def go_on(
     wanted: output.Format,
     *,
     timeout: str | None = None,
-    limits: Json | None = None,
     web: bool = False,
 ) -> None:
     """Detach, or see it through and end with its exit code."""
@@ -136,7 +135,7 @@ def go_on(
             say(f"next: {command}")
         _print(ctx, run, wanted)
         return
-    last = see_through(ctx, transport, run, going, timeout=timeout, limits=limits)
+    last = see_through(ctx, transport, run, going, timeout=timeout)
     finish(ctx, transport, last, wanted)
 
 
@@ -153,9 +152,7 @@ def _now() -> Any:
     return datetime.now(UTC)
 
 
-def see_through(
-    ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None, limits: Json | None = None
-) -> Json:
+def see_through(ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None) -> Json:
     """Until it has ended. Ctrl-C and time-out end only this, and say so."""
     from codexrun_cli.follow import following, views
     from codexrun_cli.follow.lines import Reader
@@ -166,8 +163,8 @@ def see_through(
     if going != "wait":
         view = views.Plain(terminal)
         if terminal.tty:
-            budget, usual = _expected(transport, run, limits)
-            view = views.Live(terminal, reader, budget=budget, usual=usual)
+            limits, usual = _expected(transport, run)
+            view = views.Live(terminal, reader, limits=limits, usual=usual)
     try:
         return following.follow(
             transport, run, view, log=going == "follow", reader=reader, seconds=seconds(timeout) if timeout else None
@@ -180,16 +177,14 @@ def see_through(
         raise typer.Exit(Code.TIMEOUT) from None
 
 
-def _expected(transport: Transport, run: Json, limits: Json | None) -> tuple[int | None, float | None]:
-    """The token budget and the usual length; a status line does without what nobody knows."""
+def _expected(transport: Transport, run: Json) -> tuple[Json, float | None]:
+    """The limits in force and the usual length; a status line does without what nobody knows."""
     from codexrun_cli.failing import Trouble
 
     try:
-        usual = transport.usual_seconds(run["job_type"])
-        known = next((kind for kind in transport.job_types() if kind["name"] == run["job_type"]), {})
-        return (limits or {}).get("max_tokens") or known.get("limits", {}).get("max_tokens"), usual
+        return transport.details(run).get("limits", {}), transport.usual_seconds(run["job_type"])
     except Trouble:
-        return (limits or {}).get("max_tokens"), None
+        return {}, None
 
 
 def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.Format) -> None:

@@ -9,6 +9,7 @@ from codexrun_cli import times
 from codexrun_cli.exit_codes import ended
 from codexrun_cli.failing import say
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, Reader, Said
+from codexrun_cli.output import details
 from codexrun_cli.output import runs as shown
 from codexrun_cli.output.table import fit, printable
 from codexrun_cli.terminal import Terminal
@@ -93,15 +94,16 @@ class Live:
 
     SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
-    def __init__(self, terminal: Terminal, reader: Reader, *, budget: int | None, usual: float | None) -> None:
+    def __init__(self, terminal: Terminal, reader: Reader, *, limits: Run, usual: float | None) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._terminal, self._reader, self._budget, self._usual = terminal, reader, budget, usual
+        self._terminal, self._reader, self._limits, self._usual = terminal, reader, limits, usual
         self._plain = Plain(terminal)
         self._console = Console(stderr=True, width=terminal.width, no_color=not terminal.colour, highlight=False, markup=False)
         self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
         self._run: Run | None = None
+        self._since = time.monotonic()  # of its present status, as far as it was watched
         self._live.start()
 
     def lines(self, said: list[Said]) -> None:
@@ -116,6 +118,7 @@ class Live:
         if self._run is None or self._run["status"] != run["status"]:
             text = self._terminal.paint(f"[{shown.state(run)}]", shown.colour(run))
             self._console.print(Text.from_ansi(text), soft_wrap=True)
+            self._since = time.monotonic()
         self._run = run
         self.tick()
 
@@ -134,7 +137,8 @@ class Live:
             return
         moment = int(time.monotonic() * 8)
         spin = self.SPIN if self._terminal.utf8 else "|/-\\"
-        text = status_line(self._run, self._reader, datetime.now(UTC), budget=self._budget, usual=self._usual)
+        since = time.monotonic() - self._since
+        text = status_line(self._run, self._reader, datetime.now(UTC), limits=self._limits, usual=self._usual, since=since)
         self._live.update(Text(fit(f"{spin[moment % len(spin)]} {text}", (self._terminal.width or 80) - 1)), refresh=True)
 
     def close(self) -> None:
@@ -144,19 +148,24 @@ class Live:
         self._live.stop()
 
 
-def status_line(run: Run, reader: Reader, now: datetime, *, budget: int | None, usual: float | None) -> str:
-    """Where a run is, in one line: phase, time, turn, tokens against the budget, cost, the last command. Pure."""
-    parts = [shown.state(run) if run["status"] == "queued" else str(run["status"])]
+def status_line(run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float) -> str:
+    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the last command. Pure.
+
+    since: seconds in this phase, which is what counts while it stops.
+    """
+    match run["status"]:
+        case "queued":
+            parts = [shown.state(run)]
+        case "stopping":
+            parts = [f"stopping for {times.short(since)}"]
+        case status:
+            parts = [str(status)]
     lasted = times.lasted(dict(run), now)
     if lasted is not None:
         parts.append(times.short(lasted) + (f" of about {times.short(usual)}" if usual else ""))
     if reader.turns:
         parts.append(f"turn {reader.turns}")
-    used = run.get("usage", {}).get("total_tokens", 0)
-    if used or budget:
-        parts.append(f"{used}/{budget} tokens ({used * 100 // budget}%)" if budget else f"{used} tokens")
-    if money := shown.cost(run):
-        parts.append(money)
+    parts += filter(None, (details.tokens_used(run, limits), details.money_used(run, limits)))
     if reader.last:
         parts.append(f"$ {printable(reader.last)}")
     return "  ".join(parts)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from codexrun_cli import times
-from codexrun_cli.output import Kind
+from codexrun_cli.output import Kind, details
 from codexrun_cli.output.table import Column, printable, width
 from codexrun_cli.terminal import Terminal
 
@@ -101,8 +101,9 @@ def state(run: Run) -> str:
     return f"{text}, {queue(run)}" if queue(run) else text
 
 
-def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = None) -> str:
-    """One run in full, for people. url: of its page in the console."""
+def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = None, more: Run | None = None) -> str:
+    """One run in full, for people. url: of its page in the console; more: what `Transport.details` knows."""
+    more = more or {}
     usage = run.get("usage", {})
     rows = [
         ("Name", run["name"]),
@@ -120,6 +121,7 @@ def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = N
         ("Attempt", str(run["attempt"]) if (run.get("attempt") or 1) > 1 else ""),
         ("Tokens", _usage(usage) if tokens(run) else ""),
         ("Cost", cost(run)),
+        ("Budget", details.budget(run, more.get("limits", {}))),
         ("Thread", run.get("thread_id") or ""),
         ("Run id", run["run_id"]),
         ("Console", url or ""),
@@ -140,6 +142,7 @@ def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = N
         return text
 
     text = "".join(f"{label + ':':<{size}}{shown(label, value)}\n" for label, value in rows)
+    text += details.sections(more, now, terminal)
     if run.get("result"):
         text += f"\nThe agent said:\n{_block(run['result'])}"
     return text

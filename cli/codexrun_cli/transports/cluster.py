@@ -8,7 +8,8 @@ from typing import Any
 from codexrun_cli import manifest
 from codexrun_cli.exit_codes import Code, ended
 from codexrun_cli.failing import NeedsApi, Trouble
-from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish, pod_logs
+from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish, cluster_details, pod_logs
+from codexrun_cli.transports import cluster_catalog as catalog
 from codexrun_cli.transports import cluster_views as views
 from codexrun_cli.transports.cluster_start import Starting
 from codexrun_cli.transports.kube_loop import Loop, trouble
@@ -139,31 +140,23 @@ class Cluster:
 
     def job_types(self) -> list[Json]:
         async def look() -> list[Json]:
-            kinds = await self._items(self.kube.job_types)
-            runs = [(raw["spec"]["jobType"], views.status_of(raw)) async for raw in self._all({})]
-            named = sorted(kinds, key=lambda kind: str(kind["metadata"]["name"]))
-            return [views.job_type_json(k, [s for name, s in runs if name == k["metadata"]["name"]]) for k in named]
+            return await catalog.job_types(self.kube, [raw async for raw in self._all({})])
 
         return self.loop.call(look())
 
     def prompts(self) -> list[Json]:
-        async def look() -> list[Json]:
-            maps = await self._items(self.kube.config_maps, labelSelector="codexrun.dev/prompt")
-            return views.prompts_json(maps, await self._items(self.kube.job_types))
-
-        return self.loop.call(look())
+        return self.loop.call(catalog.prompts(self.kube))
 
     def prompt_text(self, name: str, version: str) -> str:
-        async def look() -> str:
-            selector = f"codexrun.dev/prompt={name},codexrun.dev/prompt-version={version}"
-            for raw in await self._items(self.kube.config_maps, labelSelector=selector):
-                return str((raw.get("data") or {}).get("prompt.md", ""))
-            raise Trouble(
-                Code.NOT_FOUND,
-                f'there is no prompt "{name}" with a version "{version}"',
-                title="Not Found",
-                hint="`codexrun prompts list` shows what there is",
-            )
+        return self.loop.call(catalog.prompt_text(self.kube, name, version))
+
+    def details(self, run: Json) -> Json:
+        async def look() -> Json:
+            try:
+                raw = await self.kube.get(f"{self.kube.runs}/{run['name']}")
+            except NotFound:  # deleted a moment ago
+                return {}
+            return await cluster_details.details(self.kube, raw)
 
         return self.loop.call(look())
 
@@ -219,9 +212,6 @@ class Cluster:
         async for page in self.kube.pages(ALL_RUNS if self._everywhere else self.kube.runs, **selectors):
             for raw in page["items"]:
                 yield raw
-
-    async def _items(self, path: str, **selectors: str) -> list[Json]:
-        return [raw async for page in self.kube.pages(path, **selectors) for raw in page["items"]]
 
     async def _shown(self, raw: Json) -> Json:
         """With its place in the queue."""

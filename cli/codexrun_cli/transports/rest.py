@@ -125,6 +125,14 @@ class Rest:
     def prompt_text(self, name: str, version: str) -> str:
         return str(self._json("GET", f"/prompts/{_part(name)}/{_part(version)}")["text"])
 
+    def details(self, run: Json) -> Json:
+        try:
+            return self._json("GET", f"/runs/{run['run_id']}/details")
+        except Trouble as trouble:
+            if trouble.code is Code.NOT_FOUND:  # removed a moment ago; or an api that does not know the question yet
+                return {}
+            raise
+
     def usual_seconds(self, job_type: str) -> float | None:
         found: float | None = self._json("GET", "/stats", query={"job_type": job_type}).get("median_seconds")
         return found

@@ -80,6 +80,10 @@ class Limits(Part):
         Field(ge=1, le=DAY, description="Seconds from the creation of the Job until the agent must be running."),
     ] = None
 
+    def within(self, ceiling: "Limits | None") -> "Limits":
+        """These where they are given, else those of the ceiling; for a run that admission has let through."""
+        return (ceiling or Limits()).model_copy(update=self.model_dump(exclude_none=True))
+
 
 class Condition(Part):
     """metav1.Condition (KEP-1623): the record of what happened to the object."""

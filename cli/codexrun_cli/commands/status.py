@@ -1,0 +1,78 @@
+"""`codexrun status`: one run in full, and what to type next."""
+
+from typing import Annotated, Any
+
+import typer
+
+from codexrun_cli import choosing, invoking, options, output
+from codexrun_cli.exit_codes import of_run, worst
+from codexrun_cli.failing import say
+from codexrun_cli.output.runs import describe, kind, next_command
+from codexrun_cli.transports import Json, Transport
+
+LAST_LINES = 10
+ROWS = ("name", "wide")  # formats that have no place for details
+
+
+def status(
+    ctx: typer.Context,
+    names: options.Names = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Until it has ended; its status is the exit code.")] = False,
+    web: Annotated[bool, typer.Option("--web", help="Open it in the browser.")] = False,
+    timeout: options.Timeout = None,
+    fmt: options.Output = None,
+    no_headers: options.NoHeaders = False,
+) -> None:
+    """Show how a run goes, or went: everything that is known, and what to type next."""
+    from codexrun_cli.commands.start import see_through, show_in_browser
+    from codexrun_cli.transports.opening import opened
+
+    wanted = output.parse(fmt, headers=not no_headers)
+    with opened(invoking.flags(ctx)) as transport:
+        runs = choosing.several(transport, names or [])
+        if web:
+            show_in_browser(transport.console(runs[0]))
+            return
+        if watch:
+            runs = [see_through(ctx, transport, run, "watch", timeout=timeout) for run in runs]
+        if wanted.name == "table":
+            for number, run in enumerate(runs):
+                output.write("\n" if number else "")
+                _in_full(ctx, transport, run)
+        else:
+            if wanted.name not in ROWS:
+                runs = [{**run, **transport.details(run)} for run in runs]
+            output.emit(runs, kind(_now()), wanted, invoking.out(ctx), single=len(runs) == 1)
+        if watch:
+            raise typer.Exit(worst([of_run(run["status"]) for run in runs]))
+
+
+def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
+    more, url = transport.details(run), transport.console(run)
+    output.write(describe(run, _now(), invoking.out(ctx), url=url, more=more))
+    if run["status"] == "failed":
+        _last_lines(transport, run)
+    if command := next_command(run):
+        say(f"next: {command}")
+
+
+def _last_lines(transport: Transport, run: Json) -> None:
+    """The end of a failed run's log; what nobody keeps is left out."""
+    from codexrun_cli.failing import Trouble
+    from codexrun_cli.follow.lines import Reader
+    from codexrun_cli.transports import LogWish
+
+    try:
+        text = b"".join(transport.log(run, LogWish(tail=LAST_LINES)).pieces)
+    except Trouble:
+        return
+    reader = Reader(most_output=5)
+    said = [one.plain() for line in text.splitlines() for one in reader.read(line)]
+    if said:
+        output.write("\nThe end of its log:\n" + "".join(f"  {line}\n" for line in said[-LAST_LINES:]))
+
+
+def _now() -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)

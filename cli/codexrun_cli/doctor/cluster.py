@@ -1,0 +1,71 @@
+"""The cluster itself: its version, our resources, and what the user may do there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
+from codexrun_cli.failing import Trouble
+
+OLDEST = 31  # minor version of Kubernetes
+RIGHTS = [
+    *(("codexrun.dev", "codexruns", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
+    ("codexrun.dev", "codexjobtypes", "list"),
+    ("", "configmaps", "list"),
+    ("", "pods", "list"),
+    ("", "pods/log", "get"),
+]
+
+
+def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
+    """The last finding is a failed crd where nothing else is worth a look. server: what the apiserver says of its version."""
+    minor = "".join(filter(str.isdecimal, str(server.get("minor", "0"))))
+    name = f"Kubernetes {server.get('gitVersion', '?')}, namespace {transport.kube.namespace}"
+    if int(minor or 0) < OLDEST:
+        yield failed("cluster", f"{name} is too old", f"1.{OLDEST} or newer is needed; upgrade the cluster")
+    else:
+        yield ok("cluster", name)
+    if (crd := _crd(get)) is None:
+        yield failed("crd", "the cluster does not know codexruns", INSTALL)
+        return
+    yield crd
+    yield from _rights(transport)
+
+
+def _crd(get: Get) -> Json | None:
+    found = looked(lambda: get("/apis/codexrun.dev"))
+    if isinstance(found, Trouble):
+        return None
+    versions = [version["version"] for version in found["versions"]]
+    if "v1alpha1" not in versions:
+        return failed("crd", f"it has {', '.join(versions)}, this client speaks v1alpha1", "update this client, or the chart")
+    return ok("crd", f"codexrun.dev {', '.join(versions)}")
+
+
+def _rights(transport: Any) -> Iterator[Json]:
+    missing = []
+    for group, resource, verb in RIGHTS:
+        plain, _, sub = resource.partition("/")
+        attributes = {"namespace": transport.kube.namespace, "group": group, "resource": plain, "verb": verb}
+        attributes |= {"subresource": sub} if sub else {}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        try:
+            answer = transport.loop.call(transport.kube.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body))
+        except Trouble as trouble:
+            yield note("rights", f"cannot be asked: {trouble.detail}")
+            return
+        if not answer.get("status", {}).get("allowed"):
+            missing.append(f"{verb} {resource}")
+    if missing:
+        verbs = ",".join(dict.fromkeys(right.split()[0] for right in missing))
+        yield failed(
+            "rights",
+            f"you may not {', '.join(missing)}",
+            f"kubectl create role codexrun-user -n {transport.kube.namespace} --verb={verbs} "
+            "--resource=codexruns.codexrun.dev, and bind it to you; or use the api",
+        )
+    else:
+        yield ok("rights", f"all {len(RIGHTS)} that commands need")

@@ -1,0 +1,37 @@
+"""What a look found: ok, failed (with its fix), or a note where it cannot be known."""
+
+from collections.abc import Callable
+from typing import Any
+
+from codexrun_cli.failing import Away, Trouble
+
+Json = dict[str, Any]
+Get = Callable[[str], Json]  # what the apiserver has under a path
+
+INSTALL = "helm upgrade --install codexrun charts/codexrun -n NAMESPACE"
+
+
+def ok(name: str, detail: str) -> Json:
+    return {"name": name, "result": "ok", "detail": detail}
+
+
+def failed(name: str, detail: str, fix: str) -> Json:
+    return {"name": name, "result": "failed", "detail": detail, "fix": fix}
+
+
+def note(name: str, detail: str, fix: str = "") -> Json:
+    return {"name": name, "result": "note", "detail": detail, **({"fix": fix} if fix else {})}
+
+
+def looked(look: Callable[[], Any]) -> Any:
+    """What was found, or the trouble that hid it.
+
+    Raises:
+        Away: nobody answers; the rest need not be asked.
+    """
+    try:
+        return look()
+    except Away:
+        raise
+    except Trouble as trouble:
+        return trouble

@@ -1,0 +1,100 @@
+"""What the chart has installed: operator, api, the Secret with the model's key, the agents' image, the metrics' monitor."""
+
+from collections.abc import Iterator
+
+from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import Trouble
+
+BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+
+
+def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Iterator[Json]:
+    """pods: the path of the namespace's."""
+    deployments = looked(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
+    if isinstance(deployments, Trouble):
+        yield note("operator", f"not looked at: {deployments.detail}")
+    else:
+        yield from _parts(get, namespace, deployments, job_types)
+    yield from _pulls(get, pods)
+    yield _metrics(get, namespace)
+
+
+def _parts(get: Get, namespace: str, deployments: list[Json], job_types: list[Json]) -> Iterator[Json]:
+    """Operator, the Secret with the model's key, and api, from their Deployments."""
+    by_part = {d["metadata"].get("labels", {}).get("app.kubernetes.io/component"): d for d in deployments}
+    operator = by_part.get("operator")
+    if operator is None:
+        yield failed("operator", f"there is none in namespace {namespace}", INSTALL.replace("NAMESPACE", namespace))
+        return
+    for part in ("operator", "api"):
+        if (deployment := by_part.get(part)) is None:
+            yield note(part, "not installed: no registry, no logs of finished pods", "helm upgrade --set api.enabled=true")
+        elif not deployment.get("status", {}).get("availableReplicas"):
+            name = deployment["metadata"]["name"]
+            yield failed(part, f"deployment/{name} is not available", f"kubectl logs deploy/{name} -n {namespace}")
+        else:
+            yield ok(part, f"deployment/{deployment['metadata']['name']} is available")
+    environment = {
+        entry["name"]: entry.get("value", "") for entry in operator["spec"]["template"]["spec"]["containers"][0].get("env", [])
+    }
+    yield from _keys(get, namespace, environment.get("CODEXRUN_MODEL_SECRET", ""), job_types)
+    yield ok("image", f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says otherwise")
+
+
+def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
+    """The installation's Secret, and those of job types that have their own."""
+    own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {None, default}
+    if not default and (not own or len(own) < len(job_types)):
+        yield note(
+            "key", "no Secret is set: requests to the model carry no key", "helm upgrade --set model.existingSecret=NAME"
+        )
+    for secret in filter(None, (default, *sorted(own))):
+        yield _key(get, namespace, secret)
+
+
+def _key(get: Get, namespace: str, secret: str) -> Json:
+    found = looked(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
+    fix = f"kubectl create secret generic {secret} -n {namespace} --from-file=api-key=FILE"
+    if isinstance(found, Trouble):
+        if found.code is Code.NOT_FOUND:
+            return failed("key", f"Secret {secret} is not there", fix)
+        return note("key", f"whether Secret {secret} is there cannot be seen: {found.detail}")
+    if "api-key" not in (found.get("data") or {}):
+        return failed("key", f"Secret {secret} has no api-key", fix)
+    return ok("key", f"Secret {secret} has an api-key")
+
+
+def _pulls(get: Get, pods: str) -> Iterator[Json]:
+    found = looked(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
+    if isinstance(found, Trouble):
+        yield note("pulls", f"not looked at: {found.detail}")
+        return
+    for pod in found:
+        status = pod.get("status", {})
+        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+            waiting = (container.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in BROKEN_PULLS:
+                yield failed(
+                    "pulls",
+                    f"pod {pod['metadata']['name']}: {waiting['reason']}: {waiting.get('message', '')}",
+                    "can the nodes reach the registry? correct agentImage or spec.image, or add imagePullSecrets",
+                )
+                return
+    yield ok("pulls", f"no pod of {len(found)} waits for an image")
+
+
+def _metrics(get: Get, namespace: str) -> Json:
+    fix = "helm upgrade --set metrics.serviceMonitor.enabled=true"
+    group = looked(lambda: get("/apis/monitoring.coreos.com/v1"))
+    if isinstance(group, Trouble):
+        return note(
+            "metrics", "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it and then", fix
+        )
+    path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
+    found = looked(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
+    if isinstance(found, Trouble):
+        return note("metrics", f"not looked at: {found.detail}")
+    if not found:
+        return failed("metrics", "there is a Prometheus Operator, but no ServiceMonitor of codexrun", fix)
+    return ok("metrics", f"ServiceMonitor {found[0]['metadata']['name']}")

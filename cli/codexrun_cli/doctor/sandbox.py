@@ -1,0 +1,54 @@
+"""What keeps an agent's commands in: the pod, and Codex's own sandbox where a job type wants that too.
+
+Whether Codex can make its sandbox is only known in a pod: its runner tries before each run, and the newest run tells.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from codexrun_cli.doctor.findings import Get, Json, failed, looked, note, ok
+from codexrun_cli.failing import Trouble
+
+DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says it
+FIX = "give the job type a runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
+
+
+def examine(get: Get, namespace: str, job_types: list[Json], runs_of: Callable[[str], list[Json]]) -> Iterator[Json]:
+    """runs_of: the CodexRuns of a job type."""
+    own = [kind["metadata"]["name"] for kind in job_types if kind["spec"].get("sandbox") == "codex"]
+    yield _pod(get, namespace, own=bool(own))
+    for name in own:
+        found = looked(partial(runs_of, name))
+        if isinstance(found, Trouble):
+            yield note("sandbox", f"{name}: its runs cannot be seen: {found.detail}")
+        else:
+            yield tried(name, found)
+
+
+def _pod(get: Get, namespace: str, *, own: bool) -> Json:
+    """What a namespace enforces is what can be known from outside."""
+    found = looked(lambda: get(f"/api/v1/namespaces/{namespace}"))
+    if isinstance(found, Trouble):
+        return note("sandbox", f"what the namespace enforces cannot be seen: {found.detail}")
+    enforced = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "nothing")
+    if enforced != "restricted":
+        return note(
+            "sandbox",
+            f"the pod is the sandbox; pods of runs are restricted, the namespace enforces {enforced} for others",
+            f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
+        )
+    more = "" if own else ", and no job type wants Codex's own too"
+    return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{more}")
+
+
+def tried(job_type: str, runs: list[Json]) -> Json:
+    """What the newest run that came so far says of Codex's own sandbox. Pure."""
+    for run in sorted(runs, key=lambda run: str(run["metadata"].get("creationTimestamp")), reverse=True):
+        status, name = run.get("status") or {}, run["metadata"]["name"]
+        if status.get("sandbox") != "codex":
+            continue
+        if DOES_NOT_WORK in (status.get("failure") or {}).get("message", ""):
+            return failed("sandbox", f"{job_type}: Codex could not make its own sandbox in run {name}", FIX)
+        if status.get("turns"):
+            return ok("sandbox", f"{job_type}: Codex made its own sandbox in run {name}")
+    return note("sandbox", f"{job_type}: no run has tried Codex's own sandbox yet", f"codexrun start {job_type} --wait")

@@ -1,0 +1,46 @@
+"""Job types and prompts, straight from the cluster."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import Trouble
+from codexrun_cli.transports import cluster_views as views
+from codexrun_core.kube.client import Kube
+
+Json = dict[str, Any]
+
+
+async def job_types(kube: Kube, runs: Iterable[Json]) -> list[Json]:
+    """By name; runs: the CodexRuns that there are, which say how full each is."""
+    kinds = await _items(kube, kube.job_types)
+    held = [(raw["spec"]["jobType"], views.status_of(raw)) for raw in runs]
+    named = sorted(kinds, key=lambda kind: str(kind["metadata"]["name"]))
+    return [views.job_type_json(k, [s for name, s in held if name == k["metadata"]["name"]]) for k in named]
+
+
+async def prompts(kube: Kube) -> list[Json]:
+    """Every version that has been applied, by prompt."""
+    maps = await _items(kube, kube.config_maps, labelSelector="codexrun.dev/prompt")
+    return views.prompts_json(maps, await _items(kube, kube.job_types))
+
+
+async def prompt_text(kube: Kube, name: str, version: str) -> str:
+    """The template as it was applied.
+
+    Raises:
+        Trouble: there is none such.
+    """
+    selector = f"codexrun.dev/prompt={name},codexrun.dev/prompt-version={version}"
+    for raw in await _items(kube, kube.config_maps, labelSelector=selector):
+        return str((raw.get("data") or {}).get("prompt.md", ""))
+    raise Trouble(
+        Code.NOT_FOUND,
+        f'there is no prompt "{name}" with a version "{version}"',
+        title="Not Found",
+        hint="`codexrun prompts list` shows what there is",
+    )
+
+
+async def _items(kube: Kube, path: str, **selectors: str) -> list[Json]:
+    return [raw async for page in kube.pages(path, **selectors) for raw in page["items"]]
