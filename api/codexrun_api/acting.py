@@ -12,6 +12,7 @@ from codexrun_api.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
 from codexrun_core.hooks import DELETED, FINAL
 from codexrun_core.kube.client import Conflict, NotFound, Refused
+from codexrun_core.labels import handed_on
 from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import Filter, RunRecord, record_of
 from codexrun_core.registry import Unavailable as RegistryUnavailable
@@ -86,6 +87,7 @@ async def retry(
         origin=origin,
         request_id=request_id,
         sha256=f"{source.run_id}/{wishes.fingerprint(wish)}",
+        labels=handed_on(source.labels),
         keyed=True,  # two at once derive the same name: one run
     )
     return await starting.start(here, order)

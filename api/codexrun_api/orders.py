@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from codexrun_core import annotations as notes
@@ -21,6 +21,7 @@ class Order:
     origin: str
     request_id: str
     sha256: str
+    labels: dict[str, str] = field(default_factory=dict)
     keyed: bool = False  # its name is the caller's promise that a repetition is the same run
 
     def body(self, namespace: str) -> dict[str, Any]:
@@ -31,7 +32,9 @@ class Order:
             notes.REQUEST_SHA256: self.sha256,
             notes.DELETE_IF_REJECTED: "true",
         }
-        metadata = {"name": self.name, "namespace": namespace, "annotations": annotations}
+        metadata: dict[str, Any] = {"name": self.name, "namespace": namespace, "annotations": annotations}
+        if self.labels:
+            metadata["labels"] = self.labels
         return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "CodexRun", "metadata": metadata, "spec": self.spec}
 
 

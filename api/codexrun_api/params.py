@@ -8,8 +8,10 @@ from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from codexrun_core.hooks import DELETED
+from codexrun_core.labels import selector
 from codexrun_core.lifecycle import Phase
-from codexrun_core.registry import Filter
+from codexrun_core.registry import NEWEST, Filter, read_sort
+from codexrun_core.registry.sorting import COLUMNS
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -50,12 +52,24 @@ def _statuses(value: Any) -> Any:
     return value
 
 
+def _selector(value: Any) -> Any:
+    if isinstance(value, str):
+        selector(value)
+    return value
+
+
+def _sort(value: Any) -> Any:
+    if isinstance(value, str):
+        read_sort(value)
+    return value
+
+
 Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")]
 Time = Annotated[str, Field(max_length=40, examples=["7d", "2026-01-31T12:00:00Z"]), BeforeValidator(_text)]
 
 
 class FilterWish(BaseModel):
-    """A comma means OR; several fields mean AND."""
+    """A comma means OR, but AND in `label`; several fields mean AND."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -68,6 +82,14 @@ class FilterWish(BaseModel):
     until: Annotated[Time | None, Field(description="Created before.")] = None
     search: Annotated[Word | None, Field(description="Text in name, result or error.")] = None
     retry_of: Annotated[Word | None, Field(description="Run id of the run that was retried.")] = None
+    label: Annotated[
+        Word | None,
+        Field(
+            description="Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma means AND.",
+            examples=["team=a,env!=dev"],
+        ),
+        BeforeValidator(_selector),
+    ] = None
 
     def filter(self) -> Filter:
         def several(value: str | None) -> tuple[str, ...]:
@@ -83,6 +105,7 @@ class FilterWish(BaseModel):
             until=moment(self.until) if self.until else None,
             search=self.search or "",
             retry_of=several(self.retry_of),
+            labels=selector(self.label) if self.label else (),
         )
 
     @property
@@ -92,7 +115,18 @@ class FilterWish(BaseModel):
 
 class ListWish(FilterWish):
     page_size: Annotated[int, Field(ge=1, description="Above 500 it is 500.")] = 50
-    page_token: Annotated[Word | None, Field(description="next_page_token of the page before, with the same filter.")] = None
+    page_token: Annotated[
+        Word | None, Field(description="next_page_token of the page before, with the same filter and order.")
+    ] = None
+    sort: Annotated[
+        Word,
+        Field(
+            description=f"{', '.join(COLUMNS)}; `-` before it: the highest or latest first. What is not known comes last,"
+            " the duration of a run that has not ended too.",
+            examples=["-cost"],
+        ),
+        BeforeValidator(_sort),
+    ] = str(NEWEST)
 
 
 RunId = Annotated[

@@ -10,7 +10,7 @@ from codexrun_api.auth import Caller
 from codexrun_api.problems import FieldError, Problem, answers, invalid, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
-from codexrun_core.registry import BadToken, RunRecord, record_of
+from codexrun_core.registry import BadToken, RunRecord, read_sort, record_of
 
 router = APIRouter(tags=["runs"])
 
@@ -85,6 +85,7 @@ async def ordered(
         request_id=request_id,
         sha256=wishes.fingerprint(wish),
         keyed=key is not None,
+        labels=wish.labels or {},
     )
 
 
@@ -118,11 +119,12 @@ async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
     responses=answers(400, 401, 422, 500, 503),
 )
 async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Query()]) -> Response:
-    """Newest first, in pages that neither repeat nor miss a run while runs are added."""
+    """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
     await here.mirror.writer.caught_up()
     try:
-        page = await here.registry.page(wish.filter(), wish.page_token, min(wish.page_size, LONGEST_PAGE))
+        size = min(wish.page_size, LONGEST_PAGE)
+        page = await here.registry.page(wish.filter(), wish.page_token, size, read_sort(wish.sort))
     except BadToken as error:
         detail = str(error) or "it belongs to another filter, or is none of ours"
         raise Problem(400, "bad-page-token", detail, errors=[FieldError(parameter="page_token", detail=detail)]) from error

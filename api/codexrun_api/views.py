@@ -82,6 +82,7 @@ class RunView(BaseModel):
     model: str | None = None
     effort: str | None = None
     params: dict[str, Any] = {}
+    labels: Annotated[dict[str, str], Field(description="The object's metadata.labels.")] = {}
     priority: int = 0
     result: Annotated[str | None, Field(description="The final message, cut at 2 KiB.")] = None
     error: str | None = None

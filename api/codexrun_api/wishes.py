@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
+from codexrun_core.labels import check
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
 
 Whole = Annotated[int, Strict()]  # "5" and true are no numbers
@@ -60,7 +61,7 @@ class Overrides(Body):
 
     def spec(self) -> dict[str, Any]:
         """The fields that were given, as the resource names them."""
-        wish = self.model_dump(exclude_none=True, exclude={"name", "namespace", "resume"})
+        wish = self.model_dump(exclude_none=True, exclude={"name", "namespace", "labels", "resume"})
         camel = {_camel(key): value for key, value in wish.items()}
         if limits := wish.get("limits"):
             camel["limits"] = {_camel(key): value for key, value in limits.items()}
@@ -76,6 +77,19 @@ class StartWish(Overrides):
     workspace: WorkspaceWish | None = None
     name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = None
     namespace: Annotated[Name | None, Field(description="This installation's namespace, if given.")] = None
+    labels: Annotated[
+        dict[str, str] | None,
+        Field(
+            description="The object's labels, to find the run by; a retry takes over those without a prefix.",
+            examples=[{"team": "a"}],
+        ),
+    ] = None
+
+    @field_validator("labels")
+    @classmethod
+    def _are_labels(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        check(value or {})
+        return value
 
 
 class RetryWish(Overrides):

@@ -32,12 +32,9 @@ def spec_of(wish: Json) -> Json:
     return spec
 
 
-def manifest(name: str, namespace: str | None, spec: Json, annotations: Json | None = None) -> Json:
-    metadata: Json = {"name": name}
-    if namespace:
-        metadata["namespace"] = namespace
-    if annotations:
-        metadata["annotations"] = annotations
+def manifest(name: str, namespace: str | None, spec: Json, annotations: Json | None = None, labels: Json | None = None) -> Json:
+    about = {"namespace": namespace, "labels": labels, "annotations": annotations}
+    metadata = {"name": name, **{key: value for key, value in about.items() if value}}
     return {"apiVersion": API_VERSION, "kind": "CodexRun", "metadata": metadata, "spec": spec}
 
 

@@ -49,6 +49,28 @@ def _statuses(values: list[str] | None) -> list[str] | None:
     return values
 
 
+def _selector(text: str | None) -> str | None:
+    if text is not None:
+        from codexrun_core.labels import selector
+
+        try:
+            selector(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return text
+
+
+def _sort(text: str | None) -> str | None:
+    if text is not None:
+        from codexrun_core.registry.sorting import read_sort
+
+        try:
+            read_sort(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    return text
+
+
 Output = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FORMAT", callback=_format, help=output.HELP, show_default=False)
 ]
@@ -91,7 +113,27 @@ Since = Annotated[
 ]
 Older = Annotated[str | None, typer.Option("--older", metavar="TIME", callback=_moment, help="Created before then.")]
 Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")]
-Labels = Annotated[str | None, typer.Option("-l", "--selector", metavar="LABELS", help="Label selector, on the cluster only.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "-l",
+        "--selector",
+        metavar="LABELS",
+        callback=_selector,
+        help="Label selector, as kubectl's: k=v, k!=v, k, !k, k in (a,b); a comma means AND.",
+    ),
+]
+SortBy = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="[-]ORDER",
+        callback=_sort,
+        help="created, started, finished, duration, tokens or cost; - before it: the highest or latest first.",
+        show_default="-created",
+    ),
+]
+GivenLabels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable.")]
 
 Sets = Annotated[
     list[str] | None,
@@ -136,6 +178,22 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
                 f'"{value}" is no limit; write NAME=N with one of {", ".join(LIMITS)}', param_hint="--limit"
             )
         found[name] = int(number)
+    return found or None
+
+
+def labels(values: list[str] | None) -> dict[str, str] | None:
+    from codexrun_core.labels import check
+
+    found = {}
+    for value in values or ():
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise typer.BadParameter(f'"{value}" is no label; write KEY=VALUE', param_hint="--label")
+        found[key] = text
+    try:
+        check(found)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--label") from None
     return found or None
 
 

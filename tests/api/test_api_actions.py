@@ -107,6 +107,22 @@ async def test_bulk_retry_starts_every_failed_run_that_matches(stand: Stand) -> 
     assert len({r["new_run_id"] for r in answer["results"]}) == 2
 
 
+async def test_bulk_actions_by_label(stand: Stand) -> None:
+    ours, theirs = await running(stand, labels={"team": "a"}), await running(stand, labels={"team": "b"})
+    wish = {"filter": {"label": "team=a"}}
+    assert [item["name"] for item in (await stand.http.post("/runs/cancel", json=wish)).json()["results"]] == [ours["name"]]
+    await stand.finish(theirs["name"], "Failed")
+    done = (await stand.http.post("/runs/retry", json={"filter": {"label": "team!=a"}})).json()["results"]
+    assert [item["name"] for item in done] == [theirs["name"]]
+
+
+async def test_a_retry_takes_over_peoples_labels_and_not_those_of_tools(stand: Stand) -> None:
+    run = await running(stand, labels={"team": "a", "argocd.argoproj.io/instance": "x"})
+    await stand.finish(run["name"], "Failed")
+    again = (await stand.http.post(f"/runs/{run['run_id']}/retry")).json()
+    assert stand.kube.run(again["name"])["metadata"]["labels"] == again["labels"] == {"team": "a"}
+
+
 async def test_a_bulk_action_on_everything_is_refused(stand: Stand) -> None:
     for wish in ({}, {"filter": {}}, {"filter": {"status": "failed"}, "ids": ["a"]}):
         assert (await stand.http.post("/runs/cancel", json=wish)).status_code == 422

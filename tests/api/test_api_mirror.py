@@ -94,6 +94,45 @@ async def test_lists_page_by_filter(stand: Stand) -> None:
     assert (await stand.http.get("/runs?status=failed")).json() == {"runs": []}
 
 
+async def test_lists_by_label_follow_the_object_also_after_the_runs_end(stand: Stand) -> None:
+    async def listed(label: str) -> list[str]:
+        return [run["name"] for run in (await stand.http.get("/runs", params={"label": label})).json()["runs"]]
+
+    run = (await stand.start(labels={"team": "a", "env": "dev"})).json()
+    assert run["labels"] == {"team": "a", "env": "dev"}
+    await stand.finish(run["name"])
+    assert await listed("team=a,env!=prod") == [run["name"]]
+    stand.kube.patch(f"{stand.kube.runs}/{run['name']}", {"metadata": {"labels": {"team": "b", "env": None}}})
+    await stand.mirrored()
+    assert await listed("team=a") == await listed("env") == []
+    assert await listed("team=b,!env") == [run["name"]]
+    assert (await stand.http.get(f"/runs/{run['run_id']}")).json()["labels"] == {"team": "b"}
+
+
+async def test_lists_page_in_another_order(stand: Stand) -> None:
+    for number, tokens in enumerate((30, 10, 20)):
+        applied(stand, f"run-{number}")
+        usage = {"inputTokens": tokens, "outputTokens": 0, "totalTokens": tokens, "requests": 1, "costMicroUSD": tokens}
+        stand.kube.status(f"run-{number}", "Running", usage=usage)
+    applied(stand, "run-3")
+    await stand.mirrored()
+
+    async def listed(sort: str) -> list[str]:
+        names, token = [], None
+        while True:
+            query = {"page_size": 1, "sort": sort} | ({"page_token": token} if token else {})
+            page = (await stand.http.get("/runs", params=query)).json()
+            names += [run["name"] for run in page["runs"]]
+            if not (token := page.get("next_page_token")):
+                return names
+
+    assert await listed("-cost") == ["run-0", "run-2", "run-1", "run-3"]
+    assert await listed("cost") == ["run-1", "run-2", "run-0", "run-3"]
+    token = (await stand.http.get("/runs?page_size=1&sort=-cost")).json()["next_page_token"]
+    other = await stand.http.get("/runs", params={"page_token": token})
+    assert (other.status_code, "in another order" in other.json()["detail"]) == (400, True)
+
+
 async def test_prompt_resolution_shows_versions_checksums_and_users(stand: Stand) -> None:
     stand.kube.put(stand.kube.config_maps, prompt(version="v10"))
     stand.kube.put(stand.kube.config_maps, prompt(version="v2", sha256="0" * 64))

@@ -121,9 +121,26 @@ async def test_422_names_a_wrong_parameter(stand: Stand) -> None:
         ("statuss=failed", "statuss"),
         ("status=happy", "status"),
         ("since=x", "since"),
+        ("label=team%3E1", "label"),
+        ("label=team=a/b", "label"),
+        ("sort=price", "sort"),
+        ("sort=", "sort"),
     ):
         errors = check(await stand.http.get(f"/runs?{query}"), 422, "invalid-request")["errors"]
         assert [e["parameter"] for e in errors] == [name]
+
+
+async def test_422_of_a_selector_says_what_to_write(stand: Stand) -> None:
+    errors = check(await stand.http.get("/runs", params={"label": "team=a,env>1"}), 422, "invalid-request")["errors"]
+    assert '"env>1" is no label selector; write key=value, key!=value, key, !key' in errors[0]["detail"]
+    bulk = await stand.http.post("/runs/cancel", json={"filter": {"label": "a b"}})
+    assert check(bulk, 422, "invalid-request")["errors"][0]["pointer"] == "/filter/label"
+    for labels, said in (
+        ({"codexrun.dev/run": "x"}, "keys under codexrun.dev/ are codexrun's own; choose another key"),
+        ({"team": "a b"}, '"a b" is no label value'),
+    ):
+        (error,) = check(await stand.start(labels=labels), 422, "invalid-request")["errors"]
+        assert (error["pointer"], said in error["detail"]) == ("/labels", True)
 
 
 async def test_400_of_a_page_token_that_is_none(stand: Stand) -> None:

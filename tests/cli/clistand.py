@@ -27,6 +27,7 @@ from codexrun_cli.main import app
 from codexrun_cli.transports.cluster import Cluster
 from codexrun_cli.transports.kube_loop import Loop
 from codexrun_core.kube.client import NotFound
+from codexrun_core.labels import selected, selector
 from codexrun_core.registry import Registry
 from codexrun_pod import loglines
 
@@ -84,12 +85,8 @@ def _fits(item: Any, selectors: dict[str, str]) -> bool:
             found = (found or {}).get(step)
         if str(found) != value:
             return False
-    labels = item["metadata"].get("labels") or {}
-    for part in filter(None, selectors.get("labelSelector", "").split(",")):
-        key, equals, value = part.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
+    wanted = selectors.get("labelSelector", "")
+    return not wanted or selected(selector(wanted), item["metadata"].get("labels") or {})
 
 
 @dataclass

@@ -293,6 +293,11 @@ WRONG = [
     (["completion", "csh"], '"csh" is no shell'),
     (["help", "nothing"], '"nothing" is no command'),
     (["config", "set", "token", "x"], "a token on the command line is seen by every process"),
+    (["list", "-l", "team>1"], '"team>1" is no label selector; write key=value'),
+    (["cancel", "-l", "team=a/b"], '"a/b" is no label value'),
+    (["list", "--sort", "price"], '"price" is no order; use created, started, finished, duration, tokens, cost'),
+    (["start", "hello", "--label", "team"], '"team" is no label; write KEY=VALUE'),
+    (["start", "hello", "--label", "codexrun.dev/run=x"], "keys under codexrun.dev/ are codexrun's own"),
     (["config", "set", "colour", "x"], '"colour" is no key'),
     (["nothing"], "No such command"),
 ]
@@ -303,15 +308,6 @@ def test_wrong_usage(stand: Stand, command: list[str], said: str) -> None:
     done = stand.cli(*command)
     assert (done.code, done.out) == (Code.USAGE, "")
     assert said in re.sub(r"\s+", " ", done.err)
-
-
-def test_labels_are_the_clusters(stand: Stand) -> None:
-    assert stand.cli("list", "-l", "team=a").code == Code.USAGE
-    stand.start("--name", "mine")
-    stand.rest = False
-    assert stand.cli("list", "-l", "team=a", "-o", "name").out == ""
-    stand.at_once(stand.kube.patch, f"{stand.kube.runs}/mine", {"metadata": {"labels": {"team": "a"}}})
-    assert stand.cli("list", "-l", "team=a", "-o", "name").out == "codexrun/mine\n"
 
 
 def test_a_fault_of_ours_is_words_too(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,10 @@ def test_every_option_of_start_reaches_the_object(both: Stand, tmp_path) -> None
             "max_cost_cents=50",
         ),
         *("--limit", "timeoutSeconds=60", "--git", "https://example.com/a/b", "--ref", "main", "--name", "mine"),
-        *("--priority", "5", "--ttl", "1d"),
+        *("--priority", "5", "--ttl", "1d", "--label", "team=a", "--label", "example.com/ticket="),
     )
     assert (done.code, done.out) == (0, "mine\n")
+    assert both.kube.run("mine")["metadata"]["labels"] == {"team": "a", "example.com/ticket": ""}
     assert both.kube.run("mine")["spec"] == {
         "jobType": "hello",
         "inputs": {"name": "world", "count": 2, "deep": {"a": [1]}},
@@ -113,6 +114,52 @@ def test_list_limits_after_filtering(both: Stand) -> None:
     assert len(done.out.splitlines()) == 2
     assert set(done.out.split()) <= {f"codexrun/{name}" for name in names}
     assert "there are more" in both.cli("list", "-L", "2").err
+
+
+def test_list_by_labels(both: Stand) -> None:
+    for name, label in (("one", "env=prod"), ("two", "env=dev"), ("three", "env=dev")):
+        both.start("--name", name, "--label", "team=a", "--label", label)
+    both.start("--name", "bare")
+
+    def listed(wanted: str) -> set[str]:
+        return {name.removeprefix("codexrun/") for name in both.cli("list", "-l", wanted, "-o", "name").out.split()}
+
+    assert listed("team=a,env!=dev") == {"one"}
+    assert listed("env in (dev, prod)") == {"one", "two", "three"}
+    assert listed("!team") == listed("team!=a") == {"bare"}
+    assert both.cli("status", "one", "-o", "jsonpath={.labels.env}").out == "prod\n"
+    assert re.search(r"\nLabels: +env=prod, team=a\n", both.cli("status", "one").out)
+    both.at_once(both.kube.patch, f"{both.kube.runs}/one", {"metadata": {"labels": {"env": "dev"}}})
+    assert listed("team=a,env=dev") == {"one", "two", "three"}, "as the object has them now"
+
+
+def test_list_in_another_order(both: Stand) -> None:
+    for name, tokens, seconds in (("few", 10, 40), ("most", 900, 20), ("some", 300, 59)):
+        both.start("--name", name)
+        usage = {"inputTokens": tokens, "totalTokens": tokens, "requests": 1, "costMicroUSD": tokens * 7, "complete": True}
+        both.end(name, usage=usage, finishedAt=f"2026-01-31T12:00:{seconds}Z")
+    both.start("--name", "live")
+
+    def listed(order: str) -> list[str]:
+        return both.cli("list", "--sort", order, "-o", "custom-columns=NAME:.name", "--no-headers").out.split()
+
+    assert listed("-cost") == ["most", "some", "few", "live"]
+    assert listed("cost") == ["few", "some", "most", "live"], "what is not known comes last both ways"
+    assert listed("-duration") == ["some", "few", "most", "live"]
+    assert listed("finished") == ["most", "few", "some", "live"]
+    assert listed("tokens") == ["live", "few", "some", "most"]
+    assert both.cli("list", "--sort", "-cost", "-L", "1", "-o", "name").out == "codexrun/most\n"
+
+
+def test_cancel_and_retry_by_label(both: Stand) -> None:
+    both.start("--name", "ours", "--label", "team=a")
+    both.start("--name", "theirs", "--label", "team=b")
+    assert both.cli("cancel", "-l", "team=a", "--yes").out == "ours cancelled (starting)\n"
+    assert not both.kube.run("theirs")["spec"].get("cancel")
+    both.end("theirs", "Failed")
+    done = both.cli("retry", "-l", "team in (b,c)", "--yes", "-o", "json")
+    new = json.loads(done.out)["results"][0]["new_name"]
+    assert both.kube.run(new)["metadata"]["labels"] == {"team": "b"}, "a retry is found by the same label"
 
 
 @pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1), ("Rejected", 1), ("Cancelled", 3)], ids=str)

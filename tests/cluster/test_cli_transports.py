@@ -109,6 +109,32 @@ def test_both_ways_print_the_same(ways: list[Cli], done: str, job_type: str) -> 
         assert rest, command
 
 
+def test_labels_and_orders_are_the_same_both_ways(ways: list[Cli], lab: Lab, facade: Facade, job_type: str) -> None:
+    mark = f"mark={lab.name('l')}"
+    names = {
+        scenario: start(ways[n % 2], job_type, scenario, "--label", mark, "--label", f"env={env}", "--wait", "-o", "name")
+        for n, (scenario, env) in enumerate((("message", "prod"), ("several-turns", "dev")))
+    }
+    for name in names.values():
+        facade.until(name.removeprefix("codexrun/"), "succeeded")
+    few, many = names["message"], names["several-turns"]
+    for wanted, found in (
+        (["-l", mark, "--sort", "-tokens"], [many, few]),
+        (["-l", mark, "--sort", "tokens"], [few, many]),
+        (["-l", mark], [many, few]),
+        (["-l", f"{mark},env!=dev"], [few]),
+        (["-l", f"{mark},env in (dev, prod),!other", "--sort", "created"], [few, many]),
+        (["-l", f"{mark},other"], []),
+    ):
+        for way in ways:
+            assert way("list", *wanted, "-o", "name").split() == found, (way.way, wanted)
+    for order in ("created", "started", "finished", "duration", "tokens", "cost"):
+        for sort in (order, f"-{order}"):
+            rest, cluster = (way("list", "-j", job_type, "-s", "succeeded", "--sort", sort, "-o", "name") for way in ways)
+            assert rest == cluster, sort
+    assert [way("list", "-l", "env>1", code=2) for way in ways] == ["", ""]
+
+
 def test_tables_and_documents_are_the_same_but_for_what_only_the_api_keeps(ways: list[Cli], done: str, job_type: str) -> None:
     documents = [way.json("status", done) for way in ways]
     for document in documents:

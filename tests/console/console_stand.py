@@ -77,7 +77,7 @@ class Console:
             took = more.pop("took", None)
             ended = min(now, created + timedelta(seconds=6 + took)) if took is not None else now
             status.setdefault("finishedAt", stamp(ended))
-        metadata = {"name": name, "annotations": notes}
+        metadata = {"name": name, "annotations": notes, "labels": more.pop("labels", {})}
         body = {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": metadata, "spec": spec, "status": status}
         hook, self.kube.on_create = self.kube.on_create, lambda *_: None
         raw = self.kube.put(self.kube.runs, body)

@@ -89,6 +89,41 @@ async def test_filters_and_bulk_without_javascript(console: Console, plain: Visi
     assert [bool(console.kube.run(f"plain-{n}")["spec"].get("cancel")) for n in range(3)] == [True, False, False]
 
 
+async def test_labels_and_orders_without_javascript(console: Console, plain: Visit) -> None:
+    for name, tokens in (("few", 10), ("most", 900), ("some", 300)):
+        usage = {"inputTokens": tokens, "totalTokens": tokens, "requests": 1}
+        console.run(f"by-{name}", "Succeeded", labels={"team": "by"}, status={"usage": usage})
+    await console.mirrored()
+    page = await plain.page("/console/runs")
+    await page.get_by_label("Labels").fill("team=by,env!=dev")
+    await page.get_by_role("button", name="Apply").click()
+    names = page.locator("#runs td.name > a")
+    await expect(names).to_have_count(3)
+    await page.get_by_role("link", name="Remove the filter Label: env!=dev").click()
+    await page.get_by_role("link", name="Tokens", exact=True).click()
+    await expect(names).to_have_text(["by-most", "by-some", "by-few"])
+    await expect(page.get_by_role("columnheader", name="Tokens")).to_have_attribute("aria-sort", "descending")
+    await page.get_by_role("link", name="Tokens", exact=True).click()
+    await expect(names).to_have_text(["by-few", "by-some", "by-most"])
+    assert page.url.endswith("?label=team%3Dby&sort=tokens")
+
+
+async def test_in_another_order_new_runs_come_in_where_they_belong(console: Console, visit: Visit) -> None:
+    def run(name: str, tokens: int) -> None:
+        usage = {"inputTokens": tokens, "totalTokens": tokens, "requests": 1}
+        console.run(f"into-{name}", "Succeeded", labels={"team": "into"}, status={"usage": usage})
+
+    run("few", 10)
+    run("most", 900)
+    await console.mirrored()
+    page = await visit.page("/console/runs?label=team%3Dinto&sort=-tokens")
+    names = page.locator("#runs td.name > a")
+    await expect(names).to_have_text(["into-most", "into-few"])
+    run("some", 300)
+    await expect(names).to_have_text(["into-most", "into-some", "into-few"])
+    await expect(page.locator(".newbar")).to_have_count(0)
+
+
 async def test_the_keyboard_alone(console: Console, visit: Visit) -> None:
     for n in range(3):
         console.run(f"keys-{n}", "Succeeded", age=900 + n, user="keys")

@@ -39,6 +39,40 @@ async def csrf_of(http: httpx.AsyncClient) -> str:
     return CSRF.search((await http.get("/console/start/hello")).text)[1]
 
 
+async def test_a_list_by_label_and_order_and_its_part(console: Console, http: httpx.AsyncClient) -> None:
+    for name, cost in (("dear", 9_000_000), ("cheap", 10)):
+        usage = {"inputTokens": 5, "totalTokens": 5, "requests": 1, "costMicroUSD": cost, "complete": True}
+        console.run(f"sorted-{name}", "Succeeded", labels={"team": "sorted"}, status={"usage": usage})
+    console.run("sorted-other", "Succeeded")
+    await console.mirrored()
+
+    def names(answer: httpx.Response) -> list[str]:
+        assert answer.status_code == 200, answer.text
+        return re.findall(r">(sorted-\w+)</a><div", answer.text)
+
+    query = {"label": "team=sorted", "sort": "-cost"}
+    shown = await http.get("/console/runs", params=query)
+    assert names(shown) == ["sorted-dear", "sorted-cheap"]
+    assert (
+        '<th class="n m" aria-sort="descending"><a class="by" href="/console/runs?label=team%3Dsorted&amp;sort=cost"'
+        in shown.text
+    )
+    assert "Remove the filter Label: team=sorted" in shown.text
+    assert '<input type="hidden" name="label" value="team=sorted">' in shown.text, "what a bulk action means"
+    part = await http.get("/console/runs", params={**query, "sort": "cost", "part": "rows", "above": "1767225600.000000_x"})
+    assert names(part) == ["sorted-cheap", "sorted-dear"]
+    assert "newbar" not in part.text, "new runs stand where they belong"
+    own = await http.get(f"/console/runs/{console.kube.run('sorted-dear')['metadata']['uid']}")
+    assert 'href="/console/runs?label=team%3Dsorted"' in own.text
+
+
+@pytest.mark.parametrize("query", [{"label": "team>1"}, {"sort": "price"}])
+async def test_a_wrong_label_or_order_is_said_in_the_same_words(http: httpx.AsyncClient, query: dict[str, str]) -> None:
+    answer = await http.get("/console/runs", params=query)
+    assert answer.status_code == 422
+    assert ("is no label selector; write key=value" in answer.text) or ("is no order; use created" in answer.text)
+
+
 async def test_the_root_leads_to_the_list(http: httpx.AsyncClient) -> None:
     assert (await http.get("/")).headers["location"] == "/console/runs"
 

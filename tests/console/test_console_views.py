@@ -113,7 +113,9 @@ WORD = st.text("abc-@.1", min_size=1, max_size=8)
 def test_a_url_says_all_that_was_asked(fields: dict, search: str) -> None:
     from urllib.parse import parse_qsl
 
-    wanted = urls.Asked(fields={k: tuple(v) for k, v in fields.items()}, search=search.strip(), size=100)
+    wanted = urls.Asked(
+        fields={k: tuple(v) for k, v in fields.items()}, search=search.strip(), size=100, label="team=a", sort="cost"
+    )
     assert urls.asked(parse_qsl(wanted.url().partition("?")[2])) == wanted
 
 
@@ -125,6 +127,29 @@ def test_another_filter_begins_at_its_first_page() -> None:
         "/console/runs?job_type=b",
         "/console/runs?job_type=a",
     ]
+
+
+def test_every_label_is_a_chip_of_its_own() -> None:
+    wanted = urls.Asked(label="team=a,env notin (b,a)", sort="-cost", token="abc")
+    assert [(chip.value, chip.url) for chip in wanted.chips] == [
+        ("env notin (a,b)", "/console/runs?label=team%3Da&sort=-cost"),
+        ("team=a", "/console/runs?label=env+notin+%28a%2Cb%29&sort=-cost"),
+    ]
+
+
+def test_a_head_sorts_by_its_column_and_then_the_other_way_round() -> None:
+    newest = urls.Asked(token="abc")
+    assert (newest.aria_sort("created"), newest.aria_sort("cost")) == ("descending", "")
+    dear = newest.sorted_by("cost")
+    assert (dear.url(), dear.aria_sort("cost"), dear.order) == (
+        "/console/runs?sort=-cost",
+        "descending",
+        "most expensive first",
+    )
+    assert dear.sorted_by("cost").url() == "/console/runs?sort=cost"
+    assert dear.sorted_by("cost").sorted_by("cost") == dear
+    assert dear.sorted_by("created") == urls.Asked(), "the default is in no URL"
+    assert newest.sorted_by("created").sort == "created"
 
 
 def test_new_rows_are_those_above_the_first() -> None:

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row, run_id
 
+from codexrun_core.labels import selector
 from codexrun_core.registry import BadToken, Filter, Page, Registry, RunRecord
-from codexrun_core.registry.filters import read_token, token_after
+from codexrun_core.registry.filters import Last, read_token, token_after
 
 
 async def listed(registry: Registry, chosen: Filter, size: int = 2) -> list[str]:
@@ -63,10 +64,35 @@ def test_no_row_twice_or_missed_while_rows_are_added(
 
 RUNS = [
     row(
-        0, "succeeded", prompt_name="review", prompt_version="v1", model="small", requested_by="ann", result="Fixed the PARSER"
+        0,
+        "succeeded",
+        prompt_name="review",
+        prompt_version="v1",
+        model="small",
+        requested_by="ann",
+        result="Fixed the PARSER",
+        labels={"team": "a", "env": "prod"},
     ),
-    row(1, "failed", prompt_name="review", prompt_version="v2", model="large", requested_by="bob", error="parser_error: café"),
-    row(2, "running", job_type="triage", prompt_name="sort", prompt_version="v1", model="small", retry_of=run_id(1)),
+    row(
+        1,
+        "failed",
+        prompt_name="review",
+        prompt_version="v2",
+        model="large",
+        requested_by="bob",
+        error="parser_error: café",
+        labels={"team": "b", "env": "", "example.com/ticket": "7"},
+    ),
+    row(
+        2,
+        "running",
+        job_type="triage",
+        prompt_name="sort",
+        prompt_version="v1",
+        model="small",
+        retry_of=run_id(1),
+        labels={"team": "a", "env": "dev"},
+    ),
     row(3, "queued", job_type="triage", requested_by="ann", name="fix-bug-42"),
     row(4, "cancelled", job_type="other", prompt_name="sort", prompt_version="v2", requested_by="50%_'\"", error="zebra?"),
 ]
@@ -105,6 +131,23 @@ FILTERS = [
     (Filter(job_type=("triage",), user=("ann",), since=NOON, until=later(3600), status=("queued",)), [3]),
     (Filter(user=("x' OR '1'='1",)), []),
     (Filter(model=("nul\0",)), []),
+    (Filter(labels=selector("team=a")), [2, 0]),
+    (Filter(labels=selector("team==a,env!=dev")), [0]),
+    (Filter(labels=selector("team!=a")), [4, 3, 1]),
+    (Filter(labels=selector("team")), [2, 1, 0]),
+    (Filter(labels=selector("!team")), [4, 3]),
+    (Filter(labels=selector("env=")), [1]),
+    (Filter(labels=selector("env in (dev, prod),example.com/ticket!=7")), [2, 0]),
+    (Filter(labels=selector("team notin (a,c)")), [4, 3, 1]),
+    (Filter(labels=selector("example.com/ticket,team=b")), [1]),
+    (Filter(labels=selector("team=a,team=b")), []),
+    (Filter(labels=selector("tea=a")), []),
+    (Filter(labels=selector("team=a"), status=("running",), job_type=("triage",), since=NOON), [2]),
+    (Filter(labels=selector("team"), model=("small",), user=("ann",)), [0]),
+    (Filter(labels=selector("!team"), prompt=("sort",)), [4]),
+    (Filter(labels=selector("team=b"), search="parser"), [1]),
+    (Filter(labels=selector("team=a"), search="parser", status=("succeeded",)), [0]),
+    (Filter(labels=selector("team=a"), retry_of=(run_id(1),)), [2]),
 ]
 
 
@@ -140,7 +183,7 @@ async def test_the_last_page_says_so(filled: Registry) -> None:
 
 
 async def test_a_token_belongs_to_its_filter(filled: Registry) -> None:
-    tokens = {chosen: token_after(RUNS[2], chosen) for chosen, _ in FILTERS[:12]}
+    tokens = {chosen: token_after(RUNS[2], chosen) for chosen, _ in (*FILTERS[:12], *FILTERS[-6:])}
     for one, other in combinations(tokens, 2):
         with pytest.raises(BadToken, match="other filters"):
             await filled.page(one, tokens[other])
@@ -183,4 +226,4 @@ def test_no_text_at_all_breaks_the_reader(token: str) -> None:
 
 
 def test_a_token_says_where_the_page_begins() -> None:
-    assert read_token(token_after(RUNS[1], Filter()), Filter()) == (later(60).astimezone(UTC), run_id(1))
+    assert read_token(token_after(RUNS[1], Filter()), Filter()) == Last(later(60).astimezone(UTC), run_id(1))

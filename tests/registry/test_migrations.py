@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from registry_rows import row, run_id
+from registry_rows import later, row, run_id
 
+from codexrun_core.labels import selector
 from codexrun_core.registry import Filter, Registry, SchemaError, schema
 from codexrun_core.registry.schema import head
 
@@ -43,6 +46,23 @@ async def test_a_search_finds_the_same_rows_after_each_revision(url: str) -> Non
         assert [run.name for run in (await registry.page(Filter(search="kept"))).runs] == ["kept-run"]
         await registry.remove([run_id(0)])
         assert await registry.counts(Filter(search="kept")) == {}
+
+
+async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_again(url: str) -> None:
+    """Milliseconds are told as they would be today; labels come with the mirror's next list, also to a run that has ended."""
+    times = {"started_at": later(1) + timedelta(microseconds=900_600), "finished_at": later(62) + timedelta(microseconds=1_400)}
+    ended = row(0, "succeeded", resource_version=7, labels={"team": "a"}, **times)
+    async with await Registry.open(url) as registry:
+        await registry.migrate()
+        await registry.record(replace(ended, labels={}))
+        await registry.record(row(1))
+        await on(registry, lambda connection: schema.downgrade(connection, "0002"))
+        await registry.migrate()
+        found = await registry._reading(lambda c: c.execute(sa.text("SELECT lasted_ms FROM runs ORDER BY created_at")).all())
+        assert [value for (value,) in found] == [ended.lasted_ms, None] == [60_100, None]
+        assert (await registry.get(ended.run_id)).labels == {}  # type: ignore[union-attr]
+        await registry.record(ended)
+        assert await registry.counts(Filter(labels=selector("team=a"))) == {"succeeded": 1}
 
 
 async def test_the_tables_are_what_the_chain_makes(registry: Registry) -> None:
@@ -91,10 +111,11 @@ async def test_without_a_schema_every_call_says_so(url: str) -> None:
 async def test_an_older_schema_is_a_clear_error_until_migrated(
     registry: Registry, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "head", lambda: "0003")
+    ours = head()
+    monkeypatch.setattr(schema, "head", lambda: "9998")
     async with await Registry.open(url) as other:
         for call in CALLS:
-            with pytest.raises(SchemaError, match="schema 0002 is older than 0003"):
+            with pytest.raises(SchemaError, match=f"schema {ours} is older than 9998"):
                 await call(other)
 
 

@@ -6,11 +6,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 from codexrun_api.params import FilterWish
+from codexrun_core.labels import selector
+from codexrun_core.registry import NEWEST, read_sort
 
 SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of")
-SINGLE = ("search", "since", "until")
+SINGLE = ("search", "since", "until", "label")
 SIZES = (25, 50, 100, 200)
 PRESETS = {"1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
+ORDERS = {  # the other way round: second
+    "created": ("newest first", "oldest first"),
+    "started": ("last started first", "first started first"),
+    "finished": ("last finished first", "first finished first"),
+    "duration": ("longest first", "shortest first"),
+    "tokens": ("most tokens first", "fewest tokens first"),
+    "cost": ("most expensive first", "cheapest first"),
+}
 NAMES = {
     "status": "Status",
     "job_type": "Job type",
@@ -21,6 +31,7 @@ NAMES = {
     "search": "Text",
     "since": "Since",
     "until": "Until",
+    "label": "Label",
 }
 
 
@@ -39,6 +50,8 @@ class Asked:
     search: str = ""
     since: str = ""
     until: str = ""
+    label: str = ""  # a selector
+    sort: str = ""  # as REST has it; empty: newest first
     size: int = 50
     token: str = ""  # of the page, by the registry
 
@@ -57,6 +70,8 @@ class Asked:
         pairs += [(name, value) for name in SINGLE if (value := getattr(self, name))]
         if self.size != 50:
             pairs.append(("page_size", str(self.size)))
+        if self.sort:
+            pairs.append(("sort", self.sort))
         if self.token:
             pairs.append(("page", self.token))
         pairs += [(name, value) for name, value in extra.items() if value]
@@ -77,6 +92,23 @@ class Asked:
         cleared: dict[str, Any] = {name: ""}
         return replace(self, token="", **cleared)
 
+    def sorted_by(self, key: str) -> "Asked":
+        """By this column: the highest or latest first, and the other way round where it is so already."""
+        now = self.sort or str(NEWEST)
+        wanted = key if now == f"-{key}" else f"-{key}"
+        return replace(self, token="", sort="" if wanted == str(NEWEST) else wanted)
+
+    def aria_sort(self, key: str) -> str:
+        """Of a column's head; empty where the list is not sorted by it."""
+        return {key: "ascending", f"-{key}": "descending"}.get(self.sort or str(NEWEST), "")
+
+    @property
+    def order(self) -> str:
+        """In words."""
+        sort = read_sort(self.sort) if self.sort else NEWEST
+        first, last = ORDERS[sort.key]
+        return first if sort.descending else last
+
     def first(self, name: str) -> str:
         return next(iter(self.fields.get(name, ())), "")
 
@@ -89,7 +121,11 @@ class Asked:
             if name != "status"
             for value in self.fields.get(name, ())
         ]
-        for name in SINGLE:
+        parts = selector(self.label) if self.label else ()
+        for one in parts:
+            rest = ",".join(str(other) for other in parts if other != one)
+            found.append(Chip(NAMES["label"], str(one), replace(self, label=rest, token="").url()))
+        for name in (name for name in SINGLE if name != "label"):
             if value := getattr(self, name):
                 shown = PRESETS.get(value, value) if name == "since" else value
                 found.append(Chip(NAMES[name], shown, self.without(name).url()))
@@ -97,7 +133,7 @@ class Asked:
 
     @property
     def filtered(self) -> bool:
-        return bool(self.fields or self.search or self.since or self.until)
+        return bool(self.fields or self.search or self.since or self.until or self.label)
 
 
 def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
@@ -109,7 +145,7 @@ def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
             parts = [part for part in value.split(",") if part]
             if parts:
                 fields[name] = tuple(dict.fromkeys((*fields.get(name, ()), *parts)))
-        elif name in (*SINGLE, "page", "page_size"):
+        elif name in (*SINGLE, "sort", "page", "page_size"):
             single[name] = value.strip()
     size = single.get("page_size", "")
     return Asked(
@@ -117,6 +153,8 @@ def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
         search=single.get("search", ""),
         since=single.get("since", ""),
         until=single.get("until", ""),
+        label=single.get("label", ""),
+        sort="" if (sort := single.get("sort", "")) == str(NEWEST) else sort,
         size=int(size) if size in map(str, SIZES) else 50,
         token=single.get("page", ""),
     )

@@ -17,7 +17,7 @@ from codexrun_api.console.states import STATES
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_core.lifecycle import Phase
-from codexrun_core.registry import BadToken, Filter, RunRecord
+from codexrun_core.registry import NEWEST, BadToken, Filter, RunRecord, Sort, read_sort
 from codexrun_core.registry.filters import token_after
 
 router = APIRouter(route_class=Page, include_in_schema=False)
@@ -32,8 +32,12 @@ async def runs(
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came since is only counted."""
     asked = urls.asked(request.query_params.multi_items())
     await here.mirror.writer.caught_up()
-    wish = filter_of(asked)
-    records, next_token, new = await _listed(here, asked, wish, above)
+    wish, sort = filter_of(asked), sort_of(asked)
+    if sort != NEWEST:
+        above = ""  # new runs have no place of their own then: they are shown where they stand
+    records, next_token, new = await _listed(here, asked, wish, sort, above)
+    if sort == NEWEST and records and not asked.token:
+        above = above or key_of(records[0])
     counts = await here.registry.counts(replace(wish, status=()))
     now = datetime.now(UTC)
     rows = [_row(here, record, now) for record in records]
@@ -42,7 +46,7 @@ async def runs(
         "rows": rows,
         "older": _with_token(asked, next_token) if next_token else "",
         "new": new,
-        "above": above or (key_of(records[0]) if records and not asked.token else ""),
+        "above": above,
         "counts": counts,
         "matching": sum(
             n for status, n in counts.items() if not asked.fields.get("status") or status in asked.fields["status"]
@@ -52,7 +56,7 @@ async def runs(
         "job_types": sorted(here.catalog.job_types),
         "prompts": _prompts(here),
         "models": models(here),
-        "refresh_url": asked.url(part="rows", above=above or (key_of(records[0]) if records and not asked.token else "")),
+        "refresh_url": asked.url(part="rows", above=above),
         "live_url": "/console/live",
         "bars": _bars(rows),
         **await cards(here, now),
@@ -76,11 +80,25 @@ def filter_of(asked: urls.Asked) -> Filter:
         ) from error
 
 
-async def _listed(here: Services, asked: urls.Asked, wish: Filter, above: str) -> tuple[tuple[RunRecord, ...], str | None, int]:
+def sort_of(asked: urls.Asked) -> Sort:
+    """The registry's order.
+
+    Raises:
+        Problem: 422, it has none of that name.
+    """
+    try:
+        return read_sort(asked.sort) if asked.sort else NEWEST
+    except ValueError as error:
+        raise Problem(422, "invalid-filter", f"Sort: {error}") from error
+
+
+async def _listed(
+    here: Services, asked: urls.Asked, wish: Filter, sort: Sort, above: str
+) -> tuple[tuple[RunRecord, ...], str | None, int]:
     """The page's runs, the next page's token, and how many new ones there are above it."""
     try:
         if not above or asked.token:
-            found = await here.registry.page(wish, asked.token or None, asked.size)
+            found = await here.registry.page(wish, asked.token or None, asked.size, sort)
             return found.runs, found.next_token, 0
         found = await here.registry.page(wish, None, min(500, asked.size + 200))
     except BadToken as error:

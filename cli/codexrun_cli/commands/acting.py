@@ -57,7 +57,7 @@ def cancel(
         status=options.joined(status, lower=True),
         user=options.joined(user),
         until=older,
-        labels=labels,
+        label=labels,
     )
     with opened(invoking.flags(ctx)) as transport:
         runs = _chosen(transport, names, chosen, LIVE, "cancel", dry_run=dry_run, yes=yes)
@@ -127,7 +127,7 @@ def retry(
         user=options.joined(user),
         since=since,
         until=older,
-        labels=labels,
+        label=labels,
     )
     with opened(invoking.flags(ctx)) as transport:
         runs = _chosen(transport, names, chosen, "failed", "retry", dry_run=dry_run, yes=yes)

@@ -1,6 +1,7 @@
 """`codexrun list` and `open`: what is there."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -24,12 +25,13 @@ def list_runs(
     older: options.Older = None,
     search: options.Search = None,
     labels: options.Labels = None,
-    limit: Annotated[int, typer.Option("--limit", "-L", min=1, max=10_000, help="At most so many, the newest.")] = 50,
+    sort: options.SortBy = None,
+    limit: Annotated[int, typer.Option("--limit", "-L", min=1, max=10_000, help="At most so many, the first.")] = 50,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and print what changes.")] = False,
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, the newest first or sorted."""
     from codexrun_cli.transports.opening import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
@@ -42,12 +44,12 @@ def list_runs(
         since=since,
         until=older,
         search=search,
-        labels=labels,
+        label=labels,
     )
     flags = invoking.flags(ctx)
     with opened(flags) as transport:
         look = kind(_now(), namespaces=flags.all_namespaces)
-        runs = list(transport.runs(chosen, limit + 1))
+        runs = list(transport.runs(chosen, limit + 1, sort))
         more = len(runs) > limit
         output.emit(runs[:limit], look, wanted, invoking.out(ctx))
         if not runs and wanted.human and not watch:
@@ -55,18 +57,16 @@ def list_runs(
         if more and wanted.human:
             say(f"there are more; --limit {limit * 2} shows some of them")
         if watch:
-            _go_on(ctx, transport, chosen, limit, runs, wanted)
+            _go_on(ctx, lambda: list(transport.runs(chosen, limit, sort)), runs, wanted)
 
 
-def _go_on(
-    ctx: typer.Context, transport: Transport, chosen: Chosen, limit: int, runs: list[Any], wanted: output.Format
-) -> None:
+def _go_on(ctx: typer.Context, look: Callable[[], list[Any]], runs: list[Any], wanted: output.Format) -> None:
     """A row for each change of status, until Ctrl-C; the server filters every time."""
     known = {run["run_id"]: run["status"] for run in runs}
     rows = output.Format(wanted.name if wanted.name != "json" else "jsonl", wanted.argument, headers=False)
     while True:
         time.sleep(LOOK)
-        now = list(transport.runs(chosen, limit))
+        now = look()
         new = [run for run in reversed(now) if known.get(run["run_id"]) != run["status"]]
         known |= {run["run_id"]: run["status"] for run in now}
         for run in new:

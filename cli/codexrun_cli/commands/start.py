@@ -44,6 +44,7 @@ def start(
     ttl: Annotated[
         str | None, typer.Option(metavar="DURATION", callback=options._duration, help="When the finished object goes.")
     ] = None,
+    label: options.GivenLabels = None,
     reject: options.Reject = False,
     key: options.Key = None,
     wait: Wait = False,
@@ -70,6 +71,7 @@ def start(
         "limits": options.limits(limit),
         "workspace": {"git": {"url": git, **({"ref": ref} if ref else {})}} if git else None,
         "name": name,
+        "labels": options.labels(label),
         "priority": priority,
         "ttl_seconds_after_finished": _seconds(ttl),
         "when_full": "Reject" if reject else "Queue",
@@ -107,7 +109,7 @@ def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.F
     else:
         # A name that is free again and again: `kubectl apply` needs one, and a second run another one.
         name = wish.get("name") or manifest.name_for(wish["job_type"], "", None)
-        shown = manifest.manifest(name, flags.namespace, manifest.spec_of(wish))
+        shown = manifest.manifest(name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels"))
     output.emit_document(shown, output.Format("yaml") if wanted.human else wanted)
 
 

@@ -112,6 +112,7 @@ def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = N
         ("Prompt", prompt(run) + (f" (sha256 {run['prompt_sha256'][:12]})" if run.get("prompt_sha256") else "")),
         ("Model", " ".join(filter(None, (run.get("model"), run.get("effort"))))),
         ("Inputs", _inputs(run)),
+        ("Labels", ", ".join(f"{key}={value}" for key, value in sorted((run.get("labels") or {}).items()))),
         ("Started by", _by(run)),
         ("Retry of", run.get("retry_of_name") or run.get("retry_of") or ""),
         ("Created", _when(run.get("created_at"), now)),

@@ -15,6 +15,8 @@ from codexrun_cli.transports.cluster_start import Starting
 from codexrun_cli.transports.kube_loop import Loop, trouble
 from codexrun_core import queueing
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
+from codexrun_core.labels import handed_on, selector
+from codexrun_core.registry.sorting import NEWEST, ordered, read_sort
 
 TRIES = 4
 ALL_RUNS = "/apis/codexrun.dev/v1alpha1/codexruns"
@@ -37,7 +39,8 @@ class Cluster:
 
         async def begin() -> Json:
             sha256 = manifest.fingerprint(wish)
-            raw = await self._starting.start(name, spec, user, sha256, keyed=key is not None, dry_run=dry_run)
+            labels = wish.get("labels")
+            raw = await self._starting.start(name, spec, user, sha256, keyed=key is not None, labels=labels, dry_run=dry_run)
             return raw if dry_run else await self._shown(raw)
 
         return self.loop.call(begin())
@@ -87,7 +90,8 @@ class Cluster:
         user = await self._starting.user()
         name = manifest.name_for("", user, key) if key else manifest.retry_name(run["name"], run["run_id"], len(retries))
         sha256 = f"{run['run_id']}/{manifest.fingerprint(changes)}"
-        return await self._shown(await self._starting.start(name, spec, user, sha256, keyed=True))
+        labels = handed_on(run["labels"])
+        return await self._shown(await self._starting.start(name, spec, user, sha256, keyed=True, labels=labels))
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -97,16 +101,18 @@ class Cluster:
 
         return self.loop.call(look())
 
-    def runs(self, chosen: Chosen, limit: int) -> Iterator[Json]:
-        """Newest first. Objects come without an order, so all that match are read before the first is shown."""
-        now = datetime.now(UTC)
+    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
+        """Newest first, or sorted. Objects come without an order, so all that match are read before the first is shown."""
+        now, order = datetime.now(UTC), read_sort(sort) if sort else NEWEST
 
-        async def look() -> list[Json]:
-            return [raw async for raw in self._all(_selectors(chosen)) if views.matches(raw, chosen, now)]
+        async def look() -> dict[str, Json]:
+            return {
+                raw["metadata"]["uid"]: raw async for raw in self._all(_selectors(chosen)) if views.matches(raw, chosen, now)
+            }
 
         found = self.loop.call(look())
-        found.sort(key=lambda raw: (raw["metadata"]["creationTimestamp"], raw["metadata"]["uid"]), reverse=True)
-        yield from map(views.run_json, found[:limit])
+        first = ordered(map(views.record, found.values()), order)[:limit]
+        yield from (views.run_json(found[record.run_id]) for record in first)
 
     def log(self, run: Json, wish: LogWish) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
@@ -235,4 +241,4 @@ def _selectors(chosen: Chosen) -> dict[str, str]:
     if chosen.status and "," not in chosen.status:
         fields.append(f"status.phase={chosen.status.capitalize()}")
     found = {"fieldSelector": ",".join(fields)} if fields else {}
-    return {**found, "labelSelector": chosen.labels} if chosen.labels else found
+    return {**found, "labelSelector": ",".join(map(str, selector(chosen.label)))} if chosen.label else found

@@ -22,7 +22,16 @@ class Starting:
         self.kube = kube
 
     async def start(
-        self, name: str, spec: Json, user: str, sha256: str, *, keyed: bool, dry_run: bool = False, told: bool = False
+        self,
+        name: str,
+        spec: Json,
+        user: str,
+        sha256: str,
+        *,
+        keyed: bool,
+        labels: Json | None = None,
+        dry_run: bool = False,
+        told: bool = False,
     ) -> Json:
         try:
             await self.kube.get(f"{self.kube.job_types}/{spec['jobType']}")
@@ -38,7 +47,7 @@ class Starting:
             notes.REQUEST_SHA256: sha256,
             **({} if told else {notes.DELETE_IF_REJECTED: "true"}),
         }
-        body = manifest.manifest(name, self.kube.namespace, spec, about)
+        body = manifest.manifest(name, self.kube.namespace, spec, about, labels)
         if dry_run:
             return await self.kube.create(f"{self.kube.runs}?dryRun=All", body)
         raw, ours = await self._make(name, body, request_id)

@@ -17,7 +17,8 @@ Json = dict[str, Any]
 SLOT = ("starting", "running", "stopping")
 _RUN = (
     *("run_id", "name", "namespace", "job_type", "status", "reason", "created_at", "updated_at", "started_at", "finished_at"),
-    *("prompt_name", "prompt_version", "prompt_sha256", "model", "effort", "params", "priority", "result", "error"),
+    *("prompt_name", "prompt_version", "prompt_sha256", "model", "effort", "params", "labels", "priority"),
+    *("result", "error"),
     *("failure_class", "usage_complete", "cost_tokens", "cost_cents", "attempt", "thread_id", "retry_of", "retry_of_name"),
     *("requested_by", "origin"),
 )

@@ -6,8 +6,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Away, Trouble
+from codexrun_cli.failing import Away
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
 from codexrun_cli.transports.http import BROKEN, Http, events, pause
 
@@ -33,14 +32,8 @@ class Rest:
     def run(self, wanted: str) -> Json:
         return self._json("GET", f"/runs/{_part(wanted)}")
 
-    def runs(self, chosen: Chosen, limit: int) -> Iterator[Json]:
-        if chosen.labels:
-            raise Trouble(
-                Code.USAGE,
-                "the api does not know labels; filter by --job-type, --status, --user or --search",
-                hint="or ask the cluster itself: leave --server out and give -n NAMESPACE",
-            )
-        query = chosen.query()
+    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
+        query = {**chosen.query(), **({"sort": sort} if sort else {})}
         while limit > 0:
             page = self._json("GET", "/runs", query={**query, "page_size": min(limit, PAGE)})
             yield from page["runs"][:limit]

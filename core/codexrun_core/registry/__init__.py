@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry.filters import BadToken, Filter, Page
 from codexrun_core.registry.record import RunRecord, place_of, record_of
+from codexrun_core.registry.sorting import NEWEST, Sort, read_sort
 
 if TYPE_CHECKING:
     from codexrun_core.registry.schema import SchemaError
     from codexrun_core.registry.store import JobTypeStats, PromptStats, Registry, RunEvent, Stats
 
 __all__ = [
+    "NEWEST",
     "BadToken",
     "Filter",
     "JobTypeStats",
@@ -23,9 +25,11 @@ __all__ = [
     "RunEvent",
     "RunRecord",
     "SchemaError",
+    "Sort",
     "Stats",
     "Unavailable",
     "place_of",
+    "read_sort",
     "record_of",
 ]
 

@@ -7,10 +7,12 @@ import base64
 import binascii
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from codexrun_core.registry.record import RunRecord
+from codexrun_core.labels import Requirement
+from codexrun_core.registry.record import COUNT_LIMIT, RunRecord
+from codexrun_core.registry.sorting import ALWAYS_KNOWN, NEWEST, Sort
 
 PAGE_SIZE, LARGEST_PAGE = 50, 500
 _LONGEST_TOKEN = 1024
@@ -33,6 +35,7 @@ class Filter:
     until: datetime | None = None  # created before
     search: str = ""  # every word must begin a word of name, error or final message
     retry_of: tuple[str, ...] = ()
+    labels: tuple[Requirement, ...] = ()  # all of these
 
     @property
     def fingerprint(self) -> str:
@@ -40,10 +43,11 @@ class Filter:
 
         Times are left out: `7d` is another moment with every page that is asked for.
         """
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("since", "until")}
         canonical = {
-            name: sorted(set(value)) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if value and name not in ("since", "until")
+            name: sorted({str(one) for one in value}) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value
         }
         return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -54,29 +58,76 @@ class Page:
     next_token: str | None  # None: this is the last page
 
 
-def token_after(run: RunRecord, chosen: Filter) -> str:
-    """The token of the page that begins after `run`, in a list of this filter."""
-    text = json.dumps([run.created_at.astimezone(UTC).isoformat(), run.run_id, chosen.fingerprint], separators=(",", ":"))
+@dataclass(frozen=True)
+class Last:
+    """Where a page ended."""
+
+    created_at: datetime
+    run_id: str
+    value: datetime | int | None = None  # of what the list is sorted by, unless that is its creation; None: not known
+
+
+def last_of(run: RunRecord, sort: Sort) -> Last:
+    return Last(run.created_at.astimezone(UTC), run.run_id, None if sort.key == "created" else sort.value(run))
+
+
+def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
+    """The token of the page that begins after `run`, in a list of this filter in this order."""
+    last = last_of(run, sort)
+    parts: list[object] = [last.created_at.isoformat(), last.run_id, _fingerprint(chosen, sort)]
+    if sort.key != "created":
+        parts.append(last.value.astimezone(UTC).isoformat() if isinstance(last.value, datetime) else last.value)
+    text = json.dumps(parts, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_token(token: str, chosen: Filter) -> tuple[datetime, str]:
+def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
     """Where the page begins.
 
     Raises:
-        BadToken: not a token of ours, or of a list with another filter.
+        BadToken: not a token of ours, or of a list with another filter or order.
     """
     try:
         if len(token) > _LONGEST_TOKEN:
             raise ValueError(token)
         text = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        stamp, run_id, fingerprint = json.loads(text)
-        created = datetime.fromisoformat(stamp)
-        if created.tzinfo is None or not isinstance(run_id, str):
+        stamp, run_id, fingerprint, *more = json.loads(text)
+        created = _moment(stamp)
+        if not isinstance(run_id, str) or not isinstance(fingerprint, str) or len(more) > 1:
             raise ValueError(token)
-        created = created.astimezone(UTC)
     except (ValueError, TypeError, RecursionError, OverflowError, binascii.Error) as error:
-        raise BadToken("page_token: not a token of this list; leave it out to start from the first page") from error
-    if fingerprint != chosen.fingerprint:
-        raise BadToken("page_token: belongs to a list with other filters; keep them, or leave it out to start anew")
-    return created, run_id
+        raise _none_of_ours() from error
+    if fingerprint != _fingerprint(chosen, sort):
+        raise BadToken(
+            "page_token: belongs to a list with other filters or in another order; keep them, or leave it out to start anew"
+        )
+    if len(more) != (sort.key != "created"):
+        raise _none_of_ours()
+    try:
+        return Last(created, run_id, _value(sort, more[0]) if more else None)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _none_of_ours() from error
+
+
+def _fingerprint(chosen: Filter, sort: Sort) -> str:
+    return chosen.fingerprint if sort == NEWEST else f"{chosen.fingerprint}{sort}"
+
+
+def _value(sort: Sort, said: object) -> datetime | int | None:
+    if said is None and sort.key not in ALWAYS_KNOWN:
+        return None
+    if sort.key in ("started", "finished"):
+        return _moment(said)
+    if type(said) is not int or not 0 <= said <= COUNT_LIMIT:
+        raise ValueError(said)
+    return said
+
+
+def _moment(said: object) -> datetime:
+    if not isinstance(said, str) or (moment := datetime.fromisoformat(said)).tzinfo is None:
+        raise ValueError(said)
+    return moment.astimezone(UTC)
+
+
+def _none_of_ours() -> BadToken:
+    return BadToken("page_token: not a token of this list; leave it out to start from the first page")

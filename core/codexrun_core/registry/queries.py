@@ -1,14 +1,14 @@
 """A filter as SQL, so that both databases answer it from an index."""
 
-from dataclasses import fields
-from datetime import datetime
+from dataclasses import fields, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.registry.filters import Filter
+from codexrun_core.labels import Requirement
+from codexrun_core.registry.filters import Filter, Last
 from codexrun_core.registry.record import RunRecord, words
-from codexrun_core.registry.tables import Words, run_words, runs
+from codexrun_core.registry.tables import Words, run_labels, run_words, runs
 
 Condition = sa.ColumnElement[bool]
 Rows = sa.Select[Any]
@@ -17,7 +17,8 @@ COLUMNS = [runs.c[field.name] for field in fields(RunRecord)]
 NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 
 
-NARROW = ("job_type", "status", "since", "until", "search")  # what the word index of Postgres answers alone
+_OTHER = run_labels.alias("other")
+NARROW = ("job_type", "status", "since", "until")  # what the indexes of words (Postgres) and of labels can answer alone
 
 
 def conditions(chosen: Filter, dialect: str) -> list[Condition]:
@@ -29,6 +30,7 @@ def conditions(chosen: Filter, dialect: str) -> list[Condition]:
             found.append(column.in_(values))
     if chosen.prompt:
         found.append(sa.or_(*map(_prompt, chosen.prompt)))
+    found += _labelled(chosen.labels, c.seq)
     if chosen.search.strip():
         found.append(_matches(chosen.search, dialect))
     return found
@@ -43,11 +45,16 @@ def _narrow(chosen: Filter, c: Any) -> list[Condition]:
     return found
 
 
-def older(last: tuple[datetime, str], c: Any = runs.c) -> Condition:
+def behind(values: list[Any], columns: list[Any], *, descending: bool = True) -> Condition:
+    """What comes after these values in an order by these columns."""
+    there = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(values, columns, strict=True)))
+    here = sa.tuple_(*columns)
+    return here < there if descending else here > there
+
+
+def older(last: Last, c: Any = runs.c) -> Condition:
     """Behind this run in the list's order."""
-    created, run_id = last
-    there = sa.tuple_(sa.literal(created, c.created_at.type), sa.literal(run_id, c.run_id.type))
-    return sa.tuple_(c.created_at, c.run_id) < there
+    return behind([last.created_at, last.run_id], [c.created_at, c.run_id])
 
 
 LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
@@ -56,10 +63,10 @@ LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
 def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
     """Which index SQLite should read. Left alone it reads one filter's index and then a row for each of its entries; an index
     that holds all filters answers without a row. None: its own choice is right."""
-    used = {name for name in ("job_type", "status", "prompt", "model", "user", "retry_of") if getattr(chosen, name)}
+    used = {name for name in ("job_type", "status", "prompt", "model", "user", "retry_of", "labels") if getattr(chosen, name)}
     if chosen.search.strip():
         return BY_STATUS if counting and used <= {"job_type", "status"} else LIST
-    return LIST if len(used) > 1 and "retry_of" not in used else None
+    return LIST if (len(used) > 1 or chosen.labels) and "retry_of" not in used else None
 
 
 def reading(query: Rows, index: str | None) -> Rows:
@@ -67,9 +74,9 @@ def reading(query: Rows, index: str | None) -> Rows:
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
 
 
-def rows_of(ids: Rows) -> Rows:
+def rows_of(ids: Rows, order: tuple[Any, ...] = NEWEST_FIRST) -> Rows:
     """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that are shown are read."""
-    return sa.select(*COLUMNS).where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id))).order_by(*NEWEST_FIRST)
+    return sa.select(*COLUMNS).where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id))).order_by(*order)
 
 
 def first_ids(where: list[Condition], index: str | None, most: int) -> Rows:
@@ -77,14 +84,18 @@ def first_ids(where: list[Condition], index: str | None, most: int) -> Rows:
     return reading(sa.select(runs.c.run_id), index).where(*where).order_by(*NEWEST_FIRST).limit(most)
 
 
-def matching_ids(chosen: Filter, last: tuple[datetime, str] | None, dialect: str, most: int) -> Rows:
+def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> Rows:
     """The newest ids of the filter, from behind `last`."""
+    if label := _one_label(chosen):
+        of = run_labels.c
+        where = [*_with_label(label, chosen), *([older(last, of)] if last else [])]
+        return sa.select(of.run_id).where(*where).order_by(of.created_at.desc(), of.run_id.desc()).limit(most)
     wanted = words(chosen.search)
     if dialect == "sqlite" or not wanted:
         where = [*conditions(chosen, dialect), *([older(last)] if last else [])]
         return first_ids(where, index_for(chosen), most)
     # All hits first: left alone Postgres guesses how many there are, and may read the whole list for a word that none has.
-    c: Any = run_words.c if _answers_alone(chosen) else runs.c
+    c: Any = (run_words if _answers_alone(chosen) else runs).c
     where = [*_hits(chosen, wanted), *([older(last, c)] if last else [])]
     hits = sa.select(c.run_id, c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
     return sa.select(hits.c.run_id).order_by(hits.c.created_at.desc(), hits.c.run_id.desc()).limit(most)
@@ -92,6 +103,9 @@ def matching_ids(chosen: Filter, last: tuple[datetime, str] | None, dialect: str
 
 def counted(chosen: Filter, dialect: str) -> Rows:
     """How many there are of each status."""
+    if label := _one_label(chosen):
+        of = run_labels.c.status
+        return sa.select(of, sa.func.count()).where(*_with_label(label, chosen)).group_by(of)
     wanted = words(chosen.search)
     if dialect == "postgresql" and wanted and _answers_alone(chosen):
         status = run_words.c.status
@@ -100,8 +114,41 @@ def counted(chosen: Filter, dialect: str) -> Rows:
     return reading(query, index_for(chosen, counting=True))
 
 
-def _answers_alone(chosen: Filter) -> bool:
-    return not any(getattr(chosen, field.name) for field in fields(Filter) if field.name not in NARROW)
+def _answers_alone(chosen: Filter, what: str = "search") -> bool:
+    return not any(getattr(chosen, field.name) for field in fields(Filter) if field.name not in (*NARROW, what))
+
+
+def _one_label(chosen: Filter) -> Requirement | None:
+    """A label that the runs must have, where the index of labels answers alone: a run has a key once."""
+    wanted = sorted((one for one in chosen.labels if one.wanted), key=lambda one: (len(one.values) != 1, one))
+    return wanted[0] if wanted and _answers_alone(chosen, "labels") else None
+
+
+def turned_round(chosen: Filter) -> Filter | None:
+    """Where the only label is one that runs must not have: the same with it. Two counts from indexes are faster than looking
+    at each run for what it has not."""
+    if len(chosen.labels) != 1 or chosen.labels[0].wanted or not _answers_alone(chosen, "labels"):
+        return None
+    return replace(chosen, labels=(replace(chosen.labels[0], wanted=True),))
+
+
+def _with_label(label: Requirement, chosen: Filter) -> list[Condition]:
+    others = tuple(one for one in chosen.labels if one != label)
+    return [*_is(label), *_narrow(chosen, run_labels.c), *_labelled(others, run_labels.c.seq)]
+
+
+def _labelled(wanted: tuple[Requirement, ...], seq: Any) -> list[Condition]:
+    found = []
+    for one in wanted:
+        held = sa.select(_OTHER.c.seq).where(*_is(one, _OTHER.c))
+        found.append(seq.in_(held) if one.wanted else seq.not_in(held))
+    return found
+
+
+def _is(one: Requirement, c: Any = run_labels.c) -> list[Condition]:
+    # Equality where it is one value: the index then has the list's order.
+    values = [c.value == one.values[0]] if len(one.values) == 1 else [c.value.in_(one.values)] if one.values else []
+    return [c.key == one.key, *values]
 
 
 def _hits(chosen: Filter, wanted: list[str]) -> list[Condition]:

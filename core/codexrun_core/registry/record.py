@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codexrun_core.annotations import ORIGIN, REQUESTED_BY
@@ -65,6 +65,7 @@ class RunRecord:
     thread_id: str | None = None
     priority: int = 0
     spec: dict[str, Any] = field(default_factory=dict)  # all of it: a retry needs it when the object is gone
+    labels: dict[str, str] = field(default_factory=dict)  # metadata.labels, all of them
     deleted_at: datetime | None = None
     resource_version: int = 0  # orders what changes within one phase; comparable within one resource (KEP-5504)
 
@@ -72,6 +73,13 @@ class RunRecord:
     def final(self) -> bool:
         """Whether the run has ended; such a row keeps its outcome for good."""
         return self.status in FINAL
+
+    @property
+    def lasted_ms(self) -> int | None:
+        """Milliseconds from the agent's start to its end; None before that."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max(0, (self.finished_at - self.started_at) // timedelta(milliseconds=1))
 
     @property
     def place(self) -> tuple[int, int, int]:
@@ -120,6 +128,7 @@ def record_of(run: CodexRun) -> RunRecord:
         thread_id=status.thread_id,
         priority=spec.priority,
         spec=spec.dump(),
+        labels=dict(meta.labels),
         resource_version=place_of(run)[2],
     )
 
@@ -163,7 +172,9 @@ LOG = ("log_path", "log_bytes", "log_complete", "log_note")
 
 def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
     """What the row becomes when this state of its run is seen: terminal is final, nothing goes back, and of two states in one
-    phase the later one stands. The row itself if nothing changes."""
+    phase the later one stands. The row itself if nothing changes. Only labels change after the end: people put them there."""
+    if row.final and seen.final and seen.labels != row.labels and seen.resource_version >= row.resource_version:
+        return replace(row, labels=seen.labels, resource_version=seen.resource_version)
     if row.final or (row.status == DELETED and not seen.final):
         return row
     if row.status != DELETED and seen.place < row.place:

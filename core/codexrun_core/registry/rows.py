@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from codexrun_core.hooks import FINAL
 from codexrun_core.registry.database import Database
 from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
+from codexrun_core.registry.ordering import order, page_ids
 from codexrun_core.registry.queries import (
     COLUMNS,
     LIST,
@@ -15,11 +16,12 @@ from codexrun_core.registry.queries import (
     conditions,
     counted,
     first_ids,
-    matching_ids,
     older,
     rows_of,
+    turned_round,
 )
 from codexrun_core.registry.record import LIVE, RunRecord
+from codexrun_core.registry.sorting import NEWEST, Sort
 from codexrun_core.registry.tables import runs
 
 # Made once: putting 45 columns together takes longer than the database does.
@@ -44,26 +46,33 @@ class Rows(Database):
         """The newest run of this name: names come again once an object is gone."""
         return await self._one(BY_NAME, namespace=namespace, name=name)
 
-    async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE) -> Page:
-        """The runs of the filter, newest first, from where the token says.
+    async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE, sort: Sort = NEWEST) -> Page:
+        """The runs of the filter in this order, from where the token says. A run whose place changes meanwhile (tokens grow
+        while it runs) may be met twice or not; every other one is met once.
 
         Raises:
-            BadToken: the token is none, or of a list with another filter.
+            BadToken: the token is none, or of a list with another filter or order.
         """
         size = max(1, min(size, LARGEST_PAGE))
-        last = read_token(after, chosen) if after else None
+        last = read_token(after, chosen, sort) if after else None
         rows: list[RunRecord] = []
-        if begun := begins(chosen.search):
+        if sort == NEWEST and (begun := begins(chosen.search)):
             # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
             where = [*conditions(replace(chosen, search=""), self.dialect), *([older(last)] if last else [])]
             rows = await self._rows(rows_of(first_ids(where, LIST, NEAR)).where(*begun).limit(size + 1))
-        if len(rows) <= size:
-            rows = await self._rows(rows_of(matching_ids(chosen, last, self.dialect, size + 1)))
+            if len(rows) <= size:
+                rows = []
+        for ids in page_ids(chosen, sort, last, self.dialect, size + 1):
+            if len(rows) <= size:
+                rows += await self._rows(rows_of(ids, order(sort)))
         shown = tuple(rows[:size])
-        return Page(shown, token_after(shown[-1], chosen) if len(rows) > size else None)
+        return Page(shown, token_after(shown[-1], chosen, sort) if len(rows) > size else None)
 
     async def counts(self, chosen: Filter) -> dict[str, int]:
         """How many runs of the filter there are, by status; a status that has none is absent."""
+        if others := turned_round(chosen):
+            of_all, of_others = await self.counts(replace(chosen, labels=())), await self.counts(others)
+            return {status: n for status in of_all if (n := of_all[status] - of_others.get(status, 0)) > 0}
         return {row[0]: row[1] for row in await self._all(counted(chosen, self.dialect))}
 
     async def live(self) -> list[tuple[str, str]]:

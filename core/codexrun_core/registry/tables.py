@@ -65,6 +65,7 @@ runs = sa.Table(
     _column("updated_at", Utc, null=False),
     _column("started_at", Utc),
     _column("finished_at", Utc),
+    _column("lasted_ms", BIG),  # to sort by; RunRecord.lasted_ms
     _column("deleted_at", Utc),
     _column("attempt", sa.Integer, null=False),
     _column("rank", sa.Integer, null=False),
@@ -100,6 +101,7 @@ runs = sa.Table(
     _column("result", Words),
     _column("error", Words),
     _column("spec", sa.JSON, null=False),
+    sa.Column("labels", sa.JSON, nullable=False, server_default="{}"),
     _column("words", Words, null=False),  # what a search finds
     sa.UniqueConstraint("run_id", name="uq_runs_run_id"),
     sa.Index("ix_runs_name", "namespace", "name", "created_at"),
@@ -117,6 +119,9 @@ runs = sa.Table(
         "retry_of",
         "cost_tokens",
         "cost_micro_usd",
+        "started_at",
+        "finished_at",
+        "lasted_ms",
     ),
     sa.Index("ix_runs_job_type", "job_type", "created_at", "run_id", "status"),
     sa.Index("ix_runs_status", "status", "created_at", "run_id", "job_type"),
@@ -124,6 +129,12 @@ runs = sa.Table(
     sa.Index("ix_runs_model", "model", "created_at", "run_id", "status"),
     sa.Index("ix_runs_requested_by", "requested_by", "created_at", "run_id", "status"),
     sa.Index("ix_runs_retry_of", "retry_of"),
+    # One per order of a list without a filter; sorting all that there is took as long as counting it.
+    sa.Index("ix_runs_started_at", "started_at", "created_at", "run_id"),
+    sa.Index("ix_runs_finished_at", "finished_at", "created_at", "run_id"),
+    sa.Index("ix_runs_lasted_ms", "lasted_ms", "created_at", "run_id"),
+    sa.Index("ix_runs_cost_tokens", "cost_tokens", "created_at", "run_id"),
+    sa.Index("ix_runs_cost_micro_usd", "cost_micro_usd", "created_at", "run_id"),
     # Sums by prompt version, from the index alone.
     sa.Index("ix_runs_prompt_stats", "prompt_name", "prompt_version", "status", "cost_tokens", "cost_micro_usd", "created_at"),
 )
@@ -140,6 +151,21 @@ run_events = sa.Table(
     _column("at", Utc, null=False),
     sa.UniqueConstraint("event_id", name="uq_run_events_event_id"),
     sa.Index("ix_run_events_run_id", "run_id", "seq"),
+)
+
+# runs.labels one by one, kept by triggers, with what lists and counts of one label's runs need.
+run_labels = sa.Table(
+    "run_labels",
+    metadata,
+    sa.Column("seq", BIG, primary_key=True, autoincrement=False),
+    sa.Column("key", Words, primary_key=True),
+    _column("value", Words, null=False),
+    _column("run_id", Words, null=False),
+    _column("created_at", Utc, null=False),
+    _column("status", Words, null=False),
+    _column("job_type", Words, null=False),
+    sa.Index("ix_run_labels", "key", "value", "created_at", "run_id", "status", "job_type", "seq"),
+    sqlite_with_rowid=False,
 )
 
 # The word index, kept by triggers. SQLite: an FTS5 table over runs.words; Postgres: a narrow table with

@@ -98,7 +98,10 @@ class Writes(Database):
 
 
 def values_of(run: RunRecord) -> dict[str, Any]:
-    return {column.name: getattr(run, column.name) for column in COLUMNS} | {"words": words_of(run)}
+    return {column.name: getattr(run, column.name) for column in COLUMNS} | {
+        "words": words_of(run),
+        "lasted_ms": run.lasted_ms,
+    }
 
 
 def _later(row: RunRecord) -> datetime:

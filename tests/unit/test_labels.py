@@ -1,0 +1,99 @@
+"""Label selectors mean what they mean to kubectl, and what is none is refused with the words to write."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codexrun_core.labels import MOST, check, handed_on, selected, selector
+
+LABELS = {"team": "a", "env": "", "example.com/ticket": "42"}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("team=a", True),
+        ("team==a", True),
+        (" team = a ", True),
+        ("team=b", False),
+        ("team!=b", True),
+        ("team != a", False),
+        ("nobody!=x", True),
+        ("team", True),
+        ("nobody", False),
+        ("!nobody", True),
+        ("! team", False),
+        ("env=", True),
+        ("env", True),
+        ("env!=", False),
+        ("team=a,example.com/ticket=42", True),
+        ("team=a,example.com/ticket=41", False),
+        ("team in (a,b)", True),
+        ("team in (b, c)", False),
+        ("team notin (b,c),!nobody", True),
+        ("nobody notin (b)", True),
+        ("env in ()", True),
+        ("in in (a)", False),
+        ("team=a,team=b", False),
+    ],
+)
+def test_a_selector_means_what_it_means_to_kubectl(text: str, *, holds: bool) -> None:
+    asked = selector(text)
+    assert selected(asked, LABELS) is holds
+    assert selector(",".join(map(str, asked))) == asked, "as the apiserver is told"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", '"" is no label selector; write key=value'),
+        ("team=a,", '"" is no label selector'),
+        (",", "is no label selector"),
+        ("=a", "is no label selector"),
+        ("team>1", '"team>1" is no label selector'),
+        ("team=a=b", "is no label selector"),
+        ("!team=a", "is no label selector"),
+        ("team in a", "is no label selector"),
+        ("team in (a", "is no label selector"),
+        ("teamin (a)", "is no label selector"),
+        ("team a", "is no label selector"),
+        ("-team=a", '"-team" is no label key; use 1 to 63 letters'),
+        ("Example.com/team=a", '"Example.com/team" is no label key; before the /'),
+        ("/team", "is no label key; before the /"),
+        ("team=a/b", '"a/b" is no label value; use at most 63 letters'),
+        (f"team={'x' * 64}", "is no label value"),
+        (f"{'x' * 64}", "is no label key"),
+        ("team in (a,b!)", '"b!" is no label value'),
+    ],
+)
+def test_what_is_no_selector_is_refused_in_words(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        selector(text)
+
+
+@given(st.text())
+def test_no_text_breaks_the_reader(text: str) -> None:
+    try:
+        asked = selector(text)
+    except ValueError:
+        return
+    assert selector(",".join(map(str, asked))) == asked
+
+
+def test_labels_that_a_caller_may_give() -> None:
+    check({"team": "a", "env": "", "example.com/ticket": "42"})
+    for labels, said in (
+        ({"codexrun.dev/run": "x"}, "keys under codexrun.dev/ are codexrun's own"),
+        ({"team!": "a"}, '"team!" is no label key'),
+        ({"team": "a b"}, '"a b" is no label value'),
+        ({"": "a"}, '"" is no label key'),
+        ({f"k{n}": "" for n in range(MOST + 1)}, "too many"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            check(labels)
+
+
+def test_a_retry_takes_over_what_people_set_and_not_what_tools_did() -> None:
+    assert handed_on({"team": "a", "argocd.argoproj.io/instance": "x"}) == {"team": "a"}
