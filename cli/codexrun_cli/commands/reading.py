@@ -9,7 +9,7 @@ import typer
 from codexrun_cli import choosing, invoking, options, output
 from codexrun_cli.failing import say
 from codexrun_cli.output.runs import kind
-from codexrun_cli.transports import Chosen, Transport
+from codexrun_cli.transports import Chosen
 
 LOOK = 2.0  # seconds between two looks at a watched list
 

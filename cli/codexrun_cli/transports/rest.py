@@ -6,7 +6,8 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from codexrun_cli.failing import Away
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.failing import Away, Trouble
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
 from codexrun_cli.transports.http import BROKEN, Http, events, pause
 
