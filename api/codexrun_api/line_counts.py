@@ -1,0 +1,45 @@
+"""How many lines end before each block of a log? Counted once, as the log grows, and kept in a file beside it.
+
+It is only a shortcut: what the file lacks is counted again, and a machine that died may leave it longer than its log.
+"""
+
+import os
+from pathlib import Path
+
+BLOCK = 256 * 1024
+
+
+def kept(counts: Path) -> tuple[list[int], int]:
+    """Newlines up to the end of each whole block, and how many bytes of the file say so."""
+    try:
+        data = counts.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    good = data.rfind(b"\n") + 1  # not a number of which a part is missing
+    return [int(number) for number in data[:good].split()], good
+
+
+def extended(log: Path, counts: Path) -> list[int]:
+    """The same up to the end of the log. The caller lets nobody else write meanwhile."""
+    known, good = kept(counts)
+    with log.open("rb") as file:
+        blocks = os.fstat(file.fileno()).st_size // BLOCK
+        if len(known) > blocks:
+            known, good = known[:blocks], sum(len(str(number)) + 1 for number in known[:blocks])
+        fresh = []
+        for block in range(len(known), blocks):
+            before = known[-1] if known else 0
+            known.append(before + os.pread(file.fileno(), BLOCK, block * BLOCK).count(b"\n"))
+            fresh.append(b"%d\n" % known[-1])
+    _write(counts, good, b"".join(fresh))
+    return known
+
+
+def _write(counts: Path, at: int, data: bytes) -> None:
+    try:
+        with counts.open("r+b" if counts.exists() else "wb") as file:
+            file.truncate(at)
+            file.seek(at)
+            file.write(data)
+    except OSError:
+        return  # no room: it is counted again
