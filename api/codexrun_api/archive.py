@@ -196,7 +196,7 @@ class Archive:
             size = os.fstat(file.fileno()).st_size
         metrics.ARCHIVED.inc(size - before)
         if size // line_counts.BLOCK > before // line_counts.BLOCK:
-            line_counts.extended(folder / LOG, folder / LINES)
+            line_counts.extended(folder / LOG, folder / LINES, before)
         return size
 
     def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:

@@ -19,13 +19,15 @@ def kept(counts: Path) -> tuple[list[int], int]:
     return [int(number) for number in data[:good].split()], good
 
 
-def extended(log: Path, counts: Path) -> list[int]:
-    """The same up to the end of the log. The caller lets nobody else write meanwhile."""
+def extended(log: Path, counts: Path, before: int | None = None) -> list[int]:
+    """The same up to the end of the log. The caller lets nobody else write meanwhile; `before` is the log's size before it
+    has just grown: what was said of more than that is not of these bytes."""
     known, good = kept(counts)
     with log.open("rb") as file:
-        blocks = os.fstat(file.fileno()).st_size // BLOCK
-        if len(known) > blocks:
-            known, good = known[:blocks], sum(len(str(number)) + 1 for number in known[:blocks])
+        size = os.fstat(file.fileno()).st_size
+        blocks, sure = size // BLOCK, (size if before is None else before) // BLOCK
+        if len(known) > sure:
+            known, good = known[:sure], sum(len(str(number)) + 1 for number in known[:sure])
         fresh = []
         for block in range(len(known), blocks):
             before = known[-1] if known else 0

@@ -34,16 +34,21 @@
       if (seconds < limit) return Math.floor(seconds / unit) + " " + name + " ago";
     return null;
   }
+  const two = "2-digit", made = {}; // a format is dear to make, and a log has hundreds of times
+  function formats(utc) {
+    const zone = { timeZone: utc ? "UTC" : undefined, hour: two, minute: two, second: two };
+    return made[utc] ??= {
+      clock: new Intl.DateTimeFormat("en-GB", zone),
+      full: new Intl.DateTimeFormat("sv-SE", { ...zone, year: "numeric", month: two, day: two, timeZoneName: "short" }),
+    };
+  }
   function times(root = document) {
-    const utc = kept.get("utc", "0") === "1";
-    const zone = utc ? "UTC" : undefined;
+    const as = formats(kept.get("utc", "0") === "1");
     for (const el of all("time[datetime]", root)) {
       const then = new Date(el.dateTime);
       if (isNaN(then)) continue;
-      const form = el.dataset.form;
-      if (form === "clock") el.textContent = then.toLocaleTimeString("en-GB", { timeZone: zone });
-      else if (form === "full") el.textContent = then.toLocaleString("sv-SE", { timeZone: zone, timeZoneName: "short" });
-      else { const text = ago(then); if (text && el.textContent !== text) el.textContent = text; }
+      const text = as[el.dataset.form]?.format(then) ?? ago(then);
+      if (text && el.textContent !== text) el.textContent = text;
     }
   }
 
