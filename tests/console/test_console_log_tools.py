@@ -96,6 +96,7 @@ async def test_wrapping_and_times_are_switched_and_kept(console: Console, visit:
     await page.uncheck("#log-wrap")
     assert (await long.bounding_box())["height"] < wrapped
     await expect(moment).to_be_visible()
+    await expect(page.locator("#log-follow")).not_to_be_visible()  # it has ended
     await page.uncheck("#log-times")
     await expect(moment).not_to_be_visible()
     again = await visit.page(f"/console/runs/{run}?tab=log")
