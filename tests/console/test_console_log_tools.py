@@ -20,7 +20,7 @@ MARKED = """() => {
 
 async def opened(console: Console, visit: Visit, name: str, query: str = "") -> tuple[str, Page]:
     """A log of 3,000 lines, of which some fail, one warns and one is another's."""
-    run = console.run(name, "Succeeded")
+    run = console.run(name, "Succeeded", age=500, took=100)
     lines = [{"ts": AT, "src": "codex", "text": f"step {n}{' exit 7' if n % 1000 == 0 else ''}"} for n in range(1, 3001)]
     lines[2989] = {"ts": AT, "src": "runner", "level": "warning", "text": "budget.low", "phase": "codex"}
     lines[2990] = {"ts": AT, "src": "gate", "level": "error", "text": "upstream.failed"}
