@@ -1,6 +1,6 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [registry] [facade] [stopping] [cli]     all if none is named; facade needs the cluster of `make up`
+    python bench/run.py [registry] [facade] [stopping] [cli] [console]   all if none is named; facade needs the cluster of `make up`
 
 Results go to bench/results/<name>.json, the table in docs/benchmarks.md is made from those.
 """
@@ -22,7 +22,7 @@ from measured import Limit, Measured
 
 HERE = Path(__file__).resolve().parent
 RESULTS, DOC = HERE / "results", HERE.parent / "docs/benchmarks.md"
-PARTS = ("registry", "facade", "stopping", "cli")
+PARTS = ("registry", "facade", "stopping", "cli", "console")
 BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
 VERSIONS = ("codexrun", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
 
@@ -75,19 +75,26 @@ def with_table(text: str, made: str) -> str:
     return head + BEGIN + made + END + rest.partition(END)[2]
 
 
+def breaches(found: list[Measured]) -> list[str]:
+    """Names of those that are beyond their limit; says of each how it is."""
+    kept, broken = limits(), []
+    for one in found:
+        fine = kept[one.name].kept(one.median)
+        print(f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit {kept[one.name].text}")
+        broken += [] if fine else [one.name]
+    return broken
+
+
 def main(parts: list[str]) -> int:
-    kept, breaches = limits(), []
+    broken: list[str] = []
     RESULTS.mkdir(exist_ok=True)
     for part in parts or PARTS:
         before = machine()
         found: list[Measured] = asyncio.run(importlib.import_module(part).measure())
         (RESULTS / f"{part}.json").write_text(json.dumps(result(found, before), indent=2) + "\n")
-        for one in found:
-            fine = kept[one.name].kept(one.median)
-            print(f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit {kept[one.name].text}")
-            breaches += [] if fine else [one.name]
+        broken += breaches(found)
     DOC.write_text(with_table(DOC.read_text(), table()))
-    return 1 if breaches else 0
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

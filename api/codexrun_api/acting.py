@@ -1,6 +1,6 @@
-"""Cancel and retry one run.
+"""Cancel, retry and delete one run.
 
-Both can be repeated: a cancel that was asked for stands, and a retry that has not ended is the retry.
+All can be repeated: a cancel that was asked for stands, a retry that has not ended is the retry, and gone is gone.
 """
 
 import contextlib
@@ -59,6 +59,32 @@ async def cancel(here: Services, wanted: str, user: str, reason: str | None) -> 
     raise Problem(503, "unavailable", "the run keeps changing; try again", retry_after=1)
 
 
+async def delete(here: Services, wanted: str) -> RunRecord:
+    """Take the object of a run that has ended out of the cluster, its Job and pod with it. Row, log and artifacts stay.
+
+    Raises:
+        Problem: there is no such run, or it has not ended.
+    """
+    run = here.mirror.find(wanted)
+    if run is None:
+        if (record := await here.find(wanted)) is None:
+            raise not_found(wanted)
+        return record
+    if not run.status.phase.terminal:
+        raise _going(run.metadata.name, run.status.phase.lower())
+    try:
+        await here.kube.delete(f"{here.kube.runs}/{run.metadata.name}", uid=run.metadata.uid)
+    except (NotFound, Conflict):
+        pass  # it is gone, or another run has its name
+    except Refused as refused:
+        raise from_refusal(refused) from refused
+    return record_of(run)
+
+
+def _going(name: str, status: str) -> Problem:
+    return Problem(409, "run-not-finished", f'run "{name}" has not ended ({status}); cancel it first')
+
+
 def _ended(name: str, status: str) -> Problem:
     return Problem(409, "run-finished", f'run "{name}" has ended ({status}); it can be retried, not cancelled')
 
@@ -76,7 +102,7 @@ async def retry(
     if source is None:
         raise not_found(wanted)
     if source.status not in TERMINAL:
-        raise Problem(409, "run-not-finished", f'run "{source.name}" has not ended ({source.status}); cancel it first')
+        raise _going(source.name, source.status)
     if key is None and (going := _live_retry(here, source.run_id)):
         return starting.Started(record_of(going), replayed=True)
     name = orders.keyed_name(user, key) if key else await _retry_name(here, source)

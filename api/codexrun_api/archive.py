@@ -1,6 +1,7 @@
 """Logs and artifacts that outlive the pod: a local directory behind a small interface.
 
     runs/<run_id>/logs.txt          the attempts one after another
+    runs/<run_id>/lines.txt         newlines up to the end of each block of the log; made again if it is gone
     runs/<run_id>/attempts.json     where each begins, and which have ended
     runs/<run_id>/artifacts/<name>  whole files only
     partial/                        uploads that have not ended, folders that are being removed; emptied at the start
@@ -22,13 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from codexrun_api import metrics
+from codexrun_api import line_counts, metrics
 from codexrun_api.durable import whole
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 
-LOG, ATTEMPTS, ARTIFACTS = "logs.txt", "attempts.json", "artifacts"
+LOG, LINES, ATTEMPTS, ARTIFACTS = "logs.txt", "lines.txt", "attempts.json", "artifacts"
 STRIPES = 64  # locks; runs share them
 
 
@@ -84,6 +85,15 @@ class Archive:
                 return os.pread(file.fileno(), max(0, end - start), start)
         except FileNotFoundError:
             return b""
+
+    def newlines(self, run_id: str, size: int) -> list[int]:
+        """How many there are up to the end of each whole block of the first `size` bytes."""
+        folder, blocks = self._folder(run_id), size // line_counts.BLOCK
+        known, _ = line_counts.kept(folder / LINES) if blocks else ([], 0)
+        if len(known) < blocks:
+            with self._lock(run_id):
+                known = line_counts.extended(folder / LOG, folder / LINES)
+        return known[:blocks]
 
     def append(self, run_id: str, offset: int, data: bytes) -> int:
         """The size afterwards. What does not begin at the end writes nothing, so that the same piece twice is once there."""
@@ -184,8 +194,10 @@ class Archive:
                 with contextlib.suppress(OSError):  # no room: the size says how far it went
                     file.write(data)
             size = os.fstat(file.fileno()).st_size
-            metrics.ARCHIVED.inc(size - before)
-            return size
+        metrics.ARCHIVED.inc(size - before)
+        if size // line_counts.BLOCK > before // line_counts.BLOCK:
+            line_counts.extended(folder / LOG, folder / LINES, before)
+        return size
 
     def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:
         """The log as this attempt's, and where that begins; written down when it first shows up."""

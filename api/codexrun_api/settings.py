@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from codexrun_api.links import Link, links_from
+
 
 class SettingsError(Exception):
     """A variable is missing or unusable; the message names it."""
@@ -21,6 +23,7 @@ class Settings:
     external_url: str = ""
     prices_file: Path | None = None  # the installation's own table; None: the one that comes with this version
     console_read_only: bool = False  # the console shows everything and changes nothing
+    console_links: tuple[Link, ...] = ()  # from a run's page to Grafana and the like
     log_level: str = "INFO"
     port: int = 8080
     ingest_port: int = 8081
@@ -55,11 +58,19 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
         insecure_no_token=insecure,
         external_url=env.get("CODEXRUN_EXTERNAL_URL", "").rstrip("/"),
         prices_file=Path(prices) if prices else None,
+        console_links=_links(env.get("CODEXRUN_CONSOLE_LINKS", "")),
         console_read_only=env.get("CODEXRUN_CONSOLE_READ_ONLY", "") == "true",
         log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
         port=_port(env, "CODEXRUN_PORT", 8080),
         ingest_port=_port(env, "CODEXRUN_INGEST_PORT", 8081),
     )
+
+
+def _links(text: str) -> tuple[Link, ...]:
+    try:
+        return links_from(text)
+    except ValueError as error:
+        raise SettingsError(f"CODEXRUN_CONSOLE_LINKS: {error}") from None
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

@@ -1,5 +1,7 @@
 """The api's part of the chart: token, registry, storage, monitor, cleanup."""
 
+import json
+
 import pytest
 from test_chart import DEMO, Manifest, environment, names, notes, one, refusal, render
 
@@ -143,3 +145,13 @@ def test_the_console_is_made_read_only_by_a_value() -> None:
     assert "CODEXRUN_CONSOLE_READ_ONLY" not in variables(render())
     assert variables(render("console.readOnly=true"))["CODEXRUN_CONSOLE_READ_ONLY"]["value"] == "true"
     assert "console" in refusal("console.readonly=true")
+
+
+def test_links_of_the_console_are_values_and_only_of_the_web() -> None:
+    assert "CODEXRUN_CONSOLE_LINKS" not in variables(render())
+    url = "https://logs.example.com/?run=${name}&from=$(start)"
+    value = variables(render("console.links[0].name=Loki", f"console.links[0].url={url}"))["CODEXRUN_CONSOLE_LINKS"]["value"]
+    # The kubelet reads $(x) as a variable, and $$(x) as $(x).
+    assert json.loads(value) == [{"name": "Loki", "url": url.replace("$(", "$$(")}]
+    assert "/console/links/0/url" in refusal("console.links[0].name=x", "console.links[0].url=javascript:alert(1)")
+    assert "/console/links/0" in refusal("console.links[0].name=x")

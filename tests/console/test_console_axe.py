@@ -68,6 +68,12 @@ async def test_no_page_breaks_a_rule(team, browser, axe: str, theme: str) -> Non
         await page.goto(f"{console.url}/console/runs/{ids['running']}")
         await page.get_by_text("Cancel", exact=True).first.click()
         await look("cancel", page)
+        for name in ("running", "done"):
+            await page.goto(f"{console.url}/console/runs/{ids[name]}")
+            await page.get_by_text("More", exact=True).click()
+            await look(f"more of {name}", page)
+        await page.goto(f"{console.url}/console/runs/{ids['done']}?tab=log&q=settle|%28&regexp=1")
+        await look("no pattern", page)
         await page.goto(f"{console.url}/console/start/code-review")
         await page.evaluate("document.querySelector('#start').noValidate = true")
         await page.get_by_role("button", name="Start", exact=True).click()

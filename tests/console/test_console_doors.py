@@ -2,19 +2,25 @@
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from console_stand import TOKEN, Console, running
+from fastapi.routing import APIRoute, APIRouter
+
+from codexrun_api.console import site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+FREE = {"/console/login", "/console/logout", "/console/theme"}  # they change nothing of a run
 CSRF = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 ACTIONS = (
     "/console/runs/{id}/cancel",
     "/console/runs/{id}/retry",
     "/console/runs/{id}/rerun",
+    "/console/runs/{id}/delete",
     "/console/start/hello",
     "/console/bulk",
 )
@@ -127,25 +133,45 @@ async def test_no_page_has_inline_script_or_style(http: httpx.AsyncClient, path:
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
 
 
+async def test_every_form_that_the_console_takes_is_tried_here(console: Console) -> None:
+    def routes(router: APIRouter) -> Iterator[APIRoute]:
+        for route in router.routes:
+            yield from routes(route.original_router) if hasattr(route, "original_router") else (route,)
+
+    made = site.router(console.archive, console.bells)
+    taken = {route.path.replace("{job_type}", "hello") for route in routes(made) if not route.methods <= {"GET", "HEAD"}}
+    assert taken - FREE == set(ACTIONS)
+
+
+@pytest.mark.parametrize("phase", ["Running", "Succeeded"])
 @pytest.mark.parametrize("path", ACTIONS)
-async def test_an_action_without_login_is_refused(console: Console, path: str) -> None:
-    run = console.run(f"door-{time.monotonic_ns()}", "Running")
+async def test_an_action_without_login_is_refused(console: Console, path: str, phase: str) -> None:
+    run = console.run(f"door-{time.monotonic_ns()}", phase)
     await console.mirrored()
+    before = untouched(console)
     async with httpx.AsyncClient(base_url=console.url) as stranger:
         answer = await stranger.post(path.format(id=run), data={"csrf": "0" * 64, "verb": "cancel", "run": run})
     assert answer.status_code == 401
-    assert "cancel" not in console.kube.run(console.services.mirror.runs[run].metadata.name)["spec"]
+    assert untouched(console) == before
 
 
+@pytest.mark.parametrize("phase", ["Running", "Succeeded"])
 @pytest.mark.parametrize("path", ACTIONS)
-async def test_an_action_without_the_forms_token_is_refused(console: Console, http: httpx.AsyncClient, path: str) -> None:
-    run = console.run(f"door-{time.monotonic_ns()}", "Running")
+async def test_an_action_without_the_forms_token_is_refused(
+    console: Console, http: httpx.AsyncClient, path: str, phase: str
+) -> None:
+    run = console.run(f"door-{time.monotonic_ns()}", phase)
     await console.mirrored()
-    before = len(console.kube.run_names)
+    before = untouched(console)
     for token in ("", "0" * 64):
         answer = await http.post(path.format(id=run), data={"csrf": token, "verb": "cancel", "run": run, "confirmed": "1"})
         assert (answer.status_code, "form-expired" in answer.text) == (403, True)
-    assert len(console.kube.run_names) == before
+    assert untouched(console) == before
+
+
+def untouched(console: Console) -> dict[str, str]:
+    """What would be another one if anything had been done."""
+    return {name: console.kube.run(name)["metadata"]["resourceVersion"] for name in console.kube.run_names}
 
 
 @pytest.mark.parametrize("path", [*ACTIONS, "/console/login", "/console/theme"])
@@ -170,8 +196,9 @@ async def test_read_only_hides_every_button_and_refuses_what_they_do(tmp_path: P
                 assert not re.search(r'<button[^>]*name="(verb|what)"', text)
             token = CSRF.search((await http.get("/console/runs")).text)[1]
             for path in ACTIONS:
-                answer = await http.post(path.format(id=live), data={"csrf": token, "verb": "cancel", "run": live})
-                assert (answer.status_code, "read-only" in answer.text) == (403, True)
+                for run in (live, done):
+                    answer = await http.post(path.format(id=run), data={"csrf": token, "verb": "cancel", "run": run})
+                    assert (answer.status_code, "read-only" in answer.text) == (403, True)
         assert "cancel" not in console.kube.run("live")["spec"]
         assert console.kube.run_names == ["done", "live"]
 

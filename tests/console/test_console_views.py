@@ -14,7 +14,8 @@ from codexrun_api.archive import Archive
 from codexrun_api.console import asked as urls
 from codexrun_api.console import foreign, formats, forms, sessions, strip, timeline, transcript, words
 from codexrun_api.console.keys import BINDINGS
-from codexrun_api.console.line_index import LONGEST, LineIndex, matches
+from codexrun_api.console.line_index import LONGEST, LineIndex
+from codexrun_api.console.log_search import search
 from codexrun_api.console.pages import STATIC
 from codexrun_api.console.run_rows import key_of, newer
 from codexrun_api.console.states import STATES
@@ -281,14 +282,15 @@ def test_lines_by_number_are_the_files_own(tmp_path_factory, content: list, ende
     archive.append("run", 0, data)
     size = archive.size("run")
     want = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
-    with mock.patch("codexrun_api.console.line_index.BLOCK", block):
+    with mock.patch("codexrun_api.line_counts.BLOCK", block), mock.patch("codexrun_api.console.log_search.PIECE", block):
         index = LineIndex(archive, "run")
         assert index.lines(size) == len(want)
         for first in range(1, len(want) + 1):
             got = list(index.read(first, 7, size))
             assert [(n, raw) for n, _, raw, _ in got] == list(enumerate(want[first - 1 : first + 6], first))
-        found, _ = matches(archive, "run", index, b"a", size=size, most=1000)
-        assert found == [n for n, line in enumerate(want, 1) if b"a" in line.lower()]
+        for q, regexp in (("a", False), ("^a|a$|[a]", True)):
+            found = search(archive, "run", q, regexp=regexp).lines
+            assert found == [n for n, line in enumerate(want, 1) if b"a" in line.lower()]
 
 
 def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:

@@ -1,4 +1,4 @@
-"""POST /console/runs/{id}/cancel and /retry, and many at once: by selection or by everything that matches."""
+"""POST /console/runs/{id}/cancel, /retry and /delete, and many at once: by selection or by everything that matches."""
 
 import asyncio
 import secrets
@@ -45,6 +45,14 @@ async def retry(request: Request, here: Here, seen: Acting, id: params.RunId) ->
     started = await acting.retry(here, id, wish, user=seen.user, origin="console", request_id=request.state.request_id)
     acted(request, seen, "run.retried", run_id=started.record.run_id, name=started.record.name)
     return see_other(f"/console/runs/{started.record.run_id}")
+
+
+@router.post("/console/runs/{id}/delete")
+async def delete(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+    """Only the object: what is recorded of the run stays until it is cleaned up."""
+    record = await acting.delete(here, id)
+    acted(request, seen, "run.deleted", run_id=record.run_id, name=record.name)
+    return see_other(f"/console/runs/{record.run_id}")
 
 
 @dataclass

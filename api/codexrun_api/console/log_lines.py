@@ -21,6 +21,7 @@ class Line:
     label: str
     text: Markup
     bad: bool
+    warn: bool
     cut: int  # bytes that are not shown
 
     @property
@@ -34,14 +35,21 @@ def line(number: int, raw: bytes, whole: int, *, json_form: bool = False) -> Lin
     if said is None or json_form:
         text = raw.decode("utf-8", "replace")
         src = str(said.get("src", "")) if said else ""
-        return Line(number, _time(said.get("ts")) if said else None, src, "", *_cut(text, whole - len(raw)))
-    label, text, bad = _gist(said)
-    shown, bad_, cut = _cut(text, 0)
-    return Line(number, _time(said.get("ts")), str(said.get("src", ""))[:16], label, shown, bad or bad_, cut)
-
-
-def _cut(text: str, missing: int) -> tuple[Markup, bool, int]:
-    return foreign.ansi(text[:LONGEST]), False, missing + max(0, len(text) - LONGEST)
+        label, bad = "", False
+    else:
+        src = str(said.get("src", ""))[:16]
+        label, text, bad = _gist(said)
+    level = said.get("level") if said else None
+    return Line(
+        number=number,
+        at=_time(said.get("ts")) if said else None,
+        src=src,
+        label=label,
+        text=foreign.ansi(text[:LONGEST]),
+        bad=bad or level in ("error", "critical"),
+        warn=level == "warning",
+        cut=whole - len(raw) + max(0, len(text) - LONGEST),
+    )
 
 
 def _gist(said: dict[str, Any]) -> tuple[str, str, bool]:

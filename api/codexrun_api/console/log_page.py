@@ -5,8 +5,9 @@ last one it has, so that a stream that is cut loses and doubles nothing.
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -15,27 +16,31 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from codexrun_api import params
 from codexrun_api.archive import Archive
 from codexrun_api.console.access import Seen
-from codexrun_api.console.line_index import LineIndexes, matches
+from codexrun_api.console.line_index import LineIndex
 from codexrun_api.console.log_lines import Line, line
+from codexrun_api.console.log_search import Found, search
 from codexrun_api.console.pages import Page, page
 from codexrun_api.problems import not_found
 from codexrun_api.services import Here
 
+LONGEST_Q = 200  # characters that are searched for
 AT_ONCE = 500  # lines
 AT_FIRST = 250  # of a page that is opened
-MOST_MATCHES = 1000
 PIECE = 256 * 1024
 NO_WINDOW: dict[str, Any] = {
     **dict.fromkeys(("wanted", "previous_hit", "next_hit", "earlier_line", "later_line")),
     **dict.fromkeys(("total", "first", "last"), 0),
-    **dict.fromkeys(("at_end", "raw", "more_hits"), False),
+    **dict.fromkeys(("at_end", "raw", "regexp"), False),
     "lines": [],
-    "hits": [],
+    "found": Found(),
     "q": "",
 }
 
+# Two at once: each may take its whole time, and the threads of everything else are not theirs.
+_SEARCHERS = ThreadPoolExecutor(2, "log-search")
 
-def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
+
+def router(archive: Archive) -> APIRouter:
     routes = APIRouter(route_class=Page, include_in_schema=False)
 
     @routes.get("/console/runs/{id}/log/lines")
@@ -52,19 +57,25 @@ def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
         run = await here.find(id)
         if run is None:
             raise not_found(id)
-        found, total = await asyncio.to_thread(_lines, archive, indexes, run.run_id, first, count, raw=raw)
+        found, total = await asyncio.to_thread(_lines, archive, run.run_id, first, count, raw=raw)
         answer = page(request, "log_lines.html", lines=found, run=run)
         answer.headers["X-Log-Lines"] = str(total)
         return answer
 
     @routes.get("/console/runs/{id}/log/matches")
-    async def find(here: Here, _: Seen, id: params.RunId, q: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:  # noqa: A002
-        """Numbers of the lines that hold the text."""
+    async def matches(
+        here: Here,
+        _: Seen,
+        id: params.RunId,  # noqa: A002
+        q: Annotated[str, Query(min_length=1, max_length=LONGEST_Q)],
+        regexp: bool = False,
+    ) -> Response:
+        """Numbers of the lines that hold the text, what matched in them, and a word about both."""
         run = await here.find(id)
         if run is None:
             raise not_found(id)
-        found, more = await asyncio.to_thread(_matches, archive, indexes, run.run_id, q)
-        return JSONResponse({"lines": found, "more": more})
+        found = await searched(archive, run.run_id, q, regexp=regexp)
+        return JSONResponse({"lines": found.lines, "texts": found.texts, "said": found.said, "error": bool(found.error)})
 
     @routes.get("/console/runs/{id}/log/raw")
     async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
@@ -88,30 +99,35 @@ def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
     return routes
 
 
-def window(archive: Archive, indexes: LineIndexes, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+async def searched(archive: Archive, run_id: str, q: str, *, regexp: bool) -> Found:
+    """Outside the event loop."""
+    call = partial(search, archive, run_id, q, regexp=regexp)
+    return await asyncio.get_running_loop().run_in_executor(_SEARCHERS, call)
+
+
+async def window(archive: Archive, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the log that a URL asks for: around a line, around the next match, or its end."""
-    size, index, q = archive.size(run_id), indexes.of(run_id), query.get("q", "")[:200]
-    total = index.lines(size)
-    wanted, hits, more_hits = _number(query.get("line", "")), list[int](), False
-    if q:
-        hits, more_hits = _matches(archive, indexes, run_id, q)
-        if wanted is None:
-            wanted = hits[0] if hits else None
-    raw, count = query.get("raw") == "1", AT_FIRST
+    q, regexp, wanted = query.get("q", "")[:LONGEST_Q], query.get("regexp") == "1", _number(query.get("line", ""))
+    found = await searched(archive, run_id, q, regexp=regexp) if q else Found()
+    if wanted is None and found.lines:
+        wanted = found.lines[0]
+    about = {"q": q, "regexp": regexp, "found": found}
+    return about | await asyncio.to_thread(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
+
+
+def _window(archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool) -> dict[str, Any]:
+    total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), AT_FIRST
     first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
-    found, _ = _lines(archive, indexes, run_id, first, count, raw=raw)
-    last = found[-1].number if found else 0
+    lines, _ = _lines(archive, run_id, first, count, raw=raw)
+    last = lines[-1].number if lines else 0
     return {
-        "lines": found,
+        "lines": lines,
         "total": total,
         "first": first,
         "last": last,
         "wanted": wanted,
         "at_end": wanted is None,
-        "q": q,
         "raw": raw,
-        "hits": hits,
-        "more_hits": more_hits,
         "previous_hit": next((n for n in reversed(hits) if wanted and n < wanted), None),
         "next_hit": next((n for n in hits if wanted and n > wanted), None),
         "earlier_line": max(1, first - count + 100) if first > 1 else None,
@@ -119,17 +135,11 @@ def window(archive: Archive, indexes: LineIndexes, run_id: str, query: Mapping[s
     }
 
 
-def _lines(archive: Archive, indexes: LineIndexes, run_id: str, first: int, count: int, *, raw: bool) -> tuple[list[Line], int]:
-    size, index = archive.size(run_id), indexes.of(run_id)
+def _lines(archive: Archive, run_id: str, first: int, count: int, *, raw: bool) -> tuple[list[Line], int]:
+    size, index = archive.size(run_id), LineIndex(archive, run_id)
     total = index.lines(size)
     whole = index.read(first, min(count, max(0, total - first + 1)), size)
     return [line(number, data, length, json_form=raw) for number, _, data, length in whole], total
-
-
-def _matches(archive: Archive, indexes: LineIndexes, run_id: str, q: str) -> tuple[list[int], bool]:
-    """The log holds JSON: a quote in the text stands there with its backslash."""
-    needle = json.dumps(q, ensure_ascii=False)[1:-1].encode("utf-8", "replace")
-    return matches(archive, run_id, indexes.of(run_id), needle, size=archive.size(run_id), most=MOST_MATCHES)
 
 
 def _number(text: str) -> int | None:

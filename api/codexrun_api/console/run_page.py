@@ -12,9 +12,8 @@ from fastapi.responses import FileResponse
 
 from codexrun_api import artifacts, params
 from codexrun_api.archive import Archive
-from codexrun_api.console import foreign, timeline, transcript, words
+from codexrun_api.console import commands, foreign, timeline, transcript, words
 from codexrun_api.console.access import Seen
-from codexrun_api.console.line_index import LineIndexes
 from codexrun_api.console.list_page import busy_slots
 from codexrun_api.console.log_page import NO_WINDOW, window
 from codexrun_api.console.pages import Page, page
@@ -33,7 +32,7 @@ TAIL = 64 * 1024
 MESSAGE, PATCH = "final-message.md", "workspace.patch"
 
 
-def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
+def router(archive: Archive) -> APIRouter:
     routes = APIRouter(route_class=Page, include_in_schema=False)
 
     @routes.get("/console/runs/{id}")
@@ -47,7 +46,7 @@ def router(archive: Archive, indexes: LineIndexes) -> APIRouter:
         if part == "run" and tab == "log":  # the page keeps its own lines
             context |= NO_WINDOW
         else:
-            context |= await _tab(here, archive, indexes, record, request.query_params)
+            context |= await _tab(here, archive, record, request.query_params)
         return page(request, "run.html", block="run" if part == "run" else "", **context)
 
     @routes.get("/console/runs/{id}/artifacts/{name}")
@@ -106,14 +105,26 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
         "checksum": checksum(record, prompt),
         "workspace": workspace(record.spec),
         "git": (record.spec.get("workspace") or {}).get("git") or {},
+        "origins": ORIGINS,
         "origin": ORIGINS.get(record.origin, record.origin),
         "conditions": run.status.conditions if run else (),
+        "events": events,
+        "cancel": record.spec.get("cancel") or (run.spec.cancel.dump() if run and run.spec.cancel else {}),
+        "commands": commands.commands(record, run),
+        "links": _links(here, record, now),
         "retries": retries,
         "log_size": size,
         "resumable": bool(record.thread_id),
         "live_url": f"/console/runs/{record.run_id}/live",
         "streams": live or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
     }
+
+
+def _links(here: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
+    """Names and URLs of what else knows of the run."""
+    about = {"name": record.name, "namespace": record.namespace, "run_id": record.run_id, "job_type": record.job_type}
+    end = record.finished_at or now
+    return [(link.name, link.to(start=record.created_at, end=end, **about)) for link in here.settings.console_links]
 
 
 def _fresh(record: RunRecord, now: datetime) -> bool:
@@ -152,15 +163,13 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(
-    here: Services, archive: Archive, indexes: LineIndexes, record: RunRecord, query: Mapping[str, str]
-) -> dict[str, Any]:
+async def _tab(here: Services, archive: Archive, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
     run_id, tab = record.run_id, tab_of(query)
     match tab:
         case "codex":
             return await asyncio.to_thread(_codex, archive, record, query.get("before", ""))
         case "log":
-            return await asyncio.to_thread(window, archive, indexes, run_id, query)
+            return await window(archive, run_id, query)
         case "prompt":
             return _prompt(here, record)
         case "artifacts":

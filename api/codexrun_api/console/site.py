@@ -20,7 +20,6 @@ from codexrun_api.console import (
     start_page,
 )
 from codexrun_api.console.access import Seen
-from codexrun_api.console.line_index import LineIndexes
 from codexrun_api.console.pages import STATIC, Page, page, see_other, static_url
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here
@@ -32,7 +31,6 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 def router(archive: Archive, bells: Bells) -> APIRouter:
     """bells: those that the ingest port rings."""
-    indexes = LineIndexes(archive)
     routes = APIRouter(route_class=Page, include_in_schema=False)
 
     @routes.get("/")
@@ -57,7 +55,7 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
 
     for each in (login, list_page, start_page, deeds, catalog_pages, cost_page, compare_page):
         routes.include_router(each.router)
-    for made in (live.router(archive, bells), log_page.router(archive, indexes), run_page.router(archive, indexes)):
+    for made in (live.router(archive, bells), log_page.router(archive), run_page.router(archive)):
         routes.include_router(made)
 
     @routes.get("/console/{rest:path}")

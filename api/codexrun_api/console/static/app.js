@@ -15,7 +15,16 @@
     clearTimeout(toast.timer);
     toast.timer = setTimeout(() => { box.textContent = ""; }, 4000);
   };
-  window.codexrun = { $, all, kept, toast, onTimes: times };
+  async function copy(text, said = "Copied") {
+    try { await navigator.clipboard.writeText(text); toast(said); }
+    catch { // only over TLS, and with leave
+      const area = document.createElement("textarea");
+      area.value = text; document.body.append(area); area.select();
+      toast(document.execCommand("copy") ? said : "The browser did not let us copy");
+      area.remove();
+    }
+  }
+  window.codexrun = { $, all, kept, toast, copy, onTimes: times };
 
   // Times: the server says UTC; here they are the reader's, relative ones kept true.
   function ago(then) {
@@ -25,16 +34,21 @@
       if (seconds < limit) return Math.floor(seconds / unit) + " " + name + " ago";
     return null;
   }
+  const two = "2-digit", made = {}; // a format is dear to make, and a log has hundreds of times
+  function formats(utc) {
+    const zone = { timeZone: utc ? "UTC" : undefined, hour: two, minute: two, second: two };
+    return made[utc] ??= {
+      clock: new Intl.DateTimeFormat("en-GB", zone),
+      full: new Intl.DateTimeFormat("sv-SE", { ...zone, year: "numeric", month: two, day: two, timeZoneName: "short" }),
+    };
+  }
   function times(root = document) {
-    const utc = kept.get("utc", "0") === "1";
-    const zone = utc ? "UTC" : undefined;
+    const as = formats(kept.get("utc", "0") === "1");
     for (const el of all("time[datetime]", root)) {
       const then = new Date(el.dateTime);
       if (isNaN(then)) continue;
-      const form = el.dataset.form;
-      if (form === "clock") el.textContent = then.toLocaleTimeString("en-GB", { timeZone: zone });
-      else if (form === "full") el.textContent = then.toLocaleString("sv-SE", { timeZone: zone }) + (utc ? " UTC" : "");
-      else { const text = ago(then); if (text && el.textContent !== text) el.textContent = text; }
+      const text = as[el.dataset.form]?.format(then) ?? ago(then);
+      if (text && el.textContent !== text) el.textContent = text;
     }
   }
 
@@ -104,19 +118,10 @@
     if (actions[name]?.(rest.join(":")) !== false) event.preventDefault();
   });
 
-  document.addEventListener("click", async (event) => {
+  document.addEventListener("click", (event) => {
     const copier = event.target.closest("[data-copy], [data-copy-from]");
-    if (copier) {
-      const text = copier.dataset.copy ?? document.getElementById(copier.dataset.copyFrom).value;
-      try { await navigator.clipboard.writeText(text); toast("Copied"); }
-      catch {
-        const area = document.createElement("textarea");
-        area.value = text; document.body.append(area); area.select();
-        toast(document.execCommand("copy") ? "Copied" : "The browser did not let us copy");
-        area.remove();
-      }
-      return;
-    }
+    if (copier) return copy(copier.dataset.copy ?? document.getElementById(copier.dataset.copyFrom).value);
+    if (event.target.closest("#copy-link")) return copy(location.href, "Link copied");
     if (event.target.closest("#help-open")) $("#help").showModal();
     if (event.target.closest("#compare")) {
       const on = selection();

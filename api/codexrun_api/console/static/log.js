@@ -2,13 +2,13 @@
 // there are more; lines come by number, so that a stream that is cut loses and doubles none.
 (() => {
   "use strict";
-  const { $, kept, onTimes } = window.codexrun;
+  const { $, kept, onTimes, copy } = window.codexrun;
   const log = $("#log");
   if (!log) return;
   const MOST = 2000, PIECE = 500, NEAR = 600; // lines kept, lines asked for at once, pixels from an end
   const base = `/console/runs/${log.dataset.run}/log`, json = log.dataset.raw === "1";
-  const follow = $("#log-follow"), wrap = $("#log-wrap"), showTimes = $("#log-times"), src = $("#log-src");
-  let total = Number(log.dataset.total), hits = [], hit = -1, busy = null, again = false, put = NaN;
+  const follow = $("#log-follow"), wrap = $("#log-wrap"), showTimes = $("#log-times"), src = $("#log-src"), regexp = $("#log-regexp");
+  let total = Number(log.dataset.total), hits = [], texts = new Map(), hit = -1, busy = null, again = false, put = NaN;
   const first = () => Number(log.firstElementChild?.dataset.n ?? 1);
   const last = () => Number(log.lastElementChild?.dataset.n ?? 0);
   const clean = () => { for (const node of [...log.childNodes]) if (node.nodeType !== 1) node.remove(); };
@@ -21,8 +21,10 @@
     holder.innerHTML = await answer.text();
     return [...holder.content.children];
   }
+  const shown = () => [...log.children].filter((line) => !src.value || line.checkVisibility());
   function where() {
-    $("#log-where").textContent = `Lines ${first().toLocaleString("en")} to ${last().toLocaleString("en")} of ${total.toLocaleString("en")}`;
+    const part = src.value ? `, ${shown().length.toLocaleString("en")} shown` : "";
+    $("#log-where").textContent = `Lines ${first().toLocaleString("en")} to ${last().toLocaleString("en")} of ${total.toLocaleString("en")}${part}`;
   }
   function placed(lines, before) {
     const known = new Set([...log.children].map((el) => el.id));
@@ -106,18 +108,25 @@
     const url = new URL(location.href);
     url.searchParams.set("tab", "log");
     if (box.value) url.searchParams.set("q", box.value); else url.searchParams.delete("q");
+    if (box.value && regexp.checked) url.searchParams.set("regexp", "1"); else url.searchParams.delete("regexp");
     if (number) url.searchParams.set("line", number); else url.searchParams.delete("line");
     url.hash = number ? "L" + number : "";
     return url.href;
   }
   async function search() {
-    hits = []; hit = -1; paint();
-    if (!box.value) { said.textContent = ""; return buttons(); }
-    const answer = await fetch(`${base}/matches?q=${encodeURIComponent(box.value)}`, { headers: { "HX-Request": "true" } });
-    if (!answer.ok) return;
+    hits = []; texts.clear(); hit = -1; paint(); buttons();
+    said.classList.remove("err");
+    said.textContent = box.value ? "searching…" : "";
+    if (!box.value) return;
+    const wanted = box.value, pattern = regexp.checked;
+    const answer = await fetch(`${base}/matches?q=${encodeURIComponent(wanted)}${pattern ? "&regexp=true" : ""}`, { headers: { "HX-Request": "true" } });
+    if (wanted !== box.value || pattern !== regexp.checked) return; // another search has begun
+    if (!answer.ok) { said.textContent = "the search did not work; try again"; return; }
     const found = await answer.json();
     hits = found.lines;
-    said.textContent = hits.length.toLocaleString("en") + (found.more ? "+" : "") + (hits.length === 1 ? " line" : " lines");
+    hits.forEach((number, n) => texts.set(String(number), found.texts[n]));
+    said.textContent = found.said;
+    said.classList.toggle("err", found.error);
     if (hits.length) await step(0); else buttons();
   }
   async function step(by) {
@@ -133,21 +142,25 @@
   function paint() {
     if (!CSS.highlights) return;
     CSS.highlights.delete("found");
-    const text = box.value.toLowerCase();
-    if (!text) return;
-    const marks = new Highlight();
-    for (const line of log.querySelectorAll(".t")) {
-      const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
-      for (let node; (node = walker.nextNode());) {
-        const lower = node.data.toLowerCase();
-        for (let at = lower.indexOf(text); at >= 0; at = lower.indexOf(text, at + text.length)) {
-          const range = new Range();
-          range.setStart(node, at); range.setEnd(node, at + text.length);
-          marks.add(range);
-        }
-      }
+    if (!box.value) return;
+    const marks = new Highlight(), plain = regexp.checked ? null : [box.value];
+    for (const line of log.children) {
+      const wanted = plain ?? texts.get(line.dataset.n); // of a pattern the server says what it matched
+      if (wanted) for (const text of wanted) mark(line, text, plain ? (data) => data.toLowerCase() : (data) => data, marks);
     }
     CSS.highlights.set("found", marks);
+  }
+  function mark(line, text, fold, marks) {
+    const wanted = fold(text), walker = document.createTreeWalker(line.querySelector(".t"), NodeFilter.SHOW_TEXT);
+    for (let node; (node = walker.nextNode());) {
+      const data = fold(node.data);
+      if (data.length !== node.data.length) continue; // some letters are longer in the other case
+      for (let at = data.indexOf(wanted); at >= 0; at = data.indexOf(wanted, at + wanted.length)) {
+        const range = new Range();
+        range.setStart(node, at); range.setEnd(node, at + wanted.length);
+        marks.add(range);
+      }
+    }
   }
   log.addEventListener("scroll", () => {
     if (Math.abs(log.scrollTop - put) < 2) return; // that was the script, not the reader
@@ -165,7 +178,12 @@
   follow.addEventListener("change", () => { if (follow.checked) newest(); });
   wrap.addEventListener("change", () => { log.classList.toggle("wrap", wrap.checked); kept.set("wrap", wrap.checked ? "1" : "0"); });
   showTimes.addEventListener("change", () => { log.classList.toggle("notimes", !showTimes.checked); kept.set("logtimes", showTimes.checked ? "1" : "0"); });
-  src.addEventListener("change", () => { log.dataset.src = src.value; });
+  src.addEventListener("change", () => { log.dataset.src = src.value; where(); more(); });
+  regexp.addEventListener("change", () => { if (box.value) search(); });
+  $("#log-copy").addEventListener("click", () => {
+    const lines = shown().map((line) => [line.querySelector("time").textContent, line.dataset.src, line.querySelector(".t").innerText].filter(Boolean).join("  "));
+    copy(lines.join("\n") + "\n", lines.length.toLocaleString("en") + (lines.length === 1 ? " line copied" : " lines copied"));
+  });
   $("#log-start").addEventListener("click", () => jump(1, here(1)));
   $("#log-end").addEventListener("click", () => { follow.checked = true; newest(); });
   $("#log-full").addEventListener("click", () => { document.fullscreenElement ? document.exitFullscreen() : $("#logtab").requestFullscreen(); });
