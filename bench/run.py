@@ -1,6 +1,6 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [registry] [facade] [stopping] [cli] [console]   all if none is named; facade needs the cluster of `make up`
+    python bench/run.py [registry] [facade] [stopping] [cli] [console]      all if none is named; facade needs `make up`
 
 Results go to bench/results/<name>.json, the table in docs/benchmarks.md is made from those.
 """
