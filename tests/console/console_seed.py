@@ -56,7 +56,7 @@ def usage(tokens: int, micro: int | None, requests: int = 9, complete: bool = Tr
     return {**used, "totalTokens": tokens, "requests": requests, "complete": complete, **cost}
 
 
-def conditions(now: datetime, *, age: float, ended: bool | None = None) -> list[dict]:
+def conditions(now: datetime, *, age: float, took: float = 2, ended: bool | None = None) -> list[dict]:
     def one(kind: str, after: float, status: str = "True", reason: str = "") -> dict:
         at = (now - timedelta(seconds=age - after)).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {"type": kind, "status": status, "reason": reason or kind, "message": "", "lastTransitionTime": at}
@@ -66,7 +66,7 @@ def conditions(now: datetime, *, age: float, ended: bool | None = None) -> list[
         one("Accepted", 0),
         one("Admitted", 2),
         one("Started", 6),
-        one("Succeeded", 8, result, "Running" if ended is None else ""),
+        one("Succeeded", 6 + took, result, "Running" if ended is None else ""),
     ]
 
 
@@ -396,7 +396,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
             "model": "gpt-5.5",
             "usage": usage(200_830, 1_271_000, 41),
             "failure": {"class": "budget", "message": "200,000 tokens spent, stopped in turn 14", "retryable": False},
-            "conditions": conditions(now, age=1320, ended=False),
+            "conditions": conditions(now, age=1320, took=662, ended=False),
         },
     )
     ids["done"] = console.run(
@@ -413,7 +413,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         | {
             "usage": usage(61_002, 380_700),
             "result": {"message": MESSAGE},
-            "conditions": conditions(now, age=1860, ended=True),
+            "conditions": conditions(now, age=1860, took=207, ended=True),
             "threadId": "01a20abe-ad05-73e0-88d5-a643e7fe6c6c",
         },
     )

@@ -166,6 +166,8 @@ async def test_the_sums_of_cost_are_those_of_rest(team) -> None:
         assert answer.status_code == 200, answer.text
         assert f"<b>{answer.json()['cost_tokens']:,}</b>" in page
         assert f"<b>{answer.json()['runs']:,}</b>" in page
+        without_price = re.search(r"gpt-5\.5-mini</a>.*?</tr>", page, re.DOTALL)[0]
+        assert '<td class="n">–</td><td class="n m">–</td>' in without_price
 
 
 async def test_only_what_differs_is_shown_when_that_is_asked_for(team) -> None:

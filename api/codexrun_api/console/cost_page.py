@@ -12,11 +12,12 @@ from codexrun_api.console.access import Seen
 from codexrun_api.console.list_page import models
 from codexrun_api.console.pages import Page, page
 from codexrun_api.services import Here, Services
-from codexrun_core.registry import Filter, JobTypeStats, RunRecord, Stats
+from codexrun_core.registry import Filter, JobTypeStats, RunRecord, Sort, Stats
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
 PERIODS = (7, 14, 30)
+TOP = 10
 AT_ONCE = 4
 
 
@@ -31,8 +32,13 @@ class Sum:
     part: float = 0.0  # of the largest, for its bar
 
     @property
+    def cost(self) -> int | None:
+        """None where tokens were used, and none of them has a price."""
+        return self.micro_usd if self.micro_usd or not self.tokens else None
+
+    @property
     def each(self) -> int | None:
-        return round(self.micro_usd / self.runs) if self.runs else None
+        return round(self.cost / self.runs) if self.runs and self.cost is not None else None
 
 
 @router.get("/console/cost")
@@ -88,9 +94,8 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
 
 
 async def _dearest(here: Services, since: datetime) -> list[RunRecord]:
-    """Of the newest runs of the period, those that cost most."""
-    found = (await here.registry.page(Filter(since=since), None, 500)).runs
-    return sorted((r for r in found if r.cost_tokens), key=lambda r: (r.cost_micro_usd or 0, r.cost_tokens), reverse=True)[:10]
+    found = await here.registry.page(Filter(since=since), size=TOP, sort=Sort("cost"))
+    return [run for run in found.runs if run.cost_micro_usd]
 
 
 def _sum(name: str, of: Stats | JobTypeStats, url: str) -> Sum:
