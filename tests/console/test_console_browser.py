@@ -220,6 +220,20 @@ async def test_a_run_that_ends_while_its_page_is_open(console: Console, visit: V
     assert "icon-ok" in await page.get_attribute("link[rel=icon]", "href")
 
 
+async def test_a_hidden_tab_stops_listening_and_catches_up_when_it_is_shown(console: Console, visit: Visit) -> None:
+    run = console.run("unseen", "Running")
+    await console.mirrored()
+    page = await visit.context.new_page()
+    await page.goto(f"{console.url}/console/runs/{run}")
+    await console.until(lambda: len(console.bells._waiting.get(run, ())) == 1)
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
+    await page.evaluate(hide % "true")
+    await console.until(lambda: len(console.bells._waiting.get(run, ())) == 0)
+    console.say(run, item("agent_message", 1, text="Said to nobody."))
+    await page.evaluate(hide % "false")
+    await expect(page.locator("#codex")).to_contain_text("Said to nobody.")
+
+
 async def test_a_page_is_live_however_late_its_scripts_come(console: Console, visit: Visit) -> None:
     run = console.run("late", "Running")
     await console.mirrored()
