@@ -48,7 +48,7 @@ async def walk(visit: Visit, job_type: str, *, live: bool) -> None:
     await page.get_by_text("Cancel", exact=True).first.click()
     await page.get_by_label("Why?").fill("wrong branch")
     await page.get_by_role("button", name="Cancel this run").click()
-    await sees(page, "Cancelled by shared: wrong branch")
+    await sees(page, "Cancelled by shared: wrong branch.")  # the sentence of one that has ended
     await page.get_by_role("link", name="Run again with changes").click()
     await page.get_by_label("scenario").first.fill("message")
     await page.get_by_role("button", name="Run again", exact=True).click()
