@@ -189,6 +189,26 @@ async def test_an_update_keeps_focus_selection_and_scroll(console: Console, visi
     await expect(page.locator("#runs tbody tr").first).to_contain_text("newcomer")
 
 
+@pytest.mark.parametrize("which", ["list", "run"])
+async def test_a_page_that_stays_open_does_not_grow(console: Console, visit: Visit, which: str) -> None:
+    run = console.run(f"grows-{which}", "Running", user=f"grows-{which}")
+    await console.mirrored()
+    page = await visit.page(f"/console/runs?user=grows-{which}" if which == "list" else f"/console/runs/{run}")
+    nodes = "(() => { const walk = document.createTreeWalker(document); let n = 0; while (walk.nextNode()) n += 1; return n; })()"
+
+    async def used(tokens: int) -> int:
+        console.kube.status(f"grows-{which}", "Running", usage={"totalTokens": tokens, "inputTokens": tokens, "requests": 1})
+        await console.mirrored()
+        await expect(page.locator("main")).to_contain_text(f"{tokens:,}")
+        found: int = await page.evaluate(nodes)
+        return found
+
+    first = await used(1001)
+    for tokens in range(1002, 1006):
+        last = await used(tokens)
+    assert last == first
+
+
 async def test_a_held_list_does_not_change(console: Console, visit: Visit) -> None:
     run = console.run("held", "Running", user="held")
     await console.mirrored()

@@ -95,7 +95,8 @@ def page(request: Request, template: str, status: int = 200, *, block: str = "",
     }
     known = {**shared, **context}
     if block:
-        return HTMLResponse(render_block(templates(), template, block, known), status)
+        # Swapped as a whole: space around it would stay in the page, one more node with each update.
+        return HTMLResponse(render_block(templates(), template, block, known).strip(), status)
     return HTMLResponse(templates().get_template(template).render(known), status)
 
 
