@@ -2,19 +2,23 @@
 
 import os
 import signal
+from datetime import UTC, datetime
 
 import pytest
 from lab import NAMESPACE, Lab, processes
 
 pytestmark = pytest.mark.disruptive
 
-DISRUPTED = {
-    "type": "DisruptionTarget",
-    "status": "True",
-    "reason": "DeletionByTaintManager",
-    "message": "Taint manager: deleting due to NoExecute taint",
-    "lastTransitionTime": "2026-01-01T00:00:00Z",
-}
+
+def disrupted() -> dict[str, str]:
+    """As of now: one that is older than two minutes, with the pod still there, Kubernetes takes back."""
+    return {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "DeletionByTaintManager",
+        "message": "Taint manager: deleting due to NoExecute taint",
+        "lastTransitionTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def test_a_killed_gate_comes_back_and_forgets_nothing(lab: Lab) -> None:
@@ -59,7 +63,7 @@ def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     os.kill(kubelet, signal.SIGSTOP)
     try:
         name = lab.pod(run).metadata.name
-        lab.core.patch_namespaced_pod_status(name, NAMESPACE, {"status": {"conditions": [DISRUPTED]}})
+        lab.core.patch_namespaced_pod_status(name, NAMESPACE, {"status": {"conditions": [disrupted()]}})
         lab.core.delete_namespaced_pod(name, NAMESPACE)
         lost = lab.until(run, lambda r: r["status"]["phase"] == "Stopping", patience=300)
         assert lost["status"]["reason"] == "NodeLost"

@@ -194,7 +194,9 @@ async def test_a_page_that_stays_open_does_not_grow(console: Console, visit: Vis
     run = console.run(f"grows-{which}", "Running", user=f"grows-{which}")
     await console.mirrored()
     page = await visit.page(f"/console/runs?user=grows-{which}" if which == "list" else f"/console/runs/{run}")
-    nodes = "(() => { const walk = document.createTreeWalker(document); let n = 0; while (walk.nextNode()) n += 1; return n; })()"
+    nodes = (
+        "(() => { const walk = document.createTreeWalker(document); let n = 0; while (walk.nextNode()) n += 1; return n; })()"
+    )
 
     async def used(tokens: int) -> int:
         console.kube.status(f"grows-{which}", "Running", usage={"totalTokens": tokens, "inputTokens": tokens, "requests": 1})
