@@ -111,9 +111,9 @@ def _cgroup_folders() -> list[Path]:
 def _in_cgroups() -> list[int]:
     pids: set[int] = set()
     for folder in _cgroup_folders():
-        for file in folder.rglob("cgroup.procs"):
+        for path, _, _ in os.walk(folder):  # rglob would fail at a cgroup that goes meanwhile
             try:
-                pids.update(int(word) for word in file.read_text().split())
+                pids.update(int(word) for word in Path(path, "cgroup.procs").read_text().split())
             except OSError:
                 continue
     return [pid for pid in pids if start_time(pid) is not None]

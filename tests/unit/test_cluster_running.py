@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import threading
 import tomllib
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import embedded, fetch, node, parts, reach, record, settings, up
+from codexrun_cluster import containers, embedded, fetch, node, parts, reach, record, settings, up
 from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
 from codexrun_cluster.failure import Failure
@@ -236,3 +237,19 @@ def test_node_is_ready_only_by_its_condition():
     assert node.is_ready({"status": {"conditions": [{"type": "Ready", "status": "True"}]}})
     assert not node.is_ready({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
     assert not node.is_ready({})
+
+
+def test_cgroups_that_go_while_they_are_read_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "a/deep", "b", "b/deep"):
+        (tmp_path / "kubepods" / name).mkdir(parents=True)
+        (tmp_path / "kubepods" / name / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    monkeypatch.setattr(containers, "CGROUPS", tmp_path)
+    read_text = Path.read_text
+
+    def read_and_lose_the_rest(path: Path, *how: str) -> str:
+        text = read_text(path, *how)
+        shutil.rmtree(tmp_path / "kubepods", ignore_errors=True)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_and_lose_the_rest)
+    assert containers._in_cgroups() == [os.getpid()]
