@@ -30,8 +30,8 @@ def extended(log: Path, counts: Path, before: int | None = None) -> list[int]:
             known, good = known[:sure], sum(len(str(number)) + 1 for number in known[:sure])
         fresh = []
         for block in range(len(known), blocks):
-            before = known[-1] if known else 0
-            known.append(before + os.pread(file.fileno(), BLOCK, block * BLOCK).count(b"\n"))
+            so_far = known[-1] if known else 0
+            known.append(so_far + os.pread(file.fileno(), BLOCK, block * BLOCK).count(b"\n"))
             fresh.append(b"%d\n" % known[-1])
     _write(counts, good, b"".join(fresh))
     return known

@@ -1,6 +1,7 @@
 """The list's filter, the same for lists, counts, bulk actions and statistics, and how callers write times."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -52,16 +53,15 @@ def _statuses(value: Any) -> Any:
     return value
 
 
-def _selector(value: Any) -> Any:
-    if isinstance(value, str):
-        selector(value)
-    return value
+def _read_by(read: Callable[[str], object]) -> BeforeValidator:
+    """Text stays as it is once it can be read; else the reader's own words are the error."""
 
+    def check(value: Any) -> Any:
+        if isinstance(value, str):
+            read(value)
+        return value
 
-def _sort(value: Any) -> Any:
-    if isinstance(value, str):
-        read_sort(value)
-    return value
+    return BeforeValidator(check)
 
 
 Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")]
@@ -88,7 +88,7 @@ class FilterWish(BaseModel):
             description="Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma means AND.",
             examples=["team=a,env!=dev"],
         ),
-        BeforeValidator(_selector),
+        _read_by(selector),
     ] = None
 
     def filter(self) -> Filter:
@@ -125,7 +125,7 @@ class ListWish(FilterWish):
             " the duration of a run that has not ended too.",
             examples=["-cost"],
         ),
-        BeforeValidator(_sort),
+        _read_by(read_sort),
     ] = str(NEWEST)
 
 

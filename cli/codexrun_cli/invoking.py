@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,6 +13,9 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.failing import Trouble, fail, say
 from codexrun_cli.settings import Flags
 from codexrun_cli.terminal import Terminal, terminal
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 VALUED = {"--server", "--kubeconfig", "--context", "--namespace", "-n", "--color"}
 SWITCHES = {"--all-namespaces", "-A", "--debug", "--plain", "--no-utf8"}
@@ -94,3 +97,10 @@ def _terminal(ctx: typer.Context, stream: Any) -> Terminal:
 
     given = flags(ctx)
     return terminal(stream, colour=settings_of(given).color, utf8=given.utf8, plain=given.plain)
+
+
+def now() -> "datetime":
+    """The present, asked once a command: what ages are told from."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)

@@ -1,12 +1,13 @@
 """Options that several commands have, with one meaning and one help text each."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import completing, output
+from codexrun_cli import completing, invoking, output
 
 STATUSES = ("pending", "queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled", "rejected", "deleted")
 
@@ -17,28 +18,29 @@ def _format(text: str | None) -> str | None:
     return text
 
 
-def _duration(text: str | None) -> str | None:
-    if text is not None:
-        from codexrun_cli.times import seconds
-
-        try:
-            seconds(text)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
+def _read_by(read: Callable[[str], object], text: str) -> str:
+    """What was typed, once it can be read; else the reader's own words, as every other door says them."""
+    try:
+        read(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     return text
+
+
+def _duration(text: str | None) -> str | None:
+    if text is None:
+        return None
+    from codexrun_cli.times import seconds
+
+    return _read_by(seconds, text)
 
 
 def _moment(text: str | None) -> str | None:
-    if text is not None:
-        from datetime import UTC, datetime
+    if text is None:
+        return None
+    from codexrun_cli.times import moment
 
-        from codexrun_cli.times import moment
-
-        try:
-            moment(text, datetime.now(UTC))
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-    return text
+    return _read_by(lambda given: moment(given, invoking.now()), text)
 
 
 def _statuses(values: list[str] | None) -> list[str] | None:
@@ -50,25 +52,19 @@ def _statuses(values: list[str] | None) -> list[str] | None:
 
 
 def _selector(text: str | None) -> str | None:
-    if text is not None:
-        from codexrun_core.labels import selector
+    if text is None:
+        return None
+    from codexrun_core.labels import selector
 
-        try:
-            selector(text)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-    return text
+    return _read_by(selector, text)
 
 
 def _sort(text: str | None) -> str | None:
-    if text is not None:
-        from codexrun_core.registry.sorting import read_sort
+    if text is None:
+        return None
+    from codexrun_core.registry.sorting import read_sort
 
-        try:
-            read_sort(text)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-    return text
+    return _read_by(read_sort, text)
 
 
 Output = Annotated[

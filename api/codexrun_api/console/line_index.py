@@ -15,15 +15,14 @@ class LineIndex:
     def __init__(self, archive: Archive, run_id: str) -> None:
         self._archive, self._run_id = archive, run_id
         self._before = [0]  # newlines before each block
-        self._block = line_counts.BLOCK
 
     def lines(self, size: int) -> int:
         """How many there are in the first `size` bytes."""
         if size == 0:
             return 0
         self._extend(size)
-        block = size // self._block
-        rest = self._archive.read(self._run_id, block * self._block, size) if size % self._block else b""
+        block = size // line_counts.BLOCK
+        rest = self._archive.read(self._run_id, block * line_counts.BLOCK, size) if size % line_counts.BLOCK else b""
         ends = self._before[block] + rest.count(b"\n")
         return ends if self._archive.read(self._run_id, size - 1, size) == b"\n" else ends + 1
 
@@ -35,26 +34,26 @@ class LineIndex:
         wanted = line - 1  # the newline that it follows
         block = max(0, bisect_left(self._before, wanted) - 1)
         left = wanted - self._before[block]
-        data = self._archive.read(self._run_id, block * self._block, min(size, (block + 1) * self._block))
+        data = self._archive.read(self._run_id, block * line_counts.BLOCK, min(size, (block + 1) * line_counts.BLOCK))
         at = -1
         for _ in range(left):
             at = data.find(b"\n", at + 1)
             if at < 0:
                 return size
-        return block * self._block + at + 1
+        return block * line_counts.BLOCK + at + 1
 
     def line_at(self, offset: int, size: int) -> int:
         """The line that this byte is in."""
         self._extend(size)
-        block = min(offset, size) // self._block
-        data = self._archive.read(self._run_id, block * self._block, min(offset, size))
+        block = min(offset, size) // line_counts.BLOCK
+        data = self._archive.read(self._run_id, block * line_counts.BLOCK, min(offset, size))
         return self._before[block] + data.count(b"\n") + 1
 
     def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
         """Number, offset, content and whole length of so many lines; the content of a very long one is cut."""
         at, number = self.offset(first, size), first
         while number < first + count and at < size:
-            data = self._archive.read(self._run_id, at, min(size, at + self._block))
+            data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK))
             begin = 0
             while number < first + count and (end := data.find(b"\n", begin)) >= 0:
                 yield number, at + begin, data[begin : min(end, begin + LONGEST)], end - begin
@@ -71,5 +70,5 @@ class LineIndex:
             at, number = end, number + 1
 
     def _extend(self, size: int) -> None:
-        if len(self._before) * self._block <= size:
+        if len(self._before) * line_counts.BLOCK <= size:
             self._before = [0, *self._archive.newlines(self._run_id, size)]

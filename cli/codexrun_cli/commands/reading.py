@@ -48,7 +48,7 @@ def list_runs(
     )
     flags = invoking.flags(ctx)
     with opened(flags) as transport:
-        look = kind(_now(), namespaces=flags.all_namespaces)
+        look = kind(invoking.now(), namespaces=flags.all_namespaces)
         runs = list(transport.runs(chosen, limit + 1, sort))
         more = len(runs) > limit
         output.emit(runs[:limit], look, wanted, invoking.out(ctx))
@@ -70,7 +70,7 @@ def _go_on(ctx: typer.Context, look: Callable[[], list[Any]], runs: list[Any], w
         new = [run for run in reversed(now) if known.get(run["run_id"]) != run["status"]]
         known |= {run["run_id"]: run["status"] for run in now}
         for run in new:
-            output.emit([run], kind(_now(), namespaces=invoking.flags(ctx).all_namespaces), rows, invoking.out(ctx))
+            output.emit([run], kind(invoking.now(), namespaces=invoking.flags(ctx).all_namespaces), rows, invoking.out(ctx))
 
 
 def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
@@ -83,9 +83,3 @@ def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
         url = transport.console(run)
         show_in_browser(url)
         output.write(f"{url}\n")
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)

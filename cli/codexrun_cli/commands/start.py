@@ -1,7 +1,7 @@
 """`codexrun start`, and what start and retry do when their run is there: detach, wait, watch or follow."""
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -145,13 +145,7 @@ def _print(ctx: typer.Context, run: Json, wanted: output.Format) -> None:
     if wanted.name == "table":
         output.write(f"{run['name']}\n")
         return
-    output.emit([run], kind(_now()), wanted, invoking.out(ctx), single=True)
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
+    output.emit([run], kind(invoking.now()), wanted, invoking.out(ctx), single=True)
 
 
 def see_through(ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None) -> Json:
@@ -199,7 +193,7 @@ def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.F
     if command := next_command(run):
         say(f"next: {command}")
     if wanted.name != "table":
-        output.emit([run], kind(_now()), wanted, invoking.out(ctx), single=True)
+        output.emit([run], kind(invoking.now()), wanted, invoking.out(ctx), single=True)
     elif message := final_message(transport, run):
         print_message(message, invoking.out(ctx))
     raise typer.Exit(of_run(run["status"]))

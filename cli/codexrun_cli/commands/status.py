@@ -1,6 +1,6 @@
 """`codexrun status`: one run in full, and what to type next."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -42,14 +42,14 @@ def status(
         else:
             if wanted.name not in ROWS:
                 runs = [{**run, **transport.details(run)} for run in runs]
-            output.emit(runs, kind(_now()), wanted, invoking.out(ctx), single=len(runs) == 1)
+            output.emit(runs, kind(invoking.now()), wanted, invoking.out(ctx), single=len(runs) == 1)
         if watch:
             raise typer.Exit(worst([of_run(run["status"]) for run in runs]))
 
 
 def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
     more, url = transport.details(run), transport.console(run)
-    output.write(describe(run, _now(), invoking.out(ctx), url=url, more=more))
+    output.write(describe(run, invoking.now(), invoking.out(ctx), url=url, more=more))
     if run["status"] == "failed":
         _last_lines(transport, run)
     if command := next_command(run):
@@ -70,9 +70,3 @@ def _last_lines(transport: Transport, run: Json) -> None:
     said = [one.plain() for line in text.splitlines() for one in reader.read(line)]
     if said:
         output.write("\nThe end of its log:\n" + "".join(f"  {line}\n" for line in said[-LAST_LINES:]))
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)

@@ -1,7 +1,7 @@
 """`codexrun wait`: nothing but the end, or a status on the way there."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,7 +31,7 @@ def wait(
     with opened(invoking.flags(ctx)) as transport:
         runs = [_until(transport, run, until, deadline, timeout) for run in choosing.several(transport, names or [])]
         if fmt is not None:
-            output.emit(runs, kind(_now()), wanted, invoking.out(ctx), single=len(runs) == 1)
+            output.emit(runs, kind(invoking.now()), wanted, invoking.out(ctx), single=len(runs) == 1)
         else:
             for run in runs:
                 output.write(f"{run['name']} {run['status']}\n")
@@ -77,9 +77,3 @@ def _until(transport: Transport, run: Json, until: str | None, deadline: float |
         say(f"\nno longer waiting; the run goes on. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
     return run
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
