@@ -11,6 +11,7 @@ from lab import Lab
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "console"))
 
 from browsers import Visit, chromium, reloaded_until, visiting
+from cut_network import Through
 from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,6 +73,75 @@ async def test_the_same_without_javascript(lab: Lab, browser, job_type: str) -> 
     url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
     async with visiting(browser, url, token, java_script_enabled=False) as visit:
         await walk(visit, job_type, live=False)
+
+
+async def test_the_keyboard_alone(lab: Lab, browser, job_type: str) -> None:
+    """Start, cancel and retry; everything that is typed goes to what has the focus."""
+    async with visiting(browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]) as visit:
+        page = await visit.page(f"/console/start/{job_type}")
+        main, keys = page.locator("main"), page.keyboard
+
+        async def tab_to(what: str) -> None:
+            for _ in range(60):
+                await keys.press("Tab")
+                if await page.evaluate("(what) => document.activeElement.matches(what)", what):
+                    return
+            raise AssertionError(f"Tab never comes to {what}")
+
+        await tab_to("#f-scenario")
+        await keys.type("sleep-100")
+        await tab_to("button[value=start]")
+        await keys.press("Enter")
+        await expect(page.locator("h1")).to_have_text(re.compile("^run-"), timeout=PATIENCE)
+        first = await page.inner_text("h1")
+        await expect(main).to_contain_text("Running for", timeout=PATIENCE)
+        for reason in ("enough", "again"):
+            await keys.press("c")
+            await keys.type(reason)
+            await keys.press("Enter")
+            await expect(main).to_contain_text(f"Cancelled by shared: {reason}.", timeout=PATIENCE)
+            if reason == "enough":
+                await keys.press("r")
+                await expect(page.locator("h1")).not_to_have_text(first, timeout=PATIENCE)
+                await expect(main).to_contain_text("Running for", timeout=PATIENCE)
+        assert visit.trouble == []
+
+
+async def test_two_tabs_of_one_run_make_one_cancel(lab: Lab, browser, job_type: str) -> None:
+    run = lab.phase(lab.run(job_type, "sleep-100"), "Running")
+    async with visiting(browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]) as visit:
+        path = f"/console/runs/{run['metadata']['uid']}"
+        left, right = await visit.page(path), await visit.page(path)
+        for page, reason in ((left, "left"), (right, "right")):
+            await page.get_by_text("Cancel", exact=True).first.click()
+            await page.get_by_label("Why?").fill(reason)
+        await left.get_by_role("button", name="Cancel this run").click()
+        await left.wait_for_load_state()
+        if await right.get_by_role("button", name="Cancel this run").is_visible():  # it may know already
+            await right.get_by_role("button", name="Cancel this run").click()
+        for page in (left, right):
+            await expect(page.locator("main")).to_contain_text("Cancelled by shared: left.", timeout=PATIENCE)
+    assert lab.get(run)["spec"]["cancel"]["reason"] == "left"
+
+
+async def test_a_network_that_is_cut_loses_and_doubles_no_line(lab: Lab, browser, job_type: str) -> None:
+    import httpx
+
+    url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    run = lab.phase(lab.run(job_type, "sleep-20"), "Running")
+    path = f"/runs/{run['metadata']['uid']}"
+    async with Through.to(url) as through, visiting(browser, through.url, token) as visit:
+        page = await visit.page(f"/console{path}?tab=log")
+        await expect(page.locator("#log .l").first).to_be_visible(timeout=PATIENCE)
+        for _ in range(3):
+            async with page.expect_response(re.compile("/live$"), timeout=PATIENCE):
+                assert through.cut()
+        await expect(page.locator("main")).to_contain_text("Succeeded after", timeout=PATIENCE)
+        await expect(page.locator("#log")).to_contain_text("run.ended", timeout=PATIENCE)
+        async with httpx.AsyncClient(base_url=url) as rest:
+            raw = (await rest.get(f"{path}/logs", headers={"Authorization": f"Bearer {token}"})).text
+        shown = await page.evaluate("[...document.querySelectorAll('#log .l')].map((line) => Number(line.dataset.n))")
+        assert shown == list(range(1, len(raw.splitlines()) + 1))
 
 
 async def test_the_log_in_the_browser_is_the_log_that_rest_has(lab: Lab, browser, job_type: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 from browsers import chromium, visiting
 from console_seed import fill
-from console_stand import TOKEN, Console, Through, running
+from console_stand import TOKEN, Console, running
+from cut_network import Through
 from playwright.async_api import expect
 
 expect.set_options(timeout=20_000)  # a busy machine is no failure

@@ -7,7 +7,8 @@ import re
 
 import pytest
 from browsers import Visit, reloaded_until, visiting
-from console_stand import TOKEN, Console, Through, item, said
+from console_stand import TOKEN, Console, item, said
+from cut_network import Through
 from playwright.async_api import Page, Route, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
