@@ -359,6 +359,28 @@ async def test_the_log_follows_until_one_scrolls_up(console: Console, visit: Vis
     await expect(page.locator("#L350")).to_be_in_viewport()
 
 
+async def test_who_scrolls_up_while_lines_are_on_their_way_stays_there(console: Console, visit: Visit) -> None:
+    run = console.run("reads", "Running")
+    console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"line {n}"} for n in range(1000)))
+    await console.mirrored()
+    page = await visit.context.new_page()
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.route(re.compile("/log/lines.*from=1000&"), late)
+    await page.goto(f"{console.url}/console/runs/{run}?tab=log")
+    await asyncio.wait_for(asked.wait(), 20)
+    await page.evaluate("document.querySelector('#log').scrollTop = 0")
+    await expect(page.locator("#log-follow")).not_to_be_checked()
+    answered.set()
+    await expect(page.locator("#L252")).to_be_attached()  # lines before those that came with the page
+    await expect(page.locator("#L1000")).not_to_be_in_viewport()
+
+
 async def test_a_line_has_a_link_and_a_search_its_matches(console: Console, visit: Visit) -> None:
     run = console.run("linked", "Succeeded")
     console.say(

@@ -61,9 +61,10 @@
     await exclusive(async () => {
       for (;;) {
         const behind = total - last();
-        if (behind > MOST) { log.replaceChildren(...await ask(Math.max(1, total - PIECE + 1), PIECE)); onTimes(log); }
-        const from = Math.max(1, last());
-        const lines = await ask(from, PIECE);
+        const end = behind > MOST ? await ask(Math.max(1, total - PIECE + 1), PIECE) : null;
+        if (end && follow.checked) { log.replaceChildren(...end); onTimes(log); }
+        const lines = await ask(Math.max(1, last()), PIECE);
+        if (!follow.checked) return where(); // who has scrolled up meanwhile is not thrown back to the end
         placed(lines, false);
         trim(true);
         if (lines.length < PIECE) break;
