@@ -1,0 +1,48 @@
+"""Keep one unreadable object from stopping the others.
+
+Whatever enters from outside (a list, a watch, REST, ingest, a termination message, a line of a log) is read inside
+`one_object`: an object that raises is logged once, counted, and the next one is read.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter
+
+from codexrun_core.logs import fields
+
+log = logging.getLogger(__name__)
+
+LOGGED_KEPT = 10_000
+MESSAGE_CHARACTERS = 500
+
+UNREADABLE = Counter(
+    "codexrun_unreadable_objects",
+    "Objects that could not be read and were passed over, by kind.",
+    ("kind",),
+)
+_logged: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+
+@contextmanager
+def one_object(kind: str, name: str, version: str = "") -> Iterator[None]:
+    """Read one object in the body; swallow, log and count whatever that raises.
+
+    `kind` is a metric label and comes from a closed set (codexrun, codexjobtype, configmap, job, pod, ...); `name` and
+    `version` (resourceVersion) say which object it was. The same version of the same object is logged once and counted
+    each time. Cancellation and the end of the process pass through, since they are no `Exception`.
+    """
+    try:
+        yield
+    except Exception as error:
+        UNREADABLE.labels(kind).inc()
+        key = (kind, name, version)
+        if key in _logged:
+            return
+        _logged[key] = None
+        if len(_logged) > LOGGED_KEPT:
+            _logged.popitem(last=False)
+        message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
+        log.warning("object.unreadable", extra=fields(kind=kind, name=name, version=version, error=message))
