@@ -1,0 +1,154 @@
+"""One hostile object hurts only itself: what the apiserver stores, operator and api bear."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from facade import Facade
+from lab import NAMESPACE, Lab
+
+RUNS_PATH = f"/apis/codexrun.dev/v1alpha1/namespaces/{NAMESPACE}/codexruns"
+DEPTHS = (40, 260, 1_500, 9_990)  # the apiserver stores JSON to 10,000 levels
+POLICY = f"codexrun-inputs-{NAMESPACE}-codexrun"
+LARGE_BYTES = 1_300_000
+QUERY_BYTES = 60_000
+
+
+def deep_run(lab: Lab, name: str, depth: int) -> str:
+    """A CodexRun's JSON with inputs of that many levels; written by hand, since writers give up earlier."""
+    labels = json.dumps(lab.mark)
+    nested = "[" * depth + '"x"' + "]" * depth
+    return (
+        '{"apiVersion":"codexrun.dev/v1alpha1","kind":"CodexRun",'
+        f'"metadata":{{"name":"{name}","labels":{labels}}},'
+        f'"spec":{{"jobType":"nowhere","inputs":{{"a":{nested}}}}}}}'
+    )
+
+
+def lives(lab: Lab) -> dict[str, int]:
+    """Restarts of operator and api, by pod and container: the same afterwards means that neither ended."""
+    selector = "app.kubernetes.io/component in (operator, api)"
+    pods = lab.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
+    return {
+        f"{pod.metadata.name}/{status.name}": status.restart_count
+        for pod in pods
+        for status in pod.status.container_statuses or []
+    }
+
+
+def healthy(lab: Lab, facade: Facade) -> None:
+    """Both processes answer their probes."""
+    assert facade.http.get("/healthz", timeout=10).status_code == 200
+    selector = "app.kubernetes.io/component=operator"
+    (operator,) = lab.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items
+    proxy = f"/api/v1/namespaces/{NAMESPACE}/pods/{operator.metadata.name}:8080/proxy/healthz"
+    assert json.loads(lab.kubectl("get", "--raw", proxy).stdout)["ok"] is True
+
+
+@contextmanager
+def created(lab: Lab, objects: dict[str, str]) -> Iterator[None]:
+    """These objects, by name; gone afterwards, since other tests list every run there is."""
+    try:
+        for text in objects.values():
+            lab.kubectl("create", "--raw", RUNS_PATH, "-f", "-", stdin=text)
+        yield
+    finally:
+        lab.kubectl("delete", "cxr", *objects, "--ignore-not-found")
+
+
+@contextmanager
+def without_policy(lab: Lab) -> Iterator[None]:
+    """The cluster as it is where the installer had no right to make a ValidatingAdmissionPolicy."""
+    kind = "validatingadmissionpolicybinding"
+    binding = lab.sh("kubectl", "get", kind, POLICY, "-o", "json").stdout
+    lab.sh("kubectl", "delete", kind, POLICY)
+    try:
+        yield
+    finally:
+        kept = json.loads(binding)
+        for field in ("uid", "resourceVersion", "creationTimestamp"):
+            kept["metadata"].pop(field)
+        lab.sh("kubectl", "create", "-f", "-", stdin=json.dumps(kept))
+
+
+def test_deep_objects_stop_neither_operator_nor_api(lab: Lab, facade: Facade) -> None:
+    before = lives(lab)
+    job_type = lab.job_type()
+    names = {depth: lab.name(f"deep-{depth}") for depth in DEPTHS}
+    with created(lab, {name: deep_run(lab, name, depth) for depth, name in names.items()}):
+        assert lab.ended(lab.run(job_type, "message"))["status"]["phase"] == "Succeeded"
+        for depth, name in names.items():
+            row = facade.get(f"/runs/{name}").json()
+            assert row["name"] == name, depth
+            listed = lab.sh("codexrun", "list", "--limit", "20").stdout
+            assert name in listed
+            assert facade.get(f"/console/runs/{row['run_id']}").status_code in (200, 303)
+        healthy(lab, facade)
+        assert lives(lab) == before
+
+
+def test_inputs_nested_too_deeply_are_rejected_in_the_same_words_at_every_door(
+    lab: Lab, facade: Facade
+) -> None:
+    job_type = lab.job_type(inputsSchema={"type": "object"})
+    nested: object = "x"
+    for _ in range(40):
+        nested = [nested]
+    run = lab.ended(lab.run(job_type, inputs={"a": nested}))["status"]
+    assert (run["phase"], run["reason"]) == ("Rejected", "InvalidInputs")
+    answer = facade.http.post(
+        "/runs/start", json={"job_type": job_type, "inputs": {"a": nested}}
+    )
+    assert answer.status_code == 422
+    typed = lab.sh("codexrun", "start", job_type, "--inputs", json.dumps({"a": nested}), check=False)
+    assert typed.returncode != 0
+    for words in (run["message"], answer.text, typed.stderr):
+        assert "32 levels" in words
+
+
+def test_inputs_above_the_bound_are_refused_by_the_apiserver(lab: Lab) -> None:
+    job_type = lab.job_type(inputsSchema={"type": "object"})
+    lab.ended(lab.run(job_type, inputs={"a": "x" * 60_000}))
+    name = lab.name("large")
+    body = {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexRun",
+        "metadata": {"name": name, "labels": lab.mark},
+        "spec": {"jobType": job_type, "inputs": {"a": "x" * 70_000}},
+    }
+    refused = lab.kubectl("create", "-f", "-", stdin=json.dumps(body), check=False)
+    assert refused.returncode != 0
+    assert "spec.inputs" in refused.stderr
+    assert "65536" in refused.stderr
+    assert "workspace" in refused.stderr
+
+
+@pytest.mark.disruptive
+def test_large_objects_stop_neither_operator_nor_api(lab: Lab, facade: Facade) -> None:
+    before = lives(lab)
+    items = ",".join(["{}"] * (LARGE_BYTES // 3))
+    labels = json.dumps(lab.mark)
+    names = [lab.name("large") for _ in range(8)]
+    objects = {
+        name: '{"apiVersion":"codexrun.dev/v1alpha1","kind":"CodexRun",'
+        f'"metadata":{{"name":"{name}","labels":{labels}}},'
+        f'"spec":{{"jobType":"nowhere","inputs":{{"a":[{items}]}}}}}}'
+        for name in names
+    }
+    with without_policy(lab), created(lab, objects):
+        run = lab.ended(lab.run(lab.job_type(), "message"))
+        assert run["status"]["phase"] == "Succeeded"
+        facade.until(run, "succeeded")
+        healthy(lab, facade)
+        assert lives(lab) == before
+
+
+def test_a_long_query_is_refused_and_others_are_answered(lab: Lab, facade: Facade) -> None:
+    before = lives(lab)
+    query = "&".join(f"a{number}" for number in range(QUERY_BYTES // 6))[:QUERY_BYTES]
+    for path in ("/runs", "/nowhere", "/console", "/healthz"):
+        answer = facade.http.get(f"{path}?{query}")
+        assert 400 <= answer.status_code < 500, path
+    healthy(lab, facade)
+    assert lives(lab) == before
