@@ -9,6 +9,7 @@ from codexrun_cli.times import moment
 from codexrun_cli.transports import Chosen
 from codexrun_core import queueing
 from codexrun_core.lifecycle import Phase
+from codexrun_core.nesting import cut
 from codexrun_core.registry.record import RunRecord, record_of, words, words_of
 from codexrun_core.resources import CodexJobType, CodexRun
 
@@ -101,7 +102,7 @@ def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:
             "model": spec.model,
             "allowed_models": spec.allowed_models or [spec.model],
             "allowed_efforts": spec.allowed_efforts or ([spec.effort] if spec.effort else []),
-            "inputs_schema": spec.inputs_schema,
+            "inputs_schema": cut(spec.inputs_schema),
             "limits": spec.limits.model_dump(exclude_none=True),
             "concurrency_limit": spec.concurrency_limit,
             "running": sum(status in SLOT for status in statuses),

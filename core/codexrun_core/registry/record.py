@@ -8,6 +8,7 @@ from typing import Any
 from codexrun_core.annotations import ORIGIN, REQUESTED_BY
 from codexrun_core.hooks import DELETED, FINAL
 from codexrun_core.lifecycle import Phase
+from codexrun_core.nesting import cut
 from codexrun_core.resources import CodexRun, Usage
 
 NEVER = datetime.fromtimestamp(0, UTC)
@@ -112,7 +113,7 @@ def record_of(run: CodexRun) -> RunRecord:
         prompt_sha256=status.prompt.sha256 if status.prompt else None,
         model=status.model or spec.model,
         effort=spec.effort,
-        params=spec.inputs or {},
+        params=cut(spec.inputs or {}),
         result=status.result.message if status.result else None,
         error=error,
         failure_class=status.failure.class_.value if status.failure else None,
