@@ -7,12 +7,11 @@ from typing import Any
 
 from codexrun_core.annotations import ORIGIN, REQUESTED_BY
 from codexrun_core.hooks import DELETED, FINAL
-from codexrun_core.lifecycle import Phase
+from codexrun_core.lifecycle import UNKNOWN_RANK, Phase
 from codexrun_core.nesting import cut
 from codexrun_core.resources import CodexRun, Usage
 
 NEVER = datetime.fromtimestamp(0, UTC)
-LIVE = tuple(phase.lower() for phase in Phase if not phase.terminal)
 ORIGINS = ("api", "cli", "console", "kubectl")
 LONGEST_USER = 253
 MOST_WORDS, LONGEST_WORD = 1000, 64
@@ -140,6 +139,16 @@ def place_of(run: CodexRun) -> tuple[int, int, int]:
     return run.status.attempt or 1, run.status.phase.rank, int(version) if version.isdecimal() else 0
 
 
+def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """Return whether the first place (attempt, rank, version) is later in a run's life than the second.
+
+    Where a phase that this version does not know belongs is not known: then the version alone orders.
+    """
+    if UNKNOWN_RANK in (one[1], other[1]):
+        return (one[0], one[2]) > (other[0], other[2])
+    return one > other
+
+
 def usage_columns(usage: Usage | None) -> dict[str, Any]:
     """Usage as columns; none at all is 0 beside `usage_complete = False`."""
     if usage is None:
@@ -178,7 +187,7 @@ def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
         return replace(row, labels=seen.labels, resource_version=seen.resource_version)
     if row.final or (row.status == DELETED and not seen.final):
         return row
-    if row.status != DELETED and seen.place < row.place:
+    if row.status != DELETED and is_later(row.place, seen.place):
         return row
     kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
     return replace(seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at))
@@ -216,4 +225,7 @@ def _bounded(count: int) -> int:
 def _utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # within a day of the first or last year
+        return moment.replace(tzinfo=UTC)

@@ -24,6 +24,7 @@ from codexrun_core.resources.fields import (
     one_of,
 )
 
+WHEN_FULL = ("Queue", "Reject")
 ANOTHER_RUN = "create another CodexRun instead (spec.retryOf links it to this one)"
 
 
@@ -140,7 +141,7 @@ class RunSpec(Part):
     workspace: Workspace | None = None
     when_full: Annotated[
         str,
-        one_of("Queue", "Reject"),
+        one_of(*WHEN_FULL),
         Field(description="What to do when all slots of the job type are taken: wait, or be Rejected at once."),
     ] = "Queue"
     priority: Annotated[int, Field(ge=-1000, le=1000, description="Higher runs start first; among equals the older one.")] = 0
