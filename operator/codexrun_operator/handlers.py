@@ -19,6 +19,9 @@ from codexrun_operator.state import State
 class NoDiffs(kopf.DiffBaseStorage):
     """kopf keeps the last handled state to compare with; without update handlers that is a deep copy for nothing."""
 
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
+        return kopf.BodyEssence({})  # the copy would fail for a deeply nested object, and kopf would not tell of it
+
     def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002
         return None
 

@@ -27,6 +27,7 @@ clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
 contexts: [{{name: c, context: {{cluster: c, user: u, namespace: codexrun}}}}]
 users: [{{name: u, user: {{token: t}}}}]
 """
+SECONDS = 60  # a bound, not a measure
 PLURALS = {"codexruns": "CodexRun", "codexjobtypes": "CodexJobType"}
 
 
@@ -37,6 +38,15 @@ def run_text(name: str, levels: int, version: int) -> str:
     metadata["creationTimestamp"] = "2026-11-24T12:00:00Z"
     head = json.dumps({"apiVersion": GROUP, "kind": "CodexRun", "metadata": metadata})[:-1]
     return f'{head}, "spec": {{"jobType": "hello", "inputs": {{"a": {value}}}}}, "status": {{"phase": "Pending"}}}}'
+
+
+def resources(group_version: str, kinds: dict[str, str]) -> dict[str, object]:
+    verbs = ["get", "list", "watch", "patch"]
+    listed = [
+        {"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": kind != "Namespace", "verbs": verbs}
+        for plural, kind in kinds.items()
+    ]
+    return {"kind": "APIResourceList", "groupVersion": group_version, "resources": listed}
 
 
 class Apiserver:
@@ -53,13 +63,16 @@ class Apiserver:
         plural = path.rpartition("/")[2]
         if path == "version":
             return web.json_response({"major": "1", "minor": "34"})
-        if path in ("api", "apis"):
-            groups = [{"name": "codexrun.dev", "preferredVersion": {"version": "v1alpha1"}, "versions": [{"version": "v1alpha1"}]}]
-            return web.json_response({"versions": [], "groups": groups if path == "apis" else []})
+        if path == "api":
+            return web.json_response({"kind": "APIVersions", "versions": ["v1"]})
+        if path == "api/v1":
+            return web.json_response(resources("v1", {"namespaces": "Namespace"}))
+        if path == "apis":
+            version = {"groupVersion": GROUP, "version": "v1alpha1"}
+            group = {"name": "codexrun.dev", "preferredVersion": version, "versions": [version]}
+            return web.json_response({"kind": "APIGroupList", "groups": [group]})
         if path == f"apis/{GROUP}":
-            verbs = ["get", "list", "watch", "patch"]
-            names = [{"name": p, "singularName": k.lower(), "kind": k, "namespaced": True, "verbs": verbs} for p, k in PLURALS.items()]
-            return web.json_response({"kind": "APIResourceList", "groupVersion": GROUP, "resources": names})
+            return web.json_response(resources(GROUP, PLURALS))
         if plural not in PLURALS:
             return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound"}, status=404)
         runs = plural == "codexruns"
@@ -106,7 +119,7 @@ async def main(levels: list[int]) -> dict[str, object]:
             )
         )
         wanted = {"uid-listed-plain", "uid-watched-plain"}
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(SECONDS):
             while not wanted <= told and not working.done():
                 changed.clear()
                 await asyncio.wait((working, asyncio.ensure_future(changed.wait())), return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +128,7 @@ async def main(levels: list[int]) -> dict[str, object]:
         server.end.set()
         await asyncio.wait((working,), timeout=20)
     await runner.cleanup()
-    unread = sum(sample.value for metric in UNREADABLE.collect() for sample in metric.samples)
+    unread = UNREADABLE.labels("codexrun")._value.get()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {"told": sorted(told), "ended": ended, "unread": unread, "mib": peak, "limit": sys.getrecursionlimit()}
 
