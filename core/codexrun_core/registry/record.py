@@ -8,7 +8,6 @@ from typing import Any
 from codexrun_core.annotations import ORIGIN, REQUESTED_BY
 from codexrun_core.hooks import DELETED, FINAL
 from codexrun_core.lifecycle import UNKNOWN_RANK, Phase
-from codexrun_core.nesting import cut
 from codexrun_core.resources import CodexRun, Usage
 
 NEVER = datetime.fromtimestamp(0, UTC)
@@ -95,6 +94,7 @@ def record_of(run: CodexRun) -> RunRecord:
     error = status.failure.message if status.failure else None
     if error is None and status.phase in (Phase.REJECTED, Phase.CANCELLED, Phase.FAILED):
         error = status.message
+    spec_json = spec.dump()
     user, origin = meta.annotations.get(REQUESTED_BY), meta.annotations.get(ORIGIN, "")
     return RunRecord(
         run_id=meta.uid,
@@ -112,7 +112,7 @@ def record_of(run: CodexRun) -> RunRecord:
         prompt_sha256=status.prompt.sha256 if status.prompt else None,
         model=status.model or spec.model,
         effort=spec.effort,
-        params=cut(spec.inputs or {}),
+        params=spec_json.get("inputs", {}),
         result=status.result.message if status.result else None,
         error=error,
         failure_class=status.failure.class_.value if status.failure else None,
@@ -127,7 +127,7 @@ def record_of(run: CodexRun) -> RunRecord:
         turns=None if status.turns is None else _bounded(status.turns),
         thread_id=status.thread_id,
         priority=spec.priority,
-        spec=spec.dump(),
+        spec=spec_json,
         labels=dict(meta.labels),
         resource_version=place_of(run)[2],
     )
