@@ -22,7 +22,9 @@ SCALARS = (
     | st.integers(min_value=2**62, max_value=2**70)
     | st.floats()
     | st.text(max_size=20)
-    | st.sampled_from(["", "\ud800", "\0", "Paused", "2026-11-24T12:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"])
+    | st.sampled_from(
+        ["", "\ud800", "\0", "Paused", "2026-11-24T12:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"]
+    )
 )
 DEEP = st.builds(nested, st.sampled_from(LEVELS), SCALARS)
 JSON = st.recursive(
