@@ -1,5 +1,5 @@
-"""One odd object hurts only itself: whatever a Job, a pod, a run or a report holds, it is followed as far as it can be read, and
-nobody else is stopped."""
+"""One odd object hurts only itself: whatever a Job, a pod, a run or a report holds, it is followed as far as it can be
+read, and nobody else is stopped."""
 
 import hashlib
 import json
@@ -229,7 +229,7 @@ def test_a_run_in_a_phase_that_is_not_known_is_left_alone(trace: tuple[Any, ...]
 
 @pytest.mark.parametrize("phase", Phase)
 def test_no_phase_is_written_over_one_that_is_not_known(phase: Phase) -> None:
-    with pytest.raises(ValueError, match="Paused -> .* would go back"):
+    with pytest.raises(ValueError, match=r"Paused -> .* would go back"):
         moved(run("Paused"), phase, "Reason", "", NOON)
 
 
