@@ -108,7 +108,7 @@ async def retry(
     name = orders.keyed_name(user, key) if key else await _retry_name(here, source)
     order = orders.Order(
         name=name,
-        spec=retry_spec(run.spec.dump() if run else source.spec, source, wish),
+        spec=retry_spec(source.spec, source, wish),
         user=user,
         origin=origin,
         request_id=request_id,

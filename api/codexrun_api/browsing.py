@@ -10,6 +10,7 @@ from codexrun_api.auth import Caller
 from codexrun_api.problems import answers
 from codexrun_api.services import Here
 from codexrun_core.lifecycle import Phase
+from codexrun_core.nesting import cut
 
 router = APIRouter(tags=["catalog"])
 
@@ -86,12 +87,12 @@ async def list_job_types(here: Here, _: Caller) -> JobTypeList:
                 model=spec.model,
                 allowed_models=spec.allowed_models or [spec.model],
                 allowed_efforts=spec.allowed_efforts or ([spec.effort] if spec.effort else []),
-                inputs_schema=spec.inputs_schema,
+                inputs_schema=cut(spec.inputs_schema),
                 limits=spec.limits.model_dump(exclude_none=True),
                 concurrency_limit=spec.concurrency_limit,
                 max_queued=spec.max_queued,
                 require_known_price=spec.require_known_price,
-                output_schema=spec.output_schema,
+                output_schema=cut(spec.output_schema),
                 running=sum(phase in _SLOT for phase in phases),
                 queued=sum(phase is Phase.QUEUED for phase in phases),
                 suspended=spec.suspended,

@@ -1,18 +1,13 @@
 """Job types and prompts as the cluster has them: what a start may name, and what GET /jobtypes and /prompts show."""
 
 import asyncio
-import logging
 from typing import Any
-
-from pydantic import ValidationError
 
 from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.watch import Watcher
-from codexrun_core.logs import fields
 from codexrun_core.resources import CodexJobType
 from codexrun_core.stored_prompts import LABEL, StoredPrompt
-
-log = logging.getLogger(__name__)
+from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]
 
@@ -34,16 +29,15 @@ class Catalog:
                 tasks.create_task(watcher.run())
 
     def job_type_seen(self, raw: Json, gone: bool = False) -> None:
-        try:
-            job_type = CodexJobType.model_validate(raw)
-        except ValidationError as error:
-            log.error("jobtype.unreadable", extra=fields(name=raw["metadata"].get("name"), error=str(error)))
+        metadata = raw["metadata"]
+        name = metadata["name"]
+        if gone:
+            known = self.job_types.get(name)
+            if known and known.metadata.uid == metadata["uid"]:
+                del self.job_types[name]
             return
-        known = self.job_types.get(job_type.metadata.name)
-        if not gone:
-            self.job_types[job_type.metadata.name] = job_type
-        elif known and known.metadata.uid == job_type.metadata.uid:
-            del self.job_types[job_type.metadata.name]
+        with one_object("codexjobtype", name, metadata.get("resourceVersion", "")):
+            self.job_types[name] = CodexJobType.model_validate(raw)
 
     def prompt_seen(self, raw: Json, gone: bool = False) -> None:
         prompt = StoredPrompt.read(raw)

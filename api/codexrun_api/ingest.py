@@ -9,11 +9,9 @@ GET  /ingest/rollout                          -> that of the run that this one r
 import asyncio
 import json
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -86,10 +84,10 @@ class Ingest:
         sender = await self._sender(request)
         try:
             usage = Usage.model_validate(json.loads(await _body(request, USAGE_LIMIT)))
-        except (ValueError, ValidationError) as error:
+        except (ValueError, RecursionError) as error:
             raise HTTPException(422, f"no usage: {error}") from error
         if usage.cost_micro_usd is not None:
-            usage = usage.model_copy(update={"cost_cents": math.ceil(usage.cost_micro_usd / 10_000)})
+            usage = usage.model_copy(update={"cost_cents": -(-usage.cost_micro_usd // 10_000)})
         await self.on_usage(sender.run_id, usage)
         return JSONResponse({})
 

@@ -10,8 +10,6 @@ from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from pydantic import ValidationError
-
 from codexrun_api import pace, views
 from codexrun_api.feed import Event, Feed
 from codexrun_api.pace import Peer
@@ -22,6 +20,7 @@ from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
+from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)
 
@@ -101,14 +100,24 @@ class Mirror:
                 del self._followed[name]
 
     def seen(self, raw: Json, gone: bool = False) -> None:
-        """From the watch, or from the answer to a write of ours."""
-        raw["metadata"].pop("managedFields", None)  # kilobytes a run that nobody reads
+        """From the watch, or from the answer to a write of this process."""
+        metadata = raw["metadata"]
+        with one_object("codexrun", metadata.get("name", ""), metadata.get("resourceVersion", "")):
+            metadata.pop("managedFields", None)  # kilobytes a run that nobody reads
+            run = self._read(raw, gone)
+            if run:
+                self._take(run, gone)
+
+    def _read(self, raw: Json, gone: bool) -> CodexRun | None:
+        """The run; where its last state cannot be read, the last one that could: what is gone has to go."""
         try:
-            run = CodexRun.model_validate(raw)
-        except ValidationError as error:
-            # Written under another version of the schema: one such object must not stop the others.
-            log.error("run.unreadable", extra=fields(name=raw["metadata"].get("name"), error=str(error)))
-            return
+            return CodexRun.model_validate(raw)
+        except ValueError:
+            if not gone:
+                raise
+            return self.runs.get(raw["metadata"]["uid"])
+
+    def _take(self, run: CodexRun, gone: bool) -> None:
         uid, name = run.metadata.uid, run.metadata.name
         known = self.runs.get(uid)
         if uid in self._gone or (known and not gone and _version(run) <= _version(known)):
@@ -163,4 +172,5 @@ class Mirror:
 
 def _version(run: CodexRun) -> int:
     """Comparable within one resource (KEP-5504)."""
-    return int(run.metadata.resource_version or 0)
+    version = run.metadata.resource_version
+    return int(version) if version.isdecimal() else 0

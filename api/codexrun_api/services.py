@@ -19,7 +19,7 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.lifecycle import Phase
 from codexrun_core.price_file import PriceFile
 from codexrun_core.prices import Prices
-from codexrun_core.registry import Registry, RunRecord, Unavailable, place_of, record_of
+from codexrun_core.registry import Registry, RunRecord, Unavailable, is_later, place_of, record_of
 from codexrun_core.resources import CodexRun
 
 
@@ -85,7 +85,7 @@ class Services:
             if known is None:
                 raise
             record = None
-        if known and (record is None or place_of(known) > record.place):
+        if known and (record is None or is_later(place_of(known), record.place)):
             # The watch has told it already, to streams too, and the row is being written.
             return record_of(known)
         return record

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
 from codexrun_core.labels import check
+from codexrun_core.nesting import nesting_problem
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
 
 Whole = Annotated[int, Strict()]  # "5" and true are no numbers
@@ -56,6 +57,8 @@ class Overrides(Body):
     @field_validator("inputs")
     @classmethod
     def _is_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if problem := nesting_problem(value):
+            raise ValueError(problem)
         json.dumps(value, allow_nan=False).encode()  # Python reads NaN and Infinity, which are no JSON
         return value
 

@@ -13,8 +13,9 @@ from codexrun_api import metrics
 from codexrun_core.hooks import Sink, log_transition, record_transition
 from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
-from codexrun_core.registry import Registry, Unavailable, record_of
+from codexrun_core.registry import Registry, SchemaError, Unavailable, record_of
 from codexrun_core.resources import CodexRun
+from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Writer:
             try:
                 await self.drain()
                 failures = 0
-            except Unavailable as error:
+            except (Unavailable, SchemaError) as error:
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 failures += 1
                 log.warning("registry.away", extra=fields(error=str(error), waiting=len(self._changes), pause=pause))
@@ -115,13 +116,15 @@ class Writer:
 
     async def _write(self, change: Change) -> None:
         run = change.run
-        with metrics.WRITE_SECONDS.time():
-            if change.deleted:
-                await self._registry.mark_deleted([run.metadata.uid])
-            else:
-                transition = await self._registry.record(record_of(run))
-                if transition:
-                    record_transition(transition, self._sinks)
+        away: Unavailable | None = None
+        # A change that can never be written is set aside; the list of the next start brings its run again.
+        with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
+            try:
+                await self._record(change)
+            except Unavailable as error:
+                away = error
+        if away:
+            raise away
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
         if change.run is not run:
             return  # replaced while it was being written: once more
@@ -129,3 +132,13 @@ class Writer:
         change.written.set()
         if not change.deleted:
             self._latest.pop(key, None)
+
+    async def _record(self, change: Change) -> None:
+        run = change.run
+        with metrics.WRITE_SECONDS.time():
+            if change.deleted:
+                await self._registry.mark_deleted([run.metadata.uid])
+                return
+            transition = await self._registry.record(record_of(run))
+        if transition:
+            record_transition(transition, self._sinks)

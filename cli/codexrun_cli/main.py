@@ -1,5 +1,6 @@
 """`codexrun`: the command line. A command is a module in commands/; what is slow to import is imported when it runs."""
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -115,4 +116,5 @@ def main(prog_name: str = "codexrun") -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+    logging.getLogger("codexrun_core").addHandler(logging.NullHandler())  # commands tell people in words of their own
     app(prog_name=prog_name)

@@ -199,6 +199,8 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
     Raises:
         BadParameter: something is none of these.
     """
+    from codexrun_core.nesting import nesting_problem
+
     found: dict[str, Any] = {}
     if file is not None:
         found = _from_file(file)
@@ -210,14 +212,20 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
             found[key[:-1]] = _json(value, text)
         else:
             found[key] = text
+    if problem := nesting_problem(found):
+        raise typer.BadParameter(f"spec.inputs: {problem}")
     return found or None
 
 
 def _json(value: str, text: str) -> Any:
     import json
 
+    from codexrun_core.nesting import TOO_DEEP
+
     try:
         return json.loads(text)
+    except RecursionError:
+        raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except ValueError as error:
         raise typer.BadParameter(f'"{value}": what stands after := is no JSON: {error}', param_hint="-p") from None
 
@@ -227,6 +235,8 @@ def _from_file(file: Path) -> dict[str, Any]:
 
     import yaml
 
+    from codexrun_core.nesting import TOO_DEEP
+
     try:
         if str(file) == "-":
             if sys.stdin is None:
@@ -235,6 +245,8 @@ def _from_file(file: Path) -> dict[str, Any]:
         else:
             text = file.read_text(encoding="utf-8")
         found = yaml.safe_load(text)
+    except RecursionError:
+        raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         raise typer.BadParameter(f"{file}: {' '.join(str(error).split())}", param_hint="-f") from None
     if not isinstance(found, dict):

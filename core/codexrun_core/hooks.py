@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from codexrun_core.lifecycle import TERMINAL, Phase
+from codexrun_core.lifecycle import TERMINAL, UNKNOWN_RANK, Phase
 from codexrun_core.logs import fields
 
 if TYPE_CHECKING:  # the operator needs no database
@@ -129,6 +129,8 @@ def _forward(before: "RunRecord", after: "RunRecord") -> bool:
         return False
     if before.status == DELETED:
         return after.status in FINAL  # the end was seen after all
+    if UNKNOWN_RANK in (before.rank, after.rank) and before.attempt == after.attempt:
+        return before.status != after.status
     return (after.attempt, after.rank) > (before.attempt, before.rank)
 
 

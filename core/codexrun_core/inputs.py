@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from codexrun_core.json_schema import BadSchemaError, Schema, check_schema, violations
+from codexrun_core.nesting import nesting_problem
 
 INPUTS_LIMIT = 64 * 1024  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
 MOST_TOLD = 3
@@ -71,6 +72,8 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputsError: it does not, or the schema cannot say.
     """
+    if problem := nesting_problem(given):
+        raise InputsError("InvalidInputs", f"spec.inputs: {problem}")
     if trouble := schema_trouble(schema):
         raise InputsError("JobTypeInvalid", trouble)
     inputs: dict[str, Any] = _filled(schema, given)

@@ -18,6 +18,8 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from codexrun_core.nesting import KEPT_LEVELS, is_deeper, nesting_problem
+
 LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
 MOST_STEPS = 25_000  # a keyword applied to a value is one, or more where either is long; less than a second in all
 LONGEST_WORDS = 200
@@ -53,6 +55,8 @@ def check_schema(schema: Schema) -> None:
     Raises:
         BadSchemaError: it is not.
     """
+    if is_deeper(schema, KEPT_LEVELS):
+        raise BadSchemaError("", f"nested more than {KEPT_LEVELS} levels deep; make it flatter")
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
     if size > LARGEST_SCHEMA:
         raise BadSchemaError("", f"{size} bytes of JSON are above {LARGEST_SCHEMA}; shorten the schema")
@@ -60,11 +64,13 @@ def check_schema(schema: Schema) -> None:
 
 
 def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list[Violation]:
-    """What is wrong with `value`, sorted by place; nothing if it fits.
+    """What is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply fits no schema.
 
     Raises:
         BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in sight.
     """
+    if problem := nesting_problem(value):
+        return [Violation("", problem)]
     token = _steps.set([most_steps, most_steps])
     try:
         # An empty registry: by default the library fetches what a $ref names, from anywhere.

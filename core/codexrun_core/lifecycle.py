@@ -5,9 +5,31 @@ record. Terminal phases never change again. docs/architecture.md has the table.
 """
 
 from enum import StrEnum
+from typing import Self
 
 
-class Phase(StrEnum):
+class OpenEnum(StrEnum):
+    """A closed list for what this version writes, an open one for what it reads.
+
+    A newer operator may write a value that this version does not know; it is read as text: equal to
+    that text, shown as it is, and no member of the list (`known` is False).
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = value
+        unknown._value_ = value
+        return unknown
+
+    @property
+    def known(self) -> bool:
+        return self.value in type(self)._value2member_map_
+
+
+class Phase(OpenEnum):
     PENDING = "Pending"
     QUEUED = "Queued"
     STARTING = "Starting"
@@ -24,9 +46,15 @@ class Phase(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Position within one attempt: nothing goes to a smaller rank, and all terminal phases share the last one."""
-        return min(list(Phase).index(self), list(Phase).index(Phase.SUCCEEDED))
+        """Position within one attempt: nothing goes to a smaller rank, and all terminal phases share the last one.
 
+        What is not known stands above all, so that nothing is started or written in its place.
+        """
+        return _RANKS.get(self, UNKNOWN_RANK)
+
+
+_RANKS = {phase: min(place, list(Phase).index(Phase.SUCCEEDED)) for place, phase in enumerate(Phase)}
+UNKNOWN_RANK = len(Phase)
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
 
@@ -34,7 +62,7 @@ TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJE
 LIVE_RUNS_SELECTOR = ",".join(f"status.phase!={phase}" for phase in Phase if phase.terminal)
 
 
-class FailureClass(StrEnum):
+class FailureClass(OpenEnum):
     """Why a run failed, for people and as a metric label: a closed list."""
 
     AUTH = "auth"

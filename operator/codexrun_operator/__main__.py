@@ -11,6 +11,7 @@ from importlib.metadata import version
 import kopf
 from prometheus_client import REGISTRY
 
+from codexrun_core import deep_json
 from codexrun_core.kube.client import Json, Kube, connect
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
@@ -136,6 +137,7 @@ async def run(settings: Settings) -> int:
 
 def main() -> int:
     log_to_stderr("INFO", metrics.log_line)
+    deep_json.install()  # for kopf
     try:
         settings = settings_from()
         PriceFile(settings.pods.prices_file)

@@ -5,23 +5,33 @@ retries them).
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import kopf
 
 from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR
 from codexrun_core.resources import GROUP, VERSION
+from codexrun_core.unreadable import one_object
 from codexrun_operator.state import State
 
 
 class NoDiffs(kopf.DiffBaseStorage):
     """kopf keeps the last handled state to compare with; without update handlers that is a deep copy for nothing."""
 
+    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
+        return kopf.BodyEssence({})  # the copy would fail for a deeply nested object, and kopf would not tell of it
+
     def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002
         return None
 
     def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:  # noqa: ARG002
         return None
+
+
+def _one(kind: str, item: Any) -> AbstractContextManager[None]:
+    metadata = item["metadata"]
+    return one_object(kind, metadata["name"], metadata["resourceVersion"])
 
 
 def settings() -> kopf.OperatorSettings:
@@ -49,11 +59,13 @@ def registry(state: State, heard: Callable[[], None]) -> kopf.OperatorRegistry:
     @kopf.on.event(GROUP, VERSION, "codexruns", registry=handlers)
     async def run_event(event: Any, **_: Any) -> None:
         heard()
-        state.run_seen(event["object"], gone=event["type"] == "DELETED")
+        with _one("codexrun", event["object"]):
+            state.run_seen(event["object"], gone=event["type"] == "DELETED")
 
     @kopf.on.event(GROUP, VERSION, "codexjobtypes", registry=handlers)
     async def job_type_event(event: Any, **_: Any) -> None:
         heard()
-        state.job_type_seen(event["object"], gone=event["type"] == "DELETED")
+        with _one("codexjobtype", event["object"]):
+            state.job_type_seen(event["object"], gone=event["type"] == "DELETED")
 
     return handlers

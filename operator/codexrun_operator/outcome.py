@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_core.lifecycle import FailureClass
+from codexrun_core.nesting import TOO_DEEP, nesting_problem
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_operator.seen import Container, Json, Pod
 
@@ -121,8 +122,25 @@ def _output(pod: Pod, message: str) -> dict[str, Any] | None:
     said = _part(pod.gate.report, "output")
     if said.get("ok") is not True or said.get("sha256") != hashlib.sha256(message.encode()).hexdigest():
         return None
-    output = json.loads(message)
-    return output if isinstance(output, dict) else None
+    try:
+        output = json.loads(message)
+        json.dumps(output, allow_nan=False)  # 1e999 is a number to Python, and nothing to the apiserver
+    except (ValueError, RecursionError):
+        return None
+    return output if isinstance(output, dict) and not nesting_problem(output) else None
+
+
+def _output_problem(pod: Pod) -> str | None:
+    """What the gate's word does not cover: the nesting of the message, whichever version the gate is of."""
+    message = pod.agent.report.get("finalMessage")
+    if not isinstance(message, str):
+        return None
+    try:
+        return nesting_problem(json.loads(message))
+    except RecursionError:
+        return TOO_DEEP
+    except ValueError:  # its end is cut off: the gate has judged all of it
+        return None
 
 
 def _by_itself(pod: Pod) -> bool:
@@ -252,13 +270,17 @@ def unproven(pod: Pod) -> Failure | None:
 def does_not_fit(pod: Pod) -> Failure | None:
     """Where the job type has an outputSchema the gate says whether the final message keeps it."""
     said = pod.gate.report.get("output")
-    if said is None or (isinstance(said, dict) and said.get("ok") is True):
+    if said is None:
         return None
     part = _part(pod.gate.report, "output")
+    fits = part.get("ok") is True
+    problem = _output_problem(pod) if fits else part.get("message") or "not judged"
+    if problem is None:
+        return None
     where = f"output{part.get('pointer') or ''}"
     return failed(
         Class.AGENT_ERROR,
-        f"{where}: {part.get('message') or 'not judged'}; the final message must be JSON that fits the job type's outputSchema",
+        f"{where}: {problem}; the final message must be JSON that fits the job type's outputSchema",
         _codex_exit(pod),
     )
 

@@ -1,5 +1,6 @@
 """What the operator has seen of one run's Job and pod, as plain values: the planner's whole view of the cluster."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from codexrun_core.nesting import nesting_problem
 from codexrun_core.resources import PromptUsed
+from codexrun_core.resources.fields import DAY
 
 Json = Mapping[str, Any]
 
@@ -20,11 +23,28 @@ ATTEMPT_LABEL = "codexrun.dev/attempt"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ADMITTED = "codexrun.dev/admitted-with"
 OURS = f"{MANAGED_BY}=codexrun"
+YEARS = range(1970, 9000)
+MAX_ATTEMPT = 2**31 - 1
 
 
-def when(value: str | None) -> datetime | None:
-    """A Kubernetes timestamp (RFC 3339, UTC)."""
-    return datetime.fromisoformat(value) if value else None
+def when(value: Any) -> datetime | None:
+    """Return a Kubernetes timestamp (RFC 3339, UTC); None for none, and for one that nothing can be reckoned with."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except (ValueError, TypeError):
+        return None
+    return moment if YEARS.start <= moment.year < YEARS.stop and moment.tzinfo else None
+
+
+def _after(start: datetime | None, seconds: Any) -> datetime | None:
+    """Return the moment so many seconds later; None where either is absent or it lies beyond the calendar."""
+    if start is None or not isinstance(seconds, int):
+        return None
+    try:
+        moment = start + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+    return moment if moment.year < YEARS.stop else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,12 +134,13 @@ class Event:
 
 
 def _report(text: str) -> Json:
-    """The agent's is untrusted: nesting that no parser bears, or half surrogates, which are no text, must stop nothing."""
+    """The agent's is untrusted: deep nesting, or half surrogates, which are no text, must stop nothing."""
     try:
         report = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, RecursionError):
         return {}
-    return report if isinstance(report, dict) and "src" in report else {}
+    ours = isinstance(report, dict) and "src" in report and not nesting_problem(report)
+    return report if ours else {}
 
 
 def _container(statuses: list[Json], name: str) -> Container:
@@ -184,17 +205,24 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
 
 
 def _admitted(text: str) -> dict[str, Any]:
-    """What the Job records of the run's admission. Anybody who may edit Jobs may have spoilt it: then the defaults hold."""
+    """What the Job records of the run's admission. Anybody who may edit Jobs may have spoilt it: what is left of it holds."""
     try:
         record = json.loads(text)
-        return {
-            "start_seconds": int(record["startSeconds"]),
-            "prompt": PromptUsed.model_validate(record["prompt"]),
-            "model": str(record["model"]),
-            "sandbox": record.get("sandbox") if record.get("sandbox") in ("pod", "codex") else None,
-        }
-    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
+    except (ValueError, RecursionError):
         return {}
+    if not isinstance(record, dict):
+        return {}
+    seconds, model, sandbox = (record.get(key) for key in ("startSeconds", "model", "sandbox"))
+    admitted: dict[str, Any] = {}
+    if type(seconds) is int and 0 < seconds <= DAY:
+        admitted["start_seconds"] = seconds
+    if isinstance(model, str):
+        admitted["model"] = model
+    if sandbox in ("pod", "codex"):
+        admitted["sandbox"] = sandbox
+    with contextlib.suppress(ValidationError):
+        admitted["prompt"] = PromptUsed.model_validate(record.get("prompt"))
+    return admitted
 
 
 def job_from(raw: Json) -> Job:
@@ -202,15 +230,15 @@ def job_from(raw: Json) -> Job:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED, ""))
     attempt = (metadata.get("labels") or {}).get(ATTEMPT_LABEL, "")
-    started, seconds = when(status.get("startTime")), spec.get("activeDeadlineSeconds")
+    number = int(attempt) if attempt.isdecimal() else 0
     true = {name: c for name, c in _conditions(status).items() if c.get("status") == "True"}
     failed = true.get("Failed") or true.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
-        attempt=int(attempt) if attempt.isdecimal() and int(attempt) else 1,
+        attempt=number if 0 < number <= MAX_ATTEMPT else 1,
         created=when(metadata.get("creationTimestamp")),
-        deadline=started + timedelta(seconds=seconds) if started and seconds else None,
+        deadline=_after(when(status.get("startTime")), spec.get("activeDeadlineSeconds")),
         **admitted,
         owned=any(o.get("kind") == "CodexRun" and o.get("controller") for o in metadata.get("ownerReferences") or []),
         suspended=bool(spec.get("suspend")),

@@ -196,6 +196,11 @@ def test_what_is_wrong_is_said_at_its_field() -> None:
     _, errors = forms.inputs_of(asked, typed)
     assert errors["count"] == "count must be a whole number"
     assert errors["paths"].startswith("paths is not JSON")
+    for levels in (32, 900, 50_000):  # and the object of all inputs around it
+        _, errors = forms.inputs_of(asked, typed | {"input.paths": "[" * levels + "]" * levels})
+        assert errors["paths"] == "paths is nested more than 32 levels deep; make it flatter"
+    inputs, errors = forms.inputs_of(asked, typed | {"input.paths": "[" * 31 + "]" * 31})
+    assert ("paths" in inputs, "paths" in errors) == (True, False)
 
 
 def test_without_a_schema_the_placeholders_are_the_form() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from codexrun_core.nesting import TOO_DEEP, nesting_problem
+
 PREFIX = "input."  # of the form's own names
 LINE = 200  # characters up to which a text is a line and no area
 
@@ -123,9 +125,15 @@ def _value(field: Field, text: str) -> Any:
             return int(number) if number.is_integer() and "." not in text and "e" not in text.lower() else number
         case _:
             try:
-                return json.loads(text)
-            except (ValueError, RecursionError) as error:
+                value = json.loads(text)
+                problem = nesting_problem({field.name: value})
+            except RecursionError:
+                problem = TOO_DEEP
+            except ValueError as error:
                 raise ValueError(f"{field.label} is not JSON: {error}") from None
+            if problem:
+                raise ValueError(f"{field.label} is {problem}")
+            return value
 
 
 def _text(kind: str, value: Any) -> str:

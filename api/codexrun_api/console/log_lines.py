@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from codexrun_api.console import foreign
 from codexrun_api.console.transcript import unwrapped
+from codexrun_core.nesting import KEPT_LEVELS, is_deeper
 
 LONGEST = 4000  # characters of one line; the raw log has the rest
 
@@ -96,7 +97,7 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
         said = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) else None
+    return said if isinstance(said, dict) and not is_deeper(said, KEPT_LEVELS) else None
 
 
 def _time(value: Any) -> datetime | None:

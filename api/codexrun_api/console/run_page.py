@@ -18,7 +18,7 @@ from codexrun_api.console.list_page import busy_slots
 from codexrun_api.console.log_page import NO_WINDOW, window
 from codexrun_api.console.pages import Page, page
 from codexrun_api.console.run_rows import ORIGINS, token_limit, workspace
-from codexrun_api.console.states import STATES
+from codexrun_api.console.states import state_of
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Unavailable
@@ -73,7 +73,7 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
     run = here.mirror.runs.get(record.run_id)
     job_type = here.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
-    live = STATES.get(record.status, STATES["deleted"]).active
+    live = state_of(record.status).active
     size = await asyncio.to_thread(archive.size, record.run_id)
     doing = ""
     if record.status == "running":
@@ -90,7 +90,7 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
     return {
         "run": record,
         "object": run,
-        "state": STATES.get(record.status, STATES["deleted"]),
+        "state": state_of(record.status),
         "sentence": words.sentence(
             record, now, run=run, place=place, busy=busy, limit=limit, usual=usual if live else None, doing=doing
         ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from codexrun_api.console import words
-from codexrun_api.console.states import STATES, State
+from codexrun_api.console.states import State, state_of
 from codexrun_api.views import QueueView
 from codexrun_core.registry import RunRecord
 from codexrun_core.resources import CodexJobType, CodexRun
@@ -42,7 +42,7 @@ def row(
     limit = job_type.spec.concurrency_limit if job_type else 0
     return Row(
         run=record,
-        state=STATES.get(record.status, STATES["deleted"]),
+        state=state_of(record.status),
         message=words.short(record, now, run=run, place=place, busy=busy, limit=limit),
         seconds=words.took(record, now),
         token_limit=token_limit(record, job_type),

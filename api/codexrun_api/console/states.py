@@ -24,4 +24,11 @@ STATES = {
     "rejected": State("Rejected", "bad", "rejected", "⊗", False),
     "deleted": State("Deleted", "off", "deleted", "?", False),
 }
+
+
+def state_of(status: str) -> State:
+    """Return how a status is shown; one that a newer operator writes by its own name, as going on."""
+    return STATES.get(status) or State(status.capitalize(), "wait", "pending", "?", True)
+
+
 ACTIVE = tuple(name for name, state in STATES.items() if state.active)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from codexrun_core.nesting import KEPT_LEVELS, is_deeper
+
 Json = dict[str, Any]
 
 _SHELL = re.compile(r"^(?:/\S*/)?(?:ba|z|da)?sh -l?c (.*)$", re.DOTALL)
@@ -125,7 +127,7 @@ class _Reader:
             line = json.loads(raw)
         except (ValueError, RecursionError):
             line = None
-        if not isinstance(line, dict):
+        if not isinstance(line, dict) or is_deeper(line, KEPT_LEVELS):
             self._add(Entry("stderr", f"e{offset}", None, text=raw.decode("utf-8", "replace")))
             return
         at, event = _time(line.get("ts")), line.get("event")

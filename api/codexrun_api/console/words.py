@@ -78,8 +78,11 @@ def sentence(
             return _ended_by_dot(record.error or "Cancelled")
         case "rejected":
             return _ended_by_dot(f"Rejected, it never ran: {record.error or record.reason or 'no message'}")
-        case _:
+        case "deleted":
             return _ended_by_dot(record.error or "Its object was deleted while nobody watched; how it ended is not known")
+        case unknown:
+            said = status.message if status and status.message else record.reason or "a newer operator's status"
+            return _ended_by_dot(f"{unknown.capitalize()}: {said}")
 
 
 def way_out(record: RunRecord) -> str:

@@ -56,12 +56,12 @@ class Reader:
         text = line.decode("utf-8", "replace")
         try:
             entry = json.loads(text)
-        except ValueError:
-            entry = None
-        if not isinstance(entry, dict):
+            found = self._entry(entry) if isinstance(entry, dict) else None
+        except (ValueError, TypeError, OverflowError, RecursionError):  # an agent may print anything
+            found = None
+        if found is None:
             return [Said("note", clean(text))] if text.strip() else []
         ts = str(entry.get("ts", ""))
-        found = self._entry(entry)
         return [Said(said.kind, part, ts) for said in found for part in (clean(p) for p in said.text.split("\n"))]
 
     def _entry(self, entry: Json) -> list[Said]:

@@ -16,6 +16,7 @@ from codexrun_cli.transports.kube_loop import Loop, trouble
 from codexrun_core import queueing
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 from codexrun_core.labels import handed_on, selector
+from codexrun_core.registry.record import RunRecord
 from codexrun_core.registry.sorting import NEWEST, ordered, read_sort
 
 TRIES = 4
@@ -105,14 +106,16 @@ class Cluster:
         """Newest first, or sorted. Objects come without an order, so all that match are read before the first is shown."""
         now, order = datetime.now(UTC), read_sort(sort) if sort else NEWEST
 
-        async def look() -> dict[str, Json]:
-            return {
-                raw["metadata"]["uid"]: raw async for raw in self._all(_selectors(chosen)) if views.matches(raw, chosen, now)
-            }
+        async def look() -> list[Json]:
+            return [raw async for raw in self._all(_selectors(chosen))]
 
-        found = self.loop.call(look())
-        first = ordered(map(views.record, found.values()), order)[:limit]
-        yield from (views.run_json(found[record.run_id]) for record in first)
+        def read(raw: Json) -> tuple[RunRecord, Json] | None:
+            return (views.record(raw), raw) if views.matches(raw, chosen, now) else None
+
+        found = list(filter(None, views.readable("codexruns", self.loop.call(look()), read)))
+        raws = {record.run_id: raw for record, raw in found}
+        first = ordered([record for record, _ in found], order)[:limit]
+        yield from (views.run_json(raws[record.run_id]) for record in first)
 
     def log(self, run: Json, wish: LogWish) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
@@ -168,8 +171,8 @@ class Cluster:
 
     def usual_seconds(self, job_type: str) -> float | None:
         async def look() -> float | None:
-            found = [views.record(raw) async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = queueing.usual_length(found)
+            found = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
+            usual = queueing.usual_length(views.readable("codexruns", found, views.record))
             return usual.total_seconds() if usual else None
 
         return self.loop.call(look())

@@ -16,7 +16,11 @@ async def job_types(kube: Kube, runs: Iterable[Json]) -> list[Json]:
     kinds = await _items(kube, kube.job_types)
     held = [(raw["spec"]["jobType"], views.status_of(raw)) for raw in runs]
     named = sorted(kinds, key=lambda kind: str(kind["metadata"]["name"]))
-    return [views.job_type_json(k, [s for name, s in held if name == k["metadata"]["name"]]) for k in named]
+
+    def read(kind: Json) -> Json:
+        return views.job_type_json(kind, [status for name, status in held if name == kind["metadata"]["name"]])
+
+    return views.readable("codexjobtypes", named, read)
 
 
 async def prompts(kube: Kube) -> list[Json]:

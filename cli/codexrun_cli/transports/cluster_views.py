@@ -1,18 +1,22 @@
 """Objects of the cluster as the api would show them: the same fields, computed from the same functions of core. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from codexrun_cli.failing import say
 from codexrun_cli.times import moment
 from codexrun_cli.transports import Chosen
 from codexrun_core import queueing
 from codexrun_core.lifecycle import Phase
+from codexrun_core.nesting import cut
 from codexrun_core.registry.record import RunRecord, record_of, words, words_of
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 SLOT = ("starting", "running", "stopping")
 _RUN = (
@@ -22,6 +26,22 @@ _RUN = (
     *("failure_class", "usage_complete", "cost_tokens", "cost_cents", "attempt", "thread_id", "retry_of", "retry_of_name"),
     *("requested_by", "origin"),
 )
+
+
+def readable(plural: str, raws: Iterable[Json], read: Callable[[Json], T]) -> list[T]:
+    """Return what `read` makes of each object; one that it cannot read is named on stderr and left out."""
+    found: list[T] = []
+    for raw in raws:
+        metadata = raw["metadata"]
+        name, so_far = metadata["name"], len(found)
+        with one_object(plural.removesuffix("s"), name, metadata.get("resourceVersion", "")):
+            found.append(read(raw))
+        if len(found) == so_far:
+            say(
+                f"{plural}/{name} cannot be read by this version and is left out; "
+                f"`kubectl get {plural} {name} -o yaml` shows it"
+            )
+    return found
 
 
 def run_json(raw: Json, queue: Json | None = None) -> Json:
@@ -50,8 +70,8 @@ def run_json(raw: Json, queue: Json | None = None) -> Json:
 
 def place(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Json | None:
     """Where a queued run stands among the runs of its job type; None for one that does not wait."""
-    records = [record_of(CodexRun.model_validate(peer)) for peer in peers]
-    found = queueing.place(record_of(CodexRun.model_validate(raw)), records, limit, queueing.usual_length(records), now)
+    records = readable("codexruns", peers, record)
+    found = queueing.place(record(raw), records, limit, queueing.usual_length(records), now)
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
@@ -101,7 +121,7 @@ def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:
             "model": spec.model,
             "allowed_models": spec.allowed_models or [spec.model],
             "allowed_efforts": spec.allowed_efforts or ([spec.effort] if spec.effort else []),
-            "inputs_schema": spec.inputs_schema,
+            "inputs_schema": cut(spec.inputs_schema),
             "limits": spec.limits.model_dump(exclude_none=True),
             "concurrency_limit": spec.concurrency_limit,
             "running": sum(status in SLOT for status in statuses),

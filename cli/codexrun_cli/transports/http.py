@@ -57,7 +57,7 @@ class Http:
             except BROKEN as error:
                 if attempt == TRIES - 1 or not repeatable:
                     self._away(error)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise Trouble(Code.FAILED, f"{self.server} does not answer like a codexrun api: {error}") from None
         raise AssertionError("unreachable")
 
@@ -108,7 +108,7 @@ class Http:
     def _problem(self, status: int, text: bytes, headers: Any) -> NoReturn:
         try:
             said = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         if not isinstance(said, dict) or "detail" not in said:
             code = code_of(status, "")

@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 
+from codexrun_core import deep_json
+
 Json = dict[str, Any]
 Answered = Callable[[str, str, str, float], None]
 
@@ -118,11 +120,11 @@ class Kube:
         response = await self._send("GET", f"{path}?{urlencode(query)}", None, None, timeout)
         try:
             while line := await response.content.readline():
-                event: Json = json.loads(line)
+                event: Json = deep_json.loads(line)
                 if event["type"] == "ERROR":
                     raise _refusal(event["object"].get("code", 500), event["object"])
                 yield event
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"watch of {path}: {error or type(error).__name__}") from error
         finally:
             response.close()
@@ -151,8 +153,8 @@ class Kube:
         timeout = aiohttp.ClientTimeout(total=seconds)
         response = await self._send(method, path, body, content_type, timeout)
         try:
-            return cast(Json, await response.json())
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return cast(Json, deep_json.loads(await response.read()))
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
 
     async def _send(
@@ -189,9 +191,9 @@ class Kube:
             raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
         try:
             said = json.loads(text)
-        except ValueError:
-            said = {"message": text[:200]}
-        raise _refusal(response.status, said)
+        except (ValueError, RecursionError):
+            said = None
+        raise _refusal(response.status, said if isinstance(said, dict) else {"message": text[:200]})
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:

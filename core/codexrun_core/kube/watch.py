@@ -13,6 +13,7 @@ from typing import Any
 
 from codexrun_core.kube.client import Kube, Refused, Unavailable
 from codexrun_core.logs import fields
+from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class Watcher:
     """Keeps `seen(object, gone)` informed about every object that the selectors match.
 
     After a new list, objects that vanished in between are reported gone with their last known state.
+    Whatever `seen` raises about one object is logged and counted there: the others come all the same.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Watcher:
         """`restarted` is called whenever the watch has ended and is to be opened anew."""
         self._restarted = restarted
         self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
+        self._kind = path.rpartition("/")[2].removesuffix("s")  # as logs and metrics name it: job, codexrun
         self._known: dict[str, Json] = {}
         self._version: str | None = None
         self._fruitless = 0  # attempts in a row that brought no event
@@ -92,9 +95,11 @@ class Watcher:
             self._version = item["metadata"]["resourceVersion"]
 
     def _tell(self, item: Json, *, gone: bool) -> None:
-        uid = item["metadata"]["uid"]
+        metadata = item["metadata"]
+        uid = metadata["uid"]
         if gone:
             self._known.pop(uid, None)
         else:
             self._known[uid] = item
-        self._seen(item, gone)
+        with one_object(self._kind, metadata.get("name", uid), metadata.get("resourceVersion", "")):
+            self._seen(item, gone)

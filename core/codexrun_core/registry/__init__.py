@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry.filters import BadToken, Filter, Page
-from codexrun_core.registry.record import RunRecord, place_of, record_of
+from codexrun_core.registry.record import RunRecord, is_later, place_of, record_of
 from codexrun_core.registry.sorting import NEWEST, Sort, read_sort
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "Sort",
     "Stats",
     "Unavailable",
+    "is_later",
     "place_of",
     "read_sort",
     "record_of",

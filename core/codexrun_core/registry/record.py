@@ -7,11 +7,10 @@ from typing import Any
 
 from codexrun_core.annotations import ORIGIN, REQUESTED_BY
 from codexrun_core.hooks import DELETED, FINAL
-from codexrun_core.lifecycle import Phase
+from codexrun_core.lifecycle import UNKNOWN_RANK, Phase
 from codexrun_core.resources import CodexRun, Usage
 
 NEVER = datetime.fromtimestamp(0, UTC)
-LIVE = tuple(phase.lower() for phase in Phase if not phase.terminal)
 ORIGINS = ("api", "cli", "console", "kubectl")
 LONGEST_USER = 253
 MOST_WORDS, LONGEST_WORD = 1000, 64
@@ -95,6 +94,7 @@ def record_of(run: CodexRun) -> RunRecord:
     error = status.failure.message if status.failure else None
     if error is None and status.phase in (Phase.REJECTED, Phase.CANCELLED, Phase.FAILED):
         error = status.message
+    spec_json = spec.dump()
     user, origin = meta.annotations.get(REQUESTED_BY), meta.annotations.get(ORIGIN, "")
     return RunRecord(
         run_id=meta.uid,
@@ -112,7 +112,7 @@ def record_of(run: CodexRun) -> RunRecord:
         prompt_sha256=status.prompt.sha256 if status.prompt else None,
         model=status.model or spec.model,
         effort=spec.effort,
-        params=spec.inputs or {},
+        params=spec_json.get("inputs", {}),
         result=status.result.message if status.result else None,
         error=error,
         failure_class=status.failure.class_.value if status.failure else None,
@@ -127,7 +127,7 @@ def record_of(run: CodexRun) -> RunRecord:
         turns=None if status.turns is None else _bounded(status.turns),
         thread_id=status.thread_id,
         priority=spec.priority,
-        spec=spec.dump(),
+        spec=spec_json,
         labels=dict(meta.labels),
         resource_version=place_of(run)[2],
     )
@@ -137,6 +137,16 @@ def place_of(run: CodexRun) -> tuple[int, int, int]:
     """RunRecord.place of the row that it amounts to, without making that."""
     version = run.metadata.resource_version
     return run.status.attempt or 1, run.status.phase.rank, int(version) if version.isdecimal() else 0
+
+
+def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """Return whether the first place (attempt, rank, version) is later in a run's life than the second.
+
+    Where a phase that this version does not know belongs is not known: then the version alone orders.
+    """
+    if UNKNOWN_RANK in (one[1], other[1]):
+        return (one[0], one[2]) > (other[0], other[2])
+    return one > other
 
 
 def usage_columns(usage: Usage | None) -> dict[str, Any]:
@@ -177,7 +187,7 @@ def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
         return replace(row, labels=seen.labels, resource_version=seen.resource_version)
     if row.final or (row.status == DELETED and not seen.final):
         return row
-    if row.status != DELETED and seen.place < row.place:
+    if row.status != DELETED and is_later(row.place, seen.place):
         return row
     kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
     return replace(seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at))
@@ -215,4 +225,7 @@ def _bounded(count: int) -> int:
 def _utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # within a day of the first or last year
+        return moment.replace(tzinfo=UTC)

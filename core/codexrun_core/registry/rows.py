@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from codexrun_core.hooks import FINAL
+from codexrun_core.hooks import DELETED, FINAL
 from codexrun_core.registry.database import Database
 from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
 from codexrun_core.registry.ordering import order, page_ids
@@ -20,7 +20,7 @@ from codexrun_core.registry.queries import (
     rows_of,
     turned_round,
 )
-from codexrun_core.registry.record import LIVE, RunRecord
+from codexrun_core.registry.record import RunRecord
 from codexrun_core.registry.sorting import NEWEST, Sort
 from codexrun_core.registry.tables import runs
 
@@ -77,7 +77,7 @@ class Rows(Database):
 
     async def live(self) -> list[tuple[str, str]]:
         """Id and name of every run that has not ended and whose object was not found to be gone."""
-        query = sa.select(runs.c.run_id, runs.c.name).where(runs.c.status.in_(LIVE))
+        query = sa.select(runs.c.run_id, runs.c.name).where(runs.c.status.not_in([*sorted(FINAL), DELETED]))
         return [(run_id, name) for run_id, name in await self._all(query)]
 
     async def open_logs(self) -> list[RunRecord]:

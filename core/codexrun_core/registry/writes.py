@@ -6,12 +6,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.hooks import Transition, transition
+from codexrun_core.hooks import DELETED, Transition, transition
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
 from codexrun_core.registry.events import RunEvent
 from codexrun_core.registry.queries import COLUMNS
-from codexrun_core.registry.record import LIVE, RunRecord, merge, usage_columns, usage_order, words_of
+from codexrun_core.registry.record import RunRecord, merge, usage_columns, usage_order, words_of
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 
@@ -48,7 +48,7 @@ class Writes(Database):
 
         def write(connection: sa.Connection) -> bool:
             row = self._locked(connection, run_id)
-            if row is None or row.status not in LIVE:
+            if row is None or row.final or row.status == DELETED:
                 return False
             after = replace(row, **usage_columns(usage))
             if after == row or usage_order(after) < usage_order(row):

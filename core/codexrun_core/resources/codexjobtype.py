@@ -1,12 +1,13 @@
 """CodexJobType: what a kind of run may do. Everything that grants power is here and never in a run's spec."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from codexrun_core import tools
 from codexrun_core.resources.fields import (
     NAME_IS_A_LABEL,
+    AnyJson,
     Conditions,
     Effort,
     Limits,
@@ -242,7 +243,7 @@ class JobTypeSpec(Part):
     description: Annotated[str | None, Field(max_length=1024, description="What such runs do, for people.")] = None
     prompt: PromptRef
     inputs_schema: Annotated[
-        dict[str, Any] | None,
+        AnyJson | None,
         Field(
             description="JSON Schema (2020-12) of a run's inputs. If absent, the prompt's placeholders are the schema: each a "
             "required string, no others.",
@@ -250,7 +251,7 @@ class JobTypeSpec(Part):
         ),
     ] = None
     output_schema: Annotated[
-        dict[str, Any] | None,
+        AnyJson | None,
         Field(
             description="JSON Schema (2020-12) of the final message, which must be JSON then: Codex is told, and a run whose "
             "answer does not fit fails.",

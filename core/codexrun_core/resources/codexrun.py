@@ -1,7 +1,7 @@
 """CodexRun: one unattended execution of the Codex CLI, from the wish to the verdict."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -9,6 +9,7 @@ from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.resources.fields import (
     DAY,
     NAME_IS_A_LABEL,
+    AnyJson,
     Conditions,
     Effort,
     JsonDict,
@@ -20,8 +21,10 @@ from codexrun_core.resources.fields import (
     PromptVersion,
     Sha256,
     cel,
+    one_of,
 )
 
+WHEN_FULL = ("Queue", "Reject")
 ANOTHER_RUN = "create another CodexRun instead (spec.retryOf links it to this one)"
 
 
@@ -125,7 +128,7 @@ class RunSpec(Part):
 
     job_type: Annotated[Name, Field(description="Name of a CodexJobType in the same namespace.")]
     inputs: Annotated[
-        dict[str, Any] | None,
+        AnyJson | None,
         Field(description="Values for the prompt's placeholders; the job type's inputsSchema judges them. 64 KiB at most."),
     ] = None
     prompt_version: Annotated[
@@ -137,7 +140,8 @@ class RunSpec(Part):
     limits: Annotated[Limits | None, Field(description="Lower limits than the job type's; never higher ones.")] = None
     workspace: Workspace | None = None
     when_full: Annotated[
-        Literal["Queue", "Reject"],
+        str,
+        one_of(*WHEN_FULL),
         Field(description="What to do when all slots of the job type are taken: wait, or be Rejected at once."),
     ] = "Queue"
     priority: Annotated[int, Field(ge=-1000, le=1000, description="Higher runs start first; among equals the older one.")] = 0
@@ -195,7 +199,7 @@ class Result(Part):
     message: Annotated[str, Field(max_length=4096, description="The final message, cut at 2 KiB.")]
     truncated: bool = False
     output: Annotated[
-        dict[str, Any] | None,
+        AnyJson | None,
         Field(
             description="The message as JSON, which fits the job type's outputSchema; absent without one, or if it is longer "
             "than 2 KiB (the artifact output.json has all of it).",
@@ -218,7 +222,7 @@ class RunStatus(Part):
     prompt: PromptUsed | None = None
     model: Annotated[str | None, Field(description="The model the run uses, as resolved.")] = None
     sandbox: Annotated[
-        Literal["pod", "codex"] | None,
+        Annotated[str, one_of("pod", "codex")] | None,
         Field(description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too."),
     ] = None
     job_name: Annotated[str | None, Field(description="The attempt's Job, in the same namespace.")] = None

@@ -1,15 +1,20 @@
 """What both resources are made of: the base model, names, limits, conditions."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+
+from codexrun_core.nesting import cut
 
 GROUP = "codexrun.dev"
 VERSION = "v1alpha1"
 
 JsonDict = dict[str, JsonValue]
+
+# Somebody's own JSON. pydantic would refuse to serialize a whole object for 255 levels of it.
+AnyJson = Annotated[dict[str, Any], PlainSerializer(cut, return_type=dict[str, Any])]
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
@@ -25,10 +30,24 @@ NAME_IS_A_LABEL = cel(
 )
 
 
+def one_of(*values: str) -> Any:
+    """An enumeration of the CRD's schema, for a `str` field.
+
+    The apiserver holds writers to it. Readers take any text: a newer version may know more values.
+    """
+    return WithJsonSchema({"enum": list(values), "type": "string"})
+
+
 class Part(BaseModel):
     """A piece of a resource: camelCase outside, unknown fields ignored (the apiserver prunes or refuses them)."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="ignore")
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # errors are logged, and inputs may be secret
+    )
 
     def dump(self) -> dict[str, Any]:
         """Plain JSON, camelCase; what is not known is absent."""
@@ -89,7 +108,7 @@ class Condition(Part):
     """metav1.Condition (KEP-1623): the record of what happened to the object."""
 
     type: Annotated[str, Field(max_length=63)]
-    status: Literal["True", "False", "Unknown"]
+    status: Annotated[str, one_of("True", "False", "Unknown")]
     reason: Annotated[str, Field(max_length=128)]
     message: Annotated[str, Field(max_length=2048)] = ""
     last_transition_time: datetime

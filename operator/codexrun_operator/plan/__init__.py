@@ -10,6 +10,7 @@ from datetime import datetime
 from codexrun_operator.plan.begin import (
     cancel_before_start,
     explain_lost_job,
+    leave_what_is_not_understood,
     reject_what_is_wrong,
     start_when_admitted,
     wait_for_job_to_show,
@@ -65,12 +66,19 @@ def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa:
     return NOTHING
 
 
+def leave_unknown_phase_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+    """A newer operator has brought the run where this one does not know the way on."""
+    return None if seen.phase.known else NOTHING
+
+
 RULES: tuple[Rule, ...] = (
+    leave_unknown_phase_alone,
     leave_finished_alone,
     # no Job yet
     wait_for_job_to_show,  # its creation is under way: look again
     explain_lost_job,  # it had one, which is gone
     cancel_before_start,
+    leave_what_is_not_understood,  # spec.whenFull of a newer version
     wait_for_job_type,  # and for its prompt: one minute, then Rejected
     reject_what_is_wrong,
     start_when_admitted,

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_operator.jobs import job_name
 from codexrun_operator.judge import Accepted, Missing, Refused
 from codexrun_operator.outcome import failed
@@ -44,6 +45,19 @@ def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
         return None
     words = cancel_words(seen.run)
     return Decision(status=moved(seen.run, Phase.CANCELLED, "CancelRequested", words, now, finished_at=now))
+
+
+def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
+    """A newer version's wish, which this operator can neither keep nor call wrong: the run waits for one that can."""
+    run = seen.run
+    if seen.job is not None or run.spec.when_full in WHEN_FULL:
+        return None
+    phase = Phase.QUEUED if run.status.phase is Phase.QUEUED else Phase.PENDING
+    message = (
+        f'spec.whenFull: "{run.spec.when_full}" is not known to this version of the operator; upgrade it, or create the run '
+        f"again with one of {', '.join(WHEN_FULL)}"
+    )
+    return Decision(status=moved(run, phase, "UnknownValue", message, now))
 
 
 def _patience(run: CodexRun, reason: str, message: str, now: datetime) -> Decision:
@@ -88,6 +102,7 @@ def wants_slot(seen: Seen) -> bool:
     return (
         not seen.begun
         and not seen.creating
+        and run.spec.when_full in WHEN_FULL
         and run.metadata.deletion_timestamp is None
         and run.spec.cancel is None
         and isinstance(seen.verdict, Accepted)

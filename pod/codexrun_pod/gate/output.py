@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -36,14 +37,17 @@ def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     """Never raises: a message that cannot be judged does not fit. May take seconds."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small for.
     from codexrun_core.json_schema import BadSchemaError, violations
+    from codexrun_core.nesting import TOO_DEEP
 
     digest = hashlib.sha256(text).hexdigest()
     try:
-        value = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
         wrong = violations(schema, value, MOST_STEPS)
     except BadSchemaError as error:
         return Output(False, f"cannot be judged: {error}"[:LONGEST], error.pointer, digest)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        return Output(False, TOO_DEEP, "", digest)
+    except ValueError as error:
         return Output(False, f"is not JSON: {error}"[:LONGEST], "", digest)
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -53,6 +57,14 @@ def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
 
 def _no_constant(_: str) -> Any:
     raise ValueError(NAN)
+
+
+def _finite(text: str) -> float:
+    """1e999 is infinite to Python, and no number to the apiserver that has to store it."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(NAN)
+    return number
 
 
 def schema_from(text: str) -> dict[str, Any] | None:

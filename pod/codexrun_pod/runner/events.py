@@ -136,7 +136,7 @@ def plain(text: str) -> str:
     """The message inside a JSON error body, which Codex repeats verbatim; other text as it is."""
     try:
         message = json.loads(text)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text
     return message if isinstance(message, str) else text
 

@@ -69,12 +69,12 @@ class Log:
         """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event, unmasked."""
         try:
             event = json.loads(raw)
-        except ValueError:
+            masked = self.mask.value(event)
+        except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):
             self.foreign("codex", raw)
             return None
-        masked = self.mask.value(event)
         if masked == event:  # not written anew, so that it stands there byte for byte
             head = loglines.encode({"ts": loglines.timestamp(), "src": "codex", "event": 0})[:-3]
             self._wait_and_put(head + raw.strip() + b"}\n")

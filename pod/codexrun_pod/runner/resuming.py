@@ -73,6 +73,6 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
         thread, started = meta["payload"]["id"], STARTED.match(meta["timestamp"])
         if meta["type"] == "session_meta" and THREAD.fullmatch(thread) and started:
             return thread, started.groups()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(f"spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex; {WAY_OUT}")

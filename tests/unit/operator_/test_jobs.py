@@ -173,7 +173,11 @@ def test_it_records_what_the_run_was_admitted_with() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoilt", ["", "{", "[]", "7", "{}", '{"startSeconds": "x"}', '{"startSeconds": 3, "prompt": 1, "model": 2}']
+    "spoilt",
+    [
+        *("", "{", "[]", "7", "{}", '{"startSeconds": "x"}', '{"startSeconds": true, "prompt": 1, "model": 2}'),
+        *('{"startSeconds": 1e999}', '{"startSeconds": -1}', '{"startSeconds": 86401}', "[" * 100_000),
+    ],
 )
 def test_a_spoilt_record_is_no_reason_to_fall_over(spoilt: str) -> None:
     job = plain()
@@ -181,7 +185,16 @@ def test_a_spoilt_record_is_no_reason_to_fall_over(spoilt: str) -> None:
     job["metadata"]["labels"]["codexrun.dev/attempt"] = spoilt
     read = job_from(job)
     assert read.start_seconds == 600
+    assert (read.prompt, read.model, read.sandbox) == (None, None, None)
     assert read.attempt == (7 if spoilt == "7" else 1)
+
+
+def test_what_is_left_of_a_spoilt_record_holds() -> None:
+    job = plain()
+    record = {"startSeconds": 30, "prompt": 1, "model": "gpt-5.5", "sandbox": "of a newer version"}
+    job["metadata"] |= {"uid": "job-1", "annotations": {"codexrun.dev/admitted-with": json.dumps(record)}}
+    read = job_from(job)
+    assert (read.start_seconds, read.prompt, read.model, read.sandbox) == (30, None, "gpt-5.5", None)
 
 
 # -- who sees what -------------------------------------------------------------------------------

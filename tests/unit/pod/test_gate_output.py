@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from codexrun_core.nesting import TOO_DEEP
 from codexrun_pod.gate import meter, output
 from codexrun_pod.gate.meter import Account
 from codexrun_pod.gate.output import Output, judge, schema_from
@@ -26,9 +27,15 @@ def test_a_message_that_fits():
         (b"", "", "is not JSON"),
         (b'{"a": [NaN]}', "", "NaN"),
         (b"\xff\xfe", "", "is not JSON"),
-        (b"[" * 100_000, "", "is not JSON"),
+        (b'{"a": [1e999]}', "", "NaN and Infinity are no JSON"),
+        (b"[" * 100_000, "", TOO_DEEP),
+        (b'{"a":' * 33 + b"1" + b"}" * 33, "", TOO_DEEP),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, "", TOO_DEEP),
     ],
-    ids=["a field is missing", "of another type", "prose", "fenced", "empty", "NaN", "no UTF-8", "nested without end"],
+    ids=[
+        *("a field is missing", "of another type", "prose", "fenced", "empty", "NaN", "no UTF-8", "infinite"),
+        *("nested without end", "33 levels", "900 levels"),
+    ],
 )
 def test_a_message_that_does_not(text, pointer, said):
     verdict = judge(text, SCHEMA)
