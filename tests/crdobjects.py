@@ -1,7 +1,7 @@
 """CodexRuns and CodexJobTypes as their CRDs admit them: each one systematically, and generated ones.
 
-Both come from walking the schemas in crds/, so a field that is added is covered by itself. The CEL rules are not evaluated: what
-comes out is all that they let through, and a little more.
+Both come from walking the schemas in crds/, so a field that is added is covered by itself. The CEL rules are not evaluated:
+what comes out is all that they let through, and a little more.
 """
 
 import copy
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 Json = dict[str, Any]
@@ -24,6 +25,16 @@ PRESERVED = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 DEEP = 31  # levels
 
+# The same objects each time. What fails is not made smaller: that would render every page some thousand times, and an answer
+# that is wrong says what it is about.
+GENERATED = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
 # The shortest and the longest text of each pattern; a new pattern needs a pair here.
 EXAMPLES = {
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": ("a", "a-" * 31 + "z"),
@@ -31,7 +42,10 @@ EXAMPLES = {
     r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$": ("m", "Model/" * 21 + "-9"),
     r"^[a-z]+$": ("x", "x" * 16),
     r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$": ("_", "feature/" * 31 + "@+-v1.0"),
-    r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$": ("00000000-0000-0000-0000-000000000000", "ffffffff-1111-2222-3333-444444444444"),
+    r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$": (
+        "00000000-0000-0000-0000-000000000000",
+        "ffffffff-1111-2222-3333-444444444444",
+    ),
     r"^[0-9a-f]{64}$": ("0" * 64, "f" * 64),
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": ("s", "s." * 126 + "z"),
     r"^https?://[^/@*]+/[^*]*\*?$": ("http://h/", "https://h.example/" + "r/" * 502 + "*"),

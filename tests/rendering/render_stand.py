@@ -113,13 +113,13 @@ class Stand:
             self.kube.job_types: services.catalog.watchers[0],
             self.kube.config_maps: services.catalog.watchers[1],
         }
-        newest = {folder: 0 for folder in watchers}
+        newest = dict.fromkeys(watchers, 0)
         for number, path, _ in self.kube.log:
             newest[path.rpartition("/")[0]] = number
         async with asyncio.timeout(60):
-            while services.mirror.writer.lag or any(int(w._version or 0) < newest[f] for f, w in watchers.items()):  # noqa: ASYNC110
+            while services.mirror.writer.lag or any(int(w._version or 0) < newest[f] for f, w in watchers.items()):
                 assert not services.broken, services.broken
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
 
     def pages(self, *fields: str) -> list[tuple[APIRoute, str]]:
         """Every GET route that is about these, with its URL to be filled; without any, those about none."""
@@ -166,9 +166,7 @@ def routes(of: Any) -> Iterator[APIRoute]:
 async def standing(folder: Path) -> AsyncIterator[Stand]:
     """Logged in; with two versions of one prompt, and no job type and no run."""
     url = f"sqlite:///{folder}/registry.db"
-    settings = Settings(
-        namespace="codexrun", registry_url=url, archive=folder / "archive", token=TOKEN, verdict_seconds=5
-    )
+    settings = Settings(namespace="codexrun", registry_url=url, archive=folder / "archive", token=TOKEN, verdict_seconds=5)
     kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
     kube.put(kube.config_maps, prompt())
     kube.put(kube.config_maps, prompt(version="v2", text="{{name}}, {{odd}} and {{missing}}\n"))

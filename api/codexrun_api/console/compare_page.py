@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from codexrun_api.console import foreign, formats, words
 from codexrun_api.console.access import Seen
 from codexrun_api.console.pages import Page, page
-from codexrun_api.console.states import STATES
+from codexrun_api.console.states import state_of
 from codexrun_api.problems import not_found
 from codexrun_api.services import Here
 from codexrun_core.registry import RunRecord
@@ -71,7 +71,7 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
     took = [words.took(run, now) for run in (a, b)]
     inputs = sorted({*a.params, *b.params})
     return [
-        _pair("Status", *(STATES.get(r.status, STATES["deleted"]).word for r in (a, b))),
+        _pair("Status", *(state_of(r.status).word for r in (a, b))),
         _pair("Failure", *(r.failure_class for r in (a, b))),
         _pair("Job type", a.job_type, b.job_type),
         _pair("Prompt", *(f"{r.prompt_name} {r.prompt_version}" if r.prompt_name else None for r in (a, b))),

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from codexrun_api.console import formats, strip
 from codexrun_api.console.access import NotLoggedIn, visitor_of
 from codexrun_api.console.keys import BINDINGS
-from codexrun_api.console.states import STATES
+from codexrun_api.console.states import STATES, state_of
 from codexrun_api.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
@@ -69,9 +69,9 @@ def templates() -> jinja2.Environment:
     )
     env.filters |= {
         name: getattr(formats, name)
-        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "percent", "plural")
+        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "dollars", "percent", "plural")
     }
-    env.globals |= {"static": static_url, "states": STATES, "bindings": BINDINGS, "ago": formats.ago}
+    env.globals |= {"static": static_url, "states": STATES, "state_of": state_of, "bindings": BINDINGS, "ago": formats.ago}
     env.globals["p"] = env.get_template("parts.html").module  # also where a block is rendered alone
     return env
 

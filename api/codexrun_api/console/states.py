@@ -25,3 +25,8 @@ STATES = {
     "deleted": State("Deleted", "off", "deleted", "?", False),
 }
 ACTIVE = tuple(name for name, state in STATES.items() if state.active)
+
+
+def state_of(status: str) -> State:
+    """Of a status that this version does not know, its own word; the run goes on, as far as anybody here can tell."""
+    return STATES.get(status) or State(status.capitalize(), "off", "pending", "?", True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from codexrun_api.console.states import STATES, State
+from codexrun_api.console.states import State, state_of
 from codexrun_core.registry import RunEvent, RunRecord
 
 LEAST = 2.0  # percent: what is short is still seen
@@ -26,7 +26,7 @@ def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> l
     marks = _marks(record, events)
     found: list[Stretch] = []
     for number, (attempt, status, at) in enumerate(marks):
-        state = STATES.get(status, STATES["deleted"])
+        state = state_of(status)
         if not state.active:
             continue
         after = marks[number + 1][2] if number + 1 < len(marks) else None
@@ -43,7 +43,7 @@ def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str
         marks.append((record.attempt, "running", record.started_at))
     if record.finished_at and record.status not in seen:
         marks.append((record.attempt, record.status, record.finished_at))
-    marks.sort(key=lambda mark: (mark[2], not STATES.get(mark[1], STATES["deleted"]).active))
+    marks.sort(key=lambda mark: (mark[2], not state_of(mark[1]).active))
     if not marks or (marks[0][1] != "pending" and record.created_at < marks[0][2]):
         marks.insert(0, (1, "pending", record.created_at))
     return marks
