@@ -102,13 +102,29 @@ def deep(levels: int = DEEP) -> Json:
 
 def anything() -> st.SearchStrategy[Json]:
     """An object of any JSON, as a field that preserves what it does not know admits."""
+    keys = TEXTS | st.sampled_from(WORDS)
     values = st.recursive(
         _LEAVES,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
         max_leaves=6,
     )
-    return st.one_of(st.just({}), st.just(deep()), st.dictionaries(TEXTS, values, max_size=4))
+    return st.one_of(st.just({}), st.just(deep()), st.sampled_from(NO_SCHEMAS), st.dictionaries(keys, values, max_size=4))
 
+
+# JSON Schemas that are none: inputsSchema may be any JSON until the operator has judged it.
+WORDS = ("properties", "required", "enum", "const", "type", "default", "title", "description", "minimum", "maxLength", "format")
+NO_SCHEMAS: tuple[Json, ...] = (
+    {"properties": None, "required": None},
+    {"properties": [], "required": {}},
+    {"properties": "x", "required": "x"},
+    {"properties": {"a": None, "b": [], "c": "x", "": {}}, "required": [{}, [], None, "a"]},
+    {"properties": {str(value): dict.fromkeys(WORDS, value) for value in (None, {}, [], "x", 1.5, True, [{}])}},
+    {
+        "properties": {
+            kind: {"type": kind, "minimum": "x", "maxLength": {}, "default": {}} for kind in ("string", "integer", "boolean")
+        }
+    },
+)
 
 ANYTHING: Json = {
     "name": "world",
@@ -261,6 +277,8 @@ def systematic(of: Json) -> Iterator[tuple[str, Json]]:
         if part.get("type") in ("object", "array"):
             if not part.get("required") and not part.get("minItems"):
                 yield f"empty {name}", changed(whole, path, minimal(part))
+            if part.get(PRESERVED):
+                yield from ((f"{name} {number}", changed(whole, path, odd)) for number, odd in enumerate(NO_SCHEMAS))
             continue
         for value in ends(part)[:-1]:
             yield f"{name}={_short(value)}", changed(whole, path, value)
