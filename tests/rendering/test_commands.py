@@ -23,7 +23,7 @@ LEFT_OUT = {
 }
 # {run} and {other} are runs, {kind} is a job type.
 READING: dict[str, tuple[str, ...]] = {
-    "start": ("start {kind} --dry-run",),
+    "start": ("start {kind} --dry-run client",),
     "list": ("list", "list -o wide", "list -o json", "list -o yaml", "list --sort=-cost", "list --status failed,running"),
     "status": ("status {run}", "status {run} -o yaml", "status {run} {other} -o wide"),
     "logs": ("logs {run}", "logs {run} --raw", "logs {run} -f"),
@@ -32,8 +32,8 @@ READING: dict[str, tuple[str, ...]] = {
     "diff": ("diff {run} {other}", "diff {run} {other} -o json", "diff {run} {other} --log"),
     "stats": ("stats", "stats --by user"),
     "prompts list": ("prompts list -o wide",),
-    "prompts show": ("prompts show hello v1",),
-    "prompts render": ("prompts render hello v1 --set name=x",),
+    "prompts show": ("prompts show hello@v1",),
+    "prompts render": ("prompts render hello@v1 --set name=x",),
     "jobtypes list": ("jobtypes list", "jobtypes list -o json"),
     "jobtypes show": ("jobtypes show {kind}", "jobtypes show {kind} -o yaml"),
 }

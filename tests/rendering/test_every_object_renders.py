@@ -6,10 +6,13 @@ that a page cannot show is missing from more than one object.
 
 import asyncio
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import crdobjects
+import httpx
 from crdobjects import GENERATED
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,3 +112,42 @@ def test_generated_objects_render(tmp_path: Path) -> None:
             check()
         finally:
             runner.run(standing_here.__aexit__(None, None, None))
+
+
+def test_pages_that_forms_lead_to_are_rendered(tmp_path: Path) -> None:
+    """What a bulk action would do and has done, and the manifest of a start and of a repetition."""
+
+    async def check() -> None:
+        async with standing(tmp_path) as stand:
+            kinds = [stand.put_job_type(of(crdobjects.JOB_TYPE)) for of in (crdobjects.minimal, crdobjects.maximal)]
+            ids = [
+                stand.put_run({**of(crdobjects.RUN), "status": {"phase": phase}}, kind)
+                for of, kind in zip((crdobjects.minimal, crdobjects.maximal), kinds, strict=True)
+                for phase in ("Pending", "Failed")
+            ]
+            await stand.mirrored()
+            csrf = re.search(r'name="csrf" value="([^"]+)"', (await stand.http.get("/console/runs")).text)
+            assert csrf
+
+            async def sent(url: str, status: int, **form: Any) -> httpx.Response:
+                answer = await stand.http.post(url, data={"csrf": csrf[1], **form})
+                assert answer.status_code == status, (url, form, answer.text[-600:])
+                return answer
+
+            for kind in kinds:
+                inputs = {"input.name": "x", "what": "preview"}
+                page = await sent(f"/console/start/{kind}", 200, **inputs, max_cost_cents="50")
+                assert "maxCostCents: 50" in page.text
+                page = await sent(f"/console/start/{kind}", 422, **inputs, max_cost_cents="-5")
+                assert '<a href="#f-max_cost_cents">Cost, US cents</a>' in page.text
+            for run in ids:
+                page = await sent(f"/console/runs/{run}/rerun", 200, what="preview", **{"input.name": "x"})
+                assert "retryOf" in page.text
+            for verb in ("cancel", "retry"):
+                for scope in ("selected", "matching"):
+                    await sent("/console/bulk", 200, verb=verb, scope=scope, run=ids)
+                done = await sent("/console/bulk", 303, verb=verb, scope="selected", run=ids, confirmed="1")
+                for part in ("", "?part=progress"):
+                    assert (await stand.http.get(done.headers["Location"] + part)).status_code == 200
+
+    asyncio.run(check())
