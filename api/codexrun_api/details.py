@@ -10,8 +10,7 @@ from codexrun_api import params
 from codexrun_api.auth import Caller
 from codexrun_api.problems import answers, not_found
 from codexrun_api.services import Here
-from codexrun_core.registry import Unavailable
-from codexrun_core.resources.fields import Limits
+from codexrun_core.registry import Unavailable, read_spec
 
 router = APIRouter(tags=["runs"])
 
@@ -59,7 +58,7 @@ async def get_run_details(here: Here, _: Caller, id: params.RunId) -> RunDetails
     if record is None:
         raise not_found(id)
     run, job_type = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
-    limits = Limits.model_validate(record.spec.get("limits") or {}).within(job_type.spec.limits if job_type else None)
+    limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
     return RunDetails(
         limits=limits.model_dump(exclude_none=True),
         conditions=[ConditionView.model_validate(one) for one in run.status.conditions] if run else None,

@@ -1,10 +1,12 @@
 """How a command ends when it could not do what was asked: on stderr, in words, never a traceback."""
 
+import sys
 from typing import Any, NoReturn
 
 import typer
 
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.terminal import harmless, is_tty
 
 
 class Trouble(Exception):
@@ -62,7 +64,7 @@ class NeedsApi(Trouble):
 
 def fail(*problems: str, code: Code = Code.FAILED) -> NoReturn:
     for problem in problems:
-        typer.echo(f"codexrun: {problem}", err=True)
+        say(f"codexrun: {problem}")
     raise typer.Exit(code)
 
 
@@ -71,6 +73,6 @@ def usage(problem: str) -> NoReturn:
     raise typer.BadParameter(problem)
 
 
-def say(text: str) -> None:
-    """Something for people, beside the data."""
-    typer.echo(text, err=True)
+def say(text: str, *, links: bool = False) -> None:
+    """Something for people, beside the data; links: as in `terminal.harmless`."""
+    typer.echo(harmless(text, links=links) if is_tty(sys.stderr) else text, err=True)

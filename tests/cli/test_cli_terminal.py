@@ -1,6 +1,7 @@
 """On a real terminal, on a dumb one, on none, and with streams that are closed."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -14,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from clistand import LOG, PATIENCE, Stand, command
+from clistand import LOG, PATIENCE, Stand, command, event
 
-from codexrun_cli.terminal import terminal
+from codexrun_cli.terminal import harmless, terminal
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x1b]*\x1b\\")
 
@@ -50,7 +51,7 @@ class Screen:
             preexec_fn=_own_terminal,  # noqa: PLW1509 - Ctrl-C reaches it as from a keyboard
         )
         os.close(inner)
-        self.text = ""
+        self.text, self.data = "", b""
 
     def until(self, wanted: str) -> str:
         """What was printed so far, once it has this."""
@@ -77,7 +78,6 @@ class Screen:
 
     def _read(self, enough: Any) -> None:
         deadline = time.monotonic() + PATIENCE
-        data = self.text.encode()
         while not enough() and time.monotonic() < deadline:
             if not select.select([self.fd], [], [], 0.1)[0]:
                 continue
@@ -85,8 +85,8 @@ class Screen:
                 piece = os.read(self.fd, 65536)
             except OSError:  # the other side is closed
                 break
-            data += piece
-            self.text = data.decode("utf-8", "replace")
+            self.data += piece
+            self.text = self.data.decode("utf-8", "replace")
 
 
 def _own_terminal() -> None:
@@ -290,3 +290,95 @@ def test_what_a_terminal_can_do() -> None:
     assert not terminal(yes, utf8=False, env={}).utf8
     assert terminal(None, env={}) == terminal(Stream(False, ""), env={})  # type: ignore[arg-type]
     assert terminal(Stream(False), colour="always", env={"NO_COLOR": "1"}).colour  # type: ignore[arg-type]
+
+
+HOSTILE = "done\x1b]0;pwned\x07\x1b]52;c;cm0gLXJmIH4K\x07\x1b[2J\x9b2J \u202egnp.exe Û2J\r\x1b]8;;https://evil.example\x1b\\here\x1b]8;;\x1b\\"
+AGAIN = (
+    "start",
+    "hello",
+    "-p",
+    "name=world",
+    "--name",
+    "mine",
+    "--idempotency-key",
+    "k",
+    "--wait",
+)  # the same run: it has ended
+OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;;(http://127\.0\.0\.1:[0-9]+/console/[^\x1b]*)?\x1b\\")
+
+
+def hostile(stand: Stand) -> bytes:
+    """A run whose final message and log hold what terminals obey; its log."""
+    stand.finished("--name", "mine", "--idempotency-key", "k", result={"message": HOSTILE}, message=HOSTILE)
+    return stand.log(
+        "mine", event(type="item.completed", item={"id": "i", "type": "agent_message", "text": HOSTILE}), HOSTILE.encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "env"),
+    [
+        ([], {}),
+        (["--plain"], {}),
+        (["--no-utf8"], {}),
+        ([], {"TERM": "dumb"}),
+        ([], {"PYTHONIOENCODING": "latin-1"}),
+    ],
+    ids=["default", "plain", "no-utf8", "dumb", "latin-1"],
+)
+def test_no_terminal_obeys_what_an_agent_said(stand: Stand, options: list[str], env: dict[str, str]) -> None:
+    hostile(stand)
+    screen = Screen(stand, *AGAIN, *options, **env)
+    code, text = screen.end()
+    assert code == 0
+    assert "done" in text
+    assert not OBEYED.search(OWN.sub("", text)), repr(text)
+    if "PYTHONIOENCODING" in env:
+        assert b"\xc3\x9b2J" not in screen.data, "0x9b begins a control sequence in Latin-1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["logs", "mine", "--raw"],
+        ["logs", "mine", "--format", "jsonl"],
+        ["logs", "mine"],
+        ["status", "mine"],
+        ["status", "mine", "-o", "json"],
+        ["status", "mine", "-o", "yaml"],
+        ["status", "mine", "-o", "jsonpath={.result}"],
+        ["list", "-o", "custom-columns=SAID:.result"],
+        ["wait", "mine", "-o", "json"],
+    ],
+    ids=" ".join,
+)
+def test_no_terminal_obeys_any_other_output(stand: Stand, arguments: list[str]) -> None:
+    hostile(stand)
+    code, text = Screen(stand, *arguments).end()
+    assert code == 0
+    assert "done" in text
+    assert not OBEYED.search(OWN.sub("", text)), repr(text)
+    if arguments[-1] == "json":
+        assert json.loads(text)["result"] == HOSTILE, "escaped, and still the same"
+
+
+def test_a_pipe_gets_every_byte(stand: Stand) -> None:
+    log = hostile(stand)
+    assert process(stand, "logs", "mine", "--raw").stdout == log
+    assert process(stand, "status", "mine", "-o", "jsonpath={.result}").stdout.decode() == HOSTILE + "\n"
+    assert process(stand, *AGAIN).stdout.decode() == HOSTILE + "\n"
+
+
+@pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e", "\ufeff", "\U000e0041"])
+def test_what_is_hidden_is_written_as_json_does(character: str) -> None:
+    shown = harmless(f"a{character}b")
+    assert shown == (f"a{character}b" if character in "\t\n" else f"a{json.dumps(character)[1:-1]}b")
+    assert json.loads(f'"{shown}"', strict=False) == f"a{character}b"
+
+
+def test_only_sequences_of_this_program_are_kept() -> None:
+    link = "\x1b]8;;http://api/console\x1b\\page\x1b]8;;\x1b\\"
+    assert harmless("\x1b[31mred\x1b[0m") == "\x1b[31mred\x1b[0m"
+    assert "\x1b" not in harmless("\x1b[2J \x1b[8m \x1b[31;8m \x1b[38;5;1m") + harmless(link)
+    assert harmless(link, links=True) == link

@@ -88,18 +88,14 @@ def test_deep_objects_stop_neither_operator_nor_api(lab: Lab, facade: Facade) ->
         assert lives(lab) == before
 
 
-def test_inputs_nested_too_deeply_are_rejected_in_the_same_words_at_every_door(
-    lab: Lab, facade: Facade
-) -> None:
+def test_inputs_nested_too_deeply_are_rejected_in_the_same_words_at_every_door(lab: Lab, facade: Facade) -> None:
     job_type = lab.job_type(inputsSchema={"type": "object"})
     nested: object = "x"
     for _ in range(40):
         nested = [nested]
     run = lab.ended(lab.run(job_type, inputs={"a": nested}))["status"]
     assert (run["phase"], run["reason"]) == ("Rejected", "InvalidInputs")
-    answer = facade.http.post(
-        "/runs/start", json={"job_type": job_type, "inputs": {"a": nested}}
-    )
+    answer = facade.http.post("/runs/start", json={"job_type": job_type, "inputs": {"a": nested}})
     assert answer.status_code == 422
     typed = lab.sh("codexrun", "start", job_type, "--inputs", json.dumps({"a": nested}), check=False)
     assert typed.returncode != 0

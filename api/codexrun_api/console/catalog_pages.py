@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from codexrun_api.browsing import list_job_types
-from codexrun_api.console import foreign
+from codexrun_api.console import foreign, limits
 from codexrun_api.console.access import Seen
 from codexrun_api.console.pages import Page, page
 from codexrun_api.problems import Problem
@@ -30,13 +30,14 @@ async def job_types(request: Request, here: Here, seen: Seen) -> Response:
 @router.get("/console/jobtypes/{name}")
 async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Response:
     view = next((kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name), None)
-    if view is None:
+    kind = here.catalog.job_types.get(name)
+    if view is None or kind is None:
         raise no_job_type(name[:63])
-    kind = here.catalog.job_types[name]
     stats = await here.registry.stats(Filter(job_type=(name,)))
     shown = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": kind.spec.dump()}
     manifest = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120)
-    return page(request, "jobtype.html", kind=view, spec=kind.spec, stats=stats, manifest=manifest)
+    context: dict[str, Any] = {"kind": view, "spec": kind.spec, "limits": limits.rows(kind.spec.limits)}
+    return page(request, "jobtype.html", **context, stats=stats, manifest=manifest)
 
 
 @router.get("/console/prompts")

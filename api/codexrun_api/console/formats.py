@@ -86,6 +86,11 @@ def money(micro_usd: int | None) -> str:
     return f"$ {dollars:.4f}" if dollars >= 0.0001 else "< $ 0.0001"
 
 
+def dollars(cents: int) -> str:
+    """`$1.00` from US cents: for limits, which are whole cents."""
+    return f"${cents / 100:,.2f}"
+
+
 def percent(part: float | None) -> str:
     """A ratio; never 100 % for what is not all."""
     if part is None:

@@ -46,7 +46,7 @@ def fields(
         schema = {"properties": {name: {"type": "string"} for name in placeholders}, "required": list(placeholders)}
     properties, required = schema.get("properties"), schema.get("required")
     properties = properties if isinstance(properties, Mapping) else {}
-    must = set(required) if isinstance(required, list) else set()
+    must = required if isinstance(required, list) else []
     inputs, texts, errors = inputs or {}, texts or {}, errors or {}
     found = []
     for name, about in properties.items():

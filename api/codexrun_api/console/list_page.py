@@ -13,7 +13,6 @@ from codexrun_api.console import asked as urls
 from codexrun_api.console.access import Seen
 from codexrun_api.console.pages import Page, page
 from codexrun_api.console.run_rows import Row, key_of, newer, row
-from codexrun_api.console.states import state_of
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_core.lifecycle import Phase
@@ -170,6 +169,6 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
 
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:
     """Finished runs of this page with their height in percent by how long they took; the oldest first."""
-    done = [r for r in rows if r.seconds is not None and not state_of(r.run.status).active][:BARS]
+    done = [r for r in rows if r.seconds is not None and not r.state.active][:BARS]
     longest = max((r.seconds or 0 for r in done), default=0) or 1
     return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(done)]

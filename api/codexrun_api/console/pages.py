@@ -69,7 +69,7 @@ def templates() -> jinja2.Environment:
     )
     env.filters |= {
         name: getattr(formats, name)
-        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "percent", "plural")
+        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "dollars", "percent", "plural")
     }
     env.globals |= {"static": static_url, "states": STATES, "state_of": state_of, "bindings": BINDINGS, "ago": formats.ago}
     env.globals["p"] = env.get_template("parts.html").module  # also where a block is rendered alone

@@ -14,17 +14,19 @@ from codexrun_api import artifacts, params
 from codexrun_api.archive import Archive
 from codexrun_api.console import commands, foreign, timeline, transcript, words
 from codexrun_api.console.access import Seen
+from codexrun_api.console.formats import duration
 from codexrun_api.console.list_page import busy_slots
 from codexrun_api.console.log_page import NO_WINDOW, window
 from codexrun_api.console.pages import Page, page
-from codexrun_api.console.run_rows import ORIGINS, token_limit, workspace
+from codexrun_api.console.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.states import state_of
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import Filter, RunRecord
+from codexrun_core.registry import Filter, RunRecord, read_spec
 from codexrun_core.rendering import UnknownPlaceholderError, render
 from codexrun_core.resources import GROUP, VERSION
+from codexrun_core.resources.fields import Limits
 
 TABS = {"codex": "Codex", "log": "Log", "prompt": "Prompt", "artifacts": "Artifacts", "yaml": "YAML"}
 WINDOW = 256 * 1024  # bytes of the log that the Codex view reads at once
@@ -73,7 +75,8 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
     run = here.mirror.runs.get(record.run_id)
     job_type = here.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
-    live = state_of(record.status).active
+    state, asked = state_of(record.status), read_spec(record.spec)
+    live = state.active
     size = await asyncio.to_thread(archive.size, record.run_id)
     doing = ""
     if record.status == "running":
@@ -83,33 +86,33 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
         _or(here.registry.usual(record.job_type), None) if live else _nothing(),
         _or(_retries(here, record), ()),
     )
-    tokens = token_limit(record, job_type)
+    limits = limits_of(record, job_type)
     prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
     place = here.queue(record.run_id)
     busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
     return {
         "run": record,
         "object": run,
-        "state": state_of(record.status),
+        "state": state,
         "sentence": words.sentence(
             record, now, run=run, place=place, busy=busy, limit=limit, usual=usual if live else None, doing=doing
         ),
         "way_out": words.way_out(record),
         "seconds": words.took(record, now),
         "stretches": timeline.stretches(record, events, now),
-        "tokens_limit": tokens,
-        "limits": effective_limits(record, job_type),
+        "limits": limits,
+        "times": time_limits(limits),
         "prices": here.prices.version,
         "price_known": (record.model or "") in here.prices.models,
         "prompt": prompt,
         "checksum": checksum(record, prompt),
-        "workspace": workspace(record.spec),
-        "git": (record.spec.get("workspace") or {}).get("git") or {},
+        "workspace": workspace(asked.git),
+        "git": asked.git,
         "origins": ORIGINS,
         "origin": ORIGINS.get(record.origin, record.origin),
         "conditions": run.status.conditions if run else (),
         "events": events,
-        "cancel": record.spec.get("cancel") or (run.spec.cancel.dump() if run and run.spec.cancel else {}),
+        "cancel": asked.cancel or (run.spec.cancel if run else None),
         "commands": commands.commands(record, run),
         "links": _links(here, record, now),
         "retries": retries,
@@ -148,10 +151,10 @@ async def _retries(here: Services, record: RunRecord) -> tuple[RunRecord, ...]:
     return (await here.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
 
 
-def effective_limits(record: RunRecord, job_type: Any) -> dict[str, int]:
-    own = record.spec.get("limits") or {}
-    found = job_type.spec.limits.dump() if job_type else {}
-    return {**found, **own}
+def time_limits(limits: Limits) -> list[str]:
+    """`15:00`, `stall 3:00`: those that there are."""
+    words = (("", limits.timeout_seconds), ("stall ", limits.stall_seconds))
+    return [f"{word}{duration(seconds)}" for word, seconds in words if seconds is not None]
 
 
 def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:

@@ -1,14 +1,15 @@
 """What the run list shows of each run. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from codexrun_api.console import words
 from codexrun_api.console.states import State, state_of
 from codexrun_api.views import QueueView
-from codexrun_core.registry import RunRecord
+from codexrun_core.registry import RunRecord, read_spec
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.codexrun import GitWorkspace
+from codexrun_core.resources.fields import Limits
 
 ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl": "kubectl"}
 
@@ -45,8 +46,8 @@ def row(
         state=state_of(record.status),
         message=words.short(record, now, run=run, place=place, busy=busy, limit=limit),
         seconds=words.took(record, now),
-        token_limit=token_limit(record, job_type),
-        workspace=workspace(record.spec),
+        token_limit=limits_of(record, job_type).max_tokens,
+        workspace=workspace(read_spec(record.spec).git),
         origin=ORIGINS.get(record.origin, record.origin),
         key=key_of(record),
     )
@@ -66,19 +67,14 @@ def newer(record: RunRecord, key: str) -> bool:
         return False
 
 
-def token_limit(record: RunRecord, job_type: CodexJobType | None) -> int | None:
+def limits_of(record: RunRecord, job_type: CodexJobType | None) -> Limits:
     """The run's own, else its job type's as it is now."""
-    own = (record.spec.get("limits") or {}).get("maxTokens")
-    if isinstance(own, int):
-        return own
-    return job_type.spec.limits.max_tokens if job_type else None
+    return read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
 
 
-def workspace(spec: Mapping[str, object]) -> str:
+def workspace(git: GitWorkspace | None) -> str:
     """`shop@main` of a repository's URL and ref; empty without one."""
-    space = spec.get("workspace")
-    git = space.get("git") if isinstance(space, Mapping) else None
-    if not isinstance(git, Mapping) or not git.get("url"):
+    if git is None:
         return ""
-    name = str(git["url"]).rstrip("/").rpartition("/")[2].removesuffix(".git")
-    return f"{name}@{git['ref']}" if git.get("ref") else name
+    name = git.url.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return f"{name}@{git.ref}" if git.ref else name

@@ -9,26 +9,20 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from codexrun_api import acting, orders, params, runs, starting, wishes
-from codexrun_api.console import forms
+from codexrun_api.console import forms, limits
 from codexrun_api.console.access import Acting, Seen, Visitor, acted
 from codexrun_api.console.list_page import busy_slots
 from codexrun_api.console.pages import Page, page, see_other
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
-from codexrun_core.registry import RunRecord
+from codexrun_core.registry import RunRecord, StoredSpec, read_spec
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-LIMITS = ("max_tokens", "timeout_seconds", "stall_seconds", "start_seconds")
-OWN = {
-    "max_tokens": "Tokens",
-    "timeout_seconds": "Time, seconds",
-    "stall_seconds": "Stall, seconds",
-    "start_seconds": "Start, seconds",
-}
+LIMITS = tuple(limits.WORDS)
 
 
 @router.get("/console/start")
@@ -55,7 +49,7 @@ async def rerun_form(request: Request, here: Here, _: Seen, id: params.RunId) ->
     """The same form, filled with the run's own values."""
     source = await _source(here, id)
     kind = await _kind(here, source.job_type)
-    return _form(request, here, kind, {}, inputs=source.params, values=_values_of(source.spec), source=source)
+    return _form(request, here, kind, {}, inputs=source.params, values=_values_of(read_spec(source.spec)), source=source)
 
 
 @router.post("/console/runs/{id}/rerun")
@@ -144,8 +138,8 @@ def _wish(kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], s
     own = {"model": kind.spec.model, "prompt_version": kind.spec.prompt.version, "effort": kind.spec.effort}
     given = {name: value for name, value in given.items() if own.get(name) != value}
     body: dict[str, Any] = {**given, "inputs": inputs}
-    if limits := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
-        body["limits"] = limits
+    if lower := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
+        body["limits"] = lower
     if priority := form.get("priority", "").strip():
         body["priority"] = _whole(priority)
     if source:
@@ -203,8 +197,7 @@ def _form(
         "versions": versions if spec.prompt.allow_override else [],
         "models": spec.allowed_models or [],
         "efforts": spec.allowed_efforts or [],
-        "limits": spec.limits.model_dump(exclude_none=True),
-        "limit_names": OWN,
+        "limits": limits.rows(spec.limits),
         "busy": busy_slots(here, kind.metadata.name),
         "prices": here.prices,
         "manifest": manifest,
@@ -213,18 +206,11 @@ def _form(
     return page(request, "start.html", status, **context)
 
 
-def _values_of(spec: Mapping[str, Any]) -> dict[str, str]:
+def _values_of(asked: StoredSpec) -> dict[str, str]:
     """A run's own choices, under the form's names."""
-    limits = spec.get("limits") or {}
-    found = {"prompt_version": spec.get("promptVersion"), "model": spec.get("model"), "effort": spec.get("effort")}
-    found |= {"priority": spec.get("priority") or None}
-    found |= {name: limits.get(_camel(name)) for name in LIMITS}
-    return {name: str(value) for name, value in found.items() if value is not None}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)
+    found = {"prompt_version": asked.prompt_version, "model": asked.model, "effort": asked.effort}
+    chosen = {**found, "priority": asked.priority or None, **asked.limits.model_dump()}
+    return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
 def _manifest(here: Services, kind: CodexJobType, wish: wishes.Overrides, spec: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """`codexrun jobtypes`: what can be started, what it takes, and whether a file is a job type."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from codexrun_cli import completing, invoking, options, output
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.failing import Trouble, fail, say
 from codexrun_cli.output.table import Column, printable
+
+Json = dict[str, Any]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Job types: what can be started.")
 
@@ -34,6 +37,7 @@ def show(
 ) -> None:
     """Show one: its inputs, limits and models, and how to start it."""
     from codexrun_cli.transports.opening import opened
+    from codexrun_core.rendering import placeholders
 
     wanted = output.parse(fmt)
     with opened(invoking.flags(ctx)) as transport:
@@ -44,7 +48,18 @@ def show(
         if wanted.name != "table":
             output.emit([found], _KIND, wanted, invoking.out(ctx), single=True)
             return
-        inputs = _inputs(found, transport)
+        schema = found.get("inputs_schema")
+        if schema is None:
+            text = transport.prompt_text(found["prompt_name"], found["prompt_version"])
+            inputs = [f"{name}  text, required" for name in placeholders(text)]
+        else:
+            inputs = _inputs(schema)
+    output.write(_in_full(found, inputs))
+    required = " ".join(f"-p {line.split()[0]}=..." for line in inputs if " required" in line)
+    say(f"next: codexrun start {name} {required}".rstrip())
+
+
+def _in_full(found: Json, inputs: Sequence[str]) -> str:
     rows = [
         ("Name", found["name"]),
         ("Description", found.get("description") or ""),
@@ -55,10 +70,8 @@ def show(
         ("Ready", "" if found.get("ready") is not False else f"no: {found.get('message') or ''}"),
         ("Suspended", "yes" if found["suspended"] else ""),
     ]
-    output.write("".join(f"{label + ':':<13}{printable(str(value))}\n" for label, value in rows if value))
-    output.write("Inputs:\n" + "".join(f"  {line}\n" for line in inputs) if inputs else "Inputs:      none\n")
-    required = " ".join(f"-p {line.split()[0]}=..." for line in inputs if " required" in line)
-    say(f"next: codexrun start {name} {required}".rstrip())
+    text = "".join(f"{label + ':':<13}{printable(str(value))}\n" for label, value in rows if value)
+    return text + ("Inputs:\n" + "".join(f"  {line}\n" for line in inputs) if inputs else "Inputs:      none\n")
 
 
 @app.command("validate")
@@ -81,21 +94,15 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help
     output.write(f"{len(files)} job type{'' if len(files) == 1 else 's'}: valid\n")
 
 
-def _inputs(found: dict[str, Any], transport: Any) -> list[str]:
-    """A line for each input."""
-    from codexrun_core.rendering import placeholders
-
-    schema = found.get("inputs_schema")
-    if schema is None:
-        text = transport.prompt_text(found["prompt_name"], found["prompt_version"])
-        return [f"{name}  text, required" for name in placeholders(text)]
-    required = schema.get("required", [])
+def _inputs(schema: Json) -> list[str]:
+    """A line for each input. The schema may be any JSON until the operator has judged it."""
+    properties, required = schema.get("properties"), schema.get("required")
     lines = []
-    for name, said in schema.get("properties", {}).items():
+    for name, said in properties.items() if isinstance(properties, dict) else ():
         about = said if isinstance(said, dict) else {}
         kind = about.get("type", "any")
-        more = ["required"] if name in required else []
-        more += [f"one of {', '.join(map(str, about['enum']))}"] if "enum" in about else []
+        more = ["required"] if isinstance(required, list) and name in required else []
+        more += [f"one of {', '.join(map(str, about['enum']))}"] if isinstance(about.get("enum"), list) else []
         more += [f"default {about['default']}"] if "default" in about else []
         line = f"{name}  {', '.join([str(kind), *more])}"
         lines.append(printable(f"{line}  {about['description']}" if about.get("description") else line))

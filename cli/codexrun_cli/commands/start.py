@@ -129,7 +129,7 @@ def go_on(
     url = transport.console(run)
     say(f"{err.paint(name, 'bold')}: {state(run)}")
     if url and err.tty:
-        say(f"console: {err.link(url, url)}")
+        say(f"console: {err.link(url, url)}", links=True)
     if web:
         show_in_browser(url)
     if going == "detach":

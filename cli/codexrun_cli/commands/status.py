@@ -49,7 +49,7 @@ def status(
 
 def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
     more, url = transport.details(run), transport.console(run)
-    output.write(describe(run, invoking.now(), invoking.out(ctx), url=url, more=more))
+    output.write(describe(run, invoking.now(), invoking.out(ctx), url=url, more=more), links=True)
     if run["status"] == "failed":
         _last_lines(transport, run)
     if command := next_command(run):

@@ -1,5 +1,6 @@
 """How a followed run ends on the screen: one line of summary, then what the agent said."""
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,7 @@ from codexrun_cli import output, times
 from codexrun_cli.failing import Trouble
 from codexrun_cli.follow.lines import clean
 from codexrun_cli.output import runs as shown
-from codexrun_cli.terminal import Terminal
+from codexrun_cli.terminal import Terminal, is_tty
 from codexrun_cli.transports import Json, Transport
 
 CUT = 2000  # bytes; a stored message is cut at 2 KiB, and a shorter one is whole
@@ -41,12 +42,14 @@ def final_message(transport: Transport, run: Json) -> str:
 
 
 def print_message(message: str, terminal: Terminal) -> None:
-    """Markdown for people, the text itself for programs."""
-    if not (terminal.tty and terminal.utf8):
+    """Markdown for people; its text for a terminal that cannot show that; for programs what the agent wrote."""
+    on_terminal = is_tty(sys.stdout)
+    if on_terminal:
+        message = "\n".join(clean(line) for line in message.split("\n"))
+    if not (on_terminal and terminal.tty and terminal.utf8):
         output.write(message if message.endswith("\n") else message + "\n")
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    safe = "\n".join(clean(line) for line in message.split("\n"))
-    Console(width=terminal.width, no_color=not terminal.colour, highlight=False).print(Markdown(safe, hyperlinks=False))
+    Console(width=terminal.width, no_color=not terminal.colour, highlight=False).print(Markdown(message, hyperlinks=False))

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from codexrun_cli.output.table import Column, table
-from codexrun_cli.terminal import Terminal
+from codexrun_cli.terminal import Terminal, harmless, is_tty
 
 Json = dict[str, Any]
 
@@ -116,12 +116,27 @@ def to_yaml(shown: Any) -> str:
     return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def write(text: str) -> None:
-    """To stdout, in UTF-8 whatever the locale; surrogates that came from outside are replaced."""
-    write_bytes(text.encode("utf-8", "replace"))
+def write(text: str, *, links: bool = False) -> None:
+    """To stdout, in UTF-8 whatever the locale; surrogates that came from outside are replaced.
+
+    A terminal gets nothing that it would obey, and its own encoding: 0x9b begins a control sequence in Latin-1. links: as in
+    `terminal.harmless`.
+    """
+    if is_tty(sys.stdout):
+        _write(harmless(text, links=links).encode(sys.stdout.encoding or "utf-8", "replace"))
+    else:
+        _write(text.encode("utf-8", "replace"))
 
 
 def write_bytes(data: bytes) -> None:
+    """To stdout as they are; to a terminal as the text that they are."""
+    if is_tty(sys.stdout):
+        write(data.decode("utf-8", "replace"))
+    else:
+        _write(data)
+
+
+def _write(data: bytes) -> None:
     if sys.stdout is None or not data:
         return
     sys.stdout.flush()

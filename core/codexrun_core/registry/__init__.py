@@ -9,6 +9,7 @@ from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry.filters import BadToken, Filter, Page
 from codexrun_core.registry.record import RunRecord, is_later, place_of, record_of
 from codexrun_core.registry.sorting import NEWEST, Sort, read_sort
+from codexrun_core.registry.stored_spec import StoredSpec, read_spec
 
 if TYPE_CHECKING:
     from codexrun_core.registry.schema import SchemaError
@@ -27,10 +28,12 @@ __all__ = [
     "SchemaError",
     "Sort",
     "Stats",
+    "StoredSpec",
     "Unavailable",
     "is_later",
     "place_of",
     "read_sort",
+    "read_spec",
     "record_of",
 ]
 

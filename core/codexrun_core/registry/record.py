@@ -14,6 +14,7 @@ NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
 LONGEST_USER = 253
 MOST_WORDS, LONGEST_WORD = 1000, 64
+INTEGER_LIMIT = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
 COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
 
 
@@ -118,13 +119,13 @@ def record_of(run: CodexRun) -> RunRecord:
         failure_class=status.failure.class_.value if status.failure else None,
         retryable=bool(status.failure and status.failure.retryable),
         **usage_columns(status.usage),
-        attempt=status.attempt or 1,
+        attempt=place_of(run)[0],
         rank=status.phase.rank,
         retry_of=spec.retry_of.uid if spec.retry_of else None,
         retry_of_name=spec.retry_of.name if spec.retry_of else None,
         requested_by=user[:LONGEST_USER] if user else None,
         origin=origin if origin in ORIGINS else "kubectl",
-        turns=None if status.turns is None else _bounded(status.turns),
+        turns=None if status.turns is None else min(status.turns, INTEGER_LIMIT),
         thread_id=status.thread_id,
         priority=spec.priority,
         spec=spec_json,
@@ -136,7 +137,7 @@ def record_of(run: CodexRun) -> RunRecord:
 def place_of(run: CodexRun) -> tuple[int, int, int]:
     """RunRecord.place of the row that it amounts to, without making that."""
     version = run.metadata.resource_version
-    return run.status.attempt or 1, run.status.phase.rank, int(version) if version.isdecimal() else 0
+    return min(run.status.attempt or 1, INTEGER_LIMIT), run.status.phase.rank, int(version) if version.isdecimal() else 0
 
 
 def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:

@@ -1,6 +1,5 @@
 """CodexRun: one unattended execution of the Codex CLI, from the wish to the verdict."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -15,6 +14,7 @@ from codexrun_core.resources.fields import (
     JsonDict,
     Limits,
     ModelName,
+    Moment,
     Name,
     ObjectMeta,
     Part,
@@ -228,8 +228,8 @@ class RunStatus(Part):
     job_name: Annotated[str | None, Field(description="The attempt's Job, in the same namespace.")] = None
     pod_name: Annotated[str | None, Field(description="The attempt's pod.")] = None
     thread_id: Annotated[str | None, Field(max_length=128, description="The Codex thread of this run.")] = None
-    started_at: Annotated[datetime | None, Field(description="When the agent started.")] = None
-    finished_at: Annotated[datetime | None, Field(description="When the run ended.")] = None
+    started_at: Annotated[Moment | None, Field(description="When the agent started.")] = None
+    finished_at: Annotated[Moment | None, Field(description="When the run ended.")] = None
     duration: Annotated[str | None, Field(max_length=16, description="From start to end, such as 1m30s.")] = None
     turns: Annotated[int | None, Field(ge=0, description="Turns that Codex began, as the runner tells.")] = None
     commands: Annotated[int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")] = None

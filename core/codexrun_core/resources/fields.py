@@ -1,9 +1,17 @@
 """What both resources are made of: the base model, names, limits, conditions."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
 
 from codexrun_core.nesting import cut
@@ -54,6 +62,20 @@ class Part(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Aware and in UTC; the first or last moment there is, where UTC has none: 0001-01-01T00:00:00+14:00 is a date-time too."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return FIRST if moment.year == FIRST.year else LAST
+
+
+Moment = Annotated[datetime, AfterValidator(in_utc)]
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 PromptVersion = Annotated[str, Field(max_length=8, pattern=r"^v[1-9][0-9]{0,6}$")]
 Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
@@ -111,7 +133,7 @@ class Condition(Part):
     status: Annotated[str, one_of("True", "False", "Unknown")]
     reason: Annotated[str, Field(max_length=128)]
     message: Annotated[str, Field(max_length=2048)] = ""
-    last_transition_time: datetime
+    last_transition_time: Moment
     observed_generation: int | None = None
 
 
@@ -133,7 +155,7 @@ class ObjectMeta(Part):
     uid: str = ""
     generation: int = 1
     resource_version: str = ""
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
+    creation_timestamp: Moment | None = None
+    deletion_timestamp: Moment | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
