@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codexrun_api import metrics
-from codexrun_api.bounds import check_head
+from codexrun_api.bounds import check_head, drop_other_cookies
 from codexrun_api.problems import FieldError, invalid, problem_of
 from codexrun_core.logs import CONTEXT, fields
 
@@ -51,6 +51,7 @@ class Requests:
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
             check_head(scope)
+            drop_other_cookies(scope)
             length = Headers(scope=scope).get("content-length", "")
             if length.isdecimal() and int(length) > self.body_limit:
                 raise _too_large(self.body_limit)
