@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from codexrun_api.console.formats import visible
 
-MAX_MARKDOWN_CHARACTERS = 64 * 1024  # of one text; about 30 microseconds each in the worst case
+MAX_MARKDOWN_CHARACTERS = 32 * 1024  # of one text; about 20 microseconds each in the worst case
+MAX_NESTING = 12  # of blocks; each level of a quotation looks at every line
 MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
 LONGEST_OUTPUT = 20_000  # characters of a command's output that are shown
 LONGEST_PATCH = 400 * 1024
@@ -28,7 +29,7 @@ MAX_PATCH_LINES = 10_000
 MAX_DIFF_LINES = 2_000  # of each side; the time to compare them grows faster than their number
 
 # Of one page: all its Markdown, the cells of all its tables, and the HTML of all its foreign text.
-MAX_PAGE_MARKDOWN = 128 * 1024
+MAX_PAGE_MARKDOWN = 96 * 1024
 MAX_PAGE_CELLS = 10_000
 MAX_PAGE_HTML = 2 * 1024 * 1024
 
@@ -41,7 +42,12 @@ _SCHEMES = {"http", "https", "mailto"}
 _ANSI_TAGS, _ANSI_ATTRIBUTES = {"span", "a"}, {"span": {"class"}, "a": {"href"}}
 _HEADING = re.compile(r"(</?h)([1-6])\b")
 
-_markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").enable("strikethrough").disable("image")
+_markdown = (
+    MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": MAX_NESTING})
+    .enable("table")
+    .enable("strikethrough")
+    .disable("image")
+)
 _ansi = Ansi2HTMLConverter(inline=False, scheme="xterm", markup_lines=False)
 
 
@@ -62,7 +68,7 @@ class Budget:
             return self._plain(text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters")
         cells = table_cells(text)
         if cells > self.cells:
-            return self._plain(text, f"its tables have {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}")
+            return self._plain(text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}")
         self.markdown_characters -= len(text)
         self.cells -= cells
         env: dict[str, object] = {}
