@@ -13,6 +13,7 @@ from codexrun_api import artifacts, logs, metrics
 from codexrun_api.app import create_app
 from codexrun_api.archive import Archive
 from codexrun_api.bells import Bells
+from codexrun_api.bounds import BoundedProtocol
 from codexrun_api.console import site
 from codexrun_api.ingest import create_ingest_app
 from codexrun_api.log_ends import LogEnds
@@ -41,6 +42,7 @@ def server(app: object, port: int) -> Server:
         app,  # type: ignore[arg-type]
         host="0.0.0.0",  # noqa: S104 - inside a pod, behind its Service
         port=port,
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

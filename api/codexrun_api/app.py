@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from codexrun_api import actions, browsing, details, events, health, problems, prompt_routes, requests, retention, runs
+from codexrun_api import actions, bounds, browsing, details, events, health, problems, prompt_routes, requests, retention, runs
 from codexrun_api.services import Archive, Services
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, Refused, Unavailable
@@ -32,7 +32,9 @@ def create_app(settings: Settings, registry: Registry, kube: Kube, archive: Arch
     app = FastAPI(
         title="codexrun",
         version="0.1.0",
-        description="Start, follow and account for unattended Codex runs. Every error is RFC 9457 problem+json.",
+        description="Start, follow and account for unattended Codex runs. Every error is RFC 9457 problem+json. Any path "
+        f"answers 414 where path or query are above {bounds.MAX_PATH_BYTES} and {bounds.MAX_QUERY_BYTES} bytes, 400 above "
+        f"{bounds.MAX_PARAMETERS} parameters, and 431 above {bounds.MAX_HEADERS} headers or {bounds.MAX_HEADER_BYTES} bytes.",
         lifespan=_lifespan,
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,

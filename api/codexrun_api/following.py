@@ -1,8 +1,11 @@
-"""A log as server-sent events: a line each, its id the offset behind it, so that a reader resumes at the very byte."""
+"""A log as server-sent events: a line each, its id the offset behind it, so that a reader resumes at the very byte.
+
+A line above MAX_LINE_BYTES is sent cut, with a mark; the log as text has all of it.
+"""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
 from fastapi.sse import format_sse_event
 
@@ -10,14 +13,21 @@ from codexrun_api import metrics
 from codexrun_api.archive import Archive
 from codexrun_api.bells import Bells
 from codexrun_core.kube.client import Unavailable
+from codexrun_core.line_cutter import Line, LineCutter
 from codexrun_core.registry import RunRecord
 
 PIECE = 64 * 1024  # bytes read at once
+BATCH = 500  # lines that are sent before others have their turn
 PING = 15.0
 LOOK = 1.0  # seconds between looks at a run whose log does not grow
 LAST_WORDS = 5.0  # so long after a run's end its log may still be closed
 RETRY = 1000  # milliseconds until a client comes back
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+
+
+def batched(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    """In parts of BATCH."""
+    return (lines[begin : begin + BATCH] for begin in range(0, len(lines), BATCH))
 
 
 class Follower:
@@ -40,15 +50,17 @@ class Follower:
         with metrics.STREAMS.labels("logs").track_inprogress(), self._bells.heard(self._run_id) as bell:
             yield format_sse_event(comment="codexrun", retry=RETRY)
             loop = asyncio.get_running_loop()
-            at, rest, quiet, over_since, looked_again = start, b"", loop.time(), 0.0, False
+            at, lines, quiet, over_since, looked_again = start, LineCutter(), loop.time(), 0.0, False
+            read = start  # offset behind what was read; `at` is behind the last whole line
             while True:
                 bell.clear()
-                piece = await asyncio.to_thread(self._archive.read, self._run_id, at + len(rest), at + len(rest) + PIECE)
+                piece = await asyncio.to_thread(self._archive.read, self._run_id, read, read + PIECE)
                 if piece:
-                    *lines, rest = (rest + piece).split(b"\n")
-                    if lines:
-                        yield b"".join(self._wire(lines, at))
-                        at += sum(len(line) + 1 for line in lines)
+                    read += len(piece)
+                    for some in batched(lines.feed(piece)):
+                        yield b"".join(self._wire(some, at))
+                        at += sum(line.length + 1 for line in some)
+                        await asyncio.sleep(0)  # a piece may be thousands of empty lines
                     quiet, over_since, looked_again = loop.time(), 0.0, False
                     if not self._stop.is_set():
                         continue
@@ -61,9 +73,9 @@ class Follower:
                         if not looked_again:  # what came between the last read and this answer
                             looked_again = True
                             continue
-                        if rest:  # a last line without its end
-                            yield b"".join(self._wire([rest], at, newline=0))
-                            at += len(rest)
+                        if last := lines.last():  # without its end
+                            yield b"".join(self._wire([last], at, newline=0))
+                            at += last.length
                         yield self._end(run, at)
                         return
                 if loop.time() - quiet >= PING:
@@ -71,11 +83,11 @@ class Follower:
                     yield format_sse_event(comment="ping")
                 await self._something(bell)
 
-    def _wire(self, lines: list[bytes], at: int, newline: int = 1) -> list[bytes]:
+    def _wire(self, lines: Sequence[Line], at: int, newline: int = 1) -> list[bytes]:
         events = []
         for line in lines:
-            at += len(line) + newline
-            events.append(format_sse_event(id=str(at), data_str=line.decode("utf-8", "replace")))
+            at += line.length + newline
+            events.append(format_sse_event(id=str(at), data_str=line.text.decode("utf-8", "replace")))
         return events
 
     def _end(self, run: RunRecord, at: int) -> bytes:

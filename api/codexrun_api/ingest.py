@@ -14,12 +14,14 @@ from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from codexrun_api.archive import Archive, Superseded
 from codexrun_api.bells import Bells
+from codexrun_api.bounds import BoundedHeads
 from codexrun_api.log_ends import cut_line
 from codexrun_api.senders import Authenticate, NotASender, Sender
 from codexrun_core.kube.client import Unavailable
@@ -137,7 +139,7 @@ def create_ingest_app(
         Route("/ingest/rollout", here.get_rollout, methods=["GET"]),
     ]
     refusals = {HTTPException: _refuse, Superseded: _refuse, Unavailable: _refuse, ClientDisconnect: _refuse, OSError: _refuse}
-    return Starlette(routes=routes, exception_handlers=refusals)
+    return Starlette(routes=routes, exception_handlers=refusals, middleware=[Middleware(BoundedHeads)])
 
 
 async def _body(request: Request, limit: int) -> bytes:

@@ -161,7 +161,8 @@ class Mirror:
             self.feed.publish(self.event(run, "run.usage"))
 
     def event(self, run: CodexRun, kind: str) -> Event:
-        data = views.of_run(run, self._external_url).model_dump_json(by_alias=True, exclude_none=True)
+        # Without the inputs: thousands of events are kept, and each may have 64 KiB of them.
+        data = views.of_run(run, self._external_url).model_dump_json(by_alias=True, exclude_none=True, exclude={"params"})
         return Event(run.metadata.resource_version, kind, run.metadata.uid, run.spec.job_type, data)
 
     def changed_since(self, version: int) -> list[CodexRun]:

@@ -6,6 +6,8 @@ from datetime import datetime
 from codexrun_api.archive import Archive
 
 BLOCK = 64 * 1024
+PROBE = 1024 * 1024  # bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log
+MAX_PROBE_LINES = 1000
 HEAD = 64  # bytes of a line within which its time stands: {"ts":"2026-01-31T12:00:00.000Z",...
 
 
@@ -29,19 +31,39 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
 
 
 def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> int:
-    """Offset of the first line from that moment on, found by halving: a runner's lines are in the order of their times."""
+    """Offset of the first line from that moment on, found by halving: a runner's lines are in the order of their times.
+
+    Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a log that is no runner's
+    more is shown rather than less.
+    """
     low, high = 0, size  # lines that begin before `low` are older; one that begins at `high` is not, or there is none
     while low < high:
         middle = (low + high) // 2
-        begin = _line_start(archive, run_id, middle, high)
-        time = None
-        while begin < high and (time := _time(archive.read(run_id, begin, begin + HEAD))) is None:
-            begin = _line_start(archive, run_id, begin + 1, high)
-        if begin < high and time is not None and time < moment:
+        begin, time = _first_time(archive, run_id, middle, high)
+        if time is not None and time < moment:
             low = begin + 1
         else:
             high = middle
     return _line_start(archive, run_id, low, size)
+
+
+def _first_time(archive: Archive, run_id: str, at: int, limit: int) -> tuple[int, datetime | None]:
+    """Where the first line with a time begins, at or after `at` and before `limit`, and its time."""
+    start = max(0, at - 1)
+    data = archive.read(run_id, start, min(start + PROBE, limit + HEAD))
+    begin = 0 if at == 0 else data.find(b"\n") + 1
+    if at and not begin:
+        return at, None
+    for _ in range(MAX_PROBE_LINES):
+        if start + begin >= limit:
+            break
+        if (time := _time(data[begin : begin + HEAD])) is not None:
+            return start + begin, time
+        end = data.find(b"\n", begin)
+        if end < 0:
+            break
+        begin = end + 1
+    return at, None
 
 
 def _line_start(archive: Archive, run_id: str, at: int, limit: int) -> int:

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from collections import Counter
 from urllib.parse import parse_qsl
 
 from fastapi import HTTPException
@@ -11,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codexrun_api import metrics
+from codexrun_api.bounds import check_head, drop_other_cookies
 from codexrun_api.problems import FieldError, invalid, problem_of
 from codexrun_core.logs import CONTEXT, fields
 
@@ -48,6 +50,8 @@ class Requests:
 
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
+            check_head(scope)
+            drop_other_cookies(scope)
             length = Headers(scope=scope).get("content-length", "")
             if length.isdecimal() and int(length) > self.body_limit:
                 raise _too_large(self.body_limit)
@@ -92,8 +96,8 @@ def _each_once(query: bytes) -> None:
     """
     if b"&" not in query:
         return
-    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if twice := next((name for name, times in names.items() if times > 1), None):
         detail = f"{twice} is given more than once; give it once, several values of a filter with commas between them"
         raise invalid(detail, FieldError(parameter=twice, detail=detail))
 

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from docblocks import Block, all_blocks
 
+from codexrun_core.inputs import INPUTS_LIMIT, InputsError, check_inputs
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/codexrun"
 BUILT_IN = (
@@ -26,7 +28,11 @@ BUILT_IN = (
     "Secret",
     "Service",
     "ServiceAccount",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
 )
+CLUSTER_SCOPED = ("ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+POLICY = "codexrun-codexrun-inputs-size"
 API = {
     "ClusterRoleBinding/codexrun-codexrun-tokenreview",
     "CronJob/codexrun-cleanup",
@@ -138,6 +144,8 @@ def test_objects_of_a_plain_installation() -> None:
             "Service/codexrun-operator",
             "ServiceAccount/codexrun-agent",
             "ServiceAccount/codexrun-operator",
+            f"ValidatingAdmissionPolicy/{POLICY}",
+            f"ValidatingAdmissionPolicyBinding/{POLICY}",
         }
         | API
     )
@@ -165,7 +173,7 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
         if manifest["kind"] == "CustomResourceDefinition":
             continue
         metadata = manifest["metadata"]
-        assert metadata.get("namespace") == (None if manifest["kind"] == "ClusterRoleBinding" else "codexrun")
+        assert metadata.get("namespace") == (None if manifest["kind"] in CLUSTER_SCOPED else "codexrun")
         assert (
             metadata["labels"].items()
             >= {
@@ -178,7 +186,7 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
             }.items()
         )
         assert metadata["labels"]["app.kubernetes.io/component"] in (
-            "operator", "api", "cleanup", "demo-model", "agent",
+            "operator", "api", "cleanup", "demo-model", "agent", "admission",
         )  # fmt: skip
 
 
@@ -334,6 +342,32 @@ def test_large_numbers_stay_whole() -> None:
     assert environment(render("jobs.ttlSecondsAfterFinished=31536000"))["CODEXRUN_JOB_TTL_SECONDS"] == "31536000"
 
 
+def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_operators_words(everything: list[Manifest]) -> None:
+    policy, binding = one(everything, CLUSTER_SCOPED[1], POLICY), one(everything, CLUSTER_SCOPED[2], POLICY)
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert policy["spec"]["matchConstraints"]["resourceRules"] == [
+        {"apiGroups": ["codexrun.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["codexruns"]}
+    ]
+    assert binding["spec"]["policyName"] == POLICY
+    assert binding["spec"]["validationActions"] == ["Deny"]
+    only = {"matchLabels": {"kubernetes.io/metadata.name": "codexrun"}}
+    assert binding["spec"]["matchResources"]["namespaceSelector"] == only
+    (validation,) = policy["spec"]["validations"]
+    assert f"<= {INPUTS_LIMIT} " in validation["expression"]
+    with pytest.raises(InputsError) as refused:
+        check_inputs({"type": "object"}, {"a": "x" * INPUTS_LIMIT})
+    field, _, problem_and_fix = str(refused.value).partition(" bytes of JSON are above ")
+    assert field.startswith("spec.inputs: ")
+    assert validation["message"] == f"spec.inputs: its bytes of JSON are above {problem_and_fix}"
+
+
+def test_an_installer_without_rights_in_the_cluster_leaves_the_policy_out() -> None:
+    assert names(render(*REAL)) - names(render(*REAL, "admissionPolicy.install=false")) == {
+        f"ValidatingAdmissionPolicy/{POLICY}",
+        f"ValidatingAdmissionPolicyBinding/{POLICY}",
+    }
+
+
 def test_two_releases_in_one_namespace_do_not_collide() -> None:
     first, second = (render(*DEMO, "crds.install=false", release=r, namespace="x") for r in ("one", "two"))
     assert not names(first) & names(second)
@@ -382,6 +416,7 @@ def test_the_charts_crds_are_those_of_the_repository(name: str) -> None:
         ("operator.resources.request.cpu=1", "request"),
         ("jobs.ttlSecondsAfterFinished=-1", "/jobs/ttlSecondsAfterFinished"),
         ("crds.instal=true", "instal"),
+        ("admissionPolicy.install=yes please", "/admissionPolicy/install"),
         ("imagePullSecrets[0]=mirror", "/imagePullSecrets/0"),
     ],
 )

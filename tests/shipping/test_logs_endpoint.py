@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+import tracemalloc
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -18,8 +20,10 @@ from codexrun_api.bells import Bells
 from codexrun_api.following import Follower
 from codexrun_api.positions import at_or_after, last_lines
 from codexrun_core.kube.client import Unavailable
+from codexrun_core.line_cutter import MAX_LINE_BYTES
 from codexrun_core.registry import RunRecord
 
+MIB = 1024 * 1024
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -205,13 +209,47 @@ async def test_a_follower_resumes_behind_the_last_line_it_saw(client, archive, h
 
 
 async def test_a_line_longer_than_any_piece_is_one_event(archive, bells, here):
-    long = json.dumps({"text": "x" * 300_000}).encode()
+    long = json.dumps({"text": "x" * 200_000}).encode()
     archive.append_attempt(RUN, 1, 0, long + b"\n" + LOG)
     archive.seal(RUN, 1, complete=True)
     here.run = record("failed")
     lines, _ = events_of(b"".join(await follow(archive, bells, here)))
     assert lines[0] == (len(long) + 1, long.decode())
     assert len(lines) == 1 + len(LINES)
+
+
+async def test_a_line_without_end_is_cut_with_a_mark_in_linear_time(archive, bells, here):
+    whole = 32 * MIB
+    for begin in range(0, whole, MIB):
+        archive.append_attempt(RUN, 1, begin, b"a" * MIB)
+    archive.append_attempt(RUN, 1, whole, b"\n" + LOG)
+    archive.seal(RUN, 1, complete=True)
+    here.run = record("failed")
+    tracemalloc.start()
+    began = time.process_time()
+    pieces = await follow(archive, bells, here)
+    spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    lines, end = events_of(b"".join(pieces))
+    mark = f"… [{whole - MAX_LINE_BYTES} bytes left out]"
+    assert lines[0] == (whole + 1, "a" * MAX_LINE_BYTES + mark)
+    assert [line for _, line in lines[1:]] == [line.decode().rstrip("\n") for line in LINES]
+    assert end[1]["bytes"] == whole + 1 + len(LOG)
+    assert spent < 4, "512 reads of 64 KiB, not 512 copies of what is there by then"
+    assert peak < 8 * MIB
+
+
+@pytest.mark.parametrize("log", [b"\n" * (8 * MIB), b"a" * (8 * MIB), b'{"ts":"x\n' * 800_000], ids=["empty", "one", "no time"])
+def test_since_looks_at_a_bounded_part_of_a_log_that_is_no_runners(archive, log):
+    for begin in range(0, len(log), MIB):
+        archive.append_attempt(RUN, 1, begin, log[begin : begin + MIB])
+    reads = []
+    read = archive.read
+    archive.read = lambda *about: reads.append(about) or read(*about)
+    began = time.process_time()
+    assert at_or_after(archive, RUN, len(log), NOON) == 0
+    assert time.process_time() - began < 4
+    assert len(reads) < 60
 
 
 async def test_a_run_that_never_had_a_pod_ends_at_once(archive, bells, here):

@@ -1,16 +1,16 @@
 """/console/jobtypes and /console/prompts: what can be started, how full it is, and how each prompt version does."""
 
-import difflib
+from functools import partial
 from typing import Any
 
-import yaml
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from codexrun_api.browsing import list_job_types
 from codexrun_api.console import foreign, limits
 from codexrun_api.console.access import Seen
-from codexrun_api.console.pages import Page, page
+from codexrun_api.console.manifests import as_yaml
+from codexrun_api.console.pages import Page, off_loop, page
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
@@ -35,7 +35,7 @@ async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Respo
         raise no_job_type(name[:63])
     stats = await here.registry.stats(Filter(job_type=(name,)))
     shown = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": kind.spec.dump()}
-    manifest = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120)
+    manifest = await off_loop(partial(as_yaml, shown))
     context: dict[str, Any] = {"kind": view, "spec": kind.spec, "limits": limits.rows(kind.spec.limits)}
     return page(request, "jobtype.html", **context, stats=stats, manifest=manifest)
 
@@ -63,7 +63,7 @@ async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
         "versions": versions,
         "shown": shown,
         "against": against,
-        "diff": difference(against, shown) if against else None,
+        "diff": await off_loop(partial(difference, against, shown)) if against else None,
         "stats": await _stats(here),
         "used_by": _users(here).get(name, []),
     }
@@ -72,8 +72,7 @@ async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
 
 def difference(old: StoredPrompt, new: StoredPrompt) -> Markup:
     """As a unified diff; empty where they are the same."""
-    lines = difflib.unified_diff(old.text.splitlines(), new.text.splitlines(), old.version, new.version, lineterm="")
-    return foreign.patch("\n".join(lines))
+    return foreign.diff(old.text, new.text, old.version, new.version)
 
 
 async def _stats(here: Services) -> dict[tuple[str, str], PromptStats]:

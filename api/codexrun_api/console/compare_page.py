@@ -1,22 +1,24 @@
 """/console/compare?a=..&b=..: what differs between two runs."""
 
-import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-import yaml
 from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
 
 from codexrun_api.console import foreign, formats, words
 from codexrun_api.console.access import Seen
-from codexrun_api.console.pages import Page, page
+from codexrun_api.console.manifests import as_yaml
+from codexrun_api.console.pages import Page, off_loop, page
 from codexrun_api.console.states import state_of
 from codexrun_api.problems import not_found
 from codexrun_api.services import Here
 from codexrun_core.registry import RunRecord
+from codexrun_core.stored_prompts import StoredPrompt
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
@@ -51,7 +53,6 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
     only = query.get("only") == "1"
     shown = pairs(a, b, datetime.now(UTC))
     texts = [here.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)]
-    prompt = _diff(texts[0].text, texts[1].text, a.name, b.name) if all(texts) and texts[0] and texts[1] else ""
     context: dict[str, Any] = {
         "a": a,
         "b": b,
@@ -59,9 +60,7 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
         "pairs": [pair for pair in shown if pair.differs or not only],
         "same": sum(not pair.differs for pair in shown),
         "only": only,
-        "spec": foreign.patch(_diff(_yaml(a.spec), _yaml(b.spec), a.name, b.name)),
-        "prompt": foreign.patch(prompt),
-        "result": foreign.patch(_diff(a.result or "", b.result or "", a.name, b.name)),
+        **await off_loop(partial(_differences, a, b, texts)),
     }
     return page(request, "compare.html", **context)
 
@@ -107,9 +106,10 @@ def _more(new: float | None, old: float | None) -> str:
     return f"{(new - old) / old:+.0%}".replace("%", " %")
 
 
-def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=True, allow_unicode=True, width=120)
-
-
-def _diff(a: str, b: str, old: str, new: str) -> str:
-    return "\n".join(difflib.unified_diff(a.splitlines(), b.splitlines(), old, new, lineterm=""))
+def _differences(a: RunRecord, b: RunRecord, prompts: Sequence[StoredPrompt | None]) -> dict[str, Markup]:
+    old, new = prompts
+    return {
+        "spec": foreign.diff(as_yaml(a.spec, sort_keys=True), as_yaml(b.spec, sort_keys=True), a.name, b.name),
+        "prompt": foreign.diff(old.text, new.text, a.name, b.name) if old and new else Markup(),
+        "result": foreign.diff(a.result or "", b.result or "", a.name, b.name),
+    }

@@ -19,7 +19,7 @@ from codexrun_api.console.access import Seen
 from codexrun_api.console.line_index import LineIndex
 from codexrun_api.console.log_lines import Line, line
 from codexrun_api.console.log_search import Found, search
-from codexrun_api.console.pages import Page, page
+from codexrun_api.console.pages import Page, off_loop, page
 from codexrun_api.problems import not_found
 from codexrun_api.services import Here
 
@@ -57,7 +57,7 @@ def router(archive: Archive) -> APIRouter:
         run = await here.find(id)
         if run is None:
             raise not_found(id)
-        found, total = await asyncio.to_thread(_lines, archive, run.run_id, first, count, raw=raw)
+        found, total = await off_loop(partial(_lines, archive, run.run_id, first, count, raw=raw))
         answer = page(request, "log_lines.html", lines=found, run=run)
         answer.headers["X-Log-Lines"] = str(total)
         return answer
@@ -112,7 +112,7 @@ async def window(archive: Archive, run_id: str, query: Mapping[str, str]) -> dic
     if wanted is None and found.lines:
         wanted = found.lines[0]
     about = {"q": q, "regexp": regexp, "found": found}
-    return about | await asyncio.to_thread(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
+    return about | await off_loop(partial(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1"))
 
 
 def _window(archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool) -> dict[str, Any]:

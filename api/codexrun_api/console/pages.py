@@ -1,12 +1,14 @@
 """How does an answer of the console look? Templates, the headers that every answer has, and errors as pages."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 from fastapi import Request, Response
@@ -23,9 +25,12 @@ from codexrun_api.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 ROOT = Path(__file__).parent
 STATIC = ROOT / "static"
 THEME = "codexrun_theme"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 
 CSP = "; ".join(
     (
@@ -45,16 +50,26 @@ HEADERS = {
 }
 
 
+# Two at once: what an agent wrote may take its time, and neither the event loop nor everything else's threads are its own.
+_RENDERERS = ThreadPoolExecutor(2, "render")
+
+
 def _shown(value: Any) -> Any:
     """Every text that a template puts out: nothing in it stays invisible. Escaping is autoescape's."""
     return formats.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
+def static_files() -> dict[str, str]:
+    """Every file that is served, by its name below static/, with the URL that has its digest: by it, it never changes."""
+    files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in TYPES)
+    digests = {str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
+    return {name: f"/console/static/{name}?v={digest}" for name, digest in digests.items()}
+
+
 def static_url(name: str) -> str:
     """With the file's digest, so that it may be kept for ever."""
-    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
-    return f"/console/static/{name}?v={digest}"
+    return static_files()[name]
 
 
 @cache
@@ -76,6 +91,23 @@ def templates() -> jinja2.Environment:
     return env
 
 
+async def off_loop(work: Callable[[], T]) -> T:
+    """Do what takes long with foreign text in the pages' own threads. `work` reads nothing that the event loop changes."""
+    return await asyncio.get_running_loop().run_in_executor(_RENDERERS, work)
+
+
+class PageResponse(HTMLResponse):
+    """A page whose body is not made yet: its route makes it, outside the event loop."""
+
+    def __init__(self, render: Callable[[], str], status: int) -> None:
+        super().__init__(status_code=status)
+        self._render = render
+
+    async def make_body(self) -> None:
+        self.body = (await off_loop(self._render)).encode()
+        self.headers["Content-Length"] = str(len(self.body))
+
+
 def page(request: Request, template: str, status: int = 200, *, block: str = "", **context: Any) -> Response:
     """A page, or with `block` only that part of it."""
     here = request.app.state.services
@@ -94,10 +126,14 @@ def page(request: Request, template: str, status: int = 200, *, block: str = "",
         "strip": strip.of(here, now) if seen else (),
     }
     known = {**shared, **context}
+    return PageResponse(partial(_rendered, template, block, known), status)
+
+
+def _rendered(template: str, block: str, known: dict[str, Any]) -> str:
     if block:
         # Swapped as a whole: space around it would stay in the page, one more node with each update.
-        return HTMLResponse(render_block(templates(), template, block, known).strip(), status)
-    return HTMLResponse(templates().get_template(template).render(known), status)
+        return render_block(templates(), template, block, known).strip()
+    return templates().get_template(template).render(known)
 
 
 def see_other(url: str) -> RedirectResponse:
@@ -121,20 +157,26 @@ class Page(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                response = await handle(request)
+                response = await _whole(await handle(request))
             except NotLoggedIn as stranger:
-                response = _way_to_login(request, stranger)
+                response = await _whole(_way_to_login(request, stranger))
             except Exception as error:
                 problem = problem_of(error)
                 if problem.code == "internal":
                     log.exception("console.failed")
-                response = trouble(request, problem)
+                response = await _whole(trouble(request, problem))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers.setdefault("Cache-Control", "no-store")
             return response
 
         return answer
+
+
+async def _whole(response: Response) -> Response:
+    if isinstance(response, PageResponse):
+        await response.make_body()
+    return response
 
 
 def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
@@ -17,7 +17,8 @@ from codexrun_api.console.access import Seen
 from codexrun_api.console.formats import duration
 from codexrun_api.console.list_page import busy_slots
 from codexrun_api.console.log_page import NO_WINDOW, window
-from codexrun_api.console.pages import Page, page
+from codexrun_api.console.manifests import as_yaml
+from codexrun_api.console.pages import Page, off_loop, page
 from codexrun_api.console.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.states import state_of
 from codexrun_api.problems import Problem, not_found
@@ -31,6 +32,7 @@ from codexrun_core.resources.fields import Limits
 TABS = {"codex": "Codex", "log": "Log", "prompt": "Prompt", "artifacts": "Artifacts", "yaml": "YAML"}
 WINDOW = 256 * 1024  # bytes of the log that the Codex view reads at once
 TAIL = 64 * 1024
+MAX_LINES = 2_000  # of the log in a page, however short they are
 MESSAGE, PATCH = "final-message.md", "workspace.patch"
 
 
@@ -80,7 +82,8 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
     size = await asyncio.to_thread(archive.size, record.run_id)
     doing = ""
     if record.status == "running":
-        doing = (await asyncio.to_thread(_entries, archive, record.run_id, max(0, size - TAIL), size)).doing
+        _, tail = await off_loop(partial(_entries, archive, record.run_id, max(0, size - TAIL), size))
+        doing = tail.doing
     events, usual, retries = await asyncio.gather(
         _or(here.registry.events(record.run_id), []),
         _or(here.registry.usual(record.job_type), None) if live else _nothing(),
@@ -170,37 +173,38 @@ async def _tab(here: Services, archive: Archive, record: RunRecord, query: Mappi
     run_id, tab = record.run_id, tab_of(query)
     match tab:
         case "codex":
-            return await asyncio.to_thread(_codex, archive, record, query.get("before", ""))
+            return await off_loop(partial(_codex, archive, record, query.get("before", "")))
         case "log":
             return await window(archive, run_id, query)
         case "prompt":
-            return _prompt(here, record)
+            return await off_loop(partial(_prompt, here, record))
         case "artifacts":
-            return await asyncio.to_thread(_artifacts, archive, run_id)
+            return await off_loop(partial(_artifacts, archive, run_id))
         case _:
-            return {"manifest": manifest(here, record)}
+            return {"manifest": await off_loop(partial(manifest, here, record))}
 
 
 def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
     size = archive.size(record.run_id)
     end = min(size, int(before)) if before.isascii() and before.isdecimal() and len(before) < 16 else size
-    start = max(0, end - WINDOW)
-    read = _entries(archive, record.run_id, start, end)
+    start, read = _entries(archive, record.run_id, max(0, end - WINDOW), end)
     found = archive.artifact(record.run_id, MESSAGE)
-    message = _text(found, foreign.LONGEST_MARKDOWN) if found else (record.result or "")
+    message = _text(found, foreign.MAX_MESSAGE_BYTES) if found else (record.result or "")
+    budget = foreign.Budget()
     return {
         "transcript": read,
         "earlier": start,
         "later": end < size,
         "message": message,
         "patch_bytes": patch.stat().st_size if (patch := archive.artifact(record.run_id, PATCH)) else 0,
-        "markdown": foreign.markdown,
-        "output": foreign.output,
-        "diff_of": foreign.patch,
+        "markdown": budget.markdown,
+        "output": budget.output,
+        "diff_of": budget.patch,
     }
 
 
-def _entries(archive: Archive, run_id: str, start: int, end: int) -> transcript.Transcript:
+def _entries(archive: Archive, run_id: str, start: int, end: int) -> tuple[int, transcript.Transcript]:
+    """Where it begins, after `start` where a line does, and what Codex did from there to `end`: in MAX_LINES lines at most."""
     data = archive.read(run_id, start, end)
     if start:  # not from the middle of a line
         skipped = data.find(b"\n") + 1
@@ -209,7 +213,8 @@ def _entries(archive: Archive, run_id: str, start: int, end: int) -> transcript.
     for raw in data.split(b"\n"):
         lines.append((at, raw))
         at += len(raw) + 1
-    return transcript.read(lines)
+    lines = lines[-MAX_LINES:]
+    return lines[0][0], transcript.read(lines)
 
 
 def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
@@ -250,4 +255,4 @@ def manifest(here: Services, record: RunRecord) -> str:
             "metadata": {"name": record.name, "namespace": record.namespace},
             "spec": record.spec,
         }
-    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120)
+    return as_yaml(shown)

@@ -20,12 +20,11 @@ from codexrun_api.console import (
     start_page,
 )
 from codexrun_api.console.access import Seen
-from codexrun_api.console.pages import STATIC, Page, page, see_other, static_url
+from codexrun_api.console.pages import STATIC, TYPES, Page, page, see_other, static_files
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here
 from codexrun_core.registry import Filter
 
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -41,17 +40,25 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
 
     @routes.get("/console/static/{name:path}")
     async def static(request: Request, name: str) -> Response:
-        """A file of ours; by the URL with its digest it never changes."""
-        file = (STATIC / name).resolve()
-        if not file.is_relative_to(STATIC.resolve()) or file.suffix not in TYPES or not file.is_file():
+        """A file of ours, by its very name; by the URL with its digest it never changes."""
+        url = static_files().get(name)
+        if url is None:
             raise Problem(404, "not-found", "there is no such file")
-        kept = FOR_EVER if static_url(name).endswith(f"?v={request.query_params.get('v')}") else "no-cache"
+        file = STATIC / name
+        kept = FOR_EVER if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
         return FileResponse(file, media_type=TYPES[file.suffix], headers={"Cache-Control": kept})
 
     @routes.get("/console/health")
     async def health(request: Request, here: Here, _: Seen) -> Response:
         rows = sum((await here.registry.counts(Filter())).values())
-        return page(request, "health.html", here=here, rows=rows, **await list_page.cards(here, datetime.now(UTC)))
+        return page(
+            request,
+            "health.html",
+            here=here,
+            rows=rows,
+            lag=here.mirror.writer.lag,
+            **await list_page.cards(here, datetime.now(UTC)),
+        )
 
     for each in (login, list_page, start_page, deeds, catalog_pages, cost_page, compare_page):
         routes.include_router(each.router)

@@ -2,9 +2,9 @@
 
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import yaml
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
@@ -12,7 +12,8 @@ from codexrun_api import acting, orders, params, runs, starting, wishes
 from codexrun_api.console import forms, limits
 from codexrun_api.console.access import Acting, Seen, Visitor, acted
 from codexrun_api.console.list_page import busy_slots
-from codexrun_api.console.pages import Page, page, see_other
+from codexrun_api.console.manifests import as_yaml
+from codexrun_api.console.pages import Page, off_loop, page, see_other
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
@@ -83,7 +84,8 @@ async def _submitted(request: Request, here: Services, seen: Visitor, kind: Code
         wish = _wish(kind, form, inputs, source)
         if form.get("what") == "preview":
             spec = wish.spec() if isinstance(wish, wishes.StartWish) else _again(source, wish)
-            return _form(request, here, kind, {}, inputs=None, manifest=_manifest(here, kind, wish, spec), **again)
+            manifest = await off_loop(partial(_manifest, here, kind, wish, spec))
+            return _form(request, here, kind, {}, inputs=None, manifest=manifest, **again)
         started = await _start(request, here, seen, wish, source=source, key=form.get("key", ""))
     except ValidationError as error:
         said = {str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()}
@@ -222,4 +224,4 @@ def _manifest(here: Services, kind: CodexJobType, wish: wishes.Overrides, spec: 
         "metadata": {"name": name, "namespace": here.settings.namespace},
         "spec": dict(spec),
     }
-    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=120)
+    return as_yaml(body)

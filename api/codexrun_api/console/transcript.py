@@ -17,6 +17,8 @@ from codexrun_core.nesting import KEPT_LEVELS, is_deeper
 Json = dict[str, Any]
 
 _SHELL = re.compile(r"^(?:/\S*/)?(?:ba|z|da)?sh -l?c (.*)$", re.DOTALL)
+MAX_UNWRAPPED = 4_000  # characters of a command
+MAX_PRETTY, MAX_PRETTY_DEPTH = 20_000, 32  # characters and levels of a JSON value that is shown with its structure
 KNOWN = ("agent_message", "reasoning", "command_execution", "file_change", "mcp_tool_call", "todo_list", "web_search", "error")
 
 
@@ -125,11 +127,14 @@ class _Reader:
             return
         try:
             line = json.loads(raw)
+            if isinstance(line, dict) and not is_deeper(line, KEPT_LEVELS):
+                self._line(offset, line)
+                return
         except (ValueError, RecursionError):
-            line = None
-        if not isinstance(line, dict) or is_deeper(line, KEPT_LEVELS):
-            self._add(Entry("stderr", f"e{offset}", None, text=raw.decode("utf-8", "replace")))
-            return
+            pass
+        self._add(Entry("stderr", f"e{offset}", None, text=raw.decode("utf-8", "replace")))
+
+    def _line(self, offset: int, line: Json) -> None:
         at, event = _time(line.get("ts")), line.get("event")
         if isinstance(event, dict):
             self._event(offset, at, event)
@@ -209,8 +214,8 @@ class _Reader:
 
 
 def unwrapped(command: str) -> str:
-    """`pytest -x` of `/bin/bash -lc 'pytest -x'`."""
-    match = _SHELL.match(command)
+    """`pytest -x` of `/bin/bash -lc 'pytest -x'`. A very long one stays as it is: shlex takes quadratic time."""
+    match = _SHELL.match(command) if len(command) <= MAX_UNWRAPPED else None
     if match is None:
         return command
     try:
@@ -226,7 +231,23 @@ def _word(part: Json, name: str) -> str:
 
 
 def _pretty(value: Json) -> str:
+    """As JSON with its structure; without it what is longer or deeper than a page shows: its indentation would outgrow it."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) > MAX_PRETTY or _depth(text) > MAX_PRETTY_DEPTH:
+        return text
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _depth(text: str) -> int:
+    """How deep this JSON is nested at most: brackets within its texts count too."""
+    depth = deepest = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
 
 
 def _time(value: Any) -> datetime | None:

@@ -1,6 +1,7 @@
 """`codexrun logs` and `tail`: what the agent's container printed, byte for byte or in words, and as it goes on."""
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from codexrun_cli.exit_codes import Code, ended, of_run
 from codexrun_cli.failing import Away, Trouble, say
 from codexrun_cli.follow.printing import Printer
 from codexrun_cli.transports import Chosen, Heard, Json, LogWish, Transport
+from codexrun_core.line_cutter import LineCutter
 
 LEVELS = ("debug", "info", "warning", "error")
 PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
@@ -172,13 +174,12 @@ def _end_of(transport: Transport, run: Json) -> str:
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[Heard]:
-    rest = b""
+    lines = LineCutter(limit=sys.maxsize)  # not followed: all of it, byte for byte
     for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield Heard("line", line)
-    if rest:
-        yield Heard("line", rest, newline=False)
+        for line in lines.feed(piece):
+            yield Heard("line", line.text)
+    if last := lines.last():
+        yield Heard("line", last.text, newline=False)
 
 
 def _pattern(text: str | None) -> "re.Pattern[str] | None":

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from codexrun_cli.times import moment
 from codexrun_cli.transports import Heard, LogWish
 from codexrun_core.kube.client import Kube, NotFound, Refused, Unavailable
+from codexrun_core.line_cutter import LineCutter
 
 Json = dict[str, Any]
 
@@ -92,16 +93,16 @@ async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
             had_pod = True
             ask = LogWish() if seen.time else wish
             where = path(kube, pod, ask, datetime.now(UTC), follow="true", timestamps="true", **seen.resume())
-            rest = b""
+            lines = LineCutter()
             async for piece in kube.stream(where, silence=SILENCE):
-                *lines, rest = (rest + piece).split(b"\n")
-                for line in lines:
+                for line in lines.feed(piece):
                     fruitless = 0
-                    stamp, _, text = line.partition(b" ")
+                    stamp, _, text = line.text.partition(b" ")
                     if seen.new(stamp.decode("ascii", "replace")):
                         yield Heard("line", text)
             if _ended(pod) or finished:
-                stamp, space, text = rest.partition(b" ")
+                last = lines.last()
+                stamp, space, text = last.text.partition(b" ") if last else (b"", b"", b"")
                 if space and seen.new(stamp.decode("ascii", "replace")):
                     yield Heard("line", text, newline=False)
                 yield Heard("end")

@@ -20,7 +20,9 @@ Answered = Callable[[str, str, str, float], None]
 
 WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
 READ_TIMEOUT = 30.0
-CHUNK = 500  # objects a list page
+FIRST_CHUNK = 100  # objects of a list's first page
+MAX_CHUNK = 500
+MAX_PAGE_BYTES = 4 * 1024**2  # of a list's answer: parsed, small values take up to 25 times as much
 LONGEST_LINE = 8 * 1024**2  # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4 MiB)
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -49,6 +51,10 @@ class Gone(Refused):
 
 class Unavailable(Exception):
     """Try again later; nothing is known about what happened."""
+
+
+class _LongAnswer(Exception):
+    """It is longer than was asked for."""
 
 
 class Kube:
@@ -99,12 +105,25 @@ class Kube:
         return await self._json("GET", path, None, None, READ_TIMEOUT)
 
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        """A consistent list, page by page; every page carries the list's resourceVersion in its metadata."""
-        query = {"limit": str(CHUNK), **selectors}
+        """A consistent list, page by page; every page carries the list's resourceVersion in its metadata.
+
+        Pages are as large as MAX_PAGE_BYTES allows: one that is larger is not read, and asked for again with fewer objects. A
+        continue token may be used more than once and with another limit.
+        """
+        limit = FIRST_CHUNK
+        query = {"limit": "", **selectors}
         while True:
-            page = await self.get(f"{path}?{urlencode(query)}")
+            query["limit"] = str(limit)
+            try:
+                most = MAX_PAGE_BYTES if limit > 1 else None
+                page, size = await self._answer("GET", f"{path}?{urlencode(query)}", None, None, READ_TIMEOUT, max_bytes=most)
+            except _LongAnswer:
+                limit = max(1, limit // 4)
+                continue
+            limit = next_limit(limit, len(page.get("items", ())), size)
+            token = page["metadata"].get("continue")
             yield page
-            if not (token := page["metadata"].get("continue")):
+            if not token:
                 return
             query["continue"] = token
 
@@ -150,12 +169,29 @@ class Kube:
         return await self._json(method, path, body, content_type, WRITE_TIMEOUT)
 
     async def _json(self, method: str, path: str, body: Any, content_type: str | None, seconds: float) -> Json:
+        return (await self._answer(method, path, body, content_type, seconds))[0]
+
+    async def _answer(
+        self, method: str, path: str, body: Any, content_type: str | None, seconds: float, *, max_bytes: int | None = None
+    ) -> tuple[Json, int]:
+        """An answer, and how many bytes it had.
+
+        Raises:
+            _LongAnswer: more than `max_bytes`; the rest is not read.
+        """
         timeout = aiohttp.ClientTimeout(total=seconds)
         response = await self._send(method, path, body, content_type, timeout)
         try:
-            return cast(Json, deep_json.loads(await response.read()))
+            text = bytearray()
+            async for piece in response.content.iter_any():
+                text += piece
+                if max_bytes is not None and len(text) > max_bytes:
+                    raise _LongAnswer
+            return cast(Json, deep_json.loads(text)), len(text)
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
+        finally:
+            response.close()
 
     async def _send(
         self, method: str, path: str, body: Any, content_type: str | None, timeout: aiohttp.ClientTimeout
@@ -194,6 +230,14 @@ class Kube:
         except (ValueError, RecursionError):
             said = None
         raise _refusal(response.status, said if isinstance(said, dict) else {"message": text[:200]})
+
+
+def next_limit(limit: int, objects: int, size: int) -> int:
+    """How many objects to ask for after a page of so many objects and bytes: as many as would fill three quarters of
+    MAX_PAGE_BYTES, and at most twice as many as before."""
+    if not objects:
+        return limit
+    return max(1, min(MAX_CHUNK, 2 * limit, MAX_PAGE_BYTES * 3 // 4 * objects // max(1, size)))
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:

@@ -43,7 +43,7 @@ class Watcher:
         self._restarted = restarted
         self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
         self._kind = path.rpartition("/")[2].removesuffix("s")  # as logs and metrics name it: job, codexrun
-        self._known: dict[str, Json] = {}
+        self._known: dict[str, Json] = {}  # without what is large, see _remembered
         self._version: str | None = None
         self._fruitless = 0  # attempts in a row that brought no event
         self.synced = asyncio.Event()
@@ -100,6 +100,15 @@ class Watcher:
         if gone:
             self._known.pop(uid, None)
         else:
-            self._known[uid] = item
+            self._known[uid] = _remembered(item)
         with one_object(self._kind, metadata.get("name", uid), metadata.get("resourceVersion", "")):
             self._seen(item, gone)
+
+
+def _remembered(item: Json) -> Json:
+    """What is told of an object that is gone: all but a run's inputs and whoever wrote which field, which nobody reads then."""
+    kept = {**item, "metadata": {**item["metadata"]}}
+    kept["metadata"].pop("managedFields", None)
+    if "inputs" in (spec := item.get("spec") or {}):
+        kept["spec"] = {name: value for name, value in spec.items() if name != "inputs"}
+    return kept

@@ -12,7 +12,7 @@ from fakekube import FakeKube
 from kubernetes.aio import client
 
 from codexrun_core.kube import watch
-from codexrun_core.kube.client import Conflict, Gone, Kube, NotFound, Refused, Unavailable, verb_and_resource
+from codexrun_core.kube.client import MAX_PAGE_BYTES, Conflict, Gone, Kube, NotFound, Refused, Unavailable, verb_and_resource
 from codexrun_core.kube.watch import PAUSES, Watcher
 
 Json = dict[str, Any]
@@ -186,6 +186,43 @@ async def test_a_line_may_be_as_long_as_an_object(served: tuple[Kube, Apiserver]
     assert apiserver.asked[0][1].endswith("?watch=1&allowWatchBookmarks=true&resourceVersion=7&labelSelector=a%3Db")
 
 
+SIZES = [
+    ("small ones", [2_000] * 3_000),
+    ("large ones", [1_300_000] * 14),
+    ("large ones behind small ones", [2_000] * 900 + [1_300_000] * 14 + [2_000] * 300),
+    ("ones above the bound by themselves", [100, MAX_PAGE_BYTES + 1, 100]),
+    ("none", []),
+]
+
+
+@pytest.mark.parametrize("sizes", [sizes for _, sizes in SIZES], ids=[name for name, _ in SIZES])
+async def test_a_page_of_a_list_stays_below_the_bound_whatever_its_objects(sizes: list[int]) -> None:
+    api = client.ApiClient(client.Configuration(host="http://nowhere"))
+    kube, parsed = Kube(api, "codexrun", lambda: None), []
+
+    async def list_(request: web.Request) -> web.Response:
+        begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        items = [{"n": begin + n, "x": "x" * size} for n, size in enumerate(sizes[begin : begin + limit])]
+        more = {"continue": str(begin + limit)} if begin + limit < len(sizes) else {}
+        return web.json_response({"metadata": {"resourceVersion": "7", **more}, "items": items})
+
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", list_)
+    server = TestServer(app)
+    await server.start_server()
+    kube.api.configuration.host = str(server.make_url("")).rstrip("/")
+    try:
+        async for page in kube.pages(kube.runs, labelSelector="a=b"):
+            parsed.append([item["n"] for item in page["items"]])
+            size = len(json.dumps(page))
+            assert size <= MAX_PAGE_BYTES or len(page["items"]) == 1
+    finally:
+        await api.close()
+        await server.close()
+    assert [n for page in parsed for n in page] == list(range(len(sizes))), "each once, in order"
+    assert len(parsed) <= 20 + 2 * sum(sizes) // MAX_PAGE_BYTES + len(sizes) // 100, "and not one by one"
+
+
 @pytest.mark.parametrize(("code", "error"), [(410, Gone), (500, Refused)])
 async def test_an_error_event_is_an_error(served: tuple[Kube, Apiserver], code: int, error: type[Exception]) -> None:
     kube, apiserver = served
@@ -305,6 +342,6 @@ async def test_pages(served: tuple[Kube, Apiserver]) -> None:
     apiserver.answers = [web.json_response({"metadata": {"continue": "c"}}), web.json_response({"metadata": {}})]
     assert len([page async for page in kube.pages(kube.pods, labelSelector="a=b")]) == 2
     assert [asked[1].partition("?")[2] for asked in apiserver.asked] == [
-        "limit=500&labelSelector=a%3Db",
-        "limit=500&labelSelector=a%3Db&continue=c",
+        "limit=100&labelSelector=a%3Db",
+        "limit=100&labelSelector=a%3Db&continue=c",
     ]

@@ -28,10 +28,10 @@ URLS = [
     ("an option", "--upload-pack=id", "not an http"),
     ("a user", "https://me@git.example/acme/app.git", "credentialsSecretRef"),
     ("a password", "https://me:pw@git.example/acme/app.git", "credentialsSecretRef"),
-    ("out of the prefix", "https://git.example/acme/../other/app.git", "dot segments"),
-    ("out of the prefix, escaped", "https://git.example/acme/%2e%2E/other.git", "dot segments"),
-    ("a newline", "https://git.example/acme/a\nb", "blanks"),
-    ("a port that is none", "https://git.example:x/acme/app.git", "no URL"),
+    ("out of the prefix", "https://git.example/acme/../other/app.git", "a segment is of letters"),
+    ("out of the prefix, escaped", "https://git.example/acme/%2e%2E/other.git", "a segment is of letters"),
+    ("a newline", "https://git.example/acme/a\nb", "write only those"),
+    ("a port that is none", "https://git.example:x/acme/app.git", "not a URL"),
 ]
 
 
