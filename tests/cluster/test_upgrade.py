@@ -167,7 +167,7 @@ def under_the_earlier_commit(lab: Lab, facade: Facade, old: Release) -> Before:
     ended = {
         "Succeeded": lab.ended(lab.run(job_type, "several-turns")),
         "Failed": lab.ended(lab.run(job_type, "no-message")),
-        "Rejected": lab.ended(lab.run(job_type, "message", limits={"maxTokens": 10**9})),
+        "Rejected": lab.ended(lab.run(job_type, "message", limits={"timeoutSeconds": 86400})),
         "Cancelled": lab.ended(cancelled),
     }
     assert {phase: run["status"]["phase"] for phase, run in ended.items()} == {phase: phase for phase in ended}
