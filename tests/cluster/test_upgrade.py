@@ -84,15 +84,8 @@ class Fleet:
 
     def let_go(self) -> dict[str, Json]:
         """Let each go on to its end; returns them as they ended."""
-        self.lab.kubectl(
-            "exec",
-            self.lab.pod(self.running).metadata.name,
-            "-c",
-            "agent",
-            "--",
-            "touch",
-            "/workspace/go",
-        )
+        pod = self.lab.pod(self.running).metadata.name
+        self.lab.kubectl("exec", pod, "-c", "agent", "--", "touch", "/workspace/go")
         label_nodes(self.lab, self.place)
         release_pods(self.lab)
         return {phase: self.lab.ended(run) for phase, run in self.runs.items()}
