@@ -43,6 +43,7 @@ GCFLAGS = (f"all={_NO_DWARF}", *(f"{pattern}={_NO_DWARF} -l" for pattern in _INL
 # The compiler's garbage collector is a quarter of its work; two compilers at a time stay below 2 GB.
 COMPILER_ENV = {"GOGC": "400"}
 _PACKAGES = "packages to compile: "
+_MODULE = "codexrun.dev/node"  # as go.mod names it; the last package of all
 
 
 def sources(places: Places) -> list[Path]:
@@ -80,11 +81,12 @@ def compiled(log: str) -> str:
     """How far `build_node` is, from its log: `1200 of 3093 packages`; "" before it compiles."""
     _, found, after = log.partition(_PACKAGES)
     total, *lines = after.splitlines() or [""]
-    # Go prints a package's path when it is done with it; commands and complaints have spaces.
-    done = sum(1 for line in lines if line and " " not in line)
+    # Go prints a package's path when it begins with it; commands and complaints have spaces.
+    begun = [line for line in lines if line and " " not in line]
     if not found or not total.isdigit():
         return ""
-    return f"{done} of {total} packages" if done < int(total) else "linking"
+    # Fewer than all of them where Go's own cache has some.
+    return "linking" if _MODULE in begun else f"{len(begun)} of {total} packages"
 
 
 def build_pause(places: Places, log: Log) -> str:
