@@ -48,7 +48,14 @@ class Log:
         if code:
             raise Failure(f"{words[0]} ended with code {code}", way_out, self.path)
 
-    def read(self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str | None = None) -> str:
+    def read(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> str:
         """Run a program and return what it printed; its errors go to the log.
 
         Raises:
@@ -67,7 +74,7 @@ class Log:
         reader.start()
         try:
             with self.path.open("ab") as log:
-                code = _wait(words, writing, log.fileno(), None, env, stdin)
+                code = _wait(words, writing, log.fileno(), cwd, env, stdin)
         finally:
             os.close(writing)
             reader.join()

@@ -44,9 +44,19 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         return Step(name, seconds, lambda log: node.start(places, name, log), (after,))
 
     return [
-        Step("packages", 40, lambda log: packages.install(packages.CLIENT + packages.NODE, log)),
-        Step("compile pause", 30, lambda log: gobuild.build_pause(places, log), () if gobuild.own_go() else ("packages",)),
-        Step("compile the node binary", 400, lambda log: gobuild.build_node(places, log), ("compile pause",)),
+        # Python's first: all that Go needs, which everything else waits for in the end.
+        Step("packages for Python", 15, lambda log: packages.install(packages.ENVIRONMENT, log)),
+        Step("packages", 40, lambda log: packages.install(packages.CLIENT + packages.NODE, log), ("packages for Python",)),
+        Step("Go", 20, lambda log: gobuild.find_go(places, log), () if gobuild.own_go() else ("packages for Python",)),
+        Step("fetch Go modules", 30, lambda log: gobuild.fetch_modules(places, log), ("Go",)),
+        Step("compile pause", 20, lambda log: gobuild.build_pause(places, log), ("Go",)),
+        Step(
+            "compile the node binary",
+            220,
+            lambda log: gobuild.build_node(places, log),
+            ("fetch Go modules", "compile pause"),
+            gobuild.compiled,
+        ),
         Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("packages",)),
         Step("base root file system", 90, lambda log: base.build_base(places, log), ("packages",)),
         Step("control image", 60, control, ("base root file system",)),

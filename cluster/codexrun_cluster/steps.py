@@ -16,12 +16,16 @@ INSTANT_SECONDS = 0.4  # what ends sooner needs no line for its start
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work. `do` returns a note for people (or None); `seconds` is what to expect on two cold cores."""
+    """One piece of work. `do` returns a note for people (or None); `seconds` is what to expect on two cold cores.
+
+    `state` says how far it is from the text of its log; "" where only time tells.
+    """
 
     name: str
     seconds: int
     do: Callable[[Log], str | None]
     after: tuple[str, ...] = ()
+    state: Callable[[str], str] | None = None
 
 
 def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
@@ -41,7 +45,7 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
     def work(step: Step) -> None:
         note: str | None = None
         error: BaseException | None = None
-        log = Log(logs / f"step-{_file_name(step.name)}.log")
+        log = Log(_log_path(logs, step))
         try:
             note = step.do(log)
         except BaseException as caught:  # handed to the caller's thread, which raises it
@@ -75,7 +79,7 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
                 if step.name not in announced and now - start > INSTANT_SECONDS:
                     announced.add(step.name)
                     progress.line(f"[{progress.elapsed():5.0f}s] {step.name} (up to ~{step.seconds}s)")
-            progress.running([(s.name, now - start, s.seconds) for s, start, _ in running.values()])
+            progress.running([(_described(logs, s), now - start, s.seconds) for s, start, _ in running.values()])
     except BaseException:
         stop_children()
         raise
@@ -94,6 +98,16 @@ def check_order(steps: Iterable[Step]) -> None:
         if not ready:
             raise ValueError(f"these steps wait for each other or for nothing: {sorted(set(after) - done)}")
         done |= ready
+
+
+def _described(logs: Path, step: Step) -> str:
+    path = _log_path(logs, step)
+    state = step.state(path.read_text(errors="replace")) if step.state and path.exists() else ""
+    return f"{step.name} ({state})" if state else step.name
+
+
+def _log_path(logs: Path, step: Step) -> Path:
+    return logs / f"step-{_file_name(step.name)}.log"
 
 
 def _file_name(name: str) -> str:

@@ -119,14 +119,88 @@ async def test_an_older_schema_is_a_clear_error_until_migrated(
                 await call(other)
 
 
-async def test_a_newer_schema_is_a_clear_error_and_stays_as_it_is(registry: Registry, url: str) -> None:
-    await on(registry, lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'") and None)
+ADDITIONS = [
+    pytest.param("", id="nothing that a table shows"),
+    pytest.param("ALTER TABLE runs ADD COLUMN later_note TEXT", id="a column that may be empty"),
+    pytest.param("ALTER TABLE runs ADD COLUMN later_flag INTEGER NOT NULL DEFAULT 0", id="a mandatory column with a default"),
+    pytest.param("CREATE TABLE later_things (id INTEGER PRIMARY KEY, words TEXT NOT NULL)", id="a table"),
+    pytest.param("CREATE INDEX ix_runs_later ON runs (effort)", id="an index"),
+    pytest.param("DROP INDEX ix_runs_model", id="an index less, which is slow and no more"),
+]
+
+
+async def become_later(registry: Registry, change: str) -> None:
+    """As a newer version's migration 9999 would leave the database."""
+
+    def migrate(connection: sa.Connection) -> None:
+        if change:
+            connection.exec_driver_sql(change)
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    await on(registry, migrate)
+
+
+async def revision(registry: Registry) -> str:
+    query = sa.text("SELECT version_num FROM alembic_version")
+    return str(await registry._reading(lambda connection: connection.scalar(query)))
+
+
+@pytest.mark.parametrize("change", ADDITIONS)
+async def test_a_newer_schema_that_only_adds_is_worked_on_and_stays_as_it_is(registry: Registry, url: str, change: str) -> None:
+    """What `helm rollback` needs: the version before runs on the migrated registry."""
+    await registry.record(row(0))
+    await become_later(registry, change)
+    async with await Registry.open(url) as other:
+        await other.migrate()
+        for call in CALLS:
+            await call(other)
+        await other.record(row(1, "succeeded", name="written-by-the-version-before"))
+        assert await other.counts(Filter(search="run")) == {"running": 1}
+        assert await other.counts(Filter(search="before")) == {"succeeded": 1}
+        await other.remove([run_id(1)])
+    assert await revision(registry) == "9999"
+
+
+RENAME = "ALTER TABLE runs RENAME COLUMN effort TO reasoning_effort"
+OBSTACLES = [
+    pytest.param(RENAME, r"runs\.effort is missing", None, id="a column renamed"),
+    pytest.param("ALTER TABLE runs DROP COLUMN error", r"runs\.error is missing", None, id="a column gone"),
+    pytest.param("ALTER TABLE run_events RENAME TO moves", r"run_events is missing", None, id="a table renamed"),
+    pytest.param(
+        "ALTER TABLE run_labels ADD COLUMN later_flag INTEGER NOT NULL",
+        r"run_labels\.later_flag is mandatory and unknown here",
+        "postgresql",
+        id="a mandatory column without a default",
+    ),
+    pytest.param(
+        "ALTER TABLE runs ALTER COLUMN turns TYPE TEXT",
+        r"runs\.turns has another type",
+        "postgresql",
+        id="another type",
+    ),
+    pytest.param(
+        "ALTER TABLE runs DROP CONSTRAINT uq_runs_run_id",
+        r"runs: constraint uq_runs_run_id is missing",
+        "postgresql",
+        id="a constraint gone that a write relies on",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "says", "only"), OBSTACLES)
+async def test_a_newer_schema_that_takes_something_away_is_a_clear_error_and_stays_as_it_is(
+    registry: Registry, url: str, change: str, says: str, only: str | None
+) -> None:
+    if only and only != registry.dialect:
+        pytest.skip(f"{registry.dialect} has no such statement")
+    await become_later(registry, change)
     async with await Registry.open(url) as other:
         for call in (*CALLS, lambda registry: registry.migrate()):
-            with pytest.raises(SchemaError, match=f"'9999' is not known to this version, whose newest is {head()}"):
+            with pytest.raises(SchemaError, match=says) as refused:
                 await call(other)
-    found = await registry._reading(lambda c: c.scalar(sa.text("SELECT version_num FROM alembic_version")))
-    assert found == "9999"
+            assert f"'9999' is not known to this version, whose newest is {head()}" in str(refused.value)
+            assert "install that version or a later one" in str(refused.value)
+    assert await revision(registry) == "9999"
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import base, builders, chart, choice, containers, images, layout, loglines, network, places, ports
+from codexrun_cluster import (
+    base,
+    builders,
+    chart,
+    choice,
+    containers,
+    gobuild,
+    images,
+    layout,
+    loglines,
+    network,
+    places,
+    ports,
+)
 from codexrun_cluster.choice import Machine
 from codexrun_cluster.failure import Failure, tail
 
@@ -215,6 +228,35 @@ def test_digest_follows_content_and_ignores_compiled_python(tmp_path):
     assert second != first
     (folder / "a.py").write_text("2")
     assert places.digest([folder]) != second
+
+
+LIST = "$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\npackages to compile: 3\n$ go build -v .\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        pytest.param("", "", id="not begun"),
+        pytest.param("$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\n", "", id="it still downloads"),
+        pytest.param(LIST, "0 of 3 packages", id="begun"),
+        pytest.param(f"{LIST}runtime\nk8s.io/api/core/v1\n", "2 of 3 packages", id="on its way"),
+        pytest.param(f"{LIST}a\n# a\n./a.go:1: no such thing\n", "1 of 3 packages", id="a complaint is no package"),
+        pytest.param(f"{LIST}runtime\ncodexrun.dev/node\n", "linking", id="all compiled, one of them before"),
+    ],
+)
+def test_a_compiling_node_says_how_far_it_is(log, says):
+    assert gobuild.compiled(log) == says
+
+
+def test_another_way_to_compile_makes_another_binary(tmp_path, monkeypatch):
+    """Or a cache would go on with the one that was made before."""
+    here = places.Places(checkout=tmp_path, cache=tmp_path / "cache")
+    (tmp_path / "cluster").mkdir()
+    for name in ("go.mod", "go.sum"):
+        (tmp_path / "cluster" / name).write_text(name)
+    before = gobuild.node_binary(here)
+    monkeypatch.setattr(gobuild, "GCFLAGS", ())
+    assert gobuild.node_binary(here) != before
 
 
 def test_tail_of_a_log_that_is_not_there_is_empty(tmp_path):

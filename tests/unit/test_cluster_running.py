@@ -92,6 +92,26 @@ def test_long_step_is_never_silent(tmp_path, monkeypatch):
     assert "... slow" in out.getvalue()
 
 
+def test_a_long_step_says_how_far_its_log_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("codexrun_cluster.progress.HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr("codexrun_cluster.steps.REDRAW_SECONDS", 0.05)
+    said = threading.Event()
+
+    class Out(io.StringIO):
+        def write(self, text):
+            if "2 of 3" in text:
+                said.set()
+            return super().write(text)
+
+    def work(log):
+        log.say("a\nb")
+        assert said.wait(30)
+
+    out = Out()
+    run_steps([Step("slow", 3, work, (), lambda log: f"{log.count(chr(10))} of 3" if log else "")], tmp_path, Progress(out))
+    assert "... slow (2 of 3) " in out.getvalue()
+
+
 def test_failing_program_names_its_log(tmp_path):
     log = Log(tmp_path / "log")
     with pytest.raises(Failure, match="code 3") as caught:

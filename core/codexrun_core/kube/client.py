@@ -187,7 +187,7 @@ class Kube:
                 text += piece
                 if max_bytes is not None and len(text) > max_bytes:
                     raise _LongAnswer
-            return cast(Json, deep_json.loads(text)), len(text)
+            return cast(Json, deep_json.loads(bytes(text))), len(text)
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         finally:

@@ -1,14 +1,20 @@
-"""Which schema does the database have, and how does it get ours? One chain, and one process at a time on it."""
+"""Which schema does the database have, and how does it get ours? One chain, and one process at a time on it.
+
+Migrations are additive, so that `helm rollback` works: the version before runs on what a newer one has migrated.
+"""
 
 import io
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from alembic import command
+from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+
+from codexrun_core.registry.tables import metadata
 
 LOCK = 0x636F646578_72756E % 2**63  # "codexrun": advisory locks share one number space per database
 
@@ -23,10 +29,10 @@ def head() -> str:
 
 
 def check(connection: sa.Connection) -> None:
-    """Refuse a database with another schema.
+    """Refuse a database with a schema that this version cannot work on.
 
     Raises:
-        SchemaError: it is older or newer, or has none.
+        SchemaError: it is older, it is newer by more than additions, or there is none.
     """
     found, ours = _current(connection), head()
     if found == ours:
@@ -34,9 +40,13 @@ def check(connection: sa.Connection) -> None:
     if found is None:
         raise SchemaError(f"registry: the database has no schema yet; migrate it to {ours} (the api does so at its start)")
     if not _known(found):
+        obstacles = _obstacles(connection)
+        if not obstacles:
+            return
         raise SchemaError(
-            f"registry: schema {found!r} is not known to this version, whose newest is {ours}; a newer codexrun has "
-            "migrated the database: install that version or a later one, or restore the backup made before the upgrade"
+            f"registry: schema {found!r} is not known to this version, whose newest is {ours}, and is no mere addition to it "
+            f"({'; '.join(obstacles)}); a newer codexrun has migrated the database: install that version or a later one, "
+            "or restore the backup made before the upgrade"
         )
     raise SchemaError(
         f"registry: schema {found} is older than {ours}, which this version needs; migrate it (the api does so at its start)"
@@ -46,13 +56,16 @@ def check(connection: sa.Connection) -> None:
 def upgrade(connection: sa.Connection) -> None:
     """Bring the database to this version's schema, within the caller's transaction and under a lock.
 
+    A newer schema that only adds to this version's stays as it is.
+
     Raises:
-        SchemaError: it is newer.
+        SchemaError: it is newer by more than additions.
     """
     _lock(connection)
     found = _current(connection)
     if found is not None and not _known(found):
         check(connection)
+        return
     _on(connection, lambda config: command.upgrade(config, "head"))
 
 
@@ -92,3 +105,43 @@ def _current(connection: sa.Connection) -> str | None:
 
 def _known(revision: str) -> bool:
     return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _obstacles(connection: sa.Connection) -> list[str]:
+    """What keeps this version from working on a newer schema, by table and column; nothing where that one only adds.
+
+    Other versions' tables and indexes are not looked at. Triggers cannot be judged: they are the newer version's.
+    """
+    context = MigrationContext.configure(
+        connection,
+        opts={
+            "compare_type": True,
+            "include_name": lambda name, kind, _parents: kind != "table" or name in metadata.tables,
+        },
+    )
+    differences: list[Any] = []
+    for difference in compare_metadata(context, metadata):
+        # Changes of one column come as a list.
+        differences.extend(difference if isinstance(difference, list) else [difference])
+    return [words for words in map(_obstacle, differences) if words]
+
+
+def _obstacle(difference: tuple[Any, ...]) -> str | None:
+    """One of Alembic's differences, seen from the database: "remove" is what only the database has."""
+    operation = difference[0]
+    if operation in ("remove_index", "add_index", "remove_table"):
+        return None  # indexes decide how fast, not whether
+    if operation == "remove_column":
+        column: sa.Column[Any] = difference[3]
+        if column.nullable or column.server_default is not None:
+            return None
+        return f"{column.table.name}.{column.name} is mandatory and unknown here"
+    if operation == "add_table":
+        return f"{difference[1].name} is missing"
+    if operation == "add_column":
+        return f"{difference[2]}.{difference[3].name} is missing"
+    if operation.startswith("modify_"):
+        return f"{difference[2]}.{difference[3]} has another {operation.removeprefix('modify_')}"
+    constraint: sa.Constraint = difference[1]
+    change = "is missing" if operation.startswith("add_") else "is unknown here"
+    return f"{constraint.table.name}: constraint {constraint.name} {change}"
