@@ -1,1 +1,55 @@
-"""Here so that pytest puts tests/ on the path: modules beside this one are shared by the folders below."""
+"""Every test gets its lane here, and what the unit lane promises is enforced. lanes.py has the table.
+
+That this file is here also puts tests/ on the path: modules beside it are shared by the folders below.
+"""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from lanes import Guard, NoLane, group_of, lane_of
+
+HERE = Path(__file__).parent
+GUARD = Guard()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    path = item.path.relative_to(HERE)
+    try:
+        lane = lane_of(path, (mark.name for mark in item.iter_markers()))
+    except NoLane as error:
+        raise pytest.UsageError(str(error)) from None
+    item.add_marker(lane)
+    group = group_of(path)
+    if group and not item.get_closest_marker("xdist_group"):
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def guarded(item: pytest.Item) -> Generator[None, None, None]:
+    """One phase of a test, its fixtures of every scope included."""
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    GUARD.install()
+    GUARD.watching = True
+    try:
+        return (yield)
+    finally:
+        GUARD.watching = False
+        seen = GUARD.take()
+        if seen:
+            pytest.fail("\n".join(seen), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from guarded(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from guarded(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from guarded(item))
