@@ -1,0 +1,117 @@
+"""Every test is in one lane, and one of the unit lane that starts a process or opens a connection is caught."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lanes import OF_FOLDER, Escaped, Guard, NoLane, lane_of
+
+TESTS = Path(__file__).resolve().parents[1]
+
+ROWS = [
+    ("a folder says it", "unit/test_a.py", set(), "unit"),
+    ("also for what is deeper", "unit/pod/test_a.py", {"parametrize"}, "unit"),
+    ("a marker overrides it", "unit/test_a.py", {"local"}, "local"),
+    ("the markers of the cluster's tests are no lanes", "cluster/test_a.py", {"disruptive", "alone"}, "cluster"),
+]
+
+
+@pytest.mark.parametrize(("path", "marks", "lane"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a_test_is_in_one_lane(path: str, marks: set[str], lane: str) -> None:
+    assert lane_of(Path(path), marks) == lane
+
+
+@pytest.mark.parametrize(
+    ("path", "marks", "said"),
+    [
+        ("unit/test_a.py", {"unit", "local"}, "marked local and unit; a test is in one lane, remove the other marker"),
+        ("new/test_a.py", set(), "folder new has no lane; add it to OF_FOLDER in tests/lanes.py"),
+    ],
+    ids=["two markers", "a folder that nobody entered"],
+)
+def test_no_lane_and_two_lanes_are_refused(path: str, marks: set[str], said: str) -> None:
+    with pytest.raises(NoLane, match=said):
+        lane_of(Path(path), marks)
+
+
+def test_every_folder_of_tests_has_a_lane() -> None:
+    assert {path.relative_to(TESTS).parts[0] for path in TESTS.glob("*/**/test_*.py")} == set(OF_FOLDER)
+
+
+def connect() -> None:
+    with socket.socket() as here:
+        here.connect(("127.0.0.1", 9))
+
+
+def listen() -> None:
+    with socket.socket() as here:
+        here.bind(("127.0.0.1", 0))
+
+
+def listen_on_a_path() -> None:
+    with socket.socket(socket.AF_UNIX) as here:
+        here.bind("\0nowhere-of-the-tests")
+
+
+ESCAPES: list[Callable[[], object]] = [
+    connect,
+    listen,
+    listen_on_a_path,
+    lambda: socket.getaddrinfo("localhost", 80),
+    lambda: subprocess.run([sys.executable, "-c", ""], check=True),
+    lambda: os.system("true"),
+    lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    lambda: asyncio.run(asyncio.create_subprocess_exec("true")),
+]
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_a_process_and_a_connection_are_caught(escape: Callable[[], object]) -> None:
+    guard = Guard()
+    guard.install()
+    guard.watching = True
+    with pytest.raises(Escaped, match=r"a unit test (starts a process|uses the network)"):
+        escape()
+    guard.watching = False
+    assert len(guard.take()) == 1
+    assert guard.take() == []
+
+
+def test_an_event_loop_of_its_own_is_allowed() -> None:
+    guard = Guard()
+    guard.install()
+    guard.watching = True
+    asyncio.run(asyncio.sleep(0))
+    guard.watching = False
+    assert guard.take() == []
+
+
+SWALLOWS = """
+import socket
+
+def test_swallows():
+    try:
+        socket.create_server(("127.0.0.1", 0))
+    except Exception:
+        pass
+"""
+
+
+@pytest.mark.local
+def test_it_fails_the_test_even_if_the_test_swallows_the_error(tmp_path: Path) -> None:
+    (tmp_path / "unit").mkdir()
+    (tmp_path / "unit/test_swallows.py").write_text(SWALLOWS)
+    for name in ("conftest.py", "lanes.py"):
+        (tmp_path / name).write_text((TESTS / name).read_text())
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    unit: a\n    local: b\n    cluster: c\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert "a unit test uses the network (socket.bind" in done.stdout
+    assert "1 failed" in done.stdout or "1 error" in done.stdout
