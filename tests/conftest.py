@@ -7,10 +7,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from lanes import Guard, NoLane, group_of, lane_of
+from lanes import Guard, NoLane, group_of, lane_of, skipped
 
 HERE = Path(__file__).parent
 GUARD = Guard()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    beside = collection_path.parent == HERE and collection_path.is_dir()
+    return True if beside and skipped(collection_path.name, config.option.markexpr) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -6,31 +6,33 @@ Three lanes, each test in exactly one:
     local     processes of this machine, a browser, the real Codex, a real Postgres; no cluster: `make test-local`
     cluster   the running cluster of `make up`
 
-`OF_FOLDER` says it for a folder; a test, or a file by its `pytestmark`, overrides it with the lane's marker.
+`OF_FOLDER` has the lanes of each folder. A test is of the first, unless it, or its file by `pytestmark`, has the marker of
+another of them.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 LANES = ("unit", "local", "cluster")
-OF_FOLDER = {
-    "api": "unit",
-    "chart": "local",
-    "cli": "local",
-    "cluster": "cluster",
-    "codex": "local",
-    "console": "local",
-    "failures": "unit",
-    "money": "local",
-    "registry": "local",
-    "shipping": "local",
-    "unit": "unit",
+OF_FOLDER: dict[str, tuple[str, ...]] = {
+    "api": ("unit", "local"),
+    "chart": ("local",),
+    "cli": ("local",),
+    "cluster": ("cluster",),
+    "codex": ("local",),
+    "console": ("local",),
+    "failures": ("unit",),
+    "money": ("local",),
+    "registry": ("local",),
+    "shipping": ("local",),
+    "unit": ("unit", "local"),
 }
-# Their tests share nothing but what each process of pytest starts for itself; elsewhere a file stays together, since its
-# tests share a browser, a database or a job type.
-SPREAD = ("codex", "registry", "unit", "api")
+# Here a test shares nothing with the others of its file but what each process of pytest starts for itself. Elsewhere a file
+# stays on one worker, since its tests share a browser, a database or a job type.
+SPREAD = ("api", "codex", "registry", "unit")
 
 
 class NoLane(Exception):
@@ -45,17 +47,24 @@ def lane_of(path: Path, marks: Iterable[str]) -> str:
         marks: names of the markers of the test, its class and its file.
 
     Raises:
-        NoLane: two lanes are marked, or neither a marker nor the folder names one.
+        NoLane: two lanes are marked, or one that its folder does not have, or the folder is not in the table.
     """
-    marked = sorted(set(marks) & set(LANES))
-    if len(marked) > 1:
-        raise NoLane(f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other marker")
-    if marked:
-        return marked[0]
     folder = path.parts[0]
     if folder not in OF_FOLDER:
         raise NoLane(f"tests/{path}: folder {folder} has no lane; add it to OF_FOLDER in tests/lanes.py")
-    return OF_FOLDER[folder]
+    marked = sorted(set(marks) & set(LANES))
+    if len(marked) > 1:
+        raise NoLane(f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other marker")
+    lane = marked[0] if marked else OF_FOLDER[folder][0]
+    if lane not in OF_FOLDER[folder]:
+        raise NoLane(f"tests/{path}: marked {lane}, which folder {folder} does not have; add it to OF_FOLDER in tests/lanes.py")
+    return lane
+
+
+def skipped(folder: str, expression: str) -> bool:
+    """Whether no test of a folder can be meant by pytest's `-m EXPRESSION`, so that it need not be imported."""
+    lane = re.match(rf"({'|'.join(LANES)})(?: and |$)", expression)
+    return lane is not None and lane[1] not in OF_FOLDER.get(folder, LANES)
 
 
 def group_of(path: Path) -> str | None:

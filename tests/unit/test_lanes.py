@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lanes import OF_FOLDER, Escaped, Guard, NoLane, lane_of
+from lanes import OF_FOLDER, Escaped, Guard, NoLane, lane_of, skipped
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -30,9 +30,10 @@ def test_a_test_is_in_one_lane(path: str, marks: set[str], lane: str) -> None:
     ("path", "marks", "said"),
     [
         ("unit/test_a.py", {"unit", "local"}, "marked local and unit; a test is in one lane, remove the other marker"),
+        ("codex/test_a.py", {"unit"}, "marked unit, which folder codex does not have; add it to OF_FOLDER"),
         ("new/test_a.py", set(), "folder new has no lane; add it to OF_FOLDER in tests/lanes.py"),
     ],
-    ids=["two markers", "a folder that nobody entered"],
+    ids=["two markers", "a lane that its folder does not have", "a folder that nobody entered"],
 )
 def test_no_lane_and_two_lanes_are_refused(path: str, marks: set[str], said: str) -> None:
     with pytest.raises(NoLane, match=said):
@@ -41,6 +42,27 @@ def test_no_lane_and_two_lanes_are_refused(path: str, marks: set[str], said: str
 
 def test_every_folder_of_tests_has_a_lane() -> None:
     assert {path.relative_to(TESTS).parts[0] for path in TESTS.glob("*/**/test_*.py")} == set(OF_FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("folder", "expression", "verdict"),
+    [
+        ("cluster", "unit", True),
+        ("unit", "unit", False),
+        ("unit", "local", False),
+        ("cluster", "cluster and not (alone or disruptive)", False),
+        ("console", "cluster and not (alone or disruptive)", True),
+        ("console", "unit or local", False),
+        ("console", "", False),
+        ("console", "not unit", False),
+        ("new", "unit", False),
+    ],
+)
+def test_a_folder_is_not_read_only_if_nothing_of_it_is_meant(folder: str, expression: str, verdict: bool) -> None:
+    assert skipped(folder, expression) is verdict
+
+
+GUARD = Guard()  # one, since its hook stays
 
 
 def connect() -> None:
@@ -73,23 +95,21 @@ ESCAPES: list[Callable[[], object]] = [
 @pytest.mark.local
 @pytest.mark.parametrize("escape", ESCAPES)
 def test_a_process_and_a_connection_are_caught(escape: Callable[[], object]) -> None:
-    guard = Guard()
-    guard.install()
-    guard.watching = True
+    GUARD.install()
+    GUARD.watching = True
     with pytest.raises(Escaped, match=r"a unit test (starts a process|uses the network)"):
         escape()
-    guard.watching = False
-    assert len(guard.take()) == 1
-    assert guard.take() == []
+    GUARD.watching = False
+    assert len(GUARD.take()) == 1
+    assert GUARD.take() == []
 
 
 def test_an_event_loop_of_its_own_is_allowed() -> None:
-    guard = Guard()
-    guard.install()
-    guard.watching = True
+    GUARD.install()
+    GUARD.watching = True
     asyncio.run(asyncio.sleep(0))
-    guard.watching = False
-    assert guard.take() == []
+    GUARD.watching = False
+    assert GUARD.take() == []
 
 
 SWALLOWS = """
