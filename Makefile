@@ -15,7 +15,7 @@ PYTEST_ARGS ?=
 # What pytest has from pyproject.toml, for a program that uses the tests' console.
 TESTS_PATH := tests:tests/api:tests/console
 # A worker a core; one file stays on one worker where its tests share something (tests/lanes.py).
-PARALLEL := -n auto --dist loadgroup
+PARALLEL := -n auto --dist loadscope
 # From where on prompt versions count as published: hello v1 got its text before the first release.
 PROMPTS_SINCE := a967f4f
 

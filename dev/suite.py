@@ -41,7 +41,7 @@ class Lane:
 
     def command(self, more: Sequence[str]) -> list[str]:
         """What starts it; `more` are arguments of pytest's."""
-        spread = ["-n", str(self.workers), "--dist", "loadgroup"] if self.workers else []
+        spread = ["-n", str(self.workers), "--dist", "loadscope"] if self.workers else []
         junit = RESULTS / f"{self.name}.xml"
         words = [sys.executable, "-m", "pytest", "-v", "--color=no", "--durations=30", f"--junitxml={junit}", "-m", self.marks]
         return ["nice", "-n", str(self.nice), *words, *spread, *more]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lanes import Guard, NoLane, group_of, lane_of, skipped
+from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
 GUARD = Guard()
@@ -25,9 +26,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     except NoLane as error:
         raise pytest.UsageError(str(error)) from None
     item.add_marker(lane)
-    group = group_of(path)
-    if group and not item.get_closest_marker("xdist_group"):
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Groups of our own. `--dist loadgroup` of pytest-xdist 3.8 makes none with pytest 9.2: it changes `_nodeid`, which pytest
+    no longer reads."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
+    return Groups(config, log)
 
 
 def guarded(item: pytest.Item) -> Generator[None, None, None]:

@@ -33,6 +33,8 @@ OF_FOLDER: dict[str, tuple[str, ...]] = {
 # Here a test shares nothing with the others of its file but what each process of pytest starts for itself. Elsewhere a file
 # stays on one worker, since its tests share a browser, a database or a job type.
 SPREAD = ("api", "codex", "registry", "unit")
+# Files that share what is dear: a Git server in the cluster.
+TOGETHER = dict.fromkeys(("tests/cluster/test_git_workspace.py", "tests/cluster/test_job_types_at_work.py"), "git")
 
 
 class NoLane(Exception):
@@ -67,9 +69,17 @@ def skipped(folder: str, expression: str) -> bool:
     return lane is not None and lane[1] not in OF_FOLDER.get(folder, LANES)
 
 
-def group_of(path: Path) -> str | None:
-    """The name that keeps tests on one worker of pytest-xdist; None where each may go anywhere."""
-    return None if path.parts[0] in SPREAD else str(path.with_suffix(""))
+def group_of(nodeid: str) -> str:
+    """Tests of one group run on one worker of pytest-xdist.
+
+    Args:
+        nodeid: pytest's name of the test, tests/<folder>/<file>.py::<test>.
+    """
+    file = nodeid.partition("::")[0]
+    parts = Path(file).parts
+    if len(parts) > 1 and parts[1] in SPREAD:
+        return nodeid
+    return TOGETHER.get(file, file)
 
 
 # Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of sockets for itself: that

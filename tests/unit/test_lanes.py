@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lanes import OF_FOLDER, Escaped, Guard, NoLane, lane_of, skipped
+from lanes import OF_FOLDER, TOGETHER, Escaped, Guard, NoLane, group_of, lane_of, skipped
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -42,6 +42,22 @@ def test_no_lane_and_two_lanes_are_refused(path: str, marks: set[str], said: str
 
 def test_every_folder_of_tests_has_a_lane() -> None:
     assert {path.relative_to(TESTS).parts[0] for path in TESTS.glob("*/**/test_*.py")} == set(OF_FOLDER)
+
+
+GROUPS = [
+    ("a file stays together", "tests/console/test_a.py::test_1[x::y]", "tests/console/test_a.py"),
+    ("where nothing is shared each goes its way", "tests/unit/pod/test_a.py::test_1[x]", "tests/unit/pod/test_a.py::test_1[x]"),
+    ("files that share a server", "tests/cluster/test_git_workspace.py::test_1", "git"),
+]
+
+
+@pytest.mark.parametrize(("nodeid", "group"), [row[1:] for row in GROUPS], ids=[row[0] for row in GROUPS])
+def test_a_group_is(nodeid: str, group: str) -> None:
+    assert group_of(nodeid) == group
+
+
+def test_what_is_kept_together_exists() -> None:
+    assert all((TESTS.parent / file).exists() for file in TOGETHER)
 
 
 @pytest.mark.parametrize(
