@@ -28,7 +28,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(lane)
 
 
-class Groups(LoadScopeScheduling):  # type: ignore[misc]
+class Groups(LoadScopeScheduling):
     """Groups of our own. `--dist loadgroup` of pytest-xdist 3.8 makes none with pytest 9.2: it changes `_nodeid`, which pytest
     no longer reads."""
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from suite import ALONE, CLUSTER, LANES, LOCAL, UNIT, Progress, Result, closing_line, report, result_of
+from suite import ALONE, CLUSTER, LANES, LOCAL, UNIT, Progress, Result, closing_line, report, result_of, with_missing
 
 CASE = '<testcase classname="tests.unit.test_a" name="{}">{}</testcase>'
 BAD = '<failure message="no">trace</failure>'
@@ -48,6 +48,18 @@ def test_the_report_ends_in_that_line_and_names_the_lane_that_failed(capsys: pyt
     assert lines[-1] == "13 passed, 1 failed"
     assert "lane gone failed: 1 tests" in lines
     assert "  tests/unit/test_a::test_1" in lines
+
+
+def test_a_lane_without_a_result_has_failed() -> None:
+    results = with_missing([Result("cluster", 3), Result("up", failed=1, broke="no"), Result("unit", 10)])
+    assert [(result.lane, result.good) for result in results] == [
+        ("up", False),
+        ("unit", True),
+        ("local", False),
+        ("cluster", True),
+        ("alone", False),
+    ]
+    assert closing_line(results) == "13 passed, 3 failed"
 
 
 def test_a_good_report_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
