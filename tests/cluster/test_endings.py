@@ -39,7 +39,7 @@ ENDINGS = [
     Ending("no headers", "no-headers", "stall", "", {"limits": {**LIMITS, "stallSeconds": 6}}),
     Ending("no final message", "no-message", "silent_death", "message"),
     Ending("run-away loop", "runaway", "budget", "5000", {"limits": {**LIMITS, "maxTokens": 5000}}),
-    Ending("too long", "sleep-60", "timeout", "8", {"limits": {**LIMITS, "timeoutSeconds": 8}}),
+    Ending("too long", "sleep-60", "timeout", "15", {"limits": {**LIMITS, "timeoutSeconds": 15}}),
     Ending("image nowhere", "hello", "image", "codexrun.invalid/none",
            {"image": "codexrun.invalid/none:1", "limits": {**LIMITS, "startSeconds": 25}}),
     Ending("image with a bad name", "hello", "image", "InvalidImageName", {"image": "Not an image"}),

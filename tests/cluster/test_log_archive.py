@@ -38,7 +38,7 @@ ENDINGS = [
     ("sleep-1", {}, nothing, "succeeded"),
     ("big-output-3", {}, nothing, "succeeded"),
     ("no-message", {}, nothing, "failed"),
-    ("sleep-100", {"limits": {"timeoutSeconds": 4}}, nothing, "failed"),
+    ("sleep-100", {"limits": {"timeoutSeconds": 8}}, nothing, "failed"),
     ("sleep-100", {}, cancel, "cancelled"),
     ("sleep-100", {}, delete_pod, "cancelled"),
     ("sleep-100", {}, evict, "failed"),
