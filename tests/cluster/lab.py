@@ -103,6 +103,7 @@ class Lab:
                 "model": "gpt-5.5",
                 "concurrencyLimit": 4,
                 "limits": {"timeoutSeconds": 120, "stallSeconds": 60, "startSeconds": 120},
+                "resources": {"requests": {"cpu": "20m"}},  # the runs of several workers are to fit a node of two cores
                 **spec,
             },
         }

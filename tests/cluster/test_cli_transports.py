@@ -285,6 +285,7 @@ def test_a_dry_run_is_something_to_apply(cli: Cli, lab: Lab, job_type: str) -> N
         lab.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
 
 
+@pytest.mark.alone
 def test_doctor_finds_this_cluster_well(lab: Lab) -> None:
     shown = Cli(lab, "cluster")("doctor")
     for check in ("cluster", "crd", "rights", "operator", "image", "pulls", "sandbox"):
