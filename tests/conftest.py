@@ -6,9 +6,13 @@ That this file is here also puts tests/ on the path: modules beside it are share
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from lanes import Guard, NoLane, group_of, lane_of, skipped
 from xdist.scheduler import LoadScopeScheduling
+
+hypothesis.settings.register_profile("beside others", deadline=None)  # they take the time that an example has
+hypothesis.settings.load_profile("beside others")
 
 HERE = Path(__file__).parent
 GUARD = Guard()

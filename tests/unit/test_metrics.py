@@ -11,6 +11,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from promtools import need_prometheus
 
+pytestmark = pytest.mark.local
+
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"
 COMPONENTS = ("operator", "api")
 

@@ -14,6 +14,8 @@ from codexrun_pod.gate.ledger import Ledger
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env
 
+pytestmark = pytest.mark.local
+
 KEY = "sk-secret-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
 USAGE = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
