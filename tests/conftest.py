@@ -11,7 +11,8 @@ import pytest
 from lanes import Guard, NoLane, group_of, lane_of, skipped
 from xdist.scheduler import LoadScopeScheduling
 
-hypothesis.settings.register_profile("beside others", deadline=None)  # they take the time that an example has
+# Others take the time that an example has. The rest is as Hypothesis chose it: CI has its own profile.
+hypothesis.settings.register_profile("beside others", hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("beside others")
 
 HERE = Path(__file__).parent
