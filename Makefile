@@ -12,12 +12,16 @@ LAUNCH := PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m codexrun_clu
 VENV_KEY := $(shell cat requirements/dev.lock pyproject.toml | sha256sum | cut -c1-16)
 VENV_STAMP := $(VENV)/made-from-$(VENV_KEY)
 PYTEST_ARGS ?=
+# What pytest has from pyproject.toml, for a program that uses the tests' console.
+TESTS_PATH := tests:tests/api:tests/console
+# A worker a core; one file stays on one worker where its tests share something (tests/lanes.py).
+PARALLEL := -n auto --dist loadscope
 # From where on prompt versions count as published: hello v1 got its text before the first release.
 PROMPTS_SINCE := a967f4f
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=auto|embedded|kind|current chooses the cluster (now: $(CLUSTER)); docs/cluster.md explains"
 
@@ -38,22 +42,25 @@ status: ## Which parts of the embedded node run
 	@$(LAUNCH) status
 
 .PHONY: test
-test: venv ## Every test, against the cluster of `make up` (which it brings up)
-	@$(LAUNCH) up --cluster $(CLUSTER)
-	. .cluster/env && $(VENV)/bin/pytest $(PYTEST_ARGS)
+test: venv ## Every test: both lanes below, and those of the cluster of `make up` (which it brings up)
+	@CLUSTER=$(CLUSTER) PYTEST_ARGS='$(PYTEST_ARGS)' $(VENV)/bin/python dev/suite.py
 
 .PHONY: test-unit
-test-unit: venv ## The fast tests: no cluster needed
-	$(VENV)/bin/pytest tests/unit $(PYTEST_ARGS)
+test-unit: venv ## The tests that start no process and use no network: under a minute
+	$(VENV)/bin/pytest -m unit $(PARALLEL) $(PYTEST_ARGS)
+
+.PHONY: test-local
+test-local: venv codex ## Those that start processes: a browser, the real Codex, Postgres, helm; no cluster
+	$(VENV)/bin/pytest -m local $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; fails on a breach
 	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
-	set -a; . .cluster/env; set +a; $(VENV)/bin/python bench/run.py $(BENCH)
+	set -a; . .cluster/env; set +a; PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python bench/run.py $(BENCH)
 
 .PHONY: screenshots
 screenshots: venv ## Every page of the console in both themes, into docs/console/
-	$(VENV)/bin/python tests/console/screenshots.py
+	PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python dev/screenshots.py
 
 .PHONY: lint
 lint: venv ## ruff, mypy --strict and the import contracts
@@ -66,7 +73,7 @@ lint: venv ## ruff, mypy --strict and the import contracts
 generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, tables of the docs
 	$(VENV)/bin/python -m codexrun_core.crd .
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
-	$(VENV)/bin/python tests/failures/ways_to_end.py
+	$(VENV)/bin/python dev/ways_to_end.py
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong

@@ -1,6 +1,6 @@
 """How fast is the console with 100,000 runs and a log of 1,000,000 lines, and does a page that is left open grow?
 
-    python bench/console.py [--runs 100000] [--lines 1000000] [--minutes 60]
+    PYTHONPATH=tests:tests/api:tests/console python bench/console.py [--runs 100000] [--lines 1000000] [--minutes 60]
 
 Alone it compares with limits.toml and writes nothing down. Times of lists are those of whole requests over loopback, times of
 logs those of a real Chromium, which shares the cores.
@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/console"))
 
 import httpx
 import sqlalchemy as sa

@@ -1,1 +1,75 @@
-"""Here so that pytest puts tests/ on the path: modules beside this one are shared by the folders below."""
+"""Every test gets its lane here, and what the unit lane promises is enforced. lanes.py has the table.
+
+That this file is here also puts tests/ on the path: modules beside it are shared by the folders below.
+"""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from lanes import Guard, NoLane, group_of, lane_of, skipped
+from xdist.scheduler import LoadScopeScheduling
+
+# Others take the time that an example has. The rest is as Hypothesis chose it: CI has its own profile.
+hypothesis.settings.register_profile("beside others", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("beside others")
+
+HERE = Path(__file__).parent
+GUARD = Guard()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    beside = collection_path.parent == HERE and collection_path.is_dir()
+    return True if beside and skipped(collection_path.name, config.option.markexpr) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    path = item.path.relative_to(HERE)
+    try:
+        lane = lane_of(path, (mark.name for mark in item.iter_markers()))
+    except NoLane as error:
+        raise pytest.UsageError(str(error)) from None
+    item.add_marker(lane)
+
+
+class Groups(LoadScopeScheduling):
+    """Groups of our own. `--dist loadgroup` of pytest-xdist 3.8 makes none with pytest 9.2: it changes `_nodeid`, which pytest
+    no longer reads."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Groups:
+    return Groups(config, log)
+
+
+def guarded(item: pytest.Item) -> Generator[None, None, None]:
+    """One phase of a test, its fixtures of every scope included."""
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    GUARD.install()
+    GUARD.watching = True
+    try:
+        return (yield)
+    finally:
+        GUARD.watching = False
+        seen = GUARD.take()
+        if seen:
+            pytest.fail("\n".join(seen), pytrace=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from guarded(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from guarded(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from guarded(item))

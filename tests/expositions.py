@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from programs import environment
 
 
 def exposition(component: str) -> str:
     """Of `operator` or `api`."""
-    done = subprocess.run([sys.executable, __file__, component], capture_output=True, text=True, check=False)
+    command = [sys.executable, __file__, component]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -67,7 +68,6 @@ async def served(serve, it, aiohttp) -> str:  # type: ignore[no-untyped-def]
 async def api() -> str:
     import tempfile
 
-    sys.path.insert(0, str(HERE / "api"))
     from apistand import NoArchive, job_type, prompt
     from fake_kube import FakeKube
     from httpx import ASGITransport, AsyncClient

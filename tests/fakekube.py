@@ -26,8 +26,8 @@ class FakeKube(Kube):
     """Objects by path. `fail(verb, part, error)` makes the next such call raise; with `after=True`, only once it has worked (a
     lost response). `calls` are the writes that arrived."""
 
-    def __init__(self) -> None:
-        super().__init__(None, "codexrun", lambda: None)  # type: ignore[arg-type]
+    def __init__(self, namespace: str = "codexrun") -> None:
+        super().__init__(None, namespace, lambda: None)  # type: ignore[arg-type]
         self.objects: dict[str, Json] = {}
         self.calls: list[tuple[str, str, Json]] = []
         self.reads: list[str] = []
@@ -65,8 +65,8 @@ class FakeKube(Kube):
     async def strategic(self, path: str, patch: Json) -> Json:
         return self._do("strategic", path, patch, lambda: self._finalizers(path, patch))
 
-    async def delete(self, path: str, *, uid: str, propagation: str = "Background") -> Json:
-        return self._do("delete", path, {"uid": uid, "propagation": propagation}, lambda: self._delete(path, uid))
+    async def delete(self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background") -> Json:
+        return self._do("delete", path, {"uid": uid, "propagation": propagation}, lambda: self._delete(path, uid, version))
 
     async def get(self, path: str) -> Json:
         self.reads.append(path)
@@ -142,10 +142,12 @@ class FakeKube(Kube):
         metadata["finalizers"] = [f for f in dict.fromkeys([*finalizers, *added]) if f not in removed]
         return item
 
-    def _delete(self, path: str, uid: str) -> Json:
+    def _delete(self, path: str, uid: str, version: str | None) -> Json:
         item = self._known(path)
         if item["metadata"]["uid"] != uid:
             raise Conflict(409, "Conflict", "the UID in the precondition does not match")
+        if version and item["metadata"]["resourceVersion"] != version:
+            raise Conflict(409, "Conflict", "the object has been modified")
         if item["metadata"].get("finalizers"):
             item["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
         else:

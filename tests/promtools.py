@@ -2,20 +2,19 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
+from installing import installed
 
-from codexrun_cluster.command import Log
-from codexrun_cluster.packages import Need, install
+from codexrun_cluster.packages import Need
 
 PROGRAMS = ("prometheus", "promtool")
 
 
-def need_prometheus(folder: Path) -> None:
-    """Install what is missing, as root; anybody else is told. `folder`: for apt's log."""
+def need_prometheus() -> None:
+    """Install what is missing, as root; anybody else is told."""
     if all(map(shutil.which, PROGRAMS)):
         return
     if os.geteuid() != 0:
         pytest.skip("prometheus and promtool are missing; as root: apt-get install prometheus")
-    install((Need("prometheus", lambda: all(map(shutil.which, PROGRAMS))),), Log(folder / "apt.log"))
+    installed(Need("prometheus", lambda: all(map(shutil.which, PROGRAMS))))

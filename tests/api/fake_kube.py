@@ -1,14 +1,15 @@
-"""An apiserver in memory: objects, versions, preconditions and watches, as far as the api uses them; and a tiny operator."""
+"""The apiserver in memory as the api needs it: objects with uid and dates, a watch that goes on; and a tiny operator."""
 
 import asyncio
 import copy
-import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Unavailable
+import fakekube
+
+from codexrun_core.kube.client import Conflict, Unavailable
 
 Json = dict[str, Any]
 
@@ -17,13 +18,12 @@ def stamp() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-class FakeKube(Kube):
-    """`on_create(raw)` plays admission; `down` names methods that are away; `lost` loses so many answers to a create."""
+class FakeKube(fakekube.FakeKube):
+    """`on_create(path, raw)` plays admission; `down` names methods that are away; `lost` loses so many answers to a create."""
 
     def __init__(self, namespace: str = "codexrun") -> None:
-        super().__init__(None, namespace, lambda: None)  # type: ignore[arg-type]
-        self.objects: dict[str, Json] = {}  # path -> object
-        self.versions = itertools.count(1)
+        super().__init__(namespace)
+        self.version = 0
         self.log: list[tuple[int, str, Json]] = []  # version, path, event
         self.bell = asyncio.Event()
         self.on_create: Callable[[str, Json], None] = lambda path, raw: None
@@ -33,44 +33,16 @@ class FakeKube(Kube):
     # -- the client's calls ------------------------------------------------------------------------
 
     async def create(self, path: str, body: Json) -> Json:
-        self._check("create")
-        full = f"{path}/{body['metadata']['name']}"
-        if full in self.objects:
-            raise Conflict(409, "AlreadyExists", f"{full} already exists")
-        raw = self.put(path, body)
-        self.on_create(full, raw)
+        made = await super().create(path, body)
         if self.lost:
             self.lost -= 1
             raise Unavailable("the answer was lost")
-        return raw
-
-    async def get(self, path: str) -> Json:
-        self._check("get")
-        if path not in self.objects:
-            raise NotFound(404, "NotFound", f"{path} not found")
-        return copy.deepcopy(self.objects[path])
-
-    async def merge(self, path: str, patch: Json) -> Json:
-        self._check("merge")
-        return self.patch(path, patch)
-
-    async def delete(self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background") -> Json:
-        self._check("delete")
-        found = (await self.get(path))["metadata"]
-        if found["uid"] != uid or (version and found["resourceVersion"] != version):
-            raise Conflict(409, "Conflict", "precondition failed")
-        self.remove(path)
-        return {}
-
-    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        self._check("list")
-        items = [copy.deepcopy(o) for p, o in self.objects.items() if p.rpartition("/")[0] == path]
-        yield {"metadata": {"resourceVersion": str(self._last())}, "items": items}
+        return made
 
     async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
         position = 0
         while True:
-            self._check("watch")
+            self._raise("watch", path, after=False)
             bell = self.bell
             for number, where, event in self.log[position:]:
                 if number > int(version) and where.rpartition("/")[0] == path:
@@ -79,27 +51,25 @@ class FakeKube(Kube):
             if self.bell is bell:
                 await bell.wait()
 
+    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
+        """Of whatever labels: who asks looks at them again."""
+        async for page in super().pages(path):
+            yield page
+
     # -- the world's hand --------------------------------------------------------------------------
 
     def put(self, path: str, body: Json) -> Json:
+        """A new object in a folder; its uid and dates are the apiserver's."""
         raw = copy.deepcopy(body)
         raw["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": stamp(), "generation": 1}
         raw["metadata"].setdefault("namespace", self.namespace)
         return self._store(f"{path}/{raw['metadata']['name']}", raw, "ADDED")
 
     def patch(self, path: str, patch: Json) -> Json:
-        if path not in self.objects:
-            raise NotFound(404, "NotFound", f"{path} not found")
-        raw = copy.deepcopy(self.objects[path])
-        wanted = patch.get("metadata", {}).get("resourceVersion")
-        if wanted and wanted != raw["metadata"]["resourceVersion"]:
-            raise Conflict(409, "Conflict", "the object has been modified")
-        _merge(raw, patch)
-        return self._store(path, raw, "MODIFIED")
+        return copy.deepcopy(self._patch(path, patch))
 
     def remove(self, path: str) -> None:
-        raw = self.objects.pop(path)
-        self._tell(path, raw, "DELETED")
+        self._gone(path, self.objects.pop(path))
 
     def status(self, name: str, phase: str, **status: Any) -> Json:
         return self.patch(f"{self.runs}/{name}", {"status": {"phase": phase, **status}})
@@ -111,35 +81,48 @@ class FakeKube(Kube):
     def run_names(self) -> list[str]:
         return [path.rpartition("/")[2] for path in self.objects if path.startswith(self.runs)]
 
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _raise(self, verb: str, path: str, *, after: bool) -> None:
+        if verb in self.down and not after:
+            raise Unavailable(f"{verb} is away")
+        super()._raise(verb, path, after=after)
+
+    def _create(self, path: str, body: Json) -> Json:
+        full = f"{path}/{body['metadata']['name']}"
+        if full in self.objects:
+            raise Conflict(409, "AlreadyExists", f"{full} already exists")
+        raw = self.put(path, body)
+        self.on_create(full, raw)
+        return raw
+
+    def _patch(self, path: str, patch: Json) -> Json:
+        changed = super()._patch(path, patch)
+        self._tell(path, changed, "MODIFIED")
+        return changed
+
+    def _delete(self, path: str, uid: str, version: str | None) -> Json:
+        deleted = super()._delete(path, uid, version)
+        if path not in self.objects:  # else a finalizer holds it
+            self._gone(path, deleted)
+        return deleted
+
     def _store(self, path: str, raw: Json, kind: str) -> Json:
+        self.version += 1
+        raw["metadata"]["resourceVersion"] = str(self.version)
         self.objects[path] = raw
         self._tell(path, raw, kind)
         return copy.deepcopy(raw)
 
+    def _gone(self, path: str, raw: Json) -> None:
+        self.version += 1
+        raw["metadata"]["resourceVersion"] = str(self.version)
+        self._tell(path, raw, "DELETED")
+
     def _tell(self, path: str, raw: Json, kind: str) -> None:
-        number = next(self.versions)
-        raw["metadata"]["resourceVersion"] = str(number)
-        self.log.append((number, path, copy.deepcopy({"type": kind, "object": raw})))
+        self.log.append((self.version, path, copy.deepcopy({"type": kind, "object": raw})))
         self.bell.set()
         self.bell = asyncio.Event()
-
-    def _last(self) -> int:
-        return self.log[-1][0] if self.log else 0
-
-    def _check(self, method: str) -> None:
-        if method in self.down:
-            raise Unavailable(f"{method} is away")
-
-
-def _merge(into: Json, patch: Json) -> None:
-    """RFC 7386."""
-    for key, value in patch.items():
-        if value is None:
-            into.pop(key, None)
-        elif isinstance(value, dict):
-            _merge(into.setdefault(key, {}), value)
-        else:
-            into[key] = value
 
 
 def condition(kind: str, status: str = "True") -> Json:

@@ -117,6 +117,7 @@ FILTERED = {"listRuns", "getStats"}
 
 
 # /events never ends by itself. The stream of a log does, at the end of its run, and that of the kept run has ended.
+@pytest.mark.local
 @pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - {"streamEvents"}))
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 def test_answers_are_what_the_document_says(url: str, operation: str, mode: GenerationMode) -> None:

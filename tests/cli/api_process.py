@@ -10,9 +10,6 @@ import sys
 from pathlib import Path
 
 import uvicorn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
-
 from apistand import TOKEN, job_type, prompt
 from fake_kube import FakeKube
 

@@ -1,14 +1,10 @@
 """Fixtures of the command line's tests; clistand.py has what they give. The apiserver in memory is that of tests/api."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
-
 from clistand import Stand, stands
 
 

@@ -19,6 +19,7 @@ from cutting import CuttingProxy
 from hypothesis import given
 from hypothesis import settings as rounds
 from hypothesis import strategies as st
+from programs import environment
 
 from codexrun_api.archive import Archive
 from codexrun_cli.follow import lines
@@ -99,7 +100,8 @@ class ApiProcess:
     def start(self) -> None:
         script = str(Path(__file__).with_name("api_process.py"))
         with (self.root / "api.log").open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, script, str(self.port), str(self.root)], stdout=log, stderr=log)
+            command = [sys.executable, script, str(self.port), str(self.root)]
+            self.process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
 
     def kill(self) -> None:
         self.process.kill()

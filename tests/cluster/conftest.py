@@ -2,7 +2,6 @@
 only those marked `afterwards`, which look at what all of them have left."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from facade import Facade
@@ -11,11 +10,8 @@ from lab import Lab
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-    items.sort(key=lambda item: [item.get_closest_marker(late) is not None for late in ("afterwards", "disruptive")])
+    late = ("afterwards", "disruptive", "alone")
+    items.sort(key=lambda item: [item.get_closest_marker(mark) is not None for mark in late])
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ RUNS = ("codexrun.dev", "v1alpha1", NAMESPACE, "codexruns")
 JOB_TYPES = ("codexrun.dev", "v1alpha1", NAMESPACE, "codexjobtypes")
 TERMINAL = {"Succeeded", "Failed", "Cancelled", "Rejected"}
 PROMPT = "scenario: {{scenario}}\n"
+ROUND = "CODEXRUN_TEST_ROUND"  # a name that several processes of pytest share
 PATIENCE = 180  # seconds until a wait gives up; a bound, never an assertion
 
 
@@ -46,14 +47,20 @@ class Lab:
         self.custom, self.core, self.batch = client.CustomObjectsApi(), client.CoreV1Api(), client.BatchV1Api()
         self.apps = client.AppsV1Api()
         self._count = itertools.count()
-        self._round = uuid.uuid4().hex[:5]
+        self.own = uuid.uuid4().hex[:5]  # other processes of pytest use the same cluster
+        self._round = os.environ.get(ROUND, self.own)
         self.mark = {"codexrun.test/round": self._round}
 
     def name(self, stem: str) -> str:
-        return f"{stem}-{self._round}{next(self._count)}"
+        return f"{stem}-{self.own}{next(self._count)}"
 
     def clean_up(self) -> None:
-        """Delete what these tests made; the runs take their Jobs and pods along."""
+        """Delete what these tests made, unless it is one round of several processes: who began that ends it."""
+        if ROUND not in os.environ:
+            self.delete_round()
+
+    def delete_round(self) -> None:
+        """The runs take their Jobs and pods along."""
         for kind in ("cxr", "cjt", "configmaps"):
             self.kubectl("delete", kind, "-l", f"codexrun.test/round={self._round}", "--wait=false")
 
@@ -96,6 +103,7 @@ class Lab:
                 "model": "gpt-5.5",
                 "concurrencyLimit": 4,
                 "limits": {"timeoutSeconds": 120, "stallSeconds": 60, "startSeconds": 120},
+                "resources": {"requests": {"cpu": "20m"}},  # the runs of several workers are to fit a node of two cores
                 **spec,
             },
         }
@@ -189,6 +197,11 @@ class Lab:
             if not left:
                 return
         raise AssertionError(f"pods of {run['metadata']['name']} are still there")
+
+    def gates(self, run: Json) -> list[int]:
+        """Pids of the run's gate, where the pod is on this machine."""
+        uid = run["metadata"]["uid"].encode()
+        return [pid for pid in processes("codexrun_pod.gate") if uid in Path(f"/proc/{pid}/environ").read_bytes()]
 
     def until_no_job(self, run: Json) -> None:
         for job in self.jobs(run):

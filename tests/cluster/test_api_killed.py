@@ -1,4 +1,4 @@
-"""The api killed without warning, thirty times, while fifty runs go through it and their logs are followed."""
+"""The api killed without warning, twenty times, while fifty runs go through it and their logs are followed."""
 
 import os
 import random
@@ -13,9 +13,7 @@ from lab import NAMESPACE, RUNS, Json, Lab, processes
 
 pytestmark = pytest.mark.disruptive
 
-RUNS_THROUGH, KILLS = 50, 30
-
-
+RUNS_THROUGH, KILLS = 50, 20
 LIVES = 4.0  # seconds; a gate tries again every two, and has twenty for the last of its log
 
 

@@ -1,17 +1,12 @@
 """The console against the real stack: a browser starts real Codex runs, watches, cancels, retries and compares them."""
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from lab import Lab
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "console"))
-
 from browsers import Visit, chromium, reloaded_until, visiting
 from cut_network import Through
+from lab import Lab
 from playwright.async_api import expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

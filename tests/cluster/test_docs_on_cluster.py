@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from docblocks import ROOT, Block, blocks, documents, working_copy
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.alone  # they speak of the newest run
 
 ENV = ROOT / ".cluster/env"
 

@@ -54,7 +54,9 @@ def test_the_hook_answers_in_the_image(lab: Lab) -> None:
 
 
 def test_a_sandbox_that_cannot_work_is_said_before_codex_starts(lab: Lab) -> None:
-    run = lab.ended(lab.run(lab.job_type(sandbox="codex"), "hello"))
+    job_type = lab.job_type(sandbox="codex")
+    run = lab.ended(lab.run(job_type, "hello"))
+    lab.kubectl("delete", "cjt", job_type)  # `codexrun doctor` would find it
     assert (run["status"]["phase"], run["status"]["failure"]["class"]) == ("Failed", "config"), run["status"]
     assert "sandbox: codex does not work in this pod" in run["status"]["failure"]["message"]
     assert run["status"]["sandbox"] == "codex"
@@ -78,8 +80,10 @@ def test_a_team_s_own_key_is_the_gate_s(lab: Lab) -> None:
     name = lab.name("team-key")
     body = {"metadata": {"name": name, "labels": lab.mark}, "stringData": {"api-key": "sk-team-1"}}
     lab.core.create_namespaced_secret(NAMESPACE, body)
-    run = lab.ended(lab.run(lab.job_type(modelSecretRef={"name": name}), "hello"))
+    job_type = lab.job_type(modelSecretRef={"name": name})
+    run = lab.ended(lab.run(job_type, "hello"))
     assert run["status"]["phase"] == "Succeeded", run["status"]
     volumes = {volume.name: volume for volume in lab.pod(run).spec.volumes}
     assert volumes["model-key"].secret.secret_name == name
+    lab.kubectl("delete", "cjt", job_type)  # `codexrun doctor` would miss its Secret
     lab.core.delete_namespaced_secret(name, NAMESPACE)

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 import pytest
 from lab import NAMESPACE, Lab, processes
 
-pytestmark = pytest.mark.disruptive
-
 
 def disrupted() -> dict[str, str]:
     """As of now: one that is older than two minutes, with the pod still there, Kubernetes takes back."""
@@ -23,7 +21,7 @@ def disrupted() -> dict[str, str]:
 
 def test_a_killed_gate_comes_back_and_forgets_nothing(lab: Lab) -> None:
     run = lab.phase(lab.run(lab.job_type(), "sleep-12"), "Running")
-    (gate,) = processes("codexrun_pod.gate")
+    (gate,) = lab.gates(run)
     os.kill(gate, signal.SIGKILL)
     status = lab.ended(run)["status"]
     assert status["phase"] == "Succeeded", status
@@ -32,6 +30,7 @@ def test_a_killed_gate_comes_back_and_forgets_nothing(lab: Lab) -> None:
     assert restarts == 1
 
 
+@pytest.mark.disruptive
 def test_a_workspace_that_fills_ends_in_class_storage(lab: Lab) -> None:
     """The kubelet's own eviction would lose the gate's record; the runner must be faster."""
     prompt = lab.prompt("scenario: shell\ncommand: {{command}}\n")
@@ -51,6 +50,7 @@ def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
     assert status["usage"]["totalTokens"] > 0
 
 
+@pytest.mark.disruptive
 def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     """The kubelet is stopped, as a dead machine stops; it is let go on at the end.
 

@@ -1,21 +1,23 @@
 """Postgres as the registry: the same flow, rows where they should be, and a minute without it under load."""
 
+import queue
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from facade import Facade
-from lab import Json, Lab
+from lab import PATIENCE, Json, Lab
 from postgres import Postgres
 
 pytestmark = pytest.mark.disruptive
 
 SECRET = "registry-of-tests"
+PAUSE = 1.5  # seconds between two starts
+STARTS_OF_A_MINUTE = 40
 
 
 @pytest.fixture(scope="module")
@@ -62,23 +64,23 @@ def test_start_cancel_retry_and_rows(lab: Lab, facade: Facade, postgres: Postgre
 def test_a_minute_without_it_loses_nothing(lab: Lab, facade: Facade, postgres: Postgres, job_type: str) -> None:
     """Starts are accepted all the same: the custom resource is the truth, and the rows are written later."""
     started: list[Json] = []
+    accepted: queue.Queue[Json] = queue.Queue()
     over = threading.Event()
 
     def keep_starting() -> None:
-        while not over.wait(1.5):
+        while not over.wait(PAUSE):
             answer = facade.start(job_type, "message", when_full="Queue")
             assert answer.status_code == 202, answer.text
             started.append(answer.json())
+            accepted.put(answer.json())
 
     load = threading.Thread(target=keep_starting)
     load.start()
     try:
-        while len(started) < 3:
-            time.sleep(0.1)
+        for _ in range(3):
+            accepted.get(timeout=PATIENCE)
         postgres.stop()
-        before = len(started)
-        time.sleep(60)  # the minute that the promise names
-        during = started[before:-1]
+        during = [accepted.get(timeout=PATIENCE) for _ in range(STARTS_OF_A_MINUTE)][1:]  # the first may have been before
         ended = [lab.ended({"metadata": {"name": run["name"]}}) for run in during[:3]]
         shown = facade.http.get(f"/runs/{during[0]['run_id']}")
         listed = facade.http.get("/runs")

@@ -166,7 +166,7 @@ def patiently() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def prometheus(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     folder = tmp_path_factory.mktemp("prometheus")
-    need_prometheus(folder)
+    need_prometheus()
     (folder / "targets.json").write_text(json.dumps(discovered(lab)))
     made = Prometheus(folder, configuration(monitor(lab), folder / "targets.json"))
     yield made

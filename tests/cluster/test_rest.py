@@ -100,11 +100,3 @@ def test_without_the_token_nothing_is_told(lab: Lab, token: str) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     answer = httpx.get(f"{lab.env['CODEX_CONTROL_URL']}/runs", headers=headers)
     assert answer.status_code == 401
-
-
-@pytest.mark.disruptive
-def test_an_api_that_was_away_catches_up(lab: Lab, facade: Facade, job_type: str) -> None:
-    """Nothing of a run depends on it; what happened meanwhile becomes rows."""
-    with facade.away():
-        run = lab.ended(lab.run(job_type, "message"))
-    assert facade.until(run["metadata"]["uid"], "succeeded")["cost_tokens"] == run["status"]["usage"]["totalTokens"]

@@ -2,16 +2,11 @@
 operator's own decision. All are played side by side, since Codex tries some of them again for half a minute.
 """
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from pathlib import Path
 
 import pytest
 from codex_stand import Pod
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "failures"))
-
 from verdicts import of_messages
 from ways_to_end import LIVE
 

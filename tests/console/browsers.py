@@ -3,23 +3,21 @@
 import asyncio
 import contextlib
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
+from installing import installed
 from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
 
-from codexrun_cluster.command import Log
-from codexrun_cluster.packages import Need, install
+from codexrun_cluster.packages import Need
 
 PROGRAM = "/usr/bin/chromium"
-NEEDS = (Need("chromium", lambda: shutil.which(PROGRAM) is not None),)
+CHROMIUM = Need("chromium", lambda: shutil.which(PROGRAM) is not None)
 
 
 @contextlib.asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    install(NEEDS, Log(Path(tempfile.gettempdir()) / "codexrun-chromium.log"))
+    installed(CHROMIUM)
     async with async_playwright() as playwright:
         # Root has no sandbox of Chromium's, and a container's /dev/shm is small.
         browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"])

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
-
 from fake_kube import FakeKube, FakeOperator
 
 from codexrun_api import artifacts, logs

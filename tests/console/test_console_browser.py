@@ -261,14 +261,17 @@ async def test_a_page_is_live_however_late_its_scripts_come(console: Console, vi
     run = console.run("late", "Running")
     await console.mirrored()
     page = await visit.context.new_page()
+    drawn = asyncio.Event()
 
     async def late(route: Route) -> None:
-        await asyncio.sleep(0.5)
+        await drawn.wait()
         await route.continue_()
 
     await page.route(re.compile("hx-sse|app.js"), late)
     async with page.expect_request(re.compile("/live$")):
-        await page.goto(f"{console.url}/console/runs/{run}")
+        await page.goto(f"{console.url}/console/runs/{run}", wait_until="commit")
+        await expect(page.locator("main")).to_be_attached()  # all there but what comes late
+        drawn.set()
 
 
 @pytest.mark.parametrize("trouble", ["refused", "not there yet"])
@@ -324,15 +327,18 @@ async def test_a_cut_stream_loses_and_doubles_no_line(console: Console, browser,
         page = await visit.page(f"/console/runs/{run}?tab=log")
         total = cuts = 0
         for _ in range(8):
+            first = total + 1
             for _ in range(60):
                 total += 1
                 console.say(run, {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {total:05}"})
                 await asyncio.sleep(0)
-            await console.until(lambda: through.cut() > 0)  # as soon as there is something to cut again
+            await page.wait_for_selector(f"#L{first}", state="attached")  # the others may be on their way
+            await console.until(lambda: through.cut() > 0)
             cuts += 1
-            await asyncio.sleep(0.15)
+        await expect(page.locator(f"#L{total}")).to_be_attached()
         console.say(run, b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"in two')
-        await asyncio.sleep(0.5)
+        heard = console.bells._waiting[run]
+        await console.until(lambda: not any(event.is_set() for event in heard))  # it has been looked at
         console.say(run, b' halves"}\n')
         await expect(page.locator(f"#L{total + 1} .t")).to_contain_text("in two halves")
         assert cuts > 2

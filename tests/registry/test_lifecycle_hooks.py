@@ -168,7 +168,7 @@ def test_every_transition_reaches_every_sink_once(status: str) -> None:
         assert one == [moved, moved]
 
 
-@pytest.mark.parametrize("hook", set(HOOKS.values()), ids=lambda hook: hook.__name__)
+@pytest.mark.parametrize("hook", dict.fromkeys(HOOKS.values()), ids=lambda hook: hook.__name__)
 def test_a_hook_refuses_what_belongs_to_another(hook: hooks.Sink) -> None:
     moved = transition(None, row(0, "queued"))
     assert moved

@@ -8,9 +8,6 @@ import asyncio
 import os
 import sys
 import uuid
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "api"))
 
 from fake_kube import FakeKube, stamp
 

@@ -1,12 +1,6 @@
 """Fixtures around shipping; shipping_stand.py has what they give. The stand of real Codex is that of tests/codex."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "codex"))
-
 from codex_stand import Pod, demo_model, find_codex
 
 from codexrun_api.archive import Archive

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from codex_stand import free_port, get, until
+from programs import environment
 from shipping_stand import events_of
 
 GATES, FOLLOWERS, PIECES = 200, 100, 25
@@ -34,7 +34,7 @@ class Api:
         }
         script = Path(__file__).with_name("api_process.py")
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, script], env={**os.environ, **about}, stderr=log)
+            self.process = subprocess.Popen([sys.executable, script], env=environment(**about), stderr=log)
         until(lambda: get(f"http://127.0.0.1:{self.port}/readyz"), "the api is ready")
 
     @property

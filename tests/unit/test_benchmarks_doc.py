@@ -1,15 +1,12 @@
 """docs/benchmarks.md shows what `make bench` has written down, and nothing else."""
 
-import sys
 from pathlib import Path
 
 import pytest
+import run as bench
+from measured import Limit
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "bench"))
-
-import run as bench  # noqa: E402 - it is no package
-from measured import Limit  # noqa: E402
 
 
 def test_the_numbers_in_the_doc_are_those_of_the_results() -> None:

@@ -76,6 +76,7 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
 
 
+@pytest.mark.local
 def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
     git(folder, "init", "-b", "main")
     git(folder, "commit", "--allow-empty", "-m", "Begin")
@@ -95,6 +96,7 @@ def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
     assert codexrun("prompts", "verify", str(folder), "--since", "main~1").exit_code == 0, "nothing was published there"
 
 
+@pytest.mark.local
 def test_a_commit_that_git_does_not_know_is_wrong_usage(folder: Path) -> None:
     done = codexrun("prompts", "verify", str(folder), "--since", "main")
     assert (done.exit_code, done.stdout) == (2, "")
@@ -130,6 +132,7 @@ def test_version() -> None:
     assert codexrun("--version").stdout.startswith("codexrun 0.")
 
 
+@pytest.mark.local
 def test_help_is_quick_because_heavy_imports_are_late() -> None:
     """What a command needs is imported when it runs: completion and --help call the program on every key press."""
     slow = {"kubernetes", "pydantic", "yaml", "jsonschema"}
@@ -138,6 +141,7 @@ def test_help_is_quick_because_heavy_imports_are_late() -> None:
     assert done.stdout == "\n"
 
 
+@pytest.mark.local
 def test_a_reader_that_leaves_early_is_no_error_of_ours() -> None:
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m codexrun_cli prompts manifests {ROOT} | head -1"],
@@ -148,6 +152,7 @@ def test_a_reader_that_leaves_early_is_no_error_of_ours() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.local
 def test_bytes_are_utf8_under_any_locale(folder: Path) -> None:
     file = folder / "configs/jobs/hello.yaml"
     file.write_text(file.read_text().replace("Greets somebody", "Grüßt 🦊"), encoding="utf-8")

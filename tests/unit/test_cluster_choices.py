@@ -86,6 +86,7 @@ def test_port_in_the_way(address, port, taken):
     assert (ports.in_the_way(address, port, ports.listeners([TCP])) is not None) == taken
 
 
+@pytest.mark.local
 def test_port_names_who_has_it():
     import socket
 

@@ -52,6 +52,7 @@ def test_steps_run_beside_each_other_but_after_what_they_need(tmp_path):
     assert (tmp_path / "step-a.log").exists()
 
 
+@pytest.mark.local
 def test_first_failure_starts_nothing_more_and_ends_what_runs(tmp_path):
     started = []
 
@@ -74,6 +75,7 @@ def test_plan_that_waits_for_itself_is_refused():
         check_order([Step("a", 1, lambda _: None, ("b",)), Step("b", 1, lambda _: None, ("a",))])
 
 
+@pytest.mark.local
 @pytest.mark.parametrize("kind", ["embedded", "kind", "current"])
 def test_plan_of_make_up_holds_together(here, kind):
     cluster = {
@@ -84,6 +86,7 @@ def test_plan_of_make_up_holds_together(here, kind):
     check_order([*cluster, *up.chart_steps(here, Client("kubectl", "helm", None), {})])
 
 
+@pytest.mark.local
 def test_long_step_is_never_silent(tmp_path, monkeypatch):
     monkeypatch.setattr("codexrun_cluster.progress.HEARTBEAT_SECONDS", 0.1)
     monkeypatch.setattr("codexrun_cluster.steps.REDRAW_SECONDS", 0.05)
@@ -112,6 +115,7 @@ def test_a_long_step_says_how_far_its_log_is(tmp_path, monkeypatch):
     assert "... slow (2 of 3) " in out.getvalue()
 
 
+@pytest.mark.local
 def test_failing_program_names_its_log(tmp_path):
     log = Log(tmp_path / "log")
     with pytest.raises(Failure, match="code 3") as caught:
@@ -123,6 +127,7 @@ def test_failing_program_names_its_log(tmp_path):
         log.run(["no-such-program"])
 
 
+@pytest.mark.local
 def test_process_is_known_by_more_than_its_pid(sleeper):
     assert sleeper.alive()
     assert not Process(sleeper.pid, sleeper.started + 1, sleeper.boot).alive(), "the pid was given to another process"
@@ -131,6 +136,7 @@ def test_process_is_known_by_more_than_its_pid(sleeper):
     assert not sleeper.alive()
 
 
+@pytest.mark.local
 def test_part_outlives_its_starter_session(sleeper):
     assert os.getpgid(sleeper.pid) == sleeper.pid
     assert os.getsid(sleeper.pid) == sleeper.pid
@@ -140,6 +146,7 @@ def test_start_time_of_nobody():
     assert start_time(2**22 + 1) is None
 
 
+@pytest.mark.local
 def test_record_survives_the_file_and_a_broken_one_counts_as_none(tmp_path, sleeper):
     path = tmp_path / "node.json"
     record.Record("/a", {"etcd": sleeper}).save(path)
@@ -149,6 +156,7 @@ def test_record_survives_the_file_and_a_broken_one_counts_as_none(tmp_path, slee
     assert record.load(tmp_path / "none") is None
 
 
+@pytest.mark.local
 def test_another_checkouts_living_node_is_named(tmp_path, sleeper):
     other = tmp_path / "other"
     other.mkdir()
@@ -159,6 +167,7 @@ def test_another_checkouts_living_node_is_named(tmp_path, sleeper):
     assert caught.value.way_out == f"make -C {other} down"
 
 
+@pytest.mark.local
 def test_node_that_is_ours_dead_or_abandoned_is_no_reason_to_refuse(tmp_path, sleeper):
     dead = Process(sleeper.pid, sleeper.started + 1, boot_id())
     record.refuse_other(None, tmp_path)
@@ -219,6 +228,7 @@ def test_kubeconfig_carries_its_certificates(tmp_path):
     assert config["clusters"][0]["cluster"]["server"] == "https://10.244.0.1:6443"
 
 
+@pytest.mark.local
 def test_lock_is_read_for_the_images_python_not_ours():
     lock = (
         "always==1 \\\n    --hash=sha256:a\n    # via x\n"
@@ -235,6 +245,7 @@ def test_go_versions():
     assert parse_go_version("devel") == (0, 0)
 
 
+@pytest.mark.local
 def test_env_file_is_private_and_sets_the_shell(here):
     here.checkout.mkdir()
     up.write_env(here, "embedded")
@@ -245,6 +256,7 @@ def test_env_file_is_private_and_sets_the_shell(here):
     assert shown.startswith(f"{here.kubeconfig} {here.bin}:")
 
 
+@pytest.mark.local
 def test_env_file_says_where_the_api_is(here):
     here.checkout.mkdir()
     up.write_env(here, "embedded", reach.Control("http://10.96.0.7:8080", "t0ken"))

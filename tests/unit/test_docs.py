@@ -25,6 +25,7 @@ def test_every_block_is_run_or_says_why_not(block: Block) -> None:
     )
 
 
+@pytest.mark.local
 @pytest.mark.parametrize("document", [d for d in documents() if any(b.test == "unit" for b in blocks(d))], ids=lambda d: d.name)
 def test_blocks_without_a_cluster(document: Path, tmp_path: Path) -> None:
     """A document's blocks in their order, in one copy of the checkout, as a reader would."""

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from loglines import SCHEMA, wrong_lines
 
+pytestmark = pytest.mark.local
+
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 

@@ -12,6 +12,8 @@ from codexrun_core.prompt_history import edited
 from codexrun_core.prompt_versions import add_version
 from codexrun_core.prompts import FolderError
 
+pytestmark = pytest.mark.local
+
 TODAY = date(2026, 11, 24)
 
 

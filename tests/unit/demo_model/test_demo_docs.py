@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 from docblocks import ROOT
+
+pytestmark = pytest.mark.local
 
 
 def test_the_table_of_scenarios_is_what_the_program_prints() -> None:

@@ -9,6 +9,8 @@ from aiohttp import web
 
 from codexrun_demo_model.server import application
 
+pytestmark = pytest.mark.local
+
 
 @pytest.fixture
 async def model():

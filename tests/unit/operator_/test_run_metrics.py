@@ -224,6 +224,7 @@ async def test_gauges_show_what_there_is_at_the_scrape(operator: Operator) -> No
     assert [s.value for s in oldest.samples] == [created.timestamp()]
 
 
+@pytest.mark.local
 def test_the_operator_needs_no_database_library() -> None:
     import subprocess
     import sys

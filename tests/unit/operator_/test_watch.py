@@ -15,6 +15,8 @@ from codexrun_core.kube import watch
 from codexrun_core.kube.client import MAX_PAGE_BYTES, Conflict, Gone, Kube, NotFound, Refused, Unavailable, verb_and_resource
 from codexrun_core.kube.watch import PAUSES, Watcher
 
+pytestmark = pytest.mark.local
+
 Json = dict[str, Any]
 
 

@@ -12,6 +12,8 @@ import pytest
 from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_pod import clone as cloning
 
+pytestmark = pytest.mark.local
+
 ALLOWED = ("https://git.example/acme/*", "https://git.example/one.git")
 
 URLS = [

@@ -15,6 +15,8 @@ from codexrun_pod.gate.ledger import Ledger
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env
 
+pytestmark = pytest.mark.local
+
 KEY = "team-key-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
 COMPLETED = b'data: {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'

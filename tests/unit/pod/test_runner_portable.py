@@ -50,6 +50,7 @@ def image(tmp_path):
     return tmp_path
 
 
+@pytest.mark.local
 def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
     environment = {"PATH": os.environ["PATH"], "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message")}
     done = subprocess.run(
@@ -60,6 +61,7 @@ def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
     assert '"class":"config"' in done.stdout
 
 
+@pytest.mark.local
 @pytest.mark.parametrize(
     ("call", "code"),
     [

@@ -59,7 +59,7 @@ async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
 
 
 if __name__ == "__main__":
-    root = Path(__file__).resolve().parents[2] / "docs/console"
+    root = Path(__file__).resolve().parents[1] / "docs/console"
     args = sys.argv[1:]
     width = int(args.pop(0).removeprefix("--width=")) if args and args[0].startswith("--width=") else 1280
     target = root if width == 1280 else Path("/tmp/shots")

@@ -1,6 +1,6 @@
 """Every way a run was seen to end, and the class it gets: the one list that tests check and docs/failure-classes.md shows.
 
-`python tests/failures/ways_to_end.py` writes the tables into that page.
+`python dev/ways_to_end.py` writes the tables into that page.
 """
 
 import base64
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
-PAGE = Path(__file__).resolve().parents[2] / "docs/failure-classes.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/failure-classes.md"
 OK = "succeeded"
 
 AUTH = {"class": "auth", "status": 401, "message": "HTTP 401: Incorrect API key provided"}
@@ -150,7 +150,7 @@ def tables() -> str:
     )
 
 
-BEGIN = "<!-- written by tests/failures/ways_to_end.py from here -->"
+BEGIN = "<!-- written by dev/ways_to_end.py from here -->"
 END = "<!-- to here -->"
 
 

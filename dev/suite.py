@@ -1,0 +1,283 @@
+"""`make test`: every lane of the tests, side by side where they do not meet, and one closing line for all of them.
+
+    make up  beside  unit        nothing of the unit tests is the cluster's
+    cluster  beside  local       the cluster's tests mostly wait, local ones fill the gaps at a low priority
+    alone                        what kills parts or looks at what all share; then what looks at what all have left
+
+Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which test is of which lane.
+"""
+
+# ruff: noqa: T201 - stdout is what this is for
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / ".test-results"
+PROGRESS_SECONDS = 30
+SERIAL = "alone or disruptive or afterwards"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One pytest: the tests that `marks` selects, on `workers` of pytest-xdist (0: without it)."""
+
+    name: str
+    marks: str
+    workers: int
+    nice: int = 0
+    cluster: bool = False
+
+    def command(self, more: Sequence[str]) -> list[str]:
+        """What starts it; `more` are arguments of pytest's."""
+        spread = ["-n", str(self.workers), "--dist", "loadscope"] if self.workers else []
+        junit = RESULTS / f"{self.name}.xml"
+        words = [sys.executable, "-m", "pytest", "-v", "--color=no", "--durations=30", f"--junitxml={junit}", "-m", self.marks]
+        return ["nice", "-n", str(self.nice), *words, *spread, *more]
+
+
+UNIT = Lane("unit", "unit", 2, nice=5)
+LOCAL = Lane("local", "local", 2, nice=10)
+CLUSTER = Lane("cluster", f"cluster and not ({SERIAL})", 4, cluster=True)
+ALONE = Lane("alone", f"cluster and ({SERIAL})", 0, cluster=True)
+LANES = (UNIT, LOCAL, CLUSTER, ALONE)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a lane came to; `broke` is why it did not come to its end, "" where it did. Times in seconds."""
+
+    lane: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    broke: str = ""
+    failures: tuple[str, ...] = ()
+    wall: float = 0
+    cpu: float = 0
+
+    @property
+    def good(self) -> bool:
+        return not self.failed and not self.broke
+
+
+def result_of(lane: str, junit: str | None, code: int, *, wall: float = 0, cpu: float = 0) -> Result:
+    """From pytest's JUnit file and exit code (https://docs.pytest.org/en/stable/reference/exit-codes.html).
+
+    A lane that no test was selected for is good: somebody asked for a few tests. One that broke off counts as one failure more.
+    """
+    if junit is None:
+        return Result(lane, failed=1, broke=f"pytest ended with code {code} and wrote no results", wall=wall, cpu=cpu)
+    passed = skipped = 0
+    failures = []
+    for case in ET.fromstring(junit).iter("testcase"):  # noqa: S314 - pytest's own file
+        kinds = {child.tag for child in case}
+        if kinds & {"failure", "error"}:
+            failures.append(f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}")
+        elif "skipped" in kinds:
+            skipped += 1
+        else:
+            passed += 1
+    failed, broke = len(failures), ""
+    if code not in (0, 1, 5) or (code == 1 and not failures):
+        failed, broke = failed + 1, f"pytest ended with code {code}"
+    return Result(lane, passed, failed, skipped, broke, tuple(failures), wall, cpu)
+
+
+def with_missing(results: Sequence[Result]) -> list[Result]:
+    """All lanes in their order; one that has no result, whatever became of it, has failed."""
+    known = {result.lane: result for result in results}
+    extra = [result for result in results if result.lane not in {lane.name for lane in LANES}]
+    return [*extra, *(known.get(lane.name, Result(lane.name, failed=1, broke="it has no result")) for lane in LANES)]
+
+
+def closing_line(results: Sequence[Result]) -> str:
+    """The sum of all lanes, as CI reads it."""
+    passed, failed, skipped = (sum(getattr(result, kind) for result in results) for kind in ("passed", "failed", "skipped"))
+    return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+
+
+def table(results: Sequence[Result]) -> str:
+    """One row a lane, times in minutes."""
+    head = f"{'lane':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}{'CPU':>8}"
+    rows = [f"{r.lane:<10}{r.passed:>8}{r.failed:>8}{r.skipped:>9}{minutes(r.wall):>8}{minutes(r.cpu):>8}" for r in results]
+    return "\n".join([head, *rows])
+
+
+def minutes(seconds: float) -> str:
+    """`m:ss`."""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02}"
+
+
+TOTAL = re.compile(r"workers \[(\d+) items?\]|/ (\d+) selected|collected (\d+) items?$")
+OUTCOME = re.compile(r"\b(PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b")
+
+
+@dataclass
+class Progress:
+    """What is known of a lane from the lines that it has printed so far."""
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+
+    def line(self, text: str) -> bool:
+        """Take one in; true if it tells of a failure."""
+        outcome = OUTCOME.search(text)
+        if "::" in text and outcome and not text.startswith(("FAILED", "ERROR", "SKIPPED")):
+            self.done += 1
+            bad = outcome[1] in ("FAILED", "ERROR")
+            self.failed += bad
+            return bad
+        if total := TOTAL.search(text):
+            self.total = int(next(filter(None, total.groups())))
+        return False
+
+    def __str__(self) -> str:
+        return f"{self.done}/{self.total or '?'}" + (f", {self.failed} failed" if self.failed else "")
+
+
+@dataclass
+class Running:
+    """A lane's process and a thread that reads what it prints."""
+
+    lane: Lane
+    process: "subprocess.Popen[str]"
+    progress: Progress = field(default_factory=Progress)
+    since: float = field(default_factory=time.monotonic)
+
+    def finish(self) -> Result:
+        """Read to the end."""
+        assert self.process.stdout is not None
+        with (RESULTS / f"{self.lane.name}.log").open("w", encoding="utf-8") as log:
+            for line in self.process.stdout:
+                log.write(line)
+                log.flush()
+                if self.progress.line(line.rstrip()):
+                    print(f"{self.lane.name}: {line.strip()}", flush=True)
+        _, status, used = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        junit = RESULTS / f"{self.lane.name}.xml"
+        found = junit.read_text(encoding="utf-8") if junit.exists() else None
+        wall, cpu = time.monotonic() - self.since, used.ru_utime + used.ru_stime
+        return result_of(self.lane.name, found, self.process.returncode, wall=wall, cpu=cpu)
+
+
+class Suite:
+    """`run` a lane (from any thread); `results` has those that have ended."""
+
+    def __init__(self, more: Sequence[str]) -> None:
+        self.more = more
+        self.results: list[Result] = []
+        self.running: list[Running] = []
+        self.started = time.monotonic()
+        self._round = uuid.uuid4().hex[:8]
+
+    def run(self, *lanes: Lane) -> None:
+        """One after the other."""
+        for lane in lanes:
+            running = Running(lane, self._start(lane))
+            self.running.append(running)
+            result = running.finish()
+            self.running.remove(running)
+            self.results.append(result)
+            print(f"{lane.name}: {closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip(), flush=True)
+
+    def beside(self, *columns: Sequence[Lane]) -> None:
+        """Each of these sequences of lanes in a thread, until all have ended; says every now and then how far they are."""
+        threads = [threading.Thread(target=self.run, args=column, daemon=True) for column in columns]
+        for thread in threads:
+            thread.start()
+        said = time.monotonic()
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(1)
+            if time.monotonic() - said >= PROGRESS_SECONDS:
+                said = time.monotonic()
+                now = "   ".join(f"{running.lane.name} {running.progress}" for running in list(self.running))
+                print(f"[{minutes(said - self.started)}] {now}", flush=True)
+
+    def stop(self) -> None:
+        """End what still runs, and delete what the lanes have left for each other in the cluster."""
+        for running in self.running:
+            running.process.terminate()
+        kinds = "codexruns,codexjobtypes,configmaps"
+        delete = f"kubectl -n codexrun delete {kinds} -l codexrun.test/round={self._round} --wait=false >/dev/null"
+        if (ROOT / ".cluster/env").exists():
+            subprocess.run(["bash", "-c", f". .cluster/env; {delete}"], cwd=ROOT, check=False)
+
+    def _start(self, lane: Lane) -> "subprocess.Popen[str]":
+        command = lane.command(self.more)
+        if lane.cluster:
+            command = ["bash", "-c", '. .cluster/env; exec "$@"', "bash", *command]
+        env = {**os.environ, "CODEXRUN_TEST_ROUND": self._round}
+        return subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
+
+
+def failures_of(lane: str) -> str:
+    """The part of its output that is about what went wrong."""
+    log = RESULTS / f"{lane}.log"
+    text = log.read_text(encoding="utf-8") if log.exists() else ""
+    found = re.search(r"^=+ (?:FAILURES|ERRORS) =+$", text, re.MULTILINE)
+    return text[found.start() :] if found else text[-4000:]
+
+
+def report(results: Sequence[Result]) -> int:
+    """Print what all lanes came to; the exit code."""
+    bad = [result for result in results if not result.good]
+    for result in bad:
+        print(f"\n--- lane {result.lane}: all of it is in .test-results/{result.lane}.log\n{failures_of(result.lane)}")
+    print(f"\n{table(results)}")
+    for result in bad:
+        print(f"\nlane {result.lane} failed: {result.broke or f'{result.failed} tests'}")
+        for failure in result.failures:
+            print(f"  {failure}")
+    print(f"\n{closing_line(results)}", flush=True)
+    return 1 if bad else 0
+
+
+def bring_up() -> Result:
+    """`make up`, with its output on ours."""
+    since = time.monotonic()
+    code = subprocess.run(["make", "up"], cwd=ROOT, check=False).returncode
+    broke = f"`make up` ended with code {code}" if code else ""
+    return Result("up", failed=int(bool(code)), broke=broke, wall=time.monotonic() - since)
+
+
+def main() -> int:
+    RESULTS.mkdir(exist_ok=True)
+    for old in RESULTS.iterdir():
+        old.unlink()
+    suite = Suite(shlex.split(os.environ.get("PYTEST_ARGS", "")))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        unit = threading.Thread(target=suite.run, args=(UNIT,), daemon=True)
+        unit.start()
+        up = bring_up()
+        unit.join()
+        if up.good:
+            suite.beside([CLUSTER], [LOCAL])
+            suite.beside([ALONE])
+        else:
+            suite.results.append(up)
+    finally:
+        suite.stop()
+    return report(with_missing(suite.results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Which lane a test belongs to, and what a test of the unit lane may not do.
+
+Three lanes, each test in exactly one:
+
+    unit      no process, no network: `make test-unit`
+    local     processes of this machine, a browser, the real Codex, a real Postgres; no cluster: `make test-local`
+    cluster   the running cluster of `make up`
+
+`OF_FOLDER` has the lanes of each folder. A test is of the first, unless it, or its file by `pytestmark`, has the marker of
+another of them.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+LANES = ("unit", "local", "cluster")
+OF_FOLDER: dict[str, tuple[str, ...]] = {
+    "api": ("unit", "local"),
+    "chart": ("local",),
+    "cli": ("local",),
+    "cluster": ("cluster",),
+    "codex": ("local",),
+    "console": ("local",),
+    "failures": ("unit",),
+    "money": ("local",),
+    "registry": ("local",),
+    "rendering": ("local",),
+    "shipping": ("local",),
+    "unit": ("unit", "local"),
+}
+# Here a test shares nothing with the others of its file but what each process of pytest starts for itself. Elsewhere a file
+# stays on one worker, since its tests share a browser, a database or a job type.
+SPREAD = ("api", "codex", "registry", "unit")
+# Files that share what is dear: a Git server in the cluster.
+TOGETHER = dict.fromkeys(("tests/cluster/test_git_workspace.py", "tests/cluster/test_job_types_at_work.py"), "git")
+
+
+class NoLane(Exception):
+    """A test is in no lane, or in two."""
+
+
+def lane_of(path: Path, marks: Iterable[str]) -> str:
+    """The lane of a test.
+
+    Args:
+        path: its file, relative to tests/.
+        marks: names of the markers of the test, its class and its file.
+
+    Raises:
+        NoLane: two lanes are marked, or one that its folder does not have, or the folder is not in the table.
+    """
+    folder = path.parts[0]
+    if folder not in OF_FOLDER:
+        raise NoLane(f"tests/{path}: folder {folder} has no lane; add it to OF_FOLDER in tests/lanes.py")
+    marked = sorted(set(marks) & set(LANES))
+    if len(marked) > 1:
+        raise NoLane(f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other marker")
+    lane = marked[0] if marked else OF_FOLDER[folder][0]
+    if lane not in OF_FOLDER[folder]:
+        raise NoLane(f"tests/{path}: marked {lane}, which folder {folder} does not have; add it to OF_FOLDER in tests/lanes.py")
+    return lane
+
+
+def skipped(folder: str, expression: str) -> bool:
+    """Whether no test of a folder can be meant by pytest's `-m EXPRESSION`, so that it need not be imported."""
+    lane = re.match(rf"({'|'.join(LANES)})(?: and |$)", expression)
+    return lane is not None and lane[1] not in OF_FOLDER.get(folder, LANES)
+
+
+def group_of(nodeid: str) -> str:
+    """Tests of one group run on one worker of pytest-xdist.
+
+    Args:
+        nodeid: pytest's name of the test, tests/<folder>/<file>.py::<test>.
+    """
+    file = nodeid.partition("::")[0]
+    parts = Path(file).parts
+    if len(parts) > 1 and parts[1] in SPREAD:
+        return nodeid
+    return TOGETHER.get(file, file)
+
+
+# Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of sockets for itself: that
+# neither binds nor connects.
+PROCESS = ("subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn")
+NETWORK = ("socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendmsg", "socket.sendto")
+FORBIDDEN = {**dict.fromkeys(PROCESS, "starts a process"), **dict.fromkeys(NETWORK, "uses the network")}
+
+
+class Escaped(RuntimeError):
+    """A test of the unit lane does what belongs into another."""
+
+
+class Guard:
+    """While `watching`, whatever is `FORBIDDEN` raises, and is remembered should the caller swallow that."""
+
+    def __init__(self) -> None:
+        self.watching = False
+        self.seen: list[str] = []
+        self._installed = False
+
+    def install(self) -> None:
+        """Once for the process: an audit hook cannot be taken back."""
+        if not self._installed:
+            self._installed = True
+            sys.addaudithook(self._audit)
+
+    def take(self) -> list[str]:
+        """What was seen since the last time."""
+        seen, self.seen = self.seen, []
+        return seen
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.watching and event in FORBIDDEN:
+            text = f"a unit test {FORBIDDEN[event]} ({event} {arguments!r:.200}); mark it local, or do without"
+            self.seen.append(text)
+            raise Escaped(text)
