@@ -81,6 +81,7 @@ class Job:
 
     name: str
     uid: str = ""
+    run: str = ""  # name of its CodexRun
     attempt: int = 1
     created: datetime | None = None
     deadline: datetime | None = None  # when its controller ends it: the backstop
@@ -201,13 +202,15 @@ def job_from(raw: Json) -> Job:
     """A Job as the apiserver sent it."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED, ""))
-    attempt = (metadata.get("labels") or {}).get(ATTEMPT_LABEL, "")
+    labels = metadata.get("labels") or {}
+    attempt = labels.get(ATTEMPT_LABEL, "")
     started, seconds = when(status.get("startTime")), spec.get("activeDeadlineSeconds")
     true = {name: c for name, c in _conditions(status).items() if c.get("status") == "True"}
     failed = true.get("Failed") or true.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
+        run=labels.get(RUN_LABEL, ""),
         attempt=int(attempt) if attempt.isdecimal() and int(attempt) else 1,
         created=when(metadata.get("creationTimestamp")),
         deadline=started + timedelta(seconds=seconds) if started and seconds else None,

@@ -14,10 +14,12 @@ from codexrun_operator.plan.begin import (
     start_when_admitted,
     wait_for_job_to_show,
     wait_for_job_type,
+    wait_for_what_is_unreadable,
     wants_slot,
 )
 from codexrun_operator.plan.decision import (
     NOTHING,
+    Blocked,
     CreateJob,
     Decision,
     DeleteJob,
@@ -38,6 +40,7 @@ from codexrun_operator.plan.stop import (
 __all__ = [
     "NOTHING",
     "RULES",
+    "Blocked",
     "CreateJob",
     "Decision",
     "DeleteJob",
@@ -71,6 +74,7 @@ RULES: tuple[Rule, ...] = (
     wait_for_job_to_show,  # its creation is under way: look again
     explain_lost_job,  # it had one, which is gone
     cancel_before_start,
+    wait_for_what_is_unreadable,  # it is there, which is all that is known
     wait_for_job_type,  # and for its prompt: one minute, then Rejected
     reject_what_is_wrong,
     start_when_admitted,
