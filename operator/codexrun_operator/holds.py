@@ -1,4 +1,6 @@
-"""Job types whose Jobs the apiserver refuses: one run tries, with a growing pause, and the others wait. Pure; times are monotonic.
+"""Job types whose Jobs the apiserver refuses: one run tries, with a growing pause, and the others wait.
+
+Pure; times are in seconds of a monotonic clock.
 
 The first in line tries. Where the refusal may be about its own Job (a policy, an invalid field), each other run may try
 once after the first has had its three tries, so that one bad run holds nobody up; who keeps being refused while others

@@ -73,21 +73,17 @@ class Reconciler:
             await self._settle_write(uid)
         if creating := state.creating.get(uid):
             await self._settle_creation(uid, creating)
+        warnings = await self._warnings(uid)
+        # Nothing is awaited from here to the reservation of a slot: that makes the count exact.
         seen = state.view(uid)
         if seen is None:
             return
-        if _needs_warnings(seen):
-            warnings = await self._warnings(seen)
-            seen = state.view(uid)  # as it is after that wait
-            if seen is None:
-                return
-            seen = dataclasses.replace(seen, warnings=warnings)
         missing_for = state.missing_for(uid, seen.missing)
         if wants_slot(seen):
             assert seen.job_type is not None
             seen = dataclasses.replace(seen, admitted=state.may_start(seen.run, seen.job_type))
         else:
-            seen = dataclasses.replace(seen, missing_for=missing_for)
+            seen = dataclasses.replace(seen, missing_for=missing_for, warnings=warnings)
         now = execute.now()
         decision = plan(seen, now)
         if decision.waiting:
@@ -99,7 +95,6 @@ class Reconciler:
                 await execute.act(self.kube, action)
                 continue
             assert seen.job_type is not None
-            # No await between the admission above and this: that makes the count exact.
             state.reserve(seen.run, build_job(seen.run, seen.job_type, action.accepted, action.attempt, self.settings))
             if not await self._send_job(uid):
                 self.queue.add(uid)  # it waits; the next look says for what
@@ -210,8 +205,11 @@ class Reconciler:
             self.state.forget(run.metadata.uid)  # deleted; this is another one of its name
         self.state.run_seen(raw)
 
-    async def _warnings(self, seen: Seen) -> tuple[Event, ...]:
-        """Kubernetes' warnings about a Job or pod that does not get going, newest last."""
+    async def _warnings(self, uid: str) -> tuple[Event, ...]:
+        """Kubernetes' warnings about a run's Job or pod that does not get going, newest last."""
+        seen = self.state.view(uid)
+        if seen is None or not _needs_warnings(seen):
+            return ()
         names = [job_name(seen.run, seen.job.attempt)] if seen.job else []
         names += [seen.pod.name] if seen.pod else []
         found = []

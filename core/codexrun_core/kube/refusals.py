@@ -25,7 +25,9 @@ class Cause(StrEnum):
 
 
 # Asked first: these may quote any other text in their message.
-_BY_POLICY = re.compile(r'admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy \'[^\']*\'|violates PodSecurity "')
+_BY_POLICY = re.compile(
+    r"""admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy '[^']*'|violates PodSecurity \""""
+)
 _BY_QUOTA = re.compile(r"\bexceeded quota: |\bstatus unknown for quota: ")
 # `jobs.batch is forbidden: User "x" cannot create resource "jobs" in API group "batch" in the namespace "n"`
 _BY_AUTHORIZER = re.compile(r'\bis forbidden: User "[^"]*" cannot \S+ (?:resource|path) "')
