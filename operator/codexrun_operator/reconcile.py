@@ -33,9 +33,7 @@ LOOK_PAUSE, PATIENT_LOOKS = 2.0, 5  # a Job shows on the watch within millisecon
 
 
 class Reconciler:
-    def __init__(
-        self, kube: Kube, settings: PodSettings, *, workers: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, kube: Kube, settings: PodSettings, *, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.kube, self.settings, self.clock = kube, settings, clock
         self.queue = WorkQueue(self.reconcile, workers=workers)
         self.price_file = PriceFile(settings.prices_file)
