@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+import json
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 from fakekube import FakeKube
 from refusals import REFUSALS
-from runbuilders import agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp, NOON
+from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp
 
-from codexrun_core.kube.client import Refused
+from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.kube.refusals import Cause
 from codexrun_operator.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
@@ -21,9 +22,9 @@ from codexrun_operator.settings import PodSettings
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 WORKERS = 16
-RUNS = 300
 OUTAGE = 600  # seconds
-REJECTED = REFUSALS["webhook"]
+EVERY = [(name, limit, 40) for name in REFUSALS for limit in (1, 20)]
+MANY = [(name, 20, 300) for name in ("rbac", "quota", "webhook", "two at once against one quota")]
 
 
 def uid(number: int) -> str:
@@ -133,7 +134,7 @@ class Cluster:
 
     async def run_all(self) -> None:
         """Until every run has ended."""
-        for _ in range(10 * RUNS):
+        for _ in range(3000):
             self.finish_jobs()
             await self.until(self.seconds + 1)
             if not self.state.runs:
@@ -142,8 +143,6 @@ class Cluster:
 
 
 def _ended(name: str, report: Json) -> Json:
-    import json
-
     over = {"exitCode": 0, "message": json.dumps(report), "startedAt": stamp(NOON), "finishedAt": stamp(NOON)}
     return {"name": name, "state": {"terminated": over}}
 
@@ -164,16 +163,15 @@ def everybody(name: str) -> Callable[[str], Refused | None]:
     return lambda run: Refused(status, reason, message)
 
 
-@pytest.mark.parametrize("limit", [1, 20])
-@pytest.mark.parametrize("name", REFUSALS)
-async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int) -> None:
+@pytest.mark.parametrize(("name", "limit", "runs"), [*EVERY, *MANY])
+async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, runs: int) -> None:
     async with working(concurrencyLimit=limit) as cluster:
         cluster.kube.refuses = everybody(name)
-        for number in range(RUNS):
+        for number in range(runs):
             cluster.apply(number)
         await cluster.until(OUTAGE)
         assert {reason.partition("/")[0] for reason in cluster.reasons()} == {"Queued"}
-        assert len(cluster.state.waiting["hello"]) + len(cluster.state.creating) == RUNS
+        assert len(cluster.state.waiting["hello"]) + len(cluster.state.creating) == runs
         if REFUSALS[name][3] is Cause.CONFLICT:
             # No verdict: the first in line keep their slots, and try again as after any lost answer.
             assert len(cluster.kube.posts) <= limit * 30
@@ -188,8 +186,8 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int) ->
         assert max(writes.values()) <= 3
         cluster.kube.refuses = lambda run: None
         await cluster.run_all()
-        assert cluster.kube.made == [f"r{number}" for number in range(RUNS)]
-        assert cluster.reasons() == {"Succeeded/Completed": RUNS}
+        assert cluster.kube.made == [f"r{number}" for number in range(runs)]
+        assert cluster.reasons() == {"Succeeded/Completed": runs}
         await cluster.until(cluster.seconds + 10)
         assert cluster.ready()["status"] == "True"
 
@@ -320,8 +318,6 @@ async def test_a_try_whose_answer_was_lost_is_one_try() -> None:
             cluster.apply(number)
         await cluster.until(100)
         cluster.kube.refuses = lambda run: None
-        from codexrun_core.kube.client import Unavailable
-
         cluster.kube.fail("create", "/jobs", Unavailable("lost"), after=True)
         await cluster.until(300)
         assert sorted(cluster.kube.made[:1]) == ["r0"]
