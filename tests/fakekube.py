@@ -23,9 +23,10 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def _labelled(item: Json, selector: str) -> bool:
-    """Of label selectors only `key=value`."""
-    key, _, value = selector.partition("=")
-    return not selector or (item["metadata"].get("labels") or {}).get(key) == value
+    """Of label selectors only `key` and `key=value`."""
+    key, equals, value = selector.partition("=")
+    labels = item["metadata"].get("labels") or {}
+    return not key or (labels.get(key) == value if equals else key in labels)
 
 
 class FakeKube(Kube):
