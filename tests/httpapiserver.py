@@ -225,7 +225,9 @@ def _discovery(parts: list[str]) -> Json:
         return {"kind": "APIVersions", "versions": ["v1"]}
     if parts == ["apis"]:
         named = [dict(zip(("name", "version"), group.split("/"), strict=True)) for group in groups if "/" in group]
-        versions = [(one["name"], {"groupVersion": f"{one['name']}/{one['version']}", "version": one["version"]}) for one in named]
+        versions = [
+            (one["name"], {"groupVersion": f"{one['name']}/{one['version']}", "version": one["version"]}) for one in named
+        ]
         found = [{"name": name, "versions": [version], "preferredVersion": version} for name, version in versions]
         return {"kind": "APIGroupList", "groups": found}
     wanted = "v1" if parts[0] == "api" else "/".join(parts[1:3])

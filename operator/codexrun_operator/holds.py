@@ -68,21 +68,23 @@ class Holds:
     def refused(self, job_type: str, uid: str, cause: Cause, words: str, now: float) -> bool:
         """The apiserver has refused this run's Job; returns whether the job type is held now."""
         line = self._lines.setdefault(job_type, Line())
+        hold = line.hold
+        if hold and uid != hold.prober:
+            return True  # it was under way when the hold began, and says nothing new
         if cause.about_the_object:
             tries = line.tries.setdefault(uid, Tries(0, 0.0, words))
             tries.count += 1
             tries.due, tries.words = now + LONGEST_PAUSE, words
-            if line.hold is None and tries.count > FIRST_TRIES:
+            if hold is None and tries.count > FIRST_TRIES:
                 return False  # others have passed since: it is this run alone
-        hold = line.hold
         if hold is None:
             line.hold = Hold(cause, words, uid, now + FIRST_PAUSE)
-        elif uid == hold.prober:
-            hold.due = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2**hold.refusals)
-            hold.refusals += 1
-            if hold.cause is not cause:
-                # Within one cause the first words stay: numbers in them would be a status write each time.
-                hold.cause, hold.words = cause, words
+            return True
+        hold.due = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2**hold.refusals)
+        hold.refusals += 1
+        if hold.cause is not cause:
+            # Within one cause the first words stay: numbers in them would be a status write each time.
+            hold.cause, hold.words = cause, words
         return True
 
     def created(self, job_type: str, uid: str, now: float) -> bool:

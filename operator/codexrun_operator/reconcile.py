@@ -242,7 +242,8 @@ class Reconciler:
     async def _probe(self, name: str) -> None:
         """Let whoever may try next be looked at; once the job type is not held any more, all for whom there are slots."""
         state = self.state
-        if state.holds.of(name) and not state.waiting[name]:
+        hold = state.holds.of(name)
+        if hold and hold.due <= self.clock() and not state.waiting[name] and not state.unanswered(hold.prober):
             state.holds.lift(name)  # nobody is left to try
         if state.holds.of(name) is None:
             state.serve(name)

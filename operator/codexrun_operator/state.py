@@ -264,12 +264,13 @@ class State:
 
     def _next_to_try(self, job_type: str, waiting: Iterable[Place]) -> str | None:
         hold, now = self.holds.of(job_type), self.clock()
-        if hold is None or hold.due > now or self._unanswered(hold.prober):
+        if hold is None or hold.due > now or self.unanswered(hold.prober):
             return None
         eligible = self.holds.eligible(job_type, waiting, now)
         return min(eligible).uid if eligible else None
 
-    def _unanswered(self, uid: str) -> bool:
+    def unanswered(self, uid: str) -> bool:
+        """Whether a creation was sent for the run, and nothing is known of it."""
         creating = self.creating.get(uid)
         return creating is not None and not creating.confirmed
 

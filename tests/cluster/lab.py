@@ -7,7 +7,9 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,6 +170,35 @@ class Lab:
         """The agent's lines of log."""
         text = self.core.read_namespaced_pod_log(self.pod(run).metadata.name, NAMESPACE, container="agent")
         return [json.loads(line) for line in text.splitlines()]
+
+    def until_no_live_job(self, run: Json, *, patience: float = PATIENCE) -> None:
+        """Wait until each Job of the run is finished or deleted."""
+        for job in self.jobs(run):
+            finished = "{.status.conditions[?(@.status=='True')].type}"
+            self.kubectl(
+                "wait", f"job/{job.metadata.name}", f"--for=jsonpath={finished}", f"--timeout={patience}s", check=False
+            )
+
+    def until_logged(self, of: str, words: str, *, patience: float = PATIENCE) -> None:
+        """Wait until a line of log has these words."""
+        script = f"timeout {patience} kubectl -n {NAMESPACE} logs -f {of} | grep -m 1 -q {shlex.quote(words)}"
+        self.sh("bash", "-c", script)
+
+    def until_denied(self, job_type: str) -> None:
+        """Wait until the apiserver refuses a Job of this job type; the Jobs that ask are only tried, never made."""
+        metadata = {"generateName": "try-", "labels": {"codexrun.dev/job-type": job_type}}
+        container = {"name": "c", "image": "none"}
+        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}}
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self.batch.create_namespaced_job(NAMESPACE, body, dry_run="All")
+            except client.ApiException as error:
+                if error.status in (403, 422):
+                    return
+                raise
+        raise AssertionError("the policy never came into force")
 
     def until_gone(self, run: Json, *, patience: float = PATIENCE) -> None:
         """Wait until no pod of the run exists."""

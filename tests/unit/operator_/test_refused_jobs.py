@@ -180,9 +180,7 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
             assert len(cluster.kube.posts) <= min(limit, WORKERS) + 20
             assert cluster.ready()["status"] == "False"
             assert cluster.ready()["reason"] == REFUSALS[name][3]
-        writes = Counter(
-            path for verb, path, _ in cluster.kube.calls if verb == "merge" and path.startswith(cluster.kube.runs)
-        )
+        writes = Counter(path for verb, path, _ in cluster.kube.calls if verb == "merge" and path.startswith(cluster.kube.runs))
         assert max(writes.values()) <= 3
         cluster.kube.refuses = lambda run: None
         await cluster.run_all()
@@ -197,7 +195,7 @@ async def test_those_who_wait_are_told_of_a_hold_that_lasts() -> None:
         cluster.kube.refuses = everybody("webhook")
         for number in range(5):
             cluster.apply(number)
-        await cluster.until(0)
+        await cluster.until(20)
         assert cluster.reasons() == {"Queued/JobTypeHeld": 5}
         assert "require-labels" in cluster.status(4)["message"]
         assert "require-labels" in cluster.ready()["message"]
