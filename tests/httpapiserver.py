@@ -44,7 +44,7 @@ def failure(code: int, reason: str, message: str = "") -> web.Response:
     return web.json_response(body, status=code)
 
 
-async def nothing_before(verb: str, plural: str, request: web.Request) -> web.Response | None:  # noqa: ARG001
+async def nothing_before(verb: str, plural: str, request: web.Request) -> web.Response | None:
     return None
 
 
@@ -125,10 +125,10 @@ class HttpApiserver:
         response: web.StreamResponse = await getattr(self, f"_{verb}")(request, plural, name)
         return response
 
-    async def _get(self, request: web.Request, plural: str, name: str) -> web.Response:  # noqa: ARG002
+    async def _get(self, request: web.Request, plural: str, name: str) -> web.Response:
         return web.json_response(self.objects[plural][name])
 
-    async def _list(self, request: web.Request, plural: str, name: str) -> web.Response:  # noqa: ARG002
+    async def _list(self, request: web.Request, plural: str, name: str) -> web.Response:
         """Pages go by name, as in etcd."""
         query = request.query
         names = [name for name in sorted(self.objects[plural]) if name > query.get("continue", "")]
@@ -141,7 +141,7 @@ class HttpApiserver:
         api_version, kind = KINDS[plural]
         return web.json_response({"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items})
 
-    async def _watch(self, request: web.Request, plural: str, name: str) -> web.StreamResponse:  # noqa: ARG002
+    async def _watch(self, request: web.Request, plural: str, name: str) -> web.StreamResponse:
         since = int(request.query.get("resourceVersion") or self.version)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
@@ -160,7 +160,7 @@ class HttpApiserver:
                 bookmark = {"metadata": {"resourceVersion": str(self.version)}}
                 await response.write(json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n")
 
-    async def _create(self, request: web.Request, plural: str, name: str) -> web.Response:  # noqa: ARG002
+    async def _create(self, request: web.Request, plural: str, name: str) -> web.Response:
         body = await request.json()
         if body["metadata"]["name"] in self.objects[plural]:
             return failure(409, "AlreadyExists", f'{plural} "{body["metadata"]["name"]}" already exists')

@@ -39,6 +39,11 @@ def environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
 
 
+def _live(job: Any) -> bool:
+    ends = [c for c in job.status.conditions or [] if c.type in ("Complete", "Failed") and c.status == "True"]
+    return not ends and job.metadata.deletion_timestamp is None
+
+
 class Lab:
     """`run`, `job_type` and `prompt` make objects of unique names; `until` and `ended` wait on a watch."""
 
@@ -173,11 +178,24 @@ class Lab:
 
     def until_no_live_job(self, run: Json, *, patience: float = PATIENCE) -> None:
         """Wait until each Job of the run is finished or deleted."""
-        for job in self.jobs(run):
-            finished = "{.status.conditions[?(@.status=='True')].type}"
-            self.kubectl(
-                "wait", f"job/{job.metadata.name}", f"--for=jsonpath={finished}", f"--timeout={patience}s", check=False
-            )
+        selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
+        listed = self.batch.list_namespaced_job(NAMESPACE, label_selector=selector)
+        live = {job.metadata.uid for job in listed.items if _live(job)}
+        if not live:
+            return
+        stream = watch.Watch().stream(
+            self.batch.list_namespaced_job,
+            NAMESPACE,
+            label_selector=selector,
+            resource_version=listed.metadata.resource_version,
+            timeout_seconds=int(patience),
+        )
+        for event in stream:
+            if event["type"] == "DELETED" or not _live(event["object"]):
+                live.discard(event["object"].metadata.uid)
+            if not live:
+                return
+        raise AssertionError(f"still alive: {live}")
 
     def until_logged(self, of: str, words: str, *, patience: float = PATIENCE) -> None:
         """Wait until a line of log has these words."""

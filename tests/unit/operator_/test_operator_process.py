@@ -71,7 +71,11 @@ async def until(apiserver: HttpApiserver, holds: Callable[[], bool], log: Path) 
             while not holds():
                 await apiserver.changed()
     except TimeoutError:
-        pytest.fail(f"never came to it; the operator's log:\n{log.read_text()[-4000:]}")
+        pytest.fail(f"never came to it; the operator's log:\n{_last_lines(log)}")
+
+
+def _last_lines(log: Path) -> str:
+    return log.read_text()[-4000:]
 
 
 def apply(apiserver: HttpApiserver, count: int, phase: str = "Pending", **spec: Any) -> None:
@@ -101,7 +105,7 @@ async def test_runs_that_waited_for_an_operator_start_although_the_list_of_job_t
     apply(apiserver, 20)
     lists = 0
 
-    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:  # noqa: ARG001
+    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:
         nonlocal lists
         if (verb, plural) != ("list", "codexjobtypes"):
             return None
@@ -139,7 +143,7 @@ async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(apiserver
     status, reason, message, _ = REFUSALS["webhook"]
     denied = 0
 
-    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:  # noqa: ARG001
+    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:
         nonlocal denied
         if (verb, plural) == ("create", "jobs") and denied < 4:
             denied += 1
