@@ -111,13 +111,27 @@ class Reconciler:
         creating = self.state.creating[uid]
         try:
             await execute.create_job(self.kube, creating.body)
+        except Unavailable:
+            creating.doubtful = True
+            raise
         except Refused as error:
+            if creating.doubtful and await self._exists(creating):
+                # The lost answer was a success; quota, for one, is asked before the name.
+                self.state.created(uid)
+                return True
             job = creating.body["metadata"]["name"]
             log.warning("job.refused", extra=fields(job=job, reason=error.cause, error=error.message))
             metrics.REFUSALS.labels(creating.job_type, error.cause).inc()
             self.state.refused(uid, error.cause, without_name(error.message))
             return False
         self.state.created(uid)
+        return True
+
+    async def _exists(self, creating: Creating) -> bool:
+        try:
+            await self.kube.get(f"{self.kube.jobs}/{creating.body['metadata']['name']}")
+        except NotFound:
+            return False
         return True
 
     async def _settle_creation(self, uid: str, creating: Creating) -> None:
@@ -132,9 +146,7 @@ class Reconciler:
         creating.looks += 1
         if uid in self.state.runs and creating.looks < PATIENT_LOOKS:
             return
-        try:
-            await self.kube.get(f"{self.kube.jobs}/{creating.body['metadata']['name']}")
-        except NotFound:
+        if not await self._exists(creating):
             if creating.confirmed and uid in self.state.runs:
                 self.state.witnessed.add(uid)
             self.state.give_back(uid)

@@ -31,6 +31,7 @@ class Creating:
     job_type: str
     body: Json
     confirmed: bool = False
+    doubtful: bool = False  # an answer was lost: it may exist
     looks: int = 0  # without seeing it since
 
 
@@ -291,7 +292,10 @@ class State:
 
     def refused(self, uid: str, cause: Cause, words: str) -> None:
         """The apiserver has refused the Job: it was not created, and its run waits again where it waited before."""
-        job_type = self.creating[uid].job_type
+        creating = self.creating.get(uid)
+        if creating is None:
+            return  # the watch has shown it meanwhile
+        job_type = creating.job_type
         # Held first: the slot that becomes free is nobody's but the next one's who tries.
         self.holds.refused(job_type, uid, cause, words, self.clock())
         run = self.runs.get(uid)

@@ -109,6 +109,21 @@ async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Op
     assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "JobTypeHeld")
 
 
+async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operator) -> None:
+    """The answer to the first creation was lost; the second is over the quota, as the first counts."""
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=True)
+    with pytest.raises(Unavailable):
+        await operator.look()
+    operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
+    await operator.look()
+    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
+    assert operator.state.holds.of("hello") is None
+    operator.state.job_seen(operator.job)
+    await operator.look()
+    assert (operator.held, operator.stored()["phase"]) == (1, "Starting")
+
+
 async def test_somebody_was_faster_read_again(operator: Operator) -> None:
     operator.apply(run_json())
     changed = run_json(version=8, cancel=by("ana"))
