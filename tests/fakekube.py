@@ -22,6 +22,13 @@ def merged(target: Any, patch: Any) -> Any:
     return result
 
 
+def _labelled(item: Json, selector: str) -> bool:
+    """Of label selectors only `key` and `key=value`."""
+    key, equals, value = selector.partition("=")
+    labels = item["metadata"].get("labels") or {}
+    return not key or (labels.get(key) == value if equals else key in labels)
+
+
 class FakeKube(Kube):
     """Objects by path. `fail(verb, part, error)` makes the next such call raise; with `after=True`, only once it has worked (a
     lost response). `calls` are the writes that arrived."""
@@ -51,6 +58,9 @@ class FakeKube(Kube):
         self.objects[path] = item
         return item
 
+    def items(self, path: str) -> list[Json]:
+        return [item for key, item in self.objects.items() if key.rpartition("/")[0] == path]
+
     def writes(self, verb: str, part: str) -> list[Json]:
         return [body for v, path, body in self.calls if v == verb and part in path]
 
@@ -76,7 +86,8 @@ class FakeKube(Kube):
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
         self.reads.append(f"{path}?{selectors}")
         self._raise("list", path, after=False)
-        items = [copy.deepcopy(item) for key, item in self.objects.items() if key.rpartition("/")[0] == path]
+        wanted = selectors.get("labelSelector", "")
+        items = [copy.deepcopy(item) for item in self.items(path) if _labelled(item, wanted)]
         yield {"metadata": {"resourceVersion": str(self.version)}, "items": items}
 
     async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:

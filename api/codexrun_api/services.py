@@ -16,11 +16,12 @@ from codexrun_api.mirror import Mirror
 from codexrun_api.settings import Settings
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube
+from codexrun_core.kube.refusals import Cause
 from codexrun_core.lifecycle import Phase
 from codexrun_core.price_file import PriceFile
 from codexrun_core.prices import Prices
 from codexrun_core.registry import Registry, RunRecord, Unavailable, is_later, place_of, record_of
-from codexrun_core.resources import CodexRun
+from codexrun_core.resources import CodexJobType, CodexRun
 
 
 class Archive(Protocol):
@@ -108,7 +109,14 @@ class Services:
 
     def _limit(self, run: CodexRun) -> int:
         job_type = self.catalog.job_types.get(run.spec.job_type)
-        return job_type.spec.concurrency_limit if job_type and not job_type.spec.suspended else 0
+        if job_type is None or job_type.spec.suspended or _held(job_type):
+            return 0
+        return job_type.spec.concurrency_limit
+
+
+def _held(job_type: CodexJobType) -> bool:
+    """Whether the apiserver refuses its Jobs, as the operator's condition says."""
+    return any(condition.type == "Ready" and condition.reason in list(Cause) for condition in job_type.status.conditions)
 
 
 async def _of(request: Request) -> Services:  # not `def`: FastAPI would go through a thread for it, each time

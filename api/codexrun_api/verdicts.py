@@ -6,7 +6,13 @@ from codexrun_api.problems import FieldError, Problem, pointed
 from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import CodexRun
 
-_FULL = {"ConcurrencyLimit": "concurrency-limit", "Suspended": "job-type-suspended", "QueueFull": "queue-full"}
+_FULL = {
+    "ConcurrencyLimit": "concurrency-limit",
+    "Suspended": "job-type-suspended",
+    "JobTypeHeld": "job-type-held",
+    "JobRefused": "job-type-held",
+    "QueueFull": "queue-full",
+}
 _MISSING = frozenset({"JobTypeNotFound", "PromptNotFound"})  # kubectl waits a minute for these, a caller of REST does not
 
 _FIELDS = {

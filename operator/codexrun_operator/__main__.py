@@ -51,10 +51,10 @@ class Operator:
         async with asyncio.TaskGroup() as tasks:
             for watcher in self.watchers:
                 tasks.create_task(watcher.run())
-            # Nothing is decided before everything is seen: an empty cache is not an empty cluster.
-            for watcher in self.watchers:
-                await watcher.synced.wait()
             resync = tasks.create_task(self.resync.forever())
+            # Nothing is decided before each of the five kinds was listed: an empty cache is not an empty cluster.
+            for listed in (*(watcher.synced for watcher in self.watchers), self.resync.synced):
+                await listed.wait()
             tasks.create_task(self.reconciler.queue.run())
             tasks.create_task(self._inform())
             self.working = True
@@ -94,8 +94,11 @@ class Operator:
         state = self.reconciler.state
         metrics.LEADER.set(self.lease.held)
         metrics.DEPTH.set(self.reconciler.queue.depth)
+        metrics.SLOTS.clear()  # those of a deleted job type would stay as they were
+        metrics.HELD.clear()
         for name in state.job_types:
             metrics.SLOTS.labels(name).set(len(state.holders[name]))
+            metrics.HELD.labels(name).set(state.holds.of(name) is not None)
 
 
 def _watcher(kube: Kube, path: str, seen: Callable[[Json, bool], None], resource: str, selector: str) -> Watcher:

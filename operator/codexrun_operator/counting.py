@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from codexrun_core.hooks import Transition
+from codexrun_core.kube.refusals import Cause
 from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.registry.record import ORIGINS
 from codexrun_core.resources import CodexJobType, CodexRun, Usage
@@ -39,6 +40,9 @@ class RunMetrics(Collector):
         for token_type in TOKEN_TYPES:
             metrics.TOKENS.labels(namespace, name, spec.model, token_type)
         metrics.COST.labels(namespace, name, spec.model)
+        for cause in Cause:
+            if cause is not Cause.CONFLICT:  # no verdict: tried again
+                metrics.REFUSALS.labels(name, cause)
         metrics.TURNS.labels(name)
         metrics.COMMANDS.labels(name)
         metrics.CHECKSUM_MISMATCH.labels(spec.prompt.name)

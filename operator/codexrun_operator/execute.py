@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
+from codexrun_core.kube.refusals import Cause
 from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.seen import EVIDENCE_FINALIZER
@@ -15,14 +16,18 @@ async def create_job(kube: Kube, body: Json) -> None:
     """Create the attempt's Job; a Job of that name is this one (names derive from uid and attempt).
 
     Raises:
-        Refused: quota or admission said no; the message is the apiserver's, for people.
-        Unavailable: nothing is known about what happened; the same call again is safe.
+        Refused: rights, quota, a policy or the schema said no; the message is the apiserver's, for people.
+        Unavailable: nothing is known about what happened, or somebody was faster; the same call again is safe.
     """
     try:
         await kube.create(kube.jobs, body)
-    except Conflict as error:
-        if error.reason != "AlreadyExists":
-            raise
+    except Refused as error:
+        if error.reason == "AlreadyExists":
+            return
+        if error.cause is Cause.CONFLICT:
+            # Two Jobs at once that one ResourceQuota counts, for example.
+            raise Unavailable(error.message) from error
+        raise
 
 
 async def act(kube: Kube, action: StopPod | ReleaseEvidence | SuspendJob | DeleteJob) -> None:

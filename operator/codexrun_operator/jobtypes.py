@@ -7,12 +7,18 @@ from codexrun_core.prices import Prices
 from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
 from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_operator.holds import Hold
 from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, price_refusal
 
 
-def job_type_status(job_type: CodexJobType, prompt: Prompt | None, prices: Prices, now: datetime) -> JobTypeStatus:
-    """Ready, or the first thing that keeps its runs from starting."""
+def job_type_status(
+    job_type: CodexJobType, prompt: Prompt | None, prices: Prices, now: datetime, hold: Hold | None = None
+) -> JobTypeStatus:
+    """Ready, or the first thing that keeps its runs from starting; what the apiserver says of its Jobs comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
+    if hold and status == "True":
+        status, reason = "False", hold.cause
+        message = f"Its runs wait: the apiserver refuses their Jobs: {hold.words}"
     old = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
     since = old.last_transition_time if old and old.status == status else now
     condition = Condition(

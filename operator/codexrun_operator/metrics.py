@@ -32,6 +32,9 @@ CHECKSUM_MISMATCH = Counter(
 )
 
 SLOTS = Gauge("codexrun_slots_held", "Slots that runs hold, until their pods are proven gone.", ("job_type",))
+HELD = Gauge("codexrun_job_type_held", "1 while the apiserver refuses the Jobs of a job type.", ("job_type",))
+REFUSALS = Counter("codexrun_job_refusals", "Jobs that the apiserver refused.", ("job_type", "reason"))
+STRAYS = Counter("codexrun_operator_strays_ended", "Jobs and pods that were ended, as their run was over.")
 RECONCILES = Counter("codexrun_operator_reconcile", "Looks at one object.", ("handler", "result"))
 RECONCILE_SECONDS = Histogram(
     "codexrun_operator_reconcile_seconds", "One look at one object, its writes included.", ("handler",), buckets=CALL

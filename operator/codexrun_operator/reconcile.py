@@ -3,39 +3,41 @@
 import dataclasses
 import logging
 import time
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
-from codexrun_core.lifecycle import Phase
+from codexrun_core.kube.refusals import without_name
+from codexrun_core.lifecycle import TERMINAL, Phase
 from codexrun_core.logs import fields
 from codexrun_core.price_file import PriceFile
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
+from codexrun_core.unreadable import one_object
 from codexrun_operator import execute, metrics, report
-from codexrun_operator.admission import may_start
 from codexrun_operator.counting import RunMetrics
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
-from codexrun_operator.seen import Event
+from codexrun_operator.seen import RUN_UID_LABEL, Event, job_from, pod_from
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.state import Creating, State, place
-from codexrun_operator.status import moved, same
+from codexrun_operator.state import Creating, Json, State, version_of
+from codexrun_operator.status import same
 from codexrun_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 WARNINGS_AFTER = timedelta(seconds=5)  # a younger Job is merely starting
-REFUSED_PAUSE = 30.0
+READY_PAUSE = 2.0  # after a hold: where the next Job is refused too, Ready need not go up and down
 LOOK_PAUSE, PATIENT_LOOKS = 2.0, 5  # a Job shows on the watch within milliseconds
 
 
 class Reconciler:
-    def __init__(self, kube: Kube, settings: PodSettings, *, workers: int) -> None:
-        self.kube, self.settings = kube, settings
+    def __init__(self, kube: Kube, settings: PodSettings, *, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.kube, self.settings, self.clock = kube, settings, clock
         self.queue = WorkQueue(self.reconcile, workers=workers)
         self.price_file = PriceFile(settings.prices_file)
-        self.state = State(changed=self.queue.add, prices=lambda: self.price_file.on(execute.now().date()))
+        self.state = State(changed=self.queue.add, clock=clock, prices=lambda: self.price_file.on(execute.now().date()))
         self.counters = RunMetrics(self.state, kube.namespace)
         self._unsure: dict[str, tuple[CodexRun, RunStatus]] = {}  # status writes whose answer was lost, by uid
 
@@ -47,6 +49,8 @@ class Reconciler:
             "": self._run,
             "again": self._again,
             "jobtype": self._job_type,
+            "probe": self._probe,
+            "stray": self._stray,
             "orphan": self._orphan,
             "evidence": self._evidence,
             "expire": self._expire,
@@ -67,53 +71,68 @@ class Reconciler:
             await self._settle_write(uid)
         if creating := state.creating.get(uid):
             await self._settle_creation(uid, creating)
+        warnings = await self._warnings(uid)
+        # Nothing is awaited from here to the reservation of a slot: that makes the count exact.
         seen = state.view(uid)
         if seen is None:
             return
+        missing_for = state.missing_for(uid, seen.missing)
         if wants_slot(seen):
             assert seen.job_type is not None
-            waiting = state.waiting[seen.run.spec.job_type].values()
-            admitted = may_start(place(seen.run), list(waiting), state.slots(seen.job_type))
-            seen = dataclasses.replace(seen, admitted=admitted)
-        elif _needs_warnings(seen):
-            seen = dataclasses.replace(seen, warnings=await self._warnings(seen))
+            seen = dataclasses.replace(seen, admitted=state.may_start(seen.run, seen.job_type))
+        else:
+            seen = dataclasses.replace(seen, missing_for=missing_for, warnings=warnings)
         now = execute.now()
         decision = plan(seen, now)
         if decision.waiting:
             state.wait(seen.run)
-        else:
+        elif not decision.starts:
             state.leave(seen.run)
-        status, look_again = decision.status, decision.look_again
         for action in decision.actions:
             if not isinstance(action, CreateJob):
                 await execute.act(self.kube, action)
                 continue
             assert seen.job_type is not None
-            # No await between the admission above and this: that makes the count exact.
             state.reserve(seen.run, build_job(seen.run, seen.job_type, action.accepted, action.attempt, self.settings))
-            try:
-                await self._send_job(uid)
-            except Refused as error:
-                status, look_again = self._refused(seen.run, error)
-        if status is not None and not same(seen.run.status, status):
-            await self._write(seen.run, status)
-        if look_again is not None and uid in state.runs:
-            self.queue.add_later(uid, look_again)
+            if not await self._send_job(uid):
+                self.queue.add(uid)  # it waits; the next look says for what
+                return
+        if decision.status is not None and not same(seen.run.status, decision.status):
+            await self._write(seen.run, decision.status)
+        if decision.look_again is not None and uid in state.runs:
+            self.queue.add_later(uid, decision.look_again)
 
-    async def _send_job(self, uid: str) -> None:
-        """Create the reserved Job. What is not known to have failed keeps its slot, and is sent again.
+    async def _send_job(self, uid: str) -> bool:
+        """Create the reserved Job; False if the apiserver refuses it, whatever for: its run waits on.
 
         Raises:
-            Refused: it surely does not exist; the slot is given back.
-            Unavailable: unknown.
+            Unavailable: unknown. It keeps its slot, and is sent again.
         """
         creating = self.state.creating[uid]
         try:
             await execute.create_job(self.kube, creating.body)
-        except Refused:
-            self.state.give_back(uid)
+        except Unavailable:
+            creating.doubtful = True
             raise
-        creating.confirmed = True
+        except Refused as error:
+            if creating.doubtful and await self._exists(creating):
+                # The lost answer was a success; quota, for one, is asked before the name.
+                self.state.created(uid)
+                return True
+            job = creating.body["metadata"]["name"]
+            log.warning("job.refused", extra=fields(job=job, reason=error.cause, error=error.message))
+            metrics.REFUSALS.labels(creating.job_type, error.cause).inc()
+            self.state.refused(uid, error.cause, without_name(error.message))
+            return False
+        self.state.created(uid)
+        return True
+
+    async def _exists(self, creating: Creating) -> bool:
+        try:
+            await self.kube.get(f"{self.kube.jobs}/{creating.body['metadata']['name']}")
+        except NotFound:
+            return False
+        return True
 
     async def _settle_creation(self, uid: str, creating: Creating) -> None:
         """Send it again, or find out what became of it.
@@ -127,21 +146,12 @@ class Reconciler:
         creating.looks += 1
         if uid in self.state.runs and creating.looks < PATIENT_LOOKS:
             return
-        try:
-            await self.kube.get(f"{self.kube.jobs}/{creating.body['metadata']['name']}")
-        except NotFound:
+        if not await self._exists(creating):
             if creating.confirmed and uid in self.state.runs:
                 self.state.witnessed.add(uid)
             self.state.give_back(uid)
             return
         self.queue.add_later(uid, LOOK_PAUSE)
-
-    def _refused(self, run: CodexRun, error: Refused) -> tuple[RunStatus, float | None]:
-        """Quota frees itself; everything else about a Job that the apiserver refuses needs a change by people."""
-        now = execute.now()
-        if "quota" in error.message:
-            return moved(run, Phase.QUEUED, "Quota", f"Waiting: {error.message}", now), REFUSED_PAUSE
-        return moved(run, Phase.REJECTED, "JobRefused", f"The Job was refused: {error.message}", now, finished_at=now), None
 
     async def _write(self, run: CodexRun, status: RunStatus) -> None:
         uid = run.metadata.uid
@@ -178,7 +188,7 @@ class Reconciler:
         report.tell(run, status, self.counters)
         event = report.event_for(run, status, execute.now())
         if status.phase.terminal:
-            self.state.forget(uid)
+            self.state.forget(uid, version_of(written))
             self.queue.forget(uid)
             after = run.model_copy(update={"status": status})
             rest = seconds_to_live(after)
@@ -205,8 +215,11 @@ class Reconciler:
             self.state.forget(run.metadata.uid)  # deleted; this is another one of its name
         self.state.run_seen(raw)
 
-    async def _warnings(self, seen: Seen) -> tuple[Event, ...]:
-        """Kubernetes' warnings about a Job or pod that does not get going, newest last."""
+    async def _warnings(self, uid: str) -> tuple[Event, ...]:
+        """Kubernetes' warnings about a run's Job or pod that does not get going, newest last."""
+        seen = self.state.view(uid)
+        if seen is None or not _needs_warnings(seen):
+            return ()
         names = [job_name(seen.run, seen.job.attempt)] if seen.job else []
         names += [seen.pod.name] if seen.pod else []
         found = []
@@ -224,7 +237,10 @@ class Reconciler:
             return
         self.counters.expect(job_type)
         prompt = self.state.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
-        status = job_type_status(job_type, prompt, self.state.prices(), execute.now())
+        hold = self.state.holds.of(name)
+        if self.state.holds.tell_waiting(name, self.clock()):
+            self.state.look_at_unstarted(name)
+        status = job_type_status(job_type, prompt, self.state.prices(), execute.now(), hold)
         if _told(status) == _told(job_type.status):
             return
         try:
@@ -234,6 +250,65 @@ class Reconciler:
             return
         except Conflict:
             self.queue.add_later(f"jobtype/{name}", 1)
+
+    async def _probe(self, name: str) -> None:
+        """Let whoever may try next be looked at; once the job type is not held any more, all for whom there are slots."""
+        state = self.state
+        hold = state.holds.of(name)
+        if hold and hold.due <= self.clock() and not state.waiting[name] and not state.unanswered(hold.prober):
+            state.holds.lift(name)  # nobody is left to try
+        if state.holds.of(name) is None:
+            state.serve(name)
+            self.queue.add_later(f"jobtype/{name}", READY_PAUSE)
+        elif uid := state.next_to_try(name):
+            self.queue.add(uid)
+        pause = state.holds.next_due(name, self.clock())
+        if pause is not None:
+            self.queue.add_later(f"probe/{name}", pause)
+
+    async def _stray(self, uid: str) -> None:
+        """A Job or pod of ours that is not over, of a run that is: nobody else would ever end it.
+
+        However it came to be (a creation that the apiserver carried out late, a Job that somebody resumed), the caches may
+        be behind, so that run, Jobs and pods are each read once more.
+        """
+        name = self.state.stray(uid)
+        if name is not None and await self._is_over(name, uid):
+            await self._end_strays(uid)
+
+    async def _is_over(self, name: str, uid: str) -> bool:
+        """Whether the run has ended or was deleted, by the apiserver's own word. Of one that has not, State is told."""
+        try:
+            raw = await self.kube.get(f"{self.kube.runs}/{name}")
+        except NotFound:
+            return True
+        if raw["metadata"]["uid"] != uid or (raw.get("status") or {}).get("phase") in TERMINAL:
+            return True
+        with one_object("codexrun", name, raw["metadata"]["resourceVersion"]):
+            self.state.run_seen(raw)
+        return False
+
+    async def _end_strays(self, uid: str) -> None:
+        selector = f"{RUN_UID_LABEL}={uid}"
+        jobs = [job_from(item) async for item in self._items(self.kube.jobs, selector)]
+        pods = [pod_from(item) async for item in self._items(self.kube.pods, selector)]
+        live = [pod for pod in pods if not (pod.deleting or pod.ended)]
+        if pods and not live:
+            return  # all have ended: the Job controller is about to say so, and its TTL takes the Job away
+        ended = [(f"{self.kube.jobs}/{job.name}", job.uid) for job in jobs if not (job.finished or job.deleting)]
+        ended += [(f"{self.kube.pods}/{pod.name}", pod.uid) for pod in live]
+        for path, object_uid in ended:
+            try:
+                await self.kube.delete(path, uid=object_uid, propagation="Background")
+            except (NotFound, Conflict):
+                continue
+            metrics.STRAYS.inc()
+            log.warning("stray.ended", extra=fields(path=path, run_id=uid))
+
+    async def _items(self, path: str, selector: str) -> AsyncIterator[Json]:
+        async for page in self.kube.pages(path, labelSelector=selector):
+            for item in page["items"]:
+                yield item
 
     async def _orphan(self, uid: str) -> None:
         """A Job of ours that no run controls (`--cascade=orphan`): nobody else would ever end it."""

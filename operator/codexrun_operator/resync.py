@@ -3,24 +3,22 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from pydantic import ValidationError
+from contextlib import AbstractContextManager
 
 from codexrun_core.kube.client import Kube, Refused, Unavailable
 from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
+from codexrun_core.unreadable import one_object
 from codexrun_operator.execute import now
 from codexrun_operator.reconcile import seconds_to_live
-from codexrun_operator.state import State, place
+from codexrun_operator.state import Json, State, place, version_of
 from codexrun_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 PERIOD = 60.0
+FIRST_PERIOD = 2.0  # until the first list is complete: nothing is decided before
 PATIENCE = 30.0  # seconds after its creation that a run may be unknown without anybody being blamed
 EXPIRY_PERIOD = 600.0
 
@@ -32,8 +30,8 @@ class Resync:
         self._kube, self._state, self._queue = kube, state, queue
         self.missed = 0
         self.turned = time.monotonic()
+        self.synced = asyncio.Event()  # job types and runs were listed in full
         self._expiries_read = float("-inf")
-        self._listed = False
 
     def heard(self) -> None:
         """kopf told something: it is alive."""
@@ -41,10 +39,15 @@ class Resync:
 
     async def once(self) -> None:
         """One pass over job types and live runs."""
+        names: set[str] = set()
+        version = 0
         async for page in self._kube.pages(self._kube.job_types):
+            version = version_of(page)
             for item in page["items"]:
-                with _readable(item):
+                names.add(item["metadata"]["name"])
+                with _reading("codexjobtype", item):
                     self._state.job_type_seen(item)
+        self._state.job_types_listed(names, version)
         for name in self._state.job_types:
             self._queue.add(f"jobtype/{name}")  # prices change by a file and by the calendar, and nothing tells
         live: list[CodexRun] = []
@@ -52,20 +55,26 @@ class Resync:
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
             for item in page["items"]:
                 raw[item["metadata"]["uid"]] = item
-                with _readable(item):
+                with _reading("codexrun", item):
                     live.append(CodexRun.model_validate(item))
         # The first list comes before kopf could tell anything.
-        unknown = [run for run in live if self._listed and run.metadata.uid not in self._state.runs and _old(run)]
-        self._listed = True
+        unknown = [run for run in live if self.synced.is_set() and self._unknown(run) and _old(run)]
         # In the order of the queue, so that a restart lets nobody jump it.
         for run in sorted(live, key=place):
-            self._state.run_seen(raw[run.metadata.uid])
+            with _reading("codexrun", raw[run.metadata.uid]):
+                self._state.run_seen(raw[run.metadata.uid])
         for uid in self._state.runs.keys() - raw.keys():
             # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would keep its place.
             self._queue.add(f"again/{uid}")
+        self._state.look_for_strays()
+        self.synced.set()
         if unknown:
             self.missed += 1
             log.warning("resync.missed", extra=fields(runs=[run.metadata.name for run in unknown[:5]], times=self.missed))
+
+    def _unknown(self, run: CodexRun) -> bool:
+        uid = run.metadata.uid
+        return uid not in self._state.runs and not self._state.over.covers(uid, int(run.metadata.resource_version or 0))
 
     async def forever(self) -> None:
         while True:
@@ -77,27 +86,24 @@ class Resync:
                     self._expiries_read = time.monotonic()
             except (Unavailable, Refused) as error:
                 log.warning("resync.failed", extra=fields(error=str(error)))
-            await asyncio.sleep(PERIOD)
+            await asyncio.sleep(PERIOD if self.synced.is_set() else FIRST_PERIOD)
 
     async def _schedule_expiries(self) -> None:
         """Finished runs have left the watch: read when each is to be deleted, now and then."""
         for phase in (phase for phase in Phase if phase.terminal):
             async for page in self._kube.pages(self._kube.runs, fieldSelector=f"status.phase={phase}"):
                 for item in page["items"]:
-                    with _readable(item):
+                    with _reading("codexrun", item):
                         run = CodexRun.model_validate(item)
                         rest = seconds_to_live(run)
                         if rest is not None and rest < 2 * EXPIRY_PERIOD:
                             self._queue.add_later(f"expire/{run.metadata.name}", max(0.0, rest))
 
 
-@contextmanager
-def _readable(item: dict[str, Any]) -> Iterator[None]:
-    """An object from before its schema was tightened is left alone, and does not stop all others."""
-    try:
-        yield
-    except ValidationError as error:
-        log.warning("resync.unreadable", extra=fields(object=item["metadata"]["name"], error=str(error)))
+def _reading(kind: str, item: Json) -> AbstractContextManager[None]:
+    """An object that cannot be read stops none of the others."""
+    metadata = item["metadata"]
+    return one_object(kind, metadata["name"], metadata.get("resourceVersion", ""))
 
 
 def _old(run: CodexRun) -> bool:

@@ -101,6 +101,7 @@ class Job:
 
     name: str
     uid: str = ""
+    run: str = ""  # name of its CodexRun
     attempt: int = 1
     created: datetime | None = None
     deadline: datetime | None = None  # when its controller ends it: the backstop
@@ -229,13 +230,15 @@ def job_from(raw: Json) -> Job:
     """A Job as the apiserver sent it."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED, ""))
-    attempt = (metadata.get("labels") or {}).get(ATTEMPT_LABEL, "")
+    labels = metadata.get("labels") or {}
+    attempt = labels.get(ATTEMPT_LABEL, "")
     number = int(attempt) if attempt.isdecimal() else 0
     true = {name: c for name, c in _conditions(status).items() if c.get("status") == "True"}
     failed = true.get("Failed") or true.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
+        run=labels.get(RUN_LABEL, ""),
         attempt=number if 0 < number <= MAX_ATTEMPT else 1,
         created=when(metadata.get("creationTimestamp")),
         deadline=_after(when(status.get("startTime")), spec.get("activeDeadlineSeconds")),

@@ -1,21 +1,25 @@
 """What the operator knows, kept current by the watches: runs, job types, prompts, Jobs, pods, and who holds which slot."""
 
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
+from codexrun_core.kube.refusals import Cause
 from codexrun_core.lifecycle import Phase
 from codexrun_core.prices import Prices, built_in
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.stored_prompts import LABEL as PROMPT_LABEL
 from codexrun_core.stored_prompts import VERSION_LABEL as PROMPT_VERSION_LABEL
 from codexrun_core.stored_prompts import StoredPrompt as Prompt
-from codexrun_operator.admission import Place, Slots, next_in_line
+from codexrun_operator.admission import Place, Slots, may_start, next_in_line
+from codexrun_operator.holds import Holds
 from codexrun_operator.judge import prompt_version
-from codexrun_operator.plan import Seen
+from codexrun_operator.plan import Blocked, Seen
 from codexrun_operator.seen import JOB_TYPE_LABEL, RUN_UID_LABEL, Job, Pod, job_from, pod_from
+from codexrun_operator.tombstones import FOR_EVER, Tombstones
 
 Json = dict[str, Any]
 
@@ -27,15 +31,21 @@ class Creating:
     job_type: str
     body: Json
     confirmed: bool = False
+    doubtful: bool = False  # an answer was lost: it may exist
     looks: int = 0  # without seeing it since
 
 
 @dataclass
 class State:
-    """`changed(key)` is called for every run (by uid), job type ("jobtype/<name>"), Job without a run ("orphan/<Job uid>") and
-    pod held for a run that is over ("evidence/<run uid>") that has to be looked at again."""
+    """`changed(key)` is called for every run (by uid), job type ("jobtype/<name>"), held job type of which a run may try
+    ("probe/<name>"), Job without a run ("orphan/<Job uid>"), pod held for a run that is over ("evidence/<run uid>") and
+    run that seems over while its Job or pod is not ("stray/<run uid>") that has to be looked at again.
+
+    `clock` is monotonic, in seconds. Whatever tells of an object raises what reading it raises, and is otherwise unchanged.
+    """
 
     changed: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
     prices: Callable[[], Prices] = field(default=lambda: built_in().on(date.max))  # that hold now
     runs: dict[str, CodexRun] = field(default_factory=dict)
     job_types: dict[str, CodexJobType] = field(default_factory=dict)
@@ -47,21 +57,28 @@ class State:
     holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # job type -> run uids
     waiting: dict[str, dict[str, Place]] = field(default_factory=lambda: defaultdict(dict))
     orphans: dict[str, str] = field(default_factory=dict)  # Job uid -> name: ours, and controlled by no run
+    over: Tombstones = field(default_factory=Tombstones)
+    holds: Holds = field(default_factory=Holds)
+    unreadable_job_types: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> uid, resourceVersion
+    unreadable_prompts: set[tuple[str, str]] = field(default_factory=set)
+    missing: dict[str, tuple[str, float]] = field(default_factory=dict)  # run uid -> what, and since when (clock)
 
     # -- what the watches tell -------------------------------------------------------------------
 
     def run_seen(self, raw: Json, gone: bool = False) -> None:
         """A CodexRun came, changed, or left the watch (deleted, or terminal: this operator wrote that)."""
-        uid = raw["metadata"]["uid"]
+        uid, version = raw["metadata"]["uid"], version_of(raw)
         if gone:
-            self.forget(uid)
+            self.forget(uid, version)
             return
+        if self.over.covers(uid, version):
+            return  # a list, a GET or an event from before its end
         run = CodexRun.model_validate(raw)
         known = self.runs.get(uid)
-        if known and _version(known) >= _version(run):
+        if known and _version(known) >= version:
             return
         if run.status.phase.terminal:
-            self.forget(uid)
+            self.forget(uid, version)
             return
         self.runs[uid] = run
         if run.status.phase is Phase.QUEUED:
@@ -69,13 +86,17 @@ class State:
             self.waiting[run.spec.job_type].setdefault(uid, place(run))
         self.changed(uid)
 
-    def forget(self, uid: str) -> None:
-        """The run needs nothing any more; its Job and pod may still hold the slot."""
+    def forget(self, uid: str, version: int = FOR_EVER) -> None:
+        """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod may still hold the slot."""
+        self.over.bury(uid, version)
         run = self.runs.pop(uid, None)
         if run:
+            self.holds.forget_run(run.spec.job_type, uid)
             self.leave(run)
             self._count(uid, run.spec.job_type)
+            self._look_for_stray(uid)
         self.witnessed.discard(uid)
+        self.missing.pop(uid, None)
         if pod := self.pods.get(uid):
             if pod.gone:
                 del self.pods[uid]
@@ -85,55 +106,89 @@ class State:
             self.changed(uid)
 
     def job_type_seen(self, raw: Json, gone: bool = False) -> None:
-        name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
-        known = self.job_types.get(name)
+        name, uid, version = raw["metadata"]["name"], raw["metadata"]["uid"], version_of(raw)
         if gone:
-            if known is None or known.metadata.uid != uid:
-                return  # replaced by another of its name, whose event was faster
-            del self.job_types[name]
-        else:
+            self._job_type_gone(name, uid, version)
+            return
+        known = self.job_types.get(name)
+        known_version = _version(known) if known else self.unreadable_job_types.get(name, ("", -1))[1]
+        if known_version >= version or self.over.covers(uid, version):
+            return
+        try:
             job_type = CodexJobType.model_validate(raw)
-            if known and _version(known) >= _version(job_type):
-                return
-            self.job_types[name] = job_type
-            if known and (known.metadata.uid, known.metadata.generation) == (uid, job_type.metadata.generation):
-                return
-            self.changed(f"jobtype/{name}")
-        self._look_at_unstarted(run for run in self.runs.values() if run.spec.job_type == name)
+        except Exception:
+            # What was known of it holds no more, and "not there" it is not: its runs wait.
+            self.job_types.pop(name, None)
+            self.unreadable_job_types[name] = uid, version
+            self._job_type_changed(name)
+            raise
+        self.unreadable_job_types.pop(name, None)
+        self.job_types[name] = job_type
+        if known and (known.metadata.uid, known.metadata.generation) == (uid, job_type.metadata.generation):
+            return
+        self.changed(f"jobtype/{name}")
+        self._job_type_changed(name)
+
+    def job_types_listed(self, names: Collection[str], version: int) -> None:
+        """A list of all job types, as of resourceVersion `version`: what it lacks and is not younger is gone."""
+        known = {name: (kind.metadata.uid, _version(kind)) for name, kind in self.job_types.items()}
+        for name, (uid, seen) in (known | self.unreadable_job_types).items():
+            if name not in names and seen <= version:
+                self._job_type_gone(name, uid, version)
+
+    def _job_type_gone(self, name: str, uid: str, version: int) -> None:
+        self.over.bury(uid, version)
+        known = self.job_types.get(name)
+        if known and known.metadata.uid == uid:
+            del self.job_types[name]
+        elif self.unreadable_job_types.get(name, ("", 0))[0] == uid:
+            del self.unreadable_job_types[name]
+        else:
+            return  # replaced by another of its name, whose event was faster
+        self._job_type_changed(name)
+
+    def _job_type_changed(self, name: str) -> None:
+        self.holds.lift(name)
+        self.look_at_unstarted(name)
 
     def prompt_seen(self, raw: Json, gone: bool = False) -> None:
         """A prompt version's ConfigMap."""
-        metadata = raw["metadata"]
-        labels = metadata.get("labels") or {}
+        labels = raw["metadata"].get("labels") or {}
         key = (labels.get(PROMPT_LABEL, ""), labels.get(PROMPT_VERSION_LABEL, ""))
-        if gone:
-            self.prompts.pop(key, None)
-        else:
-            self.prompts[key] = Prompt.read(raw)
-        users = {name for name, job_type in self.job_types.items() if job_type.spec.prompt.name == key[0]}
-        for name in users:
-            self.changed(f"jobtype/{name}")
-        self._look_at_unstarted(run for run in self.runs.values() if run.spec.job_type in users)
+        self.prompts.pop(key, None)
+        self.unreadable_prompts.discard(key)
+        try:
+            if not gone:
+                self.prompts[key] = Prompt.read(raw)
+        except Exception:
+            self.unreadable_prompts.add(key)
+            raise
+        finally:
+            for name, job_type in self.job_types.items():
+                if job_type.spec.prompt.name == key[0]:
+                    self.changed(f"jobtype/{name}")
+                    self.look_at_unstarted(name)
 
     def job_seen(self, raw: Json, gone: bool = False) -> None:
         uid, job_type = _labels(raw)
         if not uid:
             return  # not one of ours, whoever labelled it
         job = job_from(raw)
+        if creating := self.creating.pop(uid, None):
+            self._passed(uid, creating.job_type)
         if gone:
             self.orphans.pop(job.uid, None)
             if (known := self.jobs.get(uid)) and known.uid != job.uid:
                 return  # another Job of this run is there
             self.jobs.pop(uid, None)
-            self.creating.pop(uid, None)
             if uid in self.runs:
                 self.witnessed.add(uid)
         else:
             self.jobs[uid] = job
-            self.creating.pop(uid, None)
             if not job.owned and not job.gone and not job.deleting:
                 self.orphans[job.uid] = job.name
                 self.changed(f"orphan/{job.uid}")
+            self._look_for_stray(uid)
         self._count(uid, job_type)
         self.changed(uid)
 
@@ -151,13 +206,38 @@ class State:
             self.pods[uid] = pod
             if pod.held and not gone and uid not in self.runs:
                 self.changed(f"evidence/{uid}")
+            self._look_for_stray(uid)
         self._count(uid, job_type)
         self.changed(uid)
 
-    def _look_at_unstarted(self, runs: Iterable[CodexRun]) -> None:
-        for run in sorted(runs, key=place):
+    def look_at_unstarted(self, job_type: str) -> None:
+        """Look at the runs of a job type that have no Job, best first."""
+        for run in sorted((run for run in self.runs.values() if run.spec.job_type == job_type), key=place):
             if run.metadata.uid not in self.jobs:
                 self.changed(run.metadata.uid)
+
+    def look_for_strays(self) -> None:
+        """Look at every run that is not live here and has a Job or pod that is."""
+        for uid in self.jobs.keys() | self.pods.keys():
+            self._look_for_stray(uid)
+
+    def _look_for_stray(self, uid: str) -> None:
+        if self.stray(uid) is not None:
+            self.changed(f"stray/{uid}")
+
+    def stray(self, uid: str) -> str | None:
+        """The name of the run, if it is not live here and its Job or pod is; None otherwise.
+
+        A pod whose containers have ended is not: its Job ends some seconds after its run.
+        """
+        job, pod = self.jobs.get(uid), self.pods.get(uid)
+        if uid in self.runs:
+            return None
+        if pod is not None and not (pod.gone or pod.deleting or pod.ended):
+            return pod.run
+        if pod is None and job is not None and job.owned and not (job.finished or job.deleting):
+            return job.run
+        return None
 
     # -- slots -----------------------------------------------------------------------------------
 
@@ -165,11 +245,71 @@ class State:
         spec = job_type.spec
         return Slots(limit=spec.concurrency_limit, holders=len(self.holders[job_type.metadata.name]), suspended=spec.suspended)
 
+    def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
+        """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is to try."""
+        name, here, slots = run.spec.job_type, place(run), self.slots(job_type)
+        if not slots.free:
+            return False
+        waiting = {**self.waiting[name], here.uid: here}
+        if self.holds.of(name):
+            return self._next_to_try(name, waiting.values()) == here.uid
+        eligible = self.holds.eligible(name, waiting.values(), self.clock())
+        return here in eligible and may_start(here, eligible, slots)
+
+    def next_to_try(self, job_type: str) -> str | None:
+        """The run that may try now although its job type is held; None if none may yet, or no slot is free."""
+        kind = self.job_types.get(job_type)
+        if kind is None or not self.slots(kind).free:
+            return None
+        return self._next_to_try(job_type, self.waiting[job_type].values())
+
+    def _next_to_try(self, job_type: str, waiting: Iterable[Place]) -> str | None:
+        hold, now = self.holds.of(job_type), self.clock()
+        if hold is None or hold.due > now or self.unanswered(hold.prober):
+            return None
+        eligible = self.holds.eligible(job_type, waiting, now)
+        return min(eligible).uid if eligible else None
+
+    def unanswered(self, uid: str) -> bool:
+        """Whether a creation was sent for the run, and nothing is known of it."""
+        creating = self.creating.get(uid)
+        return creating is not None and not creating.confirmed
+
     def reserve(self, run: CodexRun, body: Json) -> None:
         """Count the slot before the Job's creation is sent."""
-        self.creating[run.metadata.uid] = Creating(run.spec.job_type, body)
-        self.waiting[run.spec.job_type].pop(run.metadata.uid, None)
-        self._count(run.metadata.uid, run.spec.job_type)
+        uid, job_type = run.metadata.uid, run.spec.job_type
+        self.creating[uid] = Creating(job_type, body)
+        self.waiting[job_type].pop(uid, None)
+        if hold := self.holds.of(job_type):
+            hold.prober = uid
+        self._count(uid, job_type)
+
+    def created(self, uid: str) -> None:
+        """The apiserver has confirmed the Job's creation."""
+        if creating := self.creating.get(uid):
+            creating.confirmed = True
+            self._passed(uid, creating.job_type)
+
+    def refused(self, uid: str, cause: Cause, words: str) -> None:
+        """The apiserver has refused the Job: it was not created, and its run waits again where it waited before."""
+        creating = self.creating.get(uid)
+        if creating is None:
+            return  # the watch has shown it meanwhile
+        job_type = creating.job_type
+        # Held first: the slot that becomes free is nobody's but the next one's who tries.
+        self.holds.refused(job_type, uid, cause, words, self.clock())
+        run = self.runs.get(uid)
+        if run is None:
+            self.holds.forget_run(job_type, uid)
+        elif run.spec.when_full == "Queue":
+            self.waiting[job_type][uid] = place(run)
+        self.give_back(uid)
+        self.changed(f"jobtype/{job_type}")
+        self.changed(f"probe/{job_type}")
+
+    def _passed(self, uid: str, job_type: str) -> None:
+        if self.holds.created(job_type, uid, self.clock()):
+            self.changed(f"probe/{job_type}")
 
     def give_back(self, uid: str) -> None:
         """The Job was surely not created."""
@@ -181,18 +321,23 @@ class State:
         waiting, uid, new = self.waiting[run.spec.job_type], run.metadata.uid, place(run)
         if waiting.get(uid) != new:
             waiting[uid] = new
-            self._serve(run.spec.job_type)
+            self.serve(run.spec.job_type)
 
     def leave(self, run: CodexRun) -> None:
         """The run waits for no slot any more; one that was free for it is the next one's."""
         if self.waiting[run.spec.job_type].pop(run.metadata.uid, None):
-            self._serve(run.spec.job_type)
+            self.serve(run.spec.job_type)
 
-    def _serve(self, job_type: str) -> None:
+    def serve(self, job_type: str) -> None:
         """Look at the runs for which a slot is free."""
-        if kind := self.job_types.get(job_type):
-            for waiter in next_in_line(self.waiting[job_type].values(), self.slots(kind)):
-                self.changed(waiter.uid)
+        kind = self.job_types.get(job_type)
+        if kind is None or not (slots := self.slots(kind)).free:
+            return
+        if self.holds.of(job_type):
+            self.changed(f"probe/{job_type}")
+            return
+        for waiter in next_in_line(self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), slots):
+            self.changed(waiter.uid)
 
     def _count(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
@@ -203,7 +348,7 @@ class State:
             holders.add(uid)
         elif uid in holders:
             holders.discard(uid)
-            self._serve(job_type)
+            self.serve(job_type)
 
     # -- the planner's view ----------------------------------------------------------------------
 
@@ -212,25 +357,62 @@ class State:
         run = self.runs.get(uid)
         if run is None:
             return None
-        job_type = self.job_types.get(run.spec.job_type)
-        prompt = self.prompts.get((job_type.spec.prompt.name, prompt_version(run, job_type))) if job_type else None
-        waiting = self.waiting[run.spec.job_type]
+        name = run.spec.job_type
+        job_type = self.job_types.get(name)
+        prompt, unreadable = None, ""
+        if job_type:
+            key = (job_type.spec.prompt.name, prompt_version(run, job_type))
+            prompt = self.prompts.get(key)
+            unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
+        elif name in self.unreadable_job_types:
+            unreadable = f'job type "{name}"'
+        waiting = self.waiting[name]
         return Seen(
             run=run,
             prices=self.prices(),
             queued=len(waiting) - (uid in waiting),
+            waits=uid in waiting,
+            blocked=self._blocked(name, uid),
             job_type=job_type,
             prompt=prompt,
+            unreadable=unreadable,
             creating=uid in self.creating,
             job=self.jobs.get(uid),
             pod=self.pods.get(uid),
             witnessed=uid in self.witnessed,
         )
 
+    def _blocked(self, job_type: str, uid: str) -> Blocked | None:
+        """What the apiserver has against the run's Job, if anything."""
+        if hold := self.holds.of(job_type):
+            trouble = f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}): {hold.words}'
+            return Blocked("JobTypeHeld", trouble)
+        if tries := self.holds.passed_over(job_type, uid, self.clock()):
+            return Blocked("JobRefused", f"the apiserver refuses its Job, and not that of others: {tries.words}")
+        return None
+
+    def missing_for(self, uid: str, what: str | None) -> timedelta:
+        """How long this process has seen that `what` is missing for the run; None: nothing is.
+
+        Never from the run's age: while no operator was there, nobody could see anything.
+        """
+        if what is None:
+            self.missing.pop(uid, None)
+            return timedelta()
+        known, now = self.missing.get(uid), self.clock()
+        if known is None or known[0] != what:
+            known = self.missing[uid] = what, now
+        return timedelta(seconds=now - known[1])
+
 
 def place(run: CodexRun) -> Place:
     assert run.metadata.creation_timestamp is not None
     return Place(-run.spec.priority, run.metadata.creation_timestamp, run.metadata.uid)
+
+
+def version_of(raw: Json) -> int:
+    """Resource versions of one resource type compare as integers (KEP-5504)."""
+    return int(raw["metadata"].get("resourceVersion") or 0)
 
 
 def _labels(raw: Json) -> tuple[str, str]:
@@ -239,5 +421,4 @@ def _labels(raw: Json) -> tuple[str, str]:
 
 
 def _version(resource: CodexRun | CodexJobType) -> int:
-    """Resource versions of one resource type compare as integers (KEP-5504)."""
     return int(resource.metadata.resource_version or 0)

@@ -77,6 +77,10 @@ class WorkQueue:
             while not self._ready:
                 self._wake.clear()
                 await self._wake.wait()
+            # A look that had to wait for nothing has not given way to anybody: lease, health and watches come first.
+            await asyncio.sleep(0)
+            if not self._ready:
+                continue
             key = self._ready.popleft()
             self._queued.pop(key, None)
             self._running.add(key)

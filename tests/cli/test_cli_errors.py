@@ -107,6 +107,7 @@ PROBLEMS = [
     (problem(422, "idempotency-key-reused"), Code.CONFLICT, "use another --idempotency-key, or leave it out"),
     (problem(429, "concurrency-limit", retry_after=7), Code.FAILED, "leave --reject out, and it waits for its turn"),
     (problem(429, "job-type-suspended"), Code.FAILED, "leave --reject out, and it waits until the job type goes on"),
+    (problem(429, "job-type-held"), Code.FAILED, "leave --reject out, and it waits until the cluster takes its Jobs again"),
     (problem(500, "internal"), Code.FAILED, ""),
     (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` looks for the reason"),
 ]

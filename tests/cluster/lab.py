@@ -7,7 +7,9 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +38,11 @@ def environment() -> dict[str, str]:
     script = f"set -a; . {file}; env -0"
     shown = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
     return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
+
+
+def _live(job: Any) -> bool:
+    ends = [c for c in job.status.conditions or [] if c.type in ("Complete", "Failed") and c.status == "True"]
+    return not ends and job.metadata.deletion_timestamp is None
 
 
 class Lab:
@@ -176,6 +183,48 @@ class Lab:
         """The agent's lines of log."""
         text = self.core.read_namespaced_pod_log(self.pod(run).metadata.name, NAMESPACE, container="agent")
         return [json.loads(line) for line in text.splitlines()]
+
+    def until_no_live_job(self, run: Json, *, patience: float = PATIENCE) -> None:
+        """Wait until each Job of the run is finished or deleted."""
+        selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
+        listed = self.batch.list_namespaced_job(NAMESPACE, label_selector=selector)
+        live = {job.metadata.uid for job in listed.items if _live(job)}
+        if not live:
+            return
+        stream = watch.Watch().stream(
+            self.batch.list_namespaced_job,
+            NAMESPACE,
+            label_selector=selector,
+            resource_version=listed.metadata.resource_version,
+            timeout_seconds=int(patience),
+        )
+        for event in stream:
+            if event["type"] == "DELETED" or not _live(event["object"]):
+                live.discard(event["object"].metadata.uid)
+            if not live:
+                return
+        raise AssertionError(f"still alive: {live}")
+
+    def until_logged(self, of: str, words: str, *, patience: float = PATIENCE) -> None:
+        """Wait until a line of log has these words."""
+        script = f"timeout {patience} kubectl -n {NAMESPACE} logs -f {of} | grep -m 1 -q {shlex.quote(words)}"
+        self.sh("bash", "-c", script)
+
+    def until_denied(self, job_type: str) -> None:
+        """Wait until the apiserver refuses a Job of this job type; the Jobs that ask are only tried, never made."""
+        metadata = {"generateName": "try-", "labels": {"codexrun.dev/job-type": job_type}}
+        container = {"name": "c", "image": "none"}
+        template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}}
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                self.batch.create_namespaced_job(NAMESPACE, body, dry_run="All")
+            except client.ApiException as error:
+                if error.status in (403, 422):
+                    return
+                raise
+        raise AssertionError("the policy never came into force")
 
     def until_gone(self, run: Json, *, patience: float = PATIENCE) -> None:
         """Wait until no pod of the run exists."""

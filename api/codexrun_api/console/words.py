@@ -37,6 +37,9 @@ WAYS_OUT = {
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
     "Suspended": "Waiting: its job type is suspended",
+    "JobTypeHeld": "Waiting: the cluster refuses its job type's Jobs for now",
+    "JobRefused": "Waiting: the cluster refuses its Job for now",
+    "Unreadable": "Waiting: its job type or prompt is from another version of codexrun",
     "JobTypeNotFound": "Waiting for its job type to be made; rejected after one minute",
     "ImagePull": "Starting: pulling the agent's image",
     "Unschedulable": "Starting: no node has room for it yet",

@@ -139,6 +139,7 @@ def _refusal(raw: Json) -> Trouble:
     hint = {
         "ConcurrencyLimit": "leave --reject out, and it waits for its turn",
         "Suspended": "leave --reject out, and it waits until the job type goes on",
+        "JobTypeHeld": "leave --reject out, and it waits until the cluster takes its Jobs again",
         "InvalidInputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
     }.get(reason, "")
     return Trouble(Code.FAILED, message, title=reason, hint=hint)

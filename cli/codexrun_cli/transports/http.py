@@ -149,6 +149,7 @@ def _hint(status: int, code: str) -> str:
         "prompt-not-found": "`codexrun prompts list` shows what there is",
         "concurrency-limit": "leave --reject out, and it waits for its turn",
         "job-type-suspended": "leave --reject out, and it waits until the job type goes on",
+        "job-type-held": "leave --reject out, and it waits until the cluster takes its Jobs again",
         "run-finished": "`codexrun retry NAME` runs it again",
         "run-not-finished": "`codexrun cancel NAME` stops it first",
         "name-taken": "choose another --name, or leave it out",

@@ -14,6 +14,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from codexrun_core import deep_json
+from codexrun_core.kube.refusals import Cause, cause_of
 
 Json = dict[str, Any]
 Answered = Callable[[str, str, str, float], None]
@@ -30,11 +31,15 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
 class Refused(Exception):
-    """The apiserver said no, for good. The message is its own, for people."""
+    """The apiserver said no: nothing was done. The message is its own, for people; `cause` says whose fault it is."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.status, self.reason, self.message = status, reason, message
+
+    @property
+    def cause(self) -> Cause:
+        return cause_of(self.status, self.message)
 
 
 class NotFound(Refused):
@@ -223,7 +228,7 @@ class Kube:
         finally:
             if self._answered:
                 self._answered(*verb_and_resource(method, path), code, time.monotonic() - began)
-        if response.status == 429 or response.status >= 500:
+        if response.status in (408, 429) or response.status >= 500:
             raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
         try:
             said = json.loads(text)

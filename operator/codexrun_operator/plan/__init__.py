@@ -15,10 +15,12 @@ from codexrun_operator.plan.begin import (
     start_when_admitted,
     wait_for_job_to_show,
     wait_for_job_type,
+    wait_for_what_is_unreadable,
     wants_slot,
 )
 from codexrun_operator.plan.decision import (
     NOTHING,
+    Blocked,
     CreateJob,
     Decision,
     DeleteJob,
@@ -39,6 +41,7 @@ from codexrun_operator.plan.stop import (
 __all__ = [
     "NOTHING",
     "RULES",
+    "Blocked",
     "CreateJob",
     "Decision",
     "DeleteJob",
@@ -79,6 +82,7 @@ RULES: tuple[Rule, ...] = (
     explain_lost_job,  # it had one, which is gone
     cancel_before_start,
     leave_what_is_not_understood,  # spec.whenFull of a newer version
+    wait_for_what_is_unreadable,  # it is there, which is all that is known
     wait_for_job_type,  # and for its prompt: one minute, then Rejected
     reject_what_is_wrong,
     start_when_admitted,

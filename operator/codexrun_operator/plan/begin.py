@@ -3,12 +3,11 @@
 from datetime import datetime, timedelta
 
 from codexrun_core.lifecycle import FailureClass, Phase
-from codexrun_core.resources import CodexRun
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_operator.jobs import job_name
 from codexrun_operator.judge import Accepted, Missing, Refused
 from codexrun_operator.outcome import failed
-from codexrun_operator.plan.decision import CreateJob, Decision, Seen
+from codexrun_operator.plan.decision import JOB_TYPE_NOT_FOUND, Blocked, CreateJob, Decision, Seen
 from codexrun_operator.plan.stop import begin_stop, cancel_words, keep_evidence, own_end, terminal, terminal_after_stop
 from codexrun_operator.status import moved
 
@@ -60,18 +59,33 @@ def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
     return Decision(status=moved(run, phase, "UnknownValue", message, now))
 
 
-def _patience(run: CodexRun, reason: str, message: str, now: datetime) -> Decision:
-    """Wait a minute for what may still be applied, then reject: apply order must not matter."""
-    age = now - (run.metadata.creation_timestamp or now)
+def _patience(seen: Seen, reason: str, message: str, now: datetime) -> Decision:
+    """Wait a minute for what may still be applied, then reject: apply order must not matter.
+
+    A minute of this process: what nobody was there to see has not been missing.
+    """
+    run, waited = seen.run, seen.missing_for
     if run.status.phase is Phase.QUEUED:
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run by a re-apply.
         return Decision(status=moved(run, Phase.QUEUED, reason, message, now), look_again=30)
-    if age >= MISSING_PATIENCE:
+    if waited >= MISSING_PATIENCE:
         return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
-    rest = (MISSING_PATIENCE - age).total_seconds()
-    if age < MISSING_QUIET:
-        return Decision(look_again=(MISSING_QUIET - age).total_seconds())
+    rest = (MISSING_PATIENCE - waited).total_seconds()
+    if waited < MISSING_QUIET:
+        return Decision(look_again=(MISSING_QUIET - waited).total_seconds())
     return Decision(status=moved(run, Phase.PENDING, reason, message, now), look_again=rest)
+
+
+def wait_for_what_is_unreadable(seen: Seen, now: datetime) -> Decision | None:
+    """Not missing, and nobody's mistake in the run: an older operator after a newer version's objects, for example."""
+    if seen.job is not None or not seen.unreadable:
+        return None
+    phase = Phase.QUEUED if seen.phase is Phase.QUEUED else Phase.PENDING
+    message = (
+        f"{seen.unreadable} is there, and this version of codexrun cannot read it; the operator's log says why. The run waits: "
+        "upgrade codexrun, or apply it again in the form of this version"
+    )
+    return Decision(status=moved(seen.run, phase, "Unreadable", message, now))
 
 
 def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
@@ -81,7 +95,7 @@ def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
         f'spec.jobType: there is no job type "{seen.run.spec.job_type}" in this namespace; `kubectl get codexjobtypes` lists '
         "them"
     )
-    return _patience(seen.run, "JobTypeNotFound", message, now)
+    return _patience(seen, JOB_TYPE_NOT_FOUND, message, now)
 
 
 def reject_what_is_wrong(seen: Seen, now: datetime) -> Decision | None:
@@ -90,7 +104,7 @@ def reject_what_is_wrong(seen: Seen, now: datetime) -> Decision | None:
         return None
     verdict = seen.verdict
     if isinstance(verdict, Missing):
-        return _patience(seen.run, verdict.reason, verdict.message, now)
+        return _patience(seen, verdict.reason, verdict.message, now)
     if isinstance(verdict, Refused):
         return Decision(status=moved(seen.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now))
     return None
@@ -124,18 +138,19 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
         }
         status = moved(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)
         return Decision(actions=(CreateJob(1, accepted),), status=status, look_again=5)
+    blocked = seen.blocked
     if job_type.spec.suspended:
-        reason, trouble = "Suspended", f'job type "{job_type.metadata.name}" is suspended'
-    else:
+        blocked = Blocked("Suspended", f'job type "{job_type.metadata.name}" is suspended')
+    elif blocked is None:
         limit = job_type.spec.concurrency_limit
-        reason = "ConcurrencyLimit"
-        trouble = f'all {limit} slots of job type "{job_type.metadata.name}" are taken'
+        blocked = Blocked("ConcurrencyLimit", f'all {limit} slots of job type "{job_type.metadata.name}" are taken')
+    reason, trouble = blocked.reason, blocked.trouble
     if run.spec.when_full == "Reject":
         message = f"Rejected, as spec.whenFull asks: {trouble}"
         return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
     most = job_type.spec.max_queued
     # Who waits already stays, also when the limit is lowered.
-    if most is not None and run.status.phase is not Phase.QUEUED and seen.queued >= most:
+    if most is not None and run.status.phase is not Phase.QUEUED and not seen.waits and seen.queued >= most:
         message = (
             f"{trouble}, and {seen.queued} runs wait, as many as its maxQueued of {most} lets wait; try again later, or ask "
             "its owner to raise maxQueued"

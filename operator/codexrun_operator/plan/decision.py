@@ -1,6 +1,7 @@
 """The planner's question and answer: what was seen of a run, and what to do about it."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 
 from codexrun_core.lifecycle import Phase
@@ -10,14 +11,25 @@ from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.judge import Accepted, Missing, Refused, judge
 from codexrun_operator.seen import Event, Job, Pod
 
+JOB_TYPE_NOT_FOUND = "JobTypeNotFound"
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """What keeps a run waiting although a slot may be free; `trouble` is the middle of a sentence."""
+
+    reason: str
+    trouble: str
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """All there is to know about one run.
 
-    `queued` is how many other runs of its job type wait, `admitted` the answer of admission (may it take a slot now?),
-    `creating` that its Job's creation was sent and has not been seen yet, `witnessed` that this operator saw the deletion of
-    what is missing now.
+    `queued` is how many other runs of its job type wait, `waits` whether this one has its place among them, `admitted` the
+    answer of admission (may it take a slot now?), `unreadable` what it names that is there and cannot be read,
+    `missing_for` how long this process has seen that something it names is not there, `creating` that its Job's creation
+    was sent and has not been seen yet, `witnessed` that this operator saw the deletion of what is missing now.
     """
 
     run: CodexRun
@@ -25,6 +37,10 @@ class Seen:
     prompt: Prompt | None = None
     prices: Prices = UNKNOWN
     queued: int = 0
+    waits: bool = False
+    blocked: Blocked | None = None
+    unreadable: str = ""
+    missing_for: timedelta = timedelta()
     admitted: bool = False
     creating: bool = False
     job: Job | None = None
@@ -36,6 +52,15 @@ class Seen:
     def verdict(self) -> Accepted | Refused | Missing | None:
         """The run against its job type and prompt; None while there is no job type."""
         return judge(self.run, self.job_type, self.prompt, self.prices) if self.job_type else None
+
+    @property
+    def missing(self) -> str | None:
+        """What a run that has not begun waits for, as the reason that says so; None if it is there or unreadable."""
+        if self.begun or self.unreadable:
+            return None
+        if self.job_type is None:
+            return JOB_TYPE_NOT_FOUND
+        return self.verdict.reason if isinstance(self.verdict, Missing) else None
 
     @property
     def phase(self) -> Phase:
@@ -99,6 +124,10 @@ class Decision:
     status: RunStatus | None = None
     look_again: float | None = None
     waiting: bool = False  # valid, and in the queue for a slot
+
+    @property
+    def starts(self) -> bool:
+        return any(isinstance(action, CreateJob) for action in self.actions)
 
 
 NOTHING = Decision()

@@ -36,6 +36,7 @@ from codexrun_core.prices import UNKNOWN
 from codexrun_operator.jobs import job_name
 from codexrun_operator.plan import (
     NOTHING,
+    Blocked,
     CreateJob,
     Decision,
     DeleteJob,
@@ -54,6 +55,7 @@ RELEASE = ReleaseEvidence("hello-11111111-1-abcde", "pod-1")
 SUSPEND = SuspendJob("hello-11111111-1")
 DELETE = DeleteJob("hello-11111111-1", "job-1")
 NO_WRITE = object()
+HELD = Blocked("JobTypeHeld", "its Jobs are refused")
 
 
 @dataclass(frozen=True)
@@ -151,28 +153,86 @@ READY = given(run("Pending"))
     ),
     case(
         "no job type within 3 s: quiet, the rest of the apply is on its way",
-        given(run(age=1), job_type=None, prompt=None),
+        given(run(), job_type=None, prompt=None, missing_for=timedelta(seconds=1)),
         phase=NO_WRITE,
         again=2.0,
     ),
     case(
         "no job type: pending for a minute",
-        given(run(age=20), job_type=None, prompt=None),
+        given(run(), job_type=None, prompt=None, missing_for=timedelta(seconds=20)),
         phase="Pending",
         reason="JobTypeNotFound",
         again=40.0,
     ),
     case(
         "no job type after a minute: rejected",
-        given(run(age=60), job_type=None, prompt=None),
+        given(run(), job_type=None, prompt=None, missing_for=timedelta(minutes=1)),
         phase="Rejected",
         reason="JobTypeNotFound",
     ),
     case("job type taken away under a queued run: it waits", given(run("Queued"), job_type=None), phase="Queued", again=30),
-    case("no prompt: pending", given(run(age=20), prompt=None), phase="Pending", reason="PromptNotFound"),
-    case("no prompt after a minute: rejected", given(run(age=61), prompt=None), phase="Rejected", reason="PromptNotFound"),
+    case(
+        "no prompt: pending",
+        given(run(), prompt=None, missing_for=timedelta(seconds=20)),
+        phase="Pending",
+        reason="PromptNotFound",
+    ),
+    case(
+        "no prompt after a minute: rejected",
+        given(run(), prompt=None, missing_for=timedelta(seconds=61)),
+        phase="Rejected",
+        reason="PromptNotFound",
+    ),
     case("prompt taken away under a queued run: it waits", given(run("Queued", age=900), prompt=None), phase="Queued"),
-    case("a clock behind the apiserver's: still quiet", given(run(age=-5), prompt=None), phase=NO_WRITE),
+    case(
+        "a run of the day before that this operator has just seen: nothing was missing yet",
+        given(run(age=86_400), job_type=None, prompt=None),
+        phase=NO_WRITE,
+        again=3.0,
+    ),
+    case(
+        "a job type that cannot be read is not missing: it waits, however long",
+        given(run(), job_type=None, prompt=None, unreadable='job type "hello"', missing_for=timedelta(days=1)),
+        phase="Pending",
+        reason="Unreadable",
+    ),
+    case(
+        "a prompt that cannot be read under a queued run: it stays queued",
+        given(run("Queued"), prompt=None, unreadable='prompt "hello" v1'),
+        phase="Queued",
+        reason="Unreadable",
+    ),
+    case(
+        "cancel of a run whose job type cannot be read: at once",
+        given(run(cancel=by()), job_type=None, prompt=None, unreadable='job type "hello"'),
+        phase="Cancelled",
+    ),
+    case(
+        "its job type is held: it waits, and says why",
+        given(run(), blocked=HELD),
+        phase="Queued",
+        reason="JobTypeHeld",
+        message="Waiting: its Jobs are refused",
+        waiting=True,
+    ),
+    case(
+        "its job type is held, and it does not want to wait: as if full",
+        given(run(whenFull="Reject"), blocked=HELD),
+        phase="Rejected",
+        reason="JobTypeHeld",
+    ),
+    case(
+        "its job type is held and suspended: that it is suspended is what people decided",
+        given(run(), job_type=kind(suspended=True), blocked=HELD),
+        phase="Queued",
+        reason="Suspended",
+    ),
+    case(
+        "refused once it had a slot: it has its place among those who wait, whatever maxQueued says",
+        given(run(), job_type=kind(maxQueued=0), blocked=HELD, waits=True),
+        phase="Queued",
+        reason="JobTypeHeld",
+    ),
     case(
         "cancel of a pending run: at once",
         given(run(cancel=by("ana", "typo"))),
@@ -958,6 +1018,10 @@ anything = st.builds(
     prompt=st.sampled_from([None, prompt()]),
     admitted=st.booleans(),
     creating=st.booleans(),
+    unreadable=st.sampled_from(["", "x"]),
+    missing_for=st.sampled_from([timedelta(), timedelta(seconds=20), timedelta(days=1)]),
+    blocked=st.sampled_from([None, HELD]),
+    waits=st.booleans(),
     job=st.none() | jobs,
     pod=st.none() | pods,
     witnessed=st.booleans(),

@@ -11,7 +11,7 @@ from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices import Prices, built_in
 from codexrun_operator.execute import act, create_job
 from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
-from codexrun_operator.reconcile import PATIENT_LOOKS, REFUSED_PAUSE, Reconciler
+from codexrun_operator.reconcile import PATIENT_LOOKS, Reconciler
 from codexrun_operator.resync import Resync
 from codexrun_operator.seen import EVIDENCE_FINALIZER
 from codexrun_operator.settings import PodSettings
@@ -98,35 +98,30 @@ async def test_the_limit_counts_what_is_only_on_its_way(operator: Operator) -> N
     assert operator.held == 1
 
 
-async def test_refused_by_quota_waits_and_gives_the_slot_back(operator: Operator) -> None:
-    operator.apply(run_json())
-    operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: jobs, used: 5"))
-    await operator.look()
-    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "Quota")
-    assert "attempt" not in operator.stored()
-    assert (operator.held, operator.state.creating, operator.later) == (0, {}, {UID: REFUSED_PAUSE})
-    await operator.look()
-    assert operator.stored()["phase"] == "Starting"
-
-
-async def test_refused_for_good_is_rejected(operator: Operator) -> None:
-    operator.apply(run_json())
-    operator.kube.fail("create", "/jobs", Refused(422, "Invalid", "spec.template: no"))
-    await operator.look()
-    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Rejected", "JobRefused")
-    assert "spec.template: no" in operator.stored()["message"]
-    assert (operator.held, operator.state.runs) == (0, {})
-    (event,) = operator.kube.writes("create", "/events")
-    assert (event["type"], event["reason"], event["involvedObject"]["uid"]) == ("Warning", "JobRefused", UID)
-
-
 async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Operator) -> None:
     operator.apply(run_json())
-    for error in (Unavailable("timeout"), Refused(403, "Forbidden", "exceeded quota")):
-        operator.kube.fail("create", "/jobs", error)
-        with pytest.raises(type(error)):
-            await operator.look()
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"))
+    with pytest.raises(Unavailable):
+        await operator.look()
+    operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
+    await operator.look()
     assert (operator.held, operator.state.creating) == (0, {})
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "JobTypeHeld")
+
+
+async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operator) -> None:
+    """The answer to the first creation was lost; the second is over the quota, as the first counts."""
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=True)
+    with pytest.raises(Unavailable):
+        await operator.look()
+    operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
+    await operator.look()
+    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
+    assert operator.state.holds.of("hello") is None
+    operator.state.job_seen(operator.job)
+    await operator.look()
+    assert (operator.held, operator.stored()["phase"]) == (1, "Starting")
 
 
 async def test_somebody_was_faster_read_again(operator: Operator) -> None:
@@ -134,6 +129,7 @@ async def test_somebody_was_faster_read_again(operator: Operator) -> None:
     changed = run_json(version=8, cancel=by("ana"))
     operator.kube.put("codexruns", changed)
     operator.kube.fail("create", "/jobs", Refused(422, "Invalid", "no"))
+    await operator.look()
     await operator.look()
     assert operator.stored()["phase"] == "Pending"
     assert operator.state.runs[UID].spec.cancel is not None
@@ -322,7 +318,7 @@ async def test_a_job_that_exists_is_this_one() -> None:
     await create_job(kube, {"metadata": {"name": "j"}})
     await create_job(kube, {"metadata": {"name": "j"}})
     kube.fail("create", "/jobs", Conflict(409, "Conflict", "something else"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Unavailable):
         await create_job(kube, {"metadata": {"name": "j"}})
 
 

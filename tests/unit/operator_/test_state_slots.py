@@ -5,6 +5,7 @@ look, and everything ends once all pods have ended.
 """
 
 import asyncio
+import copy
 import json
 import logging
 import os
@@ -19,13 +20,24 @@ from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_j
 
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.resources import CodexRun
+from codexrun_operator.holds import LONGEST_PAUSE
 from codexrun_operator.reconcile import Reconciler
+from codexrun_operator.resync import Resync
 from codexrun_operator.seen import EVIDENCE_FINALIZER
 from codexrun_operator.settings import PodSettings
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Rejected")
+
+
+def as_it_is(kube: FakeKube) -> FakeKube:
+    """All of it now but what has ended, for a list or a GET whose answer comes later."""
+    past = FakeKube()
+    past.version = kube.version
+    live = {path: item for path, item in kube.objects.items() if item.get("status", {}).get("phase") not in TERMINAL}
+    past.objects = copy.deepcopy(live)
+    return past
 
 
 class Cluster(RuleBasedStateMachine):
@@ -41,6 +53,9 @@ class Cluster(RuleBasedStateMachine):
         self.made = 0
         self.created: dict[str, int] = {}  # run uid -> Jobs ever made
         self.late: list[Json] = []  # Jobs that the watch has not told yet
+        self.past: list[FakeKube] = []  # what lists and GETs under way may still answer
+        self.too_late: list[str] = []  # runs that were over when a Job was made for them
+        self.seconds = 0.0
         self.restart()
 
     def teardown(self) -> None:
@@ -143,6 +158,7 @@ class Cluster(RuleBasedStateMachine):
 
         async def drain() -> None:
             for _ in range(400):
+                self.seconds += LONGEST_PAUSE
                 for key, (_, timer) in list(queue._timers.items()):
                     timer.cancel()
                     del queue._timers[key]
@@ -183,6 +199,9 @@ class Cluster(RuleBasedStateMachine):
                 if "creationTimestamp" not in made["metadata"]:
                     made["metadata"]["creationTimestamp"] = stamp(NOON)
                     self.created[uid] = self.created.get(uid, 0) + 1
+                    run = self.kube.objects.get(f"{self.kube.runs}/{body['metadata']['labels']['codexrun.dev/run']}")
+                    if run is None or run["metadata"]["uid"] != uid or run["status"]["phase"] in TERMINAL:
+                        self.too_late.append(name)
                     if self.hold_back:
                         self.late.append(made)
                     else:
@@ -233,9 +252,27 @@ class Cluster(RuleBasedStateMachine):
     def a_creation_fails(self, after: bool) -> None:
         self.kube.fail("create", "/jobs", Unavailable("lost"), after=after)
 
+    @rule(error=st.sampled_from([Refused(403, "Forbidden", "exceeded quota: jobs"), Refused(422, "Invalid", "no")]))
+    def a_creation_is_refused(self, error: Refused) -> None:
+        self.kube.fail("create", "/jobs", error)
+
     @rule()
-    def quota(self) -> None:
-        self.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: jobs"))
+    def something_is_read(self) -> None:
+        self.past.append(as_it_is(self.kube))
+
+    @precondition(lambda self: self.past)
+    @rule(data=st.data())
+    def a_list_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
+        past = data.draw(st.sampled_from(self.past))
+        self.loop.run_until_complete(Resync(past, self.reconciler.state, self.reconciler.queue).once())
+        self.work()
+
+    @precondition(lambda self: any(past.items(past.runs) for past in self.past))
+    @rule(data=st.data())
+    def a_get_answer_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from([item for past in self.past for item in past.items(past.runs)]))
+        self.reconciler.state.run_seen(item)
+        self.work()
 
     @rule(after=st.booleans())
     def a_status_write_fails(self, after: bool) -> None:
@@ -306,8 +343,8 @@ class Cluster(RuleBasedStateMachine):
 
     def restart(self, shuffle: Any = None) -> None:
         """A new State, fed with the same objects: Jobs, pods and prompts first, as the process does, in any order each."""
-        self.late = []
-        self.reconciler = Reconciler(self.kube, PODS, workers=1)
+        self.late, self.past = [], []
+        self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)
         state = self.reconciler.state
         state.prompt_seen(prompt_json())
         for path in (self.kube.jobs, self.kube.pods, self.kube.job_types, self.kube.runs):
@@ -327,6 +364,10 @@ class Cluster(RuleBasedStateMachine):
         assert len(self.reconciler.state.holders["hello"]) <= self.limit
         running = [pod for pod in self.pod_objects() if pod["status"]["phase"] == "Running"]
         assert len(running) <= self.limit
+
+    @invariant()
+    def no_job_for_a_run_that_is_over(self) -> None:
+        assert not self.too_late
 
     @invariant()
     def never_two_jobs(self) -> None:

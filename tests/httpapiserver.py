@@ -1,0 +1,240 @@
+"""A small apiserver over HTTP, for tests that run a real process of codexrun: list (pages, selectors), watch, get, create,
+merge patch, delete, leases, discovery. Objects are in memory; `before` lets a test delay or refuse any request.
+"""
+
+import asyncio
+import copy
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from fakekube import merged
+
+Json = dict[str, Any]
+
+KINDS = {
+    "codexruns": ("codexrun.dev/v1alpha1", "CodexRun"),
+    "codexjobtypes": ("codexrun.dev/v1alpha1", "CodexJobType"),
+    "jobs": ("batch/v1", "Job"),
+    "pods": ("v1", "Pod"),
+    "configmaps": ("v1", "ConfigMap"),
+    "events": ("v1", "Event"),
+    "leases": ("coordination.k8s.io/v1", "Lease"),
+}
+BOOKMARK_SECONDS = 30
+VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+
+KUBECONFIG = """apiVersion: v1
+kind: Config
+current-context: c
+clusters: [{{name: c, cluster: {{server: "{server}"}}}}]
+contexts: [{{name: c, context: {{cluster: c, user: u, namespace: codexrun}}}}]
+users: [{{name: u, user: {{token: t}}}}]
+"""
+
+Before = Callable[[str, str, web.Request], Awaitable[web.Response | None]]
+
+
+def failure(code: int, reason: str, message: str = "") -> web.Response:
+    """A Status, as apiservers answer with."""
+    body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message or reason}
+    return web.json_response(body, status=code)
+
+
+async def nothing_before(verb: str, plural: str, request: web.Request) -> web.Response | None:
+    return None
+
+
+class HttpApiserver:
+    """`objects` by plural and name. `before(verb, plural, request)` may wait, or answer in the apiserver's place."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Json]] = {plural: {} for plural in KINDS}
+        self.version = 1000
+        self.before: Before = nothing_before
+        self.server = ""
+        self._history: list[tuple[int, str, Json | None, Json | None]] = []  # version, plural, before, after
+        self._bell = asyncio.Event()
+
+    async def serve(self) -> web.AppRunner:
+        """Listen on a free port of this machine, until the runner is cleaned up."""
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{tail:.*}", self._answer)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self.server = f"http://{host}:{port}"
+        return runner
+
+    # -- for tests -------------------------------------------------------------------------------
+
+    def put(self, plural: str, item: Json) -> Json:
+        """Create or replace an object; what a test leaves out of its metadata is filled in."""
+        item = copy.deepcopy(item)
+        self.version += 1
+        metadata = {
+            "uid": str(uuid.uuid4()),
+            "namespace": "codexrun",
+            "generation": 1,
+            "creationTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            **item["metadata"],
+            "resourceVersion": str(self.version),
+        }
+        api_version, kind = KINDS[plural]
+        item = {"apiVersion": api_version, "kind": kind, **item, "metadata": metadata}
+        known = self.objects[plural].get(metadata["name"])
+        self.objects[plural][metadata["name"]] = item
+        self._tell(plural, known, item)
+        return item
+
+    def remove(self, plural: str, name: str) -> Json:
+        known = self.objects[plural].pop(name)
+        self.version += 1
+        self._tell(plural, known, None)
+        return known
+
+    async def changed(self) -> None:
+        """Wait until anything changes."""
+        await self._bell.wait()
+
+    def _tell(self, plural: str, before: Json | None, after: Json | None) -> None:
+        self._history.append((self.version, plural, before, after))
+        bell, self._bell = self._bell, asyncio.Event()
+        bell.set()
+
+    # -- requests --------------------------------------------------------------------------------
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        parts = request.path.strip("/").split("/")
+        if "namespaces" not in parts:
+            return web.json_response(_discovery(parts))
+        place = parts.index("namespaces")
+        plural, name = parts[place + 2], parts[place + 3] if len(parts) > place + 3 else ""
+        reading = "get" if name else "watch" if request.query.get("watch") in ("1", "true") else "list"
+        verb = VERBS.get(request.method, reading)
+        answer = await self.before(verb, plural, request)
+        if answer is not None:
+            return answer
+        if name and verb != "create" and name not in self.objects[plural]:
+            return failure(404, "NotFound", f'{plural} "{name}" not found')
+        response: web.StreamResponse = await getattr(self, f"_{verb}")(request, plural, name)
+        return response
+
+    async def _get(self, request: web.Request, plural: str, name: str) -> web.Response:
+        return web.json_response(self.objects[plural][name])
+
+    async def _list(self, request: web.Request, plural: str, name: str) -> web.Response:
+        """Pages go by name, as in etcd."""
+        query = request.query
+        names = [name for name in sorted(self.objects[plural]) if name > query.get("continue", "")]
+        items = [item for name in names if _matches(item := self.objects[plural][name], query)]
+        limit = int(query.get("limit") or 0)
+        metadata = {"resourceVersion": str(self.version)}
+        if limit and len(items) > limit:
+            items = items[:limit]
+            metadata["continue"] = items[-1]["metadata"]["name"]
+        api_version, kind = KINDS[plural]
+        return web.json_response({"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items})
+
+    async def _watch(self, request: web.Request, plural: str, name: str) -> web.StreamResponse:
+        since = int(request.query.get("resourceVersion") or self.version)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        position = 0
+        while True:
+            bell = self._bell
+            while position < len(self._history):
+                version, changed, before, after = self._history[position]
+                position += 1
+                event = _event(version, before, after, request.query) if changed == plural and version > since else None
+                if event:
+                    await response.write(json.dumps(event).encode() + b"\n")
+            try:
+                await asyncio.wait_for(bell.wait(), BOOKMARK_SECONDS)
+            except TimeoutError:
+                bookmark = {"metadata": {"resourceVersion": str(self.version)}}
+                await response.write(json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n")
+
+    async def _create(self, request: web.Request, plural: str, name: str) -> web.Response:
+        body = await request.json()
+        if body["metadata"]["name"] in self.objects[plural]:
+            return failure(409, "AlreadyExists", f'{plural} "{body["metadata"]["name"]}" already exists')
+        return web.json_response(self.put(plural, body), status=201)
+
+    async def _patch(self, request: web.Request, plural: str, name: str) -> web.Response:
+        body, known = await request.json(), self.objects[plural][name]
+        if _stale(body, known):
+            return failure(409, "Conflict", "the object has been modified")
+        return web.json_response(self.put(plural, merged(known, body)))
+
+    async def _update(self, request: web.Request, plural: str, name: str) -> web.Response:
+        body = await request.json()
+        if _stale(body, self.objects[plural][name]):
+            return failure(409, "Conflict", "the object has been modified")
+        return web.json_response(self.put(plural, body))
+
+    async def _delete(self, request: web.Request, plural: str, name: str) -> web.Response:
+        wanted = ((await request.json()) or {}).get("preconditions", {}).get("uid")
+        if wanted not in (None, self.objects[plural][name]["metadata"]["uid"]):
+            return failure(409, "Conflict", "the UID in the precondition does not match")
+        return web.json_response(self.remove(plural, name))
+
+
+def _stale(body: Json, known: Json) -> bool:
+    return body["metadata"].get("resourceVersion") not in (None, known["metadata"]["resourceVersion"])
+
+
+def _event(version: int, before: Json | None, after: Json | None, query: Any) -> Json | None:
+    """What a watch with these selectors sends: an object that matches no more is DELETED there."""
+    was, is_now = before is not None and _matches(before, query), after is not None and _matches(after, query)
+    if not (was or is_now):
+        return None
+    item = copy.deepcopy(after or before or {})
+    item["metadata"]["resourceVersion"] = str(version)
+    return {"type": "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED", "object": item}
+
+
+def _matches(item: Json, query: Any) -> bool:
+    """Field selectors of `=` and `!=`; label selectors of a key, or a key and its value."""
+    labels = item["metadata"].get("labels") or {}
+    for part in filter(None, query.get("labelSelector", "").split(",")):
+        key, equals, value = part.partition("=")
+        if key not in labels or (equals and labels[key] != value):
+            return False
+    for part in filter(None, query.get("fieldSelector", "").split(",")):
+        path, _, value = part.partition("=")
+        if (_field(item, path.removesuffix("!")) == value) is path.endswith("!"):
+            return False
+    return True
+
+
+def _field(item: Any, path: str) -> str:
+    for key in path.split("."):
+        item = item.get(key) if isinstance(item, dict) else None
+    return str(item or "")
+
+
+def _discovery(parts: list[str]) -> Json:
+    groups = sorted({api_version for api_version, _ in KINDS.values()})
+    if parts == ["api"]:
+        return {"kind": "APIVersions", "versions": ["v1"]}
+    if parts == ["apis"]:
+        named = [dict(zip(("name", "version"), group.split("/"), strict=True)) for group in groups if "/" in group]
+        versions = [
+            (one["name"], {"groupVersion": f"{one['name']}/{one['version']}", "version": one["version"]}) for one in named
+        ]
+        found = [{"name": name, "versions": [version], "preferredVersion": version} for name, version in versions]
+        return {"kind": "APIGroupList", "groups": found}
+    wanted = "v1" if parts[0] == "api" else "/".join(parts[1:3])
+    verbs = ["get", "list", "watch", "create", "patch", "update", "delete"]
+    resources = [
+        {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": verbs}
+        for plural, (api_version, kind) in KINDS.items()
+        if api_version == wanted
+    ]
+    return {"kind": "APIResourceList", "groupVersion": wanted, "resources": resources}
