@@ -71,16 +71,22 @@ class Watcher:
             self._fruitless += 1
 
     async def _list(self) -> None:
+        # Where nothing is known nothing can be gone, and no more than a page is held.
+        first = not self._known
         found: dict[str, Json] = {}
         version = ""
         async for page in self._kube.pages(self._path, **self._selectors):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
-                found[item["metadata"]["uid"]] = item
-        for uid in self._known.keys() - found.keys():
-            self._tell(self._known[uid], gone=True)
-        for item in found.values():
-            self._tell(item, gone=False)
+                if first:
+                    self._tell(item, gone=False)
+                else:
+                    found[item["metadata"]["uid"]] = item
+        if not first:
+            for uid in self._known.keys() - found.keys():
+                self._tell(self._known[uid], gone=True)
+            for item in found.values():
+                self._tell(item, gone=False)
         self._version = version
         self.synced.set()
 

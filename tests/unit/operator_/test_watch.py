@@ -347,3 +347,17 @@ async def test_pages(served: tuple[Kube, Apiserver]) -> None:
         "limit=100&labelSelector=a%3Db",
         "limit=100&labelSelector=a%3Db&continue=c",
     ]
+
+
+async def test_a_first_list_is_told_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than a page of large objects is held."""
+    script = Script(monkeypatch)
+
+    async def pages(path: str, **selectors: str) -> AsyncIterator[Json]:
+        for uid in ("a", "b"):
+            yield {"metadata": {"resourceVersion": "100"}, "items": [item(uid)]}
+            assert script.told[-1] == (uid, False)
+
+    monkeypatch.setattr(script.kube, "pages", pages)
+    await script.play()
+    assert script.told == [("a", False), ("b", False)]
