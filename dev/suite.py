@@ -122,7 +122,9 @@ def minutes(seconds: float) -> str:
 
 
 TOTAL = re.compile(r"workers \[(\d+) items?\]|/ (\d+) selected|collected (\d+) items?$")
-OUTCOME = re.compile(r"\b(PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b")
+# `[gw1] [ 12%] PASSED name` of a worker, `name PASSED [ 12%]` without one; what is in a name is nobody's business.
+WORDS = "PASSED|FAILED|ERROR|SKIPPED|XFAIL"
+OUTCOME = re.compile(rf"^\[gw\d+\] \[ *\d+%\] ({WORDS}) |.*::.* ({WORDS})(?: \(.*\))? +\[ *\d+%\]$")
 
 
 @dataclass
@@ -135,10 +137,9 @@ class Progress:
 
     def line(self, text: str) -> bool:
         """Take one in; true if it tells of a failure."""
-        outcome = OUTCOME.search(text)
-        if "::" in text and outcome and not text.startswith(("FAILED", "ERROR", "SKIPPED")):
+        if outcome := OUTCOME.match(text):
             self.done += 1
-            bad = outcome[1] in ("FAILED", "ERROR")
+            bad = (outcome[1] or outcome[2]) in ("FAILED", "ERROR")
             self.failed += bad
             return bad
         if total := TOTAL.search(text):
