@@ -42,8 +42,10 @@ status: ## Which parts of the embedded node run
 	@$(LAUNCH) status
 
 .PHONY: test
+test: export CLUSTER := $(CLUSTER)
+test: export PYTEST_ARGS := $(PYTEST_ARGS)
 test: venv ## Every test: both lanes below, and those of the cluster of `make up` (which it brings up)
-	@CLUSTER=$(CLUSTER) PYTEST_ARGS='$(PYTEST_ARGS)' $(VENV)/bin/python dev/suite.py
+	@$(VENV)/bin/python dev/suite.py
 
 .PHONY: test-unit
 test-unit: venv ## The tests that start no process and use no network: under a minute

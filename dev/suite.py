@@ -122,7 +122,9 @@ def minutes(seconds: float) -> str:
 
 
 TOTAL = re.compile(r"workers \[(\d+) items?\]|/ (\d+) selected|collected (\d+) items?$")
-OUTCOME = re.compile(r"\b(PASSED|FAILED|ERROR|SKIPPED|XFAIL)\b")
+# `[gw1] [ 12%] PASSED name` of a worker, `name PASSED [ 12%]` without one; what is in a name is nobody's business.
+WORDS = "PASSED|FAILED|ERROR|SKIPPED|XFAIL"
+OUTCOME = re.compile(rf"^\[gw\d+\] \[ *\d+%\] ({WORDS}) |.*::.* ({WORDS})(?: \(.*\))? +\[ *\d+%\]$")
 
 
 @dataclass
@@ -135,10 +137,9 @@ class Progress:
 
     def line(self, text: str) -> bool:
         """Take one in; true if it tells of a failure."""
-        outcome = OUTCOME.search(text)
-        if "::" in text and outcome and not text.startswith(("FAILED", "ERROR", "SKIPPED")):
+        if outcome := OUTCOME.match(text):
             self.done += 1
-            bad = outcome[1] in ("FAILED", "ERROR")
+            bad = (outcome[1] or outcome[2]) in ("FAILED", "ERROR")
             self.failed += bad
             return bad
         if total := TOTAL.search(text):
@@ -184,20 +185,20 @@ class Suite:
         self.running: list[Running] = []
         self.started = time.monotonic()
         self._round = uuid.uuid4().hex[:8]
+        self._in_cluster = False
 
-    def run(self, *lanes: Lane) -> None:
-        """One after the other."""
-        for lane in lanes:
-            running = Running(lane, self._start(lane))
-            self.running.append(running)
-            result = running.finish()
-            self.running.remove(running)
-            self.results.append(result)
-            print(f"{lane.name}: {closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip(), flush=True)
+    def run(self, lane: Lane) -> None:
+        """From its start to its end."""
+        running = Running(lane, self._start(lane))
+        self.running.append(running)
+        result = running.finish()
+        self.running.remove(running)
+        self.results.append(result)
+        print(f"{lane.name}: {closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip(), flush=True)
 
-    def beside(self, *columns: Sequence[Lane]) -> None:
-        """Each of these sequences of lanes in a thread, until all have ended; says every now and then how far they are."""
-        threads = [threading.Thread(target=self.run, args=column, daemon=True) for column in columns]
+    def beside(self, *lanes: Lane) -> None:
+        """Each of these in a thread, until all have ended; says every now and then how far they are."""
+        threads = [threading.Thread(target=self.run, args=(lane,), daemon=True) for lane in lanes]
         for thread in threads:
             thread.start()
         said = time.monotonic()
@@ -215,12 +216,13 @@ class Suite:
             running.process.terminate()
         kinds = "codexruns,codexjobtypes,configmaps"
         delete = f"kubectl -n codexrun delete {kinds} -l codexrun.test/round={self._round} --wait=false >/dev/null"
-        if (ROOT / ".cluster/env").exists():
+        if self._in_cluster:
             subprocess.run(["bash", "-c", f". .cluster/env; {delete}"], cwd=ROOT, check=False)
 
     def _start(self, lane: Lane) -> "subprocess.Popen[str]":
         command = lane.command(self.more)
         if lane.cluster:
+            self._in_cluster = True
             command = ["bash", "-c", '. .cluster/env; exec "$@"', "bash", *command]
         env = {**os.environ, "CODEXRUN_TEST_ROUND": self._round}
         return subprocess.Popen(
@@ -270,8 +272,8 @@ def main() -> int:
         up = bring_up()
         unit.join()
         if up.good:
-            suite.beside([CLUSTER], [LOCAL])
-            suite.beside([ALONE])
+            suite.beside(CLUSTER, LOCAL)
+            suite.beside(ALONE)
         else:
             suite.results.append(up)
     finally:

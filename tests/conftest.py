@@ -11,8 +11,11 @@ import pytest
 from lanes import Guard, NoLane, group_of, lane_of, skipped
 from xdist.scheduler import LoadScopeScheduling
 
-# Others take the time that an example has. The rest is as Hypothesis chose it: CI has its own profile.
-hypothesis.settings.register_profile("beside others", hypothesis.settings.default, deadline=None)
+# Others take the time that an example, or its making, has. The rest is as Hypothesis chose it: CI has a profile of its own.
+SLOW = {*hypothesis.settings.default.suppress_health_check, hypothesis.HealthCheck.too_slow}
+hypothesis.settings.register_profile(
+    "beside others", hypothesis.settings.default, deadline=None, suppress_health_check=tuple(SLOW)
+)
 hypothesis.settings.load_profile("beside others")
 
 HERE = Path(__file__).parent

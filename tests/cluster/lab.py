@@ -62,12 +62,12 @@ class Lab:
         return f"{stem}-{self.own}{next(self._count)}"
 
     def clean_up(self) -> None:
-        """Delete what these tests made, unless it is one round of several processes: who began that ends it."""
-        if ROUND not in os.environ:
-            self.delete_round()
+        """Delete what these tests made; the runs take their Jobs and pods along.
 
-    def delete_round(self) -> None:
-        """The runs take their Jobs and pods along."""
+        Not in a round of several processes: the last of them looks at what all have left, and who began the round ends it.
+        """
+        if ROUND in os.environ:
+            return
         for kind in ("cxr", "cjt", "configmaps"):
             self.kubectl("delete", kind, "-l", f"codexrun.test/round={self._round}", "--wait=false")
 

@@ -1,6 +1,6 @@
 """A team's afternoon: job types, prompts and runs in every state, with logs and artifacts. For pictures, or a look by hand:
 
-PYTHONPATH=tests/api python tests/console/console_seed.py     prints the address, and serves it until Ctrl-C
+PYTHONPATH=tests:tests/api python tests/console/console_seed.py     prints the address, and serves it until Ctrl-C
 """
 
 import asyncio
@@ -539,5 +539,5 @@ async def serve() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        raise SystemExit("usage: PYTHONPATH=tests/api python tests/console/console_seed.py")
+        raise SystemExit("usage: PYTHONPATH=tests:tests/api python tests/console/console_seed.py")
     asyncio.run(serve())

