@@ -23,7 +23,8 @@ ATTEMPT_LABEL = "codexrun.dev/attempt"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ADMITTED = "codexrun.dev/admitted-with"
 OURS = f"{MANAGED_BY}=codexrun"
-YEARS = range(1970, 9000)
+# The kubelet dates what never happened, such as the start of a container that failed to, at the epoch.
+YEARS = range(1971, 9000)
 MAX_ATTEMPT = 2**31 - 1
 
 

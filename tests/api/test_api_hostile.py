@@ -24,6 +24,8 @@ from codexrun_api.ingest import create_ingest_app
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
+pytestmark = pytest.mark.local
+
 MIB = 1024 * 1024
 LOOP_SECONDS = 0.4  # that one request may hold the event loop at a time
 REQUEST_SECONDS = 10  # of CPU that one may take in all
@@ -331,8 +333,9 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
     config = uvicorn.Config(whole.app, http=bounds.BoundedProtocol, log_config=None, lifespan="off", port=0)
     server = uvicorn.Server(config)
     config.load()
-    task = asyncio.create_task(server._serve()) if hasattr(server, "_serve") else asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - it has no event for it
+        assert not task.done()
         await asyncio.sleep(0)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:

@@ -126,6 +126,7 @@ print(len(done))
 """
 
 
+@pytest.mark.local
 @pytest.mark.parametrize("interpreter", sorted(interpreters()))
 def test_every_interpreter_reads_what_an_apiserver_stores(interpreter: str) -> None:
     """In the main thread and another, with the stack that a process has by default; and it still stops at what is deeper."""

@@ -115,6 +115,7 @@ def _remembered(item: Json) -> Json:
     """What is told of an object that is gone: all but a run's inputs and whoever wrote which field, which nobody reads then."""
     kept = {**item, "metadata": {**item["metadata"]}}
     kept["metadata"].pop("managedFields", None)
-    if "inputs" in (spec := item.get("spec") or {}):
+    spec = item.get("spec")
+    if isinstance(spec, dict) and "inputs" in spec:
         kept["spec"] = {name: value for name, value in spec.items() if name != "inputs"}
     return kept

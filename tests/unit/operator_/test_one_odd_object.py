@@ -207,6 +207,7 @@ def informers(*levels: int) -> Json:
     return found
 
 
+@pytest.mark.local
 def test_kopf_goes_on_and_tells_of_all_runs_however_deep_and_of_those_beside_them() -> None:
     """1,500 levels ended kopf's own watch, and with it the operator: there is no boundary around what kopf reads itself."""
     levels = (40, 260, 1_500, 9_990, 10_000)

@@ -15,6 +15,8 @@ from httpapiserver import KUBECONFIG, HttpApiserver, failure
 from refusals import REFUSALS
 from runbuilders import kind_json, prompt_json, run_json, stamp
 
+pytestmark = pytest.mark.local
+
 Json = dict[str, Any]
 PATIENCE = 120  # seconds until a wait gives up; a bound, never an assertion
 
