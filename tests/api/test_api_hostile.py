@@ -334,7 +334,7 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
     server = uvicorn.Server(config)
     config.load()
     task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - it has no event for it
+    while not server.started:
         assert not task.done()
         await asyncio.sleep(0)
     port = server.servers[0].sockets[0].getsockname()[1]
