@@ -106,10 +106,14 @@ codex: ## Fetch the Codex programs into the cache, for tests that run Codex with
 venv: $(VENV_STAMP) ## The Python environment of tests and tools, from the hashed lock
 
 $(VENV_STAMP): requirements/dev.lock pyproject.toml
-	@echo "making $(VENV) from requirements/dev.lock (~40 s)"
+	@echo "making $(VENV) from requirements/dev.lock (~15 s)"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made; as root: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@# uv, from the same lock, takes a seventh of pip's time. It does not read pip's settings: where it reaches no index, pip does it.
+	@awk '/^[^ ]/ { uv = /^uv==/ } uv' requirements/dev.lock > $(VENV)/uv.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements/dev.lock 2>/dev/null || \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/made-from-*
 	@touch $@

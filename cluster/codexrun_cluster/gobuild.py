@@ -34,14 +34,15 @@ LDFLAGS = " ".join(
     ]
 )
 
-# What a cold build costs is nearly all compiling, and this makes it some 40 % cheaper: no DWARF,
-# which the linker would throw away, and no inlining but in what is called most (measured: see
+# What a cold build costs is nearly all compiling, and this makes it a third cheaper: no DWARF, which
+# the linker would throw away, and no inlining but in what is called most (measured: see
 # docs/decisions/a-node-that-compiles-fast.md). The last pattern that fits a package counts.
 _NO_DWARF = "-dwarf=false"
 _INLINED_NOWHERE = ("k8s.io/...", "sigs.k8s.io/...", "helm.sh/...", "github.com/...", "go.etcd.io/...")
 GCFLAGS = (f"all={_NO_DWARF}", *(f"{pattern}={_NO_DWARF} -l" for pattern in _INLINED_NOWHERE))
-# The compiler's garbage collector is a quarter of its work; two compilers at a time stay below 2 GB.
-COMPILER_ENV = {"GOGC": "400"}
+# Bytes that a compiler, or the linker, may fill before it collects garbage.
+MIN_COMPILER_BYTES = 512 << 20
+MAX_COMPILER_BYTES = 2 << 30
 _PACKAGES = "packages to compile: "
 _MODULE = "codexrun.dev/node"  # as go.mod names it; the last package of all
 
@@ -54,7 +55,8 @@ def sources(places: Places) -> list[Path]:
 
 def node_binary(places: Places) -> Path:
     """`codexrun-node` for the sources as they are."""
-    return places.cache / "node" / f"{KUBERNETES}-{machine()}-{digest([LDFLAGS, *GCFLAGS, *sources(places)])}" / "codexrun-node"
+    recipe = digest([LDFLAGS, *GCFLAGS, *sources(places)])
+    return places.cache / "node" / f"{KUBERNETES}-{machine()}-{recipe}" / "codexrun-node"
 
 
 def pause_binary(places: Places) -> Path:
@@ -72,8 +74,9 @@ def fetch_modules(places: Places, log: Log) -> str:
 def build_node(places: Places, log: Log) -> str:
     """Compile the node binary unless the cache has it."""
     binary = node_binary(places)
-    if not binary.exists():
-        log.say(f"{_PACKAGES}{len(_dependencies(places, log))}")
+    if binary.exists():
+        return "in the cache"
+    log.say(f"{_PACKAGES}{len(_dependencies(places, log))}")
     return _build(places, binary, ".", LDFLAGS, log)
 
 
@@ -91,13 +94,8 @@ def compiled(log: str) -> str:
 
 def build_pause(places: Places, log: Log) -> str:
     """Compile pause unless the cache has it. Apart from the other, for images are made while that one compiles."""
-    return _build(places, pause_binary(places), "./pause", "-s -w", log)
-
-
-def _dependencies(places: Places, log: Log) -> list[str]:
-    """Import paths of all packages in the node binary; Go downloads the modules that it lacks."""
-    command = [find_go(places, log), "list", "-mod=readonly", "-deps", "."]
-    return log.read(command, cwd=places.checkout / "cluster", env=_ENV).split()
+    binary = pause_binary(places)
+    return "in the cache" if binary.exists() else _build(places, binary, "./pause", "-s -w", log)
 
 
 # GOFLAGS and GOWORK of whoever calls must not change what comes out; GOPROXY and the like are theirs to set.
@@ -105,19 +103,30 @@ _ENV = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "loca
 
 
 def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> str:
-    if binary.exists():
-        return "in the cache"
-    go = find_go(places, log)
     partial = binary.with_name(binary.name + ".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    build = [go, "build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags]
+    memory = compiler_memory(Path("/proc/meminfo").read_text(), os.cpu_count() or 1)
     log.run(
-        [*build, *(f"-gcflags={each}" for each in GCFLAGS), "-o", partial, package],
+        [find_go(places, log), "build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags,
+         *(f"-gcflags={each}" for each in GCFLAGS), "-o", partial, package],
         cwd=places.checkout / "cluster",
-        env={**_ENV, **COMPILER_ENV},
-    )
+        env={**_ENV, "GOGC": "off", "GOMEMLIMIT": str(memory)},
+    )  # fmt: skip
     os.replace(partial, binary)
     return "built"
+
+
+def compiler_memory(meminfo: str, processors: int) -> int:
+    """Bytes that each of as many compilers as processors may fill: half of what is available, shared."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
+    share = int(found[1]) * 1024 // (2 * processors) if found else MAX_COMPILER_BYTES
+    return max(MIN_COMPILER_BYTES, min(MAX_COMPILER_BYTES, share))
+
+
+def _dependencies(places: Places, log: Log) -> list[str]:
+    """Import paths of all packages in the node binary; Go downloads the modules that it lacks."""
+    command = [find_go(places, log), "list", "-mod=readonly", "-deps", "."]
+    return log.read(command, cwd=places.checkout / "cluster", env=_ENV).split()
 
 
 def find_go(places: Places, log: Log) -> str:

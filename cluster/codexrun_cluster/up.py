@@ -56,7 +56,7 @@ def current_steps() -> list[Step]:
 def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[Step]:
     """Everything after "there is a kubeconfig and the images can be pulled": the same for every kind of cluster."""
     return [
-        Step("Python environment", 40, lambda log: chart.virtual_environment(places, log), ("packages",)),
+        Step("Python environment", 15, lambda log: chart.virtual_environment(places, log), ("packages",)),
         Step(
             "install the chart",
             40,

@@ -249,6 +249,20 @@ def test_a_compiling_node_says_how_far_it_is(log, says):
     assert gobuild.compiled(log) == says
 
 
+@pytest.mark.parametrize(
+    ("available", "processors", "bytes_each"),
+    [
+        pytest.param("MemAvailable:   25165824 kB\n", 2, 2 << 30, id="much: as much as helps"),
+        pytest.param("MemFree: 1 kB\nMemAvailable:    4194304 kB\n", 2, 1 << 30, id="4 GB for two: half of it in all"),
+        pytest.param("MemAvailable:   25165824 kB\n", 16, (24 << 30) // 32, id="many processors share it"),
+        pytest.param("MemAvailable:    8388608 kB\n", 64, 512 << 20, id="too many: the linker needs some"),
+        pytest.param("", 2, 2 << 30, id="not known"),
+    ],
+)
+def test_compilers_leave_half_of_the_memory(available, processors, bytes_each):
+    assert gobuild.compiler_memory(available, processors) == bytes_each
+
+
 def test_another_way_to_compile_makes_another_binary(tmp_path, monkeypatch):
     """Or a cache would go on with the one that was made before."""
     here = places.Places(checkout=tmp_path, cache=tmp_path / "cache")
