@@ -1,9 +1,11 @@
 """Hostile requests, logs and messages against every route there is: bounded work, bounded answers, and /healthz meanwhile."""
 
+import asyncio
 import base64
 import hashlib
 import itertools
 import json
+import re
 import string
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from apistand import TOKEN, job_type, prompt
 from fake_kube import FakeKube
 from hostile_requests import Answer, ask, filled, routes_of, watched
@@ -324,14 +327,9 @@ async def test_another_spelling_of_a_static_file_is_no_file(whole: Whole, name: 
 
 async def test_a_head_without_end_is_refused(whole: Whole) -> None:
     """By the server itself: its parser keeps what comes until the head is whole."""
-    import asyncio
-
-    import uvicorn
-
     config = uvicorn.Config(whole.app, http=bounds.BoundedProtocol, log_config=None, lifespan="off", port=0)
     server = uvicorn.Server(config)
-    config.load()
-    task = asyncio.create_task(server._serve()) if hasattr(server, "_serve") else asyncio.create_task(server.serve())
+    task = asyncio.create_task(server._serve())  # without its signal handlers
     while not server.started:  # noqa: ASYNC110 - it has no event for it
         await asyncio.sleep(0)
     port = server.servers[0].sockets[0].getsockname()[1]
@@ -354,3 +352,20 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
     finally:
         server.should_exit = True
         await task
+
+
+def test_every_cache_has_a_size_or_no_argument_that_comes_from_outside() -> None:
+    """`functools.cache` keeps what it is ever called with: it is for functions that a program calls with its own few words."""
+    root = Path(__file__).parents[2]
+    unbounded = {
+        (file.relative_to(root).as_posix(), match[1])
+        for part in ("api", "core", "operator", "cli")
+        for file in (root / part).rglob("*.py")
+        for match in re.finditer(r"@(?:functools\.)?(?:cache|lru_cache\(maxsize=None\))\ndef (\w+\([^)]*\))", file.read_text())
+    }
+    assert unbounded == {
+        ("api/codexrun_api/console/pages.py", "static_files()"),
+        ("api/codexrun_api/console/pages.py", "templates()"),
+        ("core/codexrun_core/prices.py", "built_in()"),
+        ("core/codexrun_core/registry/database.py", "insert_once(dialect: str, table: sa.Table)"),
+    }
