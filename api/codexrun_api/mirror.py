@@ -134,6 +134,8 @@ class Mirror:
         uid, name = run.metadata.uid, run.metadata.name
         self.runs.pop(uid, None)
         self.peers[run.spec.job_type].pop(uid, None)
+        if not self.peers[run.spec.job_type]:
+            del self.peers[run.spec.job_type]  # anybody's word; it need not be a job type's
         if self.names.get(name) == uid:
             del self.names[name]
         self._gone[uid] = None
