@@ -229,10 +229,12 @@ def nested(depth: int) -> Any:
 
 
 TABLE = "|" + "a|" * 256 + "\n|" + "-|" * 256 + "\n" + "|\n" * 256
+BLANKS = ("\u00a0", "\u3000", "\x0b", "\x0c", "\x1c", "\u2028", "\x85", "\ufeff")  # none of them ends a table
 MARKDOWN = {
     "a table of 65,536 cells": TABLE,
     "such a table in a list": "- " + TABLE.replace("\n", "\n  "),
     "such a table in a quotation": "> " + TABLE.replace("\n", "\n> "),
+    **{f"rows of {blank!r}": TABLE.replace("\n|\n", f"\n{blank}\n").replace("\n|\n", f"\n{blank}\n") for blank in BLANKS},
     "one column, many rows": "a\n:-\n" + "|\n" * 10_000,
     "many columns, one row": "|" + "a|" * 20_000 + "\n|" + "-|" * 20_000 + "\n",
     "a definition used again and again": "[a]: https://x.example/" + "x" * 8_000 + "\n\n" + "[a] " * 2_000,
@@ -301,6 +303,15 @@ def test_markdown_is_bounded_on_its_own(name: str) -> None:
     assert time.process_time() - began < REQUEST_SECONDS
     assert sum(map(len, html)) < 2 * foreign.MAX_PAGE_HTML
     assert "Shown as text: " in html[-1] or "left out" in html[-1] or sum(map(len, html)) < foreign.MAX_PAGE_HTML
+
+
+@pytest.mark.parametrize("name", [name for name in MARKDOWN if "table" in name or "rows" in name or "columns" in name])
+def test_no_table_has_more_cells_than_are_counted(name: str) -> None:
+    """In small, so that it may be rendered: the count is of the text as the renderer gets it."""
+    text = MARKDOWN[name].replace("a|" * 256, "a|" * 4).replace("-|" * 256, "-|" * 4)
+    text = "\n".join(line[:200] for line in text.split("\n")[:40])
+    html = str(foreign._markdown.render(foreign._seen(text)))
+    assert html.count("<td") + html.count("<th>") <= foreign.table_cells(foreign._seen(text))
 
 
 def test_what_is_above_a_bound_is_shown_as_text_with_the_bound() -> None:
