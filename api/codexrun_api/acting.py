@@ -40,7 +40,7 @@ async def cancel(here: Services, wanted: str, user: str, reason: str | None) -> 
     wish: dict[str, Any] = {"requestedBy": user[:253]} | ({"reason": reason} if reason else {})
     for _ in range(TRIES):
         if run.status.phase is Phase.CANCELLED or (run.spec.cancel and not run.status.phase.terminal):
-            return record_of(run)
+            return await here.record(run)
         if run.status.phase.terminal:
             raise _ended(run.metadata.name, run.status.phase.lower())
         version = run.metadata.resource_version
@@ -72,13 +72,14 @@ async def delete(here: Services, wanted: str) -> RunRecord:
         return record
     if not run.status.phase.terminal:
         raise _going(run.metadata.name, run.status.phase.lower())
+    record = await here.record(run)
     try:
         await here.kube.delete(f"{here.kube.runs}/{run.metadata.name}", uid=run.metadata.uid)
     except (NotFound, Conflict):
         pass  # it is gone, or another run has its name
     except Refused as refused:
         raise from_refusal(refused) from refused
-    return record_of(run)
+    return record
 
 
 def _going(name: str, status: str) -> Problem:
@@ -98,7 +99,7 @@ async def retry(
         Problem: there is no such run, it has not ended, or its retry is refused.
     """
     run = here.mirror.find(wanted)
-    source = record_of(run) if run else await here.find(wanted)
+    source = await here.record(run) if run else await here.find(wanted)
     if source is None:
         raise not_found(wanted)
     if source.status not in TERMINAL:

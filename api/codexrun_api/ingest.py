@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
@@ -34,6 +35,7 @@ MIB = 1024 * 1024
 LOG_PIECE, LOG_LIMIT, USAGE_LIMIT = MIB, 64 * MIB, 16 * 1024  # bytes; the second is one attempt's
 ARTIFACTS = {"final-message.md": MIB, "workspace.patch": 16 * MIB, "rollout.jsonl": 32 * MIB, "output.json": MIB}
 ROLLOUT = "rollout.jsonl"
+NOTED_KEPT = 10_000  # runs; one that is forgotten is noted once more
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
 CUT = "the agent's container ended before it had handed over all of its log"
 
@@ -47,7 +49,7 @@ class Ingest:
     def __init__(self, archive: Archive, authenticate: Authenticate, on_usage: OnUsage, on_log: OnLog, bells: Bells) -> None:
         self.archive, self.authenticate, self.on_usage, self.on_log = archive, authenticate, on_usage, on_log
         self.bells = bells
-        self._noted: dict[str, float] = {}  # when a live run's row was last told of its log's size
+        self._noted: OrderedDict[str, float] = OrderedDict()  # from when on a live run's row is told of its log's size again
 
     async def post_log(self, request: Request) -> Response:
         sender = await self._sender(request)
@@ -64,6 +66,8 @@ class Ingest:
             ended = True
         elif data and not ended and time.monotonic() >= self._noted.get(run_id, 0.0):
             self._noted[run_id] = time.monotonic() + ROW_SECONDS
+            if len(self._noted) > NOTED_KEPT:
+                self._noted.popitem(last=False)
             try:
                 await self._note(run_id)
             except Unavailable as error:

@@ -65,7 +65,7 @@ class Followed:
 class Mirror:
     def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
         self.kube, self.feed, self._external_url = kube, feed, external_url
-        self.runs: dict[str, CodexRun] = {}  # every object there is, by uid
+        self.runs: dict[str, CodexRun] = {}  # every object there is, by uid; those that have ended without their inputs
         self.names: dict[str, str] = {}  # name -> uid
         self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
         self.writer = Writer(registry)
@@ -125,7 +125,7 @@ class Mirror:
         if gone:
             self._forget(run)
         else:
-            self.runs[uid] = run
+            self.runs[uid] = _without_inputs(run) if run.status.phase.terminal else run
             self.names[name] = uid
             self.peers[run.spec.job_type][uid] = pace.peer(run)
         for followed in self._followed.get(name, ()):
@@ -143,6 +143,8 @@ class Mirror:
         uid, name = run.metadata.uid, run.metadata.name
         self.runs.pop(uid, None)
         self.peers[run.spec.job_type].pop(uid, None)
+        if not self.peers[run.spec.job_type]:
+            del self.peers[run.spec.job_type]  # anybody's word; it need not be a job type's
         if self.names.get(name) == uid:
             del self.names[name]
         self._gone[uid] = None
@@ -169,6 +171,11 @@ class Mirror:
         """Runs whose newest state is younger than `version`, oldest first."""
         newer = (run for run in self.runs.values() if _version(run) > version and not untold(run))
         return sorted(newer, key=_version)
+
+
+def _without_inputs(run: CodexRun) -> CodexRun:
+    """Ended runs stay in the cluster for long, and their inputs are most of their size; `Services.record` has them."""
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"inputs": None})})
 
 
 def _version(run: CodexRun) -> int:

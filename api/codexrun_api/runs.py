@@ -10,7 +10,7 @@ from codexrun_api.auth import Caller
 from codexrun_api.problems import FieldError, Problem, answers, invalid, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
-from codexrun_core.registry import BadToken, RunRecord, read_sort, record_of
+from codexrun_core.registry import BadToken, RunRecord, read_sort
 
 router = APIRouter(tags=["runs"])
 
@@ -109,7 +109,7 @@ async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
             return await here.registry.get(record.run_id) or record
         followed.tell(run, gone=False)
         await followed.until(lambda r: r.status.phase.terminal, record.run_id, seconds, here.stop)
-        return record_of(followed.run or run)
+        return await here.record(followed.run or run)
 
 
 @router.get(

@@ -1,8 +1,9 @@
 """What the routes work with, made once per process."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
@@ -15,7 +16,7 @@ from codexrun_api.feed import Feed
 from codexrun_api.mirror import Mirror
 from codexrun_api.settings import Settings
 from codexrun_core.annotations import untold
-from codexrun_core.kube.client import Kube
+from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.refusals import Cause
 from codexrun_core.lifecycle import Phase
 from codexrun_core.price_file import PriceFile
@@ -88,8 +89,29 @@ class Services:
             record = None
         if known and (record is None or is_later(place_of(known), record.place)):
             # The watch has told it already, to streams too, and the row is being written.
-            return record_of(known)
+            return await self.record(known, record)
         return record
+
+    async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
+        """What a run of the mirror amounts to. The mirror keeps no inputs of ended runs: they come from its row, which does
+        not change after the end, or, where there is none yet or the registry is away, from the object.
+
+        Raises:
+            NotFound, Unavailable: neither is there.
+        """
+        record = record_of(run)
+        if not run.status.phase.terminal:
+            return record
+        if row is None:
+            with contextlib.suppress(Unavailable):
+                row = await self.registry.get(run.metadata.uid)
+        if row is None:
+            raw = await self.kube.get(f"{self.kube.runs}/{run.metadata.name}")
+            if raw["metadata"]["uid"] != run.metadata.uid:
+                raise NotFound(404, "NotFound", f'the object of run "{run.metadata.name}" is gone')
+            return record_of(CodexRun.model_validate(raw))
+        inputs = {"inputs": row.spec["inputs"]} if "inputs" in row.spec else {}
+        return replace(record, params=row.params, spec={**record.spec, **inputs})
 
     def view(self, record: RunRecord) -> views.RunView:
         return views.of_record(record, self.settings.external_url, self.queue(record.run_id))

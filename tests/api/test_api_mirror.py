@@ -1,8 +1,11 @@
 """CodexRuns into rows: whatever happened while nobody watched, and however long the registry was away."""
 
+import json
+
 from apistand import Stand, prompt
 from fake_kube import FakeKube
 
+from codexrun_api import acting
 from codexrun_api.feed import Feed
 from codexrun_api.mirror import Mirror
 from codexrun_api.writer import Writer
@@ -212,3 +215,30 @@ async def test_a_failure_names_its_class_as_the_document_says(stand: Stand) -> N
     failure = {"class": "agent_error", "message": "output/a: missing", "retryable": False}
     await stand.finish(name, "Failed", failure=failure)
     assert (await stand.http.get(f"/runs/{name}")).json()["failure"] == failure
+
+
+async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_them(stand: Stand) -> None:
+    """By size: what is kept of a run that has ended does not grow with its inputs."""
+    inputs = {"name": "x" * 60_000}
+    for name in ("large", "away"):
+        assert (await stand.start(name=name, inputs=inputs)).status_code == 202
+    live = stand.services.mirror.find("large")
+    assert live.spec.inputs == inputs
+    await stand.finish("large")
+    await stand.finish("away")
+    kept = [stand.services.mirror.find(name) for name in ("large", "away")]
+    events = stand.services.feed.since(0)
+    assert all(len(run.model_dump_json()) < 5_000 for run in kept)
+    assert all(len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._known.values())
+    assert events
+    assert all(len(event.data) < 5_000 for event in events)
+    assert (await stand.http.get("/runs/large")).json()["params"] == inputs
+    retried = await stand.http.post("/runs/large/retry", json={})
+    assert stand.kube.run(retried.json()["name"])["spec"]["inputs"] == inputs
+
+    async def away(*_: object) -> None:
+        raise Unavailable("registry: away")
+
+    stand.registry.get = stand.registry.find = away
+    assert (await stand.http.get("/runs/away")).json()["params"] == inputs, "from the object"
+    assert (await acting.delete(stand.services, "away")).params == inputs

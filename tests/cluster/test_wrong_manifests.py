@@ -1,6 +1,7 @@
 """Bad input is refused at the first door, by the apiserver, in words that name the field."""
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -109,6 +110,28 @@ def test_refused_by_the_apiserver(lab: Lab, manifest: Json, title: str, path: st
     assert done.returncode != 0, f"{title} was accepted"
     assert word in done.stderr
     assert path.rpartition(".")[2] in done.stderr or path in done.stderr
+
+
+LARGE = [
+    ("70 KB of text", {"name": "x" * 70_000}, False),
+    ("70 KB of small values", {"name": [{}] * 17_500}, False),
+    ("1.3 MB of small values", {"name": [{}] * 430_000}, False),
+    ("60 KB of text", {"name": "x" * 60_000}, True),
+    ("60 KB of text that CEL writes four times as long", {"name": "\x7f" * 60_000}, True),
+    ("60 KB of numbers that CEL writes twice as long", {"name": [0.5] * 12_000}, True),
+    ("60 KB in a nested object", {"name": {"a": [{"b": "x" * 60_000}, None, True, 1]}}, True),
+    ("none", {}, True),
+]
+
+
+@pytest.mark.parametrize(("inputs", "accepted"), [row[1:] for row in LARGE], ids=[row[0] for row in LARGE])
+def test_large_inputs_are_refused_before_they_are_stored(lab: Lab, inputs: Json, accepted: bool) -> None:
+    manifest = changed(changed(RUN, "spec.inputs", inputs), "metadata.name", lab.name("large"))
+    manifest["metadata"]["labels"] = lab.mark
+    done = lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest), check=False)
+    assert (done.returncode == 0) is accepted, done.stderr[:500]
+    if not accepted:
+        assert "spec.inputs: its bytes of JSON are above 65536; put large material into the workspace instead" in done.stderr
 
 
 IMMUTABLE = {

@@ -66,13 +66,14 @@ class Budget:
             return self._plain(text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}")
         if len(text) > self.markdown_characters:
             return self._plain(text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters")
-        cells = table_cells(text)
+        seen = _seen(text)
+        cells = table_cells(seen)
         if cells > self.cells:
             return self._plain(text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}")
         self.markdown_characters -= len(text)
         self.cells -= cells
         env: dict[str, object] = {}
-        tokens = _markdown.parse(_seen(text), env)
+        tokens = _markdown.parse(seen, env)
         size = _html_characters(tokens)
         if size > self.html_characters:
             return self._plain(text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}")
@@ -99,14 +100,14 @@ class Budget:
 
 
 _DELIMITERS = re.compile(r"[-|:+*>0-9.)\s]+")  # a table's second line, also within a list or a quotation
-_BLANK = re.compile(r"[>\s]*")
+_BLANK = re.compile(r"[> \t]*")  # as Markdown has it: other blanks do not end a table
 
 
 def table_cells(text: str) -> int:
     """Return an upper bound of the cells that Markdown's tables have in this text: from what may be a table's second line to
     the next blank one, as many in each line as that one has columns."""
     cells = columns = 0
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if _BLANK.fullmatch(line):
             columns = 0
         elif "-" in line and _DELIMITERS.fullmatch(line):

@@ -247,6 +247,8 @@ def manifest(here: Services, record: RunRecord) -> str:
     run = here.mirror.runs.get(record.run_id)
     if run:
         shown = run.dump()
+        if "inputs" in record.spec:  # the mirror keeps none of a run that has ended
+            shown["spec"]["inputs"] = record.spec["inputs"]
         shown["metadata"] = {k: v for k, v in shown["metadata"].items() if v not in ({}, "", None)}
     else:
         shown = {
