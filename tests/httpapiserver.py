@@ -237,4 +237,8 @@ def _discovery(parts: list[str]) -> Json:
         for plural, (api_version, kind) in KINDS.items()
         if api_version == wanted
     ]
+    if wanted == "v1":
+        # kopf serves nothing in a namespace of a cluster that has no namespaces.
+        namespaces = {"name": "namespaces", "singularName": "namespace", "namespaced": False, "kind": "Namespace"}
+        resources.append({**namespaces, "verbs": verbs})
     return {"kind": "APIResourceList", "groupVersion": wanted, "resources": resources}

@@ -114,15 +114,16 @@ class Holds:
             line.tries.pop(uid, None)
 
     def eligible(self, job_type: str, waiting: Iterable[Place], now: float) -> list[Place]:
-        """Those who wait and are not passed over now, best first."""
-        ordered = sorted(waiting)
+        """Those who wait and are not passed over now, in no order."""
+        places = list(waiting)
         line = self._lines.get(job_type)
-        if line is None or not line.tries:
-            return ordered
+        if not places or line is None or not line.tries:
+            return places
+        first = min(places)
         found = []
-        for place in ordered:
+        for place in places:
             tries = line.tries.get(place.uid)
-            allowed = FIRST_TRIES if place is ordered[0] else OTHER_TRIES
+            allowed = FIRST_TRIES if place is first else OTHER_TRIES
             if tries is None or tries.due <= now or (line.hold and tries.count < allowed):
                 found.append(place)
         return found

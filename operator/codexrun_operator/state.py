@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -248,27 +248,26 @@ class State:
     def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
         """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is to try."""
         name, here, slots = run.spec.job_type, place(run), self.slots(job_type)
-        if not slots.free:
+        if not slots.free or not self._may_try(name):
             return False
         waiting = {**self.waiting[name], here.uid: here}
-        if self.holds.of(name):
-            return self._next_to_try(name, waiting.values()) == here.uid
         eligible = self.holds.eligible(name, waiting.values(), self.clock())
+        if self.holds.of(name):
+            return here == min(eligible, default=None)
         return here in eligible and may_start(here, eligible, slots)
 
     def next_to_try(self, job_type: str) -> str | None:
         """The run that may try now although its job type is held; None if none may yet, or no slot is free."""
         kind = self.job_types.get(job_type)
-        if kind is None or not self.slots(kind).free:
+        if kind is None or not self.slots(kind).free or not self._may_try(job_type):
             return None
-        return self._next_to_try(job_type, self.waiting[job_type].values())
+        best = min(self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), default=None)
+        return best.uid if best else None
 
-    def _next_to_try(self, job_type: str, waiting: Iterable[Place]) -> str | None:
-        hold, now = self.holds.of(job_type), self.clock()
-        if hold is None or hold.due > now or self.unanswered(hold.prober):
-            return None
-        eligible = self.holds.eligible(job_type, waiting, now)
-        return min(eligible).uid if eligible else None
+    def _may_try(self, job_type: str) -> bool:
+        """Whether a creation may be sent at all: while the job type is held one at a time, and not too soon."""
+        hold = self.holds.of(job_type)
+        return hold is None or (hold.due <= self.clock() and not self.unanswered(hold.prober))
 
     def unanswered(self, uid: str) -> bool:
         """Whether a creation was sent for the run, and nothing is known of it."""

@@ -265,6 +265,7 @@ class Cluster(RuleBasedStateMachine):
     def a_list_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
         past = data.draw(st.sampled_from(self.past))
         self.loop.run_until_complete(Resync(past, self.reconciler.state, self.reconciler.queue).once())
+        self.nobody_is_back()
         self.work()
 
     @precondition(lambda self: any(past.items(past.runs) for past in self.past))
@@ -272,7 +273,14 @@ class Cluster(RuleBasedStateMachine):
     def a_get_answer_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
         item = data.draw(st.sampled_from([item for past in self.past for item in past.items(past.runs)]))
         self.reconciler.state.run_seen(item)
+        self.nobody_is_back()
         self.work()
+
+    def nobody_is_back(self) -> None:
+        """What has ended or was deleted is not live here."""
+        runs = self.items(self.kube.runs)
+        live = {run["metadata"]["uid"] for run in runs if run["status"]["phase"] not in TERMINAL}
+        assert self.reconciler.state.runs.keys() <= live
 
     @rule(after=st.booleans())
     def a_status_write_fails(self, after: bool) -> None:
