@@ -15,6 +15,7 @@ from codexrun_api.feed import Event, Feed
 from codexrun_api.pace import Peer
 from codexrun_api.writer import Writer
 from codexrun_core.annotations import untold
+from codexrun_core.inputs import above_limit
 from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields
@@ -65,7 +66,7 @@ class Followed:
 class Mirror:
     def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
         self.kube, self.feed, self._external_url = kube, feed, external_url
-        self.runs: dict[str, CodexRun] = {}  # every object there is, by uid; those that have ended without their inputs
+        self.runs: dict[str, CodexRun] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
         self.names: dict[str, str] = {}  # name -> uid
         self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
         self.writer = Writer(registry)
@@ -125,7 +126,7 @@ class Mirror:
         if gone:
             self._forget(run)
         else:
-            self.runs[uid] = _without_inputs(run) if run.status.phase.terminal else run
+            self.runs[uid] = _kept(run)
             self.names[name] = uid
             self.peers[run.spec.job_type][uid] = pace.peer(run)
         for followed in self._followed.get(name, ()):
@@ -173,8 +174,15 @@ class Mirror:
         return sorted(newer, key=_version)
 
 
-def _without_inputs(run: CodexRun) -> CodexRun:
-    """Ended runs stay in the cluster for long, and their inputs are most of their size; `Services.record` has them."""
+def _kept(run: CodexRun) -> CodexRun:
+    """Return the run as it stays in memory; `Services.record` has the inputs that are left out here.
+
+    Ended runs stay in the cluster for long, and their inputs are most of their size. Inputs above the limit start no run,
+    and 1 MiB of them in etcd may be 35 MiB of objects here.
+    """
+    inputs = run.spec.inputs
+    if inputs is None or not (run.status.phase.terminal or above_limit(inputs)):
+        return run
     return run.model_copy(update={"spec": run.spec.model_copy(update={"inputs": None})})
 
 

@@ -93,14 +93,14 @@ class Services:
         return record
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
-        """What a run of the mirror amounts to. The mirror keeps no inputs of ended runs: they come from its row, which does
-        not change after the end, or, where there is none yet or the registry is away, from the object.
+        """What a run of the mirror amounts to. Inputs that the mirror does not keep come from its row, where they never
+        change, or, where there is none yet or the registry is away, from the object.
 
         Raises:
             NotFound, Unavailable: neither is there.
         """
         record = record_of(run)
-        if not run.status.phase.terminal:
+        if run.spec.inputs is not None:
             return record
         if row is None:
             with contextlib.suppress(Unavailable):

@@ -77,7 +77,7 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     if trouble := schema_trouble(schema):
         raise InputsError("JobTypeInvalid", trouble)
     inputs: dict[str, Any] = _filled(schema, given)
-    size = len(json.dumps(inputs, ensure_ascii=False).encode("utf-8", "replace"))
+    size = _bytes_of_json(inputs)
     if size > INPUTS_LIMIT:
         raise InputsError(
             "InputsTooLarge",
@@ -92,6 +92,15 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
         more = f" (and {len(wrong) - MOST_TOLD} more)" if len(wrong) > MOST_TOLD else ""
         raise InputsError("InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected")
     return inputs
+
+
+def above_limit(inputs: dict[str, Any]) -> bool:
+    """Return whether no job type takes these inputs, because they are too large or nested too deeply."""
+    return nesting_problem(inputs) is not None or _bytes_of_json(inputs) > INPUTS_LIMIT
+
+
+def _bytes_of_json(inputs: dict[str, Any]) -> int:
+    return len(json.dumps(inputs, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _filled(schema: Any, value: Any, depth: int = 0) -> Any:

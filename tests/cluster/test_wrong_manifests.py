@@ -187,7 +187,8 @@ REJECTED = [
     ("an input is missing", {"inputs": {}}, "InvalidInputs", "spec.inputs"),
     ("an input of another type", {"inputs": {"scenario": 7}}, "InvalidInputs", "spec.inputs/scenario"),
     ("an input that nobody asked for", {"inputs": {"scenario": "x", "extra": 1}}, "InvalidInputs", "extra"),
-    ("inputs over 64 KiB", {"inputs": {"scenario": "x" * 66_000}}, "InputsTooLarge", "spec.inputs"),
+    # Above 64 KiB as UTF-8, while the cluster's policy counts characters.
+    ("inputs over 64 KiB", {"inputs": {"scenario": "ü" * 34_000}}, "InputsTooLarge", "spec.inputs"),
     ("limit above the job type's", {"limits": {"timeoutSeconds": 121}}, "LimitAboveJobType", "spec.limits.timeoutSeconds"),
     ("another model", {"model": "gpt-6"}, "ModelNotAllowed", "spec.model"),
     ("another effort", {"effort": "low"}, "EffortNotAllowed", "spec.effort"),
