@@ -79,13 +79,19 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
-        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole head."""
+        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole head.
+
+        A piece in which a message ends is not counted: nearly all of it may be that message's body.
+        """
+        self._message_ended = False
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if not self._in_head or self._message_ended or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers.")
+            self.send_400_response(
+                f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers."
+            )
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -93,5 +99,5 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head = self._message_ended = True
         super().on_message_complete()

@@ -359,6 +359,14 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
             assert answer.startswith(b"HTTP/1.1 400"), head
             writer.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for size in (1, 60_000, 100_000, 200_000):  # a body is no head, however its pieces arrive
+            head = f"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+            writer.write(head.encode() + b"x" * size)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert answer.startswith((b"HTTP/1.1 404", b"HTTP/1.1 401")), size
+            length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
+            assert length
+            await reader.readexactly(int(length[1]))
         for _ in range(40):  # requests on one connection are counted each for itself
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 4096 + b"\r\n\r\n")
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
