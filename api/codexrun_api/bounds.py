@@ -89,9 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(
-                f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers."
-            )
+            self.send_400_response(f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers.")
 
     def on_headers_complete(self) -> None:
         self._in_head = False

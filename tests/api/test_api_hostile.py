@@ -255,9 +255,9 @@ LOGS = {
         for name, text in MARKDOWN.items()
     },
     "reasoning": items("reasoning", 100, text=TABLE),
-    "a log of newlines": b"\n" * (8 * MIB),
-    "one line": b"a" * (8 * MIB),
-    "lines of one letter": b"a\n" * (4 * MIB),
+    "a log of newlines": b"\n" * (2 * MIB),
+    "one line": b"a" * (4 * MIB),
+    "lines of one letter": b"a\n" * MIB,
     "colours": items("command_execution", 30, command="x", aggregated_output="\x1b[31ma\x1b[0m" * 400, exit_code=0),
     "output of control characters": items("command_execution", 12, command="x", aggregated_output="\x01" * 3_000),
     "raw control characters": b"\x01" * (2 * MIB),
@@ -269,7 +269,7 @@ LOGS = {
     "deep events": b"".join(event(type="new", value=nested(900)) for _ in range(60)),
     "wide arguments": items("mcp_tool_call", 1, arguments=[{}] * 60_000),
     "deep texts": b"".join(json.dumps({"src": "stderr", "text": nested(900)}).encode() + b"\n" for _ in range(60)),
-    "small events": event(type="x") * 100_000,
+    "small events": event(type="x") * 20_000,
     "empty turns": (event(type="turn.started") + event(type="turn.completed", usage={})) * 5_000,
 }
 TABS = [f"tab={tab}".encode() for tab in run_page.TABS]
@@ -281,10 +281,17 @@ async def test_a_hostile_log_costs_a_bounded_amount_on_every_route(whole: Whole,
     whole.log(data)
     whole.put("final-message.md", MARKDOWN.get(name.removeprefix("messages: "), TABLE).encode())
     whole.put("workspace.patch", b"\n" * MIB)
+    await costs_little(whole, [("/console/runs/{id}", tab) for tab in TABS])
+    if name.startswith("messages: "):
+        return  # nothing but the run's page renders what was said
     wanted = [(path, b"") for path in whole.paths() if "{id}" in path]
-    wanted += [("/console/runs/{id}", tab) for tab in TABS]
     wanted += [("/runs/{id}/logs", query) for query in (b"tail=1000", b"since=2026-01-31T12:00:01Z", b"follow=true")]
     wanted += [("/console/runs/{id}/log/matches", b"q=a"), ("/console/runs/{id}/log/lines", b"count=1000")]
+    await costs_little(whole, wanted)
+
+
+async def costs_little(whole: Whole, wanted: list[tuple[str, bytes]]) -> None:
+    """Ask for each path with its query; the event loop is never held for long, and no answer is large."""
     for path, query in wanted:
         async with watched(whole.app) as loop:
             answer = await ask(
