@@ -91,8 +91,11 @@ class Budget:
         return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
 
     def _plain(self, text: str, why: str) -> Markup:
-        shown, _ = self.output(text)
-        return Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, shown)
+        shown = text[:LONGEST_OUTPUT] if self.html_characters > 0 else ""
+        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, _seen(shown))
+        if len(shown) < len(text):
+            html += Markup("<p><em>{:,} characters left out.</em></p>").format(len(text) - len(shown))
+        return self._spent(html)
 
     def _spent(self, html: Markup) -> Markup:
         self.html_characters -= len(html)
