@@ -23,10 +23,10 @@ def merged(target: Any, patch: Any) -> Any:
 
 
 def _labelled(item: Json, selector: str) -> bool:
-    """Of label selectors only `key` and `key=value`."""
-    key, equals, value = selector.partition("=")
+    """Of label selectors only `key` and `key=value`, and several of them with commas."""
     labels = item["metadata"].get("labels") or {}
-    return not key or (labels.get(key) == value if equals else key in labels)
+    terms = (term.partition("=") for term in selector.split(",") if term)
+    return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
 
 
 class FakeKube(Kube):

@@ -11,7 +11,7 @@ MAX_PATH_BYTES = 2 * 1024  # the longest of a route with names of full length ha
 MAX_QUERY_BYTES = 8 * 1024
 MAX_PARAMETERS = 64
 MAX_HEADERS = 100
-MAX_HEADER_BYTES = 16 * 1024  # names and values
+MAX_HEADER_BYTES = 32 * 1024  # names and values; proxies of single sign-on add tokens of several KiB
 OWN_COOKIES = b"codexrun_"
 MAX_HEAD_BYTES = 64 * 1024  # of a request whose head is not whole yet; what is above the bounds but below it gets an answer
 
@@ -73,29 +73,35 @@ class BoundedHeads:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's own, but a head that does not end is refused: its parser keeps headers without a limit (0.54)."""
+    """uvicorn's own, but a head or trailers that do not end are refused: its parser keeps headers without a limit (0.54)."""
 
-    _in_head = True
-    _head_bytes = 0
+    _moved = False
+    _head_bytes = 0  # since something else than headers came
 
     def data_received(self, data: bytes) -> None:
         """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole head.
 
-        A piece in which a message ends is not counted: nearly all of it may be that message's body.
+        A piece with the end of a head, with some of a body, or with a message's end is not counted.
         """
-        self._message_ended = False
+        self._moved = False
         super().data_received(data)
-        if not self._in_head or self._message_ended or self.transport.is_closing():
+        if self._moved:
+            self._head_bytes = 0
+            return
+        if self.transport.is_closing():
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
             self.send_400_response(f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers.")
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head_bytes = 0
+        self._moved = True
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._in_head = self._message_ended = True
+        self._moved = True
         super().on_message_complete()

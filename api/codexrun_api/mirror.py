@@ -67,6 +67,7 @@ class Mirror:
     def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
         self.kube, self.feed, self._external_url = kube, feed, external_url
         self.runs: dict[str, CodexRun] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
+        self.without_inputs: set[str] = set()  # uids of those
         self.names: dict[str, str] = {}  # name -> uid
         self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
         self.writer = Writer(registry)
@@ -126,7 +127,9 @@ class Mirror:
         if gone:
             self._forget(run)
         else:
-            self.runs[uid] = _kept(run)
+            self.runs[uid] = kept = _kept(run)
+            if kept is not run:
+                self.without_inputs.add(uid)
             self.names[name] = uid
             self.peers[run.spec.job_type][uid] = pace.peer(run)
         for followed in self._followed.get(name, ()):
@@ -143,6 +146,7 @@ class Mirror:
     def _forget(self, run: CodexRun) -> None:
         uid, name = run.metadata.uid, run.metadata.name
         self.runs.pop(uid, None)
+        self.without_inputs.discard(uid)
         self.peers[run.spec.job_type].pop(uid, None)
         if not self.peers[run.spec.job_type]:
             del self.peers[run.spec.job_type]  # anybody's word; it need not be a job type's

@@ -50,8 +50,8 @@ class Requests:
 
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
-            check_head(scope)
             drop_other_cookies(scope)
+            check_head(scope)
             length = Headers(scope=scope).get("content-length", "")
             if length.isdecimal() and int(length) > self.body_limit:
                 raise _too_large(self.body_limit)

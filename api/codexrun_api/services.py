@@ -89,7 +89,10 @@ class Services:
             record = None
         if known and (record is None or is_later(place_of(known), record.place)):
             # The watch has told it already, to streams too, and the row is being written.
-            return await self.record(known, record)
+            try:
+                return await self.record(known, record)
+            except NotFound:
+                return record_of(known)
         return record
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
@@ -100,7 +103,7 @@ class Services:
             NotFound, Unavailable: neither is there.
         """
         record = record_of(run)
-        if run.spec.inputs is not None:
+        if run.metadata.uid not in self.mirror.without_inputs:
             return record
         if row is None:
             with contextlib.suppress(Unavailable):

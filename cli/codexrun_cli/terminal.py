@@ -16,8 +16,8 @@ _COLOUR = rf"\x1b\[(?:0|{'|'.join(map(str, COLOURS.values()))})m"
 _LINK = r"\x1b\]8;;[^\x00-\x1f\x7f-\x9f]*\x1b\\"
 # What a terminal obeys or does not show: control characters, and marks that turn the direction of text or have no width.
 _HIDDEN = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
-    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "(?:\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f])"
 )
 _COLOURS_KEPT = re.compile(f"({_COLOUR})|{_HIDDEN}")
 _LINKS_KEPT = re.compile(f"({_COLOUR}|{_LINK})|{_HIDDEN}")

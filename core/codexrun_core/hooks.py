@@ -129,7 +129,7 @@ def _forward(before: "RunRecord", after: "RunRecord") -> bool:
         return False
     if before.status == DELETED:
         return after.status in FINAL  # the end was seen after all
-    if UNKNOWN_RANK in (before.rank, after.rank) and before.attempt == after.attempt:
+    if max(before.rank, after.rank) >= UNKNOWN_RANK and before.attempt == after.attempt:
         return before.status != after.status
     return (after.attempt, after.rank) > (before.attempt, before.rank)
 

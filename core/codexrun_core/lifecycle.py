@@ -54,7 +54,7 @@ class Phase(OpenEnum):
 
 
 _RANKS = {phase: min(place, list(Phase).index(Phase.SUCCEEDED)) for place, phase in enumerate(Phase)}
-UNKNOWN_RANK = len(Phase)
+UNKNOWN_RANK = 1000  # the registry keeps ranks: no later list of phases may come to mean something by it
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
 

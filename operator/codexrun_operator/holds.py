@@ -29,6 +29,11 @@ class Hold:
     due: float
     refusals: int = 1
 
+    def put_off(self, now: float) -> None:
+        """Count a try that was of no use; the next one may come after a longer pause."""
+        self.due = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.refusals)
+        self.refusals += 1
+
 
 @dataclass
 class Tries:
@@ -80,12 +85,17 @@ class Holds:
         if hold is None:
             line.hold = Hold(cause, words, uid, now + FIRST_PAUSE)
             return True
-        hold.due = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2**hold.refusals)
-        hold.refusals += 1
+        hold.put_off(now)
         if hold.cause is not cause:
             # Within one cause the first words stay: numbers in them would be a status write each time.
             hold.cause, hold.words = cause, words
         return True
+
+    def unknown(self, job_type: str, uid: str, now: float) -> None:
+        """Nothing is known of this run's try: the next one is another run's, after the same growing pause."""
+        hold = self.of(job_type)
+        if hold and hold.prober == uid:
+            hold.put_off(now)
 
     def created(self, job_type: str, uid: str, now: float) -> bool:
         """This run's Job was created; returns whether that has ended a hold. One sent before the hold proves nothing."""

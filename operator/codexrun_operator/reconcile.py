@@ -19,7 +19,7 @@ from codexrun_operator.counting import RunMetrics
 from codexrun_operator.jobs import build_job, job_name
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
-from codexrun_operator.seen import RUN_UID_LABEL, Event, job_from, pod_from
+from codexrun_operator.seen import OURS, RUN_UID_LABEL, Event, job_from, pod_from
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.state import Creating, Json, State, version_of
 from codexrun_operator.status import same
@@ -112,7 +112,7 @@ class Reconciler:
         try:
             await execute.create_job(self.kube, creating.body)
         except Unavailable:
-            creating.doubtful = True
+            self.state.unknown(uid)
             raise
         except Refused as error:
             if creating.doubtful and await self._exists(creating):
@@ -140,8 +140,15 @@ class Reconciler:
         A Job may come and go between two lists of a broken watch, and its run may be deleted before the creation is known to
         have worked. Both would hold the slot for ever; a consistent read knows.
         """
-        if uid in self.state.runs and not creating.confirmed:
-            await self._send_job(uid)
+        run = self.state.runs.get(uid)
+        if run is not None and not creating.confirmed:
+            if run.spec.cancel is None and run.metadata.deletion_timestamp is None:
+                await self._send_job(uid)
+            elif await self._exists(creating):
+                self.state.created(uid)
+            else:
+                # Should it still arrive, it is ended as a stray.
+                self.state.give_back(uid)
             return
         creating.looks += 1
         if uid in self.state.runs and creating.looks < PATIENT_LOOKS:
@@ -225,7 +232,9 @@ class Reconciler:
         found = []
         for name in names:
             async for page in self.kube.pages(self.kube.events, fieldSelector=f"involvedObject.name={name},type=Warning"):
-                found += [Event(reason=item["reason"], message=item.get("message", "")) for item in page["items"]]
+                for item in page["items"]:
+                    with one_object("event", item["metadata"]["name"]):
+                        found.append(Event(reason=item.get("reason") or "", message=item.get("message") or ""))
         return tuple(found)
 
     # -- the rest --------------------------------------------------------------------------------
@@ -289,7 +298,8 @@ class Reconciler:
         return False
 
     async def _end_strays(self, uid: str) -> None:
-        selector = f"{RUN_UID_LABEL}={uid}"
+        # Both: others may label objects of their own with the run that they belong to.
+        selector = f"{OURS},{RUN_UID_LABEL}={uid}"
         jobs = [job_from(item) async for item in self._items(self.kube.jobs, selector)]
         pods = [pod_from(item) async for item in self._items(self.kube.pods, selector)]
         live = [pod for pod in pods if not (pod.deleting or pod.ended)]

@@ -79,6 +79,7 @@ class State:
             return
         if run.status.phase.terminal:
             self.forget(uid, version)
+            self._look_for_stray(uid)
             return
         self.runs[uid] = run
         if run.status.phase is Phase.QUEUED:
@@ -94,7 +95,6 @@ class State:
             self.holds.forget_run(run.spec.job_type, uid)
             self.leave(run)
             self._count(uid, run.spec.job_type)
-            self._look_for_stray(uid)
         self.witnessed.discard(uid)
         self.missing.pop(uid, None)
         if pod := self.pods.get(uid):
@@ -270,9 +270,9 @@ class State:
         return hold is None or (hold.due <= self.clock() and not self.unanswered(hold.prober))
 
     def unanswered(self, uid: str) -> bool:
-        """Whether a creation was sent for the run, and nothing is known of it."""
+        """Whether a creation is under way for the run; one whose answer was lost is not waited for by others."""
         creating = self.creating.get(uid)
-        return creating is not None and not creating.confirmed
+        return creating is not None and not (creating.confirmed or creating.doubtful)
 
     def reserve(self, run: CodexRun, body: Json) -> None:
         """Count the slot before the Job's creation is sent."""
@@ -288,6 +288,15 @@ class State:
         if creating := self.creating.get(uid):
             creating.confirmed = True
             self._passed(uid, creating.job_type)
+
+    def unknown(self, uid: str) -> None:
+        """The creation's answer was lost: the Job may exist, so that its slot stays taken, and it is sent again."""
+        creating = self.creating.get(uid)
+        if creating is None or creating.doubtful:
+            return  # sent again: the next one who tries waits for that no longer
+        creating.doubtful = True
+        self.holds.unknown(creating.job_type, uid, self.clock())
+        self.changed(f"probe/{creating.job_type}")
 
     def refused(self, uid: str, cause: Cause, words: str) -> None:
         """The apiserver has refused the Job: it was not created, and its run waits again where it waited before."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import itertools
 import json
@@ -379,6 +380,14 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
             await reader.readuntil(b"}")
         writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        with contextlib.suppress(ConnectionError):  # trailers without end: the connection is closed
+            for _ in range(1_000):
+                writer.write(b"X-T: " + b"a" * 1000 + b"\r\n")
+                await writer.drain()
+            while await asyncio.wait_for(reader.read(65536), 20):
+                pass
     finally:
         server.should_exit = True
         await task
@@ -399,3 +408,15 @@ def test_every_cache_has_a_size_or_no_argument_that_comes_from_outside() -> None
         ("core/codexrun_core/prices.py", "built_in()"),
         ("core/codexrun_core/registry/database.py", "insert_once(dialect: str, table: sa.Table)"),
     }
+
+
+@pytest.mark.parametrize("mark", ["- ", "> ", "1. "])
+@pytest.mark.parametrize("levels", [1, 5, 9, 10, 11, 30, 200])
+def test_nothing_is_missing_from_nested_markdown(mark: str, levels: int) -> None:
+    """The parser leaves out what is nested too deeply, and everything behind it."""
+    lines = [" " * len(mark) * level + f"{mark}level{level}" for level in range(levels)]
+    if mark == "> ":
+        lines = [mark * (level + 1) + f"level{level}" for level in range(levels)]
+    shown = foreign.Budget().markdown("\n".join(lines) + "\n\nafter")
+    for word in (*(f"level{level}" for level in range(levels)), "after"):
+        assert word in shown

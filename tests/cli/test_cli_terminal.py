@@ -379,6 +379,7 @@ def test_what_is_hidden_is_written_as_json_does(character: str) -> None:
 
 def test_only_sequences_of_this_program_are_kept() -> None:
     link = "\x1b]8;;http://api/console\x1b\\page\x1b]8;;\x1b\\"
+    assert harmless("ok\r\n") == "ok\r\n"
     assert harmless("\x1b[31mred\x1b[0m") == "\x1b[31mred\x1b[0m"
     assert "\x1b" not in harmless("\x1b[2J \x1b[8m \x1b[31;8m \x1b[38;5;1m") + harmless(link)
     assert harmless(link, links=True) == link

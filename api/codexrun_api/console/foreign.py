@@ -21,7 +21,7 @@ from markupsafe import Markup
 from codexrun_api.console.formats import visible
 
 MAX_MARKDOWN_CHARACTERS = 32 * 1024  # of one text; about 20 microseconds each in the worst case
-MAX_NESTING = 12  # of blocks; each level of a quotation looks at every line
+MAX_NESTING = 20  # of blocks, a level of a list has two; each level of a quotation looks at every line
 MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
 LONGEST_OUTPUT = 20_000  # characters of a command's output that are shown
 LONGEST_PATCH = 400 * 1024
@@ -43,7 +43,7 @@ _ANSI_TAGS, _ANSI_ATTRIBUTES = {"span", "a"}, {"span": {"class"}, "a": {"href"}}
 _HEADING = re.compile(r"(</?h)([1-6])\b")
 
 _markdown = (
-    MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": MAX_NESTING})
+    MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": MAX_NESTING + 1})
     .enable("table")
     .enable("strikethrough")
     .disable("image")
@@ -74,6 +74,9 @@ class Budget:
         self.cells -= cells
         env: dict[str, object] = {}
         tokens = _markdown.parse(seen, env)
+        if any(token.level >= MAX_NESTING for token in tokens):
+            # The parser leaves out what is deeper, and all that follows it.
+            return self._plain(text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep")
         size = _html_characters(tokens)
         if size > self.html_characters:
             return self._plain(text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}")
@@ -91,7 +94,7 @@ class Budget:
         return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
 
     def _plain(self, text: str, why: str) -> Markup:
-        shown = text[:LONGEST_OUTPUT] if self.html_characters > 0 else ""
+        shown = text[: max(0, self.html_characters)]
         html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, _seen(shown))
         if len(shown) < len(text):
             html += Markup("<p><em>{:,} characters left out.</em></p>").format(len(text) - len(shown))

@@ -1,6 +1,7 @@
 """How does an answer of the console look? Templates, the headers that every answer has, and errors as pages."""
 
 import asyncio
+import contextvars
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine
@@ -93,7 +94,8 @@ def templates() -> jinja2.Environment:
 
 async def off_loop(work: Callable[[], T]) -> T:
     """Do what takes long with foreign text in the pages' own threads. `work` reads nothing that the event loop changes."""
-    return await asyncio.get_running_loop().run_in_executor(_RENDERERS, work)
+    in_context = contextvars.copy_context().run  # log lines have the request's id
+    return await asyncio.get_running_loop().run_in_executor(_RENDERERS, in_context, work)
 
 
 class PageResponse(HTMLResponse):

@@ -106,7 +106,7 @@ class Database:
             with self._engines.write.begin() as connection:
                 return work(connection)
 
-        with _away():
+        with _away(writing=True):
             return await self._engines.writers.run(write)
 
 
@@ -128,11 +128,18 @@ def record_from(row: sa.Row[Any]) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _away() -> Iterator[None]:
-    """Whatever the database or the way to it says is one answer: not now. The message is the driver's own, without values."""
+def _away(*, writing: bool = False) -> Iterator[None]:
+    """Whatever the database or the way to it says is one answer: not now. The message is the driver's own, without values.
+
+    Only what it says of a value that it will never take (SQLSTATE 22xxx: data exception, 54000: program limit exceeded) passes
+    as it is: the same write again would be refused again, and hold up those behind it.
+    """
     try:
         yield
     except sa.exc.DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if writing and (state.startswith("22") or state == "54000"):
+            raise
         said = str(error.orig).strip().splitlines()
         raise Unavailable(f"registry: {said[0] if said else type(error.orig).__name__}") from error
     except (sa.exc.TimeoutError, OSError) as error:

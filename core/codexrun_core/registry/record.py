@@ -13,6 +13,7 @@ from codexrun_core.resources import CodexRun, Usage
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
 LONGEST_USER = 253
+LONGEST_WORD_COLUMN = 512  # characters of a name in a column with an index; the CRD bounds not all of them
 MOST_WORDS, LONGEST_WORD = 1000, 64
 INTEGER_LIMIT = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
 COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
@@ -103,15 +104,15 @@ def record_of(run: CodexRun) -> RunRecord:
         namespace=meta.namespace or "",
         job_type=spec.job_type,
         status=status.phase.lower(),
-        reason=status.reason,
+        reason=_word(status.reason),
         created_at=created,
         updated_at=max(time for moment in times if (time := _utc(moment))),
         started_at=_utc(status.started_at),
         finished_at=_utc(status.finished_at),
-        prompt_name=status.prompt.name if status.prompt else None,
-        prompt_version=status.prompt.version if status.prompt else spec.prompt_version,
+        prompt_name=_word(status.prompt.name) if status.prompt else None,
+        prompt_version=_word(status.prompt.version) if status.prompt else spec.prompt_version,
         prompt_sha256=status.prompt.sha256 if status.prompt else None,
-        model=status.model or spec.model,
+        model=_word(status.model or spec.model),
         effort=spec.effort,
         params=spec_json.get("inputs", {}),
         result=status.result.message if status.result else None,
@@ -145,7 +146,7 @@ def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
 
     Where a phase that this version does not know belongs is not known: then the version alone orders.
     """
-    if UNKNOWN_RANK in (one[1], other[1]):
+    if max(one[1], other[1]) >= UNKNOWN_RANK:
         return (one[0], one[2]) > (other[0], other[2])
     return one > other
 
@@ -217,6 +218,11 @@ def words_of(record: RunRecord) -> str:
 def words(text: str) -> list[str]:
     """Runs of letters and digits, case folded: the same on every database."""
     return [word[:LONGEST_WORD] for word in re.findall(r"[^\W_]+", text.casefold())]
+
+
+def _word(text: str | None) -> str | None:
+    """As an index takes it: Postgres has no entries above 2,704 bytes."""
+    return text[:LONGEST_WORD_COLUMN] if text else text
 
 
 def _bounded(count: int) -> int:

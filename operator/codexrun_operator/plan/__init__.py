@@ -75,8 +75,8 @@ def leave_unknown_phase_alone(seen: Seen, now: datetime) -> Decision | None:  # 
 
 
 RULES: tuple[Rule, ...] = (
-    leave_unknown_phase_alone,
     leave_finished_alone,
+    leave_unknown_phase_alone,
     # no Job yet
     wait_for_job_to_show,  # its creation is under way: look again
     explain_lost_job,  # it had one, which is gone

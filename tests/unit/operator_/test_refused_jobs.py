@@ -322,3 +322,41 @@ async def test_a_try_whose_answer_was_lost_is_one_try() -> None:
         await cluster.until(300)
         assert sorted(cluster.kube.made[:1]) == ["r0"]
         assert {run["status"]["phase"] for run in cluster.kube.items(cluster.kube.runs)} == {"Starting"}
+
+
+DOWN = Unavailable('POST jobs: HTTP 500: failed calling webhook "w"')
+
+
+async def test_a_try_without_an_answer_holds_nobody_up() -> None:
+    """A webhook fails on the Job of the one that tries: the others go on, and it keeps its slot."""
+    async with working(concurrencyLimit=5) as cluster:
+        cluster.kube.refuses = everybody("quota")
+        for number in range(5):
+            cluster.apply(number)
+        await cluster.until(20)
+        cluster.kube.refuses = lambda run: DOWN if run == "r0" else None
+        await cluster.until(300)
+        assert sorted(cluster.kube.made) == ["r1", "r2", "r3", "r4"]
+        cluster.kube.refuses = lambda run: None
+        await cluster.until(400)
+        assert cluster.kube.made[-1] == "r0"
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_cancel_is_carried_out_although_no_creation_is_answered(*, held: bool) -> None:
+    async with working(concurrencyLimit=5) as cluster:
+        if held:
+            cluster.kube.refuses = everybody("quota")
+            cluster.apply(0)
+            await cluster.until(20)
+        cluster.kube.refuses = lambda run: DOWN
+        if not held:
+            cluster.apply(0)
+        await cluster.until(100)
+        posts = len(cluster.kube.posts)
+        cluster.change(0, cancel=by())
+        await cluster.until(200)
+        assert cluster.status(0)["phase"] == "Cancelled"
+        assert len(cluster.kube.posts) <= posts + 1
+        assert cluster.kube.made == []
+        assert not cluster.state.holders["hello"]

@@ -168,7 +168,12 @@ def test_tombstones_are_bounded_and_let_newer_versions_pass() -> None:
 
 
 def job_json(**more: Any) -> Json:
-    labels = {"codexrun.dev/run-uid": UID, "codexrun.dev/run": "hello", "codexrun.dev/job-type": "hello"}
+    labels = {
+        "app.kubernetes.io/managed-by": "codexrun",
+        "codexrun.dev/run-uid": UID,
+        "codexrun.dev/run": "hello",
+        "codexrun.dev/job-type": "hello",
+    }
     metadata = {"name": "hello-11111111-1", "uid": "job-1", "labels": labels, "ownerReferences": OWNER}
     return {"metadata": metadata, "spec": {}, "status": {"active": 1}, **more}
 
@@ -262,3 +267,15 @@ async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(operat
     operator.state.job_seen(operator.kube.put("jobs", job_json()))
     await operator.drain()
     assert operator.jobs() == []
+
+
+async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(operator: Operator) -> None:
+    """A team's collector pod names the run that it belongs to."""
+    theirs = pod_json("Running", name="collector", uid="pod-2")
+    theirs["metadata"]["labels"] = {"codexrun.dev/run-uid": UID}
+    operator.kube.put("codexruns", RUN_ENDED)
+    operator.kube.put("pods", theirs)
+    operator.state.job_seen(operator.kube.put("jobs", job_json()))
+    await operator.drain()
+    assert operator.jobs() == []
+    assert [pod["metadata"]["name"] for pod in operator.kube.items(operator.kube.pods)] == ["collector"]
