@@ -234,9 +234,6 @@ class Kube:
             said = json.loads(text)
         except (ValueError, RecursionError):
             said = None
-        if response.status == 404 and not (isinstance(said, dict) and said.get("reason") == "NotFound"):
-            # Not the object: the path is not served, as while a CRD or an aggregated API comes and goes.
-            raise Unavailable(f"{method} {path}: HTTP 404: {text[:200]}")
         raise _refusal(response.status, said if isinstance(said, dict) else {"message": text[:200]})
 
 
