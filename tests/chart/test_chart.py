@@ -375,8 +375,20 @@ def test_two_releases_in_one_namespace_do_not_collide() -> None:
 
 
 def test_the_longest_release_name_gives_names_that_fit() -> None:
+    long_names = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
     for manifest in render(*DEMO, release="r" * 53):
-        assert len(manifest["metadata"]["name"]) <= 63 or manifest["kind"] == "CustomResourceDefinition"
+        assert len(manifest["metadata"]["name"]) <= (253 if manifest["kind"] in long_names else 63)
+
+
+def test_releases_with_long_names_share_nothing_of_the_cluster() -> None:
+    """A name that was cut would be the same for both, and the second installation would fail."""
+    kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    names = [
+        {manifest["metadata"]["name"] for manifest in render(*DEMO, release=release) if manifest["kind"] in kinds}
+        for release in ("r" * 52 + "a", "r" * 52 + "b")
+    ]
+    assert names[0]
+    assert not names[0] & names[1]
 
 
 @pytest.mark.parametrize(

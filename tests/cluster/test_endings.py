@@ -52,7 +52,7 @@ ENDINGS = [
            {"env": MISSING_ENV, "limits": {**LIMITS, "startSeconds": 60}}),
     Ending("missing Git credentials", "hello", "config", "nobody-made-this",
            {"git": {"allowedURLs": ["http://git.invalid/*"], "credentialsSecretRef": {"name": "nobody-made-this"}},
-            "limits": {**LIMITS, "startSeconds": 40}}, "http://git.invalid/a.git"),
+            "limits": {**LIMITS, "startSeconds": 80}}, "http://git.invalid/a.git"),
     Ending("Git host that is not there", "hello", "workspace", "git.invalid",
            {"git": {"allowedURLs": ["http://git.invalid/*"]}}, "http://git.invalid/a.git"),
     Ending("out of memory", "hello", "oom", "memory", SMALL),

@@ -127,6 +127,8 @@ class Prometheus:
         except httpx.TransportError:
             assert self.process.poll() is None, self._log.read_text()
             return {}
+        if answer.status_code == 503:  # it listens before it is ready
+            return {}
         found: Json = answer.json().get("data") or {}
         return found
 
