@@ -48,7 +48,7 @@ class Lane:
 
 
 UNIT = Lane("unit", "unit", 2, nice=5)
-LOCAL = Lane("local", "local", 3, nice=10)
+LOCAL = Lane("local", "local", 2, nice=10)
 CLUSTER = Lane("cluster", f"cluster and not ({SERIAL})", 4, cluster=True)
 ALONE = Lane("alone", f"cluster and ({SERIAL})", 0, cluster=True)
 LANES = (UNIT, LOCAL, CLUSTER, ALONE)
