@@ -72,7 +72,8 @@ def patch(settings: Settings, commit: str) -> bytes:
         index, objects = Path(scratch, "index"), Path(scratch, "objects")
         objects.mkdir()
         if (own / "index").is_file():
-            shutil.copy(str(own / "index"), str(index))
+            # With its time: Git compares contents only where a file is as young as the index that knows it.
+            shutil.copy2(str(own / "index"), str(index))
         elsewhere = {
             "GIT_INDEX_FILE": str(index),
             "GIT_OBJECT_DIRECTORY": str(objects),
