@@ -44,8 +44,8 @@ def check(connection: sa.Connection) -> None:
         if not obstacles:
             return
         raise SchemaError(
-            f"registry: schema {found!r} is not known to this version, whose newest is {ours}, and is no mere addition to it "
-            f"({'; '.join(obstacles)}); a newer codexrun has migrated the database: install that version or a later one, "
+            f"registry: a newer codexrun has migrated the database to schema {found!r}; this version knows {ours} and cannot "
+            f"work on the newer one ({'; '.join(obstacles)}): install the version that migrated it or a later one, "
             "or restore the backup made before the upgrade"
         )
     raise SchemaError(
