@@ -72,17 +72,15 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputsError: it does not, or the schema cannot say.
     """
+    if isinstance(given, LeftOut):
+        raise given.error
     if problem := nesting_problem(given):
         raise InputsError("InvalidInputs", f"spec.inputs: {problem}")
     if trouble := schema_trouble(schema):
         raise InputsError("JobTypeInvalid", trouble)
     inputs: dict[str, Any] = _filled(schema, given)
-    size = _bytes_of_json(inputs)
-    if size > INPUTS_LIMIT:
-        raise InputsError(
-            "InputsTooLarge",
-            f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the workspace instead",
-        )
+    if too_much := _limit_error(inputs):
+        raise too_much
     try:
         wrong = violations({**schema, "type": "object"}, inputs)
     except BadSchemaError as error:
@@ -96,7 +94,33 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
 
 def above_limit(inputs: dict[str, Any]) -> bool:
     """Return whether no job type takes these inputs, because they are too large or nested too deeply."""
-    return nesting_problem(inputs) is not None or _bytes_of_json(inputs) > INPUTS_LIMIT
+    return _limit_error(inputs) is not None
+
+
+class LeftOut(dict[str, Any]):
+    """What stands in memory for inputs that no job type takes: nothing but why. 1 MiB of JSON may be 35 MiB of objects."""
+
+    def __init__(self, error: InputsError) -> None:
+        super().__init__()
+        self.error = error
+
+
+def within_limit(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs, or `LeftOut` where they are above a limit that holds for every job type."""
+    error = _limit_error(inputs)
+    return LeftOut(error) if error else inputs
+
+
+def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
+    if problem := nesting_problem(inputs):
+        return InputsError("InvalidInputs", f"spec.inputs: {problem}")
+    size = _bytes_of_json(inputs)
+    if size <= INPUTS_LIMIT:
+        return None
+    return InputsError(
+        "InputsTooLarge",
+        f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the workspace instead",
+    )
 
 
 def _bytes_of_json(inputs: dict[str, Any]) -> int:

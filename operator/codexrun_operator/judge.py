@@ -92,7 +92,9 @@ def judge(
     if refusal := _workspace(run, job_type):
         return refusal
     try:
-        inputs = check_inputs(inputs_schema(kind.inputs_schema, placeholders(prompt.text)), spec.inputs or {})
+        inputs = check_inputs(
+            inputs_schema(kind.inputs_schema, placeholders(prompt.text)), {} if spec.inputs is None else spec.inputs
+        )
     except InputsError as error:
         return Refused(error.reason, str(error))
     return Accepted(

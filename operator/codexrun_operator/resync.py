@@ -12,7 +12,7 @@ from codexrun_core.resources import CodexRun
 from codexrun_core.unreadable import one_object
 from codexrun_operator.execute import now
 from codexrun_operator.reconcile import seconds_to_live
-from codexrun_operator.state import Json, State, place, version_of
+from codexrun_operator.state import Json, State, place, run_from, version_of
 from codexrun_operator.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -51,19 +51,19 @@ class Resync:
         for name in self._state.job_types:
             self._queue.add(f"jobtype/{name}")  # prices change by a file and by the calendar, and nothing tells
         live: list[CodexRun] = []
-        raw = {}
+        uids: set[str] = set()
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
             for item in page["items"]:
-                raw[item["metadata"]["uid"]] = item
+                uids.add(item["metadata"]["uid"])
                 with _reading("codexrun", item):
-                    live.append(CodexRun.model_validate(item))
+                    live.append(run_from(item))
         # The first list comes before kopf could tell anything.
         unknown = [run for run in live if self.synced.is_set() and self._unknown(run) and _old(run)]
         # In the order of the queue, so that a restart lets nobody jump it.
         for run in sorted(live, key=place):
-            with _reading("codexrun", raw[run.metadata.uid]):
-                self._state.run_seen(raw[run.metadata.uid])
-        for uid in self._state.runs.keys() - raw.keys():
+            with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
+                self._state.run_known(run)
+        for uid in self._state.runs.keys() - uids:
             # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would keep its place.
             self._queue.add(f"again/{uid}")
         self._state.look_for_strays()

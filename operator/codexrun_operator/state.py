@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from codexrun_core.inputs import within_limit
 from codexrun_core.kube.refusals import Cause
 from codexrun_core.lifecycle import Phase
 from codexrun_core.prices import Prices, built_in
@@ -73,7 +74,13 @@ class State:
             return
         if self.over.covers(uid, version):
             return  # a list, a GET or an event from before its end
-        run = CodexRun.model_validate(raw)
+        self.run_known(run_from(raw))
+
+    def run_known(self, run: CodexRun) -> None:
+        """The same of a run that is there and was read."""
+        uid, version = run.metadata.uid, _version(run)
+        if self.over.covers(uid, version):
+            return
         known = self.runs.get(uid)
         if known and _version(known) >= version:
             return
@@ -411,6 +418,14 @@ class State:
         if known is None or known[0] != what:
             known = self.missing[uid] = what, now
         return timedelta(seconds=now - known[1])
+
+
+def run_from(raw: Json) -> CodexRun:
+    """A CodexRun as the apiserver sent it, without inputs that can start nothing."""
+    run = CodexRun.model_validate(raw)
+    if run.spec.inputs:
+        run.spec.inputs = within_limit(run.spec.inputs)
+    return run
 
 
 def place(run: CodexRun) -> Place:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from runbuilders import NOON, PRICES, SHA, kind, prompt, run
+from runbuilders import NOON, PRICES, SHA, kind, prompt, run, run_json
 
 from codexrun_core.git_urls import UrlError, allowed_url
 from codexrun_core.inputs import INPUTS_LIMIT
@@ -13,6 +13,7 @@ from codexrun_core.resources.fields import Limits
 from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.judge import Accepted, Missing, Refused, effective_limits, judge
+from codexrun_operator.state import run_from
 
 OTHER = "f" * 64
 GIT = {"allowedURLs": ["https://git.example/acme/*"]}
@@ -271,3 +272,27 @@ def test_ready(job_type: CodexJobType, text: Prompt | None, status: str, reason:
     (condition,) = job_type_status(job_type, text, PRICES, NOON).conditions
     assert (condition.type, condition.status, condition.reason) == ("Ready", status, reason)
     assert condition.message
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason", "words"),
+    [
+        ({"a": [{}] * 400_000}, "InputsTooLarge", "bytes of JSON are above 65536"),
+        ({"a": nested(40)}, "InvalidInputs", "levels deep"),
+    ],
+    ids=["large", "deep"],
+)
+def test_inputs_that_start_nothing_are_not_kept_and_rejected_all_the_same(inputs: dict, reason: str, words: str) -> None:
+    kept = run_from(run_json(inputs=inputs))
+    assert kept.spec.inputs == {}
+    verdict = judge(kept, kind(inputsSchema={"type": "object"}), prompt())
+    assert isinstance(verdict, Refused)
+    assert verdict.reason == reason
+    assert words in verdict.message
