@@ -73,7 +73,7 @@ lint: venv ## ruff, mypy --strict and the import contracts
 
 .PHONY: generate
 generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, tables of the docs
-	$(VENV)/bin/python -m codexrun_core.crd .
+	$(VENV)/bin/python -m codexrun_core.resources.crd .
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
 	$(VENV)/bin/python dev/ways_to_end.py
 

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from http_load import Client, Load, at_once, at_rate
 from measured import Measured
 
-from codexrun_core.annotations import REQUESTED_BY
 from codexrun_core.kube.client import Kube, connect
+from codexrun_core.runs.annotations import REQUESTED_BY
 
 ROUNDS = 3
 START_WORKERS, START_SECONDS, START_RATE = 8, 6.0, 20.0

@@ -4,9 +4,9 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codexrun_core.prices import built_in
+from codexrun_core.prices.table import built_in
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
 from codexrun_operator.plan import Seen
 from codexrun_operator.seen import Container, Event, Job, Pod
 

@@ -21,7 +21,7 @@ from codexrun_api.senders import Senders
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Kube, connect
 from codexrun_core.logs import fields, log_to_stderr
-from codexrun_core.prices import PricesError
+from codexrun_core.prices.table import PricesError
 from codexrun_core.registry import Registry, SchemaError, Unavailable
 
 log = logging.getLogger(__name__)

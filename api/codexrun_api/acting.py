@@ -10,13 +10,13 @@ from typing import Any
 from codexrun_api import orders, starting, wishes
 from codexrun_api.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
-from codexrun_core.hooks import DELETED, FINAL
 from codexrun_core.kube.client import Conflict, NotFound, Refused
-from codexrun_core.labels import handed_on
-from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import Filter, RunRecord, record_of
 from codexrun_core.registry import Unavailable as RegistryUnavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.labels import handed_on
+from codexrun_core.runs.transitions import DELETED, FINAL
 
 TERMINAL = FINAL | {DELETED}
 TRIES = 3

@@ -9,8 +9,8 @@ from codexrun_api import params
 from codexrun_api.auth import Caller
 from codexrun_api.problems import answers
 from codexrun_api.services import Here
-from codexrun_core.lifecycle import Phase
-from codexrun_core.nesting import cut
+from codexrun_core.resources.phases import Phase
+from codexrun_core.schemas.nesting import cut
 
 router = APIRouter(tags=["catalog"])
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.watch import Watcher
+from codexrun_core.prompts.stored import LABEL, StoredPrompt
 from codexrun_core.resources import CodexJobType
-from codexrun_core.stored_prompts import LABEL, StoredPrompt
 from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]

@@ -12,10 +12,10 @@ from codexrun_api import metrics
 from codexrun_api.auth import Caller
 from codexrun_api.problems import answers
 from codexrun_api.services import Here
-from codexrun_core.hooks import DELETED
-from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import Filter, Unavailable, schema
 from codexrun_core.resources import GROUP, VERSION
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.transitions import DELETED
 
 router = APIRouter(tags=["health"])
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 from codexrun_api.archive import Archive, Superseded
 from codexrun_api.bells import Bells
-from codexrun_core.hooks import Transition
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.registry import RunRecord
+from codexrun_core.runs.transitions import Transition
 
 log = logging.getLogger(__name__)
 

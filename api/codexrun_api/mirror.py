@@ -14,13 +14,13 @@ from codexrun_api import pace, views
 from codexrun_api.feed import Event, Feed
 from codexrun_api.pace import Peer
 from codexrun_api.writer import Writer
-from codexrun_core.annotations import untold
-from codexrun_core.inputs import above_limit
 from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.annotations import untold
+from codexrun_core.schemas.inputs import above_limit
 from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)

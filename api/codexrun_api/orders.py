@@ -5,8 +5,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexrun_core import annotations as notes
 from codexrun_core.resources import GROUP, VERSION
+from codexrun_core.runs import annotations as notes
 
 _KEYS = uuid.UUID("6f6b8f0c-6f0a-5b0e-9d55-0f2f6f8a1c11")  # namespace of names that derive from Idempotency-Keys
 

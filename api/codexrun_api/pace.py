@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from codexrun_api.views import QueueView
-from codexrun_core import queueing
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs import queue
 
 LONGEST, UNKNOWN = 600, 30  # seconds: bounds of what is worth saying
 
@@ -31,7 +31,7 @@ def peer(run: CodexRun) -> Peer:
 def place(run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None) -> QueueView | None:
     """The place of a queued run among all runs of its job type; None for one that does not wait."""
     now = now or datetime.now(UTC)
-    found = queueing.place(run, peers, limit, queueing.usual_length(peers), now)
+    found = queue.place(run, peers, limit, queue.usual_length(peers), now)
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
@@ -41,5 +41,5 @@ def place(run: Peer, peers: Collection[Peer], limit: int, now: datetime | None =
 def next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
     """Seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
-    eta = queueing.free_at(0, peers, limit, queueing.usual_length(peers), now)
+    eta = queue.free_at(0, peers, limit, queue.usual_length(peers), now)
     return min(LONGEST, max(1, round((eta - now).total_seconds()))) if eta else UNKNOWN

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from codexrun_core.hooks import DELETED
-from codexrun_core.labels import selector
-from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import NEWEST, Filter, read_sort
-from codexrun_core.registry.sorting import COLUMNS
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.labels import selector
+from codexrun_core.runs.sorting import COLUMNS
+from codexrun_core.runs.transitions import DELETED
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -10,8 +10,8 @@ from codexrun_api.auth import Caller
 from codexrun_api.problems import Problem, answers
 from codexrun_api.services import Here
 from codexrun_core.logs import fields
+from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import PromptStats, Unavailable
-from codexrun_core.stored_prompts import StoredPrompt
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["catalog"])

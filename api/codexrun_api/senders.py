@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_core.job_names import job_name
 from codexrun_core.kube.client import Kube, NotFound, Refused
 from codexrun_core.resources import GROUP, VERSION, CodexRun
+from codexrun_core.runs.names import job_name
 
 AUDIENCE = "codexrun-api"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"

@@ -15,14 +15,14 @@ from codexrun_api.catalog import Catalog
 from codexrun_api.feed import Feed
 from codexrun_api.mirror import Mirror
 from codexrun_api.settings import Settings
-from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.refusals import Cause
-from codexrun_core.lifecycle import Phase
-from codexrun_core.price_file import PriceFile
-from codexrun_core.prices import Prices
+from codexrun_core.prices.file import PriceFile
+from codexrun_core.prices.table import Prices
 from codexrun_core.registry import Registry, RunRecord, Unavailable, is_later, place_of, record_of
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.annotations import untold
 
 
 class Archive(Protocol):

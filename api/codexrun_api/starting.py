@@ -13,12 +13,12 @@ from codexrun_api.orders import Order
 from codexrun_api.problems import Problem, from_refusal, unavailable
 from codexrun_api.services import Services
 from codexrun_api.verdicts import Verdict, decided, refusal, verdict
-from codexrun_core import annotations as notes
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.registry import RunRecord, record_of
 from codexrun_core.registry import Unavailable as RegistryUnavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs import annotations as notes
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from enum import Enum
 
 from codexrun_api.problems import FieldError, Problem, pointed
-from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import Phase
 
 _FULL = {
     "ConcurrencyLimit": "concurrency-limit",

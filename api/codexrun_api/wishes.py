@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
-from codexrun_core.labels import check
-from codexrun_core.nesting import nesting_problem
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
+from codexrun_core.runs.labels import check
+from codexrun_core.schemas.nesting import nesting_problem
 
 Whole = Annotated[int, Strict()]  # "5" and true are no numbers
 Seconds = Annotated[Whole | None, Field(ge=1, le=7 * DAY)]

@@ -54,7 +54,7 @@ def _statuses(values: list[str] | None) -> list[str] | None:
 def _selector(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.labels import selector
+    from codexrun_core.runs.labels import selector
 
     return _read_by(selector, text)
 
@@ -62,7 +62,7 @@ def _selector(text: str | None) -> str | None:
 def _sort(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.registry.sorting import read_sort
+    from codexrun_core.runs.sorting import read_sort
 
     return _read_by(read_sort, text)
 
@@ -178,7 +178,7 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
 
 
 def labels(values: list[str] | None) -> dict[str, str] | None:
-    from codexrun_core.labels import check
+    from codexrun_core.runs.labels import check
 
     found = {}
     for value in values or ():
@@ -199,7 +199,7 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
     Raises:
         BadParameter: something is none of these.
     """
-    from codexrun_core.nesting import nesting_problem
+    from codexrun_core.schemas.nesting import nesting_problem
 
     found: dict[str, Any] = {}
     if file is not None:
@@ -220,7 +220,7 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
 def _json(value: str, text: str) -> Any:
     import json
 
-    from codexrun_core.nesting import TOO_DEEP
+    from codexrun_core.schemas.nesting import TOO_DEEP
 
     try:
         return json.loads(text)
@@ -235,7 +235,7 @@ def _from_file(file: Path) -> dict[str, Any]:
 
     import yaml
 
-    from codexrun_core.nesting import TOO_DEEP
+    from codexrun_core.schemas.nesting import TOO_DEEP
 
     try:
         if str(file) == "-":

@@ -9,7 +9,7 @@ from codexrun_cli import invoking, output
 from codexrun_cli.failing import fail
 
 if TYPE_CHECKING:
-    from codexrun_core.manifests import Folder
+    from codexrun_core.prompts.manifests import Folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ Directory = Annotated[
 
 def namespace(name: str | None) -> str | None:
     """A namespace's name, as an option's value."""
-    from codexrun_core.prompts import NAME, NAME_FORM
+    from codexrun_core.prompts.index import NAME, NAME_FORM
 
     if name is not None and not NAME.fullmatch(name):
         raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_FORM}')
@@ -57,7 +57,7 @@ def manifests(
     With -n NAME the namespace is written into every object. Each job type gets the sha256 of the prompt version it names, so
     that a run uses the reviewed text or none. Nothing is printed if anything in the folder is wrong.
     """
-    from codexrun_core.manifests import to_yaml
+    from codexrun_core.prompts.manifests import to_yaml
 
     output.write(to_yaml(proven(directory).manifests(invoking.flags(ctx).namespace)))
 
@@ -84,8 +84,8 @@ def verify(
     """Check a folder: checksums, versions, and that each job type is valid and names a prompt that is there."""
     folder = proven(directory)
     if since is not None:
-        from codexrun_core.prompt_history import edited
-        from codexrun_core.prompts import FolderError
+        from codexrun_core.prompts.history import edited
+        from codexrun_core.prompts.index import FolderError
 
         try:
             problems = edited(directory, since, folder.index)
@@ -98,8 +98,8 @@ def verify(
 
 
 def proven(directory: Path) -> "Folder":
-    from codexrun_core.manifests import load
-    from codexrun_core.prompts import FolderError
+    from codexrun_core.prompts.index import FolderError
+    from codexrun_core.prompts.manifests import load
 
     try:
         return load(directory)

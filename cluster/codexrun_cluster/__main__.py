@@ -4,14 +4,14 @@ import argparse
 import os
 import sys
 
-from . import clean, demo, kind, record
-from .command import stop_children
-from .failure import Failure, tail
-from .make_images import fetch_only, make_images
-from .places import places
-from .progress import Progress
-from .status import print_status
-from .up import up
+from codexrun_cluster import clean, demo, kind, record
+from codexrun_cluster.command import stop_children
+from codexrun_cluster.failure import Failure, tail
+from codexrun_cluster.make_images import fetch_only, make_images
+from codexrun_cluster.places import places
+from codexrun_cluster.progress import Progress
+from codexrun_cluster.status import print_status
+from codexrun_cluster.up import up
 
 
 def main() -> int:

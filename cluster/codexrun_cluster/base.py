@@ -6,9 +6,9 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from .command import Log
-from .failure import Failure
-from .places import Places, digest, machine
+from codexrun_cluster.command import Log
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.places import Places, digest, machine
 
 INCLUDE = ("python3", "git", "ca-certificates")
 RECIPE = "1"  # raise it to have everybody's base built anew, for instance for security updates

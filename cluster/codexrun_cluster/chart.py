@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .command import Log, ask
-from .failure import Failure
-from .places import Places
+from codexrun_cluster.command import Log, ask
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.places import Places
 
 NAMESPACE = "codexrun"
 RELEASE = "codexrun"

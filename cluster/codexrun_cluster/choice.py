@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .command import ask
-from .failure import Failure
+from codexrun_cluster.command import ask
+from codexrun_cluster.failure import Failure
 
 CHOICES = ("auto", "embedded", "kind", "current")
 

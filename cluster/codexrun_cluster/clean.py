@@ -2,11 +2,11 @@
 
 import shutil
 
-from . import containers, network
-from .parts import unrecorded
-from .places import RUN, VAR, Places
-from .processes import kill_all
-from .record import RECORD, Record, load
+from codexrun_cluster import containers, network
+from codexrun_cluster.parts import unrecorded
+from codexrun_cluster.places import RUN, VAR, Places
+from codexrun_cluster.processes import kill_all
+from codexrun_cluster.record import RECORD, Record, load
 
 
 def clear_machine(record: Record | None) -> None:

@@ -9,11 +9,11 @@ import shutil
 import time
 from pathlib import Path
 
-from .command import ask
-from .places import RUN, VAR
-from .processes import command_lines, kill_all, start_time
-from .readiness import accepts
-from .settings import CONTAINERD_SOCKET
+from codexrun_cluster.command import ask
+from codexrun_cluster.places import RUN, VAR
+from codexrun_cluster.processes import command_lines, kill_all, start_time
+from codexrun_cluster.readiness import accepts
+from codexrun_cluster.settings import CONTAINERD_SOCKET
 
 CGROUPS = Path("/sys/fs/cgroup")
 CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own cache; its place cannot be configured through containerd

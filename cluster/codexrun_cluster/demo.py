@@ -7,12 +7,12 @@ import threading
 import time
 from typing import Any
 
-from . import reach
-from .chart import NAMESPACE, Client
-from .command import ask
-from .failure import Failure
-from .loglines import readable
-from .places import Places
+from codexrun_cluster import reach
+from codexrun_cluster.chart import NAMESPACE, Client
+from codexrun_cluster.command import ask
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.loglines import readable
+from codexrun_cluster.places import Places
 
 RUN = "hello"
 PATIENCE_SECONDS = 300.0

@@ -1,11 +1,11 @@
 """What has to be done for the embedded node?"""
 
-from . import base, fetch, gobuild, node, objects, packages
-from .builders import PAUSE_REPOSITORY, Buildah, prune
-from .command import Log
-from .images import agent_image, control_image
-from .places import Places
-from .steps import Step
+from codexrun_cluster import base, fetch, gobuild, node, objects, packages
+from codexrun_cluster.builders import PAUSE_REPOSITORY, Buildah, prune
+from codexrun_cluster.command import Log
+from codexrun_cluster.images import agent_image, control_image
+from codexrun_cluster.places import Places
+from codexrun_cluster.steps import Step
 
 NODE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
 

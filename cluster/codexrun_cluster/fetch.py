@@ -8,10 +8,10 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from .command import Log, ask
-from .failure import Failure
-from .gobuild import pip_python
-from .places import Places, digest, machine
+from codexrun_cluster.command import Log, ask
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.gobuild import pip_python
+from codexrun_cluster.places import Places, digest, machine
 
 CODEX = "0.169.0"
 # npm's own integrity of `@openai/codex@<version>-linux-<cpu>`.

@@ -6,9 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from .command import Log, ask
-from .failure import Failure
-from .places import Places, digest, machine
+from codexrun_cluster.command import Log, ask
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.places import Places, digest, machine
 
 KUBERNETES = "v1.34.4"
 HELM = "v4.0.5"

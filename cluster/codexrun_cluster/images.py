@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .command import Log
-from .fetch import codex_folder, wheels_folder
-from .places import Places, digest
+from codexrun_cluster.command import Log
+from codexrun_cluster.fetch import codex_folder, wheels_folder
+from codexrun_cluster.places import Places, digest
 
 CONTROL_REPOSITORY = "localhost/codexrun"
 AGENT_REPOSITORY = "localhost/codexrun-agent"

@@ -6,12 +6,12 @@ comes before "there is a kubeconfig and the nodes have the images" is different 
 
 import subprocess
 
-from . import fetch, packages
-from .builders import Docker
-from .command import Log
-from .images import agent_image, control_image
-from .places import Places
-from .steps import Step
+from codexrun_cluster import fetch, packages
+from codexrun_cluster.builders import Docker
+from codexrun_cluster.command import Log
+from codexrun_cluster.images import agent_image, control_image
+from codexrun_cluster.places import Places
+from codexrun_cluster.steps import Step
 
 NAME = "codexrun"
 BASE_IMAGE = "python:3.13-slim"

@@ -3,15 +3,15 @@
 `make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside; `REGISTRY=...` pushes.
 """
 
-from . import base, containers, fetch, packages
-from .builders import Buildah, Docker
-from .choice import look
-from .command import Log
-from .images import agent_image, base_label, control_image
-from .kind import BASE_IMAGE, PYTHON
-from .places import Places
-from .progress import Progress
-from .steps import Step, run_steps
+from codexrun_cluster import base, containers, fetch, packages
+from codexrun_cluster.builders import Buildah, Docker
+from codexrun_cluster.choice import look
+from codexrun_cluster.command import Log
+from codexrun_cluster.images import agent_image, base_label, control_image
+from codexrun_cluster.kind import BASE_IMAGE, PYTHON
+from codexrun_cluster.places import Places
+from codexrun_cluster.progress import Progress
+from codexrun_cluster.steps import Step, run_steps
 
 
 def make_images(places: Places, base_image: str, registry: str, progress: Progress) -> None:

@@ -8,17 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from . import network, settings
-from .clean import clear_machine
-from .command import Log, ask
-from .failure import Failure
-from .gobuild import node_binary
-from .packages import cni_folder
-from .parts import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
-from .places import RUN, VAR, Places
-from .ports import current, in_the_way
-from .processes import Process, kill_all, spawn
-from .record import Record, load
+from codexrun_cluster import network, settings
+from codexrun_cluster.clean import clear_machine
+from codexrun_cluster.command import Log, ask
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.gobuild import node_binary
+from codexrun_cluster.packages import cni_folder
+from codexrun_cluster.parts import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
+from codexrun_cluster.places import RUN, VAR, Places
+from codexrun_cluster.ports import current, in_the_way
+from codexrun_cluster.processes import Process, kill_all, spawn
+from codexrun_cluster.record import Record, load
 
 READY_SECONDS = 90.0
 _record_lock = threading.Lock()

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .command import Log
-from .places import Places
-from .settings import NODE
+from codexrun_cluster.command import Log
+from codexrun_cluster.places import Places
+from codexrun_cluster.settings import NODE
 
 VOLUMES = 8
 VOLUME_SIZE = "10Gi"

@@ -7,8 +7,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from .chart import NAMESPACE, RELEASE, Client
-from .command import ask
+from codexrun_cluster.chart import NAMESPACE, RELEASE, Client
+from codexrun_cluster.command import ask
 
 PORT = 8080
 

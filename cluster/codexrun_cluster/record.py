@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .failure import Failure
-from .places import LOCK, RUN
-from .processes import Process
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.places import LOCK, RUN
+from codexrun_cluster.processes import Process
 
 RECORD = RUN / "node.json"
 

@@ -1,7 +1,7 @@
 """What runs right now?"""
 
-from .places import Places
-from .record import load
+from codexrun_cluster.places import Places
+from codexrun_cluster.record import load
 
 
 def print_status(places: Places) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .command import Log, stop_children
-from .failure import Failure
-from .progress import REDRAW_SECONDS, Progress
+from codexrun_cluster.command import Log, stop_children
+from codexrun_cluster.failure import Failure
+from codexrun_cluster.progress import REDRAW_SECONDS, Progress
 
 INSTANT_SECONDS = 0.4  # what ends sooner needs no line for its start
 

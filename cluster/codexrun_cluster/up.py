@@ -2,14 +2,14 @@
 
 import os
 
-from . import base, chart, node, packages, reach, record
-from .chart import Client
-from .choice import choose, look
-from .embedded import embedded_steps
-from .kind import kind_steps
-from .places import Places
-from .progress import Progress
-from .steps import Step, run_steps
+from codexrun_cluster import base, chart, node, packages, reach, record
+from codexrun_cluster.chart import Client
+from codexrun_cluster.choice import choose, look
+from codexrun_cluster.embedded import embedded_steps
+from codexrun_cluster.kind import kind_steps
+from codexrun_cluster.places import Places
+from codexrun_cluster.progress import Progress
+from codexrun_cluster.steps import Step, run_steps
 
 
 def up(places: Places, wanted: str, progress: Progress) -> Client:

@@ -15,9 +15,9 @@ from codexrun_core import deep_json
 from codexrun_core.kube.client import Json, Kube, connect
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
-from codexrun_core.price_file import PriceFile
-from codexrun_core.prices import PricesError
-from codexrun_core.stored_prompts import LABEL as PROMPT_LABEL
+from codexrun_core.prices.file import PriceFile
+from codexrun_core.prices.table import PricesError
+from codexrun_core.prompts.stored import LABEL as PROMPT_LABEL
 from codexrun_operator import handlers, health, metrics
 from codexrun_operator.leader import FencedLease, lead
 from codexrun_operator.reconcile import Reconciler

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from codexrun_core import codex_policy
+from codexrun_core.codex import policy as codex_policy
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount, output_schema
 from codexrun_operator.judge import Accepted

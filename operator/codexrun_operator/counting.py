@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from codexrun_core.hooks import Transition
 from codexrun_core.kube.refusals import Cause
-from codexrun_core.lifecycle import FailureClass, Phase
-from codexrun_core.registry.record import ORIGINS
 from codexrun_core.resources import CodexJobType, CodexRun, Usage
+from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.runs.record import ORIGINS
+from codexrun_core.runs.transitions import Transition
 from codexrun_operator import metrics
 from codexrun_operator.judge import CHECKSUM_MISMATCH
 from codexrun_operator.state import State

@@ -10,8 +10,8 @@ from typing import Any
 
 import kopf
 
-from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR
 from codexrun_core.resources import GROUP, VERSION
+from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR
 from codexrun_core.unreadable import one_object
 from codexrun_operator.state import State
 

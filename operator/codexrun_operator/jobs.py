@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from codexrun_core import job_names
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.runs import names
 from codexrun_operator import agent_container, clone_container, gate_container
 from codexrun_operator.judge import Accepted
 from codexrun_operator.seen import (
@@ -24,7 +24,7 @@ LOST_NODE_SECONDS = 60
 
 def job_name(run: CodexRun, attempt: int) -> str:
     """As the api knows it too."""
-    return job_names.job_name(run.metadata.name, run.metadata.uid, attempt)
+    return names.job_name(run.metadata.name, run.metadata.uid, attempt)
 
 
 def labels(run: CodexRun, attempt: int) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 
-from codexrun_core.inputs import inputs_schema, output_trouble, schema_trouble
-from codexrun_core.prices import Prices
-from codexrun_core.rendering import placeholders
+from codexrun_core.prices.table import Prices
+from codexrun_core.prompts.rendering import placeholders
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_core.schemas.inputs import inputs_schema, output_trouble, schema_trouble
 from codexrun_operator.holds import Hold
 from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, price_refusal
 

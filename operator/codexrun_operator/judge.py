@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexrun_core.git_urls import UrlError, allowed_url
-from codexrun_core.inputs import InputsError, check_inputs, inputs_schema, output_trouble
-from codexrun_core.prices import UNKNOWN, Prices
-from codexrun_core.rendering import placeholders
+from codexrun_core.prices.table import UNKNOWN, Prices
+from codexrun_core.prompts.rendering import placeholders
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_core.resources.git_urls import UrlError, allowed_url
+from codexrun_core.schemas.inputs import InputsError, check_inputs, inputs_schema, output_trouble
 
 CHECKSUM_MISMATCH = "PromptChecksumMismatch"
 DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_core.lifecycle import FailureClass
-from codexrun_core.nesting import TOO_DEEP, nesting_problem
 from codexrun_core.resources import Failure, Result, Usage
+from codexrun_core.resources.phases import FailureClass
+from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
 from codexrun_operator.seen import Container, Json, Pod
 
 Class = FailureClass

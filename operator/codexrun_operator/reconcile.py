@@ -6,13 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-from codexrun_core.annotations import untold
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.kube.refusals import without_name
-from codexrun_core.lifecycle import TERMINAL, Phase
 from codexrun_core.logs import fields
-from codexrun_core.price_file import PriceFile
+from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
+from codexrun_core.resources.phases import TERMINAL, Phase
+from codexrun_core.runs.annotations import untold
 from codexrun_core.unreadable import one_object
 from codexrun_operator import execute, metrics, report
 from codexrun_operator.counting import RunMetrics

@@ -7,12 +7,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from codexrun_core.hooks import log_transition, record_transition, transition
 from codexrun_core.kube.client import Kube, Refused, Unavailable
-from codexrun_core.lifecycle import Phase
 from codexrun_core.logs import fields
-from codexrun_core.registry.record import record_of
 from codexrun_core.resources import CodexRun, RunStatus
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.record import record_of
+from codexrun_core.runs.transitions import log_transition, record_transition, transition
 from codexrun_operator.counting import RunMetrics
 
 log = logging.getLogger(__name__)

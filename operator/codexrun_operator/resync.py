@@ -6,9 +6,9 @@ import time
 from contextlib import AbstractContextManager
 
 from codexrun_core.kube.client import Kube, Refused, Unavailable
-from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.unreadable import one_object
 from codexrun_operator.execute import now
 from codexrun_operator.reconcile import seconds_to_live

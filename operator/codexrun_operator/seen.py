@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from codexrun_core.nesting import nesting_problem
 from codexrun_core.resources import PromptUsed
 from codexrun_core.resources.fields import DAY
+from codexrun_core.schemas.nesting import nesting_problem
 
 Json = Mapping[str, Any]
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from codexrun_core.inputs import within_limit
 from codexrun_core.kube.refusals import Cause
-from codexrun_core.lifecycle import Phase
-from codexrun_core.prices import Prices, built_in
+from codexrun_core.prices.table import Prices, built_in
+from codexrun_core.prompts.stored import LABEL as PROMPT_LABEL
+from codexrun_core.prompts.stored import VERSION_LABEL as PROMPT_VERSION_LABEL
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.stored_prompts import LABEL as PROMPT_LABEL
-from codexrun_core.stored_prompts import VERSION_LABEL as PROMPT_VERSION_LABEL
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_core.resources.phases import Phase
+from codexrun_core.schemas.inputs import within_limit
 from codexrun_operator.admission import Place, Slots, may_start, next_in_line
 from codexrun_operator.holds import Holds
 from codexrun_operator.judge import prompt_version

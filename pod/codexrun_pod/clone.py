@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult
 
-from codexrun_core.git_urls import UrlError, allowed_url
+from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import loglines, termination, uncaught
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

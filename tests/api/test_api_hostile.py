@@ -405,7 +405,7 @@ def test_every_cache_has_a_size_or_no_argument_that_comes_from_outside() -> None
     assert unbounded == {
         ("api/codexrun_api/console/pages.py", "static_files()"),
         ("api/codexrun_api/console/pages.py", "templates()"),
-        ("core/codexrun_core/prices.py", "built_in()"),
+        ("core/codexrun_core/prices/table.py", "built_in()"),
         ("core/codexrun_core/registry/database.py", "insert_once(dialect: str, table: sa.Table)"),
     }
 

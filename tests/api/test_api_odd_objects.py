@@ -15,10 +15,10 @@ from codexrun_api import views
 from codexrun_api.console.states import STATES, state_of
 from codexrun_api.writer import Writer
 from codexrun_core.kube.client import Unavailable
-from codexrun_core.lifecycle import FailureClass, Phase
-from codexrun_core.nesting import TOO_DEEP
 from codexrun_core.registry import Filter, SchemaError
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.schemas.nesting import TOO_DEEP
 
 Json = dict[str, Any]
 NUMBERS = itertools.count(1_000_000)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fake_kube import FakeKube, condition, stamp
 
-from codexrun_core.annotations import DELETE_IF_REJECTED
+from codexrun_core.runs.annotations import DELETE_IF_REJECTED
 from codexrun_operator.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from docblocks import Block, all_blocks
 
-from codexrun_core.inputs import INPUTS_LIMIT, InputsError, check_inputs
+from codexrun_core.schemas.inputs import INPUTS_LIMIT, InputsError, check_inputs
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/codexrun"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_core import manifests, prompts
-from codexrun_core.prompts import PromptVersion
+from codexrun_core.prompts import index, manifests
+from codexrun_core.prompts.index import PromptVersion
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ TEXTS = [
 
 def version(number: int, text: str) -> PromptVersion:
     fields = {"name": "p", "version": f"v{number}", "path": "", "owner": text[:1] or "o", "updated_at": "2026-11-24"}
-    return PromptVersion(**fields, sha256=prompts.sha256_of(text.encode()), text=text)
+    return PromptVersion(**fields, sha256=index.sha256_of(text.encode()), text=text)
 
 
 def test_go_reads_what_python_wrote(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from codexrun_cli.main import app
 from codexrun_cli.transports.cluster import Cluster
 from codexrun_cli.transports.kube_loop import Loop
 from codexrun_core.kube.client import NotFound
-from codexrun_core.labels import selected, selector
 from codexrun_core.registry import Registry
+from codexrun_core.runs.labels import selected, selector
 from codexrun_pod import loglines
 
 PATIENCE = 30  # seconds until a wait gives up; a bound, never an assertion

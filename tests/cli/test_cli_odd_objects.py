@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from odd import JSON, nested
 
 from codexrun_cli.follow.lines import Reader
-from codexrun_core.nesting import TOO_DEEP
+from codexrun_core.schemas.nesting import TOO_DEEP
 
 Json = dict[str, Any]
 

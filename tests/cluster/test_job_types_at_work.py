@@ -10,7 +10,7 @@ from facade import Facade
 from git_server import CART, CHECK, TEST
 from lab import JOB_TYPES, ROOT, Json, Lab
 
-from codexrun_core import manifests
+from codexrun_core.prompts import manifests
 
 
 @pytest.fixture(scope="module")

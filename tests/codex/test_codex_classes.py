@@ -10,7 +10,7 @@ from codex_stand import Pod
 from verdicts import of_messages
 from ways_to_end import LIVE
 
-from codexrun_core.prices import built_in
+from codexrun_core.prices.table import built_in
 
 AT_ONCE = 8
 PRICES = built_in().on(date.max)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from codex_stand import REPOSITORY, Pod, Result
 
-from codexrun_core import manifests
-from codexrun_core.inputs import check_inputs
-from codexrun_core.json_schema import violations
+from codexrun_core.prompts import manifests
+from codexrun_core.schemas.inputs import check_inputs
+from codexrun_core.schemas.json_schema import violations
 from codexrun_operator.outcome import outcome
 from codexrun_operator.seen import Container
 from codexrun_operator.seen import Pod as PodSeen

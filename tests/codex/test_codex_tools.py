@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tool_calls import ALL, CALLS, CLASSIC, CODE, KINDS, SEARCH, executed, others, play, script
 
-from codexrun_core import codex_policy
+from codexrun_core.codex import policy as codex_policy
 
 BY_TOOL = pytest.mark.parametrize(("tool", "model"), KINDS, ids=[f"{tool} {model}" for tool, model in KINDS])
 

@@ -21,8 +21,8 @@ from codexrun_api.console.run_rows import key_of, newer
 from codexrun_api.console.states import STATES
 from codexrun_api.params import STATUSES
 from codexrun_api.views import QueueView
-from codexrun_core.lifecycle import FailureClass
 from codexrun_core.registry import RunEvent, RunRecord
+from codexrun_core.resources.phases import FailureClass
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 RUN = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"

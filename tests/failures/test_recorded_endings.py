@@ -6,7 +6,7 @@ import pytest
 from verdicts import of_output
 from ways_to_end import LIVE, PAGE, RECORDED, Recorded, page
 
-from codexrun_core.lifecycle import FailureClass
+from codexrun_core.resources.phases import FailureClass
 from codexrun_demo_model.scenarios import SCENARIOS
 
 RECORDINGS = Path(__file__).parent / "recordings"

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 from runbuilders import NOON, PRICES, ended, given, job, kind, pod, run
 
-from codexrun_core.registry.record import record_of
+from codexrun_core.runs.record import record_of
 from codexrun_operator.counting import RunMetrics
 from codexrun_operator.plan import plan
 from codexrun_operator.report import tell

@@ -20,8 +20,8 @@ from prometheus_client import REGISTRY
 from runbuilders import NOON, agent_report, ended, given, job, kind, pod, run_json
 
 from codexrun_core.registry import Filter, Registry
-from codexrun_core.registry.record import record_of
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import record_of
 from codexrun_operator.counting import RunMetrics
 from codexrun_operator.plan import plan
 from codexrun_operator.report import tell

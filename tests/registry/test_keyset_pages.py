@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row, run_id
 
-from codexrun_core.labels import selector
 from codexrun_core.registry import BadToken, Filter, Page, Registry, RunRecord
-from codexrun_core.registry.filters import Last, read_token, token_after
+from codexrun_core.runs.filters import Last, read_token, token_after
+from codexrun_core.runs.labels import selector
 
 
 async def listed(registry: Registry, chosen: Filter, size: int = 2) -> list[str]:

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import UID, later, row, run_id, seen
 
-from codexrun_core import hooks
-from codexrun_core.hooks import Transition, event_id, transition
 from codexrun_core.logs import JsonFormatter
 from codexrun_core.registry import Registry, RunRecord
-from codexrun_core.registry.record import merge
+from codexrun_core.runs import transitions
+from codexrun_core.runs.record import merge
+from codexrun_core.runs.transitions import Transition, event_id, transition
 
 # The life of one run: a wait that changes its reason, a first attempt that is put back, a second one that ends.
 LIFE = [
@@ -147,11 +147,11 @@ def test_operator_and_registry_name_a_transition_alike() -> None:
 
 
 HOOKS = {
-    "running": hooks.record_run_start,
-    "succeeded": hooks.record_run_success,
-    "failed": hooks.record_run_failure,
-    "rejected": hooks.record_run_failure,
-    "cancelled": hooks.record_run_cancelled,
+    "running": transitions.record_run_start,
+    "succeeded": transitions.record_run_success,
+    "failed": transitions.record_run_failure,
+    "rejected": transitions.record_run_failure,
+    "cancelled": transitions.record_run_cancelled,
 }
 
 
@@ -161,7 +161,7 @@ def test_every_transition_reaches_every_sink_once(status: str) -> None:
     assert moved
     one: list[Transition] = []
     two: list[Transition] = []
-    hooks.record_transition(moved, (one.append, two.append))
+    transitions.record_transition(moved, (one.append, two.append))
     assert one == two == [moved]
     if status in HOOKS:
         HOOKS[status](moved, (one.append,))
@@ -169,7 +169,7 @@ def test_every_transition_reaches_every_sink_once(status: str) -> None:
 
 
 @pytest.mark.parametrize("hook", dict.fromkeys(HOOKS.values()), ids=lambda hook: hook.__name__)
-def test_a_hook_refuses_what_belongs_to_another(hook: hooks.Sink) -> None:
+def test_a_hook_refuses_what_belongs_to_another(hook: transitions.Sink) -> None:
     moved = transition(None, row(0, "queued"))
     assert moved
     with pytest.raises(ValueError, match="belongs to another hook"):
@@ -181,7 +181,7 @@ def test_the_log_sink_writes_one_line_with_the_common_fields(caplog: pytest.LogC
     moved = transition(None, replace(run, failure_class="timeout"))
     assert moved
     with caplog.at_level(logging.INFO, logger="codexrun.lifecycle"):
-        hooks.record_run_failure(moved, (hooks.log_transition,))
+        transitions.record_run_failure(moved, (transitions.log_transition,))
     (record,) = caplog.records
     line = json.loads(JsonFormatter().format(record))
     expected = {
@@ -205,5 +205,5 @@ def test_the_hooks_need_no_database_library() -> None:
     import subprocess
     import sys
 
-    code = "import sys, codexrun_core.hooks, codexrun_core.queueing; sys.exit('sqlalchemy' in sys.modules)"
+    code = "import sys, codexrun_core.runs.transitions, codexrun_core.runs.queue; sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

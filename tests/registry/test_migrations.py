@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from registry_rows import later, row, run_id
 
-from codexrun_core.labels import selector
 from codexrun_core.registry import Filter, Registry, SchemaError, schema
 from codexrun_core.registry.schema import head
+from codexrun_core.runs.labels import selector
 
 
 async def on(registry: Registry, action: Callable[[sa.Connection], None]) -> None:

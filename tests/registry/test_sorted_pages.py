@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import later, row, run_id
 
-from codexrun_core.labels import selector
 from codexrun_core.registry import BadToken, Filter, Registry, RunRecord
-from codexrun_core.registry.sorting import COLUMNS, NEWEST, Sort, ordered, read_sort
+from codexrun_core.runs.labels import selector
+from codexrun_core.runs.sorting import COLUMNS, NEWEST, Sort, ordered, read_sort
 
 SORTS = [Sort(key, descending=down) for key in COLUMNS for down in (True, False)]
 

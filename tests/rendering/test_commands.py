@@ -11,7 +11,7 @@ from clistand import LOG, Stand, stands
 
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.main import app
-from codexrun_core.lifecycle import Phase
+from codexrun_core.resources.phases import Phase
 
 Json = dict[str, Any]
 

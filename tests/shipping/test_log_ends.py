@@ -7,10 +7,10 @@ import pytest
 
 from codexrun_api.bells import Bells
 from codexrun_api.log_ends import LogEnds
-from codexrun_core.hooks import transition
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import record_of
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.transitions import transition
 
 RUN = "11111111-2222-3333-4444-555555555555"
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from docblocks import ROOT, Block, all_blocks, blocks, documents, working_copy
 
-from codexrun_core.git_urls import allowed_url
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.git_urls import allowed_url
 
 MODELS = {"CodexJobType": CodexJobType, "CodexRun": CodexRun}
 SHELL = ("sh", "bash", "console")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from codexrun_core.git_urls import UrlError, allowed_url
+from codexrun_core.resources.git_urls import UrlError, allowed_url
 
 PREFIX = "https://git.example.com/acme/"
 ALLOWED = [f"{PREFIX}*"]

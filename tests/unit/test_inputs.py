@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from codexrun_core.inputs import InputsError, check_inputs, inputs_model, inputs_schema
+from codexrun_core.schemas.inputs import InputsError, check_inputs, inputs_model, inputs_schema
 
 SCHEMA = {
     "type": "object",

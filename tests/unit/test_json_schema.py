@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from codexrun_core.json_schema import BadSchemaError, check_schema, violations
+from codexrun_core.schemas.json_schema import BadSchemaError, check_schema, violations
 
 
 def told(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:

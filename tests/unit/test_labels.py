@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core.labels import MOST, check, handed_on, selected, selector
+from codexrun_core.runs.labels import MOST, check, handed_on, selected, selector
 
 LABELS = {"team": "a", "env": "", "example.com/ticket": "42"}
 

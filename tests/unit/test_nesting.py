@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from odd import JSON, LEVELS, nested
 
 from codexrun_core import deep_json
-from codexrun_core.inputs import InputsError, check_inputs
-from codexrun_core.json_schema import BadSchemaError, check_schema, violations
-from codexrun_core.nesting import KEPT_LEVELS, MAX_LEVELS, TOO_DEEP, cut, is_deeper, nesting_problem
-from codexrun_core.registry.record import record_of
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import record_of
+from codexrun_core.schemas.inputs import InputsError, check_inputs
+from codexrun_core.schemas.json_schema import BadSchemaError, check_schema, violations
+from codexrun_core.schemas.nesting import KEPT_LEVELS, MAX_LEVELS, TOO_DEEP, cut, is_deeper, nesting_problem
 
 ROOT = Path(__file__).parents[2]
 SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14")

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from docblocks import ROOT, blocks
 
-from codexrun_core.price_file import PriceFile
-from codexrun_core.prices import PricesError, built_in, read
+from codexrun_core.prices.file import PriceFile
+from codexrun_core.prices.table import PricesError, built_in, read
 
 DAY = date(2026, 11, 24)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_core import prompts
-from codexrun_core.prompt_history import edited
-from codexrun_core.prompt_versions import add_version
-from codexrun_core.prompts import FolderError
+from codexrun_core.prompts import index as prompts
+from codexrun_core.prompts.add import add_version
+from codexrun_core.prompts.history import edited
+from codexrun_core.prompts.index import FolderError
 
 pytestmark = pytest.mark.local
 

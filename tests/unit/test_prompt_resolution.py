@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from runbuilders import PRICES, kind, prompt, run
 
-from codexrun_core import manifests, prompts
-from codexrun_core.prompts import FolderError
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_core.prompts import index, manifests
+from codexrun_core.prompts.index import FolderError
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_operator.judge import Accepted, Missing, Refused, judge
 from codexrun_operator.state import State
 from codexrun_pod.runner import codex_config
@@ -45,12 +45,12 @@ def changed(tmp_path: Path) -> tuple[Path, str, str]:
     text = tmp_path / "prompts/hello/v1.md"
     before = text.read_bytes()
     text.write_bytes(before[:-1] + b" ")
-    return tmp_path, prompts.sha256_of(before), prompts.sha256_of(text.read_bytes())
+    return tmp_path, index.sha256_of(before), index.sha256_of(text.read_bytes())
 
 
 def test_one_changed_byte_is_refused_by_library_and_manifests(changed: tuple[Path, str, str]) -> None:
     folder, published, found = changed
-    for door in (lambda: prompts.load(folder / "prompts"), lambda: manifests.load(folder)):
+    for door in (lambda: index.load(folder / "prompts"), lambda: manifests.load(folder)):
         with pytest.raises(FolderError) as caught:
             door()
         assert f"sha256:{found}" in str(caught.value)

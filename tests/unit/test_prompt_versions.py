@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_core import prompts
-from codexrun_core.prompt_versions import add_version
-from codexrun_core.prompts import FolderError
+from codexrun_core.prompts import index
+from codexrun_core.prompts.add import add_version
+from codexrun_core.prompts.index import FolderError
 
 TODAY = date(2026, 11, 24)
 
@@ -19,7 +19,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_first_version_of_a_prompt_makes_the_folder_a_proven_one(tmp_path: Path) -> None:
     made = add_version(tmp_path, "triage", "Read {{report}}\n", "team-platform", TODAY)
     assert (made.name, made.version, made.path, made.updated_at) == ("triage", "v1", "triage/v1.md", "2026-11-24")
-    assert prompts.load(tmp_path).find("triage", "v1") == made
+    assert index.load(tmp_path).find("triage", "v1") == made
 
 
 def test_a_new_version_touches_no_old_one(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_new_version_touches_no_old_one(tmp_path: Path) -> None:
     after = contents(tmp_path)
     assert made.version == "v3"
     assert {name for name in after if after[name] != before.get(name)} == {"index.json", "triage/v3.md"}
-    assert [v.text for v in prompts.load(tmp_path).all()] == ["one\n", "two\n", "three\n"]
+    assert [v.text for v in index.load(tmp_path).all()] == ["one\n", "two\n", "three\n"]
 
 
 def test_an_edited_old_version_stops_it(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_an_edited_old_version_stops_it(tmp_path: Path) -> None:
         ("Triage", "two\n", "a", '"Triage" is no name for a prompt'),
         ("triage", "  \n", "a", "is empty"),
         ("triage", "two\n", "", "owner"),
-        ("triage", "x" * (prompts.LARGEST_PROMPT + 1), "a", "shorten it"),
+        ("triage", "x" * (index.LARGEST_PROMPT + 1), "a", "shorten it"),
     ],
 )
 def test_what_cannot_be_published_leaves_the_folder_as_it_was(

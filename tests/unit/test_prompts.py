@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from codexrun_core import prompts
-from codexrun_core.prompts import FolderError, PromptIndex
+from codexrun_core.prompts import index as prompts
+from codexrun_core.prompts.index import FolderError, PromptIndex
 
 TEXT = "Say hello to {{name}}.\n"
 ROOT = Path(__file__).parents[2]

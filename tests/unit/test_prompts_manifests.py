@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core import manifests, prompts
-from codexrun_core.prompts import FolderError, PromptVersion
+from codexrun_core.prompts import index as prompts
+from codexrun_core.prompts import manifests
+from codexrun_core.prompts.index import FolderError, PromptVersion
 from codexrun_core.resources import CodexJobType
 
 ROOT = Path(__file__).parents[2]

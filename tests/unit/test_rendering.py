@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core.rendering import UnknownPlaceholderError, placeholders, render
+from codexrun_core.prompts.rendering import UnknownPlaceholderError, placeholders, render
 
 CASES = [
     ("a string is put in verbatim", "Hello {{name}}!", {"name": "world"}, "Hello world!"),

@@ -5,7 +5,8 @@ import tomllib
 
 import pytest
 
-from codexrun_core import codex_policy, tools
+from codexrun_core.codex import policy as codex_policy
+from codexrun_core.codex import tools
 from codexrun_pod.runner import codex_config
 
 

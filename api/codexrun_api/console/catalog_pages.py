@@ -15,8 +15,8 @@ from codexrun_api.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
 from codexrun_core.kube.client import Unavailable
+from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import Filter, PromptStats
-from codexrun_core.stored_prompts import StoredPrompt
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

@@ -17,8 +17,8 @@ from codexrun_api.console.pages import Page, off_loop, page
 from codexrun_api.console.states import state_of
 from codexrun_api.problems import not_found
 from codexrun_api.services import Here
+from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import RunRecord
-from codexrun_core.stored_prompts import StoredPrompt
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

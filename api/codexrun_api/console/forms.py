@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codexrun_core.nesting import TOO_DEEP, nesting_problem
+from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
 
 PREFIX = "input."  # of the form's own names
 LINE = 200  # characters up to which a text is a line and no area

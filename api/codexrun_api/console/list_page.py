@@ -15,9 +15,9 @@ from codexrun_api.console.pages import Page, page
 from codexrun_api.console.run_rows import Row, key_of, newer, row
 from codexrun_api.problems import Problem
 from codexrun_api.services import Here, Services
-from codexrun_core.lifecycle import Phase
 from codexrun_core.registry import NEWEST, BadToken, Filter, RunRecord, Sort, read_sort
-from codexrun_core.registry.filters import token_after
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.filters import token_after
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from codexrun_api.console import foreign
 from codexrun_api.console.transcript import unwrapped
-from codexrun_core.nesting import KEPT_LEVELS, is_deeper
+from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper
 
 LONGEST = 4000  # characters of one line; the raw log has the rest
 

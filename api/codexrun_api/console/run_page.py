@@ -24,8 +24,8 @@ from codexrun_api.console.states import state_of
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Unavailable
+from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
 from codexrun_core.registry import Filter, RunRecord, read_spec
-from codexrun_core.rendering import UnknownPlaceholderError, render
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.fields import Limits
 

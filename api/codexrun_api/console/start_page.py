@@ -17,8 +17,8 @@ from codexrun_api.console.pages import Page, off_loop, page, see_other
 from codexrun_api.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_api.verdicts import no_job_type
+from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.registry import RunRecord, StoredSpec, read_spec
-from codexrun_core.rendering import placeholders
 from codexrun_core.resources import CodexJobType
 
 router = APIRouter(route_class=Page, include_in_schema=False)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import Phase
 
 if TYPE_CHECKING:
     from codexrun_api.services import Services

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from codexrun_core.nesting import KEPT_LEVELS, is_deeper
+from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper
 
 Json = dict[str, Any]
 

@@ -37,7 +37,7 @@ def show(
 ) -> None:
     """Show one: its inputs, limits and models, and how to start it."""
     from codexrun_cli.transports.opening import opened
-    from codexrun_core.rendering import placeholders
+    from codexrun_core.prompts.rendering import placeholders
 
     wanted = output.parse(fmt)
     with opened(invoking.flags(ctx)) as transport:
@@ -77,17 +77,17 @@ def _in_full(found: Json, inputs: Sequence[str]) -> str:
 @app.command("validate")
 def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="configs/jobs/NAME.yaml")]) -> None:
     """Check job type files as the cluster would, and their prompts where prompts/ lies beside configs/jobs/."""
-    from codexrun_core import manifests, prompts
+    from codexrun_core.prompts import index, manifests
 
     problems: list[str] = []
     for file in files:
         root = file.resolve().parent.parent.parent
         try:
             if (root / "prompts/index.json").exists():
-                manifests.job_type(str(file), file, prompts.load(root / "prompts"))
+                manifests.job_type(str(file), file, index.load(root / "prompts"))
             else:
                 manifests.read_job_type(str(file), file)
-        except prompts.FolderError as error:
+        except index.FolderError as error:
             problems += error.problems
     if problems:
         fail(*problems)

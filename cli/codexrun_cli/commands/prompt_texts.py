@@ -60,8 +60,8 @@ def render(
     folder: From = None,
 ) -> None:
     """Print the exact text that Codex would be given with these inputs."""
-    from codexrun_core.rendering import UnknownPlaceholderError
-    from codexrun_core.rendering import render as rendered
+    from codexrun_core.prompts.rendering import UnknownPlaceholderError
+    from codexrun_core.prompts.rendering import render as rendered
 
     try:
         output.write(rendered(_text(ctx, prompt, folder)[1], options.inputs(sets, file) or {}))
@@ -88,8 +88,8 @@ def add(
     """Publish a new version of a prompt: its text, and its entry in prompts/index.json."""
     from datetime import UTC, datetime
 
-    from codexrun_core.prompt_versions import add_version
-    from codexrun_core.prompts import FolderError, load
+    from codexrun_core.prompts.add import add_version
+    from codexrun_core.prompts.index import FolderError, load
 
     try:
         text = _read(file)

@@ -13,11 +13,11 @@ from codexrun_cli.transports import cluster_catalog as catalog
 from codexrun_cli.transports import cluster_views as views
 from codexrun_cli.transports.cluster_start import Starting
 from codexrun_cli.transports.kube_loop import Loop, trouble
-from codexrun_core import queueing
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
-from codexrun_core.labels import handed_on, selector
-from codexrun_core.registry.record import RunRecord
-from codexrun_core.registry.sorting import NEWEST, ordered, read_sort
+from codexrun_core.runs import queue
+from codexrun_core.runs.labels import handed_on, selector
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import NEWEST, ordered, read_sort
 
 TRIES = 4
 ALL_RUNS = "/apis/codexrun.dev/v1alpha1/codexruns"
@@ -172,7 +172,7 @@ class Cluster:
     def usual_seconds(self, job_type: str) -> float | None:
         async def look() -> float | None:
             found = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = queueing.usual_length(views.readable("codexruns", found, views.record))
+            usual = queue.usual_length(views.readable("codexruns", found, views.record))
             return usual.total_seconds() if usual else None
 
         return self.loop.call(look())

@@ -9,8 +9,8 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.failing import Trouble
 from codexrun_cli.transports import Json
 from codexrun_cli.transports import cluster_views as views
-from codexrun_core import annotations as notes
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
+from codexrun_core.runs import annotations as notes
 
 VERDICT_SECONDS = 10.0
 TRIES = 4

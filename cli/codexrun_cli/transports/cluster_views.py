@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from codexrun_cli.failing import say
 from codexrun_cli.times import moment
 from codexrun_cli.transports import Chosen
-from codexrun_core import queueing
-from codexrun_core.lifecycle import Phase
-from codexrun_core.nesting import cut
-from codexrun_core.registry.record import RunRecord, record_of, words, words_of
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs import queue as queueing
+from codexrun_core.runs.record import RunRecord, record_of, words, words_of
+from codexrun_core.schemas.nesting import cut
 from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]

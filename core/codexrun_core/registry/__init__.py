@@ -6,10 +6,10 @@
 from typing import TYPE_CHECKING, Any
 
 from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry.filters import BadToken, Filter, Page
-from codexrun_core.registry.record import RunRecord, is_later, place_of, record_of
-from codexrun_core.registry.sorting import NEWEST, Sort, read_sort
-from codexrun_core.registry.stored_spec import StoredSpec, read_spec
+from codexrun_core.runs.filters import BadToken, Filter, Page
+from codexrun_core.runs.record import RunRecord, is_later, place_of, record_of
+from codexrun_core.runs.sorting import NEWEST, Sort, read_sort
+from codexrun_core.runs.stored_spec import StoredSpec, read_spec
 
 if TYPE_CHECKING:
     from codexrun_core.registry.schema import SchemaError

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import schema
 from codexrun_core.registry.engines import Engines, open_engines
-from codexrun_core.registry.record import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 AT_ONCE = 500  # ids in one statement
 

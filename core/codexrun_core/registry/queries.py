@@ -5,10 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.labels import Requirement
-from codexrun_core.registry.filters import Filter, Last
-from codexrun_core.registry.record import RunRecord, words
 from codexrun_core.registry.tables import Words, run_labels, run_words, runs
+from codexrun_core.runs.filters import Filter, Last
+from codexrun_core.runs.labels import Requirement
+from codexrun_core.runs.record import RunRecord, words
 
 Condition = sa.ColumnElement[bool]
 Rows = sa.Select[Any]

@@ -6,10 +6,10 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from codexrun_core.hooks import DELETED, FINAL
-from codexrun_core.lifecycle import Phase
 from codexrun_core.registry.database import AT_ONCE, Database, batches
 from codexrun_core.registry.tables import run_events, runs
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.transitions import DELETED, FINAL
 
 
 class Retention(Database):

@@ -4,10 +4,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from codexrun_core.hooks import DELETED, FINAL
 from codexrun_core.registry.database import Database
-from codexrun_core.registry.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
-from codexrun_core.registry.ordering import order, page_ids
 from codexrun_core.registry.queries import (
     COLUMNS,
     LIST,
@@ -20,9 +17,12 @@ from codexrun_core.registry.queries import (
     rows_of,
     turned_round,
 )
-from codexrun_core.registry.record import RunRecord
-from codexrun_core.registry.sorting import NEWEST, Sort
+from codexrun_core.registry.sorted_queries import order, page_ids
 from codexrun_core.registry.tables import runs
+from codexrun_core.runs.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import NEWEST, Sort
+from codexrun_core.runs.transitions import DELETED, FINAL
 
 # Made once: putting 45 columns together takes longer than the database does.
 BY_ID = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id"))

@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.lifecycle import Phase
 from codexrun_core.registry.database import Database
-from codexrun_core.registry.filters import Filter
 from codexrun_core.registry.queries import LIST, NEWEST_FIRST, conditions, reading
 from codexrun_core.registry.tables import runs
+from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.filters import Filter
 
 DURATIONS = 1000  # of the last runs, for median and percentile
 USUAL = 50  # good runs that say how long the next one will take

@@ -6,14 +6,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.hooks import DELETED, Transition, transition
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
 from codexrun_core.registry.events import RunEvent
 from codexrun_core.registry.queries import COLUMNS
-from codexrun_core.registry.record import RunRecord, merge, usage_columns, usage_order, words_of
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
+from codexrun_core.runs.record import RunRecord, merge, usage_columns, usage_order, words_of
+from codexrun_core.runs.transitions import DELETED, Transition, transition
 
 # Made once: putting 45 columns together takes longer than the database does.
 HELD = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()

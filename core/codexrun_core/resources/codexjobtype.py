@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 from codexrun_core.resources.fields import (
     NAME_IS_A_LABEL,
     AnyJson,

@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.resources.fields import (
     DAY,
     NAME_IS_A_LABEL,
@@ -23,6 +22,7 @@ from codexrun_core.resources.fields import (
     cel,
     one_of,
 )
+from codexrun_core.resources.phases import FailureClass, Phase
 
 WHEN_FULL = ("Queue", "Reject")
 ANOTHER_RUN = "create another CodexRun instead (spec.retryOf links it to this one)"

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from codexrun_core.nesting import cut
+from codexrun_core.schemas.nesting import cut
 
 GROUP = "codexrun.dev"
 VERSION = "v1alpha1"

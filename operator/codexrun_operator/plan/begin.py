@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.resources.codexrun import WHEN_FULL
+from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.jobs import job_name
 from codexrun_operator.judge import Accepted, Missing, Refused
 from codexrun_operator.outcome import failed

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from codexrun_core.lifecycle import Phase
-from codexrun_core.prices import UNKNOWN, Prices
+from codexrun_core.prices.table import UNKNOWN, Prices
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_core.resources.phases import Phase
 from codexrun_operator.judge import Accepted, Missing, Refused, judge
 from codexrun_operator.seen import Event, Job, Pod
 

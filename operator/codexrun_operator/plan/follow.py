@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from codexrun_core.lifecycle import Phase
+from codexrun_core.resources.phases import Phase
 from codexrun_operator.outcome import outcome
 from codexrun_operator.plan.decision import Decision, Seen
 from codexrun_operator.plan.stop import ending, own_end, started_fields, terminal

@@ -7,8 +7,8 @@ CANCELLED_BY -> Cancelled, "Completed" -> Succeeded, everything else -> Failed w
 from datetime import datetime, timedelta
 from typing import Any
 
-from codexrun_core.lifecycle import FailureClass, Phase
 from codexrun_core.resources import CodexRun, Failure, RunStatus
+from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.outcome import failed, outcome
 from codexrun_operator.plan.decision import Action, Decision, DeleteJob, ReleaseEvidence, Seen, StopPod, SuspendJob
 from codexrun_operator.plan.trouble import camel, start_trouble

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codexrun_core.lifecycle import FailureClass
+from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.seen import Container, Event, Job, Pod
 
 PULL = {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 from codexrun_pod.gate import tools as offered
 from codexrun_pod.gate.cost import Price, dollars
 

@@ -36,8 +36,8 @@ NONE_CAME = Output(ok=False, message="no final message came")
 def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     """Never raises: a message that cannot be judged does not fit. May take seconds."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small for.
-    from codexrun_core.json_schema import BadSchemaError, violations
-    from codexrun_core.nesting import TOO_DEEP
+    from codexrun_core.schemas.json_schema import BadSchemaError, violations
+    from codexrun_core.schemas.nesting import TOO_DEEP
 
     digest = hashlib.sha256(text).hexdigest()
     try:

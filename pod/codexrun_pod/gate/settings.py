@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codexrun_core.tools import DEFAULT as DEFAULT_TOOLS
+from codexrun_core.codex.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
 from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 
 CODE_MODE = "exec"
 # In the description of `exec`: declare const tools: { view_image(args: ...

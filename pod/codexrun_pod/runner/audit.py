@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 from codexrun_pod.runner.events import Stop
 from codexrun_pod.runner.tool_hook import RECORD
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_core import tools
-from codexrun_core.rendering import render
+from codexrun_core.codex import tools
+from codexrun_core.prompts.rendering import render
 from codexrun_pod.runner import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
 

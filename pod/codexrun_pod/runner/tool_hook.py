@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 
 RECORD = "forbidden-tool"  # in CODEX_HOME; the runner ends the run when it is there
 FORBID = 2

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from codexrun_core import crd
-from codexrun_core.lifecycle import Phase
+from codexrun_core.resources import crd
+from codexrun_core.resources.phases import Phase
 
 ROOT = Path(__file__).parents[3]
 CRDS = crd.crds()

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from runbuilders import NOON, PRICES, SHA, kind, prompt, run, run_json
 
-from codexrun_core.git_urls import UrlError, allowed_url
-from codexrun_core.inputs import INPUTS_LIMIT
+from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.fields import Limits
-from codexrun_core.stored_prompts import StoredPrompt as Prompt
+from codexrun_core.resources.git_urls import UrlError, allowed_url
+from codexrun_core.schemas.inputs import INPUTS_LIMIT
 from codexrun_operator.jobtypes import job_type_status
 from codexrun_operator.judge import Accepted, Missing, Refused, effective_limits, judge
 from codexrun_operator.state import run_from

@@ -19,9 +19,9 @@ from runbuilders import given as seen_of
 
 from codexrun_api.catalog import Catalog
 from codexrun_core.kube.watch import Watcher
-from codexrun_core.lifecycle import FailureClass, Phase
-from codexrun_core.nesting import TOO_DEEP, is_deeper
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.schemas.nesting import TOO_DEEP, is_deeper
 from codexrun_operator import report
 from codexrun_operator.counting import RunMetrics
 from codexrun_operator.outcome import outcome

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runbuilders import agent_report, ended, gate_report, pod, running, signalled, waiting
 
-from codexrun_core.lifecycle import FailureClass
 from codexrun_core.resources import RunStatus
+from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.outcome import Outcome, dollars, outcome, usage
 from codexrun_operator.seen import Container, Pod, pod_from
 

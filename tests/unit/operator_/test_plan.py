@@ -31,8 +31,8 @@ from runbuilders import (
     warning,
 )
 
-from codexrun_core.lifecycle import Phase
-from codexrun_core.prices import UNKNOWN
+from codexrun_core.prices.table import UNKNOWN
+from codexrun_core.resources.phases import Phase
 from codexrun_operator.jobs import job_name
 from codexrun_operator.plan import (
     NOTHING,

@@ -8,7 +8,7 @@ from fakekube import FakeKube
 from runbuilders import UID, by, kind_json, prompt_json, run_json
 
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
-from codexrun_core.prices import Prices, built_in
+from codexrun_core.prices.table import Prices, built_in
 from codexrun_operator.execute import act, create_job
 from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.reconcile import PATIENT_LOOKS, Reconciler

@@ -6,8 +6,8 @@ import pytest
 from fakekube import FakeKube, merged
 from runbuilders import NOON, ago, run
 
-from codexrun_core.lifecycle import LIVE_RUNS_SELECTOR, FailureClass, Phase
 from codexrun_core.resources import RunStatus
+from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, FailureClass, Phase
 from codexrun_operator.execute import write_status
 from codexrun_operator.status import CONDITIONS, SUBJECT, duration, moved, same
 

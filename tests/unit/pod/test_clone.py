@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from codexrun_core.git_urls import UrlError, allowed_url
+from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import clone as cloning
 
 pytestmark = pytest.mark.local

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from codexrun_core.nesting import TOO_DEEP
+from codexrun_core.schemas.nesting import TOO_DEEP
 from codexrun_pod.gate import meter, output
 from codexrun_pod.gate.meter import Account
 from codexrun_pod.gate.output import Output, judge, schema_from

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 from codexrun_pod.gate.admission import Admitted, Limits, Refused, admit
 from codexrun_pod.gate.sse import Watch
 from codexrun_pod.gate.tools import forbidden_call

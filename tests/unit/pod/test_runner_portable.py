@@ -14,8 +14,8 @@ POD = REPOSITORY / "pod" / "codexrun_pod"
 FILES = [
     *POD.glob("runner/*.py"),
     *POD.glob("*.py"),
-    REPOSITORY / "core/codexrun_core/rendering.py",
-    REPOSITORY / "core/codexrun_core/tools.py",
+    REPOSITORY / "core/codexrun_core/prompts/rendering.py",
+    REPOSITORY / "core/codexrun_core/codex/tools.py",
     REPOSITORY / "pod/bin/runner",
     REPOSITORY / "pod/bin/audit-tool",
 ]
@@ -45,7 +45,8 @@ def image(tmp_path):
     shutil.copytree(REPOSITORY / "pod/bin", tmp_path / "bin")
     shutil.copytree(POD, tmp_path / "lib/codexrun_pod")
     (tmp_path / "lib/codexrun_core").mkdir()
-    for name in ("__init__.py", "rendering.py", "tools.py"):
+    for name in ("__init__.py", "prompts/__init__.py", "prompts/rendering.py", "codex/__init__.py", "codex/tools.py"):
+        (tmp_path / "lib/codexrun_core" / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "core/codexrun_core" / name, tmp_path / "lib/codexrun_core" / name)
     return tmp_path
 

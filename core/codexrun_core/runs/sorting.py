@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
-from codexrun_core.registry.record import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 COLUMNS = {
     "created": "created_at",

@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Iterable
 
-from codexrun_core import tools
+from codexrun_core.codex import tools
 
 PATH = "/etc/codex/requirements.toml"
 HOOKS = "/opt/codexrun/bin"

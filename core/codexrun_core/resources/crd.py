@@ -1,4 +1,4 @@
-"""Write the CRDs from the pydantic models: `python -m codexrun_core.crd ROOT` (that is `make generate`).
+"""Write the CRDs from the pydantic models: `python -m codexrun_core.resources.crd ROOT` (that is `make generate`).
 
 A CRD wants a structural schema (no $ref, no anyOf with null, no titles); `structural` turns pydantic's JSON Schema into one.
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import GROUP, VERSION, CodexJobType, CodexRun
 from codexrun_core.resources.fields import Part
+from codexrun_core.resources.phases import Phase
 
 Json = dict[str, Any]
 

@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
-from codexrun_core.labels import Requirement
-from codexrun_core.registry.record import COUNT_LIMIT, RunRecord
-from codexrun_core.registry.sorting import ALWAYS_KNOWN, NEWEST, Sort
+from codexrun_core.runs.labels import Requirement
+from codexrun_core.runs.record import COUNT_LIMIT, RunRecord
+from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
 
 PAGE_SIZE, LARGEST_PAGE = 50, 500
 _LONGEST_TOKEN = 1024

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codexrun_core.annotations import ORIGIN, REQUESTED_BY
-from codexrun_core.hooks import DELETED, FINAL
-from codexrun_core.lifecycle import UNKNOWN_RANK, Phase
 from codexrun_core.resources import CodexRun, Usage
+from codexrun_core.resources.phases import UNKNOWN_RANK, Phase
+from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
+from codexrun_core.runs.transitions import DELETED, FINAL
 
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")

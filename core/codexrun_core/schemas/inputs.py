@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from codexrun_core.json_schema import BadSchemaError, Schema, check_schema, violations
-from codexrun_core.nesting import nesting_problem
+from codexrun_core.schemas.json_schema import BadSchemaError, Schema, check_schema, violations
+from codexrun_core.schemas.nesting import nesting_problem
 
 INPUTS_LIMIT = 64 * 1024  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
 MOST_TOLD = 3

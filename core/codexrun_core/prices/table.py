@@ -130,4 +130,4 @@ def read(text: str, where: str = "prices.yaml") -> PriceTable:
 @cache
 def built_in() -> PriceTable:
     """The table that comes with this version."""
-    return read(resources.files("codexrun_core").joinpath("prices.yaml").read_text(encoding="utf-8"))
+    return read(resources.files("codexrun_core.prices").joinpath("prices.yaml").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from codexrun_core.logs import fields
-from codexrun_core.prices import Prices, PricesError, PriceTable, built_in, read
+from codexrun_core.prices.table import Prices, PricesError, PriceTable, built_in, read
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from codexrun_core.lifecycle import TERMINAL, UNKNOWN_RANK, Phase
 from codexrun_core.logs import fields
+from codexrun_core.resources.phases import TERMINAL, UNKNOWN_RANK, Phase
 
 if TYPE_CHECKING:  # the operator needs no database
-    from codexrun_core.registry.record import RunRecord
+    from codexrun_core.runs.record import RunRecord
 
 log = logging.getLogger("codexrun.lifecycle")
 

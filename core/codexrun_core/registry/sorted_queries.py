@@ -4,10 +4,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.registry.filters import Filter, Last
 from codexrun_core.registry.queries import LIST, Condition, Rows, behind, conditions, matching_ids, reading
-from codexrun_core.registry.sorting import ALWAYS_KNOWN, NEWEST, Sort
 from codexrun_core.registry.tables import runs
+from codexrun_core.runs.filters import Filter, Last
+from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
 
 
 def order(sort: Sort) -> tuple[Any, ...]:

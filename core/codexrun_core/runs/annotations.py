@@ -1,7 +1,7 @@
 """What the REST facade writes on the runs that it makes, and what others read there."""
 
-from codexrun_core.lifecycle import Phase
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import Phase
 
 REQUESTED_BY = "codexrun.dev/requested-by"
 ORIGIN = "codexrun.dev/origin"  # api, cli, console, kubectl

@@ -18,7 +18,7 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from codexrun_core.nesting import KEPT_LEVELS, is_deeper, nesting_problem
+from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper, nesting_problem
 
 LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
 MOST_STEPS = 25_000  # a keyword applied to a value is one, or more where either is long; less than a second in all

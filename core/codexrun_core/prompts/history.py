@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from codexrun_core.prompts import INDEX, FolderError, PromptIndex
+from codexrun_core.prompts.index import INDEX, FolderError, PromptIndex
 
 
 @dataclass(frozen=True)

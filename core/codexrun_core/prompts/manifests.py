@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from codexrun_core import prompts
-from codexrun_core.prompts import FolderError, PromptIndex, PromptVersion
-from codexrun_core.rendering import placeholders
+from codexrun_core.prompts import index as prompts
+from codexrun_core.prompts.index import FolderError, PromptIndex, PromptVersion
+from codexrun_core.prompts.rendering import placeholders
 
 Manifest = dict[str, Any]
 
@@ -182,8 +182,8 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
     # Late: together they are most of the start-up time.
     from pydantic import ValidationError
 
-    from codexrun_core.inputs import output_trouble, schema_trouble
     from codexrun_core.resources import CodexJobType
+    from codexrun_core.schemas.inputs import output_trouble, schema_trouble
 
     try:
         # As JSON and strictly, which is how the apiserver reads it: "5" is no number.
