@@ -7,8 +7,8 @@ from typing import Any
 from codexrun_core.prices.table import built_in
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
-from codexrun_operator.plan import Seen
-from codexrun_operator.seen import Container, Event, Job, Pod
+from codexrun_operator.decide.observed import Container, Event, Job, Pod
+from codexrun_operator.decide.plan import Seen
 
 Json = dict[str, Any]
 

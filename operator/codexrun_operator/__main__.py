@@ -18,12 +18,13 @@ from codexrun_core.logs import fields, log_to_stderr
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import PricesError
 from codexrun_core.prompts.stored import LABEL as PROMPT_LABEL
-from codexrun_operator import handlers, health, metrics
+from codexrun_operator import health, metrics
+from codexrun_operator.act.reconcile import Reconciler
+from codexrun_operator.decide.observed import OURS
 from codexrun_operator.leader import FencedLease, lead
-from codexrun_operator.reconcile import Reconciler
-from codexrun_operator.resync import Resync
-from codexrun_operator.seen import OURS
 from codexrun_operator.settings import Settings, SettingsError, settings_from
+from codexrun_operator.watch import kopf_informer
+from codexrun_operator.watch.resync import Resync
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,8 @@ class Operator:
 
     async def _inform(self) -> None:
         await kopf.operator(
-            registry=handlers.registry(self.reconciler.state, self.resync.heard),
-            settings=handlers.settings(),
+            registry=kopf_informer.registry(self.reconciler.state, self.resync.heard),
+            settings=kopf_informer.settings(),
             namespaces=[self.settings.namespace],
             standalone=True,
         )

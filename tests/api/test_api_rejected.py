@@ -6,7 +6,7 @@ import pytest
 from fake_kube import FakeKube, condition, stamp
 
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED
-from codexrun_operator.reconcile import Reconciler
+from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 
 

@@ -15,9 +15,9 @@ from codex_stand import REPOSITORY, Pod, Result
 from codexrun_core.prompts import manifests
 from codexrun_core.schemas.inputs import check_inputs
 from codexrun_core.schemas.json_schema import violations
-from codexrun_operator.outcome import outcome
-from codexrun_operator.seen import Container
-from codexrun_operator.seen import Pod as PodSeen
+from codexrun_operator.decide.observed import Container
+from codexrun_operator.decide.observed import Pod as PodSeen
+from codexrun_operator.decide.outcome import outcome
 
 FOLDER = manifests.load(REPOSITORY)
 CHECK = "python3 -m unittest -q test_cart"

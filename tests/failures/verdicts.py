@@ -5,7 +5,7 @@ from typing import Any
 
 from runbuilders import NOON, ended, gate_report, given, job, pod, run
 
-from codexrun_operator.plan import plan
+from codexrun_operator.decide.plan import plan
 from codexrun_pod.runner import audit
 from codexrun_pod.runner.events import Ended, Seen, Stop, exit_code, fold, verdict
 

@@ -8,10 +8,10 @@ from prometheus_client import REGISTRY
 from runbuilders import NOON, PRICES, ended, given, job, kind, pod, run
 
 from codexrun_core.runs.record import record_of
-from codexrun_operator.counting import RunMetrics
-from codexrun_operator.plan import plan
-from codexrun_operator.report import tell
-from codexrun_operator.state import State
+from codexrun_operator.act.events import tell
+from codexrun_operator.act.run_metrics import RunMetrics
+from codexrun_operator.decide.plan import plan
+from codexrun_operator.watch.cache import State
 from codexrun_pod.gate import meter
 from codexrun_pod.gate.cost import Price
 from codexrun_pod.gate.meter import Account, InFlight

@@ -22,10 +22,10 @@ from runbuilders import NOON, agent_report, ended, given, job, kind, pod, run_js
 from codexrun_core.registry import Filter, Registry
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import record_of
-from codexrun_operator.counting import RunMetrics
-from codexrun_operator.plan import plan
-from codexrun_operator.report import tell
-from codexrun_operator.state import State
+from codexrun_operator.act.events import tell
+from codexrun_operator.act.run_metrics import RunMetrics
+from codexrun_operator.decide.plan import plan
+from codexrun_operator.watch.cache import State
 
 RUNS, AT_ONCE, SEED = 1000, 20, 20261124
 FIELDS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.jobs import build_job
-from codexrun_operator.judge import Accepted
+from codexrun_operator.decide.validation import Accepted
+from codexrun_operator.job.job import build_job
 from codexrun_operator.settings import PodSettings, settings_from
 
 UID = "11111111-2222-3333-4444-555555555555"

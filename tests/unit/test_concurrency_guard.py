@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runbuilders import kind_json, prompt_json, run_json
 
-from codexrun_operator.admission import Place, Slots, may_start
-from codexrun_operator.plan import plan
-from codexrun_operator.state import State
+from codexrun_operator.decide.plan import plan
+from codexrun_operator.decide.slots import Place, Slots, may_start
+from codexrun_operator.watch.cache import State
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PLACES = st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 5)), max_size=12).map(

@@ -9,8 +9,8 @@ from runbuilders import PRICES, kind, prompt, run
 from codexrun_core.prompts import index, manifests
 from codexrun_core.prompts.index import FolderError
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
-from codexrun_operator.judge import Accepted, Missing, Refused, judge
-from codexrun_operator.state import State
+from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
+from codexrun_operator.watch.cache import State
 from codexrun_pod.runner import codex_config
 from codexrun_pod.runner.settings import ConfigError, from_env
 

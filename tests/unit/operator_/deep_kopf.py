@@ -15,8 +15,8 @@ from aiohttp import web
 
 from codexrun_core import deep_json
 from codexrun_core.unreadable import UNREADABLE
-from codexrun_operator import handlers
-from codexrun_operator.state import State
+from codexrun_operator.watch import kopf_informer
+from codexrun_operator.watch.cache import State
 
 GROUP = "codexrun.dev/v1alpha1"
 KUBECONFIG = """
@@ -112,10 +112,10 @@ async def main(levels: list[int]) -> dict[str, object]:
 
         os.environ["KUBECONFIG"] = str(config)
         stop = asyncio.Event()
-        registry = handlers.registry(state, lambda: None)
+        registry = kopf_informer.registry(state, lambda: None)
         working = asyncio.create_task(
             kopf.operator(
-                registry=registry, settings=handlers.settings(), namespaces=["codexrun"], standalone=True, stop_flag=stop
+                registry=registry, settings=kopf_informer.settings(), namespaces=["codexrun"], standalone=True, stop_flag=stop
             )
         )
         wanted = {"uid-listed-plain", "uid-watched-plain"}

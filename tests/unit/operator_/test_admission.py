@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runbuilders import NOON
 
-from codexrun_operator.admission import Place, Slots, may_start, next_in_line
+from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
 
 places = st.builds(
     Place,

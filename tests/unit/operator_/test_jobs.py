@@ -11,10 +11,10 @@ import pytest
 from runbuilders import PRICES, SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.containers import env_json
-from codexrun_operator.jobs import GRACE_SECONDS, build_job
-from codexrun_operator.judge import Accepted, judge
-from codexrun_operator.seen import job_from
+from codexrun_operator.decide.observed import job_from
+from codexrun_operator.decide.validation import Accepted, judge
+from codexrun_operator.job.containers import env_json
+from codexrun_operator.job.job import GRACE_SECONDS, build_job
 from codexrun_operator.settings import ModelAccess, PodSettings
 
 SETTINGS = PodSettings(

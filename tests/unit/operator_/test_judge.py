@@ -11,9 +11,9 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_core.schemas.inputs import INPUTS_LIMIT
-from codexrun_operator.jobtypes import job_type_status
-from codexrun_operator.judge import Accepted, Missing, Refused, effective_limits, judge
-from codexrun_operator.state import run_from
+from codexrun_operator.decide.job_type_status import job_type_status
+from codexrun_operator.decide.validation import Accepted, Missing, Refused, effective_limits, judge
+from codexrun_operator.watch.cache import run_from
 
 OTHER = "f" * 64
 GIT = {"allowedURLs": ["https://git.example/acme/*"]}

@@ -9,9 +9,9 @@ from fakekube import FakeKube
 from runbuilders import run_json
 
 from codexrun_operator import health
-from codexrun_operator.resync import Resync
-from codexrun_operator.state import State
-from codexrun_operator.workqueue import WorkQueue
+from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.resync import Resync
+from codexrun_operator.watch.workqueue import WorkQueue
 
 DAYS = 10**6  # seconds
 

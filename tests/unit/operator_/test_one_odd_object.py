@@ -22,13 +22,13 @@ from codexrun_core.kube.watch import Watcher
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.schemas.nesting import TOO_DEEP, is_deeper
-from codexrun_operator import report
-from codexrun_operator.counting import RunMetrics
-from codexrun_operator.outcome import outcome
-from codexrun_operator.plan import NOTHING, plan, wants_slot
-from codexrun_operator.seen import ADMITTED, job_from, pod_from
-from codexrun_operator.state import State
-from codexrun_operator.status import moved
+from codexrun_operator.act import events as report
+from codexrun_operator.act.run_metrics import RunMetrics
+from codexrun_operator.decide.observed import ADMITTED, job_from, pod_from
+from codexrun_operator.decide.outcome import outcome
+from codexrun_operator.decide.plan import NOTHING, plan, wants_slot
+from codexrun_operator.decide.status import moved
+from codexrun_operator.watch.cache import State
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from runbuilders import agent_report, ended, gate_report, pod, running, signalle
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
-from codexrun_operator.outcome import Outcome, dollars, outcome, usage
-from codexrun_operator.seen import Container, Pod, pod_from
+from codexrun_operator.decide.observed import Container, Pod, pod_from
+from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage
 
 
 def after(report: dict[str, Any] | None = None, code: int = 0, gate: dict[str, Any] | None = None, **more: Any) -> Pod:

@@ -33,8 +33,8 @@ from runbuilders import (
 
 from codexrun_core.prices.table import UNKNOWN
 from codexrun_core.resources.phases import Phase
-from codexrun_operator.jobs import job_name
-from codexrun_operator.plan import (
+from codexrun_operator.decide.observed import Container, Job, Pod
+from codexrun_operator.decide.plan import (
     NOTHING,
     Blocked,
     CreateJob,
@@ -47,8 +47,8 @@ from codexrun_operator.plan import (
     plan,
     wants_slot,
 )
-from codexrun_operator.seen import Container, Job, Pod
-from codexrun_operator.status import same
+from codexrun_operator.decide.status import same
+from codexrun_operator.job.job import job_name
 
 STOP = StopPod("hello-11111111-1-abcde", "pod-1")
 RELEASE = ReleaseEvidence("hello-11111111-1-abcde", "pod-1")

@@ -9,12 +9,12 @@ from runbuilders import UID, by, kind_json, prompt_json, run_json
 
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices.table import Prices, built_in
-from codexrun_operator.execute import act, create_job
-from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
-from codexrun_operator.reconcile import PATIENT_LOOKS, Reconciler
-from codexrun_operator.resync import Resync
-from codexrun_operator.seen import EVIDENCE_FINALIZER
+from codexrun_operator.act.execute import act, create_job
+from codexrun_operator.act.reconcile import PATIENT_LOOKS, Reconciler
+from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
+from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")

@@ -16,7 +16,7 @@ from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_j
 
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.kube.refusals import Cause
-from codexrun_operator.reconcile import Reconciler
+from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 
 Json = dict[str, Any]

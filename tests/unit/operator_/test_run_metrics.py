@@ -12,7 +12,7 @@ from runbuilders import UID, agent_report, by, done_job, ended, gate_report, job
 
 from codexrun_core.kube.client import Conflict, Unavailable
 from codexrun_core.logs import JsonFormatter
-from codexrun_operator.reconcile import Reconciler
+from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 
 Json = dict[str, Any]

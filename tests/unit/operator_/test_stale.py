@@ -9,10 +9,10 @@ from fakekube import FakeKube
 from runbuilders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
 
 from codexrun_core.kube.client import Unavailable
-from codexrun_operator.reconcile import Reconciler
-from codexrun_operator.resync import Resync
+from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.tombstones import FOR_EVER, Tombstones
+from codexrun_operator.watch.resync import Resync
+from codexrun_operator.watch.tombstones import FOR_EVER, Tombstones
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")

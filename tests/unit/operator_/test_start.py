@@ -12,10 +12,10 @@ from runbuilders import UID, kind_json, prompt_json, run_json
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator import __main__ as main
-from codexrun_operator import resync as resyncing
-from codexrun_operator.reconcile import Reconciler
-from codexrun_operator.resync import Resync
+from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings, Settings
+from codexrun_operator.watch import resync as resyncing
+from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")

@@ -20,11 +20,11 @@ from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_j
 
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.resources import CodexRun
-from codexrun_operator.holds import LONGEST_PAUSE
-from codexrun_operator.reconcile import Reconciler
-from codexrun_operator.resync import Resync
-from codexrun_operator.seen import EVIDENCE_FINALIZER
+from codexrun_operator.act.reconcile import Reconciler
+from codexrun_operator.decide.holds import LONGEST_PAUSE
+from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from codexrun_operator import workqueue
-from codexrun_operator.workqueue import FIRST_PAUSE, LONGEST_PAUSE, WorkQueue
+from codexrun_operator.watch import workqueue
+from codexrun_operator.watch.workqueue import FIRST_PAUSE, LONGEST_PAUSE, WorkQueue
 
 
 @asynccontextmanager

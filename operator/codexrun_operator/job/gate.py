@@ -3,8 +3,8 @@
 from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.containers import GATE_PORT, GATE_UID, empty, env_json, locked_down, mount, output_schema
-from codexrun_operator.judge import Accepted
+from codexrun_operator.decide.validation import Accepted
+from codexrun_operator.job.containers import GATE_PORT, GATE_UID, empty, env_json, locked_down, mount, output_schema
 from codexrun_operator.settings import PodSettings
 
 STATE_BYTES = 160 * 1024**2  # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air

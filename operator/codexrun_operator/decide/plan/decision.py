@@ -8,8 +8,8 @@ from codexrun_core.prices.table import UNKNOWN, Prices
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
-from codexrun_operator.judge import Accepted, Missing, Refused, judge
-from codexrun_operator.seen import Event, Job, Pod
+from codexrun_operator.decide.observed import Event, Job, Pod
+from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
 
 JOB_TYPE_NOT_FOUND = "JobTypeNotFound"
 

@@ -7,18 +7,7 @@ it). Executing a decision is somebody else's work: actions first, then one statu
 from collections.abc import Callable
 from datetime import datetime
 
-from codexrun_operator.plan.begin import (
-    cancel_before_start,
-    explain_lost_job,
-    leave_what_is_not_understood,
-    reject_what_is_wrong,
-    start_when_admitted,
-    wait_for_job_to_show,
-    wait_for_job_type,
-    wait_for_what_is_unreadable,
-    wants_slot,
-)
-from codexrun_operator.plan.decision import (
+from codexrun_operator.decide.plan.decision import (
     NOTHING,
     Blocked,
     CreateJob,
@@ -29,8 +18,19 @@ from codexrun_operator.plan.decision import (
     StopPod,
     SuspendJob,
 )
-from codexrun_operator.plan.follow import finish, show_progress
-from codexrun_operator.plan.stop import (
+from codexrun_operator.decide.plan.progress import finish, show_progress
+from codexrun_operator.decide.plan.start import (
+    cancel_before_start,
+    explain_lost_job,
+    leave_what_is_not_understood,
+    reject_what_is_wrong,
+    start_when_admitted,
+    wait_for_job_to_show,
+    wait_for_job_type,
+    wait_for_what_is_unreadable,
+    wants_slot,
+)
+from codexrun_operator.decide.plan.stop import (
     conclude_stop,
     keep_evidence,
     stop_on_time,

@@ -6,8 +6,8 @@ from typing import Any
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.kube.refusals import Cause
 from codexrun_core.resources import CodexRun, RunStatus
-from codexrun_operator.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
-from codexrun_operator.seen import EVIDENCE_FINALIZER
+from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
+from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 
 Json = dict[str, Any]
 

@@ -14,16 +14,17 @@ from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
 from codexrun_core.resources.phases import TERMINAL, Phase
 from codexrun_core.runs.annotations import untold
 from codexrun_core.unreadable import one_object
-from codexrun_operator import execute, metrics, report
-from codexrun_operator.counting import RunMetrics
-from codexrun_operator.jobs import build_job, job_name
-from codexrun_operator.jobtypes import job_type_status
-from codexrun_operator.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
-from codexrun_operator.seen import OURS, RUN_UID_LABEL, Event, job_from, pod_from
+from codexrun_operator import metrics
+from codexrun_operator.act import events, execute
+from codexrun_operator.act.run_metrics import RunMetrics
+from codexrun_operator.decide.job_type_status import job_type_status
+from codexrun_operator.decide.observed import OURS, RUN_UID_LABEL, Event, job_from, pod_from
+from codexrun_operator.decide.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
+from codexrun_operator.decide.status import same
+from codexrun_operator.job.job import build_job, job_name
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.state import Creating, Json, State, version_of
-from codexrun_operator.status import same
-from codexrun_operator.workqueue import WorkQueue
+from codexrun_operator.watch.cache import Creating, Json, State, version_of
+from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
@@ -192,8 +193,8 @@ class Reconciler:
     async def _written(self, run: CodexRun, status: RunStatus, written: execute.Json) -> None:
         """What follows from a status that stands: log, metrics, Event, and what this process remembers of the run."""
         uid = run.metadata.uid
-        report.tell(run, status, self.counters)
-        event = report.event_for(run, status, execute.now())
+        events.tell(run, status, self.counters)
+        event = events.event_for(run, status, execute.now())
         if status.phase.terminal:
             self.state.forget(uid, version_of(written))
             self.queue.forget(uid)
@@ -204,7 +205,7 @@ class Reconciler:
         else:
             self.state.run_seen(written)
         if event:
-            await report.post_event(self.kube, event)
+            await events.post_event(self.kube, event)
 
     async def _again(self, uid: str) -> None:
         """A run that is known here, and was not among the live ones of a list."""

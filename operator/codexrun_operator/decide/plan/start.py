@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
-from codexrun_operator.jobs import job_name
-from codexrun_operator.judge import Accepted, Missing, Refused
-from codexrun_operator.outcome import failed
-from codexrun_operator.plan.decision import JOB_TYPE_NOT_FOUND, Blocked, CreateJob, Decision, Seen
-from codexrun_operator.plan.stop import begin_stop, cancel_words, keep_evidence, own_end, terminal, terminal_after_stop
-from codexrun_operator.status import moved
+from codexrun_operator.decide.outcome import failed
+from codexrun_operator.decide.plan.decision import JOB_TYPE_NOT_FOUND, Blocked, CreateJob, Decision, Seen
+from codexrun_operator.decide.plan.stop import begin_stop, cancel_words, keep_evidence, own_end, terminal, terminal_after_stop
+from codexrun_operator.decide.status import moved
+from codexrun_operator.decide.validation import Accepted, Missing, Refused
+from codexrun_operator.job.job import job_name
 
 JOB_DELETED = "The Job was deleted by hand"
 MISSING_PATIENCE = timedelta(minutes=1)

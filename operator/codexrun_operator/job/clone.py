@@ -3,7 +3,7 @@
 from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.containers import AGENT_UID, empty, env_json, locked_down, mount
+from codexrun_operator.job.containers import AGENT_UID, empty, env_json, locked_down, mount
 from codexrun_operator.settings import PodSettings
 
 RESOURCES = {

@@ -13,7 +13,7 @@ import kopf
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR
 from codexrun_core.unreadable import one_object
-from codexrun_operator.state import State
+from codexrun_operator.watch.cache import State
 
 
 class NoDiffs(kopf.DiffBaseStorage):

@@ -6,8 +6,8 @@ from typing import Any
 
 from codexrun_core.codex import policy as codex_policy
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount, output_schema
-from codexrun_operator.judge import Accepted
+from codexrun_operator.decide.validation import Accepted
+from codexrun_operator.job.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount, output_schema
 from codexrun_operator.settings import PodSettings
 
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB

@@ -5,9 +5,7 @@ from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.runs import names
-from codexrun_operator import agent_container, clone_container, gate_container
-from codexrun_operator.judge import Accepted
-from codexrun_operator.seen import (
+from codexrun_operator.decide.observed import (
     ADMITTED,
     ATTEMPT_LABEL,
     JOB_TYPE_LABEL,
@@ -15,6 +13,8 @@ from codexrun_operator.seen import (
     RUN_LABEL,
     RUN_UID_LABEL,
 )
+from codexrun_operator.decide.validation import Accepted
+from codexrun_operator.job import agent, clone, gate
 from codexrun_operator.settings import PodSettings
 
 GRACE_SECONDS = 45  # runner done in 15 s, gate's last words in 20 s, and some air
@@ -90,14 +90,14 @@ def build_job(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
                     "enableServiceLinks": False,
                     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
                     "initContainers": [
-                        *clone_container.containers(run, job_type, settings),
-                        gate_container.container(run, job_type, accepted, attempt, settings),
+                        *clone.containers(run, job_type, settings),
+                        gate.container(run, job_type, accepted, attempt, settings),
                     ],
-                    "containers": [agent_container.container(run, job_type, accepted, attempt, settings)],
+                    "containers": [agent.container(run, job_type, accepted, attempt, settings)],
                     "volumes": [
-                        *agent_container.volumes(accepted),
-                        *gate_container.volumes(job_type, settings),
-                        *clone_container.volumes(run, job_type),
+                        *agent.volumes(accepted),
+                        *gate.volumes(job_type, settings),
+                        *clone.volumes(run, job_type),
                     ],
                 },
             },
@@ -109,7 +109,7 @@ def _pod_metadata(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[s
     template = job_type.spec.pod_template
     return {
         "labels": {**((template and template.labels) or {}), **labels(run, attempt)},
-        "annotations": {**((template and template.annotations) or {}), **agent_container.annotations(job_type)},
+        "annotations": {**((template and template.annotations) or {}), **agent.annotations(job_type)},
     }
 
 

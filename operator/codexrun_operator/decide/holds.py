@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codexrun_core.kube.refusals import Cause
-from codexrun_operator.admission import Place
+from codexrun_operator.decide.slots import Place
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries
 FIRST_TRIES, OTHER_TRIES = 3, 1  # of the first in line, of each other run, before they are passed over

@@ -7,8 +7,8 @@ from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
 from codexrun_core.schemas.inputs import inputs_schema, output_trouble, schema_trouble
-from codexrun_operator.holds import Hold
-from codexrun_operator.judge import Refused, checksum_refusal, effective_limits, price_refusal
+from codexrun_operator.decide.holds import Hold
+from codexrun_operator.decide.validation import Refused, checksum_refusal, effective_limits, price_refusal
 
 
 def job_type_status(

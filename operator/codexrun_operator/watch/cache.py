@@ -15,12 +15,12 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.schemas.inputs import within_limit
-from codexrun_operator.admission import Place, Slots, may_start, next_in_line
-from codexrun_operator.holds import Holds
-from codexrun_operator.judge import prompt_version
-from codexrun_operator.plan import Blocked, Seen
-from codexrun_operator.seen import JOB_TYPE_LABEL, RUN_UID_LABEL, Job, Pod, job_from, pod_from
-from codexrun_operator.tombstones import FOR_EVER, Tombstones
+from codexrun_operator.decide.holds import Holds
+from codexrun_operator.decide.observed import JOB_TYPE_LABEL, RUN_UID_LABEL, Job, Pod, job_from, pod_from
+from codexrun_operator.decide.plan import Blocked, Seen
+from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
+from codexrun_operator.decide.validation import prompt_version
+from codexrun_operator.watch.tombstones import FOR_EVER, Tombstones
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import record_of
 from codexrun_core.runs.transitions import log_transition, record_transition, transition
-from codexrun_operator.counting import RunMetrics
+from codexrun_operator.act.run_metrics import RunMetrics
 
 log = logging.getLogger(__name__)
 

@@ -3,11 +3,11 @@
 from datetime import datetime
 
 from codexrun_core.resources.phases import Phase
-from codexrun_operator.outcome import outcome
-from codexrun_operator.plan.decision import Decision, Seen
-from codexrun_operator.plan.stop import ending, own_end, started_fields, terminal
-from codexrun_operator.plan.trouble import camel, start_trouble
-from codexrun_operator.status import moved
+from codexrun_operator.decide.outcome import outcome
+from codexrun_operator.decide.plan.decision import Decision, Seen
+from codexrun_operator.decide.plan.start_failures import camel, start_trouble
+from codexrun_operator.decide.plan.stop import ending, own_end, started_fields, terminal
+from codexrun_operator.decide.status import moved
 
 
 def finish(seen: Seen, now: datetime) -> Decision | None:

@@ -13,7 +13,7 @@ from typing import Any
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_core.resources.phases import FailureClass
 from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
-from codexrun_operator.seen import Container, Json, Pod
+from codexrun_operator.decide.observed import Container, Json, Pod
 
 Class = FailureClass
 MESSAGE_LIMIT = 1024

@@ -12,8 +12,8 @@ from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.record import ORIGINS
 from codexrun_core.runs.transitions import Transition
 from codexrun_operator import metrics
-from codexrun_operator.judge import CHECKSUM_MISMATCH
-from codexrun_operator.state import State
+from codexrun_operator.decide.validation import CHECKSUM_MISMATCH
+from codexrun_operator.watch.cache import State
 
 UNKNOWN = "unknown"  # the label for a job type that does not exist: anybody can type anything there
 LIVE = tuple(phase for phase in Phase if not phase.terminal)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codexrun_core.resources.phases import FailureClass
-from codexrun_operator.seen import Container, Event, Job, Pod
+from codexrun_operator.decide.observed import Container, Event, Job, Pod
 
 PULL = {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
 HOPELESS_IMAGE = {"InvalidImageName", "ErrImageNeverPull"}

@@ -9,10 +9,10 @@ from typing import Any
 
 from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
-from codexrun_operator.outcome import failed, outcome
-from codexrun_operator.plan.decision import Action, Decision, DeleteJob, ReleaseEvidence, Seen, StopPod, SuspendJob
-from codexrun_operator.plan.trouble import camel, start_trouble
-from codexrun_operator.status import duration, moved
+from codexrun_operator.decide.outcome import failed, outcome
+from codexrun_operator.decide.plan.decision import Action, Decision, DeleteJob, ReleaseEvidence, Seen, StopPod, SuspendJob
+from codexrun_operator.decide.plan.start_failures import camel, start_trouble
+from codexrun_operator.decide.status import duration, moved
 
 CANCELLED_BY = frozenset({"CancelRequested", "PodDeleted", "JobDeleted", "JobSuspended"})
 COMPLETED = "Completed"
