@@ -9,15 +9,16 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from codexrun_api import artifacts, logs, metrics
+from codexrun_api import metrics
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
-from codexrun_api.bounds import BoundedProtocol
-from codexrun_api.console import site
-from codexrun_api.ingest import create_ingest_app
-from codexrun_api.log_ends import LogEnds
-from codexrun_api.senders import Senders
+from codexrun_api.console import routes
+from codexrun_api.http.bounds import BoundedProtocol
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.gate_identity import Senders
+from codexrun_api.logs.ingest import create_ingest_app
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.sealing import LogEnds
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Kube, connect
 from codexrun_core.logs import fields, log_to_stderr
@@ -60,7 +61,7 @@ async def run(settings: Settings) -> int:
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
         await registry.migrate()
-        more = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+        more = (routes.router(archive, bells), artifact_routes.router(archive), routes.router(archive, bells))
         app = create_app(settings, registry, kube, archive, more)
         ends = LogEnds(archive, registry.set_log, bells)
         app.state.services.mirror.writer.listen(ends)

@@ -9,7 +9,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from codexrun_api import actions, bounds, browsing, details, events, health, problems, prompt_routes, requests, retention, runs
+from codexrun_api import health
+from codexrun_api.catalog import job_types, prompts
+from codexrun_api.http import bounds, middleware
+from codexrun_api.runs import action_routes, detail_routes, event_routes, retention, routes
+from codexrun_api.schemas import problems
 from codexrun_api.services import Archive, Services
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, Refused, Unavailable
@@ -20,8 +24,8 @@ from codexrun_core.registry import Unavailable as RegistryUnavailable
 log = logging.getLogger(__name__)
 
 ROUTERS = (
-    *(runs.router, details.router, actions.router, events.router),
-    *(browsing.router, prompt_routes.router, retention.router, health.router),
+    *(routes.router, detail_routes.router, action_routes.router, event_routes.router),
+    *(job_types.router, prompts.router, retention.router, health.router),
 )
 FORESEEN = (problems.Problem, RequestValidationError, HTTPException, Refused, Unavailable, RegistryUnavailable)
 
@@ -45,7 +49,7 @@ def create_app(settings: Settings, registry: Registry, kube: Kube, archive: Arch
     for router in (*ROUTERS, *more):
         app.include_router(router)
     _describe(app)
-    app.add_middleware(requests.Requests, body_limit=settings.body_limit)
+    app.add_middleware(middleware.Requests, body_limit=settings.body_limit)
     return app
 
 

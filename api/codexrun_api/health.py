@@ -9,8 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from codexrun_api import metrics
-from codexrun_api.auth import Caller
-from codexrun_api.problems import answers
+from codexrun_api.http.auth import Caller
+from codexrun_api.schemas.problems import answers
 from codexrun_api.services import Here
 from codexrun_core.registry import Filter, Unavailable, schema
 from codexrun_core.resources import GROUP, VERSION

@@ -4,10 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube
 from codexrun_core.registry import Registry
@@ -18,7 +18,7 @@ def document() -> str:
     nothing: object = None
     kube = Kube(nothing, "codexrun", lambda: None)  # type: ignore[arg-type]
     archive = Archive(Path())
-    kept = (logs.router(archive, Bells()), artifacts.router(archive))
+    kept = (routes.router(archive, Bells()), artifact_routes.router(archive))
     app = create_app(settings, Registry(nothing), kube, archive, kept)  # type: ignore[arg-type]
     return json.dumps(app.openapi(), indent=2, ensure_ascii=False) + "\n"
 

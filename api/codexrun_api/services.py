@@ -9,11 +9,12 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 
-from codexrun_api import pace, views
-from codexrun_api.auth import Tokens
-from codexrun_api.catalog import Catalog
-from codexrun_api.feed import Feed
-from codexrun_api.mirror import Mirror
+from codexrun_api.http.auth import Tokens
+from codexrun_api.mirror import queue as pace
+from codexrun_api.mirror.catalog import Catalog
+from codexrun_api.mirror.event_buffer import Feed
+from codexrun_api.mirror.runs import Mirror
+from codexrun_api.schemas import responses
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.refusals import Cause
@@ -116,10 +117,10 @@ class Services:
         inputs = {"inputs": row.spec["inputs"]} if "inputs" in row.spec else {}
         return replace(record, params=row.params, spec={**record.spec, **inputs})
 
-    def view(self, record: RunRecord) -> views.RunView:
-        return views.of_record(record, self.settings.external_url, self.queue(record.run_id))
+    def view(self, record: RunRecord) -> responses.RunView:
+        return responses.of_record(record, self.settings.external_url, self.queue(record.run_id))
 
-    def queue(self, run_id: str) -> views.QueueView | None:
+    def queue(self, run_id: str) -> responses.QueueView | None:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None

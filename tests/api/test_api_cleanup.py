@@ -9,9 +9,9 @@ import pytest
 from apistand import Stand
 from fake_kube import FakeKube
 
-from codexrun_api import retention
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
+from codexrun_api.logs.archive import Archive
+from codexrun_api.runs import retention
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry, RunRecord, Unavailable
 

@@ -19,12 +19,15 @@ from apistand import TOKEN, job_type, prompt
 from fake_kube import FakeKube
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
-from codexrun_api import artifacts, bounds, logs
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
-from codexrun_api.console import foreign, run_page, sessions, site
-from codexrun_api.ingest import create_ingest_app
+from codexrun_api.console import routes, sessions
+from codexrun_api.console.pages import run
+from codexrun_api.console.view import safe_html
+from codexrun_api.http import bounds
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.ingest import create_ingest_app
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -89,7 +92,7 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
     archive.open()
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    routers = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+    routers = (routes.router(archive, bells), artifact_routes.router(archive), routes.router(archive, bells))
     app = create_app(settings, registry, kube, archive, routers)
     made = Whole(app, kube, archive)
     async with app.router.lifespan_context(app):
@@ -273,7 +276,7 @@ LOGS = {
     "small events": event(type="x") * 20_000,
     "empty turns": (event(type="turn.started") + event(type="turn.completed", usage={})) * 5_000,
 }
-TABS = [f"tab={tab}".encode() for tab in run_page.TABS]
+TABS = [f"tab={tab}".encode() for tab in run.TABS]
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -307,12 +310,12 @@ async def costs_little(whole: Whole, wanted: list[tuple[str, bytes]]) -> None:
 
 @pytest.mark.parametrize("name", MARKDOWN)
 def test_markdown_is_bounded_on_its_own(name: str) -> None:
-    budget = foreign.Budget()
+    budget = safe_html.Budget()
     began = time.process_time()
     html = [budget.markdown(MARKDOWN[name]) for _ in range(100)]
     assert time.process_time() - began < REQUEST_SECONDS
-    assert sum(map(len, html)) < 2 * foreign.MAX_PAGE_HTML
-    assert "Shown as text: " in html[-1] or "left out" in html[-1] or sum(map(len, html)) < foreign.MAX_PAGE_HTML
+    assert sum(map(len, html)) < 2 * safe_html.MAX_PAGE_HTML
+    assert "Shown as text: " in html[-1] or "left out" in html[-1] or sum(map(len, html)) < safe_html.MAX_PAGE_HTML
 
 
 @pytest.mark.parametrize("name", [name for name in MARKDOWN if "table" in name or "rows" in name or "columns" in name])
@@ -320,25 +323,25 @@ def test_no_table_has_more_cells_than_are_counted(name: str) -> None:
     """In small, so that it may be rendered: the count is of the text as the renderer gets it."""
     text = MARKDOWN[name].replace("a|" * 256, "a|" * 4).replace("-|" * 256, "-|" * 4)
     text = "\n".join(line[:200] for line in text.split("\n")[:40])
-    html = str(foreign._markdown.render(foreign._seen(text)))
-    assert html.count("<td") + html.count("<th>") <= foreign.table_cells(foreign._seen(text))
+    html = str(safe_html._markdown.render(safe_html._seen(text)))
+    assert html.count("<td") + html.count("<th>") <= safe_html.table_cells(safe_html._seen(text))
 
 
 def test_what_is_above_a_bound_is_shown_as_text_with_the_bound() -> None:
-    shown = foreign.Budget().markdown(TABLE)
+    shown = safe_html.Budget().markdown(TABLE)
     assert "<em>Shown as text: its tables have up to 66,564 cells; a page shows 10,000.</em>" in shown
     assert "|a|a|a|" in shown
     assert "<td" not in shown
     ordinary = "| a | b |\n|---|---|\n| 1 | 2 |\n\nand **so** [on](https://ok.example)"
-    assert 6 <= foreign.table_cells(ordinary) <= 12, "an upper bound"
-    assert "<td>1</td>" in foreign.Budget().markdown(ordinary)
+    assert 6 <= safe_html.table_cells(ordinary) <= 12, "an upper bound"
+    assert "<td>1</td>" in safe_html.Budget().markdown(ordinary)
 
 
 def test_a_static_file_is_served_by_its_very_name() -> None:
-    from codexrun_api.console import pages
+    from codexrun_api.console import templating
 
-    assert set(pages.static_files()) >= {"app.css", "app.js", "log.js"}
-    assert "./app.css" not in pages.static_files()
+    assert set(templating.static_files()) >= {"app.css", "app.js", "log.js"}
+    assert "./app.css" not in templating.static_files()
 
 
 @pytest.mark.parametrize("name", ["./app.css", "././icon.svg", "vendor/../app.css", "app.css/", "", "../pages.py", "vendor"])
@@ -403,8 +406,8 @@ def test_every_cache_has_a_size_or_no_argument_that_comes_from_outside() -> None
         for match in re.finditer(r"@(?:functools\.)?(?:cache|lru_cache\(maxsize=None\))\ndef (\w+\([^)]*\))", file.read_text())
     }
     assert unbounded == {
-        ("api/codexrun_api/console/pages.py", "static_files()"),
-        ("api/codexrun_api/console/pages.py", "templates()"),
+        ("api/codexrun_api/console/templating.py", "static_files()"),
+        ("api/codexrun_api/console/templating.py", "templates()"),
         ("core/codexrun_core/prices/table.py", "built_in()"),
         ("core/codexrun_core/registry/database.py", "insert_once(dialect: str, table: sa.Table)"),
     }
@@ -417,6 +420,6 @@ def test_nothing_is_missing_from_nested_markdown(mark: str, levels: int) -> None
     lines = [" " * len(mark) * level + f"{mark}level{level}" for level in range(levels)]
     if mark == "> ":
         lines = [mark * (level + 1) + f"level{level}" for level in range(levels)]
-    shown = foreign.Budget().markdown("\n".join(lines) + "\n\nafter")
+    shown = safe_html.Budget().markdown("\n".join(lines) + "\n\nafter")
     for word in (*(f"level{level}" for level in range(levels)), "after"):
         assert word in shown

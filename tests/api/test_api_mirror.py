@@ -5,10 +5,10 @@ import json
 from apistand import Stand, prompt
 from fake_kube import FakeKube
 
-from codexrun_api import acting
-from codexrun_api.feed import Feed
-from codexrun_api.mirror import Mirror
-from codexrun_api.writer import Writer
+from codexrun_api.mirror.event_buffer import Feed
+from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.mirror.runs import Mirror
+from codexrun_api.runs import actions
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import Filter
 from codexrun_core.resources import CodexRun
@@ -242,7 +242,7 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
 
     stand.registry.get = stand.registry.find = away
     assert (await stand.http.get("/runs/away")).json()["params"] == inputs, "from the object"
-    assert (await acting.delete(stand.services, "away")).params == inputs
+    assert (await actions.delete(stand.services, "away")).params == inputs
 
 
 async def test_inputs_that_start_no_run_are_not_kept_of_a_live_one_either(stand: Stand) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from odd import JSON, LEVELS, nested
 from prometheus_client import REGISTRY
 
-from codexrun_api import views
-from codexrun_api.console.states import STATES, state_of
-from codexrun_api.writer import Writer
+from codexrun_api.console.view.states import STATES, state_of
+from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import Filter, SchemaError
 from codexrun_core.resources import CodexRun
@@ -180,7 +180,7 @@ def test_any_text_may_be_a_phase_or_a_failure_class(text: str) -> None:
     assert status.phase.terminal == (text in ("Succeeded", "Failed", "Cancelled", "Rejected"))
     assert status.failure.class_.known or not status.failure.class_.retryable
     assert run.dump()["status"]["phase"] == text
-    assert views.of_run(run).status == text.lower()
+    assert responses.of_run(run).status == text.lower()
 
 
 def test_the_console_calls_a_status_that_it_does_not_know_by_its_name() -> None:

@@ -16,11 +16,11 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from codexrun_api import artifacts, logs
 from codexrun_api.__main__ import server
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.openapi import document
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -90,7 +90,7 @@ class Served:
         archive = Archive(self._folder / "archive")
         archive.open()
         keep(kube, archive)
-        app = create_app(made, registry, kube, archive, (logs.router(archive, Bells()), artifacts.router(archive)))
+        app = create_app(made, registry, kube, archive, (routes.router(archive, Bells()), artifact_routes.router(archive)))
         self._server = server(app, 0)
         self._server.config.host = "127.0.0.1"
         serving = asyncio.create_task(self._server.serve())

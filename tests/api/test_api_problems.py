@@ -9,7 +9,7 @@ from apistand import TOKEN, NoArchive, Stand
 from fake_kube import FakeKube, FakeOperator
 
 from codexrun_api.app import create_app
-from codexrun_api.auth import Tokens
+from codexrun_api.http.auth import Tokens
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.logs import JsonFormatter

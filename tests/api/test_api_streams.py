@@ -7,7 +7,7 @@ import httpx
 import pytest
 from apistand import Stand
 
-from codexrun_api.feed import Event, Feed, Lagged
+from codexrun_api.mirror.event_buffer import Event, Feed, Lagged
 
 
 def events(text: str) -> list[tuple[str, str, dict]]:

@@ -34,7 +34,7 @@ def test_a_token_is_made_and_the_api_and_the_cleanup_use_it() -> None:
     assert variables(manifests)["CODEX_CONTROL_TOKEN"]["valueFrom"]["secretKeyRef"] == reference
     job = one(manifests, "CronJob", "codexrun-cleanup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (cleanup,) = job["containers"]
-    assert cleanup["command"][:3] == ["python3", "-m", "codexrun_api.cleanup"]
+    assert cleanup["command"][:3] == ["python3", "-m", "codexrun_api.runs.cleanup_job"]
     env = {variable["name"]: variable for variable in cleanup["env"]}
     assert env["CODEX_CONTROL_TOKEN"]["valueFrom"]["secretKeyRef"] == reference
     assert env["CODEX_CONTROL_URL"]["value"] == "http://codexrun-api:8080"

@@ -13,10 +13,10 @@ import uvicorn
 from apistand import TOKEN, job_type, prompt
 from fake_kube import FakeKube
 
-from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -32,7 +32,7 @@ async def main(port: int, root: Path) -> None:
     settings = Settings(namespace="codexrun", registry_url=url, archive=root / "archive", token=TOKEN)
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    app = create_app(settings, registry, kube, archive, (logs.router(archive, bells), artifacts.router(archive)))
+    app = create_app(settings, registry, kube, archive, (routes.router(archive, bells), artifact_routes.router(archive)))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
 
     def stop() -> None:

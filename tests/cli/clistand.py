@@ -18,10 +18,10 @@ from apistand import TOKEN, job_type, prompt
 from fake_kube import FakeKube, FakeOperator, condition
 from typer.testing import CliRunner
 
-from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.settings import Settings
 from codexrun_cli.main import app
 from codexrun_cli.transports.cluster import Cluster
@@ -149,7 +149,7 @@ class Stand:
         )
         self._registry = await Registry.open(settings.registry_url)
         await self._registry.migrate()
-        more = (logs.router(self.archive, self.bells), artifacts.router(self.archive))
+        more = (routes.router(self.archive, self.bells), artifact_routes.router(self.archive))
         made = create_app(settings, self._registry, self.kube, self.archive, more)
         self.services = made.state.services
         find = self.services.find

@@ -21,7 +21,7 @@ from hypothesis import settings as rounds
 from hypothesis import strategies as st
 from programs import environment
 
-from codexrun_api.archive import Archive
+from codexrun_api.logs.archive import Archive
 from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.transports import Heard, LogWish, pod_logs

@@ -14,11 +14,11 @@ from typing import Any
 import uvicorn
 from fake_kube import FakeKube, FakeOperator
 
-from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
-from codexrun_api.console import site
+from codexrun_api.console import routes
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -150,7 +150,7 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
     archive.open()
     registry = await Registry.open(url)
     await registry.migrate()
-    routers = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+    routers = (routes.router(archive, bells), artifact_routes.router(archive), routes.router(archive, bells))
     app = create_app(made, registry, kube, archive, routers)
     listening = free_socket()
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on")

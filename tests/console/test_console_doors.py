@@ -10,7 +10,7 @@ import pytest
 from console_stand import TOKEN, Console, running
 from fastapi.routing import APIRoute, APIRouter
 
-from codexrun_api.console import site
+from codexrun_api.console import routes as site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -227,7 +227,7 @@ async def test_who_did_what_from_where_is_logged(
 ) -> None:
     run = console.run("audited", "Running")
     await console.mirrored()
-    with caplog.at_level("INFO", logger="codexrun_api.console.access"):
+    with caplog.at_level("INFO", logger="codexrun_api.console.visitors"):
         await http.post(f"/console/runs/{run}/cancel", data={"csrf": await csrf_of(http), "reason": "wrong branch"})
     (line,) = [record for record in caplog.records if record.message == "run.cancel_requested"]
     said = line.__dict__["fields"]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_api import line_counts
-from codexrun_api.archive import Archive
-from codexrun_api.console.line_index import LineIndex
-from codexrun_api.console.log_search import MOST, search
+from codexrun_api.console.view.log_search import MOST, search
+from codexrun_api.logs import line_counts
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.line_index import LineIndex
 
 
 @pytest.fixture

@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_api.archive import Archive
-from codexrun_api.console import asked as urls
-from codexrun_api.console import foreign, formats, forms, sessions, strip, timeline, transcript, words
-from codexrun_api.console.keys import BINDINGS
-from codexrun_api.console.line_index import LONGEST, LineIndex
-from codexrun_api.console.log_search import search
-from codexrun_api.console.pages import STATIC
-from codexrun_api.console.run_rows import key_of, newer
-from codexrun_api.console.states import STATES
-from codexrun_api.params import STATUSES
-from codexrun_api.views import QueueView
+from codexrun_api.console import sessions
+from codexrun_api.console.templating import STATIC
+from codexrun_api.console.view import formats, health_strip, input_form, safe_html, status_text, timeline, transcript
+from codexrun_api.console.view import list_query as urls
+from codexrun_api.console.view.keyboard import BINDINGS
+from codexrun_api.console.view.log_search import search
+from codexrun_api.console.view.run_rows import key_of, newer
+from codexrun_api.console.view.states import STATES
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.line_index import LONGEST, LineIndex
+from codexrun_api.schemas.params import STATUSES
+from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunEvent, RunRecord
 from codexrun_core.resources.phases import FailureClass
 
@@ -64,18 +65,18 @@ SENTENCES = [
 
 @pytest.mark.parametrize(("record", "known", "wanted"), SENTENCES, ids=lambda v: v if isinstance(v, str) else "")
 def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) -> None:
-    assert words.sentence(record, NOON, **known) == wanted
+    assert status_text.sentence(record, NOON, **known) == wanted
 
 
 def test_every_status_has_a_word_a_sign_and_a_sentence() -> None:
     assert set(STATES) == set(STATUSES)
     assert len({(s.icon, s.word) for s in STATES.values()}) == len(STATES)
     for status in STATUSES:
-        assert words.sentence(row(status), NOON).endswith(".")
+        assert status_text.sentence(row(status), NOON).endswith(".")
 
 
 def test_every_failure_has_a_way_out_or_says_it_itself() -> None:
-    assert set(words.WAYS_OUT) | {"agent_error"} >= {str(c) for c in FailureClass}
+    assert set(status_text.WAYS_OUT) | {"agent_error"} >= {str(c) for c in FailureClass}
 
 
 def test_no_two_actions_share_a_key() -> None:
@@ -177,7 +178,7 @@ SCHEMA = {
 
 def test_a_schema_is_a_form_and_the_form_is_inputs_again() -> None:
     inputs = {"focus": "locks", "depth": 2, "count": 3, "share": 0.5, "deep": False, "paths": ["a", "b"]}
-    asked = forms.fields(SCHEMA, (), inputs)
+    asked = input_form.fields(SCHEMA, (), inputs)
     assert [(f.name, f.kind) for f in asked] == [
         ("focus", "line"),
         ("essay", "area"),
@@ -187,24 +188,24 @@ def test_a_schema_is_a_form_and_the_form_is_inputs_again() -> None:
         ("deep", "switch"),
         ("paths", "json"),
     ]
-    assert forms.inputs_of(asked, {f.form_name: f.value for f in asked}) == (inputs, {})
+    assert input_form.inputs_of(asked, {f.form_name: f.value for f in asked}) == (inputs, {})
 
 
 def test_what_is_wrong_is_said_at_its_field() -> None:
-    asked = forms.fields(SCHEMA, ())
+    asked = input_form.fields(SCHEMA, ())
     typed = {"input.focus": "x", "input.depth": '"quick"', "input.count": "three", "input.paths": "[1,"}
-    _, errors = forms.inputs_of(asked, typed)
+    _, errors = input_form.inputs_of(asked, typed)
     assert errors["count"] == "count must be a whole number"
     assert errors["paths"].startswith("paths is not JSON")
     for levels in (32, 900, 50_000):  # and the object of all inputs around it
-        _, errors = forms.inputs_of(asked, typed | {"input.paths": "[" * levels + "]" * levels})
+        _, errors = input_form.inputs_of(asked, typed | {"input.paths": "[" * levels + "]" * levels})
         assert errors["paths"] == "paths is nested more than 32 levels deep; make it flatter"
-    inputs, errors = forms.inputs_of(asked, typed | {"input.paths": "[" * 31 + "]" * 31})
+    inputs, errors = input_form.inputs_of(asked, typed | {"input.paths": "[" * 31 + "]" * 31})
     assert ("paths" in inputs, "paths" in errors) == (True, False)
 
 
 def test_without_a_schema_the_placeholders_are_the_form() -> None:
-    assert [(f.name, f.required) for f in forms.fields(None, ("name", "tone"))] == [("name", True), ("tone", True)]
+    assert [(f.name, f.required) for f in input_form.fields(None, ("name", "tone"))] == [("name", True), ("tone", True)]
 
 
 def lines(*events: dict, ts: str = "2026-06-01T12:00:00.000Z") -> list[tuple[int, bytes]]:
@@ -287,7 +288,10 @@ def test_lines_by_number_are_the_files_own(tmp_path_factory, content: list, ende
     archive.append("run", 0, data)
     size = archive.size("run")
     want = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
-    with mock.patch("codexrun_api.line_counts.BLOCK", block), mock.patch("codexrun_api.console.log_search.PIECE", block):
+    with (
+        mock.patch("codexrun_api.logs.line_counts.BLOCK", block),
+        mock.patch("codexrun_api.console.view.log_search.PIECE", block),
+    ):
         index = LineIndex(archive, "run")
         assert index.lines(size) == len(want)
         for first in range(1, len(want) + 1):
@@ -307,8 +311,8 @@ def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:
 
 
 def test_the_operators_silence_is_told() -> None:
-    assert strip.registry(0.01).good
-    assert strip.registry(9).text == "registry 9 s behind"
+    assert health_strip.registry(0.01).good
+    assert health_strip.registry(9).text == "registry 9 s behind"
 
 
 @pytest.mark.parametrize(
@@ -320,7 +324,7 @@ def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
 
 
 def test_markdown_has_no_images_no_html_and_no_other_links() -> None:
-    html = foreign.Budget().markdown(
+    html = safe_html.Budget().markdown(
         "# Hi\n<b onclick=x>y</b> ![p](https://evil.example/p.png) [a](javascript:alert(1)) [b](https://ok.example)"
     )
     assert "<img" not in html

@@ -16,13 +16,14 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
 
-from codexrun_api import artifacts, logs
 from codexrun_api.app import create_app
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
-from codexrun_api.console import site
-from codexrun_api.console.formats import visible
-from codexrun_api.console.run_page import TABS
+from codexrun_api.console import routes as site
+from codexrun_api.console.pages.run import TABS
+from codexrun_api.console.view.formats import visible
+from codexrun_api.logs import artifact_routes
+from codexrun_api.logs import routes as logs
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -173,7 +174,7 @@ async def standing(folder: Path) -> AsyncIterator[Stand]:
     archive.open()
     registry = await Registry.open(url)
     await registry.migrate()
-    more = (logs.router(archive, bells), artifacts.router(archive), site.router(archive, bells))
+    more = (logs.router(archive, bells), artifact_routes.router(archive), site.router(archive, bells))
     app = create_app(settings, registry, kube, archive, more)
     async with app.router.lifespan_context(app):
         made = Stand(kube, registry, archive, app)

@@ -14,7 +14,7 @@ import yaml
 from crdobjects import GENERATED
 from hypothesis import given, settings
 
-from codexrun_api import views
+from codexrun_api.schemas import responses
 from codexrun_cli import output
 from codexrun_cli.commands import diff, jobtypes
 from codexrun_cli.follow.ending import print_message, summary
@@ -43,7 +43,7 @@ def stored(body: Json) -> Json:
 
 def over_rest(raw: Json) -> Json:
     """The run as the api answers it."""
-    found: Json = json.loads(views.of_record(record_of(CodexRun.model_validate(raw))).model_dump_json(exclude_none=True))
+    found: Json = json.loads(responses.of_record(record_of(CodexRun.model_validate(raw))).model_dump_json(exclude_none=True))
     return found
 
 

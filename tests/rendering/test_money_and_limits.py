@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from render_stand import Stand, standing
 
-from codexrun_api.console.limits import WORDS, rows
+from codexrun_api.console.view.limits import WORDS, rows
 from codexrun_core.registry import read_spec
 from codexrun_core.resources.fields import Limits
 

@@ -12,8 +12,8 @@ import uuid
 from fake_kube import FakeKube, stamp
 
 from codexrun_api import __main__ as api
-from codexrun_api.archive import Archive
-from codexrun_api.senders import NotASender, Sender
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.gate_identity import NotASender, Sender
 from codexrun_api.settings import settings_from
 
 RUNS = int(os.environ.get("RUNS", "0"))

@@ -3,7 +3,7 @@
 import pytest
 from codex_stand import Pod, demo_model, find_codex
 
-from codexrun_api.archive import Archive
+from codexrun_api.logs.archive import Archive
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from types import SimpleNamespace
 import uvicorn
 from fastapi import FastAPI
 
-from codexrun_api import artifacts, logs, problems
-from codexrun_api.archive import Archive
-from codexrun_api.bells import Bells
-from codexrun_api.ingest import create_ingest_app
-from codexrun_api.senders import NotASender, Sender
+from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.ingest import create_ingest_app
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.schemas import problems
 from codexrun_core.registry import RunRecord
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -56,8 +57,8 @@ async def main(port, root):
         find=find, stop=stop, tokens=SimpleNamespace(user=lambda _: "me"), settings=SimpleNamespace(external_url="")
     )
     app.add_exception_handler(problems.Problem, problems.handle)
-    app.include_router(logs.router(archive, bells))
-    app.include_router(artifacts.router(archive))
+    app.include_router(routes.router(archive, bells))
+    app.include_router(artifact_routes.router(archive))
     app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, bells))
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1))
     server.install_signal_handlers = lambda: None

@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from codexrun_api.ingest import CUT, create_ingest_app
-from codexrun_api.senders import NotASender, Sender
+from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.ingest import CUT, create_ingest_app
 from codexrun_core.kube.client import Unavailable
 
 RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from codexrun_api.senders import NotASender, Sender, Senders
+from codexrun_api.logs.gate_identity import NotASender, Sender, Senders
 from codexrun_core.kube.client import NotFound, Unavailable
 from codexrun_core.resources import CodexRun
 

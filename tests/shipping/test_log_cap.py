@@ -61,7 +61,7 @@ def test_the_gate_takes_no_more_than_its_limit_whoever_sends(tmp_path):
 
 
 def test_both_sides_of_the_ingest_port_mean_the_same_limits():
-    from codexrun_api import ingest
+    from codexrun_api.logs import ingest
     from codexrun_pod import shipments
 
     assert ingest.ARTIFACTS == shipments.ARTIFACTS

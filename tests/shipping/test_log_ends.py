@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from codexrun_api.bells import Bells
-from codexrun_api.log_ends import LogEnds
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.sealing import LogEnds
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import record_of
 from codexrun_core.resources import CodexRun
@@ -85,7 +85,7 @@ async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
         if answer := answers.pop(0):
             raise answer
 
-    monkeypatch.setattr("codexrun_api.log_ends.PAUSE", 0.0)
+    monkeypatch.setattr("codexrun_api.logs.sealing.PAUSE", 0.0)
     archive.append_attempt(RUN, 1, 0, b"one\n")
     ends = LogEnds(archive, on_log, Bells(), wait=0.0)
     ends(moved("Cancelled"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codexrun_api.archive import Archive, Superseded
+from codexrun_api.logs.archive import Archive, Superseded
 from codexrun_pod.gate import shipping as gate_shipping
 from codexrun_pod.gate.receiver import Away, Kept
 from codexrun_pod.gate.shipping import Shipping

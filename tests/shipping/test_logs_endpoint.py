@@ -14,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping_stand import LOG, RUN, events_of
 
-from codexrun_api import artifacts, following, logs, problems, requests
 from codexrun_api.app import FORESEEN
-from codexrun_api.bells import Bells
-from codexrun_api.following import Follower
-from codexrun_api.positions import at_or_after, last_lines
+from codexrun_api.http import middleware
+from codexrun_api.logs import artifact_routes, routes, stream
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.offsets import at_or_after, last_lines
+from codexrun_api.logs.stream import Follower
+from codexrun_api.schemas import problems
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.line_cutter import MAX_LINE_BYTES
 from codexrun_core.registry import RunRecord
@@ -61,9 +63,9 @@ async def client(archive, here, bells):
     app.state.services = here
     for error in FORESEEN:
         app.add_exception_handler(error, problems.handle)
-    app.include_router(logs.router(archive, bells))
-    app.include_router(artifacts.router(archive))
-    app.add_middleware(requests.Requests, body_limit=1000)
+    app.include_router(routes.router(archive, bells))
+    app.include_router(artifact_routes.router(archive))
+    app.add_middleware(middleware.Requests, body_limit=1000)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://api") as client:
         client.headers["Authorization"] = "Bearer secret"
         yield client
@@ -275,7 +277,7 @@ async def test_the_end_waits_for_the_last_words_of_a_log_that_is_open(archive, b
 
 
 async def test_a_log_whose_gate_died_ends_all_the_same(archive, bells, here, monkeypatch):
-    monkeypatch.setattr(following, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(stream, "LAST_WORDS", 0.0)
     archive.append_attempt(RUN, 1, 0, LINES[0] + b"half")
     here.run = record("failed")
     lines, end = events_of(b"".join(await follow(archive, bells, here)))
@@ -298,7 +300,7 @@ async def test_a_stream_ends_when_the_process_does_and_outlives_the_registry(arc
 
 
 async def test_a_silent_stream_is_pinged(archive, bells, here, monkeypatch):
-    monkeypatch.setattr(following, "PING", 0.0)
+    monkeypatch.setattr(stream, "PING", 0.0)
     follower = Follower(archive, bells, RUN, here.find, here.stop).events(0)
     assert b"retry: 1000" in await anext(follower)
     assert await anext(follower) == b": ping\n\n"

@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 from runbuilders import NOON, agent_report, done_job, ended, gate_report, job, kind, kind_json, pod, run, run_json
 from runbuilders import given as seen_of
 
-from codexrun_api.catalog import Catalog
+from codexrun_api.mirror.catalog import Catalog
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import FailureClass, Phase

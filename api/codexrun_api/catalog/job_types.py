@@ -1,0 +1,109 @@
+"""GET /jobtypes and /stats."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from codexrun_api.http.auth import Caller
+from codexrun_api.schemas import params
+from codexrun_api.schemas.problems import answers
+from codexrun_api.services import Here
+from codexrun_core.resources.phases import Phase
+from codexrun_core.schemas.nesting import cut
+
+router = APIRouter(tags=["catalog"])
+
+_SLOT = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
+
+
+class JobTypeView(BaseModel):
+    name: str
+    description: str | None = None
+    prompt_name: str
+    prompt_version: str
+    model: str
+    allowed_models: list[str]
+    allowed_efforts: list[str]
+    inputs_schema: Annotated[dict[str, Any] | None, Field(description="Absent: each placeholder of the prompt is a text.")] = (
+        None
+    )
+    limits: dict[str, int]
+    concurrency_limit: int
+    max_queued: Annotated[int | None, Field(description="Runs that may wait; absent: no bound.")] = None
+    require_known_price: bool
+    output_schema: Annotated[dict[str, Any] | None, Field(description="Of the final message, where it has to be JSON.")] = None
+    running: Annotated[int, Field(description="Slots held: starting, running and stopping.")]
+    queued: int
+    suspended: bool
+    ready: Annotated[bool | None, Field(description="Absent before the operator has looked.")] = None
+    message: str | None = None
+
+
+class JobTypeList(BaseModel):
+    job_types: list[JobTypeView]
+
+
+class Stats(BaseModel):
+    """Over the runs that match the filter. Durations (agent's start to end) are those of the last good ones."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    runs: int
+    statuses: Annotated[dict[str, int], Field(examples=[{"succeeded": 12, "failed": 1}])]
+    success_rate: Annotated[float | None, Field(description="Succeeded among succeeded and failed.")]
+    cost_tokens: int
+    cost_micro_usd: int
+    median_seconds: float | None
+    p95_seconds: float | None
+    job_types: list["JobTypeStats"]
+
+
+class JobTypeStats(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    job_type: str
+    runs: int
+    statuses: dict[str, int]
+    success_rate: float | None
+    cost_tokens: int
+    cost_micro_usd: int
+
+
+@router.get("/jobtypes", operation_id="listJobTypes", response_model_exclude_none=True, responses=answers(401, 500, 503))
+async def list_job_types(here: Here, _: Caller) -> JobTypeList:
+    """What can be started, and how full it is."""
+    found = []
+    for name, job_type in sorted(here.catalog.job_types.items()):
+        spec = job_type.spec
+        phases = [run.status.phase for run in here.mirror.runs.values() if run.spec.job_type == name]
+        condition = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
+        found.append(
+            JobTypeView(
+                name=name,
+                description=spec.description,
+                prompt_name=spec.prompt.name,
+                prompt_version=spec.prompt.version,
+                model=spec.model,
+                allowed_models=spec.allowed_models or [spec.model],
+                allowed_efforts=spec.allowed_efforts or ([spec.effort] if spec.effort else []),
+                inputs_schema=cut(spec.inputs_schema),
+                limits=spec.limits.model_dump(exclude_none=True),
+                concurrency_limit=spec.concurrency_limit,
+                max_queued=spec.max_queued,
+                require_known_price=spec.require_known_price,
+                output_schema=cut(spec.output_schema),
+                running=sum(phase in _SLOT for phase in phases),
+                queued=sum(phase is Phase.QUEUED for phase in phases),
+                suspended=spec.suspended,
+                ready=condition.status == "True" if condition else None,
+                message=condition.message if condition else None,
+            )
+        )
+    return JobTypeList(job_types=found)
+
+
+@router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
+async def get_stats(here: Here, _: Caller, wish: Annotated[params.FilterWish, Query()]) -> Stats:
+    """Counts by status, tokens and cost of the runs that match."""
+    return Stats.model_validate(await here.registry.stats(wish.filter()))

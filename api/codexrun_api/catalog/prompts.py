@@ -1,0 +1,126 @@
+"""GET /prompts, /prompts/{name} and /prompts/{name}/{version}: what there is, is it right, and how does it do?"""
+
+import logging
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from codexrun_api.http.auth import Caller
+from codexrun_api.schemas.problems import Problem, answers
+from codexrun_api.services import Here
+from codexrun_core.logs import fields
+from codexrun_core.prompts.stored import StoredPrompt
+from codexrun_core.registry import PromptStats, Unavailable
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["catalog"])
+
+Name = Annotated[str, Path(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", examples=["code-review"])]
+Version = Annotated[str, Path(max_length=8, pattern=r"^v[1-9][0-9]{0,6}$", examples=["v1"])]
+
+
+class PromptRuns(BaseModel):
+    """What the runs of one version came to."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    runs: int = 0
+    success_rate: Annotated[float | None, Field(description="Succeeded among succeeded and failed.")] = None
+    cost_tokens: int = 0
+    cost_micro_usd: int = 0
+
+
+class PromptUse(PromptRuns):
+    """The same, and what a good run usually takes: medians of the last 1,000."""
+
+    median_tokens: int | None = None
+    median_cost_micro_usd: int | None = None
+    median_seconds: float | None = None
+
+
+class PromptVersionView(BaseModel):
+    version: str
+    sha256: str
+    checksum_ok: Annotated[bool, Field(description="Whether text and recorded digest agree.")]
+    owner: str
+    updated_at: str
+    stats: Annotated[PromptRuns | None, Field(description="Absent while the registry is away.")] = None
+
+    @classmethod
+    def of(cls, prompt: StoredPrompt, stats: PromptRuns | None) -> Self:
+        shown = ("version", "sha256", "checksum_ok", "owner", "updated_at")
+        return cls(**{name: getattr(prompt, name) for name in shown}, stats=stats)
+
+
+class PromptView(BaseModel):
+    name: str
+    versions: Annotated[list[PromptVersionView], Field(description="Oldest first.")]
+    used_by: Annotated[list[str], Field(description="Job types.")]
+
+
+class PromptList(BaseModel):
+    prompts: list[PromptView]
+
+
+class PromptText(PromptVersionView):
+    name: str
+    text: str
+    stats: PromptUse | None = None
+
+
+@router.get("/prompts", operation_id="listPrompts", responses=answers(401, 500, 503))
+async def list_prompts(here: Here, _: Caller) -> PromptList:
+    """Every prompt version in the cluster, whether its text is what its checksum says, and how its runs did."""
+    return PromptList(prompts=await _views(here))
+
+
+@router.get("/prompts/{name}", operation_id="getPrompt", responses=answers(401, 404, 422, 500, 503))
+async def get_prompt(here: Here, _: Caller, name: Name) -> PromptView:
+    """One prompt with all its versions."""
+    found = next((view for view in await _views(here) if view.name == name), None)
+    if found is None:
+        raise Problem(404, "prompt-not-found", f'there is no prompt "{name}"; GET /prompts lists them')
+    return found
+
+
+@router.get("/prompts/{name}/{version}", operation_id="getPromptVersion", responses=answers(401, 404, 422, 500, 503))
+async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version) -> PromptText:
+    """One version: its text, and what its runs usually take."""
+    prompt = here.catalog.prompts.get((name, version))
+    if prompt is None:
+        raise Problem(404, "prompt-not-found", f'there is no prompt "{name}" {version}; GET /prompts lists them')
+    try:
+        sums = (await _sums(here)).get((name, version))
+        usual = await here.registry.prompt_usual(name, version)
+        stats = PromptUse(
+            **PromptRuns.model_validate(sums).model_dump() if sums else {},
+            median_tokens=usual.tokens,
+            median_cost_micro_usd=usual.cost_micro_usd,
+            median_seconds=usual.seconds,
+        )
+    except Unavailable:
+        stats = None
+    view = PromptVersionView.of(prompt, None).model_dump(exclude={"stats"})
+    return PromptText(**view, name=name, text=prompt.text, stats=stats)
+
+
+async def _views(here: Here) -> list[PromptView]:
+    try:
+        sums: dict[tuple[str, str], PromptStats] | None = await _sums(here)
+    except Unavailable as away:
+        log.warning("prompts.without_stats", extra=fields(error=str(away)))
+        sums = None
+    versions: dict[str, list[PromptVersionView]] = {}
+    for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
+        known = sums.get((prompt.name, prompt.version)) if sums else None
+        stats = PromptRuns.model_validate(known) if known else PromptRuns() if sums is not None else None
+        versions.setdefault(prompt.name, []).append(PromptVersionView.of(prompt, stats))
+    users: dict[str, list[str]] = {}
+    for name, job_type in sorted(here.catalog.job_types.items()):
+        users.setdefault(job_type.spec.prompt.name, []).append(name)
+    return [PromptView(name=name, versions=found, used_by=users.get(name, [])) for name, found in versions.items()]
+
+
+async def _sums(here: Here) -> dict[tuple[str, str], PromptStats]:
+    return {(one.name, one.version): one for one in await here.registry.prompt_stats()}

@@ -1,0 +1,90 @@
+"""/console/jobtypes and /console/prompts: what can be started, how full it is, and how each prompt version does."""
+
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from codexrun_api.catalog.job_types import list_job_types
+from codexrun_api.console.templating import Page, off_loop, page
+from codexrun_api.console.view import limits, safe_html
+from codexrun_api.console.view.yaml_text import as_yaml
+from codexrun_api.console.visitors import Seen
+from codexrun_api.runs.verdicts import no_job_type
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.services import Here, Services
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.prompts.stored import StoredPrompt
+from codexrun_core.registry import Filter, PromptStats
+
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+
+@router.get("/console/jobtypes")
+async def job_types(request: Request, here: Here, seen: Seen) -> Response:
+    kinds = (await list_job_types(here, seen.user)).job_types
+    return page(request, "jobtypes.html", kinds=kinds)
+
+
+@router.get("/console/jobtypes/{name}")
+async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Response:
+    view = next((kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name), None)
+    kind = here.catalog.job_types.get(name)
+    if view is None or kind is None:
+        raise no_job_type(name[:63])
+    stats = await here.registry.stats(Filter(job_type=(name,)))
+    shown = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": kind.spec.dump()}
+    manifest = await off_loop(partial(as_yaml, shown))
+    context: dict[str, Any] = {"kind": view, "spec": kind.spec, "limits": limits.rows(kind.spec.limits)}
+    return page(request, "jobtype.html", **context, stats=stats, manifest=manifest)
+
+
+@router.get("/console/prompts")
+async def prompts(request: Request, here: Here, _: Seen) -> Response:
+    stats = await _stats(here)
+    found: dict[str, list[StoredPrompt]] = {}
+    for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, -p.number)):
+        found.setdefault(prompt.name, []).append(prompt)
+    return page(request, "prompts.html", prompts=found, stats=stats, used_by=_users(here))
+
+
+@router.get("/console/prompts/{name}")
+async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
+    """One version's text; with `against`, what another one changes in it."""
+    versions = sorted((p for p in here.catalog.prompts.values() if p.name == name), key=lambda p: -p.number)
+    if not versions:
+        raise Problem(404, "prompt-not-found", f'there is no prompt "{name[:63]}" in the cluster; /console/prompts lists them')
+    by_version = {p.version: p for p in versions}
+    shown = by_version.get(request.query_params.get("version", ""), versions[0])
+    against = by_version.get(request.query_params.get("against", ""))
+    context: dict[str, Any] = {
+        "name": name,
+        "versions": versions,
+        "shown": shown,
+        "against": against,
+        "diff": await off_loop(partial(difference, against, shown)) if against else None,
+        "stats": await _stats(here),
+        "used_by": _users(here).get(name, []),
+    }
+    return page(request, "prompt.html", **context)
+
+
+def difference(old: StoredPrompt, new: StoredPrompt) -> Markup:
+    """As a unified diff; empty where they are the same."""
+    return safe_html.diff(old.text, new.text, old.version, new.version)
+
+
+async def _stats(here: Services) -> dict[tuple[str, str], PromptStats]:
+    try:
+        return {(s.name, s.version): s for s in await here.registry.prompt_stats()}
+    except Unavailable:
+        return {}
+
+
+def _users(here: Services) -> dict[str, list[tuple[str, str]]]:
+    """Job types by the prompt that they use, with the version."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, kind in sorted(here.catalog.job_types.items()):
+        found.setdefault(kind.spec.prompt.name, []).append((name, kind.spec.prompt.version))
+    return found

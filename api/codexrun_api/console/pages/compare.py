@@ -1,0 +1,115 @@
+"""/console/compare?a=..&b=..: what differs between two runs."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from markupsafe import Markup
+
+from codexrun_api.console.templating import Page, off_loop, page
+from codexrun_api.console.view import formats, safe_html, status_text
+from codexrun_api.console.view.states import state_of
+from codexrun_api.console.view.yaml_text import as_yaml
+from codexrun_api.console.visitors import Seen
+from codexrun_api.schemas.problems import not_found
+from codexrun_api.services import Here
+from codexrun_core.prompts.stored import StoredPrompt
+from codexrun_core.registry import RunRecord
+
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Pair:
+    name: str
+    a: str
+    b: str
+    note: str = ""  # how much more or less
+
+    @property
+    def differs(self) -> bool:
+        return self.a != self.b
+
+
+@router.get("/console/compare")
+async def compare(request: Request, here: Here, _: Seen) -> Response:
+    """Without both runs, a form that asks for them."""
+    query = request.query_params
+    wanted = [query.get("a", "").strip()[:63], query.get("b", "").strip()[:63]]
+    chosen = query.getlist("run")  # two selected rows of the list
+    if len(chosen) == 2 and not any(wanted):
+        wanted = [name[:63] for name in chosen]
+    if not all(wanted):
+        return page(request, "compare.html", a=None, b=None, wanted=wanted, pairs=[])
+    found = [await here.find(name) for name in wanted]
+    for name, record in zip(wanted, found, strict=True):
+        if record is None:
+            raise not_found(name)
+    a, b = (record for record in found if record)
+    only = query.get("only") == "1"
+    shown = pairs(a, b, datetime.now(UTC))
+    texts = [here.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)]
+    context: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "wanted": wanted,
+        "pairs": [pair for pair in shown if pair.differs or not only],
+        "same": sum(not pair.differs for pair in shown),
+        "only": only,
+        **await off_loop(partial(_differences, a, b, texts)),
+    }
+    return page(request, "compare.html", **context)
+
+
+def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
+    """Both runs side by side, in the order in which people ask. Pure."""
+    took = [status_text.took(run, now) for run in (a, b)]
+    inputs = sorted({*a.params, *b.params})
+    return [
+        _pair("Status", *(state_of(r.status).word for r in (a, b))),
+        _pair("Failure", *(r.failure_class for r in (a, b))),
+        _pair("Job type", a.job_type, b.job_type),
+        _pair("Prompt", *(f"{r.prompt_name} {r.prompt_version}" if r.prompt_name else None for r in (a, b))),
+        _pair("Model", a.model, b.model),
+        _pair("Effort", a.effort, b.effort),
+        *(_pair(f"Input: {name}", *(_shown(r.params.get(name)) for r in (a, b))) for name in inputs),
+        _number("Duration", took[0], took[1], formats.duration),
+        _number("Tokens", a.cost_tokens, b.cost_tokens, formats.count),
+        _number("Output tokens", a.output_tokens, b.output_tokens, formats.count),
+        _number("Cost", a.cost_micro_usd, b.cost_micro_usd, formats.money),
+        _pair("Attempts", a.attempt, b.attempt),
+        _pair("Started by", *(f"{r.requested_by or 'unknown'}, {r.origin}" for r in (a, b))),
+        _pair("Error", a.error, b.error),
+    ]
+
+
+def _pair(name: str, a: Any, b: Any) -> Pair:
+    first, second = ("–" if value in (None, "") else str(value) for value in (a, b))
+    return Pair(name, first, second)
+
+
+def _number(name: str, a: Any, b: Any, shown: Callable[[Any], str]) -> Pair:
+    return Pair(name, shown(a), shown(b), _more(b, a))
+
+
+def _shown(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _more(new: float | None, old: float | None) -> str:
+    if not old or new is None or new == old:
+        return ""
+    return f"{(new - old) / old:+.0%}".replace("%", " %")
+
+
+def _differences(a: RunRecord, b: RunRecord, prompts: Sequence[StoredPrompt | None]) -> dict[str, Markup]:
+    old, new = prompts
+    return {
+        "spec": safe_html.diff(as_yaml(a.spec, sort_keys=True), as_yaml(b.spec, sort_keys=True), a.name, b.name),
+        "prompt": safe_html.diff(old.text, new.text, a.name, b.name) if old and new else Markup(),
+        "result": safe_html.diff(a.result or "", b.result or "", a.name, b.name),
+    }

@@ -1,0 +1,132 @@
+"""Word that a page has something new to ask for. Level-triggered: a bell that is lost rings again with the next one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+
+from codexrun_api import metrics
+from codexrun_api.console.templating import Page
+from codexrun_api.console.view.states import ACTIVE
+from codexrun_api.console.visitors import Seen
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.runs import event_routes
+from codexrun_api.schemas import params
+from codexrun_api.schemas.problems import not_found
+from codexrun_api.services import Here, Services
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.registry import RunRecord
+
+PAUSE = 1.0  # seconds between two bells
+LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells
+TICK = 5.0  # seconds between bells of a list in which something runs
+PING = 15.0
+GONE = 30.0  # seconds after a run's end until its page stops listening
+RETRY = 1000
+
+
+def router(archive: Archive, bells: Bells) -> APIRouter:
+    routes = APIRouter(route_class=Page, include_in_schema=False)
+
+    @routes.get("/console/live")
+    async def live(here: Here, _: Seen) -> StreamingResponse:
+        """For lists: `refresh` when a run has changed, and now and then while one is active."""
+        return _stream(_list(here))
+
+    @routes.get("/console/runs/{id}/live")
+    async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
+        """For one run: `refresh` when it has changed, `log` with the size when its log has grown, `codex` the same but now and
+        then only, `ended` at its end. The pace is kept here: a page's own timers go when a part of it is swapped."""
+        record = await here.find(id)
+        if record is None:
+            raise not_found(id)
+        return _stream(_run(here, archive, bells, record.run_id))
+
+    return routes
+
+
+def _stream(bell: AsyncIterator[bytes]) -> StreamingResponse:
+    return StreamingResponse(bell, media_type="text/event-stream", headers=event_routes.HEADERS)
+
+
+async def _list(here: Services) -> AsyncIterator[bytes]:
+    with metrics.STREAMS.labels("events").track_inprogress():
+        yield format_sse_event(event="refresh", data_str="{}", retry=RETRY)
+        loop = asyncio.get_running_loop()
+        position, told = here.feed.end, loop.time()
+        while not here.stop.is_set():
+            changed = here.feed.end > position
+            active = any(run.status.phase.lower() in ACTIVE for run in here.mirror.runs.values())
+            if changed or (active and loop.time() - told >= TICK):
+                position, told = here.feed.end, loop.time()
+                yield format_sse_event(event="refresh", data_str="{}")
+            elif loop.time() - told >= PING:
+                told = loop.time()
+                yield format_sse_event(comment="ping")
+            await asyncio.sleep(PAUSE if changed else 0)
+            await _any(here, TICK, here.feed.more(position))
+        yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+
+
+async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> AsyncIterator[bytes]:
+    with metrics.STREAMS.labels("logs").track_inprogress(), bells.heard(run_id) as bell:
+        yield format_sse_event(comment="codexrun", retry=RETRY)
+        loop = asyncio.get_running_loop()
+        state: object = None
+        size, position, told, over = -1, here.feed.end, loop.time(), 0.0
+        drawn, drawn_at = -1, 0.0  # the size that the last `codex` was about
+        while not here.stop.is_set():
+            bell.clear()
+            record, now_size = await _find(here, run_id), await asyncio.to_thread(archive.size, run_id)
+            if now_size != size:
+                size, told = now_size, loop.time()
+                yield format_sse_event(event="log", data_str=str(size))
+            if size != drawn and loop.time() - drawn_at >= LOOK:
+                drawn, drawn_at = size, loop.time()
+                yield format_sse_event(event="codex", data_str="{}")
+            if record and (now_state := _state(here, record)) != state:
+                state, told = now_state, loop.time()
+                yield format_sse_event(event="refresh", data_str="{}")
+            if record is None or record.final or record.status == "deleted":
+                over = over or loop.time()
+                if loop.time() - over >= GONE or await asyncio.to_thread(_closed, archive, run_id):
+                    yield format_sse_event(event="ended", data_str="{}")
+                    return
+            if loop.time() - told >= PING:
+                told = loop.time()
+                yield format_sse_event(comment="ping")
+            await asyncio.sleep(PAUSE / 4)  # many small pieces are one bell
+            await _any(here, LOOK, bell.wait(), here.feed.more(position))
+            position = here.feed.end
+        yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+
+
+def _state(here: Services, record: RunRecord) -> object:
+    place = here.queue(record.run_id)
+    return (record.status, record.attempt, record.reason, record.cost_tokens, record.resource_version, place and place.position)
+
+
+def _closed(archive: Archive, run_id: str) -> bool:
+    log = archive.log(run_id)
+    return log.complete is not None or not log.begins
+
+
+async def _find(here: Services, run_id: str) -> RunRecord | None:
+    try:
+        return await here.find(run_id)
+    except Unavailable:
+        return None
+
+
+async def _any(here: Services, seconds: float, *waits: Coroutine[Any, Any, object]) -> None:
+    """Until one of them is done, this process ends, or time is up."""
+    tasks = [asyncio.ensure_future(wait) for wait in (*waits, here.stop.wait())]
+    try:
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,94 @@
+"""/console/login, /logout and /theme."""
+
+import hashlib
+import logging
+import time
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Request, Response
+
+from codexrun_api.console import sessions
+from codexrun_api.console.templating import THEME, Page, page, see_other
+from codexrun_api.console.visitors import from_here, visitor_of
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.services import Here, Services
+from codexrun_core.logs import fields
+
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+log = logging.getLogger(__name__)
+
+YEAR = 365 * 86_400
+
+
+@router.get("/console/login")
+async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a route's signature
+    back = _inside(request.query_params.get("back", ""))
+    return see_other(back) if visitor_of(request) else page(request, "login.html", back=back, wrong=False)
+
+
+@router.post("/console/login")
+async def login(request: Request, here: Here) -> Response:
+    """The control token for a session. A form of another site is refused: it would log somebody in as somebody else."""
+    _refuse_foreign(request)
+    given = await request.form()
+    token, back = str(given.get("token", "")).strip(), _inside(str(given.get("back", "")))
+    user = here.tokens.user(token)
+    if user is None:
+        log.warning("console.login_refused", extra=fields(client=request.client.host if request.client else None))
+        return page(request, "login.html", 401, back=back, wrong=True)
+    answer = see_other(back)
+    digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    answer.set_cookie(
+        sessions.COOKIE,
+        sessions.opened(digest, time.time()),
+        max_age=sessions.HOURS * 3600,
+        path="/console",
+        httponly=True,
+        samesite="strict",
+        secure=_secure(request, here),
+    )
+    log.info("console.logged_in", extra=fields(user=user, client=request.client.host if request.client else None))
+    return answer
+
+
+@router.post("/console/logout")
+async def logout(request: Request, here: Here) -> Response:
+    """Also in read-only mode."""
+    seen = visitor_of(request)
+    form = await request.form()
+    if seen and not sessions.same(str(form.get("csrf", "")), seen.csrf):
+        raise Problem(403, "form-expired", "this form is not of your session; reload the page and try again")
+    answer = see_other("/console/login")
+    answer.delete_cookie(sessions.COOKIE, path="/console", httponly=True, samesite="strict", secure=_secure(request, here))
+    return answer
+
+
+@router.post("/console/theme")
+async def theme(request: Request, here: Here) -> Response:
+    """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
+    _refuse_foreign(request)
+    form = await request.form()
+    answer, wanted = see_other(_inside(str(form.get("back", "")))), str(form.get("theme", ""))
+    if wanted in ("light", "dark"):
+        answer.set_cookie(THEME, wanted, max_age=YEAR, path="/console", samesite="strict", secure=_secure(request, here))
+    else:
+        answer.delete_cookie(THEME, path="/console")
+    return answer
+
+
+def _refuse_foreign(request: Request) -> None:
+    if not from_here(request):
+        raise Problem(403, "foreign-form", "this form was sent by another site; open the console itself and do it there")
+
+
+def _secure(request: Request, here: Services) -> bool:
+    """Behind a proxy that ends TLS only the external URL knows."""
+    return request.url.scheme == "https" or here.settings.external_url.startswith("https:")
+
+
+def _inside(url: str) -> str:
+    """A way back that leads nowhere else."""
+    parts = urlsplit(url) if url.isprintable() and "\\" not in url else urlsplit("")
+    inside = not parts.scheme and not parts.netloc and parts.path.startswith("/console")
+    return url if inside and not parts.path.startswith("/console/log") else "/console/runs"

@@ -1,0 +1,175 @@
+"""POST /console/runs/{id}/cancel, /retry and /delete, and many at once: by selection or by everything that matches."""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+
+from codexrun_api.console.pages.run_list import filter_of
+from codexrun_api.console.templating import Page, page, see_other
+from codexrun_api.console.view import list_query as urls
+from codexrun_api.console.view.states import STATES
+from codexrun_api.console.visitors import Acting, Seen, acted
+from codexrun_api.runs import actions
+from codexrun_api.runs.action_routes import MOST, BulkAnswer, BulkItem, BulkWish, cancel_many, retry_many
+from codexrun_api.schemas import params, requests
+from codexrun_api.schemas.problems import Problem, problem_of
+from codexrun_api.services import Here, Services
+
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+TYPED = 20  # above so many runs the number is typed
+KEPT = 50  # results of bulk actions
+SHOWN = 200
+AT_ONCE = 1.0  # seconds: a few runs are done by then, and their page shows it
+
+Verb = Literal["cancel", "retry"]
+
+
+@router.post("/console/runs/{id}/cancel")
+async def cancel(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+    reason = str((await request.form()).get("reason", "")).strip()[:1024] or None
+    record = await actions.cancel(here, id, seen.user, reason)
+    acted(request, seen, "run.cancel_requested", run_id=record.run_id, name=record.name)
+    return see_other(f"/console/runs/{record.run_id}")
+
+
+@router.post("/console/runs/{id}/retry")
+async def retry(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+    """A new run with the same spec; with `resume` it goes on with the earlier one's thread."""
+    resume = (await request.form()).get("resume") == "true"
+    wish = requests.RetryWish(when_full="Queue", resume=resume)
+    started = await actions.retry(here, id, wish, user=seen.user, origin="console", request_id=request.state.request_id)
+    acted(request, seen, "run.retried", run_id=started.record.run_id, name=started.record.name)
+    return see_other(f"/console/runs/{started.record.run_id}")
+
+
+@router.post("/console/runs/{id}/delete")
+async def delete(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+    """Only the object: what is recorded of the run stays until it is cleaned up."""
+    record = await actions.delete(here, id)
+    acted(request, seen, "run.deleted", run_id=record.run_id, name=record.name)
+    return see_other(f"/console/runs/{record.run_id}")
+
+
+@dataclass
+class Bulk:
+    """One bulk action, while it goes on and after."""
+
+    verb: Verb
+    user: str
+    began: datetime
+    expected: int
+    items: list[BulkItem] = field(default_factory=list)
+    answer: BulkAnswer | None = None
+    problem: Problem | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.answer is not None or self.problem is not None
+
+    def counted(self, outcome: str) -> int:
+        return sum(item.outcome == outcome for item in self.items)
+
+
+class Bulks:
+    """The last ones. They are gone with the process: what they did is in the runs, and each can be asked for again."""
+
+    def __init__(self) -> None:
+        self.kept: OrderedDict[str, Bulk] = OrderedDict()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, bulk: Bulk) -> str:
+        number = secrets.token_hex(8)
+        self.kept[number] = bulk
+        while len(self.kept) > KEPT:
+            self.kept.popitem(last=False)
+        return number
+
+
+_BULKS = Bulks()
+
+
+@router.post("/console/bulk")
+async def bulk(request: Request, here: Here, seen: Acting) -> Response:
+    """First it says what would be done; sent again with `confirmed` it is done, in the background."""
+    form = await request.form()
+    pairs = [(name, str(value)) for name, value in form.multi_items()]
+    asked = urls.asked(pairs)
+    verb: Verb = "retry" if form.get("verb") == "retry" else "cancel"
+    matching = form.get("scope") == "matching"
+    ids = [str(value) for value in form.getlist("run")]
+    if not matching and not ids:
+        raise Problem(422, "nothing-selected", "no run is selected; select some, or choose all that match the filter")
+    if len(ids) > MOST:
+        raise Problem(422, "too-many", f"{len(ids)} runs are selected; {MOST} are possible at once")
+    reason = str(form.get("reason", "")).strip()[:1024] or None
+    wish = _wish(asked, ids, verb if matching else None, reason)
+    preview = await _run(
+        here, verb, wish.model_copy(update={"dry_run": True}), user=seen.user, request_id=request.state.request_id
+    )
+    count = sum(item.outcome == "would_do" for item in preview.results)
+    typed = str(form.get("typed", "")).strip()
+    wrong = form.get("confirmed") == "1" and count > TYPED and typed != str(count)
+    if form.get("confirmed") != "1" or wrong or not count:
+        context: dict[str, Any] = {
+            "verb": verb,
+            "asked": asked,
+            "ids": ids,
+            "matching": matching,
+            "reason": reason or "",
+            "preview": preview,
+            "count": count,
+            "typed_above": TYPED,
+            "wrong": typed if wrong else None,
+            "shown": SHOWN,
+        }
+        return page(request, "bulk.html", 422 if wrong else 200, **context)
+    started = Bulk(verb, seen.user, datetime.now(UTC), count)
+    number = _BULKS.add(started)
+    acted(request, seen, "runs.bulk_requested", verb=verb, runs=count)
+    task = asyncio.create_task(_do(here, started, wish, request.state.request_id))
+    _BULKS.tasks.add(task)
+    task.add_done_callback(_BULKS.tasks.discard)
+    await asyncio.wait({task}, timeout=AT_ONCE)
+    return see_other(f"/console/bulk/{number}")
+
+
+@router.get("/console/bulk/{number}")
+async def bulk_result(request: Request, _: Seen, number: str, part: str = "") -> Response:
+    found = _BULKS.kept.get(number)
+    if found is None:
+        detail = "this result is no longer kept; the list shows what became of the runs"
+        raise Problem(404, "bulk-not-found", detail)
+    return page(request, "bulk_result.html", block="progress" if part else "", bulk=found, number=number, shown=SHOWN)
+
+
+def _wish(asked: urls.Asked, ids: list[str], matching: Verb | None, reason: str | None) -> BulkWish:
+    """By ids, or by the list's filter; of all that match, those that the verb can be done to at all."""
+    if matching is None:
+        return BulkWish(ids=ids, reason=reason)
+    filter_of(asked)  # says what is wrong with it
+    if not asked.fields.get("status"):
+        asked = asked.with_("status", [name for name, state in STATES.items() if state.active == (matching == "cancel")])
+    return BulkWish(filter=asked.wish(), reason=reason)
+
+
+async def _run(
+    here: Services, verb: Verb, wish: BulkWish, *, user: str, request_id: str, bulk: Bulk | None = None
+) -> BulkAnswer:
+    told = bulk.items.append if bulk else lambda _: None
+    if verb == "cancel":
+        return await cancel_many(here, wish, user, request_id, told=told)
+    return await retry_many(here, wish, user, request_id, origin="console", told=told)
+
+
+async def _do(here: Services, bulk: Bulk, wish: BulkWish, request_id: str) -> None:
+    try:
+        bulk.answer = await _run(here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk)
+        bulk.items = bulk.answer.results
+    except Exception as error:
+        bulk.problem = problem_of(error)

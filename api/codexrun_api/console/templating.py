@@ -1,0 +1,194 @@
+"""How does an answer of the console look? Templates, the headers that every answer has, and errors as pages."""
+
+import asyncio
+import contextvars
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jinja2
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2_fragments import render_block
+from markupsafe import Markup
+
+from codexrun_api.console.view import formats, health_strip
+from codexrun_api.console.view.keyboard import BINDINGS
+from codexrun_api.console.view.states import STATES, state_of
+from codexrun_api.console.visitors import NotLoggedIn, visitor_of
+from codexrun_api.schemas.problems import Problem, problem_of
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).parent
+STATIC = ROOT / "static"
+THEME = "codexrun_theme"
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
+
+CSP = "; ".join(
+    (
+        "default-src 'self'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "object-src 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+# Two at once: what an agent wrote may take its time, and neither the event loop nor everything else's threads are its own.
+_RENDERERS = ThreadPoolExecutor(2, "render")
+
+
+def _shown(value: Any) -> Any:
+    """Every text that a template puts out: nothing in it stays invisible. Escaping is autoescape's."""
+    return formats.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+@cache
+def static_files() -> dict[str, str]:
+    """Every file that is served, by its name below static/, with the URL that has its digest: by it, it never changes."""
+    files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in TYPES)
+    digests = {str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
+    return {name: f"/console/static/{name}?v={digest}" for name, digest in digests.items()}
+
+
+def static_url(name: str) -> str:
+    """With the file's digest, so that it may be kept for ever."""
+    return static_files()[name]
+
+
+@cache
+def templates() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "templates"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        name: getattr(formats, name)
+        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "dollars", "percent", "plural")
+    }
+    env.globals |= {"static": static_url, "states": STATES, "state_of": state_of, "bindings": BINDINGS, "ago": formats.ago}
+    env.globals["p"] = env.get_template("parts.html").module  # also where a block is rendered alone
+    return env
+
+
+async def off_loop(work: Callable[[], T]) -> T:
+    """Do what takes long with foreign text in the pages' own threads. `work` reads nothing that the event loop changes."""
+    in_context = contextvars.copy_context().run  # log lines have the request's id
+    return await asyncio.get_running_loop().run_in_executor(_RENDERERS, in_context, work)
+
+
+class PageResponse(HTMLResponse):
+    """A page whose body is not made yet: its route makes it, outside the event loop."""
+
+    def __init__(self, render: Callable[[], str], status: int) -> None:
+        super().__init__(status_code=status)
+        self._render = render
+
+    async def make_body(self) -> None:
+        self.body = (await off_loop(self._render)).encode()
+        self.headers["Content-Length"] = str(len(self.body))
+
+
+def page(request: Request, template: str, status: int = 200, *, block: str = "", **context: Any) -> Response:
+    """A page, or with `block` only that part of it."""
+    here = request.app.state.services
+    seen = visitor_of(request)
+    now = datetime.now(UTC)
+    theme = request.cookies.get(THEME, "")
+    shared = {
+        "seen": seen,
+        "csrf": seen.csrf if seen else "",
+        "may_act": bool(seen and not seen.read_only),
+        "now": now,
+        "path": request.url.path,
+        "this_url": f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
+        "theme": theme if theme in ("light", "dark") else "",
+        "namespace": here.settings.namespace,
+        "strip": health_strip.of(here, now) if seen else (),
+    }
+    known = {**shared, **context}
+    return PageResponse(partial(_rendered, template, block, known), status)
+
+
+def _rendered(template: str, block: str, known: dict[str, Any]) -> str:
+    if block:
+        # Swapped as a whole: space around it would stay in the page, one more node with each update.
+        return render_block(templates(), template, block, known).strip()
+    return templates().get_template(template).render(known)
+
+
+def see_other(url: str) -> RedirectResponse:
+    """After a form: the page that shows what came of it."""
+    return RedirectResponse(url, 303)
+
+
+def trouble(request: Request, problem: Problem) -> Response:
+    """An error as a page: what is wrong, the way out, and the id that the log knows it by."""
+    answer = page(request, "error.html", problem.status, problem=problem, request_id=request.state.request_id)
+    if problem.retry_after:
+        answer.headers["Retry-After"] = str(problem.retry_after)
+    return answer
+
+
+class Page(APIRoute):
+    """A route whose errors are pages and whose every answer carries the headers."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                response = await _whole(await handle(request))
+            except NotLoggedIn as stranger:
+                response = await _whole(_way_to_login(request, stranger))
+            except Exception as error:
+                problem = problem_of(error)
+                if problem.code == "internal":
+                    log.exception("console.failed")
+                response = await _whole(trouble(request, problem))
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            response.headers.setdefault("Cache-Control", "no-store")
+            return response
+
+        return answer
+
+
+async def _whole(response: Response) -> Response:
+    if isinstance(response, PageResponse):
+        await response.make_body()
+    return response
+
+
+def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
+    if request.headers.get("hx-request"):
+        return Response(status_code=401, headers={"HX-Redirect": stranger.login})
+    if request.method != "GET":
+        return trouble(
+            request, Problem(401, "logged-out", "you are not logged in, or your session has ended; log in and send it again")
+        )
+    if request.headers.get("sec-fetch-site") == "cross-site":
+        # A link on another site: the browser keeps a strict cookie back once. Asked again from here, it sends it.
+        return HTMLResponse('<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh" content="0">')
+    return see_other(stranger.login)

@@ -1,0 +1,44 @@
+"""A run's or a job type's limits in words: one row a field of `Limits`. Pure."""
+
+from dataclasses import dataclass
+
+from codexrun_api.console.view.formats import count, dollars, duration
+from codexrun_core.resources.fields import Limits
+
+# label, and the unit that the form asks in
+WORDS = {
+    "max_tokens": ("Tokens", ""),
+    "max_cost_cents": ("Cost", "US cents"),
+    "timeout_seconds": ("Time", "seconds"),
+    "stall_seconds": ("Stall", "seconds"),
+    "start_seconds": ("Start", "seconds"),
+}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`name` is REST's; `value` is None where there is no such limit."""
+
+    name: str
+    label: str
+    unit: str
+    value: int | None
+
+    @property
+    def asked(self) -> str:
+        """How the form calls it."""
+        return f"{self.label}, {self.unit}" if self.unit else self.label
+
+    @property
+    def shown(self) -> str:
+        """Tokens as a count, money as dollars, time as a duration."""
+        if self.value is None:
+            return "–"
+        if self.name == "max_cost_cents":
+            return dollars(self.value)
+        return duration(self.value) if self.unit == "seconds" else count(self.value)
+
+
+def rows(limits: Limits) -> list[Limit]:
+    """All that there can be, in their order."""
+    return [Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in WORDS.items()]

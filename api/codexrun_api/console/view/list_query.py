@@ -1,0 +1,160 @@
+"""What does the run list's URL ask for, and which URL asks for something else? Pure; the URL is all the state there is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from codexrun_api.schemas.params import FilterWish
+from codexrun_core.registry import NEWEST, read_sort
+from codexrun_core.runs.labels import selector
+
+SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of")
+SINGLE = ("search", "since", "until", "label")
+SIZES = (25, 50, 100, 200)
+PRESETS = {"1h": "Last hour", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days"}
+ORDERS = {  # the other way round: second
+    "created": ("newest first", "oldest first"),
+    "started": ("last started first", "first started first"),
+    "finished": ("last finished first", "first finished first"),
+    "duration": ("longest first", "shortest first"),
+    "tokens": ("most tokens first", "fewest tokens first"),
+    "cost": ("most expensive first", "cheapest first"),
+}
+NAMES = {
+    "status": "Status",
+    "job_type": "Job type",
+    "prompt": "Prompt",
+    "model": "Model",
+    "user": "Started by",
+    "retry_of": "Retries of",
+    "search": "Text",
+    "since": "Since",
+    "until": "Until",
+    "label": "Label",
+}
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter that is on, and the URL without it."""
+
+    name: str
+    value: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    fields: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of SEVERAL, those that are set
+    search: str = ""
+    since: str = ""
+    until: str = ""
+    label: str = ""  # a selector
+    sort: str = ""  # as REST has it; empty: newest first
+    size: int = 50
+    token: str = ""  # of the page, by the registry
+
+    def wish(self) -> FilterWish:
+        """The filter that REST would be sent.
+
+        Raises:
+            ValidationError: a value that it would refuse.
+        """
+        several = {name: ",".join(values) for name, values in self.fields.items()}
+        single = {name: value for name in SINGLE if (value := getattr(self, name))}
+        return FilterWish(**several, **single)
+
+    def url(self, path: str = "/console/runs", **extra: str) -> str:
+        pairs = [(name, ",".join(self.fields[name])) for name in SEVERAL if self.fields.get(name)]
+        pairs += [(name, value) for name in SINGLE if (value := getattr(self, name))]
+        if self.size != 50:
+            pairs.append(("page_size", str(self.size)))
+        if self.sort:
+            pairs.append(("sort", self.sort))
+        if self.token:
+            pairs.append(("page", self.token))
+        pairs += [(name, value) for name, value in extra.items() if value]
+        return f"{path}?{urlencode(pairs)}" if pairs else path
+
+    def with_(self, name: str, values: Iterable[str]) -> "Asked":
+        """Another filter begins at its first page."""
+        kept = tuple(dict.fromkeys(value for value in values if value))
+        fields = {key: value for key, value in self.fields.items() if key != name}
+        return replace(self, fields=fields | ({name: kept} if kept else {}), token="")
+
+    def toggled(self, name: str, value: str) -> "Asked":
+        now = self.fields.get(name, ())
+        return self.with_(name, [v for v in now if v != value] if value in now else [*now, value])
+
+    def without(self, name: str) -> "Asked":
+        """Of the filters that have one value."""
+        cleared: dict[str, Any] = {name: ""}
+        return replace(self, token="", **cleared)
+
+    def sorted_by(self, key: str) -> "Asked":
+        """By this column: the highest or latest first, and the other way round where it is so already."""
+        now = self.sort or str(NEWEST)
+        wanted = key if now == f"-{key}" else f"-{key}"
+        return replace(self, token="", sort="" if wanted == str(NEWEST) else wanted)
+
+    def aria_sort(self, key: str) -> str:
+        """Of a column's head; empty where the list is not sorted by it."""
+        return {key: "ascending", f"-{key}": "descending"}.get(self.sort or str(NEWEST), "")
+
+    @property
+    def order(self) -> str:
+        """In words."""
+        sort = read_sort(self.sort) if self.sort else NEWEST
+        first, last = ORDERS[sort.key]
+        return first if sort.descending else last
+
+    def first(self, name: str) -> str:
+        return next(iter(self.fields.get(name, ())), "")
+
+    @property
+    def chips(self) -> list[Chip]:
+        """Every filter that is on but the status, which has chips of its own."""
+        found = [
+            Chip(NAMES[name], value, self.toggled(name, value).url())
+            for name in SEVERAL
+            if name != "status"
+            for value in self.fields.get(name, ())
+        ]
+        parts = selector(self.label) if self.label else ()
+        for one in parts:
+            rest = ",".join(str(other) for other in parts if other != one)
+            found.append(Chip(NAMES["label"], str(one), replace(self, label=rest, token="").url()))
+        for name in (name for name in SINGLE if name != "label"):
+            if value := getattr(self, name):
+                shown = PRESETS.get(value, value) if name == "since" else value
+                found.append(Chip(NAMES[name], shown, self.without(name).url()))
+        return found
+
+    @property
+    def filtered(self) -> bool:
+        return bool(self.fields or self.search or self.since or self.until or self.label)
+
+
+def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
+    """From a query string or a form; a name that comes again adds to it, and what is empty is not asked for."""
+    fields: dict[str, tuple[str, ...]] = {}
+    single: dict[str, str] = {}
+    for name, value in pairs:
+        if name in SEVERAL:
+            parts = [part for part in value.split(",") if part]
+            if parts:
+                fields[name] = tuple(dict.fromkeys((*fields.get(name, ()), *parts)))
+        elif name in (*SINGLE, "sort", "page", "page_size"):
+            single[name] = value.strip()
+    size = single.get("page_size", "")
+    return Asked(
+        fields=fields,
+        search=single.get("search", ""),
+        since=single.get("since", ""),
+        until=single.get("until", ""),
+        label=single.get("label", ""),
+        sort="" if (sort := single.get("sort", "")) == str(NEWEST) else sort,
+        size=int(size) if size in map(str, SIZES) else 50,
+        token=single.get("page", ""),
+    )

@@ -1,0 +1,120 @@
+"""Which lines of a log hold a text, or match a pattern? By RE2: in linear time whatever the pattern, and bounded in all."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import re2
+
+from codexrun_api.console.view.formats import count, plural
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.line_index import LineIndex
+
+MOST = 1000  # lines
+MARKS = 10  # matches of a line that are marked
+SECONDS = 3.0
+PIECE = 1024 * 1024  # bytes read at once
+STEP = 64 * 1024  # bytes between two looks at the clock: the worst pattern that MEMORY allows takes less than a second for them
+MEMORY = 1024 * 1024  # bytes of a pattern's program and automaton
+
+
+class BadPattern(ValueError):
+    """It is none of RE2's; the message says why."""
+
+
+@dataclass
+class Found:
+    """`texts` are what matched in each of the lines; `stopped` is the line at which time was over."""
+
+    lines: list[int] = field(default_factory=list)
+    texts: list[list[str]] = field(default_factory=list)
+    more: bool = False
+    stopped: int | None = None
+    error: str = ""
+
+    @property
+    def said(self) -> str:
+        if self.error:
+            return self.error
+        text = f"{count(len(self.lines))}+ lines" if self.more else plural(len(self.lines), "line")
+        return f"{text}; stopped after {SECONDS:g} s, at line {count(self.stopped)}" if self.stopped else text
+
+
+def search(archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = SECONDS) -> Found:
+    """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands there with its backslash."""
+    found = Found()
+    try:
+        pattern = _compiled(q, regexp=regexp)
+    except BadPattern as error:
+        found.error = str(error)
+        return found
+    size, index = archive.size(run_id), LineIndex(archive, run_id)
+    at, line, ends = 0, 1, time.monotonic() + seconds
+    while at < size:
+        data = _whole_lines(archive.read(run_id, at, min(size, at + PIECE)), last=at + PIECE >= size)
+        if not data:
+            break
+        counted = begin = 0
+        while begin < len(data):
+            if time.monotonic() > ends:
+                found.stopped = line + data.count(b"\n", counted, begin)
+                return found
+            end = _step(data, begin)
+            hit = pattern.search(data, begin, end)
+            if hit is None or hit.start() == end:  # nothing at the very end is no line of its own
+                begin = end
+                continue
+            line += data.count(b"\n", counted, hit.start())
+            counted = hit.start()
+            after = data.find(b"\n", hit.end(), end)
+            stop = after if after >= 0 else end
+            if not found.lines or found.lines[-1] != line:
+                if len(found.lines) == MOST:
+                    found.more = True
+                    return found
+                found.lines.append(line)
+                found.texts.append(_shown(pattern.finditer(data, hit.start(), stop)))
+            begin = stop + 1
+        at += len(data)
+        line = index.line_at(at, size)
+    return found
+
+
+def _compiled(q: str, *, regexp: bool) -> Any:
+    options = re2.Options()
+    options.log_errors, options.case_sensitive, options.never_nl, options.max_mem = False, False, True, MEMORY
+    text = q if regexp else re2.escape(json.dumps(q, ensure_ascii=False)[1:-1])
+    try:
+        return re2.compile(b"(?m)" + text.encode("utf-8", "replace"), options=options)
+    except re2.error as error:
+        said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise BadPattern(f"no pattern of RE2: {said}") from None
+
+
+def _whole_lines(data: bytes, *, last: bool) -> bytes:
+    """Up to the last newline, if there is one: a match does not go beyond its line."""
+    end = data.rfind(b"\n") + 1
+    return data if last or not end else data[:end]
+
+
+def _step(data: bytes, begin: int) -> int:
+    """About STEP bytes further, at the end of a line if there is one."""
+    if begin + STEP >= len(data):
+        return len(data)
+    return (data.rfind(b"\n", begin, begin + STEP) + 1) or begin + STEP
+
+
+def _shown(hits: Iterable[Any]) -> list[str]:
+    """The first of them as the page shows them, each once."""
+    return list(dict.fromkeys(text for hit in islice(hits, MARKS) if (text := _unquoted(hit.group()))))
+
+
+def _unquoted(matched: bytes) -> str:
+    text = matched[:400].decode("utf-8", "replace")
+    try:
+        return str(json.loads(f'"{text}"'))
+    except ValueError:
+        return text

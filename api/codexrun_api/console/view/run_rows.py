@@ -1,0 +1,80 @@
+"""What the run list shows of each run. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from codexrun_api.console.view import status_text
+from codexrun_api.console.view.states import State, state_of
+from codexrun_api.schemas.responses import QueueView
+from codexrun_core.registry import RunRecord, read_spec
+from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources.codexrun import GitWorkspace
+from codexrun_core.resources.fields import Limits
+
+ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl": "kubectl"}
+
+
+@dataclass(frozen=True)
+class Row:
+    run: RunRecord
+    state: State
+    message: str
+    seconds: float | None
+    token_limit: int | None
+    workspace: str  # repo@ref
+    origin: str
+    key: str  # its place in the list's order
+
+    @property
+    def spent(self) -> float | None:
+        """Part of the token budget."""
+        return min(1.0, self.run.cost_tokens / self.token_limit) if self.token_limit and self.run.cost_tokens else None
+
+
+def row(
+    record: RunRecord,
+    now: datetime,
+    *,
+    run: CodexRun | None = None,
+    job_type: CodexJobType | None = None,
+    place: QueueView | None = None,
+    busy: int = 0,
+) -> Row:
+    limit = job_type.spec.concurrency_limit if job_type else 0
+    return Row(
+        run=record,
+        state=state_of(record.status),
+        message=status_text.short(record, now, run=run, place=place, busy=busy, limit=limit),
+        seconds=status_text.took(record, now),
+        token_limit=limits_of(record, job_type).max_tokens,
+        workspace=workspace(read_spec(record.spec).git),
+        origin=ORIGINS.get(record.origin, record.origin),
+        key=key_of(record),
+    )
+
+
+def key_of(record: RunRecord) -> str:
+    """Greater for what is further up in the list."""
+    return f"{record.created_at.timestamp():.6f}_{record.run_id}"
+
+
+def newer(record: RunRecord, key: str) -> bool:
+    """Whether the run stands above the row of that key; a key that is none has nothing above it."""
+    stamp, _, run_id = key.partition("_")
+    try:
+        return (round(record.created_at.timestamp(), 6), record.run_id) > (float(stamp), run_id)
+    except ValueError:
+        return False
+
+
+def limits_of(record: RunRecord, job_type: CodexJobType | None) -> Limits:
+    """The run's own, else its job type's as it is now."""
+    return read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
+
+
+def workspace(git: GitWorkspace | None) -> str:
+    """`shop@main` of a repository's URL and ref; empty without one."""
+    if git is None:
+        return ""
+    name = git.url.rstrip("/").rpartition("/")[2].removesuffix(".git")
+    return f"{name}@{git.ref}" if git.ref else name

@@ -1,0 +1,206 @@
+"""Foreign text as HTML: an agent's Markdown, a command's coloured output, a patch. Pure, and two walls deep: the converter
+makes no HTML of what it is given, and nh3 lets nothing through but these tags.
+
+What Markdown would become is counted before it is made: a table's rows are filled up to its header's columns, and every
+`[a]` repeats the whole URL of its definition, so that a few kilobytes become many megabytes. What is above a bound is shown
+as the text that it is.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import nh3
+from ansi2html import Ansi2HTMLConverter
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+
+from codexrun_api.console.view.formats import visible
+
+MAX_MARKDOWN_CHARACTERS = 32 * 1024  # of one text; about 20 microseconds each in the worst case
+MAX_NESTING = 20  # of blocks, a level of a list has two; each level of a quotation looks at every line
+MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
+LONGEST_OUTPUT = 20_000  # characters of a command's output that are shown
+LONGEST_PATCH = 400 * 1024
+MAX_PATCH_LINES = 10_000
+MAX_DIFF_LINES = 2_000  # of each side; the time to compare them grows faster than their number
+
+# Of one page: all its Markdown, the cells of all its tables, and the HTML of all its foreign text.
+MAX_PAGE_MARKDOWN = 96 * 1024
+MAX_PAGE_CELLS = 10_000
+MAX_PAGE_HTML = 2 * 1024 * 1024
+
+# No images: one from elsewhere would tell its owner who reads this, and when.
+_MARKDOWN_TAGS = {
+    *("p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
+}
+_SCHEMES = {"http", "https", "mailto"}
+_ANSI_TAGS, _ANSI_ATTRIBUTES = {"span", "a"}, {"span": {"class"}, "a": {"href"}}
+_HEADING = re.compile(r"(</?h)([1-6])\b")
+
+_markdown = (
+    MarkdownIt("commonmark", {"html": False, "linkify": False, "maxNesting": MAX_NESTING + 1})
+    .enable("table")
+    .enable("strikethrough")
+    .disable("image")
+)
+_ansi = Ansi2HTMLConverter(inline=False, scheme="xterm", markup_lines=False)
+
+
+@dataclass
+class Budget:
+    """How much foreign text one page may still turn into HTML. Made once a page, and asked in the page's order."""
+
+    markdown_characters: int = MAX_PAGE_MARKDOWN
+    cells: int = MAX_PAGE_CELLS
+    html_characters: int = MAX_PAGE_HTML
+
+    def markdown(self, text: str) -> Markup:
+        """Markdown as HTML; what is above a bound as text, with the bound. Headings begin at the third level: the page has
+        the first two."""
+        if len(text) > MAX_MARKDOWN_CHARACTERS:
+            return self._plain(text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}")
+        if len(text) > self.markdown_characters:
+            return self._plain(text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters")
+        seen = _seen(text)
+        cells = table_cells(seen)
+        if cells > self.cells:
+            return self._plain(text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}")
+        self.markdown_characters -= len(text)
+        self.cells -= cells
+        env: dict[str, object] = {}
+        tokens = _markdown.parse(seen, env)
+        if any(token.level >= MAX_NESTING for token in tokens):
+            # The parser leaves out what is deeper, and all that follows it.
+            return self._plain(text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep")
+        size = _html_characters(tokens)
+        if size > self.html_characters:
+            return self._plain(text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}")
+        return self._spent(_cleaned(str(_markdown.renderer.render(tokens, _markdown.options, env))))
+
+    def output(self, text: str) -> tuple[Markup, int]:
+        """A command's output, and how many characters of it are left out, most of them from its middle."""
+        if self.html_characters <= 0:
+            return _left_out(len(text)), len(text)
+        shown, left_out = output(text)
+        return self._spent(shown), left_out
+
+    def patch(self, text: str) -> Markup:
+        """A unified diff with its lines marked."""
+        return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
+
+    def _plain(self, text: str, why: str) -> Markup:
+        shown = text[: max(0, self.html_characters)]
+        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, _seen(shown))
+        if len(shown) < len(text):
+            html += Markup("<p><em>{:,} characters left out.</em></p>").format(len(text) - len(shown))
+        return self._spent(html)
+
+    def _spent(self, html: Markup) -> Markup:
+        self.html_characters -= len(html)
+        return html
+
+
+_DELIMITERS = re.compile(r"[-|:+*>0-9.)\s]+")  # a table's second line, also within a list or a quotation
+_BLANK = re.compile(r"[> \t]*")  # as Markdown has it: other blanks do not end a table
+
+
+def table_cells(text: str) -> int:
+    """Return an upper bound of the cells that Markdown's tables have in this text: from what may be a table's second line to
+    the next blank one, as many in each line as that one has columns."""
+    cells = columns = 0
+    for line in text.split("\n"):
+        if _BLANK.fullmatch(line):
+            columns = 0
+        elif "-" in line and _DELIMITERS.fullmatch(line):
+            columns = max(columns, line.count("|") + 1)
+            cells += columns  # the header's
+        cells += columns
+    return cells
+
+
+def _html_characters(tokens: Sequence[Token]) -> int:
+    """How long these tokens' HTML is at least, each link with its whole URL and title."""
+    own = sum(len(token.content) + sum(len(str(value)) for value in token.attrs.values()) for token in tokens)
+    return own + sum(_html_characters(token.children) for token in tokens if token.children)
+
+
+def _cleaned(html: str) -> Markup:
+    html = _HEADING.sub(lambda m: f"{m[1]}{min(6, int(m[2]) + 2)}", html)
+    clean = nh3.clean(
+        html,
+        tags=_MARKDOWN_TAGS,
+        attributes={"a": {"href", "title"}},
+        url_schemes=_SCHEMES,
+        link_rel="noopener noreferrer nofollow",
+    )
+    return Markup(visible(clean))  # noqa: S704 - what nh3 has cleaned; an entity was no hidden character before it was read
+
+
+def _left_out(characters: int) -> Markup:
+    return Markup("<span class=cut>… {:,} characters left out …</span>").format(characters)
+
+
+def ansi(text: str) -> Markup:
+    """Colours become classes; every other control sequence goes, links lead to web pages or nowhere."""
+    if "\x1b" not in text:
+        return Markup(escape(_seen(text)))  # noqa: S704 - escaped
+    html = _ansi.convert(_seen(text, keep="\x1b\x07"), full=False)
+    clean = nh3.clean(
+        html,
+        tags=_ANSI_TAGS,
+        attributes=_ANSI_ATTRIBUTES,
+        url_schemes={"http", "https"},
+        link_rel="noopener noreferrer nofollow",
+    )
+    return Markup(visible(clean))  # noqa: S704 - what nh3 has cleaned
+
+
+def output(text: str) -> tuple[Markup, int]:
+    """A command's output, and how many characters in its middle are left out."""
+    if len(text) <= LONGEST_OUTPUT:
+        return ansi(text), 0
+    head, tail = text[: LONGEST_OUTPUT // 4], text[-LONGEST_OUTPUT * 3 // 4 :]
+    left_out = len(text) - len(head) - len(tail)
+    return Markup("\n").join((ansi(head), _left_out(left_out), ansi(tail))), left_out
+
+
+def patch(text: str) -> Markup:
+    """A unified diff with its lines marked, cut at MAX_PATCH_LINES."""
+    lines = text.splitlines()
+    shown = [f'<span class="{_kind(line)}">{escape(_seen(line))}</span>' for line in lines[:MAX_PATCH_LINES]]
+    if len(lines) > MAX_PATCH_LINES:
+        shown.append(f'<span class="cut">… {len(lines) - MAX_PATCH_LINES:,} lines left out …</span>')
+    return Markup("\n".join(shown))  # noqa: S704 - every line is escaped
+
+
+def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
+    """What changes from one text to the other, as a marked diff; empty where they are the same."""
+    before, after = old.splitlines(), new.splitlines()
+    changes = difflib.unified_diff(before[:MAX_DIFF_LINES], after[:MAX_DIFF_LINES], old_name, new_name, lineterm="")
+    left_out = [
+        f"… {name}: {len(lines) - MAX_DIFF_LINES:,} more lines are not compared"
+        for name, lines in ((old_name, before), (new_name, after))
+        if len(lines) > MAX_DIFF_LINES
+    ]
+    return patch("\n".join((*changes, *left_out)))
+
+
+def _kind(line: str) -> str:
+    if line.startswith(("diff ", "+++", "---", "index ", "new file", "deleted file", "rename ", "similarity ")):
+        return "dh"
+    if line.startswith("@@"):
+        return "dk"
+    return {"+": "da", "-": "dd"}.get(line[:1], "dc")
+
+
+def _seen(text: str, keep: str = "") -> str:
+    """`visible`, with carriage returns and lone surrogates as they would end up on a terminal."""
+    text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
+    if not keep:
+        return visible(text)
+    return "".join(part if part in keep else visible(part) for part in re.split(f"([{keep}])", text))

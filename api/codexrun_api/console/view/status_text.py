@@ -1,0 +1,165 @@
+"""What is going on with a run, in one sentence, and what to do about it. Pure."""
+
+import re
+from datetime import datetime, timedelta
+
+from codexrun_api.console.view.formats import about, duration
+from codexrun_api.schemas.responses import QueueView
+from codexrun_core.registry import RunRecord
+from codexrun_core.resources import CodexRun
+
+_MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
+
+SHORT = 180  # characters of a message in the list
+
+# What a person can do, where the failure's own message does not say.
+WAYS_OUT = {
+    "auth": "Check the model's API key (the Secret that the job type or the chart names), then retry.",
+    "rate_limit": "The model's provider is limiting; retry later.",
+    "quota": "The provider's account has no credit left; top it up, then retry.",
+    "budget": "It reached its token budget; run it again with a smaller task, or raise the job type's limit.",
+    "timeout": "It ran out of time; run it again with a smaller task, or raise the job type's timeoutSeconds.",
+    "stall": "Neither Codex nor the model said anything for too long; retry.",
+    "oom": "It ran out of memory; raise the job type's resources.limits.memory.",
+    "storage": "It filled its disk; raise the job type's ephemeral-storage limit.",
+    "evicted": "The node needed its room; retry.",
+    "node_lost": "Its node went away; retry.",
+    "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
+    "unschedulable": "No node has room for it; check the job type's resources and placement, or retry later.",
+    "workspace": "The repository could not be cloned; check URL, ref and credentials.",
+    "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
+    "guardrail": "It did what its job type does not allow.",
+    "model_error": "The model's provider failed; retry.",
+    "silent_death": "It ended without proof of success; retry, and look at its log.",
+    "internal": "A fault of ours; retry, and report it if it comes again.",
+}
+
+# What a waiting run waits for, where the queue itself does not tell.
+WAITS = {
+    "Suspended": "Waiting: its job type is suspended",
+    "JobTypeHeld": "Waiting: the cluster refuses its job type's Jobs for now",
+    "JobRefused": "Waiting: the cluster refuses its Job for now",
+    "Unreadable": "Waiting: its job type or prompt is from another version of codexrun",
+    "JobTypeNotFound": "Waiting for its job type to be made; rejected after one minute",
+    "ImagePull": "Starting: pulling the agent's image",
+    "Unschedulable": "Starting: no node has room for it yet",
+}
+
+
+def sentence(
+    record: RunRecord,
+    now: datetime,
+    *,
+    run: CodexRun | None = None,
+    place: QueueView | None = None,
+    busy: int = 0,
+    limit: int = 0,
+    usual: timedelta | None = None,
+    doing: str = "",
+) -> str:
+    """`busy` of `limit` slots of its job type are taken; `usual` is how long such runs take; `doing` the open command."""
+    status = run.status if run else None
+    match record.status:
+        case "pending":
+            return _ended_by_dot(WAITS.get(record.reason or "") or "Waiting for the operator's word")
+        case "queued":
+            return _queued(record, place, busy, limit)
+        case "starting":
+            said = status.message if status and status.message else ""
+            return _ended_by_dot(WAITS.get(record.reason or "") or (f"Starting: {said}" if said else "Starting its pod"))
+        case "running":
+            return _running(record, now, usual, doing)
+        case "stopping":
+            return _stopping(record, run)
+        case "succeeded":
+            return f"Succeeded after {duration(took(record, now))}."
+        case "failed":
+            kind = (record.failure_class or "unknown").replace("_", " ")
+            after = f" after {duration(took(record, now))}" if record.started_at else " before it ran"
+            return _ended_by_dot(f"Failed{after} ({kind}): {record.error or 'no message'}")
+        case "cancelled":
+            return _ended_by_dot(record.error or "Cancelled")
+        case "rejected":
+            return _ended_by_dot(f"Rejected, it never ran: {record.error or record.reason or 'no message'}")
+        case "deleted":
+            return _ended_by_dot(record.error or "Its object was deleted while nobody watched; how it ended is not known")
+        case unknown:
+            said = status.message if status and status.message else record.reason or "a newer operator's status"
+            return _ended_by_dot(f"{unknown.capitalize()}: {said}")
+
+
+def way_out(record: RunRecord) -> str:
+    """What to do about a failure; empty where there is none."""
+    return WAYS_OUT.get(record.failure_class or "", "")
+
+
+def short(
+    record: RunRecord,
+    now: datetime,
+    *,
+    run: CodexRun | None = None,
+    place: QueueView | None = None,
+    busy: int = 0,
+    limit: int = 0,
+) -> str:
+    """The list's line under the status."""
+    match record.status:
+        case "succeeded":
+            text = plain(record.result or "")
+        case "failed":
+            text = f"{(record.failure_class or 'unknown').replace('_', ' ')}: {record.error or 'no message'}"
+        case "running":
+            text = ""
+        case _:
+            text = sentence(record, now, run=run, place=place, busy=busy, limit=limit)
+    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+
+
+def plain(markdown: str) -> str:
+    """Markdown in one line, without its marks."""
+    kept = (_MARKS.sub("", line) for line in markdown.splitlines() if not line.lstrip().startswith(("|", "```")))
+    return " ".join(" ".join(kept).split())
+
+
+def took(record: RunRecord, now: datetime) -> float | None:
+    """Seconds that the agent ran, up to now if it still does; None where it never did."""
+    if record.started_at is None:
+        return None
+    end = record.finished_at or (None if record.final or record.status == "deleted" else now)
+    return (end - record.started_at).total_seconds() if end else None
+
+
+def _queued(record: RunRecord, place: QueueView | None, busy: int, limit: int) -> str:
+    if record.reason and record.reason in WAITS:
+        return _ended_by_dot(WAITS[record.reason])
+    parts = [f"{busy} of {limit} {record.job_type} runs are busy"] if limit else []
+    if place:
+        parts.append("next in line" if place.position == 1 else f"position {place.position}")
+        if place.eta_seconds is not None:
+            parts.append(about(place.eta_seconds))
+    return f"Waiting for a slot: {', '.join(parts)}." if parts else "Waiting for a slot."
+
+
+def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:
+    for_ = f"Running for {duration(took(record, now))}"
+    if doing:
+        for_ += f", now {doing}"
+    if usual is None:
+        return f"{for_}."
+    return f"{for_}. Usually done after {duration(usual.total_seconds())}."
+
+
+def _stopping(record: RunRecord, run: CodexRun | None) -> str:
+    if run and run.spec.cancel:
+        why = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
+        return f"Stopping: cancelled by {run.spec.cancel.requested_by}{why}; waiting for its pod to be gone."
+    said = run.status.message if run and run.status.message else record.reason or ""
+    return (
+        f"Stopping: {said.rstrip('.')}; waiting for its pod to be gone."
+        if said
+        else "Stopping; waiting for its pod to be gone."
+    )
+
+
+def _ended_by_dot(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

@@ -1,0 +1,103 @@
+"""Who is calling? Bearer tokens, named or shared, compared in constant time."""
+
+import hashlib
+import hmac
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.settings import Settings
+from codexrun_core.logs import fields
+
+log = logging.getLogger(__name__)
+
+SHARED, ANYBODY = "shared", "anonymous"
+
+
+class Tokens:
+    """The environment's token and those of a file, which is read again when it changes: rotation needs no restart."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._fixed = {_digest(settings.token): SHARED} if settings.token else {}
+        self._file: Path | None = settings.token_file
+        self._open = settings.insecure_no_token and not settings.token and not settings.token_file
+        self._stamp: tuple[int, int] | None = None
+        self._named: dict[bytes, str] = {}
+
+    def user(self, token: str | None) -> str | None:
+        """The name behind a token; None for a stranger."""
+        if self._open:
+            return ANYBODY
+        if not token:
+            return None
+        self._read()
+        given, found = _digest(token), None
+        for known, name in (*self._fixed.items(), *self._named.items()):
+            if hmac.compare_digest(known, given):  # all of them are compared: the time tells nothing
+                found = found or name
+        return found
+
+    @property
+    def open_to_all(self) -> bool:
+        """No token is asked for."""
+        return self._open
+
+    def digests(self) -> dict[bytes, str]:
+        """Every token's digest and its owner's name, as they are now: what console sessions are signed with."""
+        self._read()
+        return {**self._named, **self._fixed}
+
+    def _read(self) -> None:
+        if self._file is None:
+            return
+        try:
+            stat = self._file.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            if stamp == self._stamp:
+                return
+            self._named, self._stamp = parse(self._file.read_text(encoding="utf-8")), stamp
+            log.info("tokens.read", extra=fields(path=str(self._file), tokens=len(self._named)))
+        except (OSError, UnicodeDecodeError) as error:
+            # A file that is being replaced locks nobody out: what was known stays.
+            log.warning("tokens.unreadable", extra=fields(path=str(self._file), error=str(error)))
+
+
+def parse(text: str) -> dict[bytes, str]:
+    """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment line."""
+    found = {}
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#"):
+            name, colon, token = line.partition(":")
+            if not colon:
+                name, token = SHARED, name
+            if token.strip():
+                found[_digest(token.strip())] = name.strip() or SHARED
+    return found
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+_bearer = HTTPBearer(auto_error=False, description="CODEX_CONTROL_TOKEN, or a token of the token file.")
+
+
+async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+    """The user's name, for the record.
+
+    Raises:
+        Problem: 401.
+    """
+    user: str | None = request.app.state.services.tokens.user(given.credentials if given else None)
+    if user is None:
+        trouble = "the token is not known" if given else "no token"
+        raise Problem(401, "unauthenticated", f"{trouble}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`")
+    request.state.user = user
+    return user
+
+
+Caller = Annotated[str, Depends(caller)]

@@ -1,0 +1,107 @@
+"""How large may a request be before its body? Asked first of all, before authentication, on every path of both ports."""
+
+import uuid
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from codexrun_api.schemas.problems import Problem
+
+MAX_PATH_BYTES = 2 * 1024  # the longest of a route with names of full length has about 200
+MAX_QUERY_BYTES = 8 * 1024
+MAX_PARAMETERS = 64
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024  # names and values; proxies of single sign-on add tokens of several KiB
+OWN_COOKIES = b"codexrun_"
+MAX_HEAD_BYTES = 64 * 1024  # of a request whose head is not whole yet; what is above the bounds but below it gets an answer
+
+
+def check_head(scope: Scope) -> None:
+    """Count what a request line and its headers hold; nothing is parsed.
+
+    Raises:
+        Problem: 414 (path or query too long), 400 (too many parameters), 431 (headers too large).
+    """
+    path, query = len(scope.get("raw_path") or scope["path"].encode()), len(scope["query_string"])
+    if path > MAX_PATH_BYTES:
+        detail = f"the path: {path} bytes are above {MAX_PATH_BYTES}; no path of this server is as long"
+        raise Problem(414, "uri-too-long", detail)
+    if query > MAX_QUERY_BYTES:
+        detail = f"the query: {query} bytes are above {MAX_QUERY_BYTES}; ask for less at once"
+        raise Problem(414, "uri-too-long", detail)
+    if (parameters := scope["query_string"].count(b"&") + 1) > MAX_PARAMETERS:
+        detail = f"the query: {parameters} parameters are above {MAX_PARAMETERS}; write several values with commas between"
+        raise Problem(400, "too-many-parameters", detail)
+    headers, size = scope["headers"], sum(len(name) + len(value) for name, value in scope["headers"])
+    if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        detail = (
+            f"the headers: {len(headers)} with {size} bytes are above {MAX_HEADERS} or {MAX_HEADER_BYTES} bytes; "
+            "leave out those that are not for this server, such as another site's cookies"
+        )
+        raise Problem(431, "headers-too-large", detail)
+
+
+def drop_other_cookies(scope: Scope) -> None:
+    """Leave only this server's own cookies in the headers, and of those none with a quoted value, which it never sets.
+
+    FastAPI reads every cookie before any route, and Python before 3.11.10, 3.12.6 and 3.13 unquotes them in quadratic time
+    (CVE-2024-7592): 16 KiB of backslashes stop the event loop for half a second.
+    """
+    if any(name == b"cookie" for name, _ in scope["headers"]):
+        scope["headers"] = [(name, _own(value) if name == b"cookie" else value) for name, value in scope["headers"]]
+
+
+def _own(cookies: bytes) -> bytes:
+    pairs = (pair.strip() for pair in cookies.split(b";"))
+    return b"; ".join(pair for pair in pairs if pair.startswith(OWN_COOKIES) and b"\\" not in pair)
+
+
+class BoundedHeads:
+    """For an application that has no middleware of its own around its errors: the ingest port's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                check_head(scope)
+            except Problem as problem:
+                await problem.response(str(uuid.uuid4()))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's own, but a head or trailers that do not end are refused: its parser keeps headers without a limit (0.54)."""
+
+    _moved = False
+    _head_bytes = 0  # since something else than headers came
+
+    def data_received(self, data: bytes) -> None:
+        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole head.
+
+        A piece with the end of a head, with some of a body, or with a message's end is not counted.
+        """
+        self._moved = False
+        super().data_received(data)
+        if self._moved:
+            self._head_bytes = 0
+            return
+        if self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.send_400_response(f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers.")
+
+    def on_headers_complete(self) -> None:
+        self._moved = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._moved = True
+        super().on_message_complete()

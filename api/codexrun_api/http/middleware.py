@@ -1,0 +1,118 @@
+"""Around every request: its id, its log line, its metrics, a bound on its body, and an answer even to a fault of ours."""
+
+import logging
+import re
+import time
+import uuid
+from collections import Counter
+from urllib.parse import parse_qsl
+
+from fastapi import HTTPException
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from codexrun_api import metrics
+from codexrun_api.http.bounds import check_head, drop_other_cookies
+from codexrun_api.schemas.problems import FieldError, invalid, problem_of
+from codexrun_core.logs import CONTEXT, fields
+
+log = logging.getLogger("codexrun_api.http")
+
+HEADER = "X-Request-ID"
+_FIT = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class Requests:
+    """Pure ASGI: BaseHTTPMiddleware would buffer streams and hide disconnects."""
+
+    def __init__(self, app: ASGIApp, body_limit: int) -> None:
+        self.app, self.body_limit = app, body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if _FIT.fullmatch(given) else str(uuid.uuid4())
+        scope.setdefault("state", {})["request_id"] = request_id
+        token = CONTEXT.set({**CONTEXT.get(), "request_id": request_id})
+        exchange = _Exchange(request_id, receive, send, self.body_limit)
+        metrics.IN_FLIGHT.inc()
+        began = time.monotonic()
+        try:
+            await self._answer(scope, exchange)
+        finally:
+            metrics.IN_FLIGHT.dec()
+            _tell(scope, exchange.status, time.monotonic() - began)
+            CONTEXT.reset(token)
+
+    async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
+        try:
+            drop_other_cookies(scope)
+            check_head(scope)
+            length = Headers(scope=scope).get("content-length", "")
+            if length.isdecimal() and int(length) > self.body_limit:
+                raise _too_large(self.body_limit)
+            if not scope["path"].startswith("/console"):  # its forms have lists
+                _each_once(scope["query_string"])
+            await self.app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status >= 500 and problem.code == "internal":
+                log.exception("request.failed")
+            if exchange.status:
+                raise  # the answer has begun: all that can be done is to cut it
+            await problem.response(exchange.request_id)(scope, exchange.receive, exchange.send)
+
+
+class _Exchange:
+    """One request's two directions, watched."""
+
+    def __init__(self, request_id: str, receive: Receive, send: Send, limit: int) -> None:
+        self.request_id, self.status = request_id, 0
+        self._receive, self._send, self._limit, self._got = receive, send, limit, 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._got += len(message.get("body", b""))
+        if self._got > self._limit:
+            raise _too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[HEADER] = self.request_id
+        await self._send(message)
+
+
+def _each_once(query: bytes) -> None:
+    """Two values of one parameter would be one of them, taken in silence.
+
+    Raises:
+        Problem: 422.
+    """
+    if b"&" not in query:
+        return
+    names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if twice := next((name for name, times in names.items() if times > 1), None):
+        detail = f"{twice} is given more than once; give it once, several values of a filter with commas between them"
+        raise invalid(detail, FieldError(parameter=twice, detail=detail))
+
+
+def _too_large(limit: int) -> HTTPException:
+    """The one kind that FastAPI lets through while it reads a body."""
+    return HTTPException(413, f"the body is above {limit} bytes; put large material into the workspace instead")
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    route = getattr(scope.get("route"), "path", "unmatched")
+    metrics.REQUESTS.labels(method, route, str(status)).inc()
+    metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
+    level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
+    user = scope.get("state", {}).get("user")
+    said = fields(method=method, route=route, code=status, user=user, duration_ms=round(seconds * 1000))
+    log.log(level, "request.answered", extra=said)

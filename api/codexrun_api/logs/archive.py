@@ -1,0 +1,223 @@
+"""Logs and artifacts that outlive the pod: a local directory behind a small interface.
+
+    runs/<run_id>/logs.txt          the attempts one after another
+    runs/<run_id>/lines.txt         newlines up to the end of each block of the log; made again if it is gone
+    runs/<run_id>/attempts.json     where each begins, and which have ended
+    runs/<run_id>/artifacts/<name>  whole files only
+    partial/                        uploads that have not ended, folders that are being removed; emptied at the start
+
+Policy of writes: a piece of log is in the file when it is answered for (it survives this process, not the machine; the sender
+goes on from what is there after either). The end of a log and an artifact are on disk before they are answered for.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from codexrun_api import metrics
+from codexrun_api.logs import line_counts
+from codexrun_api.logs.atomic_file import whole
+
+RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
+
+LOG, LINES, ATTEMPTS, ARTIFACTS = "logs.txt", "lines.txt", "attempts.json", "artifacts"
+STRIPES = 64  # locks; runs share them
+
+
+class Superseded(Exception):
+    """A later attempt writes to this log already."""
+
+
+@dataclass
+class Log:
+    """Begin of each attempt in the file, and how the last one ended: None while it goes on, else whether it is complete."""
+
+    begins: dict[str, int] = field(default_factory=dict)
+    complete: bool | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    name: str
+    bytes: int
+    updated_at: datetime
+
+
+class Archive:
+    """Every call is short and may be made from any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self._runs, self._partial = root / "runs", root / "partial"
+        self._locks = [threading.Lock() for _ in range(STRIPES)]
+
+    def open(self) -> None:
+        """Make the folders; remove what an earlier process had not finished."""
+        self._runs.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(exist_ok=True)
+
+    def path(self, run_id: str) -> str:
+        """Where the log lies, for the row."""
+        _fit(RUN_ID, run_id)
+        return f"runs/{run_id}/{LOG}"
+
+    def size(self, run_id: str) -> int:
+        """Of the whole log; 0 if there is none."""
+        try:
+            return (self._folder(run_id) / LOG).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def read(self, run_id: str, start: int, end: int) -> bytes:
+        """Bytes of the log from `start` up to `end`, or as far as it goes."""
+        try:
+            with (self._folder(run_id) / LOG).open("rb") as file:
+                return os.pread(file.fileno(), max(0, end - start), start)
+        except FileNotFoundError:
+            return b""
+
+    def newlines(self, run_id: str, size: int) -> list[int]:
+        """How many there are up to the end of each whole block of the first `size` bytes."""
+        folder, blocks = self._folder(run_id), size // line_counts.BLOCK
+        known, _ = line_counts.kept(folder / LINES) if blocks else ([], 0)
+        if len(known) < blocks:
+            with self._lock(run_id):
+                known = line_counts.extended(folder / LOG, folder / LINES)
+        return known[:blocks]
+
+    def append(self, run_id: str, offset: int, data: bytes) -> int:
+        """The size afterwards. What does not begin at the end writes nothing, so that the same piece twice is once there."""
+        with self._lock(run_id):
+            return self._append(run_id, offset, data)
+
+    def log(self, run_id: str) -> Log:
+        try:
+            return Log(**json.loads((self._folder(run_id) / ATTEMPTS).read_bytes()))
+        except FileNotFoundError:
+            return Log()
+
+    def append_attempt(self, run_id: str, attempt: int, offset: int, data: bytes) -> tuple[int, bool]:
+        """The same relative to where the attempt began; its size afterwards, and whether it had ended before.
+
+        Raises:
+            Superseded: a later attempt has begun.
+        """
+        with self._lock(run_id):
+            log, begin = self._attempt(run_id, attempt)
+            if log.complete is not None:
+                offset = -1  # nothing follows an end
+            return self._append(run_id, begin + offset if offset >= 0 else -1, data) - begin, log.complete is not None
+
+    def open_attempt(self, run_id: str) -> int | None:
+        """The attempt whose log goes on; None if the log has ended, or there is none."""
+        log = self.log(run_id)
+        return max(map(int, log.begins), default=None) if log.complete is None else None
+
+    def seal(self, run_id: str, attempt: int, *, complete: bool, note: str | None = None, last: bytes = b"") -> None:
+        """The attempt's log ends here. `last` goes in as its last line; the first end stands.
+
+        Raises:
+            Superseded: a later attempt has begun.
+        """
+        with self._lock(run_id):
+            log, _ = self._attempt(run_id, attempt)
+            if log.complete is not None:
+                return
+            size = self.size(run_id)
+            if last and size and self.read(run_id, size - 1, size) != b"\n":
+                last = b"\n" + last
+            self._append(run_id, size, last)
+            with contextlib.suppress(FileNotFoundError), (self._folder(run_id) / LOG).open("rb") as file:
+                os.fsync(file.fileno())
+            log.complete, log.note = complete, note
+            self._save(run_id, log)
+
+    @contextlib.contextmanager
+    def put(self, run_id: str, name: str) -> Iterator[IO[bytes]]:
+        """A file to write the artifact into; it is there, whole, when the block ends well, and never was otherwise."""
+        with whole(self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial) as file:
+            yield file
+
+    def list(self, run_id: str) -> list[Artifact]:
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for entry in sorted(os.scandir(self._folder(run_id) / ARTIFACTS), key=lambda e: e.name):
+                stat = entry.stat()
+                found.append(Artifact(entry.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+        return found
+
+    def artifact(self, run_id: str, name: str) -> Path | None:
+        """The file; None if there is none."""
+        if not NAME.fullmatch(name) or not RUN_ID.fullmatch(run_id):
+            return None
+        path = self._runs / run_id / ARTIFACTS / name
+        return path if path.is_file() else None
+
+    def holds(self, run_id: str) -> bool:
+        """Whether there is anything of this run."""
+        return self._folder(run_id).is_dir()
+
+    def remove(self, run_id: str) -> bool:
+        """All of a run, in one step for whoever looks. False if there was nothing."""
+        gone = self._partial / uuid.uuid4().hex
+        try:
+            self._folder(run_id).rename(gone)
+        except FileNotFoundError:
+            return False
+        shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
+        return True
+
+    def _folder(self, run_id: str) -> Path:
+        return self._runs / _fit(RUN_ID, run_id)
+
+    def _lock(self, run_id: str) -> threading.Lock:
+        return self._locks[hash(run_id) % STRIPES]
+
+    def _append(self, run_id: str, offset: int, data: bytes) -> int:
+        folder = self._folder(run_id)
+        if not data:
+            return self.size(run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / LOG).open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            if offset == before:
+                with contextlib.suppress(OSError):  # no room: the size says how far it went
+                    file.write(data)
+            size = os.fstat(file.fileno()).st_size
+        metrics.ARCHIVED.inc(size - before)
+        if size // line_counts.BLOCK > before // line_counts.BLOCK:
+            line_counts.extended(folder / LOG, folder / LINES, before)
+        return size
+
+    def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:
+        """The log as this attempt's, and where that begins; written down when it first shows up."""
+        log = self.log(run_id)
+        last = max(map(int, log.begins), default=0)
+        if attempt < last:
+            raise Superseded(f"attempt {last} of this run has begun; {attempt} may write no more")
+        if attempt > last:
+            log = Log({**log.begins, str(attempt): self.size(run_id)})
+            self._save(run_id, log)
+        return log, log.begins[str(attempt)]
+
+    def _save(self, run_id: str, log: Log) -> None:
+        with whole(self._folder(run_id) / ATTEMPTS, self._partial) as file:
+            file.write(json.dumps(asdict(log)).encode())
+
+
+def _fit(shape: re.Pattern[str], text: str) -> str:
+    """Neither separators nor leading dots: no name leads anywhere else."""
+    if not shape.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of the archive's")
+    return text

@@ -1,0 +1,76 @@
+"""GET /runs/{id}/artifacts: what is kept of a run besides its log."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from codexrun_api.http.auth import Caller
+from codexrun_api.logs.archive import Archive
+from codexrun_api.schemas import params
+from codexrun_api.schemas.problems import Problem, answers, not_found
+from codexrun_api.services import Here
+
+# Never a type that a browser would run: the content is the agent's.
+TYPES = {
+    ".md": "text/markdown; charset=utf-8",
+    ".patch": "text/x-patch; charset=utf-8",
+    ".jsonl": "application/x-ndjson",
+    ".json": "application/json",
+}
+OTHER = "application/octet-stream"
+
+Name = Annotated[
+    str, Path(min_length=1, max_length=100, pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$", examples=["final-message.md"])
+]
+
+
+class ArtifactView(BaseModel):
+    name: Annotated[str, Field(examples=["workspace.patch"])]
+    bytes: int
+    updated_at: datetime
+    url: Annotated[str, Field(description="Where to download it.")]
+
+
+class ArtifactList(BaseModel):
+    artifacts: list[ArtifactView]
+
+
+def router(archive: Archive) -> APIRouter:
+    routes = APIRouter(tags=["artifacts"])
+
+    @routes.get("/runs/{id}/artifacts", operation_id="listRunArtifacts", responses=answers(401, 404, 422, 500, 503))
+    async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
+        """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those that there are."""
+        run = await here.find(id)
+        if run is None:
+            raise not_found(id)
+        found = await asyncio.to_thread(archive.list, run.run_id)
+        base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
+        shown = [ArtifactView(name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}") for a in found]
+        return ArtifactList(artifacts=shown)
+
+    @routes.get(
+        "/runs/{id}/artifacts/{name}",
+        operation_id="getRunArtifact",
+        response_class=FileResponse,
+        responses={
+            200: {"description": "The file.", "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)}},
+            **answers(401, 404, 422, 500, 503),
+        },
+    )
+    async def get_run_artifact(here: Here, _: Caller, id: params.RunId, name: Name) -> FileResponse:  # noqa: A002
+        """One of them, as it was handed over."""
+        run = await here.find(id)
+        if run is None:
+            raise not_found(id)
+        path = await asyncio.to_thread(archive.artifact, run.run_id, name)
+        if path is None:
+            raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them')
+        media = TYPES.get(path.suffix, OTHER)
+        return FileResponse(path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"})
+
+    return routes

@@ -1,0 +1,170 @@
+"""The ingest port: what the gates of runs ship. Never exposed beyond the cluster, and open to nobody but them.
+
+POST /ingest/log?offset=N[&end=complete|cut]  -> {"size": N, "ended": bool}: append by offset, which is the attempt's own
+POST /ingest/usage                            -> {}: the account so far
+PUT  /ingest/artifacts/<name>                 -> {}
+GET  /ingest/rollout                          -> that of the run that this one resumes
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from codexrun_api.http.bounds import BoundedHeads
+from codexrun_api.logs.archive import Archive, Superseded
+from codexrun_api.logs.gate_identity import Authenticate, NotASender, Sender
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.sealing import cut_line
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.logs import fields
+from codexrun_core.resources import Usage
+
+log = logging.getLogger(__name__)
+
+MIB = 1024 * 1024
+LOG_PIECE, LOG_LIMIT, USAGE_LIMIT = MIB, 64 * MIB, 16 * 1024  # bytes; the second is one attempt's
+ARTIFACTS = {"final-message.md": MIB, "workspace.patch": 16 * MIB, "rollout.jsonl": 32 * MIB, "output.json": MIB}
+ROLLOUT = "rollout.jsonl"
+NOTED_KEPT = 10_000  # runs; one that is forgotten is noted once more
+ROW_SECONDS = 5.0  # how often a growing log is noted in its row
+CUT = "the agent's container ended before it had handed over all of its log"
+
+OnUsage = Callable[[str, Usage], Awaitable[object]]
+OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
+
+
+class Ingest:
+    """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the registry."""
+
+    def __init__(self, archive: Archive, authenticate: Authenticate, on_usage: OnUsage, on_log: OnLog, bells: Bells) -> None:
+        self.archive, self.authenticate, self.on_usage, self.on_log = archive, authenticate, on_usage, on_log
+        self.bells = bells
+        self._noted: OrderedDict[str, float] = OrderedDict()  # from when on a live run's row is told of its log's size again
+
+    async def post_log(self, request: Request) -> Response:
+        sender = await self._sender(request)
+        offset, end = request.query_params.get("offset", ""), request.query_params.get("end")
+        if not offset.isascii() or not offset.isdecimal() or len(offset) > 12 or end not in (None, "complete", "cut"):
+            raise HTTPException(400, "offset must be a number of bytes, and end complete or cut")
+        data = await _body(request, LOG_PIECE)
+        if int(offset) + len(data) > LOG_LIMIT:
+            raise HTTPException(413, f"one attempt's log is {LOG_LIMIT} bytes at most")
+        archive, run_id = self.archive, sender.run_id
+        size, ended = await asyncio.to_thread(archive.append_attempt, run_id, sender.attempt, int(offset), data)
+        if end and (ended or size == int(offset) + len(data)):
+            await self._end(sender, complete=end == "complete")
+            ended = True
+        elif data and not ended and time.monotonic() >= self._noted.get(run_id, 0.0):
+            self._noted[run_id] = time.monotonic() + ROW_SECONDS
+            if len(self._noted) > NOTED_KEPT:
+                self._noted.popitem(last=False)
+            try:
+                await self._note(run_id)
+            except Unavailable as error:
+                log.warning("log.not_noted", extra=fields(run_id=run_id, error=str(error)))
+        self.bells.ring(run_id)
+        return JSONResponse({"size": size, "ended": ended})
+
+    async def _end(self, sender: Sender, *, complete: bool) -> None:
+        """Sealed first, then noted; when the registry is away the gate comes again, and only the note is made up for."""
+        run_id, last = sender.run_id, b"" if complete else cut_line(sender.run_id, sender.attempt, CUT)
+        note = None if complete else CUT
+        await asyncio.to_thread(self.archive.seal, run_id, sender.attempt, complete=complete, note=note, last=last)
+        self._noted.pop(run_id, None)
+        self.bells.ring(run_id)
+        state = self.archive.log(run_id)
+        await self._note(run_id, complete=state.complete, note=state.note)
+        log.info("log.ended", extra=fields(run_id=run_id, attempt=sender.attempt, complete=state.complete))
+
+    async def post_usage(self, request: Request) -> Response:
+        sender = await self._sender(request)
+        try:
+            usage = Usage.model_validate(json.loads(await _body(request, USAGE_LIMIT)))
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(422, f"no usage: {error}") from error
+        if usage.cost_micro_usd is not None:
+            usage = usage.model_copy(update={"cost_cents": -(-usage.cost_micro_usd // 10_000)})
+        await self.on_usage(sender.run_id, usage)
+        return JSONResponse({})
+
+    async def put_artifact(self, request: Request) -> Response:
+        sender = await self._sender(request)
+        name = request.path_params["name"]
+        if name not in ARTIFACTS:
+            raise HTTPException(404, f"artifacts are {', '.join(ARTIFACTS)}")
+        with self.archive.put(sender.run_id, name) as file:
+            got = 0
+            async for part in request.stream():
+                got += len(part)
+                if got > ARTIFACTS[name]:
+                    raise HTTPException(413, f"{name} is {ARTIFACTS[name]} bytes at most")
+                await asyncio.to_thread(file.write, part)
+        log.info("artifact.kept", extra=fields(run_id=sender.run_id, artifact=name, bytes=got))
+        return JSONResponse({})
+
+    async def get_rollout(self, request: Request) -> Response:
+        sender = await self._sender(request)
+        path = self.archive.artifact(sender.resumes, ROLLOUT) if sender.resumes else None
+        if path is None:
+            raise HTTPException(404, "no rollout is stored of the run in spec.retryOf, or it is not to be resumed")
+        return FileResponse(path, media_type="application/x-ndjson")
+
+    async def _sender(self, request: Request) -> Sender:
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        try:
+            return await self.authenticate(token.strip() if kind.lower() == "bearer" else "")
+        except NotASender as error:
+            log.warning("sender.refused", extra=fields(reason=str(error), route=request.url.path))
+            raise HTTPException(error.status, str(error)) from error
+
+    async def _note(self, run_id: str, *, complete: bool | None = None, note: str | None = None) -> None:
+        await self.on_log(run_id, self.archive.path(run_id), self.archive.size(run_id), complete, note)
+
+
+def create_ingest_app(
+    archive: Archive, authenticate: Authenticate, on_usage: OnUsage, on_log: OnLog, bells: Bells | None = None
+) -> Starlette:
+    """For a port of its own. bells: rung when a log has grown, for followers in the same process."""
+    here = Ingest(archive, authenticate, on_usage, on_log, bells or Bells())
+    routes = [
+        Route("/ingest/log", here.post_log, methods=["POST"]),
+        Route("/ingest/usage", here.post_usage, methods=["POST"]),
+        Route("/ingest/artifacts/{name}", here.put_artifact, methods=["PUT"]),
+        Route("/ingest/rollout", here.get_rollout, methods=["GET"]),
+    ]
+    refusals = {HTTPException: _refuse, Superseded: _refuse, Unavailable: _refuse, ClientDisconnect: _refuse, OSError: _refuse}
+    return Starlette(routes=routes, exception_handlers=refusals, middleware=[Middleware(BoundedHeads)])
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    parts, got = [], 0
+    async for part in request.stream():
+        got += len(part)
+        if got > limit:
+            raise HTTPException(413, f"{limit} bytes at most")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    match error:
+        case HTTPException():
+            return JSONResponse({"error": error.detail}, error.status_code)
+        case Superseded():
+            return JSONResponse({"error": str(error)}, 409)
+        case Unavailable():
+            return JSONResponse({"error": str(error)}, 503)
+        case ClientDisconnect():
+            return JSONResponse({"error": "the body broke off"}, 400)
+    log.error("archive.failed", extra=fields(error=str(error)))
+    return JSONResponse({"error": "the archive takes nothing now"}, 507)

@@ -1,0 +1,131 @@
+"""GET /runs/{id}/logs: one URL before, during and after the pod's life. Text, in parts if wanted, or a stream that resumes."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from codexrun_api.http.auth import Caller
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.offsets import at_or_after, last_lines
+from codexrun_api.logs.stream import HEADERS, Follower
+from codexrun_api.schemas import params
+from codexrun_api.schemas.problems import Problem, answers, not_found
+from codexrun_api.services import Here
+from codexrun_core.registry import RunRecord
+
+EVENT_STREAM = "text/event-stream"
+PIECE = 64 * 1024  # bytes read at once
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
+Since = Annotated[params.Time | None, Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago.")]
+Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
+After = Annotated[
+    int | None, Query(ge=0, le=2**50, description="Bytes to leave out; Last-Event-ID for callers without headers.")
+]
+LastId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20, description="Resume after this event.")]
+Range = Annotated[str | None, Header(alias="Range", max_length=64, description="`bytes=0-99`, `bytes=100-`, `bytes=-100`")]
+
+LOG = {
+    "description": "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it; `end` at the "
+    "run's end, `reconnect` before the server stops.",
+    "headers": {"X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}},
+    "content": {"text/plain": {"schema": {"type": "string"}}, EVENT_STREAM: {}},
+}
+PART = {"description": "The range.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+class Unsatisfiable(Problem):
+    """With the header that says how long the log is."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(416, "range-not-satisfiable", f"the log has {size} bytes")
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+def router(archive: Archive, bells: Bells) -> APIRouter:
+    """bells: those that the ingest port rings."""
+    routes = APIRouter(tags=["logs"])
+
+    @routes.get(
+        "/runs/{id}/logs",
+        operation_id="getRunLogs",
+        response_class=Response,
+        responses={200: LOG, 206: PART, **answers(400, 401, 404, 416, 422, 500, 503)},
+    )
+    async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
+        request: Request,
+        here: Here,
+        _: Caller,
+        id: params.RunId,  # noqa: A002
+        tail: Tail = None,
+        since: Since = None,
+        after: After = None,
+        follow: Follow = False,
+        last: LastId = None,
+        part: Range = None,
+    ) -> Response:
+        """What the agent's container printed; also while it prints, and when nothing of the run is left in the cluster."""
+        run = await here.find(id)
+        if run is None:
+            raise not_found(id)
+        size = await asyncio.to_thread(archive.size, run.run_id)
+        start = after or 0
+        if last is not None and last.isascii() and last.isdecimal():
+            start, tail, since = int(last), None, None  # what was chosen at first lies behind
+        if since:
+            start = max(start, await asyncio.to_thread(at_or_after, archive, run.run_id, size, params.moment(since)))
+        if tail is not None:
+            start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
+        if follow or EVENT_STREAM in request.headers.get("accept", ""):
+            follower = Follower(archive, bells, run.run_id, here.find, here.stop)
+            stream = follower.events(min(start, size), resumed=last is not None)
+            return StreamingResponse(stream, media_type=EVENT_STREAM, headers=HEADERS)
+        if part and not (tail is not None or since or after):
+            return _part(archive, run, part, size)
+        return _text(archive, run, min(start, size), size)
+
+    return routes
+
+
+def _part(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:
+    """RFC 9110, 14.2: one range; what is no range of bytes is ignored."""
+    found = RANGE.fullmatch(wanted.strip())
+    if found is None or not (found[1] or found[2]):
+        return _text(archive, run, 0, size)
+    if found[1]:
+        start, end = int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
+        if found[2] and int(found[2]) < int(found[1]):
+            return _text(archive, run, 0, size)
+    else:
+        start, end = max(0, size - int(found[2])), size
+    if start >= end:
+        raise Unsatisfiable(size)
+    return _text(archive, run, start, end, size)
+
+
+def _text(archive: Archive, run: RunRecord, start: int, end: int, whole: int | None = None) -> StreamingResponse:
+    """From start to end; whole: the log's size, if this is a range of it."""
+    state = archive.log(run.run_id)
+    complete = {True: "true", False: "false", None: "unknown"}[state.complete]
+    about = {
+        "Content-Length": str(end - start),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-cache",
+        "X-Content-Type-Options": "nosniff",
+        "X-Log-Complete": complete,
+        **({} if whole is None else {"Content-Range": f"bytes {start}-{end - 1}/{whole}"}),
+    }
+
+    async def pieces() -> AsyncIterator[bytes]:
+        at = start
+        while at < end and (piece := await asyncio.to_thread(archive.read, run.run_id, at, min(end, at + PIECE))):
+            at += len(piece)
+            yield piece
+
+    return StreamingResponse(pieces(), 200 if whole is None else 206, about, media_type="text/plain; charset=utf-8")

@@ -1,0 +1,86 @@
+"""A log whose pod died before the rest could be shipped says so, in its last line and in its row.
+
+What an earlier process did not live to end is ended by the next one: ``catch_up`` at the start, transitions from then on.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+
+from codexrun_api.logs.archive import Archive, Superseded
+from codexrun_api.logs.notifier import Bells
+from codexrun_core.kube.client import Unavailable
+from codexrun_core.logs import fields
+from codexrun_core.registry import RunRecord
+from codexrun_core.runs.transitions import Transition
+
+log = logging.getLogger(__name__)
+
+GATE_SECONDS = 20.0  # so long after the agent's end a gate may still ship
+PAUSE = 5.0  # while the registry is away
+
+OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
+
+
+class LogEnds:
+    """Told of transitions; ends what is still open when a gate has had its time. Call it inside the event loop."""
+
+    def __init__(self, archive: Archive, on_log: OnLog, bells: Bells, wait: float = GATE_SECONDS) -> None:
+        self._archive, self._on_log, self._bells, self._wait = archive, on_log, bells, wait
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, moved: Transition) -> None:
+        if moved.terminal and moved.started_at:
+            self._later(self._end(moved))
+
+    def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
+        """open_logs: runs that have started and ended, and whose rows do not say whether the log is complete."""
+        for run in open_logs:
+            self._later(self._end(run))
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _end(self, run: Transition | RunRecord) -> None:
+        """Archive first, row second; also the row of a log that has ended: the registry may have been away then."""
+        archive, run_id = self._archive, run.run_id
+        if not await self._over(run_id):
+            await asyncio.sleep(self._wait)
+            if not await self._over(run_id) and not await self._cut(run):
+                return
+        state = await asyncio.to_thread(archive.log, run_id)
+        while True:
+            try:
+                await self._on_log(run_id, archive.path(run_id), archive.size(run_id), state.complete, state.note)
+                return
+            except Unavailable:
+                await asyncio.sleep(PAUSE)
+
+    async def _over(self, run_id: str) -> bool:
+        return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
+
+    async def _cut(self, run: Transition | RunRecord) -> bool:
+        run_id, why = run.run_id, run.failure_class or run.reason or run.status
+        attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
+        part = "the rest" if self._archive.size(run_id) else "any"
+        note = f"the pod was gone ({why}) before {part} of its log could be shipped"
+        try:
+            line = cut_line(run_id, attempt, note)
+            await asyncio.to_thread(self._archive.seal, run_id, attempt, complete=False, note=note, last=line)
+        except (Superseded, OSError) as error:
+            log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
+            return False
+        self._bells.ring(run_id)
+        log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
+        return True
+
+
+def cut_line(run_id: str, attempt: int, reason: str) -> bytes:
+    """The archive's own last line of a log that has none of its runner's."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    said = {"ts": now, "src": "api", "text": "log.cut_off", "run_id": run_id, "attempt": attempt, "reason": reason}
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"

@@ -1,0 +1,45 @@
+"""How long until a slot is free, and where does a queued run stand? The runs that are there, for core's queueing. Pure."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from codexrun_api.schemas.responses import QueueView
+from codexrun_core.resources import CodexRun
+from codexrun_core.runs import queue
+
+LONGEST, UNKNOWN = 600, 30  # seconds: bounds of what is worth saying
+
+
+@dataclass(frozen=True)
+class Peer:
+    """What decides about a place in the queue: made once a change, not once a reader."""
+
+    run_id: str
+    status: str
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def peer(run: CodexRun) -> Peer:
+    created, status = run.metadata.creation_timestamp or datetime.now(UTC), run.status
+    return Peer(run.metadata.uid, status.phase.lower(), run.spec.priority, created, status.started_at, status.finished_at)
+
+
+def place(run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None) -> QueueView | None:
+    """The place of a queued run among all runs of its job type; None for one that does not wait."""
+    now = now or datetime.now(UTC)
+    found = queue.place(run, peers, limit, queue.usual_length(peers), now)
+    if found is None:
+        return None
+    eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
+    return QueueView(position=found.position, eta_seconds=eta)
+
+
+def next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
+    """Seconds until the first slot may be free: for Retry-After."""
+    now = now or datetime.now(UTC)
+    eta = queue.free_at(0, peers, limit, queue.usual_length(peers), now)
+    return min(LONGEST, max(1, round((eta - now).total_seconds()))) if eta else UNKNOWN

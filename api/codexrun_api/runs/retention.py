@@ -1,0 +1,62 @@
+"""POST /cleanup: what is older than its time goes.
+
+The artifacts first, the row last: a crash in between leaves a row whose folder is gone, which the next call removes, and
+never a folder that no row knows.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, Strict
+
+from codexrun_api.http.auth import Caller
+from codexrun_api.schemas import params, requests
+from codexrun_api.schemas.problems import answers
+from codexrun_api.services import Here
+from codexrun_core.logs import fields
+
+log = logging.getLogger(__name__)
+
+router = APIRouter(tags=["retention"])
+
+BATCH = 100
+
+
+class CleanupWish(requests.Body):
+    model_config = ConfigDict(json_schema_extra={"example": {"older_than": "14d", "dry_run": True}})
+
+    older_than: Annotated[params.Time, Field(description="By the end of the run: 14d, or a time.")] = "14d"
+    dry_run: Annotated[bool, Strict()] = False
+
+
+class CleanupAnswer(BaseModel):
+    dry_run: bool
+    before: datetime
+    removed: Annotated[int, Field(description="Runs whose row went, or would.")]
+    folders: Annotated[int, Field(description="Folders of logs and artifacts that went, or would.")]
+
+
+@router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
+async def clean_up(here: Here, _: Caller, wish: CleanupWish | None = None) -> CleanupAnswer:
+    """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not ended."""
+    wish = wish or CleanupWish()
+    before = params.moment(wish.older_than)
+    if wish.dry_run:
+        expired = await here.registry.expired(before, 1_000_000)
+        folders = await asyncio.to_thread(_each, here.archive.holds, expired)
+        return CleanupAnswer(dry_run=True, before=before, removed=len(expired), folders=folders)
+    removed = folders = 0
+    while run_ids := await here.registry.expired(before, BATCH):
+        folders += await asyncio.to_thread(_each, here.archive.remove, run_ids)
+        removed += await here.registry.remove(run_ids)
+    log.info("runs.removed", extra=fields(runs=removed, folders=folders, before=before))
+    return CleanupAnswer(dry_run=False, before=before, removed=removed, folders=folders)
+
+
+def _each(do: Callable[[str], bool], run_ids: list[str]) -> int:
+    """For how many it was true."""
+    return sum(map(do, run_ids))

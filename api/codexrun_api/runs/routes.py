@@ -1,0 +1,151 @@
+"""POST /runs/start, GET /runs, GET /runs/{id}."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel
+
+from codexrun_api.http.auth import Caller
+from codexrun_api.runs import orders, start
+from codexrun_api.runs.verdicts import no_job_type
+from codexrun_api.schemas import params, requests, responses
+from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid, not_found
+from codexrun_api.services import Here, Services
+from codexrun_core.registry import BadToken, RunRecord, read_sort
+
+router = APIRouter(tags=["runs"])
+
+LONGEST_PAGE = 500
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key by the same caller is the same run; a repeated 202 says `Idempotent-Replayed: true`.",
+    ),
+]
+From = Annotated[params.Origin, Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record.")]
+Wait = Annotated[float, Query(ge=0, le=300, description="Answer when the run has ended, or after so many seconds.")]
+
+
+class RunList(BaseModel):
+    runs: list[responses.RunView]
+    next_page_token: str | None = None
+
+
+@router.post(
+    "/runs/start",
+    operation_id="startRun",
+    status_code=202,
+    response_model_exclude_none=True,
+    responses=answers(400, 401, 403, 404, 409, 413, 422, 429, 500, 503),
+)
+async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    response: Response,
+    here: Here,
+    user: Caller,
+    wish: requests.StartWish,
+    key: Key = None,
+    origin: From = "api",
+    wait: Wait = 0,
+) -> responses.RunView:
+    """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when full and `Reject`."""
+    order = await ordered(here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key)
+    return await answer(here, response, await start.start(here, order), wait)
+
+
+async def ordered(
+    here: Services,
+    wish: requests.StartWish,
+    *,
+    user: str,
+    origin: str,
+    request_id: str,
+    key: str | None,
+    when_full: str = "Reject",
+) -> orders.Order:
+    """The run that this wish amounts to; `when_full`: what holds where the wish does not say.
+
+    Raises:
+        Problem: another namespace, or no such job type.
+    """
+    if wish.namespace and wish.namespace != here.settings.namespace:
+        detail = f'this installation serves the namespace "{here.settings.namespace}"; leave the field out'
+        raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
+    if await here.catalog.job_type(wish.job_type) is None:
+        raise no_job_type(wish.job_type)
+    return orders.Order(
+        name=wish.name or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type)),
+        spec={"whenFull": when_full, **wish.spec()},
+        user=user,
+        origin=origin,
+        request_id=request_id,
+        sha256=requests.fingerprint(wish),
+        keyed=key is not None,
+        labels=wish.labels or {},
+    )
+
+
+async def answer(here: Services, response: Response, started: start.Started, wait: float) -> responses.RunView:
+    """A started run, now or when it has ended."""
+    record = started.record
+    if wait:
+        record = await ended(here, record, wait)
+    response.headers["Location"] = f"{here.settings.external_url}/runs/{record.run_id}"
+    response.headers["Retry-After"] = "2"
+    if started.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return here.view(record)
+
+
+async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
+    """The run's record once it has ended, or as it is after so many seconds."""
+    async with here.mirror.follow(record.name) as followed:
+        run = here.mirror.runs.get(record.run_id)
+        if run is None:
+            return await here.registry.get(record.run_id) or record
+        followed.tell(run, gone=False)
+        await followed.until(lambda r: r.status.phase.terminal, record.run_id, seconds, here.stop)
+        return await here.record(followed.run or run)
+
+
+@router.get(
+    "/runs",
+    operation_id="listRuns",
+    response_model=RunList,
+    responses=answers(400, 401, 422, 500, 503),
+)
+async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Query()]) -> Response:
+    """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while runs are added."""
+    # Whoever heard of a change on the event stream finds it in the list.
+    await here.mirror.writer.caught_up()
+    try:
+        size = min(wish.page_size, LONGEST_PAGE)
+        page = await here.registry.page(wish.filter(), wish.page_token, size, read_sort(wish.sort))
+    except BadToken as error:
+        detail = str(error) or "it belongs to another filter, or is none of ours"
+        raise Problem(400, "bad-page-token", detail, errors=[FieldError(parameter="page_token", detail=detail)]) from error
+    shown = [responses.of_record(record, here.settings.external_url) for record in page.runs]
+    return plain(RunList(runs=shown, next_page_token=page.next_token))
+
+
+@router.get(
+    "/runs/{id}",
+    operation_id="getRun",
+    response_model=responses.RunView,
+    responses=answers(401, 404, 422, 500, 503),
+)
+async def get_run(here: Here, _: Caller, id: params.RunId) -> Response:  # noqa: A002
+    """One run, also after its object is gone."""
+    if record := await here.find(id):
+        return plain(here.view(record))
+    raise not_found(id)
+
+
+def plain(view: BaseModel) -> Response:
+    """What is ours already need not be validated again: the two routes that are called most."""
+    return Response(view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json")
