@@ -6,8 +6,8 @@ from typing import Any
 from runbuilders import NOON, ended, gate_report, given, job, pod, run
 
 from codexrun_operator.decide.plan import plan
-from codexrun_pod.runner import audit
-from codexrun_pod.runner.events import Ended, Seen, Stop, exit_code, fold, verdict
+from codexrun_pod.runner.codex import audit
+from codexrun_pod.runner.codex.progress import Ended, Seen, Stop, exit_code, fold, verdict
 
 Json = dict[str, Any]
 ALLOWED = ["apply_patch", "shell", "mcp:t"]

@@ -3,8 +3,8 @@
 import json
 import os
 
-from codexrun_pod.gate.spool import Spool
-from codexrun_pod.runner.log import Log
+from codexrun_pod.gate.logs.spool import Spool
+from codexrun_pod.runner.logs.log import Log
 
 LIMIT = 64 * 1024
 

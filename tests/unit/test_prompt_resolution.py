@@ -11,7 +11,7 @@ from codexrun_core.prompts.index import FolderError
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
 from codexrun_operator.watch.cache import State
-from codexrun_pod.runner import codex_config
+from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.settings import ConfigError, from_env
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +82,6 @@ def test_one_changed_byte_is_refused_in_the_pod(changed: tuple[Path, str, str], 
     mounted = folder / "prompts/hello/v1.md"
     settings = from_env({"CODEXRUN_RUN": json.dumps(told), "CODEXRUN_PROMPT": str(mounted)})
     with pytest.raises(ConfigError) as caught:
-        codex_config.rendered_prompt(settings)
+        config.rendered_prompt(settings)
     assert found in str(caught.value)
     assert published in str(caught.value)

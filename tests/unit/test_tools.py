@@ -7,7 +7,7 @@ import pytest
 
 from codexrun_core.codex import policy as codex_policy
 from codexrun_core.codex import tools
-from codexrun_pod.runner import codex_config
+from codexrun_pod.runner.codex import config
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_servers_and_their_tools() -> None:
 @pytest.mark.parametrize("allowed", [[], ["shell"], ["web_search", "view_image"], ["mcp:docs/a b'c"]])
 def test_the_policy_is_toml_and_allows_what_the_configuration_asks_for(allowed: list[str], sandbox: str) -> None:
     policy = tomllib.loads(codex_policy.requirements(allowed, sandbox))
-    assert codex_config.SANDBOX_MODES[sandbox] in policy["allowed_sandbox_modes"]
+    assert config.SANDBOX_MODES[sandbox] in policy["allowed_sandbox_modes"]
     assert policy["allowed_web_search_modes"] == ["live" if "web_search" in allowed else "disabled"]
     assert policy["features"]["shell_tool"] is ("shell" in allowed)
     assert policy["features"]["hooks"] is True

@@ -13,9 +13,11 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from codexrun_pod.gate import errors, headers, meter, tools
-from codexrun_pod.gate.admission import Admitted, Refused
-from codexrun_pod.gate.ledger import Ledger
+from codexrun_pod.gate import errors, headers
+from codexrun_pod.gate.budget import meter
+from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.policy import tools
+from codexrun_pod.gate.policy.rules import Admitted, Refused
 from codexrun_pod.gate.sse import Watch
 
 T = TypeVar("T")

@@ -11,14 +11,14 @@ from dataclasses import replace
 import aiohttp
 from aiohttp import web
 
-from codexrun_pod.gate import meter
-from codexrun_pod.gate.admission import Refused, admit
+from codexrun_pod.gate.budget import meter
+from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.exchange import Exchange
-from codexrun_pod.gate.intake import Intake
-from codexrun_pod.gate.ledger import Ledger
-from codexrun_pod.gate.receiver import Receiver
-from codexrun_pod.gate.shipping import Shipping
-from codexrun_pod.gate.spool import Spool
+from codexrun_pod.gate.logs.ingest_client import Receiver
+from codexrun_pod.gate.logs.loopback_routes import Intake
+from codexrun_pod.gate.logs.spool import Spool
+from codexrun_pod.gate.logs.upload import Shipping
+from codexrun_pod.gate.policy.rules import Refused, admit
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times, if it is not ASCII.

@@ -8,14 +8,16 @@ import time
 import traceback
 from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner import artifacts, codex_config, events, processes, resuming, sandbox, settings, watchdogs
-from codexrun_pod.runner.events import Ended, Failure, Stop
-from codexrun_pod.runner.log import Log
-from codexrun_pod.runner.masking import Mask
-from codexrun_pod.runner.report import Report
+from codexrun_pod.runner import processes, resume, sandbox, settings, watchdogs
+from codexrun_pod.runner.codex import config, progress
+from codexrun_pod.runner.codex.progress import Ended, Failure, Stop
+from codexrun_pod.runner.logs import artifacts
+from codexrun_pod.runner.logs.log import Log
+from codexrun_pod.runner.logs.masking import Mask
+from codexrun_pod.runner.logs.upload import Shipping
 from codexrun_pod.runner.settings import CannotStartError, Settings
-from codexrun_pod.runner.shipping import Shipping
 from codexrun_pod.runner.supervise import Supervisor
+from codexrun_pod.runner.termination_report import Report
 
 GATE_SECONDS = 60.0  # the kubelet brings a crashed gate back after 1.3, then 16, then 30 s
 GATE_LOOK_SECONDS = 0.1
@@ -60,8 +62,8 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     report.write("starting", supervisor.seen)
     processes.adopt_orphans()
     log.own("run.started", status="starting", phase="prompt", cost_tokens=0, cost_cents=0, model=mine.model)
-    prompt = codex_config.rendered_prompt(mine)
-    codex_config.prepare(mine)
+    prompt = config.rendered_prompt(mine)
+    config.prepare(mine)
     sandbox.check(mine)
     supervisor.commit = artifacts.checked_out(mine)
     watch = watchdogs.Watch(mine.timeout, mine.stall, started)
@@ -70,10 +72,10 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
         return _end(log, report, supervisor, Ended(None, stop), stop.failure)
     thread = None
     if mine.resume:
-        found = resuming.prepare(mine, supervisor.pause)
+        found = resume.prepare(mine, supervisor.pause)
         if isinstance(found, Stop):
             return _end(log, report, supervisor, Ended(None, found), found.failure)
-        thread, prompt = found, resuming.PROMPT
+        thread, prompt = found, resume.PROMPT
     about = {"prompt_bytes": len(prompt), "resumed_thread": thread}
     log.own("codex.starting", status="running", phase="codex", cost_tokens=0, cost_cents=0, **about)
     try:
@@ -81,7 +83,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     except OSError as error:
         why = f"{error.filename or mine.codex}: {error.strerror}; Codex cannot be started there, is the image for this CPU?"
         raise CannotStartError("config", why) from error
-    return _end(log, report, supervisor, ended, events.verdict(supervisor.seen, ended))
+    return _end(log, report, supervisor, ended, progress.verdict(supervisor.seen, ended))
 
 
 def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None:
@@ -111,7 +113,7 @@ def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None
 
 def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None) -> int:
     """Message first, artifacts and line after: the message must be there even when the gate or the log's reader is stuck."""
-    seen = supervisor.seen if supervisor else events.Seen()
+    seen = supervisor.seen if supervisor else progress.Seen()
     proven = failure is None and ended.code == 0 and seen.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     report.write("done", seen, code=ended.code, stopped=stopped, failure=failure)
@@ -129,7 +131,7 @@ def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, 
         failure=failure.json if failure else None,
         final_message=seen.final_message or None,
     )
-    return events.exit_code(failure is not None, stopped)
+    return progress.exit_code(failure is not None, stopped)
 
 
 def hand_over(supervisor: Supervisor, stop: Stop | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from codexrun_pod.runner import codex_config
+from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.settings import ConfigError, Settings
 
 SECONDS = 30
@@ -22,7 +22,7 @@ def check(settings: Settings) -> None:
         done = subprocess.run(
             [str(settings.codex), "sandbox", "--", "true"],
             cwd=str(settings.workspace),
-            env=codex_config.environment({"PATH": "/usr/local/bin:/usr/bin:/bin"}, settings),
+            env=config.environment({"PATH": "/usr/local/bin:/usr/bin:/bin"}, settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,11 +11,12 @@ import time
 from collections import deque
 from typing import IO, Any
 
-from codexrun_pod.runner import audit, codex_config, processes, watchdogs
-from codexrun_pod.runner.events import BACKTRACE, STDERR_LINES_KEPT, Ended, Seen, Stop, activity, fold
-from codexrun_pod.runner.log import Log
-from codexrun_pod.runner.report import Report
+from codexrun_pod.runner import processes, watchdogs
+from codexrun_pod.runner.codex import audit, config
+from codexrun_pod.runner.codex.progress import BACKTRACE, STDERR_LINES_KEPT, Ended, Seen, Stop, activity, fold
+from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
+from codexrun_pod.runner.termination_report import Report
 
 TICK_SECONDS = 0.5
 INTERRUPT_SECONDS = 2.0  # Codex needs less than a tenth of one to end on SIGINT
@@ -61,9 +62,9 @@ class Supervisor:
         oom_before = processes.out_of_memory_kills()
         self.last_event, self.last_activity = time.monotonic(), "Codex's start"
         codex = subprocess.Popen(
-            codex_config.command(self.settings, thread),
+            config.command(self.settings, thread),
             cwd=self.settings.workspace,
-            env=codex_config.environment(environ, self.settings),
+            env=config.environment(environ, self.settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner.events import Stop
+from codexrun_pod.runner.codex.progress import Stop
 
 FULL = 0.95  # of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are lost
 LOOK_SECONDS = 1.0

@@ -6,9 +6,10 @@ import json
 import pytest
 
 from codexrun_core.schemas.nesting import TOO_DEEP
-from codexrun_pod.gate import meter, output
-from codexrun_pod.gate.meter import Account
-from codexrun_pod.gate.output import Output, judge, schema_from
+from codexrun_pod.gate.budget import meter
+from codexrun_pod.gate.budget.meter import Account
+from codexrun_pod.gate.policy import output
+from codexrun_pod.gate.policy.output import Output, judge, schema_from
 
 SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
 

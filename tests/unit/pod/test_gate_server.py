@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 from loglines import wrong_lines
 
-from codexrun_pod.gate import exchange, meter
-from codexrun_pod.gate.ledger import Ledger
+from codexrun_pod.gate import exchange
+from codexrun_pod.gate.budget import meter
+from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env
 

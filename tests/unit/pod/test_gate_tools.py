@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_core.codex import tools
-from codexrun_pod.gate.admission import Admitted, Limits, Refused, admit
+from codexrun_pod.gate.policy.rules import Admitted, Limits, Refused, admit
+from codexrun_pod.gate.policy.tools import forbidden_call
 from codexrun_pod.gate.sse import Watch
-from codexrun_pod.gate.tools import forbidden_call
 
 ALL = frozenset({"apply_patch", "mcp:t", "shell", "view_image", "web_search"})
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from codexrun_pod.runner import artifacts
+from codexrun_pod.runner.logs import artifacts
 
 pytestmark = pytest.mark.local
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.runner.events import Ended, Failure, Seen, Stop, exit_code, fold, plain, verdict
+from codexrun_pod.runner.codex.progress import Ended, Failure, Seen, Stop, exit_code, fold, plain, verdict
 
 THREAD = '{"type":"thread.started","thread_id":"01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}'
 WARNING = '{"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata not found."}}'

@@ -12,12 +12,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from codexrun_pod import termination
-from codexrun_pod.runner import codex_config, settings, watchdogs
-from codexrun_pod.runner.events import Failure, Seen
-from codexrun_pod.runner.log import Log
-from codexrun_pod.runner.masking import Mask
-from codexrun_pod.runner.report import Report
+from codexrun_pod.runner import settings, watchdogs
+from codexrun_pod.runner.codex import config as codex_config
+from codexrun_pod.runner.codex.progress import Failure, Seen
+from codexrun_pod.runner.logs.log import Log
+from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.settings import ConfigError
+from codexrun_pod.runner.termination_report import Report
 
 # masks
 

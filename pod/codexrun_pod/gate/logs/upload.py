@@ -12,9 +12,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from codexrun_pod.gate.ledger import Ledger
-from codexrun_pod.gate.receiver import Away, Declined, Receiver
-from codexrun_pod.gate.spool import Spool
+from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.logs.ingest_client import Away, Declined, Receiver
+from codexrun_pod.gate.logs.spool import Spool
 from codexrun_pod.shipments import CHUNK
 
 BATCH_SECONDS = 1.0  # a line waits so long for company, unless CHUNK bytes are there

@@ -9,7 +9,7 @@ from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.
 
 from codexrun_core.codex import tools
 from codexrun_core.prompts.rendering import render
-from codexrun_pod.runner import model_catalogue
+from codexrun_pod.runner.codex import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
 
 # pod: the container is the sandbox, whose seccomp profile lets bubblewrap make no namespace. codex: Codex's own as well.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.codex import tools
-from codexrun_pod.runner.events import Stop
-from codexrun_pod.runner.tool_hook import RECORD
+from codexrun_pod.runner.codex.progress import Stop
+from codexrun_pod.runner.codex.tool_hook import RECORD
 
 # Items that say nothing of a tool, or of one that reaches nothing.
 PLAIN_ITEMS = frozenset({"agent_message", "reasoning", "todo_list", "error"})

@@ -15,9 +15,9 @@ import time
 from typing import Any
 
 from codexrun_pod import loglines
-from codexrun_pod.runner.masking import Mask
+from codexrun_pod.runner.logs.masking import Mask
+from codexrun_pod.runner.logs.upload import Shipping
 from codexrun_pod.runner.settings import Settings
-from codexrun_pod.runner.shipping import Shipping
 from codexrun_pod.shipments import LOG_LIMIT
 
 LINES_WAITING = 16  # of Codex; one may be megabytes

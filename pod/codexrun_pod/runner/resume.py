@@ -8,7 +8,7 @@ import re
 import time
 from typing import Callable  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner.events import Stop
+from codexrun_pod.runner.codex.progress import Stop
 from codexrun_pod.runner.settings import CannotStartError, ConfigError, Settings
 
 # The reviewed prompt is in the rollout already, and is not paid for twice.

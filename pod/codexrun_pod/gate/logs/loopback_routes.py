@@ -12,11 +12,11 @@ from dataclasses import replace
 import aiohttp
 from aiohttp import web
 
-from codexrun_pod.gate import output
-from codexrun_pod.gate.ledger import Ledger
-from codexrun_pod.gate.receiver import Away, Declined
-from codexrun_pod.gate.shipping import Shipping
-from codexrun_pod.gate.spool import TooLarge
+from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.logs.ingest_client import Away, Declined
+from codexrun_pod.gate.logs.spool import TooLarge
+from codexrun_pod.gate.logs.upload import Shipping
+from codexrun_pod.gate.policy import output
 from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, FROM_AGENT, MIB, OUTPUT
 
 

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from codexrun_pod import loglines, termination
-from codexrun_pod.runner.events import Failure, Seen
-from codexrun_pod.runner.log import Log
+from codexrun_pod.runner.codex.progress import Failure, Seen
+from codexrun_pod.runner.logs.log import Log
 
 LONGEST_FINAL_MESSAGE = 2048  # bytes of UTF-8; the whole one is in the log
 MAY_SHORTEN = (("", "finalMessage"), ("failure", "message"))

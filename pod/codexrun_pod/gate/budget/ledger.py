@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from codexrun_pod import loglines, termination
-from codexrun_pod.gate import meter
-from codexrun_pod.gate.admission import Limits
-from codexrun_pod.gate.meter import Account
-from codexrun_pod.gate.output import NONE_CAME
+from codexrun_pod.gate.budget import meter
+from codexrun_pod.gate.budget.meter import Account
+from codexrun_pod.gate.policy.output import NONE_CAME
+from codexrun_pod.gate.policy.rules import Limits
 from codexrun_pod.gate.settings import Settings
 
 STATE = "account.json"

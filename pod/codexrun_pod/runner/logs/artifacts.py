@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner.events import Seen
-from codexrun_pod.runner.log import Log
+from codexrun_pod.runner.codex.progress import Seen
+from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
 from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, PATCH, ROLLOUT
 
