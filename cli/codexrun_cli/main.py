@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import invoking, prompts
+from codexrun_cli import app as invoking
 from codexrun_cli.commands import (
     acting,
     config,
@@ -16,6 +16,7 @@ from codexrun_cli.commands import (
     jobtypes,
     logs,
     prompt_texts,
+    prompts,
     reading,
     start,
     status,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import completing, invoking, output
+from codexrun_cli import app, completion, output
 
 STATUSES = ("pending", "queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled", "rejected", "deleted")
 
@@ -40,7 +40,7 @@ def _moment(text: str | None) -> str | None:
         return None
     from codexrun_cli.times import moment
 
-    return _read_by(lambda given: moment(given, invoking.now()), text)
+    return _read_by(lambda given: moment(given, app.now()), text)
 
 
 def _statuses(values: list[str] | None) -> list[str] | None:
@@ -73,11 +73,11 @@ Output = Annotated[
 NoHeaders = Annotated[bool, typer.Option("--no-headers", help="Leave the table's first line out.")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Name, its beginning, run id, or @latest.", autocompletion=completing.runs),
+    typer.Argument(metavar="[RUN]...", help="Name, its beginning, run id, or @latest.", autocompletion=completion.runs),
 ]
 OneName = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="Name, its beginning, run id, or @latest.", autocompletion=completing.runs),
+    typer.Argument(metavar="[RUN]", help="Name, its beginning, run id, or @latest.", autocompletion=completion.runs),
 ]
 Timeout = Annotated[
     str | None,
@@ -85,7 +85,7 @@ Timeout = Annotated[
 ]
 
 JobTypes = Annotated[
-    list[str] | None, typer.Option("--job-type", "-j", metavar="NAME", help="Repeatable.", autocompletion=completing.job_types)
+    list[str] | None, typer.Option("--job-type", "-j", metavar="NAME", help="Repeatable.", autocompletion=completion.job_types)
 ]
 Statuses = Annotated[
     list[str] | None,
@@ -96,11 +96,11 @@ Statuses = Annotated[
         metavar="STATUS",
         callback=_statuses,
         help="Repeatable.",
-        autocompletion=completing.statuses,
+        autocompletion=completion.statuses,
     ),
 ]
 Prompts = Annotated[
-    list[str] | None, typer.Option("--prompt", metavar="NAME[@VERSION]", help="Repeatable.", autocompletion=completing.prompts)
+    list[str] | None, typer.Option("--prompt", metavar="NAME[@VERSION]", help="Repeatable.", autocompletion=completion.prompts)
 ]
 Users = Annotated[list[str] | None, typer.Option("--user", help="Who started it. Repeatable.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Repeatable.")]

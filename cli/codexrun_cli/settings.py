@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble
 
 KEYS = {
     "server": "URL of the api; commands go straight to the cluster if absent",

@@ -24,8 +24,8 @@ from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.settings import Settings
 from codexrun_cli.main import app
-from codexrun_cli.transports.cluster import Cluster
-from codexrun_cli.transports.kube_loop import Loop
+from codexrun_cli.transports.cluster.event_loop import Loop
+from codexrun_cli.transports.cluster.transport import Cluster
 from codexrun_core.kube.client import NotFound
 from codexrun_core.registry import Registry
 from codexrun_core.runs.labels import selected, selector
@@ -116,7 +116,7 @@ class Stand:
         self._registry: Registry | None = None
         self._server: uvicorn.Server | None = None
         self._serving: Any = None
-        monkeypatch.setattr("codexrun_cli.transports.opening._cluster", self._cluster)
+        monkeypatch.setattr("codexrun_cli.transports.connection._cluster", self._cluster)
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),

@@ -9,7 +9,7 @@ import yaml
 from apistand import TOKEN
 from clistand import Stand
 
-from codexrun_cli.failing import Trouble
+from codexrun_cli.errors import Trouble
 from codexrun_cli.settings import Flags, settle
 
 FILE = {"server": "http://file", "token": "file-token", "context": "file-context", "color": "never"}

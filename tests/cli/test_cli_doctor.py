@@ -8,7 +8,7 @@ from apistand import job_type
 from clistand import Stand
 
 from codexrun_cli.doctor import sandbox
-from codexrun_cli.failing import Away
+from codexrun_cli.errors import Away
 from codexrun_pod.runner import sandbox as preflight
 
 MONITORS = "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors?labelSelector=app.kubernetes.io/name=codexrun"
@@ -115,7 +115,7 @@ def test_a_cluster_that_is_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -
     def nobody(_: object) -> None:
         raise Away("no answer", hint="kubectl cluster-info")
 
-    monkeypatch.setattr("codexrun_cli.transports.opening._cluster", nobody)
+    monkeypatch.setattr("codexrun_cli.transports.connection._cluster", nobody)
     stand.rest = False
     done = stand.cli("doctor")
     assert (done.code, "failed  cluster: no answer\n        fix: kubectl cluster-info\n" in done.out) == (1, True)

@@ -15,7 +15,7 @@ import pytest
 from clistand import Stand, command, free_port
 
 from codexrun_cli.exit_codes import MEANING, Code, of_run, worst
-from codexrun_cli.transports.http import code_of
+from codexrun_cli.transports.rest.http import code_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -315,7 +315,7 @@ def test_wrong_usage(stand: Stand, command: list[str], said: str) -> None:
 
 
 def test_a_fault_of_ours_is_words_too(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("codexrun_cli.transports.rest.Rest.job_types", lambda _: 1 / 0)
+    monkeypatch.setattr("codexrun_cli.transports.rest.transport.Rest.job_types", lambda _: 1 / 0)
     done = stand.cli("jobtypes", "list")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("codexrun: a fault of this program: ZeroDivisionError")

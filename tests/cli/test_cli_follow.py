@@ -24,7 +24,8 @@ from programs import environment
 from codexrun_api.logs.archive import Archive
 from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
-from codexrun_cli.transports import Heard, LogWish, pod_logs
+from codexrun_cli.transports import Heard, LogWish
+from codexrun_cli.transports.cluster import pod_logs
 from codexrun_core.kube.client import NotFound, Refused, Unavailable
 
 PATIENCE = 60

@@ -11,7 +11,7 @@ from clistand import LOG, Stand
 from fake_kube import condition
 
 from codexrun_cli.follow.lines import Reader
-from codexrun_cli.follow.views import Plain, status_line
+from codexrun_cli.follow.screen import Plain, status_line
 from codexrun_cli.output import details
 from codexrun_cli.terminal import Terminal
 

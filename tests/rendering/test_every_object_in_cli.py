@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from codexrun_api.schemas import responses
 from codexrun_cli import output
 from codexrun_cli.commands import diff, jobtypes
-from codexrun_cli.follow.ending import print_message, summary
 from codexrun_cli.follow.lines import Reader
-from codexrun_cli.follow.views import Plain, status_line
+from codexrun_cli.follow.screen import Plain, status_line
+from codexrun_cli.follow.summary import print_message, summary
 from codexrun_cli.output import runs as shown
 from codexrun_cli.terminal import Terminal
-from codexrun_cli.transports import cluster_details, cluster_views
+from codexrun_cli.transports.cluster import details as cluster_details
+from codexrun_cli.transports.cluster import views
 from codexrun_core.registry import record_of
 from codexrun_core.resources import CodexRun
 
@@ -86,8 +87,8 @@ def show_run(body: Json) -> None:
         "conditions": cluster_details.conditions(raw),
         "events": [cluster_details.event({})],
     }
-    cluster, rest = cluster_views.run_json(raw), over_rest(raw)
-    assert cluster_views.place(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
+    cluster, rest = views.run_json(raw), over_rest(raw)
+    assert views.place(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
     show(cluster, details)
     show(rest, {})
     both = cluster.keys() & rest.keys() - {"created_at", "updated_at", "started_at", "finished_at"}
@@ -95,7 +96,7 @@ def show_run(body: Json) -> None:
 
 
 def show_job_type(body: Json) -> None:
-    kind = cluster_views.job_type_json(stored(body), ["running", "queued"])
+    kind = views.job_type_json(stored(body), ["running", "queued"])
     for name in ("wide", *itertools.islice(TURNS, 2)):
         printed(lambda name=name: output.emit([kind], jobtypes._KIND, output.parse(name), TERMINALS[1], single=True))
     assert jobtypes._in_full(kind, jobtypes._inputs(kind.get("inputs_schema") or {}))

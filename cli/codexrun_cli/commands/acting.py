@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import choosing, invoking, options, output
+from codexrun_cli import app, options, output, run_selection
 from codexrun_cli.commands import start as starting
+from codexrun_cli.errors import Trouble, say, usage
 from codexrun_cli.exit_codes import Code, ended
-from codexrun_cli.failing import Trouble, say, usage
 from codexrun_cli.output import Kind
 from codexrun_cli.output.table import Column
 from codexrun_cli.terminal import interactive
@@ -49,7 +49,7 @@ def cancel(
     fmt: options.Output = None,
 ) -> None:
     """Stop runs: those named, or all live ones that match. What they used stays recorded."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
     chosen = Chosen(
@@ -59,7 +59,7 @@ def cancel(
         until=older,
         label=labels,
     )
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         runs = _chosen(transport, names, chosen, LIVE, "cancel", dry_run=dry_run, yes=yes)
         results, stopped = [], []
         for run in runs:
@@ -114,7 +114,7 @@ def retry(
 ) -> None:
     """Run again what has ended: a new run with the same spec, but for what is changed here. Without --status, a filter means
     failed runs."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
     going = starting.mode(wait=wait, watch=watch, follow=follow, detach=detach)
@@ -129,7 +129,7 @@ def retry(
         until=older,
         label=labels,
     )
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         runs = _chosen(transport, names, chosen, "failed", "retry", dry_run=dry_run, yes=yes)
         inputs = changes.pop("inputs", None)
 
@@ -161,7 +161,7 @@ def _chosen(
     if names and not chosen.empty:
         usage(f"give names, or a filter, to {what}")
     if chosen.empty:
-        return choosing.several(transport, names or [])
+        return run_selection.several(transport, names or [])
     if not chosen.status:
         chosen = Chosen(**{**vars(chosen), "status": default})
     runs = list(transport.runs(chosen, MOST))
@@ -199,7 +199,7 @@ def _report(ctx: typer.Context, results: list[Json], wanted: output.Format, what
                 new = f", new run {result['new_name']}" if result.get("new_name") else ""
                 output.write(f"{result['name']} {result['outcome']}{new} ({result['status']})\n")
     else:
-        output.emit(results, RESULTS, wanted, invoking.out(ctx))
+        output.emit(results, RESULTS, wanted, app.out(ctx))
     for result in failed:
         say(f"codexrun: {result['name']}: {result['error']}")
     for hint in sorted(filter(None, hints)):

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import invoking, options, output, settings
-from codexrun_cli.failing import say, usage
+from codexrun_cli import app as invoking
+from codexrun_cli import options, output, settings
+from codexrun_cli.errors import say, usage
 from codexrun_cli.output.table import Column
 from codexrun_cli.terminal import interactive
-from codexrun_cli.transports.opening import settings_of
+from codexrun_cli.transports.connection import settings_of
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The configuration file, and what is in force.")
 
@@ -22,7 +23,7 @@ def login(
     with_token: Annotated[bool, typer.Option("--with-token", help="Read the token from stdin.")] = False,
 ) -> None:
     """Remember an api and a token for it. The token is asked for, or read from stdin; it is never an argument."""
-    from codexrun_cli.transports.http import Http
+    from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})
     if with_token:

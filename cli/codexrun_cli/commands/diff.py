@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import choosing, completing, invoking, options, output, times
+from codexrun_cli import app, completion, options, output, run_selection, times
+from codexrun_cli.errors import usage
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import usage
 from codexrun_cli.output.table import printable
 from codexrun_cli.transports import Json, LogWish, Transport
 
 SPEC = ("job_type", "params", "prompt_name", "prompt_version", "prompt_sha256", "model", "effort", "priority")
 RESULT = ("status", "result", "error", "failure", "usage")
 
-Run = Annotated[str, typer.Argument(metavar="RUN", autocompletion=completing.runs)]
+Run = Annotated[str, typer.Argument(metavar="RUN", autocompletion=completion.runs)]
 
 
 def diff(
@@ -29,13 +29,13 @@ def diff(
     fmt: options.Output = None,
 ) -> None:
     """Show what differs between two runs. Exit code 1 if anything does, like diff."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
     if sum((spec, result, log)) > 1:
         usage("give one of --spec, --result and --log")
-    with opened(invoking.flags(ctx)) as transport:
-        first, second = choosing.one(transport, a), choosing.one(transport, b)
+    with opened(app.flags(ctx)) as transport:
+        first, second = run_selection.one(transport, a), run_selection.one(transport, b)
         if log:
             text = _logs(transport, first, second)
             output.write(text)
@@ -43,7 +43,7 @@ def diff(
     fields = SPEC if spec else RESULT if result else (*SPEC, *RESULT)
     found = list(differences(_compared(first, fields), _compared(second, fields)))
     if wanted.human:
-        terminal = invoking.out(ctx)
+        terminal = app.out(ctx)
         for one in found:
             output.write(f"{terminal.paint(one['field'], 'bold')}\n")
             output.write("".join(terminal.paint(f"- {line}", "red") + "\n" for line in _shown(one["a"])))

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import output
+from codexrun_cli.errors import say, usage
 from codexrun_cli.exit_codes import MEANING
-from codexrun_cli.failing import say, usage
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 INSTALL = {

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import completing, invoking, options, output
+from codexrun_cli import app as invoking
+from codexrun_cli import completion, options, output
+from codexrun_cli.errors import Trouble, fail, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble, fail, say
 from codexrun_cli.output.table import Column, printable
 
 Json = dict[str, Any]
@@ -19,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Job types: 
 @app.command("list")
 def list_job_types(ctx: typer.Context, fmt: options.Output = None, no_headers: options.NoHeaders = False) -> None:
     """List job types: prompt, model, and how full each is."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
     with opened(invoking.flags(ctx)) as transport:
@@ -32,11 +33,11 @@ def list_job_types(ctx: typer.Context, fmt: options.Output = None, no_headers: o
 @app.command("show")
 def show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="JOB_TYPE", autocompletion=completing.job_types)],
+    name: Annotated[str, typer.Argument(metavar="JOB_TYPE", autocompletion=completion.job_types)],
     fmt: options.Output = None,
 ) -> None:
     """Show one: its inputs, limits and models, and how to start it."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
     from codexrun_core.prompts.rendering import placeholders
 
     wanted = output.parse(fmt)

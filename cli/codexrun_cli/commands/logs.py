@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import choosing, invoking, options
+from codexrun_cli import app, options, run_selection
+from codexrun_cli.errors import Away, Trouble, say
 from codexrun_cli.exit_codes import Code, ended, of_run
-from codexrun_cli.failing import Away, Trouble, say
-from codexrun_cli.follow.printing import Printer
+from codexrun_cli.follow.log_printer import Printer
 from codexrun_cli.transports import Chosen, Heard, Json, LogWish, Transport
 from codexrun_core.line_cutter import LineCutter
 
@@ -52,15 +52,15 @@ def logs(
     exit_status: ExitStatus = False,
 ) -> None:
     """Print a run's log, also when its pod is gone."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     printer = Printer(_pattern(grep), level=_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps)
     if raw and (grep or level or timestamps or fmt != "pretty"):
         raise typer.BadParameter("--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out")
     wish = LogWish(tail=tail, since=_rfc3339(since_time or since))
-    with opened(invoking.flags(ctx)) as transport:
-        run = choosing.one(transport, name)
-        terminal = invoking.out(ctx)
+    with opened(app.flags(ctx)) as transport:
+        run = run_selection.one(transport, name)
+        terminal = app.out(ctx)
         if not follow:
             text = transport.log(run, wish)
             if text.note:
@@ -83,17 +83,17 @@ def tail(
     exit_status: ExitStatus = False,
 ) -> None:
     """Follow logs: one run's, or those of all that run now, each line with its run's name."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         if names:
-            runs = choosing.several(transport, names)
+            runs = run_selection.several(transport, names)
         else:
             runs = list(transport.runs(Chosen(status="starting,running,stopping"), AT_ONCE))
             if not runs:
                 say("nothing runs now")
                 return
-        terminal = invoking.out(ctx)
+        terminal = app.out(ctx)
         write = threading.Lock()
 
         def one(number: int, run: Json) -> None:

@@ -5,15 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import completing, invoking, options, output
+from codexrun_cli import app, completion, options, output
+from codexrun_cli.commands.prompts import app, proven
+from codexrun_cli.errors import Trouble, fail, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble, fail, say
 from codexrun_cli.output.table import Column
-from codexrun_cli.prompts import app, proven
 
 FOLDER_HELP = "Of this folder, rather than of the cluster."
 From = Annotated[Path | None, typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP)]
-Prompt = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", autocompletion=completing.prompts)]
+Prompt = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", autocompletion=completion.prompts)]
 
 
 @app.command("list")
@@ -27,7 +27,7 @@ def list_prompts(
         for prompt in _prompts(ctx, folder)
         for version in prompt["versions"]
     ]
-    output.emit(rows, _KIND, wanted, invoking.out(ctx))
+    output.emit(rows, _KIND, wanted, app.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
         say(f"checksum mismatch: {', '.join(wrong)}; runs that name it are rejected")
@@ -118,9 +118,9 @@ def _read(file: Path) -> str:
 def _prompts(ctx: typer.Context, folder: Path | None) -> list[dict[str, Any]]:
     """As the api lists them; a folder's are proven, or not shown at all."""
     if folder is None:
-        from codexrun_cli.transports.opening import opened
+        from codexrun_cli.transports.connection import opened
 
-        with opened(invoking.flags(ctx)) as transport:
+        with opened(app.flags(ctx)) as transport:
             return transport.prompts()
     found = proven(folder)
     users: dict[str, list[str]] = {}
@@ -149,9 +149,9 @@ def _text(ctx: typer.Context, prompt: str, folder: Path | None) -> tuple[str, st
         except LookupError as error:
             raise Trouble(Code.NOT_FOUND, str(error)) from None
         return f"{name}@{found.version}", found.text
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         if not version:
             known = next((one for one in transport.prompts() if one["name"] == name), None)
             if known is None:

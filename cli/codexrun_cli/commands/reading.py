@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import choosing, invoking, options, output
-from codexrun_cli.failing import say
+from codexrun_cli import app, options, output, run_selection
+from codexrun_cli.errors import say
 from codexrun_cli.output.runs import kind
 from codexrun_cli.transports import Chosen
 
@@ -32,7 +32,7 @@ def list_runs(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """List runs, the newest first or sorted."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
     chosen = Chosen(
@@ -46,12 +46,12 @@ def list_runs(
         search=search,
         label=labels,
     )
-    flags = invoking.flags(ctx)
+    flags = app.flags(ctx)
     with opened(flags) as transport:
-        look = kind(invoking.now(), namespaces=flags.all_namespaces)
+        look = kind(app.now(), namespaces=flags.all_namespaces)
         runs = list(transport.runs(chosen, limit + 1, sort))
         more = len(runs) > limit
-        output.emit(runs[:limit], look, wanted, invoking.out(ctx))
+        output.emit(runs[:limit], look, wanted, app.out(ctx))
         if not runs and wanted.human and not watch:
             say("no runs" + (" match" if not chosen.empty else " yet; start one: codexrun start JOB_TYPE"))
         if more and wanted.human:
@@ -70,16 +70,16 @@ def _go_on(ctx: typer.Context, look: Callable[[], list[Any]], runs: list[Any], w
         new = [run for run in reversed(now) if known.get(run["run_id"]) != run["status"]]
         known |= {run["run_id"]: run["status"] for run in now}
         for run in new:
-            output.emit([run], kind(invoking.now(), namespaces=invoking.flags(ctx).all_namespaces), rows, invoking.out(ctx))
+            output.emit([run], kind(app.now(), namespaces=app.flags(ctx).all_namespaces), rows, app.out(ctx))
 
 
 def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
     """Open a run's page of the web console in the browser."""
     from codexrun_cli.commands.start import show_in_browser
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
-    with opened(invoking.flags(ctx)) as transport:
-        run = choosing.one(transport, name)
+    with opened(app.flags(ctx)) as transport:
+        run = run_selection.one(transport, name)
         url = transport.console(run)
         show_in_browser(url)
         output.write(f"{url}\n")

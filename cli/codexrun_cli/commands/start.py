@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import completing, invoking, manifest, options, output
+from codexrun_cli import app, completion, manifest, options, output
+from codexrun_cli.errors import say, usage
 from codexrun_cli.exit_codes import Code, of_run
-from codexrun_cli.failing import say, usage
 from codexrun_cli.output.runs import kind, next_command, state
 from codexrun_cli.transports import Json, Transport
 
@@ -30,7 +30,7 @@ def mode(*, wait: bool, watch: bool, follow: bool, detach: bool) -> str:
 
 def start(
     ctx: typer.Context,
-    job_type: Annotated[str, typer.Argument(metavar="JOB_TYPE", help="What to run.", autocompletion=completing.job_types)],
+    job_type: Annotated[str, typer.Argument(metavar="JOB_TYPE", help="What to run.", autocompletion=completion.job_types)],
     sets: options.Sets = None,
     file: options.InputsFile = None,
     prompt_version: options.PromptVersion = None,
@@ -80,11 +80,11 @@ def start(
     if dry_run is not None:
         _print_manifest(ctx, wish, dry_run, wanted)
         return
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     # A name and a key of this very call: repeated after a lost answer, it is the same run.
     mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
         go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
 
@@ -98,9 +98,9 @@ def _seconds(text: str | None) -> int | None:
 def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.Format) -> None:
     if where not in ("client", "server"):
         usage(f'--dry-run "{where}": write client (print it) or server (have the cluster check it)')
-    flags = invoking.flags(ctx)
+    flags = app.flags(ctx)
     if where == "server":
-        from codexrun_cli.transports.opening import opened
+        from codexrun_cli.transports.connection import opened
 
         # The api stores what it is asked for; only the apiserver has a dry run.
         with opened(flags, straight=True) as transport:
@@ -125,7 +125,7 @@ def go_on(
 ) -> None:
     """Detach, or see it through and end with its exit code."""
     name = run["name"]
-    err = invoking.err(ctx)
+    err = app.err(ctx)
     url = transport.console(run)
     say(f"{err.paint(name, 'bold')}: {state(run)}")
     if url and err.tty:
@@ -145,37 +145,37 @@ def _print(ctx: typer.Context, run: Json, wanted: output.Format) -> None:
     if wanted.name == "table":
         output.write(f"{run['name']}\n")
         return
-    output.emit([run], kind(invoking.now()), wanted, invoking.out(ctx), single=True)
+    output.emit([run], kind(app.now()), wanted, app.out(ctx), single=True)
 
 
 def see_through(ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None) -> Json:
     """Until it has ended. Ctrl-C and time-out end only this, and say so."""
-    from codexrun_cli.follow import following, views
+    from codexrun_cli.follow import follower, screen
     from codexrun_cli.follow.lines import Reader
     from codexrun_cli.times import seconds
 
-    terminal, reader = invoking.err(ctx), Reader()
-    view: views.View = views.Quiet()
+    terminal, reader = app.err(ctx), Reader()
+    view: screen.View = screen.Quiet()
     if going != "wait":
-        view = views.Plain(terminal)
+        view = screen.Plain(terminal)
         if terminal.tty:
             limits, usual = _expected(transport, run)
-            view = views.Live(terminal, reader, limits=limits, usual=usual)
+            view = screen.Live(terminal, reader, limits=limits, usual=usual)
     try:
-        return following.follow(
+        return follower.follow(
             transport, run, view, log=going == "follow", reader=reader, seconds=seconds(timeout) if timeout else None
         )
     except KeyboardInterrupt:
         say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
-    except following.TimeUp:
+    except follower.TimeUp:
         say(f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.TIMEOUT) from None
 
 
 def _expected(transport: Transport, run: Json) -> tuple[Json, float | None]:
     """The limits in force and the usual length; a status line does without what nobody knows."""
-    from codexrun_cli.failing import Trouble
+    from codexrun_cli.errors import Trouble
 
     try:
         return transport.details(run).get("limits", {}), transport.usual_seconds(run["job_type"])
@@ -185,22 +185,22 @@ def _expected(transport: Transport, run: Json) -> tuple[Json, float | None]:
 
 def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.Format) -> None:
     """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the status as exit code."""
-    from codexrun_cli.follow.ending import final_message, print_message, summary
+    from codexrun_cli.follow.summary import final_message, print_message, summary
 
-    terminal = invoking.err(ctx)
+    terminal = app.err(ctx)
     for line in summary(run, terminal):
         say(line)
     if command := next_command(run):
         say(f"next: {command}")
     if wanted.name != "table":
-        output.emit([run], kind(invoking.now()), wanted, invoking.out(ctx), single=True)
+        output.emit([run], kind(app.now()), wanted, app.out(ctx), single=True)
     elif message := final_message(transport, run):
-        print_message(message, invoking.out(ctx))
+        print_message(message, app.out(ctx))
     raise typer.Exit(of_run(run["status"]))
 
 
 def show_in_browser(url: str | None) -> None:
-    from codexrun_cli.failing import NeedsApi
+    from codexrun_cli.errors import NeedsApi
 
     if url is None:
         raise NeedsApi("the console")

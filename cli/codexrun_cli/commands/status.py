@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import choosing, invoking, options, output
+from codexrun_cli import app, options, output, run_selection
+from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run, worst
-from codexrun_cli.failing import say
 from codexrun_cli.output.runs import describe, kind, next_command
 from codexrun_cli.transports import Json, Transport
 
@@ -25,11 +25,11 @@ def status(
 ) -> None:
     """Show how a run goes, or went: everything that is known, and what to type next."""
     from codexrun_cli.commands.start import see_through, show_in_browser
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
-    with opened(invoking.flags(ctx)) as transport:
-        runs = choosing.several(transport, names or [])
+    with opened(app.flags(ctx)) as transport:
+        runs = run_selection.several(transport, names or [])
         if web:
             show_in_browser(transport.console(runs[0]))
             return
@@ -42,14 +42,14 @@ def status(
         else:
             if wanted.name not in ROWS:
                 runs = [{**run, **transport.details(run)} for run in runs]
-            output.emit(runs, kind(invoking.now()), wanted, invoking.out(ctx), single=len(runs) == 1)
+            output.emit(runs, kind(app.now()), wanted, app.out(ctx), single=len(runs) == 1)
         if watch:
             raise typer.Exit(worst([of_run(run["status"]) for run in runs]))
 
 
 def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
     more, url = transport.details(run), transport.console(run)
-    output.write(describe(run, invoking.now(), invoking.out(ctx), url=url, more=more), links=True)
+    output.write(describe(run, app.now(), app.out(ctx), url=url, more=more), links=True)
     if run["status"] == "failed":
         _last_lines(transport, run)
     if command := next_command(run):
@@ -58,7 +58,7 @@ def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
 
 def _last_lines(transport: Transport, run: Json) -> None:
     """The end of a failed run's log; what nobody keeps is left out."""
-    from codexrun_cli.failing import Trouble
+    from codexrun_cli.errors import Trouble
     from codexrun_cli.follow.lines import Reader
     from codexrun_cli.transports import LogWish
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import invoking, options, output
+from codexrun_cli import app, options, output
+from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import say
 from codexrun_cli.output.table import Column
 from codexrun_cli.transports import Chosen, Json, Transport
 
@@ -30,7 +30,7 @@ def stats(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """Runs, success, tokens and cost. Needs the api: it keeps runs whose objects are gone."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     if by not in BY:
         raise typer.BadParameter(f'"{by}": use {", ".join(BY)}', param_hint="--by")
@@ -42,13 +42,13 @@ def stats(
         since=since,
         until=older,
     )
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         total = transport.ask("GET", "/stats", "stats", query=chosen.query())
         groups = _groups(transport, chosen, total, by)
     if fmt == "csv":
         output.write(_csv(groups, headers=not no_headers))
     elif wanted.human:
-        output.emit(groups, _kind(by), wanted, invoking.out(ctx))
+        output.emit(groups, _kind(by), wanted, app.out(ctx))
         rate = total.get("success_rate")
         say(
             f"{total['runs']} runs, {total['cost_tokens']} tokens, {_money(total['cost_micro_usd'])} at list prices"
@@ -138,10 +138,10 @@ def cleanup(
     fmt: options.Output = None,
 ) -> None:
     """Remove logs, artifacts and rows of runs that ended long ago. Needs the api."""
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(app.flags(ctx)) as transport:
         body = {"older_than": older_than, "dry_run": dry_run}
         done = transport.ask("POST", "/cleanup", "cleanup", body=body)
     if wanted.human:
@@ -176,10 +176,10 @@ def doctor(
     from codexrun_cli.doctor import examine
 
     wanted = output.parse(fmt)
-    terminal = invoking.out(ctx)
+    terminal = app.out(ctx)
     failed = False
     found = []
-    for check in examine(invoking.flags(ctx)):
+    for check in examine(app.flags(ctx)):
         failed = failed or check["result"] == "failed"
         found.append(check)
         if wanted.name == "table":

@@ -4,8 +4,8 @@ from typing import Any
 
 import typer
 
-from codexrun_cli import invoking, output
-from codexrun_cli.failing import Trouble, say
+from codexrun_cli import app, output
+from codexrun_cli.errors import Trouble, say
 
 SECONDS = 2.0
 API_VERSION = "v1alpha1"
@@ -19,11 +19,11 @@ def own() -> str:
 
 def print_versions(ctx: typer.Context) -> None:
     """The client's at once; the others as far as somebody answers."""
-    from codexrun_cli.transports.opening import settings_of
+    from codexrun_cli.transports.connection import settings_of
 
     mine = own()
     output.write(f"codexrun {mine}\n")
-    settings = settings_of(invoking.flags(ctx))
+    settings = settings_of(app.flags(ctx))
     if settings.server is None:
         crds = _of_cluster(settings)
         output.write(f"crd      {crds or 'not known'}\n")
@@ -31,7 +31,7 @@ def print_versions(ctx: typer.Context) -> None:
             say(f"this client speaks {API_VERSION}; update it, or the chart")
         return
     try:
-        from codexrun_cli.transports.http import Http
+        from codexrun_cli.transports.rest.http import Http
 
         http = Http(settings.server, settings.token, seconds=SECONDS)
         there: Any = http.json("GET", "/version", repeatable=False)
@@ -56,7 +56,7 @@ def skew(mine: str, theirs: str) -> bool:
 
 
 def _of_cluster(settings: Any) -> str | None:
-    from codexrun_cli.transports.opening import open_transport
+    from codexrun_cli.transports.connection import open_transport
 
     try:
         transport: Any = open_transport(settings, ask=False)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import choosing, invoking, options, output
+from codexrun_cli import app, options, output, run_selection
+from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code, ended, of_run, worst
-from codexrun_cli.failing import say
 from codexrun_cli.output.runs import kind
 from codexrun_cli.transports import Json, Transport
 
@@ -24,14 +24,14 @@ def wait(
 ) -> None:
     """Wait until runs have ended; the exit code is that of the first that did not succeed."""
     from codexrun_cli.times import seconds
-    from codexrun_cli.transports.opening import opened
+    from codexrun_cli.transports.connection import opened
 
     wanted, until = output.parse(fmt), _status_of(condition)
     deadline = time.monotonic() + seconds(timeout) if timeout else None
-    with opened(invoking.flags(ctx)) as transport:
-        runs = [_until(transport, run, until, deadline, timeout) for run in choosing.several(transport, names or [])]
+    with opened(app.flags(ctx)) as transport:
+        runs = [_until(transport, run, until, deadline, timeout) for run in run_selection.several(transport, names or [])]
         if fmt is not None:
-            output.emit(runs, kind(invoking.now()), wanted, invoking.out(ctx), single=len(runs) == 1)
+            output.emit(runs, kind(app.now()), wanted, app.out(ctx), single=len(runs) == 1)
         else:
             for run in runs:
                 output.write(f"{run['name']} {run['status']}\n")
@@ -55,7 +55,7 @@ def _status_of(condition: str | None) -> str | None:
 def _until(transport: Transport, run: Json, until: str | None, deadline: float | None, timeout: str | None) -> Json:
     import threading
 
-    from codexrun_cli.follow.following import Cut, states
+    from codexrun_cli.follow.follower import Cut, states
 
     over, run_id = threading.Event(), run["run_id"]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from codexrun_cli.doctor import api, cluster, installation, sandbox
 from codexrun_cli.doctor.findings import Json, failed, looked, note
-from codexrun_cli.failing import Trouble
+from codexrun_cli.errors import Trouble
 from codexrun_cli.settings import Flags, Settings
-from codexrun_cli.transports.opening import open_transport, settings_of
+from codexrun_cli.transports.connection import open_transport, settings_of
 
 
 def examine(flags: Flags) -> Iterator[Json]:

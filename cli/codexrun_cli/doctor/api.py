@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from codexrun_cli.commands.versions import own, skew
 from codexrun_cli.doctor.findings import Json, failed, note, ok
+from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble
 from codexrun_cli.settings import Settings
-from codexrun_cli.transports.http import Http
+from codexrun_cli.transports.rest.http import Http
 
 
 def examine(settings: Settings) -> Iterator[Json]:

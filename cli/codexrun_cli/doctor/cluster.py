@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
-from codexrun_cli.failing import Trouble
+from codexrun_cli.errors import Trouble
 
 OLDEST = 31  # minor version of Kubernetes
 RIGHTS = [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_cli.failing import Away, Trouble
+from codexrun_cli.errors import Away, Trouble
 
 Json = dict[str, Any]
 Get = Callable[[str], Json]  # what the apiserver has under a path

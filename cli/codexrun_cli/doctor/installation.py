@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
+from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble
 
 BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 

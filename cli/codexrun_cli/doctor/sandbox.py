@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from codexrun_cli.doctor.findings import Get, Json, failed, looked, note, ok
-from codexrun_cli.failing import Trouble
+from codexrun_cli.errors import Trouble
 
 DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says it
 FIX = "give the job type a runtimeClassName whose containers may make user namespaces, or set sandbox: pod"

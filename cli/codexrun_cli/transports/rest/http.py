@@ -13,8 +13,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, NoReturn
 
+from codexrun_cli.errors import Away, Trouble, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Away, Trouble, say
 
 SECONDS = 30.0
 TRIES = 4

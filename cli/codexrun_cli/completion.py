@@ -17,8 +17,8 @@ def _from_server(ctx: typer.Context, look: Callable[[Transport], list[tuple[str,
     found: list[tuple[str, str]] = []
 
     def work() -> None:
-        from codexrun_cli.invoking import flags
-        from codexrun_cli.transports.opening import open_transport, settings_of
+        from codexrun_cli.app import flags
+        from codexrun_cli.transports.connection import open_transport, settings_of
 
         with contextlib.suppress(Exception):  # silence is the contract
             found.extend(look(open_transport(settings_of(flags(ctx)), ask=False, seconds=SECONDS)))

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codexrun_cli import invoking, output
-from codexrun_cli.failing import fail
+from codexrun_cli import app as invoking
+from codexrun_cli import output
+from codexrun_cli.errors import fail
 
 if TYPE_CHECKING:
     from codexrun_core.prompts.manifests import Folder

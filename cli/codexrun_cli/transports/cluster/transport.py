@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from codexrun_cli import manifest
+from codexrun_cli.errors import NeedsApi, Trouble
 from codexrun_cli.exit_codes import Code, ended
-from codexrun_cli.failing import NeedsApi, Trouble
-from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish, cluster_details, pod_logs
-from codexrun_cli.transports import cluster_catalog as catalog
-from codexrun_cli.transports import cluster_views as views
-from codexrun_cli.transports.cluster_start import Starting
-from codexrun_cli.transports.kube_loop import Loop, trouble
+from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
+from codexrun_cli.transports.cluster import catalog as catalog
+from codexrun_cli.transports.cluster import details as cluster_details
+from codexrun_cli.transports.cluster import pod_logs
+from codexrun_cli.transports.cluster import views as views
+from codexrun_cli.transports.cluster.event_loop import Loop, trouble
+from codexrun_cli.transports.cluster.start import Starting
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 from codexrun_core.runs import queue
 from codexrun_core.runs.labels import handed_on, selector

@@ -6,10 +6,10 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from codexrun_cli.errors import Away, Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Away, Trouble
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
-from codexrun_cli.transports.http import BROKEN, Http, events, pause
+from codexrun_cli.transports.rest.http import BROKEN, Http, events, pause
 
 PIECE = 64 * 1024
 PAGE = 500

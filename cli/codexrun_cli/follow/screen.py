@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from codexrun_cli import times
+from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import ended
-from codexrun_cli.failing import say
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, Reader, Said
 from codexrun_cli.output import details
 from codexrun_cli.output import runs as shown

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble
-from codexrun_cli.transports import cluster_views as views
+from codexrun_cli.transports.cluster import views as views
 from codexrun_core.kube.client import Kube
 
 Json = dict[str, Any]

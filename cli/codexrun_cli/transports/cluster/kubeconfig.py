@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codexrun_cli.failing import Away
+from codexrun_cli.errors import Away
 from codexrun_cli.settings import Settings
 
 IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

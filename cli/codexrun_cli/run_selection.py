@@ -2,8 +2,8 @@
 
 import typer
 
+from codexrun_cli.errors import Trouble, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble, say
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports import Chosen, Json, Transport
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from codexrun_cli.failing import say
+from codexrun_cli.errors import say
 from codexrun_cli.times import moment
 from codexrun_cli.transports import Chosen
 from codexrun_core.resources import CodexJobType, CodexRun

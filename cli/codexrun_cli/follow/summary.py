@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from codexrun_cli import output, times
-from codexrun_cli.failing import Trouble
+from codexrun_cli.errors import Trouble
 from codexrun_cli.follow.lines import clean
 from codexrun_cli.output import runs as shown
 from codexrun_cli.terminal import Terminal, is_tty

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from codexrun_cli.errors import Away, Trouble
 from codexrun_cli.exit_codes import Code, ended
-from codexrun_cli.failing import Away, Trouble
 from codexrun_cli.follow.lines import Reader, wanted
-from codexrun_cli.follow.views import View
+from codexrun_cli.follow.screen import View
 from codexrun_cli.transports import Heard, Json, LogWish, Transport
-from codexrun_cli.transports.rest import GIVE_UP
+from codexrun_cli.transports.rest.transport import GIVE_UP
 
 LAST_WORDS = 20.0  # seconds that the log may still come in after the run's end
 LATEST, SOONEST = 2.0, 0.3  # seconds between two looks

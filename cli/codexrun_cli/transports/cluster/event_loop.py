@@ -5,8 +5,8 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
+from codexrun_cli.errors import Away, Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Away, Trouble
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import re
 
 from codexrun_cli import output
 from codexrun_cli.follow.lines import Reader, Said, wanted
-from codexrun_cli.follow.views import text_of
+from codexrun_cli.follow.screen import text_of
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import Heard
 

@@ -5,10 +5,10 @@ import getpass
 import uuid
 
 from codexrun_cli import manifest
+from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble
 from codexrun_cli.transports import Json
-from codexrun_cli.transports import cluster_views as views
+from codexrun_cli.transports.cluster import views as views
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.runs import annotations as notes
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from codexrun_cli.errors import Trouble, fail, say
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.failing import Trouble, fail, say
 from codexrun_cli.settings import Flags
 from codexrun_cli.terminal import Terminal, terminal
 
@@ -93,7 +93,7 @@ def err(ctx: typer.Context) -> Terminal:
 
 
 def _terminal(ctx: typer.Context, stream: Any) -> Terminal:
-    from codexrun_cli.transports.opening import settings_of
+    from codexrun_cli.transports.connection import settings_of
 
     given = flags(ctx)
     return terminal(stream, colour=settings_of(given).color, utf8=given.utf8, plain=given.plain)

@@ -33,8 +33,8 @@ def opened(flags: Flags, *, straight: bool = False) -> Iterator[Transport]:
 def open_transport(settings: Settings, *, ask: bool = True, seconds: float | None = None) -> Transport:
     """ask: whether a missing token may be asked for. seconds: until a server that does not answer is given up."""
     if settings.server is not None:
-        from codexrun_cli.transports.http import SECONDS, Http
-        from codexrun_cli.transports.rest import Rest
+        from codexrun_cli.transports.rest.http import SECONDS, Http
+        from codexrun_cli.transports.rest.transport import Rest
 
         token = settings.token
         if token is None and ask and interactive():
@@ -44,9 +44,9 @@ def open_transport(settings: Settings, *, ask: bool = True, seconds: float | Non
 
 
 def _cluster(settings: Settings) -> Transport:
-    from codexrun_cli.transports.cluster import Cluster
-    from codexrun_cli.transports.kube_loop import Loop
-    from codexrun_cli.transports.kubeconfig import connect
+    from codexrun_cli.transports.cluster.event_loop import Loop
+    from codexrun_cli.transports.cluster.kubeconfig import connect
+    from codexrun_cli.transports.cluster.transport import Cluster
     from codexrun_core.kube.client import Kube
 
     loop = Loop()
