@@ -4,13 +4,15 @@ import argparse
 import os
 import sys
 
-from codexrun_cluster import clean, demo, kind, record
+from codexrun_cluster import demo
+from codexrun_cluster.backends import kind
 from codexrun_cluster.command import stop_children
-from codexrun_cluster.failure import Failure, tail
-from codexrun_cluster.make_images import fetch_only, make_images
-from codexrun_cluster.places import places
+from codexrun_cluster.errors import Failure, tail
+from codexrun_cluster.images.make_images import fetch_only, make_images
+from codexrun_cluster.node import clean, state
+from codexrun_cluster.node.status import print_status
+from codexrun_cluster.paths import places
 from codexrun_cluster.progress import Progress
-from codexrun_cluster.status import print_status
 from codexrun_cluster.up import up
 
 
@@ -55,12 +57,12 @@ def down(cluster: str, progress: Progress) -> None:
             "helm uninstall codexrun -n codexrun; kubectl delete namespace codexrun",
         )
     if os.geteuid() == 0 and os.uname().sysname == "Linux":
-        with record.machine_lock():
-            record.refuse_other(record.load(), here.checkout)
+        with state.machine_lock():
+            state.refuse_other(state.load(), here.checkout)
             kind.delete(here) if kind.made_it(here) else None
             clean.take_down(here)
     else:
-        known = record.load()
+        known = state.load()
         if known and known.checkout == str(here.checkout) and known.alive():
             raise Failure("this checkout's embedded node runs as root", "sudo make down")
         kind.delete(here)

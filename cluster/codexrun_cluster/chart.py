@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log, ask
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.places import Places
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.paths import Places
 
 NAMESPACE = "codexrun"
 RELEASE = "codexrun"

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codexrun_cluster.failure import Failure
+from codexrun_cluster.errors import Failure
 
 _children: set["subprocess.Popen[bytes]"] = set()
 _lock = threading.Lock()

@@ -7,12 +7,12 @@ import threading
 import time
 from typing import Any
 
-from codexrun_cluster import reach
+from codexrun_cluster import api_access
 from codexrun_cluster.chart import NAMESPACE, Client
 from codexrun_cluster.command import ask
-from codexrun_cluster.failure import Failure
+from codexrun_cluster.errors import Failure
 from codexrun_cluster.loglines import readable
-from codexrun_cluster.places import Places
+from codexrun_cluster.paths import Places
 
 RUN = "hello"
 PATIENCE_SECONDS = 300.0
@@ -40,7 +40,7 @@ def run(places: Places, client: Client) -> int:
             raise Failure(f"kubectl: {done.stderr.strip()}", f"kubectl get pods -n {NAMESPACE}")
     status = _follow(kubectl, env)
     _print_end(status)
-    _print_rest(reach.control(client))
+    _print_rest(api_access.control(client))
     return 0 if status.get("phase") == "Succeeded" else 1
 
 
@@ -104,7 +104,7 @@ def _print_log(kubectl: list[str], env: dict[str, str], pod: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _print_rest(control: reach.Control | None) -> None:
+def _print_rest(control: api_access.Control | None) -> None:
     """The same run over REST, with what it takes to ask for it."""
     if control is None:
         return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.failure import Failure
+from codexrun_cluster.errors import Failure
 
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 

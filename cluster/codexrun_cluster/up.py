@@ -2,14 +2,17 @@
 
 import os
 
-from codexrun_cluster import base, chart, node, packages, reach, record
+from codexrun_cluster import api_access, chart, packages
+from codexrun_cluster.backends.choice import choose, look
+from codexrun_cluster.backends.embedded import embedded_steps
+from codexrun_cluster.backends.kind import kind_steps
 from codexrun_cluster.chart import Client
-from codexrun_cluster.choice import choose, look
-from codexrun_cluster.embedded import embedded_steps
-from codexrun_cluster.kind import kind_steps
-from codexrun_cluster.places import Places
+from codexrun_cluster.images import base_image
+from codexrun_cluster.node import state
+from codexrun_cluster.node import steps as node
+from codexrun_cluster.paths import Places
 from codexrun_cluster.progress import Progress
-from codexrun_cluster.steps import Step, run_steps
+from codexrun_cluster.step_runner import Step, run_steps
 
 
 def up(places: Places, wanted: str, progress: Progress) -> Client:
@@ -24,9 +27,9 @@ def up(places: Places, wanted: str, progress: Progress) -> Client:
     images: dict[str, str] = {}
     if choice.kind == "embedded":
         client = Client(places.bin / "kubectl", places.bin / "helm", places.kubeconfig)
-        with record.machine_lock():
-            record.refuse_other(record.load(), places.checkout)
-            base.free_space(places)
+        with state.machine_lock():
+            state.refuse_other(state.load(), places.checkout)
+            base_image.free_space(places)
             _run([*embedded_steps(places, images), *chart_steps(places, client, images)], places, progress)
     elif choice.kind == "kind":
         client = Client("kubectl", "helm", places.kubeconfig)
@@ -35,7 +38,7 @@ def up(places: Places, wanted: str, progress: Progress) -> Client:
         client = Client("kubectl", "helm", None)
         images.update(control=os.environ["IMAGE"], agent=os.environ["AGENT_IMAGE"])
         _run([*current_steps(), *chart_steps(places, client, images)], places, progress)
-    write_env(places, choice.kind, reach.control(client))
+    write_env(places, choice.kind, api_access.control(client))
     progress.line(f"[{progress.elapsed():5.0f}s] codexrun is up. To use it in this shell:   . .cluster/env")
     return client
 
@@ -72,17 +75,17 @@ def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[
     ]
 
 
-def write_env(places: Places, kind: str, control: reach.Control | None = None) -> None:
+def write_env(places: Places, kind: str, control: api_access.Control | None = None) -> None:
     """`. .cluster/env` makes kubectl, helm, curl and the command line work in a shell. Mode 0600: it holds a token."""
     lines = [f'export PATH="{places.bin}:{places.venv}/bin:$PATH"']
     if kind != "current":
         lines.append(f'export KUBECONFIG="{places.kubeconfig}"')
     if control:
         # Elsewhere the Service's address does not answer on this machine.
-        url = control.url if kind == "embedded" else f"http://127.0.0.1:{reach.PORT}"
+        url = control.url if kind == "embedded" else f"http://127.0.0.1:{api_access.PORT}"
         lines += [f'export CODEX_CONTROL_URL="{url}"', f'export CODEX_CONTROL_TOKEN="{control.token}"']
         if kind != "embedded":
-            forward = f"kubectl port-forward -n {chart.NAMESPACE} service/{chart.RELEASE}-api {reach.PORT}"
+            forward = f"kubectl port-forward -n {chart.NAMESPACE} service/{chart.RELEASE}-api {api_access.PORT}"
             lines.append(f"# reachable after: {forward}")
     places.state.mkdir(exist_ok=True)
     node.write_file(places.env, "\n".join(lines) + "\n", 0o600)

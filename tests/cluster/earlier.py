@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from lab import ROOT
 
-from codexrun_cluster.places import places
+from codexrun_cluster.paths import places
 from codexrun_core.registry import schema
 
 # Main as it was before upgrades were tested. Move it on when a version has been released.

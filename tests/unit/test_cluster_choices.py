@@ -5,22 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import (
-    base,
-    builders,
-    chart,
-    choice,
-    containers,
-    gobuild,
-    images,
-    layout,
-    loglines,
-    network,
-    places,
-    ports,
-)
-from codexrun_cluster.choice import Machine
-from codexrun_cluster.failure import Failure, tail
+from codexrun_cluster import chart, loglines, paths
+from codexrun_cluster.backends import choice
+from codexrun_cluster.backends.choice import Machine
+from codexrun_cluster.errors import Failure, tail
+from codexrun_cluster.images import base_image, builders, contents, oci_layout
+from codexrun_cluster.node import containers, gobuild, network, ports
 
 SERVER = Machine(linux=True, root=True, docker=False, kind=False)
 LAPTOP = Machine(linux=True, root=False, docker=True, kind=True)
@@ -107,16 +97,16 @@ http://other.example/|nodistro|main|$(SIGNED_BY)
 
 
 def test_base_is_made_from_this_release_and_its_updates_only():
-    assert base.sources(TARGETS, "bookworm") == [
+    assert base_image.sources(TARGETS, "bookworm") == [
         "deb http://mirror.example/debian/ bookworm main",
         "deb [signed-by=/usr/share/keyrings/x.gpg] http://mirror.example/security/ bookworm-security main",
     ]
 
 
 def test_release_is_read_or_its_lack_explained():
-    assert base.codename("ID=debian\nVERSION_CODENAME=trixie\n") == "trixie"
+    assert base_image.codename("ID=debian\nVERSION_CODENAME=trixie\n") == "trixie"
     with pytest.raises(Failure, match="no Debian release"):
-        base.codename("ID=alpine\n")
+        base_image.codename("ID=alpine\n")
 
 
 def test_only_our_mounts_are_undone_innermost_first():
@@ -191,7 +181,7 @@ def test_archive_leaves_out_what_the_node_has(tmp_path):
     index = {"manifests": [{**_blob("m"), "annotations": annotations}, {**_blob("old"), "annotations": {}}]}
     (folder / "index.json").write_text(json.dumps(index))
 
-    size = layout.write_archive(folder, "localhost/x:1", {"sha256:known"}, tmp_path / "x.tar")
+    size = oci_layout.write_archive(folder, "localhost/x:1", {"sha256:known"}, tmp_path / "x.tar")
 
     with tarfile.open(tmp_path / "x.tar") as tar:
         names = set(tar.getnames())
@@ -200,17 +190,17 @@ def test_archive_leaves_out_what_the_node_has(tmp_path):
     assert [m["annotations"]["io.containerd.image.name"] for m in inside["manifests"]] == ["localhost/x:1"]
     assert size == 3
 
-    layout.keep_only(folder, {"localhost/x:1"})
+    oci_layout.keep_only(folder, {"localhost/x:1"})
     assert {file.name for file in blobs.iterdir()} == {"m", "c", "known", "new"}
-    assert layout.recent(folder, 3) == {"localhost/x:1"}
+    assert oci_layout.recent(folder, 3) == {"localhost/x:1"}
 
 
 def test_images_of_a_moment_ago_stay(tmp_path):
     named = "org.opencontainers.image.ref.name"
     manifests = [{"annotations": {named: name}} for name in ("a:1", "b:1", "a:2", "a:3", "a:4")]
     (tmp_path / "index.json").write_text(json.dumps({"manifests": manifests}))
-    assert layout.recent(tmp_path, 2) == {"a:3", "a:4", "b:1"}
-    assert layout.recent(tmp_path / "none", 2) == set()
+    assert oci_layout.recent(tmp_path, 2) == {"a:3", "a:4", "b:1"}
+    assert oci_layout.recent(tmp_path / "none", 2) == set()
 
 
 def _blob(name):
@@ -221,14 +211,14 @@ def test_digest_follows_content_and_ignores_compiled_python(tmp_path):
     folder = tmp_path / "p"
     (folder / "__pycache__").mkdir(parents=True)
     (folder / "a.py").write_text("1")
-    first = places.digest([folder])
+    first = paths.digest([folder])
     (folder / "__pycache__" / "a.pyc").write_text("compiled")
-    assert places.digest([folder]) == first
+    assert paths.digest([folder]) == first
     (folder / "a.py").chmod(0o755)
-    second = places.digest([folder])
+    second = paths.digest([folder])
     assert second != first
     (folder / "a.py").write_text("2")
-    assert places.digest([folder]) != second
+    assert paths.digest([folder]) != second
 
 
 LIST = "$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\npackages to compile: 3\n$ go build -v .\n"
@@ -265,7 +255,7 @@ def test_compilers_leave_half_of_the_memory(available, processors, bytes_each):
 
 def test_another_way_to_compile_makes_another_binary(tmp_path, monkeypatch):
     """Or a cache would go on with the one that was made before."""
-    here = places.Places(checkout=tmp_path, cache=tmp_path / "cache")
+    here = paths.Places(checkout=tmp_path, cache=tmp_path / "cache")
     (tmp_path / "cluster").mkdir()
     for name in ("go.mod", "go.sum"):
         (tmp_path / "cluster" / name).write_text(name)
@@ -285,13 +275,13 @@ def test_tail_of_a_log_that_is_not_there_is_empty(tmp_path):
     [("golang:1.25", "golang-1.25-"), ("r.example:5000/team/build@sha256:abc", "build-"), ("node", "node-")],
 )
 def test_team_image_tells_its_base(image, label):
-    assert images.base_label(image) == label
+    assert contents.base_label(image) == label
 
 
 def test_only_earlier_builds_of_ours_are_outdated():
-    now, old, team = (f"{images.AGENT_REPOSITORY}:{tag}" for tag in ("a" * 16, "b" * 16, "golang-1.25-" + "b" * 16))
+    now, old, team = (f"{contents.AGENT_REPOSITORY}:{tag}" for tag in ("a" * 16, "b" * 16, "golang-1.25-" + "b" * 16))
     foreign = "docker.io/library/x:" + "b" * 16
-    assert images.outdated([now, old, team, foreign], {now}) == [old]
+    assert contents.outdated([now, old, team, foreign], {now}) == [old]
 
 
 def test_digest_names_go_with_the_last_real_name():

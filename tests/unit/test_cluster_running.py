@@ -11,16 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_cluster import containers, embedded, fetch, node, parts, reach, record, settings, up
+from codexrun_cluster import api_access, up
+from codexrun_cluster.backends import embedded
+from codexrun_cluster.backends.kind import kind_steps
 from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.gobuild import parse_go_version, pip_python
-from codexrun_cluster.kind import kind_steps
-from codexrun_cluster.places import Places
-from codexrun_cluster.processes import Process, boot_id, spawn, start_time
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.images import fetch
+from codexrun_cluster.node import components, containers, settings, state
+from codexrun_cluster.node import steps as node
+from codexrun_cluster.node.gobuild import parse_go_version, pip_python
+from codexrun_cluster.node.processes import Process, boot_id, spawn, start_time
+from codexrun_cluster.paths import Places
 from codexrun_cluster.progress import Progress
-from codexrun_cluster.steps import Step, check_order, run_steps
+from codexrun_cluster.step_runner import Step, check_order, run_steps
 
 
 @pytest.fixture
@@ -89,7 +93,7 @@ def test_plan_of_make_up_holds_together(here, kind):
 @pytest.mark.local
 def test_long_step_is_never_silent(tmp_path, monkeypatch):
     monkeypatch.setattr("codexrun_cluster.progress.HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr("codexrun_cluster.steps.REDRAW_SECONDS", 0.05)
+    monkeypatch.setattr("codexrun_cluster.step_runner.REDRAW_SECONDS", 0.05)
     out = io.StringIO()
     run_steps([Step("slow", 3, lambda log: log.run(["sleep", "0.5"]))], tmp_path, Progress(out))
     assert "... slow" in out.getvalue()
@@ -97,7 +101,7 @@ def test_long_step_is_never_silent(tmp_path, monkeypatch):
 
 def test_a_long_step_says_how_far_its_log_is(tmp_path, monkeypatch):
     monkeypatch.setattr("codexrun_cluster.progress.HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr("codexrun_cluster.steps.REDRAW_SECONDS", 0.05)
+    monkeypatch.setattr("codexrun_cluster.step_runner.REDRAW_SECONDS", 0.05)
     said = threading.Event()
 
     class Out(io.StringIO):
@@ -149,20 +153,20 @@ def test_start_time_of_nobody():
 @pytest.mark.local
 def test_record_survives_the_file_and_a_broken_one_counts_as_none(tmp_path, sleeper):
     path = tmp_path / "node.json"
-    record.Record("/a", {"etcd": sleeper}).save(path)
-    assert record.load(path) == record.Record("/a", {"etcd": sleeper})
+    state.Record("/a", {"etcd": sleeper}).save(path)
+    assert state.load(path) == state.Record("/a", {"etcd": sleeper})
     path.write_text('{"checkout": "/a", "par')
-    assert record.load(path) is None
-    assert record.load(tmp_path / "none") is None
+    assert state.load(path) is None
+    assert state.load(tmp_path / "none") is None
 
 
 @pytest.mark.local
 def test_another_checkouts_living_node_is_named(tmp_path, sleeper):
     other = tmp_path / "other"
     other.mkdir()
-    alive = record.Record(str(other), {"kubelet": sleeper})
+    alive = state.Record(str(other), {"kubelet": sleeper})
     with pytest.raises(Failure, match="kubelet alive") as caught:
-        record.refuse_other(alive, tmp_path)
+        state.refuse_other(alive, tmp_path)
     assert str(other) in caught.value.what
     assert caught.value.way_out == f"make -C {other} down"
 
@@ -170,29 +174,29 @@ def test_another_checkouts_living_node_is_named(tmp_path, sleeper):
 @pytest.mark.local
 def test_node_that_is_ours_dead_or_abandoned_is_no_reason_to_refuse(tmp_path, sleeper):
     dead = Process(sleeper.pid, sleeper.started + 1, boot_id())
-    record.refuse_other(None, tmp_path)
-    record.refuse_other(record.Record(str(tmp_path), {"kubelet": sleeper}), tmp_path)
-    record.refuse_other(record.Record("/", {"kubelet": dead}), tmp_path)
-    record.refuse_other(record.Record(str(tmp_path / "deleted"), {"kubelet": sleeper}), tmp_path)
+    state.refuse_other(None, tmp_path)
+    state.refuse_other(state.Record(str(tmp_path), {"kubelet": sleeper}), tmp_path)
+    state.refuse_other(state.Record("/", {"kubelet": dead}), tmp_path)
+    state.refuse_other(state.Record(str(tmp_path / "deleted"), {"kubelet": sleeper}), tmp_path)
 
 
 def test_only_one_command_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "LOCK", tmp_path / "lock")
-    with record.machine_lock(), pytest.raises(Failure, match=f"pid {os.getpid()}"), record.machine_lock():
+    monkeypatch.setattr(state, "LOCK", tmp_path / "lock")
+    with state.machine_lock(), pytest.raises(Failure, match=f"pid {os.getpid()}"), state.machine_lock():
         pass
 
 
 def test_parts_know_each_other(here):
-    all_parts = parts.parts(here, Path("/cache/codexrun-node"))
-    assert tuple(p.name for p in all_parts) == parts.NAMES
+    all_parts = components.parts(here, Path("/cache/codexrun-node"))
+    assert tuple(p.name for p in all_parts) == components.NAMES
     taken = [port for p in all_parts for port in p.ports]
     assert len(taken) == len(set(taken))
-    assert set(embedded.NODE_PARTS) == set(parts.NAMES) - {"containerd"}
+    assert set(embedded.NODE_PARTS) == set(components.NAMES) - {"containerd"}
 
 
 def test_changed_settings_mean_a_restart(here, tmp_path):
     file = tmp_path / "kubelet.json"
-    part = parts.Part("kubelet", ["kubelet"], lambda: True, reads=(file,))
+    part = components.Part("kubelet", ["kubelet"], lambda: True, reads=(file,))
     before = part.fingerprint()
     file.write_text("{}")
     assert part.fingerprint() != before
@@ -259,7 +263,7 @@ def test_env_file_is_private_and_sets_the_shell(here):
 @pytest.mark.local
 def test_env_file_says_where_the_api_is(here):
     here.checkout.mkdir()
-    up.write_env(here, "embedded", reach.Control("http://10.96.0.7:8080", "t0ken"))
+    up.write_env(here, "embedded", api_access.Control("http://10.96.0.7:8080", "t0ken"))
     script = f". {here.env}; echo $CODEX_CONTROL_URL $CODEX_CONTROL_TOKEN"
     shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown == "http://10.96.0.7:8080 t0ken\n"

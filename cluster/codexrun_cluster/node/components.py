@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codexrun_cluster.network import API_SERVICE_IP, NODE_IP, POD_CIDR, SERVICE_CIDR
-from codexrun_cluster.places import RUN, VAR, Places, digest
-from codexrun_cluster.processes import command_lines
-from codexrun_cluster.readiness import accepts, healthy
-from codexrun_cluster.settings import CONTAINERD_SOCKET, NODE
+from codexrun_cluster.node.network import API_SERVICE_IP, NODE_IP, POD_CIDR, SERVICE_CIDR
+from codexrun_cluster.node.processes import command_lines
+from codexrun_cluster.node.readiness import accepts, healthy
+from codexrun_cluster.node.settings import CONTAINERD_SOCKET, NODE
+from codexrun_cluster.paths import RUN, VAR, Places, digest
 
 CONTAINERD_TOML = RUN / "containerd.toml"
 NAMES = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codexrun_cluster.command import ask
-from codexrun_cluster.failure import Failure
+from codexrun_cluster.errors import Failure
 
 CHOICES = ("auto", "embedded", "kind", "current")
 

@@ -1,11 +1,13 @@
 """What has to be done for the embedded node?"""
 
-from codexrun_cluster import base, fetch, gobuild, node, objects, packages
-from codexrun_cluster.builders import PAUSE_REPOSITORY, Buildah, prune
+from codexrun_cluster import packages
 from codexrun_cluster.command import Log
-from codexrun_cluster.images import agent_image, control_image
-from codexrun_cluster.places import Places
-from codexrun_cluster.steps import Step
+from codexrun_cluster.images import base_image, fetch
+from codexrun_cluster.images.builders import PAUSE_REPOSITORY, Buildah, prune
+from codexrun_cluster.images.contents import agent_image, control_image
+from codexrun_cluster.node import gobuild, objects, steps
+from codexrun_cluster.paths import Places
+from codexrun_cluster.step_runner import Step
 
 NODE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
 
@@ -16,7 +18,7 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
 
     def control(log: Log) -> str:
         buildah = Buildah(places, log)
-        python = base.python_version(base.base_tar(places))
+        python = base_image.python_version(base_image.base_tar(places))
         wheels = fetch.fetch_wheels(places, python, log)
         image = control_image(places, buildah.base(), python, log)
         images["control"] = image.name
@@ -36,12 +38,12 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         return "; ".join(dict.fromkeys(notes))
 
     def containerd(log: Log) -> str:
-        note = node.prepare(places, log)
-        node.write_containerd_settings(places, pause)
-        return f"{note}; {node.start(places, 'containerd', log)}"
+        note = steps.prepare(places, log)
+        steps.write_containerd_settings(places, pause)
+        return f"{note}; {steps.start(places, 'containerd', log)}"
 
     def part(name: str, seconds: int, after: str) -> Step:
-        return Step(name, seconds, lambda log: node.start(places, name, log), (after,))
+        return Step(name, seconds, lambda log: steps.start(places, name, log), (after,))
 
     return [
         # Python's first: all that Go needs, which everything else waits for in the end.
@@ -58,7 +60,7 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
             gobuild.compiled,
         ),
         Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("packages",)),
-        Step("base root file system", 90, lambda log: base.build_base(places, log), ("packages",)),
+        Step("base root file system", 90, lambda log: base_image.build_base(places, log), ("packages",)),
         Step("control image", 60, control, ("base root file system",)),
         Step("agent image", 60, agent, ("control image", "fetch Codex")),
         Step("containerd", 5, containerd, ("packages",)),
@@ -66,7 +68,7 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         Step(
             "certificates and settings",
             2,
-            lambda log: node.write_settings(places, log),
+            lambda log: steps.write_settings(places, log),
             ("compile the node binary", "containerd"),
         ),
         part("etcd", 3, "certificates and settings"),
@@ -74,5 +76,5 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         *(part(name, 5, "kube-apiserver") for name in NODE_PARTS if name not in ("etcd", "kube-apiserver", "coredns")),
         Step("rights and volumes", 5, lambda log: objects.apply(places, log), ("kube-apiserver",)),
         part("coredns", 5, "rights and volumes"),
-        Step("cluster", 20, lambda log: node.await_node(places, log), ("rights and volumes", *NODE_PARTS)),
+        Step("cluster", 20, lambda log: steps.await_node(places, log), ("rights and volumes", *NODE_PARTS)),
     ]

@@ -1,7 +1,7 @@
 """What runs right now?"""
 
-from codexrun_cluster.places import Places
-from codexrun_cluster.record import load
+from codexrun_cluster.node.state import load
+from codexrun_cluster.paths import Places
 
 
 def print_status(places: Places) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.places import Places
-from codexrun_cluster.settings import NODE
+from codexrun_cluster.node.settings import NODE
+from codexrun_cluster.paths import Places
 
 VOLUMES = 8
 VOLUME_SIZE = "10Gi"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.fetch import codex_folder, wheels_folder
-from codexrun_cluster.places import Places, digest
+from codexrun_cluster.images.fetch import codex_folder, wheels_folder
+from codexrun_cluster.paths import Places, digest
 
 CONTROL_REPOSITORY = "localhost/codexrun"
 AGENT_REPOSITORY = "localhost/codexrun-agent"

@@ -2,11 +2,11 @@
 
 import shutil
 
-from codexrun_cluster import containers, network
-from codexrun_cluster.parts import unrecorded
-from codexrun_cluster.places import RUN, VAR, Places
-from codexrun_cluster.processes import kill_all
-from codexrun_cluster.record import RECORD, Record, load
+from codexrun_cluster.node import containers, network
+from codexrun_cluster.node.components import unrecorded
+from codexrun_cluster.node.processes import kill_all
+from codexrun_cluster.node.state import RECORD, Record, load
+from codexrun_cluster.paths import RUN, VAR, Places
 
 
 def clear_machine(record: Record | None) -> None:

@@ -9,9 +9,9 @@ import tarfile
 from pathlib import Path
 
 from codexrun_cluster.command import Log, ask
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.gobuild import pip_python
-from codexrun_cluster.places import Places, digest, machine
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.node.gobuild import pip_python
+from codexrun_cluster.paths import Places, digest, machine
 
 CODEX = "0.169.0"
 # npm's own integrity of `@openai/codex@<version>-linux-<cpu>`.

@@ -8,17 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from codexrun_cluster import network, settings
-from codexrun_cluster.clean import clear_machine
 from codexrun_cluster.command import Log, ask
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.gobuild import node_binary
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.node import network, settings
+from codexrun_cluster.node.clean import clear_machine
+from codexrun_cluster.node.components import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
+from codexrun_cluster.node.gobuild import node_binary
+from codexrun_cluster.node.ports import current, in_the_way
+from codexrun_cluster.node.processes import Process, kill_all, spawn
+from codexrun_cluster.node.state import Record, load
 from codexrun_cluster.packages import cni_folder
-from codexrun_cluster.parts import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
-from codexrun_cluster.places import RUN, VAR, Places
-from codexrun_cluster.ports import current, in_the_way
-from codexrun_cluster.processes import Process, kill_all, spawn
-from codexrun_cluster.record import Record, load
+from codexrun_cluster.paths import RUN, VAR, Places
 
 READY_SECONDS = 90.0
 _record_lock = threading.Lock()

@@ -7,8 +7,8 @@ import tarfile
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.places import Places, digest, machine
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.paths import Places, digest, machine
 
 INCLUDE = ("python3", "git", "ca-certificates")
 RECIPE = "1"  # raise it to have everybody's base built anew, for instance for security updates

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from codexrun_cluster.command import Log, ask
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.places import Places, digest, machine
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.paths import Places, digest, machine
 
 KUBERNETES = "v1.34.4"
 HELM = "v4.0.5"

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codexrun_cluster.network import BRIDGE, NODE_IP, POD_CIDR
-from codexrun_cluster.places import RUN, VAR, Places
+from codexrun_cluster.node.network import BRIDGE, NODE_IP, POD_CIDR
+from codexrun_cluster.paths import RUN, VAR, Places
 
 NODE = "codexrun"
 API = f"https://{NODE_IP}:6443"

@@ -6,12 +6,13 @@ comes before "there is a kubeconfig and the nodes have the images" is different 
 
 import subprocess
 
-from codexrun_cluster import fetch, packages
-from codexrun_cluster.builders import Docker
+from codexrun_cluster import packages
 from codexrun_cluster.command import Log
-from codexrun_cluster.images import agent_image, control_image
-from codexrun_cluster.places import Places
-from codexrun_cluster.steps import Step
+from codexrun_cluster.images import fetch
+from codexrun_cluster.images.builders import Docker
+from codexrun_cluster.images.contents import agent_image, control_image
+from codexrun_cluster.paths import Places
+from codexrun_cluster.step_runner import Step
 
 NAME = "codexrun"
 BASE_IMAGE = "python:3.13-slim"

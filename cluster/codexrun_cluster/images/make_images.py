@@ -3,15 +3,18 @@
 `make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside; `REGISTRY=...` pushes.
 """
 
-from codexrun_cluster import base, containers, fetch, packages
-from codexrun_cluster.builders import Buildah, Docker
-from codexrun_cluster.choice import look
+from codexrun_cluster import packages
+from codexrun_cluster.backends.choice import look
+from codexrun_cluster.backends.kind import BASE_IMAGE, PYTHON
 from codexrun_cluster.command import Log
-from codexrun_cluster.images import agent_image, base_label, control_image
-from codexrun_cluster.kind import BASE_IMAGE, PYTHON
-from codexrun_cluster.places import Places
+from codexrun_cluster.images import base_image as base
+from codexrun_cluster.images import fetch
+from codexrun_cluster.images.builders import Buildah, Docker
+from codexrun_cluster.images.contents import agent_image, base_label, control_image
+from codexrun_cluster.node import containers
+from codexrun_cluster.paths import Places
 from codexrun_cluster.progress import Progress
-from codexrun_cluster.steps import Step, run_steps
+from codexrun_cluster.step_runner import Step, run_steps
 
 
 def make_images(places: Places, base_image: str, registry: str, progress: Progress) -> None:

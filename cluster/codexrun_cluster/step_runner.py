@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log, stop_children
-from codexrun_cluster.failure import Failure
+from codexrun_cluster.errors import Failure
 from codexrun_cluster.progress import REDRAW_SECONDS, Progress
 
 INSTANT_SECONDS = 0.4  # what ends sooner needs no line for its start

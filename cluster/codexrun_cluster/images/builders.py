@@ -4,14 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
-from codexrun_cluster import containers
-from codexrun_cluster.base import base_tar
 from codexrun_cluster.command import Log
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.images import Image, outdated
-from codexrun_cluster.layout import keep_only, recent, write_archive
-from codexrun_cluster.places import Places
-from codexrun_cluster.settings import CONTAINERD_SOCKET
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.images.base_image import base_tar
+from codexrun_cluster.images.contents import Image, outdated
+from codexrun_cluster.images.oci_layout import keep_only, recent, write_archive
+from codexrun_cluster.node import containers
+from codexrun_cluster.node.settings import CONTAINERD_SOCKET
+from codexrun_cluster.paths import Places
 
 BASE_REPOSITORY = "localhost/codexrun-base"
 PAUSE_REPOSITORY = "localhost/codexrun-pause"
@@ -147,7 +147,7 @@ def prune(buildah: Buildah, now: set[str]) -> None:
 
 
 def _on_overlay(folder: Path) -> bool:
-    from codexrun_cluster.node import snapshotter
+    from codexrun_cluster.node.steps import snapshotter
 
     folder.mkdir(parents=True, exist_ok=True)
     return snapshotter(folder) == "native"

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 from codexrun_cluster.command import ask
-from codexrun_cluster.places import RUN, VAR
-from codexrun_cluster.processes import command_lines, kill_all, start_time
-from codexrun_cluster.readiness import accepts
-from codexrun_cluster.settings import CONTAINERD_SOCKET
+from codexrun_cluster.node.processes import command_lines, kill_all, start_time
+from codexrun_cluster.node.readiness import accepts
+from codexrun_cluster.node.settings import CONTAINERD_SOCKET
+from codexrun_cluster.paths import RUN, VAR
 
 CGROUPS = Path("/sys/fs/cgroup")
 CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own cache; its place cannot be configured through containerd

@@ -6,7 +6,7 @@ A bridge whose address is the node's, one nftables table for the way out, and ku
 from pathlib import Path
 
 from codexrun_cluster.command import Log, ask
-from codexrun_cluster.failure import Failure
+from codexrun_cluster.errors import Failure
 
 BRIDGE = "codexrun0"
 NODE_IP = "10.244.0.1"

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from codexrun_cluster.failure import Failure
-from codexrun_cluster.places import LOCK, RUN
-from codexrun_cluster.processes import Process
+from codexrun_cluster.errors import Failure
+from codexrun_cluster.node.processes import Process
+from codexrun_cluster.paths import LOCK, RUN
 
 RECORD = RUN / "node.json"
 
