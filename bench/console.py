@@ -71,7 +71,8 @@ async def lists(console: Console, count: int) -> list[Measured]:
                 assert answer.status_code == 200, answer.text
             medians[name], sizes[name] = statistics.median(times), len(answer.content) / 1000
             print(
-                f"list: {name:30} median {medians[name]:6.0f} ms, worst {max(times):6.0f} ms, {sizes[name]:5.0f} kB", flush=True
+                f"list: {name:30} median {medians[name]:6.0f} ms, worst {max(times):6.0f} ms, {sizes[name]:5.0f} kB",
+                flush=True,
             )
     return [
         Measured("console_list_worst_ms", [max(medians.values())]),
@@ -83,7 +84,9 @@ def write_log(console: Console, run_id: str, lines: int) -> int:
     pad = "x" * 132
     for start in range(0, lines, 20_000):
         chunk = b"".join(
-            loglines.encode({"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {n} {pad}"})
+            loglines.encode(
+                {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {n} {pad}"}
+            )
             for n in range(start + 1, min(lines, start + 20_000) + 1)
         )
         console.archive.append(run_id, console.archive.size(run_id), chunk)
@@ -109,16 +112,26 @@ async def log(console: Console, browser: Any, lines: int) -> list[Measured]:
             return (time.perf_counter() - began) * 1000
 
         first = [await opened(run, "?tab=log", f"#L{lines}") for run in runs]
-        middle = [await opened(run, f"?tab=log&line={lines // 2}#L{lines // 2}", f"#L{lines // 2}.at") for run in runs]
+        middle = [
+            await opened(run, f"?tab=log&line={lines // 2}#L{lines // 2}", f"#L{lines // 2}.at")
+            for run in runs
+        ]
         frames = []
         for _ in range(40):
             began = time.perf_counter()
             await page.evaluate("document.querySelector('#log').scrollBy(0, -4000)")
-            await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            await page.evaluate(
+                "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+            )
             frames.append((time.perf_counter() - began) * 1000)
         held = await page.locator("#log .l").count()
-        plain = [await found(page, f"line {lines - n} ", lines - n, regexp=False) for n in (7, 8, 9)]
-        pattern = [await found(page, f'line {lines - n} x+"|never', lines - n, regexp=True) for n in (17, 18, 19)]
+        plain = [
+            await found(page, f"line {lines - n} ", lines - n, regexp=False) for n in (7, 8, 9)
+        ]
+        pattern = [
+            await found(page, f'line {lines - n} x+"|never', lines - n, regexp=True)
+            for n in (17, 18, 19)
+        ]
     return [
         Measured("console_log_open_ms", first),
         Measured("console_log_line_ms", middle),
@@ -147,7 +160,10 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
         console.run(name, "Running")
     await console.mirrored()
     async with visiting(browser, console.url, TOKEN) as visit:
-        pages = {"list": await visit.page("/console/runs"), "log": await visit.page(f"/console/runs/{run}?tab=log")}
+        pages = {
+            "list": await visit.page("/console/runs"),
+            "log": await visit.page(f"/console/runs/{run}?tab=log"),
+        }
         sessions = {}
         for name, page in pages.items():
             sessions[name] = await visit.context.new_cdp_session(page)
@@ -155,7 +171,10 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
 
         async def heap(name: str) -> tuple[float, float]:
             await sessions[name].send("HeapProfiler.collectGarbage")
-            found = {m["name"]: m["value"] for m in (await sessions[name].send("Performance.getMetrics"))["metrics"]}
+            found = {
+                m["name"]: m["value"]
+                for m in (await sessions[name].send("Performance.getMetrics"))["metrics"]
+            }
             return found["JSHeapUsedSize"], found["Nodes"]
 
         began, n = time.monotonic(), 0
@@ -165,7 +184,13 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
                 n += 1
                 usage = {"inputTokens": n, "outputTokens": 1, "totalTokens": n + 1, "requests": n}
                 console.kube.status(name, "Running", usage=usage)
-            console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {n} {m}"} for m in range(100)))
+            console.say(
+                run,
+                *(
+                    {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {n} {m}"}
+                    for m in range(100)
+                ),
+            )
             await asyncio.sleep(0.5)
             if time.monotonic() - began > (len(samples) + 1) * minutes * 60 / 12:
                 samples.append({name: await heap(name) for name in pages})
@@ -173,18 +198,29 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
         half, growth = len(samples) // 2, []
         for name in pages:
             for which, what in enumerate(("heap", "DOM nodes")):
-                before, after = (max(s[name][which] for s in part) for part in (samples[2:half], samples[half:]))
+                before, after = (
+                    max(s[name][which] for s in part) for part in (samples[2:half], samples[half:])
+                )
                 growth.append(after / before)
-                print(f"soak: {name}, {what}: {after / before:.2f} times in the second half of {minutes:g} min", flush=True)
+                print(
+                    f"soak: {name}, {what}: {after / before:.2f} times in the second half of {minutes:g} min",
+                    flush=True,
+                )
         return [Measured("console_growth", [max(growth)])]
 
 
-async def measure(runs: int = 100_000, lines: int = 1_000_000, minutes: float = 1.0) -> list[Measured]:
+async def measure(
+    runs: int = 100_000, lines: int = 1_000_000, minutes: float = 1.0
+) -> list[Measured]:
     with tempfile.TemporaryDirectory() as folder:
         async with running(Path(folder)) as console:
             listed = await lists(console, runs)
             async with chromium() as browser:
-                return listed + await log(console, browser, lines) + await soak(console, browser, minutes)
+                return (
+                    listed
+                    + await log(console, browser, lines)
+                    + await soak(console, browser, minutes)
+                )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -195,7 +231,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=1.0)

@@ -29,7 +29,12 @@ async def measure() -> list[Measured]:
     try:
         async with _job_type(kube) as name:
             found: list[Measured] = []
-            for measuring in (_reads(client, name), _lag(client, kube, name), *_starts(client, name), _memory(client)):
+            for measuring in (
+                _reads(client, name),
+                _lag(client, kube, name),
+                *_starts(client, name),
+                _memory(client),
+            ):
                 found.append(await measuring)
                 print(found[-1])  # noqa: T201 - it takes a minute, and what comes later may fail
             return found
@@ -48,7 +53,12 @@ async def _job_type(kube: Kube) -> AsyncIterator[str]:
         "maxQueued": 100_000,
         "suspended": True,
     }
-    body = {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": name}, "spec": spec}
+    body = {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexJobType",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
     made = await kube.create(kube.job_types, body)
     await asyncio.sleep(2)  # until operator and api have seen it
     try:
@@ -56,7 +66,9 @@ async def _job_type(kube: Kube) -> AsyncIterator[str]:
     finally:
         async for page in kube.pages(kube.runs, fieldSelector=f"spec.jobType={name}"):
             for run in page["items"]:
-                await kube.delete(f"{kube.runs}/{run['metadata']['name']}", uid=run["metadata"]["uid"])
+                await kube.delete(
+                    f"{kube.runs}/{run['metadata']['name']}", uid=run["metadata"]["uid"]
+                )
         await kube.delete(f"{kube.job_types}/{name}", uid=made["metadata"]["uid"])
 
 
@@ -133,7 +145,11 @@ async def _lag(client: Client, kube: Kube, job_type: str) -> Measured:
 
 async def _memory(client: Client) -> Measured:
     _, text = await client("GET", "/metrics")
-    lines = dict(line.rsplit(" ", 1) for line in text.decode().splitlines() if line and not line.startswith("#"))
+    lines = dict(
+        line.rsplit(" ", 1)
+        for line in text.decode().splitlines()
+        if line and not line.startswith("#")
+    )
     return Measured("api_resident_mb", [float(lines["process_resident_memory_bytes"]) / 1e6])
 
 

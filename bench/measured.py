@@ -39,4 +39,8 @@ class Limit:
 
     @property
     def text(self) -> str:
-        return f"≥ {self.at_least:g} {self.unit}" if self.at_least is not None else f"≤ {self.at_most:g} {self.unit}"
+        return (
+            f"≥ {self.at_least:g} {self.unit}"
+            if self.at_least is not None
+            else f"≤ {self.at_most:g} {self.unit}"
+        )

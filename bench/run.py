@@ -28,19 +28,29 @@ VERSIONS = ("codexrun", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
 
 
 def limits() -> dict[str, Limit]:
-    return {name: Limit(**about) for name, about in tomllib.loads((HERE / "limits.toml").read_text()).items()}
+    return {
+        name: Limit(**about)
+        for name, about in tomllib.loads((HERE / "limits.toml").read_text()).items()
+    }
 
 
 def machine() -> dict[str, object]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {"cores": os.cpu_count(), "memory_gb": round(memory), "load": round(os.getloadavg()[0], 1)}
+    return {
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def result(found: list[Measured], before: dict[str, object]) -> dict[str, object]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": before,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in VERSIONS},
+        },
         "results": {one.name: one.json() for one in found},
     }
 
@@ -63,7 +73,20 @@ def table(results: Path = RESULTS) -> str:
             numbers = " | ".join(f"{about[key]:g}" for key in ("median", "min", "max", "rounds"))
             mark = "" if kept[name].kept(about["median"]) else " (not kept)"
             lines.append(f"| {kept[name].what} | {kept[name].text}{mark} | {numbers} |")
-    return "\n".join([*lines, "", *(f"- {line}" for line in where), "", "What bounds them:", "", *_bounds(kept)]) + "\n"
+    return (
+        "\n".join(
+            [
+                *lines,
+                "",
+                *(f"- {line}" for line in where),
+                "",
+                "What bounds them:",
+                "",
+                *_bounds(kept),
+            ]
+        )
+        + "\n"
+    )
 
 
 def _bounds(kept: dict[str, Limit]) -> list[str]:
@@ -80,7 +103,9 @@ def breaches(found: list[Measured]) -> list[str]:
     kept, broken = limits(), []
     for one in found:
         fine = kept[one.name].kept(one.median)
-        print(f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit {kept[one.name].text}")
+        print(
+            f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit {kept[one.name].text}"
+        )
         broken += [] if fine else [one.name]
     return broken
 

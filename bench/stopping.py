@@ -64,7 +64,9 @@ async def _stream(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.05)
-    writer.write(f"GET /events HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+    writer.write(
+        f"GET /events HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+    )
     head = await reader.readuntil(b"\r\n\r\n")
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise SystemExit(f"no stream: {head.decode()}")

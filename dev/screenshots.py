@@ -40,15 +40,21 @@ async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
             ids = await fill(console)
             for theme in ("light", "dark"):
                 size = {"width": width, "height": 860}
-                async with visiting(browser, console.url, TOKEN, color_scheme=theme, viewport=size) as visit:
+                async with visiting(
+                    browser, console.url, TOKEN, color_scheme=theme, viewport=size
+                ) as visit:
                     for name, path in PAGES.items():
                         if only and name not in only:
                             continue
                         page = await visit.page(path.format(**ids))
                         if name != "error" and await page.locator(".code-big").count():
-                            raise SystemExit(name + " is an error page: " + await page.inner_text("main"))
+                            raise SystemExit(
+                                name + " is an error page: " + await page.inner_text("main")
+                            )
                         await page.wait_for_timeout(400)  # fonts and the chart
-                        await page.screenshot(path=target / f"{name}-{theme}.png", full_page=name != "runs")
+                        await page.screenshot(
+                            path=target / f"{name}-{theme}.png", full_page=name != "runs"
+                        )
                         await page.close()
                 if not only or "login" in only:
                     context = await browser.new_context(color_scheme=theme, viewport=size)
@@ -61,7 +67,11 @@ async def shoot(target: Path, only: list[str], width: int = 1280) -> None:
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[1] / "docs/console"
     args = sys.argv[1:]
-    width = int(args.pop(0).removeprefix("--width=")) if args and args[0].startswith("--width=") else 1280
+    width = (
+        int(args.pop(0).removeprefix("--width="))
+        if args and args[0].startswith("--width=")
+        else 1280
+    )
     target = root if width == 1280 else Path("/tmp/shots")
     target.mkdir(parents=True, exist_ok=True)
     asyncio.run(shoot(target, args, width))

@@ -43,7 +43,17 @@ class Lane:
         """What starts it; `more` are arguments of pytest's."""
         spread = ["-n", str(self.workers), "--dist", "loadscope"] if self.workers else []
         junit = RESULTS / f"{self.name}.xml"
-        words = [sys.executable, "-m", "pytest", "-v", "--color=no", "--durations=30", f"--junitxml={junit}", "-m", self.marks]
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "--color=no",
+            "--durations=30",
+            f"--junitxml={junit}",
+            "-m",
+            self.marks,
+        ]
         return ["nice", "-n", str(self.nice), *words, *spread, *more]
 
 
@@ -72,13 +82,21 @@ class Result:
         return not self.failed and not self.broke
 
 
-def result_of(lane: str, junit: str | None, code: int, *, wall: float = 0, cpu: float = 0) -> Result:
+def result_of(
+    lane: str, junit: str | None, code: int, *, wall: float = 0, cpu: float = 0
+) -> Result:
     """From pytest's JUnit file and exit code (https://docs.pytest.org/en/stable/reference/exit-codes.html).
 
     A lane that no test was selected for is good: somebody asked for a few tests. One that broke off counts as one failure more.
     """
     if junit is None:
-        return Result(lane, failed=1, broke=f"pytest ended with code {code} and wrote no results", wall=wall, cpu=cpu)
+        return Result(
+            lane,
+            failed=1,
+            broke=f"pytest ended with code {code} and wrote no results",
+            wall=wall,
+            cpu=cpu,
+        )
     passed = skipped = 0
     failures = []
     for case in ET.fromstring(junit).iter("testcase"):  # noqa: S314 - pytest's own file
@@ -99,19 +117,30 @@ def with_missing(results: Sequence[Result]) -> list[Result]:
     """All lanes in their order; one that has no result, whatever became of it, has failed."""
     known = {result.lane: result for result in results}
     extra = [result for result in results if result.lane not in {lane.name for lane in LANES}]
-    return [*extra, *(known.get(lane.name, Result(lane.name, failed=1, broke="it has no result")) for lane in LANES)]
+    return [
+        *extra,
+        *(
+            known.get(lane.name, Result(lane.name, failed=1, broke="it has no result"))
+            for lane in LANES
+        ),
+    ]
 
 
 def closing_line(results: Sequence[Result]) -> str:
     """The sum of all lanes, as CI reads it."""
-    passed, failed, skipped = (sum(getattr(result, kind) for result in results) for kind in ("passed", "failed", "skipped"))
+    passed, failed, skipped = (
+        sum(getattr(result, kind) for result in results) for kind in ("passed", "failed", "skipped")
+    )
     return f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
 
 
 def table(results: Sequence[Result]) -> str:
     """One row a lane, times in minutes."""
     head = f"{'lane':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'time':>8}{'CPU':>8}"
-    rows = [f"{r.lane:<10}{r.passed:>8}{r.failed:>8}{r.skipped:>9}{minutes(r.wall):>8}{minutes(r.cpu):>8}" for r in results]
+    rows = [
+        f"{r.lane:<10}{r.passed:>8}{r.failed:>8}{r.skipped:>9}{minutes(r.wall):>8}{minutes(r.cpu):>8}"
+        for r in results
+    ]
     return "\n".join([head, *rows])
 
 
@@ -147,7 +176,9 @@ class Progress:
         return False
 
     def __str__(self) -> str:
-        return f"{self.done}/{self.total or '?'}" + (f", {self.failed} failed" if self.failed else "")
+        return f"{self.done}/{self.total or '?'}" + (
+            f", {self.failed} failed" if self.failed else ""
+        )
 
 
 @dataclass
@@ -194,7 +225,10 @@ class Suite:
         result = running.finish()
         self.running.remove(running)
         self.results.append(result)
-        print(f"{lane.name}: {closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip(), flush=True)
+        print(
+            f"{lane.name}: {closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip(),
+            flush=True,
+        )
 
     def beside(self, *lanes: Lane) -> None:
         """Each of these in a thread, until all have ended; says every now and then how far they are."""
@@ -207,7 +241,9 @@ class Suite:
                 thread.join(1)
             if time.monotonic() - said >= PROGRESS_SECONDS:
                 said = time.monotonic()
-                now = "   ".join(f"{running.lane.name} {running.progress}" for running in list(self.running))
+                now = "   ".join(
+                    f"{running.lane.name} {running.progress}" for running in list(self.running)
+                )
                 print(f"[{minutes(said - self.started)}] {now}", flush=True)
 
     def stop(self) -> None:
@@ -226,7 +262,13 @@ class Suite:
             command = ["bash", "-c", '. .cluster/env; exec "$@"', "bash", *command]
         env = {**os.environ, "CODEXRUN_TEST_ROUND": self._round}
         return subprocess.Popen(
-            command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            command,
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
         )
 
 
@@ -242,7 +284,9 @@ def report(results: Sequence[Result]) -> int:
     """Print what all lanes came to; the exit code."""
     bad = [result for result in results if not result.good]
     for result in bad:
-        print(f"\n--- lane {result.lane}: all of it is in .test-results/{result.lane}.log\n{failures_of(result.lane)}")
+        print(
+            f"\n--- lane {result.lane}: all of it is in .test-results/{result.lane}.log\n{failures_of(result.lane)}"
+        )
     print(f"\n{table(results)}")
     for result in bad:
         print(f"\nlane {result.lane} failed: {result.broke or f'{result.failed} tests'}")

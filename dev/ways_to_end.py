@@ -91,7 +91,11 @@ class Live:
 
 
 SOON = {"stall": 3}
-TYPED = {"CODEXRUN_OUTPUT_SCHEMA": base64.b64encode(b'{"type": "object", "required": ["verdict"]}').decode()}
+TYPED = {
+    "CODEXRUN_OUTPUT_SCHEMA": base64.b64encode(
+        b'{"type": "object", "required": ["verdict"]}'
+    ).decode()
+}
 SHELL = '{"type": "function_call", "id": "fc_1", "name": "exec_command", "arguments": "{\\"cmd\\": \\"ls\\"}"}'
 LIVE = [
     Live("hello", "writes a file and greets", OK),

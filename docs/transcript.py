@@ -29,9 +29,19 @@ def typed(command: str) -> str:
     Raises:
         SystemExit: it failed, or came to something else; nothing is written then.
     """
-    environment = {**os.environ, "COLUMNS": "100", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "COLUMNS": "100",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     done = subprocess.run(  # noqa: S602 - the commands above
-        command, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        shell=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode or COMMANDS[command] not in done.stdout:
         raise SystemExit(f"{command}: exit {done.returncode}\n{done.stdout}")

@@ -108,20 +108,43 @@ def anything() -> st.SearchStrategy[Json]:
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
         max_leaves=6,
     )
-    return st.one_of(st.just({}), st.just(deep()), st.sampled_from(NO_SCHEMAS), st.dictionaries(keys, values, max_size=4))
+    return st.one_of(
+        st.just({}),
+        st.just(deep()),
+        st.sampled_from(NO_SCHEMAS),
+        st.dictionaries(keys, values, max_size=4),
+    )
 
 
 # JSON Schemas that are none: inputsSchema may be any JSON until the operator has judged it.
-WORDS = ("properties", "required", "enum", "const", "type", "default", "title", "description", "minimum", "maxLength", "format")
+WORDS = (
+    "properties",
+    "required",
+    "enum",
+    "const",
+    "type",
+    "default",
+    "title",
+    "description",
+    "minimum",
+    "maxLength",
+    "format",
+)
 NO_SCHEMAS: tuple[Json, ...] = (
     {"properties": None, "required": None},
     {"properties": [], "required": {}},
     {"properties": "x", "required": "x"},
     {"properties": {"a": None, "b": [], "c": "x", "": {}}, "required": [{}, [], None, "a"]},
-    {"properties": {str(value): dict.fromkeys(WORDS, value) for value in (None, {}, [], "x", 1.5, True, [{}])}},
     {
         "properties": {
-            kind: {"type": kind, "minimum": "x", "maxLength": {}, "default": {}} for kind in ("string", "integer", "boolean")
+            str(value): dict.fromkeys(WORDS, value)
+            for value in (None, {}, [], "x", 1.5, True, [{}])
+        }
+    },
+    {
+        "properties": {
+            kind: {"type": kind, "minimum": "x", "maxLength": {}, "default": {}}
+            for kind in ("string", "integer", "boolean")
         }
     },
 )
@@ -140,7 +163,9 @@ def schema(plural: str) -> Json:
     """Of the objects, without their metadata: that is the apiserver's, and `metadata()` makes it."""
     crd = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
     found: Json = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    properties = {name: part for name, part in found["properties"].items() if name in ("spec", "status")}
+    properties = {
+        name: part for name, part in found["properties"].items() if name in ("spec", "status")
+    }
     return {**found, "properties": properties}
 
 
@@ -165,10 +190,17 @@ def admitted(of: Json) -> st.SearchStrategy[Any]:
             key = next(iter(of.get("x-kubernetes-list-map-keys", ())), None)
             unique = None if key is None else (lambda item: item[key])
             return st.lists(
-                admitted(of["items"]), min_size=of.get("minItems", 0), max_size=min(3, of.get("maxItems", 3)), unique_by=unique
+                admitted(of["items"]),
+                min_size=of.get("minItems", 0),
+                max_size=min(3, of.get("maxItems", 3)),
+                unique_by=unique,
             )
         case "string":
-            return st.sampled_from(ends(of)) if {"enum", "pattern", "format"} & of.keys() else _texts(of)
+            return (
+                st.sampled_from(ends(of))
+                if {"enum", "pattern", "format"} & of.keys()
+                else _texts(of)
+            )
         case "integer":
             low, high = ends(of)
             return st.sampled_from((low, high)) | st.integers(low, high)
@@ -188,7 +220,11 @@ def _objects(of: Json) -> st.SearchStrategy[Json]:
     if "additionalProperties" in of:
         most = min(3, of.get("maxProperties", 3))
         return st.dictionaries(TEXTS, admitted(of["additionalProperties"]), max_size=most)
-    must = {name: admitted(part) for name, part in of["properties"].items() if name in of.get("required", ())}
+    must = {
+        name: admitted(part)
+        for name, part in of["properties"].items()
+        if name in of.get("required", ())
+    }
     may = {name: admitted(part) for name, part in of["properties"].items() if name not in must}
     return st.fixed_dictionaries(must, optional=may)
 
@@ -196,11 +232,16 @@ def _objects(of: Json) -> st.SearchStrategy[Json]:
 def metadata() -> st.SearchStrategy[Json]:
     """What people and programs put there; names are given by whoever stores the object."""
     values = st.sampled_from(("", "a", "team-1", "x" * 63))
-    notes = {"codexrun.dev/requested-by": TEXTS, "codexrun.dev/origin": TEXTS | st.sampled_from(("api", "cli", "console"))}
+    notes = {
+        "codexrun.dev/requested-by": TEXTS,
+        "codexrun.dev/origin": TEXTS | st.sampled_from(("api", "cli", "console")),
+    }
     return st.fixed_dictionaries(
         {},
         optional={
-            "labels": st.dictionaries(st.sampled_from(("team", "example.com/env", "x" * 63)), values),
+            "labels": st.dictionaries(
+                st.sampled_from(("team", "example.com/env", "x" * 63)), values
+            ),
             "annotations": st.fixed_dictionaries({}, optional=notes),
         },
     )
@@ -230,7 +271,9 @@ def ends(of: Json) -> Sequence[Any]:
             least, most = of.get("minLength", 0), of.get("maxLength", 300)
             if "pattern" in of:
                 found = EXAMPLES[of["pattern"]]
-                assert all(re.search(of["pattern"], text) and least <= len(text) <= most for text in found), of
+                assert all(
+                    re.search(of["pattern"], text) and least <= len(text) <= most for text in found
+                ), of
                 return found
             return ("x" * least, ("🏳é\u202e<" * most)[:most])
         case "integer":
@@ -278,7 +321,10 @@ def systematic(of: Json) -> Iterator[tuple[str, Json]]:
             if not part.get("required") and not part.get("minItems"):
                 yield f"empty {name}", changed(whole, path, minimal(part))
             if part.get(PRESERVED):
-                yield from ((f"{name} {number}", changed(whole, path, odd)) for number, odd in enumerate(NO_SCHEMAS))
+                yield from (
+                    (f"{name} {number}", changed(whole, path, odd))
+                    for number, odd in enumerate(NO_SCHEMAS)
+                )
             continue
         for value in ends(part)[:-1]:
             yield f"{name}={_short(value)}", changed(whole, path, value)

@@ -11,7 +11,9 @@ _BLOCK = re.compile(
     r"(?:^<!--[ ](?P<mark>[^\n]*?)[ ]-->\n+)?^(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
-_MARK = re.compile(r"test: (?P<test>unit|chart|cluster)(?:, file: (?P<file>\S+))?|not run: (?P<reason>\S.*)")
+_MARK = re.compile(
+    r"test: (?P<test>unit|chart|cluster)(?:, file: (?P<file>\S+))?|not run: (?P<reason>\S.*)"
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,16 @@ def blocks(document: Path) -> list[Block]:
         mark = _MARK.fullmatch(match["mark"] or "")
         line = text.count("\n", 0, match.start("fence")) + 1
         test = (mark["test"] or "") if mark else None
-        found.append(Block(document, line, match["language"].strip(), match["text"], test, mark["file"] if mark else None))
+        found.append(
+            Block(
+                document,
+                line,
+                match["language"].strip(),
+                match["text"],
+                test,
+                mark["file"] if mark else None,
+            )
+        )
     return found
 
 

@@ -23,7 +23,18 @@ async def operator() -> str:
     import aiohttp
     from fakekube import FakeKube
     from prometheus_client import REGISTRY
-    from runbuilders import UID, agent_report, done_job, ended, gate_report, job, kind_json, pod, prompt_json, run_json
+    from runbuilders import (
+        UID,
+        agent_report,
+        done_job,
+        ended,
+        gate_report,
+        job,
+        kind_json,
+        pod,
+        prompt_json,
+        run_json,
+    )
 
     from codexrun_operator import health, metrics
     from codexrun_operator.__main__ import Operator
@@ -45,7 +56,9 @@ async def operator() -> str:
     state.jobs[UID], state.pods[UID] = job(), pod("Running")
     await it.reconciler.reconcile(UID)
     state.jobs[UID] = done_job(complete=True)
-    state.pods[UID] = pod("Succeeded", agent=ended(report=agent_report(turns=1)), gate=ended(report=gate_report()))
+    state.pods[UID] = pod(
+        "Succeeded", agent=ended(report=agent_report(turns=1)), gate=ended(report=gate_report())
+    )
     await it.reconciler.reconcile(UID)
     metrics.request_answered("list", "jobs", "200", 0.1)
     return await served(health.serve, it, aiohttp)
@@ -59,7 +72,10 @@ async def served(serve, it, aiohttp) -> str:  # type: ignore[no-untyped-def]
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     runner = await serve(port, {}, lambda: None, it.refresh_gauges)
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/metrics") as answer,
+    ):
         text = await answer.text()
     await runner.cleanup()
     return text
@@ -78,7 +94,9 @@ async def api() -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/registry.db"
-        settings = Settings(namespace="codexrun", registry_url=url, archive=Path(folder) / "archive", token="t")
+        settings = Settings(
+            namespace="codexrun", registry_url=url, archive=Path(folder) / "archive", token="t"
+        )
         kube = FakeKube()
         kube.put(kube.job_types, job_type())
         kube.put(kube.config_maps, prompt())

@@ -26,7 +26,9 @@ def _labelled(item: Json, selector: str) -> bool:
     """Of label selectors only `key` and `key=value`, and several of them with commas."""
     labels = item["metadata"].get("labels") or {}
     terms = (term.partition("=") for term in selector.split(",") if term)
-    return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
+    return all(
+        labels.get(key) == value if equals else key in labels for key, equals, value in terms
+    )
 
 
 class FakeKube(Kube):
@@ -49,7 +51,12 @@ class FakeKube(Kube):
         self._failures.append((verb, part, error, after))
 
     def path_of(self, plural: str, name: str) -> str:
-        folders = {"codexruns": self.runs, "codexjobtypes": self.job_types, "jobs": self.jobs, "pods": self.pods}
+        folders = {
+            "codexruns": self.runs,
+            "codexjobtypes": self.job_types,
+            "jobs": self.jobs,
+            "pods": self.pods,
+        }
         return f"{folders[plural]}/{name}"
 
     def put(self, plural: str, item: Json) -> Json:
@@ -75,8 +82,15 @@ class FakeKube(Kube):
     async def strategic(self, path: str, patch: Json) -> Json:
         return self._do("strategic", path, patch, lambda: self._finalizers(path, patch))
 
-    async def delete(self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background") -> Json:
-        return self._do("delete", path, {"uid": uid, "propagation": propagation}, lambda: self._delete(path, uid, version))
+    async def delete(
+        self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background"
+    ) -> Json:
+        return self._do(
+            "delete",
+            path,
+            {"uid": uid, "propagation": propagation},
+            lambda: self._delete(path, uid, version),
+        )
 
     async def get(self, path: str) -> Json:
         self.reads.append(path)
@@ -90,7 +104,9 @@ class FakeKube(Kube):
         items = [copy.deepcopy(item) for item in self.items(path) if _labelled(item, wanted)]
         yield {"metadata": {"resourceVersion": str(self.version)}, "items": items}
 
-    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
+    async def watch(
+        self, path: str, version: str, *, silence: float, **selectors: str
+    ) -> AsyncIterator[Json]:
         """Plays the next of `streams`: events, or an exception to raise."""
         self.reads.append(f"{path}@{version}")
         for event in self.streams.pop(0):
@@ -148,9 +164,13 @@ class FakeKube(Kube):
         finalizers = list(metadata.get("finalizers", []))
         added = asked.get("finalizers", [])
         if added and metadata.get("deletionTimestamp"):
-            raise Refused(422, "Invalid", "no new finalizers can be added if the object is being deleted")
+            raise Refused(
+                422, "Invalid", "no new finalizers can be added if the object is being deleted"
+            )
         removed = asked.get("$deleteFromPrimitiveList/finalizers", [])
-        metadata["finalizers"] = [f for f in dict.fromkeys([*finalizers, *added]) if f not in removed]
+        metadata["finalizers"] = [
+            f for f in dict.fromkeys([*finalizers, *added]) if f not in removed
+        ]
         return item
 
     def _delete(self, path: str, uid: str, version: str | None) -> Json:

@@ -40,7 +40,13 @@ Before = Callable[[str, str, web.Request], Awaitable[web.Response | None]]
 
 def failure(code: int, reason: str, message: str = "") -> web.Response:
     """A Status, as apiservers answer with."""
-    body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": message or reason}
+    body = {
+        "kind": "Status",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message or reason,
+    }
     return web.json_response(body, status=code)
 
 
@@ -56,7 +62,9 @@ class HttpApiserver:
         self.version = 1000
         self.before: Before = nothing_before
         self.server = ""
-        self._history: list[tuple[int, str, Json | None, Json | None]] = []  # version, plural, before, after
+        self._history: list[
+            tuple[int, str, Json | None, Json | None]
+        ] = []  # version, plural, before, after
         self._bell = asyncio.Event()
 
     async def serve(self) -> web.AppRunner:
@@ -115,7 +123,9 @@ class HttpApiserver:
             return web.json_response(_discovery(parts))
         place = parts.index("namespaces")
         plural, name = parts[place + 2], parts[place + 3] if len(parts) > place + 3 else ""
-        reading = "get" if name else "watch" if request.query.get("watch") in ("1", "true") else "list"
+        reading = (
+            "get" if name else "watch" if request.query.get("watch") in ("1", "true") else "list"
+        )
         verb = VERBS.get(request.method, reading)
         answer = await self.before(verb, plural, request)
         if answer is not None:
@@ -139,7 +149,9 @@ class HttpApiserver:
             items = items[:limit]
             metadata["continue"] = items[-1]["metadata"]["name"]
         api_version, kind = KINDS[plural]
-        return web.json_response({"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items})
+        return web.json_response(
+            {"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items}
+        )
 
     async def _watch(self, request: web.Request, plural: str, name: str) -> web.StreamResponse:
         since = int(request.query.get("resourceVersion") or self.version)
@@ -151,19 +163,27 @@ class HttpApiserver:
             while position < len(self._history):
                 version, changed, before, after = self._history[position]
                 position += 1
-                event = _event(version, before, after, request.query) if changed == plural and version > since else None
+                event = (
+                    _event(version, before, after, request.query)
+                    if changed == plural and version > since
+                    else None
+                )
                 if event:
                     await response.write(json.dumps(event).encode() + b"\n")
             try:
                 await asyncio.wait_for(bell.wait(), BOOKMARK_SECONDS)
             except TimeoutError:
                 bookmark = {"metadata": {"resourceVersion": str(self.version)}}
-                await response.write(json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n")
+                await response.write(
+                    json.dumps({"type": "BOOKMARK", "object": bookmark}).encode() + b"\n"
+                )
 
     async def _create(self, request: web.Request, plural: str, name: str) -> web.Response:
         body = await request.json()
         if body["metadata"]["name"] in self.objects[plural]:
-            return failure(409, "AlreadyExists", f'{plural} "{body["metadata"]["name"]}" already exists')
+            return failure(
+                409, "AlreadyExists", f'{plural} "{body["metadata"]["name"]}" already exists'
+            )
         return web.json_response(self.put(plural, body), status=201)
 
     async def _patch(self, request: web.Request, plural: str, name: str) -> web.Response:
@@ -186,17 +206,26 @@ class HttpApiserver:
 
 
 def _stale(body: Json, known: Json) -> bool:
-    return body["metadata"].get("resourceVersion") not in (None, known["metadata"]["resourceVersion"])
+    return body["metadata"].get("resourceVersion") not in (
+        None,
+        known["metadata"]["resourceVersion"],
+    )
 
 
 def _event(version: int, before: Json | None, after: Json | None, query: Any) -> Json | None:
     """What a watch with these selectors sends: an object that matches no more is DELETED there."""
-    was, is_now = before is not None and _matches(before, query), after is not None and _matches(after, query)
+    was, is_now = (
+        before is not None and _matches(before, query),
+        after is not None and _matches(after, query),
+    )
     if not (was or is_now):
         return None
     item = copy.deepcopy(after or before or {})
     item["metadata"]["resourceVersion"] = str(version)
-    return {"type": "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED", "object": item}
+    return {
+        "type": "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED",
+        "object": item,
+    }
 
 
 def _matches(item: Json, query: Any) -> bool:
@@ -224,21 +253,43 @@ def _discovery(parts: list[str]) -> Json:
     if parts == ["api"]:
         return {"kind": "APIVersions", "versions": ["v1"]}
     if parts == ["apis"]:
-        named = [dict(zip(("name", "version"), group.split("/"), strict=True)) for group in groups if "/" in group]
-        versions = [
-            (one["name"], {"groupVersion": f"{one['name']}/{one['version']}", "version": one["version"]}) for one in named
+        named = [
+            dict(zip(("name", "version"), group.split("/"), strict=True))
+            for group in groups
+            if "/" in group
         ]
-        found = [{"name": name, "versions": [version], "preferredVersion": version} for name, version in versions]
+        versions = [
+            (
+                one["name"],
+                {"groupVersion": f"{one['name']}/{one['version']}", "version": one["version"]},
+            )
+            for one in named
+        ]
+        found = [
+            {"name": name, "versions": [version], "preferredVersion": version}
+            for name, version in versions
+        ]
         return {"kind": "APIGroupList", "groups": found}
     wanted = "v1" if parts[0] == "api" else "/".join(parts[1:3])
     verbs = ["get", "list", "watch", "create", "patch", "update", "delete"]
     resources = [
-        {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": verbs}
+        {
+            "name": plural,
+            "singularName": kind.lower(),
+            "namespaced": True,
+            "kind": kind,
+            "verbs": verbs,
+        }
         for plural, (api_version, kind) in KINDS.items()
         if api_version == wanted
     ]
     if wanted == "v1":
         # kopf serves nothing in a namespace of a cluster that has no namespaces.
-        namespaces = {"name": "namespaces", "singularName": "namespace", "namespaced": False, "kind": "Namespace"}
+        namespaces = {
+            "name": "namespaces",
+            "singularName": "namespace",
+            "namespaced": False,
+            "kind": "Namespace",
+        }
         resources.append({**namespaces, "verbs": verbs})
     return {"kind": "APIResourceList", "groupVersion": wanted, "resources": resources}

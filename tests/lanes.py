@@ -35,7 +35,9 @@ OF_FOLDER: dict[str, tuple[str, ...]] = {
 # stays on one worker, since its tests share a browser, a database or a job type.
 SPREAD = ("api", "codex", "registry", "unit")
 # Files that share what is dear: a Git server in the cluster.
-TOGETHER = dict.fromkeys(("tests/cluster/test_git_workspace.py", "tests/cluster/test_job_types_at_work.py"), "git")
+TOGETHER = dict.fromkeys(
+    ("tests/cluster/test_git_workspace.py", "tests/cluster/test_job_types_at_work.py"), "git"
+)
 
 
 class NoLane(Exception):
@@ -54,13 +56,19 @@ def lane_of(path: Path, marks: Iterable[str]) -> str:
     """
     folder = path.parts[0]
     if folder not in OF_FOLDER:
-        raise NoLane(f"tests/{path}: folder {folder} has no lane; add it to OF_FOLDER in tests/lanes.py")
+        raise NoLane(
+            f"tests/{path}: folder {folder} has no lane; add it to OF_FOLDER in tests/lanes.py"
+        )
     marked = sorted(set(marks) & set(LANES))
     if len(marked) > 1:
-        raise NoLane(f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other marker")
+        raise NoLane(
+            f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other marker"
+        )
     lane = marked[0] if marked else OF_FOLDER[folder][0]
     if lane not in OF_FOLDER[folder]:
-        raise NoLane(f"tests/{path}: marked {lane}, which folder {folder} does not have; add it to OF_FOLDER in tests/lanes.py")
+        raise NoLane(
+            f"tests/{path}: marked {lane}, which folder {folder} does not have; add it to OF_FOLDER in tests/lanes.py"
+        )
     return lane
 
 
@@ -85,9 +93,28 @@ def group_of(nodeid: str) -> str:
 
 # Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of sockets for itself: that
 # neither binds nor connects.
-PROCESS = ("subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn")
-NETWORK = ("socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendmsg", "socket.sendto")
-FORBIDDEN = {**dict.fromkeys(PROCESS, "starts a process"), **dict.fromkeys(NETWORK, "uses the network")}
+PROCESS = (
+    "subprocess.Popen",
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.system",
+    "pty.spawn",
+)
+NETWORK = (
+    "socket.bind",
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "socket.sendmsg",
+    "socket.sendto",
+)
+FORBIDDEN = {
+    **dict.fromkeys(PROCESS, "starts a process"),
+    **dict.fromkeys(NETWORK, "uses the network"),
+}
 
 
 class Escaped(RuntimeError):

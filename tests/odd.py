@@ -23,12 +23,22 @@ SCALARS = (
     | st.floats()
     | st.text(max_size=20)
     | st.sampled_from(
-        ["", "\ud800", "\0", "Paused", "2026-11-24T12:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59Z"]
+        [
+            "",
+            "\ud800",
+            "\0",
+            "Paused",
+            "2026-11-24T12:00:00Z",
+            "0001-01-01T00:00:00+23:59",
+            "9999-12-31T23:59:59Z",
+        ]
     )
 )
 DEEP = st.builds(nested, st.sampled_from(LEVELS), SCALARS)
 JSON = st.recursive(
     SCALARS | DEEP,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )

@@ -98,7 +98,17 @@ REFUSALS = {
         "be less than or equal to cpu limit of 1",
         Cause.INVALID,
     ),
-    "unknown field": (400, "BadRequest", 'Job in version "v1" cannot be handled as a Job: unknown field "x"', Cause.INVALID),
+    "unknown field": (
+        400,
+        "BadRequest",
+        'Job in version "v1" cannot be handled as a Job: unknown field "x"',
+        Cause.INVALID,
+    ),
     "namespace not there": (404, "NotFound", 'namespaces "codexrun" not found', Cause.INVALID),
-    "too large": (413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728", Cause.INVALID),
+    "too large": (
+        413,
+        "RequestEntityTooLarge",
+        "Request entity too large: limit is 3145728",
+        Cause.INVALID,
+    ),
 }

@@ -34,11 +34,19 @@ def by(who: str = "ops", reason: str | None = None) -> Json:
     return {"requestedBy": who, **({"reason": reason} if reason else {})}
 
 
-def run_json(phase: str = "Pending", *, uid: str = UID, name: str = "hello", age: float = 300, **more: Any) -> Json:
+def run_json(
+    phase: str = "Pending", *, uid: str = UID, name: str = "hello", age: float = 300, **more: Any
+) -> Json:
     """A CodexRun as the apiserver has it. Phases from Starting on bring the attempt that belongs to them."""
-    status: Json = {"phase": phase, "reason": more.pop("reason", phase), "message": more.pop("message", "")}
+    status: Json = {
+        "phase": phase,
+        "reason": more.pop("reason", phase),
+        "message": more.pop("message", ""),
+    }
     if phase in ("Starting", "Running", "Stopping") and more.pop("recorded", True):
-        status |= {key: value for key, value in FULL.items() if key != "startedAt" or phase == "Running"}
+        status |= {
+            key: value for key, value in FULL.items() if key != "startedAt" or phase == "Running"
+        }
     status |= more.pop("status", {})
     metadata = {
         "name": name,
@@ -51,18 +59,37 @@ def run_json(phase: str = "Pending", *, uid: str = UID, name: str = "hello", age
     if more.pop("deleting", False):
         metadata["deletionTimestamp"] = stamp(NOON)
     spec = {"jobType": "hello", "inputs": {"name": "world"}, **more}
-    return {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": metadata, "spec": spec, "status": status}
+    return {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexRun",
+        "metadata": metadata,
+        "spec": spec,
+        "status": status,
+    }
 
 
 def run(phase: str = "Pending", **more: Any) -> CodexRun:
     return CodexRun.model_validate(run_json(phase, **more))
 
 
-def kind_json(*, name: str = "hello", version: int = 3, generation: int = 1, uid: str = "kind-1", **spec: Any) -> Json:
+def kind_json(
+    *, name: str = "hello", version: int = 3, generation: int = 1, uid: str = "kind-1", **spec: Any
+) -> Json:
     """A CodexJobType as the apiserver has it."""
     spec = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5.5", **spec}
-    metadata = {"name": name, "namespace": "codexrun", "uid": uid, "generation": generation, "resourceVersion": str(version)}
-    return {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": metadata, "spec": spec}
+    metadata = {
+        "name": name,
+        "namespace": "codexrun",
+        "uid": uid,
+        "generation": generation,
+        "resourceVersion": str(version),
+    }
+    return {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexJobType",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def kind(**spec: Any) -> CodexJobType:
@@ -70,20 +97,41 @@ def kind(**spec: Any) -> CodexJobType:
 
 
 def prompt(text: str = TEXT, **more: Any) -> Prompt:
-    return Prompt(**{"name": "hello", "version": "v1", "text": text, "sha256": SHA, "declared_sha256": SHA, **more})
+    return Prompt(
+        **{
+            "name": "hello",
+            "version": "v1",
+            "text": text,
+            "sha256": SHA,
+            "declared_sha256": SHA,
+            **more,
+        }
+    )
 
 
 def prompt_json() -> Json:
     """The ConfigMap of `prompt()`."""
     labels = {"codexrun.dev/prompt": "hello", "codexrun.dev/prompt-version": "v1"}
-    metadata = {"name": "prompt-hello-v1", "uid": "prompt-1", "labels": labels, "annotations": {"codexrun.dev/sha256": SHA}}
+    metadata = {
+        "name": "prompt-hello-v1",
+        "uid": "prompt-1",
+        "labels": labels,
+        "annotations": {"codexrun.dev/sha256": SHA},
+    }
     return {"metadata": metadata, "data": {"prompt.md": TEXT}}
 
 
 def job(**more: Any) -> Job:
     """Alive, 4 minutes old, its pod counted."""
     used = PromptUsed(name="hello", version="v1", sha256=SHA)
-    given = {"name": "hello-11111111-1", "uid": "job-1", "created": ago(240), "prompt": used, "model": "gpt-5.5", "active": 1}
+    given = {
+        "name": "hello-11111111-1",
+        "uid": "job-1",
+        "created": ago(240),
+        "prompt": used,
+        "model": "gpt-5.5",
+        "active": 1,
+    }
     return Job(**given | more)
 
 
@@ -104,7 +152,9 @@ def running(**more: Any) -> Container:
 
 
 def ended(code: int = 0, **more: Any) -> Container:
-    return Container(state="terminated", exit_code=code, started_at=ago(240), finished_at=ago(10), **more)
+    return Container(
+        state="terminated", exit_code=code, started_at=ago(240), finished_at=ago(10), **more
+    )
 
 
 def agent_report(**more: Any) -> Json:
@@ -124,7 +174,13 @@ def agent_report(**more: Any) -> Json:
 
 
 def gate_report(**more: Any) -> Json:
-    usage = {"inputTokens": 100, "cachedInputTokens": 20, "outputTokens": 10, "reasoningTokens": 0, "totalTokens": 110}
+    usage = {
+        "inputTokens": 100,
+        "cachedInputTokens": 20,
+        "outputTokens": 10,
+        "reasoningTokens": 0,
+        "totalTokens": 110,
+    }
     report = {
         "v": 1,
         "src": "gate",
@@ -139,7 +195,9 @@ def gate_report(**more: Any) -> Json:
 
 def signalled(**more: Any) -> Json:
     """The runner's word after SIGTERM: nothing is proven."""
-    return agent_report(exitCode=143, stopped="signal", turnCompleted=False, finalMessage=None, **more)
+    return agent_report(
+        exitCode=143, stopped="signal", turnCompleted=False, finalMessage=None, **more
+    )
 
 
 GATE_ENDED = ended(0, report=gate_report())
@@ -147,7 +205,13 @@ GATE_ENDED = ended(0, report=gate_report())
 
 def pod(phase: str = "Running", **more: Any) -> Pod:
     """A pod on a node whose agent runs; Succeeded and Failed bring containers that have ended accordingly."""
-    given: Json = {"name": "hello-11111111-1-abcde", "uid": "pod-1", "run": "hello", "phase": phase, "node": "node-1"}
+    given: Json = {
+        "name": "hello-11111111-1-abcde",
+        "uid": "pod-1",
+        "run": "hello",
+        "phase": phase,
+        "node": "node-1",
+    }
     if phase == "Pending":
         given |= {"agent": waiting(), "gate": waiting()}
     elif phase == "Running":
@@ -164,9 +228,19 @@ def warning(reason: str, message: str) -> Event:
     return Event(reason=reason, message=message)
 
 
-def given(of: CodexRun, job: Job | None = None, pod: Pod | None = None, *warnings: Event, **more: Any) -> Seen:
+def given(
+    of: CodexRun, job: Job | None = None, pod: Pod | None = None, *warnings: Event, **more: Any
+) -> Seen:
     """What the planner sees; job type and prompt are there unless a test takes them away."""
     return Seen(
-        **{"run": of, "job_type": kind(), "prompt": prompt(), "prices": PRICES, "job": job, "pod": pod, "warnings": warnings}
+        **{
+            "run": of,
+            "job_type": kind(),
+            "prompt": prompt(),
+            "prices": PRICES,
+            "job": job,
+            "pod": pod,
+            "warnings": warnings,
+        }
         | more
     )

@@ -11,9 +11,10 @@ import uvicorn
 
 from codexrun_api import metrics
 from codexrun_api.app import create_app
-from codexrun_api.console import routes
+from codexrun_api.console import routes as console_routes
 from codexrun_api.http.bounds import BoundedProtocol
-from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.logs import artifact_routes
+from codexrun_api.logs import routes as log_routes
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.gate_identity import Senders
 from codexrun_api.logs.ingest import create_ingest_app
@@ -61,12 +62,18 @@ async def run(settings: Settings) -> int:
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
         await registry.migrate()
-        more = (routes.router(archive, bells), artifact_routes.router(archive), routes.router(archive, bells))
+        more = (
+            log_routes.router(archive, bells),
+            artifact_routes.router(archive),
+            console_routes.router(archive, bells),
+        )
         app = create_app(settings, registry, kube, archive, more)
         ends = LogEnds(archive, registry.set_log, bells)
         app.state.services.mirror.writer.listen(ends)
         ends.catch_up(await registry.open_logs())
-        ingest = create_ingest_app(archive, Senders(kube), registry.set_usage, registry.set_log, bells)
+        ingest = create_ingest_app(
+            archive, Senders(kube), registry.set_usage, registry.set_log, bells
+        )
         servers = [server(app, settings.port), server(ingest, settings.ingest_port)]
 
         def stop() -> None:
@@ -78,7 +85,10 @@ async def run(settings: Settings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         log.info(
-            "api.started", extra=fields(namespace=settings.namespace, port=settings.port, ingest_port=settings.ingest_port)
+            "api.started",
+            extra=fields(
+                namespace=settings.namespace, port=settings.port, ingest_port=settings.ingest_port
+            ),
         )
         await asyncio.gather(*(each.serve() for each in servers))
         return 0

@@ -27,10 +27,23 @@ ROUTERS = (
     *(routes.router, detail_routes.router, action_routes.router, event_routes.router),
     *(job_types.router, prompts.router, retention.router, health.router),
 )
-FORESEEN = (problems.Problem, RequestValidationError, HTTPException, Refused, Unavailable, RegistryUnavailable)
+FORESEEN = (
+    problems.Problem,
+    RequestValidationError,
+    HTTPException,
+    Refused,
+    Unavailable,
+    RegistryUnavailable,
+)
 
 
-def create_app(settings: Settings, registry: Registry, kube: Kube, archive: Archive, more: Iterable[APIRouter] = ()) -> FastAPI:
+def create_app(
+    settings: Settings,
+    registry: Registry,
+    kube: Kube,
+    archive: Archive,
+    more: Iterable[APIRouter] = (),
+) -> FastAPI:
     """The public application; its lifespan runs the mirror. `more`: routers of logs, artifacts and the console."""
     services = Services.make(settings, registry, kube, archive)
     app = FastAPI(

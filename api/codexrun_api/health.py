@@ -23,32 +23,47 @@ router = APIRouter(tags=["health"])
 @router.get(
     "/healthz",
     operation_id="getHealth",
-    responses={503: {"description": "A restart is needed.", "content": {"application/json": {}}}, **answers(500)},
+    responses={
+        503: {"description": "A restart is needed.", "content": {"application/json": {}}},
+        **answers(500),
+    },
 )
 async def get_health(here: Here) -> JSONResponse:
     """This process answers, and its mirror turns. An apiserver or a registry that is away is no reason to restart it."""
-    return JSONResponse({"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200)
+    return JSONResponse(
+        {"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200
+    )
 
 
 @router.get(
     "/readyz",
     operation_id="getReadiness",
     responses={
-        503: {"description": "Not everything has been listed yet.", "content": {"application/json": {}}},
+        503: {
+            "description": "Not everything has been listed yet.",
+            "content": {"application/json": {}},
+        },
         **answers(500),
     },
 )
 async def get_readiness(here: Here) -> JSONResponse:
     """Migrated, and every run, job type and prompt listed once."""
     ready = here.ready
-    return JSONResponse({"ready": ready, "registry_lag_seconds": round(here.mirror.writer.lag, 3)}, 200 if ready else 503)
+    return JSONResponse(
+        {"ready": ready, "registry_lag_seconds": round(here.mirror.writer.lag, 3)},
+        200 if ready else 503,
+    )
 
 
 class Versions(BaseModel):
     version: Annotated[str, Field(description="Of this server.")]
-    resources: Annotated[str, Field(description="Group and version of the resources that it speaks.")]
+    resources: Annotated[
+        str, Field(description="Group and version of the resources that it speaks.")
+    ]
     namespace: str
-    registry_schema: Annotated[str, Field(description="Revision that the registry has been migrated to.")]
+    registry_schema: Annotated[
+        str, Field(description="Revision that the registry has been migrated to.")
+    ]
 
 
 @router.get("/version", operation_id="getVersion", responses=answers(401, 500, 503))
@@ -66,7 +81,10 @@ async def get_version(here: Here, _: Caller) -> Versions:
     "/metrics",
     operation_id="getMetrics",
     response_class=Response,
-    responses={200: {"description": "Prometheus exposition.", "content": {"text/plain": {}}}, **answers(500)},
+    responses={
+        200: {"description": "Prometheus exposition.", "content": {"text/plain": {}}},
+        **answers(500),
+    },
 )
 async def get_metrics(here: Here) -> Response:
     """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""

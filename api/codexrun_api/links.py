@@ -21,7 +21,9 @@ class Link:
         """Its URL for a run that was there from `start` to `end`, which are put in as milliseconds since the epoch."""
         moments = {"start": start, "end": end}
         filled = {key: str(int(at.timestamp() * 1000)) for key, at in moments.items()} | words
-        return string.Template(self.url).substitute({key: quote(value, safe="") for key, value in filled.items()})
+        return string.Template(self.url).substitute(
+            {key: quote(value, safe="") for key, value in filled.items()}
+        )
 
 
 def links_from(text: str) -> tuple[Link, ...]:
@@ -42,14 +44,28 @@ def links_from(text: str) -> tuple[Link, ...]:
 
 
 def _link(number: int, about: object) -> Link:
-    if not isinstance(about, dict) or not all(isinstance(about.get(key), str) and about[key] for key in ("name", "url")):
-        raise ValueError(f'[{number}] is {json.dumps(about)}; it must be {{"name": ..., "url": ...}}')
+    if not isinstance(about, dict) or not all(
+        isinstance(about.get(key), str) and about[key] for key in ("name", "url")
+    ):
+        raise ValueError(
+            f'[{number}] is {json.dumps(about)}; it must be {{"name": ..., "url": ...}}'
+        )
     url = about["url"]
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or "$" in parts.netloc:
-        raise ValueError(f"[{number}].url is {url!r}; it must begin with http:// or https:// and a host")
+        raise ValueError(
+            f"[{number}].url is {url!r}; it must begin with http:// or https:// and a host"
+        )
     template = string.Template(url)
-    if not template.is_valid() or (unknown := [name for name in template.get_identifiers() if name not in KNOWN]):
-        said = "a $ that begins no placeholder (write $$)" if not template.is_valid() else f"${{{unknown[0]}}}"
-        raise ValueError(f"[{number}].url has {said}; placeholders are {', '.join(f'${{{name}}}' for name in KNOWN)}")
+    if not template.is_valid() or (
+        unknown := [name for name in template.get_identifiers() if name not in KNOWN]
+    ):
+        said = (
+            "a $ that begins no placeholder (write $$)"
+            if not template.is_valid()
+            else f"${{{unknown[0]}}}"
+        )
+        raise ValueError(
+            f"[{number}].url has {said}; placeholders are {', '.join(f'${{{name}}}' for name in KNOWN)}"
+        )
     return Link(about["name"], url)

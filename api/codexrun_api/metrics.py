@@ -12,15 +12,29 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 REQUESTS = Counter("codexrun_http_requests", "Requests answered.", ("method", "route", "code"))
-REQUEST_SECONDS = Histogram("codexrun_http_request_seconds", "Request to the answer's end.", ("method", "route"), buckets=FAST)
+REQUEST_SECONDS = Histogram(
+    "codexrun_http_request_seconds",
+    "Request to the answer's end.",
+    ("method", "route"),
+    buckets=FAST,
+)
 IN_FLIGHT = Gauge("codexrun_http_in_flight", "Requests being answered, streams included.")
 STREAMS = Gauge("codexrun_sse_streams", "Open streams of server-sent events.", ("kind",))
-RECONNECTS = Counter("codexrun_sse_reconnects", "Streams that resumed with Last-Event-ID.", ("kind",))
-DROPPED = Counter("codexrun_sse_dropped", "Streams cut because their reader was too slow.", ("kind",))
+RECONNECTS = Counter(
+    "codexrun_sse_reconnects", "Streams that resumed with Last-Event-ID.", ("kind",)
+)
+DROPPED = Counter(
+    "codexrun_sse_dropped", "Streams cut because their reader was too slow.", ("kind",)
+)
 IDEMPOTENCY = Counter("codexrun_idempotency", "Starts with an Idempotency-Key.", ("outcome",))
 REGISTRY_RUNS = Gauge("codexrun_registry_runs", "Rows in the registry.", ("phase",))
-WRITE_SECONDS = Histogram("codexrun_registry_write_seconds", "One write of the mirror.", buckets=FAST)
-LAG = Gauge("codexrun_registry_lag_seconds", "Age of the oldest change that has no row yet; 0 if there is none.")
+WRITE_SECONDS = Histogram(
+    "codexrun_registry_write_seconds", "One write of the mirror.", buckets=FAST
+)
+LAG = Gauge(
+    "codexrun_registry_lag_seconds",
+    "Age of the oldest change that has no row yet; 0 if there is none.",
+)
 ARCHIVED = Counter("codexrun_logs_archived_bytes", "Bytes of runs' logs taken into the archive.")
 LOG_MESSAGES = Counter("codexrun_api_log_messages", "Lines of log.", ("level",))
 BUILD = Gauge("codexrun_api_build_info", "1; the labels say what runs.", ("version", "python"))

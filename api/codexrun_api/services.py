@@ -44,15 +44,29 @@ class Services:
     mirror: Mirror
     catalog: Catalog
     price_file: PriceFile
-    stop: asyncio.Event = field(default_factory=asyncio.Event)  # set on SIGTERM: streams and waits end
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)  # beside the routes; none of them ever ends
+    stop: asyncio.Event = field(
+        default_factory=asyncio.Event
+    )  # set on SIGTERM: streams and waits end
+    tasks: list[asyncio.Task[None]] = field(
+        default_factory=list
+    )  # beside the routes; none of them ever ends
 
     @classmethod
-    def make(cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive) -> "Services":
+    def make(
+        cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive
+    ) -> "Services":
         feed = Feed()
         mirror = Mirror(kube, registry, feed, settings.external_url)
         return cls(
-            settings, registry, kube, archive, Tokens(settings), feed, mirror, Catalog(kube), PriceFile(settings.prices_file)
+            settings,
+            registry,
+            kube,
+            archive,
+            Tokens(settings),
+            feed,
+            mirror,
+            Catalog(kube),
+            PriceFile(settings.prices_file),
         )
 
     @property
@@ -142,10 +156,15 @@ class Services:
 
 def _held(job_type: CodexJobType) -> bool:
     """Whether the apiserver refuses its Jobs, as the operator's condition says."""
-    return any(condition.type == "Ready" and condition.reason in list(Cause) for condition in job_type.status.conditions)
+    return any(
+        condition.type == "Ready" and condition.reason in list(Cause)
+        for condition in job_type.status.conditions
+    )
 
 
-async def _of(request: Request) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
+async def _of(
+    request: Request,
+) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
     found: Services = request.app.state.services
     return found
 

@@ -21,7 +21,9 @@ class Settings:
     token_file: Path | None = None
     insecure_no_token: bool = False
     external_url: str = ""
-    prices_file: Path | None = None  # the installation's own table; None: the one that comes with this version
+    prices_file: Path | None = (
+        None  # the installation's own table; None: the one that comes with this version
+    )
     console_read_only: bool = False  # the console shows everything and changes nothing
     console_links: tuple[Link, ...] = ()  # from a run's page to Grafana and the like
     log_level: str = "INFO"
@@ -51,7 +53,8 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     data = Path(env.get("CODEXRUN_DATA", "/var/lib/codexrun"))
     return Settings(
         namespace=namespace,
-        registry_url=env.get("CODEXRUN_REGISTRY_URL", "").strip() or f"sqlite:///{data}/registry.db",
+        registry_url=env.get("CODEXRUN_REGISTRY_URL", "").strip()
+        or f"sqlite:///{data}/registry.db",
         archive=Path(env.get("CODEXRUN_ARCHIVE", "") or data / "archive"),
         token=token,
         token_file=Path(file) if file else None,

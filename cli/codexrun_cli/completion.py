@@ -12,12 +12,14 @@ SECONDS = 1.0
 MOST = 50
 
 
-def _from_server(ctx: typer.Context, look: Callable[[Transport], list[tuple[str, str]]]) -> list[tuple[str, str]]:
+def _from_server(
+    ctx: typer.Context, look: Callable[[Transport], list[tuple[str, str]]]
+) -> list[tuple[str, str]]:
     """What `look` finds before time is up; nothing on any trouble: a completion must never print an error."""
     found: list[tuple[str, str]] = []
 
     def work() -> None:
-        from codexrun_cli.app import flags
+        from codexrun_cli.context import flags
         from codexrun_cli.transports.connection import open_transport, settings_of
 
         with contextlib.suppress(Exception):  # silence is the contract
@@ -32,7 +34,9 @@ def _from_server(ctx: typer.Context, look: Callable[[Transport], list[tuple[str,
 def runs(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001 - typer's form
     def look(transport: Transport) -> list[tuple[str, str]]:
         listed = transport.runs(Chosen(search=incomplete or None), MOST)
-        return [(run["name"], run["status"]) for run in listed if run["name"].startswith(incomplete)]
+        return [
+            (run["name"], run["status"]) for run in listed if run["name"].startswith(incomplete)
+        ]
 
     if incomplete.startswith("@"):
         return [("@latest", "the newest run"), ("@latest-failed", "the newest that failed")]
@@ -40,7 +44,10 @@ def runs(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str
 
 
 def job_types(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001
-    return _from_server(ctx, lambda transport: [(k["name"], k.get("description") or "") for k in transport.job_types()])
+    return _from_server(
+        ctx,
+        lambda transport: [(k["name"], k.get("description") or "") for k in transport.job_types()],
+    )
 
 
 def prompts(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001
@@ -48,7 +55,9 @@ def prompts(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[
         found = []
         for prompt in transport.prompts():
             found.append((prompt["name"], ""))
-            found += [(f"{prompt['name']}@{version['version']}", "") for version in prompt["versions"]]
+            found += [
+                (f"{prompt['name']}@{version['version']}", "") for version in prompt["versions"]
+            ]
         return found
 
     return _from_server(ctx, look)

@@ -24,7 +24,13 @@ class Trouble(Exception):
         retry_after: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.code, self.title, self.detail, self.hint, self.request_id = code, title, detail, hint, request_id
+        self.code, self.title, self.detail, self.hint, self.request_id = (
+            code,
+            title,
+            detail,
+            hint,
+            request_id,
+        )
         self.errors, self.retry_after = errors or [], retry_after
 
     def lines(self) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import app as invoking
+from codexrun_cli import context as invoking
 from codexrun_cli.commands import (
     acting,
     config,
@@ -50,20 +50,37 @@ anywhere. `codexrun help exit-codes` lists what commands end with.""",
 @app.callback(invoke_without_command=True)
 def _root(
     ctx: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the versions of client, server and CRD, and exit.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the versions of client, server and CRD, and exit."),
+    ] = False,
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="The api; CODEX_CONTROL_URL. Without one: the cluster itself.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="The api; CODEX_CONTROL_URL. Without one: the cluster itself."
+        ),
     ] = None,
-    kubeconfig: Annotated[str | None, typer.Option(metavar="FILE", help="For the cluster itself; KUBECONFIG.")] = None,
-    context: Annotated[str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.")] = None,
+    kubeconfig: Annotated[
+        str | None, typer.Option(metavar="FILE", help="For the cluster itself; KUBECONFIG.")
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Context of the kubeconfig.")
+    ] = None,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", "-n", metavar="NAME", callback=prompts.namespace, help="On the cluster.")
+        str | None,
+        typer.Option(
+            "--namespace", "-n", metavar="NAME", callback=prompts.namespace, help="On the cluster."
+        ),
     ] = None,
     all_namespaces: Annotated[
         bool, typer.Option("--all-namespaces", "-A", help="List: every namespace of the cluster.")
     ] = False,
-    color: Annotated[str | None, typer.Option(metavar="WHEN", help="auto, always or never; NO_COLOR.")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="No colour, no symbols, nothing that moves.")] = False,
+    color: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="auto, always or never; NO_COLOR.")
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="No colour, no symbols, nothing that moves.")
+    ] = False,
     no_utf8: Annotated[bool, typer.Option("--no-utf8", help="ASCII only.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show each call to the server.")] = False,
 ) -> None:
@@ -117,5 +134,7 @@ def main(prog_name: str = "codexrun") -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
-    logging.getLogger("codexrun_core").addHandler(logging.NullHandler())  # commands tell people in words of their own
+    logging.getLogger("codexrun_core").addHandler(
+        logging.NullHandler()
+    )  # commands tell people in words of their own
     app(prog_name=prog_name)

@@ -9,7 +9,9 @@ from typing import Any
 Json = dict[str, Any]
 
 API_VERSION = "codexrun.dev/v1alpha1"
-_KEYS = uuid.UUID("0b8a4a55-9a52-5d0f-9a0e-3d8b6f1c7e21")  # namespace of names that derive from idempotency keys
+_KEYS = uuid.UUID(
+    "0b8a4a55-9a52-5d0f-9a0e-3d8b6f1c7e21"
+)  # namespace of names that derive from idempotency keys
 _FIELDS = (
     "job_type",
     "inputs",
@@ -32,7 +34,13 @@ def spec_of(wish: Json) -> Json:
     return spec
 
 
-def manifest(name: str, namespace: str | None, spec: Json, annotations: Json | None = None, labels: Json | None = None) -> Json:
+def manifest(
+    name: str,
+    namespace: str | None,
+    spec: Json,
+    annotations: Json | None = None,
+    labels: Json | None = None,
+) -> Json:
     about = {"namespace": namespace, "labels": labels, "annotations": annotations}
     metadata = {"name": name, **{key: value for key, value in about.items() if value}}
     return {"apiVersion": API_VERSION, "kind": "CodexRun", "metadata": metadata, "spec": spec}
@@ -62,7 +70,9 @@ def retry_spec(spec: Json, source: Json, changes: Json) -> Json:
 
 def fingerprint(wish: Json) -> str:
     """Of what was asked, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(wish, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(wish, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
 
 
 def _camel(name: str) -> str:

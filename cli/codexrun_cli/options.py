@@ -7,9 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app, completion, output
+from codexrun_cli import completion, context, output
 
-STATUSES = ("pending", "queued", "starting", "running", "stopping", "succeeded", "failed", "cancelled", "rejected", "deleted")
+STATUSES = (
+    "pending",
+    "queued",
+    "starting",
+    "running",
+    "stopping",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "rejected",
+    "deleted",
+)
 
 
 def _format(text: str | None) -> str | None:
@@ -40,7 +51,7 @@ def _moment(text: str | None) -> str | None:
         return None
     from codexrun_cli.times import moment
 
-    return _read_by(lambda given: moment(given, app.now()), text)
+    return _read_by(lambda given: moment(given, context.now()), text)
 
 
 def _statuses(values: list[str] | None) -> list[str] | None:
@@ -68,24 +79,42 @@ def _sort(text: str | None) -> str | None:
 
 
 Output = Annotated[
-    str | None, typer.Option("-o", "--output", metavar="FORMAT", callback=_format, help=output.HELP, show_default=False)
+    str | None,
+    typer.Option(
+        "-o", "--output", metavar="FORMAT", callback=_format, help=output.HELP, show_default=False
+    ),
 ]
 NoHeaders = Annotated[bool, typer.Option("--no-headers", help="Leave the table's first line out.")]
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="Name, its beginning, run id, or @latest.", autocompletion=completion.runs),
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Name, its beginning, run id, or @latest.",
+        autocompletion=completion.runs,
+    ),
 ]
 OneName = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="Name, its beginning, run id, or @latest.", autocompletion=completion.runs),
+    typer.Argument(
+        metavar="[RUN]",
+        help="Name, its beginning, run id, or @latest.",
+        autocompletion=completion.runs,
+    ),
 ]
 Timeout = Annotated[
     str | None,
-    typer.Option(metavar="DURATION", callback=_duration, help="Stop waiting after 90s, 10m, 2h: exit code 124."),
+    typer.Option(
+        metavar="DURATION",
+        callback=_duration,
+        help="Stop waiting after 90s, 10m, 2h: exit code 124.",
+    ),
 ]
 
 JobTypes = Annotated[
-    list[str] | None, typer.Option("--job-type", "-j", metavar="NAME", help="Repeatable.", autocompletion=completion.job_types)
+    list[str] | None,
+    typer.Option(
+        "--job-type", "-j", metavar="NAME", help="Repeatable.", autocompletion=completion.job_types
+    ),
 ]
 Statuses = Annotated[
     list[str] | None,
@@ -100,15 +129,26 @@ Statuses = Annotated[
     ),
 ]
 Prompts = Annotated[
-    list[str] | None, typer.Option("--prompt", metavar="NAME[@VERSION]", help="Repeatable.", autocompletion=completion.prompts)
+    list[str] | None,
+    typer.Option(
+        "--prompt", metavar="NAME[@VERSION]", help="Repeatable.", autocompletion=completion.prompts
+    ),
 ]
 Users = Annotated[list[str] | None, typer.Option("--user", help="Who started it. Repeatable.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Repeatable.")]
 Since = Annotated[
-    str | None, typer.Option(metavar="TIME", callback=_moment, help="Created since 7d, 12h ago, or an RFC 3339 time.")
+    str | None,
+    typer.Option(
+        metavar="TIME", callback=_moment, help="Created since 7d, 12h ago, or an RFC 3339 time."
+    ),
 ]
-Older = Annotated[str | None, typer.Option("--older", metavar="TIME", callback=_moment, help="Created before then.")]
-Search = Annotated[str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")]
+Older = Annotated[
+    str | None,
+    typer.Option("--older", metavar="TIME", callback=_moment, help="Created before then."),
+]
+Search = Annotated[
+    str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")
+]
 Labels = Annotated[
     str | None,
     typer.Option(
@@ -129,16 +169,29 @@ SortBy = Annotated[
         show_default="-created",
     ),
 ]
-GivenLabels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable.")]
+GivenLabels = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable."),
+]
 
 Sets = Annotated[
     list[str] | None,
-    typer.Option("-p", "--set", metavar="KEY=VALUE", help="An input; KEY:=JSON for numbers, lists, objects. Repeatable."),
+    typer.Option(
+        "-p",
+        "--set",
+        metavar="KEY=VALUE",
+        help="An input; KEY:=JSON for numbers, lists, objects. Repeatable.",
+    ),
 ]
 InputsFile = Annotated[
-    Path | None, typer.Option("-f", "--file", metavar="FILE", help="Inputs as YAML or JSON; - is stdin. -p wins over it.")
+    Path | None,
+    typer.Option(
+        "-f", "--file", metavar="FILE", help="Inputs as YAML or JSON; - is stdin. -p wins over it."
+    ),
 ]
-PromptVersion = Annotated[str | None, typer.Option("--prompt-version", metavar="vN", help="Instead of the job type's.")]
+PromptVersion = Annotated[
+    str | None, typer.Option("--prompt-version", metavar="vN", help="Instead of the job type's.")
+]
 Model = Annotated[str | None, typer.Option(help="One of the job type's models.")]
 Effort = Annotated[str | None, typer.Option(help="One of the job type's efforts.")]
 Limits = Annotated[
@@ -149,9 +202,16 @@ Limits = Annotated[
         help="Lower a limit: max_tokens, max_cost_cents, timeout_seconds, stall_seconds, start_seconds. Repeatable.",
     ),
 ]
-Reject = Annotated[bool, typer.Option("--reject", help="Fail at once if every slot is taken, instead of queueing.")]
-Key = Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key is the same run.")]
-Reason = Annotated[str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")]
+Reject = Annotated[
+    bool, typer.Option("--reject", help="Fail at once if every slot is taken, instead of queueing.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option("--idempotency-key", metavar="KEY", help="The same key is the same run."),
+]
+Reason = Annotated[
+    str | None, typer.Option("--reason", "-m", "--message", help="Why, for the record.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
@@ -171,7 +231,8 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         if name not in LIMITS or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is no limit; write NAME=N with one of {", ".join(LIMITS)}', param_hint="--limit"
+                f'"{value}" is no limit; write NAME=N with one of {", ".join(LIMITS)}',
+                param_hint="--limit",
             )
         found[name] = int(number)
     return found or None
@@ -184,7 +245,9 @@ def labels(values: list[str] | None) -> dict[str, str] | None:
     for value in values or ():
         key, equals, text = value.partition("=")
         if not equals:
-            raise typer.BadParameter(f'"{value}" is no label; write KEY=VALUE', param_hint="--label")
+            raise typer.BadParameter(
+                f'"{value}" is no label; write KEY=VALUE', param_hint="--label"
+            )
         found[key] = text
     try:
         check(found)
@@ -207,7 +270,9 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
     for value in sets or ():
         key, equals, text = value.partition("=")
         if not equals or not key.rstrip(":"):
-            raise typer.BadParameter(f'"{value}" is no input; write KEY=VALUE, or KEY:=JSON', param_hint="-p")
+            raise typer.BadParameter(
+                f'"{value}" is no input; write KEY=VALUE, or KEY:=JSON', param_hint="-p"
+            )
         if key.endswith(":"):
             found[key[:-1]] = _json(value, text)
         else:
@@ -227,7 +292,9 @@ def _json(value: str, text: str) -> Any:
     except RecursionError:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except ValueError as error:
-        raise typer.BadParameter(f'"{value}": what stands after := is no JSON: {error}', param_hint="-p") from None
+        raise typer.BadParameter(
+            f'"{value}": what stands after := is no JSON: {error}', param_hint="-p"
+        ) from None
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -248,7 +315,11 @@ def _from_file(file: Path) -> dict[str, Any]:
     except RecursionError:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
-        raise typer.BadParameter(f"{file}: {' '.join(str(error).split())}", param_hint="-f") from None
+        raise typer.BadParameter(
+            f"{file}: {' '.join(str(error).split())}", param_hint="-f"
+        ) from None
     if not isinstance(found, dict):
-        raise typer.BadParameter(f"{file}: must hold the inputs as KEY: VALUE lines", param_hint="-f")
+        raise typer.BadParameter(
+            f"{file}: must hold the inputs as KEY: VALUE lines", param_hint="-f"
+        )
     return {str(key): value for key, value in found.items()}

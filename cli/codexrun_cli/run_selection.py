@@ -34,7 +34,8 @@ def one(transport: Transport, wanted: str | None) -> Json:
         if found:
             names = ", ".join(sorted(run["name"] for run in found)[:5])
             raise Trouble(
-                Code.USAGE, f'"{wanted}" is the beginning of {len(found)} names: {names}{", ..." if len(found) > 5 else ""}'
+                Code.USAGE,
+                f'"{wanted}" is the beginning of {len(found)} names: {names}{", ..." if len(found) > 5 else ""}',
             ) from None
         raise
 
@@ -50,13 +51,19 @@ def _latest(transport: Transport, wanted: str) -> Json:
         raise typer.BadParameter(f'"{wanted}" is no name; use {" or ".join(LATEST)}')
     for run in transport.runs(Chosen(status=LATEST[wanted]), 1):
         return run
-    raise Trouble(Code.NOT_FOUND, f"there is no run that {wanted} could mean", hint="codexrun start JOB_TYPE")
+    raise Trouble(
+        Code.NOT_FOUND, f"there is no run that {wanted} could mean", hint="codexrun start JOB_TYPE"
+    )
 
 
 def _beginning(transport: Transport, wanted: str) -> list[Json]:
     """Runs whose names begin so; the server's search finds them among all."""
     found = transport.runs(Chosen(search=wanted), MANY)
-    return [run for run in found if run["name"].startswith(wanted) or (len(wanted) > 7 and run["run_id"].startswith(wanted))]
+    return [
+        run
+        for run in found
+        if run["name"].startswith(wanted) or (len(wanted) > 7 and run["run_id"].startswith(wanted))
+    ]
 
 
 def _asked(transport: Transport) -> Json:

@@ -79,7 +79,9 @@ def read(file: Path) -> dict[str, str]:
     try:
         found = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise Trouble(Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise Trouble(
+            Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
     wrong = [key for key in found if key not in KEYS] if isinstance(found, dict) else ["it"]
     if not isinstance(found, dict) or wrong:
         raise Trouble(Code.FAILED, f"{file}: {wrong[0]}: unknown; use {', '.join(KEYS)}")
@@ -107,7 +109,8 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
     """
     if flags.server and flags.cluster:
         raise Trouble(
-            Code.USAGE, "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself; give one of both"
+            Code.USAGE,
+            "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself; give one of both",
         )
     chosen: dict[str, str] = {}
     sources: dict[str, str] = {}
@@ -121,7 +124,9 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
             if value:
                 chosen[key], sources[key] = value, source
                 break
-    if sources.get("token") == "file" and chosen.get("server", "").rstrip("/") != str(stored.get("server", "")).rstrip("/"):
+    if sources.get("token") == "file" and chosen.get("server", "").rstrip("/") != str(
+        stored.get("server", "")
+    ).rstrip("/"):
         chosen.pop("token")  # a stored token is for the stored server alone
         sources.pop("token")
     if flags.cluster:  # a flag beats a URL from elsewhere

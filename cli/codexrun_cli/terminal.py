@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-COLOURS = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "dim": 2, "bold": 1}
+COLOURS = {
+    "red": 31,
+    "green": 32,
+    "yellow": 33,
+    "blue": 34,
+    "magenta": 35,
+    "cyan": 36,
+    "dim": 2,
+    "bold": 1,
+}
 
 # Sequences of this program's own: colours, and a link to a page of the console.
 _COLOUR = rf"\x1b\[(?:0|{'|'.join(map(str, COLOURS.values()))})m"
@@ -61,12 +70,19 @@ def is_tty(stream: IO[Any] | None) -> bool:
 
 
 def terminal(
-    stream: IO[Any] | None, *, colour: str = "auto", utf8: bool = True, plain: bool = False, env: Mapping[str, str] = os.environ
+    stream: IO[Any] | None,
+    *,
+    colour: str = "auto",
+    utf8: bool = True,
+    plain: bool = False,
+    env: Mapping[str, str] = os.environ,
 ) -> Terminal:
     """colour: auto, always or never. plain: neither colour nor redrawing nor symbols."""
     tty = is_tty(stream)
     dumb = env.get("TERM", "") == "dumb"
-    wants = colour == "always" or (colour == "auto" and tty and not dumb and not env.get("NO_COLOR"))
+    wants = colour == "always" or (
+        colour == "auto" and tty and not dumb and not env.get("NO_COLOR")
+    )
     encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
     return Terminal(
         tty=tty and not dumb and not plain,
@@ -78,7 +94,12 @@ def terminal(
 
 def _width(env: Mapping[str, str]) -> int:
     given = env.get("COLUMNS", "")
-    return max(20, int(given) if given.isdecimal() and int(given) else shutil.get_terminal_size((80, 24)).columns)
+    return max(
+        20,
+        int(given)
+        if given.isdecimal() and int(given)
+        else shutil.get_terminal_size((80, 24)).columns,
+    )
 
 
 def interactive() -> bool:

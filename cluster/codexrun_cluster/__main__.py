@@ -20,8 +20,14 @@ def main() -> int:
     """Run one command; 0 when it did what was asked, 1 with the way out on stderr when not."""
     parser = argparse.ArgumentParser(prog="codexrun_cluster", description=__doc__)
     parser.add_argument("command", choices=["up", "down", "status", "demo", "image", "codex"])
-    parser.add_argument("--cluster", default=os.environ.get("CLUSTER") or "auto", help="auto, embedded, kind or current")
-    parser.add_argument("--base-image", default=os.environ.get("BASE_IMAGE", ""), help="for image: what to build on")
+    parser.add_argument(
+        "--cluster",
+        default=os.environ.get("CLUSTER") or "auto",
+        help="auto, embedded, kind or current",
+    )
+    parser.add_argument(
+        "--base-image", default=os.environ.get("BASE_IMAGE", ""), help="for image: what to build on"
+    )
     given = parser.parse_args()
     here, progress = places(), Progress()
     try:
@@ -42,7 +48,10 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         stop_children()
-        print("\ninterrupted; what is up stays up: make up goes on from here, make down removes it", file=sys.stderr)
+        print(
+            "\ninterrupted; what is up stays up: make up goes on from here, make down removes it",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

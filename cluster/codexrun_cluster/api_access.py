@@ -20,7 +20,9 @@ class Control:
 
     def get(self, path: str) -> dict[str, Any] | None:
         """What it answers; None if it does not."""
-        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.token}"})
+        request = urllib.request.Request(
+            self.url + path, headers={"Authorization": f"Bearer {self.token}"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:
                 found: dict[str, Any] = json.load(answer)
@@ -35,8 +37,12 @@ def control(client: Client) -> Control | None:
     The Service's address is reachable from an embedded node's machine; elsewhere a port-forward makes it so.
     """
     kubectl = [client.kubectl, "--namespace", NAMESPACE, "get", "-o"]
-    address = ask([*kubectl, "jsonpath={.spec.clusterIP}", "service", f"{RELEASE}-api"], env=client.env)
-    token = ask([*kubectl, "jsonpath={.data.token}", "secret", f"{RELEASE}-api-token"], env=client.env)
+    address = ask(
+        [*kubectl, "jsonpath={.spec.clusterIP}", "service", f"{RELEASE}-api"], env=client.env
+    )
+    token = ask(
+        [*kubectl, "jsonpath={.data.token}", "secret", f"{RELEASE}-api-token"], env=client.env
+    )
     if address.returncode or token.returncode or not address.stdout or not token.stdout:
         return None
     host = f"[{address.stdout}]" if ":" in address.stdout else address.stdout

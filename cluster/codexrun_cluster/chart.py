@@ -50,7 +50,9 @@ def install(places: Places, client: Client, image: str, agent_image: str, log: L
         Failure: Helm could not; the pods' states and events are in the log.
     """
     (repository, tag), (agent_repository, agent_tag) = split_name(image), split_name(agent_image)
-    log.run([client.kubectl, "apply", "-f", "-"], stdin=json.dumps(NAMESPACE_OBJECT), env=client.env)
+    log.run(
+        [client.kubectl, "apply", "-f", "-"], stdin=json.dumps(NAMESPACE_OBJECT), env=client.env
+    )
     try:
         # --take-ownership: CRDs that somebody applied by hand before (kubectl apply -f crds/) would stop Helm.
         log.run(
@@ -63,7 +65,9 @@ def install(places: Places, client: Client, image: str, agent_image: str, log: L
         )  # fmt: skip
     except Failure as failure:
         _explain(client, log)
-        failure.way_out = f"read the log, then make up (kubectl describe pods -n {NAMESPACE} says more)"
+        failure.way_out = (
+            f"read the log, then make up (kubectl describe pods -n {NAMESPACE} says more)"
+        )
         raise
     return f"release {RELEASE} in namespace {NAMESPACE}"
 
@@ -73,12 +77,18 @@ def _explain(client: Client, log: Log) -> None:
     kubectl = [client.kubectl, "--namespace", NAMESPACE]
     log.say(ask([*kubectl, "get", "events", "--sort-by=.lastTimestamp"], env=client.env).stdout)
     log.say(ask([*kubectl, "get", "pods", "-o", "wide"], env=client.env).stdout)
-    pods = json.loads(ask([*kubectl, "get", "pods", "-o", "json"], env=client.env).stdout or '{"items": []}')
+    pods = json.loads(
+        ask([*kubectl, "get", "pods", "-o", "json"], env=client.env).stdout or '{"items": []}'
+    )
     for pod in pods["items"]:
         statuses = pod.get("status", {}).get("containerStatuses", [])
-        if any(not status["ready"] for status in statuses) and "codexrun.dev/run" not in pod["metadata"].get("labels", {}):
+        if any(not status["ready"] for status in statuses) and "codexrun.dev/run" not in pod[
+            "metadata"
+        ].get("labels", {}):
             name = pod["metadata"]["name"]
-            log.say(f"logs of {name}:\n{ask([*kubectl, 'logs', '--tail=8', name], env=client.env).stdout}")
+            log.say(
+                f"logs of {name}:\n{ask([*kubectl, 'logs', '--tail=8', name], env=client.env).stdout}"
+            )
 
 
 def apply_prompts(places: Places, client: Client, log: Log) -> str:
@@ -89,8 +99,12 @@ def apply_prompts(places: Places, client: Client, log: Log) -> str:
     """
     codexrun = places.venv / "bin" / "codexrun"
     manifests = log.read([codexrun, "prompts", "manifests", places.checkout, "-n", NAMESPACE])
-    applied = log.read([client.kubectl, "apply", "-n", NAMESPACE, "-f", "-"], stdin=manifests, env=client.env)
-    return ", ".join(line.split()[0].partition("/")[2] for line in applied.splitlines() if "/" in line)
+    applied = log.read(
+        [client.kubectl, "apply", "-n", NAMESPACE, "-f", "-"], stdin=manifests, env=client.env
+    )
+    return ", ".join(
+        line.split()[0].partition("/")[2] for line in applied.splitlines() if "/" in line
+    )
 
 
 def virtual_environment(places: Places, log: Log) -> str:

@@ -84,7 +84,11 @@ class Log:
 
 
 def ask(
-    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, stdin: str | None = None, timeout: float = 60
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    timeout: float = 60,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a short program and return what it answered, whatever that is; code 127 when it cannot be started or hangs."""
     words = [str(a) for a in argv]
@@ -103,7 +107,12 @@ def ask(
 
 
 def _wait(  # noqa: PLR0917 - everything a child needs, in one place
-    words: list[str], out: int, err: int, cwd: Path | None, env: Mapping[str, str] | None, stdin: str | None
+    words: list[str],
+    out: int,
+    err: int,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    stdin: str | None,
 ) -> int:
     try:
         child = subprocess.Popen(

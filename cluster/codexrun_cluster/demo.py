@@ -16,7 +16,9 @@ from codexrun_cluster.paths import Places
 
 RUN = "hello"
 PATIENCE_SECONDS = 300.0
-UNJUDGED_SECONDS = 60.0  # the operator judges within a second; a minute of silence means that it does not run
+UNJUDGED_SECONDS = (
+    60.0  # the operator judges within a second; a minute of silence means that it does not run
+)
 POLL_SECONDS = 0.4
 QUIET_SECONDS = 10.0
 ENDS = ("Succeeded", "Failed", "Cancelled", "Rejected")
@@ -82,7 +84,9 @@ def _pod(kubectl: list[str], env: dict[str, str], seen: dict[str, Any]) -> str:
 def _headline(status: dict[str, Any]) -> str:
     """Phase, and the reason of the condition that changed last."""
     phase = status.get("phase", "Pending")
-    conditions = sorted(status.get("conditions", []), key=lambda c: str(c.get("lastTransitionTime", "")))
+    conditions = sorted(
+        status.get("conditions", []), key=lambda c: str(c.get("lastTransitionTime", ""))
+    )
     reason = conditions[-1].get("reason") if conditions else None
     return phase if not reason or reason == phase else f"{phase} ({reason})"
 
@@ -91,7 +95,9 @@ def _print_log(kubectl: list[str], env: dict[str, str], pod: str) -> None:
     """The agent's log, live; asked again until the container is there."""
     for _ in range(100):
         words = [*kubectl, "logs", "--follow", "--container", "agent", pod]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env) as follower:
+        with subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+        ) as follower:
             assert follower.stdout is not None
             seen = False
             for line in follower.stdout:
@@ -117,7 +123,9 @@ def _print_rest(control: api_access.Control | None) -> None:
         flush=True,
     )
     if row:
-        shown = {key: row.get(key) for key in ("run_id", "status", "cost_tokens", "cost_cents", "result")}
+        shown = {
+            key: row.get(key) for key in ("run_id", "status", "cost_tokens", "cost_cents", "result")
+        }
         print(f"  {json.dumps(shown, ensure_ascii=False)}", flush=True)
 
 
@@ -130,9 +138,13 @@ def _print_end(status: dict[str, Any]) -> None:
     if "result" in status:
         print(f"message  {status['result'].get('message')}")
     if "totalTokens" in usage:
-        print(f"tokens   {usage['totalTokens']} ({usage.get('inputTokens', '?')} in, {usage.get('outputTokens', '?')} out)")
+        print(
+            f"tokens   {usage['totalTokens']} ({usage.get('inputTokens', '?')} in, {usage.get('outputTokens', '?')} out)"
+        )
     if "costMicroUSD" in usage:
-        print(f"cost     ${usage['costMicroUSD'] / 1e6:.6f} at list prices (the offline model itself costs nothing)")
+        print(
+            f"cost     ${usage['costMicroUSD'] / 1e6:.6f} at list prices (the offline model itself costs nothing)"
+        )
     print(
         f"""
 Everything stays up. Next:

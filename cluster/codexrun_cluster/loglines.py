@@ -43,7 +43,10 @@ def _item(kind: str, item: dict[str, Any]) -> str | None:
     if what == "command_execution":
         if ended:
             output = str(item.get("aggregated_output") or "").strip().replace("\n", " | ")
-            return _cut(f"codex: command ended with {item.get('exit_code')}" + (f": {output}" if output else ""))
+            return _cut(
+                f"codex: command ended with {item.get('exit_code')}"
+                + (f": {output}" if output else "")
+            )
         return _cut(f"codex: $ {item.get('command')}") if kind == "item.started" else None
     if not ended:
         return None

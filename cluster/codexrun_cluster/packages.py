@@ -68,17 +68,30 @@ def install(needs: tuple[Need, ...], log: Log) -> str:
         return "nothing missing"
     line = "apt-get update && apt-get install -y --no-install-recommends " + " ".join(wanted)
     if not shutil.which("apt-get"):
-        raise Failure(f"missing here: {', '.join(wanted)}", "install them with this system's package manager")
+        raise Failure(
+            f"missing here: {', '.join(wanted)}", "install them with this system's package manager"
+        )
     if os.geteuid() != 0:
         raise Failure(f"missing here: {', '.join(wanted)}", f"as root: {line}")
     # RUNLEVEL=1: the packages' own services (a system containerd) must not start just because we need the programs.
     env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    command = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", *wanted]
+    command = [
+        "apt-get",
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "-o",
+        "DPkg::Lock::Timeout=120",
+        *wanted,
+    ]
     log.run(["apt-get", "update"], env=env, way_out=line)
     log.run(command, env=env, way_out=line)
     still = missing(needs)
     if still:
-        raise Failure(f"installed, but still not found: {', '.join(still)} (PATH={os.environ.get('PATH')})", line)
+        raise Failure(
+            f"installed, but still not found: {', '.join(still)} (PATH={os.environ.get('PATH')})",
+            line,
+        )
     return f"installed {', '.join(wanted)}"
 
 
@@ -89,4 +102,7 @@ def check_python() -> None:
         Failure: this one is older.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 - this is the check itself
-        raise Failure(f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed", "make PYTHON=python3.11 up")
+        raise Failure(
+            f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed",
+            "make PYTHON=python3.11 up",
+        )

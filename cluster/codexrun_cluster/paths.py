@@ -69,7 +69,9 @@ def digest(parts: Iterable[str | bytes | Path]) -> str:
     for part in parts:
         if isinstance(part, Path):
             for file in _files(part):
-                total.update(f"{file.relative_to(part.parent)} {file.stat().st_mode & 0o111:o}\0".encode())
+                total.update(
+                    f"{file.relative_to(part.parent)} {file.stat().st_mode & 0o111:o}\0".encode()
+                )
                 total.update(hashlib.sha256(file.read_bytes()).digest())
         else:
             total.update(part.encode() if isinstance(part, str) else part)
@@ -85,4 +87,6 @@ def _files(path: Path) -> list[Path]:
 
 def machine() -> str:
     """The processor's name as Go and Kubernetes spell it: amd64 or arm64."""
-    return {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), platform.machine())
+    return {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
+        platform.machine(), platform.machine()
+    )

@@ -31,7 +31,9 @@ class Progress:
         """Say what runs: name, seconds so far, seconds expected."""
         if not steps:
             return
-        text = "; ".join(f"{name} {elapsed:.0f}s of ~{expected}s" for name, elapsed, expected in steps)
+        text = "; ".join(
+            f"{name} {elapsed:.0f}s of ~{expected}s" for name, elapsed, expected in steps
+        )
         with self._lock:
             if self.terminal:
                 self._wipe()

@@ -70,16 +70,25 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
             for step, note, error in finished:
                 took = time.monotonic() - running.pop(step.name)[1]
                 if error is not None:
-                    progress.line(f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {took:.1f}s")
+                    progress.line(
+                        f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {took:.1f}s"
+                    )
                     raise error
                 done.add(step.name)
-                progress.line(f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s" + (f" - {note}" if note else ""))
+                progress.line(
+                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s"
+                    + (f" - {note}" if note else "")
+                )
             now = time.monotonic()
             for step, start, _ in running.values():
                 if step.name not in announced and now - start > INSTANT_SECONDS:
                     announced.add(step.name)
-                    progress.line(f"[{progress.elapsed():5.0f}s] {step.name} (up to ~{step.seconds}s)")
-            progress.running([(_described(logs, s), now - start, s.seconds) for s, start, _ in running.values()])
+                    progress.line(
+                        f"[{progress.elapsed():5.0f}s] {step.name} (up to ~{step.seconds}s)"
+                    )
+            progress.running(
+                [(_described(logs, s), now - start, s.seconds) for s, start, _ in running.values()]
+            )
     except BaseException:
         stop_children()
         raise
@@ -96,7 +105,9 @@ def check_order(steps: Iterable[Step]) -> None:
     while len(done) < len(after):
         ready = {name for name, before in after.items() if name not in done and before <= done}
         if not ready:
-            raise ValueError(f"these steps wait for each other or for nothing: {sorted(set(after) - done)}")
+            raise ValueError(
+                f"these steps wait for each other or for nothing: {sorted(set(after) - done)}"
+            )
         done |= ready
 
 

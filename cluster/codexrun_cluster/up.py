@@ -30,7 +30,11 @@ def up(places: Places, wanted: str, progress: Progress) -> Client:
         with state.machine_lock():
             state.refuse_other(state.load(), places.checkout)
             base_image.free_space(places)
-            _run([*embedded_steps(places, images), *chart_steps(places, client, images)], places, progress)
+            _run(
+                [*embedded_steps(places, images), *chart_steps(places, client, images)],
+                places,
+                progress,
+            )
     elif choice.kind == "kind":
         client = Client("kubectl", "helm", places.kubeconfig)
         _run([*kind_steps(places, images), *chart_steps(places, client, images)], places, progress)
@@ -39,7 +43,9 @@ def up(places: Places, wanted: str, progress: Progress) -> Client:
         images.update(control=os.environ["IMAGE"], agent=os.environ["AGENT_IMAGE"])
         _run([*current_steps(), *chart_steps(places, client, images)], places, progress)
     write_env(places, choice.kind, api_access.control(client))
-    progress.line(f"[{progress.elapsed():5.0f}s] codexrun is up. To use it in this shell:   . .cluster/env")
+    progress.line(
+        f"[{progress.elapsed():5.0f}s] codexrun is up. To use it in this shell:   . .cluster/env"
+    )
     return client
 
 
@@ -51,7 +57,13 @@ def current_steps() -> list[Step]:
     """A cluster that somebody else runs: only see that it answers."""
     return [
         Step("packages", 20, lambda log: packages.install(packages.ENVIRONMENT, log)),
-        Step("cluster", 5, lambda log: log.run(["kubectl", "version"], way_out="set KUBECONFIG to a cluster that answers")),
+        Step(
+            "cluster",
+            5,
+            lambda log: log.run(
+                ["kubectl", "version"], way_out="set KUBECONFIG to a cluster that answers"
+            ),
+        ),
         Step("images on the node", 1, lambda _: "given by IMAGE and AGENT_IMAGE"),
     ]
 
@@ -59,7 +71,12 @@ def current_steps() -> list[Step]:
 def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[Step]:
     """Everything after "there is a kubeconfig and the images can be pulled": the same for every kind of cluster."""
     return [
-        Step("Python environment", 15, lambda log: chart.virtual_environment(places, log), ("packages",)),
+        Step(
+            "Python environment",
+            15,
+            lambda log: chart.virtual_environment(places, log),
+            ("packages",),
+        ),
         Step(
             "install the chart",
             40,
@@ -83,7 +100,10 @@ def write_env(places: Places, kind: str, control: api_access.Control | None = No
     if control:
         # Elsewhere the Service's address does not answer on this machine.
         url = control.url if kind == "embedded" else f"http://127.0.0.1:{api_access.PORT}"
-        lines += [f'export CODEX_CONTROL_URL="{url}"', f'export CODEX_CONTROL_TOKEN="{control.token}"']
+        lines += [
+            f'export CODEX_CONTROL_URL="{url}"',
+            f'export CODEX_CONTROL_TOKEN="{control.token}"',
+        ]
         if kind != "embedded":
             forward = f"kubectl port-forward -n {chart.NAMESPACE} service/{chart.RELEASE}-api {api_access.PORT}"
             lines.append(f"# reachable after: {forward}")

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-MAX_LINE_BYTES = 256 * 1024  # the runner writes shorter ones; whoever else writes into a log may not
+MAX_LINE_BYTES = (
+    256 * 1024
+)  # the runner writes shorter ones; whoever else writes into a log may not
 
 
 class Line(NamedTuple):

@@ -37,12 +37,20 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "ts": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "level": level_of(record),
             "logger": record.name,
             "event": _message(record),
         }
-        line = {**line, **_kopf_object(record), **CONTEXT.get(), **getattr(record, "fields", {}), **line}
+        line = {
+            **line,
+            **_kopf_object(record),
+            **CONTEXT.get(),
+            **getattr(record, "fields", {}),
+            **line,
+        }
         if record.exc_info and record.exc_info[0]:
             line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
@@ -51,7 +59,10 @@ class JsonFormatter(logging.Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # a library's arguments do not fit its message: both are worth more than no line
+    except (
+        TypeError,
+        ValueError,
+    ):  # a library's arguments do not fit its message: both are worth more than no line
         return f"{record.msg} {record.args!r}"
 
 
@@ -59,7 +70,11 @@ def _kopf_object(record: logging.LogRecord) -> dict[str, Any]:
     """Of which object kopf speaks: the one extra of a library's that holds names only."""
     reference = getattr(record, "k8s_ref", None)
     known = reference if isinstance(reference, Mapping) else {}
-    return {ours: known[theirs] for ours, theirs in (("namespace", "namespace"), ("name", "name")) if known.get(theirs)}
+    return {
+        ours: known[theirs]
+        for ours, theirs in (("namespace", "namespace"), ("name", "name"))
+        if known.get(theirs)
+    }
 
 
 def log_to_stderr(level: str, count: Callable[[str], object] = lambda _: None) -> None:
@@ -84,11 +99,15 @@ def log_to_stderr(level: str, count: Callable[[str], object] = lambda _: None) -
     logging.captureWarnings(True)
     sys.stdout, sys.stderr = Lines("stdout", logging.INFO), Lines("stderr", logging.WARNING)
     sys.excepthook = _crashed
-    threading.excepthook = lambda crash: _crashed(crash.exc_type, crash.exc_value, crash.exc_traceback)
+    threading.excepthook = lambda crash: _crashed(
+        crash.exc_type, crash.exc_value, crash.exc_traceback
+    )
     sys.unraisablehook = lambda lost: _crashed(lost.exc_type, lost.exc_value, lost.exc_traceback)
 
 
-def _crashed(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+def _crashed(
+    kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+) -> None:
     if error is not None and not issubclass(kind, KeyboardInterrupt | SystemExit):
         logging.getLogger("python").critical("exception.uncaught", exc_info=(kind, error, trace))
 

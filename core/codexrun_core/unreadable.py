@@ -23,7 +23,13 @@ UNREADABLE = Counter(
     "Objects that could not be read and were passed over, by kind.",
     ("kind",),
 )
-for _kind in ("codexrun", "codexjobtype", "configmap", "job", "pod"):  # a rate needs a series that begins at 0
+for _kind in (
+    "codexrun",
+    "codexjobtype",
+    "configmap",
+    "job",
+    "pod",
+):  # a rate needs a series that begins at 0
     UNREADABLE.labels(_kind)
 _logged: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
@@ -47,4 +53,6 @@ def one_object(kind: str, name: str, version: str = "") -> Iterator[None]:
         if len(_logged) > LOGGED_KEPT:
             _logged.popitem(last=False)
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
-        log.warning("object.unreadable", extra=fields(kind=kind, name=name, version=version, error=message))
+        log.warning(
+            "object.unreadable", extra=fields(kind=kind, name=name, version=version, error=message)
+        )

@@ -6,10 +6,14 @@ import sys
 
 def main() -> None:
     """Parse the command line and serve."""
-    options = argparse.ArgumentParser(prog="codexrun_demo_model", description="A keyless, scripted Responses API.")
+    options = argparse.ArgumentParser(
+        prog="codexrun_demo_model", description="A keyless, scripted Responses API."
+    )
     options.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
     options.add_argument("--port", type=int, default=8080)
-    options.add_argument("--list", action="store_true", help="print the scenarios as a table and exit")
+    options.add_argument(
+        "--list", action="store_true", help="print the scenarios as a table and exit"
+    )
     given = options.parse_args()
     if given.list:
         from codexrun_demo_model.scenarios import SCENARIOS
@@ -22,7 +26,14 @@ def main() -> None:
     from codexrun_demo_model.server import application
 
     sys.stderr.write(f"demo model listens on {given.host}:{given.port}\n")
-    web.run_app(application(), host=given.host, port=given.port, print=None, access_log=None, shutdown_timeout=2.0)
+    web.run_app(
+        application(),
+        host=given.host,
+        port=given.port,
+        print=None,
+        access_log=None,
+        shutdown_timeout=2.0,
+    )
 
 
 if __name__ == "__main__":

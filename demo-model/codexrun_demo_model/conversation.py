@@ -14,7 +14,9 @@ from typing import Any
 Json = dict[str, Any]
 
 CHOICE = re.compile(r"\bscenario:[ \t]*([a-z0-9-]+)")
-REMEMBERED_TURNS = 10_000  # oldest forgotten first; a turn of Codex is far shorter than ten thousand others
+REMEMBERED_TURNS = (
+    10_000  # oldest forgotten first; a turn of Codex is far shorter than ten thousand others
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,14 @@ def read(body: Json, headers: Mapping[str, str], body_bytes: int) -> Asked:
     last = items[-1] if items else {}
     return Asked(
         scenario=CHOICE.findall(chosen)[-1] if chosen else "hello",
-        prompt=chosen or next((t for t in reversed(texts) if not t.startswith(("<", "# AGENTS.md"))), ""),
+        prompt=chosen
+        or next((t for t in reversed(texts) if not t.startswith(("<", "# AGENTS.md"))), ""),
         thread=headers.get("thread-id", ""),
         compaction=metadata(headers).get("request_kind") == "compaction",
         code_mode=not any(tool.get("name") == "exec_command" for tool in body.get("tools", [])),
-        output=_text(last.get("output")) if str(last.get("type", "")).endswith("_call_output") else None,
+        output=_text(last.get("output"))
+        if str(last.get("type", "")).endswith("_call_output")
+        else None,
         body_bytes=body_bytes,
         max_output_tokens=body.get("max_output_tokens"),
     )

@@ -11,10 +11,34 @@ from codexrun_demo_model.conversation import Asked
 from codexrun_demo_model.replies import Reply, run, say
 
 PATTERNS = (
-    (r"\beval\(", "blocker", "eval runs whatever text it is given", "An input that is code is executed.", "Parse the value."),
-    (r"except\s*:", "major", "A bare except hides every error", "Mistakes and Ctrl-C pass unseen.", "Name the exception."),
-    (r"[!=]= None\b", "minor", "Comparison with None by value", "A class may redefine ==.", "Use `is None`."),
-    (r"\bTODO\b", "minor", "Something is left to do", "Nobody is reminded of it.", "Do it, or open an issue."),
+    (
+        r"\beval\(",
+        "blocker",
+        "eval runs whatever text it is given",
+        "An input that is code is executed.",
+        "Parse the value.",
+    ),
+    (
+        r"except\s*:",
+        "major",
+        "A bare except hides every error",
+        "Mistakes and Ctrl-C pass unseen.",
+        "Name the exception.",
+    ),
+    (
+        r"[!=]= None\b",
+        "minor",
+        "Comparison with None by value",
+        "A class may redefine ==.",
+        "Use `is None`.",
+    ),
+    (
+        r"\bTODO\b",
+        "minor",
+        "Something is left to do",
+        "Nobody is reminded of it.",
+        "Do it, or open an issue.",
+    ),
 )
 SECTIONS = (
     ("Breaking", re.compile(r"(remove|drop|break)\b|\w+(\(.+\))?!:", re.I)),
@@ -27,17 +51,30 @@ SECTIONS = (
 def code_review(asked: Asked, _: int) -> Reply:
     """Looks at the diff against the prompt's base; each added line that has one of PATTERNS is a finding."""
     if asked.step == 0:
-        base = shlex.quote(_between(asked.prompt, "everything that differs between ", " and the commit"))
+        base = shlex.quote(
+            _between(asked.prompt, "everything that differs between ", " and the commit")
+        )
         return run(asked, f"git diff --unified=0 {base}...HEAD || git diff --unified=0 {base} HEAD")
     findings = [
-        {"severity": severity, "path": path, "line": line, "title": title, "why": why, "suggestion": suggestion}
+        {
+            "severity": severity,
+            "path": path,
+            "line": line,
+            "title": title,
+            "why": why,
+            "suggestion": suggestion,
+        }
         for path, line, text in _added(_output(asked))
         for pattern, severity, title, why, suggestion in PATTERNS
         if re.search(pattern, text)
     ]
     order = ("blocker", "major", "minor")
     findings.sort(key=lambda found: order.index(str(found["severity"])))
-    fit = "The change is not fit to be used as it is." if findings else "Nothing speaks against the change."
+    fit = (
+        "The change is not fit to be used as it is."
+        if findings
+        else "Nothing speaks against the change."
+    )
     return say(json.dumps({"summary": f"{fit} {len(findings)} findings.", "findings": findings}))
 
 
@@ -67,7 +104,9 @@ def fix_failing_test(asked: Asked, _: int) -> Reply:
             return run(asked, command, wait_seconds=30)
         case _:
             last = "\n".join(_output(asked).splitlines()[-3:])
-            return say(f"`{path}` said `{old}` where it had to say `{new}`; changed that line.\n\n```text\n{last}\n```")
+            return say(
+                f"`{path}` said `{old}` where it had to say `{new}`; changed that line.\n\n```text\n{last}\n```"
+            )
 
 
 def release_notes(asked: Asked, _: int) -> Reply:

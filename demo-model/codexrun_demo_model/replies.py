@@ -59,7 +59,11 @@ def say(text: str, **more: Any) -> Reply:
 
 def message(text: str) -> Json:
     """An assistant's message item."""
-    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+    return {
+        "type": "message",
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": text}],
+    }
 
 
 def run(asked: Asked, command: str, *, wait_seconds: int = 10, **more: Any) -> Reply:
@@ -73,14 +77,26 @@ def run(asked: Asked, command: str, *, wait_seconds: int = 10, **more: Any) -> R
 
 def wait_for(asked: Asked, session: int) -> Reply:
     """Waits up to 30 s for a command that still runs."""
-    return Reply(items=(_tool_call(asked, "write_stdin", {"session_id": session, "chars": "", "yield_time_ms": 30_000}),))
+    return Reply(
+        items=(
+            _tool_call(
+                asked, "write_stdin", {"session_id": session, "chars": "", "yield_time_ms": 30_000}
+            ),
+        )
+    )
 
 
 def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
     call = f"call_{asked.step}_{asked.attempt}"
     text = json.dumps(arguments)
     if not asked.code_mode:
-        return {"type": "function_call", "id": f"fc_{call}", "call_id": call, "name": tool, "arguments": text}
+        return {
+            "type": "function_call",
+            "id": f"fc_{call}",
+            "call_id": call,
+            "name": tool,
+            "arguments": text,
+        }
     # A command that outlives the script's own limit would be lost: the pragma raises it to the command's.
     limit = int(arguments["yield_time_ms"]) + 1000
     script = f'// @exec: {{"yield_time_ms": {limit}}}\nconst r = await tools.{tool}({text}); text(JSON.stringify(r));'
@@ -90,7 +106,11 @@ def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
 def http_error(status: int, code: str | None, text: str, *headers: tuple[str, str]) -> Reply:
     """An error before any stream, in OpenAI's shape."""
     kind = {401: "invalid_request_error", 429: code or "requests"}.get(status, "server_error")
-    return Reply(status=status, headers=headers, body={"error": {"message": text, "type": kind, "param": None, "code": code}})
+    return Reply(
+        status=status,
+        headers=headers,
+        body={"error": {"message": text, "type": kind, "param": None, "code": code}},
+    )
 
 
 def failed(code: str, text: str) -> Reply:

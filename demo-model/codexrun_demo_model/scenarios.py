@@ -13,9 +13,20 @@ from dataclasses import dataclass
 from codexrun_demo_model import jobs
 from codexrun_demo_model.conversation import Asked
 from codexrun_demo_model.probe import ENV_PROBE
-from codexrun_demo_model.replies import Reply, Usage, failed, http_error, message, run, say, wait_for
+from codexrun_demo_model.replies import (
+    Reply,
+    Usage,
+    failed,
+    http_error,
+    message,
+    run,
+    say,
+    wait_for,
+)
 
-NAME = re.compile(r"(?:hello to|greet|greeting for|name:)[ \t]+(.+?)(?= in one short|[.!]?[ \t]*$)", re.I | re.M)
+NAME = re.compile(
+    r"(?:hello to|greet|greeting for|name:)[ \t]+(.+?)(?= in one short|[.!]?[ \t]*$)", re.I | re.M
+)
 SESSION = re.compile(r"session ID (\d+)|\"session_id\":(\d+)")
 EACH_LOOP = Usage(input=1000, output=150, cached=400, reasoning=50)
 RATE_LIMITED = "Rate limit reached for demo-model. Please try again in 1.5s."
@@ -35,11 +46,16 @@ def reply(asked: Asked) -> Reply:
     if asked.compaction:
         return say("Summary: the work so far went as planned.")
     plain, _, number = asked.scenario.rpartition("-")
-    for name, argument in ((asked.scenario, 0), (f"{plain}-<n>", int(number) if number.isdigit() else 0)):
+    for name, argument in (
+        (asked.scenario, 0),
+        (f"{plain}-<n>", int(number) if number.isdigit() else 0),
+    ):
         if name in BY_NAME:
             return BY_NAME[name].script(asked, argument)
     known = ", ".join(BY_NAME)
-    return http_error(400, "unknown_scenario", f"no scenario {asked.scenario!r}; the demo model knows {known}")
+    return http_error(
+        400, "unknown_scenario", f"no scenario {asked.scenario!r}; the demo model knows {known}"
+    )
 
 
 def command(asked: Asked, text: str, then: str = "") -> Reply:
@@ -63,7 +79,9 @@ def hello(asked: Asked, _: int) -> Reply:
     """Writes the greeting to hello.txt and says it."""
     found = NAME.search(asked.prompt)
     greeting = f"Hello, {found.group(1).strip() if found else 'there'}!"
-    return command(asked, f"printf '%s\\n' {shlex.quote(greeting)} > hello.txt && cat hello.txt", then=greeting)
+    return command(
+        asked, f"printf '%s\\n' {shlex.quote(greeting)} > hello.txt && cat hello.txt", then=greeting
+    )
 
 
 def shell(asked: Asked, _: int) -> Reply:

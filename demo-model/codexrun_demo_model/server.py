@@ -48,13 +48,17 @@ class DemoModel:
             await _until_client_leaves(request)
             return web.Response(status=504)
         if answer.status != 200:
-            return web.json_response(answer.body, status=answer.status, headers=dict(answer.headers))
+            return web.json_response(
+                answer.body, status=answer.status, headers=dict(answer.headers)
+            )
         return await self._stream(request, asked, answer, usage, str(body.get("model", "")))
 
     async def _stream(
         self, request: web.Request, asked: Asked, answer: Reply, usage: Usage | None, model: str
     ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
         await response.prepare(request)
         for chunk in events(f"resp_{next(self.ids)}", model, answer, usage):
             await asyncio.sleep(chunk.after)
@@ -110,7 +114,9 @@ def application() -> web.Application:
 
 
 def _error(status: int, text: str) -> web.Response:
-    body: Json = {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}}
+    body: Json = {
+        "error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}
+    }
     return web.json_response(body, status=status)
 
 

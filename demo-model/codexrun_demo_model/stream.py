@@ -39,13 +39,20 @@ def capped(asked: Asked, reply: Reply, usage: Usage | None) -> tuple[Reply, Usag
     cap = asked.max_output_tokens
     if cap is None or usage is None or usage.output <= cap or reply.ending != "completed":
         return reply, usage
-    cut = Usage(input=usage.input, output=cap, cached=usage.cached, reasoning=min(usage.reasoning, cap))
+    cut = Usage(
+        input=usage.input, output=cap, cached=usage.cached, reasoning=min(usage.reasoning, cap)
+    )
     return Reply(ending="incomplete", error={"reason": "max_output_tokens"}), cut
 
 
 def events(response_id: str, model: str, reply: Reply, usage: Usage | None) -> Iterator[Chunk]:
     """The reply's events in order; an ending of cut or silence stops without a last one."""
-    response: Json = {"id": response_id, "object": "response", "model": model, "status": "in_progress"}
+    response: Json = {
+        "id": response_id,
+        "object": "response",
+        "model": model,
+        "status": "in_progress",
+    }
     yield _event("response.created", response=response)
     for second in range(reply.seconds):
         yield _event("response.output_text.delta", after=1.0, delta=f"chunk {second + 1} ")

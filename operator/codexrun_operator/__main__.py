@@ -33,7 +33,9 @@ SETTLE = 2.0  # seconds; a write of a predecessor that was killed may still be o
 
 
 class Operator:
-    def __init__(self, settings: Settings, kube: Kube, lease: FencedLease, stop: asyncio.Event) -> None:
+    def __init__(
+        self, settings: Settings, kube: Kube, lease: FencedLease, stop: asyncio.Event
+    ) -> None:
         self.settings, self.lease, self.stop = settings, lease, stop
         self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
         state, queue = self.reconciler.state, self.reconciler.queue
@@ -78,16 +80,28 @@ class Operator:
             return lambda: check() if self.working else None
 
         checks = {
-            "election": health.older_than(health.STUCK, lambda: self.lease.turned, "lease election"),
-            "resync": leading(health.older_than(2 * health.STUCK, lambda: self.resync.turned, "resync")),
-            "kopf": leading(lambda: "kopf told nothing of runs that exist" if self.resync.missed >= 2 else None),
+            "election": health.older_than(
+                health.STUCK, lambda: self.lease.turned, "lease election"
+            ),
+            "resync": leading(
+                health.older_than(2 * health.STUCK, lambda: self.resync.turned, "resync")
+            ),
+            "kopf": leading(
+                lambda: "kopf told nothing of runs that exist" if self.resync.missed >= 2 else None
+            ),
             "workers": leading(
-                lambda: "no worker takes the oldest key" if self.reconciler.queue.oldest_wait > health.STUCK else None
+                lambda: (
+                    "no worker takes the oldest key"
+                    if self.reconciler.queue.oldest_wait > health.STUCK
+                    else None
+                )
             ),
         }
         for watcher, name in zip(self.watchers, ("prompts", "jobs", "pods"), strict=True):
             checks[f"watch-{name}"] = leading(
-                health.older_than(2 * health.STUCK, lambda watcher=watcher: watcher.turned, f"watch of {name}")  # type: ignore[misc]
+                health.older_than(
+                    2 * health.STUCK, lambda watcher=watcher: watcher.turned, f"watch of {name}"
+                )  # type: ignore[misc]
             )
         return checks
 
@@ -102,7 +116,9 @@ class Operator:
             metrics.HELD.labels(name).set(state.holds.of(name) is not None)
 
 
-def _watcher(kube: Kube, path: str, seen: Callable[[Json, bool], None], resource: str, selector: str) -> Watcher:
+def _watcher(
+    kube: Kube, path: str, seen: Callable[[Json, bool], None], resource: str, selector: str
+) -> Watcher:
     restarted = metrics.WATCH_RESTARTS.labels(resource).inc
     return Watcher(kube, path, seen, restarted=restarted, labelSelector=selector)
 
@@ -116,9 +132,13 @@ async def run(settings: Settings) -> int:
     operator = Operator(settings, kube, lease, stop)
     REGISTRY.register(operator.reconciler.counters)
     started = time.monotonic()
-    told = fields(version=version("codexrun"), identity=settings.pod_name, namespace=settings.namespace)
+    told = fields(
+        version=version("codexrun"), identity=settings.pod_name, namespace=settings.namespace
+    )
     log.info("operator.started", extra=told)
-    server = await health.serve(settings.port, operator.checks(), lambda: None, operator.refresh_gauges)
+    server = await health.serve(
+        settings.port, operator.checks(), lambda: None, operator.refresh_gauges
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -25,7 +25,9 @@ def older_than(limit: float, since: Callable[[], float], what: str) -> Check:
     return check
 
 
-async def serve(port: int, checks: dict[str, Check], ready: Check, refresh: Callable[[], None]) -> web.AppRunner:
+async def serve(
+    port: int, checks: dict[str, Check], ready: Check, refresh: Callable[[], None]
+) -> web.AppRunner:
     """Serve /healthz, /readyz and /metrics until the runner is cleaned up."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -34,14 +36,18 @@ async def serve(port: int, checks: dict[str, Check], ready: Check, refresh: Call
 
     async def readyz(_: web.Request) -> web.Response:
         trouble = ready()
-        return web.json_response({"ready": trouble is None, "why": trouble}, status=503 if trouble else 200)
+        return web.json_response(
+            {"ready": trouble is None, "why": trouble}, status=503 if trouble else 200
+        )
 
     async def metrics(_: web.Request) -> web.Response:
         refresh()
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)])
+    app.add_routes(
+        [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, port=port).start()

@@ -41,7 +41,9 @@ class FencedLease(LeaseLock):
         """Raises Unavailable unless the lease outlives a write that begins now."""
         rest = self._held_until - time.monotonic()
         if rest < WRITE_TIMEOUT + MARGIN:
-            raise Unavailable(f"not the leader for long enough to write ({max(0.0, rest):.1f} s left)")
+            raise Unavailable(
+                f"not the leader for long enough to write ({max(0.0, rest):.1f} s left)"
+            )
 
     @property
     def held(self) -> bool:
@@ -54,9 +56,13 @@ class FencedLease(LeaseLock):
         except (aiohttp.ClientError, TimeoutError) as error:
             return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
 
-    async def create(self, name: str, namespace: str, election_record: LeaderElectionRecord) -> bool:
+    async def create(
+        self, name: str, namespace: str, election_record: LeaderElectionRecord
+    ) -> bool:
         # The library's own (37.0.2) passes `pretty=True`, which its client refuses: that wants text.
-        body = client.V1Lease(metadata=client.V1ObjectMeta(name=name), spec=self.update_lease(election_record))
+        body = client.V1Lease(
+            metadata=client.V1ObjectMeta(name=name), spec=self.update_lease(election_record)
+        )
         return await self._attempt(self._created(namespace, body))
 
     async def _created(self, namespace: str, body: client.V1Lease) -> bool:
@@ -90,7 +96,9 @@ class FencedLease(LeaseLock):
             return
         self.lease_reference.spec.holder_identity = ""
         try:
-            await self.api_instance.replace_namespaced_lease(self.name, self.namespace, self.lease_reference)
+            await self.api_instance.replace_namespaced_lease(
+                self.name, self.namespace, self.lease_reference
+            )
         except (ApiException, aiohttp.ClientError, TimeoutError):
             return
 
@@ -114,7 +122,9 @@ async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]
         log.error("lease.lost")
 
     election = asyncio.create_task(
-        LeaderElection(Config(lease, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, watched_work, stopped)).run()
+        LeaderElection(
+            Config(lease, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, watched_work, stopped)
+        ).run()
     )
     try:
         await asyncio.wait((election, done), return_when=asyncio.FIRST_COMPLETED)

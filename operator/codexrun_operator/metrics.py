@@ -13,38 +13,90 @@ MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Of runs: they change with a transition whose status write has worked, and with nothing else.
-CREATED = Counter("codexrun_runs_created", "Runs seen for the first time.", ("namespace", "job_type", "origin"))
-FINISHED = Counter("codexrun_runs_finished", "Runs that ended.", ("namespace", "job_type", "phase", "failure_class"))
-DURATION = Histogram("codexrun_run_duration_seconds", "Agent's start to end.", ("job_type", "phase"), buckets=MINUTES)
-QUEUE = Histogram("codexrun_run_queue_seconds", "Creation of a run to its agent's start.", ("job_type",), buckets=MINUTES)
-STARTUP = Histogram("codexrun_run_startup_seconds", "Creation of a Job to its agent's start.", ("job_type",), buckets=MINUTES)
+CREATED = Counter(
+    "codexrun_runs_created", "Runs seen for the first time.", ("namespace", "job_type", "origin")
+)
+FINISHED = Counter(
+    "codexrun_runs_finished",
+    "Runs that ended.",
+    ("namespace", "job_type", "phase", "failure_class"),
+)
+DURATION = Histogram(
+    "codexrun_run_duration_seconds", "Agent's start to end.", ("job_type", "phase"), buckets=MINUTES
+)
+QUEUE = Histogram(
+    "codexrun_run_queue_seconds",
+    "Creation of a run to its agent's start.",
+    ("job_type",),
+    buckets=MINUTES,
+)
+STARTUP = Histogram(
+    "codexrun_run_startup_seconds",
+    "Creation of a Job to its agent's start.",
+    ("job_type",),
+    buckets=MINUTES,
+)
 TOKENS = Counter(
     "codexrun_tokens",
     "Tokens of ended runs; cached_input is part of input, reasoning_output part of output.",
     ("namespace", "job_type", "model", "token_type"),
 )
-COST = Counter("codexrun_cost_usd", "Cost of ended runs by the price table, in US dollars.", ("namespace", "job_type", "model"))
-TURNS = Counter("codexrun_turns", "Turns that Codex began in ended runs, as the runner tells.", ("job_type",))
-COMMANDS = Counter("codexrun_commands", "Commands that Codex ran in ended runs, as the runner tells.", ("job_type",))
-PROMPT_FINISHED = Counter("codexrun_prompt_runs_finished", "Runs that ended, by prompt.", ("prompt", "version", "phase"))
+COST = Counter(
+    "codexrun_cost_usd",
+    "Cost of ended runs by the price table, in US dollars.",
+    ("namespace", "job_type", "model"),
+)
+TURNS = Counter(
+    "codexrun_turns", "Turns that Codex began in ended runs, as the runner tells.", ("job_type",)
+)
+COMMANDS = Counter(
+    "codexrun_commands",
+    "Commands that Codex ran in ended runs, as the runner tells.",
+    ("job_type",),
+)
+PROMPT_FINISHED = Counter(
+    "codexrun_prompt_runs_finished", "Runs that ended, by prompt.", ("prompt", "version", "phase")
+)
 CHECKSUM_MISMATCH = Counter(
-    "codexrun_prompt_checksum_mismatch", "Runs rejected because their prompt is not the reviewed one.", ("prompt",)
+    "codexrun_prompt_checksum_mismatch",
+    "Runs rejected because their prompt is not the reviewed one.",
+    ("prompt",),
 )
 
-SLOTS = Gauge("codexrun_slots_held", "Slots that runs hold, until their pods are proven gone.", ("job_type",))
-HELD = Gauge("codexrun_job_type_held", "1 while the apiserver refuses the Jobs of a job type.", ("job_type",))
-REFUSALS = Counter("codexrun_job_refusals", "Jobs that the apiserver refused.", ("job_type", "reason"))
-STRAYS = Counter("codexrun_operator_strays_ended", "Jobs and pods that were ended, as their run was over.")
+SLOTS = Gauge(
+    "codexrun_slots_held", "Slots that runs hold, until their pods are proven gone.", ("job_type",)
+)
+HELD = Gauge(
+    "codexrun_job_type_held", "1 while the apiserver refuses the Jobs of a job type.", ("job_type",)
+)
+REFUSALS = Counter(
+    "codexrun_job_refusals", "Jobs that the apiserver refused.", ("job_type", "reason")
+)
+STRAYS = Counter(
+    "codexrun_operator_strays_ended", "Jobs and pods that were ended, as their run was over."
+)
 RECONCILES = Counter("codexrun_operator_reconcile", "Looks at one object.", ("handler", "result"))
 RECONCILE_SECONDS = Histogram(
-    "codexrun_operator_reconcile_seconds", "One look at one object, its writes included.", ("handler",), buckets=CALL
+    "codexrun_operator_reconcile_seconds",
+    "One look at one object, its writes included.",
+    ("handler",),
+    buckets=CALL,
 )
-WATCH_RESTARTS = Counter("codexrun_operator_watch_restarts", "Watches opened anew, for whatever reason.", ("resource",))
+WATCH_RESTARTS = Counter(
+    "codexrun_operator_watch_restarts", "Watches opened anew, for whatever reason.", ("resource",)
+)
 DEPTH = Gauge("codexrun_operator_queue_depth", "Objects that wait for a worker.")
 LEADER = Gauge("codexrun_operator_leader", "1 while this process leads.")
-REQUESTS = Counter("codexrun_k8s_requests", "Requests to the apiserver; code none: no answer.", ("verb", "resource", "code"))
+REQUESTS = Counter(
+    "codexrun_k8s_requests",
+    "Requests to the apiserver; code none: no answer.",
+    ("verb", "resource", "code"),
+)
 REQUEST_SECONDS = Histogram(
-    "codexrun_k8s_request_seconds", "Request to the head of the apiserver's answer.", ("verb", "resource"), buckets=CALL
+    "codexrun_k8s_request_seconds",
+    "Request to the head of the apiserver's answer.",
+    ("verb", "resource"),
+    buckets=CALL,
 )
 LOG_MESSAGES = Counter("codexrun_operator_log_messages", "Lines of log.", ("level",))
 BUILD = Gauge("codexrun_operator_build_info", "1; the labels say what runs.", ("version", "python"))

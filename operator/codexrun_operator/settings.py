@@ -37,7 +37,9 @@ class PodSettings:
     ingest_url: str = ""  # the api's ingest port; none: nothing is shipped
     service_account: str = "codexrun-agent"
     job_ttl_seconds: int = 86_400
-    prices_file: Path | None = None  # of the installation; none: the table that comes with this version
+    prices_file: Path | None = (
+        None  # of the installation; none: the table that comes with this version
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,9 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
     prices = env.get("CODEXRUN_PRICES_FILE", "").strip()
     ttl = env.get("CODEXRUN_JOB_TTL_SECONDS", "86400")
     if not ttl.isdigit():
-        raise SettingsError(f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be a whole number of seconds")
+        raise SettingsError(
+            f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be a whole number of seconds"
+        )
     return Settings(
         namespace=need("CODEXRUN_NAMESPACE"),
         pod_name=need("CODEXRUN_POD_NAME"),
@@ -76,7 +80,9 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             agent_image=need("CODEXRUN_AGENT_IMAGE"),
             pull_policy=env.get("CODEXRUN_IMAGE_PULL_POLICY", "IfNotPresent"),
             agent_pull_policy=env.get("CODEXRUN_AGENT_IMAGE_PULL_POLICY", "IfNotPresent"),
-            pull_secrets=tuple(s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s),
+            pull_secrets=tuple(
+                s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s
+            ),
             upstream_url=need("CODEXRUN_UPSTREAM_URL"),
             model=ModelAccess(
                 auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", "") or "Authorization",

@@ -64,7 +64,11 @@ class Git:
     def __init__(self, settings: Settings, parts: SplitResult) -> None:
         """`parts`: the checked URL's."""
         self.settings = settings
-        self.secrets = [text for name in ("username", "password") if (text := _read(settings.credentials / name)) is not None]
+        self.secrets = [
+            text
+            for name in ("username", "password")
+            if (text := _read(settings.credentials / name)) is not None
+        ]
         options = {
             "http.followRedirects": "false",
             "protocol.allow": "never",
@@ -100,7 +104,11 @@ class Git:
                 "GIT_CONFIG_NOSYSTEM": "1",
                 "GIT_CONFIG_GLOBAL": "/dev/null",
                 "GIT_TERMINAL_PROMPT": "0",
-                **{key: os.environ[key] for key in ("SSL_CERT_FILE", "GIT_SSL_CAINFO") if key in os.environ},
+                **{
+                    key: os.environ[key]
+                    for key in ("SSL_CERT_FILE", "GIT_SSL_CAINFO")
+                    if key in os.environ
+                },
             },
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -128,7 +136,9 @@ class Git:
             return f"{url} answers with a redirect, which is not followed; give the URL that it leads to"
         if re.search(r"not found|returned error: 404", said):
             return f"{url} does not exist, or the job type's credentials may not read it"
-        lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:"))] or said.splitlines()
+        lines = [
+            line for line in said.splitlines() if line.startswith(("fatal:", "error:"))
+        ] or said.splitlines()
         return f"git cannot clone {url}: {lines[-1] if lines else 'it gave no reason'}"
 
 
@@ -158,7 +168,9 @@ def _check_out(git: Git, url: str, ref: str) -> None:
     """A full commit id, a branch (checked out as one), or a tag; short forms as git's own order has them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
-            git.run("fetch", "--quiet", "origin", ref, must=False)  # some servers give what no branch holds
+            git.run(
+                "fetch", "--quiet", "origin", ref, must=False
+            )  # some servers give what no branch holds
         if git.run("cat-file", "-t", ref, must=False) != "commit":
             raise CloneError(f"{url} has no commit {ref}")
         git.run("checkout", "--quiet", "--detach", ref)
@@ -171,11 +183,15 @@ def _check_out(git: Git, url: str, ref: str) -> None:
     elif not ref.startswith("refs/heads/") and _exists(git, f"refs/tags/{tag}"):
         git.run("checkout", "--quiet", "--detach", f"refs/tags/{tag}")
     else:
-        names = git.run("for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin").split()
+        names = git.run(
+            "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin"
+        ).split()
         names = [name for name in names if name != "HEAD"]
         more = ", ..." if len(names) > REFS_NAMED else ""
         some = ", ".join(names[:REFS_NAMED]) + more
-        raise CloneError(f"{url} has neither a branch nor a tag {ref!r}; its branches: {some or 'none'}")
+        raise CloneError(
+            f"{url} has neither a branch nor a tag {ref!r}; its branches: {some or 'none'}"
+        )
 
 
 def _exists(git: Git, name: str) -> bool:
@@ -209,13 +225,20 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         fields = {"commit": told["commit"], "url": settings.url, "ref": settings.ref}
         text, code = "workspace.cloned", 0
     except (CloneError, OSError) as error:
-        told["failure"] = {"class": "workspace", "message": str(error)[: termination.LONGEST_MESSAGE]}
+        told["failure"] = {
+            "class": "workspace",
+            "message": str(error)[: termination.LONGEST_MESSAGE],
+        }
         fields, text, code = {"reason": str(error)}, "workspace.failed", 1
     took = int((time.monotonic() - began) * 1000)
     level = "error" if code else "info"
-    sys.stdout.buffer.write(loglines.line("clone", level=level, text=text, phase="clone", duration_ms=took, **fields))
+    sys.stdout.buffer.write(
+        loglines.line("clone", level=level, text=text, phase="clone", duration_ms=took, **fields)
+    )
     path = environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
-    termination.write(path, termination.encode({"v": 1, "src": "clone", **told}, [("failure", "message")]))
+    termination.write(
+        path, termination.encode({"v": 1, "src": "clone", **told}, [("failure", "message")])
+    )
     return code
 
 

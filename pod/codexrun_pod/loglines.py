@@ -25,4 +25,6 @@ def line(src: str, **fields: Any) -> bytes:
 
 def encode(value: Any) -> bytes:
     """Compact JSON and a newline; a lone surrogate becomes its escape, as JSON writes it."""
-    return (json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n").encode("utf-8", "backslashreplace")
+    return (json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n").encode(
+        "utf-8", "backslashreplace"
+    )

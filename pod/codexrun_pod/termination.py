@@ -71,7 +71,9 @@ def _longest_that_fits(content: dict[str, Any], holder: dict[str, Any], key: str
 
 def _json(value: Any) -> bytes:
     # A lone surrogate has no UTF-8; its backslash escape is what JSON calls it.
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "backslashreplace"
+    )
 
 
 def _without_none(value: Any) -> Any:

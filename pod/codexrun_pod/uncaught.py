@@ -25,11 +25,19 @@ class Lines(logging.Handler):
 
     def write(self, level: str, text: str, error: BaseException | None, **fields: Any) -> None:
         """One line; the traceback is of places in the code, the error's own words are in it."""
-        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__)) if error else None
-        sys.stdout.buffer.write(loglines.line(self._src, text=text, **self._seed, level=level, reason=trace, **fields))
+        trace = (
+            "".join(traceback.format_exception(type(error), error, error.__traceback__))
+            if error
+            else None
+        )
+        sys.stdout.buffer.write(
+            loglines.line(self._src, text=text, **self._seed, level=level, reason=trace, **fields)
+        )
         sys.stdout.buffer.flush()
 
-    def crashed(self, _kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    def crashed(
+        self, _kind: type[BaseException], error: BaseException, _trace: TracebackType | None
+    ) -> None:
         """For sys.excepthook."""
         self.write("error", f"{self._src}.broken", error)
 

@@ -32,11 +32,23 @@ class NoArchive:
 
 
 def job_type(name: str = "hello", **spec: Any) -> dict[str, Any]:
-    kind = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5-codex", "concurrencyLimit": 2, **spec}
-    return {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": name}, "spec": kind}
+    kind = {
+        "prompt": {"name": "hello", "version": "v1"},
+        "model": "gpt-5-codex",
+        "concurrencyLimit": 2,
+        **spec,
+    }
+    return {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexJobType",
+        "metadata": {"name": name},
+        "spec": kind,
+    }
 
 
-def prompt(name: str = "hello", version: str = "v1", text: str = PROMPT, sha256: str | None = None) -> dict[str, Any]:
+def prompt(
+    name: str = "hello", version: str = "v1", text: str = PROMPT, sha256: str | None = None
+) -> dict[str, Any]:
     labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
     notes = {
         "codexrun.dev/sha256": sha256 or hashlib.sha256(text.encode()).hexdigest(),
@@ -44,7 +56,12 @@ def prompt(name: str = "hello", version: str = "v1", text: str = PROMPT, sha256:
         "codexrun.dev/updated-at": "2026-01-31",
     }
     metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"prompt.md": text}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"prompt.md": text},
+    }
 
 
 class Stand:
@@ -75,13 +92,24 @@ class Stand:
         """Until every change of the cluster has its row."""
 
         async def holds() -> bool:
-            mirror, told = self.services.mirror, [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
-            return int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
+            mirror, told = (
+                self.services.mirror,
+                [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)],
+            )
+            return (
+                int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
+            )
 
         await self.settle(holds)
 
     async def finish(self, name: str, phase: str = "Succeeded", **status: Any) -> None:
-        self.kube.status(name, phase, finishedAt="2026-01-31T12:00:30Z", startedAt="2026-01-31T12:00:00Z", **status)
+        self.kube.status(
+            name,
+            phase,
+            finishedAt="2026-01-31T12:00:30Z",
+            startedAt="2026-01-31T12:00:00Z",
+            **status,
+        )
         await self.mirrored()
 
 

@@ -39,7 +39,9 @@ class FakeKube(fakekube.FakeKube):
             raise Unavailable("the answer was lost")
         return made
 
-    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
+    async def watch(
+        self, path: str, version: str, *, silence: float, **selectors: str
+    ) -> AsyncIterator[Json]:
         position = 0
         while True:
             self._raise("watch", path, after=False)
@@ -126,7 +128,13 @@ class FakeKube(fakekube.FakeKube):
 
 
 def condition(kind: str, status: str = "True") -> Json:
-    return {"type": kind, "status": status, "reason": kind, "message": "", "lastTransitionTime": stamp()}
+    return {
+        "type": kind,
+        "status": status,
+        "reason": kind,
+        "message": "",
+        "lastTransitionTime": stamp(),
+    }
 
 
 class FakeOperator:
@@ -140,14 +148,22 @@ class FakeOperator:
         if not path.startswith(self.kube.runs):
             return
         spec, name = raw["spec"], raw["metadata"]["name"]
-        held = [r for p, r in self.kube.objects.items() if p.startswith(self.kube.runs) and self._holds(r)]
+        held = [
+            r
+            for p, r in self.kube.objects.items()
+            if p.startswith(self.kube.runs) and self._holds(r)
+        ]
         if not isinstance((spec.get("inputs") or {}).get("name"), str):
             text = "spec.inputs/name: missing; give it a value; the job type's inputsSchema says what is expected"
             self.reject(name, "InvalidInputs", text)
         elif len(held) < self.limit:
-            self.kube.status(name, "Starting", attempt=1, reason="Starting", conditions=[condition("Admitted")])
+            self.kube.status(
+                name, "Starting", attempt=1, reason="Starting", conditions=[condition("Admitted")]
+            )
         elif spec.get("whenFull", "Queue") == "Reject":
-            self.reject(name, "ConcurrencyLimit", "Rejected, as spec.whenFull asks: all slots are taken")
+            self.reject(
+                name, "ConcurrencyLimit", "Rejected, as spec.whenFull asks: all slots are taken"
+            )
         else:
             waiting = [condition("Admitted", "False")]
             self.kube.status(name, "Queued", reason="ConcurrencyLimit", conditions=waiting)

@@ -24,7 +24,13 @@ class Answer:
 
 
 async def ask(
-    app: Any, path: str, query: bytes = b"", *, method: str = "GET", headers: Headers = (), body: bytes = b""
+    app: Any,
+    path: str,
+    query: bytes = b"",
+    *,
+    method: str = "GET",
+    headers: Headers = (),
+    body: bytes = b"",
 ) -> Answer:
     """An event stream is left after a second of its lines, or its end."""
     answer, gone, sent = Answer(), asyncio.Event(), False

@@ -15,7 +15,10 @@ async def test_cancel_asks_once_however_often(stand: Stand) -> None:
     for reason in ("superseded", "again"):
         answer = await stand.http.post(f"/runs/{run['run_id']}/cancel", json={"reason": reason})
         assert answer.status_code == 202, answer.text
-    assert stand.kube.run(run["name"])["spec"]["cancel"] == {"requestedBy": "shared", "reason": "superseded"}
+    assert stand.kube.run(run["name"])["spec"]["cancel"] == {
+        "requestedBy": "shared",
+        "reason": "superseded",
+    }
 
 
 async def test_cancel_needs_no_body_and_takes_a_name(stand: Stand) -> None:
@@ -41,7 +44,9 @@ async def test_cancel_and_retry_of_an_unknown_run_are_404(stand: Stand) -> None:
 async def test_retry_differs_only_where_asked(stand: Stand) -> None:
     run = await running(stand, priority=3)
     await stand.finish(run["name"], "Failed")
-    answer = await stand.http.post(f"/runs/{run['run_id']}/retry", json={"inputs": {"name": "moon"}})
+    answer = await stand.http.post(
+        f"/runs/{run['run_id']}/retry", json={"inputs": {"name": "moon"}}
+    )
     assert answer.status_code == 202, answer.text
     again = answer.json()
     assert (again["retry_of"], again["retry_of_name"]) == (run["run_id"], run["name"])
@@ -56,7 +61,9 @@ async def test_retry_differs_only_where_asked(stand: Stand) -> None:
 async def test_a_retry_that_goes_on_is_the_retry_and_one_that_ended_is_not(stand: Stand) -> None:
     run = await running(stand)
     await stand.finish(run["name"], "Failed")
-    first, second = [(await stand.http.post(f"/runs/{run['run_id']}/retry")).json() for _ in range(2)]
+    first, second = [
+        (await stand.http.post(f"/runs/{run['run_id']}/retry")).json() for _ in range(2)
+    ]
     assert first["run_id"] == second["run_id"]
     await stand.finish(first["name"], "Failed")
     third = (await stand.http.post(f"/runs/{run['run_id']}/retry")).json()
@@ -108,11 +115,19 @@ async def test_bulk_retry_starts_every_failed_run_that_matches(stand: Stand) -> 
 
 
 async def test_bulk_actions_by_label(stand: Stand) -> None:
-    ours, theirs = await running(stand, labels={"team": "a"}), await running(stand, labels={"team": "b"})
+    ours, theirs = (
+        await running(stand, labels={"team": "a"}),
+        await running(stand, labels={"team": "b"}),
+    )
     wish = {"filter": {"label": "team=a"}}
-    assert [item["name"] for item in (await stand.http.post("/runs/cancel", json=wish)).json()["results"]] == [ours["name"]]
+    assert [
+        item["name"]
+        for item in (await stand.http.post("/runs/cancel", json=wish)).json()["results"]
+    ] == [ours["name"]]
     await stand.finish(theirs["name"], "Failed")
-    done = (await stand.http.post("/runs/retry", json={"filter": {"label": "team!=a"}})).json()["results"]
+    done = (await stand.http.post("/runs/retry", json={"filter": {"label": "team!=a"}})).json()[
+        "results"
+    ]
     assert [item["name"] for item in done] == [theirs["name"]]
 
 

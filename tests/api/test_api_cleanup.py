@@ -25,10 +25,21 @@ class Kept(Stand):
     def archive(self) -> Archive:
         return self.services.archive  # type: ignore[return-value]
 
-    async def run(self, number: int, status: str = "succeeded", *, folder: bool = True, **more: Any) -> str:
+    async def run(
+        self, number: int, status: str = "succeeded", *, folder: bool = True, **more: Any
+    ) -> str:
         """A run of two weeks ago and a day; its id."""
         run_id = f"00000000-0000-4000-8000-{number:012d}"
-        record = RunRecord(run_id, f"run-{number}", "codexrun", "hello", status, LONG_AGO, LONG_AGO, finished_at=LONG_AGO)
+        record = RunRecord(
+            run_id,
+            f"run-{number}",
+            "codexrun",
+            "hello",
+            status,
+            LONG_AGO,
+            LONG_AGO,
+            finished_at=LONG_AGO,
+        )
         await self.registry.record(replace(record, **more))
         if folder:
             self.archive.append_attempt(run_id, 1, 0, b"a line\n")
@@ -61,14 +72,22 @@ async def test_what_ended_more_than_fourteen_days_ago_goes_with_its_folder(kept:
     old, bare = await kept.run(1), await kept.run(2, folder=False)
     young = await kept.run(3, finished_at=datetime.now(UTC) - timedelta(days=13))
     assert await kept.clean_up() == {"dry_run": False, "removed": 2, "folders": 1}
-    assert [await kept.left(run_id) for run_id in (old, bare, young)] == [(False, False), (False, False), (True, True)]
+    assert [await kept.left(run_id) for run_id in (old, bare, young)] == [
+        (False, False),
+        (False, False),
+        (True, True),
+    ]
     assert await kept.registry.events(old) == []
     assert await kept.clean_up() == {"dry_run": False, "removed": 0, "folders": 0}
 
 
 async def test_a_dry_run_counts_the_same_and_removes_nothing(kept: Kept) -> None:
     old, bare = await kept.run(1), await kept.run(2, folder=False)
-    assert await kept.clean_up(older_than="14d", dry_run=True) == {"dry_run": True, "removed": 2, "folders": 1}
+    assert await kept.clean_up(older_than="14d", dry_run=True) == {
+        "dry_run": True,
+        "removed": 2,
+        "folders": 1,
+    }
     assert [await kept.left(run_id) for run_id in (old, bare)] == [(True, True), (True, False)]
 
 
@@ -102,7 +121,9 @@ async def test_it_is_done_in_batches(kept: Kept, monkeypatch: pytest.MonkeyPatch
     assert batches == [2, 2, 1]
 
 
-async def test_a_crash_between_folder_and_row_leaves_a_row_that_the_next_call_removes(kept: Kept) -> None:
+async def test_a_crash_between_folder_and_row_leaves_a_row_that_the_next_call_removes(
+    kept: Kept,
+) -> None:
     old, remove = await kept.run(1), kept.registry.remove
 
     async def away(_: list[str]) -> int:
@@ -116,7 +137,9 @@ async def test_a_crash_between_folder_and_row_leaves_a_row_that_the_next_call_re
     assert await kept.left(old) == (False, False)
 
 
-async def test_a_folder_that_cannot_go_keeps_its_row(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_folder_that_cannot_go_keeps_its_row(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old = await kept.run(1)
 
     def stuck(_: str) -> bool:
@@ -127,7 +150,9 @@ async def test_a_folder_that_cannot_go_keeps_its_row(kept: Kept, monkeypatch: py
     assert await kept.left(old) == (True, True)
 
 
-async def test_what_a_crash_left_of_a_removed_folder_goes_at_the_next_start(kept: Kept, settings: Settings) -> None:
+async def test_what_a_crash_left_of_a_removed_folder_goes_at_the_next_start(
+    kept: Kept, settings: Settings
+) -> None:
     old = await kept.run(1)
     (settings.archive / "runs" / old).rename(settings.archive / "partial" / "half-removed")
     Archive(settings.archive).open()

@@ -15,13 +15,29 @@ async def details(stand: Stand, wanted: str) -> dict:
 async def test_conditions_and_transitions_are_told_in_their_order(stand: Stand) -> None:
     name = (await stand.start()).json()["name"]
     stand.kube.status(
-        name, "Running", reason="AgentRunning", attempt=1, conditions=[condition("Admitted"), condition("Started")]
+        name,
+        "Running",
+        reason="AgentRunning",
+        attempt=1,
+        conditions=[condition("Admitted"), condition("Started")],
     )
     await stand.mirrored()
     shown = await details(stand, name)
-    assert [(one["type"], one["status"]) for one in shown["conditions"]] == [("Admitted", "True"), ("Started", "True")]
-    assert shown["conditions"][0].keys() == {"type", "status", "reason", "message", "last_transition_time"}
-    assert [(one["status"], one["attempt"]) for one in shown["transitions"]] == [("starting", 1), ("running", 1)]
+    assert [(one["type"], one["status"]) for one in shown["conditions"]] == [
+        ("Admitted", "True"),
+        ("Started", "True"),
+    ]
+    assert shown["conditions"][0].keys() == {
+        "type",
+        "status",
+        "reason",
+        "message",
+        "last_transition_time",
+    }
+    assert [(one["status"], one["attempt"]) for one in shown["transitions"]] == [
+        ("starting", 1),
+        ("running", 1),
+    ]
     assert shown["transitions"][-1]["reason"] == "AgentRunning"
 
 
@@ -45,7 +61,9 @@ async def test_when_the_object_is_gone_its_transitions_stay(stand: Stand) -> Non
 
 
 async def test_limits_are_the_runs_own_else_the_job_types(stand: Stand) -> None:
-    stand.kube.put(stand.kube.job_types, job_type("bounded", limits={"maxTokens": 1000, "maxCostCents": 50}))
+    stand.kube.put(
+        stand.kube.job_types, job_type("bounded", limits={"maxTokens": 1000, "maxCostCents": 50})
+    )
     await stand.settle(lambda: _known(stand, "bounded"))
     name = (await stand.start(job_type="bounded", limits={"max_tokens": 100})).json()["name"]
     assert (await details(stand, name))["limits"] == {"max_tokens": 100, "max_cost_cents": 50}
@@ -55,7 +73,9 @@ async def _known(stand: Stand, name: str) -> bool:
     return name in stand.services.catalog.job_types
 
 
-async def test_while_the_registry_is_away_the_object_still_speaks(stand: Stand, monkeypatch: object) -> None:
+async def test_while_the_registry_is_away_the_object_still_speaks(
+    stand: Stand, monkeypatch: object
+) -> None:
     name = (await stand.start()).json()["name"]
     await stand.mirrored()
 

@@ -27,7 +27,13 @@ async def test_a_run_of_kubectl_has_a_row_with_its_transitions(stand: Stand) -> 
     await stand.finish("mine")
     row = await stand.registry.get(uid)
     assert (row.status, row.origin) == ("succeeded", "kubectl")
-    assert [e.status for e in await stand.registry.events(uid)] == ["pending", "queued", "starting", "running", "succeeded"]
+    assert [e.status for e in await stand.registry.events(uid)] == [
+        "pending",
+        "queued",
+        "starting",
+        "running",
+        "succeeded",
+    ]
 
 
 async def test_a_live_run_deleted_by_hand_is_cancelled(stand: Stand) -> None:
@@ -100,13 +106,18 @@ async def test_lists_page_by_filter(stand: Stand) -> None:
 
 async def test_lists_by_label_follow_the_object_also_after_the_runs_end(stand: Stand) -> None:
     async def listed(label: str) -> list[str]:
-        return [run["name"] for run in (await stand.http.get("/runs", params={"label": label})).json()["runs"]]
+        return [
+            run["name"]
+            for run in (await stand.http.get("/runs", params={"label": label})).json()["runs"]
+        ]
 
     run = (await stand.start(labels={"team": "a", "env": "dev"})).json()
     assert run["labels"] == {"team": "a", "env": "dev"}
     await stand.finish(run["name"])
     assert await listed("team=a,env!=prod") == [run["name"]]
-    stand.kube.patch(f"{stand.kube.runs}/{run['name']}", {"metadata": {"labels": {"team": "b", "env": None}}})
+    stand.kube.patch(
+        f"{stand.kube.runs}/{run['name']}", {"metadata": {"labels": {"team": "b", "env": None}}}
+    )
     await stand.mirrored()
     assert await listed("team=a") == await listed("env") == []
     assert await listed("team=b,!env") == [run["name"]]
@@ -116,7 +127,13 @@ async def test_lists_by_label_follow_the_object_also_after_the_runs_end(stand: S
 async def test_lists_page_in_another_order(stand: Stand) -> None:
     for number, tokens in enumerate((30, 10, 20)):
         applied(stand, f"run-{number}")
-        usage = {"inputTokens": tokens, "outputTokens": 0, "totalTokens": tokens, "requests": 1, "costMicroUSD": tokens}
+        usage = {
+            "inputTokens": tokens,
+            "outputTokens": 0,
+            "totalTokens": tokens,
+            "requests": 1,
+            "costMicroUSD": tokens,
+        }
         stand.kube.status(f"run-{number}", "Running", usage=usage)
     applied(stand, "run-3")
     await stand.mirrored()
@@ -146,7 +163,11 @@ async def test_prompt_resolution_shows_versions_checksums_and_users(stand: Stand
 
     await stand.settle(seen)
     (found,) = (await stand.http.get("/prompts")).json()["prompts"]
-    assert [(v["version"], v["checksum_ok"]) for v in found["versions"]] == [("v1", True), ("v2", False), ("v10", True)]
+    assert [(v["version"], v["checksum_ok"]) for v in found["versions"]] == [
+        ("v1", True),
+        ("v2", False),
+        ("v10", True),
+    ]
     assert (found["name"], found["used_by"]) == ("hello", ["hello"])
 
 
@@ -155,7 +176,12 @@ async def test_job_types_say_how_full_they_are(stand: Stand) -> None:
         await stand.start()
     await stand.start(when_full="Queue")
     (found,) = (await stand.http.get("/jobtypes")).json()["job_types"]
-    assert (found["name"], found["running"], found["queued"], found["concurrency_limit"]) == ("hello", 2, 1, 2)
+    assert (found["name"], found["running"], found["queued"], found["concurrency_limit"]) == (
+        "hello",
+        2,
+        1,
+        2,
+    )
 
 
 async def test_a_job_type_made_a_moment_ago_is_found(stand: Stand) -> None:
@@ -218,7 +244,9 @@ async def test_a_failure_names_its_class_as_the_document_says(stand: Stand) -> N
     assert (await stand.http.get(f"/runs/{name}")).json()["failure"] == failure
 
 
-async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_them(stand: Stand) -> None:
+async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_them(
+    stand: Stand,
+) -> None:
     """By size: what is kept of a run that has ended does not grow with its inputs."""
     inputs = {"name": "x" * 60_000}
     for name in ("large", "away"):
@@ -230,7 +258,9 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
     kept = [stand.services.mirror.find(name) for name in ("large", "away")]
     events = stand.services.feed.since(0)
     assert all(len(run.model_dump_json()) < 5_000 for run in kept)
-    assert all(len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._known.values())
+    assert all(
+        len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._known.values()
+    )
     assert events
     assert all(len(event.data) < 5_000 for event in events)
     assert (await stand.http.get("/runs/large")).json()["params"] == inputs

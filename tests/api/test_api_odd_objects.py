@@ -29,14 +29,25 @@ def unread(kind: str = "codexrun") -> float:
 
 
 def raw_run(name: str, inputs: Any = None, **status: Any) -> Json:
-    metadata = {"name": name, "uid": f"uid-{name}", "namespace": "codexrun", "resourceVersion": str(next(NUMBERS))}
+    metadata = {
+        "name": name,
+        "uid": f"uid-{name}",
+        "namespace": "codexrun",
+        "resourceVersion": str(next(NUMBERS)),
+    }
     metadata["creationTimestamp"] = "2026-11-24T12:00:00Z"
-    return {"metadata": metadata, "spec": {"jobType": "hello", "inputs": {"a": inputs}}, "status": status}
+    return {
+        "metadata": metadata,
+        "spec": {"jobType": "hello", "inputs": {"a": inputs}},
+        "status": status,
+    }
 
 
 async def written(stand: Stand, *uids: str) -> None:
     async def holds() -> bool:
-        return stand.services.mirror.writer.lag == 0 and all([await stand.registry.get(uid) for uid in uids])
+        return stand.services.mirror.writer.lag == 0 and all(
+            [await stand.registry.get(uid) for uid in uids]
+        )
 
     await stand.settle(holds)
     assert stand.services.broken is None
@@ -58,13 +69,20 @@ async def test_a_deeply_nested_run_has_a_row_and_is_shown(stand: Stand, levels: 
     assert mirror.find("deep") is None
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     inputs=JSON,
-    status=JSON | st.dictionaries(st.sampled_from(["phase", "conditions", "startedAt", "usage", "failure", "result"]), JSON),
+    status=JSON
+    | st.dictionaries(
+        st.sampled_from(["phase", "conditions", "startedAt", "usage", "failure", "result"]), JSON
+    ),
     gone=st.booleans(),
 )
-async def test_after_any_run_the_next_one_has_its_row(stand: Stand, inputs: Any, status: Any, gone: bool) -> None:
+async def test_after_any_run_the_next_one_has_its_row(
+    stand: Stand, inputs: Any, status: Any, gone: bool
+) -> None:
     number = next(NUMBERS)
     stand.services.mirror.seen(raw_run(f"odd-{number}", inputs) | {"status": status}, gone)
     stand.services.mirror.seen(raw_run(f"plain-{number}", phase="Pending"))
@@ -84,7 +102,9 @@ async def test_an_unreadable_run_is_counted_and_gone_when_it_is_deleted(stand: S
 
 
 @pytest.mark.parametrize(
-    "error", [SchemaError("older"), ValueError("odd"), RecursionError("deep")], ids=lambda e: type(e).__name__
+    "error",
+    [SchemaError("older"), ValueError("odd"), RecursionError("deep")],
+    ids=lambda e: type(e).__name__,
 )
 async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error: Exception) -> None:
     """It ended the writer, or stood before all others."""
@@ -121,7 +141,11 @@ async def test_a_job_type_with_a_deep_schema_leaves_the_list_of_the_others(stand
     schema: Json = {}
     for _ in range(300):
         schema = {"not": schema}
-    for kind in (job_type("deep", inputsSchema=schema, outputSchema=schema), job_type("odd", model=""), job_type("plain")):
+    for kind in (
+        job_type("deep", inputsSchema=schema, outputSchema=schema),
+        job_type("odd", model=""),
+        job_type("plain"),
+    ):
         kind["metadata"] |= {"uid": f"uid-{kind['metadata']['name']}", "resourceVersion": "7"}
         stand.services.catalog.job_type_seen(kind)
     names = {one["name"] for one in (await stand.http.get("/jobtypes")).json()["job_types"]}
@@ -136,7 +160,13 @@ NEWER = {
     "failure": {"class": "preempted", "message": "Another run was more urgent", "retryable": True},
     "sandbox": "vm",
     "conditions": [
-        {"type": "Held", "status": "Perhaps", "reason": "New", "message": "", "lastTransitionTime": "2026-11-24T12:00:00Z"}
+        {
+            "type": "Held",
+            "status": "Perhaps",
+            "reason": "New",
+            "message": "",
+            "lastTransitionTime": "2026-11-24T12:00:00Z",
+        }
     ],
 }
 
@@ -149,7 +179,11 @@ async def test_a_run_in_a_phase_that_is_not_known_is_shown_as_it_is(stand: Stand
         stand.services.mirror.seen(raw)
     await written(stand, "uid-mine")
     shown = (await stand.http.get("/runs/mine")).json()
-    assert (shown["status"], shown["reason"], shown["failure"]["class"]) == ("paused", "Preempted", "preempted")
+    assert (shown["status"], shown["reason"], shown["failure"]["class"]) == (
+        "paused",
+        "Preempted",
+        "preempted",
+    )
     assert shown["failure"]["retryable"] is True
     (listed,) = (await stand.http.get("/runs")).json()["runs"]
     assert listed["status"] == "paused"
@@ -193,7 +227,10 @@ def test_the_console_calls_a_status_that_it_does_not_know_by_its_name() -> None:
 
 def bodies() -> list[tuple[str, bytes]]:
     found = [
-        (f"inputs of {levels} levels", b'{"job_type": "hello", "inputs": {"a": ' + b"[" * levels + b"]" * levels + b"}}")
+        (
+            f"inputs of {levels} levels",
+            b'{"job_type": "hello", "inputs": {"a": ' + b"[" * levels + b"]" * levels + b"}}",
+        )
         for levels in (32, 256, 900, 1_500, 9_000, 100_000)
     ]
     odd = (
@@ -208,26 +245,46 @@ def bodies() -> list[tuple[str, bytes]]:
         b"-0",
         b"1.5",
     )
-    fields = (b"inputs", b"priority", b"limits", b"labels", b"ttl_seconds_after_finished", b"name", b"prompt_version", b"x")
+    fields = (
+        b"inputs",
+        b"priority",
+        b"limits",
+        b"labels",
+        b"ttl_seconds_after_finished",
+        b"name",
+        b"prompt_version",
+        b"x",
+    )
     for field in fields:
         for value in odd:
-            found.append((f"{field.decode()} {value[:9].decode()}", b'{"job_type": "hello", "%s": %s}' % (field, value)))
+            found.append(
+                (
+                    f"{field.decode()} {value[:9].decode()}",
+                    b'{"job_type": "hello", "%s": %s}' % (field, value),
+                )
+            )
     return found
 
 
-@pytest.mark.parametrize("path", ["/runs/start", "/runs/mine/retry", "/runs/mine/cancel", "/runs/cancel", "/runs/retry"])
+@pytest.mark.parametrize(
+    "path", ["/runs/start", "/runs/mine/retry", "/runs/mine/cancel", "/runs/cancel", "/runs/retry"]
+)
 async def test_an_odd_body_is_the_callers_fault(stand: Stand, path: str) -> None:
     stand.services.mirror.seen(raw_run("mine", phase="Failed"))
     await written(stand, "uid-mine")
     for about, body in bodies():
-        answer = await stand.http.post(path, content=body, headers={"Content-Type": "application/json"})
+        answer = await stand.http.post(
+            path, content=body, headers={"Content-Type": "application/json"}
+        )
         assert 400 <= answer.status_code < 500, (about, answer.status_code, answer.text[:300])
         assert answer.headers["content-type"] == "application/problem+json", about
     assert stand.services.broken is None
 
 
 @pytest.mark.parametrize("levels", [33, 100, 400])
-async def test_inputs_that_are_nested_too_deep_are_refused_in_the_words_of_admission(stand: Stand, levels: int) -> None:
+async def test_inputs_that_are_nested_too_deep_are_refused_in_the_words_of_admission(
+    stand: Stand, levels: int
+) -> None:
     answer = await stand.start(inputs={"name": "x", "deep": nested(levels - 1)})
     (error,) = answer.json()["errors"]
     assert (answer.status_code, error["pointer"]) == (422, "/inputs")
@@ -239,12 +296,21 @@ async def test_inputs_of_32_levels_start(stand: Stand) -> None:
     assert (await stand.start(inputs={"name": "x", "deep": nested(31)})).status_code == 202
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=JSON | st.dictionaries(st.sampled_from(["job_type", "inputs", "limits", "labels", "priority", "name"]), JSON))
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    body=JSON
+    | st.dictionaries(
+        st.sampled_from(["job_type", "inputs", "limits", "labels", "priority", "name"]), JSON
+    )
+)
 async def test_no_body_is_a_fault_of_the_api(stand: Stand, body: Any) -> None:
     try:
         content = json.dumps(body).encode()
     except RecursionError:
         content = b"[" * 9_990 + b"]" * 9_990
-    answer = await stand.http.post("/runs/start", content=content, headers={"Content-Type": "application/json"})
+    answer = await stand.http.post(
+        "/runs/start", content=content, headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code < 500, answer.text

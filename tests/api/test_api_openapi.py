@@ -56,7 +56,9 @@ def keep(kube: FakeKube, archive: Archive) -> None:
     spec = {"jobType": "hello", "inputs": {"name": "world"}}
     run = kube.put(kube.runs, {"metadata": {"name": KEPT["id"]}, "spec": spec})["metadata"]["uid"]
     kube.status(KEPT["id"], "Succeeded", attempt=1, startedAt=stamp(), finishedAt=stamp())
-    archive.append_attempt(run, 1, 0, b'{"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": "one"}\n' * 20)
+    archive.append_attempt(
+        run, 1, 0, b'{"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": "one"}\n' * 20
+    )
     archive.seal(run, 1, complete=True)
     with archive.put(run, KEPT["name"]) as file:
         file.write(b"done\n")
@@ -84,13 +86,25 @@ class Served:
         FakeOperator(kube, limit=10)
         kube.put(kube.job_types, job_type())
         kube.put(kube.config_maps, prompt())
-        made = Settings(namespace="codexrun", registry_url=url, archive=self._folder, token=TOKEN, verdict_seconds=0.2)
+        made = Settings(
+            namespace="codexrun",
+            registry_url=url,
+            archive=self._folder,
+            token=TOKEN,
+            verdict_seconds=0.2,
+        )
         registry = await Registry.open(url)
         await registry.migrate()
         archive = Archive(self._folder / "archive")
         archive.open()
         keep(kube, archive)
-        app = create_app(made, registry, kube, archive, (routes.router(archive, Bells()), artifact_routes.router(archive)))
+        app = create_app(
+            made,
+            registry,
+            kube,
+            archive,
+            (routes.router(archive, Bells()), artifact_routes.router(archive)),
+        )
         self._server = server(app, 0)
         self._server.config.host = "127.0.0.1"
         serving = asyncio.create_task(self._server.serve())
@@ -119,7 +133,9 @@ FILTERED = {"listRuns", "getStats"}
 # /events never ends by itself. The stream of a log does, at the end of its run, and that of the kept run has ended.
 @pytest.mark.local
 @pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - {"streamEvents"}))
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
+@pytest.mark.parametrize(
+    "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"]
+)
 def test_answers_are_what_the_document_says(url: str, operation: str, mode: GenerationMode) -> None:
     """No server error, documented statuses and shapes, wrong data refused."""
     statuses = set()
@@ -128,21 +144,33 @@ def test_answers_are_what_the_document_says(url: str, operation: str, mode: Gene
         cases = OPERATIONS[operation].as_strategy(generation_mode=mode)
 
         @given(case=cases)
-        @bounds(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @bounds(
+            max_examples=15,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
         def call(case: schemathesis.Case) -> None:
             # A query parameter that a route does not know is ignored, as everywhere; filters refuse it, or they would show all.
             assume(operation in FILTERED or not set(case.query) - KNOWN[operation])
             if mode is GenerationMode.POSITIVE and "wait" in case.query:
                 case.query["wait"] = 0  # up to five minutes, for runs that nothing here ends
             if kept:
-                case.path_parameters.update({name: value for name, value in KEPT.items() if name in case.path_parameters})
+                case.path_parameters.update(
+                    {name: value for name, value in KEPT.items() if name in case.path_parameters}
+                )
             # Times, statuses and inputs have rules that no schema says: 422 answers data of the right shape too.
             answer = case.call(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
-            assume(answer.text != "Invalid HTTP request received.")  # no HTTP: it never came as far as the application
+            assume(
+                answer.text != "Invalid HTTP request received."
+            )  # no HTTP: it never came as far as the application
             case.validate_response(answer, excluded_checks=[positive_data_acceptance])
             statuses.add(answer.status_code)
 
         call()
         assert not kept or statuses & OF_KEPT[operation], statuses
     except Unsatisfiable:
-        assert mode is GenerationMode.NEGATIVE  # nothing can be wrong with a request that has no parameters
+        assert (
+            mode is GenerationMode.NEGATIVE
+        )  # nothing can be wrong with a request that has no parameters

@@ -22,7 +22,11 @@ def check(answer: object, status: int, code: str) -> dict:
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert body.keys() >= FIELDS
-    assert (body["status"], body["code"], body["type"]) == (status, code, f"urn:codexrun:problem:{code}")
+    assert (body["status"], body["code"], body["type"]) == (
+        status,
+        code,
+        f"urn:codexrun:problem:{code}",
+    )
     assert body["request_id"] == answer.headers["X-Request-ID"]
     return body
 
@@ -43,7 +47,9 @@ async def test_every_other_route_needs_a_token(stand: Stand) -> None:
     for path, methods in stand.app.openapi()["paths"].items():
         for method in methods:
             if path not in ("/healthz", "/readyz", "/metrics"):
-                answer = await stand.http.request(method, path.replace("{id}", "x"), headers={"Authorization": ""})
+                answer = await stand.http.request(
+                    method, path.replace("{id}", "x"), headers={"Authorization": ""}
+                )
                 check(answer, 401, "unauthenticated")
 
 
@@ -60,11 +66,16 @@ async def test_422_when_the_clusters_schema_objects(stand: Stand) -> None:
         raise Refused(422, "Invalid", "spec.limits.maxTokens: too many")
 
     stand.kube.create = create
-    assert check(await stand.start(), 422, "invalid-run")["errors"][0]["pointer"] == "/limits/max_tokens"
+    assert (
+        check(await stand.start(), 422, "invalid-run")["errors"][0]["pointer"]
+        == "/limits/max_tokens"
+    )
 
 
 async def test_422_for_a_parameter_given_twice(stand: Stand) -> None:
-    problem = check(await stand.http.get("/runs?status=failed&status=cancelled"), 422, "invalid-request")
+    problem = check(
+        await stand.http.get("/runs?status=failed&status=cancelled"), 422, "invalid-request"
+    )
     assert problem["errors"][0]["parameter"] == "status"
     assert (await stand.http.get("/runs?status=failed,cancelled")).status_code == 200
 
@@ -74,7 +85,9 @@ async def test_a_list_since_some_days_ago_has_more_than_one_page(stand: Stand) -
     for name in ("one", "two", "three"):
         assert (await stand.start(name=name)).status_code == 202
     first = (await stand.http.get("/runs?since=3650d&page_size=2")).json()
-    second = await stand.http.get("/runs", params={"since": "3650d", "page_size": 2, "page_token": first["next_page_token"]})
+    second = await stand.http.get(
+        "/runs", params={"since": "3650d", "page_size": 2, "page_token": first["next_page_token"]}
+    )
     assert second.status_code == 200, second.text
     assert len({run["name"] for run in (*first["runs"], *second.json()["runs"])}) == 3
 
@@ -93,13 +106,19 @@ async def test_405_names_what_is_allowed(stand: Stand) -> None:
 async def test_413_by_length_and_by_chunks(stand: Stand) -> None:
     large = json.dumps({"job_type": "hello", "inputs": {"name": "x" * 300_000}}).encode()
     headers = {"Content-Type": "application/json"}
-    check(await stand.http.post("/runs/start", content=large, headers=headers), 413, "body-too-large")
+    check(
+        await stand.http.post("/runs/start", content=large, headers=headers), 413, "body-too-large"
+    )
 
     async def chunks():
         for begin in range(0, len(large), 10_000):
             yield large[begin : begin + 10_000]
 
-    check(await stand.http.post("/runs/start", content=chunks(), headers=headers), 413, "body-too-large")
+    check(
+        await stand.http.post("/runs/start", content=chunks(), headers=headers),
+        413,
+        "body-too-large",
+    )
 
 
 async def test_422_points_at_each_wrong_field(stand: Stand) -> None:
@@ -110,7 +129,9 @@ async def test_422_points_at_each_wrong_field(stand: Stand) -> None:
 
 async def test_422_of_no_json_and_of_nan(stand: Stand) -> None:
     for content in (b"{", b'{"job_type": "hello", "inputs": {"name": NaN}}', b"[]", b"\xff"):
-        answer = await stand.http.post("/runs/start", content=content, headers={"Content-Type": "application/json"})
+        answer = await stand.http.post(
+            "/runs/start", content=content, headers={"Content-Type": "application/json"}
+        )
         assert answer.status_code in (400, 422)
         assert answer.headers["content-type"] == "application/problem+json"
 
@@ -131,12 +152,20 @@ async def test_422_names_a_wrong_parameter(stand: Stand) -> None:
 
 
 async def test_422_of_a_selector_says_what_to_write(stand: Stand) -> None:
-    errors = check(await stand.http.get("/runs", params={"label": "team=a,env>1"}), 422, "invalid-request")["errors"]
-    assert '"env>1" is no label selector; write key=value, key!=value, key, !key' in errors[0]["detail"]
+    errors = check(
+        await stand.http.get("/runs", params={"label": "team=a,env>1"}), 422, "invalid-request"
+    )["errors"]
+    assert (
+        '"env>1" is no label selector; write key=value, key!=value, key, !key'
+        in errors[0]["detail"]
+    )
     bulk = await stand.http.post("/runs/cancel", json={"filter": {"label": "a b"}})
     assert check(bulk, 422, "invalid-request")["errors"][0]["pointer"] == "/filter/label"
     for labels, said in (
-        ({"codexrun.dev/run": "x"}, "keys under codexrun.dev/ are codexrun's own; choose another key"),
+        (
+            {"codexrun.dev/run": "x"},
+            "keys under codexrun.dev/ are codexrun's own; choose another key",
+        ),
         ({"team": "a b"}, '"a b" is no label value'),
     ):
         (error,) = check(await stand.start(labels=labels), 422, "invalid-request")["errors"]
@@ -156,7 +185,9 @@ async def test_503_when_the_registry_is_away(stand: Stand) -> None:
     assert check(answer, 503, "unavailable")["retry_after"] == int(answer.headers["Retry-After"])
 
 
-async def test_500_is_a_problem_too_and_tells_nothing(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+async def test_500_is_a_problem_too_and_tells_nothing(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
     async def broken(*_: object) -> object:
         raise RuntimeError("secret detail")
 
@@ -173,19 +204,25 @@ async def test_a_request_id_is_taken_made_and_in_every_line(stand: Stand) -> Non
     logging.getLogger("codexrun_api").addHandler(handler)
     logging.getLogger("codexrun_api").setLevel(logging.INFO)
     try:
-        assert (await stand.http.get("/runs", headers={"X-Request-ID": "abc-1"})).headers["X-Request-ID"] == "abc-1"
+        assert (await stand.http.get("/runs", headers={"X-Request-ID": "abc-1"})).headers[
+            "X-Request-ID"
+        ] == "abc-1"
     finally:
         logging.getLogger("codexrun_api").removeHandler(handler)
     told = [json.loads(line) for line in lines]
     assert [t["request_id"] for t in told if t["event"] == "request.answered"] == ["abc-1"]
-    made = (await stand.http.get("/runs", headers={"X-Request-ID": "bad id\x7f"})).headers["X-Request-ID"]
+    made = (await stand.http.get("/runs", headers={"X-Request-ID": "bad id\x7f"})).headers[
+        "X-Request-ID"
+    ]
     assert len(made) == 36
 
 
 def test_without_a_token_it_does_not_start() -> None:
     with pytest.raises(SettingsError, match="CODEX_CONTROL_TOKEN"):
         settings_from({"CODEXRUN_NAMESPACE": "x"})
-    assert settings_from({"CODEXRUN_NAMESPACE": "x", "CODEXRUN_INSECURE_NO_TOKEN": "true"}).insecure_no_token
+    assert settings_from(
+        {"CODEXRUN_NAMESPACE": "x", "CODEXRUN_INSECURE_NO_TOKEN": "true"}
+    ).insecure_no_token
 
 
 async def test_nobody_asks_for_a_token_when_told_so(settings: Settings) -> None:
@@ -193,11 +230,18 @@ async def test_nobody_asks_for_a_token_when_told_so(settings: Settings) -> None:
     assert Tokens(open_to_all).user(None) == "anonymous"
 
 
-def test_named_tokens_are_read_again_when_the_file_changes(settings: Settings, tmp_path: Path) -> None:
+def test_named_tokens_are_read_again_when_the_file_changes(
+    settings: Settings, tmp_path: Path
+) -> None:
     file = tmp_path / "tokens"
     file.write_text("# team\nana:aaa\nben:bbb:with-colon\n\nplain\n")
     tokens = Tokens(Settings(**{**vars(settings), "token_file": file}))
-    assert [tokens.user(t) for t in ("aaa", "bbb:with-colon", "plain", TOKEN)] == ["ana", "ben", "shared", "shared"]
+    assert [tokens.user(t) for t in ("aaa", "bbb:with-colon", "plain", TOKEN)] == [
+        "ana",
+        "ben",
+        "shared",
+        "shared",
+    ]
     (tmp_path / "new").write_text("ana:ccc\n")
     (tmp_path / "new").rename(file)
     assert [tokens.user(t) for t in ("aaa", "ccc")] == [None, "ana"]

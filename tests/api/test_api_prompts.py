@@ -12,7 +12,9 @@ async def fill(stand: Stand) -> None:
     started = await stand.start(name="one")
     base: RunRecord | None = await stand.registry.get(started.json()["run_id"])
     assert base is not None
-    for number, (status, tokens, cost) in enumerate([("succeeded", 10, 4), ("succeeded", 30, 6), ("failed", 50, 9)]):
+    for number, (status, tokens, cost) in enumerate(
+        [("succeeded", 10, 4), ("succeeded", 30, 6), ("failed", 50, 9)]
+    ):
         done = replace(
             base,
             run_id=f"0000000{number}-0000-4000-8000-000000000000",
@@ -33,7 +35,12 @@ async def test_prompts_with_what_their_runs_came_to(stand: Stand) -> None:
     await fill(stand)
     (listed,) = (await stand.http.get("/prompts")).json()["prompts"]
     (version,) = listed["versions"]
-    assert (listed["name"], listed["used_by"], version["version"], version["checksum_ok"]) == ("hello", ["hello"], "v1", True)
+    assert (listed["name"], listed["used_by"], version["version"], version["checksum_ok"]) == (
+        "hello",
+        ["hello"],
+        "v1",
+        True,
+    )
     assert version["stats"]["success_rate"] == 2 / 3
     assert (version["stats"]["cost_tokens"], version["stats"]["cost_micro_usd"]) == (90, 19)
     assert (await stand.http.get("/prompts/hello")).json() == listed

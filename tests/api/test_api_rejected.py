@@ -14,11 +14,17 @@ from codexrun_operator.settings import PodSettings
     ("marked", "conditions", "stays"),
     [
         ("true", [condition("Accepted", "False")], False),
-        ("true", [condition("Accepted", "False"), condition("Admitted", "False")], True),  # queued once: its caller knows it
+        (
+            "true",
+            [condition("Accepted", "False"), condition("Admitted", "False")],
+            True,
+        ),  # queued once: its caller knows it
         ("", [condition("Accepted", "False")], True),
     ],
 )
-async def test_who_deletes_a_rejected_start(marked: str, conditions: list[Any], stays: bool) -> None:
+async def test_who_deletes_a_rejected_start(
+    marked: str, conditions: list[Any], stays: bool
+) -> None:
     kube = FakeKube()
     metadata = {"name": "refused", "annotations": {DELETE_IF_REJECTED: marked}}
     kube.put(kube.runs, {"metadata": metadata, "spec": {"jobType": "hello"}})

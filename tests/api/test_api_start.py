@@ -132,7 +132,9 @@ async def test_a_lost_answer_to_the_create_makes_one_run(stand: Stand) -> None:
     assert stand.kube.run_names == [started.json()["name"]]
 
 
-async def test_registry_away_the_start_is_accepted_and_the_row_comes_later(stand: Stand, monkeypatch: object) -> None:
+async def test_registry_away_the_start_is_accepted_and_the_row_comes_later(
+    stand: Stand, monkeypatch: object
+) -> None:
     record = stand.registry.record
 
     async def away(run: object) -> None:
@@ -156,7 +158,9 @@ async def test_the_same_key_is_the_same_run(stand: Stand) -> None:
 
 
 async def test_the_same_key_at_once_is_one_run(stand: Stand) -> None:
-    answers = await asyncio.gather(*(stand.start(headers={"Idempotency-Key": "k1"}) for _ in range(10)))
+    answers = await asyncio.gather(
+        *(stand.start(headers={"Idempotency-Key": "k1"}) for _ in range(10))
+    )
     assert {a.status_code for a in answers} == {202}
     assert len({a.json()["run_id"] for a in answers}) == 1
 
@@ -190,7 +194,9 @@ async def test_a_taken_name_is_409(stand: Stand) -> None:
 
 
 async def test_wait_answers_when_the_run_has_ended(stand: Stand) -> None:
-    waiting = asyncio.create_task(stand.http.post("/runs/start?wait=60", json={"job_type": "hello", "inputs": {"name": "x"}}))
+    waiting = asyncio.create_task(
+        stand.http.post("/runs/start?wait=60", json={"job_type": "hello", "inputs": {"name": "x"}})
+    )
 
     async def begun() -> bool:
         return bool(stand.kube.run_names)
@@ -198,4 +204,8 @@ async def test_wait_answers_when_the_run_has_ended(stand: Stand) -> None:
     await stand.settle(begun)
     await stand.finish(stand.kube.run_names[0], result={"message": "hi"})
     answer = await waiting
-    assert (answer.status_code, answer.json()["status"], answer.json()["result"]) == (202, "succeeded", "hi")
+    assert (answer.status_code, answer.json()["status"], answer.json()["result"]) == (
+        202,
+        "succeeded",
+        "hi",
+    )

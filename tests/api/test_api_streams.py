@@ -13,7 +13,11 @@ from codexrun_api.mirror.event_buffer import Event, Feed, Lagged
 def events(text: str) -> list[tuple[str, str, dict]]:
     found = []
     for block in text.split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and not line.startswith(":"))
+        lines = dict(
+            line.split(": ", 1)
+            for line in block.split("\n")
+            if ": " in line and not line.startswith(":")
+        )
         if "event" in lines:
             found.append((lines["event"], lines.get("id", ""), json.loads(lines["data"])))
     return found
@@ -70,7 +74,10 @@ async def test_it_resumes_when_the_id_is_of_an_earlier_process(stand: Stand) -> 
     stand.services.feed._events.clear()  # as after a restart
     version = stand.kube.run(second["name"])["metadata"]["resourceVersion"]
     seen = await ended(stand, await stream(stand, f"?after={version}"))
-    assert [(e[2].get("run_id"), e[2].get("status")) for e in seen] == [(first["run_id"], "succeeded"), (None, None)]
+    assert [(e[2].get("run_id"), e[2].get("status")) for e in seen] == [
+        (first["run_id"], "succeeded"),
+        (None, None),
+    ]
 
 
 async def test_only_what_was_asked_for(stand: Stand) -> None:

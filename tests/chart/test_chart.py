@@ -31,7 +31,11 @@ BUILT_IN = (
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 )
-CLUSTER_SCOPED = ("ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+CLUSTER_SCOPED = (
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)
 POLICY = "codexrun-codexrun-inputs-size"
 API = {
     "ClusterRoleBinding/codexrun-codexrun-tokenreview",
@@ -60,7 +64,9 @@ def helm() -> str:
     """Of `make up`, else the machine's own."""
     found = shutil.which("helm", path=f"{ROOT}/.cluster/bin{os.pathsep}{os.environ['PATH']}")
     if found is None:
-        pytest.fail("helm is neither in .cluster/bin nor in PATH; `make up` builds it and puts it there")
+        pytest.fail(
+            "helm is neither in .cluster/bin nor in PATH; `make up` builds it and puts it there"
+        )
     return found
 
 
@@ -85,7 +91,9 @@ def refusal(*values: str) -> str:
 
 
 def notes(*values: str) -> str:
-    done = run("install", "codexrun", str(CHART), "-n", "codexrun", "--dry-run=client", *settings(values))
+    done = run(
+        "install", "codexrun", str(CHART), "-n", "codexrun", "--dry-run=client", *settings(values)
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.partition("NOTES:")[2]
 
@@ -107,7 +115,9 @@ def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
             yield manifest["spec"]["jobTemplate"]["spec"]["template"]
 
 
-def environment(manifests: list[Manifest], name: str = "codexrun-operator") -> dict[str, str | None]:
+def environment(
+    manifests: list[Manifest], name: str = "codexrun-operator"
+) -> dict[str, str | None]:
     (container,) = one(manifests, "Deployment", name)["spec"]["template"]["spec"]["containers"]
     return {variable["name"]: variable.get("value") for variable in container["env"]}
 
@@ -173,7 +183,9 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
         if manifest["kind"] == "CustomResourceDefinition":
             continue
         metadata = manifest["metadata"]
-        assert metadata.get("namespace") == (None if manifest["kind"] in CLUSTER_SCOPED else "codexrun")
+        assert metadata.get("namespace") == (
+            None if manifest["kind"] in CLUSTER_SCOPED else "codexrun"
+        )
         assert (
             metadata["labels"].items()
             >= {
@@ -193,11 +205,17 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
 def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Manifest]) -> None:
     for deployment in (m for m in everything if m["kind"] == "Deployment"):
         selector = deployment["spec"]["selector"]["matchLabels"]
-        assert set(selector) == {f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")}
+        assert set(selector) == {
+            f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")
+        }
         assert deployment["spec"]["template"]["metadata"]["labels"].items() >= selector.items()
         service = one(everything, "Service", deployment["metadata"]["name"])
         assert service["spec"]["selector"] == selector
-        ports = {p["name"] for c in deployment["spec"]["template"]["spec"]["containers"] for p in c["ports"]}
+        ports = {
+            p["name"]
+            for c in deployment["spec"]["template"]["spec"]["containers"]
+            for p in c["ports"]
+        }
         assert {port["targetPort"] for port in service["spec"]["ports"]} == ports - {"ingest"}
 
 
@@ -276,17 +294,23 @@ def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest])
         "coordination.k8s.io/leases": {"get", "create", "update"},
     }
     binding = one(everything, "RoleBinding", "codexrun-operator")
-    assert [(s["kind"], s["name"]) for s in binding["subjects"]] == [("ServiceAccount", "codexrun-operator")]
+    assert [(s["kind"], s["name"]) for s in binding["subjects"]] == [
+        ("ServiceAccount", "codexrun-operator")
+    ]
     assert binding["roleRef"]["name"] == "codexrun-operator"
 
 
 def test_the_agents_account_is_bound_to_nothing(everything: list[Manifest]) -> None:
-    bound = [s["name"] for m in everything if m["kind"].endswith("RoleBinding") for s in m["subjects"]]
+    bound = [
+        s["name"] for m in everything if m["kind"].endswith("RoleBinding") for s in m["subjects"]
+    ]
     assert "codexrun-agent" not in bound
 
 
 def test_operator_environment_with_a_real_model() -> None:
-    assert environment(render(*REAL, "image.repository=registry.acme.io/codexrun", "image.tag=1.2.3")) == {
+    assert environment(
+        render(*REAL, "image.repository=registry.acme.io/codexrun", "image.tag=1.2.3")
+    ) == {
         "CODEXRUN_NAMESPACE": None,
         "CODEXRUN_POD_NAME": None,
         "CODEXRUN_LEASE": "codexrun-operator",
@@ -311,20 +335,30 @@ def test_operator_environment_with_a_company_s_endpoint() -> None:
     given = environment(render(*values))
     assert given["CODEXRUN_MODEL_AUTH_HEADER"] == "api-key"
     assert json.loads(given["CODEXRUN_MODEL_QUERY_PARAMS"] or "") == {"api-version": "2026-10"}
-    assert (given["CODEXRUN_MODEL_CA_CONFIG_MAP"], given["CODEXRUN_MODEL_CA_KEY"]) == ("corp-ca", "bundle.pem")
+    assert (given["CODEXRUN_MODEL_CA_CONFIG_MAP"], given["CODEXRUN_MODEL_CA_KEY"]) == (
+        "corp-ca",
+        "bundle.pem",
+    )
     assert given["CODEXRUN_MODEL_PROXY"] == "http://proxy.example.com:3128"
 
 
 @pytest.mark.parametrize("part", ["operator", "api"])
 def test_a_price_table_of_the_installation_is_mounted_for_both(part: str) -> None:
     rendered = render(*REAL, "prices.configMap=our-prices", "prices.key=2026.yaml")
-    (deployment,) = [m for m in rendered if m["kind"] == "Deployment" and m["metadata"]["name"].endswith(part)]
+    (deployment,) = [
+        m for m in rendered if m["kind"] == "Deployment" and m["metadata"]["name"].endswith(part)
+    ]
     pod = deployment["spec"]["template"]["spec"]
     told = {"name": "CODEXRUN_PRICES_FILE", "value": "/etc/codexrun/prices/prices.yaml"}
     assert told in pod["containers"][0]["env"]
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "prices"]
-    assert volume["configMap"] == {"name": "our-prices", "items": [{"key": "2026.yaml", "path": "prices.yaml"}]}
-    assert {"name": "prices", "mountPath": "/etc/codexrun/prices", "readOnly": True} in pod["containers"][0]["volumeMounts"]
+    assert volume["configMap"] == {
+        "name": "our-prices",
+        "items": [{"key": "2026.yaml", "path": "prices.yaml"}],
+    }
+    assert {"name": "prices", "mountPath": "/etc/codexrun/prices", "readOnly": True} in pod[
+        "containers"
+    ][0]["volumeMounts"]
 
 
 def test_operator_environment_with_the_demo_model(everything: list[Manifest]) -> None:
@@ -339,14 +373,27 @@ def test_a_named_model_wins_over_the_demo_model() -> None:
 
 
 def test_large_numbers_stay_whole() -> None:
-    assert environment(render("jobs.ttlSecondsAfterFinished=31536000"))["CODEXRUN_JOB_TTL_SECONDS"] == "31536000"
+    assert (
+        environment(render("jobs.ttlSecondsAfterFinished=31536000"))["CODEXRUN_JOB_TTL_SECONDS"]
+        == "31536000"
+    )
 
 
-def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_operators_words(everything: list[Manifest]) -> None:
-    policy, binding = one(everything, CLUSTER_SCOPED[1], POLICY), one(everything, CLUSTER_SCOPED[2], POLICY)
+def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_operators_words(
+    everything: list[Manifest],
+) -> None:
+    policy, binding = (
+        one(everything, CLUSTER_SCOPED[1], POLICY),
+        one(everything, CLUSTER_SCOPED[2], POLICY),
+    )
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert policy["spec"]["matchConstraints"]["resourceRules"] == [
-        {"apiGroups": ["codexrun.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["codexruns"]}
+        {
+            "apiGroups": ["codexrun.dev"],
+            "apiVersions": ["*"],
+            "operations": ["CREATE"],
+            "resources": ["codexruns"],
+        }
     ]
     assert binding["spec"]["policyName"] == POLICY
     assert binding["spec"]["validationActions"] == ["Deny"]
@@ -369,13 +416,22 @@ def test_an_installer_without_rights_in_the_cluster_leaves_the_policy_out() -> N
 
 
 def test_two_releases_in_one_namespace_do_not_collide() -> None:
-    first, second = (render(*DEMO, "crds.install=false", release=r, namespace="x") for r in ("one", "two"))
+    first, second = (
+        render(*DEMO, "crds.install=false", release=r, namespace="x") for r in ("one", "two")
+    )
     assert not names(first) & names(second)
-    assert environment(second, "two-codexrun-operator")["CODEXRUN_UPSTREAM_URL"] == "http://two-codexrun-demo-model/v1"
+    assert (
+        environment(second, "two-codexrun-operator")["CODEXRUN_UPSTREAM_URL"]
+        == "http://two-codexrun-demo-model/v1"
+    )
 
 
 def test_the_longest_release_name_gives_names_that_fit() -> None:
-    long_names = ("CustomResourceDefinition", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    long_names = (
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    )
     for manifest in render(*DEMO, release="r" * 53):
         assert len(manifest["metadata"]["name"]) <= (253 if manifest["kind"] in long_names else 63)
 
@@ -384,7 +440,11 @@ def test_releases_with_long_names_share_nothing_of_the_cluster() -> None:
     """A name that was cut would be the same for both, and the second installation would fail."""
     kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
     names = [
-        {manifest["metadata"]["name"] for manifest in render(*DEMO, release=release) if manifest["kind"] in kinds}
+        {
+            manifest["metadata"]["name"]
+            for manifest in render(*DEMO, release=release)
+            if manifest["kind"] in kinds
+        }
         for release in ("r" * 52 + "a", "r" * 52 + "b")
     ]
     assert names[0]
@@ -393,14 +453,21 @@ def test_releases_with_long_names_share_nothing_of_the_cluster() -> None:
 
 @pytest.mark.parametrize(
     ("values", "kept"),
-    [(("crds.keep=true",), "keep"), (("crds.keep=false",), None), (("crds.install=false",), "absent")],
+    [
+        (("crds.keep=true",), "keep"),
+        (("crds.keep=false",), None),
+        (("crds.install=false",), "absent"),
+    ],
 )
 def test_crds_are_installed_and_kept_as_asked(values: tuple[str, ...], kept: str | None) -> None:
     crds = [m for m in render(*values) if m["kind"] == "CustomResourceDefinition"]
     if kept == "absent":
         assert not crds
     else:
-        assert [m["metadata"]["annotations"].get("helm.sh/resource-policy") for m in crds] == [kept, kept]
+        assert [m["metadata"]["annotations"].get("helm.sh/resource-policy") for m in crds] == [
+            kept,
+            kept,
+        ]
 
 
 @pytest.mark.parametrize("name", ["codexruns", "codexjobtypes"])

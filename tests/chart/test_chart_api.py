@@ -9,7 +9,9 @@ MONITOR = ("metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.force=
 
 
 def container(manifests: list[Manifest]) -> Manifest:
-    (found,) = one(manifests, "Deployment", "codexrun-api")["spec"]["template"]["spec"]["containers"]
+    (found,) = one(manifests, "Deployment", "codexrun-api")["spec"]["template"]["spec"][
+        "containers"
+    ]
     return found
 
 
@@ -32,7 +34,9 @@ def test_a_token_is_made_and_the_api_and_the_cleanup_use_it() -> None:
     assert len(one(manifests, "Secret", "codexrun-api-token")["data"]["token"]) >= 40
     reference = {"name": "codexrun-api-token", "key": "token"}
     assert variables(manifests)["CODEX_CONTROL_TOKEN"]["valueFrom"]["secretKeyRef"] == reference
-    job = one(manifests, "CronJob", "codexrun-cleanup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    job = one(manifests, "CronJob", "codexrun-cleanup")["spec"]["jobTemplate"]["spec"]["template"][
+        "spec"
+    ]
     (cleanup,) = job["containers"]
     assert cleanup["command"][:3] == ["python3", "-m", "codexrun_api.runs.cleanup_job"]
     env = {variable["name"]: variable for variable in cleanup["env"]}
@@ -43,8 +47,13 @@ def test_a_token_is_made_and_the_api_and_the_cleanup_use_it() -> None:
 def test_an_existing_token_is_used_and_read_as_a_folder_so_that_it_can_change() -> None:
     manifests = render("api.token.existingSecret=mine")
     assert "Secret/codexrun-api-token" not in names(manifests)
-    assert variables(manifests)["CODEX_CONTROL_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "mine"
-    assert environment(manifests, "codexrun-api")["CODEXRUN_TOKEN_FILE"] == "/var/run/codexrun/tokens/tokens"
+    assert (
+        variables(manifests)["CODEX_CONTROL_TOKEN"]["valueFrom"]["secretKeyRef"]["name"] == "mine"
+    )
+    assert (
+        environment(manifests, "codexrun-api")["CODEXRUN_TOKEN_FILE"]
+        == "/var/run/codexrun/tokens/tokens"
+    )
     assert not any("subPath" in mount for mount in container(manifests)["volumeMounts"])
 
 
@@ -52,7 +61,9 @@ def test_the_registry_is_sqlite_on_the_volume_unless_said_otherwise() -> None:
     assert "CODEXRUN_REGISTRY_URL" not in variables(render())
     named = variables(render("registry.url=postgresql://codexrun@db/codexrun"))
     assert named["CODEXRUN_REGISTRY_URL"]["value"] == "postgresql://codexrun@db/codexrun"
-    secret = variables(render("registry.existingSecret=db"))["CODEXRUN_REGISTRY_URL"]["valueFrom"]["secretKeyRef"]
+    secret = variables(render("registry.existingSecret=db"))["CODEXRUN_REGISTRY_URL"]["valueFrom"][
+        "secretKeyRef"
+    ]
     assert secret == {"name": "db", "key": "url"}
 
 
@@ -78,23 +89,33 @@ def test_ingest_is_a_service_of_its_own() -> None:
 
 def test_gates_are_told_where_to_ship_only_where_an_api_listens() -> None:
     def told(*values: str) -> str | None:
-        (operator,) = one(render(*values), "Deployment", "codexrun-operator")["spec"]["template"]["spec"]["containers"]
-        return next((e["value"] for e in operator["env"] if e["name"] == "CODEXRUN_INGEST_URL"), None)
+        (operator,) = one(render(*values), "Deployment", "codexrun-operator")["spec"]["template"][
+            "spec"
+        ]["containers"]
+        return next(
+            (e["value"] for e in operator["env"] if e["name"] == "CODEXRUN_INGEST_URL"), None
+        )
 
     assert told() == "http://codexrun-ingest.codexrun:8081"
     assert told("api.enabled=false") is None
 
 
 def test_the_monitor_selects_the_metrics_ports_of_operator_and_api() -> None:
-    manifests = render(*MONITOR, "metrics.serviceMonitor.labels.release=kps", "metrics.serviceMonitor.interval=15s")
+    manifests = render(
+        *MONITOR, "metrics.serviceMonitor.labels.release=kps", "metrics.serviceMonitor.interval=15s"
+    )
     monitor = one(manifests, "ServiceMonitor", "codexrun")
     assert monitor["metadata"]["labels"]["release"] == "kps"
-    assert monitor["spec"]["endpoints"] == [{"port": "metrics", "path": "/metrics", "interval": "15s", "honorLabels": True}]
+    assert monitor["spec"]["endpoints"] == [
+        {"port": "metrics", "path": "/metrics", "interval": "15s", "honorLabels": True}
+    ]
     selector = monitor["spec"]["selector"]
     for service in (m for m in manifests if m["kind"] == "Service"):
         labels = service["metadata"]["labels"]
         selected = selector["matchLabels"].items() <= labels.items() and all(
-            (labels.get(e["key"]) in e["values"]) if e["operator"] == "In" else e["key"] not in labels
+            (labels.get(e["key"]) in e["values"])
+            if e["operator"] == "In"
+            else e["key"] not in labels
             for e in selector["matchExpressions"]
         )
         has_port = "metrics" in [port["name"] for port in service["spec"]["ports"]]
@@ -102,7 +123,11 @@ def test_the_monitor_selects_the_metrics_ports_of_operator_and_api() -> None:
 
 
 def test_the_monitor_goes_to_another_namespace_when_asked() -> None:
-    monitor = one(render(*MONITOR, "metrics.serviceMonitor.namespace=monitoring"), "ServiceMonitor", "codexrun")
+    monitor = one(
+        render(*MONITOR, "metrics.serviceMonitor.namespace=monitoring"),
+        "ServiceMonitor",
+        "codexrun",
+    )
     assert monitor["metadata"]["namespace"] == "monitoring"
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": ["codexrun"]}
 
@@ -113,7 +138,11 @@ def test_a_monitor_without_its_definition_is_refused_with_the_way_out() -> None:
 
 
 def test_cleanup_can_be_told_when_and_what() -> None:
-    job = one(render("api.cleanup.olderThan=30d", "api.cleanup.schedule=0 1 * * *"), "CronJob", "codexrun-cleanup")
+    job = one(
+        render("api.cleanup.olderThan=30d", "api.cleanup.schedule=0 1 * * *"),
+        "CronJob",
+        "codexrun-cleanup",
+    )
     assert job["spec"]["schedule"] == "0 1 * * *"
     (cleanup,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert cleanup["command"][-2:] == ["--older-than", "30d"]
@@ -143,15 +172,21 @@ def test_notes_say_how_to_call_it() -> None:
 
 def test_the_console_is_made_read_only_by_a_value() -> None:
     assert "CODEXRUN_CONSOLE_READ_ONLY" not in variables(render())
-    assert variables(render("console.readOnly=true"))["CODEXRUN_CONSOLE_READ_ONLY"]["value"] == "true"
+    assert (
+        variables(render("console.readOnly=true"))["CODEXRUN_CONSOLE_READ_ONLY"]["value"] == "true"
+    )
     assert "console" in refusal("console.readonly=true")
 
 
 def test_links_of_the_console_are_values_and_only_of_the_web() -> None:
     assert "CODEXRUN_CONSOLE_LINKS" not in variables(render())
     url = "https://logs.example.com/?run=${name}&from=$(start)"
-    value = variables(render("console.links[0].name=Loki", f"console.links[0].url={url}"))["CODEXRUN_CONSOLE_LINKS"]["value"]
+    value = variables(render("console.links[0].name=Loki", f"console.links[0].url={url}"))[
+        "CODEXRUN_CONSOLE_LINKS"
+    ]["value"]
     # The kubelet reads $(x) as a variable, and $$(x) as $(x).
     assert json.loads(value) == [{"name": "Loki", "url": url.replace("$(", "$$(")}]
-    assert "/console/links/0/url" in refusal("console.links[0].name=x", "console.links[0].url=javascript:alert(1)")
+    assert "/console/links/0/url" in refusal(
+        "console.links[0].name=x", "console.links[0].url=javascript:alert(1)"
+    )
     assert "/console/links/0" in refusal("console.links[0].name=x")

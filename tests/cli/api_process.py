@@ -29,11 +29,21 @@ async def main(port: int, root: Path) -> None:
     run = json.loads((root / "run.json").read_text())
     kube._store(f"{kube.runs}/{run['metadata']['name']}", run, "ADDED")
     url = f"sqlite:///{root}/registry.db"
-    settings = Settings(namespace="codexrun", registry_url=url, archive=root / "archive", token=TOKEN)
+    settings = Settings(
+        namespace="codexrun", registry_url=url, archive=root / "archive", token=TOKEN
+    )
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    app = create_app(settings, registry, kube, archive, (routes.router(archive, bells), artifact_routes.router(archive)))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1))
+    app = create_app(
+        settings,
+        registry,
+        kube,
+        archive,
+        (routes.router(archive, bells), artifact_routes.router(archive)),
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
+    )
 
     def stop() -> None:
         app.state.services.stop.set()
@@ -44,9 +54,17 @@ async def main(port: int, root: Path) -> None:
     while not serving.done():
         await asyncio.sleep(0.05)
         bells.ring(run["metadata"]["uid"])  # lines come from another process, which rings nothing
-        if (root / "ended").exists() and kube.run(run["metadata"]["name"])["status"]["phase"] == "Running":
+        if (root / "ended").exists() and kube.run(run["metadata"]["name"])["status"][
+            "phase"
+        ] == "Running":
             times = {"startedAt": "2026-01-31T12:00:00Z", "finishedAt": "2026-01-31T12:00:30Z"}
-            kube.status(run["metadata"]["name"], "Succeeded", reason="Succeeded", result={"message": "Done."}, **times)
+            kube.status(
+                run["metadata"]["name"],
+                "Succeeded",
+                reason="Succeeded",
+                result={"message": "Done."},
+                **times,
+            )
     await registry.close()
 
 

@@ -56,7 +56,9 @@ class Apiserver(FakeKube):
             return {"status": {"userInfo": {"username": "ada"}}}
         if path.endswith("selfsubjectaccessreviews"):
             wanted = body["spec"]["resourceAttributes"]
-            return {"status": {"allowed": f"{wanted['verb']} {wanted['resource']}" not in self.denied}}
+            return {
+                "status": {"allowed": f"{wanted['verb']} {wanted['resource']}" not in self.denied}
+            }
         if path.endswith("?dryRun=All"):
             return {**body, "metadata": {**body["metadata"], "uid": "dry", "managedFields": []}}
         return await super().create(path, body)
@@ -65,7 +67,9 @@ class Apiserver(FakeKube):
         async for page in super().pages(self.runs if path.endswith("v1alpha1/codexruns") else path):
             yield {**page, "items": [item for item in page["items"] if _fits(item, selectors)]}
 
-    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Any]:
+    async def watch(
+        self, path: str, version: str, *, silence: float, **selectors: str
+    ) -> AsyncIterator[Any]:
         async for event in super().watch(path, version, silence=silence):
             if _fits(event["object"], selectors):
                 yield event
@@ -74,7 +78,11 @@ class Apiserver(FakeKube):
         pod = path.split("/")[-2]
         if pod not in self.logs:
             raise NotFound(404, "NotFound", f"pods {pod} not found")
-        yield re.sub(rb"(?m)^\S+ ", b"", self.logs[pod]) if "timestamps" not in path else self.logs[pod]
+        yield (
+            re.sub(rb"(?m)^\S+ ", b"", self.logs[pod])
+            if "timestamps" not in path
+            else self.logs[pod]
+        )
 
 
 def _fits(item: Any, selectors: dict[str, str]) -> bool:
@@ -137,7 +145,9 @@ class Stand:
 
     def serve(self) -> None:
         self.loop.raw(self._start())
-        self.until(lambda: self._server is not None and self._server.started and self.services.ready)
+        self.until(
+            lambda: self._server is not None and self._server.started and self.services.ready
+        )
 
     async def _start(self) -> None:
         settings = Settings(
@@ -159,7 +169,9 @@ class Stand:
             return await find(wanted)
 
         self.services.find = counted
-        config = uvicorn.Config(made, port=self.port, log_level="error", log_config=None, timeout_graceful_shutdown=1)
+        config = uvicorn.Config(
+            made, port=self.port, log_level="error", log_config=None, timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
         self._serving = asyncio.ensure_future(self._server.serve())
@@ -233,10 +245,20 @@ class Stand:
         self.archive.append_attempt(run_id, 1, size, text)
         if sealed:
             self.archive.seal(run_id, 1, complete=True)
-        stamped = b"".join(b"2026-01-31T12:00:00.%09dZ " % i + line for i, line in enumerate(text.splitlines(keepends=True)))
+        stamped = b"".join(
+            b"2026-01-31T12:00:00.%09dZ " % i + line
+            for i, line in enumerate(text.splitlines(keepends=True))
+        )
         pod = {
-            "metadata": {"name": f"{name}-pod", "labels": {"codexrun.dev/run-uid": run_id, "codexrun.dev/run": name}},
-            "status": {"containerStatuses": [{"name": "agent", "state": {"terminated": {}} if sealed else {"running": {}}}]},
+            "metadata": {
+                "name": f"{name}-pod",
+                "labels": {"codexrun.dev/run-uid": run_id, "codexrun.dev/run": name},
+            },
+            "status": {
+                "containerStatuses": [
+                    {"name": "agent", "state": {"terminated": {}} if sealed else {"running": {}}}
+                ]
+            },
         }
         self.at_once(self.kube.put, self.kube.pods, pod)
         self.kube.logs[f"{name}-pod"] = stamped
@@ -255,14 +277,18 @@ class Stand:
 
     # -- commands ------------------------------------------------------------------------------------
 
-    def cli(self, *arguments: str, stdin: str | None = None, env: dict[str, str | None] | None = None) -> Done:
+    def cli(
+        self, *arguments: str, stdin: str | None = None, env: dict[str, str | None] | None = None
+    ) -> Done:
         given: dict[str, str | None] = {**self.env, **(env or {})}
         if not self.rest:
             given |= {"CODEX_CONTROL_URL": None, "CODEX_CONTROL_TOKEN": None}
         with self._patch.context() as patch:
             for name in ("CODEX_CONTROL_URL", "CODEX_CONTROL_TOKEN"):
                 patch.delenv(name, raising=False)
-            result = CliRunner().invoke(app, arguments, prog_name="codexrun", env=given, input=stdin)
+            result = CliRunner().invoke(
+                app, arguments, prog_name="codexrun", env=given, input=stdin
+            )
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Done(result.exit_code, result.stdout, result.stderr)
@@ -298,7 +324,10 @@ LOG = (
     ),
     event(type="thread.started", thread_id="0199"),
     event(type="turn.started"),
-    event(type="item.started", item={"id": "i0", "type": "command_execution", "command": "bash -lc 'make test'"}),
+    event(
+        type="item.started",
+        item={"id": "i0", "type": "command_execution", "command": "bash -lc 'make test'"},
+    ),
     event(
         type="item.completed",
         item={
@@ -310,9 +339,18 @@ LOG = (
             "status": "failed",
         },
     ),
-    event(type="item.completed", item={"id": "i1", "type": "file_change", "changes": [{"path": "a.py", "kind": "update"}]}),
-    event(type="item.completed", item={"id": "i2", "type": "agent_message", "text": "Hello, **world**!"}),
-    event(type="turn.completed", usage={"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 20}),
+    event(
+        type="item.completed",
+        item={"id": "i1", "type": "file_change", "changes": [{"path": "a.py", "kind": "update"}]},
+    ),
+    event(
+        type="item.completed",
+        item={"id": "i2", "type": "agent_message", "text": "Hello, **world**!"},
+    ),
+    event(
+        type="turn.completed",
+        usage={"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 20},
+    ),
 )
 
 

@@ -29,7 +29,11 @@ class CuttingProxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        with (
+            contextlib.suppress(OSError),
+            client,
+            socket.create_connection(("127.0.0.1", self._target)) as server,
+        ):
             threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
             left = self._dice.randint(*self._range)
             log = False
@@ -44,7 +48,9 @@ class CuttingProxy:
                     self.cuts += 1
                     if self._dice.random() < 0.5:  # a reset instead of an orderly end
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                        client.shutdown(socket.SHUT_RD)  # wakes the thread that reads, which would keep the socket open
+                        client.shutdown(
+                            socket.SHUT_RD
+                        )  # wakes the thread that reads, which would keep the socket open
                     else:
                         client.shutdown(socket.SHUT_RDWR)
                     return

@@ -25,7 +25,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_prompts_of_the_cluster(both: Stand) -> None:
-    both.at_once(both.kube.put, both.kube.config_maps, prompt(version="v2", text="Hi {{name}}.\n", sha256="0" * 64))
+    both.at_once(
+        both.kube.put,
+        both.kube.config_maps,
+        prompt(version="v2", text="Hi {{name}}.\n", sha256="0" * 64),
+    )
     both.until(lambda: "v2" in both.cli("prompts", "list").out)
     done = both.cli("prompts", "list")
     assert [line.split()[:3] for line in done.out.splitlines()] == [
@@ -41,7 +45,10 @@ def test_prompts_of_the_cluster(both: Stand) -> None:
     assert (missing.code, missing.out) == (1, "")
     assert "hint: add -p name=VALUE" in missing.err
     differ = both.cli("prompts", "diff", "hello@v1", "hello@v2")
-    assert (differ.code, differ.out.splitlines()[-2:]) == (1, ["-Say hello to {{name}}.", "+Hi {{name}}."])
+    assert (differ.code, differ.out.splitlines()[-2:]) == (
+        1,
+        ["-Say hello to {{name}}.", "+Hi {{name}}."],
+    )
     assert both.cli("prompts", "diff", "hello@v1", "hello@v1").code == 0
     assert both.cli("prompts", "show", "hello@v9").code == 5
     assert both.cli("prompts", "show", "nothing").code == 5
@@ -134,18 +141,28 @@ def test_version_tells_client_server_and_crd(stand: Stand) -> None:
 
 @pytest.mark.parametrize(
     ("mine", "theirs", "far"),
-    [("0.1.0", "0.1.9", False), ("0.1.0", "0.2.0", False), ("0.1.0", "0.3.0", True), ("0.1.0", "1.1.0", True)],
+    [
+        ("0.1.0", "0.1.9", False),
+        ("0.1.0", "0.2.0", False),
+        ("0.1.0", "0.3.0", True),
+        ("0.1.0", "1.1.0", True),
+    ],
 )
 def test_skew(mine: str, theirs: str, far: bool) -> None:
     assert skew(mine, theirs) is far
 
 
-def test_a_server_that_is_far_apart_is_warned_about(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_far_apart_is_warned_about(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert stand.cli("--version").err == ""
     monkeypatch.setattr("codexrun_cli.commands.versions.own", lambda: "9.0.0")
     done = stand.cli("--version")
     assert (done.code, done.out.splitlines()[0]) == (0, "codexrun 9.0.0")
-    assert re.fullmatch(r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older one\n", done.err)
+    assert re.fullmatch(
+        r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older one\n",
+        done.err,
+    )
 
 
 def test_a_crd_that_this_client_does_not_speak_is_warned_about(stand: Stand) -> None:
@@ -158,7 +175,15 @@ def test_a_crd_that_this_client_does_not_speak_is_warned_about(stand: Stand) -> 
     assert done.err == "this client speaks v1alpha1; update it, or the chart\n"
 
 
-HEAVY = {"kubernetes", "aiohttp", "rich", "jsonschema", "httpx", "sqlalchemy", "codexrun_core.resources"}
+HEAVY = {
+    "kubernetes",
+    "aiohttp",
+    "rich",
+    "jsonschema",
+    "httpx",
+    "sqlalchemy",
+    "codexrun_core.resources",
+}
 
 
 def test_what_is_slow_to_import_is_left_out_where_it_is_not_needed(stand: Stand) -> None:
@@ -169,7 +194,9 @@ def test_what_is_slow_to_import_is_left_out_where_it_is_not_needed(stand: Stand)
             f"try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
             f"print('loaded:', *sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
         )
-        done = subprocess.run([sys.executable, "-c", code], env=stand.env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=stand.env, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert done.stderr.splitlines()[-1] == "loaded:", (words, done.stderr)
 
@@ -177,7 +204,22 @@ def test_what_is_slow_to_import_is_left_out_where_it_is_not_needed(stand: Stand)
 @pytest.mark.parametrize(
     "words",
     [
-        *([name] for name in ("start", "list", "status", "logs", "tail", "wait", "cancel", "retry", "diff", "open", "stats")),
+        *(
+            [name]
+            for name in (
+                "start",
+                "list",
+                "status",
+                "logs",
+                "tail",
+                "wait",
+                "cancel",
+                "retry",
+                "diff",
+                "open",
+                "stats",
+            )
+        ),
         *([name] for name in ("doctor", "cleanup", "completion", "login", "help")),
         *(["prompts", name] for name in ("list", "show", "diff", "render", "add")),
         *(["jobtypes", name] for name in ("list", "show", "validate")),
@@ -200,5 +242,11 @@ def test_cleanup_has_its_old_name_too(stand: Stand) -> None:
 
 
 def test_the_module_is_the_program(stand: Stand) -> None:
-    done = subprocess.run([*command(), "help", "exit-codes"], env=stand.env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command(), "help", "exit-codes"],
+        env=stand.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.startswith("   0  done")

@@ -27,7 +27,9 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(("flags", "query"), FILTERS, ids=[" ".join(row[0]) for row in FILTERS])
-def test_a_filter_is_sent_to_the_server(stand: Stand, flags: list[str], query: dict[str, str]) -> None:
+def test_a_filter_is_sent_to_the_server(
+    stand: Stand, flags: list[str], query: dict[str, str]
+) -> None:
     done = stand.cli("list", *flags, "--debug")
     assert done.code == 0, done.err
     (line,) = [line for line in done.err.splitlines() if "/runs?" in line]
@@ -38,7 +40,13 @@ def test_a_filter_is_sent_to_the_server(stand: Stand, flags: list[str], query: d
 
 @pytest.mark.parametrize(
     "flags",
-    [["--prompt", "hello@v1"], ["--model", "gpt-5.5"], ["--since", "1h"], ["--search", "wor"], ["--user", "shared"]],
+    [
+        ["--prompt", "hello@v1"],
+        ["--model", "gpt-5.5"],
+        ["--since", "1h"],
+        ["--search", "wor"],
+        ["--user", "shared"],
+    ],
     ids=" ".join,
 )
 def test_both_ways_choose_the_same_runs(stand: Stand, flags: list[str]) -> None:
@@ -56,10 +64,15 @@ def test_every_namespace_of_the_cluster(stand: Stand) -> None:
     stand.rest = False
     stand.start("--name", "mine")
     done = stand.cli("list", "-A")
-    assert [line.split()[:2] for line in done.out.splitlines()] == [["NAMESPACE", "NAME"], ["codexrun", "mine"]]
+    assert [line.split()[:2] for line in done.out.splitlines()] == [
+        ["NAMESPACE", "NAME"],
+        ["codexrun", "mine"],
+    ]
 
 
-def parameters(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, click.Parameter]]:
+def parameters(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> list[tuple[str, click.Parameter]]:
     found = [(" ".join(path), one) for one in command.params]
     for name, sub in getattr(command, "commands", {}).items():
         found += parameters(sub, (*path, name))
@@ -70,13 +83,17 @@ def test_no_command_takes_a_secret_as_a_flags_value() -> None:
     every = parameters(typer.main.get_command(app))
     assert len(every) > 100
     secret = ("token", "password", "secret", "api_key", "apikey", "credential")
-    taken = [(path, one.name) for path, one in every if any(word in str(one.name) for word in secret)]
+    taken = [
+        (path, one.name) for path, one in every if any(word in str(one.name) for word in secret)
+    ]
     assert [(path, name) for path, name in taken if not flag(every, path, name)] == []
 
 
 def flag(every: list[tuple[str, Any]], path: str, name: str) -> bool:
     """It only says yes or no."""
-    return any(p == path and one.name == name and getattr(one, "is_flag", False) for p, one in every)
+    return any(
+        p == path and one.name == name and getattr(one, "is_flag", False) for p, one in every
+    )
 
 
 def test_a_token_is_refused_by_config_set(stand: Stand) -> None:

@@ -25,7 +25,15 @@ def shells() -> None:
         pytest.fail(f"missing here: {', '.join(missing)}; install them", pytrace=False)
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "-qq", "update"], env=env, check=False, capture_output=True)
-    line = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120", *missing]
+    line = [
+        "apt-get",
+        "install",
+        "-y",
+        "--no-install-recommends",
+        "-o",
+        "DPkg::Lock::Timeout=120",
+        *missing,
+    ]
     done = subprocess.run(line, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -49,12 +57,17 @@ def typed(stand: Stand, shell: list[str], setup: str, keys: str, wanted: str) ->
 
 
 BASH = (["bash", "--norc", "--noprofile", "-i"], "source <(codexrun completion bash 2>/dev/null)")
-ZSH = (["zsh", "-f", "-i"], 'autoload -U compinit; compinit -u -D; eval "$(codexrun completion zsh 2>/dev/null)"')
+ZSH = (
+    ["zsh", "-f", "-i"],
+    'autoload -U compinit; compinit -u -D; eval "$(codexrun completion zsh 2>/dev/null)"',
+)
 
 
 @pytest.mark.parametrize(("shell", "setup"), [BASH, ZSH], ids=["bash", "zsh"])
 @pytest.mark.usefixtures("shells")
-def test_a_command_and_a_runs_name_are_completed_on_tab(stand: Stand, shell: list[str], setup: str) -> None:
+def test_a_command_and_a_runs_name_are_completed_on_tab(
+    stand: Stand, shell: list[str], setup: str
+) -> None:
     stand.start("--name", "alphabetical")
     typed(stand, shell, setup, "codexrun compl\t", "codexrun completion")
     typed(stand, shell, setup, "codexrun status alpha\t", "codexrun status alphabetical")
@@ -78,7 +91,12 @@ def test_fish_offers(stand: Stand, line: str, offered: set[str]) -> None:
     env = {**stand.env, "PATH": f"{BIN}:{os.environ['PATH']}"}
     script = f"codexrun completion fish 2>/dev/null | source; complete -C '{line}'"
     done = subprocess.run(
-        ["fish", "--no-config", "-c", script], env=env, capture_output=True, text=True, check=False, timeout=60
+        ["fish", "--no-config", "-c", script],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert {found.split("\t")[0] for found in done.stdout.splitlines()} == offered, done.stderr
 
@@ -91,7 +109,9 @@ def asked(stand: Stand, *words: str, **env: Any) -> subprocess.CompletedProcess[
     """As kubectl asks its plug-ins."""
     program = str(BIN / "kubectl_complete-codexrun")
     given = {**stand.env, **env}
-    return subprocess.run([program, *words], env=given, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    return subprocess.run(
+        [program, *words], env=given, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
 
 
 def test_kubectl_is_told_what_could_stand_there(stand: Stand) -> None:
@@ -108,5 +128,11 @@ def test_a_server_that_is_away_is_silence(stand: Stand) -> None:
 
 
 def test_the_plug_in_calls_itself_by_kubectls_name(stand: Stand) -> None:
-    done = subprocess.run([str(BIN / "kubectl-codexrun"), "-h"], env=stand.env, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [str(BIN / "kubectl-codexrun"), "-h"],
+        env=stand.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.startswith("Usage: kubectl codexrun [OPTIONS] COMMAND")

@@ -20,17 +20,39 @@ PRECEDENCE = [
     ("the file", Flags(), {}, FILE, ("http://file", "file-token")),
     ("the environment beats the file", Flags(), ENV, FILE, ("http://env", "env-token")),
     ("a flag beats both", Flags(server="http://flag"), ENV, FILE, ("http://flag", "env-token")),
-    ("a stored token is for the stored server alone", Flags(server="http://flag"), {}, FILE, ("http://flag", None)),
-    ("also where the URL is the environment's", Flags(), {"CODEX_CONTROL_URL": "http://env"}, FILE, ("http://env", None)),
-    ("a flag that names a cluster beats a URL from elsewhere", Flags(context="kind"), ENV, FILE, (None, None)),
+    (
+        "a stored token is for the stored server alone",
+        Flags(server="http://flag"),
+        {},
+        FILE,
+        ("http://flag", None),
+    ),
+    (
+        "also where the URL is the environment's",
+        Flags(),
+        {"CODEX_CONTROL_URL": "http://env"},
+        FILE,
+        ("http://env", None),
+    ),
+    (
+        "a flag that names a cluster beats a URL from elsewhere",
+        Flags(context="kind"),
+        ENV,
+        FILE,
+        (None, None),
+    ),
     ("so does a namespace", Flags(namespace="team"), ENV, FILE, (None, None)),
 ]
 
 
 @pytest.mark.parametrize(
-    ("flags", "env", "stored", "wanted"), [row[1:] for row in PRECEDENCE], ids=[row[0] for row in PRECEDENCE]
+    ("flags", "env", "stored", "wanted"),
+    [row[1:] for row in PRECEDENCE],
+    ids=[row[0] for row in PRECEDENCE],
 )
-def test_precedence(flags: Flags, env: dict[str, str], stored: dict[str, str], wanted: tuple[str | None, str | None]) -> None:
+def test_precedence(
+    flags: Flags, env: dict[str, str], stored: dict[str, str], wanted: tuple[str | None, str | None]
+) -> None:
     found = settle(flags, env, stored)
     assert (found.server, found.token) == wanted
 
@@ -84,7 +106,11 @@ def test_set_and_remove(stand: Stand) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("server: [", "not readable as YAML"), ("servr: x", "servr: unknown; use server, token"), ("- a", "unknown")],
+    [
+        ("server: [", "not readable as YAML"),
+        ("servr: x", "servr: unknown; use server, token"),
+        ("- a", "unknown"),
+    ],
 )
 def test_a_file_that_is_wrong_says_where(stand: Stand, text: str, said: str) -> None:
     file = stand.root / "config/codexrun/config.yaml"
@@ -98,6 +124,10 @@ def test_a_file_that_is_wrong_says_where(stand: Stand, text: str, said: str) -> 
 
 def test_global_options_may_stand_anywhere(stand: Stand) -> None:
     name = stand.start()
-    for words in (["--server", stand.url, "list"], ["list", "--server", stand.url], ["list", f"--server={stand.url}"]):
+    for words in (
+        ["--server", stand.url, "list"],
+        ["list", "--server", stand.url],
+        ["list", f"--server={stand.url}"],
+    ):
         done = stand.cli(*words, "-o", "name", env={"CODEX_CONTROL_URL": None})
         assert done.out == f"codexrun/{name}\n", words

@@ -32,12 +32,16 @@ def well(stand: Stand) -> Stand:
         "/apis/codexrun.dev": {"versions": [{"version": "v1alpha1"}]},
         apps: {
             "items": [
-                deployment("operator", CODEXRUN_MODEL_SECRET="codex-model", CODEXRUN_AGENT_IMAGE="agent:1"),
+                deployment(
+                    "operator", CODEXRUN_MODEL_SECRET="codex-model", CODEXRUN_AGENT_IMAGE="agent:1"
+                ),
                 deployment("api"),
             ]
         },
         "/api/v1/namespaces/codexrun/secrets/codex-model": {"data": {"api-key": "eA=="}},
-        "/api/v1/namespaces/codexrun": {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}},
+        "/api/v1/namespaces/codexrun": {
+            "metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+        },
         "/apis/monitoring.coreos.com/v1": {},
         MONITORS: {"items": [{"metadata": {"name": "codexrun"}}]},
     }
@@ -48,7 +52,9 @@ def test_all_is_well(well: Stand) -> None:
     done = well.cli("doctor")
     assert (done.code, done.err) == (0, "")
     checks = [line.split()[1].rstrip(":") for line in done.out.splitlines()]
-    everything = "api token registry cluster crd rights operator api key image pulls metrics sandbox"
+    everything = (
+        "api token registry cluster crd rights operator api key image pulls metrics sandbox"
+    )
     assert " ".join(checks) == everything
     assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}, done.out
     assert re.search(r"registry: schema \S+, writes 0 s late", done.out)
@@ -67,9 +73,21 @@ ILLS = [
     ("crd", {"/apis/codexrun.dev": None}, "helm upgrade --install codexrun"),
     ("crd", {"/apis/codexrun.dev": {"versions": [{"version": "v1"}]}}, "update this client"),
     ("operator", {APPS: {"items": []}}, "helm upgrade --install codexrun"),
-    ("operator", {APPS: {"items": [deployment("operator", available=0)]}}, "kubectl logs deploy/codexrun-operator"),
-    ("key", {"/api/v1/namespaces/codexrun/secrets/codex-model": None}, "kubectl create secret generic codex-model"),
-    ("key", {"/api/v1/namespaces/codexrun/secrets/codex-model": {"data": {}}}, "--from-file=api-key=FILE"),
+    (
+        "operator",
+        {APPS: {"items": [deployment("operator", available=0)]}},
+        "kubectl logs deploy/codexrun-operator",
+    ),
+    (
+        "key",
+        {"/api/v1/namespaces/codexrun/secrets/codex-model": None},
+        "kubectl create secret generic codex-model",
+    ),
+    (
+        "key",
+        {"/api/v1/namespaces/codexrun/secrets/codex-model": {"data": {}}},
+        "--from-file=api-key=FILE",
+    ),
     ("metrics", {MONITORS: {"items": []}}, "metrics.serviceMonitor.enabled=true"),
     (
         "api",
@@ -80,7 +98,9 @@ ILLS = [
 ]
 
 
-@pytest.mark.parametrize(("check", "change", "fix"), ILLS, ids=[f"{row[0]}: {row[2]}" for row in ILLS])
+@pytest.mark.parametrize(
+    ("check", "change", "fix"), ILLS, ids=[f"{row[0]}: {row[2]}" for row in ILLS]
+)
 def test_each_finding_prints_its_fix(well: Stand, check: str, change: dict, fix: str) -> None:
     for path, answer in change.items():
         well.kube.more.pop(path, None)
@@ -98,7 +118,10 @@ def test_a_missing_right_is_named(well: Stand) -> None:
     well.kube.denied = {"create codexruns"}
     done = well.cli("doctor")
     assert done.code == 1
-    assert "failed  rights: you may not create codexruns\n        fix: kubectl create role codexrun-user" in done.out
+    assert (
+        "failed  rights: you may not create codexruns\n        fix: kubectl create role codexrun-user"
+        in done.out
+    )
     assert "--verb=create " in done.out
 
 
@@ -118,10 +141,16 @@ def test_a_cluster_that_is_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("codexrun_cli.transports.connection._cluster", nobody)
     stand.rest = False
     done = stand.cli("doctor")
-    assert (done.code, "failed  cluster: no answer\n        fix: kubectl cluster-info\n" in done.out) == (1, True)
+    assert (
+        done.code,
+        "failed  cluster: no answer\n        fix: kubectl cluster-info\n" in done.out,
+    ) == (1, True)
     stand.rest = True
     through_api = stand.cli("doctor")
-    assert (through_api.code, "note    cluster: not looked at: no answer" in through_api.out) == (0, True)
+    assert (through_api.code, "note    cluster: not looked at: no answer" in through_api.out) == (
+        0,
+        True,
+    )
 
 
 def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,14 +158,18 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90 s late\n        fix: is the database up? kubectl logs deploy/codexrun-api" in done.out
+        "failed  registry: writes are 90 s late\n        fix: is the database up? kubectl logs deploy/codexrun-api"
+        in done.out
     )
 
 
 def test_versions_that_are_far_apart(well: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codexrun_cli.doctor.api.own", lambda: "9.0.0")
     done = well.cli("doctor")
-    assert re.search(r"note +version: client 9\.0\.0 and server \S+ differ .*\n +fix: update the older one", done.out)
+    assert re.search(
+        r"note +version: client 9\.0\.0 and server \S+ differ .*\n +fix: update the older one",
+        done.out,
+    )
 
 
 def test_without_the_api_or_a_key_it_says_how_to_get_them(well: Stand) -> None:
@@ -154,13 +187,19 @@ def test_a_job_type_with_a_key_of_its_own(well: Stand) -> None:
     well.at_once(well.kube.put, well.kube.job_types, own)
     done = well.cli("doctor")
     assert (done.code, "ok      key: Secret codex-model" in done.out) == (1, True)
-    assert "failed  key: Secret other-model is not there\n        fix: kubectl create secret generic other-model" in done.out
+    assert (
+        "failed  key: Secret other-model is not there\n        fix: kubectl create secret generic other-model"
+        in done.out
+    )
 
 
 def test_a_namespace_that_enforces_less(well: Stand) -> None:
     well.kube.more["/api/v1/namespaces/codexrun"] = {"metadata": {"labels": {}}}
     done = well.cli("doctor")
-    assert "the namespace enforces nothing for others\n        fix: kubectl label namespace codexrun" in done.out
+    assert (
+        "the namespace enforces nothing for others\n        fix: kubectl label namespace codexrun"
+        in done.out
+    )
 
 
 def boxed(number: int, **status: object) -> dict:
@@ -169,13 +208,23 @@ def boxed(number: int, **status: object) -> dict:
     return {"metadata": metadata, "status": {"sandbox": "codex"} | status}
 
 
-REFUSED = {"failure": {"class": "config", "message": f"{sandbox.DOES_NOT_WORK}: no user namespaces; give the job type ..."}}
+REFUSED = {
+    "failure": {
+        "class": "config",
+        "message": f"{sandbox.DOES_NOT_WORK}: no user namespaces; give the job type ...",
+    }
+}
 TRIED = [
     ("no run yet", [], "note", "codexrun start boxed --wait"),
     ("one that was refused", [boxed(1, **REFUSED)], "failed", "runtimeClassName"),
     ("one that took turns", [boxed(1, turns=2)], "ok", None),
     ("refused once, and not since", [boxed(2, turns=1), boxed(1, **REFUSED)], "ok", None),
-    ("good once, and refused since", [boxed(1, turns=1), boxed(2, **REFUSED)], "failed", "runtimeClassName"),
+    (
+        "good once, and refused since",
+        [boxed(1, turns=1), boxed(2, **REFUSED)],
+        "failed",
+        "runtimeClassName",
+    ),
     ("one that has not come so far", [boxed(2), boxed(1, turns=1)], "ok", None),
     (
         "one of before, in the pod alone",
@@ -186,8 +235,12 @@ TRIED = [
 ]
 
 
-@pytest.mark.parametrize(("runs", "result", "fix"), [row[1:] for row in TRIED], ids=[row[0] for row in TRIED])
-def test_the_newest_run_that_tried_tells_of_codexs_own_sandbox(runs: list, result: str, fix: str | None) -> None:
+@pytest.mark.parametrize(
+    ("runs", "result", "fix"), [row[1:] for row in TRIED], ids=[row[0] for row in TRIED]
+)
+def test_the_newest_run_that_tried_tells_of_codexs_own_sandbox(
+    runs: list, result: str, fix: str | None
+) -> None:
     found = sandbox.tried("boxed", runs)
     assert found["result"] == result
     assert fix is None or fix in found["fix"]

@@ -45,8 +45,12 @@ def test_a_command_for_each_exit_code(stand: Stand, code: Code) -> None:
     if code is Code.UNKNOWN:
         stand.start("--name", "vanished")
         stand.rest = False
-        stand.at_once(stand.kube.patch, f"{stand.kube.runs}/vanished", {"metadata": {"labels": {"x": "y"}}})
-        timer = threading.Timer(1, lambda: stand.at_once(stand.kube.remove, f"{stand.kube.runs}/vanished"))
+        stand.at_once(
+            stand.kube.patch, f"{stand.kube.runs}/vanished", {"metadata": {"labels": {"x": "y"}}}
+        )
+        timer = threading.Timer(
+            1, lambda: stand.at_once(stand.kube.remove, f"{stand.kube.runs}/vanished")
+        )
         timer.start()
     done = stand.cli(*ROWS[code], env=env)
     assert done.code == code, done
@@ -60,7 +64,19 @@ def test_ctrl_c_has_its_row_too() -> None:
 
 def test_help_exit_codes_prints_the_table(stand: Stand) -> None:
     lines = stand.cli("help", "exit-codes").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "124", "130"]
+    assert [line.split()[0] for line in lines] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "7",
+        "8",
+        "124",
+        "130",
+    ]
     assert max(map(len, lines)) <= 80
 
 
@@ -86,12 +102,32 @@ def problem(status: int, code: str, **more: Any) -> tuple[int, dict[str, Any]]:
 PROBLEMS = [
     (problem(400, "bad-page-token"), Code.FAILED, ""),
     (problem(400, "bad-request"), Code.FAILED, ""),
-    (problem(401, "unauthenticated"), Code.NOT_ALLOWED, "set CODEX_CONTROL_TOKEN, or store a token with `codexrun login`"),
-    (problem(403, "refused-by-cluster"), Code.NOT_ALLOWED, "`codexrun doctor` shows which right is missing"),
-    (problem(404, "run-not-found"), Code.NOT_FOUND, "`codexrun list` shows the runs that there are"),
-    (problem(404, "job-type-not-found"), Code.NOT_FOUND, "`codexrun jobtypes list` shows what can be started"),
+    (
+        problem(401, "unauthenticated"),
+        Code.NOT_ALLOWED,
+        "set CODEX_CONTROL_TOKEN, or store a token with `codexrun login`",
+    ),
+    (
+        problem(403, "refused-by-cluster"),
+        Code.NOT_ALLOWED,
+        "`codexrun doctor` shows which right is missing",
+    ),
+    (
+        problem(404, "run-not-found"),
+        Code.NOT_FOUND,
+        "`codexrun list` shows the runs that there are",
+    ),
+    (
+        problem(404, "job-type-not-found"),
+        Code.NOT_FOUND,
+        "`codexrun jobtypes list` shows what can be started",
+    ),
     (problem(404, "artifact-not-found"), Code.NOT_FOUND, ""),
-    (problem(404, "prompt-not-found"), Code.NOT_FOUND, "`codexrun prompts list` shows what there is"),
+    (
+        problem(404, "prompt-not-found"),
+        Code.NOT_FOUND,
+        "`codexrun prompts list` shows what there is",
+    ),
     (problem(404, "not-found"), Code.NOT_FOUND, ""),
     (problem(405, "method-not-allowed"), Code.FAILED, ""),
     (problem(409, "name-taken"), Code.CONFLICT, "choose another --name, or leave it out"),
@@ -105,12 +141,32 @@ PROBLEMS = [
     (problem(416, "range-not-satisfiable"), Code.FAILED, ""),
     (problem(422, "invalid-request"), Code.FAILED, ""),
     (problem(422, "invalid-run"), Code.FAILED, ""),
-    (problem(422, "invalid-inputs"), Code.FAILED, "`codexrun jobtypes show JOB_TYPE` says which inputs there are"),
+    (
+        problem(422, "invalid-inputs"),
+        Code.FAILED,
+        "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
+    ),
     (problem(422, "model-not-allowed"), Code.FAILED, ""),
-    (problem(422, "idempotency-key-reused"), Code.CONFLICT, "use another --idempotency-key, or leave it out"),
-    (problem(429, "concurrency-limit", retry_after=7), Code.FAILED, "leave --reject out, and it waits for its turn"),
-    (problem(429, "job-type-suspended"), Code.FAILED, "leave --reject out, and it waits until the job type goes on"),
-    (problem(429, "job-type-held"), Code.FAILED, "leave --reject out, and it waits until the cluster takes its Jobs again"),
+    (
+        problem(422, "idempotency-key-reused"),
+        Code.CONFLICT,
+        "use another --idempotency-key, or leave it out",
+    ),
+    (
+        problem(429, "concurrency-limit", retry_after=7),
+        Code.FAILED,
+        "leave --reject out, and it waits for its turn",
+    ),
+    (
+        problem(429, "job-type-suspended"),
+        Code.FAILED,
+        "leave --reject out, and it waits until the job type goes on",
+    ),
+    (
+        problem(429, "job-type-held"),
+        Code.FAILED,
+        "leave --reject out, and it waits until the cluster takes its Jobs again",
+    ),
     (problem(500, "internal"), Code.FAILED, ""),
     (problem(503, "unavailable"), Code.UNREACHABLE, "`codexrun doctor` looks for the reason"),
 ]
@@ -159,11 +215,20 @@ def cli(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, answering: type[Answerin
 
     monkeypatch.setattr("time.sleep", lambda _: None)
     url = answering.url  # type: ignore[attr-defined]
-    env = {"XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "80", "CODEX_CONTROL_URL": url, "CODEX_CONTROL_TOKEN": "s3cret-token"}
-    return lambda *words, **more: CliRunner().invoke(app, words, env={**env, **more}, prog_name="codexrun")
+    env = {
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "COLUMNS": "80",
+        "CODEX_CONTROL_URL": url,
+        "CODEX_CONTROL_TOKEN": "s3cret-token",
+    }
+    return lambda *words, **more: CliRunner().invoke(
+        app, words, env={**env, **more}, prog_name="codexrun"
+    )
 
 
-@pytest.mark.parametrize(("answer", "code", "hint"), PROBLEMS, ids=[row[0][1]["code"] for row in PROBLEMS])
+@pytest.mark.parametrize(
+    ("answer", "code", "hint"), PROBLEMS, ids=[row[0][1]["code"] for row in PROBLEMS]
+)
 def test_each_problem_has_title_detail_request_id_hint_and_code(
     cli: Any, answering: type[Answering], answer: tuple[int, Any], code: Code, hint: str
 ) -> None:
@@ -173,25 +238,36 @@ def test_each_problem_has_title_detail_request_id_hint_and_code(
     lines = done.stderr.splitlines()
     assert lines[0] == f"codexrun: A Title: the detail of {answer[1]['code']}"
     assert "  request id: req-1" in lines
-    assert ([line for line in lines if "hint:" in line] == [f"  hint: {hint}"]) if hint else ("hint:" not in done.stderr)
+    assert (
+        ([line for line in lines if "hint:" in line] == [f"  hint: {hint}"])
+        if hint
+        else ("hint:" not in done.stderr)
+    )
     assert ("  try again in 7 s" in lines) == ("retry_after" in answer[1])
 
 
 def test_every_problem_of_the_api_is_in_the_table_above() -> None:
     source = "".join(path.read_text() for path in ROOT.glob("api/codexrun_api/*.py"))
-    codes = set(re.findall(r"Problem\(\s*\d{3},\s*\"([a-z-]+)\"", source)) | set(re.findall(r"\b4\d\d: \"([a-z-]+)\"", source))
+    codes = set(re.findall(r"Problem\(\s*\d{3},\s*\"([a-z-]+)\"", source)) | set(
+        re.findall(r"\b4\d\d: \"([a-z-]+)\"", source)
+    )
     assert codes <= {row[0][1]["code"] for row in PROBLEMS}
 
 
 def test_fields_are_named(cli: Any, answering: type[Answering]) -> None:
-    errors = [{"pointer": "/inputs/name", "detail": "is missing"}, {"parameter": "page_size", "detail": "is too large"}]
+    errors = [
+        {"pointer": "/inputs/name", "detail": "is missing"},
+        {"parameter": "page_size", "detail": "is too large"},
+    ]
     answering.answer = problem(422, "invalid-request", errors=errors)
     said = cli("list").stderr
     assert "  /inputs/name: is missing\n" in said
     assert "  page_size: is too large\n" in said
 
 
-@pytest.mark.parametrize("body", [b"<html>502 Bad Gateway</html>", b"", b"[]"], ids=["html", "empty", "no object"])
+@pytest.mark.parametrize(
+    "body", [b"<html>502 Bad Gateway</html>", b"", b"[]"], ids=["html", "empty", "no object"]
+)
 def test_an_answer_that_is_no_problem(cli: Any, answering: type[Answering], body: bytes) -> None:
     answering.answer = (502, body)
     done = cli("list")
@@ -230,7 +306,9 @@ def test_the_token_goes_into_its_header_alone(cli: Any, answering: type[Answerin
     assert headers["Authorization"] == "Bearer s3cret-token"
 
 
-def test_a_start_is_repeated_with_its_key_while_nobody_answers(cli: Any, answering: type[Answering]) -> None:
+def test_a_start_is_repeated_with_its_key_while_nobody_answers(
+    cli: Any, answering: type[Answering]
+) -> None:
     answering.answer = problem(503, "unavailable")
     assert cli("start", "hello", "-p", "name=x").exit_code == Code.UNREACHABLE
     keys = [headers["Idempotency-Key"] for _, _, headers in answering.seen]
@@ -253,13 +331,17 @@ def test_no_cluster_and_no_api_says_how_to_get_one(tmp_path: Path) -> None:
         "XDG_CONFIG_HOME": str(tmp_path),
         "KUBECONFIG": str(tmp_path / "none"),
     }
-    done = subprocess.run([*command(), "list"], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command(), "list"], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == Code.UNREACHABLE, done.stderr
     assert "no cluster" in done.stderr
     assert "codexrun login URL" in done.stderr
 
 
-@pytest.mark.parametrize("command", [["stats"], ["cleanup"], ["open", "mine"], ["logs", "mine"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [["stats"], ["cleanup"], ["open", "mine"], ["logs", "mine"]], ids=" ".join
+)
 def test_what_needs_the_api_says_so(stand: Stand, command: list[str]) -> None:
     stand.finished("--name", "mine")
     stand.rest = False
@@ -299,9 +381,15 @@ WRONG = [
     (["config", "set", "token", "x"], "a token on the command line is seen by every process"),
     (["list", "-l", "team>1"], '"team>1" is no label selector; write key=value'),
     (["cancel", "-l", "team=a/b"], '"a/b" is no label value'),
-    (["list", "--sort", "price"], '"price" is no order; use created, started, finished, duration, tokens, cost'),
+    (
+        ["list", "--sort", "price"],
+        '"price" is no order; use created, started, finished, duration, tokens, cost',
+    ),
     (["start", "hello", "--label", "team"], '"team" is no label; write KEY=VALUE'),
-    (["start", "hello", "--label", "codexrun.dev/run=x"], "keys under codexrun.dev/ are codexrun's own"),
+    (
+        ["start", "hello", "--label", "codexrun.dev/run=x"],
+        "keys under codexrun.dev/ are codexrun's own",
+    ),
     (["config", "set", "colour", "x"], '"colour" is no key'),
     (["nothing"], "No such command"),
 ]
@@ -323,7 +411,17 @@ def test_a_fault_of_ours_is_words_too(stand: Stand, monkeypatch: pytest.MonkeyPa
 
 
 def test_statuses_of_http_have_exit_codes() -> None:
-    assert [code_of(status, "") for status in (401, 403, 404, 409, 422, 429, 500, 502, 503)] == [4, 4, 5, 6, 1, 1, 1, 7, 7]
+    assert [code_of(status, "") for status in (401, 403, 404, 409, 422, 429, 500, 502, 503)] == [
+        4,
+        4,
+        5,
+        6,
+        1,
+        1,
+        1,
+        7,
+        7,
+    ]
 
 
 def test_a_connection_that_is_cut_before_its_answer(stand: Stand) -> None:
@@ -335,6 +433,8 @@ def test_a_connection_that_is_cut_before_its_answer(stand: Stand) -> None:
                 server.accept()[0].close()
 
         threading.Thread(target=drop, daemon=True).start()
-        done = stand.cli("list", env={"CODEX_CONTROL_URL": f"http://127.0.0.1:{server.getsockname()[1]}"})
+        done = stand.cli(
+            "list", env={"CODEX_CONTROL_URL": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        )
     assert done.code == Code.UNREACHABLE
     assert "does not answer" in done.err

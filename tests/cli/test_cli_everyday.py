@@ -35,7 +35,16 @@ def test_start_queues_unless_reject(both: Stand) -> None:
 def test_every_option_of_start_reaches_the_object(both: Stand, tmp_path) -> None:
     (tmp_path / "params.yaml").write_text("name: from the file\ncount: 2\n")
     done = both.cli(
-        *("start", "hello", "-f", str(tmp_path / "params.yaml"), "-p", "name=world", "-p", 'deep:={"a": [1]}'),
+        *(
+            "start",
+            "hello",
+            "-f",
+            str(tmp_path / "params.yaml"),
+            "-p",
+            "name=world",
+            "-p",
+            'deep:={"a": [1]}',
+        ),
         *(
             "--prompt-version",
             "v2",
@@ -48,7 +57,16 @@ def test_every_option_of_start_reaches_the_object(both: Stand, tmp_path) -> None
             "--limit",
             "max_cost_cents=50",
         ),
-        *("--limit", "timeoutSeconds=60", "--git", "https://example.com/a/b", "--ref", "main", "--name", "mine"),
+        *(
+            "--limit",
+            "timeoutSeconds=60",
+            "--git",
+            "https://example.com/a/b",
+            "--ref",
+            "main",
+            "--name",
+            "mine",
+        ),
         *("--priority", "5", "--ttl", "1d", "--label", "team=a", "--label", "example.com/ticket="),
     )
     assert (done.code, done.out) == (0, "mine\n")
@@ -96,7 +114,11 @@ def test_status_tells_everything_and_what_to_type_next(both: Stand) -> None:
 def test_a_failed_run_shows_why_and_the_end_of_its_log(both: Stand) -> None:
     name = both.start()
     both.log(name, *LOG)
-    both.end(name, "Failed", failure={"class": "timeout", "message": "it took too long", "retryable": False})
+    both.end(
+        name,
+        "Failed",
+        failure={"class": "timeout", "message": "it took too long", "retryable": False},
+    )
     done = both.until(lambda: (d := both.cli("status", name)).out.count("timeout") and d)
     assert "Failure:    timeout: it took too long (a retry would end the same way)" in done.out
     assert "The end of its log:\n" in done.out
@@ -108,7 +130,9 @@ def test_list_by_job_type_and_status(both: Stand) -> None:
     first, second = both.finished(), both.start()
     shown = both.cli("list", "--status", "succeeded", "--job-type", "hello", "-o", "name")
     assert shown.out == f"codexrun/{first}\n"
-    assert both.cli("list", "--phase", "Starting,Running", "-o", "name").out == f"codexrun/{second}\n"
+    assert (
+        both.cli("list", "--phase", "Starting,Running", "-o", "name").out == f"codexrun/{second}\n"
+    )
     none = both.cli("list", "-j", "nowhere")
     assert (none.code, none.out, none.err) == (0, "", "no runs match\n")
 
@@ -127,7 +151,10 @@ def test_list_by_labels(both: Stand) -> None:
     both.start("--name", "bare")
 
     def listed(wanted: str) -> set[str]:
-        return {name.removeprefix("codexrun/") for name in both.cli("list", "-l", wanted, "-o", "name").out.split()}
+        return {
+            name.removeprefix("codexrun/")
+            for name in both.cli("list", "-l", wanted, "-o", "name").out.split()
+        }
 
     assert listed("team=a,env!=dev") == {"one"}
     assert listed("env in (dev, prod)") == {"one", "two", "three"}
@@ -141,15 +168,25 @@ def test_list_by_labels(both: Stand) -> None:
 def test_list_in_another_order(both: Stand) -> None:
     for name, tokens, seconds in (("few", 10, 40), ("most", 900, 20), ("some", 300, 59)):
         both.start("--name", name)
-        usage = {"inputTokens": tokens, "totalTokens": tokens, "requests": 1, "costMicroUSD": tokens * 7, "complete": True}
+        usage = {
+            "inputTokens": tokens,
+            "totalTokens": tokens,
+            "requests": 1,
+            "costMicroUSD": tokens * 7,
+            "complete": True,
+        }
         both.end(name, usage=usage, finishedAt=f"2026-01-31T12:00:{seconds}Z")
     both.start("--name", "live")
 
     def listed(order: str) -> list[str]:
-        return both.cli("list", "--sort", order, "-o", "custom-columns=NAME:.name", "--no-headers").out.split()
+        return both.cli(
+            "list", "--sort", order, "-o", "custom-columns=NAME:.name", "--no-headers"
+        ).out.split()
 
     assert listed("-cost") == ["most", "some", "few", "live"]
-    assert listed("cost") == ["few", "some", "most", "live"], "what is not known comes last both ways"
+    assert listed("cost") == ["few", "some", "most", "live"], (
+        "what is not known comes last both ways"
+    )
     assert listed("-duration") == ["some", "few", "most", "live"]
     assert listed("finished") == ["most", "few", "some", "live"]
     assert listed("tokens") == ["live", "few", "some", "most"]
@@ -164,10 +201,14 @@ def test_cancel_and_retry_by_label(both: Stand) -> None:
     both.end("theirs", "Failed")
     done = both.cli("retry", "-l", "team in (b,c)", "--yes", "-o", "json")
     new = json.loads(done.out)["results"][0]["new_name"]
-    assert both.kube.run(new)["metadata"]["labels"] == {"team": "b"}, "a retry is found by the same label"
+    assert both.kube.run(new)["metadata"]["labels"] == {"team": "b"}, (
+        "a retry is found by the same label"
+    )
 
 
-@pytest.mark.parametrize(("phase", "code"), [("Succeeded", 0), ("Failed", 1), ("Rejected", 1), ("Cancelled", 3)], ids=str)
+@pytest.mark.parametrize(
+    ("phase", "code"), [("Succeeded", 0), ("Failed", 1), ("Rejected", 1), ("Cancelled", 3)], ids=str
+)
 def test_waiting_ends_with_the_runs_own_code(both: Stand, phase: str, code: int) -> None:
     name = both.finished(phase=phase)
     done = both.cli("wait", name)
@@ -216,7 +257,10 @@ def test_cancel_by_filter_asks_first(both: Stand) -> None:
     assert sorted(dry.out.splitlines()) == [f"{name} would cancel (starting)" for name in names]
     assert not any("cancel" in both.kube.run(name)["spec"] for name in names)
     done = both.cli("cancel", "-j", "hello", "--yes")
-    assert (done.code, sorted(done.out.splitlines())) == (0, [f"{name} cancelled (starting)" for name in names])
+    assert (done.code, sorted(done.out.splitlines())) == (
+        0,
+        [f"{name} cancelled (starting)" for name in names],
+    )
 
 
 def test_one_that_fails_does_not_stop_the_others(both: Stand) -> None:
@@ -228,12 +272,27 @@ def test_one_that_fails_does_not_stop_the_others(both: Stand) -> None:
 
 def test_retry_differs_only_in_what_was_said(both: Stand) -> None:
     name = both.finished("--priority", "3", "--limit", "max_tokens=500")
-    done = both.cli("retry", name, "--set", "name=Rome", "--prompt-version", "v2", "--model", "gpt-5.5", "--resume")
+    done = both.cli(
+        "retry",
+        name,
+        "--set",
+        "name=Rome",
+        "--prompt-version",
+        "v2",
+        "--model",
+        "gpt-5.5",
+        "--resume",
+    )
     assert done.code == 0, done
     new = both.kube.run(done.out.strip())["spec"]
     old = both.kube.run(name)["spec"]
     link = {"name": name, "uid": both.run_id(name), "resume": True}
-    changes = {"inputs": {"name": "Rome"}, "promptVersion": "v2", "model": "gpt-5.5", "retryOf": link}
+    changes = {
+        "inputs": {"name": "Rome"},
+        "promptVersion": "v2",
+        "model": "gpt-5.5",
+        "retryOf": link,
+    }
     ours = {key: value for key, value in new.items() if key != "ttlSecondsAfterFinished"}
     assert ours == {**old, **changes}
 
@@ -254,7 +313,9 @@ def test_retry_by_filter_means_failed_runs(both: Stand) -> None:
     bad, _good = both.finished(phase="Failed"), both.finished()
     done = both.cli("retry", "-j", "hello", "--yes")
     assert done.code == 0
-    assert re.fullmatch(rf"{bad} retried, new run {bad}-retry-[0-9a-f]{{8}} \(starting\)\n", done.out)
+    assert re.fullmatch(
+        rf"{bad} retried, new run {bad}-retry-[0-9a-f]{{8}} \(starting\)\n", done.out
+    )
 
 
 def test_raw_is_the_log_byte_for_byte(both: Stand) -> None:
@@ -301,7 +362,9 @@ def test_without_a_name_and_without_a_terminal_nobody_is_asked(both: Stand) -> N
 
 
 def test_a_dry_run_can_be_piped_into_kubectl(both: Stand) -> None:
-    done = both.cli("start", "hello", "-p", "name=world", "--name", "mine", "--dry-run", "client", "-o", "yaml")
+    done = both.cli(
+        "start", "hello", "-p", "name=world", "--name", "mine", "--dry-run", "client", "-o", "yaml"
+    )
     assert yaml.safe_load(done.out) == {
         "apiVersion": "codexrun.dev/v1alpha1",
         "kind": "CodexRun",
@@ -315,7 +378,9 @@ def test_a_dry_run_can_be_piped_into_kubectl(both: Stand) -> None:
 
 
 def test_the_same_key_is_the_same_run(both: Stand) -> None:
-    first, again = (both.cli("start", "hello", "-p", "name=world", "--idempotency-key", "k1") for _ in range(2))
+    first, again = (
+        both.cli("start", "hello", "-p", "name=world", "--idempotency-key", "k1") for _ in range(2)
+    )
     assert (first.code, first.out) == (0, again.out)
     other = both.cli("start", "hello", "-p", "name=Rome", "--idempotency-key", "k1")
     assert (other.code, other.out) == (6, "")

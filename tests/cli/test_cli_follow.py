@@ -39,7 +39,9 @@ def numbered(count: int) -> list[bytes]:
 
 def started(stand: Stand, *arguments: str, port: int | None = None) -> subprocess.Popen[bytes]:
     env = {**stand.env, **({"CODEX_CONTROL_URL": f"http://127.0.0.1:{port}"} if port else {})}
-    return subprocess.Popen([*command(), *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [*command(), *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def ended(process: subprocess.Popen[bytes]) -> Done:
@@ -89,7 +91,12 @@ class ApiProcess:
                 "creationTimestamp": "2026-01-31T12:00:00Z",
             },
             "spec": {"jobType": "hello", "inputs": {"name": "world"}},
-            "status": {"phase": "Running", "reason": "Running", "attempt": 1, "startedAt": "2026-01-31T12:00:00Z"},
+            "status": {
+                "phase": "Running",
+                "reason": "Running",
+                "attempt": 1,
+                "startedAt": "2026-01-31T12:00:00Z",
+            },
         }
         root.mkdir(exist_ok=True)
         (root / "run.json").write_text(json.dumps(run))
@@ -131,7 +138,9 @@ def read_until(process: subprocess.Popen[bytes], count: int) -> bytes:
 
 
 def test_the_api_is_killed_and_stopped_in_the_middle(stand: Stand, api: ApiProcess) -> None:
-    stand.until(lambda: stand.cli("status", "mine", "--server", f"http://127.0.0.1:{api.port}").code == 0)
+    stand.until(
+        lambda: stand.cli("status", "mine", "--server", f"http://127.0.0.1:{api.port}").code == 0
+    )
     printed = numbered(30)
     api.print(*printed[:10])
     process = started(stand, "logs", "-f", "--raw", "mine", port=api.port)
@@ -180,7 +189,14 @@ def test_start_follow_shows_all_of_it_and_ends_with_the_message(both: Stand) -> 
     assert done.code == 0, done
     assert done.out == "Hello, **world**!\n"
     lines = done.err.splitlines()
-    for expected in ("turn 1", "$ make test", "  | 1 failed", "  exit 2", "~ update a.py", "Hello, **world**!"):
+    for expected in (
+        "turn 1",
+        "$ make test",
+        "  | 1 failed",
+        "  exit 2",
+        "~ update a.py",
+        "Hello, **world**!",
+    ):
         assert lines.count(expected) == 1, expected
     assert lines[-1].endswith(": succeeded, after 30s, 120 tokens, $0.0042")
 
@@ -190,7 +206,11 @@ def test_a_run_that_fails_makes_the_start_fail(both: Stand, mode: str) -> None:
     def play() -> None:
         (name,) = both.until(lambda: both.kube.run_names)
         both.log(name, *LOG)
-        both.end(name, "Failed", failure={"class": "agent_error", "message": "it broke", "retryable": False})
+        both.end(
+            name,
+            "Failed",
+            failure={"class": "agent_error", "message": "it broke", "retryable": False},
+        )
 
     threading.Thread(target=play, daemon=True).start()
     done = both.cli("start", "hello", "-p", "name=world", mode)
@@ -216,7 +236,9 @@ def test_cancel_wait_returns_when_it_is_over(both: Stand) -> None:
     threading.Thread(target=play, daemon=True).start()
     done = both.cli("cancel", name, "--wait", "--reason", "wrong branch")
     assert (done.code, done.out) == (0, f"{name} cancelled (cancelled)\n")
-    assert re.search(rf"^{name}: cancelled after \d+s, Cancelled by ada: wrong branch$", done.err, re.M)
+    assert re.search(
+        rf"^{name}: cancelled after \d+s, Cancelled by ada: wrong branch$", done.err, re.M
+    )
 
 
 def test_a_cancel_that_comes_too_late_says_so(both: Stand) -> None:
@@ -234,7 +256,10 @@ def test_a_cancel_that_comes_too_late_says_so(both: Stand) -> None:
 def test_tail_follows_all_that_run_each_with_its_name(both: Stand) -> None:
     for name, said in (("first", "alpha"), ("second", "beta")):
         both.start("--name", name)
-        both.log(name, event(type="item.completed", item={"id": "i", "type": "agent_message", "text": said}))
+        both.log(
+            name,
+            event(type="item.completed", item={"id": "i", "type": "agent_message", "text": said}),
+        )
     timer = threading.Timer(0.5, lambda: [both.end("first"), both.end("second")])
     timer.start()
     done = both.cli("tail")
@@ -255,12 +280,18 @@ class Kubelet:
 
     async def pages(self, path: str, **_: str) -> Any:
         terminated = {"containerStatuses": [{"name": "agent", "state": {"terminated": {}}}]}
-        yield {"items": [{"metadata": {"name": "pod", "creationTimestamp": "x"}, "status": terminated}]}
+        yield {
+            "items": [{"metadata": {"name": "pod", "creationTimestamp": "x"}, "status": terminated}]
+        }
 
     async def stream(self, path: str, *, silence: float) -> Any:
         since = re.search(r"sinceTime=([^&]*)", path)
         wanted = since[1].replace("%3A", ":") if since else ""
-        text = b"".join(f"{stamp} ".encode() + line + b"\n" for stamp, line in self.entries if stamp[:19] >= wanted[:19])
+        text = b"".join(
+            f"{stamp} ".encode() + line + b"\n"
+            for stamp, line in self.entries
+            if stamp[:19] >= wanted[:19]
+        )
         if self.cuts:
             yield text[: self.cuts.pop(0)]
             raise Unavailable("cut")
@@ -302,7 +333,11 @@ def test_a_node_in_another_time_zone() -> None:
 
 
 async def test_a_container_that_has_not_started_is_waited_for() -> None:
-    answers: list[Exception | None] = [Refused(400, "BadRequest", "waiting to start"), NotFound(404, "NotFound", "gone"), None]
+    answers: list[Exception | None] = [
+        Refused(400, "BadRequest", "waiting to start"),
+        NotFound(404, "NotFound", "gone"),
+        None,
+    ]
 
     class Slow(Kubelet):
         async def stream(self, path: str, *, silence: float) -> Any:
@@ -323,28 +358,60 @@ def said(*entries: Any) -> list[str]:
 
 
 def item(kind: str, step: str = "completed", **about: Any) -> dict[str, Any]:
-    return {"src": "codex", "event": {"type": f"item.{step}", "item": {"id": "i1", "type": kind, **about}}}
+    return {
+        "src": "codex",
+        "event": {"type": f"item.{step}", "item": {"id": "i1", "type": kind, **about}},
+    }
 
 
 WORDS = [
     (item("agent_message", text="one\ntwo"), ["one", "two"]),
     (item("reasoning", text="thinking"), ["  thinking"]),
-    (item("command_execution", "started", command="/bin/bash -lc 'echo '\\''hi'\\'''"), ["$ echo 'hi'"]),
-    (item("command_execution", command="ls", exit_code=0, aggregated_output="a\nb\n"), ["$ ls", "  | a", "  | b", "  exit 0"]),
-    (item("command_execution", command="x", exit_code=None, status="declined"), ["$ x", "  declined"]),
-    (item("file_change", changes=[{"path": "a", "kind": "add"}, {"path": "b", "kind": "delete"}]), ["± add a", "± delete b"]),
+    (
+        item("command_execution", "started", command="/bin/bash -lc 'echo '\\''hi'\\'''"),
+        ["$ echo 'hi'"],
+    ),
+    (
+        item("command_execution", command="ls", exit_code=0, aggregated_output="a\nb\n"),
+        ["$ ls", "  | a", "  | b", "  exit 0"],
+    ),
+    (
+        item("command_execution", command="x", exit_code=None, status="declined"),
+        ["$ x", "  declined"],
+    ),
+    (
+        item(
+            "file_change", changes=[{"path": "a", "kind": "add"}, {"path": "b", "kind": "delete"}]
+        ),
+        ["± add a", "± delete b"],
+    ),
     (item("mcp_tool_call", "started", server="s", tool="t", arguments={"a": 1}), ['$ s.t {"a":1}']),
     (item("mcp_tool_call", server="s", tool="t", error={"message": "no"}), ["  s.t: no"]),
-    (item("todo_list", "updated", items=[{"text": "a", "completed": True}, {"text": "b"}]), ["  [x] a", "  [ ] b"]),
+    (
+        item("todo_list", "updated", items=[{"text": "a", "completed": True}, {"text": "b"}]),
+        ["  [x] a", "  [ ] b"],
+    ),
     (item("web_search", query="q"), ["$ search: q"]),
     (item("error", message="careful"), ["careful"]),
     (item("brand_new", x=1), ['{"id":"i1","type":"brand_new","x":1}']),
-    ({"src": "codex", "event": {"type": "turn.failed", "error": {"message": "m"}}}, ["  turn failed: m"]),
+    (
+        {"src": "codex", "event": {"type": "turn.failed", "error": {"message": "m"}}},
+        ["  turn failed: m"],
+    ),
     ({"src": "codex", "event": {"type": "surprise"}}, ['{"type":"surprise"}']),
-    ({"src": "codex", "event": {"type": "error", "message": "Reconnecting... 1/5"}}, ["Reconnecting... 1/5"]),
+    (
+        {"src": "codex", "event": {"type": "error", "message": "Reconnecting... 1/5"}},
+        ["Reconnecting... 1/5"],
+    ),
     ({"src": "stderr", "text": "warn"}, ["  warn"]),
-    ({"src": "runner", "text": "codex.stopping", "reason": "timeout"}, ["  codex.stopping: timeout"]),
-    ({"src": "runner", "text": "runner.broken", "status": "failed", "reason": "x"}, ["  runner.broken: x"]),
+    (
+        {"src": "runner", "text": "codex.stopping", "reason": "timeout"},
+        ["  codex.stopping: timeout"],
+    ),
+    (
+        {"src": "runner", "text": "runner.broken", "status": "failed", "reason": "x"},
+        ["  runner.broken: x"],
+    ),
     ({"something": "else"}, ['{"something":"else"}']),
 ]
 

@@ -24,7 +24,11 @@ def cluster(stand: Stand) -> Stand:
 
 
 def put(stand: Stand, name: str, spec: Json | None = None, **status: Any) -> None:
-    run = {"metadata": {"name": name}, "spec": {"jobType": "hello", **(spec or {})}, "status": status}
+    run = {
+        "metadata": {"name": name},
+        "spec": {"jobType": "hello", **(spec or {})},
+        "status": status,
+    }
     stand.at_once(stand.kube.put, stand.kube.runs, run)
 
 
@@ -34,7 +38,10 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named(cluster: Stand) -> None
     for command in (("list",), ("list", "--status", "running"), ("list", "-o", "json")):
         done = cluster.cli(*command)
         assert (done.code, "plain" in done.out, "odd" in done.out) == (0, True, False), done.err
-        assert "codexruns/odd cannot be read by this version and is left out; `kubectl get codexruns odd -o yaml`" in done.err
+        assert (
+            "codexruns/odd cannot be read by this version and is left out; `kubectl get codexruns odd -o yaml`"
+            in done.err
+        )
         assert "hunter2" not in done.err
 
 
@@ -69,7 +76,15 @@ def test_a_deeply_nested_run_is_listed_and_shown(cluster: Stand, levels: int) ->
 
 def test_values_that_a_newer_operator_writes_are_shown_as_they_are(both: Stand) -> None:
     failure = {"class": "preempted", "message": "Another run was more urgent"}
-    put(both, "newer", {"whenFull": "Preempt"}, phase="Paused", reason="Preempted", failure=failure, sandbox="vm")
+    put(
+        both,
+        "newer",
+        {"whenFull": "Preempt"},
+        phase="Paused",
+        reason="Preempted",
+        failure=failure,
+        sandbox="vm",
+    )
     both.until(lambda: "newer" in both.cli("list").out)
     assert "paused" in both.cli("list").out
     shown = json.loads(both.cli("status", "newer", "-o", "json").out)
@@ -84,12 +99,20 @@ def test_inputs_that_are_nested_too_deep_are_refused(both: Stand, tmp_path: Path
         for given_ in (("-p", f"a:={deep}"), ("-f", str(file))):
             done = both.cli("start", "hello", *given_)
             words = " ".join(done.err.replace("│", " ").split())
-            assert (done.code, f"spec.inputs: {TOO_DEEP}" in words) == (2, True), (levels, given_[0], done.err)
+            assert (done.code, f"spec.inputs: {TOO_DEEP}" in words) == (2, True), (
+                levels,
+                given_[0],
+                done.err,
+            )
     assert both.kube.run_names == []
 
 
-def test_a_file_of_aliases_that_would_unfold_to_a_giant_is_judged_at_once(both: Stand, tmp_path: Path) -> None:
-    lines = ["l0: &l0 [x]"] + [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 40)]
+def test_a_file_of_aliases_that_would_unfold_to_a_giant_is_judged_at_once(
+    both: Stand, tmp_path: Path
+) -> None:
+    lines = ["l0: &l0 [x]"] + [
+        f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 40)
+    ]
     file = tmp_path / "inputs.yaml"
     file.write_text("\n".join(lines))
     done = both.cli("start", "hello", "-f", str(file))

@@ -42,7 +42,14 @@ def test_wide_is_never_cut(both: Stand) -> None:
     both.finished("--name", "mine", result={"message": "word " * 40})
     wide = both.cli("list", "-o", "wide").out
     assert "word " * 39 in wide
-    assert wide.splitlines()[0].split()[-6:] == ["REASON", "PROMPT", "MODEL", "USER", "ORIGIN", "RUN-ID"]
+    assert wide.splitlines()[0].split()[-6:] == [
+        "REASON",
+        "PROMPT",
+        "MODEL",
+        "USER",
+        "ORIGIN",
+        "RUN-ID",
+    ]
     assert both.run_id("mine") in wide
     assert max(map(len, both.cli("list").out.splitlines())) <= 80
 
@@ -57,7 +64,9 @@ def test_name(both: Stand) -> None:
 
 def test_json_of_one_and_of_many(both: Stand) -> None:
     good = both.finished()
-    bad = both.finished(phase="Failed", failure={"class": "stall", "message": "nothing moved", "retryable": True})
+    bad = both.finished(
+        phase="Failed", failure={"class": "stall", "message": "nothing moved", "retryable": True}
+    )
     one = conforms(json.loads(both.cli("status", bad, "-o", "json").out))
     assert one["failure"] == {"class": "stall", "message": "nothing moved", "retryable": True}
     assert one["usage"]["total_tokens"] == 120
@@ -69,7 +78,9 @@ def test_json_of_one_and_of_many(both: Stand) -> None:
 
 def test_yaml_is_the_same_document(both: Stand) -> None:
     name = both.finished()
-    assert yaml.safe_load(both.cli("status", name, "-o", "yaml").out) == json.loads(both.cli("status", name, "-o", "json").out)
+    assert yaml.safe_load(both.cli("status", name, "-o", "yaml").out) == json.loads(
+        both.cli("status", name, "-o", "json").out
+    )
 
 
 def test_jsonl_is_a_document_a_line(both: Stand) -> None:
@@ -117,7 +128,9 @@ def test_no_headers(both: Stand) -> None:
         ("custom-columns=NAME", '"NAME" is no column; write TITLE:.path'),
     ],
 )
-def test_formats_that_are_none_are_refused_before_anything_is_asked(stand: Stand, wanted: str, said: str) -> None:
+def test_formats_that_are_none_are_refused_before_anything_is_asked(
+    stand: Stand, wanted: str, said: str
+) -> None:
     stand.stop()
     done = stand.cli("list", "-o", wanted)
     assert (done.code, done.out) == (2, "")
@@ -140,7 +153,9 @@ def test_everything_else_that_prints_json_has_a_schema(stand: Stand) -> None:
     assert shown("retry", bad, "--dry-run")["results"][0]["outcome"] == "would retry"
     assert shown("stats")["groups"][0]["runs"] == 2
     assert shown("cleanup", "--dry-run")["dry_run"] is True
-    assert {row["key"]: row["value"] for row in shown("config", "view")["settings"]}["token"] == "********"
+    assert {row["key"]: row["value"] for row in shown("config", "view")["settings"]}[
+        "token"
+    ] == "********"
     assert shown("doctor")["checks"][0]["name"] == "api"
 
 
@@ -167,7 +182,13 @@ def test_stdout_has_data_and_nothing_else(both: Stand) -> None:
     name = both.start()
     both.log(name, *LOG)
     both.end(name)
-    for arguments in (["status", name], ["logs", name], ["logs", "-f", name], ["list"], ["wait", name]):
+    for arguments in (
+        ["status", name],
+        ["logs", name],
+        ["logs", "-f", name],
+        ["list"],
+        ["wait", name],
+    ):
         done = both.cli(*arguments)
         assert "\x1b" not in done.out + done.err
         assert "\r" not in done.out
@@ -180,9 +201,18 @@ def test_stats_are_the_apis_numbers(stand: Stand) -> None:
     stand.finished()
     stand.finished(phase="Failed")
     total = json.loads(stand.cli("stats", "-o", "json").out)
-    assert total["total"] == {"runs": 2, "cost_tokens": 240, "cost_micro_usd": 8400, "success_rate": 0.5}
+    assert total["total"] == {
+        "runs": 2,
+        "cost_tokens": 240,
+        "cost_micro_usd": 8400,
+        "success_rate": 0.5,
+    }
     for by in ("job-type", "model", "user", "day", "status"):
-        rows = list(csv.DictReader(io.StringIO(stand.cli("stats", "--by", by, "--since", "7d", "-o", "csv").out)))
+        rows = list(
+            csv.DictReader(
+                io.StringIO(stand.cli("stats", "--by", by, "--since", "7d", "-o", "csv").out)
+            )
+        )
         assert sum(int(row["runs"]) for row in rows) == 2, by
         assert sum(int(row["cost_micro_usd"]) for row in rows) == 8400, by
     assert "RATE" in stand.cli("stats").out
@@ -207,14 +237,20 @@ def test_results_differ_apart_from_what_was_asked_for(both: Stand) -> None:
 def test_stats_straight_from_the_server_are_the_same(stand: Stand) -> None:
     stand.finished()
     stand.finished(phase="Failed")
-    request = urllib.request.Request(f"{stand.url}/stats", headers={"Authorization": f"Bearer {TOKEN}"})
+    request = urllib.request.Request(
+        f"{stand.url}/stats", headers={"Authorization": f"Bearer {TOKEN}"}
+    )
     with urllib.request.urlopen(request) as answer:
         theirs = json.load(answer)
     ours = json.loads(stand.cli("stats", "-o", "json").out)
     assert ours["total"] == {key: theirs[key] for key in ours["total"]}
     (group,) = ours["groups"]
     (kind,) = theirs["job_types"]
-    assert (group["key"], group["cost_tokens"], group["runs"]) == (kind["job_type"], kind["cost_tokens"], kind["runs"])
+    assert (group["key"], group["cost_tokens"], group["runs"]) == (
+        kind["job_type"],
+        kind["cost_tokens"],
+        kind["runs"],
+    )
 
 
 def test_logs_differ_in_words(both: Stand) -> None:

@@ -68,8 +68,15 @@ def test_the_api_tells_every_transition(stand: Stand) -> None:
 
 def test_the_cluster_tells_its_events(stand: Stand) -> None:
     name = failed(stand)
-    for number, (reason, uid) in enumerate([("ImagePull", stand.run_id(name)), ("Other", "another-run")]):
-        about = {"type": "Warning", "reason": reason, "message": "no such image", "lastTimestamp": "2026-01-31T12:00:00Z"}
+    for number, (reason, uid) in enumerate(
+        [("ImagePull", stand.run_id(name)), ("Other", "another-run")]
+    ):
+        about = {
+            "type": "Warning",
+            "reason": reason,
+            "message": "no such image",
+            "lastTimestamp": "2026-01-31T12:00:00Z",
+        }
         event = {"metadata": {"name": f"event-{number}"}, "involvedObject": {"uid": uid}, **about}
         stand.at_once(stand.kube.put, stand.kube.events, event)
     stand.rest = False
@@ -80,7 +87,12 @@ def test_the_cluster_tells_its_events(stand: Stand) -> None:
     ]
     assert "Transitions:" not in text
     (event,) = json.loads(stand.cli("status", name, "-o", "json").out)["events"]
-    assert event == {"at": "2026-01-31T12:00:00Z", "type": "Warning", "reason": "ImagePull", "message": "no such image"}
+    assert event == {
+        "at": "2026-01-31T12:00:00Z",
+        "type": "Warning",
+        "reason": "ImagePull",
+        "message": "no such image",
+    }
 
 
 def test_a_second_attempt_is_told_apart(stand: Stand) -> None:
@@ -92,14 +104,23 @@ def test_a_second_attempt_is_told_apart(stand: Stand) -> None:
     assert re.search(r"^Attempt: +2$", text, re.M)
     moves = rows(text, "Transitions")
     assert moves[0] == ["AFTER", "ATTEMPT", "STATUS", "REASON"]
-    assert [row[1:3] for row in moves[1:]] == [["1", "starting"], ["1", "running"], ["2", "starting"], ["2", "succeeded"]]
+    assert [row[1:3] for row in moves[1:]] == [
+        ["1", "starting"],
+        ["1", "running"],
+        ["2", "starting"],
+        ["2", "succeeded"],
+    ]
 
 
 def test_when_the_object_is_gone_the_api_still_knows_what_happened(stand: Stand) -> None:
     name = failed(stand)
     run_id = stand.run_id(name)
     stand.at_once(stand.kube.remove, f"{stand.kube.runs}/{name}")
-    shown = stand.until(lambda: "deleted_at" in (d := json.loads(stand.cli("status", run_id, "-o", "json").out)) and d)
+    shown = stand.until(
+        lambda: (
+            "deleted_at" in (d := json.loads(stand.cli("status", run_id, "-o", "json").out)) and d
+        )
+    )
     assert "conditions" not in shown
     assert [move["status"] for move in shown["transitions"]] == ["starting", "failed"]
     text = stand.cli("status", run_id).out
@@ -110,7 +131,9 @@ def test_when_the_object_is_gone_the_api_still_knows_what_happened(stand: Stand)
 def test_a_failed_run_says_class_message_last_lines_and_what_to_type(both: Stand) -> None:
     name = failed(both)
     done = both.cli("status", name)
-    assert "Failure:    timeout: the agent took too long (a retry would end the same way)" in done.out
+    assert (
+        "Failure:    timeout: the agent took too long (a retry would end the same way)" in done.out
+    )
     end = done.out.partition("The end of its log:\n")[2]
     assert "  exit 2\n" in end
     assert done.err == f"next: codexrun logs {name}    (to run it again: codexrun retry {name})\n"
@@ -134,43 +157,77 @@ def test_every_other_status_has_its_next_command(stand: Stand, phase: str, comma
 
 
 def test_tokens_and_money_against_their_limits(both: Stand) -> None:
-    both.at_once(both.kube.put, both.kube.job_types, job_type("bounded", limits={"maxTokens": 1000, "maxCostCents": 50}))
+    both.at_once(
+        both.kube.put,
+        both.kube.job_types,
+        job_type("bounded", limits={"maxTokens": 1000, "maxCostCents": 50}),
+    )
     both.until(lambda: "bounded" in both.cli("jobtypes", "list").out)
     name = both.cli("start", "bounded", "-p", "name=world", "--limit", "max_tokens=240").out.strip()
     both.end(name)
     text = both.until(lambda: "120" in (t := both.cli("status", name).out) and t)
     assert re.search(r"^Budget: +50% of 240 tokens, 0% of \$0\.50$", text, re.M)
-    assert json.loads(both.cli("status", name, "-o", "json").out)["limits"] == {"max_tokens": 240, "max_cost_cents": 50}
+    assert json.loads(both.cli("status", name, "-o", "json").out)["limits"] == {
+        "max_tokens": 240,
+        "max_cost_cents": 50,
+    }
 
 
 def test_the_moving_line_has_both_budgets() -> None:
-    run = {"status": "running", "started_at": "2026-01-31T11:59:00Z", "usage": {"total_tokens": 600, "cost_micro_usd": 120_000}}
+    run = {
+        "status": "running",
+        "started_at": "2026-01-31T11:59:00Z",
+        "usage": {"total_tokens": 600, "cost_micro_usd": 120_000},
+    }
     limits = {"max_tokens": 1000, "max_cost_cents": 50}
     line = status_line(run, Reader(), NOON, limits=limits, usual=120, since=0)
     assert line == "running  1m of about 2m  600/1000 tokens (60%)  $0.1200/$0.50 (24%)"
-    assert status_line(run, Reader(), NOON, limits={}, usual=None, since=0) == "running  1m  600 tokens  $0.1200"
+    assert (
+        status_line(run, Reader(), NOON, limits={}, usual=None, since=0)
+        == "running  1m  600 tokens  $0.1200"
+    )
     fresh = {"status": "starting"}
     assert (
-        status_line(fresh, Reader(), NOON, limits=limits, usual=None, since=0) == "starting  0/1000 tokens (0%)  $0/$0.50 (0%)"
+        status_line(fresh, Reader(), NOON, limits=limits, usual=None, since=0)
+        == "starting  0/1000 tokens (0%)  $0/$0.50 (0%)"
     )
     assert status_line(fresh, Reader(), NOON, limits={}, usual=None, since=0) == "starting"
     stopping = {**run, "status": "stopping"}
-    assert status_line(stopping, Reader(), NOON, limits={}, usual=None, since=7).startswith("stopping for 7s  1m  ")
+    assert status_line(stopping, Reader(), NOON, limits={}, usual=None, since=7).startswith(
+        "stopping for 7s  1m  "
+    )
 
 
 def test_a_hundred_percent_is_the_limit_and_nothing_below_it() -> None:
-    assert details.budget({"usage": {"total_tokens": 999}}, {"max_tokens": 1000}) == "99% of 1000 tokens"
-    assert details.budget({"usage": {"total_tokens": 1000}}, {"max_tokens": 1000}) == "100% of 1000 tokens"
+    assert (
+        details.budget({"usage": {"total_tokens": 999}}, {"max_tokens": 1000})
+        == "99% of 1000 tokens"
+    )
+    assert (
+        details.budget({"usage": {"total_tokens": 1000}}, {"max_tokens": 1000})
+        == "100% of 1000 tokens"
+    )
     assert details.budget({}, {}) == ""
 
 
 def test_clocks_that_differ_never_count_backwards() -> None:
-    moves = [{"at": f"2026-01-31T12:00:{second:02}Z", "attempt": 1, "status": "x"} for second in (10, 13, 12, 15)]
+    moves = [
+        {"at": f"2026-01-31T12:00:{second:02}Z", "attempt": 1, "status": "x"}
+        for second in (10, 13, 12, 15)
+    ]
     assert [move["after"] for move in details.timed(moves)] == ["0s", "3s", "3s", "5s"]
 
 
 def test_sections_fit_a_narrow_terminal() -> None:
-    long = {"conditions": [{**CONDITIONS[1], "last_transition_time": "2026-01-31T11:00:00Z", "message": "word " * 60}]}
+    long = {
+        "conditions": [
+            {
+                **CONDITIONS[1],
+                "last_transition_time": "2026-01-31T11:00:00Z",
+                "message": "word " * 60,
+            }
+        ]
+    }
     shown = details.sections(long, NOON, Terminal(width=60))
     assert max(map(len, shown.splitlines())) <= 60
     assert details.sections({}, NOON, Terminal()) == ""
@@ -193,7 +250,9 @@ def test_an_api_that_does_not_know_the_question_yet_is_no_trouble(stand: Stand) 
     assert "Conditions:" not in done.out
 
 
-def test_a_run_that_is_deleted_while_it_is_watched(both: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_deleted_while_it_is_watched(
+    both: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     name = both.start()
     run_id = both.run_id(name)
     show = Plain.state

@@ -95,7 +95,9 @@ def _own_terminal() -> None:
 
 def process(stand: Stand, *arguments: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     given = {key: value for key, value in {**stand.env, **env}.items() if value}
-    return subprocess.run([*command(), *arguments], env=given, capture_output=True, check=False, timeout=PATIENCE)
+    return subprocess.run(
+        [*command(), *arguments], env=given, capture_output=True, check=False, timeout=PATIENCE
+    )
 
 
 def test_a_terminal_has_colour(stand: Stand) -> None:
@@ -140,7 +142,11 @@ def test_closed_streams_are_empty_ones(stand: Stand, closed: str) -> None:
     stand.finished("--name", "mine")
     words = " ".join(command())
     done = subprocess.run(
-        ["bash", "-c", f"{words} list {closed}"], env=stand.env, capture_output=True, check=False, timeout=PATIENCE
+        ["bash", "-c", f"{words} list {closed}"],
+        env=stand.env,
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
@@ -152,7 +158,11 @@ def test_with_stdin_closed_nobody_is_asked(stand: Stand) -> None:
     for arguments in ("status", "cancel -j hello", "start hello -f -"):
         stand.start()
         done = subprocess.run(
-            ["bash", "-c", f"{words} {arguments} <&-"], env=stand.env, capture_output=True, check=False, timeout=PATIENCE
+            ["bash", "-c", f"{words} {arguments} <&-"],
+            env=stand.env,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
         )
         assert done.returncode in (1, 2), arguments
         assert b"Traceback" not in done.stderr
@@ -207,7 +217,10 @@ def test_ctrl_c_stops_following_and_says_how_to_stop_the_run(stand: Stand) -> No
     screen.type("\x03")
     code, text = screen.end()
     assert code == 130
-    assert f"no longer following; the run goes on. To stop it: codexrun cancel {name}" in ESCAPE.sub("", text)
+    assert (
+        f"no longer following; the run goes on. To stop it: codexrun cancel {name}"
+        in ESCAPE.sub("", text)
+    )
     assert "Traceback" not in text
     assert "\x1b[?25h" in text, "the cursor is back"
     assert "cancel" not in stand.kube.run(name)["spec"]
@@ -218,7 +231,9 @@ def test_ctrl_c_without_a_terminal(stand: Stand, words: tuple[str, ...]) -> None
     name = stand.start()
     stand.log(name, *LOG, sealed=False)
     stand.looks = 0
-    done = subprocess.Popen([*command(), *words, name], env=stand.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.Popen(
+        [*command(), *words, name], env=stand.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     if words[0] == "wait":
         stand.until(lambda: stand.looks >= 3)  # once for its name, then again and again
     else:
@@ -263,7 +278,12 @@ def test_many_are_asked_about_on_a_terminal(stand: Stand) -> None:
 
 def test_watching_a_list_prints_what_changes(stand: Stand) -> None:
     stand.start("--name", "mine")
-    watching = subprocess.Popen([*command(), "list", "--watch"], env=stand.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    watching = subprocess.Popen(
+        [*command(), "list", "--watch"],
+        env=stand.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert watching.stdout
     first = [watching.stdout.readline() for _ in range(2)]
     assert b"starting" in first[1]
@@ -310,9 +330,13 @@ OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;;(http://127\.0\.0\.1:[0-9]+/console/[
 
 def hostile(stand: Stand) -> bytes:
     """A run whose final message and log hold what terminals obey; its log."""
-    stand.finished("--name", "mine", "--idempotency-key", "k", result={"message": HOSTILE}, message=HOSTILE)
+    stand.finished(
+        "--name", "mine", "--idempotency-key", "k", result={"message": HOSTILE}, message=HOSTILE
+    )
     return stand.log(
-        "mine", event(type="item.completed", item={"id": "i", "type": "agent_message", "text": HOSTILE}), HOSTILE.encode()
+        "mine",
+        event(type="item.completed", item={"id": "i", "type": "agent_message", "text": HOSTILE}),
+        HOSTILE.encode(),
     )
 
 
@@ -327,7 +351,9 @@ def hostile(stand: Stand) -> bytes:
     ],
     ids=["default", "plain", "no-utf8", "dumb", "latin-1"],
 )
-def test_no_terminal_obeys_what_an_agent_said(stand: Stand, options: list[str], env: dict[str, str]) -> None:
+def test_no_terminal_obeys_what_an_agent_said(
+    stand: Stand, options: list[str], env: dict[str, str]
+) -> None:
     hostile(stand)
     screen = Screen(stand, *AGAIN, *options, **env)
     code, text = screen.end()
@@ -366,14 +392,22 @@ def test_no_terminal_obeys_any_other_output(stand: Stand, arguments: list[str]) 
 def test_a_pipe_gets_every_byte(stand: Stand) -> None:
     log = hostile(stand)
     assert process(stand, "logs", "mine", "--raw").stdout == log
-    assert process(stand, "status", "mine", "-o", "jsonpath={.result}").stdout.decode() == HOSTILE + "\n"
+    assert (
+        process(stand, "status", "mine", "-o", "jsonpath={.result}").stdout.decode()
+        == HOSTILE + "\n"
+    )
     assert process(stand, *AGAIN).stdout.decode() == HOSTILE + "\n"
 
 
-@pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e", "\ufeff", "\U000e0041"])
+@pytest.mark.parametrize(
+    "character",
+    [*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e", "\ufeff", "\U000e0041"],
+)
 def test_what_is_hidden_is_written_as_json_does(character: str) -> None:
     shown = harmless(f"a{character}b")
-    assert shown == (f"a{character}b" if character in "\t\n" else f"a{json.dumps(character)[1:-1]}b")
+    assert shown == (
+        f"a{character}b" if character in "\t\n" else f"a{json.dumps(character)[1:-1]}b"
+    )
     assert json.loads(f'"{shown}"', strict=False) == f"a{character}b"
 
 

@@ -19,7 +19,9 @@ def opened(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_the_address_is_the_one_that_the_server_is_known_by(stand: Stand, opened: list[str]) -> None:
+def test_the_address_is_the_one_that_the_server_is_known_by(
+    stand: Stand, opened: list[str]
+) -> None:
     name = stand.start()
     page = f"{OUTSIDE}/console/runs/{stand.run_id(name)}"
     assert re.search(rf"^Console: +{re.escape(page)}$", stand.cli("status", name).out, re.M)

@@ -22,5 +22,9 @@ def assert_whole(facade: Facade, run: Json, status: str, printed: bytes) -> None
     """The archive has these bytes, all of them, and the row says so."""
     row = facade.until(run, status, log_closed=True)
     assert facade.log(run) == printed
-    assert (row["log_complete"], row["log_bytes"], row.get("log_note")) == (True, len(printed), None)
+    assert (row["log_complete"], row["log_bytes"], row.get("log_note")) == (
+        True,
+        len(printed),
+        None,
+    )
     assert row["log_path"] == f"runs/{row['run_id']}/logs.txt"

@@ -71,7 +71,11 @@ def release(commit: str) -> Release:
     if not tree.exists():
         _extract(commit, tree)
     # `make image` of that commit, without make and what it takes from the environment.
-    environ = {name: value for name, value in os.environ.items() if name not in ("BASE_IMAGE", "REGISTRY", "CLUSTER")}
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("BASE_IMAGE", "REGISTRY", "CLUSTER")
+    }
     # A Docker that answers would build images which the node cannot see.
     environ |= {
         "PYTHONPATH": str(tree / "cluster"),
@@ -94,8 +98,12 @@ def release(commit: str) -> Release:
 def _extract(commit: str, tree: Path) -> None:
     if _git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
         shallow = _git("rev-parse", "--is-shallow-repository").stdout.strip() == b"true"
-        assert shallow, f"{commit} is not in the history any more; name another commit in {__file__}"
-        pytest.skip(f"this clone is shallow and has not got {commit}, which is upgraded from: git fetch --unshallow")
+        assert shallow, (
+            f"{commit} is not in the history any more; name another commit in {__file__}"
+        )
+        pytest.skip(
+            f"this clone is shallow and has not got {commit}, which is upgraded from: git fetch --unshallow"
+        )
     archive = _git("archive", commit)
     assert archive.returncode == 0, archive.stderr.decode()
     partial = tree.with_name(f"{tree.name}.partial")

@@ -42,7 +42,9 @@ class Facade:
 
     def row(self, run: Json | str) -> Json:
         """As the api shows it."""
-        shown: Json = self.get(f"/runs/{run if isinstance(run, str) else run['metadata']['uid']}").json()
+        shown: Json = self.get(
+            f"/runs/{run if isinstance(run, str) else run['metadata']['uid']}"
+        ).json()
         return shown
 
     def until(self, run: Json | str, *statuses: str, log_closed: bool = False) -> Json:
@@ -50,20 +52,31 @@ class Facade:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             row = self.row(run)
-            if row.get("status") in statuses and not (log_closed and row.get("log_complete") is None):
+            if row.get("status") in statuses and not (
+                log_closed and row.get("log_complete") is None
+            ):
                 return row
             time.sleep(0.1)
         raise AssertionError(f"never {statuses}; last: {row}")
 
     def log(self, run: Json | str) -> bytes:
-        return self.get(f"/runs/{run if isinstance(run, str) else run['metadata']['uid']}/logs").content
+        return self.get(
+            f"/runs/{run if isinstance(run, str) else run['metadata']['uid']}/logs"
+        ).content
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """No api at all; back, and ready, afterwards."""
         self.lab.kubectl("scale", "deployment/codexrun-api", "--replicas=0")
         try:
-            self.lab.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=api", "--timeout=60s")
+            self.lab.kubectl(
+                "wait",
+                "--for=delete",
+                "pod",
+                "-l",
+                "app.kubernetes.io/component=api",
+                "--timeout=60s",
+            )
             yield
         finally:
             self.lab.kubectl("scale", "deployment/codexrun-api", "--replicas=1")
@@ -77,7 +90,9 @@ class Printed:
     def __init__(self, lab: Lab, run: Json) -> None:
         self._parts: list[bytes] = []
         pod = lab.pod(run).metadata.name
-        self._stream = lab.core.read_namespaced_pod_log(pod, NAMESPACE, container="agent", follow=True, _preload_content=False)
+        self._stream = lab.core.read_namespaced_pod_log(
+            pod, NAMESPACE, container="agent", follow=True, _preload_content=False
+        )
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -113,7 +128,9 @@ class Following:
     def _connect(self) -> None:
         resume = {"Last-Event-ID": self._last} if self._last else {}
         headers = {**self._facade.headers, "Accept": "text/event-stream", **resume}
-        with httpx.stream("GET", f"{self._facade.url}/runs/{self._run_id}/logs", headers=headers, timeout=20) as stream:
+        with httpx.stream(
+            "GET", f"{self._facade.url}/runs/{self._run_id}/logs", headers=headers, timeout=20
+        ) as stream:
             if stream.status_code != 200:
                 time.sleep(0.1)
                 return

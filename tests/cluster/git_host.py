@@ -13,9 +13,15 @@ PASSWORD = "hunter2-canary-5d1f"
 def serving(lab: Lab) -> Iterator[str]:
     """The host name of one."""
     name = lab.name("git")
-    image = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE).spec.template.spec.containers[0].image
+    image = (
+        lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
+        .spec.template.spec.containers[0]
+        .image
+    )
     script = Path(__file__).with_name("git_server.py").read_text()
-    lab.core.create_namespaced_config_map(NAMESPACE, {"metadata": {"name": name}, "data": {"git_server.py": script}})
+    lab.core.create_namespaced_config_map(
+        NAMESPACE, {"metadata": {"name": name}, "data": {"git_server.py": script}}
+    )
     security = {
         "runAsNonRoot": True,
         "runAsUser": 10009,
@@ -35,17 +41,27 @@ def serving(lab: Lab) -> Iterator[str]:
     }
     pod = {
         "metadata": {"name": name, "labels": {"git": name}},
-        "spec": {"containers": [container], "volumes": [{"name": "script", "configMap": {"name": name}}]},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": "script", "configMap": {"name": name}}],
+        },
     }
     lab.core.create_namespaced_pod(NAMESPACE, pod)
-    service = {"metadata": {"name": name}, "spec": {"selector": {"git": name}, "ports": [{"port": 80, "targetPort": 8000}]}}
+    service = {
+        "metadata": {"name": name},
+        "spec": {"selector": {"git": name}, "ports": [{"port": 80, "targetPort": 8000}]},
+    }
     lab.core.create_namespaced_service(NAMESPACE, service)
     secret = {"metadata": {"name": name}, "type": "kubernetes.io/basic-auth"}
-    lab.core.create_namespaced_secret(NAMESPACE, {**secret, "stringData": {"username": "bot", "password": PASSWORD}})
+    lab.core.create_namespaced_secret(
+        NAMESPACE, {**secret, "stringData": {"username": "bot", "password": PASSWORD}}
+    )
     lab.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
     # A ready pod is not yet an address that answers: the node's proxy learns of it a moment later.
     answers = f"until git ls-remote http://{name}/repo.git; do sleep 0.1; done"
-    lab.kubectl("exec", "deployment/codexrun-demo-model", "--", "timeout", "30", "sh", "-c", answers)
+    lab.kubectl(
+        "exec", "deployment/codexrun-demo-model", "--", "timeout", "30", "sh", "-c", answers
+    )
     yield name
     for kind in ("pod", "service", "secret", "configmap"):
         lab.kubectl("delete", kind, name, "--wait=false")

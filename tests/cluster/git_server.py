@@ -24,8 +24,17 @@ DOUBTFUL = "def load(text):\n    try:\n        return eval(text)\n    except:\n 
 
 
 def git(*arguments: str, cwd: Path) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main")
-    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True)
+    identity = (
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.com",
+        "-c",
+        "init.defaultBranch=main",
+    )
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=cwd, check=True, capture_output=True, text=True
+    )
     return done.stdout.strip()
 
 
@@ -95,7 +104,9 @@ class Handler(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False).stdout
+        answer = subprocess.run(
+            ["git", "http-backend"], input=body, env=env, capture_output=True, check=False
+        ).stdout
         head, _, content = answer.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
         self.send_response(int(headers.pop("Status", "200").split()[0]))

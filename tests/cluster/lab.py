@@ -36,12 +36,18 @@ def environment() -> dict[str, str]:
     if not file.exists():
         raise RuntimeError("there is no cluster; run `make up` first")
     script = f"set -a; . {file}; env -0"
-    shown = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(
+        ["bash", "-c", script], check=True, capture_output=True, text=True
+    ).stdout
     return dict(line.split("=", 1) for line in shown.split("\0") if "=" in line)
 
 
 def _live(job: Any) -> bool:
-    ends = [c for c in job.status.conditions or [] if c.type in ("Complete", "Failed") and c.status == "True"]
+    ends = [
+        c
+        for c in job.status.conditions or []
+        if c.type in ("Complete", "Failed") and c.status == "True"
+    ]
     return not ends and job.metadata.deletion_timestamp is None
 
 
@@ -51,7 +57,11 @@ class Lab:
     def __init__(self) -> None:
         self.env = environment()
         config.load_kube_config(self.env["KUBECONFIG"])
-        self.custom, self.core, self.batch = client.CustomObjectsApi(), client.CoreV1Api(), client.BatchV1Api()
+        self.custom, self.core, self.batch = (
+            client.CustomObjectsApi(),
+            client.CoreV1Api(),
+            client.BatchV1Api(),
+        )
         self.apps = client.AppsV1Api()
         self._count = itertools.count()
         self.own = uuid.uuid4().hex[:5]  # other processes of pytest use the same cluster
@@ -73,13 +83,17 @@ class Lab:
 
     # -- making ----------------------------------------------------------------------------------
 
-    def prompt(self, text: str = PROMPT, *, stem: str = "scenario", sha256: str | None = None) -> str:
+    def prompt(
+        self, text: str = PROMPT, *, stem: str = "scenario", sha256: str | None = None
+    ) -> str:
         """A prompt of one version, v1; returns its name."""
         name = self.name(stem)
         self.prompt_version(name, "v1", text, sha256=sha256)
         return name
 
-    def prompt_version(self, name: str, version: str, text: str, *, sha256: str | None = None) -> None:
+    def prompt_version(
+        self, name: str, version: str, text: str, *, sha256: str | None = None
+    ) -> None:
         digest = sha256 or hashlib.sha256(text.encode()).hexdigest()
         body = {
             "metadata": {
@@ -110,14 +124,18 @@ class Lab:
                 "model": "gpt-5.5",
                 "concurrencyLimit": 4,
                 "limits": {"timeoutSeconds": 120, "stallSeconds": 60, "startSeconds": 120},
-                "resources": {"requests": {"cpu": "20m"}},  # the runs of several workers are to fit a node of two cores
+                "resources": {
+                    "requests": {"cpu": "20m"}
+                },  # the runs of several workers are to fit a node of two cores
                 **spec,
             },
         }
         self.custom.create_namespaced_custom_object(*JOB_TYPES, body)
         return name
 
-    def run(self, job_type: str, scenario: str | None = None, *, stem: str = "run", **spec: Any) -> Json:
+    def run(
+        self, job_type: str, scenario: str | None = None, *, stem: str = "run", **spec: Any
+    ) -> Json:
         """Create a CodexRun; returns the created object."""
         if scenario is not None:
             spec.setdefault("inputs", {"scenario": scenario})
@@ -132,7 +150,9 @@ class Lab:
 
     def cancel(self, run: Json, *, by: str = "tests", reason: str = "no longer needed") -> Json:
         patch = {"spec": {"cancel": {"requestedBy": by, "reason": reason}}}
-        patched: Json = self.custom.patch_namespaced_custom_object(*RUNS, run["metadata"]["name"], patch)
+        patched: Json = self.custom.patch_namespaced_custom_object(
+            *RUNS, run["metadata"]["name"], patch
+        )
         return patched
 
     # -- watching --------------------------------------------------------------------------------
@@ -145,12 +165,17 @@ class Lab:
         """Every version of the run that the apiserver tells of, the present one first."""
         selector = f"metadata.name={run['metadata']['name']}"
         stream = watch.Watch().stream(
-            self.custom.list_namespaced_custom_object, *RUNS, field_selector=selector, timeout_seconds=int(patience)
+            self.custom.list_namespaced_custom_object,
+            *RUNS,
+            field_selector=selector,
+            timeout_seconds=int(patience),
         )
         for event in stream:
             yield event["object"]
 
-    def until(self, run: Json, wanted: Callable[[Json], bool], *, patience: float = PATIENCE) -> Json:
+    def until(
+        self, run: Json, wanted: Callable[[Json], bool], *, patience: float = PATIENCE
+    ) -> Json:
         """The first version of the run for which `wanted` holds."""
         last: Json = run
         for version in self.versions(run, patience=patience):
@@ -159,7 +184,9 @@ class Lab:
                 return version
             if version["status"].get("phase") in TERMINAL:
                 break
-        raise AssertionError(f"never came to it; last seen: {json.dumps(last.get('status'), indent=1)}")
+        raise AssertionError(
+            f"never came to it; last seen: {json.dumps(last.get('status'), indent=1)}"
+        )
 
     def phase(self, run: Json, *phases: str, patience: float = PATIENCE) -> Json:
         return self.until(run, lambda r: r["status"].get("phase") in phases, patience=patience)
@@ -181,7 +208,9 @@ class Lab:
 
     def log(self, run: Json) -> list[Json]:
         """The agent's lines of log."""
-        text = self.core.read_namespaced_pod_log(self.pod(run).metadata.name, NAMESPACE, container="agent")
+        text = self.core.read_namespaced_pod_log(
+            self.pod(run).metadata.name, NAMESPACE, container="agent"
+        )
         return [json.loads(line) for line in text.splitlines()]
 
     def until_no_live_job(self, run: Json, *, patience: float = PATIENCE) -> None:
@@ -215,7 +244,12 @@ class Lab:
         metadata = {"generateName": "try-", "labels": {"codexrun.dev/job-type": job_type}}
         container = {"name": "c", "image": "none"}
         template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
-        body = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}}
+        body = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": metadata,
+            "spec": {"template": template},
+        }
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -250,7 +284,11 @@ class Lab:
     def gates(self, run: Json) -> list[int]:
         """Pids of the run's gate, where the pod is on this machine."""
         uid = run["metadata"]["uid"].encode()
-        return [pid for pid in processes("codexrun_pod.gate") if uid in Path(f"/proc/{pid}/environ").read_bytes()]
+        return [
+            pid
+            for pid in processes("codexrun_pod.gate")
+            if uid in Path(f"/proc/{pid}/environ").read_bytes()
+        ]
 
     def until_no_job(self, run: Json) -> None:
         for job in self.jobs(run):
@@ -258,27 +296,66 @@ class Lab:
 
     # -- commands --------------------------------------------------------------------------------
 
-    def sh(self, *command: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def sh(
+        self, *command: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """A command with the variables of `.cluster/env`."""
-        done = subprocess.run(command, input=stdin, env={**os.environ, **self.env}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            input=stdin,
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+            raise AssertionError(
+                f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         return self.sh("kubectl", "-n", NAMESPACE, *arguments, stdin=stdin, check=check)
 
     @contextmanager
     def chart_with(self, *settings: str) -> Iterator[None]:
         """The release with `--set` of these values, and as it was afterwards."""
         chart = str(ROOT / "charts/codexrun")
-        upgrade = ("helm", "upgrade", "codexrun", chart, "-n", NAMESPACE, "--reuse-values", "--wait", "--timeout", "120s")
-        before = json.loads(self.sh("helm", "get", "values", "codexrun", "-n", NAMESPACE, "-o", "json").stdout)
+        upgrade = (
+            "helm",
+            "upgrade",
+            "codexrun",
+            chart,
+            "-n",
+            NAMESPACE,
+            "--reuse-values",
+            "--wait",
+            "--timeout",
+            "120s",
+        )
+        before = json.loads(
+            self.sh("helm", "get", "values", "codexrun", "-n", NAMESPACE, "-o", "json").stdout
+        )
         try:
-            self.sh(*upgrade, *itertools.chain.from_iterable(("--set", setting) for setting in settings))
+            self.sh(
+                *upgrade, *itertools.chain.from_iterable(("--set", setting) for setting in settings)
+            )
             yield
         finally:
-            restore = ("helm", "upgrade", "codexrun", chart, "-n", NAMESPACE, "--reset-values", "-f", "-", "--wait")
+            restore = (
+                "helm",
+                "upgrade",
+                "codexrun",
+                chart,
+                "-n",
+                NAMESPACE,
+                "--reset-values",
+                "-f",
+                "-",
+                "--wait",
+            )
             self.sh(*restore, stdin=json.dumps(before))
 
 
@@ -290,7 +367,9 @@ def processes(*words: str) -> Iterator[int]:
     """Pids of this machine whose command line holds all words."""
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            line = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            line = (
+                (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            )
         except OSError:
             continue
         if all(word in line for word in words) and int(directory.name) != os.getpid():

@@ -25,11 +25,23 @@ class Postgres:
         self.start()
 
     def start(self) -> None:
-        self._run("start", "-w", "-o", f"-h 0.0.0.0 -p {self.port} -k {self.folder}", "-l", str(self.folder / "log"))
+        self._run(
+            "start",
+            "-w",
+            "-o",
+            f"-h 0.0.0.0 -p {self.port} -k {self.folder}",
+            "-l",
+            str(self.folder / "log"),
+        )
 
     def stop(self) -> None:
         """At once, as a crash would: every connection breaks."""
         self._run("stop", "-w", "-m", "immediate")
 
     def _run(self, *arguments: str) -> None:
-        subprocess.run([self._ctl, "-D", self.folder, *arguments], user=self._user, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [self._ctl, "-D", self.folder, *arguments],
+            user=self._user,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )

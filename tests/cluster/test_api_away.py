@@ -55,7 +55,18 @@ def outage(lab: Lab, facade: Facade) -> Outage:
         while_away = lab.get(in_the_middle)["status"]["phase"]
     for run in (in_the_middle, at_the_end):
         lab.ended(run)
-    return Outage(in_the_middle, printed, follower, while_away, at_the_end, everything, cut, before, cut_printed, unseen)
+    return Outage(
+        in_the_middle,
+        printed,
+        follower,
+        while_away,
+        at_the_end,
+        everything,
+        cut,
+        before,
+        cut_printed,
+        unseen,
+    )
 
 
 def test_away_in_the_middle_it_gets_everything_afterwards(facade: Facade, outage: Outage) -> None:
@@ -65,7 +76,9 @@ def test_away_in_the_middle_it_gets_everything_afterwards(facade: Facade, outage
     assert outage.follower.connections >= 2
 
 
-def test_away_at_the_end_and_back_within_the_grace_it_gets_everything(facade: Facade, outage: Outage) -> None:
+def test_away_at_the_end_and_back_within_the_grace_it_gets_everything(
+    facade: Facade, outage: Outage
+) -> None:
     assert b'"run.ended"' in outage.everything
     assert_whole(facade, outage.at_the_end, "succeeded", outage.everything)
 

@@ -32,7 +32,13 @@ class Killer(threading.Thread):
                 os.kill(pid, signal.SIGKILL)
             self.kills += 1
             self.lab.kubectl(
-                "delete", "pod", "-l", "app.kubernetes.io/component=api", "--force", "--grace-period=0", check=False
+                "delete",
+                "pod",
+                "-l",
+                "app.kubernetes.io/component=api",
+                "--force",
+                "--grace-period=0",
+                check=False,
             )
 
 
@@ -62,10 +68,19 @@ def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
     killer.start()
     keys = [lab.name("key") for _ in range(RUNS_THROUGH)]
     with ThreadPoolExecutor(10) as pool:
-        started = list(pool.map(lambda key: start(facade, busy, "several-turns", key, when_full="Queue"), keys))
+        started = list(
+            pool.map(lambda key: start(facade, busy, "several-turns", key, when_full="Queue"), keys)
+        )
         followers = [Following(facade, run["run_id"]) for run in started[::5]]
-        refused = list(pool.map(lambda key: start(facade, full, "message", f"{key}-full", when_full="Reject"), keys[:10]))
-        again = list(pool.map(lambda key: start(facade, busy, "several-turns", key, when_full="Queue"), keys))
+        refused = list(
+            pool.map(
+                lambda key: start(facade, full, "message", f"{key}-full", when_full="Reject"),
+                keys[:10],
+            )
+        )
+        again = list(
+            pool.map(lambda key: start(facade, busy, "several-turns", key, when_full="Queue"), keys)
+        )
     assert [run["run_id"] for run in again] == [run["run_id"] for run in started]
     objects: dict[str, Json] = {}
     for run in started:
@@ -74,7 +89,9 @@ def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
     assert killer.kills == KILLS
     facade.get("/readyz")
 
-    assert {run["metadata"]["uid"] for run in of_type(lab, busy)} == set(objects)  # no second run for a key
+    assert {run["metadata"]["uid"] for run in of_type(lab, busy)} == set(
+        objects
+    )  # no second run for a key
     for uid, run in objects.items():
         row = facade.until(uid, run["status"]["phase"].lower(), log_closed=True)
         usage = run["status"]["usage"]
@@ -92,10 +109,14 @@ def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
     assert refused == [{}] * 10
     assert [run["metadata"]["uid"] for run in of_type(lab, full)] == [blocker["metadata"]["uid"]]
     lab.cancel(blocker)
-    listed = facade.get("/runs", params={"job_type": f"{busy},{full}", "page_size": 200}).json()["runs"]
+    listed = facade.get("/runs", params={"job_type": f"{busy},{full}", "page_size": 200}).json()[
+        "runs"
+    ]
     assert {row["run_id"] for row in listed} == {*objects, blocker["metadata"]["uid"]}
 
 
 def of_type(lab: Lab, job_type: str) -> list[Json]:
-    listed = lab.custom.list_namespaced_custom_object(*RUNS, field_selector=f"spec.jobType={job_type}")
+    listed = lab.custom.list_namespaced_custom_object(
+        *RUNS, field_selector=f"spec.jobType={job_type}"
+    )
     return list(listed["items"])

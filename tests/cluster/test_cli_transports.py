@@ -44,9 +44,16 @@ class Cli:
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Its stdout."""
         done = subprocess.run(
-            self.words(*arguments), env=self.env, capture_output=True, text=True, check=False, timeout=PATIENCE
+            self.words(*arguments),
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
         )
-        assert done.returncode == code, f"{self.way}: {arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == code, (
+            f"{self.way}: {arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        )
         assert "Traceback" not in done.stderr
         return done.stdout
 
@@ -95,7 +102,15 @@ def test_both_ways_print_the_same(ways: list[Cli], done: str, job_type: str) -> 
         ["list", "--job-type", job_type, "--status", "succeeded", "-o", "name"],
         ["status", done, "-o", "name"],
         ["status", done, "-o", 'jsonpath={.status}{"\\n"}{.usage.total_tokens}{"\\n"}{.result}'],
-        ["list", "-j", job_type, "-s", "succeeded", "-o", "custom-columns=NAME:.name,TOKENS:.cost_tokens"],
+        [
+            "list",
+            "-j",
+            job_type,
+            "-s",
+            "succeeded",
+            "-o",
+            "custom-columns=NAME:.name,TOKENS:.cost_tokens",
+        ],
         ["logs", done, "--raw"],
         ["logs", done, "-f", "--raw"],
         ["logs", done],
@@ -110,15 +125,30 @@ def test_both_ways_print_the_same(ways: list[Cli], done: str, job_type: str) -> 
 
 def test_prompts_are_the_same_both_ways(ways: list[Cli], lab: Lab, done: str) -> None:
     """Other tests make and use some meanwhile; ours stay."""
-    rest, cluster = ([line for line in way("prompts", "list").splitlines() if lab.own in line] for way in ways)
+    rest, cluster = (
+        [line for line in way("prompts", "list").splitlines() if lab.own in line] for way in ways
+    )
     assert rest == cluster
     assert rest
 
 
-def test_labels_and_orders_are_the_same_both_ways(ways: list[Cli], lab: Lab, facade: Facade, job_type: str) -> None:
+def test_labels_and_orders_are_the_same_both_ways(
+    ways: list[Cli], lab: Lab, facade: Facade, job_type: str
+) -> None:
     mark = f"mark={lab.name('l')}"
     names = {
-        scenario: start(ways[n % 2], job_type, scenario, "--label", mark, "--label", f"env={env}", "--wait", "-o", "name")
+        scenario: start(
+            ways[n % 2],
+            job_type,
+            scenario,
+            "--label",
+            mark,
+            "--label",
+            f"env={env}",
+            "--wait",
+            "-o",
+            "name",
+        )
         for n, (scenario, env) in enumerate((("message", "prod"), ("several-turns", "dev")))
     }
     for name in names.values():
@@ -136,12 +166,17 @@ def test_labels_and_orders_are_the_same_both_ways(ways: list[Cli], lab: Lab, fac
             assert way("list", *wanted, "-o", "name").split() == found, (way.way, wanted)
     for order in ("created", "started", "finished", "duration", "tokens", "cost"):
         for sort in (order, f"-{order}"):
-            rest, cluster = (way("list", "-j", job_type, "-s", "succeeded", "--sort", sort, "-o", "name") for way in ways)
+            rest, cluster = (
+                way("list", "-j", job_type, "-s", "succeeded", "--sort", sort, "-o", "name")
+                for way in ways
+            )
             assert rest == cluster, sort
     assert [way("list", "-l", "env>1", code=2) for way in ways] == ["", ""]
 
 
-def test_tables_and_documents_are_the_same_but_for_what_only_the_api_keeps(ways: list[Cli], done: str, job_type: str) -> None:
+def test_tables_and_documents_are_the_same_but_for_what_only_the_api_keeps(
+    ways: list[Cli], done: str, job_type: str
+) -> None:
     documents = [way.json("status", done) for way in ways]
     for document in documents:
         for key in (*ONLY_THE_API, *ONLY_THE_CLUSTER):
@@ -149,16 +184,26 @@ def test_tables_and_documents_are_the_same_but_for_what_only_the_api_keeps(ways:
     assert documents[0] == documents[1]
     assert documents[0]["conditions"]
     assert documents[0]["limits"]
-    tables = [re.sub(r" \d+[smhd] ", " AGE ", way("list", "-j", job_type, "-s", "succeeded")) for way in ways]
+    tables = [
+        re.sub(r" \d+[smhd] ", " AGE ", way("list", "-j", job_type, "-s", "succeeded"))
+        for way in ways
+    ]
     assert tables[0].splitlines()[0] == tables[1].splitlines()[0]
-    assert [line.split()[0] for line in tables[0].splitlines()] == [line.split()[0] for line in tables[1].splitlines()]
-    described = [re.sub(r"\(.* ago\)|Console:.*\n|\nTransitions:\n(  .*\n)+", "", way("status", done)) for way in ways]
+    assert [line.split()[0] for line in tables[0].splitlines()] == [
+        line.split()[0] for line in tables[1].splitlines()
+    ]
+    described = [
+        re.sub(r"\(.* ago\)|Console:.*\n|\nTransitions:\n(  .*\n)+", "", way("status", done))
+        for way in ways
+    ]
     described = [re.sub(r" +\d+[smhd]( |$)", " AGE ", text, flags=re.M) for text in described]
     assert described[0] == described[1]
     assert "\nConditions:\n" in described[0]
 
 
-def test_the_api_tells_transitions_and_the_cluster_its_events(ways: list[Cli], lab: Lab, facade: Facade, job_type: str) -> None:
+def test_the_api_tells_transitions_and_the_cluster_its_events(
+    ways: list[Cli], lab: Lab, facade: Facade, job_type: str
+) -> None:
     run = lab.ended(lab.run(job_type, "401"))
     facade.until(run, "failed", log_closed=True)
     rest, cluster = (way.json("status", run["metadata"]["name"]) for way in ways)
@@ -180,9 +225,13 @@ def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
     first = start(ways[0], job_type, "message", "--wait", "-o", "name")  # something to learn from
     assert first
     names = [start(way, job_type, "sleep-100") for way in (*ways, ways[0])]
-    ways[0]("wait", names[0], "--for", "phase=Running", "--timeout", "2m")  # from now on the places stand
+    ways[0](
+        "wait", names[0], "--for", "phase=Running", "--timeout", "2m"
+    )  # from now on the places stand
     places = [[way.json("status", name).get("queue", {}) for name in names] for way in ways]
-    assert [place.get("position") for place in places[0]] == [place.get("position") for place in places[1]]
+    assert [place.get("position") for place in places[0]] == [
+        place.get("position") for place in places[1]
+    ]
     # Which of the two is next is the uid's business where both were made within one second.
     assert sorted(place["position"] for place in places[0][1:]) == [1, 2]
     for here, there in zip(places[0][1:], places[1][1:], strict=True):
@@ -207,7 +256,9 @@ def test_cancel_wait_and_its_code(cli: Cli, job_type: str) -> None:
     cli("cancel", name)  # asking twice is asking once
 
 
-def test_retry_changes_what_was_said_and_follows(cli: Cli, lab: Lab, done: str, job_type: str) -> None:
+def test_retry_changes_what_was_said_and_follows(
+    cli: Cli, lab: Lab, done: str, job_type: str
+) -> None:
     said = cli("retry", done, "--set", "scenario=message", "--follow")
     assert said.strip()
     name = json.loads(cli("list", "-j", job_type, "-L", "1", "-o", "json"))["runs"][0]["name"]
@@ -216,7 +267,9 @@ def test_retry_changes_what_was_said_and_follows(cli: Cli, lab: Lab, done: str, 
     lab.kubectl("delete", "cxr", name)
 
 
-def test_following_a_live_run_loses_and_doubles_no_line(ways: list[Cli], job_type: str, lab: Lab) -> None:
+def test_following_a_live_run_loses_and_doubles_no_line(
+    ways: list[Cli], job_type: str, lab: Lab
+) -> None:
     name = start(ways[0], job_type, "several-turns")
     texts: dict[str, str] = {}
 
@@ -235,12 +288,18 @@ def test_following_a_live_run_loses_and_doubles_no_line(ways: list[Cli], job_typ
 
 
 @pytest.mark.disruptive
-def test_following_survives_an_api_that_goes_and_comes_back(ways: list[Cli], job_type: str, facade: Facade, lab: Lab) -> None:
+def test_following_survives_an_api_that_goes_and_comes_back(
+    ways: list[Cli], job_type: str, facade: Facade, lab: Lab
+) -> None:
     name = start(ways[0], job_type, "sleep-20")
     ways[0]("wait", name, "--for", "phase=Running", "--timeout", "2m")
     # Unbuffered: communicate reads past what a buffer of readline holds.
     follower = subprocess.Popen(
-        ways[0].words("logs", "-f", "--raw", name), env=ways[0].env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+        ways[0].words("logs", "-f", "--raw", name),
+        env=ways[0].env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
     )
     assert follower.stdout
     first = follower.stdout.readline()
@@ -248,7 +307,11 @@ def test_following_survives_an_api_that_goes_and_comes_back(ways: list[Cli], job
     lab.kubectl("rollout", "status", "deployment/codexrun-api", "--timeout=120s")
     out, err = follower.communicate(timeout=PATIENCE)
     assert follower.returncode == 0, err
-    facade.until(json.loads(lab.kubectl("get", "cxr", name, "-o", "json").stdout), "succeeded", log_closed=True)
+    facade.until(
+        json.loads(lab.kubectl("get", "cxr", name, "-o", "json").stdout),
+        "succeeded",
+        log_closed=True,
+    )
     assert first + out == facade.log(name)
     assert b"connection lost, reconnecting..." in err
 
@@ -263,7 +326,9 @@ CODES: list[tuple[list[str], int]] = [
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), CODES, ids=lambda value: " ".join(value) if isinstance(value, list) else str(value)
+    ("command", "code"),
+    CODES,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
 def test_codes_are_the_same_both_ways(cli: Cli, done: str, command: list[str], code: int) -> None:
     cli(*(word.format(done=done) for word in command), code=code)
@@ -278,8 +343,21 @@ def test_what_needs_the_api_says_so(lab: Lab) -> None:
 def test_a_dry_run_is_something_to_apply(cli: Cli, lab: Lab, job_type: str) -> None:
     for where in ("client", "server"):
         name = lab.name("dry")
-        words = ["start", job_type, "-p", "scenario=message", "--name", name, "--dry-run", where, "-o", "yaml"]
-        if cli.way == "rest":  # the dry run is the cluster's; there is one namespace that the job type is in
+        words = [
+            "start",
+            job_type,
+            "-p",
+            "scenario=message",
+            "--name",
+            name,
+            "--dry-run",
+            where,
+            "-o",
+            "yaml",
+        ]
+        if (
+            cli.way == "rest"
+        ):  # the dry run is the cluster's; there is one namespace that the job type is in
             words = [*words, "-n", NAMESPACE]
         manifest = cli(*words)
         lab.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest)
@@ -291,7 +369,11 @@ def test_doctor_finds_this_cluster_well(lab: Lab) -> None:
     for check in ("cluster", "crd", "rights", "operator", "image", "pulls", "sandbox"):
         assert f"ok      {check}: " in shown, shown
     with_api = subprocess.run(
-        Cli(lab, "rest").words("doctor"), env=Cli(lab, "rest").env, capture_output=True, text=True, check=False
+        Cli(lab, "rest").words("doctor"),
+        env=Cli(lab, "rest").env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     for check in ("api", "token", "registry"):
         assert f"ok      {check}: " in with_api.stdout, with_api
@@ -305,11 +387,20 @@ def test_versions(ways: list[Cli]) -> None:
 
 def test_kubectl_finds_the_plug_in(lab: Lab, done: str) -> None:
     env: dict[str, Any] = {**os.environ, **lab.env, "PATH": f"{ROOT}/.venv/bin:{lab.env['PATH']}"}
-    listed = subprocess.run(["kubectl", "plugin", "list"], env=env, capture_output=True, text=True, check=False).stdout
+    listed = subprocess.run(
+        ["kubectl", "plugin", "list"], env=env, capture_output=True, text=True, check=False
+    ).stdout
     assert "/kubectl-codexrun" in listed
     words = ["kubectl", "codexrun", "status", done, "-o", "name", "-n", NAMESPACE]
-    assert subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout == f"codexrun/{done}\n"
+    assert (
+        subprocess.run(words, env=env, capture_output=True, text=True, check=True).stdout
+        == f"codexrun/{done}\n"
+    )
     offered = subprocess.run(
-        ["kubectl", "__complete", "codexrun", "sta"], env=env, capture_output=True, text=True, check=False
+        ["kubectl", "__complete", "codexrun", "sta"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout
     assert "start" in offered

@@ -61,7 +61,9 @@ async def walk(visit: Visit, job_type: str, *, live: bool) -> None:
 
 
 async def test_start_watch_cancel_retry_compare(lab: Lab, browser, job_type: str) -> None:
-    async with visiting(browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]) as visit:
+    async with visiting(
+        browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    ) as visit:
         await walk(visit, job_type, live=True)
         assert visit.trouble == []
 
@@ -74,7 +76,9 @@ async def test_the_same_without_javascript(lab: Lab, browser, job_type: str) -> 
 
 async def test_the_keyboard_alone(lab: Lab, browser, job_type: str) -> None:
     """Start, cancel and retry; everything that is typed goes to what has the focus."""
-    async with visiting(browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]) as visit:
+    async with visiting(
+        browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    ) as visit:
         page = await visit.page(f"/console/start/{job_type}")
         main, keys = page.locator("main"), page.keyboard
 
@@ -106,7 +110,9 @@ async def test_the_keyboard_alone(lab: Lab, browser, job_type: str) -> None:
 
 async def test_two_tabs_of_one_run_make_one_cancel(lab: Lab, browser, job_type: str) -> None:
     run = lab.phase(lab.run(job_type, "sleep-100"), "Running")
-    async with visiting(browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]) as visit:
+    async with visiting(
+        browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    ) as visit:
         path = f"/console/runs/{run['metadata']['uid']}"
         left, right = await visit.page(path), await visit.page(path)
         for page, reason in ((left, "left"), (right, "right")):
@@ -114,14 +120,20 @@ async def test_two_tabs_of_one_run_make_one_cancel(lab: Lab, browser, job_type: 
             await page.get_by_label("Why?").fill(reason)
         await left.get_by_role("button", name="Cancel this run").click()
         await left.wait_for_load_state()
-        with contextlib.suppress(ClickTimeout):  # it may know already, or come to know while it is clicked
+        with contextlib.suppress(
+            ClickTimeout
+        ):  # it may know already, or come to know while it is clicked
             await right.get_by_role("button", name="Cancel this run").click(timeout=2_000)
         for page in (left, right):
-            await expect(page.locator("main")).to_contain_text("Cancelled by shared: left.", timeout=PATIENCE)
+            await expect(page.locator("main")).to_contain_text(
+                "Cancelled by shared: left.", timeout=PATIENCE
+            )
     assert lab.get(run)["spec"]["cancel"]["reason"] == "left"
 
 
-async def test_a_network_that_is_cut_loses_and_doubles_no_line(lab: Lab, browser, job_type: str) -> None:
+async def test_a_network_that_is_cut_loses_and_doubles_no_line(
+    lab: Lab, browser, job_type: str
+) -> None:
     import httpx
 
     url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
@@ -136,17 +148,25 @@ async def test_a_network_that_is_cut_loses_and_doubles_no_line(lab: Lab, browser
         await expect(page.locator("main")).to_contain_text("Succeeded after", timeout=PATIENCE)
         await expect(page.locator("#log")).to_contain_text("run.ended", timeout=PATIENCE)
         async with httpx.AsyncClient(base_url=url) as rest:
-            raw = (await rest.get(f"{path}/logs", headers={"Authorization": f"Bearer {token}"})).text
-        shown = await page.evaluate("[...document.querySelectorAll('#log .l')].map((line) => Number(line.dataset.n))")
+            raw = (
+                await rest.get(f"{path}/logs", headers={"Authorization": f"Bearer {token}"})
+            ).text
+        shown = await page.evaluate(
+            "[...document.querySelectorAll('#log .l')].map((line) => Number(line.dataset.n))"
+        )
         assert shown == list(range(1, len(raw.splitlines()) + 1))
 
 
-async def test_the_log_in_the_browser_is_the_log_that_rest_has(lab: Lab, browser, job_type: str) -> None:
+async def test_the_log_in_the_browser_is_the_log_that_rest_has(
+    lab: Lab, browser, job_type: str
+) -> None:
     import httpx
 
     url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
     run = lab.ended(lab.run(job_type, "message"))["metadata"]["uid"]
     async with visiting(browser, url, token) as visit, httpx.AsyncClient(base_url=url) as rest:
-        raw = (await rest.get(f"/runs/{run}/logs", headers={"Authorization": f"Bearer {token}"})).text
+        raw = (
+            await rest.get(f"/runs/{run}/logs", headers={"Authorization": f"Bearer {token}"})
+        ).text
         page = await visit.page(f"/console/runs/{run}?tab=log")
         await expect(page.locator("#log .l")).to_have_count(len(raw.splitlines()))

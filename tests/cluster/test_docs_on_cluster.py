@@ -16,7 +16,9 @@ def commands(document: Path) -> list[Block]:
     return [block for block in blocks(document) if block.test == "cluster"]
 
 
-@pytest.mark.parametrize("document", [d for d in documents() if commands(d)], ids=lambda document: document.name)
+@pytest.mark.parametrize(
+    "document", [d for d in documents() if commands(d)], ids=lambda document: document.name
+)
 def test_commands_of(document: Path, tmp_path: Path) -> None:
     if not ENV.exists():
         pytest.fail("there is no .cluster/env; `make up` starts the cluster and writes it")
@@ -34,7 +36,9 @@ def shell(block: Block, folder: Path) -> None:
     done = bash(block.text, folder)
     if done.returncode != 0:
         seen = bash("kubectl get cxr,jobs,pods -n codexrun", folder)
-        pytest.fail(f"{block}: exit {done.returncode}\n{done.stdout}{done.stderr}\nafter it:\n{seen.stdout}")
+        pytest.fail(
+            f"{block}: exit {done.returncode}\n{done.stdout}{done.stderr}\nafter it:\n{seen.stdout}"
+        )
 
 
 def bash(text: str, folder: Path) -> "subprocess.CompletedProcess[str]":

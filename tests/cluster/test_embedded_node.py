@@ -49,10 +49,14 @@ def test_a_second_operator_takes_over_from_a_killed_leader(lab: Lab) -> None:
     lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=2")
     try:
         lab.kubectl("rollout", "status", "deployment/codexrun-operator", "--timeout=120s")
-        leader = lab.kubectl("get", "lease", "codexrun-operator", "-o", "jsonpath={.spec.holderIdentity}").stdout
+        leader = lab.kubectl(
+            "get", "lease", "codexrun-operator", "-o", "jsonpath={.spec.holderIdentity}"
+        ).stdout
         lab.kubectl("delete", "pod", leader, "--force", "--grace-period=0")
         assert lab.ended(lab.run(lab.job_type(), "message"))["status"]["phase"] == "Succeeded"
-        now = lab.kubectl("get", "lease", "codexrun-operator", "-o", "jsonpath={.spec.holderIdentity}").stdout
+        now = lab.kubectl(
+            "get", "lease", "codexrun-operator", "-o", "jsonpath={.spec.holderIdentity}"
+        ).stdout
         assert now not in ("", leader)
     finally:
         lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=1")

@@ -23,7 +23,9 @@ class Ending:
 
 
 LIMITS = {"timeoutSeconds": 120, "stallSeconds": 60, "startSeconds": 120}
-MISSING_ENV = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "nobody-made-this", "key": "token"}}}]
+MISSING_ENV = [
+    {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "nobody-made-this", "key": "token"}}}
+]
 SMALL = {"resources": {"limits": {"memory": "20Mi"}, "requests": {"memory": "20Mi"}}}
 
 ENDINGS = [
@@ -61,7 +63,11 @@ ENDINGS = [
 
 @pytest.fixture(scope="module")
 def endings(lab: Lab) -> dict[str, Json]:
-    control = lab.apps.read_namespaced_deployment("codexrun-operator", "codexrun").spec.template.spec.containers[0].image
+    control = (
+        lab.apps.read_namespaced_deployment("codexrun-operator", "codexrun")
+        .spec.template.spec.containers[0]
+        .image
+    )
     prompt = lab.prompt()
     runs = {}
     for ending in ENDINGS:
@@ -69,7 +75,9 @@ def endings(lab: Lab) -> dict[str, Json]:
         if "image" in spec:
             spec["image"] = spec["image"].format(control=control)
         extra: Json = {"workspace": {"git": {"url": ending.workspace}}} if ending.workspace else {}
-        runs[ending.title] = lab.run(lab.job_type(prompt=prompt, **spec), ending.scenario, stem="end", **extra)
+        runs[ending.title] = lab.run(
+            lab.job_type(prompt=prompt, **spec), ending.scenario, stem="end", **extra
+        )
     return {title: lab.ended(run, patience=300) for title, run in runs.items()}
 
 
@@ -84,7 +92,9 @@ def test_ends_in_its_class_with_words_to_act_on(endings: dict[str, Json], ending
 
 def test_the_run_away_loop_overshoots_by_one_request_at_most(endings: dict[str, Json]) -> None:
     usage = endings["run-away loop"]["status"]["usage"]
-    assert 5000 <= usage["totalTokens"] <= 5000 + 1000  # a request of the loop has 1,000 tokens of input
+    assert (
+        5000 <= usage["totalTokens"] <= 5000 + 1000
+    )  # a request of the loop has 1,000 tokens of input
     assert usage["complete"] is True
 
 
@@ -98,7 +108,12 @@ def test_nothing_is_left_running(lab: Lab, endings: dict[str, Json]) -> None:
     """The verdict is there when the containers have ended; the pod's own phase follows."""
     for run in endings.values():
         for pod in lab.pods(run):
-            lab.kubectl("wait", "--for=jsonpath={.status.phase}=" + settled(pod), f"pod/{pod.metadata.name}", "--timeout=60s")
+            lab.kubectl(
+                "wait",
+                "--for=jsonpath={.status.phase}=" + settled(pod),
+                f"pod/{pod.metadata.name}",
+                "--timeout=60s",
+            )
 
 
 def settled(pod: Any) -> str:

@@ -20,14 +20,20 @@ def work(lab: Lab, job_type: str, host: str, path: str, *, command: str = SHOW, 
     return lab.ended(lab.run(job_type, inputs={"command": command}, workspace=workspace))
 
 
-@pytest.mark.parametrize(("ref", "said"), [(None, "on main"), ("topic", "on topic"), ("v1", "on main")])
-def test_codex_works_in_the_clone(lab: Lab, job_type: str, host: str, ref: str | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("ref", "said"), [(None, "on main"), ("topic", "on topic"), ("v1", "on main")]
+)
+def test_codex_works_in_the_clone(
+    lab: Lab, job_type: str, host: str, ref: str | None, said: str
+) -> None:
     run = work(lab, job_type, host, "repo.git", **({"ref": ref} if ref else {}))
     assert run["status"]["phase"] == "Succeeded", run["status"]
     assert run["status"]["result"]["message"].splitlines()[0] == said
 
 
-def test_credentials_open_a_private_repository_and_stay_in_the_clone_step(lab: Lab, job_type: str, host: str) -> None:
+def test_credentials_open_a_private_repository_and_stay_in_the_clone_step(
+    lab: Lab, job_type: str, host: str
+) -> None:
     places = "/workspace /home /var /etc /run /tmp"
     hunt = f"cat README; (env; cat .git/config; ls /var/run/codexrun; grep -rl {PASSWORD[:10]} {places}) 2>/dev/null; true"
     run = work(lab, job_type, host, "private.git", command=hunt)
@@ -41,7 +47,11 @@ def test_credentials_open_a_private_repository_and_stay_in_the_clone_step(lab: L
 
 @pytest.mark.parametrize(
     ("path", "git", "said"),
-    [("moved.git", {}, "redirect"), ("absent.git", {}, "absent.git"), ("repo.git", {"ref": "nothing"}, "nothing")],
+    [
+        ("moved.git", {}, "redirect"),
+        ("absent.git", {}, "absent.git"),
+        ("repo.git", {"ref": "nothing"}, "nothing"),
+    ],
     ids=["a redirect to another host", "no such repository", "no such ref"],
 )
 def test_what_cannot_be_cloned_ends_in_class_workspace(

@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 from lab import NAMESPACE, Json, Lab
 
-CALL = {"type": "function_call", "id": "fc_1", "name": "exec_command", "arguments": '{"cmd": "touch ran; ls /etc/codex"}'}
+CALL = {
+    "type": "function_call",
+    "id": "fc_1",
+    "name": "exec_command",
+    "arguments": '{"cmd": "touch ran; ls /etc/codex"}',
+}
 SCRIPT = {
     "type": "custom_tool_call",
     "name": "exec",
@@ -20,7 +25,9 @@ def prompt(lab: Lab) -> str:
 
 
 def play(lab: Lab, prompt: str, call: Json, **job_type: Any) -> Json:
-    return lab.ended(lab.run(lab.job_type(prompt=prompt, **job_type), inputs={"call": json.dumps(call)}))
+    return lab.ended(
+        lab.run(lab.job_type(prompt=prompt, **job_type), inputs={"call": json.dumps(call)})
+    )
 
 
 def test_an_allowed_tool_is_used_under_the_managed_policy(lab: Lab, prompt: str) -> None:
@@ -30,10 +37,16 @@ def test_an_allowed_tool_is_used_under_the_managed_policy(lab: Lab, prompt: str)
     assert run["status"]["sandbox"] == "pod"
 
 
-@pytest.mark.parametrize(("model", "call"), [("gpt-5.5", CALL), ("gpt-6-sol", SCRIPT)], ids=["classic", "code mode"])
-def test_a_tool_that_is_not_allowed_ends_the_run(lab: Lab, prompt: str, model: str, call: Json) -> None:
+@pytest.mark.parametrize(
+    ("model", "call"), [("gpt-5.5", CALL), ("gpt-6-sol", SCRIPT)], ids=["classic", "code mode"]
+)
+def test_a_tool_that_is_not_allowed_ends_the_run(
+    lab: Lab, prompt: str, model: str, call: Json
+) -> None:
     run = play(lab, prompt, call, allowedTools=["apply_patch"], model=model)
-    assert (run["status"]["phase"], run["status"]["failure"]["class"]) == ("Failed", "guardrail"), run["status"]
+    assert (run["status"]["phase"], run["status"]["failure"]["class"]) == ("Failed", "guardrail"), (
+        run["status"]
+    )
     assert "allowedTools" in run["status"]["failure"]["message"]
     assert not any("command_execution" in str(line) for line in lab.log(run))
 
@@ -57,7 +70,9 @@ def test_a_sandbox_that_cannot_work_is_said_before_codex_starts(lab: Lab) -> Non
     job_type = lab.job_type(sandbox="codex")
     run = lab.ended(lab.run(job_type, "hello"))
     lab.kubectl("delete", "cjt", job_type)  # `codexrun doctor` would find it
-    assert (run["status"]["phase"], run["status"]["failure"]["class"]) == ("Failed", "config"), run["status"]
+    assert (run["status"]["phase"], run["status"]["failure"]["class"]) == ("Failed", "config"), run[
+        "status"
+    ]
     assert "sandbox: codex does not work in this pod" in run["status"]["failure"]["message"]
     assert run["status"]["sandbox"] == "codex"
     assert run["status"]["usage"]["requests"] == 0

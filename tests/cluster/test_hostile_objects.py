@@ -38,7 +38,9 @@ def pods(lab: Lab, *components: str) -> list[Any]:
 def lives(lab: Lab) -> dict[str, int]:
     """Restarts of operator and api, by pod: the same afterwards means that neither ended."""
     return {
-        pod.metadata.name: sum(status.restart_count for status in pod.status.container_statuses or [])
+        pod.metadata.name: sum(
+            status.restart_count for status in pod.status.container_statuses or []
+        )
         for pod in pods(lab, "operator", "api")
     }
 
@@ -110,7 +112,9 @@ def test_deep_objects_stop_neither_operator_nor_api(lab: Lab, facade: Facade) ->
         assert lives(lab) == before
 
 
-def test_inputs_nested_too_deeply_are_rejected_in_the_same_words_at_every_door(lab: Lab, facade: Facade) -> None:
+def test_inputs_nested_too_deeply_are_rejected_in_the_same_words_at_every_door(
+    lab: Lab, facade: Facade
+) -> None:
     job_type = lab.job_type(inputsSchema={"type": "object"})
     nested: object = "x"
     for _ in range(40):

@@ -30,17 +30,24 @@ def look_alike(lab: Lab, run: Json) -> Iterator[str]:
     """A pod of the same name pattern, labels and service account, made by hand; its controller is no Job."""
     real = lab.pod(run)
     body = {
-        "metadata": {"name": f"{real.metadata.name}x", "labels": {**real.metadata.labels, **lab.mark}},
+        "metadata": {
+            "name": f"{real.metadata.name}x",
+            "labels": {**real.metadata.labels, **lab.mark},
+        },
         "spec": {
             "serviceAccountName": real.spec.service_account_name,
             "automountServiceAccountToken": False,
             "nodeSelector": {"nowhere": "at-all"},
-            "securityContext": lab.core.api_client.sanitize_for_serialization(real.spec.security_context),
+            "securityContext": lab.core.api_client.sanitize_for_serialization(
+                real.spec.security_context
+            ),
             "containers": [
                 {
                     "name": "agent",
                     "image": "example/none",
-                    "securityContext": lab.core.api_client.sanitize_for_serialization(real.spec.containers[0].security_context),
+                    "securityContext": lab.core.api_client.sanitize_for_serialization(
+                        real.spec.containers[0].security_context
+                    ),
                 }
             ],
         },
@@ -58,7 +65,9 @@ def token(lab: Lab, *more: str, account: str = "codexrun-agent") -> str:
 
 
 def pod_token(lab: Lab, pod: str, audience: str = AUDIENCE) -> str:
-    return token(lab, f"--audience={audience}", "--bound-object-kind=Pod", f"--bound-object-name={pod}")
+    return token(
+        lab, f"--audience={audience}", "--bound-object-kind=Pod", f"--bound-object-name={pod}"
+    )
 
 
 def ship(url: str, token: str) -> httpx.Response:
@@ -77,19 +86,28 @@ def test_the_gates_own_token_is_taken(lab: Lab, ingest: str, run: Json) -> None:
 
 
 def test_a_token_of_another_audience_is_refused(lab: Lab, ingest: str, run: Json) -> None:
-    assert ship(ingest, pod_token(lab, lab.pod(run).metadata.name, "https://kubernetes.default.svc")).status_code == 401
+    assert (
+        ship(
+            ingest, pod_token(lab, lab.pod(run).metadata.name, "https://kubernetes.default.svc")
+        ).status_code
+        == 401
+    )
 
 
 def test_a_token_that_is_bound_to_no_pod_is_refused(lab: Lab, ingest: str) -> None:
     assert ship(ingest, token(lab, f"--audience={AUDIENCE}")).status_code == 403
 
 
-def test_a_look_alike_pod_with_forged_labels_is_refused(lab: Lab, ingest: str, look_alike: str) -> None:
+def test_a_look_alike_pod_with_forged_labels_is_refused(
+    lab: Lab, ingest: str, look_alike: str
+) -> None:
     assert ship(ingest, pod_token(lab, look_alike)).status_code == 403
 
 
 def test_a_pod_of_ours_that_belongs_to_no_run_is_refused(lab: Lab, ingest: str) -> None:
-    (operator, *_) = lab.core.list_namespaced_pod(NAMESPACE, label_selector="app.kubernetes.io/component=operator").items
+    (operator, *_) = lab.core.list_namespaced_pod(
+        NAMESPACE, label_selector="app.kubernetes.io/component=operator"
+    ).items
     bound = ["--bound-object-kind=Pod", f"--bound-object-name={operator.metadata.name}"]
     answer = ship(ingest, token(lab, f"--audience={AUDIENCE}", *bound, account="codexrun-operator"))
     assert answer.status_code == 403
@@ -104,25 +122,34 @@ def test_a_pod_that_is_gone_ships_no_more(lab: Lab, ingest: str) -> None:
     assert ship(ingest, late).status_code == 401
 
 
-@pytest.mark.parametrize("credential", ["", "nonsense", "shared"], ids=["none", "nonsense", "the users' token"])
+@pytest.mark.parametrize(
+    "credential", ["", "nonsense", "shared"], ids=["none", "nonsense", "the users' token"]
+)
 def test_users_are_refused(lab: Lab, ingest: str, credential: str) -> None:
     held = lab.env["CODEX_CONTROL_TOKEN"] if credential == "shared" else credential
     assert ship(ingest, held).status_code == 401
 
 
-def test_one_runs_token_writes_to_no_other_run(lab: Lab, facade: Facade, ingest: str, run: Json) -> None:
+def test_one_runs_token_writes_to_no_other_run(
+    lab: Lab, facade: Facade, ingest: str, run: Json
+) -> None:
     """There is no way to name another: the run is the token's."""
     other = lab.ended(lab.run(lab.job_type(), "message"))
     row = facade.until(other, "succeeded", log_closed=True)
     before = facade.log(other)
     headers = {"Authorization": f"Bearer {pod_token(lab, lab.pod(run).metadata.name)}"}
     line = json.dumps({"run_id": row["run_id"]}).encode()
-    for path in (f"/ingest/log?offset=0&run_id={row['run_id']}", f"/ingest/log?offset=0&run={row['name']}"):
+    for path in (
+        f"/ingest/log?offset=0&run_id={row['run_id']}",
+        f"/ingest/log?offset=0&run={row['name']}",
+    ):
         httpx.post(ingest + path, headers=headers, content=line)
     assert facade.log(other) == before
 
 
-@pytest.mark.parametrize("path", ["/ingest/log?offset=0", "/ingest/usage", "/ingest/artifacts/final-message.md"])
+@pytest.mark.parametrize(
+    "path", ["/ingest/log?offset=0", "/ingest/usage", "/ingest/artifacts/final-message.md"]
+)
 def test_the_public_port_knows_no_ingest(lab: Lab, facade: Facade, run: Json, path: str) -> None:
     headers = {"Authorization": f"Bearer {pod_token(lab, lab.pod(run).metadata.name)}"}
     method = "PUT" if "artifacts" in path else "POST"

@@ -29,9 +29,13 @@ def ours(lab: Lab, host: str) -> dict[str, str]:
 def work(facade: Facade, job_type: str, host: str, ref: str, **inputs: Any) -> Json:
     """The ended run's row."""
     workspace = {"git": {"url": f"http://{host}/jobs.git", "ref": ref}}
-    started = facade.http.post("/runs/start", json={"job_type": job_type, "inputs": inputs, "workspace": workspace})
+    started = facade.http.post(
+        "/runs/start", json={"job_type": job_type, "inputs": inputs, "workspace": workspace}
+    )
     assert started.status_code == 202, started.text
-    return facade.until(started.json()["run_id"], "succeeded", "failed", "rejected", log_closed=True)
+    return facade.until(
+        started.json()["run_id"], "succeeded", "failed", "rejected", log_closed=True
+    )
 
 
 def artifact(facade: Facade, row: Json, name: str) -> bytes:
@@ -40,8 +44,12 @@ def artifact(facade: Facade, row: Json, name: str) -> bytes:
     return answer.content
 
 
-def test_a_review_gives_findings_as_validated_json(lab: Lab, facade: Facade, ours: dict[str, str], host: str) -> None:
-    row = work(facade, ours["code-review"], host, "change", focus="scenario: code-review", base="main")
+def test_a_review_gives_findings_as_validated_json(
+    lab: Lab, facade: Facade, ours: dict[str, str], host: str
+) -> None:
+    row = work(
+        facade, ours["code-review"], host, "change", focus="scenario: code-review", base="main"
+    )
     assert row["status"] == "succeeded", row
     found = json.loads(artifact(facade, row, "output.json"))
     assert [(f["severity"], f["path"], f["line"]) for f in found["findings"]] == [
@@ -51,7 +59,9 @@ def test_a_review_gives_findings_as_validated_json(lab: Lab, facade: Facade, our
     assert lab.get({"metadata": {"name": row["name"]}})["status"]["result"]["output"] == found
 
 
-def test_a_review_that_does_not_fit_fails_with_the_pointer(facade: Facade, ours: dict[str, str], host: str) -> None:
+def test_a_review_that_does_not_fit_fails_with_the_pointer(
+    facade: Facade, ours: dict[str, str], host: str
+) -> None:
     row = work(facade, ours["code-review"], host, "change", focus="scenario: code-review-misfit")
     assert (row["status"], row["failure"]["class"]) == ("failed", "agent_error"), row
     assert row["failure"]["message"].startswith("output/findings/0/line: missing")
@@ -67,7 +77,12 @@ def test_a_fix_leaves_a_patch_that_makes_the_failing_test_pass(
     (tmp_path / "test_cart.py").write_text(TEST)
 
     def passes() -> bool:
-        return subprocess.run(CHECK, shell=True, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                CHECK, shell=True, cwd=tmp_path, capture_output=True, check=False
+            ).returncode
+            == 0
+        )
 
     assert not passes()
     patch = artifact(facade, row, "workspace.patch")
@@ -75,8 +90,18 @@ def test_a_fix_leaves_a_patch_that_makes_the_failing_test_pass(
     assert passes()
 
 
-def test_release_notes_come_out_as_markdown(facade: Facade, ours: dict[str, str], host: str) -> None:
-    row = work(facade, ours["release-notes"], host, "main", version="2.0", since="v1", audience="scenario: release-notes")
+def test_release_notes_come_out_as_markdown(
+    facade: Facade, ours: dict[str, str], host: str
+) -> None:
+    row = work(
+        facade,
+        ours["release-notes"],
+        host,
+        "main",
+        version="2.0",
+        since="v1",
+        audience="scenario: release-notes",
+    )
     assert row["status"] == "succeeded", row
     lines = artifact(facade, row, "final-message.md").decode().splitlines()
     assert lines[0] == "## 2.0"

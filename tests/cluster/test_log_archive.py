@@ -31,7 +31,9 @@ def delete_pod(lab: Lab, run: Json) -> None:
 
 def evict(lab: Lab, run: Json) -> None:
     name = lab.pod(run).metadata.name
-    lab.core.create_namespaced_pod_eviction(name, NAMESPACE, {"metadata": {"name": name, "namespace": NAMESPACE}})
+    lab.core.create_namespaced_pod_eviction(
+        name, NAMESPACE, {"metadata": {"name": name, "namespace": NAMESPACE}}
+    )
 
 
 ENDINGS = [
@@ -48,7 +50,13 @@ NAMES = ["success", "many lines", "failure", "timeout", "cancel", "pod deleted b
 
 @pytest.mark.parametrize(("scenario", "spec", "act", "status"), ENDINGS, ids=NAMES)
 def test_the_archive_has_every_byte(
-    lab: Lab, facade: Facade, job_type: str, scenario: str, spec: Json, act: Callable[[Lab, Json], None], status: str
+    lab: Lab,
+    facade: Facade,
+    job_type: str,
+    scenario: str,
+    spec: Json,
+    act: Callable[[Lab, Json], None],
+    status: str,
 ) -> None:
     run, printed = running(lab, job_type, scenario, **spec)
     if act is not nothing:
@@ -86,7 +94,9 @@ def test_one_url_before_during_and_after(lab: Lab, facade: Facade) -> None:
 def test_a_running_run_shows_what_it_has_spent(lab: Lab, facade: Facade, job_type: str) -> None:
     run, _ = running(lab, job_type, "sleep-100")
     in_a_command(facade, run)
-    while facade.row(run)["cost_tokens"] == 0:  # the command began behind the first response: it is on its way
+    while (
+        facade.row(run)["cost_tokens"] == 0
+    ):  # the command began behind the first response: it is on its way
         time.sleep(0.1)
     row = facade.row(run)
     assert row["status"] == "running"
@@ -107,7 +117,9 @@ def test_artifacts_outlive_the_run(lab: Lab, facade: Facade, job_type: str) -> N
     assert json.loads(rollout[0])["payload"]["id"] == run["status"]["threadId"]
 
 
-def test_a_retry_needs_no_object_and_resume_pays_the_prompt_once(lab: Lab, facade: Facade, job_type: str) -> None:
+def test_a_retry_needs_no_object_and_resume_pays_the_prompt_once(
+    lab: Lab, facade: Facade, job_type: str
+) -> None:
     run, _ = running(lab, job_type, "sleep-15")
     in_a_command(facade, run)
     lab.cancel(run)
@@ -115,7 +127,9 @@ def test_a_retry_needs_no_object_and_resume_pays_the_prompt_once(lab: Lab, facad
     first = facade.until(run, "cancelled", log_closed=True)
     lab.kubectl("delete", "cxr", run["metadata"]["name"])
     facade.get(f"/runs/{first['run_id']}/artifacts/rollout.jsonl").raise_for_status()
-    answer = facade.http.post(f"/runs/{first['run_id']}/retry", params={"wait": 90}, json={"resume": True})
+    answer = facade.http.post(
+        f"/runs/{first['run_id']}/retry", params={"wait": 90}, json={"resume": True}
+    )
     assert answer.status_code == 202, answer.text
     second = answer.json()
     assert (second["retry_of"], second["thread_id"]) == (first["run_id"], first["thread_id"])
@@ -123,7 +137,11 @@ def test_a_retry_needs_no_object_and_resume_pays_the_prompt_once(lab: Lab, facad
     log = [json.loads(line) for line in facade.log(second["run_id"]).splitlines()]
     (starting,) = [line for line in log if line.get("text") == "codex.starting"]
     assert starting["resumed_thread"] == first["thread_id"]
-    (turn,) = [line["event"]["usage"] for line in log if line.get("event", {}).get("type") == "turn.completed"]
+    (turn,) = [
+        line["event"]["usage"]
+        for line in log
+        if line.get("event", {}).get("type") == "turn.completed"
+    ]
     # Codex's own sum goes on from the earlier run's; the account is this run's alone.
     assert second["usage"]["requests"] >= 1
     assert second["usage"]["total_tokens"] <= turn["input_tokens"] + turn["output_tokens"]

@@ -17,7 +17,10 @@ OURS = ("app.kubernetes.io/component in (operator,api)", "codexrun.dev/run-uid")
 
 def started(pod: Any) -> Iterator[tuple[str, bool]]:
     """Containers that have printed something, and whether it is of the life before the present one."""
-    for status in (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ())):
+    for status in (
+        *(pod.status.init_container_statuses or ()),
+        *(pod.status.container_statuses or ()),
+    ):
         if status.state.running or status.state.terminated or status.restart_count:
             yield status.name, False
         if status.restart_count:
@@ -45,8 +48,12 @@ def test_every_line_of_every_container(lab: Lab) -> None:
             for container, previous in started(pod):
                 found = lines(lab, pod.metadata.name, container, previous=previous)
                 printed[container] += len(found)
-                wrong += [f"{pod.metadata.name}/{container}: {trouble}" for trouble in wrong_lines(found)]
-    assert not wrong, f"{len(wrong)} of {sum(printed.values())} lines; the first: " + "\n".join(wrong[:20])
+                wrong += [
+                    f"{pod.metadata.name}/{container}: {trouble}" for trouble in wrong_lines(found)
+                ]
+    assert not wrong, f"{len(wrong)} of {sum(printed.values())} lines; the first: " + "\n".join(
+        wrong[:20]
+    )
     assert all(printed[container] for container in ("operator", "api", "gate", "agent")), printed
 
 

@@ -43,7 +43,9 @@ def test_a_workspace_that_fills_ends_in_class_storage(lab: Lab) -> None:
 def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
     run = lab.phase(lab.run(lab.job_type(), "sleep-100"), "Running")
     name = lab.pod(run).metadata.name
-    lab.core.create_namespaced_pod_eviction(name, NAMESPACE, {"metadata": {"name": name, "namespace": NAMESPACE}})
+    lab.core.create_namespaced_pod_eviction(
+        name, NAMESPACE, {"metadata": {"name": name, "namespace": NAMESPACE}}
+    )
     status = lab.ended(run)["status"]
     assert status["failure"]["class"] == "evicted", status
     assert status["failure"]["retryable"] is True
@@ -63,7 +65,9 @@ def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     os.kill(kubelet, signal.SIGSTOP)
     try:
         name = lab.pod(run).metadata.name
-        lab.core.patch_namespaced_pod_status(name, NAMESPACE, {"status": {"conditions": [disrupted()]}})
+        lab.core.patch_namespaced_pod_status(
+            name, NAMESPACE, {"status": {"conditions": [disrupted()]}}
+        )
         lab.core.delete_namespaced_pod(name, NAMESPACE)
         lost = lab.until(run, lambda r: r["status"]["phase"] == "Stopping", patience=300)
         assert lost["status"]["reason"] == "NodeLost"

@@ -29,8 +29,19 @@ pytestmark = pytest.mark.skipif(
 def monitor(lab: Lab) -> Json:
     """The chart's ServiceMonitor, once a second."""
     settings = ("enabled=true", "force=true", "interval=1s")
-    flags = [word for setting in settings for word in ("--set", f"metrics.serviceMonitor.{setting}")]
-    chart = ("helm", "template", "codexrun", str(ROOT / "charts/codexrun"), "-n", NAMESPACE, "--set", "demoModel.enabled=true")
+    flags = [
+        word for setting in settings for word in ("--set", f"metrics.serviceMonitor.{setting}")
+    ]
+    chart = (
+        "helm",
+        "template",
+        "codexrun",
+        str(ROOT / "charts/codexrun"),
+        "-n",
+        NAMESPACE,
+        "--set",
+        "demoModel.enabled=true",
+    )
     shown = lab.sh(*chart, *flags, "--show-only", "templates/servicemonitor.yaml").stdout
     found: Json = yaml.safe_load(shown)
     return found
@@ -43,11 +54,17 @@ def meta(kind: str, name: str) -> str:
 
 def discovered(lab: Lab) -> list[Json]:
     """Every port of every endpoint in the namespace, with the labels that the role `endpoints` gives it."""
-    services = {service.metadata.name: service for service in lab.core.list_namespaced_service(NAMESPACE).items}
+    services = {
+        service.metadata.name: service
+        for service in lab.core.list_namespaced_service(NAMESPACE).items
+    }
     found = []
     for endpoints in lab.core.list_namespaced_endpoints(NAMESPACE).items:
         service = services[endpoints.metadata.name]
-        about = {"__meta_kubernetes_namespace": NAMESPACE, "__meta_kubernetes_service_name": service.metadata.name}
+        about = {
+            "__meta_kubernetes_namespace": NAMESPACE,
+            "__meta_kubernetes_service_name": service.metadata.name,
+        }
         for key, value in (service.metadata.labels or {}).items():
             about |= {meta("service_label", key): value, meta("service_labelpresent", key): "true"}
         for subset in endpoints.subsets or ():
@@ -77,9 +94,18 @@ def relabelings(spec: Json) -> list[Json]:
         else:
             rule = {"source_labels": [meta("service_labelpresent", wanted["key"])], "regex": "true"}
         rules.append({"action": action, **rule})
-    rules.append({"action": "keep", "source_labels": ["__meta_kubernetes_endpoint_port_name"], "regex": endpoint["port"]})
+    rules.append(
+        {
+            "action": "keep",
+            "source_labels": ["__meta_kubernetes_endpoint_port_name"],
+            "regex": endpoint["port"],
+        }
+    )
     targets = {"namespace": "namespace", "service_name": "service", "pod_name": "pod"}
-    rules += [{"source_labels": [f"__meta_kubernetes_{name}"], "target_label": target} for name, target in targets.items()]
+    rules += [
+        {"source_labels": [f"__meta_kubernetes_{name}"], "target_label": target}
+        for name, target in targets.items()
+    ]
     return rules
 
 
@@ -139,12 +165,19 @@ class Prometheus:
             found = self._ask("/targets", state="active").get("activeTargets", [])
             if len(found) > 1 and all(target["health"] == "up" for target in found):
                 return found
-        raise AssertionError(f"never up: {json.dumps(found, indent=1)}\n{self._log.read_text()[-2000:]}")
+        raise AssertionError(
+            f"never up: {json.dumps(found, indent=1)}\n{self._log.read_text()[-2000:]}"
+        )
 
     def values(self, query: str) -> dict[tuple[str, ...], float]:
         """By the values of the labels in their order."""
         result = self._ask("/query", query=query).get("result", [])
-        return {tuple(v for _, v in sorted(r["metric"].items()) if v != "__name__"): float(r["value"][1]) for r in result}
+        return {
+            tuple(v for _, v in sorted(r["metric"].items()) if v != "__name__"): float(
+                r["value"][1]
+            )
+            for r in result
+        }
 
     def value(self, query: str) -> float | None:
         return next(iter(self.values(query).values()), None)
@@ -175,24 +208,40 @@ def prometheus(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     made.stop()
 
 
-def test_what_the_monitor_selects_is_operator_and_api_and_both_are_up(prometheus: Prometheus) -> None:
+def test_what_the_monitor_selects_is_operator_and_api_and_both_are_up(
+    prometheus: Prometheus,
+) -> None:
     services = sorted(target["labels"]["service"] for target in prometheus.targets())
     assert services == ["codexrun-api", "codexrun-operator"]
 
 
-def test_promtool_accepts_what_both_really_say_and_one_name_alone_is_exported_twice(prometheus: Prometheus) -> None:
+def test_promtool_accepts_what_both_really_say_and_one_name_alone_is_exported_twice(
+    prometheus: Prometheus,
+) -> None:
     names = []
     for target in prometheus.targets():
         text = httpx.get(target["scrapeUrl"], timeout=30).text
-        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["promtool", "check", "metrics"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
         names += re.findall(r"^# TYPE (codexrun_\w+)", text, re.M)
     twice = {name for name in names if names.count(name) > 1}
-    assert twice == {"codexrun_unreadable_objects_total"}, "each part counts what it cannot read itself, under one name"
-    assert set(names) == set(re.findall(r"^\| `(codexrun_\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.M))
+    assert twice == {"codexrun_unreadable_objects_total"}, (
+        "each part counts what it cannot read itself, under one name"
+    )
+    assert set(names) == set(
+        re.findall(r"^\| `(codexrun_\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.M)
+    )
 
 
-def test_each_transition_of_a_run_changes_the_counters_exactly_once(lab: Lab, facade: Facade, prometheus: Prometheus) -> None:
+def test_each_transition_of_a_run_changes_the_counters_exactly_once(
+    lab: Lab, facade: Facade, prometheus: Prometheus
+) -> None:
     """Start to success by kubectl, start to cancellation by REST, start to a failure: nothing more, nothing less."""
     job_type = lab.job_type(stem="counted")
     mine = f'job_type="{job_type}"'
@@ -200,7 +249,9 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(lab: Lab, fa
     for _ in patiently():
         if prometheus.value(finished) is not None:
             break
-    assert set(prometheus.values(finished).values()) == {0}, "the series must be there, at 0, before the first run ends"
+    assert set(prometheus.values(finished).values()) == {0}, (
+        "the series must be there, at 0, before the first run ends"
+    )
 
     good, bad = lab.run(job_type, "message"), lab.run(job_type, "401")
     stopped = facade.start(job_type, "sleep-100").json()["run_id"]
@@ -216,11 +267,19 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(lab: Lab, fa
     def by(name: str, *labels: str, of: str = "") -> Any:
         return prometheus.values(f"sum by ({', '.join(labels)}) ({name}{{{mine}{of}}}) != 0")
 
-    ends = {("Succeeded",): 1, ("Cancelled",): 1, ("auth", "Failed"): 1}  # to Prometheus an empty label is none
+    ends = {
+        ("Succeeded",): 1,
+        ("Cancelled",): 1,
+        ("auth", "Failed"): 1,
+    }  # to Prometheus an empty label is none
     expected = {
         ("codexrun_runs_created_total", "origin"): {("kubectl",): 2, ("api",): 1},
         ("codexrun_runs_finished_total", "failure_class", "phase"): ends,
-        ("codexrun_run_duration_seconds_count", "phase"): {("Succeeded",): 1, ("Cancelled",): 1, ("Failed",): 1},
+        ("codexrun_run_duration_seconds_count", "phase"): {
+            ("Succeeded",): 1,
+            ("Cancelled",): 1,
+            ("Failed",): 1,
+        },
         ("codexrun_run_queue_seconds_count", "job_type"): {(job_type,): 3},
         ("codexrun_run_startup_seconds_count", "job_type"): {(job_type,): 3},
     }
@@ -235,5 +294,7 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(lab: Lab, fa
             break
     else:
         raise AssertionError("a slot is held by nobody")
-    prompts = prometheus.values('sum by (phase) (codexrun_prompt_runs_finished_total{prompt=~"scenario-.*"}) != 0')
+    prompts = prometheus.values(
+        'sum by (phase) (codexrun_prompt_runs_finished_total{prompt=~"scenario-.*"}) != 0'
+    )
     assert prompts.keys() >= {("Succeeded",), ("Failed",), ("Cancelled",)}

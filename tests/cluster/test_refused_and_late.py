@@ -23,7 +23,9 @@ def ready(lab: Lab, job_type: str) -> Json:
     return condition
 
 
-def test_no_job_of_a_cancelled_run_is_left_alive_when_many_are_cancelled_while_slots_become_free(lab: Lab) -> None:
+def test_no_job_of_a_cancelled_run_is_left_alive_when_many_are_cancelled_while_slots_become_free(
+    lab: Lab,
+) -> None:
     job_type = lab.job_type(concurrencyLimit=3)
     with Outside(lab, job_type) as outside:
         runs = [lab.run(job_type, "sleep-1", stem="bulk") for _ in range(50)]
@@ -57,11 +59,15 @@ def job_types_not_listable(lab: Lab) -> Iterator[None]:
     try:
         yield
     finally:
-        lab.kubectl("patch", "role", ROLE, "--type=merge", "-p", json.dumps({"rules": before["rules"]}))
+        lab.kubectl(
+            "patch", "role", ROLE, "--type=merge", "-p", json.dumps({"rules": before["rules"]})
+        )
 
 
 @pytest.mark.disruptive
-def test_runs_that_waited_for_an_operator_run_although_it_may_not_list_job_types_at_first(lab: Lab) -> None:
+def test_runs_that_waited_for_an_operator_run_although_it_may_not_list_job_types_at_first(
+    lab: Lab,
+) -> None:
     job_type = lab.job_type(concurrencyLimit=4)
     operator = "app.kubernetes.io/component=operator"
     lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=0")
@@ -85,7 +91,12 @@ def jobs_denied(lab: Lab, job_type: str) -> Iterator[None]:
     """A ValidatingAdmissionPolicy of the whole cluster that denies the Jobs of one job type."""
     name = f"no-jobs-of-{job_type}"
     selector = {"matchLabels": {"codexrun.dev/job-type": job_type}}
-    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    rule = {
+        "apiGroups": ["batch"],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["jobs"],
+    }
     policy = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
@@ -102,7 +113,12 @@ def jobs_denied(lab: Lab, job_type: str) -> Iterator[None]:
         "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
-    lab.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [policy, binding]}))
+    lab.kubectl(
+        "apply",
+        "-f",
+        "-",
+        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [policy, binding]}),
+    )
     try:
         yield
     finally:
@@ -117,7 +133,14 @@ def test_jobs_that_a_policy_denies_for_a_while_are_held_and_then_run_in_order(la
     with jobs_denied(lab, job_type):
         # A policy takes a moment to be in force: a Job that is only tried says when.
         lab.until_denied(job_type)
-        lab.kubectl("patch", "cjt", job_type, "--type=merge", "-p", json.dumps({"spec": {"suspended": False}}))
+        lab.kubectl(
+            "patch",
+            "cjt",
+            job_type,
+            "--type=merge",
+            "-p",
+            json.dumps({"spec": {"suspended": False}}),
+        )
         lab.kubectl("wait", f"cjt/{job_type}", "--for=condition=Ready=False", "--timeout=60s")
         assert ready(lab, job_type)["reason"] == "JobDenied"
         assert "no Jobs at night" in ready(lab, job_type)["message"]

@@ -20,13 +20,19 @@ def test_start_row_cancel_retry(lab: Lab, facade: Facade, job_type: str) -> None
     assert started.headers["location"] == f"/runs/{run_id}"
     assert facade.http.get(f"/runs/{run_id}").status_code == 200  # read your writes
     facade.until(run_id, "running")
-    assert facade.http.post(f"/runs/{run_id}/cancel", json={"reason": "wrong branch"}).status_code in (200, 202)
+    assert facade.http.post(
+        f"/runs/{run_id}/cancel", json={"reason": "wrong branch"}
+    ).status_code in (200, 202)
     cancelled = facade.until(run_id, "cancelled")
     assert cancelled["finished_at"]
     name = cancelled["name"]
-    status = lab.custom.get_namespaced_custom_object("codexrun.dev", "v1alpha1", NAMESPACE, "codexruns", name)["status"]
+    status = lab.custom.get_namespaced_custom_object(
+        "codexrun.dev", "v1alpha1", NAMESPACE, "codexruns", name
+    )["status"]
     assert status["message"] == "Cancelled by shared: wrong branch"
-    retried = facade.http.post(f"/runs/{run_id}/retry", params={"wait": 60}, json={"inputs": {"scenario": "message"}})
+    retried = facade.http.post(
+        f"/runs/{run_id}/retry", params={"wait": 60}, json={"inputs": {"scenario": "message"}}
+    )
     assert retried.status_code == 202, retried.text
     assert (retried.json()["status"], retried.json()["retry_of"]) == ("succeeded", run_id)
 
@@ -35,9 +41,14 @@ def test_a_run_by_kubectl_is_a_row_too(lab: Lab, facade: Facade, job_type: str) 
     run = lab.ended(lab.run(job_type, "message"))
     row = facade.until(run["metadata"]["uid"], "succeeded")
     usage = run["status"]["usage"]
-    assert (row["cost_tokens"], row["usage"]["cost_micro_usd"]) == (usage["totalTokens"], usage["costMicroUSD"])
+    assert (row["cost_tokens"], row["usage"]["cost_micro_usd"]) == (
+        usage["totalTokens"],
+        usage["costMicroUSD"],
+    )
     assert row["origin"] == "kubectl"
-    listed = facade.http.get("/runs", params={"job_type": job_type, "status": "succeeded"}).json()["runs"]
+    listed = facade.http.get("/runs", params={"job_type": job_type, "status": "succeeded"}).json()[
+        "runs"
+    ]
     assert run["metadata"]["uid"] in [r["run_id"] for r in listed]
 
 
@@ -53,8 +64,12 @@ def test_fifty_starts_at_once_against_five_slots_give_five(lab: Lab, facade: Fac
     objects = lab.custom.list_namespaced_custom_object(
         "codexrun.dev", "v1alpha1", NAMESPACE, "codexruns", field_selector=selector
     )["items"]
-    assert {o["metadata"]["uid"] for o in objects} == {a["run_id"] for a in accepted}  # nothing is left of the refused
-    cancelled = facade.http.post("/runs/cancel", json={"filter": {"job_type": job_type}, "reason": "enough"})
+    assert {o["metadata"]["uid"] for o in objects} == {
+        a["run_id"] for a in accepted
+    }  # nothing is left of the refused
+    cancelled = facade.http.post(
+        "/runs/cancel", json={"filter": {"job_type": job_type}, "reason": "enough"}
+    )
     assert cancelled.status_code in (200, 202), cancelled.text
     for run in accepted:
         facade.until(run["run_id"], "cancelled")

@@ -26,7 +26,10 @@ class Outside:
         self.jobs_of: dict[str, set[str]] = {}
         self.most = 0
         self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._jobs, daemon=True), threading.Thread(target=self._pods, daemon=True)]
+        self.threads = [
+            threading.Thread(target=self._jobs, daemon=True),
+            threading.Thread(target=self._pods, daemon=True),
+        ]
 
     def __enter__(self) -> "Outside":
         for thread in self.threads:
@@ -38,14 +41,17 @@ class Outside:
 
     def _follow(self, function: object) -> Iterator[Json]:
         while not self.stopped.is_set():
-            yield from watch.Watch().stream(function, NAMESPACE, label_selector=self.selector, timeout_seconds=30)
+            yield from watch.Watch().stream(
+                function, NAMESPACE, label_selector=self.selector, timeout_seconds=30
+            )
 
     def _jobs(self) -> None:
         for event in self._follow(self.lab.batch.list_namespaced_job):
             job = event["object"]
             uid = job.metadata.labels["codexrun.dev/run-uid"]
             over = event["type"] == "DELETED" or any(
-                c.type in ("Complete", "Failed") and c.status == "True" for c in job.status.conditions or []
+                c.type in ("Complete", "Failed") and c.status == "True"
+                for c in job.status.conditions or []
             )
             with self.lock:
                 self.jobs_of.setdefault(uid, set()).add(job.metadata.uid)
@@ -71,9 +77,23 @@ def operator_of_our_own(lab: Lab) -> Iterator["Operator"]:
     """The cluster's operator asleep, and one as a process here, which can be killed without the kubelet's back-off."""
     deployment = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
     lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=0")
-    lab.kubectl("wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
-    env = {e.name: e.value for e in deployment.spec.template.spec.containers[0].env if e.value is not None}
-    operator = Operator({**os.environ, **lab.env, **env, "CODEXRUN_NAMESPACE": NAMESPACE, "CODEXRUN_POD_NAME": "operator-here"})
+    lab.kubectl(
+        "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s"
+    )
+    env = {
+        e.name: e.value
+        for e in deployment.spec.template.spec.containers[0].env
+        if e.value is not None
+    }
+    operator = Operator(
+        {
+            **os.environ,
+            **lab.env,
+            **env,
+            "CODEXRUN_NAMESPACE": NAMESPACE,
+            "CODEXRUN_POD_NAME": "operator-here",
+        }
+    )
     try:
         yield operator
     finally:
@@ -89,7 +109,9 @@ class Operator:
 
     def start(self) -> None:
         with (ROOT / ".cluster/logs/operator-of-the-tests.log").open("ab") as log:
-            self.process = subprocess.Popen([sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "codexrun_operator"], env=self.env, stderr=log
+            )
 
     def kill(self) -> None:
         if self.process:
@@ -152,7 +174,10 @@ def test_a_run_that_does_not_want_to_wait_is_rejected_when_full(lab: Lab) -> Non
     job_type = lab.job_type(concurrencyLimit=1)
     first = lab.phase(lab.run(job_type, "sleep-20"), "Starting", "Running")
     second = lab.ended(lab.run(job_type, "message", whenFull="Reject"))
-    assert (second["status"]["phase"], second["status"]["reason"]) == ("Rejected", "ConcurrencyLimit")
+    assert (second["status"]["phase"], second["status"]["reason"]) == (
+        "Rejected",
+        "ConcurrencyLimit",
+    )
     assert "all 1 slots" in second["status"]["message"]
     lab.cancel(first)
     lab.ended(first)

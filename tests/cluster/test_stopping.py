@@ -16,7 +16,11 @@ def running(lab: Lab, job_type: str, scenario: str = "sleep-100") -> Json:
     """A run whose agent is in the middle of a command."""
     run = lab.phase(lab.run(job_type, scenario), "Running")
     stream = watch.Watch().stream(
-        lab.core.read_namespaced_pod_log, lab.pod(run).metadata.name, NAMESPACE, container="agent", _request_timeout=60
+        lab.core.read_namespaced_pod_log,
+        lab.pod(run).metadata.name,
+        NAMESPACE,
+        container="agent",
+        _request_timeout=60,
     )
     assert any('"command_execution"' in line for line in stream)
     return run
@@ -34,7 +38,10 @@ def test_cancel_of_a_running_run(lab: Lab, job_type: str) -> None:
             break
     assert phases[-2:] == ["Stopping", "Cancelled"]
     status = lab.get(run)["status"]
-    assert (status["reason"], status["message"]) == ("CancelRequested", "Cancelled by ops: wrong branch")
+    assert (status["reason"], status["message"]) == (
+        "CancelRequested",
+        "Cancelled by ops: wrong branch",
+    )
     assert status["usage"]["totalTokens"] > 0
     assert status["usage"]["complete"] is True
     assert condition(lab.get(run), "Cancelled")["status"] == "True"
@@ -46,7 +53,10 @@ def test_the_agent_was_asked_by_sigterm_and_obeyed(lab: Lab, job_type: str) -> N
     name = lab.pod(run).metadata.name
     lab.cancel(run)
     stream: Iterator[Json] = watch.Watch().stream(
-        lab.core.list_namespaced_pod, NAMESPACE, field_selector=f"metadata.name={name}", timeout_seconds=120
+        lab.core.list_namespaced_pod,
+        NAMESPACE,
+        field_selector=f"metadata.name={name}",
+        timeout_seconds=120,
     )
     last = None
     for event in stream:
@@ -69,7 +79,9 @@ def test_cancel_of_a_queued_run_needs_no_pod(lab: Lab) -> None:
 
 def test_cancel_before_the_pod_has_a_node(lab: Lab) -> None:
     job_type = lab.job_type(podTemplate={"nodeSelector": {"disk": "none"}})
-    run = lab.until(lab.run(job_type, "hello"), lambda r: r["status"].get("reason") == "Unschedulable")
+    run = lab.until(
+        lab.run(job_type, "hello"), lambda r: r["status"].get("reason") == "Unschedulable"
+    )
     lab.cancel(run)
     ended = lab.ended(run)
     assert (ended["status"]["phase"], ended["status"]["reason"]) == ("Cancelled", "CancelRequested")
@@ -97,7 +109,9 @@ def test_a_pod_deleted_by_hand_cancels_its_run(lab: Lab, job_type: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["Background", "Foreground", "Orphan"])
-def test_a_job_deleted_by_hand_cancels_its_run_and_leaves_no_pod(lab: Lab, job_type: str, policy: str) -> None:
+def test_a_job_deleted_by_hand_cancels_its_run_and_leaves_no_pod(
+    lab: Lab, job_type: str, policy: str
+) -> None:
     run = running(lab, job_type)
     (job,) = lab.jobs(run)
     lab.batch.delete_namespaced_job(job.metadata.name, NAMESPACE, propagation_policy=policy)

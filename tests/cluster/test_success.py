@@ -10,7 +10,10 @@ from lab import Json, Lab, condition
 @pytest.fixture(scope="module")
 def shell_run(lab: Lab) -> Json:
     prompt = lab.prompt("Do it.\nscenario: shell\ncommand: {{command}}\n")
-    run = lab.run(lab.job_type(prompt=prompt), inputs={"command": "echo made by codex > made.txt && cat made.txt && id -u"})
+    run = lab.run(
+        lab.job_type(prompt=prompt),
+        inputs={"command": "echo made by codex > made.txt && cat made.txt && id -u"},
+    )
     return lab.ended(run)
 
 
@@ -19,11 +22,17 @@ def test_a_shell_command_writes_a_file(lab: Lab, shell_run: Json) -> None:
     assert (status["phase"], status["reason"]) == ("Succeeded", "Completed"), status
     assert "made by codex" in status["result"]["message"]
     assert condition(shell_run, "Succeeded")["status"] == "True"
-    assert [condition(shell_run, kind)["status"] for kind in ("Accepted", "Admitted", "Started")] == ["True"] * 3
+    assert [
+        condition(shell_run, kind)["status"] for kind in ("Accepted", "Admitted", "Started")
+    ] == ["True"] * 3
 
 
 def test_the_log_shows_the_command_with_its_exit_code(lab: Lab, shell_run: Json) -> None:
-    items = [line["event"]["item"] for line in lab.log(shell_run) if line.get("event", {}).get("type") == "item.completed"]
+    items = [
+        line["event"]["item"]
+        for line in lab.log(shell_run)
+        if line.get("event", {}).get("type") == "item.completed"
+    ]
     (command,) = [item for item in items if item["type"] == "command_execution"]
     assert command["exit_code"] == 0
     assert "made by codex" in command["aggregated_output"]
@@ -95,6 +104,8 @@ def test_a_second_prompt_version_where_the_job_type_allows_it(lab: Lab) -> None:
     name = lab.prompt()
     lab.prompt_version(name, "v2", "Version two.\nscenario: {{scenario}}\n")
     job_type = lab.job_type(prompt=name)
-    lab.kubectl("patch", "cjt", job_type, "--type=merge", "-p", '{"spec":{"prompt":{"allowOverride":true}}}')
+    lab.kubectl(
+        "patch", "cjt", job_type, "--type=merge", "-p", '{"spec":{"prompt":{"allowOverride":true}}}'
+    )
     run = lab.ended(lab.run(job_type, "message", promptVersion="v2"))
     assert (run["status"]["phase"], run["status"]["prompt"]["version"]) == ("Succeeded", "v2")

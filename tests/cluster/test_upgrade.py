@@ -45,7 +45,9 @@ class Fleet:
         self.place = lab.name("place")
         prompt = lab.prompt("Do it.\nscenario: shell\ncommand: {{command}}\n")
         one_slot = lab.job_type(prompt=prompt, limits=LIMITS, concurrencyLimit=1)
-        away = lab.job_type(prompt=prompt, limits=LIMITS, podTemplate={"nodeSelector": {NODE_LABEL: self.place}})
+        away = lab.job_type(
+            prompt=prompt, limits=LIMITS, podTemplate={"nodeSelector": {NODE_LABEL: self.place}}
+        )
         ends = lab.job_type(prompt=prompt, limits=LIMITS)
         self.running = self._in_a_command(one_slot, WAIT)
         self.queued = self._start(one_slot, "echo had its turn")
@@ -103,7 +105,9 @@ class Fleet:
 
     def _hold_pod(self, run: Json) -> None:
         patch = json.dumps({"metadata": {"finalizers": [HOLD]}})
-        self.lab.kubectl("patch", "pod", self.lab.pod(run).metadata.name, "--type=strategic", "-p", patch)
+        self.lab.kubectl(
+            "patch", "pod", self.lab.pod(run).metadata.name, "--type=strategic", "-p", patch
+        )
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,9 @@ def upgraded(lab: Lab, facade: Facade) -> Iterator[Before]:
     others = names_of_runs(lab)
     try:
         make_claim(lab, claim)
-        helm_upgrade(lab, old.chart, {**old.values, "api": {"persistence": {"existingClaim": claim}}})
+        helm_upgrade(
+            lab, old.chart, {**old.values, "api": {"persistence": {"existingClaim": claim}}}
+        )
         before = under_the_earlier_commit(lab, facade, old)
         helm_upgrade(lab, ROOT / "charts/codexrun", moved)
         yield before
@@ -163,7 +169,9 @@ def under_the_earlier_commit(lab: Lab, facade: Facade, old: Release) -> Before:
         "Rejected": lab.ended(lab.run(job_type, "message", limits={"timeoutSeconds": 86400})),
         "Cancelled": lab.ended(cancelled),
     }
-    assert {phase: run["status"]["phase"] for phase, run in ended.items()} == {phase: phase for phase in ended}
+    assert {phase: run["status"]["phase"] for phase, run in ended.items()} == {
+        phase: phase for phase in ended
+    }
     key, body = lab.name("key"), {"job_type": job_type, "inputs": {"scenario": "message"}}
     started = start(facade, key, body)
     lab.ended({"metadata": {"name": started["name"]}})
@@ -254,14 +262,20 @@ def start(facade: Facade, key: str, body: Json) -> Json:
 
 def history(lab: Lab) -> dict[str, list[Json]]:
     rows: dict[str, list[Json]] = json.loads(
-        lab.kubectl("exec", "deploy/codexrun-api", "-c", "api", "--", "python3", "-c", HISTORY).stdout
+        lab.kubectl(
+            "exec", "deploy/codexrun-api", "-c", "api", "--", "python3", "-c", HISTORY
+        ).stdout
     )
     return rows
 
 
 def crds(lab: Lab) -> dict[str, str]:
     listed = json.loads(lab.kubectl("get", "crd", "-o", "json").stdout)["items"]
-    return {crd["metadata"]["name"]: crd["metadata"]["uid"] for crd in listed if crd["spec"]["group"] == "codexrun.dev"}
+    return {
+        crd["metadata"]["name"]: crd["metadata"]["uid"]
+        for crd in listed
+        if crd["spec"]["group"] == "codexrun.dev"
+    }
 
 
 def events(lab: Lab, runs: list[Json]) -> Counter[tuple[str, str]]:
@@ -290,7 +304,9 @@ def assert_held(lab: Lab, fleet: Fleet) -> None:
 def assert_log_whole(lab: Lab, facade: Facade, run: Json) -> None:
     """The archive has what the agent's container printed."""
     pod = lab.pod(run).metadata.name
-    printed = lab.core.read_namespaced_pod_log(pod, NAMESPACE, container="agent", _preload_content=False).data
+    printed = lab.core.read_namespaced_pod_log(
+        pod, NAMESPACE, container="agent", _preload_content=False
+    ).data
     row = facade.until(run, "succeeded", log_closed=True)
     assert (facade.log(run), row["log_complete"]) == (printed, True)
 
@@ -356,7 +372,9 @@ def test_rows_and_logs_stay(lab: Lab, facade: Facade, upgraded: Before) -> None:
         assert {row["run_id"] for row in kept} == ended
         for row in kept:
             assert {column: by_number[row["seq"]].get(column) for column in row} == row
-    moves = Counter(move["run_id"] for move in upgraded.history["run_events"] if move["run_id"] in ended)
+    moves = Counter(
+        move["run_id"] for move in upgraded.history["run_events"] if move["run_id"] in ended
+    )
     assert Counter(move["run_id"] for move in now["run_events"] if move["run_id"] in ended) == moves
     for run_id, log in upgraded.logs.items():
         assert log
@@ -368,7 +386,9 @@ def test_an_idempotency_key_still_finds_its_run(lab: Lab, facade: Facade, upgrad
     assert start(facade, key, body)["run_id"] == run_id
 
 
-def test_a_team_s_own_agent_image_of_before_works_on(lab: Lab, facade: Facade, upgraded: Before) -> None:
+def test_a_team_s_own_agent_image_of_before_works_on(
+    lab: Lab, facade: Facade, upgraded: Before
+) -> None:
     """Teams build theirs when they like: the old runner under the new operator, beside the new gate."""
     run = through_the_operator(lab, image=upgraded.release.agent_image)
     pod = lab.pod(run)
@@ -383,7 +403,9 @@ def test_runs_in_flight_go_on_to_their_ends(lab: Lab, facade: Facade, upgraded: 
     assert_went_on(lab, facade, upgraded.fleet)
 
 
-def test_a_rollback_and_an_upgrade_again(lab: Lab, facade: Facade, upgraded: Before, tmp_path: Path) -> None:
+def test_a_rollback_and_an_upgrade_again(
+    lab: Lab, facade: Facade, upgraded: Before, tmp_path: Path
+) -> None:
     """The version before takes over what this one has begun, on its registry, and gives it back."""
     if refusal := upgraded.release.refuses_registry(tmp_path):
         pytest.skip(f"{EARLIER} cannot work on this registry: {refusal}")

@@ -12,7 +12,9 @@ def run_name(lab: Lab) -> Iterator[str]:
     body = lab.kubectl("get", "cjt", "hello", "-o", "name").stdout
     assert body.strip() == "codexjobtype.codexrun.dev/hello"
     manifest = "apiVersion: codexrun.dev/v1alpha1\nkind: CodexRun\nmetadata: {name: hello-views}\n"
-    lab.kubectl("apply", "-f", "-", stdin=manifest + "spec: {jobType: hello, inputs: {name: world}}\n")
+    lab.kubectl(
+        "apply", "-f", "-", stdin=manifest + "spec: {jobType: hello, inputs: {name: world}}\n"
+    )
     lab.kubectl("wait", "--for=condition=Succeeded", "cxr/hello-views", "--timeout=120s")
     yield "hello-views"
     lab.kubectl("delete", "cxr", "hello-views", "--wait=false")
@@ -33,14 +35,23 @@ def test_the_wide_list_adds_prompt_model_attempt_and_job(lab: Lab, run_name: str
 
 def test_runs_are_found_by_phase_and_job_type(lab: Lab, run_name: str) -> None:
     for selector in ("status.phase=Succeeded", "spec.jobType=hello"):
-        listed = lab.kubectl("get", "codex", "--field-selector", selector, "-o", "name", check=False).stdout
+        listed = lab.kubectl(
+            "get", "codex", "--field-selector", selector, "-o", "name", check=False
+        ).stdout
         listed += lab.kubectl("get", "cxr", "--field-selector", selector, "-o", "name").stdout
         assert f"codexrun.codexrun.dev/{run_name}" in listed
 
 
 def test_describe_tells_the_story(lab: Lab, run_name: str) -> None:
     told = lab.kubectl("describe", "cxr", run_name).stdout
-    for word in ("Phase:", "Completed", "Success is proven", "Total Tokens:", "Hello, world!", "sha256:"):
+    for word in (
+        "Phase:",
+        "Completed",
+        "Success is proven",
+        "Total Tokens:",
+        "Hello, world!",
+        "sha256:",
+    ):
         assert word in told
 
 

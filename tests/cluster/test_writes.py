@@ -22,9 +22,15 @@ def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
         ours = entry["user"]["username"] == OURS
         if about.get("resource") == "codexruns" and about.get("name") == name:
             writes[f"{entry['verb']} codexruns/{about.get('subresource', '')}"] += 1
-        elif ours and about.get("resource") not in ("leases", "codexjobtypes") and name in str(about.get("name")):
+        elif (
+            ours
+            and about.get("resource") not in ("leases", "codexjobtypes")
+            and name in str(about.get("name"))
+        ):
             writes[f"{entry['verb']} {about['resource']}/{about.get('subresource', '')}"] += 1
-    created_by_us = writes.pop("create codexruns/", 1)  # the name may be missing in a create's reference
+    created_by_us = writes.pop(
+        "create codexruns/", 1
+    )  # the name may be missing in a create's reference
     assert writes.pop("create jobs/", 1) == 1  # a bare Job costs that too
     assert writes == {"patch codexruns/status": 3}
     assert created_by_us + 3 <= 4

@@ -63,14 +63,29 @@ RUNS_WRONG = [
     ("workspace without git", "spec.workspace", {}, "Required"),
     ("git without url", "spec.workspace.git", {"ref": "main"}, "Required"),
     ("git over ssh", "spec.workspace.git.url", "git@github.com:a/b.git", "http(s) URL"),
-    ("git with password", "spec.workspace.git.url", "https://u:p@example.com/a.git", "without user or password"),
+    (
+        "git with password",
+        "spec.workspace.git.url",
+        "https://u:p@example.com/a.git",
+        "without user or password",
+    ),
     ("git from a file", "spec.workspace.git.url", "file:///etc", "http(s) URL"),
-    ("ref that is an option", "spec.workspace.git", {"url": "https://example.com/a.git", "ref": "--upload-pack=x"}, "ref"),
+    (
+        "ref that is an option",
+        "spec.workspace.git",
+        {"url": "https://example.com/a.git", "ref": "--upload-pack=x"},
+        "ref",
+    ),
     ("whenFull misspelt", "spec.whenFull", "queue", "supported values"),
     ("priority too high", "spec.priority", 1001, "less than or equal to 1000"),
     ("priority with a fraction", "spec.priority", 1.5, "integer"),
     ("cancel by nobody", "spec.cancel", {"reason": "x"}, "Required"),
-    ("cancel with an empty reason", "spec.cancel", {"requestedBy": "me", "reason": ""}, "at least 1 chars"),
+    (
+        "cancel with an empty reason",
+        "spec.cancel",
+        {"requestedBy": "me", "reason": ""},
+        "at least 1 chars",
+    ),
     ("retry of nothing", "spec.retryOf", {"uid": UID}, "Required"),
     ("retry of no uid", "spec.retryOf", {"name": "a", "uid": "abc"}, "should match"),
     ("negative ttl", "spec.ttlSecondsAfterFinished", -1, "greater than or equal to 0"),
@@ -82,19 +97,54 @@ JOB_TYPES_WRONG = [
     ("prompt without version", "spec.prompt", {"name": "hello"}, "Required"),
     ("sha256 too short", "spec.prompt.sha256", "abc", "should match"),
     ("default model not allowed", "spec.allowedModels", ["other"], "must contain spec.model"),
-    ("default effort not allowed", "spec", {**JOB_TYPE["spec"], "effort": "low", "allowedEfforts": ["high"]}, "must contain"),
+    (
+        "default effort not allowed",
+        "spec",
+        {**JOB_TYPE["spec"], "effort": "low", "allowedEfforts": ["high"]},
+        "must contain",
+    ),
     ("no slots", "spec.concurrencyLimit", 0, "greater than or equal to 1"),
     ("git without URLs", "spec.git", {"allowedURLs": []}, "at least 1 items"),
     ("git allows every host", "spec.git", {"allowedURLs": ["https://*"]}, "should match"),
     ("plain value in env", "spec.env", [{"name": "A", "value": "secret"}], "unknown field"),
-    ("env takes HOME", "spec.env", [{"name": "HOME", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}], "reserved"),
+    (
+        "env takes HOME",
+        "spec.env",
+        [{"name": "HOME", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}],
+        "reserved",
+    ),
     ("unknown tool", "spec.allowedTools", ["browser"], "should match"),
-    ("tool of a server that is not there", "spec.allowedTools", ["mcp:docs/search"], "spec.mcpServers does not have"),
-    ("server name with an underscore", "spec.mcpServers", [{"name": "my_docs", "url": "https://x/mcp"}], "should match"),
-    ("server with neither command nor url", "spec.mcpServers", [{"name": "docs"}], "either command"),
-    ("server with an unknown variable", "spec.mcpServers", [{"name": "docs", "command": ["x"], "env": ["T"]}], "spec.env does"),
+    (
+        "tool of a server that is not there",
+        "spec.allowedTools",
+        ["mcp:docs/search"],
+        "spec.mcpServers does not have",
+    ),
+    (
+        "server name with an underscore",
+        "spec.mcpServers",
+        [{"name": "my_docs", "url": "https://x/mcp"}],
+        "should match",
+    ),
+    (
+        "server with neither command nor url",
+        "spec.mcpServers",
+        [{"name": "docs"}],
+        "either command",
+    ),
+    (
+        "server with an unknown variable",
+        "spec.mcpServers",
+        [{"name": "docs", "command": ["x"], "env": ["T"]}],
+        "spec.env does",
+    ),
     ("sandbox of another kind", "spec.sandbox", "none", "supported values"),
-    ("label of ours", "spec.podTemplate", {"labels": {"codexrun.dev/run": "x"}}, "may not use the prefixes"),
+    (
+        "label of ours",
+        "spec.podTemplate",
+        {"labels": {"codexrun.dev/run": "x"}},
+        "may not use the prefixes",
+    ),
     ("sidecar in the template", "spec.podTemplate", {"containers": []}, "unknown field"),
 ]
 WRONG = [(RUN, *row) for row in RUNS_WRONG] + [(JOB_TYPE, *row) for row in JOB_TYPES_WRONG]
@@ -104,9 +154,15 @@ def test_there_is_a_row_for_each_of_forty_rules() -> None:
     assert len({row[1] for row in WRONG}) >= 40
 
 
-@pytest.mark.parametrize(("manifest", "title", "path", "value", "word"), WRONG, ids=[row[1] for row in WRONG])
-def test_refused_by_the_apiserver(lab: Lab, manifest: Json, title: str, path: str, value: Any, word: str) -> None:
-    done = lab.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(changed(manifest, path, value)), check=False)
+@pytest.mark.parametrize(
+    ("manifest", "title", "path", "value", "word"), WRONG, ids=[row[1] for row in WRONG]
+)
+def test_refused_by_the_apiserver(
+    lab: Lab, manifest: Json, title: str, path: str, value: Any, word: str
+) -> None:
+    done = lab.kubectl(
+        "apply", "-f", "-", stdin=yaml.safe_dump(changed(manifest, path, value)), check=False
+    )
     assert done.returncode != 0, f"{title} was accepted"
     assert word in done.stderr
     assert path.rpartition(".")[2] in done.stderr or path in done.stderr
@@ -124,14 +180,23 @@ LARGE = [
 ]
 
 
-@pytest.mark.parametrize(("inputs", "accepted"), [row[1:] for row in LARGE], ids=[row[0] for row in LARGE])
-def test_large_inputs_are_refused_before_they_are_stored(lab: Lab, inputs: Json, accepted: bool) -> None:
+@pytest.mark.parametrize(
+    ("inputs", "accepted"), [row[1:] for row in LARGE], ids=[row[0] for row in LARGE]
+)
+def test_large_inputs_are_refused_before_they_are_stored(
+    lab: Lab, inputs: Json, accepted: bool
+) -> None:
     manifest = changed(changed(RUN, "spec.inputs", inputs), "metadata.name", lab.name("large"))
     manifest["metadata"]["labels"] = lab.mark
-    done = lab.kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest), check=False)
+    done = lab.kubectl(
+        "create", "--dry-run=server", "-f", "-", stdin=json.dumps(manifest), check=False
+    )
     assert (done.returncode == 0) is accepted, done.stderr[:500]
     if not accepted:
-        assert "spec.inputs: its bytes of JSON are above 65536; put large material into the workspace instead" in done.stderr
+        assert (
+            "spec.inputs: its bytes of JSON are above 65536; put large material into the workspace instead"
+            in done.stderr
+        )
 
 
 IMMUTABLE = {
@@ -156,7 +221,9 @@ def waiting(lab: Lab) -> Json:
 @pytest.mark.parametrize("field", IMMUTABLE)
 def test_spec_cannot_change_after_creation(lab: Lab, waiting: Json, field: str) -> None:
     patch = yaml.safe_dump({"spec": {field: IMMUTABLE[field]}})
-    done = lab.kubectl("patch", "cxr", waiting["metadata"]["name"], "--type=merge", "-p", patch, check=False)
+    done = lab.kubectl(
+        "patch", "cxr", waiting["metadata"]["name"], "--type=merge", "-p", patch, check=False
+    )
     assert done.returncode != 0
     assert f"spec.{field} cannot change after creation" in done.stderr
 
@@ -170,8 +237,13 @@ def test_a_cancel_cannot_be_taken_back(lab: Lab) -> None:
     run = lab.run(lab.job_type(suspended=True), "hello", stem="cancelled")
     lab.cancel(run)
     lab.ended(run)
-    for patch in ('{"spec":{"cancel":null}}', '{"spec":{"cancel":{"requestedBy":"somebody else"}}}'):
-        done = lab.kubectl("patch", "cxr", run["metadata"]["name"], "--type=merge", "-p", patch, check=False)
+    for patch in (
+        '{"spec":{"cancel":null}}',
+        '{"spec":{"cancel":{"requestedBy":"somebody else"}}}',
+    ):
+        done = lab.kubectl(
+            "patch", "cxr", run["metadata"]["name"], "--type=merge", "-p", patch, check=False
+        )
         assert done.returncode != 0
         assert "spec.cancel cannot be taken back or changed" in done.stderr
 
@@ -185,19 +257,46 @@ def rejected(lab: Lab, job_type: str, **spec: Any) -> Json:
 
 REJECTED = [
     ("an input is missing", {"inputs": {}}, "InvalidInputs", "spec.inputs"),
-    ("an input of another type", {"inputs": {"scenario": 7}}, "InvalidInputs", "spec.inputs/scenario"),
-    ("an input that nobody asked for", {"inputs": {"scenario": "x", "extra": 1}}, "InvalidInputs", "extra"),
+    (
+        "an input of another type",
+        {"inputs": {"scenario": 7}},
+        "InvalidInputs",
+        "spec.inputs/scenario",
+    ),
+    (
+        "an input that nobody asked for",
+        {"inputs": {"scenario": "x", "extra": 1}},
+        "InvalidInputs",
+        "extra",
+    ),
     # Above 64 KiB as UTF-8, while the cluster's policy counts characters.
     ("inputs over 64 KiB", {"inputs": {"scenario": "ü" * 34_000}}, "InputsTooLarge", "spec.inputs"),
-    ("limit above the job type's", {"limits": {"timeoutSeconds": 121}}, "LimitAboveJobType", "spec.limits.timeoutSeconds"),
+    (
+        "limit above the job type's",
+        {"limits": {"timeoutSeconds": 121}},
+        "LimitAboveJobType",
+        "spec.limits.timeoutSeconds",
+    ),
     ("another model", {"model": "gpt-6"}, "ModelNotAllowed", "spec.model"),
     ("another effort", {"effort": "low"}, "EffortNotAllowed", "spec.effort"),
-    ("another prompt version", {"promptVersion": "v9"}, "PromptVersionNotAllowed", "spec.promptVersion"),
-    ("a repository", {"workspace": {"git": {"url": "https://example.com/a.git"}}}, "WorkspaceNotAllowed", "spec.workspace"),
+    (
+        "another prompt version",
+        {"promptVersion": "v9"},
+        "PromptVersionNotAllowed",
+        "spec.promptVersion",
+    ),
+    (
+        "a repository",
+        {"workspace": {"git": {"url": "https://example.com/a.git"}}},
+        "WorkspaceNotAllowed",
+        "spec.workspace",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("title", "spec", "reason", "field"), REJECTED, ids=[row[0] for row in REJECTED])
+@pytest.mark.parametrize(
+    ("title", "spec", "reason", "field"), REJECTED, ids=[row[0] for row in REJECTED]
+)
 def test_what_only_the_job_type_can_judge_is_rejected_without_a_job(
     lab: Lab, plain_type: str, title: str, spec: Json, reason: str, field: str
 ) -> None:

@@ -28,22 +28,43 @@ def find_codex() -> Path:
     if given := os.environ.get("CODEX_BIN"):
         return Path(given)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
-    found = [path for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("codex/*/bin/codex"))) if path.is_file()]
+    found = [
+        path
+        for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("codex/*/bin/codex")))
+        if path.is_file()
+    ]
     if not found:
-        pytest.fail(f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False)
+        pytest.fail(
+            f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False
+        )
     return found[0]
 
 
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a user namespace.
-NAMESPACE = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "--pid", "--fork", "--mount-proc", "--kill-child")
+NAMESPACE = (
+    "unshare",
+    *(() if os.geteuid() == 0 else ("-r",)),
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+)
 
 MOUNTS = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "-m")
 
 
 def start(module, *arguments, env=None, namespace=False, policy=(), **options):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))}
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))
+    }
     environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
-    python = os.environ.get("RUNNER_PYTHON", sys.executable) if module == "codexrun_pod.runner" else sys.executable
+    python = (
+        os.environ.get("RUNNER_PYTHON", sys.executable)
+        if module == "codexrun_pod.runner"
+        else sys.executable
+    )
     command = [*policy, *(NAMESPACE if namespace else ()), python, "-m", module, *arguments]
     return subprocess.Popen(command, env=environment, **options)
 
@@ -53,7 +74,15 @@ def demo_model(folder):
     """Its base URL, without /v1."""
     port = free_port()
     with (folder / "log").open("wb") as log:
-        server = start("codexrun_demo_model", "--host", "127.0.0.1", "--port", str(port), stdout=log, stderr=log)
+        server = start(
+            "codexrun_demo_model",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            stdout=log,
+            stderr=log,
+        )
     url = f"http://127.0.0.1:{port}"
     until(lambda: get(f"{url}/healthz"), "the demo model answers")
     yield url
@@ -147,7 +176,11 @@ class Pod:
         self.restart_gate()
 
     def restart_gate(self):
-        self.gate = start("codexrun_pod.gate", stdout=(self.root / "gate.log").open("ab"), env=self.gate_environment)
+        self.gate = start(
+            "codexrun_pod.gate",
+            stdout=(self.root / "gate.log").open("ab"),
+            env=self.gate_environment,
+        )
 
     def start_runner(
         self,
@@ -249,7 +282,10 @@ class Pod:
     def until_event(self, kind, text=""):
         """Wait until a line of Codex's with this event type and text is there."""
         until(
-            lambda: any(line.get("event", {}).get("type") == kind and text in json.dumps(line) for line in self.whole_lines()),
+            lambda: any(
+                line.get("event", {}).get("type") == kind and text in json.dumps(line)
+                for line in self.whole_lines()
+            ),
             f"Codex says {kind} {text}",
         )
 

@@ -14,12 +14,23 @@ PLAIN = {"model": "gpt-5.5", "stream": True, "store": False}
 
 
 def body(scenario, **more):
-    return {**PLAIN, "input": [{"type": "message", "role": "user", "content": f"scenario: {scenario}"}], **more}
+    return {
+        **PLAIN,
+        "input": [{"type": "message", "role": "user", "content": f"scenario: {scenario}"}],
+        **more,
+    }
 
 
 def send(path, method="POST", data=None, **headers):
-    given = {"Content-Type": "application/json", "thread-id": THREAD, "Authorization": "Bearer guessed", **headers}
-    request = urllib.request.Request(BASE + path, data and json.dumps(data).encode(), given, method=method)
+    given = {
+        "Content-Type": "application/json",
+        "thread-id": THREAD,
+        "Authorization": "Bearer guessed",
+        **headers,
+    }
+    request = urllib.request.Request(
+        BASE + path, data and json.dumps(data).encode(), given, method=method
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -57,7 +68,9 @@ def elsewhere():
     paths = ["/v1/models", "/v1/chat/completions", "/v1/responses/x/cancel", "/v1/embeddings", "/", "/v1/responses/../files",
              "http://127.0.0.1:1/v1/responses", "//x/v1/responses"]  # fmt: skip
     return [
-        send(path, method, {} if method == "POST" else None)[0] for path in paths for method in ("GET", "POST", "DELETE", "PUT")
+        send(path, method, {} if method == "POST" else None)[0]
+        for path in paths
+        for method in ("GET", "POST", "DELETE", "PUT")
     ]
 
 

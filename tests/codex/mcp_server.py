@@ -11,9 +11,18 @@ def answer(request):
     method, about = request["method"], request.get("params", {})
     if method == "initialize":
         named = {"name": "t", "version": "1"}
-        return {"protocolVersion": about["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": named}
+        return {
+            "protocolVersion": about["protocolVersion"],
+            "capabilities": {"tools": {}},
+            "serverInfo": named,
+        }
     if method == "tools/list":
-        return {"tools": [{"name": name, "description": name, "inputSchema": SCHEMA} for name in ("alpha", "beta")]}
+        return {
+            "tools": [
+                {"name": name, "description": name, "inputSchema": SCHEMA}
+                for name in ("alpha", "beta")
+            ]
+        }
     if method == "tools/call":
         with Path(sys.argv[1]).open("a") as marks:
             marks.write(about["name"] + "\n")
@@ -24,4 +33,7 @@ def answer(request):
 for line in sys.stdin:
     request = json.loads(line)
     if "id" in request:
-        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": answer(request)}), flush=True)
+        print(
+            json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": answer(request)}),
+            flush=True,
+        )

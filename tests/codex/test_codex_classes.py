@@ -21,7 +21,9 @@ def play(pod, way):
     gate = {**way.gate, "prices": PRICES.for_gate("gpt-5.5")} if "prices" in way.gate else way.gate
     pod.start_gate(**gate)
     more = "\n" + way.prompt if way.prompt else ""
-    pod.start_runner(f"scenario: {way.scenario}{more}", **{"timeout": 150, "stall": 60, **way.runner})
+    pod.start_runner(
+        f"scenario: {way.scenario}{more}", **{"timeout": 150, "stall": 60, **way.runner}
+    )
     return pod.end(PATIENCE)
 
 

@@ -72,7 +72,11 @@ def test_a_gate_killed_while_a_command_runs_is_not_noticed(pod):
     result = pod.end()
     assert result.code == 0
     assert before["requests"] == 1
-    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (2, 2, True)
+    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (
+        2,
+        2,
+        True,
+    )
 
 
 def streamed_bytes(pod) -> int:
@@ -92,7 +96,11 @@ def test_a_gate_killed_in_the_middle_of_a_stream_is_survived_and_charged(pod):
     pod.restart_gate()
     result = pod.end()
     assert result.code == 0
-    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (2, 1, False)
+    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (
+        2,
+        1,
+        False,
+    )
     assert result.gate["usage"]["inputTokens"] > 25_000, "the lost request is charged at its bytes"
     assert result.gate["usage"]["outputTokens"] > 100, "and what had been streamed too"
 
@@ -134,13 +142,18 @@ def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod):
     result = pod.end()
     assert result.code == 0, result
     processes = int(result.runner["finalMessage"])
-    assert processes <= 8, "runner, codex, shell and what they just started: the five orphans are reaped"
+    assert processes <= 8, (
+        "runner, codex, shell and what they just started: the five orphans are reaped"
+    )
     assert sleepers() == []
 
 
 def test_as_process_1_it_ends_on_sigterm(pod):
     pod.start_gate()
-    pod.start_runner(f"scenario: shell\ncommand: trap '' TERM; (setsid sleep {MARK} &); sleep {MARK}; echo", namespace=True)
+    pod.start_runner(
+        f"scenario: shell\ncommand: trap '' TERM; (setsid sleep {MARK} &); sleep {MARK}; echo",
+        namespace=True,
+    )
     until(lambda: len(sleepers()) >= 3, "the command runs")
     inner = Path(f"/proc/{pod.runner.pid}/task/{pod.runner.pid}/children").read_text().split()[0]
     os.kill(int(inner), signal.SIGTERM)

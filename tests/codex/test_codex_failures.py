@@ -11,8 +11,12 @@ ENDS = [
     pytest.param("401", "agent_error", "auth", 401, id="401: auth"),
     pytest.param("429", "agent_error", "rate_limit", 429, id="429 without Retry-After: rate_limit"),
     pytest.param("quota", "agent_error", "quota", 429, id="429 insufficient_quota: quota"),
-    pytest.param("failed-quota", "agent_error", "quota", None, id="response.failed insufficient_quota: quota"),
-    pytest.param("incomplete", "agent_error", "model_error", None, id="response.incomplete: model_error"),
+    pytest.param(
+        "failed-quota", "agent_error", "quota", None, id="response.failed insufficient_quota: quota"
+    ),
+    pytest.param(
+        "incomplete", "agent_error", "model_error", None, id="response.incomplete: model_error"
+    ),
 ]
 
 
@@ -64,7 +68,9 @@ def test_a_loop_is_stopped_at_the_budget(pod):
     assert result.code == 1
     assert result.gate["stop"]["class"] == "budget"
     assert "of 5000 tokens" in result.gate["stop"]["message"]
-    assert 5000 <= result.gate["usage"]["totalTokens"] <= 5000 + 1000, "no more than one request's input beyond"
+    assert 5000 <= result.gate["usage"]["totalTokens"] <= 5000 + 1000, (
+        "no more than one request's input beyond"
+    )
     assert result.gate["complete"]
     assert "the budget is spent" in result.runner["failure"]["message"]
 
@@ -72,7 +78,11 @@ def test_a_loop_is_stopped_at_the_budget(pod):
 def test_a_model_that_the_run_may_not_use_is_refused(pod):
     pod.start_gate(models=["gpt-5.5"])
     result = pod.play("message", model="gpt-6-sol")
-    assert (result.code, result.gate["stop"]["class"], result.gate["requests"]) == (1, "guardrail", 0)
+    assert (result.code, result.gate["stop"]["class"], result.gate["requests"]) == (
+        1,
+        "guardrail",
+        0,
+    )
     assert "gpt-6-sol" in result.gate["stop"]["message"]
 
 

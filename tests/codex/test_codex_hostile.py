@@ -24,7 +24,13 @@ def attack(pod, name, **limits):
 
 def counted(result, *sides):
     """The gate's account is the sum of what the model counted."""
-    for key in ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens"):
+    for key in (
+        "inputTokens",
+        "cachedInputTokens",
+        "outputTokens",
+        "reasoningTokens",
+        "totalTokens",
+    ):
         assert result.gate["usage"][key] == sum(side.get(key, 0) for side in sides), key
 
 
@@ -42,7 +48,11 @@ def test_who_leaves_before_the_end_pays_for_the_whole(pod, name, times):
     result, codex, hostile = attack(pod, name)
     assert hostile["charged"] == times
     assert result.code == 0, result
-    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (2 + times, 2 + times, True)
+    assert (result.gate["requests"], result.gate["completed"], result.gate["complete"]) == (
+        2 + times,
+        2 + times,
+        True,
+    )
     counted(result, codex, hostile)
 
 
@@ -68,4 +78,6 @@ def test_its_own_requests_are_within_the_budget_too(pod):
     assert (result.code, result.gate["stop"]["class"]) == (1, "budget")
     counted(result, codex, hostile)
     assert hostile["charged"] > 3
-    assert result.gate["usage"]["totalTokens"] <= cap + 15_000, "a request of Codex is the largest input here"
+    assert result.gate["usage"]["totalTokens"] <= cap + 15_000, (
+        "a request of Codex is the largest input here"
+    )

@@ -30,7 +30,9 @@ TEST = (
 
 def git(at: Path, *arguments: str) -> str:
     who = ("-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main")
-    return subprocess.run(["git", *who, *arguments], cwd=at, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=at, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def commit(at: Path, message: str, **files: str) -> None:
@@ -56,7 +58,9 @@ class Ingest(BaseHTTPRequestHandler):
         while chunked and (size := int(self.rfile.readline(), 16)):
             body += self.rfile.read(size)
             self.rfile.readline()
-        self.kept[self.path.rpartition("/")[2]] = body or self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.kept[self.path.rpartition("/")[2]] = body or self.rfile.read(
+            int(self.headers.get("Content-Length", 0))
+        )
         if chunked:
             self.rfile.readline()
         self.answer({})
@@ -87,10 +91,16 @@ def artifacts(pod: Pod) -> Iterator[dict[str, bytes]]:
 
 def work(pod: Pod, name: str, given: dict[str, Any]) -> Result:
     """One run of a job type of ours, as the operator would set it up."""
-    (spec,) = [manifest["spec"] for manifest in FOLDER.job_types if manifest["metadata"]["name"] == name]
+    (spec,) = [
+        manifest["spec"] for manifest in FOLDER.job_types if manifest["metadata"]["name"] == name
+    ]
     prompt = FOLDER.index.find(name, spec["prompt"]["version"])
     schema = spec.get("outputSchema")
-    told = {"CODEXRUN_OUTPUT_SCHEMA": base64.b64encode(json.dumps(schema).encode()).decode()} if schema else {}
+    told = (
+        {"CODEXRUN_OUTPUT_SCHEMA": base64.b64encode(json.dumps(schema).encode()).decode()}
+        if schema
+        else {}
+    )
     ingest = getattr(pod, "ingest", None)
     pod.start_gate(ingest=ingest, environment=told, allowedTools=spec["allowedTools"])
     inputs = check_inputs(spec["inputsSchema"], given)
@@ -103,7 +113,11 @@ def test_a_review_gives_findings_as_validated_json(pod: Pod, artifacts: dict[str
     git(at, "init", "-q")
     commit(at, "first", shop="def load(text):\n    return int(text)\n")
     git(at, "tag", "v1")
-    commit(at, "second", shop="def load(text):\n    try:\n        return eval(text)\n    except:\n        return 0\n")
+    commit(
+        at,
+        "second",
+        shop="def load(text):\n    try:\n        return eval(text)\n    except:\n        return 0\n",
+    )
 
     result = work(pod, "code-review", {"focus": "scenario: code-review", "base": "v1"})
 
@@ -123,7 +137,9 @@ def test_a_review_gives_findings_as_validated_json(pod: Pod, artifacts: dict[str
     assert verdict.result.output == found
 
 
-def test_a_review_that_does_not_fit_its_schema_fails_with_the_pointer(pod: Pod, artifacts: dict[str, bytes]) -> None:
+def test_a_review_that_does_not_fit_its_schema_fails_with_the_pointer(
+    pod: Pod, artifacts: dict[str, bytes]
+) -> None:
     git(pod.workspace, "init", "-q")
     commit(pod.workspace, "first", shop="x = 1\n")
 
@@ -136,24 +152,36 @@ def test_a_review_that_does_not_fit_its_schema_fails_with_the_pointer(pod: Pod, 
     assert "output.json" not in artifacts
 
 
-def test_a_fix_leaves_a_patch_that_makes_the_failing_test_pass(pod: Pod, artifacts: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_fix_leaves_a_patch_that_makes_the_failing_test_pass(
+    pod: Pod, artifacts: dict[str, bytes], tmp_path: Path
+) -> None:
     at = pod.workspace
     git(at, "init", "-q")
     (at / ".gitignore").write_text("__pycache__/\n")
     commit(at, "first", cart=CART, test_cart=TEST)
     fresh = tmp_path / "fresh"
     git(tmp_path, "clone", "-q", str(at), str(fresh))
-    assert subprocess.run(CHECK, shell=True, cwd=fresh, capture_output=True, check=False).returncode == 1
+    assert (
+        subprocess.run(CHECK, shell=True, cwd=fresh, capture_output=True, check=False).returncode
+        == 1
+    )
 
     hint = "in cart.py `+ discount` should be `- discount` (scenario: fix-failing-test)"
     result = work(pod, "fix-failing-test", {"command": CHECK, "hint": hint})
 
     assert result.code == 0, result
-    assert [e["item"]["changes"] for e in result.events if e.get("item", {}).get("type") == "file_change"]
+    assert [
+        e["item"]["changes"]
+        for e in result.events
+        if e.get("item", {}).get("type") == "file_change"
+    ]
     patch = tmp_path / "it.patch"
     patch.write_bytes(artifacts["workspace.patch"])
     git(fresh, "apply", str(patch))
-    assert subprocess.run(CHECK, shell=True, cwd=fresh, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(CHECK, shell=True, cwd=fresh, capture_output=True, check=False).returncode
+        == 0
+    )
     assert git(fresh, "status", "--short").split() == ["M", "cart.py"]
     assert artifacts["final-message.md"].rstrip().endswith(b"OK\n```")
 
@@ -165,22 +193,33 @@ def test_release_notes_come_out_as_markdown(pod: Pod, artifacts: dict[str, bytes
     git(at, "tag", "v1")
     for message in ("Add a cart", "Fix the total", "Remove the old cart", "Speed up totals"):
         commit(at, message, a=message)
-    hashes = dict(reversed(line.split(" ", 1)) for line in git(at, "log", "--format=%h %s").splitlines())
+    hashes = dict(
+        reversed(line.split(" ", 1)) for line in git(at, "log", "--format=%h %s").splitlines()
+    )
 
-    result = work(pod, "release-notes", {"version": "2.0", "since": "v1", "audience": "scenario: release-notes"})
+    result = work(
+        pod,
+        "release-notes",
+        {"version": "2.0", "since": "v1", "audience": "scenario: release-notes"},
+    )
 
     assert result.code == 0, result
-    lines = [f"- {m} ({hashes[m]})" for m in ("Remove the old cart", "Add a cart", "Speed up totals", "Fix the total")]
+    lines = [
+        f"- {m} ({hashes[m]})"
+        for m in ("Remove the old cart", "Add a cart", "Speed up totals", "Fix the total")
+    ]
     headings = ("### Breaking", "### Added", "### Changed", "### Fixed")
     notes = artifacts["final-message.md"].decode()
     assert notes.startswith("## 2.0\n\n")
-    assert {h: notes.index(h) < notes.index(line) for h, line in zip(headings, lines, strict=True)} == dict.fromkeys(
-        headings, True
-    )
+    assert {
+        h: notes.index(h) < notes.index(line) for h, line in zip(headings, lines, strict=True)
+    } == dict.fromkeys(headings, True)
 
 
 def ended(result: Result) -> PodSeen:
     """As the operator sees it."""
     agent = Container(state="terminated", exit_code=result.code, report=result.runner)
     gate = Container(state="terminated", exit_code=0, report=result.gate)
-    return PodSeen(name="p", phase="Succeeded" if result.code == 0 else "Failed", agent=agent, gate=gate)
+    return PodSeen(
+        name="p", phase="Succeeded" if result.code == 0 else "Failed", agent=agent, gate=gate
+    )

@@ -21,7 +21,9 @@ def fake_codex(pod):
         folder.mkdir()
         (folder / "codex-code-mode-host").touch()
         pod.codex = folder / "codex"
-        pod.codex.write_text(f'#!/bin/sh\ncat > prompt-it-got\necho \'{{"type":"turn.started"}}\'\n{body}\n')
+        pod.codex.write_text(
+            f'#!/bin/sh\ncat > prompt-it-got\necho \'{{"type":"turn.started"}}\'\n{body}\n'
+        )
         pod.codex.chmod(stat.S_IRWXU)
 
     return make

@@ -34,10 +34,18 @@ def test_hello_writes_a_file_and_greets(pod, demo):
     sent = get(f"{demo}/stats")["threads"][message["threadId"]]
     account = result.gate
     assert (account["requests"], account["completed"], account["complete"]) == (2, 2, True)
-    for key in ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens"):
+    for key in (
+        "inputTokens",
+        "cachedInputTokens",
+        "outputTokens",
+        "reasoningTokens",
+        "totalTokens",
+    ):
         assert account["usage"][key] == sent[key], key
     fresh = sent["inputTokens"] - sent["cachedInputTokens"]
-    pico = fresh * 1_250_000 + sent["cachedInputTokens"] * 125_000 + sent["outputTokens"] * 10_000_000
+    pico = (
+        fresh * 1_250_000 + sent["cachedInputTokens"] * 125_000 + sent["outputTokens"] * 10_000_000
+    )
     assert account["usage"]["costMicroUSD"] == -(-pico // 1_000_000)
     assert account["priceTable"] == "2026-11-24"
     assert "stop" not in account
@@ -70,7 +78,9 @@ def test_several_steps(pod):
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("$$ $(HOME) ${HOME} `id` %s \\ \\n \\u0041", id="what shells and kubelets expand"),
+        pytest.param(
+            "$$ $(HOME) ${HOME} `id` %s \\ \\n \\u0041", id="what shells and kubelets expand"
+        ),
         pytest.param('"double" \'single\' """ {{name}} {{ {% }} ${{ x }}', id="quotes and braces"),
         pytest.param("\n\nlines\r\n\ttabs\n  trailing  \n\n\n", id="newlines and blanks"),
         pytest.param("👩‍👩‍👧‍👦 naïve Ωμέγα 日本語 \u202e \x7f \ufeff", id="emoji and scripts"),

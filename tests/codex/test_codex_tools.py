@@ -12,7 +12,9 @@ from tool_calls import ALL, CALLS, CLASSIC, CODE, KINDS, SEARCH, executed, other
 
 from codexrun_core.codex import policy as codex_policy
 
-BY_TOOL = pytest.mark.parametrize(("tool", "model"), KINDS, ids=[f"{tool} {model}" for tool, model in KINDS])
+BY_TOOL = pytest.mark.parametrize(
+    ("tool", "model"), KINDS, ids=[f"{tool} {model}" for tool, model in KINDS]
+)
 
 
 @BY_TOOL
@@ -35,7 +37,9 @@ def test_codex_s_configuration_alone(pod, tool, model):
 @pytest.mark.parametrize(("tool", "model"), [kind for kind in KINDS if kind[0] != "apply_patch"])
 def test_the_managed_policy_alone(pod, tool, model):
     """What config.toml, flags and the agent cannot change. It has no word for apply_patch."""
-    result = play(pod, CALLS[tool, model], model=model, policy=codex_policy.policy(others(tool), "pod"))
+    result = play(
+        pod, CALLS[tool, model], model=model, policy=codex_policy.policy(others(tool), "pod")
+    )
     assert not executed(pod), result
     assert result.code == 0
 
@@ -47,7 +51,9 @@ def test_the_gate_alone(pod, tool, model):
     assert (result.code, result.gate["stop"]["class"]) == (1, "guardrail")
     assert "allowedTools" in result.gate["stop"]["message"]
     if model == CLASSIC:
-        assert (result.gate["requests"], result.gate["complete"]) == (1, True), "what the model said is paid and counted"
+        assert (result.gate["requests"], result.gate["complete"]) == (1, True), (
+            "what the model said is paid and counted"
+        )
 
 
 @BY_TOOL
@@ -62,7 +68,9 @@ def test_the_hook_alone(pod, tool, model):
 @pytest.mark.parametrize(("tool", "model"), [kind for kind in KINDS if kind[0] != "view_image"])
 def test_the_event_stream_alone_ends_the_run(pod, tool, model):
     """It hears of a call when that has begun, and not of view_image: so it is the last layer, and not the only one."""
-    audited = [entry for entry in ALL if entry not in (tool, "shell" if tool == "apply_patch" else tool)]
+    audited = [
+        entry for entry in ALL if entry not in (tool, "shell" if tool == "apply_patch" else tool)
+    ]
     result = play(pod, CALLS[tool, model], model=model, audited=audited)
     assert (result.code, result.failure) == (1, "guardrail")
     assert "Codex used" in result.runner["failure"]["message"]
@@ -70,13 +78,19 @@ def test_the_event_stream_alone_ends_the_run(pod, tool, model):
 
 def test_web_search_is_not_offered_unless_allowed(pod):
     """The provider runs it: the gate would refuse a request that offers it."""
-    result = play(pod, CALLS["shell", CLASSIC], config=others("web_search"), gate=others("web_search"))
+    result = play(
+        pod, CALLS["shell", CLASSIC], config=others("web_search"), gate=others("web_search")
+    )
     assert (result.code, "stop" in result.gate) == (0, False)
 
 
 def test_the_gate_refuses_a_request_that_offers_web_search(pod):
     result = play(pod, CALLS["shell", CLASSIC], gate=others("web_search"))
-    assert (result.code, result.gate["requests"], result.gate["stop"]["class"]) == (1, 0, "guardrail")
+    assert (result.code, result.gate["requests"], result.gate["stop"]["class"]) == (
+        1,
+        0,
+        "guardrail",
+    )
     assert "web_search" in result.gate["stop"]["message"]
 
 
@@ -88,7 +102,9 @@ def test_a_search_that_comes_all_the_same_ends_the_run(pod):
 def test_one_tool_of_a_server_is_not_the_other(pod):
     """In code mode, with the name put together at run time: no source tells it, the hook sees it."""
     only_beta = [*others("mcp:t"), "mcp:t/beta"]
-    item = script('const r = await tools["mcp__t__" + "al" + "pha"]({a: "1"}); text(JSON.stringify(r));')
+    item = script(
+        'const r = await tools["mcp__t__" + "al" + "pha"]({a: "1"}); text(JSON.stringify(r));'
+    )
     policy = codex_policy.hook(only_beta, str(pod.hooks))
     result = play(pod, item, model=CODE, gate=only_beta, policy=policy)
     assert not executed(pod)
@@ -99,7 +115,9 @@ def test_one_tool_of_a_server_is_not_the_other(pod):
 def test_a_server_that_cannot_be_reached_ends_the_run_and_is_named(pod):
     pod.start_gate(allowedTools=ALL)
     nowhere = {"name": "t", "url": "http://127.0.0.1:1/mcp", "bearerTokenEnv": "TOKEN"}
-    pod.start_runner("scenario: message", allowedTools=ALL, mcpServers=[nowhere], env={"TOKEN": "x"})
+    pod.start_runner(
+        "scenario: message", allowedTools=ALL, mcpServers=[nowhere], env={"TOKEN": "x"}
+    )
     result = pod.end()
     assert (result.code, result.failure, result.gate["requests"]) == (1, "agent_error", 0)
     assert "http://127.0.0.1:1/mcp" in result.runner["failure"]["message"]

@@ -8,11 +8,19 @@ from pathlib import Path
 CLASSIC, CODE = "gpt-5.5", "gpt-6-sol"
 ALL = ["apply_patch", "mcp:t", "shell", "view_image", "web_search"]
 PATCH = "*** Begin Patch\n*** Add File: ran\n+hi\n*** End Patch\n"
-IMAGE = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+IMAGE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def function(name, arguments, **more):
-    return {"type": "function_call", "id": "fc_1", "name": name, "arguments": json.dumps(arguments), **more}
+    return {
+        "type": "function_call",
+        "id": "fc_1",
+        "name": name,
+        "arguments": json.dumps(arguments),
+        **more,
+    }
 
 
 def script(source):
@@ -20,7 +28,9 @@ def script(source):
 
 
 def nested(name, argument):
-    return script(f"const r = await tools.{name}({json.dumps(argument)}); text(JSON.stringify(r).slice(0, 400));")
+    return script(
+        f"const r = await tools.{name}({json.dumps(argument)}); text(JSON.stringify(r).slice(0, 400));"
+    )
 
 
 COMMAND, LOOK = {"cmd": "touch ran"}, {"path": "image.png"}
@@ -35,7 +45,12 @@ CALLS = {
     ("mcp:t", CODE): nested("mcp__t__alpha", {"a": "1"}),
 }
 KINDS = list(CALLS)
-SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
+SEARCH = {
+    "type": "web_search_call",
+    "id": "ws_1",
+    "status": "completed",
+    "action": {"type": "search", "query": "x"},
+}
 
 
 def others(tool):
@@ -45,10 +60,21 @@ def others(tool):
 
 def server(pod):
     """spec.mcpServers."""
-    return [{"name": "t", "command": [sys.executable, str(Path(__file__).with_name("mcp_server.py")), str(pod.root / "mcp")]}]
+    return [
+        {
+            "name": "t",
+            "command": [
+                sys.executable,
+                str(Path(__file__).with_name("mcp_server.py")),
+                str(pod.root / "mcp"),
+            ],
+        }
+    ]
 
 
-def play(pod, item, *, model=CLASSIC, times=1, config=ALL, audited=ALL, gate=ALL, policy=None, **more):
+def play(
+    pod, item, *, model=CLASSIC, times=1, config=ALL, audited=ALL, gate=ALL, policy=None, **more
+):
     """A run whose model makes this call. config, audited, gate: allowedTools as each layer is told; policy: the file's text."""
     (pod.workspace / "image.png").write_bytes(IMAGE)
     if pod.gate is None:

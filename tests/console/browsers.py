@@ -20,7 +20,9 @@ async def chromium() -> AsyncIterator[Browser]:
     installed(CHROMIUM)
     async with async_playwright() as playwright:
         # Root has no sandbox of Chromium's, and a container's /dev/shm is small.
-        browser = await playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = await playwright.chromium.launch(
+            executable_path=PROGRAM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield browser
         await browser.close()
 
@@ -63,14 +65,21 @@ class Visit:
 @contextlib.asynccontextmanager
 async def visiting(browser: Browser, url: str, token: str, **settings: Any) -> AsyncIterator[Visit]:
     context = await browser.new_context(
-        **{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", "timezone_id": "UTC", **settings}
+        **{
+            "viewport": {"width": 1280, "height": 900},
+            "locale": "en-GB",
+            "timezone_id": "UTC",
+            **settings,
+        }
     )
     context.set_default_timeout(20_000)
     if settings.get("java_script_enabled", True):
         await context.add_init_script(WATCH)
     visit = Visit(context, url)
     # Not through a page: one that is closed while its form is on the way may never say that it is closed.
-    answer = await context.request.post(f"{url}/console/login", form={"token": token}, max_redirects=0)
+    answer = await context.request.post(
+        f"{url}/console/login", form={"token": token}, max_redirects=0
+    )
     assert answer.status == 303, await answer.text()
     yield visit
     await context.close()

@@ -23,7 +23,9 @@ async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def team(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Console, dict[str, str]]]:
+async def team(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[tuple[Console, dict[str, str]]]:
     """With runs in every state."""
     async with running(tmp_path_factory.mktemp("team")) as made:
         yield made, await fill(made, history=60)

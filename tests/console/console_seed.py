@@ -51,15 +51,32 @@ index 31c0d4e..a8f2211 100644
 
 def usage(tokens: int, micro: int | None, requests: int = 9, complete: bool = True) -> dict:
     cached, output = int(tokens * 0.62), int(tokens * 0.06)
-    used = {"inputTokens": tokens - output, "cachedInputTokens": cached, "outputTokens": output, "reasoningTokens": output // 3}
-    cost = {} if micro is None else {"costMicroUSD": micro, "costCents": -(-micro // 10_000), "priceTable": "2026-06-12"}
+    used = {
+        "inputTokens": tokens - output,
+        "cachedInputTokens": cached,
+        "outputTokens": output,
+        "reasoningTokens": output // 3,
+    }
+    cost = (
+        {}
+        if micro is None
+        else {"costMicroUSD": micro, "costCents": -(-micro // 10_000), "priceTable": "2026-06-12"}
+    )
     return {**used, "totalTokens": tokens, "requests": requests, "complete": complete, **cost}
 
 
-def conditions(now: datetime, *, age: float, took: float = 2, ended: bool | None = None) -> list[dict]:
+def conditions(
+    now: datetime, *, age: float, took: float = 2, ended: bool | None = None
+) -> list[dict]:
     def one(kind: str, after: float, status: str = "True", reason: str = "") -> dict:
         at = (now - timedelta(seconds=age - after)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {"type": kind, "status": status, "reason": reason or kind, "message": "", "lastTransitionTime": at}
+        return {
+            "type": kind,
+            "status": status,
+            "reason": reason or kind,
+            "message": "",
+            "lastTransitionTime": at,
+        }
 
     result = "Unknown" if ended is None else "True" if ended else "False"
     return [
@@ -77,21 +94,42 @@ def talk(console: Console, run_id: str, begin: datetime, *, over: bool) -> None:
         return begin + timedelta(seconds=seconds)
 
     ts = begin.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    diff_stat = (
-        " payments/settle.py | 48 \x1b[32m+++++++++++++++++\x1b[31m-----\x1b[0m\n payments/refund.py | 12 \x1b[32m++++\x1b[0m\n"
-    )
+    diff_stat = " payments/settle.py | 48 \x1b[32m+++++++++++++++++\x1b[31m-----\x1b[0m\n payments/refund.py | 12 \x1b[32m++++\x1b[0m\n"
     tests = "".join(
         f"tests/api/test_{n}.py \x1b[32m{'.' * (18 + i % 7)}\x1b[0m\n"
         for i, n in enumerate(("settle", "refund", "ledger", "payout") * 5)
     )
     console.say(
         run_id,
-        {"ts": ts, "src": "runner", "text": "run.started", "status": "starting", "phase": "admit", "attempt": 1},
-        {"ts": ts, "src": "runner", "text": "prompt.rendered", "status": "running", "phase": "prompt", "duration_ms": 41},
-        said({"type": "thread.started", "thread_id": "01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}, at(0)),
+        {
+            "ts": ts,
+            "src": "runner",
+            "text": "run.started",
+            "status": "starting",
+            "phase": "admit",
+            "attempt": 1,
+        },
+        {
+            "ts": ts,
+            "src": "runner",
+            "text": "prompt.rendered",
+            "status": "running",
+            "phase": "prompt",
+            "duration_ms": 41,
+        },
+        said(
+            {"type": "thread.started", "thread_id": "01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}, at(0)
+        ),
         said({"type": "turn.started"}, at(0.1)),
-        item("reasoning", 0, at=at(2), text="**Planning the review**\n\nI should see what changed before I read around it."),
-        item("agent_message", 1, at=at(4), text="I'll read the change and the code around it first."),
+        item(
+            "reasoning",
+            0,
+            at=at(2),
+            text="**Planning the review**\n\nI should see what changed before I read around it.",
+        ),
+        item(
+            "agent_message", 1, at=at(4), text="I'll read the change and the code around it first."
+        ),
         item(
             "todo_list",
             2,
@@ -249,15 +287,32 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
                 "description": "What the review looks for, such as error handling in the HTTP client.",
             },
             "depth": {"enum": ["quick", "normal", "deep"], "default": "normal", "title": "Depth"},
-            "max_findings": {"type": "integer", "minimum": 1, "maximum": 50, "default": 10, "title": "Findings at most"},
+            "max_findings": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 50,
+                "default": 10,
+                "title": "Findings at most",
+            },
             "suggest_patch": {"type": "boolean", "default": True, "title": "Suggest a patch"},
-            "paths": {"type": "array", "items": {"type": "string"}, "title": "Paths", "description": "Only these, if any."},
+            "paths": {
+                "type": "array",
+                "items": {"type": "string"},
+                "title": "Paths",
+                "description": "Only these, if any.",
+            },
         },
     }
     limits = {"maxTokens": 200_000, "timeoutSeconds": 900, "stallSeconds": 180, "startSeconds": 600}
     ready = {
         "conditions": [
-            {"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-31T12:00:00Z"}
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Ready",
+                "message": "",
+                "lastTransitionTime": "2026-01-31T12:00:00Z",
+            }
         ]
     }
     git = {"allowedURLs": ["https://git.example.com/payments/*"]}
@@ -297,21 +352,46 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
     ]
     for kind in kinds:
         kube.put(kube.job_types, {**kind, "status": ready})
-    for version, extra in (("v5", ""), ("v6", "Be brief.\n"), ("v7", "Be brief. Do not report style.\n")):
+    for version, extra in (
+        ("v5", ""),
+        ("v6", "Be brief.\n"),
+        ("v7", "Be brief. Do not report style.\n"),
+    ):
         kube.put(kube.config_maps, prompt("code-review", version, REVIEW + extra))
     kube.put(kube.config_maps, prompt("fix-test", "v2", "Fix {{test}}.\n", sha256="0" * 64))
     kube.put(
-        kube.config_maps, prompt("fix-test", "v3", "The test {{test}} fails. Find out why, and fix the cause, not the test.\n")
+        kube.config_maps,
+        prompt(
+            "fix-test",
+            "v3",
+            "The test {{test}} fails. Find out why, and fix the cause, not the test.\n",
+        ),
     )
-    kube.put(kube.config_maps, prompt("release-notes", "v2", "Write release notes for {{version}}.\n"))
+    kube.put(
+        kube.config_maps, prompt("release-notes", "v2", "Write release notes for {{version}}.\n")
+    )
     sha = console.services.catalog
     await console.until(lambda: len(sha.prompts) == 7)
 
     def used(name: str, version: str) -> dict:
-        return {"prompt": {"name": name, "version": version, "sha256": sha.prompts[name, version].sha256}}
+        return {
+            "prompt": {
+                "name": name,
+                "version": version,
+                "sha256": sha.prompts[name, version].sha256,
+            }
+        }
 
-    job = {"jobName": "review-7x2kf-5b1e0c77-1", "podName": "review-7x2kf-5b1e0c77-1-lm2qd", "model": "gpt-5.5"}
-    space = {"workspace": {"git": {"url": "https://git.example.com/payments/payments.git", "ref": "4f1c2d9"}}}
+    job = {
+        "jobName": "review-7x2kf-5b1e0c77-1",
+        "podName": "review-7x2kf-5b1e0c77-1-lm2qd",
+        "model": "gpt-5.5",
+    }
+    space = {
+        "workspace": {
+            "git": {"url": "https://git.example.com/payments/payments.git", "ref": "4f1c2d9"}
+        }
+    }
     review = used("code-review", "v7") | job
     focus = {"focus": "locking and money", "depth": "deep", "suggest_patch": True}
     ids: dict[str, str] = {}
@@ -354,7 +434,11 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         user="ci",
         origin="api",
         inputs={"test": "tests/test_web.py::test_login"},
-        status={"reason": "ConcurrencyLimit", "attempt": None, "conditions": conditions(now, age=240)[:1]},
+        status={
+            "reason": "ConcurrencyLimit",
+            "attempt": None,
+            "conditions": conditions(now, age=240)[:1],
+        },
     )
     ids["starting"] = console.run(
         "review-9ab3c",
@@ -395,7 +479,11 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         | {
             "model": "gpt-5.5",
             "usage": usage(200_830, 1_271_000, 41),
-            "failure": {"class": "budget", "message": "200,000 tokens spent, stopped in turn 14", "retryable": False},
+            "failure": {
+                "class": "budget",
+                "message": "200,000 tokens spent, stopped in turn 14",
+                "retryable": False,
+            },
             "conditions": conditions(now, age=1320, took=662, ended=False),
         },
     )
@@ -435,7 +523,9 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         | {
             "model": "gpt-5.5",
             "usage": usage(94_310, 571_200),
-            "result": {"message": "## 1 finding\n\n1. **Missing index** on `refunds(payment_id)`.\n"},
+            "result": {
+                "message": "## 1 finding\n\n1. **Missing index** on `refunds(payment_id)`.\n"
+            },
         },
     )
     ids["rejected"] = console.run(
@@ -461,7 +551,11 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         user="ada",
         inputs={"version": "2.3"},
         status=used("release-notes", "v2")
-        | {"model": "gpt-5.5", "message": "Cancelled by ada: superseded", "usage": usage(12_400, 60_100)},
+        | {
+            "model": "gpt-5.5",
+            "message": "Cancelled by ada: superseded",
+            "usage": usage(12_400, 60_100),
+        },
     )
     await console.mirrored()
     await _history(console, history, now)

@@ -15,8 +15,9 @@ import uvicorn
 from fake_kube import FakeKube, FakeOperator
 
 from codexrun_api.app import create_app
-from codexrun_api.console import routes
-from codexrun_api.logs import artifact_routes, routes
+from codexrun_api.console import routes as console_routes
+from codexrun_api.logs import artifact_routes
+from codexrun_api.logs import routes as log_routes
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.services import Services
@@ -55,35 +56,67 @@ class Console:
         """Until every change of the cluster has its row."""
 
         def holds() -> bool:
-            mirror, told = self.services.mirror, [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
-            return int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
+            mirror, told = (
+                self.services.mirror,
+                [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)],
+            )
+            return (
+                int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
+            )
 
         await self.until(holds)
 
-    def run(self, name: str, phase: str = "Running", *, age: float = 60, job_type: str = "hello", **more: Any) -> str:
+    def run(
+        self,
+        name: str,
+        phase: str = "Running",
+        *,
+        age: float = 60,
+        job_type: str = "hello",
+        **more: Any,
+    ) -> str:
         """A run as the operator left it; its id."""
         now = datetime.now(UTC)
-        spec = {"jobType": job_type, "inputs": more.pop("inputs", {"name": "world"}), **more.pop("spec", {})}
-        notes = {"codexrun.dev/requested-by": more.pop("user", "ada"), "codexrun.dev/origin": more.pop("origin", "cli")}
+        spec = {
+            "jobType": job_type,
+            "inputs": more.pop("inputs", {"name": "world"}),
+            **more.pop("spec", {}),
+        }
+        notes = {
+            "codexrun.dev/requested-by": more.pop("user", "ada"),
+            "codexrun.dev/origin": more.pop("origin", "cli"),
+        }
         status: Json = {"phase": phase, "attempt": 1, **more.pop("status", {})}
         created = now - timedelta(seconds=age)
         if phase in ("Running", "Stopping", "Succeeded", "Failed"):
-            status.setdefault("startedAt", stamp(created + timedelta(seconds=more.pop("queued", 6))))
+            status.setdefault(
+                "startedAt", stamp(created + timedelta(seconds=more.pop("queued", 6)))
+            )
         if phase in ("Succeeded", "Failed", "Cancelled", "Rejected"):
             took = more.pop("took", None)
             ended = min(now, created + timedelta(seconds=6 + took)) if took is not None else now
             status.setdefault("finishedAt", stamp(ended))
         metadata = {"name": name, "annotations": notes, "labels": more.pop("labels", {})}
-        body = {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": metadata, "spec": spec, "status": status}
+        body = {
+            "apiVersion": "codexrun.dev/v1alpha1",
+            "kind": "CodexRun",
+            "metadata": metadata,
+            "spec": spec,
+            "status": status,
+        }
         hook, self.kube.on_create = self.kube.on_create, lambda *_: None
         raw = self.kube.put(self.kube.runs, body)
         self.kube.on_create = hook
-        self.kube.patch(f"{self.kube.runs}/{name}", {"metadata": {"creationTimestamp": stamp(created)}})
+        self.kube.patch(
+            f"{self.kube.runs}/{name}", {"metadata": {"creationTimestamp": stamp(created)}}
+        )
         return str(raw["metadata"]["uid"])
 
     def say(self, run_id: str, *lines: Json | bytes, attempt: int = 1) -> None:
         """More of its log, as the gate ships it, and the bell that the ingest port rings."""
-        data = b"".join(line if isinstance(line, bytes) else loglines.encode(line) for line in lines)
+        data = b"".join(
+            line if isinstance(line, bytes) else loglines.encode(line) for line in lines
+        )
         begin = self.archive.log(run_id).begins.get(str(attempt))
         offset = self.archive.size(run_id) - begin if begin is not None else 0
         self.archive.append_attempt(run_id, attempt, offset, data)
@@ -100,19 +133,42 @@ def stamp(moment: datetime) -> str:
 
 def said(event: Json, at: datetime | None = None) -> Json:
     """Codex's event as a line of the log."""
-    return {"ts": (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z", "src": "codex", "event": event}
+    return {
+        "ts": (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "src": "codex",
+        "event": event,
+    }
 
 
-def item(kind: str, number: int, state: str = "completed", at: datetime | None = None, **fields: Any) -> Json:
-    return said({"type": f"item.{state}", "item": {"id": f"item_{number}", "type": kind, **fields}}, at)
+def item(
+    kind: str, number: int, state: str = "completed", at: datetime | None = None, **fields: Any
+) -> Json:
+    return said(
+        {"type": f"item.{state}", "item": {"id": f"item_{number}", "type": kind, **fields}}, at
+    )
 
 
 def job_type(name: str = "hello", **spec: Any) -> Json:
-    kind = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5.5", "concurrencyLimit": 2, **spec}
-    return {"apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": name}, "spec": kind}
+    kind = {
+        "prompt": {"name": "hello", "version": "v1"},
+        "model": "gpt-5.5",
+        "concurrencyLimit": 2,
+        **spec,
+    }
+    return {
+        "apiVersion": "codexrun.dev/v1alpha1",
+        "kind": "CodexJobType",
+        "metadata": {"name": name},
+        "spec": kind,
+    }
 
 
-def prompt(name: str = "hello", version: str = "v1", text: str = "Say hello to {{name}}.\n", sha256: str = "") -> Json:
+def prompt(
+    name: str = "hello",
+    version: str = "v1",
+    text: str = "Say hello to {{name}}.\n",
+    sha256: str = "",
+) -> Json:
     import hashlib
 
     labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
@@ -122,7 +178,12 @@ def prompt(name: str = "hello", version: str = "v1", text: str = "Say hello to {
         "codexrun.dev/updated-at": "2026-01-31",
     }
     metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"prompt.md": text}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "data": {"prompt.md": text},
+    }
 
 
 def free_socket() -> socket.socket:
@@ -150,16 +211,32 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
     archive.open()
     registry = await Registry.open(url)
     await registry.migrate()
-    routers = (routes.router(archive, bells), artifact_routes.router(archive), routes.router(archive, bells))
+    routers = (
+        log_routes.router(archive, bells),
+        artifact_routes.router(archive),
+        console_routes.router(archive, bells),
+    )
     app = create_app(made, registry, kube, archive, routers)
     listening = free_socket()
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on"
+    )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve([listening]))
-    console = Console(f"http://127.0.0.1:{listening.getsockname()[1]}", app, kube, registry, archive, bells, FakeOperator(kube))
+    console = Console(
+        f"http://127.0.0.1:{listening.getsockname()[1]}",
+        app,
+        kube,
+        registry,
+        archive,
+        bells,
+        FakeOperator(kube),
+    )
     try:
-        await console.until(lambda: server.started and console.services.ready, "the console answers")
+        await console.until(
+            lambda: server.started and console.services.ready, "the console answers"
+        )
         yield console
     finally:
         console.services.stop.set()

@@ -44,5 +44,7 @@ class Through:
                     await sink.drain()
             sink.close()
 
-        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer), return_exceptions=True)
+        await asyncio.gather(
+            pump(reader, there_writer), pump(there_reader, writer), return_exceptions=True
+        )
         self._open -= {writer, there_writer}

@@ -42,21 +42,35 @@ async def walk(console: Console, visit: Visit, *, live: bool) -> None:
     console.kube.status(name, "Running", startedAt="2026-01-31T12:00:00Z")
     await console.mirrored()
     await sees(page, "Running for")
-    console.say(first, said({"type": "turn.started"}), item("agent_message", 1, text="I look **around** first."))
+    console.say(
+        first,
+        said({"type": "turn.started"}),
+        item("agent_message", 1, text="I look **around** first."),
+    )
     await sees(page, "I look around first.")
     await page.get_by_text("Cancel", exact=True).first.click()
     await page.get_by_label("Why?").fill("wrong name")
     await page.get_by_role("button", name="Cancel this run").click()
     await console.until(lambda: "cancel" in console.kube.run(name)["spec"])
-    assert console.kube.run(name)["spec"]["cancel"] == {"requestedBy": "shared", "reason": "wrong name"}
-    console.kube.status(name, "Cancelled", message="Cancelled by shared: wrong name", finishedAt="2026-01-31T12:01:00Z")
+    assert console.kube.run(name)["spec"]["cancel"] == {
+        "requestedBy": "shared",
+        "reason": "wrong name",
+    }
+    console.kube.status(
+        name,
+        "Cancelled",
+        message="Cancelled by shared: wrong name",
+        finishedAt="2026-01-31T12:01:00Z",
+    )
     await console.mirrored()
     await sees(page, "Cancelled by shared: wrong name.")
     await page.get_by_role("button", name="Retry", exact=True).click()
     await expect(page.locator("h1")).not_to_have_text(name)
     again = await page.inner_text("h1")
     assert console.kube.run(again)["spec"]["retryOf"]["uid"] == first
-    console.kube.status(again, "Succeeded", finishedAt="2026-01-31T12:02:00Z", result={"message": "Hello, Ada!"})
+    console.kube.status(
+        again, "Succeeded", finishedAt="2026-01-31T12:02:00Z", result={"message": "Hello, Ada!"}
+    )
     await console.mirrored()
     await sees(page, "Succeeded")
     await page.get_by_role("link", name="compare").click()
@@ -87,7 +101,11 @@ async def test_filters_and_bulk_without_javascript(console: Console, plain: Visi
     await page.get_by_role("button", name="Cancel 1 run").click()
     await console.until(lambda: bool(console.kube.run("plain-0")["spec"].get("cancel")))
     await reloaded_until(page, "1 of 1 asked to stop")
-    assert [bool(console.kube.run(f"plain-{n}")["spec"].get("cancel")) for n in range(3)] == [True, False, False]
+    assert [bool(console.kube.run(f"plain-{n}")["spec"].get("cancel")) for n in range(3)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 async def test_labels_and_orders_without_javascript(console: Console, plain: Visit) -> None:
@@ -103,13 +121,17 @@ async def test_labels_and_orders_without_javascript(console: Console, plain: Vis
     await page.get_by_role("link", name="Remove the filter Label: env!=dev").click()
     await page.get_by_role("link", name="Tokens", exact=True).click()
     await expect(names).to_have_text(["by-most", "by-some", "by-few"])
-    await expect(page.get_by_role("columnheader", name="Tokens")).to_have_attribute("aria-sort", "descending")
+    await expect(page.get_by_role("columnheader", name="Tokens")).to_have_attribute(
+        "aria-sort", "descending"
+    )
     await page.get_by_role("link", name="Tokens", exact=True).click()
     await expect(names).to_have_text(["by-few", "by-some", "by-most"])
     assert page.url.endswith("?label=team%3Dby&sort=tokens")
 
 
-async def test_in_another_order_new_runs_come_in_where_they_belong(console: Console, visit: Visit) -> None:
+async def test_in_another_order_new_runs_come_in_where_they_belong(
+    console: Console, visit: Visit
+) -> None:
     def run(name: str, tokens: int) -> None:
         usage = {"inputTokens": tokens, "totalTokens": tokens, "requests": 1}
         console.run(f"into-{name}", "Succeeded", labels={"team": "into"}, status={"usage": usage})
@@ -152,9 +174,9 @@ async def test_the_keyboard_alone(console: Console, visit: Visit) -> None:
     await page.get_by_label("name").first.focus()
     await keys.press("Control+A")
     await keys.type("grace")
-    await keys.press("Enter") if await page.evaluate("document.activeElement.tagName") == "INPUT" else await page.get_by_role(
-        "button", name="Run again", exact=True
-    ).press("Enter")
+    await keys.press("Enter") if await page.evaluate(
+        "document.activeElement.tagName"
+    ) == "INPUT" else await page.get_by_role("button", name="Run again", exact=True).press("Enter")
     await expect(page.locator("h1")).to_have_text(re.compile("^run-"))
     await keys.press("c")
     await keys.type("no need")
@@ -177,7 +199,12 @@ async def test_an_update_keeps_focus_selection_and_scroll(console: Console, visi
     await page.focus(f"#r-{ids[30]} td.name a")
     await page.evaluate("scrollTo(0, 700)")
     was = await page.evaluate("scrollY")
-    console.kube.status(names[3], "Failed", failure={"class": "oom", "message": "137"}, finishedAt="2026-01-31T12:00:00Z")
+    console.kube.status(
+        names[3],
+        "Failed",
+        failure={"class": "oom", "message": "137"},
+        finishedAt="2026-01-31T12:00:00Z",
+    )
     console.run("newcomer", "Running", age=0, user="stay")
     await console.mirrored()
     await expect(page.locator(f"#r-{ids[3]}")).to_contain_text("Failed")
@@ -191,16 +218,22 @@ async def test_an_update_keeps_focus_selection_and_scroll(console: Console, visi
 
 
 @pytest.mark.parametrize("which", ["list", "run"])
-async def test_a_page_that_stays_open_does_not_grow(console: Console, visit: Visit, which: str) -> None:
+async def test_a_page_that_stays_open_does_not_grow(
+    console: Console, visit: Visit, which: str
+) -> None:
     run = console.run(f"grows-{which}", "Running", user=f"grows-{which}")
     await console.mirrored()
-    page = await visit.page(f"/console/runs?user=grows-{which}" if which == "list" else f"/console/runs/{run}")
-    nodes = (
-        "(() => { const walk = document.createTreeWalker(document); let n = 0; while (walk.nextNode()) n += 1; return n; })()"
+    page = await visit.page(
+        f"/console/runs?user=grows-{which}" if which == "list" else f"/console/runs/{run}"
     )
+    nodes = "(() => { const walk = document.createTreeWalker(document); let n = 0; while (walk.nextNode()) n += 1; return n; })()"
 
     async def used(tokens: int) -> int:
-        console.kube.status(f"grows-{which}", "Running", usage={"totalTokens": tokens, "inputTokens": tokens, "requests": 1})
+        console.kube.status(
+            f"grows-{which}",
+            "Running",
+            usage={"totalTokens": tokens, "inputTokens": tokens, "requests": 1},
+        )
         await console.mirrored()
         await expect(page.locator("main")).to_contain_text(f"{tokens:,}")
         found: int = await page.evaluate(nodes)
@@ -235,7 +268,9 @@ async def test_a_run_that_ends_while_its_page_is_open(console: Console, visit: V
     await expect(page.locator("#codex")).to_contain_text("Almost there.")
     console.put(run, "final-message.md", b"All **done**.")
     console.archive.seal(run, 1, complete=True)
-    console.kube.status("ends", "Succeeded", finishedAt="2026-01-31T12:00:00Z", result={"message": "All **done**."})
+    console.kube.status(
+        "ends", "Succeeded", finishedAt="2026-01-31T12:00:00Z", result={"message": "All **done**."}
+    )
     await console.mirrored()
     await expect(page.locator("#final")).to_contain_text("All done.")
     await expect(page).to_have_title(re.compile("✓ ends"))
@@ -243,7 +278,9 @@ async def test_a_run_that_ends_while_its_page_is_open(console: Console, visit: V
     assert "icon-ok" in await page.get_attribute("link[rel=icon]", "href")
 
 
-async def test_a_hidden_tab_stops_listening_and_catches_up_when_it_is_shown(console: Console, visit: Visit) -> None:
+async def test_a_hidden_tab_stops_listening_and_catches_up_when_it_is_shown(
+    console: Console, visit: Visit
+) -> None:
     run = console.run("unseen", "Running")
     await console.mirrored()
     page = await visit.context.new_page()
@@ -275,7 +312,9 @@ async def test_a_page_is_live_however_late_its_scripts_come(console: Console, vi
 
 
 @pytest.mark.parametrize("trouble", ["refused", "not there yet"])
-async def test_a_page_whose_first_stream_fails_tries_again(console: Console, visit: Visit, trouble: str) -> None:
+async def test_a_page_whose_first_stream_fails_tries_again(
+    console: Console, visit: Visit, trouble: str
+) -> None:
     run = console.run("again", "Running")
     await console.mirrored()
     page = await visit.context.new_page()
@@ -302,7 +341,9 @@ async def test_two_tabs_see_the_same_and_one_cancel_is_one(console: Console, vis
     await right.get_by_role("button", name="Cancel this run").click()
     await expect(right.locator("main")).to_contain_text("twins")
     assert console.kube.run("twins")["spec"]["cancel"]["reason"] == "left"
-    console.kube.status("twins", "Cancelled", message="Cancelled by shared: left", finishedAt="2026-01-31T12:00:00Z")
+    console.kube.status(
+        "twins", "Cancelled", message="Cancelled by shared: left", finishedAt="2026-01-31T12:00:00Z"
+    )
     await console.mirrored()
     for page in (left, right):
         await expect(page.locator(".sentence")).to_contain_text("Cancelled by shared: left.")
@@ -320,7 +361,9 @@ async def test_a_form_sent_twice_is_one_run(console: Console, visit: Visit) -> N
     assert len(set(console.kube.run_names) - before) == 1
 
 
-async def test_a_cut_stream_loses_and_doubles_no_line(console: Console, browser, through: Through) -> None:
+async def test_a_cut_stream_loses_and_doubles_no_line(
+    console: Console, browser, through: Through
+) -> None:
     run = console.run("cut", "Running")
     await console.mirrored()
     async with visiting(browser, through.url, TOKEN) as visit:
@@ -330,9 +373,14 @@ async def test_a_cut_stream_loses_and_doubles_no_line(console: Console, browser,
             first = total + 1
             for _ in range(60):
                 total += 1
-                console.say(run, {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {total:05}"})
+                console.say(
+                    run,
+                    {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {total:05}"},
+                )
                 await asyncio.sleep(0)
-            await page.wait_for_selector(f"#L{first}", state="attached")  # the others may be on their way
+            await page.wait_for_selector(
+                f"#L{first}", state="attached"
+            )  # the others may be on their way
             await console.until(lambda: through.cut() > 0)
             cuts += 1
         await expect(page.locator(f"#L{total}")).to_be_attached()
@@ -351,7 +399,9 @@ async def test_a_cut_stream_loses_and_doubles_no_line(console: Console, browser,
         shown = await page.evaluate(
             "[...document.querySelectorAll('#log .l')].map((l) => [Number(l.dataset.n), l.querySelector('.t').textContent.trim()])"
         )
-        assert shown == [[n, f"line {n:05}"] for n in range(1, total + 1)] + [[total + 1, "in two halves"]]
+        assert shown == [[n, f"line {n:05}"] for n in range(1, total + 1)] + [
+            [total + 1, "in two halves"]
+        ]
 
 
 async def test_the_log_follows_until_one_scrolls_up(console: Console, visit: Visit) -> None:
@@ -359,21 +409,41 @@ async def test_the_log_follows_until_one_scrolls_up(console: Console, visit: Vis
     await console.mirrored()
     page = await visit.page(f"/console/runs/{run}?tab=log")
     await page.set_viewport_size({"width": 1280, "height": 1400})
-    console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"one {n}"} for n in range(300)))
+    console.say(
+        run,
+        *(
+            {"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"one {n}"}
+            for n in range(300)
+        ),
+    )
     await expect(page.locator("#L300")).to_be_in_viewport()
     await page.hover("#log")
     await page.mouse.wheel(0, -900)
     await expect(page.locator("#log-follow")).not_to_be_checked()
-    console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"two {n}"} for n in range(50)))
+    console.say(
+        run,
+        *(
+            {"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"two {n}"}
+            for n in range(50)
+        ),
+    )
     await expect(page.locator("#log-where")).to_contain_text("of 350")
     await expect(page.locator("#L300")).not_to_be_in_viewport()
     await page.click("#log-end")
     await expect(page.locator("#L350")).to_be_in_viewport()
 
 
-async def test_who_scrolls_up_while_lines_are_on_their_way_stays_there(console: Console, visit: Visit) -> None:
+async def test_who_scrolls_up_while_lines_are_on_their_way_stays_there(
+    console: Console, visit: Visit
+) -> None:
     run = console.run("reads", "Running")
-    console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"line {n}"} for n in range(1000)))
+    console.say(
+        run,
+        *(
+            {"ts": "2026-01-31T12:00:00.000Z", "src": "stderr", "text": f"line {n}"}
+            for n in range(1000)
+        ),
+    )
     await console.mirrored()
     page = await visit.context.new_page()
     asked, answered = asyncio.Event(), asyncio.Event()
@@ -389,7 +459,9 @@ async def test_who_scrolls_up_while_lines_are_on_their_way_stays_there(console: 
     await page.evaluate("document.querySelector('#log').scrollTop = 0")
     await expect(page.locator("#log-follow")).not_to_be_checked()
     answered.set()
-    await expect(page.locator("#L252")).to_be_attached()  # lines before those that came with the page
+    await expect(
+        page.locator("#L252")
+    ).to_be_attached()  # lines before those that came with the page
     await expect(page.locator("#L1000")).not_to_be_in_viewport()
 
 
@@ -398,7 +470,11 @@ async def test_a_line_has_a_link_and_a_search_its_matches(console: Console, visi
     console.say(
         run,
         *(
-            {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"say {n} {'needle' if n % 700 == 99 else ''}"}
+            {
+                "ts": "2026-01-31T12:00:00.000Z",
+                "src": "codex",
+                "text": f"say {n} {'needle' if n % 700 == 99 else ''}",
+            }
             for n in range(1, 3001)
         ),
     )
@@ -423,7 +499,9 @@ async def test_a_line_has_a_link_and_a_search_its_matches(console: Console, visi
 async def test_a_theme_is_kept_and_times_are_the_readers(console: Console, browser) -> None:
     run = console.run("timed", "Succeeded")
     await console.mirrored()
-    async with visiting(browser, console.url, TOKEN, timezone_id="Asia/Tokyo", color_scheme="light") as visit:
+    async with visiting(
+        browser, console.url, TOKEN, timezone_id="Asia/Tokyo", color_scheme="light"
+    ) as visit:
         page = await visit.page(f"/console/runs/{run}")
         moment = page.locator("dt:text-is('Started') + dd time")
         utc = await moment.get_attribute("title")
@@ -438,7 +516,9 @@ async def test_a_theme_is_kept_and_times_are_the_readers(console: Console, brows
 @pytest.mark.parametrize("width", [360, 768, 1280, 2560])
 async def test_no_page_is_wider_than_the_window(team, browser, width: int) -> None:
     console, ids = team
-    async with visiting(browser, console.url, TOKEN, viewport={"width": width, "height": 800}) as visit:
+    async with visiting(
+        browser, console.url, TOKEN, viewport={"width": width, "height": 800}
+    ) as visit:
         for path in (
             "/console/runs",
             f"/console/runs/{ids['done']}",

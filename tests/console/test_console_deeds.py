@@ -20,7 +20,9 @@ async def test_deleting_takes_the_object_away_and_leaves_what_is_recorded(
     console: Console, http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = console.run("to-delete", "Succeeded", status={"result": {"message": "All is well."}})
-    console.say(run, {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": "a line that stays"})
+    console.say(
+        run, {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": "a line that stays"}
+    )
     await console.mirrored()
     page = await http.get(f"/console/runs/{run}")
     assert f'action="/console/runs/{run}/delete"' in page.text
@@ -28,7 +30,9 @@ async def test_deleting_takes_the_object_away_and_leaves_what_is_recorded(
         answer = await http.post(f"/console/runs/{run}/delete", data={"csrf": await csrf_of(http)})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/console/runs/{run}")
     assert "to-delete" not in console.kube.run_names
-    (said,) = [record.__dict__["fields"] for record in caplog.records if record.message == "run.deleted"]
+    (said,) = [
+        record.__dict__["fields"] for record in caplog.records if record.message == "run.deleted"
+    ]
     assert (said["user"], said["origin"], said["name"]) == ("shared", "console", "to-delete")
     await console.until(lambda: run not in console.services.mirror.runs)
     after = (await http.get(f"/console/runs/{run}")).text
@@ -46,7 +50,9 @@ async def test_deleting_twice_is_deleting_once(console: Console, http: httpx.Asy
         assert answer.status_code == 303
 
 
-async def test_a_run_that_goes_on_is_not_deleted_and_the_page_says_why(console: Console, http: httpx.AsyncClient) -> None:
+async def test_a_run_that_goes_on_is_not_deleted_and_the_page_says_why(
+    console: Console, http: httpx.AsyncClient
+) -> None:
     run = console.run("still-going", "Running")
     await console.mirrored()
     page = (await http.get(f"/console/runs/{run}")).text
@@ -58,8 +64,12 @@ async def test_a_run_that_goes_on_is_not_deleted_and_the_page_says_why(console: 
     assert "still-going" in console.kube.run_names
 
 
-async def test_who_waits_for_a_lost_node_is_told_what_ends_it(console: Console, http: httpx.AsyncClient) -> None:
-    run = console.run("stuck", "Stopping", status={"podName": "stuck-1-abcde", "reason": "NodeLost"})
+async def test_who_waits_for_a_lost_node_is_told_what_ends_it(
+    console: Console, http: httpx.AsyncClient
+) -> None:
+    run = console.run(
+        "stuck", "Stopping", status={"podName": "stuck-1-abcde", "reason": "NodeLost"}
+    )
     await console.mirrored()
     page = (await http.get(f"/console/runs/{run}")).text
     assert "kubectl -n codexrun delete pod stuck-1-abcde --grace-period=0 --force" in page
@@ -116,7 +126,13 @@ async def test_each_run_of_a_bulk_has_its_own_result(
         return await real(path, patch)
 
     monkeypatch.setattr(console.kube, "merge", refusing)
-    form = {"csrf": await csrf_of(http), "verb": "cancel", "scope": "selected", "run": ids, "confirmed": "1"}
+    form = {
+        "csrf": await csrf_of(http),
+        "verb": "cancel",
+        "scope": "selected",
+        "run": ids,
+        "confirmed": "1",
+    }
     done = await http.post("/console/bulk", data=form)
     result = (await http.get(done.headers["location"])).text
     assert "2 of 3 asked to stop, 1 failed" in result

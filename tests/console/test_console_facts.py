@@ -16,7 +16,9 @@ from codexrun_api.settings import SettingsError, settings_from
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_conditions_events_job_pod_and_commands_are_on_the_page(console: Console, http: httpx.AsyncClient) -> None:
+async def test_conditions_events_job_pod_and_commands_are_on_the_page(
+    console: Console, http: httpx.AsyncClient
+) -> None:
     wrong = {
         "type": "Admitted",
         "status": "False",
@@ -27,13 +29,25 @@ async def test_conditions_events_job_pod_and_commands_are_on_the_page(console: C
     run = console.run(
         "with-facts",
         "Running",
-        status={"conditions": [wrong], "jobName": "with-facts-1", "podName": "with-facts-1-abcde", "reason": "Started"},
+        status={
+            "conditions": [wrong],
+            "jobName": "with-facts-1",
+            "podName": "with-facts-1-abcde",
+            "reason": "Started",
+        },
     )
     await console.mirrored()
     text = (await http.get(f"/console/runs/{run}")).text
     conditions = text.partition("<h2>Conditions</h2>")[2].partition("</section>")[0]
     assert all(
-        part in conditions for part in ("Admitted", "no, ", "Suspended", "its job type is suspended", "2026-01-31T12:00:00Z")
+        part in conditions
+        for part in (
+            "Admitted",
+            "no, ",
+            "Suspended",
+            "its job type is suspended",
+            "2026-01-31T12:00:00Z",
+        )
     )
     happened = text.partition("<h2>What happened</h2>")[2].partition("</section>")[0]
     assert "Running" in happened
@@ -61,7 +75,11 @@ async def test_who_started_cancelled_and_retried_it_is_told_also_when_its_object
         status={"message": "Cancelled by ada: wrong branch"},
     )
     console.run(
-        "with-history-retry", "Running", user="linus", origin="api", spec={"retryOf": {"name": "with-history", "uid": run}}
+        "with-history-retry",
+        "Running",
+        user="linus",
+        origin="api",
+        spec={"retryOf": {"name": "with-history", "uid": run}},
     )
     await console.mirrored()
     for _ in range(2):
@@ -69,7 +87,9 @@ async def test_who_started_cancelled_and_retried_it_is_told_also_when_its_object
         assert "grace, command line" in text
         assert re.search(r"Cancelled by\s*ada: wrong branch", text)
         assert "running, by linus, REST" in text
-        console.kube.remove(f"{console.kube.runs}/with-history") if "with-history" in console.kube.run_names else None
+        console.kube.remove(
+            f"{console.kube.runs}/with-history"
+        ) if "with-history" in console.kube.run_names else None
         await console.until(lambda: run not in console.services.mirror.runs)
 
 
@@ -78,12 +98,18 @@ LINK = "https://grafana.example.com/explore?from=${start}&to=${end}&run=${name}&
 
 async def test_links_lead_to_what_else_knows_of_the_run(tmp_path: Path) -> None:
     links = links_from(json.dumps([{"name": "Logs in <Loki>", "url": LINK}]))
-    async with running(tmp_path, console_links=links) as console, httpx.AsyncClient(base_url=console.url) as http:
+    async with (
+        running(tmp_path, console_links=links) as console,
+        httpx.AsyncClient(base_url=console.url) as http,
+    ):
         run = console.run("linked", "Succeeded", age=100, took=50)
         await console.mirrored()
         await http.post("/console/login", data={"token": TOKEN})
         text = (await http.get(f"/console/runs/{run}")).text
-        found = re.search(r'href="(https://grafana[^"]+)" target="_blank" rel="noopener noreferrer">Logs in &lt;Loki&gt;', text)
+        found = re.search(
+            r'href="(https://grafana[^"]+)" target="_blank" rel="noopener noreferrer">Logs in &lt;Loki&gt;',
+            text,
+        )
         assert found
         said = re.fullmatch(
             rf"https://grafana\.example\.com/explore\?from=(\d+)&amp;to=(\d+)&amp;run=linked&amp;ns=codexrun&amp;id={run}&amp;kind=hello",
@@ -93,7 +119,9 @@ async def test_links_lead_to_what_else_knows_of_the_run(tmp_path: Path) -> None:
         assert int(said[2]) - int(said[1]) == 56_000
 
 
-async def test_without_links_there_is_no_box_for_them(console: Console, http: httpx.AsyncClient) -> None:
+async def test_without_links_there_is_no_box_for_them(
+    console: Console, http: httpx.AsyncClient
+) -> None:
     run = console.run("unlinked", "Succeeded")
     await console.mirrored()
     assert "Elsewhere" not in (await http.get(f"/console/runs/{run}")).text
@@ -106,8 +134,14 @@ async def test_without_links_there_is_no_box_for_them(console: Console, http: ht
         ("{}", "not a list"),
         ('[{"name": "x"}]', "[0] is"),
         ('[{"name": "x", "url": "javascript:alert(1)"}]', "must begin with http:// or https://"),
-        ('[{"name": "x", "url": "https://${name}.example.com/"}]', "must begin with http:// or https:// and a host"),
-        ('[{"name": "x", "url": "https://x.example.com/${pod}"}]', "${pod}; placeholders are ${name}, "),
+        (
+            '[{"name": "x", "url": "https://${name}.example.com/"}]',
+            "must begin with http:// or https:// and a host",
+        ),
+        (
+            '[{"name": "x", "url": "https://x.example.com/${pod}"}]',
+            "${pod}; placeholders are ${name}, ",
+        ),
         ('[{"name": "x", "url": "https://x.example.com/?a=$"}]', "write $$"),
     ],
 )
@@ -133,12 +167,16 @@ async def test_the_zone_of_times_is_chosen_kept_and_told(console: Console, brows
     async with visiting(browser, console.url, TOKEN, timezone_id="Asia/Tokyo") as visit:
         page = await visit.page(f"/console/runs/{run}")
         moment = page.locator("dt:text-is('Started') + dd time")
-        await expect(moment).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (GMT\+9|JST)$"))
+        await expect(moment).to_have_text(
+            re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (GMT\+9|JST)$")
+        )
         await page.keyboard.press("?")
         await page.check("#times-utc")
         await expect(moment).to_have_text(re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$"))
         again = await visit.page(f"/console/runs/{run}")
-        await expect(again.locator("dt:text-is('Started') + dd time")).to_have_text(re.compile("UTC$"))
+        await expect(again.locator("dt:text-is('Started') + dd time")).to_have_text(
+            re.compile("UTC$")
+        )
 
 
 async def test_a_link_to_what_is_shown_can_be_copied(console: Console, visit: Visit) -> None:
@@ -146,7 +184,10 @@ async def test_a_link_to_what_is_shown_can_be_copied(console: Console, visit: Vi
     page = await visit.page("/console/runs?status=failed&page_size=25")
     await page.click("#copy-link")
     await expect(page.locator("#toast")).to_have_text("Link copied")
-    assert await page.evaluate("navigator.clipboard.readText()") == f"{console.url}/console/runs?status=failed&page_size=25"
+    assert (
+        await page.evaluate("navigator.clipboard.readText()")
+        == f"{console.url}/console/runs?status=failed&page_size=25"
+    )
 
 
 async def test_changed_bytes_of_a_prompt_are_shown_in_red(team, browser) -> None:
@@ -162,7 +203,9 @@ async def test_the_sums_of_cost_are_those_of_rest(team) -> None:
         await http.post("/console/login", data={"token": TOKEN})
         page = (await http.get("/console/cost?days=30")).text
         since = re.search(r"job_type=code-review&amp;since=([0-9-]+)", page)[1]
-        answer = await http.get("/stats", params={"since": since}, headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = await http.get(
+            "/stats", params={"since": since}, headers={"Authorization": f"Bearer {TOKEN}"}
+        )
         assert answer.status_code == 200, answer.text
         assert f"<b>{answer.json()['cost_tokens']:,}</b>" in page
         assert f"<b>{answer.json()['runs']:,}</b>" in page
@@ -188,6 +231,12 @@ async def test_an_empty_list_shows_three_ways_to_start_a_run(tmp_path: Path) -> 
         await http.post("/console/login", data={"token": TOKEN})
         text = (await http.get("/console/runs")).text
         assert all(
-            way in text for way in ("codexrun start hello", "kubectl -n codexrun create -f", "/runs/start", "No runs yet")
+            way in text
+            for way in (
+                "codexrun start hello",
+                "kubectl -n codexrun create -f",
+                "/runs/start",
+                "No runs yet",
+            )
         )
         assert "No run matches" in (await http.get("/console/runs?search=nothing")).text

@@ -128,31 +128,53 @@ def plant(console: Console) -> list[str]:
             b"\xff\xfe not utf-8 \xc3\x28 <script>window.pwned=1</script>\n",
             text.encode("utf-8", "replace").replace(b"\n", b" ") + b"\n",
         )
-        console.put(run, "final-message.md", text.encode() + b"\n\n" + ALL.encode() if n == 0 else text.encode())
-        console.put(run, "workspace.patch", f"diff --git a/{text} b/x\n+{text}\n-{text}\n@@ {text}\n".encode())
+        console.put(
+            run,
+            "final-message.md",
+            text.encode() + b"\n\n" + ALL.encode() if n == 0 else text.encode(),
+        )
+        console.put(
+            run,
+            "workspace.patch",
+            f"diff --git a/{text} b/x\n+{text}\n-{text}\n@@ {text}\n".encode(),
+        )
         ids.append(run)
     return ids
 
 
-async def test_nothing_is_executed_and_the_policy_reports_nothing(console: Console, visit: Visit) -> None:
+async def test_nothing_is_executed_and_the_policy_reports_nothing(
+    console: Console, visit: Visit
+) -> None:
     ids = plant(console)
-    await console.until(lambda: all(run in console.services.mirror.runs for run in ids), "every one of them is seen")
+    await console.until(
+        lambda: all(run in console.services.mirror.runs for run in ids), "every one of them is seen"
+    )
     console.kube.put(console.kube.config_maps, prompt("evil", "v1", ALL))
     console.kube.put(console.kube.config_maps, prompt("evil", "v2", ALL[::-1], sha256="<script>"))
     schema = {
         "required": ["a"],
         "properties": {
             "a": {"type": "string", "title": ALL[:500], "description": ALL, "default": ALL},
-            '"><script>window.pwned=1</script>': {"enum": [ALL[:200], "</option><script>window.pwned=1</script>"]},
+            '"><script>window.pwned=1</script>': {
+                "enum": [ALL[:200], "</option><script>window.pwned=1</script>"]
+            },
         },
     }
     console.kube.put(
         console.kube.job_types,
-        job_type("evil", description=ALL[:1000], prompt={"name": "evil", "version": "v1"}, inputsSchema=schema),
+        job_type(
+            "evil",
+            description=ALL[:1000],
+            prompt={"name": "evil", "version": "v1"},
+            inputsSchema=schema,
+        ),
     )
     await console.mirrored()
     await console.until(
-        lambda: "evil" in console.services.catalog.job_types and ("evil", "v2") in console.services.catalog.prompts
+        lambda: (
+            "evil" in console.services.catalog.job_types
+            and ("evil", "v2") in console.services.catalog.prompts
+        )
     )
     paths = [
         "/console/runs",
@@ -166,7 +188,9 @@ async def test_nothing_is_executed_and_the_policy_reports_nothing(console: Conso
     for n, run in enumerate(ids):
         paths += [
             f"/console/runs/{run}?tab={tab}"
-            for tab in (("codex", "log", "prompt", "artifacts", "yaml") if n < 13 else ("codex", "log"))
+            for tab in (
+                ("codex", "log", "prompt", "artifacts", "yaml") if n < 13 else ("codex", "log")
+            )
         ]
         paths.append(f"/console/compare?a={run}&b={ids[n - 1]}")
     paths.append(f"/console/runs/{ids[0]}/rerun")

@@ -14,7 +14,9 @@ ROW = re.compile(r'<tr id="r-([0-9a-f-]+)"')
 OLDER = re.compile(r'href="([^"]+)" rel="next"')
 
 
-async def test_pages_neither_repeat_nor_miss_a_run_while_runs_are_added(console: Console, http: httpx.AsyncClient) -> None:
+async def test_pages_neither_repeat_nor_miss_a_run_while_runs_are_added(
+    console: Console, http: httpx.AsyncClient
+) -> None:
     old = {console.run(f"page-{n:03}", "Succeeded", age=5000 + n, user="pages") for n in range(180)}
     await console.mirrored()
     seen: list[str] = []
@@ -31,10 +33,21 @@ async def test_pages_neither_repeat_nor_miss_a_run_while_runs_are_added(console:
     assert set(seen) == old
 
 
-async def test_a_page_of_long_messages_is_under_100_kilobytes(console: Console, http: httpx.AsyncClient) -> None:
+async def test_a_page_of_long_messages_is_under_100_kilobytes(
+    console: Console, http: httpx.AsyncClient
+) -> None:
     for n in range(60):
-        status = {"result": {"message": "word " * 400}, "usage": {"totalTokens": 9, "costMicroUSD": 5, "requests": 1}}
-        console.run(f"{'long-' * 10}{n:03}", "Succeeded", user="a-user-with-a-long-name", age=9000 + n, status=status)
+        status = {
+            "result": {"message": "word " * 400},
+            "usage": {"totalTokens": 9, "costMicroUSD": 5, "requests": 1},
+        }
+        console.run(
+            f"{'long-' * 10}{n:03}",
+            "Succeeded",
+            user="a-user-with-a-long-name",
+            age=9000 + n,
+            status=status,
+        )
     await console.mirrored()
     answer = await http.get("/console/runs?user=a-user-with-a-long-name")
     assert len(ROW.findall(answer.text)) == 50
@@ -42,7 +55,12 @@ async def test_a_page_of_long_messages_is_under_100_kilobytes(console: Console, 
 
 
 async def test_filters_happen_on_the_server(console: Console, http: httpx.AsyncClient) -> None:
-    wanted = console.run("needle-run", "Failed", user="filters", status={"failure": {"class": "oom", "message": "exit 137"}})
+    wanted = console.run(
+        "needle-run",
+        "Failed",
+        user="filters",
+        status={"failure": {"class": "oom", "message": "exit 137"}},
+    )
     console.run("other-run", "Succeeded", user="filters")
     await console.mirrored()
     for query in (
@@ -58,7 +76,9 @@ async def test_filters_happen_on_the_server(console: Console, http: httpx.AsyncC
     assert (await http.get("/console/runs?page=nonsense")).status_code == 400
 
 
-async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(console: Console, http: httpx.AsyncClient) -> None:
+async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(
+    console: Console, http: httpx.AsyncClient
+) -> None:
     names = [f"bulk-{n:02}" for n in range(25)]
     for name in names:
         console.run(name, "Running", user="bulk")
@@ -71,19 +91,29 @@ async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(console
     refused = await http.post("/console/bulk", data={**form, "confirmed": "1", "typed": "24"})
     assert (refused.status_code, "nothing was done" in refused.text) == (422, True)
     assert not any("cancel" in console.kube.run(name)["spec"] for name in names)
-    done = await http.post("/console/bulk", data={**form, "confirmed": "1", "typed": "25", "reason": "enough"})
+    done = await http.post(
+        "/console/bulk", data={**form, "confirmed": "1", "typed": "25", "reason": "enough"}
+    )
     assert done.status_code == 303
     await console.until(lambda: all("cancel" in console.kube.run(name)["spec"] for name in names))
     result = (await http.get(done.headers["location"])).text
     assert "25 of 25 asked to stop" in result
-    assert console.kube.run(names[0])["spec"]["cancel"] == {"requestedBy": "shared", "reason": "enough"}
+    assert console.kube.run(names[0])["spec"]["cancel"] == {
+        "requestedBy": "shared",
+        "reason": "enough",
+    }
     assert "cancel" not in console.kube.run("bulk-done")["spec"]
 
 
 async def test_a_long_log_is_a_window_of_lines(console: Console, visit: Visit) -> None:
     run, lines = console.run("long-log", "Succeeded"), 50_000
     console.archive.append(
-        run, 0, b"".join(b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"n %d"}\n' % n for n in range(1, lines + 1))
+        run,
+        0,
+        b"".join(
+            b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"n %d"}\n' % n
+            for n in range(1, lines + 1)
+        ),
     )
     await console.mirrored()
     page = await visit.page(f"/console/runs/{run}?tab=log")
@@ -95,7 +125,9 @@ async def test_a_long_log_is_a_window_of_lines(console: Console, visit: Visit) -
         top = int(await page.locator("#log .l").first.get_attribute("data-n"))
         if top < lines - 6000:
             break
-    shown = await page.evaluate("[...document.querySelectorAll('#log .l')].map((l) => Number(l.dataset.n))")
+    shown = await page.evaluate(
+        "[...document.querySelectorAll('#log .l')].map((l) => Number(l.dataset.n))"
+    )
     assert len(shown) <= 2000
     assert shown == list(range(shown[0], shown[0] + len(shown)))
     await page.evaluate("location.hash = '#L25000'")
@@ -111,7 +143,13 @@ async def test_a_page_that_is_left_open_does_not_grow(console: Console, visit: V
     page = await visit.page(f"/console/runs/{run}?tab=log")
     total = 0
     for _ in range(8):
-        console.say(run, *({"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"{n}"} for n in range(500)))
+        console.say(
+            run,
+            *(
+                {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"{n}"}
+                for n in range(500)
+            ),
+        )
         total += 500
         await expect(page.locator(f"#L{total}")).to_be_attached()
     assert await page.locator("#log .l").count() <= 2000
@@ -120,7 +158,9 @@ async def test_a_page_that_is_left_open_does_not_grow(console: Console, visit: V
     await session.send("Performance.enable")
     nodes = []
     for tokens in range(1, 9):
-        console.kube.status("soak-0", "Running", usage={"totalTokens": tokens * 1000, "requests": tokens})
+        console.kube.status(
+            "soak-0", "Running", usage={"totalTokens": tokens * 1000, "requests": tokens}
+        )
         await console.mirrored()
         await expect(listed.locator("tr", has_text="soak-0").first).to_contain_text(f"{tokens},000")
         await session.send("HeapProfiler.collectGarbage")

@@ -21,8 +21,17 @@ MARKED = """() => {
 async def opened(console: Console, visit: Visit, name: str, query: str = "") -> tuple[str, Page]:
     """A log of 3,000 lines, of which some fail, one warns and one is another's."""
     run = console.run(name, "Succeeded", age=500, took=100)
-    lines = [{"ts": AT, "src": "codex", "text": f"step {n}{' exit 7' if n % 1000 == 0 else ''}"} for n in range(1, 3001)]
-    lines[2989] = {"ts": AT, "src": "runner", "level": "warning", "text": "budget.low", "phase": "codex"}
+    lines = [
+        {"ts": AT, "src": "codex", "text": f"step {n}{' exit 7' if n % 1000 == 0 else ''}"}
+        for n in range(1, 3001)
+    ]
+    lines[2989] = {
+        "ts": AT,
+        "src": "runner",
+        "level": "warning",
+        "text": "budget.low",
+        "phase": "codex",
+    }
     lines[2990] = {"ts": AT, "src": "gate", "level": "error", "text": "upstream.failed"}
     lines[2991] = {"ts": AT, "src": "stderr", "text": "\x1b[31mred\x1b[0m " + "long " * 100}
     console.say(run, *lines)
@@ -78,7 +87,9 @@ async def test_a_pattern_works_without_javascript(console: Console, plain: Visit
     await expect(page.locator("#log-hits .err")).to_contain_text("no pattern of RE2")
 
 
-async def test_only_warnings_and_errors_or_one_source_can_be_shown(console: Console, visit: Visit) -> None:
+async def test_only_warnings_and_errors_or_one_source_can_be_shown(
+    console: Console, visit: Visit
+) -> None:
     _, page = await opened(console, visit, "levels")
     await page.select_option("#log-src", "bad")
     await expect(page.locator("#log .l:visible")).to_have_count(2)
@@ -127,7 +138,9 @@ async def test_the_lines_can_be_copied_and_fill_the_screen(console: Console, vis
     await page.select_option("#log-src", "gate")
     await page.click("#log-copy")
     await expect(page.locator("#toast")).to_have_text("1 line copied")
-    assert await page.evaluate("navigator.clipboard.readText()") == "12:00:00  gate  upstream.failed\n"
+    assert (
+        await page.evaluate("navigator.clipboard.readText()") == "12:00:00  gate  upstream.failed\n"
+    )
     await page.click("#log-full")
     await page.wait_for_function("document.fullscreenElement?.id === 'logtab'")
     await page.click("#log-full")

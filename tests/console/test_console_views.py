@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from codexrun_api.console import sessions
 from codexrun_api.console.templating import STATIC
-from codexrun_api.console.view import formats, health_strip, input_form, safe_html, status_text, timeline, transcript
+from codexrun_api.console.view import (
+    formats,
+    health_strip,
+    input_form,
+    safe_html,
+    status_text,
+    timeline,
+    transcript,
+)
 from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.keyboard import BINDINGS
 from codexrun_api.console.view.log_search import search
@@ -31,7 +39,14 @@ RUN = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 
 def row(status: str, **more: object) -> RunRecord:
     given_ = {"created_at": NOON - timedelta(minutes=5), "updated_at": NOON, **more}
-    return RunRecord(run_id=RUN, name="review-7x2kf", namespace="codexrun", job_type="code-review", status=status, **given_)
+    return RunRecord(
+        run_id=RUN,
+        name="review-7x2kf",
+        namespace="codexrun",
+        job_type="code-review",
+        status=status,
+        **given_,
+    )
 
 
 def at(seconds: float) -> datetime:
@@ -54,16 +69,28 @@ SENTENCES = [
     ),
     (row("succeeded", started_at=at(-207), finished_at=NOON), {}, "Succeeded after 3:27."),
     (
-        row("failed", started_at=at(-62), finished_at=NOON, failure_class="node_lost", error="its node is gone"),
+        row(
+            "failed",
+            started_at=at(-62),
+            finished_at=NOON,
+            failure_class="node_lost",
+            error="its node is gone",
+        ),
         {},
         "Failed after 1:02 (node lost): its node is gone.",
     ),
-    (row("rejected", error="spec.inputs: 'name' is missing"), {}, "Rejected, it never ran: spec.inputs: 'name' is missing."),
+    (
+        row("rejected", error="spec.inputs: 'name' is missing"),
+        {},
+        "Rejected, it never ran: spec.inputs: 'name' is missing.",
+    ),
     (row("cancelled", error="Cancelled by ada: enough"), {}, "Cancelled by ada: enough."),
 ]
 
 
-@pytest.mark.parametrize(("record", "known", "wanted"), SENTENCES, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("record", "known", "wanted"), SENTENCES, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_a_state_in_one_sentence(record: RunRecord, known: dict, wanted: str) -> None:
     assert status_text.sentence(record, NOON, **known) == wanted
 
@@ -81,10 +108,16 @@ def test_every_failure_has_a_way_out_or_says_it_itself() -> None:
 
 def test_no_two_actions_share_a_key() -> None:
     for place in ("list", "run", "log"):
-        active = [b.keys for b in BINDINGS if b.where in ("everywhere", place) or (place == "log" and b.where == "run")]
+        active = [
+            b.keys
+            for b in BINDINGS
+            if b.where in ("everywhere", place) or (place == "log" and b.where == "run")
+        ]
         assert len(active) == len(set(active)), place
         for one in active:
-            assert not any(other != one and other.startswith(one + " ") for other in active), f"{one} hides another"
+            assert not any(other != one and other.startswith(one + " ") for other in active), (
+                f"{one} hides another"
+            )
 
 
 def test_the_timeline_adds_up_and_shows_what_is_short() -> None:
@@ -93,7 +126,12 @@ def test_the_timeline_adds_up_and_shows_what_is_short() -> None:
         for n, (status, t) in enumerate((("queued", -290), ("starting", -30), ("running", -24)))
     ]
     shown = timeline.stretches(row("running", started_at=at(-24)), events, NOON)
-    assert [(s.state.word, s.seconds) for s in shown] == [("Pending", 10), ("Queued", 260), ("Starting", 6), ("Running", 24)]
+    assert [(s.state.word, s.seconds) for s in shown] == [
+        ("Pending", 10),
+        ("Queued", 260),
+        ("Starting", 6),
+        ("Running", 24),
+    ]
     assert sum(s.width for s in shown) == pytest.approx(100, abs=0.1)
     assert all(s.width > 1 for s in shown)
     assert shown[-1].end is None
@@ -102,21 +140,32 @@ def test_the_timeline_adds_up_and_shows_what_is_short() -> None:
 def test_a_run_that_nobody_saw_run_still_has_its_times() -> None:
     record = row("succeeded", started_at=at(-200), finished_at=NOON)
     events = [RunEvent("1", RUN, 1, "succeeded", None, NOON)]
-    assert [(s.state.word, s.seconds) for s in timeline.stretches(record, events, NOON)] == [("Pending", 100), ("Running", 200)]
+    assert [(s.state.word, s.seconds) for s in timeline.stretches(record, events, NOON)] == [
+        ("Pending", 100),
+        ("Running", 200),
+    ]
 
 
 WORD = st.text("abc-@.1", min_size=1, max_size=8)
 
 
 @given(
-    st.dictionaries(st.sampled_from(urls.SEVERAL), st.lists(WORD, min_size=1, max_size=3, unique=True), max_size=4),
+    st.dictionaries(
+        st.sampled_from(urls.SEVERAL),
+        st.lists(WORD, min_size=1, max_size=3, unique=True),
+        max_size=4,
+    ),
     st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=20),
 )
 def test_a_url_says_all_that_was_asked(fields: dict, search: str) -> None:
     from urllib.parse import parse_qsl
 
     wanted = urls.Asked(
-        fields={k: tuple(v) for k, v in fields.items()}, search=search.strip(), size=100, label="team=a", sort="cost"
+        fields={k: tuple(v) for k, v in fields.items()},
+        search=search.strip(),
+        size=100,
+        label="team=a",
+        sort="cost",
     )
     assert urls.asked(parse_qsl(wanted.url().partition("?")[2])) == wanted
 
@@ -177,7 +226,14 @@ SCHEMA = {
 
 
 def test_a_schema_is_a_form_and_the_form_is_inputs_again() -> None:
-    inputs = {"focus": "locks", "depth": 2, "count": 3, "share": 0.5, "deep": False, "paths": ["a", "b"]}
+    inputs = {
+        "focus": "locks",
+        "depth": 2,
+        "count": 3,
+        "share": 0.5,
+        "deep": False,
+        "paths": ["a", "b"],
+    }
     asked = input_form.fields(SCHEMA, (), inputs)
     assert [(f.name, f.kind) for f in asked] == [
         ("focus", "line"),
@@ -193,39 +249,78 @@ def test_a_schema_is_a_form_and_the_form_is_inputs_again() -> None:
 
 def test_what_is_wrong_is_said_at_its_field() -> None:
     asked = input_form.fields(SCHEMA, ())
-    typed = {"input.focus": "x", "input.depth": '"quick"', "input.count": "three", "input.paths": "[1,"}
+    typed = {
+        "input.focus": "x",
+        "input.depth": '"quick"',
+        "input.count": "three",
+        "input.paths": "[1,",
+    }
     _, errors = input_form.inputs_of(asked, typed)
     assert errors["count"] == "count must be a whole number"
     assert errors["paths"].startswith("paths is not JSON")
     for levels in (32, 900, 50_000):  # and the object of all inputs around it
-        _, errors = input_form.inputs_of(asked, typed | {"input.paths": "[" * levels + "]" * levels})
+        _, errors = input_form.inputs_of(
+            asked, typed | {"input.paths": "[" * levels + "]" * levels}
+        )
         assert errors["paths"] == "paths is nested more than 32 levels deep; make it flatter"
     inputs, errors = input_form.inputs_of(asked, typed | {"input.paths": "[" * 31 + "]" * 31})
     assert ("paths" in inputs, "paths" in errors) == (True, False)
 
 
 def test_without_a_schema_the_placeholders_are_the_form() -> None:
-    assert [(f.name, f.required) for f in input_form.fields(None, ("name", "tone"))] == [("name", True), ("tone", True)]
+    assert [(f.name, f.required) for f in input_form.fields(None, ("name", "tone"))] == [
+        ("name", True),
+        ("tone", True),
+    ]
 
 
 def lines(*events: dict, ts: str = "2026-06-01T12:00:00.000Z") -> list[tuple[int, bytes]]:
     import json
 
-    return [(n, json.dumps({"ts": ts, "src": "codex", "event": event}).encode()) for n, event in enumerate(events)]
+    return [
+        (n, json.dumps({"ts": ts, "src": "codex", "event": event}).encode())
+        for n, event in enumerate(events)
+    ]
 
 
 def test_what_codex_did_in_turns() -> None:
-    command = {"id": "item_1", "type": "command_execution", "command": "/bin/bash -lc 'echo boom;exit 7'"}
+    command = {
+        "id": "item_1",
+        "type": "command_execution",
+        "command": "/bin/bash -lc 'echo boom;exit 7'",
+    }
     read = transcript.read(
         lines(
             {"type": "thread.started", "thread_id": "t1"},
             {"type": "turn.started"},
-            {"type": "item.started", "item": {**command, "aggregated_output": "", "exit_code": None, "status": "in_progress"}},
-            {"type": "item.completed", "item": {**command, "aggregated_output": "boom\n", "exit_code": 7, "status": "failed"}},
-            {"type": "item.completed", "item": {"id": "item_2", "type": "hologram", "shape": "cube"}},
+            {
+                "type": "item.started",
+                "item": {
+                    **command,
+                    "aggregated_output": "",
+                    "exit_code": None,
+                    "status": "in_progress",
+                },
+            },
+            {
+                "type": "item.completed",
+                "item": {
+                    **command,
+                    "aggregated_output": "boom\n",
+                    "exit_code": 7,
+                    "status": "failed",
+                },
+            },
+            {
+                "type": "item.completed",
+                "item": {"id": "item_2", "type": "hologram", "shape": "cube"},
+            },
             {"type": "turn.completed", "usage": {"input_tokens": 200, "output_tokens": 40}},
             {"type": "turn.started"},
-            {"type": "item.completed", "item": {"id": "item_1", "type": "agent_message", "text": "another item_1"}},
+            {
+                "type": "item.completed",
+                "item": {"id": "item_1", "type": "agent_message", "text": "another item_1"},
+            },
             {"type": "turn.failed", "error": {"message": "no credit"}},
         )
     )
@@ -237,15 +332,32 @@ def test_what_codex_did_in_turns() -> None:
         True,
     )
     assert ('"shape": "cube"' in first.entries[1].text, first.tokens) == (True, (200, 40))
-    assert ([e.word("text") for e in second.entries], second.failed) == (["another item_1"], "no credit")
+    assert ([e.word("text") for e in second.entries], second.failed) == (
+        ["another item_1"],
+        "no credit",
+    )
 
 
 def test_an_open_command_is_what_the_run_does() -> None:
-    item = {"id": "item_1", "type": "command_execution", "command": "bash -lc 'sleep 9'", "status": "in_progress"}
-    assert transcript.read(lines({"type": "turn.started"}, {"type": "item.started", "item": item})).doing == "sleep 9"
+    item = {
+        "id": "item_1",
+        "type": "command_execution",
+        "command": "bash -lc 'sleep 9'",
+        "status": "in_progress",
+    }
     assert (
         transcript.read(
-            lines({"type": "turn.started"}, {"type": "item.started", "item": item}, {"type": "turn.completed"})
+            lines({"type": "turn.started"}, {"type": "item.started", "item": item})
+        ).doing
+        == "sleep 9"
+    )
+    assert (
+        transcript.read(
+            lines(
+                {"type": "turn.started"},
+                {"type": "item.started", "item": item},
+                {"type": "turn.completed"},
+            )
         ).doing
         == ""
     )
@@ -257,7 +369,21 @@ JUNK = st.recursive(
         st.lists(c, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["type", "item", "id", "text", "changes", "items", "usage", "error", "event", "ts", "src", "status", "command"]
+                [
+                    "type",
+                    "item",
+                    "id",
+                    "text",
+                    "changes",
+                    "items",
+                    "usage",
+                    "error",
+                    "event",
+                    "ts",
+                    "src",
+                    "status",
+                    "command",
+                ]
             ),
             c,
             max_size=4,
@@ -275,11 +401,19 @@ def test_no_event_however_odd_stops_the_view(values: list) -> None:
     for turn in read.turns:
         assert turn.tokens is None or len(turn.tokens) == 2
         for e in turn.entries:
-            assert isinstance((e.command, e.exit_code, e.bad, e.changes, e.steps, e.pretty, e.seconds), tuple)
+            assert isinstance(
+                (e.command, e.exit_code, e.bad, e.changes, e.steps, e.pretty, e.seconds), tuple
+            )
 
 
-@given(st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=60), st.booleans(), st.integers(1, 40))
-def test_lines_by_number_are_the_files_own(tmp_path_factory, content: list, ended: bool, block: int) -> None:
+@given(
+    st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=60),
+    st.booleans(),
+    st.integers(1, 40),
+)
+def test_lines_by_number_are_the_files_own(
+    tmp_path_factory, content: list, ended: bool, block: int
+) -> None:
     from unittest import mock
 
     archive = Archive(tmp_path_factory.mktemp("log"))
@@ -296,7 +430,9 @@ def test_lines_by_number_are_the_files_own(tmp_path_factory, content: list, ende
         assert index.lines(size) == len(want)
         for first in range(1, len(want) + 1):
             got = list(index.read(first, 7, size))
-            assert [(n, raw) for n, _, raw, _ in got] == list(enumerate(want[first - 1 : first + 6], first))
+            assert [(n, raw) for n, _, raw, _ in got] == list(
+                enumerate(want[first - 1 : first + 6], first)
+            )
         for q, regexp in (("a", False), ("^a|a$|[a]", True)):
             found = search(archive, "run", q, regexp=regexp).lines
             assert found == [n for n, line in enumerate(want, 1) if b"a" in line.lower()]
@@ -307,7 +443,11 @@ def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:
     archive.open()
     archive.append("run", 0, b"a\n" + b"x" * 3_000_000 + b"\nlast")
     got = list(LineIndex(archive, "run").read(1, 9, archive.size("run")))
-    assert [(n, len(raw), whole) for n, _, raw, whole in got] == [(1, 1, 1), (2, LONGEST, 3_000_000), (3, 4, 4)]
+    assert [(n, len(raw), whole) for n, _, raw, whole in got] == [
+        (1, 1, 1),
+        (2, LONGEST, 3_000_000),
+        (3, 4, 4),
+    ]
 
 
 def test_the_operators_silence_is_told() -> None:
@@ -317,7 +457,12 @@ def test_the_operators_silence_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("a\u202eb", "a⟪U+202E⟫b"), ("tab\tand\nline", "tab\tand\nline"), ("bell\a", "bell⟪U+0007⟫"), ("ünï ☃", "ünï ☃")],
+    [
+        ("a\u202eb", "a⟪U+202E⟫b"),
+        ("tab\tand\nline", "tab\tand\nline"),
+        ("bell\a", "bell⟪U+0007⟫"),
+        ("ünï ☃", "ünï ☃"),
+    ],
 )
 def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
     assert formats.visible(text) == wanted
@@ -342,7 +487,13 @@ def test_amounts_as_people_write_them() -> None:
         "1 d 3 h",
         "–",
     ]
-    assert [formats.money(m) for m in (0, 310_000, 4_200, 1, None)] == ["$ 0.00", "$ 0.31", "$ 0.0042", "< $ 0.0001", "–"]
+    assert [formats.money(m) for m in (0, 310_000, 4_200, 1, None)] == [
+        "$ 0.00",
+        "$ 0.31",
+        "$ 0.0042",
+        "< $ 0.0001",
+        "–",
+    ]
     assert [formats.percent(p) for p in (0.999, 1, None)] == ["99 %", "100 %", "–"]
 
 
@@ -356,13 +507,24 @@ def test_a_session_is_signed_ends_and_dies_with_its_token() -> None:
     assert sessions.session_of(cookie, {mine: "ada"}, 1000.0 + sessions.HOURS * 3600) is None
     body, _, signature = cookie.rpartition(".")
     later = f"{int(body.partition('.')[0]) + 9}.{body.partition('.')[2]}.{signature}"
-    for forged in (later, body + ".", cookie[:-1] + ("0" if cookie[-1] != "0" else "1"), "", "..", "é.é.é"):
+    for forged in (
+        later,
+        body + ".",
+        cookie[:-1] + ("0" if cookie[-1] != "0" else "1"),
+        "",
+        "..",
+        "é.é.é",
+    ):
         assert sessions.session_of(forged, {mine: "ada"}, 1001.0) is None
 
 
-@pytest.mark.parametrize("folder", [STATIC / "vendor", Path(__file__).parent / "vendor"], ids=["console", "tests"])
+@pytest.mark.parametrize(
+    "folder", [STATIC / "vendor", Path(__file__).parent / "vendor"], ids=["console", "tests"]
+)
 def test_what_is_vendored_is_what_was_published(folder: Path) -> None:
-    listed = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    listed = dict(
+        reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines()
+    )
     files = {f.name for f in folder.iterdir() if f.suffix in (".js", ".css", ".woff2")}
     assert files == set(listed)
     for name, digest in listed.items():

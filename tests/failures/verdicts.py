@@ -15,13 +15,19 @@ ALLOWED = ["apply_patch", "shell", "mcp:t"]
 
 def of_messages(code: int, runner: Json, gate: Json) -> str:
     """`succeeded`, or the class, as the operator decides from exit code and the two termination messages."""
-    of = pod("Succeeded" if code == 0 else "Failed", agent=ended(code, report=runner), gate=ended(0, report=gate))
+    of = pod(
+        "Succeeded" if code == 0 else "Failed",
+        agent=ended(code, report=runner),
+        gate=ended(0, report=gate),
+    )
     status = plan(given(run("Running"), job(), of), NOON).status
     assert status is not None
     return status.failure.class_.value if status.failure else status.phase.lower()
 
 
-def of_output(lines: list[str], stderr: list[str], code: int, stop: tuple[str, str] | None, gate: Json) -> str:
+def of_output(
+    lines: list[str], stderr: list[str], code: int, stop: tuple[str, str] | None, gate: Json
+) -> str:
     """The same from Codex's own output: the runner's part of it first."""
     seen, stopped = Seen(), Stop(*stop) if stop else None
     for line in lines:
@@ -43,4 +49,6 @@ def of_output(lines: list[str], stderr: list[str], code: int, stop: tuple[str, s
         "failure": failure.json if failure else None,
     }
     report = {key: value for key, value in report.items() if value is not None}
-    return of_messages(exit_code(failure is not None, report.get("stopped")), report, gate_report(**gate))
+    return of_messages(
+        exit_code(failure is not None, report.get("stopped")), report, gate_report(**gate)
+    )

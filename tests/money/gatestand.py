@@ -90,7 +90,9 @@ class GateStand:
     async def ask(self, client: aiohttp.ClientSession, body: Json, **headers: str) -> int:
         """The status, once the whole answer is there; 0 where it broke off."""
         try:
-            async with client.post(f"{self.base}/v1/responses", json={**BODY, **body}, headers=headers) as answer:
+            async with client.post(
+                f"{self.base}/v1/responses", json={**BODY, **body}, headers=headers
+            ) as answer:
                 await answer.read()
                 return answer.status
         except aiohttp.ClientError:

@@ -25,13 +25,21 @@ WIRE = (
 MODEL = "gpt-6-sol"
 
 
-def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     prices = {name: Price.from_json(price) for name, price in PRICES.for_gate(MODEL).items()}
     account = Account()
     for tokens_in, cached, written, tokens_out in WIRE:
         details = {"cached_tokens": cached, "cache_write_tokens": written}
-        usage = {"input_tokens": tokens_in, "input_tokens_details": details, "output_tokens": tokens_out}
-        account = meter.answered(meter.sent(account, InFlight(MODEL, 9)), Last("completed", usage), True, prices, NOON)
+        usage = {
+            "input_tokens": tokens_in,
+            "input_tokens_details": details,
+            "output_tokens": tokens_out,
+        }
+        account = meter.answered(
+            meter.sent(account, InFlight(MODEL, 9)), Last("completed", usage), True, prices, NOON
+        )
     # Dollars per million tokens: 2 / 0.20 / 2.50 / 10, and 4 / 0.40 / 5 / 15 for the long one.
     short = 466 * 2.0 + 334 * 0.2 + 200 * 2.5 + 7 * 10
     long = 300_000 * 4.0 + 1 * 0.4 + 3 * 15
@@ -60,6 +68,16 @@ def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(caplog: py
     assert status.usage.cost_micro_usd == expected
     assert record_of(after).cost_micro_usd == expected
     assert told["cost_micro_usd"] == expected
-    assert round(((REGISTRY.get_sample_value("codexrun_cost_usd_total", labels) or 0) - counted) * 1_000_000) == expected
-    assert (status.usage.cost_cents, record_of(after).cost_cents, told["cost_cents"]) == (121, 121, 121)
+    assert (
+        round(
+            ((REGISTRY.get_sample_value("codexrun_cost_usd_total", labels) or 0) - counted)
+            * 1_000_000
+        )
+        == expected
+    )
+    assert (status.usage.cost_cents, record_of(after).cost_cents, told["cost_cents"]) == (
+        121,
+        121,
+        121,
+    )
     assert (status.usage.cache_write_tokens, status.usage.price_table) == (200, PRICES.version)

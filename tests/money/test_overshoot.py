@@ -37,7 +37,11 @@ class Glutton:
         await stream.prepare(request)
         if wishes > cap:
             response["incomplete_details"] = {"reason": "max_output_tokens"}
-        await stream.write(event("response.incomplete" if wishes > cap else "response.completed", response=response))
+        await stream.write(
+            event(
+                "response.incomplete" if wishes > cap else "response.completed", response=response
+            )
+        )
         return stream
 
     @property
@@ -53,7 +57,11 @@ async def runaway(folder: Path, model: Glutton, limits: dict[str, int]) -> GateS
     """Ask until refused, and then some."""
     app = web.Application()
     app.router.add_post("/v1/responses", model.respond)
-    async with listening(app) as url, aiohttp.ClientSession() as client, GateStand(folder, url, dict(limits)).open() as stand:
+    async with (
+        listening(app) as url,
+        aiohttp.ClientSession() as client,
+        GateStand(folder, url, dict(limits)).open() as stand,
+    ):
         while await stand.ask(client, {"input": []}) == 200:
             assert len(model.tokens) < 500
         before = len(model.tokens)
@@ -71,7 +79,11 @@ async def test_tokens(tmp_path: Path, number: int) -> None:
     last_input, _ = model.tokens[-1]
     assert model.total <= cap + last_input
     told = stand.message()
-    assert (told["stop"]["class"], told["usage"]["totalTokens"], told["complete"]) == ("budget", model.total, True)
+    assert (told["stop"]["class"], told["usage"]["totalTokens"], told["complete"]) == (
+        "budget",
+        model.total,
+        True,
+    )
     assert "limits.maxTokens" in told["stop"]["message"]
 
 
@@ -83,5 +95,8 @@ async def test_cents(tmp_path: Path, number: int) -> None:
     last_input, _ = model.tokens[-1]
     assert model.pico <= cents * 10_000_000_000 + last_input * INPUT_PICO
     told = stand.message()
-    assert (told["stop"]["class"], told["usage"]["costMicroUSD"]) == ("budget", -(-model.pico // 1_000_000))
+    assert (told["stop"]["class"], told["usage"]["costMicroUSD"]) == (
+        "budget",
+        -(-model.pico // 1_000_000),
+    )
     assert "limits.maxCostCents" in told["stop"]["message"]

@@ -45,12 +45,18 @@ class Book:
 
     def bytes_only(self, taken: int, given_back: int) -> None:
         self.unknown += 1
-        self.tokens.update(inputTokens=taken, outputTokens=given_back, totalTokens=taken + given_back)
+        self.tokens.update(
+            inputTokens=taken, outputTokens=given_back, totalTokens=taken + given_back
+        )
 
     @property
     def micro_usd(self) -> int:
         fresh = self.tokens["inputTokens"] - self.tokens["cachedInputTokens"]
-        pico = fresh * 5_000_000 + self.tokens["cachedInputTokens"] * 500_000 + self.tokens["outputTokens"] * 30_000_000
+        pico = (
+            fresh * 5_000_000
+            + self.tokens["cachedInputTokens"] * 500_000
+            + self.tokens["outputTokens"] * 30_000_000
+        )
         return -(-pico // 1_000_000)
 
 
@@ -73,11 +79,14 @@ class Model:
         book = self.books.setdefault(request.headers["x-codex-window-id"], Book())
         book.requests += 1
         way = self.chance.choices(
-            ["completed", "incomplete", "failed", "failed-late", "cut", "no-usage", "refused"], [70, 4, 4, 4, 8, 4, 6]
+            ["completed", "incomplete", "failed", "failed-late", "cut", "no-usage", "refused"],
+            [70, 4, 4, 4, 8, 4, 6],
         )[0]
         self.ways[way] += 1
         if way == "refused":
-            return web.json_response({"error": {"message": "later"}}, status=self.chance.choice([429, 500, 503]))
+            return web.json_response(
+                {"error": {"message": "later"}}, status=self.chance.choice([429, 500, 503])
+            )
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await stream.prepare(request)
         filler = b"" if way == "failed" else FILLER * self.chance.randint(1, 20)
@@ -94,7 +103,10 @@ class Model:
             sent += event("response.completed", response={"id": "r", "usage": wire})
             book.response(used)
         elif way == "incomplete":
-            sent += event("response.incomplete", response={"usage": wire, "incomplete_details": {"reason": "content_filter"}})
+            sent += event(
+                "response.incomplete",
+                response={"usage": wire, "incomplete_details": {"reason": "content_filter"}},
+            )
             book.response(used)
         elif way == "no-usage":
             sent += event("response.completed", response={"id": "r"})
@@ -110,12 +122,16 @@ class Model:
         return stream
 
 
-async def one_run(number: int, folder: Path, model: str, client: aiohttp.ClientSession) -> dict[str, Any]:
+async def one_run(
+    number: int, folder: Path, model: str, client: aiohttp.ClientSession
+) -> dict[str, Any]:
     """As Codex does it: some turns, a failed request again, a client that leaves in the middle; the gate's last word."""
     chance = random.Random(SEED + number)
     async with GateStand(folder, model, {}).open() as stand:
         for turn in range(chance.randint(1, 3)):
-            body = {"input": [{"role": "user", "content": "y" * chance.randint(1, 2000), "turn": turn}]}
+            body = {
+                "input": [{"role": "user", "content": "y" * chance.randint(1, 2000), "turn": turn}]
+            }
             for _ in range(3):
                 headers = {"x-codex-window-id": f"run-{number}"}
                 if chance.random() < 0.1:
@@ -129,9 +145,15 @@ async def one_run(number: int, folder: Path, model: str, client: aiohttp.ClientS
         return stand.message()
 
 
-async def leave(stand: GateStand, client: aiohttp.ClientSession, body: dict[str, Any], headers: dict[str, str]) -> None:
+async def leave(
+    stand: GateStand, client: aiohttp.ClientSession, body: dict[str, Any], headers: dict[str, str]
+) -> None:
     """Go away as soon as there is an answer, or before."""
-    post = client.post(f"{stand.base}/v1/responses", json={"model": "gpt-5.5", "stream": True, **body}, headers=headers)
+    post = client.post(
+        f"{stand.base}/v1/responses",
+        json={"model": "gpt-5.5", "stream": True, **body},
+        headers=headers,
+    )
     async with post as answer:
         answer.close()
 
@@ -149,7 +171,11 @@ def ended_run(number: int, message: dict[str, Any]) -> tuple[CodexRun, CodexRun]
     resumed = {"retryOf": {"name": f"run-{number - 1}", "resume": True}} if number % 10 == 9 else {}
     before = CodexRun.model_validate(run_json("Running", uid=uid, name=f"run-{number}", **resumed))
     proven = message["completed"] > 0 and "lastError" not in message
-    report = agent_report() if proven else agent_report(exitCode=1, turnCompleted=False, finalMessage=None)
+    report = (
+        agent_report()
+        if proven
+        else agent_report(exitCode=1, turnCompleted=False, finalMessage=None)
+    )
     phase, code = ("Succeeded", 0) if proven else ("Failed", 1)
     agent, gate = ended(code, report=report), ended(0, report=message)
     decision = plan(given(before, job(), pod(phase, agent=agent, gate=gate)), NOON)
@@ -187,7 +213,9 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
             book, usage = model.books[f"run-{number}"], after.status.usage
             assert usage is not None
             said = usage.dump()
-            assert {name: said[name] for name in FIELDS} == {name: book.tokens[name] for name in FIELDS}, number
+            assert {name: said[name] for name in FIELDS} == {
+                name: book.tokens[name] for name in FIELDS
+            }, number
             assert (said["requests"], said["costMicroUSD"], said["complete"]) == (
                 book.requests,
                 book.micro_usd,
@@ -218,7 +246,10 @@ def metered() -> dict[str, int]:
     """What the operator's metrics say so far; input and output are the whole of the tokens."""
     labels = {"namespace": "codexrun", "job_type": "hello", "model": "gpt-5.5"}
     kinds = ("input", "cached_input", "output", "reasoning_output")
-    values = [REGISTRY.get_sample_value("codexrun_tokens_total", {**labels, "token_type": kind}) for kind in kinds]
+    values = [
+        REGISTRY.get_sample_value("codexrun_tokens_total", {**labels, "token_type": kind})
+        for kind in kinds
+    ]
     cost = REGISTRY.get_sample_value("codexrun_cost_usd_total", labels)
     found = {name: int(value or 0) for name, value in zip(FIELDS, values, strict=False)}
     return {**found, "costMicroUSD": round((cost or 0) * 1_000_000)}

@@ -31,8 +31,14 @@ async def listed(registry: Registry, chosen: Filter, size: int = 2) -> list[str]
 moments = st.integers(0, 5).map(later)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(there=st.lists(moments, max_size=12), added=st.lists(st.lists(moments, max_size=3), max_size=12), size=st.integers(1, 5))
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    there=st.lists(moments, max_size=12),
+    added=st.lists(st.lists(moments, max_size=3), max_size=12),
+    size=st.integers(1, 5),
+)
 def test_no_row_twice_or_missed_while_rows_are_added(
     url: str, there: list[datetime], added: list[list[datetime]], size: int
 ) -> None:
@@ -94,7 +100,15 @@ RUNS = [
         labels={"team": "a", "env": "dev"},
     ),
     row(3, "queued", job_type="triage", requested_by="ann", name="fix-bug-42"),
-    row(4, "cancelled", job_type="other", prompt_name="sort", prompt_version="v2", requested_by="50%_'\"", error="zebra?"),
+    row(
+        4,
+        "cancelled",
+        job_type="other",
+        prompt_name="sort",
+        prompt_version="v2",
+        requested_by="50%_'\"",
+        error="zebra?",
+    ),
 ]
 
 FILTERS = [
@@ -128,7 +142,12 @@ FILTERS = [
     (Filter(search="nul\0 \ud800"), []),
     (Filter(search="parser", status=("failed",), job_type=("hello",), user=("bob",)), [1]),
     (Filter(job_type=("hello",), prompt=("sort",)), []),
-    (Filter(job_type=("triage",), user=("ann",), since=NOON, until=later(3600), status=("queued",)), [3]),
+    (
+        Filter(
+            job_type=("triage",), user=("ann",), since=NOON, until=later(3600), status=("queued",)
+        ),
+        [3],
+    ),
     (Filter(user=("x' OR '1'='1",)), []),
     (Filter(model=("nul\0",)), []),
     (Filter(labels=selector("team=a")), [2, 0]),
@@ -188,7 +207,9 @@ async def test_a_token_belongs_to_its_filter(filled: Registry) -> None:
         with pytest.raises(BadToken, match="other filters"):
             await filled.page(one, tokens[other])
     same = Filter(status=("queued", "failed", "failed"))
-    assert isinstance(await filled.page(same, token_after(RUNS[2], Filter(status=("failed", "queued")))), Page)
+    assert isinstance(
+        await filled.page(same, token_after(RUNS[2], Filter(status=("failed", "queued")))), Page
+    )
 
 
 def encoded(value: object) -> str:
@@ -226,4 +247,6 @@ def test_no_text_at_all_breaks_the_reader(token: str) -> None:
 
 
 def test_a_token_says_where_the_page_begins() -> None:
-    assert read_token(token_after(RUNS[1], Filter()), Filter()) == Last(later(60).astimezone(UTC), run_id(1))
+    assert read_token(token_after(RUNS[1], Filter()), Filter()) == Last(
+        later(60).astimezone(UTC), run_id(1)
+    )

@@ -25,7 +25,13 @@ LIFE = [
     seen("Running", 6, attempt=1, usage={"totalTokens": 10, "requests": 1}),
     seen("Queued", 7, attempt=2, reason="RateLimitHold", usage={"totalTokens": 20, "requests": 2}),
     seen("Starting", 8, attempt=2, usage={"totalTokens": 20, "requests": 2}),
-    seen("Running", 9, attempt=2, usage={"totalTokens": 20, "requests": 2}, startedAt="2026-06-01T12:05:00Z"),
+    seen(
+        "Running",
+        9,
+        attempt=2,
+        usage={"totalTokens": 20, "requests": 2},
+        startedAt="2026-06-01T12:05:00Z",
+    ),
     seen("Stopping", 10, attempt=2, usage={"totalTokens": 40, "requests": 4}),
     seen(
         "Succeeded",
@@ -40,7 +46,9 @@ LIFE = [
 END = LIFE[-1]
 
 # Any states of it, in any order and as often as may be, the end among them.
-orders = st.lists(st.sampled_from(LIFE), max_size=25).flatmap(lambda some: st.permutations([*some, END]))
+orders = st.lists(st.sampled_from(LIFE), max_size=25).flatmap(
+    lambda some: st.permutations([*some, END])
+)
 
 
 def applied(states: list[RunRecord]) -> tuple[RunRecord, list[Transition]]:
@@ -57,7 +65,9 @@ def applied(states: list[RunRecord]) -> tuple[RunRecord, list[Transition]]:
 
 @settings(deadline=None)
 @given(orders)
-def test_any_order_gives_the_same_row_and_each_transition_at_most_once(states: list[RunRecord]) -> None:
+def test_any_order_gives_the_same_row_and_each_transition_at_most_once(
+    states: list[RunRecord],
+) -> None:
     current, told = applied(states)
     assert replace(current, updated_at=END.updated_at) == END
     assert len({moved.event_id for moved in told}) == len(told)
@@ -82,20 +92,32 @@ def test_without_the_end_the_latest_state_stands(states: list[RunRecord]) -> Non
     latest = max(states, key=lambda state: state.place)
     current, _ = applied(states)
     assert replace(
-        current, **{name: getattr(latest, name) for name in ("updated_at", "cost_tokens", "requests", "usage_complete")}
+        current,
+        **{
+            name: getattr(latest, name)
+            for name in ("updated_at", "cost_tokens", "requests", "usage_complete")
+        },
     )
-    assert (current.status, current.attempt, current.reason) == (latest.status, latest.attempt, latest.reason)
+    assert (current.status, current.attempt, current.reason) == (
+        latest.status,
+        latest.attempt,
+        latest.reason,
+    )
 
 
 @pytest.mark.parametrize("end", ["Succeeded", "Failed", "Cancelled", "Rejected"])
-@pytest.mark.parametrize("after", ["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Rejected"])
+@pytest.mark.parametrize(
+    "after", ["Pending", "Running", "Succeeded", "Failed", "Cancelled", "Rejected"]
+)
 def test_no_state_moves_an_ended_run(end: str, after: str) -> None:
     ended = seen(end, 5, attempt=1)
     assert merge(ended, seen(after, 9, attempt=2, reason="Late")) == ended
     assert transition(ended, seen(after, 9, attempt=2)) is None
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(states=orders)
 def test_the_database_does_the_same(url: str, states: list[RunRecord]) -> None:
     """The pure rules above, row lock and event table included."""
@@ -106,7 +128,11 @@ def test_the_database_does_the_same(url: str, states: list[RunRecord]) -> None:
             await registry.migrate()
             await registry.remove([UID])
             told = [moved for state in states if (moved := await registry.record(state))]
-            return await registry.get(UID), told, [event.event_id for event in await registry.events(UID)]
+            return (
+                await registry.get(UID),
+                told,
+                [event.event_id for event in await registry.events(UID)],
+            )
 
     stored, told, events = asyncio.run(play())
     expected, expected_told = applied(states)
@@ -115,7 +141,9 @@ def test_the_database_does_the_same(url: str, states: list[RunRecord]) -> None:
     assert events == [moved.event_id for moved in told]
 
 
-async def test_a_transition_is_told_once_after_its_row_was_removed_and_after_a_restart(registry: Registry, url: str) -> None:
+async def test_a_transition_is_told_once_after_its_row_was_removed_and_after_a_restart(
+    registry: Registry, url: str
+) -> None:
     first = await registry.record(row(0, "running"))
     async with await Registry.open(url) as restarted:
         assert await restarted.record(row(0, "running")) is None
@@ -129,7 +157,9 @@ async def test_a_transition_is_told_once_after_its_row_was_removed_and_after_a_r
 def test_start_and_end_of_the_agent_are_by_its_nodes_clock() -> None:
     """What the operator adds to the object comes seconds later, and would put the start behind the end."""
     running = transition(None, row(0, "running", started_at=later(2), updated_at=later(6)))
-    ended = transition(None, row(0, "succeeded", started_at=later(2), finished_at=later(4), updated_at=later(7)))
+    ended = transition(
+        None, row(0, "succeeded", started_at=later(2), finished_at=later(4), updated_at=later(7))
+    )
     waiting = transition(None, row(0, "queued", updated_at=later(1)))
     assert running
     assert ended
@@ -176,8 +206,18 @@ def test_a_hook_refuses_what_belongs_to_another(hook: transitions.Sink) -> None:
         hook(moved, ())  # type: ignore[call-arg]
 
 
-def test_the_log_sink_writes_one_line_with_the_common_fields(caplog: pytest.LogCaptureFixture) -> None:
-    run = row(0, "failed", started_at=later(10), finished_at=later(12.5), prompt_version="v3", cost_tokens=7, cost_cents=1)
+def test_the_log_sink_writes_one_line_with_the_common_fields(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = row(
+        0,
+        "failed",
+        started_at=later(10),
+        finished_at=later(12.5),
+        prompt_version="v3",
+        cost_tokens=7,
+        cost_cents=1,
+    )
     moved = transition(None, replace(run, failure_class="timeout"))
     assert moved
     with caplog.at_level(logging.INFO, logger="codexrun.lifecycle"):

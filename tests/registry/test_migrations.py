@@ -43,14 +43,21 @@ async def test_a_search_finds_the_same_rows_after_each_revision(url: str) -> Non
         await registry.migrate()
         await registry.record(row(1, "succeeded", name="later-run"))
         assert await registry.counts(Filter(search="run")) == {"running": 1, "succeeded": 1}
-        assert [run.name for run in (await registry.page(Filter(search="kept"))).runs] == ["kept-run"]
+        assert [run.name for run in (await registry.page(Filter(search="kept"))).runs] == [
+            "kept-run"
+        ]
         await registry.remove([run_id(0)])
         assert await registry.counts(Filter(search="kept")) == {}
 
 
-async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_again(url: str) -> None:
+async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_again(
+    url: str,
+) -> None:
     """Milliseconds are told as they would be today; labels come with the mirror's next list, also to a run that has ended."""
-    times = {"started_at": later(1) + timedelta(microseconds=900_600), "finished_at": later(62) + timedelta(microseconds=1_400)}
+    times = {
+        "started_at": later(1) + timedelta(microseconds=900_600),
+        "finished_at": later(62) + timedelta(microseconds=1_400),
+    }
     ended = row(0, "succeeded", resource_version=7, labels={"team": "a"}, **times)
     async with await Registry.open(url) as registry:
         await registry.migrate()
@@ -58,7 +65,9 @@ async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_ag
         await registry.record(row(1))
         await on(registry, lambda connection: schema.downgrade(connection, "0002"))
         await registry.migrate()
-        found = await registry._reading(lambda c: c.execute(sa.text("SELECT lasted_ms FROM runs ORDER BY created_at")).all())
+        found = await registry._reading(
+            lambda c: c.execute(sa.text("SELECT lasted_ms FROM runs ORDER BY created_at")).all()
+        )
         assert [value for (value,) in found] == [ended.lasted_ms, None] == [60_100, None]
         assert (await registry.get(ended.run_id)).labels == {}  # type: ignore[union-attr]
         await registry.record(ended)
@@ -71,7 +80,12 @@ async def test_the_tables_are_what_the_chain_makes(registry: Registry) -> None:
 
 
 async def test_a_forgotten_migration_would_be_noticed(registry: Registry) -> None:
-    await on(registry, lambda connection: connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN forgotten TEXT") and None)
+    await on(
+        registry,
+        lambda connection: (
+            connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN forgotten TEXT") and None
+        ),
+    )
     with pytest.raises(Exception, match="forgotten"):
         await on(registry, schema.compare)
 
@@ -122,8 +136,13 @@ async def test_an_older_schema_is_a_clear_error_until_migrated(
 ADDITIONS = [
     pytest.param("", id="nothing that a table shows"),
     pytest.param("ALTER TABLE runs ADD COLUMN later_note TEXT", id="a column that may be empty"),
-    pytest.param("ALTER TABLE runs ADD COLUMN later_flag INTEGER NOT NULL DEFAULT 0", id="a mandatory column with a default"),
-    pytest.param("CREATE TABLE later_things (id INTEGER PRIMARY KEY, words TEXT NOT NULL)", id="a table"),
+    pytest.param(
+        "ALTER TABLE runs ADD COLUMN later_flag INTEGER NOT NULL DEFAULT 0",
+        id="a mandatory column with a default",
+    ),
+    pytest.param(
+        "CREATE TABLE later_things (id INTEGER PRIMARY KEY, words TEXT NOT NULL)", id="a table"
+    ),
     pytest.param("CREATE INDEX ix_runs_later ON runs (effort)", id="an index"),
     pytest.param("DROP INDEX ix_runs_model", id="an index less, which is slow and no more"),
 ]
@@ -146,7 +165,9 @@ async def revision(registry: Registry) -> str:
 
 
 @pytest.mark.parametrize("change", ADDITIONS)
-async def test_a_newer_schema_that_only_adds_is_worked_on_and_stays_as_it_is(registry: Registry, url: str, change: str) -> None:
+async def test_a_newer_schema_that_only_adds_is_worked_on_and_stays_as_it_is(
+    registry: Registry, url: str, change: str
+) -> None:
     """What `helm rollback` needs: the version before runs on the migrated registry."""
     await registry.record(row(0))
     await become_later(registry, change)
@@ -164,8 +185,15 @@ async def test_a_newer_schema_that_only_adds_is_worked_on_and_stays_as_it_is(reg
 RENAME = "ALTER TABLE runs RENAME COLUMN effort TO reasoning_effort"
 OBSTACLES = [
     pytest.param(RENAME, r"runs\.effort is missing", None, id="a column renamed"),
-    pytest.param("ALTER TABLE runs DROP COLUMN error", r"runs\.error is missing", None, id="a column gone"),
-    pytest.param("ALTER TABLE run_events RENAME TO moves", r"run_events is missing", None, id="a table renamed"),
+    pytest.param(
+        "ALTER TABLE runs DROP COLUMN error", r"runs\.error is missing", None, id="a column gone"
+    ),
+    pytest.param(
+        "ALTER TABLE run_events RENAME TO moves",
+        r"run_events is missing",
+        None,
+        id="a table renamed",
+    ),
     pytest.param(
         "ALTER TABLE run_labels ADD COLUMN later_flag INTEGER NOT NULL",
         r"run_labels\.later_flag is mandatory and unknown here",
@@ -203,7 +231,9 @@ async def test_a_newer_schema_that_takes_something_away_is_a_clear_error_and_sta
     assert await revision(registry) == "9999"
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_that_fails_leaves_nothing_behind(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both databases make tables within a transaction."""
 
     def up_and_fail(connection: sa.Connection) -> None:

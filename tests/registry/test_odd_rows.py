@@ -8,12 +8,24 @@ from codexrun_core.registry import place_of, record_of
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources import CodexRun
 
-SMALL = sorted(column.name for column in runs.columns if type(column.type) is sa.Integer and column.name != "seq")
-BIG = sorted(column.name for column in runs.columns if type(column.type) is sa.BigInteger and column.name != "seq")
+SMALL = sorted(
+    column.name
+    for column in runs.columns
+    if type(column.type) is sa.Integer and column.name != "seq"
+)
+BIG = sorted(
+    column.name
+    for column in runs.columns
+    if type(column.type) is sa.BigInteger and column.name != "seq"
+)
 
 
-@pytest.mark.parametrize("body", [pytest.param(body, id=name) for name, body in crdobjects.systematic(crdobjects.RUN)])
-def test_every_number_of_a_row_fits_its_column_and_every_time_is_in_utc(body: crdobjects.Json) -> None:
+@pytest.mark.parametrize(
+    "body", [pytest.param(body, id=name) for name, body in crdobjects.systematic(crdobjects.RUN)]
+)
+def test_every_number_of_a_row_fits_its_column_and_every_time_is_in_utc(
+    body: crdobjects.Json,
+) -> None:
     run = CodexRun.model_validate({"metadata": {}, **body})
     record = record_of(run)
     assert record.place == place_of(run)

@@ -29,11 +29,29 @@ CASES = [
     ("one runs for 20 s already: 40 s more", [ME, running(0, -20)], 1, later(40), 1),
     ("the second slot is free earlier", [ME, running(0, -20), running(1, -50)], 2, later(10), 1),
     ("one is ahead: it takes the first slot", [ME, queued(1), running(0, -20)], 1, later(100), 2),
-    ("one is ahead, but there are two slots", [ME, queued(1), running(0, -20), running(2, -10)], 2, later(50), 2),
+    (
+        "one is ahead, but there are two slots",
+        [ME, queued(1), running(0, -20), running(2, -10)],
+        2,
+        later(50),
+        2,
+    ),
     ("a later run does not count", [ME, queued(6), running(0, -20)], 1, later(40), 1),
-    ("a later run of higher priority does", [ME, queued(6, priority=1), running(0, -20)], 1, later(100), 2),
+    (
+        "a later run of higher priority does",
+        [ME, queued(6, priority=1), running(0, -20)],
+        1,
+        later(100),
+        2,
+    ),
     ("a run past its usual length may end at any moment", [ME, running(0, -600)], 1, later(1), 1),
-    ("the limit was lowered: two must end", [ME, running(0, -20), running(1, -10)], 1, later(50), 1),
+    (
+        "the limit was lowered: two must end",
+        [ME, running(0, -20), running(1, -10)],
+        1,
+        later(50),
+        1,
+    ),
     ("suspended: no slot will come", [ME], 0, None, 1),
     ("a stopping run holds its slot", [ME, row(0, "stopping", started_at=NOON)], 1, later(60), 1),
     ("a starting run has all its time before it", [ME, row(0, "starting")], 1, later(60), 1),
@@ -41,7 +59,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("peers", "limit", "eta", "position"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("peers", "limit", "eta", "position"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
+)
 def test_place(peers: list[RunRecord], limit: int, eta: datetime | None, position: int) -> None:
     assert place(ME, peers, limit, MINUTE, NOON) == QueuePlace(position, eta)
 
@@ -53,7 +75,9 @@ def test_with_nothing_to_learn_from_only_a_free_slot_has_a_time() -> None:
 
 def test_a_hold_comes_before_any_slot() -> None:
     held = later(300)
-    assert place(ME, [ME, queued(1)], 1, MINUTE, NOON, hold_until=held) == QueuePlace(2, held + MINUTE)
+    assert place(ME, [ME, queued(1)], 1, MINUTE, NOON, hold_until=held) == QueuePlace(
+        2, held + MINUTE
+    )
     assert place(ME, [ME], 1, MINUTE, NOON, hold_until=later(-5)) == QueuePlace(1, NOON)
 
 
@@ -64,7 +88,9 @@ def test_what_does_not_wait_has_no_place(status: str) -> None:
 
 peers = st.lists(
     st.builds(
-        lambda number, status, age, priority: row(number, status, started_at=later(-age), priority=priority),
+        lambda number, status, age, priority: row(
+            number, status, started_at=later(-age), priority=priority
+        ),
         st.integers(10, 60),
         st.sampled_from(["queued", "running", "starting", "stopping", "succeeded"]),
         st.integers(0, 200),
@@ -77,7 +103,9 @@ peers = st.lists(
 
 @settings(deadline=None)
 @given(peers, st.integers(1, 5))
-def test_places_are_numbered_in_turn_and_times_never_fall(everyone: list[RunRecord], limit: int) -> None:
+def test_places_are_numbered_in_turn_and_times_never_fall(
+    everyone: list[RunRecord], limit: int
+) -> None:
     places = [found for run in everyone if (found := place(run, everyone, limit, MINUTE, NOON))]
     places.sort(key=lambda found: found.position)
     assert [found.position for found in places] == list(range(1, len(places) + 1))

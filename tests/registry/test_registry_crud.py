@@ -91,7 +91,12 @@ async def test_log_and_usage_are_noted_beside_the_lifecycle(registry: Registry) 
     assert await registry.set_log(run_id(0), "runs/0/logs.txt", 20, complete=True)
     stored = await registry.get(run_id(0))
     assert stored
-    assert (stored.status, stored.log_bytes, stored.log_complete, stored.cost_tokens) == ("stopping", 20, True, 50)
+    assert (stored.status, stored.log_bytes, stored.log_complete, stored.cost_tokens) == (
+        "stopping",
+        20,
+        True,
+        50,
+    )
 
 
 async def test_live_usage_only_grows_and_ends_with_the_run(registry: Registry) -> None:
@@ -144,7 +149,9 @@ async def test_deleted_unseen_is_marked_and_not_made_up(registry: Registry) -> N
 
 
 async def test_live_lists_what_has_not_ended(registry: Registry) -> None:
-    for number, status in enumerate(("pending", "queued", "starting", "running", "stopping", "succeeded", "failed")):
+    for number, status in enumerate(
+        ("pending", "queued", "starting", "running", "stopping", "succeeded", "failed")
+    ):
         await registry.record(row(number, status))
     assert sorted(await registry.live()) == sorted((run_id(n), f"run-{n}") for n in range(5))
 
@@ -157,7 +164,9 @@ async def test_open_logs_are_of_runs_that_started_and_ended(registry: Registry) 
     assert sorted(run.run_id for run in await registry.open_logs()) == [run_id(1), run_id(3)]
 
 
-async def test_expired_are_ended_runs_oldest_first_and_remove_takes_their_events(registry: Registry) -> None:
+async def test_expired_are_ended_runs_oldest_first_and_remove_takes_their_events(
+    registry: Registry,
+) -> None:
     await registry.record(row(0, "running"))
     for number in (3, 2, 1):
         await registry.record(row(number, "succeeded", finished_at=later(1000 * number)))
@@ -179,8 +188,12 @@ async def test_a_removed_row_is_no_longer_found_by_its_words(registry: Registry)
 
 async def test_two_processes_write_the_same_run_at_once(registry: Registry, url: str) -> None:
     async with await Registry.open(url) as other:
-        states = [row(0, status) for status in ("pending", "queued", "starting", "running", "succeeded")]
-        moved = await asyncio.gather(*(where.record(state) for state in states for where in (registry, other)))
+        states = [
+            row(0, status) for status in ("pending", "queued", "starting", "running", "succeeded")
+        ]
+        moved = await asyncio.gather(
+            *(where.record(state) for state in states for where in (registry, other))
+        )
     told = [transition.event_id for transition in moved if transition]
     assert len(told) == len(set(told))
     assert {event.event_id for event in await registry.events(run_id(0))} == set(told)
@@ -190,15 +203,26 @@ async def test_two_processes_write_the_same_run_at_once(registry: Registry, url:
 
 
 async def test_a_database_that_is_away_is_unavailable(tmp_path: Path) -> None:
-    for url in (f"sqlite:///{tmp_path}/no/such/folder/registry.db", f"postgresql://nobody@/x?host={tmp_path}"):
+    for url in (
+        f"sqlite:///{tmp_path}/no/such/folder/registry.db",
+        f"postgresql://nobody@/x?host={tmp_path}",
+    ):
         async with await Registry.open(url) as registry:
-            for call in (registry.get("x"), registry.record(row()), registry.migrate(), registry.check(), registry.live()):
+            for call in (
+                registry.get("x"),
+                registry.record(row()),
+                registry.migrate(),
+                registry.check(),
+                registry.live(),
+            ):
                 with pytest.raises(Unavailable, match="registry: "):
                     await call
 
 
 async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
-    (tmp_path / "registry.db").write_text("something else entirely, and long enough to be read as a header" * 20)
+    (tmp_path / "registry.db").write_text(
+        "something else entirely, and long enough to be read as a header" * 20
+    )
     async with await Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry:
         with pytest.raises(Unavailable):
             await registry.migrate()
@@ -222,7 +246,9 @@ async def test_a_server_that_restarts_is_unavailable_and_then_back(postgres_fold
         server.cleanup()
 
 
-@pytest.mark.parametrize("url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense", ""])
+@pytest.mark.parametrize(
+    "url", ["mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:", "nonsense", ""]
+)
 async def test_a_url_of_neither_database_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match="registry URL") as refused:
         await Registry.open(url)
@@ -232,16 +258,40 @@ async def test_a_url_of_neither_database_is_refused_without_its_password(url: st
 async def test_stats_of_a_filter(registry: Registry) -> None:
     for number, seconds in enumerate((10, 20, 90)):
         await registry.record(
-            row(number, "succeeded", started_at=NOON, finished_at=later(seconds), cost_tokens=5, cost_micro_usd=7)
+            row(
+                number,
+                "succeeded",
+                started_at=NOON,
+                finished_at=later(seconds),
+                cost_tokens=5,
+                cost_micro_usd=7,
+            )
         )
     await registry.record(row(3, "failed", job_type="other"))
     await registry.record(row(4, "cancelled", job_type="other"))
     stats = await registry.stats(Filter())
-    assert (stats.runs, stats.statuses, stats.success_rate) == (5, {"succeeded": 3, "failed": 1, "cancelled": 1}, 0.75)
-    assert (stats.median_seconds, stats.p95_seconds, stats.cost_tokens, stats.cost_micro_usd) == (20, 90, 15, 21)
-    assert [(of.job_type, of.runs, of.success_rate) for of in stats.job_types] == [("hello", 3, 1.0), ("other", 2, 0.0)]
+    assert (stats.runs, stats.statuses, stats.success_rate) == (
+        5,
+        {"succeeded": 3, "failed": 1, "cancelled": 1},
+        0.75,
+    )
+    assert (stats.median_seconds, stats.p95_seconds, stats.cost_tokens, stats.cost_micro_usd) == (
+        20,
+        90,
+        15,
+        21,
+    )
+    assert [(of.job_type, of.runs, of.success_rate) for of in stats.job_types] == [
+        ("hello", 3, 1.0),
+        ("other", 2, 0.0),
+    ]
     nothing = await registry.stats(Filter(job_type=("none",)))
-    assert (nothing.runs, nothing.success_rate, nothing.median_seconds, nothing.job_types) == (0, None, None, ())
+    assert (nothing.runs, nothing.success_rate, nothing.median_seconds, nothing.job_types) == (
+        0,
+        None,
+        None,
+        (),
+    )
 
 
 async def test_prompt_stats_by_version(registry: Registry) -> None:
@@ -249,9 +299,17 @@ async def test_prompt_stats_by_version(registry: Registry) -> None:
     for number, (version, status) in enumerate(
         [("v2", "succeeded"), ("v10", "failed"), ("v2", "failed"), ("v2", "running")], 1
     ):
-        await registry.record(row(number, status, prompt_name="review", prompt_version=version, cost_tokens=3))
+        await registry.record(
+            row(number, status, prompt_name="review", prompt_version=version, cost_tokens=3)
+        )
     two, ten = await registry.prompt_stats()
-    assert (two.name, two.version, two.runs, two.success_rate, two.cost_tokens) == ("review", "v2", 3, 0.5, 9)
+    assert (two.name, two.version, two.runs, two.success_rate, two.cost_tokens) == (
+        "review",
+        "v2",
+        3,
+        0.5,
+        9,
+    )
     assert (two.last_used_at, ten.version, ten.success_rate) == (later(240), "v10", 0.0)
 
 
@@ -281,21 +339,36 @@ def test_record_of_an_ended_run() -> None:
         finishedAt="2026-06-01T12:01:10Z",
         prompt={"name": "review", "version": "v3", "sha256": "a" * 64},
         model="gpt-5.5",
-        usage={"totalTokens": 12, "requests": 2, "costMicroUSD": 5, "costCents": 1, "complete": False},
+        usage={
+            "totalTokens": 12,
+            "requests": 2,
+            "costMicroUSD": 5,
+            "costCents": 1,
+            "complete": False,
+        },
         failure={"class": "timeout", "message": "too slow", "retryable": True},
         result={"message": "half"},
         threadId="t",
     )
     run.metadata.annotations = {REQUESTED_BY: "u" * 300, ORIGIN: "moon"}
     record = record_of(run)
-    assert (record.status, record.attempt, record.failure_class, record.error, record.retryable) == (
+    assert (
+        record.status,
+        record.attempt,
+        record.failure_class,
+        record.error,
+        record.retryable,
+    ) == (
         "failed",
         2,
         "timeout",
         "too slow",
         True,
     )
-    assert (record.started_at, record.updated_at) == (datetime(2026, 6, 1, 12, 0, 10, tzinfo=UTC), later(70))
+    assert (record.started_at, record.updated_at) == (
+        datetime(2026, 6, 1, 12, 0, 10, tzinfo=UTC),
+        later(70),
+    )
     assert (record.cost_tokens, record.cost_micro_usd, record.usage_complete) == (12, 5, False)
     assert (record.prompt_version, record.result, record.thread_id) == ("v3", "half", "t")
     assert (len(record.requested_by or ""), record.origin) == (253, "kubectl")

@@ -46,15 +46,30 @@ runs = st.fixed_dictionaries(
 
 def made(number: int, drawn: dict[str, Any]) -> RunRecord:
     started = None if drawn["started"] is None else later(drawn["started"])
-    finished = None if drawn["lasted"] is None or started is None else started + timedelta(milliseconds=drawn["lasted"])
+    finished = (
+        None
+        if drawn["lasted"] is None or started is None
+        else started + timedelta(milliseconds=drawn["lasted"])
+    )
     given = {key: drawn[key] for key in ("cost_tokens", "cost_micro_usd", "labels")}
     created = later(drawn["created"])
-    return row(number, drawn["status"], created_at=created, started_at=started, finished_at=finished, **given)
+    return row(
+        number,
+        drawn["status"],
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+        **given,
+    )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(drawn=st.lists(runs, max_size=9), size=st.integers(1, 4))
-def test_every_order_has_every_row_once_and_the_unknown_last(url: str, drawn: list[dict[str, Any]], size: int) -> None:
+def test_every_order_has_every_row_once_and_the_unknown_last(
+    url: str, drawn: list[dict[str, Any]], size: int
+) -> None:
     async def play() -> None:
         async with await Registry.open(url) as registry:
             await registry.migrate()
@@ -64,25 +79,43 @@ def test_every_order_has_every_row_once_and_the_unknown_last(url: str, drawn: li
                 await registry.record(run)
             chosen = {
                 Filter(): there,
-                Filter(labels=selector("team=a")): [run for run in there if run.labels.get("team") == "a"],
+                Filter(labels=selector("team=a")): [
+                    run for run in there if run.labels.get("team") == "a"
+                ],
                 Filter(status=("failed",)): [run for run in there if run.status == "failed"],
             }
             for sort in SORTS:
                 for wanted, found in chosen.items():
-                    assert await listed(registry, wanted, sort, size) == ordered(found, sort), (sort, wanted)
+                    assert await listed(registry, wanted, sort, size) == ordered(found, sort), (
+                        sort,
+                        wanted,
+                    )
 
     asyncio.run(play())
 
 
 def test_the_unknown_comes_last_both_ways() -> None:
     there = [row(0, cost_micro_usd=5), row(1), row(2, cost_micro_usd=7), row(3, cost_micro_usd=0)]
-    assert [run.name for run in ordered(there, read_sort("cost"))] == ["run-3", "run-0", "run-2", "run-1"]
-    assert [run.name for run in ordered(there, read_sort("-cost"))] == ["run-2", "run-0", "run-3", "run-1"]
+    assert [run.name for run in ordered(there, read_sort("cost"))] == [
+        "run-3",
+        "run-0",
+        "run-2",
+        "run-1",
+    ]
+    assert [run.name for run in ordered(there, read_sort("-cost"))] == [
+        "run-2",
+        "run-0",
+        "run-3",
+        "run-1",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "-", "price", "--cost", "cost desc", "COST", "+cost"])
 def test_what_is_no_order_is_refused_with_those_there_are(text: str) -> None:
-    with pytest.raises(ValueError, match="is no order; use created, started, finished, duration, tokens, cost, with -"):
+    with pytest.raises(
+        ValueError,
+        match="is no order; use created, started, finished, duration, tokens, cost, with -",
+    ):
         read_sort(text)
 
 
@@ -105,7 +138,11 @@ async def test_a_forged_value_is_no_token(registry: Registry) -> None:
         for value in (2**80, -1, True, "x", [], 1.5, "2026-06-01T12:00:00", {}):
             forged = json.dumps(["2026-06-01T12:00:00+00:00", run_id(0), print_of, value])
             with pytest.raises(BadToken, match="not a token"):
-                await registry.page(Filter(), base64.urlsafe_b64encode(forged.encode()).decode().rstrip("="), sort=sort)
+                await registry.page(
+                    Filter(),
+                    base64.urlsafe_b64encode(forged.encode()).decode().rstrip("="),
+                    sort=sort,
+                )
 
 
 async def test_labels_follow_the_object_also_after_its_end(registry: Registry) -> None:
@@ -129,5 +166,7 @@ async def test_labels_go_with_the_row_and_follow_a_deletion(registry: Registry) 
     await registry.mark_deleted([run_id(0)])
     assert await registry.counts(Filter(labels=selector("team=a"))) == {"deleted": 1, "running": 1}
     await registry.remove([run_id(0), run_id(1)])
-    left = await registry._reading(lambda c: c.exec_driver_sql("SELECT count(*) FROM run_labels").scalar())
+    left = await registry._reading(
+        lambda c: c.exec_driver_sql("SELECT count(*) FROM run_labels").scalar()
+    )
     assert left == 0

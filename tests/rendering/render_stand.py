@@ -42,8 +42,18 @@ LEFT_OUT = {
 }
 # What is asked of a route beside the plain page. Each tab, each part, each way to compare.
 QUERIES: dict[str, Iterable[str]] = {
-    "/console/runs": ("page_size=200", "part=rows", "sort=-cost", "sort=duration", "status=failed,running&search=a"),
-    "/console/runs/{id}": (*(f"tab={tab}" for tab in TABS), *(f"tab={tab}&part=run" for tab in TABS), "tab=log&q=a&raw=1"),
+    "/console/runs": (
+        "page_size=200",
+        "part=rows",
+        "sort=-cost",
+        "sort=duration",
+        "status=failed,running&search=a",
+    ),
+    "/console/runs/{id}": (
+        *(f"tab={tab}" for tab in TABS),
+        *(f"tab={tab}&part=run" for tab in TABS),
+        "tab=log&q=a&raw=1",
+    ),
     "/console/runs/{id}/log/lines": ("from=1&count=50", "raw=true"),
     "/console/runs/{id}/log/matches": ("q=a",),
     "/console/compare": ("", "a={id}&b={other}", "a={id}&b={other}&only=1"),
@@ -98,12 +108,18 @@ class Stand:
         self.names += 1
         spec = {**body["spec"], **({"jobType": job_type} if job_type else {})}
         metadata = {**body.get("metadata", {}), "name": f"run-{self.names}"}
-        return str(self.kube.put(self.kube.runs, {**body, "metadata": metadata, "spec": spec})["metadata"]["uid"])
+        return str(
+            self.kube.put(self.kube.runs, {**body, "metadata": metadata, "spec": spec})["metadata"][
+                "uid"
+            ]
+        )
 
     def put_job_type(self, body: Json) -> str:
         self.names += 1
         name = f"kind-{self.names}"
-        self.kube.put(self.kube.job_types, {**body, "metadata": {**body.get("metadata", {}), "name": name}})
+        self.kube.put(
+            self.kube.job_types, {**body, "metadata": {**body.get("metadata", {}), "name": name}}
+        )
         return name
 
     async def mirrored(self) -> None:
@@ -118,7 +134,9 @@ class Stand:
         for number, path, _ in self.kube.log:
             newest[path.rpartition("/")[0]] = number
         async with asyncio.timeout(60):
-            while services.mirror.writer.lag or any(int(w._version or 0) < newest[f] for f, w in watchers.items()):
+            while services.mirror.writer.lag or any(
+                int(w._version or 0) < newest[f] for f, w in watchers.items()
+            ):
                 assert not services.broken, services.broken
                 await asyncio.sleep(0.005)
 
@@ -127,18 +145,30 @@ class Stand:
         found = []
         for path, route in self.routes:
             urls = [f"{parameters(path)}?{query}".rstrip("?") for query in QUERIES.get(path, ("",))]
-            found += [(route, url) for url in urls if fields_of(url) - FIXED.keys() == set(fields) and path not in LEFT_OUT]
+            found += [
+                (route, url)
+                for url in urls
+                if fields_of(url) - FIXED.keys() == set(fields) and path not in LEFT_OUT
+            ]
         return found
 
-    async def render(self, answers: Answers, pages: Iterable[tuple[APIRoute, str]], **filled: str) -> None:
+    async def render(
+        self, answers: Answers, pages: Iterable[tuple[APIRoute, str]], **filled: str
+    ) -> None:
         for route, url in pages:
             answers.asked += 1
             self.check(answers, route, await self.http.get(url.format(**FIXED, **filled)))
 
     def check(self, answers: Answers, route: APIRoute, answer: httpx.Response) -> None:
         """No server error; a page shows everything that is in it; REST's bodies are what the document says."""
-        where = f"{answer.request.method} {answer.request.url.raw_path.decode()}: {answer.status_code}"
-        if answer.status_code == 404 and route.path == "/console/runs/{id}/rerun" and "job type" in answer.text:
+        where = (
+            f"{answer.request.method} {answer.request.url.raw_path.decode()}: {answer.status_code}"
+        )
+        if (
+            answer.status_code == 404
+            and route.path == "/console/runs/{id}/rerun"
+            and "job type" in answer.text
+        ):
             return  # the form is made of the job type, which is gone
         if answer.status_code not in (200, 303):
             text = re.sub(r"<[^>]*>|\s+", " ", answer.text)
@@ -147,7 +177,9 @@ class Stand:
             hidden = visible(answer.text) != answer.text
             answers.wrong += [f"{where} has hidden characters"] if hidden else []
         elif answer.headers.get("content-type") == "application/json" and route.include_in_schema:
-            document = OPENAPI["paths"][route.path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            document = OPENAPI["paths"][route.path]["get"]["responses"]["200"]["content"][
+                "application/json"
+            ]["schema"]
             schema = {**document, "components": OPENAPI["components"]}
             error = next(Draft202012Validator(schema).iter_errors(answer.json()), None)
             answers.wrong += [f"{where} {list(error.path)}: {error.message[:200]}"] if error else []
@@ -167,14 +199,24 @@ def routes(of: Any) -> Iterator[APIRoute]:
 async def standing(folder: Path) -> AsyncIterator[Stand]:
     """Logged in; with two versions of one prompt, and no job type and no run."""
     url = f"sqlite:///{folder}/registry.db"
-    settings = Settings(namespace="codexrun", registry_url=url, archive=folder / "archive", token=TOKEN, verdict_seconds=5)
+    settings = Settings(
+        namespace="codexrun",
+        registry_url=url,
+        archive=folder / "archive",
+        token=TOKEN,
+        verdict_seconds=5,
+    )
     kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
     kube.put(kube.config_maps, prompt())
     kube.put(kube.config_maps, prompt(version="v2", text="{{name}}, {{odd}} and {{missing}}\n"))
     archive.open()
     registry = await Registry.open(url)
     await registry.migrate()
-    more = (logs.router(archive, bells), artifact_routes.router(archive), site.router(archive, bells))
+    more = (
+        logs.router(archive, bells),
+        artifact_routes.router(archive),
+        site.router(archive, bells),
+    )
     app = create_app(settings, registry, kube, archive, more)
     async with app.router.lifespan_context(app):
         made = Stand(kube, registry, archive, app)

@@ -17,14 +17,34 @@ Json = dict[str, Any]
 
 # Commands that change something, or are about this program itself.
 LEFT_OUT = {
-    *("cancel", "retry", "cleanup", "cleanup_runs", "login", "completion", "help", "open", "doctor", "cost", "get", "describe"),
+    *(
+        "cancel",
+        "retry",
+        "cleanup",
+        "cleanup_runs",
+        "login",
+        "completion",
+        "help",
+        "open",
+        "doctor",
+        "cost",
+        "get",
+        "describe",
+    ),
     *("prompts verify", "prompts manifests", "prompts add", "prompts diff", "jobtypes validate"),
     *("config view", "config set", "config path"),
 }
 # {run} and {other} are runs, {kind} is a job type.
 READING: dict[str, tuple[str, ...]] = {
     "start": ("start {kind} --dry-run client",),
-    "list": ("list", "list -o wide", "list -o json", "list -o yaml", "list --sort=-cost", "list --status failed,running"),
+    "list": (
+        "list",
+        "list -o wide",
+        "list -o json",
+        "list -o yaml",
+        "list --sort=-cost",
+        "list --status failed,running",
+    ),
     "status": ("status {run}", "status {run} -o yaml", "status {run} {other} -o wide"),
     "logs": ("logs {run}", "logs {run} --raw", "logs {run} -f"),
     "tail": ("tail {run}",),
@@ -73,7 +93,9 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
                     body["spec"]["jobType"] = size
                     body["status"] = {**body.get("status", {}), "phase": phase}
                     name = f"{size}-{phase.lower()}"
-                    made.at_once(made.kube.put, made.kube.runs, {"metadata": {"name": name}, **body})
+                    made.at_once(
+                        made.kube.put, made.kube.runs, {"metadata": {"name": name}, **body}
+                    )
                     if phase.terminal:
                         made.log(name, *LOG)
             made.until(lambda made=made: len(made.services.mirror.runs) == 2 * len(Phase))
@@ -84,11 +106,24 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.mark.parametrize("line", [line for lines in READING.values() for line in lines])
 def test_a_command_that_reads_has_an_answer(stand: Stand, line: str, rest: bool) -> None:
     stand.rest = rest
-    phases = tuple(Phase) if line == "status {run}" else ENDED if line.startswith(ENDS) else (Phase.QUEUED, Phase.FAILED)
+    phases = (
+        tuple(Phase)
+        if line == "status {run}"
+        else ENDED
+        if line.startswith(ENDS)
+        else (Phase.QUEUED, Phase.FAILED)
+    )
     for size, other in (("least", "most"), ("most", "least")):
         for phase in phases if "{run}" in line else ENDED[:1]:
-            names = {"run": f"{size}-{phase.lower()}", "other": f"{other}-{phase.lower()}", "kind": size}
+            names = {
+                "run": f"{size}-{phase.lower()}",
+                "other": f"{other}-{phase.lower()}",
+                "kind": size,
+            }
             done = stand.cli(*line.format(**names).split())
             assert "a fault of this program" not in done.err, (names, done)
             assert "Internal Server Error" not in done.err, (names, done)
-            assert done.code not in (Code.USAGE, Code.UNREACHABLE) or "needs the api" in done.err, (names, done)
+            assert done.code not in (Code.USAGE, Code.UNREACHABLE) or "needs the api" in done.err, (
+                names,
+                done,
+            )

@@ -31,9 +31,25 @@ Json = dict[str, Any]
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 TERMINALS = (Terminal(), Terminal(tty=True, colour=True, utf8=True, width=80), Terminal(width=20))
-FORMATS = ("table", "wide", "name", "json", "jsonl", "yaml", "jsonpath={..*}", "custom-columns=A:.params,B:.result,C:.missing")
-TURNS = itertools.cycle(FORMATS)  # a format that cannot print something meets it in more than one object
-NAME = {"name": "mine", "namespace": "codexrun", "uid": "11111111-2222-4333-8444-555555555555", "resourceVersion": "7"}
+FORMATS = (
+    "table",
+    "wide",
+    "name",
+    "json",
+    "jsonl",
+    "yaml",
+    "jsonpath={..*}",
+    "custom-columns=A:.params,B:.result,C:.missing",
+)
+TURNS = itertools.cycle(
+    FORMATS
+)  # a format that cannot print something meets it in more than one object
+NAME = {
+    "name": "mine",
+    "namespace": "codexrun",
+    "uid": "11111111-2222-4333-8444-555555555555",
+    "resourceVersion": "7",
+}
 CREATED = {"creationTimestamp": "2026-11-24T11:00:00Z"}
 
 
@@ -44,7 +60,11 @@ def stored(body: Json) -> Json:
 
 def over_rest(raw: Json) -> Json:
     """The run as the api answers it."""
-    found: Json = json.loads(responses.of_record(record_of(CodexRun.model_validate(raw))).model_dump_json(exclude_none=True))
+    found: Json = json.loads(
+        responses.of_record(record_of(CodexRun.model_validate(raw))).model_dump_json(
+            exclude_none=True
+        )
+    )
     return found
 
 
@@ -61,7 +81,11 @@ def show(run: Json, details: Json) -> None:
     """Everything that is ever printed of one run; each must read, and what is for programs must be the run."""
     kind = shown.kind(NOW, namespaces=True)
     for name in ("json", *itertools.islice(TURNS, 2)):
-        text = printed(lambda name=name: output.emit([run], kind, output.parse(name), TERMINALS[1], single=True))
+        text = printed(
+            lambda name=name: output.emit(
+                [run], kind, output.parse(name), TERMINALS[1], single=True
+            )
+        )
         assert text.strip() or name.startswith("jsonpath")
         if name in ("json", "yaml", "jsonl"):
             read = yaml.safe_load(text) if name == "yaml" else json.loads(text)
@@ -71,7 +95,9 @@ def show(run: Json, details: Json) -> None:
         assert run["name"] in text
         assert all(character.isprintable() or character in "\n\x1b" for character in text)
         assert summary(run, terminal)
-        assert status_line(run, Reader(), NOW, limits=details.get("limits", {}), usual=1.0, since=2.0)
+        assert status_line(
+            run, Reader(), NOW, limits=details.get("limits", {}), usual=1.0, since=2.0
+        )
         printed(lambda terminal=terminal: print_message(run.get("result", ""), terminal))
         printed(lambda terminal=terminal: Plain(terminal).state(run))
     shown.next_command(run)
@@ -98,7 +124,11 @@ def show_run(body: Json) -> None:
 def show_job_type(body: Json) -> None:
     kind = views.job_type_json(stored(body), ["running", "queued"])
     for name in ("wide", *itertools.islice(TURNS, 2)):
-        printed(lambda name=name: output.emit([kind], jobtypes._KIND, output.parse(name), TERMINALS[1], single=True))
+        printed(
+            lambda name=name: output.emit(
+                [kind], jobtypes._KIND, output.parse(name), TERMINALS[1], single=True
+            )
+        )
     assert jobtypes._in_full(kind, jobtypes._inputs(kind.get("inputs_schema") or {}))
 
 

@@ -24,7 +24,10 @@ MESSAGE = b"# Done\n\n| a | b |\n|---|---|\n| 1 | \xe2\x80\xae2 |\n"
 
 
 async def render_all(
-    stand: Stand, runs: Sequence[crdobjects.Json], kinds: Sequence[crdobjects.Json], turns: int | None = 1
+    stand: Stand,
+    runs: Sequence[crdobjects.Json],
+    kinds: Sequence[crdobjects.Json],
+    turns: int | None = 1,
 ) -> Answers:
     """Store these, ask for what there is about them, delete them, and ask again.
 
@@ -36,7 +39,9 @@ async def render_all(
     ids = [stand.put_run(run, of[number % len(of)]) for number, run in enumerate(runs)]
     await stand.mirrored()
     assert len(stand.services.mirror.runs) == len(ids), "there are runs that could not be read"
-    assert len(stand.services.catalog.job_types) == len(names), "there are job types that could not be read"
+    assert len(stand.services.catalog.job_types) == len(names), (
+        "there are job types that could not be read"
+    )
     for run_id in ids:
         with stand.archive.put(run_id, "final-message.md") as file:
             file.write(MESSAGE)
@@ -49,13 +54,19 @@ async def render_all(
     others = itertools.cycle(about)
     for run_id, other in zip(ids, [*ids[1:], *ids[:1]], strict=True):
         await stand.render(answers, [own, *itertools.islice(others, most)], id=run_id, other=other)
-    for path in [path for path in stand.kube.objects if path.startswith((stand.kube.runs, stand.kube.job_types))]:
+    for path in [
+        path
+        for path in stand.kube.objects
+        if path.startswith((stand.kube.runs, stand.kube.job_types))
+    ]:
         stand.kube.remove(path)
     await stand.mirrored()
     assert not stand.services.mirror.runs
     await stand.render(answers, stand.pages())
     for run_id, other in zip(ids, [*ids[1:], *ids[:1]], strict=True):
-        await stand.render(answers, [own, *(about if turns is None else ())], id=run_id, other=other)
+        await stand.render(
+            answers, [own, *(about if turns is None else ())], id=run_id, other=other
+        )
     return answers
 
 
@@ -66,7 +77,9 @@ def test_every_route_is_asked_for(tmp_path: Path) -> None:
         async with standing(tmp_path) as stand:
             paths = {path for path, _ in stand.routes}
             assert paths >= LEFT_OUT.keys() | QUERIES.keys()
-            told = {field for path in paths - LEFT_OUT.keys() for field in fields_of(parameters(path))}
+            told = {
+                field for path in paths - LEFT_OUT.keys() for field in fields_of(parameters(path))
+            }
             assert told <= {"id", "job_type", *FIXED}, "say in render_all how to fill these"
 
     asyncio.run(check())
@@ -103,7 +116,10 @@ def test_generated_objects_render(tmp_path: Path) -> None:
         standing_here = standing(tmp_path)
         stand = runner.run(standing_here.__aenter__())
 
-        @given(st.lists(crdobjects.runs(), min_size=6, max_size=6), st.lists(crdobjects.job_types(), min_size=3, max_size=3))
+        @given(
+            st.lists(crdobjects.runs(), min_size=6, max_size=6),
+            st.lists(crdobjects.job_types(), min_size=3, max_size=3),
+        )
         @settings(GENERATED, max_examples=6)
         def check(runs: list[crdobjects.Json], kinds: list[crdobjects.Json]) -> None:
             assert runner.run(render_all(stand, runs, kinds, turns=3)).wrong == []
@@ -119,14 +135,19 @@ def test_pages_that_forms_lead_to_are_rendered(tmp_path: Path) -> None:
 
     async def check() -> None:
         async with standing(tmp_path) as stand:
-            kinds = [stand.put_job_type(of(crdobjects.JOB_TYPE)) for of in (crdobjects.minimal, crdobjects.maximal)]
+            kinds = [
+                stand.put_job_type(of(crdobjects.JOB_TYPE))
+                for of in (crdobjects.minimal, crdobjects.maximal)
+            ]
             ids = [
                 stand.put_run({**of(crdobjects.RUN), "status": {"phase": phase}}, kind)
                 for of, kind in zip((crdobjects.minimal, crdobjects.maximal), kinds, strict=True)
                 for phase in ("Pending", "Failed")
             ]
             await stand.mirrored()
-            csrf = re.search(r'name="csrf" value="([^"]+)"', (await stand.http.get("/console/runs")).text)
+            csrf = re.search(
+                r'name="csrf" value="([^"]+)"', (await stand.http.get("/console/runs")).text
+            )
             assert csrf
 
             async def sent(url: str, status: int, **form: Any) -> httpx.Response:
@@ -141,13 +162,19 @@ def test_pages_that_forms_lead_to_are_rendered(tmp_path: Path) -> None:
                 page = await sent(f"/console/start/{kind}", 422, **inputs, max_cost_cents="-5")
                 assert '<a href="#f-max_cost_cents">Cost, US cents</a>' in page.text
             for run in ids:
-                page = await sent(f"/console/runs/{run}/rerun", 200, what="preview", **{"input.name": "x"})
+                page = await sent(
+                    f"/console/runs/{run}/rerun", 200, what="preview", **{"input.name": "x"}
+                )
                 assert "retryOf" in page.text
             for verb in ("cancel", "retry"):
                 for scope in ("selected", "matching"):
                     await sent("/console/bulk", 200, verb=verb, scope=scope, run=ids)
-                done = await sent("/console/bulk", 303, verb=verb, scope="selected", run=ids, confirmed="1")
+                done = await sent(
+                    "/console/bulk", 303, verb=verb, scope="selected", run=ids, confirmed="1"
+                )
                 for part in ("", "?part=progress"):
-                    assert (await stand.http.get(done.headers["Location"] + part)).status_code == 200
+                    assert (
+                        await stand.http.get(done.headers["Location"] + part)
+                    ).status_code == 200
 
     asyncio.run(check())

@@ -44,7 +44,9 @@ def test_a_run_that_was_cancelled_without_a_reason_has_its_page(tmp_path: Path, 
             csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)
             assert csrf
             answer = await stand.http.post(
-                f"/console/runs/{run}/cancel", data={"csrf": csrf[1], "reason": ""}, headers={"Sec-Fetch-Site": "same-origin"}
+                f"/console/runs/{run}/cancel",
+                data={"csrf": csrf[1], "reason": ""},
+                headers={"Sec-Fetch-Site": "same-origin"},
             )
             assert answer.status_code == 303, answer.text
             await stand.mirrored()
@@ -70,7 +72,9 @@ def test_a_run_that_was_cancelled_without_a_reason_has_its_page(tmp_path: Path, 
         ({}, None),
     ],
 )
-def test_limits_of_which_some_are_not_given(tmp_path: Path, limits: Json, wanted: str | None) -> None:
+def test_limits_of_which_some_are_not_given(
+    tmp_path: Path, limits: Json, wanted: str | None
+) -> None:
     async def visit(stand: Stand) -> None:
         kind = stand.put_job_type({"spec": {**KIND, "limits": limits}})
         run = stand.put_run({"spec": {}, "status": {"phase": "Failed"}}, kind)
@@ -85,7 +89,9 @@ def test_limits_of_which_some_are_not_given(tmp_path: Path, limits: Json, wanted
 def test_a_limit_of_money_is_money_wherever_limits_are(tmp_path: Path) -> None:
     async def visit(stand: Stand) -> None:
         kind = stand.put_job_type(MONEY)
-        run = stand.put_run({"spec": {"limits": {"maxCostCents": 50}}, "status": {"phase": "Failed"}}, kind)
+        run = stand.put_run(
+            {"spec": {"limits": {"maxCostCents": 50}}, "status": {"phase": "Failed"}}, kind
+        )
         await stand.mirrored()
         pages = {
             f"/console/jobtypes/{kind}": "Cost $1.00 Start 25 s",
@@ -113,7 +119,14 @@ def test_every_limit_that_there_is_has_its_words() -> None:
     [
         {},
         {"limits": None, "workspace": None, "cancel": None, "priority": None},
-        {"limits": [], "workspace": "x", "cancel": 1, "priority": "high", "model": {}, "effort": []},
+        {
+            "limits": [],
+            "workspace": "x",
+            "cancel": 1,
+            "priority": "high",
+            "model": {},
+            "effort": [],
+        },
         {"limits": {"maxTokens": -1}, "workspace": {"git": {}}, "cancel": {"reason": "no name"}},
     ],
 )
@@ -121,4 +134,10 @@ def test_a_row_of_another_version_is_read_as_far_as_it_can_be(spec: Json) -> Non
     asked = read_spec({"promptVersion": "v7", **spec})
     assert asked.prompt_version == "v7"
     assert asked.limits == Limits()
-    assert (asked.git, asked.cancel, asked.model, asked.effort, asked.priority) == (None, None, None, None, 0)
+    assert (asked.git, asked.cancel, asked.model, asked.effort, asked.priority) == (
+        None,
+        None,
+        None,
+        None,
+        0,
+    )

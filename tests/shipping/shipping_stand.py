@@ -8,7 +8,9 @@ RUN = "11111111-2222-3333-4444-555555555555"
 
 LOG = b"".join(
     loglines.encode({"ts": f"2026-01-31T12:00:{n:02d}.000Z", "src": "codex", "text": text})
-    for n, text in enumerate(["one", "", "ünï ☃", "a\u2028b", "tab\t", "five", "six", "x" * 500, "eight"])
+    for n, text in enumerate(
+        ["one", "", "ünï ☃", "a\u2028b", "tab\t", "five", "six", "x" * 500, "eight"]
+    )
 )
 
 

@@ -9,8 +9,34 @@ from codexrun_api.logs.archive import Archive
 
 RUN = "11111111-2222-3333-4444-555555555555"
 
-NO_RUN_IDS = ("", ".", "..", "../x", "a/b", "/etc", "a\\b", ".hidden", "A" * 10, "x" * 64, "a\0b", "-rf", "a\n")
-NO_NAMES = ("", ".", "..", "../logs.txt", "a/b", "/etc/passwd", ".part", "x" * 101, "a\0b", "a\n", "-x")
+NO_RUN_IDS = (
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/b",
+    "/etc",
+    "a\\b",
+    ".hidden",
+    "A" * 10,
+    "x" * 64,
+    "a\0b",
+    "-rf",
+    "a\n",
+)
+NO_NAMES = (
+    "",
+    ".",
+    "..",
+    "../logs.txt",
+    "a/b",
+    "/etc/passwd",
+    ".part",
+    "x" * 101,
+    "a\0b",
+    "a\n",
+    "-x",
+)
 
 
 @pytest.mark.parametrize("run_id", NO_RUN_IDS, ids=repr)

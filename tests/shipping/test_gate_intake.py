@@ -48,7 +48,14 @@ class Stand:
     """A gate with its port, and a client."""
 
     def __init__(self, root, url):
-        config = {"runId": RUN, "jobType": "t", "attempt": 1, "upstreamURL": "http://x/v1", "port": 1, "models": ["m"]}
+        config = {
+            "runId": RUN,
+            "jobType": "t",
+            "attempt": 1,
+            "upstreamURL": "http://x/v1",
+            "port": 1,
+            "models": ["m"],
+        }
         (root / "token").write_text("first\n")
         self.root = root
         self.ledger = Ledger(from_env({
@@ -134,7 +141,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "data", "status"), WRONG, ids=[f"{row[0]} {row[1]}" for row in WRONG])
+@pytest.mark.parametrize(
+    ("method", "path", "data", "status"), WRONG, ids=[f"{row[0]} {row[1]}" for row in WRONG]
+)
 async def test_what_the_gate_refuses(tmp_path, api, method, path, data, status):
     async with Stand(tmp_path, api.url) as stand:
         assert (await stand.ask(method, path, data))[0] == status
@@ -153,9 +162,12 @@ async def test_an_artifact_without_a_length_is_cut_off_at_its_limit(tmp_path, ap
 
 
 @pytest.mark.parametrize(
-    ("status", "rollout", "expected"), [(200, b"{}\n", 200), (200, b"", 404), (503, b"", 503), (401, b"", 503)]
+    ("status", "rollout", "expected"),
+    [(200, b"{}\n", 200), (200, b"", 404), (503, b"", 503), (401, b"", 503)],
 )
-async def test_a_rollout_comes_through_or_the_runner_hears_why(tmp_path, api, status, rollout, expected):
+async def test_a_rollout_comes_through_or_the_runner_hears_why(
+    tmp_path, api, status, rollout, expected
+):
     api.status, api.rollout = status, rollout
     async with Stand(tmp_path, api.url) as stand:
         got, body = await stand.ask("GET", "/rollout")

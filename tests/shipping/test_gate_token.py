@@ -31,23 +31,36 @@ def pod(ingest_url, **spec):
         prompt=type(run.status).model_validate({"prompt": prompt}).prompt, model="m", effort=None,
         limits=type(run.spec).model_validate({"jobType": "x", "limits": limits}).limits,
     )  # fmt: skip
-    settings = PodSettings(control_image="c", agent_image="a", upstream_url="http://model/v1", ingest_url=ingest_url)
+    settings = PodSettings(
+        control_image="c", agent_image="a", upstream_url="http://model/v1", ingest_url=ingest_url
+    )
     return build_job(run, job_type, accepted, 1, settings)["spec"]["template"]["spec"]
 
 
 def config(container, name):
-    return json.loads(next(variable["value"] for variable in container["env"] if variable["name"] == name))
+    return json.loads(
+        next(variable["value"] for variable in container["env"] if variable["name"] == name)
+    )
 
 
 def test_the_token_is_in_the_gate_alone_and_for_the_api_alone():
     spec = pod("http://api:8081")
     (volume,) = [volume for volume in spec["volumes"] if volume["name"] == "ingest-token"]
     (source,) = volume["projected"]["sources"]
-    assert source["serviceAccountToken"] == {"audience": "codexrun-api", "expirationSeconds": 3600, "path": "token"}
+    assert source["serviceAccountToken"] == {
+        "audience": "codexrun-api",
+        "expirationSeconds": 3600,
+        "path": "token",
+    }
     containers = {each["name"]: each for each in (*spec["initContainers"], *spec["containers"])}
-    mounts = {name: [m for m in each["volumeMounts"] if m["name"] == "ingest-token"] for name, each in containers.items()}
+    mounts = {
+        name: [m for m in each["volumeMounts"] if m["name"] == "ingest-token"]
+        for name, each in containers.items()
+    }
     assert mounts == {
-        "gate": [{"name": "ingest-token", "mountPath": "/var/run/codexrun/ingest", "readOnly": True}],
+        "gate": [
+            {"name": "ingest-token", "mountPath": "/var/run/codexrun/ingest", "readOnly": True}
+        ],
         "agent": [],
     }
     assert config(containers["gate"], "CODEXRUN_GATE")["ingestURL"] == "http://api:8081"
@@ -61,13 +74,17 @@ def test_without_an_api_there_is_no_token():
     assert config(spec["initContainers"][-1], "CODEXRUN_GATE").get("ingestURL") is None
 
 
-@pytest.mark.parametrize(("retry", "resume"), [({"name": "old", "resume": True}, True), ({"name": "old"}, False)])
+@pytest.mark.parametrize(
+    ("retry", "resume"), [({"name": "old", "resume": True}, True), ({"name": "old"}, False)]
+)
 def test_the_runner_is_told_to_resume(retry, resume):
     (agent,) = pod("http://api:8081", retryOf=retry)["containers"]
     assert config(agent, "CODEXRUN_RUN")["resume"] is resume
 
 
-@pytest.mark.parametrize(("value", "url"), [(None, ""), ("", ""), (" http://api:8081/ ", "http://api:8081")])
+@pytest.mark.parametrize(
+    ("value", "url"), [(None, ""), ("", ""), (" http://api:8081/ ", "http://api:8081")]
+)
 def test_where_the_operator_learns_of_the_api(value, url):
     environment = NEEDED | ({} if value is None else {"CODEXRUN_INGEST_URL": value})
     assert settings_from(environment).pods.ingest_url == url

@@ -8,7 +8,11 @@ from codexrun_api.logs.ingest import CUT, create_ingest_app
 from codexrun_core.kube.client import Unavailable
 
 RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
-GATES = {"one": Sender(RUN, 1, "p"), "two": Sender(RUN, 2, "q"), "again": Sender(RUN, 3, "r", resumes=OLD)}
+GATES = {
+    "one": Sender(RUN, 1, "p"),
+    "two": Sender(RUN, 2, "q"),
+    "again": Sender(RUN, 3, "r", resumes=OLD),
+}
 
 
 class Row:
@@ -44,7 +48,9 @@ def app(archive, row):
 
 @pytest.fixture
 async def gate(app):
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://api") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://api"
+    ) as client:
         client.headers["Authorization"] = "Bearer one"
         yield client
 
@@ -80,7 +86,9 @@ async def test_a_log_that_was_cut_off_says_so_in_log_and_row(gate, archive, row)
     assert row.log[-1][2:] == (len(text), False, CUT)
 
 
-async def test_a_registry_that_is_away_at_the_end_is_told_when_the_gate_comes_again(gate, archive, row):
+async def test_a_registry_that_is_away_at_the_end_is_told_when_the_gate_comes_again(
+    gate, archive, row
+):
     row.down = True
     assert (await post(gate, 0, b"one\n"))[0] == 200
     assert (await post(gate, 4, b"", end="cut"))[0] == 503
@@ -100,7 +108,8 @@ async def test_an_attempt_that_is_over_writes_no_more(gate, archive):
 
 
 @pytest.mark.parametrize(
-    "query", [{}, {"offset": "-1"}, {"offset": "x"}, {"offset": "1" * 13}, {"offset": "٣"}, {"end": "yes"}]
+    "query",
+    [{}, {"offset": "-1"}, {"offset": "x"}, {"offset": "1" * 13}, {"offset": "٣"}, {"end": "yes"}],
 )
 async def test_offsets_that_are_none(gate, query):
     query = {"offset": "0", **query} if "end" in query else query
@@ -111,7 +120,9 @@ async def test_limits(gate):
     assert (await post(gate, 0, b"x" * (1024 * 1024 + 1)))[0] == 413
     assert (await post(gate, 64 * 1024 * 1024, b"x"))[0] == 413
     assert (await gate.post("/ingest/usage", content=b" " * 20_000)).status_code == 413
-    assert (await gate.put("/ingest/artifacts/final-message.md", content=b"x" * (1024 * 1024 + 1))).status_code == 413
+    assert (
+        await gate.put("/ingest/artifacts/final-message.md", content=b"x" * (1024 * 1024 + 1))
+    ).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -125,12 +136,22 @@ async def test_limits(gate):
 )
 @pytest.mark.parametrize(
     ("authorization", "status"),
-    [(None, 401), ("Basic one", 401), ("Bearer", 401), ("Bearer stranger", 401), ("Bearer other", 403)],
+    [
+        (None, 401),
+        ("Basic one", 401),
+        ("Bearer", 401),
+        ("Bearer stranger", 401),
+        ("Bearer other", 403),
+    ],
 )
 async def test_every_route_asks_who_is_there(gate, archive, method, path, authorization, status):
     del gate.headers["Authorization"]
     headers = {} if authorization is None else {"Authorization": authorization}
-    assert (await gate.request(method, path, headers=headers, content=b"{}" if method != "GET" else None)).status_code == status
+    assert (
+        await gate.request(
+            method, path, headers=headers, content=b"{}" if method != "GET" else None
+        )
+    ).status_code == status
     assert archive.size(RUN) == 0
     assert archive.list(RUN) == []
 
@@ -141,7 +162,17 @@ async def test_nothing_of_the_public_port_is_here(gate):
 
 
 @pytest.mark.parametrize(
-    "name", ["other.txt", "logs.txt", "..", "%2e%2e%2flogs.txt", "..%2Flogs.txt", "a%2Fb", "rollout.jsonl%00", ".rollout.jsonl"]
+    "name",
+    [
+        "other.txt",
+        "logs.txt",
+        "..",
+        "%2e%2e%2flogs.txt",
+        "..%2Flogs.txt",
+        "a%2Fb",
+        "rollout.jsonl%00",
+        ".rollout.jsonl",
+    ],
 )
 async def test_artifact_names_are_a_short_list(gate, archive, tmp_path, name):
     assert (await gate.put(f"/ingest/artifacts/{name}", content=b"x")).status_code in (404, 405)
@@ -151,7 +182,9 @@ async def test_artifact_names_are_a_short_list(gate, archive, tmp_path, name):
 
 async def test_artifacts_are_replaced_whole(gate, archive):
     for text in (b"one", b"two"):
-        assert (await gate.put("/ingest/artifacts/final-message.md", content=text)).status_code == 200
+        assert (
+            await gate.put("/ingest/artifacts/final-message.md", content=text)
+        ).status_code == 200
     assert archive.artifact(RUN, "final-message.md").read_bytes() == b"two"
 
 
@@ -180,13 +213,22 @@ async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
 
 
 async def test_usage_goes_to_the_row_with_cents_rounded_up(gate, row):
-    usage = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 15, "costMicroUSD": 10_001, "requests": 2, "complete": True}
+    usage = {
+        "inputTokens": 10,
+        "outputTokens": 5,
+        "totalTokens": 15,
+        "costMicroUSD": 10_001,
+        "requests": 2,
+        "complete": True,
+    }
     assert (await gate.post("/ingest/usage", json=usage)).status_code == 200
     ((run_id, told),) = row.usage
     assert (run_id, told.total_tokens, told.requests, told.cost_cents) == (RUN, 15, 2, 2)
 
 
-@pytest.mark.parametrize("body", [b"", b"no", b"[]", b'{"inputTokens": -1}', b'{"inputTokens": "many"}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"no", b"[]", b'{"inputTokens": -1}', b'{"inputTokens": "many"}']
+)
 async def test_what_is_no_usage(gate, row, body):
     assert (await gate.post("/ingest/usage", content=body)).status_code == 422
     assert row.usage == []

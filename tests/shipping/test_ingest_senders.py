@@ -12,7 +12,9 @@ UID, OTHER = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-55
 
 
 def owner(kind, version, name, uid, controller=True):
-    return [{"kind": kind, "apiVersion": version, "name": name, "uid": uid, "controller": controller}]
+    return [
+        {"kind": kind, "apiVersion": version, "name": name, "uid": uid, "controller": controller}
+    ]
 
 
 def run(name="hello-1", uid=UID, **spec):
@@ -29,13 +31,27 @@ def job(name="hello-1-11111111-1", uid="job-1", run_name="hello-1", run_uid=UID,
 
 def pod(uid="pod-1", owners=None, labels=None):
     owners = owner("Job", "batch/v1", "hello-1-11111111-1", "job-1") if owners is None else owners
-    return {"metadata": {"name": "p", "uid": uid, "ownerReferences": owners, "labels": labels or {}}}
+    return {
+        "metadata": {"name": "p", "uid": uid, "ownerReferences": owners, "labels": labels or {}}
+    }
 
 
-def review(authenticated=True, audiences=("codexrun-api",), user="system:serviceaccount:codexrun:codexrun-agent", **extra):
+def review(
+    authenticated=True,
+    audiences=("codexrun-api",),
+    user="system:serviceaccount:codexrun:codexrun-agent",
+    **extra,
+):
     bound = extra or {"pod-name": ["p"], "pod-uid": ["pod-1"]}
-    named = {f"authentication.kubernetes.io/{key.replace('_', '-')}": value for key, value in bound.items()}
-    return {"authenticated": authenticated, "audiences": list(audiences), "user": {"username": user, "extra": named}}
+    named = {
+        f"authentication.kubernetes.io/{key.replace('_', '-')}": value
+        for key, value in bound.items()
+    }
+    return {
+        "authenticated": authenticated,
+        "audiences": list(audiences),
+        "user": {"username": user, "extra": named},
+    }
 
 
 class FakeKube:
@@ -64,8 +80,12 @@ class FakeKube:
 
 def world(answer=None, **changes):
     things = {"/pods/p": pod(), "/jobs/hello-1-11111111-1": job(), "/runs/hello-1": run()}
-    things |= {f"/{key.replace('__', '/').replace('_', '-')}": value for key, value in changes.items()}
-    return FakeKube(answer or review(), {key: value for key, value in things.items() if value is not None})
+    things |= {
+        f"/{key.replace('__', '/').replace('_', '-')}": value for key, value in changes.items()
+    }
+    return FakeKube(
+        answer or review(), {key: value for key, value in things.items() if value is not None}
+    )
 
 
 forged = {"codexrun.dev/run-uid": UID, "codexrun.dev/run": "hello-1", "codexrun.dev/attempt": "1"}
@@ -95,7 +115,9 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("status", "kube"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+@pytest.mark.parametrize(
+    ("status", "kube"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
 async def test_refused(status, kube):
     with pytest.raises(NotASender) as refused:
         await Senders(kube)("token")

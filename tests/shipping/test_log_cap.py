@@ -48,7 +48,9 @@ def test_the_cut_is_one_marker_and_the_end_of_the_run_is_kept(tmp_path):
 
 
 def test_a_log_within_the_limit_has_no_marker(tmp_path):
-    lines, _ = written(tmp_path, LIMIT, lambda log: [log.foreign("stderr", b"%d" % n) for n in range(100)])
+    lines, _ = written(
+        tmp_path, LIMIT, lambda log: [log.foreign("stderr", b"%d" % n) for n in range(100)]
+    )
     assert [line["text"] for line in lines] == [str(n) for n in range(100)]
 
 

@@ -75,7 +75,9 @@ async def test_a_log_that_has_ended_and_one_that_never_began_are_left_alone(arch
     ends(moved("Succeeded"))
     await settle(ends)
     assert archive.read(RUN, 0, 100) == b"one\n"
-    assert told == [(RUN, f"runs/{RUN}/logs.txt", 4, True, None)], "once more: the registry may have been away at its end"
+    assert told == [(RUN, f"runs/{RUN}/logs.txt", 4, True, None)], (
+        "once more: the registry may have been away at its end"
+    )
 
 
 async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
@@ -98,7 +100,10 @@ async def test_a_started_run_that_shipped_nothing_has_a_log_that_says_so(archive
     ends(moved("Failed", failure={"class": "node_lost", "message": "gone", "retryable": True}))
     await settle(ends)
     (line,) = archive.read(RUN, 0, 10_000).splitlines()
-    assert json.loads(line)["reason"] == "the pod was gone (node_lost) before any of its log could be shipped"
+    assert (
+        json.loads(line)["reason"]
+        == "the pod was gone (node_lost) before any of its log could be shipped"
+    )
     assert told[0][3] is False
 
 
@@ -111,7 +116,9 @@ async def test_what_an_earlier_process_left_open_is_ended_by_the_next(archive, e
     assert [about[3] for about in told] == [False]
 
 
-async def test_a_log_that_was_sealed_but_not_noted_is_noted_by_the_next_process(archive, ends, told):
+async def test_a_log_that_was_sealed_but_not_noted_is_noted_by_the_next_process(
+    archive, ends, told
+):
     archive.append_attempt(RUN, 1, 0, b"one\n")
     archive.seal(RUN, 1, complete=True)
     ends.catch_up([seen("Succeeded", **STARTED)])

@@ -158,10 +158,19 @@ class FlakyStand:
 
 
 @SLOW
-@given(written=pieces, trouble=faults, in_memory=st.sampled_from([1, 100, 1_000_000]), chunk=st.integers(1, 300))
+@given(
+    written=pieces,
+    trouble=faults,
+    in_memory=st.sampled_from([1, 100, 1_000_000]),
+    chunk=st.integers(1, 300),
+)
 def test_runner_and_gate_keep_every_byte_once(written, trouble, in_memory, chunk):
     was = runner_shipping.CHUNK, runner_shipping.PAUSES, runner_shipping.IN_MEMORY
-    runner_shipping.CHUNK, runner_shipping.PAUSES, runner_shipping.IN_MEMORY = chunk, (0.0,), in_memory
+    runner_shipping.CHUNK, runner_shipping.PAUSES, runner_shipping.IN_MEMORY = (
+        chunk,
+        (0.0,),
+        in_memory,
+    )
     try:
         with TemporaryDirectory() as folder:
             stand = FlakyStand(Path(folder), trouble)

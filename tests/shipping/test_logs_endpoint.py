@@ -66,7 +66,9 @@ async def client(archive, here, bells):
     app.include_router(routes.router(archive, bells))
     app.include_router(artifact_routes.router(archive))
     app.add_middleware(middleware.Requests, body_limit=1000)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://api") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app), base_url="http://api"
+    ) as client:
         client.headers["Authorization"] = "Bearer secret"
         yield client
 
@@ -113,14 +115,18 @@ PARTS = [
 ]
 
 
-@pytest.mark.parametrize(("query", "expected"), [part[1:] for part in PARTS], ids=[part[0] for part in PARTS])
+@pytest.mark.parametrize(
+    ("query", "expected"), [part[1:] for part in PARTS], ids=[part[0] for part in PARTS]
+)
 async def test_parts_of_a_log(client, archive, query, expected):
     archive.append(RUN, 0, LOG)
     answer = await client.get(URL, params=query)
     assert (answer.status_code, answer.content) == (200, expected)
 
 
-@pytest.mark.parametrize("query", [{"tail": -1}, {"tail": "x"}, {"since": "yesterday"}, {"after": -1}], ids=str)
+@pytest.mark.parametrize(
+    "query", [{"tail": -1}, {"tail": "x"}, {"since": "yesterday"}, {"after": -1}], ids=str
+)
 async def test_wrong_wishes(client, query):
     assert (await client.get(URL, params=query)).status_code == 422
 
@@ -139,7 +145,9 @@ RANGES = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "status", "expected", "said"), RANGES, ids=[row[0] for row in RANGES])
+@pytest.mark.parametrize(
+    ("wanted", "status", "expected", "said"), RANGES, ids=[row[0] for row in RANGES]
+)
 async def test_ranges(client, archive, wanted, status, expected, said):
     archive.append(RUN, 0, LOG)
     answer = await client.get(URL, headers={"Range": wanted})
@@ -151,10 +159,16 @@ async def test_ranges(client, archive, wanted, status, expected, said):
 
 @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
-    texts=st.lists(st.integers(0, 300), max_size=20), lines=st.integers(0, 25), second=st.integers(-1, 21), whole=st.booleans()
+    texts=st.lists(st.integers(0, 300), max_size=20),
+    lines=st.integers(0, 25),
+    second=st.integers(-1, 21),
+    whole=st.booleans(),
 )
 def test_tail_and_since_agree_with_reading_all_of_it(archive, texts, lines, second, whole):
-    log = b"".join(b'{"ts":"2026-01-31T12:00:%02d.000Z","text":"%s"}\n' % (n, b"x" * size) for n, size in enumerate(texts))
+    log = b"".join(
+        b'{"ts":"2026-01-31T12:00:%02d.000Z","text":"%s"}\n' % (n, b"x" * size)
+        for n, size in enumerate(texts)
+    )
     log = log if whole else log[:-1]
     archive.remove(RUN)
     archive.append(RUN, 0, log)
@@ -163,11 +177,16 @@ def test_tail_and_since_agree_with_reading_all_of_it(archive, texts, lines, seco
         all_lines[len(all_lines) - min(lines, len(all_lines)) :]
     )
     moment = datetime.fromtimestamp(NOON.timestamp() + second, UTC)
-    assert log[at_or_after(archive, RUN, len(log), moment) :] == b"".join(all_lines[max(0, second) :])
+    assert log[at_or_after(archive, RUN, len(log), moment) :] == b"".join(
+        all_lines[max(0, second) :]
+    )
 
 
 async def follow(archive, bells, here, start=0, **more):
-    return [piece async for piece in Follower(archive, bells, RUN, here.find, here.stop).events(start, **more)]
+    return [
+        piece
+        async for piece in Follower(archive, bells, RUN, here.find, here.stop).events(start, **more)
+    ]
 
 
 async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive, bells, here):
@@ -179,7 +198,11 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive,
         bells.ring(RUN)
         at, _ = archive.append_attempt(RUN, 1, at, line[half:])
         bells.ring(RUN)
-        while sum(b"data: {" in piece for piece in got) < len(got) or not got or b"data" not in got[-1]:
+        while (
+            sum(b"data: {" in piece for piece in got) < len(got)
+            or not got
+            or b"data" not in got[-1]
+        ):
             got.append(await anext(follower))
             if b"data" in got[-1]:
                 break
@@ -190,8 +213,13 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive,
     got += [piece async for piece in follower]
     lines, end = events_of(b"".join(got))
     assert b"".join(line.encode() + b"\n" for _, line in lines) == LOG
-    assert [offset for offset, _ in lines] == [sum(map(len, LINES[: n + 1])) for n in range(len(LINES))]
-    assert end == ("end", {"status": "succeeded", "bytes": len(LOG), "complete": True, "note": None})
+    assert [offset for offset, _ in lines] == [
+        sum(map(len, LINES[: n + 1])) for n in range(len(LINES))
+    ]
+    assert end == (
+        "end",
+        {"status": "succeeded", "bytes": len(LOG), "complete": True, "note": None},
+    )
 
 
 @pytest.mark.parametrize("seen", range(len(LINES) + 1))
@@ -241,7 +269,11 @@ async def test_a_line_without_end_is_cut_with_a_mark_in_linear_time(archive, bel
     assert peak < 8 * MIB
 
 
-@pytest.mark.parametrize("log", [b"\n" * (8 * MIB), b"a" * (8 * MIB), b'{"ts":"x\n' * 800_000], ids=["empty", "one", "no time"])
+@pytest.mark.parametrize(
+    "log",
+    [b"\n" * (8 * MIB), b"a" * (8 * MIB), b'{"ts":"x\n' * 800_000],
+    ids=["empty", "one", "no time"],
+)
 def test_since_looks_at_a_bounded_part_of_a_log_that_is_no_runners(archive, log):
     for begin in range(0, len(log), MIB):
         archive.append_attempt(RUN, 1, begin, log[begin : begin + MIB])
@@ -282,7 +314,12 @@ async def test_a_log_whose_gate_died_ends_all_the_same(archive, bells, here, mon
     here.run = record("failed")
     lines, end = events_of(b"".join(await follow(archive, bells, here)))
     assert [line for _, line in lines] == [LINES[0].decode().rstrip(), "half"]
-    assert end[1] == {"status": "failed", "bytes": len(LINES[0]) + 4, "complete": None, "note": None}
+    assert end[1] == {
+        "status": "failed",
+        "bytes": len(LINES[0]) + 4,
+        "complete": None,
+        "note": None,
+    }
 
 
 async def test_a_stream_ends_when_the_process_does_and_outlives_the_registry(archive, bells, here):
@@ -323,7 +360,16 @@ async def test_artifacts_are_listed_and_downloaded(client, archive):
 
 
 @pytest.mark.parametrize(
-    "name", ["rollout.jsonl", "..", "%2e%2e%2flogs.txt", "..%2Flogs.txt", "%2Fetc%2Fpasswd", "a%00b", "%2e%2e"]
+    "name",
+    [
+        "rollout.jsonl",
+        "..",
+        "%2e%2e%2flogs.txt",
+        "..%2Flogs.txt",
+        "%2Fetc%2Fpasswd",
+        "a%00b",
+        "%2e%2e",
+    ],
 )
 async def test_no_other_file_is_downloaded(client, archive, name):
     archive.append(RUN, 0, LOG)

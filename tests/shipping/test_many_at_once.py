@@ -34,7 +34,9 @@ class Api:
         }
         script = Path(__file__).with_name("api_process.py")
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen([sys.executable, script], env=environment(**about), stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, script], env=environment(**about), stderr=log
+            )
         until(lambda: get(f"http://127.0.0.1:{self.port}/readyz"), "the api is ready")
 
     @property
@@ -78,7 +80,9 @@ async def ship(api, number):
     offset = 0
     for piece in range(PIECES):
         data, end = lines(number, piece), "&end=complete" if piece == PIECES - 1 else ""
-        head = await ask(reader, writer, "POST", f"/ingest/log?offset={offset}{end}", run_id(number), data)
+        head = await ask(
+            reader, writer, "POST", f"/ingest/log?offset={offset}{end}", run_id(number), data
+        )
         assert b" 200 " in head.partition(b"\r\n")[0], head
         length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
         offset = json.loads(await reader.readexactly(length))["size"]

@@ -25,10 +25,18 @@ class Api:
         self.start()
 
     def start(self):
-        command = [sys.executable, str(Path(__file__).with_name("shipping_server.py")), str(self.port), str(self.root)]
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("shipping_server.py")),
+            str(self.port),
+            str(self.root),
+        ]
         with (self.root / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(lambda: get(f"http://127.0.0.1:{self.port}/runs/x/artifacts") is not None, "the api answers")
+        until(
+            lambda: get(f"http://127.0.0.1:{self.port}/runs/x/artifacts") is not None,
+            "the api answers",
+        )
 
     def kill(self):
         self.process.kill()
@@ -106,7 +114,9 @@ class Following:
 
     def connect(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.api.port, timeout=60)
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(self.lines[-1][0])} if self.lines else {})
+        headers = {"Accept": "text/event-stream"} | (
+            {"Last-Event-ID": str(self.lines[-1][0])} if self.lines else {}
+        )
         connection.request("GET", f"/runs/{self.run_id}/logs", headers=headers)
         answer, block = connection.getresponse(), b""
         while line := answer.readline():
@@ -172,7 +182,9 @@ def test_an_api_away_at_the_end_and_back_within_the_grace(api, shipping_pod):
     pod.start_runner(inputs={"scenario": "message"})
     assert pod.runner.wait(60) == 0
     pod.gate.terminate()
-    until(lambda: b"shipping.paused" in (pod.root / "gate.log").read_bytes(), "the gate has noticed")
+    until(
+        lambda: b"shipping.paused" in (pod.root / "gate.log").read_bytes(), "the gate has noticed"
+    )
     api.start()
     result = pod.end()
     assert_all_arrived(api, pod, result)
@@ -182,7 +194,9 @@ def test_an_api_away_at_the_end_and_back_within_the_grace(api, shipping_pod):
 def test_sigterm_hands_over_what_there_is_and_the_thread_goes_on_in_another_pod(api, shipping_pod):
     pod = shipping_pod()
     mark = pod.root / "again"
-    pod.start_runner(f"scenario: shell\ncommand: if [ -e {mark} ]; then echo went on; else touch {mark}; sleep 50; fi")
+    pod.start_runner(
+        f"scenario: shell\ncommand: if [ -e {mark} ]; then echo went on; else touch {mark}; sleep 50; fi"
+    )
     pod.until_event("item.started")
     until(mark.exists, "the command runs")
     pod.runner.send_signal(signal.SIGTERM)
@@ -200,7 +214,9 @@ def test_sigterm_hands_over_what_there_is_and_the_thread_goes_on_in_another_pod(
     rollout = api.artifact(second.run_id, "rollout.jsonl")
     assert b"Go on with the task" in rollout
     assert b"this text is not sent again" not in rollout
-    assert rollout.count(b"scenario: shell") == api.artifact(pod.run_id, "rollout.jsonl").count(b"scenario: shell")
+    assert rollout.count(b"scenario: shell") == api.artifact(pod.run_id, "rollout.jsonl").count(
+        b"scenario: shell"
+    )
     assert result.gate["requests"] < stopped.gate["requests"] + result.gate["requests"], (
         "the earlier usage is the earlier run's"
     )
@@ -243,12 +259,16 @@ def test_the_patch_is_all_that_differs_from_what_was_cloned(api, shipping_pod, t
     patch = tmp_path / "patch"
     patch.write_bytes(api.artifact(pod.run_id, "workspace.patch"))
     git("apply", str(patch), cwd=tmp_path / "copy")
-    there = {path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir() if path.is_file()}
+    there = {
+        path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir() if path.is_file()
+    }
     assert there == {
         path.name: path.read_bytes() for path in work.iterdir() if path.is_file() and path.name != "ignored"
     }  # fmt: skip
     assert sorted(there) == [".gitignore", "binary", "changed.txt", "kept.txt", "new.txt"]
-    assert git("status", "--short", cwd=work).split(), "the workspace's own index is as the agent left it"
+    assert git("status", "--short", cwd=work).split(), (
+        "the workspace's own index is as the agent left it"
+    )
 
 
 def test_a_stream_ends_with_the_process_and_says_come_back(api, shipping_pod):

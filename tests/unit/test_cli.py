@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def codexrun(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, prog_name="codexrun", env={"COLUMNS": "80", "NO_COLOR": "1"})
+    return CliRunner().invoke(
+        app, arguments, prog_name="codexrun", env={"COLUMNS": "80", "NO_COLOR": "1"}
+    )
 
 
 @pytest.fixture
@@ -32,7 +34,10 @@ def test_manifests_of_a_folder() -> None:
     done = codexrun("prompts", "manifests", str(ROOT), "-n", "codexrun")
     assert done.exit_code == 0
     assert done.stderr == ""
-    kinds = [(m["kind"], m["metadata"]["name"], m["metadata"]["namespace"]) for m in yaml.safe_load_all(done.stdout)]
+    kinds = [
+        (m["kind"], m["metadata"]["name"], m["metadata"]["namespace"])
+        for m in yaml.safe_load_all(done.stdout)
+    ]
     assert kinds == [
         ("ConfigMap", "prompt-code-review-v1", "codexrun"),
         ("ConfigMap", "prompt-code-review-v2", "codexrun"),
@@ -50,7 +55,9 @@ def test_manifests_of_a_wrong_folder_print_no_manifest(folder: Path) -> None:
     (folder / "prompts/hello/v1.md").write_text("changed {{name}}")
     done = codexrun("prompts", "manifests", str(folder))
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("codexrun: prompts/index.json: hello[0].checksum: hello/v1.md has sha256:")
+    assert done.stderr.startswith(
+        "codexrun: prompts/index.json: hello[0].checksum: hello/v1.md has sha256:"
+    )
 
 
 def test_verify_says_what_it_saw() -> None:
@@ -73,7 +80,9 @@ def test_verify_prints_every_problem_on_a_line(folder: Path) -> None:
 
 def git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True
+    )
 
 
 @pytest.mark.local
@@ -87,13 +96,17 @@ def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
     text, index = folder / "prompts/hello/v1.md", folder / "prompts/index.json"
     before = hashlib.sha256(text.read_bytes()).hexdigest()
     text.write_text("Changed, {{name}}.")
-    index.write_text(index.read_text().replace(before, hashlib.sha256(text.read_bytes()).hexdigest()))
+    index.write_text(
+        index.read_text().replace(before, hashlib.sha256(text.read_bytes()).hexdigest())
+    )
     assert codexrun("prompts", "verify", str(folder)).exit_code == 0
     done = codexrun("prompts", "verify", str(folder), "--since", "main")
     assert (done.exit_code, done.stdout) == (1, "")
     assert f"hello v1: was published as sha256:{before} in " in done.stderr
     assert "add the new text as v2" in done.stderr
-    assert codexrun("prompts", "verify", str(folder), "--since", "main~1").exit_code == 0, "nothing was published there"
+    assert codexrun("prompts", "verify", str(folder), "--since", "main~1").exit_code == 0, (
+        "nothing was published there"
+    )
 
 
 @pytest.mark.local
@@ -107,7 +120,10 @@ def test_a_commit_that_git_does_not_know_is_wrong_usage(folder: Path) -> None:
     ("arguments", "said"),
     [
         (["prompts", "verify", "/not/there"], "'/not/there' does not exist"),
-        (["prompts", "manifests", "-n", "Team_A"], '"Team_A" is no name for a namespace; use at most 63'),
+        (
+            ["prompts", "manifests", "-n", "Team_A"],
+            '"Team_A" is no name for a namespace; use at most 63',
+        ),
         (["prompts", "manifest"], "No such command 'manifest'"),
         (["prompts", "verify", "--fix"], "No such option"),
     ],
@@ -119,7 +135,9 @@ def test_wrong_usage_is_told_from_failure(arguments: list[str], said: str) -> No
     assert said in done.stderr
 
 
-@pytest.mark.parametrize("command", [[], ["prompts"], ["prompts", "manifests"], ["prompts", "verify"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [[], ["prompts"], ["prompts", "manifests"], ["prompts", "verify"]], ids=" ".join
+)
 def test_help_fits_80_columns(command: list[str]) -> None:
     done = codexrun(*command, "--help")
     assert done.exit_code == 0

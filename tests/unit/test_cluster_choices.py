@@ -28,7 +28,9 @@ IMAGES = {"IMAGE": "r/codexrun:1", "AGENT_IMAGE": "r/agent:1"}
         pytest.param("auto", MAC, {}, "kind", id="auto, no Linux, but Docker: kind"),
         pytest.param("embedded", SERVER, {}, "embedded", id="asked for embedded"),
         pytest.param("kind", LAPTOP, {}, "kind", id="asked for kind"),
-        pytest.param("current", BARE, IMAGES, "current", id="asked for the current one, images given"),
+        pytest.param(
+            "current", BARE, IMAGES, "current", id="asked for the current one, images given"
+        ),
     ],
 )
 def test_cluster_is_chosen(wanted, machine, environ, taken):
@@ -40,13 +42,31 @@ def test_cluster_is_chosen(wanted, machine, environ, taken):
 @pytest.mark.parametrize(
     ("wanted", "machine", "says", "way_out"),
     [
-        pytest.param("auto", BARE, "no root, no Docker that answers, no kind in PATH", "as root: make up", id="nothing"),
+        pytest.param(
+            "auto",
+            BARE,
+            "no root, no Docker that answers, no kind in PATH",
+            "as root: make up",
+            id="nothing",
+        ),
         pytest.param("embedded", LAPTOP, "needs root", "sudo make up", id="embedded without root"),
-        pytest.param("embedded", MAC, "Linux only", "CLUSTER=kind", id="embedded on another system"),
+        pytest.param(
+            "embedded", MAC, "Linux only", "CLUSTER=kind", id="embedded on another system"
+        ),
         pytest.param("kind", BARE, "Docker", "start Docker", id="kind without Docker"),
-        pytest.param("current", SERVER, "IMAGE, AGENT_IMAGE", "IMAGE=", id="current without images"),
-        pytest.param("current", MUTE, "kubectl and helm", "install both", id="current without kubectl"),
-        pytest.param("minikube", SERVER, "none of auto, embedded, kind, current", "CLUSTER=auto", id="a typing error"),
+        pytest.param(
+            "current", SERVER, "IMAGE, AGENT_IMAGE", "IMAGE=", id="current without images"
+        ),
+        pytest.param(
+            "current", MUTE, "kubectl and helm", "install both", id="current without kubectl"
+        ),
+        pytest.param(
+            "minikube",
+            SERVER,
+            "none of auto, embedded, kind, current",
+            "CLUSTER=auto",
+            id="a typing error",
+        ),
     ],
 )
 def test_impossible_choice_names_the_way_out(wanted, machine, says, way_out):
@@ -112,7 +132,15 @@ def test_release_is_read_or_its_lack_explained():
 def test_only_our_mounts_are_undone_innermost_first():
     mountinfo = "\n".join(
         f"{n} 1 0:1 / {point} rw - tmpfs tmpfs rw"
-        for n, point in enumerate(["/", "/run/other", "/run/codexrun-node/a", "/run/codexrun-node/a/b", "/run/codexrun-nodes"])
+        for n, point in enumerate(
+            [
+                "/",
+                "/run/other",
+                "/run/codexrun-node/a",
+                "/run/codexrun-node/a/b",
+                "/run/codexrun-nodes",
+            ]
+        )
     )
     found = containers.mounts_below((Path("/run/codexrun-node"),), mountinfo)
     assert found == ["/run/codexrun-node/a/b", "/run/codexrun-node/a"]
@@ -121,13 +149,20 @@ def test_only_our_mounts_are_undone_innermost_first():
 def test_somebody_elses_route_is_seen_and_ours_is_not():
     ours = f"10.244.0.0/24 dev {network.BRIDGE} proto kernel scope link\ndefault via 192.0.2.1 dev eth0\n"
     assert network.routed_elsewhere(ours) is None
-    assert network.routed_elsewhere(ours + "10.244.0.0/16 dev flannel.1\n") == "10.244.0.0/16 dev flannel.1"
+    assert (
+        network.routed_elsewhere(ours + "10.244.0.0/16 dev flannel.1\n")
+        == "10.244.0.0/16 dev flannel.1"
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        pytest.param('{"src":"runner","text":"codex.starting"}', "runner: codex.starting", id="the runner's own"),
+        pytest.param(
+            '{"src":"runner","text":"codex.starting"}',
+            "runner: codex.starting",
+            id="the runner's own",
+        ),
         pytest.param(
             '{"src":"codex","event":{"type":"item.started","item":{"type":"command_execution","command":"ls"}}}',
             "codex: $ ls",
@@ -149,7 +184,11 @@ def test_somebody_elses_route_is_seen_and_ours_is_not():
             "codex: turn.failed: no",
             id="a failed turn",
         ),
-        pytest.param('{"src":"codex","event":{"type":"item.updated","item":{"type":"todo_list"}}}', None, id="says too little"),
+        pytest.param(
+            '{"src":"codex","event":{"type":"item.updated","item":{"type":"todo_list"}}}',
+            None,
+            id="says too little",
+        ),
         pytest.param("Traceback: x", "Traceback: x", id="no JSON stays as it is"),
         pytest.param("[1]", "[1]", id="JSON of another kind stays as it is"),
         pytest.param("x" * 500, "x" * (loglines.WIDTH - 3) + "...", id="long lines are cut"),
@@ -163,7 +202,10 @@ def test_image_names():
     assert chart.split_name("host:5000/team/codexrun:v1") == ("host:5000/team/codexrun", "v1")
     with pytest.raises(Failure, match="no tag"):
         chart.split_name("host:5000/team/codexrun")
-    assert builders.pushed_name("localhost/codexrun:t", "r.example/team/") == "r.example/team/codexrun:t"
+    assert (
+        builders.pushed_name("localhost/codexrun:t", "r.example/team/")
+        == "r.example/team/codexrun:t"
+    )
 
 
 def test_archive_leaves_out_what_the_node_has(tmp_path):
@@ -178,7 +220,12 @@ def test_archive_leaves_out_what_the_node_has(tmp_path):
     (blobs / "m").write_text(json.dumps(manifest))
     (folder / "oci-layout").write_text("{}")
     annotations = {"org.opencontainers.image.ref.name": "localhost/x:1"}
-    index = {"manifests": [{**_blob("m"), "annotations": annotations}, {**_blob("old"), "annotations": {}}]}
+    index = {
+        "manifests": [
+            {**_blob("m"), "annotations": annotations},
+            {**_blob("old"), "annotations": {}},
+        ]
+    }
     (folder / "index.json").write_text(json.dumps(index))
 
     size = oci_layout.write_archive(folder, "localhost/x:1", {"sha256:known"}, tmp_path / "x.tar")
@@ -186,8 +233,16 @@ def test_archive_leaves_out_what_the_node_has(tmp_path):
     with tarfile.open(tmp_path / "x.tar") as tar:
         names = set(tar.getnames())
         inside = json.load(tar.extractfile("index.json"))
-    assert names == {"index.json", "oci-layout", "blobs/sha256/m", "blobs/sha256/c", "blobs/sha256/new"}
-    assert [m["annotations"]["io.containerd.image.name"] for m in inside["manifests"]] == ["localhost/x:1"]
+    assert names == {
+        "index.json",
+        "oci-layout",
+        "blobs/sha256/m",
+        "blobs/sha256/c",
+        "blobs/sha256/new",
+    }
+    assert [m["annotations"]["io.containerd.image.name"] for m in inside["manifests"]] == [
+        "localhost/x:1"
+    ]
     assert size == 3
 
     oci_layout.keep_only(folder, {"localhost/x:1"})
@@ -228,11 +283,19 @@ LIST = "$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\npackages to compi
     ("log", "says"),
     [
         pytest.param("", "", id="not begun"),
-        pytest.param("$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\n", "", id="it still downloads"),
+        pytest.param(
+            "$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\n", "", id="it still downloads"
+        ),
         pytest.param(LIST, "0 of 3 packages", id="begun"),
         pytest.param(f"{LIST}runtime\nk8s.io/api/core/v1\n", "2 of 3 packages", id="on its way"),
-        pytest.param(f"{LIST}a\n# a\n./a.go:1: no such thing\n", "1 of 3 packages", id="a complaint is no package"),
-        pytest.param(f"{LIST}runtime\ncodexrun.dev/node\n", "linking", id="all compiled, one of them before"),
+        pytest.param(
+            f"{LIST}a\n# a\n./a.go:1: no such thing\n",
+            "1 of 3 packages",
+            id="a complaint is no package",
+        ),
+        pytest.param(
+            f"{LIST}runtime\ncodexrun.dev/node\n", "linking", id="all compiled, one of them before"
+        ),
     ],
 )
 def test_a_compiling_node_says_how_far_it_is(log, says):
@@ -243,9 +306,18 @@ def test_a_compiling_node_says_how_far_it_is(log, says):
     ("available", "processors", "bytes_each"),
     [
         pytest.param("MemAvailable:   25165824 kB\n", 2, 2 << 30, id="much: as much as helps"),
-        pytest.param("MemFree: 1 kB\nMemAvailable:    4194304 kB\n", 2, 1 << 30, id="4 GB for two: half of it in all"),
-        pytest.param("MemAvailable:   25165824 kB\n", 16, (24 << 30) // 32, id="many processors share it"),
-        pytest.param("MemAvailable:    8388608 kB\n", 64, 512 << 20, id="too many: the linker needs some"),
+        pytest.param(
+            "MemFree: 1 kB\nMemAvailable:    4194304 kB\n",
+            2,
+            1 << 30,
+            id="4 GB for two: half of it in all",
+        ),
+        pytest.param(
+            "MemAvailable:   25165824 kB\n", 16, (24 << 30) // 32, id="many processors share it"
+        ),
+        pytest.param(
+            "MemAvailable:    8388608 kB\n", 64, 512 << 20, id="too many: the linker needs some"
+        ),
         pytest.param("", 2, 2 << 30, id="not known"),
     ],
 )
@@ -272,18 +344,31 @@ def test_tail_of_a_log_that_is_not_there_is_empty(tmp_path):
 
 @pytest.mark.parametrize(
     ("image", "label"),
-    [("golang:1.25", "golang-1.25-"), ("r.example:5000/team/build@sha256:abc", "build-"), ("node", "node-")],
+    [
+        ("golang:1.25", "golang-1.25-"),
+        ("r.example:5000/team/build@sha256:abc", "build-"),
+        ("node", "node-"),
+    ],
 )
 def test_team_image_tells_its_base(image, label):
     assert contents.base_label(image) == label
 
 
 def test_only_earlier_builds_of_ours_are_outdated():
-    now, old, team = (f"{contents.AGENT_REPOSITORY}:{tag}" for tag in ("a" * 16, "b" * 16, "golang-1.25-" + "b" * 16))
+    now, old, team = (
+        f"{contents.AGENT_REPOSITORY}:{tag}"
+        for tag in ("a" * 16, "b" * 16, "golang-1.25-" + "b" * 16)
+    )
     foreign = "docker.io/library/x:" + "b" * 16
     assert contents.outdated([now, old, team, foreign], {now}) == [old]
 
 
 def test_digest_names_go_with_the_last_real_name():
-    listed = {"a:1": "sha256:x", "sha256:1": "sha256:x", "a:2": "sha256:y", "sha256:2": "sha256:y", "sha256:3": "sha256:z"}
+    listed = {
+        "a:1": "sha256:x",
+        "sha256:1": "sha256:x",
+        "a:2": "sha256:y",
+        "sha256:2": "sha256:y",
+        "sha256:3": "sha256:z",
+    }
     assert containers.unnamed(listed, {"a:1"}) == ["sha256:1", "sha256:3"]

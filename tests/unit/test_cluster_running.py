@@ -115,7 +115,11 @@ def test_a_long_step_says_how_far_its_log_is(tmp_path, monkeypatch):
         assert said.wait(30)
 
     out = Out()
-    run_steps([Step("slow", 3, work, (), lambda log: f"{log.count(chr(10))} of 3" if log else "")], tmp_path, Progress(out))
+    run_steps(
+        [Step("slow", 3, work, (), lambda log: f"{log.count(chr(10))} of 3" if log else "")],
+        tmp_path,
+        Progress(out),
+    )
     assert "... slow (2 of 3) " in out.getvalue()
 
 
@@ -134,8 +138,12 @@ def test_failing_program_names_its_log(tmp_path):
 @pytest.mark.local
 def test_process_is_known_by_more_than_its_pid(sleeper):
     assert sleeper.alive()
-    assert not Process(sleeper.pid, sleeper.started + 1, sleeper.boot).alive(), "the pid was given to another process"
-    assert not Process(sleeper.pid, sleeper.started, "another boot").alive(), "the machine was restarted"
+    assert not Process(sleeper.pid, sleeper.started + 1, sleeper.boot).alive(), (
+        "the pid was given to another process"
+    )
+    assert not Process(sleeper.pid, sleeper.started, "another boot").alive(), (
+        "the machine was restarted"
+    )
     sleeper.stop(2)
     assert not sleeper.alive()
 
@@ -182,7 +190,11 @@ def test_node_that_is_ours_dead_or_abandoned_is_no_reason_to_refuse(tmp_path, sl
 
 def test_only_one_command_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "LOCK", tmp_path / "lock")
-    with state.machine_lock(), pytest.raises(Failure, match=f"pid {os.getpid()}"), state.machine_lock():
+    with (
+        state.machine_lock(),
+        pytest.raises(Failure, match=f"pid {os.getpid()}"),
+        state.machine_lock(),
+    ):
         pass
 
 
@@ -203,14 +215,18 @@ def test_changed_settings_mean_a_restart(here, tmp_path):
 
 
 def test_containerd_settings_are_toml_with_paths_of_our_own():
-    text = settings.containerd(Path("/cache/containerd"), Path("/usr/lib/cni"), "localhost/pause:1", "overlayfs")
+    text = settings.containerd(
+        Path("/cache/containerd"), Path("/usr/lib/cni"), "localhost/pause:1", "overlayfs"
+    )
     parsed = tomllib.loads(text)
     cri = parsed["plugins"]["io.containerd.grpc.v1.cri"]
     assert parsed["root"] == "/cache/containerd"
     assert parsed["grpc"]["address"].startswith("/run/codexrun-node/")
     assert len(parsed["grpc"]["address"]) < 107
     assert cri["restrict_oom_score_adj"]
-    assert cri["containerd"]["runtimes"]["runc"]["options"]["Root"].startswith("/run/codexrun-node/")
+    assert cri["containerd"]["runtimes"]["runc"]["options"]["Root"].startswith(
+        "/run/codexrun-node/"
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,7 +271,10 @@ def test_env_file_is_private_and_sets_the_shell(here):
     up.write_env(here, "embedded")
     assert here.env.stat().st_mode & 0o777 == 0o600
     shown = subprocess.run(
-        ["sh", "-c", f". {here.env}; echo $KUBECONFIG $PATH"], capture_output=True, text=True, check=True
+        ["sh", "-c", f". {here.env}; echo $KUBECONFIG $PATH"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert shown.startswith(f"{here.kubeconfig} {here.bin}:")
 
@@ -275,7 +294,9 @@ def test_node_is_ready_only_by_its_condition():
     assert not node.is_ready({})
 
 
-def test_cgroups_that_go_while_they_are_read_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cgroups_that_go_while_they_are_read_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("a", "a/deep", "b", "b/deep"):
         (tmp_path / "kubepods" / name).mkdir(parents=True)
         (tmp_path / "kubepods" / name / "cgroup.procs").write_text(f"{os.getpid()}\n")

@@ -26,7 +26,11 @@ def test_every_block_is_run_or_says_why_not(block: Block) -> None:
 
 
 @pytest.mark.local
-@pytest.mark.parametrize("document", [d for d in documents() if any(b.test == "unit" for b in blocks(d))], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "document",
+    [d for d in documents() if any(b.test == "unit" for b in blocks(d))],
+    ids=lambda d: d.name,
+)
 def test_blocks_without_a_cluster(document: Path, tmp_path: Path) -> None:
     """A document's blocks in their order, in one copy of the checkout, as a reader would."""
     folder = working_copy(tmp_path)
@@ -39,7 +43,9 @@ def test_blocks_without_a_cluster(document: Path, tmp_path: Path) -> None:
         elif block.language == "yaml":
             validate(block)
         else:
-            assert block.file, f"{block}: {block.language or 'no language'} is neither shell nor YAML: nothing to test"
+            assert block.file, (
+                f"{block}: {block.language or 'no language'} is neither shell nor YAML: nothing to test"
+            )
 
 
 def run(block: Block, folder: Path) -> None:
@@ -62,13 +68,16 @@ def validate(block: Block) -> None:
         MODELS[document["kind"]].model_validate(document, extra="forbid")
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name
+)
 def test_examples_fit_their_job_type(example: Path) -> None:
     """As far as it can be told without a cluster: schema, inputs, limits, repository."""
     for document in yaml.safe_load_all(example.read_text()):
         run_ = CodexRun.model_validate(document, extra="forbid")
         job_type = CodexJobType.model_validate(
-            yaml.safe_load((ROOT / f"configs/jobs/{run_.spec.job_type}.yaml").read_text()), extra="forbid"
+            yaml.safe_load((ROOT / f"configs/jobs/{run_.spec.job_type}.yaml").read_text()),
+            extra="forbid",
         )
         jsonschema.validate(run_.spec.inputs, job_type.spec.inputs_schema or {})
         if run_.spec.workspace:
@@ -78,11 +87,18 @@ def test_examples_fit_their_job_type(example: Path) -> None:
 
 def test_links_between_documents_lead_somewhere() -> None:
     for document in documents():
-        for target in re.findall(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#[^)]*)?\)", document.read_text()):
-            assert not target or (document.parent / target).exists(), f"{document.name} links to {target}"
+        for target in re.findall(
+            r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#[^)]*)?\)", document.read_text()
+        ):
+            assert not target or (document.parent / target).exists(), (
+                f"{document.name} links to {target}"
+            )
 
 
 def test_anchors_of_the_readme_are_its_headings() -> None:
     text = (ROOT / "README.md").read_text()
-    headings = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in re.findall(r"^#+ (.*)$", text, re.M)}
+    headings = {
+        re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-")
+        for h in re.findall(r"^#+ (.*)$", text, re.M)
+    }
     assert set(re.findall(r"\]\(#([^)]*)\)", text)) <= headings

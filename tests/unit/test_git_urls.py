@@ -67,12 +67,19 @@ def test_ordinary_repositories_are_cloned(path: str) -> None:
 
 @pytest.mark.parametrize("path", AMBIGUOUS)
 def test_what_can_be_read_in_two_ways_is_refused_with_the_way_out(path: str) -> None:
-    with pytest.raises(UrlError, match=r"; write only those|: use a name or an id of the repository"):
+    with pytest.raises(
+        UrlError, match=r"; write only those|: use a name or an id of the repository"
+    ):
         allowed_url(PREFIX + path, ALLOWED)
 
 
 @pytest.mark.parametrize(
-    "url", ["https://g\u0131t.example/a", "https://git.example:/a", "https://git.example\\@evil.example/a"]
+    "url",
+    [
+        "https://g\u0131t.example/a",
+        "https://git.example:/a",
+        "https://git.example\\@evil.example/a",
+    ],
 )
 def test_a_host_is_written_in_ascii(url: str) -> None:
     with pytest.raises(UrlError):
@@ -87,7 +94,10 @@ def readings(path: str) -> set[str]:
     found |= {one.replace("\\", "/") for one in found}
     found |= {re.sub(r";[^/]*", "", one) for one in found}
     found |= {one.partition(mark)[0] for one in found for mark in "?#\0"}
-    found |= {"".join(character for character in one if character not in "\t\r\n").strip() for one in found}
+    found |= {
+        "".join(character for character in one if character not in "\t\r\n").strip()
+        for one in found
+    }
     return {re.sub("/+", "/", posixpath.normpath(one)) for one in found}
 
 

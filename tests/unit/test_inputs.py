@@ -16,7 +16,10 @@ SCHEMA = {
         "owners": {"type": "array", "items": {"type": "string"}, "default": []},
         "depth": {"type": "integer", "minimum": 1},
         "tone": {"enum": ["kind", "plain"], "default": "kind"},
-        "where": {"type": "object", "properties": {"branch": {"type": "string", "default": "main"}}},
+        "where": {
+            "type": "object",
+            "properties": {"branch": {"type": "string", "default": "main"}},
+        },
         "class": {"type": ["string", "null"]},
     },
 }
@@ -53,7 +56,10 @@ def test_without_a_schema_the_placeholders_are_it() -> None:
     ("schema", "said"),
     [
         ({"type": "array"}, "spec.inputsSchema/type: inputs are an object"),
-        ({"properties": {"n": {"type": "integer", "default": "x"}}}, "spec.inputsSchema/properties/n/default: 'x' is not"),
+        (
+            {"properties": {"n": {"type": "integer", "default": "x"}}},
+            "spec.inputsSchema/properties/n/default: 'x' is not",
+        ),
         ({"properties": {"n": {"pattern": "(?=a)"}}}, "spec.inputsSchema/properties/n/pattern: "),
         ({"required": 3}, "spec.inputsSchema/required: "),
     ],
@@ -76,7 +82,13 @@ def test_a_class_of_the_inputs_is_typed_and_gives_what_spec_inputs_takes() -> No
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"report": ""}, {"report": "x", "nme": 1}, {"report": "x", "depth": "two"}, {"report": "x", "tone": "rude"}],
+    [
+        {},
+        {"report": ""},
+        {"report": "x", "nme": 1},
+        {"report": "x", "depth": "two"},
+        {"report": "x", "tone": "rude"},
+    ],
     ids=str,
 )
 def test_the_class_refuses_what_the_schema_refuses(wrong: dict[str, Any]) -> None:

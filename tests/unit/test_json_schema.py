@@ -55,18 +55,36 @@ def test_a_field_may_be_called_pattern() -> None:
 TWICE = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
 ENDLESS = [
     pytest.param({"pattern": "^(a+)+$"}, "a" * 60_000 + "!", id="nested quantifiers"),
-    pytest.param({"patternProperties": {"^(a|a)*$": {}}}, {"a" * 60_000 + "!": 1}, id="ambiguous property names"),
-    pytest.param({"$ref": "#/$defs/d0", "$defs": {**TWICE, "d60": {"type": "string"}}}, 1, id="references that double"),
+    pytest.param(
+        {"patternProperties": {"^(a|a)*$": {}}},
+        {"a" * 60_000 + "!": 1},
+        id="ambiguous property names",
+    ),
+    pytest.param(
+        {"$ref": "#/$defs/d0", "$defs": {**TWICE, "d60": {"type": "string"}}},
+        1,
+        id="references that double",
+    ),
     pytest.param({"uniqueItems": True}, [[n, {}] for n in range(10_000)], id="each against each"),
-    pytest.param({"items": {"enum": [str(n) for n in range(7000)]}}, ["x"] * 15_000, id="a long list of a long enum"),
-    pytest.param({"items": {"required": [f"f{n}" for n in range(6000)]}}, [{}] * 15_000, id="many fields missing many times"),
+    pytest.param(
+        {"items": {"enum": [str(n) for n in range(7000)]}},
+        ["x"] * 15_000,
+        id="a long list of a long enum",
+    ),
+    pytest.param(
+        {"items": {"required": [f"f{n}" for n in range(6000)]}},
+        [{}] * 15_000,
+        id="many fields missing many times",
+    ),
     pytest.param(
         {"items": {"anyOf": [{"type": "string"}, {"required": [f"f{n}" for n in range(3000)]}]}},
         [{}] * 15_000,
         id="errors within errors",
     ),
     pytest.param(
-        {"patternProperties": {f"(a?){{50}}b{n}": {} for n in range(2000)}}, {"a" * 60_000: 1}, id="many long matches"
+        {"patternProperties": {f"(a?){{50}}b{n}": {} for n in range(2000)}},
+        {"a" * 60_000: 1},
+        id="many long matches",
     ),
 ]
 
@@ -103,7 +121,9 @@ def test_a_schema_has_a_size() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, "a", "ab", ""]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 SCHEMAS = st.recursive(
@@ -134,4 +154,6 @@ SCHEMAS = st.recursive(
 
 @given(SCHEMAS, JSON)
 def test_it_says_yes_and_no_where_the_library_does(schema: dict[str, Any], value: Any) -> None:
-    assert (violations(schema, value) == []) == Draft202012Validator(schema).is_valid(value), json.dumps([schema, value])
+    assert (violations(schema, value) == []) == Draft202012Validator(schema).is_valid(value), (
+        json.dumps([schema, value])
+    )

@@ -17,11 +17,18 @@ ROWS = [
     ("a folder says it", "unit/test_a.py", set(), "unit"),
     ("also for what is deeper", "unit/pod/test_a.py", {"parametrize"}, "unit"),
     ("a marker overrides it", "unit/test_a.py", {"local"}, "local"),
-    ("the markers of the cluster's tests are no lanes", "cluster/test_a.py", {"disruptive", "alone"}, "cluster"),
+    (
+        "the markers of the cluster's tests are no lanes",
+        "cluster/test_a.py",
+        {"disruptive", "alone"},
+        "cluster",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("path", "marks", "lane"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+@pytest.mark.parametrize(
+    ("path", "marks", "lane"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+)
 def test_a_test_is_in_one_lane(path: str, marks: set[str], lane: str) -> None:
     assert lane_of(Path(path), marks) == lane
 
@@ -29,8 +36,16 @@ def test_a_test_is_in_one_lane(path: str, marks: set[str], lane: str) -> None:
 @pytest.mark.parametrize(
     ("path", "marks", "said"),
     [
-        ("unit/test_a.py", {"unit", "local"}, "marked local and unit; a test is in one lane, remove the other marker"),
-        ("codex/test_a.py", {"unit"}, "marked unit, which folder codex does not have; add it to OF_FOLDER"),
+        (
+            "unit/test_a.py",
+            {"unit", "local"},
+            "marked local and unit; a test is in one lane, remove the other marker",
+        ),
+        (
+            "codex/test_a.py",
+            {"unit"},
+            "marked unit, which folder codex does not have; add it to OF_FOLDER",
+        ),
         ("new/test_a.py", set(), "folder new has no lane; add it to OF_FOLDER in tests/lanes.py"),
     ],
     ids=["two markers", "a lane that its folder does not have", "a folder that nobody entered"],
@@ -41,17 +56,25 @@ def test_no_lane_and_two_lanes_are_refused(path: str, marks: set[str], said: str
 
 
 def test_every_folder_of_tests_has_a_lane() -> None:
-    assert {path.relative_to(TESTS).parts[0] for path in TESTS.glob("*/**/test_*.py")} == set(OF_FOLDER)
+    assert {path.relative_to(TESTS).parts[0] for path in TESTS.glob("*/**/test_*.py")} == set(
+        OF_FOLDER
+    )
 
 
 GROUPS = [
     ("a file stays together", "tests/console/test_a.py::test_1[x::y]", "tests/console/test_a.py"),
-    ("where nothing is shared each goes its way", "tests/unit/pod/test_a.py::test_1[x]", "tests/unit/pod/test_a.py::test_1[x]"),
+    (
+        "where nothing is shared each goes its way",
+        "tests/unit/pod/test_a.py::test_1[x]",
+        "tests/unit/pod/test_a.py::test_1[x]",
+    ),
     ("files that share a server", "tests/cluster/test_git_workspace.py::test_1", "git"),
 ]
 
 
-@pytest.mark.parametrize(("nodeid", "group"), [row[1:] for row in GROUPS], ids=[row[0] for row in GROUPS])
+@pytest.mark.parametrize(
+    ("nodeid", "group"), [row[1:] for row in GROUPS], ids=[row[0] for row in GROUPS]
+)
 def test_a_group_is(nodeid: str, group: str) -> None:
     assert group_of(nodeid) == group
 
@@ -74,7 +97,9 @@ def test_what_is_kept_together_exists() -> None:
         ("new", "unit", False),
     ],
 )
-def test_a_folder_is_not_read_only_if_nothing_of_it_is_meant(folder: str, expression: str, verdict: bool) -> None:
+def test_a_folder_is_not_read_only_if_nothing_of_it_is_meant(
+    folder: str, expression: str, verdict: bool
+) -> None:
     assert skipped(folder, expression) is verdict
 
 
@@ -145,8 +170,20 @@ def test_it_fails_the_test_even_if_the_test_swallows_the_error(tmp_path: Path) -
     (tmp_path / "unit/test_swallows.py").write_text(SWALLOWS)
     for name in ("conftest.py", "lanes.py"):
         (tmp_path / name).write_text((TESTS / name).read_text())
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    unit: a\n    local: b\n    cluster: c\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "."]
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n    unit: a\n    local: b\n    cluster: c\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:schemathesis",
+        ".",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
     assert "a unit test uses the network (socket.bind" in done.stdout

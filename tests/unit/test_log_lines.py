@@ -20,7 +20,9 @@ BEGIN = "import logging\nfrom codexrun_core.logs import *\nlog_to_stderr('INFO')
 
 def printed(code: str, begin: str = BEGIN, ends_with: int = 0) -> list[Json]:
     """Every line that a process of this code prints, each held against the schema."""
-    done = subprocess.run([sys.executable, "-c", begin + code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", begin + code], capture_output=True, text=True, check=False
+    )
     lines = (done.stdout + done.stderr).split("\n")
     assert lines.pop() == ""
     assert not wrong_lines(lines)
@@ -77,13 +79,21 @@ asyncio.run(main())
     assert warning["level"] == "warning"
     assert "SAWarning: a cartesian product" in warning["event"]
     assert {"alembic.runtime.migration"} < {line["logger"] for line in lines}
-    assert any(line["logger"].startswith("sqlalchemy.engine") and "SELECT" in line["event"] for line in lines)
+    assert any(
+        line["logger"].startswith("sqlalchemy.engine") and "SELECT" in line["event"]
+        for line in lines
+    )
 
 
 def test_an_exception_brings_its_traceback_in_the_same_line() -> None:
     code = "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('run.broken', extra=fields(run_id='r', attempt=2))"
     (line,) = printed(code)
-    assert (line["level"], line["event"], line["run_id"], line["attempt"]) == ("error", "run.broken", "r", 2)
+    assert (line["level"], line["event"], line["run_id"], line["attempt"]) == (
+        "error",
+        "run.broken",
+        "r",
+        2,
+    )
     assert "ZeroDivisionError" in line["traceback"]
 
 
@@ -141,18 +151,29 @@ log.info("run.odd", extra=fields(level="loud", ts="never", name=None, when=__imp
     assert first["event"].startswith("a\nb")
     assert "%d of %d" in second["event"]
     assert third["event"] == "trace.level"
-    assert (last["level"], last["request_id"], last["when"], "name" in last) == ("info", "r-1", "2026-01-02", False)
+    assert (last["level"], last["request_id"], last["when"], "name" in last) == (
+        "info",
+        "r-1",
+        "2026-01-02",
+        False,
+    )
 
 
 def test_lines_are_counted_by_level() -> None:
-    begin = BEGIN.replace("'INFO')", "'DEBUG', seen.append)").replace("\nlog_to", "\nseen = []\nlog_to")
-    lines = printed("log.debug('a'); log.log(25, 'b'); log.log(60, 'c'); print('d')\nlog.info(str(seen))", begin)
+    begin = BEGIN.replace("'INFO')", "'DEBUG', seen.append)").replace(
+        "\nlog_to", "\nseen = []\nlog_to"
+    )
+    lines = printed(
+        "log.debug('a'); log.log(25, 'b'); log.log(60, 'c'); print('d')\nlog.info(str(seen))", begin
+    )
     assert lines[-1]["event"] == "['debug', 'info', 'critical', 'info']"
 
 
 @pytest.mark.parametrize("module", ["codexrun_operator", "codexrun_api"])
 def test_a_process_that_cannot_start_says_so_in_a_line(module: str) -> None:
-    (line,) = printed(f"import sys, {module}.__main__ as m; sys.exit(m.main())", begin="", ends_with=2)
+    (line,) = printed(
+        f"import sys, {module}.__main__ as m; sys.exit(m.main())", begin="", ends_with=2
+    )
     assert line["event"].endswith(".misconfigured")
     assert "CODEX" in line["error"]
 
@@ -209,6 +230,16 @@ def test_the_schema_refuses(line: Any) -> None:
 
 
 def test_the_documentation_explains_the_schema_s_fields() -> None:
-    explained = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", (ROOT / "docs/logs.md").read_text(), re.M))))
-    described = {name for part in SCHEMA["$defs"].values() for name, field in part["properties"].items() if field}
+    explained = set(
+        re.findall(
+            r"`(\w+)`",
+            " ".join(re.findall(r"^\| (`.*?) \|", (ROOT / "docs/logs.md").read_text(), re.M)),
+        )
+    )
+    described = {
+        name
+        for part in SCHEMA["$defs"].values()
+        for name, field in part["properties"].items()
+        if field
+    }
     assert described == explained

@@ -26,7 +26,11 @@ def expositions() -> dict[str, str]:
 
 def families(text: str) -> Iterator[Metric]:
     """Ours alone."""
-    return (family for family in text_string_to_metric_families(text) if family.name.startswith("codexrun_"))
+    return (
+        family
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("codexrun_")
+    )
 
 
 def exported(text: str) -> dict[str, Shape]:
@@ -34,18 +38,25 @@ def exported(text: str) -> dict[str, Shape]:
     for family in families(text):
         labels = frozenset(label for sample in family.samples for label in sample.labels) - {"le"}
         assert family.samples, f"{family.name} has no series here, so nobody knows its labels"
-        shapes[f"{family.name}_total" if family.type == "counter" else family.name] = (family.type, labels)
+        shapes[f"{family.name}_total" if family.type == "counter" else family.name] = (
+            family.type,
+            labels,
+        )
     return shapes
 
 
 def documented(component: str) -> dict[str, Shape]:
-    (section,) = re.findall(rf"^## {component.capitalize()}\n(.*?)(?=^## )", PAGE.read_text(), re.M | re.S)
+    (section,) = re.findall(
+        rf"^## {component.capitalize()}\n(.*?)(?=^## )", PAGE.read_text(), re.M | re.S
+    )
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", section, re.M)
     return {name: (kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_the_documentation_lists_what_is_exported(expositions: dict[str, str], component: str) -> None:
+def test_the_documentation_lists_what_is_exported(
+    expositions: dict[str, str], component: str
+) -> None:
     assert documented(component) == exported(expositions[component])
 
 
@@ -58,7 +69,11 @@ def test_both_export_only_what_each_could_not_read(expositions: dict[str, str]) 
 def test_promtool_has_nothing_to_say(expositions: dict[str, str], component: str) -> None:
     need_prometheus()
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=expositions[component], capture_output=True, text=True, check=False
+        ["promtool", "check", "metrics"],
+        input=expositions[component],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -66,4 +81,14 @@ def test_promtool_has_nothing_to_say(expositions: dict[str, str], component: str
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_no_label_is_about_one_run(expositions: dict[str, str], component: str) -> None:
     labels = {label for _, labels in exported(expositions[component]).values() for label in labels}
-    assert not labels & {"name", "run", "run_id", "uid", "user", "requested_by", "pod", "ref", "branch"}
+    assert not labels & {
+        "name",
+        "run",
+        "run_id",
+        "uid",
+        "user",
+        "requested_by",
+        "pod",
+        "ref",
+        "branch",
+    }

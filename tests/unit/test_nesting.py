@@ -18,7 +18,14 @@ from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import record_of
 from codexrun_core.schemas.inputs import InputsError, check_inputs
 from codexrun_core.schemas.json_schema import BadSchemaError, check_schema, violations
-from codexrun_core.schemas.nesting import KEPT_LEVELS, MAX_LEVELS, TOO_DEEP, cut, is_deeper, nesting_problem
+from codexrun_core.schemas.nesting import (
+    KEPT_LEVELS,
+    MAX_LEVELS,
+    TOO_DEEP,
+    cut,
+    is_deeper,
+    nesting_problem,
+)
 
 ROOT = Path(__file__).parents[2]
 SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14")
@@ -27,7 +34,9 @@ SUPPORTED = ("python3.11", "python3.12", "python3.13", "python3.14")
 def interpreters() -> set[str]:
     """Those of the system and of pyenv, and this one."""
     pyenv = Path.home() / ".pyenv/versions"
-    candidates = [Path(path) for name in SUPPORTED if (path := shutil.which(name)) and "shims" not in path]
+    candidates = [
+        Path(path) for name in SUPPORTED if (path := shutil.which(name)) and "shims" not in path
+    ]
     candidates += [path for name in SUPPORTED for path in pyenv.glob(f"*/bin/{name}")]
     return {sys.executable} | {str(path.resolve()) for path in candidates}
 
@@ -66,7 +75,10 @@ def test_inputs_of_32_levels_are_the_deepest(levels: int) -> None:
         return
     with pytest.raises(InputsError) as refused:
         check_inputs(schema, inputs)
-    assert (refused.value.reason, str(refused.value)) == ("InvalidInputs", f"spec.inputs: {TOO_DEEP}")
+    assert (refused.value.reason, str(refused.value)) == (
+        "InvalidInputs",
+        f"spec.inputs: {TOO_DEEP}",
+    )
 
 
 @pytest.mark.parametrize("levels", [level for level in LEVELS if level > MAX_LEVELS])
@@ -87,7 +99,10 @@ def test_a_schema_too_deep_is_none(levels: int) -> None:
 @given(JSON)
 def test_the_row_of_a_run_can_be_made_and_written_whatever_its_inputs_are(value: Any) -> None:
     """Before the bound there were runs, and whoever writes with kubectl may make one of any depth."""
-    raw = {"metadata": {"name": "odd", "uid": "u"}, "spec": {"jobType": "hello", "inputs": {"a": value}}}
+    raw = {
+        "metadata": {"name": "odd", "uid": "u"},
+        "spec": {"jobType": "hello", "inputs": {"a": value}},
+    }
     record = record_of(CodexRun.model_validate(raw))
     assert record.spec["inputs"] == record.params
     json.dumps(record.params, allow_nan=False)  # a database takes no NaN
@@ -131,11 +146,19 @@ print(len(done))
 def test_every_interpreter_reads_what_an_apiserver_stores(interpreter: str) -> None:
     """In the main thread and another, with the stack that a process has by default; and it still stops at what is deeper."""
     environment = {"PYTHONPATH": str(ROOT / "core"), "PATH": os.environ["PATH"]}
-    done = subprocess.run([interpreter, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [interpreter, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "2"), done.stderr[-2000:]
 
 
-@given(st.one_of(st.text(), st.text().map(json.dumps), JSON.map(lambda value: "[1, 2]" if value is None else "{}")))
+@given(
+    st.one_of(
+        st.text(),
+        st.text().map(json.dumps),
+        JSON.map(lambda value: "[1, 2]" if value is None else "{}"),
+    )
+)
 def test_what_is_not_deep_is_read_as_ever(text: str) -> None:
     def outcome(loads: Any) -> Any:
         try:

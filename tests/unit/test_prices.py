@@ -18,17 +18,37 @@ def table(*entries: str, version: str = "t1") -> str:
 
 
 def entry(model: str = "m", begins: str = "2026-01-01", **more: str) -> str:
-    fields = {"model": model, "validFrom": begins, "source": "s", "input": "1", "cachedInput": "0.1", "output": "2"} | more
+    fields = {
+        "model": model,
+        "validFrom": begins,
+        "source": "s",
+        "input": "1",
+        "cachedInput": "0.1",
+        "output": "2",
+    } | more
     return ", ".join(f"{key}: {value}" for key, value in fields.items())
 
 
 def test_dollars_become_micro_dollars_without_a_float() -> None:
-    price = read(table(entry(input="0.125", cachedInput="0.000001", output="30"))).on(DAY).models["m"]
-    assert (price.input, price.cached_input, price.cache_write, price.output) == (125_000, 1, None, 30_000_000)
+    price = (
+        read(table(entry(input="0.125", cachedInput="0.000001", output="30"))).on(DAY).models["m"]
+    )
+    assert (price.input, price.cached_input, price.cache_write, price.output) == (
+        125_000,
+        1,
+        None,
+        30_000_000,
+    )
 
 
 def test_of_a_model_s_prices_the_newest_that_has_begun_holds() -> None:
-    prices = read(table(entry(begins="2026-09-01", input="3"), entry(begins="2026-12-01", input="9"), entry(input="2")))
+    prices = read(
+        table(
+            entry(begins="2026-09-01", input="3"),
+            entry(begins="2026-12-01", input="9"),
+            entry(input="2"),
+        )
+    )
     assert prices.on(date(2026, 8, 31)).models["m"].input == 2_000_000
     assert prices.on(DAY).models["m"].input == 3_000_000
     assert prices.on(date(2026, 12, 1)).models["m"].input == 9_000_000
@@ -81,12 +101,16 @@ def test_our_own_table_names_a_source_for_every_price() -> None:
         assert price.valid_from <= date.fromisoformat(ours.version)
 
 
-def test_an_installation_s_own_file_is_read_again_when_it_changes_and_kept_when_it_breaks(tmp_path: Path) -> None:
+def test_an_installation_s_own_file_is_read_again_when_it_changes_and_kept_when_it_breaks(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(table(entry(), version="a"))
     file = PriceFile(path)
     assert file.on(DAY).version == "a"
-    for number, (text, version) in enumerate([(table(entry(), version="b"), "b"), ("nonsense: [", "b"), (None, "b")]):
+    for number, (text, version) in enumerate(
+        [(table(entry(), version="b"), "b"), ("nonsense: [", "b"), (None, "b")]
+    ):
         path.unlink()
         if text is not None:
             (tmp_path / f"new{number}").write_text(text)
@@ -101,4 +125,10 @@ def test_an_operator_does_not_start_with_a_table_that_is_wrong(tmp_path: Path) -
 
 def test_the_documented_table_is_one() -> None:
     (block,) = [block for block in blocks(ROOT / "docs/prices.md") if block.language == "yaml"]
-    assert read(yaml.safe_load(block.text)["data"]["prices.yaml"]).on(date(2026, 12, 1)).models["gpt-5.5"].output == 24_000_000
+    assert (
+        read(yaml.safe_load(block.text)["data"]["prices.yaml"])
+        .on(date(2026, 12, 1))
+        .models["gpt-5.5"]
+        .output
+        == 24_000_000
+    )

@@ -74,7 +74,9 @@ def test_an_edited_version_is_named_with_both_checksums_and_what_to_do(team: Tea
     published = team.commit()
     old, new = prompts.sha256_of(b"one\n"), team.edit("v1", "One\n")
     (problem,) = team.edited()
-    assert problem.startswith(f"prompts/index.json: triage v1: was published as sha256:{old} in {published} of ")
+    assert problem.startswith(
+        f"prompts/index.json: triage v1: was published as sha256:{old} in {published} of "
+    )
     assert f"is sha256:{new} now (changed in the working tree)" in problem
     assert f"git show {published}:./prompts/triage/v1.md" in problem
     assert problem.endswith("add the new text as v2")
@@ -147,7 +149,10 @@ def test_a_shallow_clone_says_that_it_cannot_know(team: Team, tmp_path: Path) ->
     team.commit()
     team.add("two\n")
     team.commit()
-    subprocess.run(["git", "clone", "-q", "--depth", "1", f"file://{team.root}", str(tmp_path / "shallow")], check=True)
+    subprocess.run(
+        ["git", "clone", "-q", "--depth", "1", f"file://{team.root}", str(tmp_path / "shallow")],
+        check=True,
+    )
     shallow = tmp_path / "shallow"
     with pytest.raises(FolderError, match="fetch-depth: 0"):
         edited(shallow, "HEAD", prompts.load(shallow / "prompts"))

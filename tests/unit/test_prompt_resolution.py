@@ -15,7 +15,15 @@ from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.settings import ConfigError, from_env
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNNING = {"runId": "r", "name": "n", "jobType": "hello", "attempt": 1, "model": "m", "timeoutSeconds": 1, "stallSeconds": 1}
+RUNNING = {
+    "runId": "r",
+    "name": "n",
+    "jobType": "hello",
+    "attempt": 1,
+    "model": "m",
+    "timeoutSeconds": 1,
+    "stallSeconds": 1,
+}
 
 
 def test_the_job_type_s_version_is_the_default() -> None:
@@ -48,7 +56,9 @@ def changed(tmp_path: Path) -> tuple[Path, str, str]:
     return tmp_path, index.sha256_of(before), index.sha256_of(text.read_bytes())
 
 
-def test_one_changed_byte_is_refused_by_library_and_manifests(changed: tuple[Path, str, str]) -> None:
+def test_one_changed_byte_is_refused_by_library_and_manifests(
+    changed: tuple[Path, str, str],
+) -> None:
     folder, published, found = changed
     for door in (lambda: index.load(folder / "prompts"), lambda: manifests.load(folder)):
         with pytest.raises(FolderError) as caught:
@@ -74,11 +84,17 @@ def test_one_changed_byte_is_refused_at_admission(changed: tuple[Path, str, str]
     assert published in verdict.message
 
 
-def test_one_changed_byte_is_refused_in_the_pod(changed: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_changed_byte_is_refused_in_the_pod(
+    changed: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import json
 
     folder, published, found = changed
-    told = {**RUNNING, "gatePort": 1, "prompt": {"name": "hello", "version": "v1", "sha256": published}}
+    told = {
+        **RUNNING,
+        "gatePort": 1,
+        "prompt": {"name": "hello", "version": "v1", "sha256": published},
+    }
     mounted = folder / "prompts/hello/v1.md"
     settings = from_env({"CODEXRUN_RUN": json.dumps(told), "CODEXRUN_PROMPT": str(mounted)})
     with pytest.raises(ConfigError) as caught:

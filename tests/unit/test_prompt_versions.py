@@ -13,12 +13,21 @@ TODAY = date(2026, 11, 24)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
 def test_the_first_version_of_a_prompt_makes_the_folder_a_proven_one(tmp_path: Path) -> None:
     made = add_version(tmp_path, "triage", "Read {{report}}\n", "team-platform", TODAY)
-    assert (made.name, made.version, made.path, made.updated_at) == ("triage", "v1", "triage/v1.md", "2026-11-24")
+    assert (made.name, made.version, made.path, made.updated_at) == (
+        "triage",
+        "v1",
+        "triage/v1.md",
+        "2026-11-24",
+    )
     assert index.load(tmp_path).find("triage", "v1") == made
 
 
@@ -29,7 +38,10 @@ def test_a_new_version_touches_no_old_one(tmp_path: Path) -> None:
     made = add_version(tmp_path, "triage", "three\n", "b", TODAY)
     after = contents(tmp_path)
     assert made.version == "v3"
-    assert {name for name in after if after[name] != before.get(name)} == {"index.json", "triage/v3.md"}
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "index.json",
+        "triage/v3.md",
+    }
     assert [v.text for v in index.load(tmp_path).all()] == ["one\n", "two\n", "three\n"]
 
 

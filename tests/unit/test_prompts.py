@@ -29,7 +29,9 @@ def folder(tmp_path: Path, index: Any, **texts: str | bytes) -> Path:
     """A folder with that index; texts are hello/<version>.md, v1 there from the start."""
     (tmp_path / "hello").mkdir()
     for version, text in ({"v1": TEXT} | texts).items():
-        (tmp_path / f"hello/{version}.md").write_bytes(text.encode() if isinstance(text, str) else text)
+        (tmp_path / f"hello/{version}.md").write_bytes(
+            text.encode() if isinstance(text, str) else text
+        )
     (tmp_path / "index.json").write_text(index if isinstance(index, str) else json.dumps(index))
     return tmp_path
 
@@ -41,8 +43,13 @@ def problems(path: Path) -> str:
 
 
 def test_a_good_folder(tmp_path: Path) -> None:
-    index = prompts.load(folder(tmp_path, {"hello": [entry(), entry("v2", "Hi {{name}}")]}, v2="Hi {{name}}"))
-    assert [(v.name, v.version, v.text) for v in index.all()] == [("hello", "v1", TEXT), ("hello", "v2", "Hi {{name}}")]
+    index = prompts.load(
+        folder(tmp_path, {"hello": [entry(), entry("v2", "Hi {{name}}")]}, v2="Hi {{name}}")
+    )
+    assert [(v.name, v.version, v.text) for v in index.all()] == [
+        ("hello", "v1", TEXT),
+        ("hello", "v2", "Hi {{name}}"),
+    ]
     assert index.find("hello", "v2").config_map_name == "prompt-hello-v2"
     assert index.find("hello", "v1").sha256 == prompts.sha256_of(TEXT.encode())
 
@@ -97,14 +104,19 @@ def test_any_text_is_taken_as_it_is(tmp_path: Path, text: str) -> None:
         ({"path": "hello"}, "hello[0].path: hello cannot be read (Is a directory)"),
         ({"owner": " "}, "hello[0].owner: "),
         ({"owner": "a\nb"}, "hello[0].owner: "),
-        ({"updated_at": "24.11.2026"}, 'hello[0].updated_at: "24.11.2026" is not right; write the day as "YYYY-MM-DD"'),
+        (
+            {"updated_at": "24.11.2026"},
+            'hello[0].updated_at: "24.11.2026" is not right; write the day as "YYYY-MM-DD"',
+        ),
         ({"updated_at": "2026-02-30"}, "hello[0].updated_at: "),
         ({"update_at": "2026-11-24"}, "hello[0].update_at: unknown; use one of version, path"),
     ],
     ids=str,
 )
 def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    assert f"prompts/index.json: {said}" in problems(folder(tmp_path, {"hello": [entry(**changes)]}))
+    assert f"prompts/index.json: {said}" in problems(
+        folder(tmp_path, {"hello": [entry(**changes)]})
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,18 +126,42 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         ('{"hello": [], "hello": []}', '"hello" is there twice'),
         ("[]", "prompts/index.json: must be an object of prompt names"),
         ({"hello": []}, "prompts/index.json: hello: must be a list with at least one version"),
-        ({"hello": ["v1"]}, "prompts/index.json: hello[0]: must be an object with the fields version, path"),
-        ({"Hello": [entry()]}, 'prompts/index.json: "Hello" is no name for a prompt; use at most 63'),
+        (
+            {"hello": ["v1"]},
+            "prompts/index.json: hello[0]: must be an object with the fields version, path",
+        ),
+        (
+            {"Hello": [entry()]},
+            'prompts/index.json: "Hello" is no name for a prompt; use at most 63',
+        ),
         ({"h" * 64: [entry()]}, "is no name for a prompt"),
         ({"-hello": [entry()]}, "is no name for a prompt"),
-        ({"hello": [entry(), entry()]}, 'hello[1].version: "v1" is there twice; a version is published once'),
-        ({"hello": [entry("v2", path="hello/v1.md"), entry()]}, 'hello[1].version: "v1" comes after a higher one'),
+        (
+            {"hello": [entry(), entry()]},
+            'hello[1].version: "v1" is there twice; a version is published once',
+        ),
+        (
+            {"hello": [entry("v2", path="hello/v1.md"), entry()]},
+            'hello[1].version: "v1" comes after a higher one',
+        ),
         (
             {"hello": [entry()], "hi": [entry()]},
             "hello/v1.md is the text of hello v1 and hi v1; give each version a file",
         ),
     ],
-    ids=["broken", "twice", "list", "empty", "no-object", "capital", "long", "hyphen", "version", "order", "shared"],
+    ids=[
+        "broken",
+        "twice",
+        "list",
+        "empty",
+        "no-object",
+        "capital",
+        "long",
+        "hyphen",
+        "version",
+        "order",
+        "shared",
+    ],
 )
 def test_a_wrong_index_is_explained(tmp_path: Path, index: Any, said: str) -> None:
     assert said in problems(folder(tmp_path, index))
@@ -148,7 +184,10 @@ def test_a_text_that_cannot_be_a_prompt(tmp_path: Path, text: bytes, said: str) 
 def test_a_changed_text_names_the_next_free_version(tmp_path: Path) -> None:
     said = problems(folder(tmp_path, {"hello": [entry(), entry("v2")]}, v1="changed", v2=TEXT))
     assert f"hello/v1.md has sha256:{prompts.sha256_of(b'changed')}, the index says" in said
-    assert "a published version never changes: restore the file and add the new text as v3, or correct the checksum" in said
+    assert (
+        "a published version never changes: restore the file and add the new text as v3, or correct the checksum"
+        in said
+    )
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -166,7 +205,9 @@ def test_no_index_at_all(tmp_path: Path) -> None:
 
 
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    said = problems(folder(tmp_path, {"hello": [entry(owner=""), entry("v2", owner=None)], "X": []}))
+    said = problems(
+        folder(tmp_path, {"hello": [entry(owner=""), entry("v2", owner=None)], "X": []})
+    )
     assert len(said.splitlines()) == 3
 
 
@@ -174,10 +215,16 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     ("name", "version", "said"),
     [
         ("hallo", "v1", 'prompt "hallo" is not in the index; add it there, or name one of: hello'),
-        ("hello", "v7", 'prompt "hello" has no version "v7"; add it to the index, or name one of: v1'),
+        (
+            "hello",
+            "v7",
+            'prompt "hello" has no version "v7"; add it to the index, or name one of: v1',
+        ),
     ],
 )
-def test_what_is_not_there_is_answered_with_what_is(tmp_path: Path, name: str, version: str, said: str) -> None:
+def test_what_is_not_there_is_answered_with_what_is(
+    tmp_path: Path, name: str, version: str, said: str
+) -> None:
     index: PromptIndex = prompts.load(folder(tmp_path, {"hello": [entry()]}))
     with pytest.raises(LookupError, match="index") as caught:
         index.find(name, version)

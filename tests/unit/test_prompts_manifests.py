@@ -35,8 +35,15 @@ spec:
 def folder(tmp_path: Path, **job_types: str) -> Path:
     (tmp_path / "prompts/hello").mkdir(parents=True)
     (tmp_path / "prompts/hello/v1.md").write_text(TEXT)
-    fields = {"path": "hello/v1.md", "checksum": f"sha256:{SHA256}", "owner": "team", "updated_at": "2026-11-24"}
-    (tmp_path / "prompts/index.json").write_text(json.dumps({"hello": [{"version": "v1", **fields}]}))
+    fields = {
+        "path": "hello/v1.md",
+        "checksum": f"sha256:{SHA256}",
+        "owner": "team",
+        "updated_at": "2026-11-24",
+    }
+    (tmp_path / "prompts/index.json").write_text(
+        json.dumps({"hello": [{"version": "v1", **fields}]})
+    )
     (tmp_path / "configs/jobs").mkdir(parents=True)
     for name, text in job_types.items():
         (tmp_path / f"configs/jobs/{name}.yaml").write_text(text)
@@ -50,7 +57,13 @@ def problems(path: Path) -> str:
 
 
 def version(text: str, **changes: str) -> PromptVersion:
-    fields = {"name": "p", "version": "v1", "path": "p/v1.md", "owner": "o", "updated_at": "2026-11-24"} | changes
+    fields = {
+        "name": "p",
+        "version": "v1",
+        "path": "p/v1.md",
+        "owner": "o",
+        "updated_at": "2026-11-24",
+    } | changes
     return PromptVersion(**fields, sha256=prompts.sha256_of(text.encode()), text=text)
 
 
@@ -84,7 +97,10 @@ def test_a_prompt_becomes_an_immutable_config_map(tmp_path: Path) -> None:
 
 def test_a_job_type_gets_the_sha256_of_its_prompt(tmp_path: Path) -> None:
     _, job_type = written(folder(tmp_path, hello=JOB_TYPE))
-    assert job_type["spec"] == {"prompt": {"name": "hello", "version": "v1", "sha256": SHA256}, "model": "gpt-5.5"}
+    assert job_type["spec"] == {
+        "prompt": {"name": "hello", "version": "v1", "sha256": SHA256},
+        "model": "gpt-5.5",
+    }
 
 
 def test_the_namespace_is_in_every_object(tmp_path: Path) -> None:
@@ -93,7 +109,9 @@ def test_the_namespace_is_in_every_object(tmp_path: Path) -> None:
 
 
 def test_our_own_folder_gives_valid_objects_and_the_same_bytes_twice() -> None:
-    first, second = (manifests.to_yaml(manifests.load(ROOT).manifests("codexrun")) for _ in range(2))
+    first, second = (
+        manifests.to_yaml(manifests.load(ROOT).manifests("codexrun")) for _ in range(2)
+    )
     assert first == second
     for manifest in yaml.safe_load_all(first):
         if manifest["kind"] == "ConfigMap":
@@ -117,30 +135,60 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("version: v1", "version: v2"), 'spec.prompt: prompt "hello" has no version "v2"; add it to the index'),
+        (
+            ("version: v1", "version: v2"),
+            'spec.prompt: prompt "hello" has no version "v2"; add it to the index',
+        ),
         (
             ("name: hello,", "name: hallo,"),
             'spec.prompt: prompt "hallo" is not in the index; add it there, or name one of',
         ),
-        (("v1}", f"v1, sha256: {'0' * 63}f}}"), f"f is not the sha256 of hello v1, which is {SHA256}; correct it"),
-        (("  name: hello\n", "  name: hi\n"), 'metadata.name: is "hi"; give name and file the same name'),
-        (("  name: hello\n", "  name: Hello\n"), 'metadata.name: "Hello" is no name for a job type; use at most 63'),
-        (("  name: hello\n", "  name: hello\n  namespace: x\n"), "metadata.namespace: leave it out"),
+        (
+            ("v1}", f"v1, sha256: {'0' * 63}f}}"),
+            f"f is not the sha256 of hello v1, which is {SHA256}; correct it",
+        ),
+        (
+            ("  name: hello\n", "  name: hi\n"),
+            'metadata.name: is "hi"; give name and file the same name',
+        ),
+        (
+            ("  name: hello\n", "  name: Hello\n"),
+            'metadata.name: "Hello" is no name for a job type; use at most 63',
+        ),
+        (
+            ("  name: hello\n", "  name: hello\n  namespace: x\n"),
+            "metadata.namespace: leave it out",
+        ),
         (("  model: gpt-5.5\n", ""), "spec.model: missing; add it"),
         (("model:", "modell:"), "spec.modell: unknown field; correct its name or remove it"),
-        (("  model:", "  concurrencyLimit: 0\n  model:"), "spec.concurrencyLimit: 0 is not right: input should be greater"),
-        (("  model:", "  limits: {maxTokens: '5'}\n  model:"), 'spec.limits.maxTokens: "5" is not right: input should be a'),
+        (
+            ("  model:", "  concurrencyLimit: 0\n  model:"),
+            "spec.concurrencyLimit: 0 is not right: input should be greater",
+        ),
+        (
+            ("  model:", "  limits: {maxTokens: '5'}\n  model:"),
+            'spec.limits.maxTokens: "5" is not right: input should be a',
+        ),
         (
             ("  model:", "  resources: {limits: {cpu: 0.5}}\n  model:"),
             "spec.resources.limits.cpu: 0.5 is neither a whole number nor text; write it as text",
         ),
         (
-            ("  model:", "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:"),
+            (
+                "  model:",
+                "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
+            ),
             "spec.env.0.name: \"A-B\" is not right: string should match pattern '^[A-Za-z_][A-Za-z0-9_]*$'; "
             "`kubectl explain codexjobtype.spec.env.name` says more",
         ),
-        (("  model:", "  inputsSchema: {default: .nan}\n  model:"), "has a value that JSON does not know"),
-        (("  model:", "  inputsSchema: {type: objekt}\n  model:"), "spec.inputsSchema/type: 'objekt' is not valid"),
+        (
+            ("  model:", "  inputsSchema: {default: .nan}\n  model:"),
+            "has a value that JSON does not know",
+        ),
+        (
+            ("  model:", "  inputsSchema: {type: objekt}\n  model:"),
+            "spec.inputsSchema/type: 'objekt' is not valid",
+        ),
         (
             ("  model:", "  inputsSchema: {type: object}\n  model:"),
             'has the placeholder "name", which a run may leave out',
@@ -175,7 +223,10 @@ def test_a_schema_that_gives_each_placeholder_a_value_is_fine(tmp_path: Path, sc
 def test_a_file_of_another_ending_is_not_passed_over(tmp_path: Path) -> None:
     path = folder(tmp_path)
     (path / "configs/jobs/hello.yml").write_text(JOB_TYPE)
-    assert problems(path) == "configs/jobs/hello.yml: job types are read from .yaml files; rename it to hello.yaml"
+    assert (
+        problems(path)
+        == "configs/jobs/hello.yml: job types are read from .yaml files; rename it to hello.yaml"
+    )
 
 
 def test_the_problems_of_all_files_come_at_once(tmp_path: Path) -> None:
@@ -195,7 +246,23 @@ def test_any_text_survives_yaml(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1e5", "0o7", "0x1f", "1_000", "y", "N", "on", "null", "~", "2026-11-24", "-", ".inf", "<<", "="]
+    "text",
+    [
+        "1e5",
+        "0o7",
+        "0x1f",
+        "1_000",
+        "y",
+        "N",
+        "on",
+        "null",
+        "~",
+        "2026-11-24",
+        "-",
+        ".inf",
+        "<<",
+        "=",
+    ],
 )
 def test_text_that_other_readers_take_for_something_else_is_quoted(text: str) -> None:
     """kubectl reads with Go's YAML 1.1, which sees numbers and truth values where Python's sees text."""
@@ -204,9 +271,20 @@ def test_text_that_other_readers_take_for_something_else_is_quoted(text: str) ->
 
 
 def test_readable_text_is_a_literal_block_and_the_rest_is_escaped() -> None:
-    assert "prompt.md: |\n    one\n    two\n" in manifests.to_yaml([manifests.config_map(version("one\ntwo\n"))])
-    for text in ("one\r\ntwo", " one\ntwo", "one\n\ttwo", "one\u2028\ntwo", "one\x85\ntwo", "\ufeffone\ntwo"):
-        assert 'prompt.md: "' in manifests.to_yaml([manifests.config_map(version(text))]), base64.b64encode(text.encode())
+    assert "prompt.md: |\n    one\n    two\n" in manifests.to_yaml(
+        [manifests.config_map(version("one\ntwo\n"))]
+    )
+    for text in (
+        "one\r\ntwo",
+        " one\ntwo",
+        "one\n\ttwo",
+        "one\u2028\ntwo",
+        "one\x85\ntwo",
+        "\ufeffone\ntwo",
+    ):
+        assert 'prompt.md: "' in manifests.to_yaml([manifests.config_map(version(text))]), (
+            base64.b64encode(text.encode())
+        )
 
 
 def test_a_promotion_is_one_line_and_changes_the_job_type_alone(tmp_path: Path) -> None:
@@ -221,6 +299,8 @@ def test_a_promotion_is_one_line_and_changes_the_job_type_alone(tmp_path: Path) 
     ((was, now),) = [(a, b) for a, b in zip(old, new, strict=True) if a != b]
     assert now["kind"] == "CodexJobType"
     assert {
-        key: (was["spec"][key], now["spec"][key]) for key in now["spec"] if was["spec"][key] != now["spec"][key]
+        key: (was["spec"][key], now["spec"][key])
+        for key in now["spec"]
+        if was["spec"][key] != now["spec"][key]
     }.keys() == {"prompt"}
     assert was["spec"]["prompt"]["sha256"] != now["spec"]["prompt"]["sha256"]

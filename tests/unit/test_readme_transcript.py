@@ -26,4 +26,7 @@ def test_a_new_transcript_replaces_the_block_and_nothing_else(script: dict[str, 
     after = rest.partition(script["END"])[2]
     assert before
     assert after
-    assert script["with_transcript"](README.read_text(), "$ new\n") == f"{before}{script['MARK']}$ new\n```\n{after}"
+    assert (
+        script["with_transcript"](README.read_text(), "$ new\n")
+        == f"{before}{script['MARK']}$ new\n```\n{after}"
+    )

@@ -21,6 +21,8 @@ def test_a_code_that_says_try_again_is_no_verdict(status: int) -> None:
 def test_words_without_the_object_s_name_are_the_same_for_its_like() -> None:
     said = [f'jobs.batch "{name}" is forbidden: exceeded quota: q' for name in ("a-1", "b-1")]
     assert {without_name(words) for words in said} == {"exceeded quota: q"}
-    assert without_name('Job.batch "a" is invalid: spec.x: Required value') == "spec.x: Required value"
+    assert (
+        without_name('Job.batch "a" is invalid: spec.x: Required value') == "spec.x: Required value"
+    )
     denied = 'admission webhook "x" denied the request: no'
     assert without_name(denied) == denied

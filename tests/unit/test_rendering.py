@@ -26,7 +26,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("template", "inputs", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("template", "inputs", "text"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
 def test_render(template, inputs, text):
     assert render(template, inputs) == text
 

@@ -3,7 +3,19 @@
 import re
 
 import pytest
-from suite import ALONE, CLUSTER, LANES, LOCAL, UNIT, Progress, Result, closing_line, report, result_of, with_missing
+from suite import (
+    ALONE,
+    CLUSTER,
+    LANES,
+    LOCAL,
+    UNIT,
+    Progress,
+    Result,
+    closing_line,
+    report,
+    result_of,
+    with_missing,
+)
 
 CASE = '<testcase classname="tests.unit.test_a" name="{}">{}</testcase>'
 BAD = '<failure message="no">trace</failure>'
@@ -22,13 +34,29 @@ ROWS = [
     ("nothing selected is no failure", junit(), 5, (0, 0, 0), ""),
     ("a usage error is one", junit(), 4, (0, 1, 0), "pytest ended with code 4"),
     ("interrupted after some good ones", junit(""), 2, (1, 1, 0), "pytest ended with code 2"),
-    ("failed without a failure that is written down", junit(""), 1, (1, 1, 0), "pytest ended with code 1"),
-    ("killed before it wrote anything", None, -9, (0, 1, 0), "pytest ended with code -9 and wrote no results"),
+    (
+        "failed without a failure that is written down",
+        junit(""),
+        1,
+        (1, 1, 0),
+        "pytest ended with code 1",
+    ),
+    (
+        "killed before it wrote anything",
+        None,
+        -9,
+        (0, 1, 0),
+        "pytest ended with code -9 and wrote no results",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("xml", "code", "counts", "broke"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_a_lane_comes_to(xml: str | None, code: int, counts: tuple[int, int, int], broke: str) -> None:
+@pytest.mark.parametrize(
+    ("xml", "code", "counts", "broke"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
+)
+def test_a_lane_comes_to(
+    xml: str | None, code: int, counts: tuple[int, int, int], broke: str
+) -> None:
     result = result_of("unit", xml, code)
     assert (result.passed, result.failed, result.skipped) == counts
     assert result.broke == broke
@@ -41,8 +69,12 @@ def test_the_closing_line_sums_all_lanes() -> None:
     assert closing_line(results[:1]) == "10 passed, 0 failed"
 
 
-def test_the_report_ends_in_that_line_and_names_the_lane_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    code = report([Result("unit", 10, wall=61), Result("gone", 3, 1, failures=("tests/unit/test_a::test_1",))])
+def test_the_report_ends_in_that_line_and_names_the_lane_that_failed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = report(
+        [Result("unit", 10, wall=61), Result("gone", 3, 1, failures=("tests/unit/test_a::test_1",))]
+    )
     lines = capsys.readouterr().out.splitlines()
     assert code == 1
     assert lines[-1] == "13 passed, 1 failed"
@@ -51,7 +83,9 @@ def test_the_report_ends_in_that_line_and_names_the_lane_that_failed(capsys: pyt
 
 
 def test_a_lane_without_a_result_has_failed() -> None:
-    results = with_missing([Result("cluster", 3), Result("up", failed=1, broke="no"), Result("unit", 10)])
+    results = with_missing(
+        [Result("cluster", 3), Result("up", failed=1, broke="no"), Result("unit", 10)]
+    )
     assert [(result.lane, result.good) for result in results] == [
         ("up", False),
         ("unit", True),
@@ -83,7 +117,9 @@ LINES = [
 
 
 @pytest.mark.parametrize(("line", "counts", "tells"), LINES, ids=[line for line, *_ in LINES])
-def test_progress_is_read_off_pytest_s_lines(line: str, counts: tuple[int, int, int], tells: bool) -> None:
+def test_progress_is_read_off_pytest_s_lines(
+    line: str, counts: tuple[int, int, int], tells: bool
+) -> None:
     progress = Progress()
     assert progress.line(line) is tells
     assert (progress.done, progress.total, progress.failed) == counts
@@ -91,7 +127,11 @@ def test_progress_is_read_off_pytest_s_lines(line: str, counts: tuple[int, int, 
 
 def selected(marks: str, own: set[str]) -> bool:
     """pytest's -m, for these markers."""
-    names = {name: name in own for name in re.findall(r"[a-z]+", marks) if name not in ("and", "or", "not")}
+    names = {
+        name: name in own
+        for name in re.findall(r"[a-z]+", marks)
+        if name not in ("and", "or", "not")
+    }
     return bool(eval(marks, {}, names))
 
 

@@ -59,23 +59,42 @@ def test_an_entry_that_may_be_written(entry: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["Shell", "exec_command", "mcp:", "mcp:my_docs", "mcp:my-docs", "mcp:docs/", "mcp:docs/a b", "shell "]
+    "entry",
+    [
+        "Shell",
+        "exec_command",
+        "mcp:",
+        "mcp:my_docs",
+        "mcp:my-docs",
+        "mcp:docs/",
+        "mcp:docs/a b",
+        "shell ",
+    ],
 )
 def test_an_entry_that_may_not_be_written(entry: str) -> None:
     assert not re.search(tools.ENTRY, entry)
 
 
 def test_servers_and_their_tools() -> None:
-    assert tools.servers(["shell", "mcp:a/x", "mcp:a/y", "mcp:b", "mcp:b/z"]) == {"a": ["x", "y"], "b": None}
+    assert tools.servers(["shell", "mcp:a/x", "mcp:a/y", "mcp:b", "mcp:b/z"]) == {
+        "a": ["x", "y"],
+        "b": None,
+    }
 
 
 @pytest.mark.parametrize("sandbox", ["pod", "codex"])
-@pytest.mark.parametrize("allowed", [[], ["shell"], ["web_search", "view_image"], ["mcp:docs/a b'c"]])
-def test_the_policy_is_toml_and_allows_what_the_configuration_asks_for(allowed: list[str], sandbox: str) -> None:
+@pytest.mark.parametrize(
+    "allowed", [[], ["shell"], ["web_search", "view_image"], ["mcp:docs/a b'c"]]
+)
+def test_the_policy_is_toml_and_allows_what_the_configuration_asks_for(
+    allowed: list[str], sandbox: str
+) -> None:
     policy = tomllib.loads(codex_policy.requirements(allowed, sandbox))
     assert config.SANDBOX_MODES[sandbox] in policy["allowed_sandbox_modes"]
     assert policy["allowed_web_search_modes"] == ["live" if "web_search" in allowed else "disabled"]
     assert policy["features"]["shell_tool"] is ("shell" in allowed)
     assert policy["features"]["hooks"] is True
     assert ("mcp_servers" in policy) is (not any(entry.startswith("mcp:") for entry in allowed))
-    assert policy["hooks"]["PreToolUse"][0]["hooks"][0]["command"].startswith("/opt/codexrun/bin/audit-tool")
+    assert policy["hooks"]["PreToolUse"][0]["hooks"][0]["command"].startswith(
+        "/opt/codexrun/bin/audit-tool"
+    )

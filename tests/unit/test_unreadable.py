@@ -15,7 +15,11 @@ def count(kind: str) -> float:
     return REGISTRY.get_sample_value("codexrun_unreadable_objects_total", {"kind": kind}) or 0
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyError, RecursionError, OverflowError, MemoryError], ids=lambda e: e.__name__)
+@pytest.mark.parametrize(
+    "error",
+    [ValueError, KeyError, RecursionError, OverflowError, MemoryError],
+    ids=lambda e: e.__name__,
+)
 def test_whatever_it_raises_is_logged_once_a_version_and_counted_each_time(
     error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -36,9 +40,28 @@ def test_the_end_of_the_process_passes() -> None:
 
 SECRET = "hunter2-hunter2"
 ODD = [
-    (CodexRun, {"metadata": {"name": "a"}, "spec": {"jobType": SECRET * 9, "inputs": SECRET, "priority": SECRET}}),
-    (CodexRun, {"metadata": {"name": "a"}, "spec": {"jobType": "hello", "limits": {"maxTokens": SECRET}}, "status": SECRET}),
-    (CodexJobType, {"metadata": {"name": "a"}, "spec": {"prompt": SECRET, "model": {"a": SECRET}, "limits": [SECRET]}}),
+    (
+        CodexRun,
+        {
+            "metadata": {"name": "a"},
+            "spec": {"jobType": SECRET * 9, "inputs": SECRET, "priority": SECRET},
+        },
+    ),
+    (
+        CodexRun,
+        {
+            "metadata": {"name": "a"},
+            "spec": {"jobType": "hello", "limits": {"maxTokens": SECRET}},
+            "status": SECRET,
+        },
+    ),
+    (
+        CodexJobType,
+        {
+            "metadata": {"name": "a"},
+            "spec": {"prompt": SECRET, "model": {"a": SECRET}, "limits": [SECRET]},
+        },
+    ),
 ]
 
 
@@ -56,4 +79,6 @@ def test_no_value_of_an_unreadable_object_is_logged(
             logging.getLogger("other").exception("failed")
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert len(lines) == 2
-    assert SECRET not in "".join(line.replace(json.dumps(raw)[:60].replace('"', '\\"'), "") for line in lines)
+    assert SECRET not in "".join(
+        line.replace(json.dumps(raw)[:60].replace('"', '\\"'), "") for line in lines
+    )

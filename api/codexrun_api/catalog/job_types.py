@@ -25,18 +25,25 @@ class JobTypeView(BaseModel):
     model: str
     allowed_models: list[str]
     allowed_efforts: list[str]
-    inputs_schema: Annotated[dict[str, Any] | None, Field(description="Absent: each placeholder of the prompt is a text.")] = (
-        None
-    )
+    inputs_schema: Annotated[
+        dict[str, Any] | None,
+        Field(description="Absent: each placeholder of the prompt is a text."),
+    ] = None
     limits: dict[str, int]
     concurrency_limit: int
-    max_queued: Annotated[int | None, Field(description="Runs that may wait; absent: no bound.")] = None
+    max_queued: Annotated[
+        int | None, Field(description="Runs that may wait; absent: no bound.")
+    ] = None
     require_known_price: bool
-    output_schema: Annotated[dict[str, Any] | None, Field(description="Of the final message, where it has to be JSON.")] = None
+    output_schema: Annotated[
+        dict[str, Any] | None, Field(description="Of the final message, where it has to be JSON.")
+    ] = None
     running: Annotated[int, Field(description="Slots held: starting, running and stopping.")]
     queued: int
     suspended: bool
-    ready: Annotated[bool | None, Field(description="Absent before the operator has looked.")] = None
+    ready: Annotated[bool | None, Field(description="Absent before the operator has looked.")] = (
+        None
+    )
     message: str | None = None
 
 
@@ -51,7 +58,9 @@ class Stats(BaseModel):
 
     runs: int
     statuses: Annotated[dict[str, int], Field(examples=[{"succeeded": 12, "failed": 1}])]
-    success_rate: Annotated[float | None, Field(description="Succeeded among succeeded and failed.")]
+    success_rate: Annotated[
+        float | None, Field(description="Succeeded among succeeded and failed.")
+    ]
     cost_tokens: int
     cost_micro_usd: int
     median_seconds: float | None
@@ -70,13 +79,20 @@ class JobTypeStats(BaseModel):
     cost_micro_usd: int
 
 
-@router.get("/jobtypes", operation_id="listJobTypes", response_model_exclude_none=True, responses=answers(401, 500, 503))
+@router.get(
+    "/jobtypes",
+    operation_id="listJobTypes",
+    response_model_exclude_none=True,
+    responses=answers(401, 500, 503),
+)
 async def list_job_types(here: Here, _: Caller) -> JobTypeList:
     """What can be started, and how full it is."""
     found = []
     for name, job_type in sorted(here.catalog.job_types.items()):
         spec = job_type.spec
-        phases = [run.status.phase for run in here.mirror.runs.values() if run.spec.job_type == name]
+        phases = [
+            run.status.phase for run in here.mirror.runs.values() if run.spec.job_type == name
+        ]
         condition = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
         found.append(
             JobTypeView(

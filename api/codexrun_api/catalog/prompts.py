@@ -16,7 +16,15 @@ from codexrun_core.registry import PromptStats, Unavailable
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["catalog"])
 
-Name = Annotated[str, Path(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", examples=["code-review"])]
+Name = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        examples=["code-review"],
+    ),
+]
 Version = Annotated[str, Path(max_length=8, pattern=r"^v[1-9][0-9]{0,6}$", examples=["v1"])]
 
 
@@ -26,7 +34,9 @@ class PromptRuns(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     runs: int = 0
-    success_rate: Annotated[float | None, Field(description="Succeeded among succeeded and failed.")] = None
+    success_rate: Annotated[
+        float | None, Field(description="Succeeded among succeeded and failed.")
+    ] = None
     cost_tokens: int = 0
     cost_micro_usd: int = 0
 
@@ -45,7 +55,9 @@ class PromptVersionView(BaseModel):
     checksum_ok: Annotated[bool, Field(description="Whether text and recorded digest agree.")]
     owner: str
     updated_at: str
-    stats: Annotated[PromptRuns | None, Field(description="Absent while the registry is away.")] = None
+    stats: Annotated[PromptRuns | None, Field(description="Absent while the registry is away.")] = (
+        None
+    )
 
     @classmethod
     def of(cls, prompt: StoredPrompt, stats: PromptRuns | None) -> Self:
@@ -80,16 +92,26 @@ async def get_prompt(here: Here, _: Caller, name: Name) -> PromptView:
     """One prompt with all its versions."""
     found = next((view for view in await _views(here) if view.name == name), None)
     if found is None:
-        raise Problem(404, "prompt-not-found", f'there is no prompt "{name}"; GET /prompts lists them')
+        raise Problem(
+            404, "prompt-not-found", f'there is no prompt "{name}"; GET /prompts lists them'
+        )
     return found
 
 
-@router.get("/prompts/{name}/{version}", operation_id="getPromptVersion", responses=answers(401, 404, 422, 500, 503))
+@router.get(
+    "/prompts/{name}/{version}",
+    operation_id="getPromptVersion",
+    responses=answers(401, 404, 422, 500, 503),
+)
 async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version) -> PromptText:
     """One version: its text, and what its runs usually take."""
     prompt = here.catalog.prompts.get((name, version))
     if prompt is None:
-        raise Problem(404, "prompt-not-found", f'there is no prompt "{name}" {version}; GET /prompts lists them')
+        raise Problem(
+            404,
+            "prompt-not-found",
+            f'there is no prompt "{name}" {version}; GET /prompts lists them',
+        )
     try:
         sums = (await _sums(here)).get((name, version))
         usual = await here.registry.prompt_usual(name, version)
@@ -114,12 +136,21 @@ async def _views(here: Here) -> list[PromptView]:
     versions: dict[str, list[PromptVersionView]] = {}
     for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
         known = sums.get((prompt.name, prompt.version)) if sums else None
-        stats = PromptRuns.model_validate(known) if known else PromptRuns() if sums is not None else None
+        stats = (
+            PromptRuns.model_validate(known)
+            if known
+            else PromptRuns()
+            if sums is not None
+            else None
+        )
         versions.setdefault(prompt.name, []).append(PromptVersionView.of(prompt, stats))
     users: dict[str, list[str]] = {}
     for name, job_type in sorted(here.catalog.job_types.items()):
         users.setdefault(job_type.spec.prompt.name, []).append(name)
-    return [PromptView(name=name, versions=found, used_by=users.get(name, [])) for name, found in versions.items()]
+    return [
+        PromptView(name=name, versions=found, used_by=users.get(name, []))
+        for name, found in versions.items()
+    ]
 
 
 async def _sums(here: Here) -> dict[tuple[str, str], PromptStats]:

@@ -5,7 +5,18 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from codexrun_api.console.pages import catalog, compare, cost, live, login, run, run_actions, run_list, run_log, start
+from codexrun_api.console.pages import (
+    catalog,
+    compare,
+    cost,
+    live,
+    login,
+    run,
+    run_actions,
+    run_list,
+    run_log,
+    start,
+)
 from codexrun_api.console.templating import STATIC, TYPES, Page, page, see_other, static_files
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive

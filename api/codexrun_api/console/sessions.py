@@ -33,7 +33,10 @@ def session_of(cookie: str, digests: Mapping[bytes, str], now: float) -> Session
     if not (ends.isascii() and ends.isdecimal() and len(ends) < 16) or int(ends) <= now:
         return None
     for digest, name in digests.items():
-        if hmac.compare_digest(_sign(digest, "session", body), signature.encode("utf-8", "replace").decode("ascii", "replace")):
+        if hmac.compare_digest(
+            _sign(digest, "session", body),
+            signature.encode("utf-8", "replace").decode("ascii", "replace"),
+        ):
             return Session(name, _sign(digest, "form", body))
     return None
 

@@ -31,7 +31,12 @@ T = TypeVar("T")
 ROOT = Path(__file__).parent
 STATIC = ROOT / "static"
 THEME = "codexrun_theme"
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
+TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
 
 CSP = "; ".join(
     (
@@ -57,14 +62,21 @@ _RENDERERS = ThreadPoolExecutor(2, "render")
 
 def _shown(value: Any) -> Any:
     """Every text that a template puts out: nothing in it stays invisible. Escaping is autoescape's."""
-    return formats.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return (
+        formats.visible(value)
+        if isinstance(value, str) and not isinstance(value, Markup)
+        else value
+    )
 
 
 @cache
 def static_files() -> dict[str, str]:
     """Every file that is served, by its name below static/, with the URL that has its digest: by it, it never changes."""
     files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in TYPES)
-    digests = {str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
+    digests = {
+        str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+        for file in files
+    }
     return {name: f"/console/static/{name}?v={digest}" for name, digest in digests.items()}
 
 
@@ -85,9 +97,26 @@ def templates() -> jinja2.Environment:
     )
     env.filters |= {
         name: getattr(formats, name)
-        for name in ("duration", "about", "utc", "iso", "count", "size", "money", "dollars", "percent", "plural")
+        for name in (
+            "duration",
+            "about",
+            "utc",
+            "iso",
+            "count",
+            "size",
+            "money",
+            "dollars",
+            "percent",
+            "plural",
+        )
     }
-    env.globals |= {"static": static_url, "states": STATES, "state_of": state_of, "bindings": BINDINGS, "ago": formats.ago}
+    env.globals |= {
+        "static": static_url,
+        "states": STATES,
+        "state_of": state_of,
+        "bindings": BINDINGS,
+        "ago": formats.ago,
+    }
     env.globals["p"] = env.get_template("parts.html").module  # also where a block is rendered alone
     return env
 
@@ -110,7 +139,9 @@ class PageResponse(HTMLResponse):
         self.headers["Content-Length"] = str(len(self.body))
 
 
-def page(request: Request, template: str, status: int = 200, *, block: str = "", **context: Any) -> Response:
+def page(
+    request: Request, template: str, status: int = 200, *, block: str = "", **context: Any
+) -> Response:
     """A page, or with `block` only that part of it."""
     here = request.app.state.services
     seen = visitor_of(request)
@@ -122,7 +153,9 @@ def page(request: Request, template: str, status: int = 200, *, block: str = "",
         "may_act": bool(seen and not seen.read_only),
         "now": now,
         "path": request.url.path,
-        "this_url": f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
+        "this_url": f"{request.url.path}?{request.url.query}"
+        if request.url.query
+        else request.url.path,
         "theme": theme if theme in ("light", "dark") else "",
         "namespace": here.settings.namespace,
         "strip": health_strip.of(here, now) if seen else (),
@@ -145,7 +178,9 @@ def see_other(url: str) -> RedirectResponse:
 
 def trouble(request: Request, problem: Problem) -> Response:
     """An error as a page: what is wrong, the way out, and the id that the log knows it by."""
-    answer = page(request, "error.html", problem.status, problem=problem, request_id=request.state.request_id)
+    answer = page(
+        request, "error.html", problem.status, problem=problem, request_id=request.state.request_id
+    )
     if problem.retry_after:
         answer.headers["Retry-After"] = str(problem.retry_after)
     return answer
@@ -186,9 +221,16 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
         return Response(status_code=401, headers={"HX-Redirect": stranger.login})
     if request.method != "GET":
         return trouble(
-            request, Problem(401, "logged-out", "you are not logged in, or your session has ended; log in and send it again")
+            request,
+            Problem(
+                401,
+                "logged-out",
+                "you are not logged in, or your session has ended; log in and send it again",
+            ),
         )
     if request.headers.get("sec-fetch-site") == "cross-site":
         # A link on another site: the browser keeps a strict cookie back once. Asked again from here, it sends it.
-        return HTMLResponse('<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh" content="0">')
+        return HTMLResponse(
+            '<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh" content="0">'
+        )
     return see_other(stranger.login)

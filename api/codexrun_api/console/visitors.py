@@ -55,7 +55,9 @@ async def visitor(request: Request, _: Here) -> Visitor:
     """
     found = visitor_of(request)
     if found is None:
-        raise NotLoggedIn(f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path)
+        raise NotLoggedIn(
+            f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+        )
     request.state.user, request.state.visitor = found.user, found
     return found
 
@@ -67,15 +69,23 @@ async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) ->
         Problem: 403.
     """
     if not from_here(request):
-        raise Problem(403, "foreign-form", "this form was sent by another site; open the console itself and do it there")
+        raise Problem(
+            403,
+            "foreign-form",
+            "this form was sent by another site; open the console itself and do it there",
+        )
     form = await request.form()
     if not sessions.same(str(form.get("csrf", "")), seen.csrf):
         raise Problem(
-            403, "form-expired", "this form is not of your session, which may have ended; reload the page, then send it again"
+            403,
+            "form-expired",
+            "this form is not of your session, which may have ended; reload the page, then send it again",
         )
     if seen.read_only:
         raise Problem(
-            403, "read-only", "this console is read-only; use the codexrun command, REST or kubectl to change something"
+            403,
+            "read-only",
+            "this console is read-only; use the codexrun command, REST or kubectl to change something",
         )
     return seen
 
@@ -89,7 +99,14 @@ def acted(request: Request, seen: Visitor, action: str, **about: object) -> None
     """The audit line: who did what to which run, from where."""
     client = request.client.host if request.client else None
     log.info(
-        action, extra=fields(user=seen.user, origin="console", client=client, request_id=request.state.request_id, **about)
+        action,
+        extra=fields(
+            user=seen.user,
+            origin="console",
+            client=client,
+            request_id=request.state.request_id,
+            **about,
+        ),
     )
 
 

@@ -37,7 +37,9 @@ class Tokens:
         self._read()
         given, found = _digest(token), None
         for known, name in (*self._fixed.items(), *self._named.items()):
-            if hmac.compare_digest(known, given):  # all of them are compared: the time tells nothing
+            if hmac.compare_digest(
+                known, given
+            ):  # all of them are compared: the time tells nothing
                 found = found or name
         return found
 
@@ -83,10 +85,14 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-_bearer = HTTPBearer(auto_error=False, description="CODEX_CONTROL_TOKEN, or a token of the token file.")
+_bearer = HTTPBearer(
+    auto_error=False, description="CODEX_CONTROL_TOKEN, or a token of the token file."
+)
 
 
-async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+async def caller(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> str:
     """The user's name, for the record.
 
     Raises:
@@ -95,7 +101,9 @@ async def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials
     user: str | None = request.app.state.services.tokens.user(given.credentials if given else None)
     if user is None:
         trouble = "the token is not known" if given else "no token"
-        raise Problem(401, "unauthenticated", f"{trouble}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`")
+        raise Problem(
+            401, "unauthenticated", f"{trouble}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
+        )
     request.state.user = user
     return user
 

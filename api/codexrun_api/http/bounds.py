@@ -11,9 +11,13 @@ MAX_PATH_BYTES = 2 * 1024  # the longest of a route with names of full length ha
 MAX_QUERY_BYTES = 8 * 1024
 MAX_PARAMETERS = 64
 MAX_HEADERS = 100
-MAX_HEADER_BYTES = 32 * 1024  # names and values; proxies of single sign-on add tokens of several KiB
+MAX_HEADER_BYTES = (
+    32 * 1024
+)  # names and values; proxies of single sign-on add tokens of several KiB
 OWN_COOKIES = b"codexrun_"
-MAX_HEAD_BYTES = 64 * 1024  # of a request whose head is not whole yet; what is above the bounds but below it gets an answer
+MAX_HEAD_BYTES = (
+    64 * 1024
+)  # of a request whose head is not whole yet; what is above the bounds but below it gets an answer
 
 
 def check_head(scope: Scope) -> None:
@@ -24,7 +28,9 @@ def check_head(scope: Scope) -> None:
     """
     path, query = len(scope.get("raw_path") or scope["path"].encode()), len(scope["query_string"])
     if path > MAX_PATH_BYTES:
-        detail = f"the path: {path} bytes are above {MAX_PATH_BYTES}; no path of this server is as long"
+        detail = (
+            f"the path: {path} bytes are above {MAX_PATH_BYTES}; no path of this server is as long"
+        )
         raise Problem(414, "uri-too-long", detail)
     if query > MAX_QUERY_BYTES:
         detail = f"the query: {query} bytes are above {MAX_QUERY_BYTES}; ask for less at once"
@@ -32,7 +38,10 @@ def check_head(scope: Scope) -> None:
     if (parameters := scope["query_string"].count(b"&") + 1) > MAX_PARAMETERS:
         detail = f"the query: {parameters} parameters are above {MAX_PARAMETERS}; write several values with commas between"
         raise Problem(400, "too-many-parameters", detail)
-    headers, size = scope["headers"], sum(len(name) + len(value) for name, value in scope["headers"])
+    headers, size = (
+        scope["headers"],
+        sum(len(name) + len(value) for name, value in scope["headers"]),
+    )
     if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         detail = (
             f"the headers: {len(headers)} with {size} bytes are above {MAX_HEADERS} or {MAX_HEADER_BYTES} bytes; "
@@ -48,7 +57,9 @@ def drop_other_cookies(scope: Scope) -> None:
     (CVE-2024-7592): 16 KiB of backslashes stop the event loop for half a second.
     """
     if any(name == b"cookie" for name, _ in scope["headers"]):
-        scope["headers"] = [(name, _own(value) if name == b"cookie" else value) for name, value in scope["headers"]]
+        scope["headers"] = [
+            (name, _own(value) if name == b"cookie" else value) for name, value in scope["headers"]
+        ]
 
 
 def _own(cookies: bytes) -> bytes:
@@ -92,7 +103,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD_BYTES:
-            self.send_400_response(f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers.")
+            self.send_400_response(
+                f"The head of the request is above {MAX_HEAD_BYTES} bytes; send smaller headers."
+            )
 
     def on_headers_complete(self) -> None:
         self._moved = True

@@ -104,7 +104,9 @@ def _each_once(query: bytes) -> None:
 
 def _too_large(limit: int) -> HTTPException:
     """The one kind that FastAPI lets through while it reads a body."""
-    return HTTPException(413, f"the body is above {limit} bytes; put large material into the workspace instead")
+    return HTTPException(
+        413, f"the body is above {limit} bytes; put large material into the workspace instead"
+    )
 
 
 def _tell(scope: Scope, status: int, seconds: float) -> None:
@@ -114,5 +116,7 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
     metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
     level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
     user = scope.get("state", {}).get("user")
-    said = fields(method=method, route=route, code=status, user=user, duration_ms=round(seconds * 1000))
+    said = fields(
+        method=method, route=route, code=status, user=user, duration_ms=round(seconds * 1000)
+    )
     log.log(level, "request.answered", extra=said)

@@ -107,7 +107,9 @@ class Archive:
         except FileNotFoundError:
             return Log()
 
-    def append_attempt(self, run_id: str, attempt: int, offset: int, data: bytes) -> tuple[int, bool]:
+    def append_attempt(
+        self, run_id: str, attempt: int, offset: int, data: bytes
+    ) -> tuple[int, bool]:
         """The same relative to where the attempt began; its size afterwards, and whether it had ended before.
 
         Raises:
@@ -117,14 +119,24 @@ class Archive:
             log, begin = self._attempt(run_id, attempt)
             if log.complete is not None:
                 offset = -1  # nothing follows an end
-            return self._append(run_id, begin + offset if offset >= 0 else -1, data) - begin, log.complete is not None
+            return self._append(
+                run_id, begin + offset if offset >= 0 else -1, data
+            ) - begin, log.complete is not None
 
     def open_attempt(self, run_id: str) -> int | None:
         """The attempt whose log goes on; None if the log has ended, or there is none."""
         log = self.log(run_id)
         return max(map(int, log.begins), default=None) if log.complete is None else None
 
-    def seal(self, run_id: str, attempt: int, *, complete: bool, note: str | None = None, last: bytes = b"") -> None:
+    def seal(
+        self,
+        run_id: str,
+        attempt: int,
+        *,
+        complete: bool,
+        note: str | None = None,
+        last: bytes = b"",
+    ) -> None:
         """The attempt's log ends here. `last` goes in as its last line; the first end stands.
 
         Raises:
@@ -138,7 +150,10 @@ class Archive:
             if last and size and self.read(run_id, size - 1, size) != b"\n":
                 last = b"\n" + last
             self._append(run_id, size, last)
-            with contextlib.suppress(FileNotFoundError), (self._folder(run_id) / LOG).open("rb") as file:
+            with (
+                contextlib.suppress(FileNotFoundError),
+                (self._folder(run_id) / LOG).open("rb") as file,
+            ):
                 os.fsync(file.fileno())
             log.complete, log.note = complete, note
             self._save(run_id, log)
@@ -154,7 +169,9 @@ class Archive:
         with contextlib.suppress(FileNotFoundError):
             for entry in sorted(os.scandir(self._folder(run_id) / ARTIFACTS), key=lambda e: e.name):
                 stat = entry.stat()
-                found.append(Artifact(entry.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)))
+                found.append(
+                    Artifact(entry.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+                )
         return found
 
     def artifact(self, run_id: str, name: str) -> Path | None:

@@ -24,7 +24,13 @@ TYPES = {
 OTHER = "application/octet-stream"
 
 Name = Annotated[
-    str, Path(min_length=1, max_length=100, pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$", examples=["final-message.md"])
+    str,
+    Path(
+        min_length=1,
+        max_length=100,
+        pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]*$",
+        examples=["final-message.md"],
+    ),
 ]
 
 
@@ -42,7 +48,11 @@ class ArtifactList(BaseModel):
 def router(archive: Archive) -> APIRouter:
     routes = APIRouter(tags=["artifacts"])
 
-    @routes.get("/runs/{id}/artifacts", operation_id="listRunArtifacts", responses=answers(401, 404, 422, 500, 503))
+    @routes.get(
+        "/runs/{id}/artifacts",
+        operation_id="listRunArtifacts",
+        responses=answers(401, 404, 422, 500, 503),
+    )
     async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
         """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those that there are."""
         run = await here.find(id)
@@ -50,7 +60,12 @@ def router(archive: Archive) -> APIRouter:
             raise not_found(id)
         found = await asyncio.to_thread(archive.list, run.run_id)
         base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
-        shown = [ArtifactView(name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}") for a in found]
+        shown = [
+            ArtifactView(
+                name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}"
+            )
+            for a in found
+        ]
         return ArtifactList(artifacts=shown)
 
     @routes.get(
@@ -58,7 +73,10 @@ def router(archive: Archive) -> APIRouter:
         operation_id="getRunArtifact",
         response_class=FileResponse,
         responses={
-            200: {"description": "The file.", "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)}},
+            200: {
+                "description": "The file.",
+                "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)},
+            },
             **answers(401, 404, 422, 500, 503),
         },
     )
@@ -69,8 +87,14 @@ def router(archive: Archive) -> APIRouter:
             raise not_found(id)
         path = await asyncio.to_thread(archive.artifact, run.run_id, name)
         if path is None:
-            raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them')
+            raise Problem(
+                404,
+                "artifact-not-found",
+                f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them',
+            )
         media = TYPES.get(path.suffix, OTHER)
-        return FileResponse(path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"})
+        return FileResponse(
+            path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"}
+        )
 
     return routes

@@ -79,12 +79,18 @@ class Senders:
         if not token or len(token) > LONGEST_TOKEN:
             raise NotASender(401, "no token")
         wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
-        answer = await self._kube.create(REVIEWS, {**wish, "spec": {"token": token, "audiences": [AUDIENCE]}})
+        answer = await self._kube.create(
+            REVIEWS, {**wish, "spec": {"token": token, "audiences": [AUDIENCE]}}
+        )
         status = answer.get("status") or {}
-        if status.get("authenticated") is not True or AUDIENCE not in (status.get("audiences") or ()):
+        if status.get("authenticated") is not True or AUDIENCE not in (
+            status.get("audiences") or ()
+        ):
             raise NotASender(401, "the token is not valid for this audience")
         user = status.get("user") or {}
-        if not str(user.get("username")).startswith(f"system:serviceaccount:{self._kube.namespace}:"):
+        if not str(user.get("username")).startswith(
+            f"system:serviceaccount:{self._kube.namespace}:"
+        ):
             raise NotASender(403, "not a service account of this namespace")
         extra = user.get("extra") or {}
         try:
@@ -97,9 +103,13 @@ class Senders:
         owner = _controller(pod, "batch/v1", "Job")
         job = await self._get(f"{self._kube.jobs}/{owner['name']}", owner["uid"])
         above = _controller(job, f"{GROUP}/{VERSION}", "CodexRun")
-        run = CodexRun.model_validate(await self._get(f"{self._kube.runs}/{above['name']}", above["uid"]))
+        run = CodexRun.model_validate(
+            await self._get(f"{self._kube.runs}/{above['name']}", above["uid"])
+        )
         attempt = owner["name"].rpartition("-")[2]
-        if not attempt.isdecimal() or owner["name"] != job_name(run.metadata.name, run.metadata.uid, int(attempt)):
+        if not attempt.isdecimal() or owner["name"] != job_name(
+            run.metadata.name, run.metadata.uid, int(attempt)
+        ):
             raise NotASender(403, "the pod's Job is not an attempt of a run")
         retry = run.spec.retry_of
         resumes = (retry.uid or await self._uid_of(retry.name)) if retry and retry.resume else None
@@ -113,7 +123,9 @@ class Senders:
         except Refused as error:
             raise NotASender(403, f"{path} cannot be read: {error}") from error
         if found["metadata"].get("uid") != uid:
-            raise NotASender(403, "the pod, its Job or its run is gone, or another one of that name")
+            raise NotASender(
+                403, "the pod, its Job or its run is gone, or another one of that name"
+            )
         return found
 
     async def _uid_of(self, run: str) -> str | None:
@@ -126,7 +138,10 @@ class Senders:
 
 def _controller(thing: dict[str, Any], version: str, kind: str) -> dict[str, str]:
     for owner in thing["metadata"].get("ownerReferences") or ():
-        if owner.get("controller") and (owner.get("apiVersion"), owner.get("kind")) == (version, kind):
+        if owner.get("controller") and (owner.get("apiVersion"), owner.get("kind")) == (
+            version,
+            kind,
+        ):
             found: dict[str, str] = owner
             return found
     raise NotASender(403, f"not controlled by a {kind}: no pod of a run")

@@ -33,7 +33,12 @@ log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 LOG_PIECE, LOG_LIMIT, USAGE_LIMIT = MIB, 64 * MIB, 16 * 1024  # bytes; the second is one attempt's
-ARTIFACTS = {"final-message.md": MIB, "workspace.patch": 16 * MIB, "rollout.jsonl": 32 * MIB, "output.json": MIB}
+ARTIFACTS = {
+    "final-message.md": MIB,
+    "workspace.patch": 16 * MIB,
+    "rollout.jsonl": 32 * MIB,
+    "output.json": MIB,
+}
 ROLLOUT = "rollout.jsonl"
 NOTED_KEPT = 10_000  # runs; one that is forgotten is noted once more
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
@@ -46,21 +51,42 @@ OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 class Ingest:
     """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the registry."""
 
-    def __init__(self, archive: Archive, authenticate: Authenticate, on_usage: OnUsage, on_log: OnLog, bells: Bells) -> None:
-        self.archive, self.authenticate, self.on_usage, self.on_log = archive, authenticate, on_usage, on_log
+    def __init__(
+        self,
+        archive: Archive,
+        authenticate: Authenticate,
+        on_usage: OnUsage,
+        on_log: OnLog,
+        bells: Bells,
+    ) -> None:
+        self.archive, self.authenticate, self.on_usage, self.on_log = (
+            archive,
+            authenticate,
+            on_usage,
+            on_log,
+        )
         self.bells = bells
-        self._noted: OrderedDict[str, float] = OrderedDict()  # from when on a live run's row is told of its log's size again
+        self._noted: OrderedDict[str, float] = (
+            OrderedDict()
+        )  # from when on a live run's row is told of its log's size again
 
     async def post_log(self, request: Request) -> Response:
         sender = await self._sender(request)
         offset, end = request.query_params.get("offset", ""), request.query_params.get("end")
-        if not offset.isascii() or not offset.isdecimal() or len(offset) > 12 or end not in (None, "complete", "cut"):
+        if (
+            not offset.isascii()
+            or not offset.isdecimal()
+            or len(offset) > 12
+            or end not in (None, "complete", "cut")
+        ):
             raise HTTPException(400, "offset must be a number of bytes, and end complete or cut")
         data = await _body(request, LOG_PIECE)
         if int(offset) + len(data) > LOG_LIMIT:
             raise HTTPException(413, f"one attempt's log is {LOG_LIMIT} bytes at most")
         archive, run_id = self.archive, sender.run_id
-        size, ended = await asyncio.to_thread(archive.append_attempt, run_id, sender.attempt, int(offset), data)
+        size, ended = await asyncio.to_thread(
+            archive.append_attempt, run_id, sender.attempt, int(offset), data
+        )
         if end and (ended or size == int(offset) + len(data)):
             await self._end(sender, complete=end == "complete")
             ended = True
@@ -77,14 +103,22 @@ class Ingest:
 
     async def _end(self, sender: Sender, *, complete: bool) -> None:
         """Sealed first, then noted; when the registry is away the gate comes again, and only the note is made up for."""
-        run_id, last = sender.run_id, b"" if complete else cut_line(sender.run_id, sender.attempt, CUT)
+        run_id, last = (
+            sender.run_id,
+            b"" if complete else cut_line(sender.run_id, sender.attempt, CUT),
+        )
         note = None if complete else CUT
-        await asyncio.to_thread(self.archive.seal, run_id, sender.attempt, complete=complete, note=note, last=last)
+        await asyncio.to_thread(
+            self.archive.seal, run_id, sender.attempt, complete=complete, note=note, last=last
+        )
         self._noted.pop(run_id, None)
         self.bells.ring(run_id)
         state = self.archive.log(run_id)
         await self._note(run_id, complete=state.complete, note=state.note)
-        log.info("log.ended", extra=fields(run_id=run_id, attempt=sender.attempt, complete=state.complete))
+        log.info(
+            "log.ended",
+            extra=fields(run_id=run_id, attempt=sender.attempt, complete=state.complete),
+        )
 
     async def post_usage(self, request: Request) -> Response:
         sender = await self._sender(request)
@@ -116,7 +150,9 @@ class Ingest:
         sender = await self._sender(request)
         path = self.archive.artifact(sender.resumes, ROLLOUT) if sender.resumes else None
         if path is None:
-            raise HTTPException(404, "no rollout is stored of the run in spec.retryOf, or it is not to be resumed")
+            raise HTTPException(
+                404, "no rollout is stored of the run in spec.retryOf, or it is not to be resumed"
+            )
         return FileResponse(path, media_type="application/x-ndjson")
 
     async def _sender(self, request: Request) -> Sender:
@@ -127,12 +163,20 @@ class Ingest:
             log.warning("sender.refused", extra=fields(reason=str(error), route=request.url.path))
             raise HTTPException(error.status, str(error)) from error
 
-    async def _note(self, run_id: str, *, complete: bool | None = None, note: str | None = None) -> None:
-        await self.on_log(run_id, self.archive.path(run_id), self.archive.size(run_id), complete, note)
+    async def _note(
+        self, run_id: str, *, complete: bool | None = None, note: str | None = None
+    ) -> None:
+        await self.on_log(
+            run_id, self.archive.path(run_id), self.archive.size(run_id), complete, note
+        )
 
 
 def create_ingest_app(
-    archive: Archive, authenticate: Authenticate, on_usage: OnUsage, on_log: OnLog, bells: Bells | None = None
+    archive: Archive,
+    authenticate: Authenticate,
+    on_usage: OnUsage,
+    on_log: OnLog,
+    bells: Bells | None = None,
 ) -> Starlette:
     """For a port of its own. bells: rung when a log has grown, for followers in the same process."""
     here = Ingest(archive, authenticate, on_usage, on_log, bells or Bells())
@@ -142,8 +186,16 @@ def create_ingest_app(
         Route("/ingest/artifacts/{name}", here.put_artifact, methods=["PUT"]),
         Route("/ingest/rollout", here.get_rollout, methods=["GET"]),
     ]
-    refusals = {HTTPException: _refuse, Superseded: _refuse, Unavailable: _refuse, ClientDisconnect: _refuse, OSError: _refuse}
-    return Starlette(routes=routes, exception_handlers=refusals, middleware=[Middleware(BoundedHeads)])
+    refusals = {
+        HTTPException: _refuse,
+        Superseded: _refuse,
+        Unavailable: _refuse,
+        ClientDisconnect: _refuse,
+        OSError: _refuse,
+    }
+    return Starlette(
+        routes=routes, exception_handlers=refusals, middleware=[Middleware(BoundedHeads)]
+    )
 
 
 async def _body(request: Request, limit: int) -> bytes:

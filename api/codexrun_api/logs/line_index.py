@@ -22,7 +22,11 @@ class LineIndex:
             return 0
         self._extend(size)
         block = size // line_counts.BLOCK
-        rest = self._archive.read(self._run_id, block * line_counts.BLOCK, size) if size % line_counts.BLOCK else b""
+        rest = (
+            self._archive.read(self._run_id, block * line_counts.BLOCK, size)
+            if size % line_counts.BLOCK
+            else b""
+        )
         ends = self._before[block] + rest.count(b"\n")
         return ends if self._archive.read(self._run_id, size - 1, size) == b"\n" else ends + 1
 
@@ -34,7 +38,9 @@ class LineIndex:
         wanted = line - 1  # the newline that it follows
         block = max(0, bisect_left(self._before, wanted) - 1)
         left = wanted - self._before[block]
-        data = self._archive.read(self._run_id, block * line_counts.BLOCK, min(size, (block + 1) * line_counts.BLOCK))
+        data = self._archive.read(
+            self._run_id, block * line_counts.BLOCK, min(size, (block + 1) * line_counts.BLOCK)
+        )
         at = -1
         for _ in range(left):
             at = data.find(b"\n", at + 1)
@@ -65,7 +71,15 @@ class LineIndex:
                 continue
             # No newline in a whole block, or the last line: where does it end?
             end = self.offset(number + 1, size)
-            whole = end - at - (1 if end < size or self._archive.read(self._run_id, size - 1, size) == b"\n" else 0)
+            whole = (
+                end
+                - at
+                - (
+                    1
+                    if end < size or self._archive.read(self._run_id, size - 1, size) == b"\n"
+                    else 0
+                )
+            )
             yield number, at, self._archive.read(self._run_id, at, at + min(LONGEST, whole)), whole
             at, number = end, number + 1
 

@@ -6,7 +6,9 @@ from datetime import datetime
 from codexrun_api.logs.archive import Archive
 
 BLOCK = 64 * 1024
-PROBE = 1024 * 1024  # bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log
+PROBE = (
+    1024 * 1024
+)  # bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log
 MAX_PROBE_LINES = 1000
 HEAD = 64  # bytes of a line within which its time stands: {"ts":"2026-01-31T12:00:00.000Z",...
 
@@ -36,7 +38,10 @@ def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> i
     Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a log that is no runner's
     more is shown rather than less.
     """
-    low, high = 0, size  # lines that begin before `low` are older; one that begins at `high` is not, or there is none
+    low, high = (
+        0,
+        size,
+    )  # lines that begin before `low` are older; one that begins at `high` is not, or there is none
     while low < high:
         middle = (low + high) // 2
         begin, time = _first_time(archive, run_id, middle, high)

@@ -23,18 +23,30 @@ PIECE = 64 * 1024  # bytes read at once
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
-Since = Annotated[params.Time | None, Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago.")]
+Since = Annotated[
+    params.Time | None, Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago.")
+]
 Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
 After = Annotated[
-    int | None, Query(ge=0, le=2**50, description="Bytes to leave out; Last-Event-ID for callers without headers.")
+    int | None,
+    Query(
+        ge=0, le=2**50, description="Bytes to leave out; Last-Event-ID for callers without headers."
+    ),
 ]
-LastId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=20, description="Resume after this event.")]
-Range = Annotated[str | None, Header(alias="Range", max_length=64, description="`bytes=0-99`, `bytes=100-`, `bytes=-100`")]
+LastId = Annotated[
+    str | None, Header(alias="Last-Event-ID", max_length=20, description="Resume after this event.")
+]
+Range = Annotated[
+    str | None,
+    Header(alias="Range", max_length=64, description="`bytes=0-99`, `bytes=100-`, `bytes=-100`"),
+]
 
 LOG = {
     "description": "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it; `end` at the "
     "run's end, `reconnect` before the server stops.",
-    "headers": {"X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}},
+    "headers": {
+        "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}
+    },
     "content": {"text/plain": {"schema": {"type": "string"}}, EVENT_STREAM: {}},
 }
 PART = {"description": "The range.", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -79,7 +91,12 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
         if last is not None and last.isascii() and last.isdecimal():
             start, tail, since = int(last), None, None  # what was chosen at first lies behind
         if since:
-            start = max(start, await asyncio.to_thread(at_or_after, archive, run.run_id, size, params.moment(since)))
+            start = max(
+                start,
+                await asyncio.to_thread(
+                    at_or_after, archive, run.run_id, size, params.moment(since)
+                ),
+            )
         if tail is not None:
             start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
         if follow or EVENT_STREAM in request.headers.get("accept", ""):
@@ -109,7 +126,9 @@ def _part(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:
     return _text(archive, run, start, end, size)
 
 
-def _text(archive: Archive, run: RunRecord, start: int, end: int, whole: int | None = None) -> StreamingResponse:
+def _text(
+    archive: Archive, run: RunRecord, start: int, end: int, whole: int | None = None
+) -> StreamingResponse:
     """From start to end; whole: the log's size, if this is a range of it."""
     state = archive.log(run.run_id)
     complete = {True: "true", False: "false", None: "unknown"}[state.complete]
@@ -124,8 +143,12 @@ def _text(archive: Archive, run: RunRecord, start: int, end: int, whole: int | N
 
     async def pieces() -> AsyncIterator[bytes]:
         at = start
-        while at < end and (piece := await asyncio.to_thread(archive.read, run.run_id, at, min(end, at + PIECE))):
+        while at < end and (
+            piece := await asyncio.to_thread(archive.read, run.run_id, at, min(end, at + PIECE))
+        ):
             at += len(piece)
             yield piece
 
-    return StreamingResponse(pieces(), 200 if whole is None else 206, about, media_type="text/plain; charset=utf-8")
+    return StreamingResponse(
+        pieces(), 200 if whole is None else 206, about, media_type="text/plain; charset=utf-8"
+    )

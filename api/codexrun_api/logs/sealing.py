@@ -27,7 +27,9 @@ OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 class LogEnds:
     """Told of transitions; ends what is still open when a gate has had its time. Call it inside the event loop."""
 
-    def __init__(self, archive: Archive, on_log: OnLog, bells: Bells, wait: float = GATE_SECONDS) -> None:
+    def __init__(
+        self, archive: Archive, on_log: OnLog, bells: Bells, wait: float = GATE_SECONDS
+    ) -> None:
         self._archive, self._on_log, self._bells, self._wait = archive, on_log, bells, wait
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -55,7 +57,9 @@ class LogEnds:
         state = await asyncio.to_thread(archive.log, run_id)
         while True:
             try:
-                await self._on_log(run_id, archive.path(run_id), archive.size(run_id), state.complete, state.note)
+                await self._on_log(
+                    run_id, archive.path(run_id), archive.size(run_id), state.complete, state.note
+                )
                 return
             except Unavailable:
                 await asyncio.sleep(PAUSE)
@@ -70,7 +74,9 @@ class LogEnds:
         note = f"the pod was gone ({why}) before {part} of its log could be shipped"
         try:
             line = cut_line(run_id, attempt, note)
-            await asyncio.to_thread(self._archive.seal, run_id, attempt, complete=False, note=note, last=line)
+            await asyncio.to_thread(
+                self._archive.seal, run_id, attempt, complete=False, note=note, last=line
+            )
         except (Superseded, OSError) as error:
             log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
             return False
@@ -82,5 +88,12 @@ class LogEnds:
 def cut_line(run_id: str, attempt: int, reason: str) -> bytes:
     """The archive's own last line of a log that has none of its runner's."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    said = {"ts": now, "src": "api", "text": "log.cut_off", "run_id": run_id, "attempt": attempt, "reason": reason}
+    said = {
+        "ts": now,
+        "src": "api",
+        "text": "log.cut_off",
+        "run_id": run_id,
+        "attempt": attempt,
+        "reason": reason,
+    }
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"

@@ -41,20 +41,37 @@ class Follower:
         find: Callable[[str], Awaitable[RunRecord | None]],
         stop: asyncio.Event,
     ) -> None:
-        self._archive, self._bells, self._run_id, self._find, self._stop = archive, bells, run_id, find, stop
+        self._archive, self._bells, self._run_id, self._find, self._stop = (
+            archive,
+            bells,
+            run_id,
+            find,
+            stop,
+        )
 
     async def events(self, start: int, *, resumed: bool = False) -> AsyncIterator[bytes]:
         """From `start` to the run's end."""
         if resumed:
             metrics.RECONNECTS.labels("logs").inc()
-        with metrics.STREAMS.labels("logs").track_inprogress(), self._bells.heard(self._run_id) as bell:
+        with (
+            metrics.STREAMS.labels("logs").track_inprogress(),
+            self._bells.heard(self._run_id) as bell,
+        ):
             yield format_sse_event(comment="codexrun", retry=RETRY)
             loop = asyncio.get_running_loop()
-            at, lines, quiet, over_since, looked_again = start, LineCutter(), loop.time(), 0.0, False
+            at, lines, quiet, over_since, looked_again = (
+                start,
+                LineCutter(),
+                loop.time(),
+                0.0,
+                False,
+            )
             read = start  # offset behind what was read; `at` is behind the last whole line
             while True:
                 bell.clear()
-                piece = await asyncio.to_thread(self._archive.read, self._run_id, read, read + PIECE)
+                piece = await asyncio.to_thread(
+                    self._archive.read, self._run_id, read, read + PIECE
+                )
                 if piece:
                     read += len(piece)
                     for some in batched(lines.feed(piece)):
@@ -87,12 +104,19 @@ class Follower:
         events = []
         for line in lines:
             at += line.length + newline
-            events.append(format_sse_event(id=str(at), data_str=line.text.decode("utf-8", "replace")))
+            events.append(
+                format_sse_event(id=str(at), data_str=line.text.decode("utf-8", "replace"))
+            )
         return events
 
     def _end(self, run: RunRecord, at: int) -> bytes:
         state = self._archive.log(self._run_id)
-        said = {"status": run.status, "bytes": at, "complete": state.complete, "note": state.note or run.log_note}
+        said = {
+            "status": run.status,
+            "bytes": at,
+            "complete": state.complete,
+            "note": state.note or run.log_note,
+        }
         return format_sse_event(event="end", id=str(at), data_str=json.dumps(said))
 
     async def _over(self) -> RunRecord | None:

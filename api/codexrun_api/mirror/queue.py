@@ -25,10 +25,19 @@ class Peer:
 
 def peer(run: CodexRun) -> Peer:
     created, status = run.metadata.creation_timestamp or datetime.now(UTC), run.status
-    return Peer(run.metadata.uid, status.phase.lower(), run.spec.priority, created, status.started_at, status.finished_at)
+    return Peer(
+        run.metadata.uid,
+        status.phase.lower(),
+        run.spec.priority,
+        created,
+        status.started_at,
+        status.finished_at,
+    )
 
 
-def place(run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None) -> QueueView | None:
+def place(
+    run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None
+) -> QueueView | None:
     """The place of a queued run among all runs of its job type; None for one that does not wait."""
     now = now or datetime.now(UTC)
     found = queue.place(run, peers, limit, queue.usual_length(peers), now)

@@ -58,7 +58,11 @@ class Writer:
     def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
         """A live run that somebody deleted is over: cancelled by that. How one ended that was deleted unseen is not known."""
         if witnessed and not run.status.phase.terminal:
-            status = {"phase": Phase.CANCELLED, "reason": "Deleted", "finished_at": datetime.now(UTC)}
+            status = {
+                "phase": Phase.CANCELLED,
+                "reason": "Deleted",
+                "finished_at": datetime.now(UTC),
+            }
             self.changed(run.model_copy(update={"status": run.status.model_copy(update=status)}))
         self._changes.append(Change(run, deleted=True))
         self._bell.set()
@@ -91,7 +95,10 @@ class Writer:
             except (Unavailable, SchemaError) as error:
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 failures += 1
-                log.warning("registry.away", extra=fields(error=str(error), waiting=len(self._changes), pause=pause))
+                log.warning(
+                    "registry.away",
+                    extra=fields(error=str(error), waiting=len(self._changes), pause=pause),
+                )
                 await asyncio.sleep(pause)
 
     async def drain(self) -> None:
@@ -105,7 +112,9 @@ class Writer:
             while self._changes:
                 await self._write(self._changes[0])
             if self._is_missing:
-                gone = [run_id for run_id, _ in await self._registry.live() if self._is_missing(run_id)]
+                gone = [
+                    run_id for run_id, _ in await self._registry.live() if self._is_missing(run_id)
+                ]
                 if gone:
                     await self._registry.mark_deleted(gone)
                     log.warning("runs.deleted_unseen", extra=fields(runs=len(gone)))

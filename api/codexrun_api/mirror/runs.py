@@ -39,12 +39,18 @@ class Followed:
         self._changed = asyncio.Event()
 
     def tell(self, run: CodexRun, *, gone: bool) -> None:
-        if self.run and self.run.metadata.uid == run.metadata.uid and _version(run) < _version(self.run):
+        if (
+            self.run
+            and self.run.metadata.uid == run.metadata.uid
+            and _version(run) < _version(self.run)
+        ):
             return
         self.run, self.gone = run, gone
         self._changed.set()
 
-    async def until(self, done: Callable[[CodexRun], bool], uid: str, seconds: float, stop: asyncio.Event) -> None:
+    async def until(
+        self, done: Callable[[CodexRun], bool], uid: str, seconds: float, stop: asyncio.Event
+    ) -> None:
         """Return when the run of that uid is `done` or gone, when time is up, or when this process stops."""
         stopping = asyncio.ensure_future(stop.wait())
         try:
@@ -54,20 +60,26 @@ class Followed:
                         self._changed.clear()
                         changed = asyncio.ensure_future(self._changed.wait())
                         try:
-                            await asyncio.wait((changed, stopping), return_when=asyncio.FIRST_COMPLETED)
+                            await asyncio.wait(
+                                (changed, stopping), return_when=asyncio.FIRST_COMPLETED
+                            )
                         finally:
                             changed.cancel()
         finally:
             stopping.cancel()
 
     def _settled(self, done: Callable[[CodexRun], bool], uid: str) -> bool:
-        return self.run is not None and self.run.metadata.uid == uid and (self.gone or done(self.run))
+        return (
+            self.run is not None and self.run.metadata.uid == uid and (self.gone or done(self.run))
+        )
 
 
 class Mirror:
     def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
         self.kube, self.feed, self._external_url = kube, feed, external_url
-        self.runs: dict[str, CodexRun] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
+        self.runs: dict[
+            str, CodexRun
+        ] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
         self.without_inputs: set[str] = set()  # uids of those
         self.names: dict[str, str] = {}  # name -> uid
         self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
@@ -170,7 +182,9 @@ class Mirror:
 
     def event(self, run: CodexRun, kind: str) -> Event:
         # Without the inputs: thousands of events are kept, and each may have 64 KiB of them.
-        data = responses.of_run(run, self._external_url).model_dump_json(by_alias=True, exclude_none=True, exclude={"params"})
+        data = responses.of_run(run, self._external_url).model_dump_json(
+            by_alias=True, exclude_none=True, exclude={"params"}
+        )
         return Event(run.metadata.resource_version, kind, run.metadata.uid, run.spec.job_type, data)
 
     def changed_since(self, version: int) -> list[CodexRun]:

@@ -11,7 +11,14 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
 from codexrun_api.runs.routes import From, Key, Wait, answer, ended
 from codexrun_api.schemas import params, requests, responses
-from codexrun_api.schemas.problems import Problem, ProblemBody, answers, invalid, not_found, problem_of
+from codexrun_api.schemas.problems import (
+    Problem,
+    ProblemBody,
+    answers,
+    invalid,
+    not_found,
+    problem_of,
+)
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.registry import RunRecord
@@ -22,12 +29,17 @@ MOST, AT_ONCE, PAGE = 1000, 16, 200
 
 
 class BulkWish(requests.Body):
-    model_config = ConfigDict(json_schema_extra={"example": {"filter": {"status": "failed", "since": "1d"}, "dry_run": True}})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"filter": {"status": "failed", "since": "1d"}, "dry_run": True}
+        }
+    )
 
     filter: params.FilterWish | None = None
-    ids: Annotated[list[params.Word] | None, Field(max_length=MOST, description="Run ids or names, instead of a filter.")] = (
-        None
-    )
+    ids: Annotated[
+        list[params.Word] | None,
+        Field(max_length=MOST, description="Run ids or names, instead of a filter."),
+    ] = None
     dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
     reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
 
@@ -53,38 +65,58 @@ Told = Callable[[BulkItem], None]
 BULK = answers(400, 401, 413, 422, 500, 503)
 
 
-@router.post("/runs/cancel", operation_id="cancelRuns", response_model_exclude_none=True, responses=BULK)
+@router.post(
+    "/runs/cancel", operation_id="cancelRuns", response_model_exclude_none=True, responses=BULK
+)
 async def cancel_runs(request: Request, here: Here, user: Caller, wish: BulkWish) -> BulkAnswer:
     """Cancel every run that matches and has not ended; each has its own result."""
     return await cancel_many(here, wish, user, request.state.request_id)
 
 
-async def cancel_many(here: Services, wish: BulkWish, user: str, request_id: str, *, told: Told = lambda _: None) -> BulkAnswer:
+async def cancel_many(
+    here: Services, wish: BulkWish, user: str, request_id: str, *, told: Told = lambda _: None
+) -> BulkAnswer:
     """The same for other doors; `told` hears of each result as it comes."""
 
     async def act(record: RunRecord) -> None:
         await actions.cancel(here, record.run_id, user, wish.reason)
 
-    return await _bulk(request_id, here, wish, act, fits=lambda status: status not in actions.TERMINAL, told=told)
+    return await _bulk(
+        request_id, here, wish, act, fits=lambda status: status not in actions.TERMINAL, told=told
+    )
 
 
-@router.post("/runs/retry", operation_id="retryRuns", response_model_exclude_none=True, responses=BULK)
-async def retry_runs(request: Request, here: Here, user: Caller, wish: BulkWish, origin: From = "api") -> BulkAnswer:
+@router.post(
+    "/runs/retry", operation_id="retryRuns", response_model_exclude_none=True, responses=BULK
+)
+async def retry_runs(
+    request: Request, here: Here, user: Caller, wish: BulkWish, origin: From = "api"
+) -> BulkAnswer:
     """Retry every run that matches and has ended; the new ones wait in the queue."""
     return await retry_many(here, wish, user, request.state.request_id, origin=origin)
 
 
 async def retry_many(
-    here: Services, wish: BulkWish, user: str, request_id: str, *, origin: str, told: Told = lambda _: None
+    here: Services,
+    wish: BulkWish,
+    user: str,
+    request_id: str,
+    *,
+    origin: str,
+    told: Told = lambda _: None,
 ) -> BulkAnswer:
     """The same for other doors; `told` hears of each result as it comes."""
     changes = requests.RetryWish(when_full="Queue")
 
     async def act(record: RunRecord) -> str:
-        started = await actions.retry(here, record.run_id, changes, user=user, origin=origin, request_id=request_id)
+        started = await actions.retry(
+            here, record.run_id, changes, user=user, origin=origin, request_id=request_id
+        )
         return started.record.run_id
 
-    return await _bulk(request_id, here, wish, act, fits=lambda status: status in actions.TERMINAL, told=told)
+    return await _bulk(
+        request_id, here, wish, act, fits=lambda status: status in actions.TERMINAL, told=told
+    )
 
 
 @router.post(
@@ -127,12 +159,20 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     """A new run with the same spec, also when the object is long gone. While a retry goes on, asking again gives that one."""
     wish = wish or requests.RetryWish()
     request_id = request.state.request_id
-    started = await actions.retry(here, id, wish, user=user, origin=origin, request_id=request_id, key=key)
+    started = await actions.retry(
+        here, id, wish, user=user, origin=origin, request_id=request_id, key=key
+    )
     return await answer(here, response, started, wait)
 
 
 async def _bulk(
-    request_id: str, here: Services, wish: BulkWish, act: Act, *, fits: Callable[[str], bool], told: Told
+    request_id: str,
+    here: Services,
+    wish: BulkWish,
+    act: Act,
+    *,
+    fits: Callable[[str], bool],
+    told: Told,
 ) -> BulkAnswer:
     if (wish.filter is None or wish.filter.empty) == (wish.ids is None):
         raise invalid("give either `filter` with at least one field, or `ids`")
@@ -140,7 +180,9 @@ async def _bulk(
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(record: RunRecord) -> BulkItem:
-        item = BulkItem(run_id=record.run_id, name=record.name, outcome="would_do" if wish.dry_run else "done")
+        item = BulkItem(
+            run_id=record.run_id, name=record.name, outcome="would_do" if wish.dry_run else "done"
+        )
         if not fits(record.status):
             item.outcome = "skipped"
         elif not wish.dry_run:
@@ -165,7 +207,11 @@ async def _chosen(here: Services, wish: BulkWish) -> tuple[list[RunRecord], list
     if wish.ids is not None:
         found = {wanted: await here.find(wanted) for wanted in wish.ids}
         records = {record.run_id: record for record in found.values() if record}
-        return list(records.values()), [wanted for wanted, record in found.items() if record is None], False
+        return (
+            list(records.values()),
+            [wanted for wanted, record in found.items() if record is None],
+            False,
+        )
     assert wish.filter is not None
     chosen, listed, token = wish.filter.filter(), list[RunRecord](), None
     while len(listed) < MOST:

@@ -40,13 +40,17 @@ async def cancel(here: Services, wanted: str, user: str, reason: str | None) -> 
     path = f"{here.kube.runs}/{run.metadata.name}"
     wish: dict[str, Any] = {"requestedBy": user[:253]} | ({"reason": reason} if reason else {})
     for _ in range(TRIES):
-        if run.status.phase is Phase.CANCELLED or (run.spec.cancel and not run.status.phase.terminal):
+        if run.status.phase is Phase.CANCELLED or (
+            run.spec.cancel and not run.status.phase.terminal
+        ):
             return await here.record(run)
         if run.status.phase.terminal:
             raise _ended(run.metadata.name, run.status.phase.lower())
         version = run.metadata.resource_version
         try:
-            raw = await here.kube.merge(path, {"metadata": {"resourceVersion": version}, "spec": {"cancel": wish}})
+            raw = await here.kube.merge(
+                path, {"metadata": {"resourceVersion": version}, "spec": {"cancel": wish}}
+            )
         except Conflict:
             raw = await here.kube.get(path)
             run = CodexRun.model_validate(raw)
@@ -84,15 +88,26 @@ async def delete(here: Services, wanted: str) -> RunRecord:
 
 
 def _going(name: str, status: str) -> Problem:
-    return Problem(409, "run-not-finished", f'run "{name}" has not ended ({status}); cancel it first')
+    return Problem(
+        409, "run-not-finished", f'run "{name}" has not ended ({status}); cancel it first'
+    )
 
 
 def _ended(name: str, status: str) -> Problem:
-    return Problem(409, "run-finished", f'run "{name}" has ended ({status}); it can be retried, not cancelled')
+    return Problem(
+        409, "run-finished", f'run "{name}" has ended ({status}); it can be retried, not cancelled'
+    )
 
 
 async def retry(
-    here: Services, wanted: str, wish: requests.RetryWish, *, user: str, origin: str, request_id: str, key: str | None = None
+    here: Services,
+    wanted: str,
+    wish: requests.RetryWish,
+    *,
+    user: str,
+    origin: str,
+    request_id: str,
+    key: str | None = None,
 ) -> start.Started:
     """A new run with the spec of an earlier one; from its row where the object is gone.
 
@@ -139,10 +154,16 @@ def _live_retry(here: Services, run_id: str) -> CodexRun | None:
 
 async def _retry_name(here: Services, source: RunRecord) -> str:
     """The same for calls at the same time, another one once a retry has ended."""
-    seen = {r.metadata.uid for r in here.mirror.runs.values() if r.spec.retry_of and r.spec.retry_of.uid == source.run_id}
+    seen = {
+        r.metadata.uid
+        for r in here.mirror.runs.values()
+        if r.spec.retry_of and r.spec.retry_of.uid == source.run_id
+    }
     count = len(seen)
     # Without the registry only the objects that are still there are counted.
     with contextlib.suppress(RegistryUnavailable):
-        count = max(count, sum((await here.registry.counts(Filter(retry_of=(source.run_id,)))).values()))
+        count = max(
+            count, sum((await here.registry.counts(Filter(retry_of=(source.run_id,)))).values())
+        )
     stem = source.name.split("-retry-")[0][:46].rstrip("-.")
     return f"{stem}-retry-{uuid.uuid5(uuid.UUID(source.run_id), str(count)).hex[:8]}"

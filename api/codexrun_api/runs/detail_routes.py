@@ -36,13 +36,19 @@ class TransitionView(BaseModel):
 
 class RunDetails(BaseModel):
     limits: Annotated[
-        dict[str, int], Field(examples=[{"max_tokens": 200000}], description="The run's own, else those of its job type.")
+        dict[str, int],
+        Field(
+            examples=[{"max_tokens": 200000}],
+            description="The run's own, else those of its job type.",
+        ),
     ]
     conditions: Annotated[
-        list[ConditionView] | None, Field(description="The record that the operator keeps; absent when the object is gone.")
+        list[ConditionView] | None,
+        Field(description="The record that the operator keeps; absent when the object is gone."),
     ] = None
     transitions: Annotated[
-        list[TransitionView] | None, Field(description="Every move of every attempt, oldest first; absent while unreadable.")
+        list[TransitionView] | None,
+        Field(description="Every move of every attempt, oldest first; absent while unreadable."),
     ] = None
 
 
@@ -61,7 +67,9 @@ async def get_run_details(here: Here, _: Caller, id: params.RunId) -> RunDetails
     limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
     return RunDetails(
         limits=limits.model_dump(exclude_none=True),
-        conditions=[ConditionView.model_validate(one) for one in run.status.conditions] if run else None,
+        conditions=[ConditionView.model_validate(one) for one in run.status.conditions]
+        if run
+        else None,
         transitions=await _transitions(here, record.run_id),
     )
 
@@ -69,6 +77,8 @@ async def get_run_details(here: Here, _: Caller, id: params.RunId) -> RunDetails
 async def _transitions(here: Here, run_id: str) -> list[TransitionView] | None:
     await here.mirror.writer.caught_up()
     try:
-        return [TransitionView.model_validate(event) for event in await here.registry.events(run_id)]
+        return [
+            TransitionView.model_validate(event) for event in await here.registry.events(run_id)
+        ]
     except Unavailable:
         return None

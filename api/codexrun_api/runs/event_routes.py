@@ -22,8 +22,12 @@ PING = 15.0
 RETRY = 1000  # milliseconds until a client comes back
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
-LastId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=64, description="Resume after this event.")]
-After = Annotated[str | None, Query(max_length=64, description="The same for callers without headers.")]
+LastId = Annotated[
+    str | None, Header(alias="Last-Event-ID", max_length=64, description="Resume after this event.")
+]
+After = Annotated[
+    str | None, Query(max_length=64, description="The same for callers without headers.")
+]
 
 
 class Only(BaseModel):
@@ -56,7 +60,9 @@ def _in(wanted: str | None, value: str) -> bool:
         **answers(401, 422, 500, 503),
     },
 )
-async def stream_events(here: Here, _: Caller, only: Annotated[Only, Query()], last: LastId = None) -> StreamingResponse:
+async def stream_events(
+    here: Here, _: Caller, only: Annotated[Only, Query()], last: LastId = None
+) -> StreamingResponse:
     """Follow all runs, or those of some job types or ids. Without a last id it begins now."""
     stream = _follow(here, only, last or only.after)
     return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
@@ -97,13 +103,22 @@ async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator
 
 async def something(here: Services, position: int) -> str:
     """Wait: `event`, `stop` (this process ends), or `ping` (nothing for a while)."""
-    more, stop = asyncio.ensure_future(here.feed.more(position)), asyncio.ensure_future(here.stop.wait())
+    more, stop = (
+        asyncio.ensure_future(here.feed.more(position)),
+        asyncio.ensure_future(here.stop.wait()),
+    )
     try:
         await asyncio.wait((more, stop), timeout=PING, return_when=asyncio.FIRST_COMPLETED)
     finally:
         more.cancel()
         stop.cancel()
-    return "event" if more.done() and not more.cancelled() else "stop" if here.stop.is_set() else "ping"
+    return (
+        "event"
+        if more.done() and not more.cancelled()
+        else "stop"
+        if here.stop.is_set()
+        else "ping"
+    )
 
 
 def _wire(event: Event) -> bytes:

@@ -8,7 +8,9 @@ from typing import Any
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.runs import annotations as notes
 
-_KEYS = uuid.UUID("6f6b8f0c-6f0a-5b0e-9d55-0f2f6f8a1c11")  # namespace of names that derive from Idempotency-Keys
+_KEYS = uuid.UUID(
+    "6f6b8f0c-6f0a-5b0e-9d55-0f2f6f8a1c11"
+)  # namespace of names that derive from Idempotency-Keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +34,19 @@ class Order:
             notes.REQUEST_SHA256: self.sha256,
             notes.DELETE_IF_REJECTED: "true",
         }
-        metadata: dict[str, Any] = {"name": self.name, "namespace": namespace, "annotations": annotations}
+        metadata: dict[str, Any] = {
+            "name": self.name,
+            "namespace": namespace,
+            "annotations": annotations,
+        }
         if self.labels:
             metadata["labels"] = self.labels
-        return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "CodexRun", "metadata": metadata, "spec": self.spec}
+        return {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": "CodexRun",
+            "metadata": metadata,
+            "spec": self.spec,
+        }
 
 
 def fresh_name(job_type: str) -> str:

@@ -29,7 +29,9 @@ BATCH = 100
 class CleanupWish(requests.Body):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than": "14d", "dry_run": True}})
 
-    older_than: Annotated[params.Time, Field(description="By the end of the run: 14d, or a time.")] = "14d"
+    older_than: Annotated[
+        params.Time, Field(description="By the end of the run: 14d, or a time.")
+    ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
 
 

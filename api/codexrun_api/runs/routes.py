@@ -27,8 +27,14 @@ Key = Annotated[
         description="The same key by the same caller is the same run; a repeated 202 says `Idempotent-Replayed: true`.",
     ),
 ]
-From = Annotated[params.Origin, Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record.")]
-Wait = Annotated[float, Query(ge=0, le=300, description="Answer when the run has ended, or after so many seconds.")]
+From = Annotated[
+    params.Origin,
+    Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record."),
+]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=300, description="Answer when the run has ended, or after so many seconds."),
+]
 
 
 class RunList(BaseModel):
@@ -54,7 +60,9 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     wait: Wait = 0,
 ) -> responses.RunView:
     """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when full and `Reject`."""
-    order = await ordered(here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key)
+    order = await ordered(
+        here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key
+    )
     return await answer(here, response, await start.start(here, order), wait)
 
 
@@ -79,7 +87,8 @@ async def ordered(
     if await here.catalog.job_type(wish.job_type) is None:
         raise no_job_type(wish.job_type)
     return orders.Order(
-        name=wish.name or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type)),
+        name=wish.name
+        or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type)),
         spec={"whenFull": when_full, **wish.spec()},
         user=user,
         origin=origin,
@@ -90,7 +99,9 @@ async def ordered(
     )
 
 
-async def answer(here: Services, response: Response, started: start.Started, wait: float) -> responses.RunView:
+async def answer(
+    here: Services, response: Response, started: start.Started, wait: float
+) -> responses.RunView:
     """A started run, now or when it has ended."""
     record = started.record
     if wait:
@@ -128,7 +139,12 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
         page = await here.registry.page(wish.filter(), wish.page_token, size, read_sort(wish.sort))
     except BadToken as error:
         detail = str(error) or "it belongs to another filter, or is none of ours"
-        raise Problem(400, "bad-page-token", detail, errors=[FieldError(parameter="page_token", detail=detail)]) from error
+        raise Problem(
+            400,
+            "bad-page-token",
+            detail,
+            errors=[FieldError(parameter="page_token", detail=detail)],
+        ) from error
     shown = [responses.of_record(record, here.settings.external_url) for record in page.runs]
     return plain(RunList(runs=shown, next_page_token=page.next_token))
 
@@ -148,4 +164,6 @@ async def get_run(here: Here, _: Caller, id: params.RunId) -> Response:  # noqa:
 
 def plain(view: BaseModel) -> Response:
     """What is ours already need not be validated again: the two routes that are called most."""
-    return Response(view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json")
+    return Response(
+        view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json"
+    )

@@ -46,7 +46,9 @@ async def start(here: Services, order: Order) -> Started:
                 _same_or_problem(run, order)
             run = await _settled(here, run, followed, reject=order.spec.get("whenFull") == "Reject")
             if verdict(run) is not Verdict.REFUSED:
-                await here.mirror.writer.caught_up()  # read your writes, in lists too; with the registry away it comes later
+                await (
+                    here.mirror.writer.caught_up()
+                )  # read your writes, in lists too; with the registry away it comes later
                 _count(order, ours)
                 return Started(record_of(run), replayed=not ours)
             await _clear_away(here, run)
@@ -91,7 +93,10 @@ async def _make(here: Services, order: Order) -> tuple[CodexRun, bool]:
             except NotFound:
                 continue  # deleted in between: its name is free
             # After a lost answer it may be the one that this call has made.
-            ours = bool(trouble) and raw["metadata"].get("annotations", {}).get(notes.REQUEST_ID) == order.request_id
+            ours = (
+                bool(trouble)
+                and raw["metadata"].get("annotations", {}).get(notes.REQUEST_ID) == order.request_id
+            )
         except Refused as refused:
             raise from_refusal(refused) from refused
         except Unavailable as away:
@@ -99,7 +104,9 @@ async def _make(here: Services, order: Order) -> tuple[CodexRun, bool]:
             continue  # it may exist: the same name again finds it
         here.mirror.seen(raw)
         return CodexRun.model_validate(raw), ours
-    raise unavailable(f"the cluster does not answer: {trouble}" if trouble else "the run's name is not free yet")
+    raise unavailable(
+        f"the cluster does not answer: {trouble}" if trouble else "the run's name is not free yet"
+    )
 
 
 def _same_or_problem(run: CodexRun, order: Order) -> None:
@@ -137,7 +144,10 @@ async def _settled(here: Services, run: CodexRun, followed: Followed, *, reject:
                 raise unavailable(
                     f"no verdict of the operator within {here.settings.verdict_seconds:.0f} s; the run is deleted"
                 )
-            metadata = {"resourceVersion": newest.metadata.resource_version, "annotations": {notes.DELETE_IF_REJECTED: None}}
+            metadata = {
+                "resourceVersion": newest.metadata.resource_version,
+                "annotations": {notes.DELETE_IF_REJECTED: None},
+            }
             raw = await here.kube.merge(path, {"metadata": metadata})
             here.mirror.seen(raw)
             return CodexRun.model_validate(raw)
@@ -166,7 +176,10 @@ async def _clear_away(here: Services, run: CodexRun) -> None:
     except (NotFound, Conflict):
         return
     except (Refused, Unavailable) as error:
-        log.warning("run.left_behind", extra=fields(name=run.metadata.name, run_id=run.metadata.uid, error=str(error)))
+        log.warning(
+            "run.left_behind",
+            extra=fields(name=run.metadata.name, run_id=run.metadata.uid, error=str(error)),
+        )
 
 
 def _count(order: Order, ours: bool) -> None:

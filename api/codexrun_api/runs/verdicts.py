@@ -13,7 +13,9 @@ _FULL = {
     "JobRefused": "job-type-held",
     "QueueFull": "queue-full",
 }
-_MISSING = frozenset({"JobTypeNotFound", "PromptNotFound"})  # kubectl waits a minute for these, a caller of REST does not
+_MISSING = frozenset(
+    {"JobTypeNotFound", "PromptNotFound"}
+)  # kubectl waits a minute for these, a caller of REST does not
 
 _FIELDS = {
     "PromptVersionNotAllowed": "/prompt_version",
@@ -47,7 +49,10 @@ def decided(run: CodexRun) -> bool:
 
 def refusal(run: CodexRun, retry_after: int) -> Problem:
     """A refused run as the answer to its start: full is 429, an unknown job type 404, all else the caller's to correct."""
-    reason, message = run.status.reason or "Rejected", run.status.message or "the operator rejected it"
+    reason, message = (
+        run.status.reason or "Rejected",
+        run.status.message or "the operator rejected it",
+    )
     if code := _FULL.get(reason):
         return Problem(429, code, message, retry_after=retry_after)
     if reason == "JobTypeNotFound":
@@ -60,8 +65,12 @@ def refusal(run: CodexRun, retry_after: int) -> Problem:
 
 def no_job_type(name: str) -> Problem:
     detail = f'there is no job type "{name}"; GET /jobtypes lists them'
-    return Problem(404, "job-type-not-found", detail, errors=[FieldError(pointer="/job_type", detail=detail)])
+    return Problem(
+        404, "job-type-not-found", detail, errors=[FieldError(pointer="/job_type", detail=detail)]
+    )
 
 
 def _kebab(reason: str) -> str:
-    return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(reason))
+    return "".join(
+        f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(reason)
+    )

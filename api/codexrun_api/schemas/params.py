@@ -65,7 +65,9 @@ def _read_by(read: Callable[[str], object]) -> BeforeValidator:
 
 
 Word = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]+$")]
-Time = Annotated[str, Field(max_length=40, examples=["7d", "2026-01-31T12:00:00Z"]), BeforeValidator(_text)]
+Time = Annotated[
+    str, Field(max_length=40, examples=["7d", "2026-01-31T12:00:00Z"]), BeforeValidator(_text)
+]
 
 
 class FilterWish(BaseModel):
@@ -74,14 +76,22 @@ class FilterWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     job_type: Annotated[Word | None, Field(examples=["hello,code-review"])] = None
-    status: Annotated[Word | None, Field(examples=["failed,cancelled"]), BeforeValidator(_statuses)] = None
-    prompt: Annotated[Word | None, Field(description="name or name@version", examples=["hello@v1"])] = None
+    status: Annotated[
+        Word | None, Field(examples=["failed,cancelled"]), BeforeValidator(_statuses)
+    ] = None
+    prompt: Annotated[
+        Word | None, Field(description="name or name@version", examples=["hello@v1"])
+    ] = None
     model: Word | None = None
     user: Annotated[Word | None, Field(description="Who started it.")] = None
-    since: Annotated[Time | None, Field(description="Created at or after: RFC 3339, or 7d, 12h ago.")] = None
+    since: Annotated[
+        Time | None, Field(description="Created at or after: RFC 3339, or 7d, 12h ago.")
+    ] = None
     until: Annotated[Time | None, Field(description="Created before.")] = None
     search: Annotated[Word | None, Field(description="Text in name, result or error.")] = None
-    retry_of: Annotated[Word | None, Field(description="Run id of the run that was retried.")] = None
+    retry_of: Annotated[Word | None, Field(description="Run id of the run that was retried.")] = (
+        None
+    )
     label: Annotated[
         Word | None,
         Field(
@@ -116,7 +126,8 @@ class FilterWish(BaseModel):
 class ListWish(FilterWish):
     page_size: Annotated[int, Field(ge=1, description="Above 500 it is 500.")] = 50
     page_token: Annotated[
-        Word | None, Field(description="next_page_token of the page before, with the same filter and order.")
+        Word | None,
+        Field(description="next_page_token of the page before, with the same filter and order."),
     ] = None
     sort: Annotated[
         Word,
@@ -131,6 +142,11 @@ class ListWish(FilterWish):
 
 RunId = Annotated[
     str,
-    Path(description="run_id, or the run's name.", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),
+    Path(
+        description="run_id, or the run's name.",
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    ),
 ]
 Origin = Literal["api", "cli", "console"]

@@ -21,8 +21,12 @@ class FieldError(BaseModel):
     """One thing that is wrong with the request."""
 
     detail: str
-    pointer: Annotated[str | None, Field(description="JSON pointer into the body.", examples=["/inputs/name"])] = None
-    parameter: Annotated[str | None, Field(description="Query, path or header parameter.", examples=["page_size"])] = None
+    pointer: Annotated[
+        str | None, Field(description="JSON pointer into the body.", examples=["/inputs/name"])
+    ] = None
+    parameter: Annotated[
+        str | None, Field(description="Query, path or header parameter.", examples=["page_size"])
+    ] = None
 
 
 class ProblemBody(BaseModel):
@@ -35,14 +39,22 @@ class ProblemBody(BaseModel):
     code: Annotated[str, Field(examples=["run-not-found"])]
     request_id: str
     errors: list[FieldError] = []
-    retry_after: Annotated[int | None, Field(description="Seconds; the same as the Retry-After header.")] = None
+    retry_after: Annotated[
+        int | None, Field(description="Seconds; the same as the Retry-After header.")
+    ] = None
 
 
 class Problem(Exception):
     """Raise it anywhere below a route; it becomes the answer."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, errors: Sequence[FieldError] = (), retry_after: float | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.code, self.detail, self.errors = status, code, detail, list(errors)
@@ -83,8 +95,13 @@ def unavailable(what: str) -> Problem:
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For OpenAPI: the problems that a route can answer with."""
-    described = {"model": ProblemBody, "content": {JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}}
-    return {s: {"description": HTTPStatus(s).phrase, "content": described["content"]} for s in statuses}
+    described = {
+        "model": ProblemBody,
+        "content": {JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+    }
+    return {
+        s: {"description": HTTPStatus(s).phrase, "content": described["content"]} for s in statuses
+    }
 
 
 def from_refusal(refused: Refused) -> Problem:
@@ -120,9 +137,15 @@ def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
         place, *path = error["loc"] or ("body",)
         if place == "body":
             pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
-            found.append(FieldError(pointer="" if error["type"] == "json_invalid" else pointer, detail=error["msg"]))
+            found.append(
+                FieldError(
+                    pointer="" if error["type"] == "json_invalid" else pointer, detail=error["msg"]
+                )
+            )
         else:
-            found.append(FieldError(parameter=str(path[-1]) if path else str(place), detail=error["msg"]))
+            found.append(
+                FieldError(parameter=str(path[-1]) if path else str(place), detail=error["msg"])
+            )
     return found
 
 
@@ -139,7 +162,11 @@ def problem_of(error: Exception) -> Problem:
             return _validation(error)
         case HTTPException():
             code = _CODES.get(error.status_code, "http-error")
-            return Problem(error.status_code, code, f"{error.detail}{_WHERE if error.status_code in (404, 405) else ''}")
+            return Problem(
+                error.status_code,
+                code,
+                f"{error.detail}{_WHERE if error.status_code in (404, 405) else ''}",
+            )
         case Unavailable():
             return unavailable(str(error))
         case Refused():

@@ -31,8 +31,17 @@ class LimitsWish(Body):
 
 
 class GitWish(Body):
-    url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^/@\s]+/\S+$", examples=["https://github.com/acme/shop"])]
-    ref: Annotated[str | None, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$")] = None
+    url: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            pattern=r"^https?://[^/@\s]+/\S+$",
+            examples=["https://github.com/acme/shop"],
+        ),
+    ]
+    ref: Annotated[
+        str | None, Field(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_][A-Za-z0-9._/@+-]*$")
+    ] = None
 
 
 class WorkspaceWish(Body):
@@ -42,7 +51,9 @@ class WorkspaceWish(Body):
 class Overrides(Body):
     """What a run may choose besides its job type, and a retry may change."""
 
-    inputs: Annotated[dict[str, Any] | None, Field(description="Values for the prompt's placeholders.")] = None
+    inputs: Annotated[
+        dict[str, Any] | None, Field(description="Values for the prompt's placeholders.")
+    ] = None
     prompt_version: PromptVersion | None = None
     model: ModelName | None = None
     effort: Effort | None = None
@@ -59,7 +70,9 @@ class Overrides(Body):
     def _is_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if problem := nesting_problem(value):
             raise ValueError(problem)
-        json.dumps(value, allow_nan=False).encode()  # Python reads NaN and Infinity, which are no JSON
+        json.dumps(
+            value, allow_nan=False
+        ).encode()  # Python reads NaN and Infinity, which are no JSON
         return value
 
     def spec(self) -> dict[str, Any]:
@@ -73,13 +86,19 @@ class Overrides(Body):
 
 class StartWish(Overrides):
     model_config = ConfigDict(
-        json_schema_extra={"example": {"job_type": "hello", "inputs": {"name": "world"}, "when_full": "Queue"}}
+        json_schema_extra={
+            "example": {"job_type": "hello", "inputs": {"name": "world"}, "when_full": "Queue"}
+        }
     )
 
     job_type: Annotated[Name, Field(examples=["hello"])]
     workspace: WorkspaceWish | None = None
-    name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = None
-    namespace: Annotated[Name | None, Field(description="This installation's namespace, if given.")] = None
+    name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = (
+        None
+    )
+    namespace: Annotated[
+        Name | None, Field(description="This installation's namespace, if given.")
+    ] = None
     labels: Annotated[
         dict[str, str] | None,
         Field(
@@ -100,13 +119,19 @@ class RetryWish(Overrides):
 
     model_config = ConfigDict(json_schema_extra={"example": {"inputs": {"name": "world"}}})
 
-    resume: Annotated[bool, Strict(), Field(description="Continue its Codex thread instead of starting a new one.")] = False
+    resume: Annotated[
+        bool,
+        Strict(),
+        Field(description="Continue its Codex thread instead of starting a new one."),
+    ] = False
 
 
 class CancelWish(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "superseded"}})
 
-    reason: Annotated[str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")] = None
+    reason: Annotated[
+        str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
+    ] = None
 
 
 def fingerprint(wish: Body) -> str:

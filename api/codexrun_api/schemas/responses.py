@@ -45,7 +45,9 @@ class QueueView(BaseModel):
     """Computed when read: where a queued run stands, and about when it may start."""
 
     position: Annotated[int, Field(ge=1, description="1 is next.")]
-    eta_seconds: Annotated[int | None, Field(ge=0, description="Absent where nothing has run yet to learn from.")] = None
+    eta_seconds: Annotated[
+        int | None, Field(ge=0, description="Absent where nothing has run yet to learn from.")
+    ] = None
 
 
 class RunView(BaseModel):
@@ -75,7 +77,9 @@ class RunView(BaseModel):
     updated_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    deleted_at: Annotated[datetime | None, Field(description="When its object was found to be gone.")] = None
+    deleted_at: Annotated[
+        datetime | None, Field(description="When its object was found to be gone.")
+    ] = None
     prompt_name: str | None = None
     prompt_version: str | None = None
     prompt_sha256: str | None = None
@@ -111,7 +115,9 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
     own = f"{external_url}/runs/{record.run_id}"
     failure = None
     if record.failure_class:
-        failure = FailureView(class_=record.failure_class, message=record.error, retryable=bool(record.retryable))
+        failure = FailureView(
+            class_=record.failure_class, message=record.error, retryable=bool(record.retryable)
+        )
     shown = {name: getattr(record, name) for name in RunView.model_fields if hasattr(record, name)}
     usage = UsageView(
         input_tokens=record.input_tokens,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app, options, output, run_selection
+from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.commands import start as starting
 from codexrun_cli.errors import Trouble, say, usage
 from codexrun_cli.exit_codes import Code, ended
@@ -37,7 +37,10 @@ def cancel(
     ctx: typer.Context,
     names: options.Names = None,
     reason: options.Reason = None,
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Return when the run has ended and its pod is gone.")] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", "-w", help="Return when the run has ended and its pod is gone."),
+    ] = False,
     timeout: options.Timeout = None,
     job_type: options.JobTypes = None,
     status: options.Statuses = None,
@@ -59,11 +62,16 @@ def cancel(
         until=older,
         label=labels,
     )
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         runs = _chosen(transport, names, chosen, LIVE, "cancel", dry_run=dry_run, yes=yes)
         results, stopped = [], []
         for run in runs:
-            result, after = _act(run, "cancelled", lambda run: transport.cancel(run["run_id"], reason), dry_run=dry_run)
+            result, after = _act(
+                run,
+                "cancelled",
+                lambda run: transport.cancel(run["run_id"], reason),
+                dry_run=dry_run,
+            )
             results.append(result)
             if after is not None:
                 stopped.append(after)
@@ -72,7 +80,9 @@ def cancel(
             for result in results:
                 if result["run_id"] in ends:
                     result["status"] = ends[result["run_id"]]["status"]
-                    result["outcome"] = "cancelled" if result["status"] == "cancelled" else "ended first"
+                    result["outcome"] = (
+                        "cancelled" if result["status"] == "cancelled" else "ended first"
+                    )
     _report(ctx, results, wanted, "cancel")
 
 
@@ -80,7 +90,10 @@ def _see_it_stop(ctx: typer.Context, transport: Transport, run: Json, timeout: s
     began = time.monotonic()
     last = starting.see_through(ctx, transport, run, "watch", timeout=timeout)
     took = short(time.monotonic() - began)
-    say(f"{last['name']}: {last['status']} after {took}" + (f", {last['error']}" if last.get("error") else ""))
+    say(
+        f"{last['name']}: {last['status']} after {took}"
+        + (f", {last['error']}" if last.get("error") else "")
+    )
     return last
 
 
@@ -93,7 +106,9 @@ def retry(
     model: options.Model = None,
     effort: options.Effort = None,
     limit: options.Limits = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with its Codex thread instead of a new one.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with its Codex thread instead of a new one.")
+    ] = False,
     reject: options.Reject = False,
     key: options.Key = None,
     job_type: options.JobTypes = None,
@@ -118,7 +133,9 @@ def retry(
 
     wanted = output.parse(fmt)
     going = starting.mode(wait=wait, watch=watch, follow=follow, detach=detach)
-    changes = _changes(sets, file, prompt_version=prompt_version, model=model, effort=effort, limit=limit)
+    changes = _changes(
+        sets, file, prompt_version=prompt_version, model=model, effort=effort, limit=limit
+    )
     changes |= {"resume": True} if resume else {}
     changes["when_full"] = "Reject" if reject else "Queue"
     chosen = Chosen(
@@ -129,7 +146,7 @@ def retry(
         until=older,
         label=labels,
     )
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         runs = _chosen(transport, names, chosen, "failed", "retry", dry_run=dry_run, yes=yes)
         inputs = changes.pop("inputs", None)
 
@@ -143,7 +160,9 @@ def retry(
             starting.go_on(ctx, transport, new, going, wanted, timeout=timeout, web=web)
             return
         if going != "detach":
-            usage("--wait, --watch and --follow are for one run; wait for several with `codexrun wait`")
+            usage(
+                "--wait, --watch and --follow are for one run; wait for several with `codexrun wait`"
+            )
         results = [_act(run, "retried", again, dry_run=dry_run)[0] for run in runs]
     _report(ctx, results, wanted, "retry")
 
@@ -155,7 +174,14 @@ def _changes(sets: Any, file: Any, *, limit: Any, **more: Any) -> Json:
 
 
 def _chosen(
-    transport: Transport, names: list[str] | None, chosen: Chosen, default: str, what: str, *, dry_run: bool, yes: bool
+    transport: Transport,
+    names: list[str] | None,
+    chosen: Chosen,
+    default: str,
+    what: str,
+    *,
+    dry_run: bool,
+    yes: bool,
 ) -> list[Json]:
     """The runs that are meant. A filter may match many: that is said first, and asked about where somebody can answer."""
     if names and not chosen.empty:
@@ -169,21 +195,34 @@ def _chosen(
         return runs
     if not interactive():
         usage(f"{len(runs)} runs match; give --yes to {what} them, or --dry-run to see them")
-    typer.confirm(f"{what} {len(runs)} {'run' if len(runs) == 1 else 'runs'}?", abort=True, err=True)
+    typer.confirm(
+        f"{what} {len(runs)} {'run' if len(runs) == 1 else 'runs'}?", abort=True, err=True
+    )
     return runs
 
 
-def _act(run: Json, done: str, act: Callable[[Json], Json], *, dry_run: bool) -> tuple[Json, Json | None]:
+def _act(
+    run: Json, done: str, act: Callable[[Json], Json], *, dry_run: bool
+) -> tuple[Json, Json | None]:
     """One run's result, and the run after it. A failure is a result: the others go on."""
     result: Json = {"name": run["name"], "run_id": run["run_id"], "outcome": done}
     if dry_run:
         possible = ended(run["status"]) == (done == "retried")
         verb = "retry" if done == "retried" else "cancel"
-        return {**result, "outcome": f"would {verb}" if possible else "skipped", "status": run["status"]}, None
+        return {
+            **result,
+            "outcome": f"would {verb}" if possible else "skipped",
+            "status": run["status"],
+        }, None
     try:
         after = act(run)
     except Trouble as trouble:
-        about = {"outcome": "failed", "status": run["status"], "error": trouble.detail, "code": int(trouble.code)}
+        about = {
+            "outcome": "failed",
+            "status": run["status"],
+            "error": trouble.detail,
+            "code": int(trouble.code),
+        }
         return {**result, **about, "hint": trouble.hint}, None
     if after["run_id"] != run["run_id"]:
         result |= {"new_name": after["name"], "new_run_id": after["run_id"]}
@@ -199,7 +238,7 @@ def _report(ctx: typer.Context, results: list[Json], wanted: output.Format, what
                 new = f", new run {result['new_name']}" if result.get("new_name") else ""
                 output.write(f"{result['name']} {result['outcome']}{new} ({result['status']})\n")
     else:
-        output.emit(results, RESULTS, wanted, app.out(ctx))
+        output.emit(results, RESULTS, wanted, context.out(ctx))
     for result in failed:
         say(f"codexrun: {result['name']}: {result['error']}")
     for hint in sorted(filter(None, hints)):

@@ -5,22 +5,29 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import app as invoking
-from codexrun_cli import options, output, settings
+from codexrun_cli import context, options, output, settings
 from codexrun_cli.errors import say, usage
 from codexrun_cli.output.table import Column
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports.connection import settings_of
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The configuration file, and what is in force.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The configuration file, and what is in force.",
+)
 
 HIDDEN = "********"
 
 
 def login(
     ctx: typer.Context,
-    server: Annotated[str, typer.Argument(metavar="URL", help="The api, such as https://codexrun.example.com")],
-    with_token: Annotated[bool, typer.Option("--with-token", help="Read the token from stdin.")] = False,
+    server: Annotated[
+        str, typer.Argument(metavar="URL", help="The api, such as https://codexrun.example.com")
+    ],
+    with_token: Annotated[
+        bool, typer.Option("--with-token", help="Read the token from stdin.")
+    ] = False,
 ) -> None:
     """Remember an api and a token for it. The token is asked for, or read from stdin; it is never an argument."""
     from codexrun_cli.transports.rest.http import Http
@@ -31,10 +38,14 @@ def login(
     elif interactive():
         token = typer.prompt(f"token for {server}", hide_input=True, err=True).strip()
     else:
-        usage("nobody can be asked for the token; pipe it in: codexrun login URL --with-token < FILE")
+        usage(
+            "nobody can be asked for the token; pipe it in: codexrun login URL --with-token < FILE"
+        )
     if not token:
         usage("no token was given")
-    Http(server.rstrip("/"), token, debug=invoking.flags(ctx).debug).json("GET", "/jobtypes")  # proves URL and token
+    Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json(
+        "GET", "/jobtypes"
+    )  # proves URL and token
     file = settings.path()
     settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
     say(f"{server} and its token are stored in {file}, readable by you alone")
@@ -44,16 +55,18 @@ def login(
 def view(ctx: typer.Context, fmt: options.Output = None) -> None:
     """Show the values in force and where each comes from; a token is never shown."""
     wanted = output.parse(fmt)
-    now = settings_of(invoking.flags(ctx))
+    now = settings_of(context.flags(ctx))
     rows = []
     for key in settings.KEYS:
         value = getattr(now, key)
         source = dict(now.sources).get(key, "default")
         if value is not None:
-            rows.append({"key": key, "value": HIDDEN if key in settings.SECRET else value, "source": source})
+            rows.append(
+                {"key": key, "value": HIDDEN if key in settings.SECRET else value, "source": source}
+            )
     if wanted.human:
         say(f"file: {settings.path()}")
-    output.emit(rows, _KIND, wanted, invoking.out(ctx))
+    output.emit(rows, _KIND, wanted, context.out(ctx))
 
 
 @app.command("set")
@@ -65,7 +78,9 @@ def set_value(
     if key in settings.SECRET:
         usage("a token on the command line is seen by every process; use `codexrun login URL`")
     if key not in settings.KEYS:
-        usage(f'"{key}" is no key; use {", ".join(k for k in settings.KEYS if k not in settings.SECRET)}')
+        usage(
+            f'"{key}" is no key; use {", ".join(k for k in settings.KEYS if k not in settings.SECRET)}'
+        )
     file = settings.path()
     values = {**settings.read(file), key: value}
     if not value:

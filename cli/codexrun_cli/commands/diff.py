@@ -7,13 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app, completion, options, output, run_selection, times
+from codexrun_cli import completion, context, options, output, run_selection, times
 from codexrun_cli.errors import usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import printable
 from codexrun_cli.transports import Json, LogWish, Transport
 
-SPEC = ("job_type", "params", "prompt_name", "prompt_version", "prompt_sha256", "model", "effort", "priority")
+SPEC = (
+    "job_type",
+    "params",
+    "prompt_name",
+    "prompt_version",
+    "prompt_sha256",
+    "model",
+    "effort",
+    "priority",
+)
 RESULT = ("status", "result", "error", "failure", "usage")
 
 Run = Annotated[str, typer.Argument(metavar="RUN", autocompletion=completion.runs)]
@@ -25,7 +34,9 @@ def diff(
     b: Run,
     spec: Annotated[bool, typer.Option("--spec", help="Only what was asked for.")] = False,
     result: Annotated[bool, typer.Option("--result", help="Only what came of it.")] = False,
-    log: Annotated[bool, typer.Option("--log", help="The logs, in words and without times.")] = False,
+    log: Annotated[
+        bool, typer.Option("--log", help="The logs, in words and without times.")
+    ] = False,
     fmt: options.Output = None,
 ) -> None:
     """Show what differs between two runs. Exit code 1 if anything does, like diff."""
@@ -34,7 +45,7 @@ def diff(
     wanted = output.parse(fmt)
     if sum((spec, result, log)) > 1:
         usage("give one of --spec, --result and --log")
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         first, second = run_selection.one(transport, a), run_selection.one(transport, b)
         if log:
             text = _logs(transport, first, second)
@@ -43,13 +54,22 @@ def diff(
     fields = SPEC if spec else RESULT if result else (*SPEC, *RESULT)
     found = list(differences(_compared(first, fields), _compared(second, fields)))
     if wanted.human:
-        terminal = app.out(ctx)
+        terminal = context.out(ctx)
         for one in found:
             output.write(f"{terminal.paint(one['field'], 'bold')}\n")
-            output.write("".join(terminal.paint(f"- {line}", "red") + "\n" for line in _shown(one["a"])))
-            output.write("".join(terminal.paint(f"+ {line}", "green") + "\n" for line in _shown(one["b"])))
+            output.write(
+                "".join(terminal.paint(f"- {line}", "red") + "\n" for line in _shown(one["a"]))
+            )
+            output.write(
+                "".join(terminal.paint(f"+ {line}", "green") + "\n" for line in _shown(one["b"]))
+            )
     else:
-        shown = {"schema": "codexrun.diff/v1", "a": first["name"], "b": second["name"], "differences": found}
+        shown = {
+            "schema": "codexrun.diff/v1",
+            "a": first["name"],
+            "b": second["name"],
+            "differences": found,
+        }
         output.emit_document(shown, wanted)
     raise typer.Exit(Code.FAILED if found else Code.DONE)
 
@@ -91,4 +111,9 @@ def _words(transport: Transport, run: Json) -> list[str]:
 
     reader = Reader(most_output=1000)
     log = b"".join(transport.log(run, LogWish()).pieces)
-    return [said.plain() for line in log.splitlines() for said in reader.read(line) if not said.text.startswith("thread ")]
+    return [
+        said.plain()
+        for line in log.splitlines()
+        for said in reader.read(line)
+        if not said.text.startswith("thread ")
+    ]

@@ -19,7 +19,9 @@ INSTALL = {
 
 def help_topic(
     ctx: typer.Context,
-    topic: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND|exit-codes]", help="What about.")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND|exit-codes]", help="What about.")
+    ] = None,
 ) -> None:
     """Help about a command, or `exit-codes`."""
     if topic == ["exit-codes"]:
@@ -32,7 +34,11 @@ def help_topic(
         if found is None:
             usage(f'"{name}" is no command')
         command = found
-    inner = type(context)(command, info_name=" ".join(topic or []), parent=context) if topic else context
+    inner = (
+        type(context)(command, info_name=" ".join(topic or []), parent=context)
+        if topic
+        else context
+    )
     output.write(command.get_help(inner) + "\n")
 
 
@@ -45,5 +51,8 @@ def completion(
     if shell not in SHELLS:
         usage(f'"{shell}" is no shell that is known; use {", ".join(SHELLS)}')
     name = "pwsh" if shell == "powershell" else shell
-    output.write(get_completion_script(prog_name="codexrun", complete_var="_CODEXRUN_COMPLETE", shell=name) + "\n")
+    output.write(
+        get_completion_script(prog_name="codexrun", complete_var="_CODEXRUN_COMPLETE", shell=name)
+        + "\n"
+    )
     say(f"to install: {INSTALL[shell]}")

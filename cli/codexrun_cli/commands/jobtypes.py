@@ -6,26 +6,29 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app as invoking
-from codexrun_cli import completion, options, output
+from codexrun_cli import completion, context, options, output
 from codexrun_cli.errors import Trouble, fail, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import Column, printable
 
 Json = dict[str, Any]
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Job types: what can be started.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Job types: what can be started."
+)
 
 
 @app.command("list")
-def list_job_types(ctx: typer.Context, fmt: options.Output = None, no_headers: options.NoHeaders = False) -> None:
+def list_job_types(
+    ctx: typer.Context, fmt: options.Output = None, no_headers: options.NoHeaders = False
+) -> None:
     """List job types: prompt, model, and how full each is."""
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         found = transport.job_types()
-    output.emit(found, _KIND, wanted, invoking.out(ctx))
+    output.emit(found, _KIND, wanted, context.out(ctx))
     if not found and wanted.human:
         say("no job types; `codexrun prompts manifests DIR | kubectl apply -f -` brings some")
 
@@ -41,13 +44,15 @@ def show(
     from codexrun_core.prompts.rendering import placeholders
 
     wanted = output.parse(fmt)
-    with opened(invoking.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         found = next((kind for kind in transport.job_types() if kind["name"] == name), None)
         if found is None:
             hint = "`codexrun jobtypes list` shows what can be started"
-            raise Trouble(Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint)
+            raise Trouble(
+                Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint
+            )
         if wanted.name != "table":
-            output.emit([found], _KIND, wanted, invoking.out(ctx), single=True)
+            output.emit([found], _KIND, wanted, context.out(ctx), single=True)
             return
         schema = found.get("inputs_schema")
         if schema is None:
@@ -67,16 +72,23 @@ def _in_full(found: Json, inputs: Sequence[str]) -> str:
         ("Prompt", f"{found['prompt_name']}@{found['prompt_version']}"),
         ("Model", f"{found['model']} (of {', '.join(found['allowed_models'])})"),
         ("Limits", ", ".join(f"{key}={value}" for key, value in found.get("limits", {}).items())),
-        ("Slots", f"{found['running']} of {found['concurrency_limit']} taken, {found['queued']} waiting"),
+        (
+            "Slots",
+            f"{found['running']} of {found['concurrency_limit']} taken, {found['queued']} waiting",
+        ),
         ("Ready", "" if found.get("ready") is not False else f"no: {found.get('message') or ''}"),
         ("Suspended", "yes" if found["suspended"] else ""),
     ]
     text = "".join(f"{label + ':':<13}{printable(str(value))}\n" for label, value in rows if value)
-    return text + ("Inputs:\n" + "".join(f"  {line}\n" for line in inputs) if inputs else "Inputs:      none\n")
+    return text + (
+        "Inputs:\n" + "".join(f"  {line}\n" for line in inputs) if inputs else "Inputs:      none\n"
+    )
 
 
 @app.command("validate")
-def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="configs/jobs/NAME.yaml")]) -> None:
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="configs/jobs/NAME.yaml")],
+) -> None:
     """Check job type files as the cluster would, and their prompts where prompts/ lies beside configs/jobs/."""
     from codexrun_core.prompts import index, manifests
 
@@ -103,10 +115,16 @@ def _inputs(schema: Json) -> list[str]:
         about = said if isinstance(said, dict) else {}
         kind = about.get("type", "any")
         more = ["required"] if isinstance(required, list) and name in required else []
-        more += [f"one of {', '.join(map(str, about['enum']))}"] if isinstance(about.get("enum"), list) else []
+        more += (
+            [f"one of {', '.join(map(str, about['enum']))}"]
+            if isinstance(about.get("enum"), list)
+            else []
+        )
         more += [f"default {about['default']}"] if "default" in about else []
         line = f"{name}  {', '.join([str(kind), *more])}"
-        lines.append(printable(f"{line}  {about['description']}" if about.get("description") else line))
+        lines.append(
+            printable(f"{line}  {about['description']}" if about.get("description") else line)
+        )
     return lines
 
 
@@ -117,11 +135,17 @@ _KIND = output.Kind(
         Column("NAME", lambda kind: kind["name"]),
         Column("PROMPT", lambda kind: f"{kind['prompt_name']}@{kind['prompt_version']}"),
         Column("MODEL", lambda kind: kind["model"]),
-        Column("RUNNING", lambda kind: f"{kind['running']}/{kind['concurrency_limit']}", right=True),
+        Column(
+            "RUNNING", lambda kind: f"{kind['running']}/{kind['concurrency_limit']}", right=True
+        ),
         Column("QUEUED", lambda kind: str(kind["queued"]), right=True),
         Column(
             "READY",
-            lambda kind: "suspended" if kind["suspended"] else {True: "yes", False: "no"}.get(kind.get("ready"), ""),  # type: ignore[arg-type]
+            lambda kind: (
+                "suspended"
+                if kind["suspended"]
+                else {True: "yes", False: "no"}.get(kind.get("ready"), "")
+            ),  # type: ignore[arg-type]
             lambda kind: "red" if kind.get("ready") is False else None,
         ),
         Column("DESCRIPTION", lambda kind: kind.get("description") or "", flexible=True),

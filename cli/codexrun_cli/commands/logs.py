@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import app, options, run_selection
+from codexrun_cli import context, options, run_selection
 from codexrun_cli.errors import Away, Trouble, say
 from codexrun_cli.exit_codes import Code, ended, of_run
 from codexrun_cli.follow.log_printer import Printer
@@ -23,24 +23,42 @@ AT_ONCE = 20  # runs that tail follows when none is named
 Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
 LogSince = Annotated[
     str | None,
-    typer.Option("--since", metavar="DURATION", callback=options._moment, help="Only the last 90s, 10m, 2h."),
+    typer.Option(
+        "--since", metavar="DURATION", callback=options._moment, help="Only the last 90s, 10m, 2h."
+    ),
 ]
 SinceTime = Annotated[
     str | None,
-    typer.Option("--since-time", metavar="TIME", callback=options._moment, help="Only since an RFC 3339 time."),
+    typer.Option(
+        "--since-time",
+        metavar="TIME",
+        callback=options._moment,
+        help="Only since an RFC 3339 time.",
+    ),
 ]
 Timestamps = Annotated[bool, typer.Option("--timestamps", help="Begin each line with its time.")]
-Grep = Annotated[str | None, typer.Option("--grep", metavar="REGEXP", help="Only lines that match.")]
+Grep = Annotated[
+    str | None, typer.Option("--grep", metavar="REGEXP", help="Only lines that match.")
+]
 Raw = Annotated[bool, typer.Option("--raw", help="The bytes as the pod printed them.")]
-LogFormat = Annotated[str, typer.Option("--format", metavar="pretty|jsonl", help="In words, or as JSON lines.")]
-Level = Annotated[str | None, typer.Option("--level", metavar="LEVEL", help="At least debug, info, warning or error.")]
-ExitStatus = Annotated[bool, typer.Option("--exit-status", help="With -f: end with the run's status as exit code.")]
+LogFormat = Annotated[
+    str, typer.Option("--format", metavar="pretty|jsonl", help="In words, or as JSON lines.")
+]
+Level = Annotated[
+    str | None,
+    typer.Option("--level", metavar="LEVEL", help="At least debug, info, warning or error."),
+]
+ExitStatus = Annotated[
+    bool, typer.Option("--exit-status", help="With -f: end with the run's status as exit code.")
+]
 
 
 def logs(
     ctx: typer.Context,
     name: options.OneName = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on until the run has ended.")
+    ] = False,
     tail: Tail = None,
     since: LogSince = None,
     since_time: SinceTime = None,
@@ -54,13 +72,17 @@ def logs(
     """Print a run's log, also when its pod is gone."""
     from codexrun_cli.transports.connection import opened
 
-    printer = Printer(_pattern(grep), level=_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps)
+    printer = Printer(
+        _pattern(grep), level=_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps
+    )
     if raw and (grep or level or timestamps or fmt != "pretty"):
-        raise typer.BadParameter("--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out")
+        raise typer.BadParameter(
+            "--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out"
+        )
     wish = LogWish(tail=tail, since=_rfc3339(since_time or since))
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         run = run_selection.one(transport, name)
-        terminal = app.out(ctx)
+        terminal = context.out(ctx)
         if not follow:
             text = transport.log(run, wish)
             if text.note:
@@ -76,7 +98,9 @@ def logs(
 def tail(
     ctx: typer.Context,
     names: options.Names = None,
-    lines: Annotated[int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")] = 10,
+    lines: Annotated[
+        int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")
+    ] = 10,
     timestamps: Timestamps = False,
     grep: Grep = None,
     level: Level = None,
@@ -85,7 +109,7 @@ def tail(
     """Follow logs: one run's, or those of all that run now, each line with its run's name."""
     from codexrun_cli.transports.connection import opened
 
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         if names:
             runs = run_selection.several(transport, names)
         else:
@@ -93,12 +117,18 @@ def tail(
             if not runs:
                 say("nothing runs now")
                 return
-        terminal = app.out(ctx)
+        terminal = context.out(ctx)
         write = threading.Lock()
 
         def one(number: int, run: Json) -> None:
-            prefix = "" if len(runs) == 1 else terminal.paint(f"{run['name']} ", PALETTE[number % len(PALETTE)])
-            printer = Printer(_pattern(grep), level=_level(level), timestamps=timestamps, prefix=prefix)
+            prefix = (
+                ""
+                if len(runs) == 1
+                else terminal.paint(f"{run['name']} ", PALETTE[number % len(PALETTE)])
+            )
+            printer = Printer(
+                _pattern(grep), level=_level(level), timestamps=timestamps, prefix=prefix
+            )
 
             def show(heard: Heard) -> None:
                 with write:
@@ -186,18 +216,24 @@ def _pattern(text: str | None) -> "re.Pattern[str] | None":
     try:
         return re.compile(text) if text is not None else None
     except re.error as error:
-        raise typer.BadParameter(f'"{text}" is no regular expression: {error}', param_hint="--grep") from None
+        raise typer.BadParameter(
+            f'"{text}" is no regular expression: {error}', param_hint="--grep"
+        ) from None
 
 
 def _level(text: str | None) -> str | None:
     if text is not None and text not in LEVELS:
-        raise typer.BadParameter(f'"{text}" is no level; use {", ".join(LEVELS)}', param_hint="--level")
+        raise typer.BadParameter(
+            f'"{text}" is no level; use {", ".join(LEVELS)}', param_hint="--level"
+        )
     return text
 
 
 def _jsonl(text: str) -> bool:
     if text not in ("pretty", "jsonl"):
-        raise typer.BadParameter(f'"{text}" is no format; use pretty or jsonl', param_hint="--format")
+        raise typer.BadParameter(
+            f'"{text}" is no format; use pretty or jsonl', param_hint="--format"
+        )
     return text == "jsonl"
 
 

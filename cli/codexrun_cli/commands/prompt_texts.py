@@ -5,20 +5,26 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app, completion, options, output
+from codexrun_cli import completion, context, options, output
 from codexrun_cli.commands.prompts import app, proven
 from codexrun_cli.errors import Trouble, fail, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import Column
 
 FOLDER_HELP = "Of this folder, rather than of the cluster."
-From = Annotated[Path | None, typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP)]
+From = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP),
+]
 Prompt = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", autocompletion=completion.prompts)]
 
 
 @app.command("list")
 def list_prompts(
-    ctx: typer.Context, folder: From = None, fmt: options.Output = None, no_headers: options.NoHeaders = False
+    ctx: typer.Context,
+    folder: From = None,
+    fmt: options.Output = None,
+    no_headers: options.NoHeaders = False,
 ) -> None:
     """List prompts: versions, checksums, who answers for them, and which job types use them."""
     wanted = output.parse(fmt, headers=not no_headers)
@@ -27,7 +33,7 @@ def list_prompts(
         for prompt in _prompts(ctx, folder)
         for version in prompt["versions"]
     ]
-    output.emit(rows, _KIND, wanted, app.out(ctx))
+    output.emit(rows, _KIND, wanted, context.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
         say(f"checksum mismatch: {', '.join(wrong)}; runs that name it are rejected")
@@ -45,8 +51,12 @@ def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None)
     import difflib
 
     (old, text), (new, other) = _text(ctx, before, folder), _text(ctx, after, folder)
-    lines = difflib.unified_diff(text.splitlines(keepends=True), other.splitlines(keepends=True), old, new)
-    shown = "".join(line if line.endswith("\n") else line + "\n\\ no newline at the end\n" for line in lines)
+    lines = difflib.unified_diff(
+        text.splitlines(keepends=True), other.splitlines(keepends=True), old, new
+    )
+    shown = "".join(
+        line if line.endswith("\n") else line + "\n\\ no newline at the end\n" for line in lines
+    )
     output.write(shown)
     raise typer.Exit(Code.FAILED if shown else Code.DONE)
 
@@ -80,9 +90,14 @@ Published versions are never touched: a new text is a new version.""",
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt; it may be new.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new text; - is stdin.")],
-    owner: Annotated[str | None, typer.Option(help="Who answers for it; the last version's owner if absent.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Who answers for it; the last version's owner if absent.")
+    ] = None,
     folder: Annotated[
-        Path, typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help="The folder with prompts/.")
+        Path,
+        typer.Option(
+            "--dir", metavar="DIR", exists=True, file_okay=False, help="The folder with prompts/."
+        ),
     ] = Path(),
 ) -> None:
     """Publish a new version of a prompt: its text, and its entry in prompts/index.json."""
@@ -94,15 +109,23 @@ def add(
     try:
         text = _read(file)
         if owner is None:
-            versions = load(folder / "prompts").versions.get(name) if (folder / "prompts/index.json").exists() else None
+            versions = (
+                load(folder / "prompts").versions.get(name)
+                if (folder / "prompts/index.json").exists()
+                else None
+            )
             if not versions:
-                raise typer.BadParameter("a new prompt needs somebody who answers for it: --owner NAME")
+                raise typer.BadParameter(
+                    "a new prompt needs somebody who answers for it: --owner NAME"
+                )
             owner = list(versions.values())[-1].owner
         made = add_version(folder / "prompts", name, text, owner, datetime.now(UTC).date())
     except FolderError as error:
         fail(*error.problems)
     output.write(f"{made.name}@{made.version}\n")
-    say(f"prompts/{made.path}, sha256 {made.sha256}; a job type takes it with prompt.version: {made.version}")
+    say(
+        f"prompts/{made.path}, sha256 {made.sha256}; a job type takes it with prompt.version: {made.version}"
+    )
 
 
 def _read(file: Path) -> str:
@@ -120,17 +143,25 @@ def _prompts(ctx: typer.Context, folder: Path | None) -> list[dict[str, Any]]:
     if folder is None:
         from codexrun_cli.transports.connection import opened
 
-        with opened(app.flags(ctx)) as transport:
+        with opened(context.flags(ctx)) as transport:
             return transport.prompts()
     found = proven(folder)
     users: dict[str, list[str]] = {}
     for manifest in found.job_types:
-        users.setdefault(manifest["spec"]["prompt"]["name"], []).append(str(manifest["metadata"]["name"]))
+        users.setdefault(manifest["spec"]["prompt"]["name"], []).append(
+            str(manifest["metadata"]["name"])
+        )
     return [
         {
             "name": name,
             "versions": [
-                {"version": v.version, "sha256": v.sha256, "checksum_ok": True, "owner": v.owner, "updated_at": v.updated_at}
+                {
+                    "version": v.version,
+                    "sha256": v.sha256,
+                    "checksum_ok": True,
+                    "owner": v.owner,
+                    "updated_at": v.updated_at,
+                }
                 for v in versions.values()
             ],
             "used_by": users.get(name, []),
@@ -145,18 +176,23 @@ def _text(ctx: typer.Context, prompt: str, folder: Path | None) -> tuple[str, st
     if folder is not None:
         index = proven(folder).index
         try:
-            found = index.find(name, version or [*index.versions.get(name, {}), "v1"][-1 - (name in index.versions)])
+            found = index.find(
+                name,
+                version or [*index.versions.get(name, {}), "v1"][-1 - (name in index.versions)],
+            )
         except LookupError as error:
             raise Trouble(Code.NOT_FOUND, str(error)) from None
         return f"{name}@{found.version}", found.text
     from codexrun_cli.transports.connection import opened
 
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         if not version:
             known = next((one for one in transport.prompts() if one["name"] == name), None)
             if known is None:
                 raise Trouble(
-                    Code.NOT_FOUND, f'there is no prompt "{name}"', hint="`codexrun prompts list` shows what there is"
+                    Code.NOT_FOUND,
+                    f'there is no prompt "{name}"',
+                    hint="`codexrun prompts list` shows what there is",
                 )
             version = known["versions"][-1]["version"]
         return f"{name}@{version}", transport.prompt_text(name, version)

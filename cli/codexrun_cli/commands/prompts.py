@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codexrun_cli import app as invoking
-from codexrun_cli import output
+from codexrun_cli import context, output
 from codexrun_cli.errors import fail
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def manifests(
     """
     from codexrun_core.prompts.manifests import to_yaml
 
-    output.write(to_yaml(proven(directory).manifests(invoking.flags(ctx).namespace)))
+    output.write(to_yaml(proven(directory).manifests(context.flags(ctx).namespace)))
 
 
 @app.command(
@@ -78,7 +77,8 @@ def verify(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="REF", help="Also check that no version published in the history of this Git branch or commit has changed."
+            metavar="REF",
+            help="Also check that no version published in the history of this Git branch or commit has changed.",
         ),
     ] = None,
 ) -> None:
@@ -95,7 +95,9 @@ def verify(
         if problems:
             fail(*problems)
     texts, job_types = len(folder.index.all()), len(folder.job_types)
-    typer.echo(f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they should be")
+    typer.echo(
+        f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they should be"
+    )
 
 
 def proven(directory: Path) -> "Folder":

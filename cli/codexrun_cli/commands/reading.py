@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app, options, output, run_selection
+from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.output.runs import kind
 from codexrun_cli.transports import Chosen
@@ -26,8 +26,12 @@ def list_runs(
     search: options.Search = None,
     labels: options.Labels = None,
     sort: options.SortBy = None,
-    limit: Annotated[int, typer.Option("--limit", "-L", min=1, max=10_000, help="At most so many, the first.")] = 50,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on, and print what changes.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-L", min=1, max=10_000, help="At most so many, the first.")
+    ] = 50,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on, and print what changes.")
+    ] = False,
     fmt: options.Output = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
@@ -46,31 +50,43 @@ def list_runs(
         search=search,
         label=labels,
     )
-    flags = app.flags(ctx)
+    flags = context.flags(ctx)
     with opened(flags) as transport:
-        look = kind(app.now(), namespaces=flags.all_namespaces)
+        look = kind(context.now(), namespaces=flags.all_namespaces)
         runs = list(transport.runs(chosen, limit + 1, sort))
         more = len(runs) > limit
-        output.emit(runs[:limit], look, wanted, app.out(ctx))
+        output.emit(runs[:limit], look, wanted, context.out(ctx))
         if not runs and wanted.human and not watch:
-            say("no runs" + (" match" if not chosen.empty else " yet; start one: codexrun start JOB_TYPE"))
+            say(
+                "no runs"
+                + (" match" if not chosen.empty else " yet; start one: codexrun start JOB_TYPE")
+            )
         if more and wanted.human:
             say(f"there are more; --limit {limit * 2} shows some of them")
         if watch:
             _go_on(ctx, lambda: list(transport.runs(chosen, limit, sort)), runs, wanted)
 
 
-def _go_on(ctx: typer.Context, look: Callable[[], list[Any]], runs: list[Any], wanted: output.Format) -> None:
+def _go_on(
+    ctx: typer.Context, look: Callable[[], list[Any]], runs: list[Any], wanted: output.Format
+) -> None:
     """A row for each change of status, until Ctrl-C; the server filters every time."""
     known = {run["run_id"]: run["status"] for run in runs}
-    rows = output.Format(wanted.name if wanted.name != "json" else "jsonl", wanted.argument, headers=False)
+    rows = output.Format(
+        wanted.name if wanted.name != "json" else "jsonl", wanted.argument, headers=False
+    )
     while True:
         time.sleep(LOOK)
         now = look()
         new = [run for run in reversed(now) if known.get(run["run_id"]) != run["status"]]
         known |= {run["run_id"]: run["status"] for run in now}
         for run in new:
-            output.emit([run], kind(app.now(), namespaces=app.flags(ctx).all_namespaces), rows, app.out(ctx))
+            output.emit(
+                [run],
+                kind(context.now(), namespaces=context.flags(ctx).all_namespaces),
+                rows,
+                context.out(ctx),
+            )
 
 
 def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
@@ -78,7 +94,7 @@ def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
     from codexrun_cli.commands.start import show_in_browser
     from codexrun_cli.transports.connection import opened
 
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         run = run_selection.one(transport, name)
         url = transport.console(run)
         show_in_browser(url)

@@ -5,16 +5,26 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import app, completion, manifest, options, output
+from codexrun_cli import completion, context, manifest, options, output
 from codexrun_cli.errors import say, usage
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.output.runs import kind, next_command, state
 from codexrun_cli.transports import Json, Transport
 
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Return when the run has ended; its status is the exit code.")]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait", "-w", help="Return when the run has ended; its status is the exit code."
+    ),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="The same, and show each change of status.")]
-Follow = Annotated[bool, typer.Option("--follow", "-F", "--logs", help="The same, and show what Codex does.")]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default).")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-F", "--logs", help="The same, and show what Codex does.")
+]
+Detach = Annotated[
+    bool,
+    typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default)."),
+]
 Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
 
 MODES = ("wait", "watch", "follow")
@@ -30,7 +40,12 @@ def mode(*, wait: bool, watch: bool, follow: bool, detach: bool) -> str:
 
 def start(
     ctx: typer.Context,
-    job_type: Annotated[str, typer.Argument(metavar="JOB_TYPE", help="What to run.", autocompletion=completion.job_types)],
+    job_type: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB_TYPE", help="What to run.", autocompletion=completion.job_types
+        ),
+    ],
     sets: options.Sets = None,
     file: options.InputsFile = None,
     prompt_version: options.PromptVersion = None,
@@ -38,11 +53,18 @@ def start(
     effort: options.Effort = None,
     limit: options.Limits = None,
     git: Annotated[str | None, typer.Option(metavar="URL", help="Repository to work on.")] = None,
-    ref: Annotated[str | None, typer.Option(metavar="REF", help="Its branch, tag or commit.")] = None,
+    ref: Annotated[
+        str | None, typer.Option(metavar="REF", help="Its branch, tag or commit.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; one is made if absent.")] = None,
-    priority: Annotated[int | None, typer.Option(min=-1000, max=1000, help="Higher starts first.")] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-1000, max=1000, help="Higher starts first.")
+    ] = None,
     ttl: Annotated[
-        str | None, typer.Option(metavar="DURATION", callback=options._duration, help="When the finished object goes.")
+        str | None,
+        typer.Option(
+            metavar="DURATION", callback=options._duration, help="When the finished object goes."
+        ),
     ] = None,
     label: options.GivenLabels = None,
     reject: options.Reject = False,
@@ -53,7 +75,12 @@ def start(
     detach: Detach = False,
     timeout: options.Timeout = None,
     dry_run: Annotated[
-        str | None, typer.Option("--dry-run", metavar="client|server", help="Print the CodexRun; server: have it checked.")
+        str | None,
+        typer.Option(
+            "--dry-run",
+            metavar="client|server",
+            help="Print the CodexRun; server: have it checked.",
+        ),
     ] = None,
     web: Web = False,
     fmt: options.Output = None,
@@ -84,7 +111,7 @@ def start(
 
     # A name and a key of this very call: repeated after a lost answer, it is the same run.
     mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
         go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
 
@@ -98,7 +125,7 @@ def _seconds(text: str | None) -> int | None:
 def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.Format) -> None:
     if where not in ("client", "server"):
         usage(f'--dry-run "{where}": write client (print it) or server (have the cluster check it)')
-    flags = app.flags(ctx)
+    flags = context.flags(ctx)
     if where == "server":
         from codexrun_cli.transports.connection import opened
 
@@ -109,7 +136,9 @@ def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.F
     else:
         # A name that is free again and again: `kubectl apply` needs one, and a second run another one.
         name = wish.get("name") or manifest.name_for(wish["job_type"], "", None)
-        shown = manifest.manifest(name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels"))
+        shown = manifest.manifest(
+            name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels")
+        )
     output.emit_document(shown, output.Format("yaml") if wanted.human else wanted)
 
 
@@ -125,7 +154,7 @@ def go_on(
 ) -> None:
     """Detach, or see it through and end with its exit code."""
     name = run["name"]
-    err = app.err(ctx)
+    err = context.err(ctx)
     url = transport.console(run)
     say(f"{err.paint(name, 'bold')}: {state(run)}")
     if url and err.tty:
@@ -145,16 +174,18 @@ def _print(ctx: typer.Context, run: Json, wanted: output.Format) -> None:
     if wanted.name == "table":
         output.write(f"{run['name']}\n")
         return
-    output.emit([run], kind(app.now()), wanted, app.out(ctx), single=True)
+    output.emit([run], kind(context.now()), wanted, context.out(ctx), single=True)
 
 
-def see_through(ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None) -> Json:
+def see_through(
+    ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None
+) -> Json:
     """Until it has ended. Ctrl-C and time-out end only this, and say so."""
     from codexrun_cli.follow import follower, screen
     from codexrun_cli.follow.lines import Reader
     from codexrun_cli.times import seconds
 
-    terminal, reader = app.err(ctx), Reader()
+    terminal, reader = context.err(ctx), Reader()
     view: screen.View = screen.Quiet()
     if going != "wait":
         view = screen.Plain(terminal)
@@ -163,13 +194,20 @@ def see_through(ctx: typer.Context, transport: Transport, run: Json, going: str,
             view = screen.Live(terminal, reader, limits=limits, usual=usual)
     try:
         return follower.follow(
-            transport, run, view, log=going == "follow", reader=reader, seconds=seconds(timeout) if timeout else None
+            transport,
+            run,
+            view,
+            log=going == "follow",
+            reader=reader,
+            seconds=seconds(timeout) if timeout else None,
         )
     except KeyboardInterrupt:
         say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
     except follower.TimeUp:
-        say(f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it: codexrun cancel {run['name']}")
+        say(
+            f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it: codexrun cancel {run['name']}"
+        )
         raise typer.Exit(Code.TIMEOUT) from None
 
 
@@ -187,15 +225,15 @@ def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.F
     """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the status as exit code."""
     from codexrun_cli.follow.summary import final_message, print_message, summary
 
-    terminal = app.err(ctx)
+    terminal = context.err(ctx)
     for line in summary(run, terminal):
         say(line)
     if command := next_command(run):
         say(f"next: {command}")
     if wanted.name != "table":
-        output.emit([run], kind(app.now()), wanted, app.out(ctx), single=True)
+        output.emit([run], kind(context.now()), wanted, context.out(ctx), single=True)
     elif message := final_message(transport, run):
-        print_message(message, app.out(ctx))
+        print_message(message, context.out(ctx))
     raise typer.Exit(of_run(run["status"]))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import app, options, output, run_selection
+from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run, worst
 from codexrun_cli.output.runs import describe, kind, next_command
@@ -17,7 +17,9 @@ ROWS = ("name", "wide")  # formats that have no place for details
 def status(
     ctx: typer.Context,
     names: options.Names = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Until it has ended; its status is the exit code.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Until it has ended; its status is the exit code.")
+    ] = False,
     web: Annotated[bool, typer.Option("--web", help="Open it in the browser.")] = False,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
@@ -28,7 +30,7 @@ def status(
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         runs = run_selection.several(transport, names or [])
         if web:
             show_in_browser(transport.console(runs[0]))
@@ -42,14 +44,14 @@ def status(
         else:
             if wanted.name not in ROWS:
                 runs = [{**run, **transport.details(run)} for run in runs]
-            output.emit(runs, kind(app.now()), wanted, app.out(ctx), single=len(runs) == 1)
+            output.emit(runs, kind(context.now()), wanted, context.out(ctx), single=len(runs) == 1)
         if watch:
             raise typer.Exit(worst([of_run(run["status"]) for run in runs]))
 
 
 def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
     more, url = transport.details(run), transport.console(run)
-    output.write(describe(run, app.now(), app.out(ctx), url=url, more=more), links=True)
+    output.write(describe(run, context.now(), context.out(ctx), url=url, more=more), links=True)
     if run["status"] == "failed":
         _last_lines(transport, run)
     if command := next_command(run):
@@ -69,4 +71,6 @@ def _last_lines(transport: Transport, run: Json) -> None:
     reader = Reader(most_output=5)
     said = [one.plain() for line in text.splitlines() for one in reader.read(line)]
     if said:
-        output.write("\nThe end of its log:\n" + "".join(f"  {line}\n" for line in said[-LAST_LINES:]))
+        output.write(
+            "\nThe end of its log:\n" + "".join(f"  {line}\n" for line in said[-LAST_LINES:])
+        )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import app, options, output
+from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import Column
@@ -20,13 +20,17 @@ MOST = 1_000_000
 
 def stats(
     ctx: typer.Context,
-    by: Annotated[str, typer.Option("--by", metavar="job-type|model|user|day|status", help="What a row is.")] = "job-type",
+    by: Annotated[
+        str, typer.Option("--by", metavar="job-type|model|user|day|status", help="What a row is.")
+    ] = "job-type",
     since: options.Since = None,
     older: options.Older = None,
     job_type: options.JobTypes = None,
     status: options.Statuses = None,
     user: options.Users = None,
-    fmt: Annotated[str | None, typer.Option("-o", "--output", metavar="FORMAT", help=f"csv|{output.HELP}")] = None,
+    fmt: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="FORMAT", help=f"csv|{output.HELP}")
+    ] = None,
     no_headers: options.NoHeaders = False,
 ) -> None:
     """Runs, success, tokens and cost. Needs the api: it keeps runs whose objects are gone."""
@@ -42,28 +46,33 @@ def stats(
         since=since,
         until=older,
     )
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         total = transport.ask("GET", "/stats", "stats", query=chosen.query())
         groups = _groups(transport, chosen, total, by)
     if fmt == "csv":
         output.write(_csv(groups, headers=not no_headers))
     elif wanted.human:
-        output.emit(groups, _kind(by), wanted, app.out(ctx))
+        output.emit(groups, _kind(by), wanted, context.out(ctx))
         rate = total.get("success_rate")
         say(
             f"{total['runs']} runs, {total['cost_tokens']} tokens, {_money(total['cost_micro_usd'])} at list prices"
             + (f", {rate:.0%} succeeded" if rate is not None else "")
         )
     else:
-        about = {key: total.get(key) for key in ("runs", "cost_tokens", "cost_micro_usd", "success_rate")}
-        output.emit_document({"schema": "codexrun.stats/v1", "by": by, "total": about, "groups": groups}, wanted)
+        about = {
+            key: total.get(key) for key in ("runs", "cost_tokens", "cost_micro_usd", "success_rate")
+        }
+        output.emit_document(
+            {"schema": "codexrun.stats/v1", "by": by, "total": about, "groups": groups}, wanted
+        )
 
 
 def _groups(transport: Transport, chosen: Chosen, total: Json, by: str) -> list[Json]:
     """A row each; the api groups by job type itself, all else is summed up from its rows."""
     if by == "job-type":
         return [
-            _row(kind["job_type"], kind["statuses"], kind["cost_tokens"], kind["cost_micro_usd"]) for kind in total["job_types"]
+            _row(kind["job_type"], kind["statuses"], kind["cost_tokens"], kind["cost_micro_usd"])
+            for kind in total["job_types"]
         ]
     return summed(transport.runs(chosen, MOST), by)
 
@@ -101,7 +110,10 @@ def _row(key: str, statuses: Any, tokens: int, cost: int) -> Json:
 
 def _csv(groups: list[Json], *, headers: bool) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["key", "runs", "succeeded", "failed", "success_rate", "cost_tokens", "cost_micro_usd"])
+    writer = csv.DictWriter(
+        text,
+        ["key", "runs", "succeeded", "failed", "success_rate", "cost_tokens", "cost_micro_usd"],
+    )
     if headers:
         writer.writeheader()
     writer.writerows(groups)
@@ -122,7 +134,11 @@ def _kind(by: str) -> output.Kind:
             Column("RUNS", lambda row: str(row["runs"]), right=True),
             Column("SUCCEEDED", lambda row: str(row["succeeded"]), right=True),
             Column("FAILED", lambda row: str(row["failed"]), right=True),
-            Column("RATE", lambda row: "" if row["success_rate"] is None else f"{row['success_rate']:.0%}", right=True),
+            Column(
+                "RATE",
+                lambda row: "" if row["success_rate"] is None else f"{row['success_rate']:.0%}",
+                right=True,
+            ),
             Column("TOKENS", lambda row: str(row["cost_tokens"]), right=True),
             Column("COST", lambda row: _money(row["cost_micro_usd"]), right=True),
         ],
@@ -132,7 +148,10 @@ def _kind(by: str) -> output.Kind:
 def cleanup(
     ctx: typer.Context,
     older_than: Annotated[
-        str, typer.Option("--older-than", metavar="TIME", callback=options._moment, help="By the end of the run.")
+        str,
+        typer.Option(
+            "--older-than", metavar="TIME", callback=options._moment, help="By the end of the run."
+        ),
     ] = "14d",
     dry_run: options.DryRun = False,
     fmt: options.Output = None,
@@ -141,7 +160,7 @@ def cleanup(
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
-    with opened(app.flags(ctx)) as transport:
+    with opened(context.flags(ctx)) as transport:
         body = {"older_than": older_than, "dry_run": dry_run}
         done = transport.ask("POST", "/cleanup", "cleanup", body=body)
     if wanted.human:
@@ -176,15 +195,17 @@ def doctor(
     from codexrun_cli.doctor import examine
 
     wanted = output.parse(fmt)
-    terminal = app.out(ctx)
+    terminal = context.out(ctx)
     failed = False
     found = []
-    for check in examine(app.flags(ctx)):
+    for check in examine(context.flags(ctx)):
         failed = failed or check["result"] == "failed"
         found.append(check)
         if wanted.name == "table":
             mark = COLOURS[check["result"]]
-            output.write(f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}: {check['detail']}\n")
+            output.write(
+                f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}: {check['detail']}\n"
+            )
             if check.get("fix"):
                 output.write(f"        fix: {check['fix']}\n")
     if wanted.name != "table":

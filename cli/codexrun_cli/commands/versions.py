@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from codexrun_cli import app, output
+from codexrun_cli import context, output
 from codexrun_cli.errors import Trouble, say
 
 SECONDS = 2.0
@@ -23,7 +23,7 @@ def print_versions(ctx: typer.Context) -> None:
 
     mine = own()
     output.write(f"codexrun {mine}\n")
-    settings = settings_of(app.flags(ctx))
+    settings = settings_of(context.flags(ctx))
     if settings.server is None:
         crds = _of_cluster(settings)
         output.write(f"crd      {crds or 'not known'}\n")
@@ -41,7 +41,9 @@ def print_versions(ctx: typer.Context) -> None:
         return
     output.write(f"server   {there['version']}\ncrd      {there['resources']}\n")
     if skew(mine, there["version"]):
-        say(f"client {mine} and server {there['version']} differ by more than a minor version; update the older one")
+        say(
+            f"client {mine} and server {there['version']} differ by more than a minor version; update the older one"
+        )
 
 
 def skew(mine: str, theirs: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import app, options, output, run_selection
+from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code, ended, of_run, worst
 from codexrun_cli.output.runs import kind
@@ -17,7 +17,11 @@ def wait(
     names: options.Names = None,
     condition: Annotated[
         str | None,
-        typer.Option("--for", metavar="phase=STATUS", help="Until it has this status, rather than until it has ended."),
+        typer.Option(
+            "--for",
+            metavar="phase=STATUS",
+            help="Until it has this status, rather than until it has ended.",
+        ),
     ] = None,
     timeout: options.Timeout = None,
     fmt: options.Output = None,
@@ -28,10 +32,13 @@ def wait(
 
     wanted, until = output.parse(fmt), _status_of(condition)
     deadline = time.monotonic() + seconds(timeout) if timeout else None
-    with opened(app.flags(ctx)) as transport:
-        runs = [_until(transport, run, until, deadline, timeout) for run in run_selection.several(transport, names or [])]
+    with opened(context.flags(ctx)) as transport:
+        runs = [
+            _until(transport, run, until, deadline, timeout)
+            for run in run_selection.several(transport, names or [])
+        ]
         if fmt is not None:
-            output.emit(runs, kind(app.now()), wanted, app.out(ctx), single=len(runs) == 1)
+            output.emit(runs, kind(context.now()), wanted, context.out(ctx), single=len(runs) == 1)
         else:
             for run in runs:
                 output.write(f"{run['name']} {run['status']}\n")
@@ -47,12 +54,15 @@ def _status_of(condition: str | None) -> str | None:
     name, _, value = condition.partition("=")
     if name.lower() not in ("phase", "status") or value.lower() not in options.STATUSES:
         raise typer.BadParameter(
-            f'"{condition}": write phase=STATUS with one of {", ".join(options.STATUSES)}', param_hint="--for"
+            f'"{condition}": write phase=STATUS with one of {", ".join(options.STATUSES)}',
+            param_hint="--for",
         )
     return value.lower()
 
 
-def _until(transport: Transport, run: Json, until: str | None, deadline: float | None, timeout: str | None) -> Json:
+def _until(
+    transport: Transport, run: Json, until: str | None, deadline: float | None, timeout: str | None
+) -> Json:
     import threading
 
     from codexrun_cli.follow.follower import Cut, states

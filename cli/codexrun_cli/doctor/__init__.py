@@ -56,5 +56,8 @@ def _inside(transport: Any, server: Json) -> Iterator[Json]:
     job_types: list[Json] = [] if isinstance(found, Trouble) else found
     yield from installation.examine(get, kube.namespace, kube.pods, job_types)
     yield from sandbox.examine(
-        get, kube.namespace, job_types, lambda name: listed(kube.runs, fieldSelector=f"spec.jobType={name}")
+        get,
+        kube.namespace,
+        job_types,
+        lambda name: listed(kube.runs, fieldSelector=f"spec.jobType={name}"),
     )

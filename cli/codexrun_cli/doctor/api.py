@@ -12,14 +12,20 @@ from codexrun_cli.transports.rest.http import Http
 
 def examine(settings: Settings) -> Iterator[Json]:
     if settings.server is None:
-        yield note("api", "no URL is set; commands go straight to the cluster", "codexrun login URL, or CODEX_CONTROL_URL")
+        yield note(
+            "api",
+            "no URL is set; commands go straight to the cluster",
+            "codexrun login URL, or CODEX_CONTROL_URL",
+        )
         return
     http = Http(settings.server, settings.token, debug=settings.flags.debug, seconds=10)
     try:
         health = http.json("GET", "/readyz", repeatable=False)
     except Trouble as trouble:
         yield failed(
-            "api", trouble.detail, "kubectl get pods -l app.kubernetes.io/component=api; kubectl logs deploy/codexrun-api"
+            "api",
+            trouble.detail,
+            "kubectl get pods -l app.kubernetes.io/component=api; kubectl logs deploy/codexrun-api",
         )
         return
     yield ok("api", f"{settings.server} is ready")
@@ -34,11 +40,17 @@ def examine(settings: Settings) -> Iterator[Json]:
     yield ok("token", "the api knows it")
     mine, theirs = own(), str(about.get("version"))
     if skew(mine, theirs):
-        yield note("version", f"client {mine} and server {theirs} differ by more than a minor version", "update the older one")
+        yield note(
+            "version",
+            f"client {mine} and server {theirs} differ by more than a minor version",
+            "update the older one",
+        )
     lag = health.get("registry_lag_seconds", 0)
     if lag > 30:
         yield failed(
-            "registry", f"writes are {lag:.0f} s late", "is the database up? kubectl logs deploy/codexrun-api | grep row.late"
+            "registry",
+            f"writes are {lag:.0f} s late",
+            "is the database up? kubectl logs deploy/codexrun-api | grep row.late",
         )
     else:
         yield ok("registry", f"schema {about.get('registry_schema')}, writes {lag:.0f} s late")

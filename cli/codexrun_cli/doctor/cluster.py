@@ -8,7 +8,10 @@ from codexrun_cli.errors import Trouble
 
 OLDEST = 31  # minor version of Kubernetes
 RIGHTS = [
-    *(("codexrun.dev", "codexruns", verb) for verb in ("get", "list", "watch", "create", "patch", "delete")),
+    *(
+        ("codexrun.dev", "codexruns", verb)
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
+    ),
     ("codexrun.dev", "codexjobtypes", "list"),
     ("", "configmaps", "list"),
     ("", "pods", "list"),
@@ -21,7 +24,9 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
     minor = "".join(filter(str.isdecimal, str(server.get("minor", "0"))))
     name = f"Kubernetes {server.get('gitVersion', '?')}, namespace {transport.kube.namespace}"
     if int(minor or 0) < OLDEST:
-        yield failed("cluster", f"{name} is too old", f"1.{OLDEST} or newer is needed; upgrade the cluster")
+        yield failed(
+            "cluster", f"{name} is too old", f"1.{OLDEST} or newer is needed; upgrade the cluster"
+        )
     else:
         yield ok("cluster", name)
     if (crd := _crd(get)) is None:
@@ -37,7 +42,11 @@ def _crd(get: Get) -> Json | None:
         return None
     versions = [version["version"] for version in found["versions"]]
     if "v1alpha1" not in versions:
-        return failed("crd", f"it has {', '.join(versions)}, this client speaks v1alpha1", "update this client, or the chart")
+        return failed(
+            "crd",
+            f"it has {', '.join(versions)}, this client speaks v1alpha1",
+            "update this client, or the chart",
+        )
     return ok("crd", f"codexrun.dev {', '.join(versions)}")
 
 
@@ -45,7 +54,12 @@ def _rights(transport: Any) -> Iterator[Json]:
     missing = []
     for group, resource, verb in RIGHTS:
         plain, _, sub = resource.partition("/")
-        attributes = {"namespace": transport.kube.namespace, "group": group, "resource": plain, "verb": verb}
+        attributes = {
+            "namespace": transport.kube.namespace,
+            "group": group,
+            "resource": plain,
+            "verb": verb,
+        }
         attributes |= {"subresource": sub} if sub else {}
         body = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -53,7 +67,11 @@ def _rights(transport: Any) -> Iterator[Json]:
             "spec": {"resourceAttributes": attributes},
         }
         try:
-            answer = transport.loop.call(transport.kube.create("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body))
+            answer = transport.loop.call(
+                transport.kube.create(
+                    "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body
+                )
+            )
         except Trouble as trouble:
             yield note("rights", f"cannot be asked: {trouble.detail}")
             return

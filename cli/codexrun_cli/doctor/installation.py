@@ -20,34 +20,59 @@ def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Itera
     yield _metrics(get, namespace)
 
 
-def _parts(get: Get, namespace: str, deployments: list[Json], job_types: list[Json]) -> Iterator[Json]:
+def _parts(
+    get: Get, namespace: str, deployments: list[Json], job_types: list[Json]
+) -> Iterator[Json]:
     """Operator, the Secret with the model's key, and api, from their Deployments."""
-    by_part = {d["metadata"].get("labels", {}).get("app.kubernetes.io/component"): d for d in deployments}
+    by_part = {
+        d["metadata"].get("labels", {}).get("app.kubernetes.io/component"): d for d in deployments
+    }
     operator = by_part.get("operator")
     if operator is None:
-        yield failed("operator", f"there is none in namespace {namespace}", INSTALL.replace("NAMESPACE", namespace))
+        yield failed(
+            "operator",
+            f"there is none in namespace {namespace}",
+            INSTALL.replace("NAMESPACE", namespace),
+        )
         return
     for part in ("operator", "api"):
         if (deployment := by_part.get(part)) is None:
-            yield note(part, "not installed: no registry, no logs of finished pods", "helm upgrade --set api.enabled=true")
+            yield note(
+                part,
+                "not installed: no registry, no logs of finished pods",
+                "helm upgrade --set api.enabled=true",
+            )
         elif not deployment.get("status", {}).get("availableReplicas"):
             name = deployment["metadata"]["name"]
-            yield failed(part, f"deployment/{name} is not available", f"kubectl logs deploy/{name} -n {namespace}")
+            yield failed(
+                part,
+                f"deployment/{name} is not available",
+                f"kubectl logs deploy/{name} -n {namespace}",
+            )
         else:
             yield ok(part, f"deployment/{deployment['metadata']['name']} is available")
     environment = {
-        entry["name"]: entry.get("value", "") for entry in operator["spec"]["template"]["spec"]["containers"][0].get("env", [])
+        entry["name"]: entry.get("value", "")
+        for entry in operator["spec"]["template"]["spec"]["containers"][0].get("env", [])
     }
     yield from _keys(get, namespace, environment.get("CODEXRUN_MODEL_SECRET", ""), job_types)
-    yield ok("image", f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says otherwise")
+    yield ok(
+        "image",
+        f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says otherwise",
+    )
 
 
 def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
     """The installation's Secret, and those of job types that have their own."""
-    own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {None, default}
+    own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {
+        None,
+        default,
+    }
     if not default and (not own or len(own) < len(job_types)):
         yield note(
-            "key", "no Secret is set: requests to the model carry no key", "helm upgrade --set model.existingSecret=NAME"
+            "key",
+            "no Secret is set: requests to the model carry no key",
+            "helm upgrade --set model.existingSecret=NAME",
         )
     for secret in filter(None, (default, *sorted(own))):
         yield _key(get, namespace, secret)
@@ -72,7 +97,10 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
         return
     for pod in found:
         status = pod.get("status", {})
-        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+        for container in [
+            *status.get("initContainerStatuses", []),
+            *status.get("containerStatuses", []),
+        ]:
             waiting = (container.get("state") or {}).get("waiting") or {}
             if waiting.get("reason") in BROKEN_PULLS:
                 yield failed(
@@ -89,12 +117,16 @@ def _metrics(get: Get, namespace: str) -> Json:
     group = looked(lambda: get("/apis/monitoring.coreos.com/v1"))
     if isinstance(group, Trouble):
         return note(
-            "metrics", "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it and then", fix
+            "metrics",
+            "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it and then",
+            fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
     found = looked(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
     if isinstance(found, Trouble):
         return note("metrics", f"not looked at: {found.detail}")
     if not found:
-        return failed("metrics", "there is a Prometheus Operator, but no ServiceMonitor of codexrun", fix)
+        return failed(
+            "metrics", "there is a Prometheus Operator, but no ServiceMonitor of codexrun", fix
+        )
     return ok("metrics", f"ServiceMonitor {found[0]['metadata']['name']}")

@@ -13,7 +13,9 @@ DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says
 FIX = "give the job type a runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
 
 
-def examine(get: Get, namespace: str, job_types: list[Json], runs_of: Callable[[str], list[Json]]) -> Iterator[Json]:
+def examine(
+    get: Get, namespace: str, job_types: list[Json], runs_of: Callable[[str], list[Json]]
+) -> Iterator[Json]:
     """runs_of: the CodexRuns of a job type."""
     own = [kind["metadata"]["name"] for kind in job_types if kind["spec"].get("sandbox") == "codex"]
     yield _pod(get, namespace, own=bool(own))
@@ -30,7 +32,9 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     found = looked(lambda: get(f"/api/v1/namespaces/{namespace}"))
     if isinstance(found, Trouble):
         return note("sandbox", f"what the namespace enforces cannot be seen: {found.detail}")
-    enforced = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "nothing")
+    enforced = (found["metadata"].get("labels") or {}).get(
+        "pod-security.kubernetes.io/enforce", "nothing"
+    )
     if enforced != "restricted":
         return note(
             "sandbox",
@@ -43,12 +47,20 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
 
 def tried(job_type: str, runs: list[Json]) -> Json:
     """What the newest run that came so far says of Codex's own sandbox. Pure."""
-    for run in sorted(runs, key=lambda run: str(run["metadata"].get("creationTimestamp")), reverse=True):
+    for run in sorted(
+        runs, key=lambda run: str(run["metadata"].get("creationTimestamp")), reverse=True
+    ):
         status, name = run.get("status") or {}, run["metadata"]["name"]
         if status.get("sandbox") != "codex":
             continue
         if DOES_NOT_WORK in (status.get("failure") or {}).get("message", ""):
-            return failed("sandbox", f"{job_type}: Codex could not make its own sandbox in run {name}", FIX)
+            return failed(
+                "sandbox", f"{job_type}: Codex could not make its own sandbox in run {name}", FIX
+            )
         if status.get("turns"):
             return ok("sandbox", f"{job_type}: Codex made its own sandbox in run {name}")
-    return note("sandbox", f"{job_type}: no run has tried Codex's own sandbox yet", f"codexrun start {job_type} --wait")
+    return note(
+        "sandbox",
+        f"{job_type}: no run has tried Codex's own sandbox yet",
+        f"codexrun start {job_type} --wait",
+    )

@@ -60,7 +60,9 @@ def states(
         except Trouble as trouble:
             if trouble.code is not Code.NOT_FOUND:
                 raise
-            yield {"status": "deleted"}  # its object, or its row, is gone: nobody knows how it ended
+            yield {
+                "status": "deleted"
+            }  # its object, or its row, is gone: nobody knows how it ended
             return
         sleep(pause)
         pause = min(LATEST, pause * 1.3)
@@ -103,7 +105,9 @@ def follow(
     for source in sources:
         threading.Thread(target=feed, args=(source,), daemon=True).start()
     try:
-        return _show(run, heard, view, log=log, reader=reader or Reader(), seconds=seconds, level=level)
+        return _show(
+            run, heard, view, log=log, reader=reader or Reader(), seconds=seconds, level=level
+        )
     finally:
         over.set()
         view.close()

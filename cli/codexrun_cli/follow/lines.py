@@ -9,7 +9,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Json = dict[str, Any]
-Kind = Literal["turn", "command", "good", "bad", "warn", "file", "say", "plan", "usage", "note", "output", "dim"]
+Kind = Literal[
+    "turn",
+    "command",
+    "good",
+    "bad",
+    "warn",
+    "file",
+    "say",
+    "plan",
+    "usage",
+    "note",
+    "output",
+    "dim",
+]
 
 LEVELS = {"error": ("bad",), "warning": ("bad", "warn")}
 MOST_OUTPUT = 10  # lines of a command's output that are shown; --raw has all
@@ -57,12 +70,21 @@ class Reader:
         try:
             entry = json.loads(text)
             found = self._entry(entry) if isinstance(entry, dict) else None
-        except (ValueError, TypeError, OverflowError, RecursionError):  # an agent may print anything
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ):  # an agent may print anything
             found = None
         if found is None:
             return [Said("note", clean(text))] if text.strip() else []
         ts = str(entry.get("ts", ""))
-        return [Said(said.kind, part, ts) for said in found for part in (clean(p) for p in said.text.split("\n"))]
+        return [
+            Said(said.kind, part, ts)
+            for said in found
+            for part in (clean(p) for p in said.text.split("\n"))
+        ]
 
     def _entry(self, entry: Json) -> list[Said]:
         event = entry.get("event")
@@ -99,7 +121,9 @@ class Reader:
     def _usage(self, usage: Any) -> str:
         if not isinstance(usage, dict):
             return "turn completed"
-        into, out, cached = (int(usage.get(f"{k}_tokens") or 0) for k in ("input", "output", "cached_input"))
+        into, out, cached = (
+            int(usage.get(f"{k}_tokens") or 0) for k in ("input", "output", "cached_input")
+        )
         self.tokens = into + out
         return f"turn completed: {into} tokens in ({cached} cached), {out} out"
 
@@ -108,20 +132,40 @@ class Reader:
             case "command_execution":
                 return self._command(step, item)
             case "todo_list":
-                return [Said("plan", _todo(todo)) for todo in item.get("items") or [] if isinstance(todo, dict)]
+                return [
+                    Said("plan", _todo(todo))
+                    for todo in item.get("items") or []
+                    if isinstance(todo, dict)
+                ]
             case "agent_message" if step == "completed":
                 return [Said("say", str(item.get("text", "")))]
             case "reasoning" if step == "completed":
                 return [Said("dim", str(item.get("text", "")))]
             case "file_change" if step == "completed":
-                changes = [change for change in item.get("changes") or [] if isinstance(change, dict)]
+                changes = [
+                    change for change in item.get("changes") or [] if isinstance(change, dict)
+                ]
                 failed = " (failed)" if item.get("status") == "failed" else ""
-                return [Said("file", f"{change.get('kind', 'change')} {change.get('path', '?')}{failed}") for change in changes]
+                return [
+                    Said(
+                        "file", f"{change.get('kind', 'change')} {change.get('path', '?')}{failed}"
+                    )
+                    for change in changes
+                ]
             case "mcp_tool_call" if step == "completed":
                 name = f"{item.get('server')}.{item.get('tool')}"
-                return [Said("bad", f"{name}: {_message(item)}") if item.get("error") else Said("good", f"{name}: done")]
+                return [
+                    Said("bad", f"{name}: {_message(item)}")
+                    if item.get("error")
+                    else Said("good", f"{name}: done")
+                ]
             case "mcp_tool_call" if step == "started":
-                return [Said("command", f"{item.get('server')}.{item.get('tool')} {_compact(item.get('arguments'))}")]
+                return [
+                    Said(
+                        "command",
+                        f"{item.get('server')}.{item.get('tool')} {_compact(item.get('arguments'))}",
+                    )
+                ]
             case "web_search" if step == "completed":
                 return [Said("command", f"search: {item.get('query', '')}")]
             case "error":
@@ -143,38 +187,62 @@ class Reader:
         output = str(item.get("aggregated_output") or "").rstrip("\n")
         lines = output.split("\n") if output else []
         if len(lines) > self._most:
-            found.append(Said("output", f"... {len(lines) - self._most} lines before these; --raw has all"))
+            found.append(
+                Said("output", f"... {len(lines) - self._most} lines before these; --raw has all")
+            )
         found += [Said("output", line) for line in lines[-self._most :]]
         code = item.get("exit_code")
         if item.get("status") == "declined":
             return [*found, Said("bad", "declined")]
-        return [*found, Said("good" if code == 0 else "bad", f"exit {'?' if code is None else code}")]
+        return [
+            *found,
+            Said("good" if code == 0 else "bad", f"exit {'?' if code is None else code}"),
+        ]
 
 
 def wanted(said: Said, level: str | None) -> bool:
     """Whether a line is at least of that level."""
-    return level is None or level == "debug" or (said.kind in LEVELS[level] if level in LEVELS else said.kind != "dim")
+    return (
+        level is None
+        or level == "debug"
+        or (said.kind in LEVELS[level] if level in LEVELS else said.kind != "dim")
+    )
 
 
 def clean(text: str) -> str:
     """Nothing that a terminal would obey: the text is the agent's."""
-    return "".join(c if c.isprintable() or c == "\t" else "" for c in _COLOUR.sub("", text)).expandtabs(4)
+    return "".join(
+        c if c.isprintable() or c == "\t" else "" for c in _COLOUR.sub("", text)
+    ).expandtabs(4)
 
 
 def _runner(text: str, entry: Json) -> list[Said]:
     reason = f": {entry['reason']}" if entry.get("reason") else ""
     match text:
         case "run.started":
-            return [Said("dim", f"prompt {entry.get('prompt_version') or ''}, model {entry.get('model') or '?'}")]
+            return [
+                Said(
+                    "dim",
+                    f"prompt {entry.get('prompt_version') or ''}, model {entry.get('model') or '?'}",
+                )
+            ]
         case "codex.starting":
             return [Said("dim", "codex starts")]
     bad = entry.get("status") == "failed" or text.endswith(".broken")
-    return [Said("bad" if bad else "dim", f"{text}{reason}")] if text else [Said("note", _compact(entry))]
+    return (
+        [Said("bad" if bad else "dim", f"{text}{reason}")]
+        if text
+        else [Said("note", _compact(entry))]
+    )
 
 
 def _message(event: Json) -> str:
     error = event.get("error")
-    return str(error.get("message") if isinstance(error, dict) else error or event.get("message") or "no message")
+    return str(
+        error.get("message")
+        if isinstance(error, dict)
+        else error or event.get("message") or "no message"
+    )
 
 
 def _todo(todo: Json) -> str:
@@ -183,10 +251,16 @@ def _todo(todo: Json) -> str:
 
 def _shown_command(command: str) -> str:
     """Without the shell that Codex wraps around every command."""
-    match = re.fullmatch(r"(?:/usr)?(?:/bin/)?(?:ba|z)?sh -l?c '(.*)'|(?:/usr)?(?:/bin/)?(?:ba|z)?sh -l?c (\S+)", command, re.S)
+    match = re.fullmatch(
+        r"(?:/usr)?(?:/bin/)?(?:ba|z)?sh -l?c '(.*)'|(?:/usr)?(?:/bin/)?(?:ba|z)?sh -l?c (\S+)",
+        command,
+        re.S,
+    )
     if not match:
         return command
-    return match[1].replace("'\\''", "'").replace("'\"'\"'", "'") if match[1] is not None else match[2]
+    return (
+        match[1].replace("'\\''", "'").replace("'\"'\"'", "'") if match[1] is not None else match[2]
+    )
 
 
 def _compact(value: Any) -> str:

@@ -38,7 +38,11 @@ class Printer:
             if (said or self._level is None) and (not self._pattern or self._pattern.search(text)):
                 output.write(f"{text}\n")
             return
-        output.write("".join(f"{self._prefix}{self._line(one, terminal)}\n" for one in said if self._fits(one)))
+        output.write(
+            "".join(
+                f"{self._prefix}{self._line(one, terminal)}\n" for one in said if self._fits(one)
+            )
+        )
 
     def _fits(self, one: Said) -> bool:
         return self._pattern is None or bool(self._pattern.search(one.text))

@@ -94,13 +94,21 @@ class Live:
 
     SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
-    def __init__(self, terminal: Terminal, reader: Reader, *, limits: Run, usual: float | None) -> None:
+    def __init__(
+        self, terminal: Terminal, reader: Reader, *, limits: Run, usual: float | None
+    ) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
         self._terminal, self._reader, self._limits, self._usual = terminal, reader, limits, usual
         self._plain = Plain(terminal)
-        self._console = Console(stderr=True, width=terminal.width, no_color=not terminal.colour, highlight=False, markup=False)
+        self._console = Console(
+            stderr=True,
+            width=terminal.width,
+            no_color=not terminal.colour,
+            highlight=False,
+            markup=False,
+        )
         self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
         self._run: Run | None = None
         self._since = time.monotonic()  # of its present status, as far as it was watched
@@ -138,8 +146,18 @@ class Live:
         moment = int(time.monotonic() * 8)
         spin = self.SPIN if self._terminal.utf8 else "|/-\\"
         since = time.monotonic() - self._since
-        text = status_line(self._run, self._reader, datetime.now(UTC), limits=self._limits, usual=self._usual, since=since)
-        self._live.update(Text(fit(f"{spin[moment % len(spin)]} {text}", (self._terminal.width or 80) - 1)), refresh=True)
+        text = status_line(
+            self._run,
+            self._reader,
+            datetime.now(UTC),
+            limits=self._limits,
+            usual=self._usual,
+            since=since,
+        )
+        self._live.update(
+            Text(fit(f"{spin[moment % len(spin)]} {text}", (self._terminal.width or 80) - 1)),
+            refresh=True,
+        )
 
     def close(self) -> None:
         from rich.text import Text
@@ -148,7 +166,9 @@ class Live:
         self._live.stop()
 
 
-def status_line(run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float) -> str:
+def status_line(
+    run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float
+) -> str:
     """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the last command. Pure.
 
     since: seconds in this phase, which is what counts while it stops.

@@ -52,4 +52,6 @@ def print_message(message: str, terminal: Terminal) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console(width=terminal.width, no_color=not terminal.colour, highlight=False).print(Markdown(message, hyperlinks=False))
+    Console(width=terminal.width, no_color=not terminal.colour, highlight=False).print(
+        Markdown(message, hyperlinks=False)
+    )

@@ -55,7 +55,9 @@ def parse(text: str | None, headers: bool = True) -> Format:
     if name in ("jsonpath", "custom-columns"):
         if not argument:
             example = "{.status}" if name == "jsonpath" else "NAME:.name,STATUS:.status"
-            raise typer.BadParameter(f"-o {name} needs an expression, such as -o {name}='{example}'")
+            raise typer.BadParameter(
+                f"-o {name} needs an expression, such as -o {name}='{example}'"
+            )
         from codexrun_cli.output import paths
 
         paths.check(name, argument)
@@ -63,7 +65,9 @@ def parse(text: str | None, headers: bool = True) -> Format:
     raise typer.BadParameter(f'-o "{text}" is no format; use {HELP}')
 
 
-def emit(items: Iterable[Json], kind: Kind, wanted: Format, terminal: Terminal, *, single: bool = False) -> None:
+def emit(
+    items: Iterable[Json], kind: Kind, wanted: Format, terminal: Terminal, *, single: bool = False
+) -> None:
     """Print things of one kind. single: one was asked for, and JSON is the thing itself rather than a list of one."""
     if wanted.name == "jsonl":
         for item in items:
@@ -75,7 +79,9 @@ def emit(items: Iterable[Json], kind: Kind, wanted: Format, terminal: Terminal, 
             write("".join(f"{kind.prefix}{kind.name(item)}\n" for item in found))
         case "table" | "wide":
             columns = [*kind.columns, *(kind.wide if wanted.name == "wide" else ())]
-            write(table(found, columns, terminal, headers=wanted.headers, cut=wanted.name == "table"))
+            write(
+                table(found, columns, terminal, headers=wanted.headers, cut=wanted.name == "table")
+            )
         case _:
             shown = document(found[0], kind.schema) if single else listing(found, kind)
             emit_document(shown, wanted)

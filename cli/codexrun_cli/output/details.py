@@ -20,12 +20,16 @@ def sections(details: Json, now: datetime, terminal: Terminal) -> str:
     """Each with its title; what is not known, or empty, is left out. details: as `Transport.details` gives them."""
     return (
         _section("Conditions", details.get("conditions") or [], _conditions(now), terminal)
-        + _section("Transitions", timed(details.get("transitions") or []), _transitions(details), terminal)
+        + _section(
+            "Transitions", timed(details.get("transitions") or []), _transitions(details), terminal
+        )
         + _section("Events", details.get("events") or [], _events(now), terminal)
     )
 
 
-def _section(title: str, rows: Sequence[Json], columns: Sequence[Column], terminal: Terminal) -> str:
+def _section(
+    title: str, rows: Sequence[Json], columns: Sequence[Column], terminal: Terminal
+) -> str:
     narrower = replace(terminal, width=terminal.width - len(INDENT)) if terminal.width else terminal
     lines = table(rows, columns, narrower).splitlines()
     return f"\n{title}:\n" + "".join(f"{INDENT}{line}\n" for line in lines) if lines else ""

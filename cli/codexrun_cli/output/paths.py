@@ -31,8 +31,13 @@ def check(name: str, argument: str) -> None:
 def show(name: str, argument: str, document: Any, *, headers: bool = True) -> str:
     if name == "jsonpath":
         return _template(argument, document)
-    items = next((document[key] for key in _LISTS if isinstance(document.get(key), list)), [document])
-    columns = [Column(title, lambda item, path=path: _cell(path, item)) for title, path in _columns(argument)]  # type: ignore[misc]
+    items = next(
+        (document[key] for key in _LISTS if isinstance(document.get(key), list)), [document]
+    )
+    columns = [
+        Column(title, lambda item, path=path: _cell(path, item))
+        for title, path in _columns(argument)
+    ]  # type: ignore[misc]
     return table(items, columns, Terminal(), headers=headers, cut=False)
 
 
@@ -63,7 +68,9 @@ def _columns(argument: str) -> list[tuple[str, str]]:
     for part in argument.split(","):
         title, colon, path = part.partition(":")
         if not colon or not title or not path:
-            raise typer.BadParameter(f'"{part}" is no column; write TITLE:.path, such as NAME:.name,TOKENS:.usage.total_tokens')
+            raise typer.BadParameter(
+                f'"{part}" is no column; write TITLE:.path, such as NAME:.name,TOKENS:.usage.total_tokens'
+            )
         found.append((title, path))
     return found
 
@@ -95,4 +102,6 @@ def _compiled(path: str) -> Any:
     try:
         return jsonpath.compile("$" if text == "$." else text)
     except (jsonpath.JSONPathError, ValueError) as error:
-        raise typer.BadParameter(f'"{path}" is no JSONPath: {error}; write such as {{.runs[*].name}}') from None
+        raise typer.BadParameter(
+            f'"{path}" is no JSONPath: {error}; write such as {{.runs[*].name}}'
+        ) from None

@@ -48,7 +48,9 @@ def said(run: Run) -> str:
 
 
 def prompt(run: Run) -> str:
-    return f"{run['prompt_name']}@{run.get('prompt_version', '?')}" if run.get("prompt_name") else ""
+    return (
+        f"{run['prompt_name']}@{run.get('prompt_version', '?')}" if run.get("prompt_name") else ""
+    )
 
 
 def kind(now: datetime, *, namespaces: bool = False) -> Kind:
@@ -63,7 +65,9 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind:
             Column("NAME", lambda run: run["name"]),
             Column("STATUS", lambda run: run["status"], colour),
             Column("JOB-TYPE", lambda run: run["job_type"], flexible=True),
-            Column("AGE", lambda run: times.age(run.get("created_at"), now), right=True, flexible=True),
+            Column(
+                "AGE", lambda run: times.age(run.get("created_at"), now), right=True, flexible=True
+            ),
             Column("DURATION", lambda run: _duration(run, now), right=True, flexible=True),
             Column("TOKENS", tokens, right=True, flexible=True),
             Column("COST", cost, right=True, flexible=True),
@@ -101,7 +105,9 @@ def state(run: Run) -> str:
     return f"{text}, {queue(run)}" if queue(run) else text
 
 
-def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = None, more: Run | None = None) -> str:
+def describe(
+    run: Run, now: datetime, terminal: Terminal, *, url: str | None = None, more: Run | None = None
+) -> str:
     """One run in full, for people. url: of its page in the console; more: what `Transport.details` knows."""
     more = more or {}
     usage = run.get("usage", {})
@@ -109,10 +115,17 @@ def describe(run: Run, now: datetime, terminal: Terminal, *, url: str | None = N
         ("Name", run["name"]),
         ("Status", state(run)),
         ("Job type", run["job_type"]),
-        ("Prompt", prompt(run) + (f" (sha256 {run['prompt_sha256'][:12]})" if run.get("prompt_sha256") else "")),
+        (
+            "Prompt",
+            prompt(run)
+            + (f" (sha256 {run['prompt_sha256'][:12]})" if run.get("prompt_sha256") else ""),
+        ),
         ("Model", " ".join(filter(None, (run.get("model"), run.get("effort"))))),
         ("Inputs", _inputs(run)),
-        ("Labels", ", ".join(f"{key}={value}" for key, value in sorted((run.get("labels") or {}).items()))),
+        (
+            "Labels",
+            ", ".join(f"{key}={value}" for key, value in sorted((run.get("labels") or {}).items())),
+        ),
         ("Started by", _by(run)),
         ("Retry of", run.get("retry_of_name") or run.get("retry_of") or ""),
         ("Created", _when(run.get("created_at"), now)),
@@ -173,7 +186,10 @@ def next_command(run: Run) -> str:
 
 
 def _block(text: str) -> str:
-    return "".join(f"  {''.join(c if c.isprintable() else ' ' for c in line)}".rstrip() + "\n" for line in text.splitlines())
+    return "".join(
+        f"  {''.join(c if c.isprintable() else ' ' for c in line)}".rstrip() + "\n"
+        for line in text.splitlines()
+    )
 
 
 def _inputs(run: Run) -> str:

@@ -23,7 +23,12 @@ class Column:
 
 
 def table(
-    items: Sequence[Mapping[str, Any]], columns: Sequence[Column], terminal: Terminal, *, headers: bool = True, cut: bool = True
+    items: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    terminal: Terminal,
+    *,
+    headers: bool = True,
+    cut: bool = True,
 ) -> str:
     """The rows, each a line; nothing where there are none."""
     if not items:
@@ -34,7 +39,11 @@ def table(
     if cut and terminal.width is not None:
         sizes = fitted(sizes, columns, terminal.width)
     shown = [i for i, size in enumerate(sizes) if size > 0]
-    lines = [_line(titles[0], sizes, shown, columns, lambda _, text: terminal.paint(text, "bold"))] if headers else []
+    lines = (
+        [_line(titles[0], sizes, shown, columns, lambda _, text: terminal.paint(text, "bold"))]
+        if headers
+        else []
+    )
     for item, row in zip(items, cells, strict=True):
 
         def paint(i: int, text: str, item: Mapping[str, Any] = item) -> str:
@@ -56,7 +65,11 @@ def fitted(sizes: Sequence[int], columns: Sequence[Column], limit: int) -> list[
 
 
 def _line(
-    row: Sequence[str], sizes: Sequence[int], shown: Sequence[int], columns: Sequence[Column], paint: Callable[[int, str], str]
+    row: Sequence[str],
+    sizes: Sequence[int],
+    shown: Sequence[int],
+    columns: Sequence[Column],
+    paint: Callable[[int, str], str],
 ) -> str:
     parts = []
     for i in shown:
@@ -83,7 +96,10 @@ def width(text: str) -> int:
     """Columns of a terminal."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 def printable(text: str) -> str:

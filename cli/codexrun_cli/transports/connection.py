@@ -30,7 +30,9 @@ def opened(flags: Flags, *, straight: bool = False) -> Iterator[Transport]:
         transport.close()
 
 
-def open_transport(settings: Settings, *, ask: bool = True, seconds: float | None = None) -> Transport:
+def open_transport(
+    settings: Settings, *, ask: bool = True, seconds: float | None = None
+) -> Transport:
     """ask: whether a missing token may be asked for. seconds: until a server that does not answer is given up."""
     if settings.server is not None:
         from codexrun_cli.transports.rest.http import SECONDS, Http
@@ -39,7 +41,9 @@ def open_transport(settings: Settings, *, ask: bool = True, seconds: float | Non
         token = settings.token
         if token is None and ask and interactive():
             token = typer.prompt(f"token for {settings.server}", hide_input=True, err=True)
-        return Rest(Http(settings.server, token, debug=settings.flags.debug, seconds=seconds or SECONDS))
+        return Rest(
+            Http(settings.server, token, debug=settings.flags.debug, seconds=seconds or SECONDS)
+        )
     return _cluster(settings)
 
 
@@ -53,5 +57,7 @@ def _cluster(settings: Settings) -> Transport:
     reached = loop.raw(connect(settings))
     kube = Kube(reached.client, reached.namespace, lambda: None, agent="codexrun-cli")
     if settings.flags.debug:
-        sys.stderr.write(f"debug: cluster {reached.client.configuration.host}, namespace {reached.namespace}\n")
+        sys.stderr.write(
+            f"debug: cluster {reached.client.configuration.host}, namespace {reached.namespace}\n"
+        )
     return Cluster(kube, loop, everywhere=settings.flags.all_namespaces)

@@ -83,19 +83,28 @@ def _embedded(wanted: str, machine: Machine) -> Choice:
     if not machine.linux:
         raise Failure("CLUSTER=embedded runs on Linux only", "make up CLUSTER=kind")
     if not machine.root:
-        raise Failure("CLUSTER=embedded needs root: it starts containers, a bridge and mounts", "sudo make up")
+        raise Failure(
+            "CLUSTER=embedded needs root: it starts containers, a bridge and mounts", "sudo make up"
+        )
     return Choice("embedded", "Linux and root" if wanted == "auto" else "CLUSTER=embedded")
 
 
 def _kind(wanted: str, machine: Machine) -> Choice:
     if not machine.docker:
-        raise Failure("CLUSTER=kind needs a Docker that answers `docker version`", "start Docker, or as root: make up")
+        raise Failure(
+            "CLUSTER=kind needs a Docker that answers `docker version`",
+            "start Docker, or as root: make up",
+        )
     if not machine.kind:
-        raise Failure("CLUSTER=kind needs the program `kind` in PATH", "go install sigs.k8s.io/kind@latest")
+        raise Failure(
+            "CLUSTER=kind needs the program `kind` in PATH", "go install sigs.k8s.io/kind@latest"
+        )
     _need_clients("kind", machine)
     return Choice("kind", "no root, but Docker answers" if wanted == "auto" else "CLUSTER=kind")
 
 
 def _need_clients(wanted: str, machine: Machine) -> None:
     if not machine.clients:
-        raise Failure(f"CLUSTER={wanted} needs kubectl and helm in PATH", "install both, then try again")
+        raise Failure(
+            f"CLUSTER={wanted} needs kubectl and helm in PATH", "install both, then try again"
+        )

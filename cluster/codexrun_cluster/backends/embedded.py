@@ -9,7 +9,15 @@ from codexrun_cluster.node import gobuild, objects, steps
 from codexrun_cluster.paths import Places
 from codexrun_cluster.step_runner import Step
 
-NODE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "coredns")
+NODE_PARTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+)
 
 
 def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
@@ -48,8 +56,18 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
     return [
         # Python's first: all that Go needs, which everything else waits for in the end.
         Step("packages for Python", 15, lambda log: packages.install(packages.ENVIRONMENT, log)),
-        Step("packages", 40, lambda log: packages.install(packages.CLIENT + packages.NODE, log), ("packages for Python",)),
-        Step("Go", 20, lambda log: gobuild.find_go(places, log), () if gobuild.own_go() else ("packages for Python",)),
+        Step(
+            "packages",
+            40,
+            lambda log: packages.install(packages.CLIENT + packages.NODE, log),
+            ("packages for Python",),
+        ),
+        Step(
+            "Go",
+            20,
+            lambda log: gobuild.find_go(places, log),
+            () if gobuild.own_go() else ("packages for Python",),
+        ),
         Step("fetch Go modules", 30, lambda log: gobuild.fetch_modules(places, log), ("Go",)),
         Step("compile pause", 20, lambda log: gobuild.build_pause(places, log), ("Go",)),
         Step(
@@ -60,7 +78,12 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
             gobuild.compiled,
         ),
         Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("packages",)),
-        Step("base root file system", 90, lambda log: base_image.build_base(places, log), ("packages",)),
+        Step(
+            "base root file system",
+            90,
+            lambda log: base_image.build_base(places, log),
+            ("packages",),
+        ),
         Step("control image", 60, control, ("base root file system",)),
         Step("agent image", 60, agent, ("control image", "fetch Codex")),
         Step("containerd", 5, containerd, ("packages",)),
@@ -73,8 +96,17 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         ),
         part("etcd", 3, "certificates and settings"),
         part("kube-apiserver", 10, "etcd"),
-        *(part(name, 5, "kube-apiserver") for name in NODE_PARTS if name not in ("etcd", "kube-apiserver", "coredns")),
+        *(
+            part(name, 5, "kube-apiserver")
+            for name in NODE_PARTS
+            if name not in ("etcd", "kube-apiserver", "coredns")
+        ),
         Step("rights and volumes", 5, lambda log: objects.apply(places, log), ("kube-apiserver",)),
         part("coredns", 5, "rights and volumes"),
-        Step("cluster", 20, lambda log: steps.await_node(places, log), ("rights and volumes", *NODE_PARTS)),
+        Step(
+            "cluster",
+            20,
+            lambda log: steps.await_node(places, log),
+            ("rights and volumes", *NODE_PARTS),
+        ),
     ]

@@ -25,7 +25,19 @@ def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
     def cluster(log: Log) -> str:
         known = log.read(["kind", "get", "clusters"]).split()
         if NAME not in known:
-            log.run(["kind", "create", "cluster", "--name", NAME, "--kubeconfig", places.kubeconfig, "--wait", "120s"])
+            log.run(
+                [
+                    "kind",
+                    "create",
+                    "cluster",
+                    "--name",
+                    NAME,
+                    "--kubeconfig",
+                    places.kubeconfig,
+                    "--wait",
+                    "120s",
+                ]
+            )
         log.run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", places.kubeconfig])
         return "already there" if NAME in known else "created"
 
@@ -55,7 +67,10 @@ def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
 def delete(places: Places) -> None:
     """Remove the kind cluster, if its kubeconfig is ours."""
     if places.kubeconfig.exists():
-        subprocess.run(["kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(places.kubeconfig)], check=False)
+        subprocess.run(
+            ["kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(places.kubeconfig)],
+            check=False,
+        )
 
 
 def made_it(places: Places) -> bool:

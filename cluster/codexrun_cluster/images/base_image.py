@@ -16,7 +16,11 @@ RECIPE = "1"  # raise it to have everybody's base built anew, for instance for s
 
 def base_tar(places: Places) -> Path:
     """The base's root file system in the cache."""
-    return places.cache / "base" / f"{codename()}-{machine()}-{digest([RECIPE, *INCLUDE, codename()])}.tar"
+    return (
+        places.cache
+        / "base"
+        / f"{codename()}-{machine()}-{digest([RECIPE, *INCLUDE, codename()])}.tar"
+    )
 
 
 def codename(os_release: str | None = None) -> str:
@@ -24,7 +28,10 @@ def codename(os_release: str | None = None) -> str:
     text = os_release if os_release is not None else Path("/etc/os-release").read_text()
     found = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", text, re.MULTILINE)
     if not found:
-        raise Failure("/etc/os-release names no VERSION_CODENAME: this is no Debian release", "use CLUSTER=kind")
+        raise Failure(
+            "/etc/os-release names no VERSION_CODENAME: this is no Debian release",
+            "use CLUSTER=kind",
+        )
     return found[1]
 
 
@@ -40,13 +47,30 @@ def build_base(places: Places, log: Log) -> str:
     tar.parent.mkdir(parents=True, exist_ok=True)
     partial = tar.with_suffix(".partial.tar")
     targets = log.read(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(CODENAME)|$(COMPONENT)|$(SIGNED_BY)", "Created-By: Packages"]
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI)|$(CODENAME)|$(COMPONENT)|$(SIGNED_BY)",
+            "Created-By: Packages",
+        ]
     )
     lines = sources(targets, codename())
     if not lines:
-        raise Failure(f"apt has no source of {codename()} main here", "add one to /etc/apt/sources.list, then apt-get update")
+        raise Failure(
+            f"apt has no source of {codename()} main here",
+            "add one to /etc/apt/sources.list, then apt-get update",
+        )
     log.run(
-        ["mmdebstrap", "--variant=minbase", f"--include={','.join(INCLUDE)}", *_SLIM, codename(), partial, "-"],
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(INCLUDE)}",
+            *_SLIM,
+            codename(),
+            partial,
+            "-",
+        ],
         stdin="".join(line + "\n" for line in lines),
         way_out="read the log; the mirror may be away",
     )
@@ -55,7 +79,10 @@ def build_base(places: Places, log: Log) -> str:
 
 
 # Pages and translations nobody reads in a container.
-_SLIM = [f"--dpkgopt=path-exclude={path}/*" for path in ("/usr/share/man", "/usr/share/locale", "/usr/share/doc")]
+_SLIM = [
+    f"--dpkgopt=path-exclude={path}/*"
+    for path in ("/usr/share/man", "/usr/share/locale", "/usr/share/doc")
+]
 
 
 def sources(targets: str, release: str) -> list[str]:
@@ -65,7 +92,11 @@ def sources(targets: str, release: str) -> list[str]:
         uri, name, component, signed_by = row.strip().split("|")
         key = f" [signed-by={signed_by}]" if signed_by.startswith("/") else ""
         line = f"deb{key} {uri} {name} {component}"
-        if component == "main" and (name == release or name.startswith(f"{release}-")) and line not in found:
+        if (
+            component == "main"
+            and (name == release or name.startswith(f"{release}-"))
+            and line not in found
+        ):
             found.append(line)
     return found
 

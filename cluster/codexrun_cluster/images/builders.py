@@ -57,7 +57,16 @@ class Buildah:
 
     def _command(self, *words: str | Path) -> list[str | Path]:
         driver = "vfs" if _on_overlay(self.storage) else "overlay"
-        return ["buildah", "--root", self.storage, "--runroot", containers.BUILDAH_RUN, "--storage-driver", driver, *words]
+        return [
+            "buildah",
+            "--root",
+            self.storage,
+            "--runroot",
+            containers.BUILDAH_RUN,
+            "--storage-driver",
+            driver,
+            *words,
+        ]
 
     def run(self, *words: str | Path) -> None:
         self.log.run(self._command(*words), env=self.env)
@@ -71,7 +80,11 @@ class Buildah:
         """Our minimal Debian as an image."""
         tar = base_tar(self.places)
         name = f"{BASE_REPOSITORY}:{tar.stem}"
-        self._from_scratch(name, tar, ["--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
+        self._from_scratch(
+            name,
+            tar,
+            ["--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        )
         return name
 
     def pause(self, program: Path, name: str) -> None:
@@ -115,13 +128,29 @@ class Buildah:
         # Into one layout that stays: a layer that an earlier build brought is neither compressed nor written again.
         self.run("push", "--quiet", name, f"oci:{layout}:{name}")
         archive = self.places.cache / "tmp" / "import.tar"
-        wanted = write_archive(layout, name, set(containers.ctr("content", "ls", "--quiet")), archive)
+        wanted = write_archive(
+            layout, name, set(containers.ctr("content", "ls", "--quiet")), archive
+        )
         self.log.run(
-            ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "import", "--digests=false", archive]
+            [
+                "ctr",
+                "--address",
+                CONTAINERD_SOCKET,
+                "--namespace",
+                "k8s.io",
+                "images",
+                "import",
+                "--digests=false",
+                archive,
+            ]
         )
         archive.unlink()
         if name not in containers.ctr("images", "ls", "--quiet"):
-            raise Failure(f"containerd imported {name}, but does not list it", "make down, then make up", self.log.path)
+            raise Failure(
+                f"containerd imported {name}, but does not list it",
+                "make down, then make up",
+                self.log.path,
+            )
         return f"{wanted / 1e6:.0f} MB imported"
 
 

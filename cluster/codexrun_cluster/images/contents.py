@@ -61,7 +61,10 @@ def control_image(places: Places, base: str, python: str, log: Log) -> Image:
 
 def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
     """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its tag, for people."""
-    packages = [places.checkout / "pod" / "codexrun_pod", places.checkout / "core" / "codexrun_core"]
+    packages = [
+        places.checkout / "pod" / "codexrun_pod",
+        places.checkout / "core" / "codexrun_core",
+    ]
     programs = places.checkout / "pod" / "bin"
     dockerfile = places.checkout / "images" / "Dockerfile.agent"
     codex = codex_folder(places)
@@ -82,12 +85,19 @@ def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
 
 def base_label(base_image: str) -> str:
     """`registry.example/golang:1.25` -> `golang-1.25-`."""
-    return re.sub(r"[^A-Za-z0-9._]+", "-", base_image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1])[:60].strip("-.") + "-"
+    return (
+        re.sub(r"[^A-Za-z0-9._]+", "-", base_image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1])[
+            :60
+        ].strip("-.")
+        + "-"
+    )
 
 
 def outdated(names: Iterable[str], keep: set[str]) -> list[str]:
     """Builds that `make up` made for earlier contents. A team's own images have a label in their tag and stay."""
-    made = re.compile(rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}")
+    made = re.compile(
+        rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}"
+    )
     return sorted(name for name in names if made.fullmatch(name) and name not in keep)
 
 
@@ -116,4 +126,6 @@ def _metadata(project: Path, folder: Path) -> None:
     declared = tomllib.loads(project.read_text())["project"]
     info = folder / f"{declared['name']}-{declared['version']}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {declared['name']}\nVersion: {declared['version']}\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {declared['name']}\nVersion: {declared['version']}\n"
+    )

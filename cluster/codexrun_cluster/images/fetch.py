@@ -46,12 +46,24 @@ def fetch_codex(places: Places, log: Log) -> str:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    packed = log.read(["npm", "pack", "--json", "--pack-destination", partial, f"@openai/codex@{CODEX}-linux-{cpu}"])
+    packed = log.read(
+        [
+            "npm",
+            "pack",
+            "--json",
+            "--pack-destination",
+            partial,
+            f"@openai/codex@{CODEX}-linux-{cpu}",
+        ]
+    )
     archive = partial / Path(json.loads(packed)[0]["filename"]).name
     with archive.open("rb") as data:
         actual = "sha512-" + base64.b64encode(hashlib.file_digest(data, "sha512").digest()).decode()
     if actual != integrity:
-        raise Failure(f"{archive.name} has {actual}, pinned is {integrity}", "the registry serves another package")
+        raise Failure(
+            f"{archive.name} has {actual}, pinned is {integrity}",
+            "the registry serves another package",
+        )
     with tarfile.open(archive) as package:
         for member in package:
             relative = "/".join(member.name.split("/")[3:])  # package/vendor/<triple>/...
@@ -91,7 +103,9 @@ def fetch_wheels(places: Places, python: str, log: Log) -> str:
     full = (places.checkout / "requirements" / "runtime.lock").read_text()
     lock.write_text(for_python(pip, python, full))
     cpu = {"amd64": "x86_64", "arm64": "aarch64"}[machine()]
-    platforms = [f"--platform={kind}_{cpu}" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")]
+    platforms = [
+        f"--platform={kind}_{cpu}" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+    ]
     log.run(
         [pip, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile",
          *platforms, "--implementation=cp", f"--python-version={python}", "--target", partial / "site", "-r", lock]
@@ -119,5 +133,7 @@ def for_python(pip: Path, python: str, lock: str) -> str:
     """The lock's lines that hold for that Python: pip judges markers by the Python it runs on (pypa/pip#11664)."""
     done = ask([pip, "-c", _FILTER, python], stdin=lock)
     if done.returncode:
-        raise Failure(f"requirements/runtime.lock cannot be read: {done.stderr.strip()[-300:]}", "make lock")
+        raise Failure(
+            f"requirements/runtime.lock cannot be read: {done.stderr.strip()[-300:]}", "make lock"
+        )
     return done.stdout

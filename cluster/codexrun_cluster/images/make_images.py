@@ -54,7 +54,9 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
     )
     print("\n".join(("pushed " if registry else "built ") + name for name in names))
     if not registry:
-        print("next: name the agent's in a job type's spec.image; for another cluster, REGISTRY=registry.example/team pushes")
+        print(
+            "next: name the agent's in a job type's spec.image; for another cluster, REGISTRY=registry.example/team pushes"
+        )
 
 
 def _default_base(places: Places, builder: Docker | Buildah, log: Log) -> tuple[str, str]:

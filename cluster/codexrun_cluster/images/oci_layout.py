@@ -51,7 +51,13 @@ def keep_only(layout: Path, keep: set[str]) -> None:
     used: set[str] = set()
     for manifest in index["manifests"]:
         body = json.loads(_blob(layout, manifest["digest"]).read_text())
-        used.update([manifest["digest"], body["config"]["digest"], *(layer["digest"] for layer in body["layers"])])
+        used.update(
+            [
+                manifest["digest"],
+                body["config"]["digest"],
+                *(layer["digest"] for layer in body["layers"]),
+            ]
+        )
     beside = layout / "index.json.new"
     beside.write_text(json.dumps(index))
     os.replace(beside, layout / "index.json")

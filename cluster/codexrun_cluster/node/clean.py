@@ -35,4 +35,6 @@ def take_down(places: Places) -> None:
     if places.state.exists():
         for child in places.state.iterdir():
             if child.name != "logs":
-                shutil.rmtree(child) if child.is_dir() and not child.is_symlink() else child.unlink()
+                shutil.rmtree(
+                    child
+                ) if child.is_dir() and not child.is_symlink() else child.unlink()

@@ -66,7 +66,10 @@ def parts(places: Places, binary: Path) -> list[Part]:
     def node_part(name: str, flags: list[str], ready: Callable[[], bool], **more: object) -> Part:
         return Part(name, [str(binary), name, *flags], ready, **more)  # type: ignore[arg-type]
 
-    qps = ["--kube-api-qps=200", "--kube-api-burst=400"]  # the defaults of 20/50 are the bottleneck of a load test
+    qps = [
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
+    ]  # the defaults of 20/50 are the bottleneck of a load test
     return [
         Part(
             "containerd",

@@ -16,8 +16,12 @@ from codexrun_cluster.node.settings import CONTAINERD_SOCKET
 from codexrun_cluster.paths import RUN, VAR
 
 CGROUPS = Path("/sys/fs/cgroup")
-CNI_RESULTS = Path("/var/lib/cni/results")  # libcni's own cache; its place cannot be configured through containerd
-CONTAINER_LINKS = Path("/var/log/containers")  # the kubelet's links for log collectors; a constant of its source
+CNI_RESULTS = Path(
+    "/var/lib/cni/results"
+)  # libcni's own cache; its place cannot be configured through containerd
+CONTAINER_LINKS = Path(
+    "/var/log/containers"
+)  # the kubelet's links for log collectors; a constant of its source
 BUILDAH_RUN = Path("/run/codexrun-buildah")
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 # Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in them.
@@ -35,15 +39,23 @@ def ctr(*words: str) -> list[str]:
 def images() -> dict[str, str]:
     """Names of the node's images, and the digest that each stands for."""
     # A header, then REF TYPE DIGEST; columns further right hold spaces.
-    listed = ask(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "ls"]).stdout
+    listed = ask(
+        ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "ls"]
+    ).stdout
     rows = (line.split() for line in listed.splitlines()[1:])
     return {row[0]: row[2] for row in rows if len(row) > 2}
 
 
 def unnamed(listed: dict[str, str], gone: set[str]) -> list[str]:
     """The kubelet's interface adds `sha256:...` beside each name, and does not remove it with the name."""
-    used = {digest for name, digest in listed.items() if not name.startswith("sha256:") and name not in gone}
-    return sorted(name for name, digest in listed.items() if name.startswith("sha256:") and digest not in used)
+    used = {
+        digest
+        for name, digest in listed.items()
+        if not name.startswith("sha256:") and name not in gone
+    }
+    return sorted(
+        name for name, digest in listed.items() if name.startswith("sha256:") and digest not in used
+    )
 
 
 def forget_containers() -> None:
@@ -66,11 +78,17 @@ def end_processes(patience: float) -> None:
         kill_all(pids, max(0.0, deadline - time.monotonic()))
         if time.monotonic() > deadline + 10:
             break
-    shims = [pid for pid, words in command_lines() if "shim" in words[0] and str(CONTAINERD_SOCKET) in words]
+    shims = [
+        pid
+        for pid, words in command_lines()
+        if "shim" in words[0] and str(CONTAINERD_SOCKET) in words
+    ]
     sockets = list(RUN.glob("containerd/io.containerd.runtime.v2.task/k8s.io/*/address"))
     addresses = [path.read_text().removeprefix("unix://") for path in sockets]
     kill_all(shims, 3)
-    for address in addresses:  # shims put their sockets into the system's /run/containerd/s, whatever our own root is
+    for address in (
+        addresses
+    ):  # shims put their sockets into the system's /run/containerd/s, whatever our own root is
         if address.startswith("/run/containerd/s/"):
             Path(address).unlink(missing_ok=True)
 
@@ -88,8 +106,13 @@ def sweep() -> None:
     for link in CONTAINER_LINKS.glob("*.log"):
         if link.is_symlink() and "/.cluster/logs/pods/" in str(link.readlink()):
             link.unlink(missing_ok=True)
-    for leftover in (DEVICE_PLUGINS / "kubelet.sock", DEVICE_PLUGINS / "kubelet_internal_checkpoint"):
-        if not accepts(DEVICE_PLUGINS / "kubelet.sock"):  # else another kubelet's, started by somebody else
+    for leftover in (
+        DEVICE_PLUGINS / "kubelet.sock",
+        DEVICE_PLUGINS / "kubelet_internal_checkpoint",
+    ):
+        if not accepts(
+            DEVICE_PLUGINS / "kubelet.sock"
+        ):  # else another kubelet's, started by somebody else
             leftover.unlink(missing_ok=True)
     for folder in EMPTY:
         with contextlib.suppress(OSError):

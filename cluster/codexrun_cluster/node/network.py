@@ -39,12 +39,17 @@ def bring_up(log: Log) -> None:
     if not bridge_exists():
         other = routed_elsewhere(ask(["ip", "-4", "route"]).stdout)
         if other:
-            raise Failure(f"{POD_CIDR} or {SERVICE_CIDR} is in use here: {other}", "remove that route, or use CLUSTER=kind")
+            raise Failure(
+                f"{POD_CIDR} or {SERVICE_CIDR} is in use here: {other}",
+                "remove that route, or use CLUSTER=kind",
+            )
         log.run(["ip", "link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge"])
     log.run(["ip", "addr", "replace", f"{NODE_IP}/24", "dev", BRIDGE])
     log.run(["ip", "link", "set", BRIDGE, "up"])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    log.run(["nft", "-f", "-"], stdin=NFT, way_out="the kernel needs nf_tables; or use CLUSTER=kind")
+    log.run(
+        ["nft", "-f", "-"], stdin=NFT, way_out="the kernel needs nf_tables; or use CLUSTER=kind"
+    )
     _open_forwarding(log)
 
 

@@ -17,12 +17,25 @@ STORAGE_CLASS = "standard"
 def dns_rights() -> list[dict[str, Any]]:
     """CoreDNS reads services and where they lead."""
     rules = [
-        {"apiGroups": [""], "resources": ["services", "pods", "namespaces", "endpoints"], "verbs": ["list", "watch"]},
-        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["services", "pods", "namespaces", "endpoints"],
+            "verbs": ["list", "watch"],
+        },
+        {
+            "apiGroups": ["discovery.k8s.io"],
+            "resources": ["endpointslices"],
+            "verbs": ["list", "watch"],
+        },
     ]
     kind = "rbac.authorization.k8s.io"
     return [
-        {"apiVersion": f"{kind}/v1", "kind": "ClusterRole", "metadata": {"name": "system:coredns"}, "rules": rules},
+        {
+            "apiVersion": f"{kind}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "system:coredns"},
+            "rules": rules,
+        },
         {
             "apiVersion": f"{kind}/v1",
             "kind": "ClusterRoleBinding",
@@ -80,10 +93,19 @@ def apply(places: Places, log: Log) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)  # pods run as users of their own
     wanted = {"apiVersion": "v1", "kind": "List", "items": dns_rights() + storage(places)}
-    log.run([*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-"], stdin=json.dumps(wanted))
-    return f"{VOLUMES} volumes of {VOLUME_SIZE}" + (f", {len(released)} of them emptied" if released else "")
+    log.run(
+        [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-"],
+        stdin=json.dumps(wanted),
+    )
+    return f"{VOLUMES} volumes of {VOLUME_SIZE}" + (
+        f", {len(released)} of them emptied" if released else ""
+    )
 
 
 def _released(volumes: dict[str, Any]) -> list[str]:
     ours = (v for v in volumes["items"] if v["metadata"]["name"].startswith("local-"))
-    return [v["metadata"]["name"] for v in ours if v.get("status", {}).get("phase") in ("Released", "Failed")]
+    return [
+        v["metadata"]["name"]
+        for v in ours
+        if v.get("status", {}).get("phase") in ("Released", "Failed")
+    ]

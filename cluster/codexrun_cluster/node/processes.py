@@ -94,7 +94,9 @@ def kill_all(pids: list[int], patience: float) -> None:
     """SIGTERM, then SIGKILL to whoever is left after `patience` seconds."""
     known = {pid: start_time(pid) for pid in pids}
     for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
-        left = [pid for pid, began in known.items() if began is not None and start_time(pid) == began]
+        left = [
+            pid for pid, began in known.items() if began is not None and start_time(pid) == began
+        ]
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -19,7 +19,9 @@ def healthy(url: str) -> bool:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     # No proxy of the environment may stand between us and our own addresses.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
     try:
         with opener.open(url, timeout=1) as answer:
             return bool(answer.status == 200)

@@ -21,7 +21,10 @@ def kubeconfig(pki: Path, client: str) -> str:
         return base64.b64encode((pki / name).read_bytes()).decode()
 
     cluster = {"server": API, "certificate-authority-data": data("ca.crt")}
-    user = {"client-certificate-data": data(f"{client}.crt"), "client-key-data": data(f"{client}.key")}
+    user = {
+        "client-certificate-data": data(f"{client}.crt"),
+        "client-key-data": data(f"{client}.key"),
+    }
     return _json(
         {
             "apiVersion": "v1",
@@ -82,7 +85,10 @@ def audit_policy() -> str:
             "kind": "Policy",
             "omitStages": ["RequestReceived", "ResponseStarted"],
             "rules": [
-                {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
+                {
+                    "level": "Metadata",
+                    "verbs": ["create", "update", "patch", "delete", "deletecollection"],
+                },
                 {"level": "None"},
             ],
         }

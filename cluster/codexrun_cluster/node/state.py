@@ -33,7 +33,10 @@ class Record:
         """Replace the file in one step: a reader, or a crash, never sees half of it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_suffix(".new")
-        text = {"checkout": self.checkout, "parts": {name: asdict(p) for name, p in self.parts.items()}}
+        text = {
+            "checkout": self.checkout,
+            "parts": {name: asdict(p) for name, p in self.parts.items()},
+        }
         beside.write_text(json.dumps(text, indent=1))
         os.replace(beside, path)
 

@@ -13,5 +13,11 @@ def print_status(places: Places) -> int:
     print(f"node of {record.checkout}")
     for name, process in sorted(record.parts.items()):
         state = "alive" if process.alive() else "DEAD"
-        print(f"  {name:24} {state}  pid {process.pid}  log {record.checkout}/.cluster/logs/{name}.log")
-    return 0 if len(record.alive()) == len(record.parts) and record.checkout == str(places.checkout) else 1
+        print(
+            f"  {name:24} {state}  pid {process.pid}  log {record.checkout}/.cluster/logs/{name}.log"
+        )
+    return (
+        0
+        if len(record.alive()) == len(record.parts) and record.checkout == str(places.checkout)
+        else 1
+    )

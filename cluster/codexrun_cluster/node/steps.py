@@ -12,7 +12,13 @@ from codexrun_cluster.command import Log, ask
 from codexrun_cluster.errors import Failure
 from codexrun_cluster.node import network, settings
 from codexrun_cluster.node.clean import clear_machine
-from codexrun_cluster.node.components import CONTAINERD_TOML, SERVER_ADDRESSES, Part, parts, unrecorded
+from codexrun_cluster.node.components import (
+    CONTAINERD_TOML,
+    SERVER_ADDRESSES,
+    Part,
+    parts,
+    unrecorded,
+)
 from codexrun_cluster.node.gobuild import node_binary
 from codexrun_cluster.node.ports import current, in_the_way
 from codexrun_cluster.node.processes import Process, kill_all, spawn
@@ -37,7 +43,14 @@ def prepare(places: Places, log: Log) -> str:
     if not ours and (RUN.exists() or VAR.exists() or network.bridge_exists()):
         clear_machine(record)
         note = "cleaned up after a dead node"
-    for folder in (RUN / "cni", VAR, places.logs, places.bin, places.volumes, places.state / "conf"):
+    for folder in (
+        RUN / "cni",
+        VAR,
+        places.logs,
+        places.bin,
+        places.volumes,
+        places.state / "conf",
+    ):
         folder.mkdir(parents=True, exist_ok=True)
     places.state.chmod(0o755)
     Record(str(places.checkout), record.parts if record and ours else {}).save()
@@ -62,7 +75,10 @@ def write_settings(places: Places, log: Log) -> str:
     write_file(places.kubeconfig, settings.kubeconfig(places.pki, "admin"), 0o600)
     write_file(conf / "kubelet.json", settings.kubelet(places))
     write_file(conf / "audit-policy.json", settings.audit_policy())
-    write_file(conf / "Corefile", settings.corefile(conf / "coredns.kubeconfig", Path("/etc/resolv.conf").read_text()))
+    write_file(
+        conf / "Corefile",
+        settings.corefile(conf / "coredns.kubeconfig", Path("/etc/resolv.conf").read_text()),
+    )
     return f"kubeconfig: {places.kubeconfig}"
 
 
@@ -141,9 +157,15 @@ def _await(part: Part, process: Process, places: Places, log: Log) -> None:
     while not part.ready():
         path = places.logs / f"{part.name}.log"
         if not process.alive():
-            raise Failure(f"{part.name} ended right after its start", f"see {path}, then make up", path)
+            raise Failure(
+                f"{part.name} ended right after its start", f"see {path}, then make up", path
+            )
         if time.monotonic() > deadline:
-            raise Failure(f"{part.name} was not ready after {READY_SECONDS:.0f}s", f"see {path}, then make up", path)
+            raise Failure(
+                f"{part.name} was not ready after {READY_SECONDS:.0f}s",
+                f"see {path}, then make up",
+                path,
+            )
         time.sleep(0.1)
     log.say(f"{part.name} is ready")
 
@@ -163,7 +185,11 @@ def await_node(places: Places, log: Log) -> str:
             return "Ready"
         time.sleep(0.3)
     log.say(asked.stdout + asked.stderr)
-    raise Failure("the node did not become Ready", f"see {places.logs}/kubelet.log", places.logs / "kubelet.log")
+    raise Failure(
+        "the node did not become Ready",
+        f"see {places.logs}/kubelet.log",
+        places.logs / "kubelet.log",
+    )
 
 
 def is_ready(node: dict[str, Any]) -> bool:

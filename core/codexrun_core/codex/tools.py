@@ -17,7 +17,16 @@ SERVER = r"[a-z][a-z0-9]{0,31}"
 ENTRY = rf"^(shell|apply_patch|web_search|view_image|mcp:{SERVER}(/[A-Za-z0-9_.-]{{1,64}})?)$"
 
 # `Bash` is what Codex calls a command to its hooks.
-_SHELLS = ("exec_command", "write_stdin", "shell", "shell_command", "local_shell", "container.exec", "unified_exec", "Bash")
+_SHELLS = (
+    "exec_command",
+    "write_stdin",
+    "shell",
+    "shell_command",
+    "local_shell",
+    "container.exec",
+    "unified_exec",
+    "Bash",
+)
 _KNOWN = {
     **dict.fromkeys(_SHELLS, SHELL),
     APPLY_PATCH: APPLY_PATCH,
@@ -51,7 +60,9 @@ def needed(name: str, arguments: Any = None) -> str | None:
         return None
     if name in _KNOWN:
         return _KNOWN[name]
-    server, _, tool = name[len("mcp__") :].partition("__") if name.startswith("mcp__") else ("", "", "")
+    server, _, tool = (
+        name[len("mcp__") :].partition("__") if name.startswith("mcp__") else ("", "", "")
+    )
     return f"{MCP}{server}/{tool}" if server and tool else name
 
 

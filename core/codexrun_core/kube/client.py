@@ -24,7 +24,9 @@ READ_TIMEOUT = 30.0
 FIRST_CHUNK = 100  # objects of a list's first page
 MAX_CHUNK = 500
 MAX_PAGE_BYTES = 4 * 1024**2  # of a list's answer: parsed, small values take up to 25 times as much
-LONGEST_LINE = 8 * 1024**2  # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4 MiB)
+LONGEST_LINE = (
+    8 * 1024**2
+)  # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4 MiB)
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -97,7 +99,9 @@ class Kube:
         """Strategic merge patch, of built-in kinds only: it can add to a list and take from it without knowing the rest."""
         return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
 
-    async def delete(self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background") -> Json:
+    async def delete(
+        self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background"
+    ) -> Json:
         """Delete this very object. The propagation policy is always said: without one, REST orphans a Job's pod.
 
         With `version` only if it has not changed since that resourceVersion (Conflict otherwise).
@@ -121,7 +125,9 @@ class Kube:
             query["limit"] = str(limit)
             try:
                 most = MAX_PAGE_BYTES if limit > 1 else None
-                page, size = await self._answer("GET", f"{path}?{urlencode(query)}", None, None, READ_TIMEOUT, max_bytes=most)
+                page, size = await self._answer(
+                    "GET", f"{path}?{urlencode(query)}", None, None, READ_TIMEOUT, max_bytes=most
+                )
             except _LongAnswer:
                 limit = max(1, limit // 4)
                 continue
@@ -132,14 +138,21 @@ class Kube:
                 return
             query["continue"] = token
 
-    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
+    async def watch(
+        self, path: str, version: str, *, silence: float, **selectors: str
+    ) -> AsyncIterator[Json]:
         """Events after `version`, bookmarks included, until the server ends the stream.
 
         Raises:
             Gone: `version` is too old.
             Unavailable: the stream broke, or nothing came for `silence` seconds (bookmarks come about once a minute).
         """
-        query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version, **selectors}
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            **selectors,
+        }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
         response = await self._send("GET", f"{path}?{urlencode(query)}", None, None, timeout)
         try:
@@ -173,11 +186,20 @@ class Kube:
         self._may_write()
         return await self._json(method, path, body, content_type, WRITE_TIMEOUT)
 
-    async def _json(self, method: str, path: str, body: Any, content_type: str | None, seconds: float) -> Json:
+    async def _json(
+        self, method: str, path: str, body: Any, content_type: str | None, seconds: float
+    ) -> Json:
         return (await self._answer(method, path, body, content_type, seconds))[0]
 
     async def _answer(
-        self, method: str, path: str, body: Any, content_type: str | None, seconds: float, *, max_bytes: int | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        content_type: str | None,
+        seconds: float,
+        *,
+        max_bytes: int | None = None,
     ) -> tuple[Json, int]:
         """An answer, and how many bytes it had.
 
@@ -199,17 +221,26 @@ class Kube:
             response.close()
 
     async def _send(
-        self, method: str, path: str, body: Any, content_type: str | None, timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        content_type: str | None,
+        timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         configuration = self.api.configuration
         headers = {"Accept": "application/json", "User-Agent": self._agent}
         if content_type:
             headers["Content-Type"] = content_type
-        if token := await configuration.get_api_key_with_prefix("BearerToken", alias="authorization"):
+        if token := await configuration.get_api_key_with_prefix(
+            "BearerToken", alias="authorization"
+        ):
             headers["Authorization"] = token
         rest, began, code = self.api.rest_client, time.monotonic(), "none"
         if rest.pool_manager is None:
-            rest.pool_manager = rest._create_pool_manager()  # the session it makes on its own first request
+            rest.pool_manager = (
+                rest._create_pool_manager()
+            )  # the session it makes on its own first request
         try:
             response: aiohttp.ClientResponse = await rest.pool_manager.request(
                 method,
@@ -260,7 +291,9 @@ def verb_and_resource(method: str, path: str) -> tuple[str, str]:
 
 def _refusal(status: int, said: Json) -> Refused:
     kinds: dict[int, type[Refused]] = {404: NotFound, 409: Conflict, 410: Gone}
-    return kinds.get(status, Refused)(status, said.get("reason", ""), said.get("message", f"HTTP {status}"))
+    return kinds.get(status, Refused)(
+        status, said.get("reason", ""), said.get("message", f"HTTP {status}")
+    )
 
 
 async def connect() -> client.ApiClient:

@@ -42,7 +42,9 @@ class Watcher:
         """`restarted` is called whenever the watch has ended and is to be opened anew."""
         self._restarted = restarted
         self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
-        self._kind = path.rpartition("/")[2].removesuffix("s")  # as logs and metrics name it: job, codexrun
+        self._kind = path.rpartition("/")[2].removesuffix(
+            "s"
+        )  # as logs and metrics name it: job, codexrun
         self._known: dict[str, Json] = {}  # without what is large, see _remembered
         self._version: str | None = None
         self._fruitless = 0  # attempts in a row that brought no event
@@ -92,7 +94,9 @@ class Watcher:
 
     async def _follow(self) -> None:
         assert self._version is not None
-        async for event in self._kube.watch(self._path, self._version, silence=SILENCE, **self._selectors):
+        async for event in self._kube.watch(
+            self._path, self._version, silence=SILENCE, **self._selectors
+        ):
             self._fruitless = 0
             self.turned = time.monotonic()
             item = event["object"]

@@ -50,7 +50,9 @@ class PriceFile:
             self._known = self._mark(path)
             return read(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as error:
-            raise PricesError(f"{path}: cannot be read: {error}; the chart's prices.configMap names it") from None
+            raise PricesError(
+                f"{path}: cannot be read: {error}; the chart's prices.configMap names it"
+            ) from None
 
     @staticmethod
     def _mark(path: Path) -> tuple[int, int]:

@@ -27,7 +27,9 @@ def _micro(value: object) -> int:
     except InvalidOperation:
         raise ValueError("must be US dollars per million tokens, such as 0.125") from None
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**12:
-        raise ValueError("must be US dollars per million tokens, from 0 to 1000000, in millionths at the finest")
+        raise ValueError(
+            "must be US dollars per million tokens, from 0 to 1000000, in millionths at the finest"
+        )
     return int(micro)
 
 
@@ -43,7 +45,9 @@ class Rates(_Part):
 
     input: Money
     cached_input: Money
-    cache_write: Annotated[Money | None, Field(description="As input where the vendor asks nothing more.")] = None
+    cache_write: Annotated[
+        Money | None, Field(description="As input where the vendor asks nothing more.")
+    ] = None
     output: Money
 
     def for_gate(self) -> dict[str, int]:
@@ -80,7 +84,9 @@ class PriceTable(_Part):
 
     def on(self, day: date) -> "Prices":
         """What holds that day (UTC): of a model's entries the newest that has begun."""
-        begun = sorted((p for p in self.prices if p.valid_from <= day), key=lambda price: price.valid_from)
+        begun = sorted(
+            (p for p in self.prices if p.valid_from <= day), key=lambda price: price.valid_from
+        )
         return Prices(self.version, {price.model: price for price in begun})
 
 
@@ -115,14 +121,21 @@ def read(text: str, where: str = "prices.yaml") -> PriceTable:
         # All scalars as text, so that 0.1 is a tenth and a day is not a timestamp.
         table = PriceTable.model_validate(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506 - BaseLoader makes text only
     except yaml.YAMLError as error:
-        raise PricesError(f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there") from None
+        raise PricesError(
+            f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"
+        ) from None
     except ValidationError as error:
-        lines = [f"{where}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}" for e in error.errors(include_url=False)]
+        lines = [
+            f"{where}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}"
+            for e in error.errors(include_url=False)
+        ]
         raise PricesError("\n".join(lines)) from None
     seen: set[tuple[str, date]] = set()
     for price in table.prices:
         if (price.model, price.valid_from) in seen:
-            raise PricesError(f"{where}: {price.model} has two prices from {price.valid_from} on; remove one")
+            raise PricesError(
+                f"{where}: {price.model} has two prices from {price.valid_from} on; remove one"
+            )
         seen.add((price.model, price.valid_from))
     return table
 
@@ -130,4 +143,6 @@ def read(text: str, where: str = "prices.yaml") -> PriceTable:
 @cache
 def built_in() -> PriceTable:
     """The table that comes with this version."""
-    return read(resources.files("codexrun_core.prices").joinpath("prices.yaml").read_text(encoding="utf-8"))
+    return read(
+        resources.files("codexrun_core.prices").joinpath("prices.yaml").read_text(encoding="utf-8")
+    )

@@ -6,7 +6,14 @@ from datetime import date
 from pathlib import Path
 
 from codexrun_core.prompts import index as prompts
-from codexrun_core.prompts.index import INDEX, NAME, NAME_FORM, FolderError, PromptIndex, PromptVersion
+from codexrun_core.prompts.index import (
+    INDEX,
+    NAME,
+    NAME_FORM,
+    FolderError,
+    PromptIndex,
+    PromptVersion,
+)
 
 
 def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> PromptVersion:

@@ -45,7 +45,11 @@ def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
         if current is None or published.checksum == f"sha256:{current.sha256}":
             continue
         newer = last[name, version]
-        when = "in the working tree" if newer.checksum == published.checksum else f"in {newer.commit.short}"
+        when = (
+            "in the working tree"
+            if newer.checksum == published.checksum
+            else f"in {newer.commit.short}"
+        )
         number = max(v.number for v in now.versions[name].values()) + 1
         problems.append(
             f"prompts/{INDEX}: {name} {version}: was published as {published.checksum} in {published.commit.short}, and is "
@@ -56,7 +60,9 @@ def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
     return problems
 
 
-def _history(folder: Path, ref: str) -> tuple[dict[tuple[str, str], Entry], dict[tuple[str, str], Entry]]:
+def _history(
+    folder: Path, ref: str
+) -> tuple[dict[tuple[str, str], Entry], dict[tuple[str, str], Entry]]:
     """Each version's first entry, and the newest one that differs from the one before."""
     first: dict[tuple[str, str], Entry] = {}
     last: dict[tuple[str, str], Entry] = {}
@@ -79,9 +85,13 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
     begin, dots, end = ref.rpartition("..")
     for name in (begin, end) if dots else (end,):
         try:
-            _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            _git(
+                folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+            )
         except FolderError:
-            problem = f'"{name}" is no commit of the Git repository of {folder.resolve()}; fetch it first'
+            problem = (
+                f'"{name}" is no commit of the Git repository of {folder.resolve()}; fetch it first'
+            )
             raise FolderError([problem]) from None
     if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
         raise FolderError(
@@ -99,9 +109,16 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], check=False, capture_output=True, encoding="utf-8")
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            check=False,
+            capture_output=True,
+            encoding="utf-8",
+        )
     except OSError as error:
         raise FolderError([f"git cannot be run: {error.strerror}; install it"]) from None
     if done.returncode != 0:
-        raise FolderError([f"{folder}: git {arguments[0]}: {' '.join(done.stderr.split()) or 'failed'}"])
+        raise FolderError(
+            [f"{folder}: git {arguments[0]}: {' '.join(done.stderr.split()) or 'failed'}"]
+        )
     return done.stdout.strip()

@@ -72,14 +72,20 @@ class PromptIndex:
         """
         if name not in self.versions:
             known = ", ".join(self.versions) or "none"
-            raise LookupError(f'prompt "{name}" is not in the index; add it there, or name one of: {known}')
+            raise LookupError(
+                f'prompt "{name}" is not in the index; add it there, or name one of: {known}'
+            )
         if version not in self.versions[name]:
             known = ", ".join(self.versions[name])
-            raise LookupError(f'prompt "{name}" has no version "{version}"; add it to the index, or name one of: {known}')
+            raise LookupError(
+                f'prompt "{name}" has no version "{version}"; add it to the index, or name one of: {known}'
+            )
         return self.versions[name][version]
 
     def all(self) -> list[PromptVersion]:
-        return [version for name in sorted(self.versions) for version in self.versions[name].values()]
+        return [
+            version for name in sorted(self.versions) for version in self.versions[name].values()
+        ]
 
 
 def sha256_of(text: bytes) -> str:
@@ -95,13 +101,21 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     index = folder / INDEX
     where = f"{shown_as}/{INDEX}"
     try:
-        names = json.loads(index.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates)
+        names = json.loads(
+            index.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates
+        )
     except FileNotFoundError:
-        raise FolderError([f'{where}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']) from None
+        raise FolderError(
+            [f'{where}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
+        ) from None
     except (OSError, ValueError) as error:
         raise FolderError([f"{where}: not readable as JSON: {error}; fix it there"]) from None
     if not isinstance(names, dict):
-        raise FolderError([f'{where}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1", …}}]}}'])
+        raise FolderError(
+            [
+                f'{where}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1", …}}]}}'
+            ]
+        )
 
     problems: list[str] = []
     versions: dict[str, dict[str, PromptVersion]] = {}
@@ -109,7 +123,9 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
         if not NAME.fullmatch(name):
             problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_FORM}')
         elif not isinstance(entries, list) or not entries:
-            problems.append(f"{where}: {name}: must be a list with at least one version; add one or remove the name")
+            problems.append(
+                f"{where}: {name}: must be a list with at least one version; add one or remove the name"
+            )
         else:
             found, wrong = _versions(folder, where, name, entries)
             versions[name] = found
@@ -120,7 +136,9 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     return PromptIndex(versions)
 
 
-def _versions(folder: Path, where: str, name: str, entries: list[object]) -> tuple[dict[str, PromptVersion], list[str]]:
+def _versions(
+    folder: Path, where: str, name: str, entries: list[object]
+) -> tuple[dict[str, PromptVersion], list[str]]:
     found: dict[str, PromptVersion] = {}
     problems: list[str] = []
     for position, entry in enumerate(entries):
@@ -131,10 +149,14 @@ def _versions(folder: Path, where: str, name: str, entries: list[object]) -> tup
             continue
         version = entry["version"]
         if version in found:
-            problems.append(f'{field}.version: "{version}" is there twice; a version is published once, remove one')
+            problems.append(
+                f'{field}.version: "{version}" is there twice; a version is published once, remove one'
+            )
             continue
         if found and int(version[1:]) < next(reversed(found.values())).number:
-            problems.append(f'{field}.version: "{version}" comes after a higher one; list versions in ascending order')
+            problems.append(
+                f'{field}.version: "{version}" comes after a higher one; list versions in ascending order'
+            )
             continue
         text, wrong = _read(folder, field, entry["path"])
         if text is None:
@@ -163,7 +185,11 @@ def _versions(folder: Path, where: str, name: str, entries: list[object]) -> tup
 def _wrong_fields(field: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{field}: must be an object with the fields {', '.join(_FIELDS)}"]
-    problems = [f"{field}.{unknown}: unknown; use one of {', '.join(_FIELDS)}" for unknown in entry if unknown not in _FIELDS]
+    problems = [
+        f"{field}.{unknown}: unknown; use one of {', '.join(_FIELDS)}"
+        for unknown in entry
+        if unknown not in _FIELDS
+    ]
     for name in _FIELDS:
         value = entry.get(name)
         if name not in entry:
@@ -190,7 +216,12 @@ def _good(name: str, value: str) -> bool:
             return bool(_CHECKSUM.fullmatch(value))
         case "path":
             path = PurePosixPath(value)
-            return value.isprintable() and "\\" not in value and not path.is_absolute() and ".." not in path.parts
+            return (
+                value.isprintable()
+                and "\\" not in value
+                and not path.is_absolute()
+                and ".." not in path.parts
+            )
         case "updated_at":
             return bool(_DATE.fullmatch(value)) and _is_day(value)
         case _:
@@ -214,17 +245,23 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     try:
         text = file.read_bytes()
     except OSError as error:
-        return None, [f"{field}.path: {path} cannot be read ({error.strerror}); add the file or correct the path"]
+        return None, [
+            f"{field}.path: {path} cannot be read ({error.strerror}); add the file or correct the path"
+        ]
     if not text.strip():
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
     if len(text) > LARGEST_PROMPT:
-        return None, [f"{field}.path: {path} has {len(text)} bytes, {LARGEST_PROMPT} are possible; shorten it"]
+        return None, [
+            f"{field}.path: {path} has {len(text)} bytes, {LARGEST_PROMPT} are possible; shorten it"
+        ]
     try:
         decoded = text.decode("utf-8")
     except UnicodeDecodeError as error:
         return None, [f"{field}.path: {path} is not UTF-8 (byte {error.start}); save it as UTF-8"]
     if "\0" in decoded:
-        return None, [f"{field}.path: {path} has a NUL character, which no model can be sent; remove it"]
+        return None, [
+            f"{field}.path: {path} has a NUL character, which no model can be sent; remove it"
+        ]
     return text, []
 
 
@@ -232,7 +269,9 @@ def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]
     users: dict[PurePosixPath, list[str]] = {}
     for of_name in versions.values():
         for version in of_name.values():
-            users.setdefault(PurePosixPath(version.path), []).append(f"{version.name} {version.version}")
+            users.setdefault(PurePosixPath(version.path), []).append(
+                f"{version.name} {version.version}"
+            )
     return [
         f"{where}: {path} is the text of {' and '.join(names)}; give each version a file of its own"
         for path, names in users.items()

@@ -35,12 +35,16 @@ class Folder:
     job_types: tuple[Manifest, ...]
 
     def manifests(self, namespace: str | None = None) -> list[Manifest]:
-        objects = [config_map(version) for version in self.index.all()] + [copy.deepcopy(j) for j in self.job_types]
+        objects = [config_map(version) for version in self.index.all()] + [
+            copy.deepcopy(j) for j in self.job_types
+        ]
         if namespace is not None:
             for manifest in objects:
                 metadata = manifest["metadata"]
                 manifest["metadata"] = {"name": metadata["name"], "namespace": namespace} | {
-                    key: value for key, value in metadata.items() if key not in ("name", "namespace")
+                    key: value
+                    for key, value in metadata.items()
+                    if key not in ("name", "namespace")
                 }
         return objects
 
@@ -62,7 +66,9 @@ def load(folder: Path) -> Folder:
             problems += error.problems
     if problems:
         raise FolderError(problems)
-    return Folder(index, tuple(sorted(job_types, key=lambda manifest: str(manifest["metadata"]["name"]))))
+    return Folder(
+        index, tuple(sorted(job_types, key=lambda manifest: str(manifest["metadata"]["name"])))
+    )
 
 
 def config_map(version: PromptVersion) -> Manifest:
@@ -95,16 +101,24 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
         FolderError: the file is no job type, or its prompt is not the one in the index.
     """
     if file.suffix != ".yaml":
-        raise FolderError([f"{where}: job types are read from .yaml files; rename it to {file.stem}.yaml"])
+        raise FolderError(
+            [f"{where}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
+        )
     manifest = read_job_type(where, file)
     problems: list[str] = []
     name = manifest["metadata"].get("name", "")
     if not prompts.NAME.fullmatch(name):
-        problems.append(f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}')
+        problems.append(
+            f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}'
+        )
     elif name != file.stem:
-        problems.append(f'{where}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml')
+        problems.append(
+            f'{where}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
+        )
     if "namespace" in manifest["metadata"]:
-        problems.append(f"{where}: metadata.namespace: leave it out; the manifests command's --namespace sets it")
+        problems.append(
+            f"{where}: metadata.namespace: leave it out; the manifests command's --namespace sets it"
+        )
     prompt = manifest["spec"]["prompt"]
     try:
         version = index.find(prompt["name"], prompt["version"])
@@ -115,7 +129,10 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
             f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name} {version.version}, "
             f"which is {version.sha256}; correct it, or leave it out and it will be filled in"
         )
-    problems += [f"{where}: {problem}" for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))]
+    problems += [
+        f"{where}: {problem}"
+        for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))
+    ]
     if problems:
         raise FolderError(problems)
     return manifest
@@ -145,7 +162,8 @@ def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[
         f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}", which a run may '
         "leave out; add it to required, or give the property a default"
         for name in placeholders(version.text)
-        if name not in required and not (isinstance(properties.get(name), dict) and "default" in properties[name])
+        if name not in required
+        and not (isinstance(properties.get(name), dict) and "default" in properties[name])
     ]
 
 
@@ -163,18 +181,30 @@ def _document(manifest: Manifest) -> str:
 
 def _parse(where: str, file: Path) -> Manifest:
     try:
-        documents = [d for d in yaml.load_all(file.read_text(encoding="utf-8"), Loader=_Loader) if d is not None]
+        documents = [
+            d
+            for d in yaml.load_all(file.read_text(encoding="utf-8"), Loader=_Loader)
+            if d is not None
+        ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise FolderError([f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]) from None
+        raise FolderError(
+            [f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]
+        ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise FolderError([f"{where}: must hold one CodexJobType; write one file for each job type"])
+        raise FolderError(
+            [f"{where}: must hold one CodexJobType; write one file for each job type"]
+        )
     try:
         manifest: Manifest = json.loads(json.dumps(documents[0], allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise FolderError([f"{where}: has a value that JSON does not know ({error}); write it as text"]) from None
+        raise FolderError(
+            [f"{where}: has a value that JSON does not know ({error}); write it as text"]
+        ) from None
     for field, wanted in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
         if manifest.get(field) != wanted:
-            raise FolderError([f"{where}: {field}: must be {wanted}; write that, or move the file elsewhere"])
+            raise FolderError(
+                [f"{where}: {field}: must be {wanted}; write that, or move the file elsewhere"]
+            )
     return manifest
 
 
@@ -192,7 +222,10 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
         sentences = dict.fromkeys(_sentence(detail) for detail in error.errors(include_url=False))
         return [f"{where}: {sentence}" for sentence in sentences]
     spec = manifest["spec"]
-    troubles = (schema_trouble(spec.get("inputsSchema", {})), output_trouble(spec.get("outputSchema")))
+    troubles = (
+        schema_trouble(spec.get("inputsSchema", {})),
+        output_trouble(spec.get("outputSchema")),
+    )
     return [f"{where}: {trouble}" for trouble in troubles if trouble]
 
 
@@ -212,7 +245,9 @@ def _sentence(detail: Mapping[str, Any]) -> str:
         case _:
             trouble = detail["msg"][:1].lower() + detail["msg"][1:]
             explained = ".".join(["codexjobtype", *(step for step in steps if not step.isdigit())])
-            return f"{field}: {given} is not right: {trouble}; `kubectl explain {explained}` says more"
+            return (
+                f"{field}: {given} is not right: {trouble}; `kubectl explain {explained}` says more"
+            )
 
 
 class _Loader(yaml.SafeLoader):
@@ -222,7 +257,9 @@ class _Loader(yaml.SafeLoader):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key_node, _ in node.value:
             if isinstance(key_node, yaml.ScalarNode) and keys.count(key_node.value) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f'"{key_node.value}" is there twice', key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'"{key_node.value}" is there twice', key_node.start_mark
+                )
         return super().construct_mapping(node, deep=deep)
 
 
@@ -232,7 +269,9 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 # Text that every YAML reader takes from a literal block unchanged; anything else is written quoted, with escapes.
-_PLAIN_LINES = re.compile("[\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]*")
+_PLAIN_LINES = re.compile(
+    "[\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]*"
+)
 
 # Text that kubectl's reader would take for a number or a truth value where Python's reader sees text: 1e5, 0o7, y.
 _NOT_TEXT_TO_GO = re.compile(r"[-+.0-9]|[yYnN]\Z")

@@ -17,7 +17,9 @@ class UnknownPlaceholderError(ValueError):
 
     def __init__(self, name: str) -> None:
         """`name`: the placeholder, without braces."""
-        super().__init__(f"the prompt's placeholder {{{{{name}}}}} has no input of that name; give inputs.{name}")
+        super().__init__(
+            f"the prompt's placeholder {{{{{name}}}}} has no input of that name; give inputs.{name}"
+        )
         self.name = name
 
 

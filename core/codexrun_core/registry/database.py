@@ -143,4 +143,6 @@ def _away(*, writing: bool = False) -> Iterator[None]:
         said = str(error.orig).strip().splitlines()
         raise Unavailable(f"registry: {said[0] if said else type(error.orig).__name__}") from error
     except (sa.exc.TimeoutError, OSError) as error:
-        raise Unavailable(f"registry: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
+        raise Unavailable(
+            f"registry: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error

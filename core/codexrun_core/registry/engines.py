@@ -89,14 +89,18 @@ def open_engines(address: str) -> Engines:
         ) from error
     driver = DRIVERS.get(url.drivername)
     if driver is None:
-        raise ValueError(f"registry URL: {url.drivername} is not supported; use sqlite:////path or postgresql://user@host/name")
+        raise ValueError(
+            f"registry URL: {url.drivername} is not supported; use sqlite:////path or postgresql://user@host/name"
+        )
     url = url.set(drivername=driver)
     return _sqlite(url) if driver == "sqlite+pysqlite" else _postgres(url)
 
 
 def _sqlite(url: URL) -> Engines:
     if not url.database or url.database == ":memory:":
-        raise ValueError("registry URL: SQLite needs a file that all connections share; use sqlite:////path/to/registry.db")
+        raise ValueError(
+            "registry URL: SQLite needs a file that all connections share; use sqlite:////path/to/registry.db"
+        )
     wait = {"timeout": BUSY}
     read = sa.create_engine(
         url,
@@ -129,7 +133,12 @@ def _on_sqlite_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry)
     cursor = connection.cursor()
     # In this order: the switch to WAL needs a lock that another process may hold. NORMAL loses no consistency under WAL,
     # at worst the last moments before a power cut, and those the mirror writes again.
-    for pragma in (f"busy_timeout={int(BUSY * 1000)}", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-16384"):
+    for pragma in (
+        f"busy_timeout={int(BUSY * 1000)}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "cache_size=-16384",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -148,7 +157,12 @@ def _postgres(url: URL) -> Engines:
         "application_name": "codexrun",
         "options": f"-c statement_timeout={STATEMENT_MS} -c plan_cache_mode=force_custom_plan -c timezone=UTC -c jit=off",
     }
-    common = {"connect_args": connect, "max_overflow": 0, "pool_timeout": BUSY, "pool_pre_ping": True}
+    common = {
+        "connect_args": connect,
+        "max_overflow": 0,
+        "pool_timeout": BUSY,
+        "pool_pre_ping": True,
+    }
     read = sa.create_engine(
         url,
         pool_size=READERS,

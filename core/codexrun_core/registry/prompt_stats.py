@@ -27,10 +27,16 @@ class PromptUsual(Database):
         """Of the last good runs, found by the index of the prompt's versions: no scan, however many runs there are."""
         c = runs.c
         query = sa.select(c.cost_tokens, c.cost_micro_usd, c.started_at, c.finished_at)
-        query = query.where(c.prompt_name == name, c.prompt_version == version, c.status == SUCCEEDED)
+        query = query.where(
+            c.prompt_name == name, c.prompt_version == version, c.status == SUCCEEDED
+        )
         rows = await self._all(query.order_by(*NEWEST_FIRST).limit(DURATIONS))
         costs = [row.cost_micro_usd for row in rows if row.cost_micro_usd is not None]
-        times = [(r.finished_at - r.started_at).total_seconds() for r in rows if r.started_at and r.finished_at]
+        times = [
+            (r.finished_at - r.started_at).total_seconds()
+            for r in rows
+            if r.started_at and r.finished_at
+        ]
         return Usual(
             # A median that occurred: of two in the middle the lower one, as a whole number.
             tokens=statistics.median_low([row.cost_tokens for row in rows]) if rows else None,

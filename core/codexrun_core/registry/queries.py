@@ -18,14 +18,23 @@ NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 
 
 _OTHER = run_labels.alias("other")
-NARROW = ("job_type", "status", "since", "until")  # what the indexes of words (Postgres) and of labels can answer alone
+NARROW = (
+    "job_type",
+    "status",
+    "since",
+    "until",
+)  # what the indexes of words (Postgres) and of labels can answer alone
 
 
 def conditions(chosen: Filter, dialect: str) -> list[Condition]:
     """What a row must fulfil, all of it."""
     c = runs.c
     found = _narrow(chosen, c)
-    for column, values in ((c.model, chosen.model), (c.requested_by, chosen.user), (c.retry_of, chosen.retry_of)):
+    for column, values in (
+        (c.model, chosen.model),
+        (c.requested_by, chosen.user),
+        (c.retry_of, chosen.retry_of),
+    ):
         if values:
             found.append(column.in_(values))
     if chosen.prompt:
@@ -37,7 +46,11 @@ def conditions(chosen: Filter, dialect: str) -> list[Condition]:
 
 
 def _narrow(chosen: Filter, c: Any) -> list[Condition]:
-    found: list[Condition] = [column.in_(of) for column, of in ((c.job_type, chosen.job_type), (c.status, chosen.status)) if of]
+    found: list[Condition] = [
+        column.in_(of)
+        for column, of in ((c.job_type, chosen.job_type), (c.status, chosen.status))
+        if of
+    ]
     if chosen.since:
         found.append(c.created_at >= chosen.since)
     if chosen.until:
@@ -47,7 +60,9 @@ def _narrow(chosen: Filter, c: Any) -> list[Condition]:
 
 def behind(values: list[Any], columns: list[Any], *, descending: bool = True) -> Condition:
     """What comes after these values in an order by these columns."""
-    there = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(values, columns, strict=True)))
+    there = sa.tuple_(
+        *(sa.literal(value, column.type) for value, column in zip(values, columns, strict=True))
+    )
     here = sa.tuple_(*columns)
     return here < there if descending else here > there
 
@@ -63,7 +78,11 @@ LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
 def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
     """Which index SQLite should read. Left alone it reads one filter's index and then a row for each of its entries; an index
     that holds all filters answers without a row. None: its own choice is right."""
-    used = {name for name in ("job_type", "status", "prompt", "model", "user", "retry_of", "labels") if getattr(chosen, name)}
+    used = {
+        name
+        for name in ("job_type", "status", "prompt", "model", "user", "retry_of", "labels")
+        if getattr(chosen, name)
+    }
     if chosen.search.strip():
         return BY_STATUS if counting and used <= {"job_type", "status"} else LIST
     return LIST if (len(used) > 1 or chosen.labels) and "retry_of" not in used else None
@@ -76,12 +95,18 @@ def reading(query: Rows, index: str | None) -> Rows:
 
 def rows_of(ids: Rows, order: tuple[Any, ...] = NEWEST_FIRST) -> Rows:
     """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that are shown are read."""
-    return sa.select(*COLUMNS).where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id))).order_by(*order)
+    return (
+        sa.select(*COLUMNS)
+        .where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id)))
+        .order_by(*order)
+    )
 
 
 def first_ids(where: list[Condition], index: str | None, most: int) -> Rows:
     """The newest ids that fulfil all of it."""
-    return reading(sa.select(runs.c.run_id), index).where(*where).order_by(*NEWEST_FIRST).limit(most)
+    return (
+        reading(sa.select(runs.c.run_id), index).where(*where).order_by(*NEWEST_FIRST).limit(most)
+    )
 
 
 def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> Rows:
@@ -89,7 +114,12 @@ def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> 
     if label := _one_label(chosen):
         of = run_labels.c
         where = [*_with_label(label, chosen), *([older(last, of)] if last else [])]
-        return sa.select(of.run_id).where(*where).order_by(of.created_at.desc(), of.run_id.desc()).limit(most)
+        return (
+            sa.select(of.run_id)
+            .where(*where)
+            .order_by(of.created_at.desc(), of.run_id.desc())
+            .limit(most)
+        )
     wanted = words(chosen.search)
     if dialect == "sqlite" or not wanted:
         where = [*conditions(chosen, dialect), *([older(last)] if last else [])]
@@ -98,7 +128,11 @@ def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> 
     c: Any = (run_words if _answers_alone(chosen) else runs).c
     where = [*_hits(chosen, wanted), *([older(last, c)] if last else [])]
     hits = sa.select(c.run_id, c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
-    return sa.select(hits.c.run_id).order_by(hits.c.created_at.desc(), hits.c.run_id.desc()).limit(most)
+    return (
+        sa.select(hits.c.run_id)
+        .order_by(hits.c.created_at.desc(), hits.c.run_id.desc())
+        .limit(most)
+    )
 
 
 def counted(chosen: Filter, dialect: str) -> Rows:
@@ -110,17 +144,25 @@ def counted(chosen: Filter, dialect: str) -> Rows:
     if dialect == "postgresql" and wanted and _answers_alone(chosen):
         status = run_words.c.status
         return sa.select(status, sa.func.count()).where(*_hits(chosen, wanted)).group_by(status)
-    query = sa.select(runs.c.status, sa.func.count()).where(*conditions(chosen, dialect)).group_by(runs.c.status)
+    query = (
+        sa.select(runs.c.status, sa.func.count())
+        .where(*conditions(chosen, dialect))
+        .group_by(runs.c.status)
+    )
     return reading(query, index_for(chosen, counting=True))
 
 
 def _answers_alone(chosen: Filter, what: str = "search") -> bool:
-    return not any(getattr(chosen, field.name) for field in fields(Filter) if field.name not in (*NARROW, what))
+    return not any(
+        getattr(chosen, field.name) for field in fields(Filter) if field.name not in (*NARROW, what)
+    )
 
 
 def _one_label(chosen: Filter) -> Requirement | None:
     """A label that the runs must have, where the index of labels answers alone: a run has a key once."""
-    wanted = sorted((one for one in chosen.labels if one.wanted), key=lambda one: (len(one.values) != 1, one))
+    wanted = sorted(
+        (one for one in chosen.labels if one.wanted), key=lambda one: (len(one.values) != 1, one)
+    )
     return wanted[0] if wanted and _answers_alone(chosen, "labels") else None
 
 
@@ -147,12 +189,22 @@ def _labelled(wanted: tuple[Requirement, ...], seq: Any) -> list[Condition]:
 
 def _is(one: Requirement, c: Any = run_labels.c) -> list[Condition]:
     # Equality where it is one value: the index then has the list's order.
-    values = [c.value == one.values[0]] if len(one.values) == 1 else [c.value.in_(one.values)] if one.values else []
+    values = (
+        [c.value == one.values[0]]
+        if len(one.values) == 1
+        else [c.value.in_(one.values)]
+        if one.values
+        else []
+    )
     return [c.key == one.key, *values]
 
 
 def _hits(chosen: Filter, wanted: list[str]) -> list[Condition]:
-    return [_holds(wanted), *_narrow(chosen, run_words.c)] if _answers_alone(chosen) else conditions(chosen, "postgresql")
+    return (
+        [_holds(wanted), *_narrow(chosen, run_words.c)]
+        if _answers_alone(chosen)
+        else conditions(chosen, "postgresql")
+    )
 
 
 def begins(search: str) -> list[Condition]:
@@ -175,7 +227,9 @@ def _matches(search: str, dialect: str) -> Condition:
         return sa.false()
     if dialect == "sqlite":
         query = " AND ".join(f'"{word}" *' for word in wanted)
-        return runs.c.seq.in_(sa.select(run_words.c.rowid).where(run_words.c.run_words.op("MATCH")(query)))
+        return runs.c.seq.in_(
+            sa.select(run_words.c.rowid).where(run_words.c.run_words.op("MATCH")(query))
+        )
     return runs.c.seq.in_(sa.select(run_words.c.seq).where(_holds(wanted)))
 
 

@@ -33,15 +33,28 @@ class Retention(Database):
             "status": sa.case((ended, runs.c.status), else_=DELETED),
         }
         for some in batches(run_ids):
-            gone = sa.update(runs).where(runs.c.run_id.in_(some), runs.c.deleted_at.is_(None)).values(values)
+            gone = (
+                sa.update(runs)
+                .where(runs.c.run_id.in_(some), runs.c.deleted_at.is_(None))
+                .values(values)
+            )
             changed += await self._write(partial(_change, gone))
         return changed
 
     async def expired(self, before: datetime, limit: int = AT_ONCE) -> list[str]:
         """Ids of runs that ended before this moment, oldest first: what retention removes. None that may still run."""
         over = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
-        done = runs.c.status.in_([*sorted(FINAL), DELETED]) & (runs.c.created_at < before) & (over < before)
-        query = sa.select(runs.c.run_id).where(done).order_by(runs.c.created_at, runs.c.run_id).limit(limit)
+        done = (
+            runs.c.status.in_([*sorted(FINAL), DELETED])
+            & (runs.c.created_at < before)
+            & (over < before)
+        )
+        query = (
+            sa.select(runs.c.run_id)
+            .where(done)
+            .order_by(runs.c.created_at, runs.c.run_id)
+            .limit(limit)
+        )
         return [run_id for (run_id,) in await self._all(query)]
 
     async def remove(self, run_ids: Collection[str]) -> int:

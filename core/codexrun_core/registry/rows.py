@@ -19,7 +19,14 @@ from codexrun_core.registry.queries import (
 )
 from codexrun_core.registry.sorted_queries import order, page_ids
 from codexrun_core.registry.tables import runs
-from codexrun_core.runs.filters import LARGEST_PAGE, PAGE_SIZE, Filter, Page, read_token, token_after
+from codexrun_core.runs.filters import (
+    LARGEST_PAGE,
+    PAGE_SIZE,
+    Filter,
+    Page,
+    read_token,
+    token_after,
+)
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, Sort
 from codexrun_core.runs.transitions import DELETED, FINAL
@@ -46,7 +53,9 @@ class Rows(Database):
         """The newest run of this name: names come again once an object is gone."""
         return await self._one(BY_NAME, namespace=namespace, name=name)
 
-    async def page(self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE, sort: Sort = NEWEST) -> Page:
+    async def page(
+        self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE, sort: Sort = NEWEST
+    ) -> Page:
         """The runs of the filter in this order, from where the token says. A run whose place changes meanwhile (tokens grow
         while it runs) may be met twice or not; every other one is met once.
 
@@ -58,8 +67,13 @@ class Rows(Database):
         rows: list[RunRecord] = []
         if sort == NEWEST and (begun := begins(chosen.search)):
             # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
-            where = [*conditions(replace(chosen, search=""), self.dialect), *([older(last)] if last else [])]
-            rows = await self._rows(rows_of(first_ids(where, LIST, NEAR)).where(*begun).limit(size + 1))
+            where = [
+                *conditions(replace(chosen, search=""), self.dialect),
+                *([older(last)] if last else []),
+            ]
+            rows = await self._rows(
+                rows_of(first_ids(where, LIST, NEAR)).where(*begun).limit(size + 1)
+            )
             if len(rows) <= size:
                 rows = []
         for ids in page_ids(chosen, sort, last, self.dialect, size + 1):
@@ -71,16 +85,29 @@ class Rows(Database):
     async def counts(self, chosen: Filter) -> dict[str, int]:
         """How many runs of the filter there are, by status; a status that has none is absent."""
         if others := turned_round(chosen):
-            of_all, of_others = await self.counts(replace(chosen, labels=())), await self.counts(others)
-            return {status: n for status in of_all if (n := of_all[status] - of_others.get(status, 0)) > 0}
+            of_all, of_others = (
+                await self.counts(replace(chosen, labels=())),
+                await self.counts(others),
+            )
+            return {
+                status: n
+                for status in of_all
+                if (n := of_all[status] - of_others.get(status, 0)) > 0
+            }
         return {row[0]: row[1] for row in await self._all(counted(chosen, self.dialect))}
 
     async def live(self) -> list[tuple[str, str]]:
         """Id and name of every run that has not ended and whose object was not found to be gone."""
-        query = sa.select(runs.c.run_id, runs.c.name).where(runs.c.status.not_in([*sorted(FINAL), DELETED]))
+        query = sa.select(runs.c.run_id, runs.c.name).where(
+            runs.c.status.not_in([*sorted(FINAL), DELETED])
+        )
         return [(run_id, name) for run_id, name in await self._all(query)]
 
     async def open_logs(self) -> list[RunRecord]:
         """Runs that have started and ended, but of whose log nobody has said whether it is complete."""
-        open_still = runs.c.status.in_(FINAL) & runs.c.started_at.is_not(None) & runs.c.log_complete.is_(None)
+        open_still = (
+            runs.c.status.in_(FINAL)
+            & runs.c.started_at.is_not(None)
+            & runs.c.log_complete.is_(None)
+        )
         return await self._rows(sa.select(*COLUMNS).where(open_still))

@@ -38,7 +38,9 @@ def check(connection: sa.Connection) -> None:
     if found == ours:
         return
     if found is None:
-        raise SchemaError(f"registry: the database has no schema yet; migrate it to {ours} (the api does so at its start)")
+        raise SchemaError(
+            f"registry: the database has no schema yet; migrate it to {ours} (the api does so at its start)"
+        )
     if not _known(found):
         obstacles = _obstacles(connection)
         if not obstacles:
@@ -104,7 +106,10 @@ def _current(connection: sa.Connection) -> str | None:
 
 
 def _known(revision: str) -> bool:
-    return any(script.revision == revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    return any(
+        script.revision == revision
+        for script in ScriptDirectory.from_config(_config()).walk_revisions()
+    )
 
 
 def _obstacles(connection: sa.Connection) -> list[str]:

@@ -4,7 +4,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.registry.queries import LIST, Condition, Rows, behind, conditions, matching_ids, reading
+from codexrun_core.registry.queries import (
+    LIST,
+    Condition,
+    Rows,
+    behind,
+    conditions,
+    matching_ids,
+    reading,
+)
 from codexrun_core.registry.tables import runs
 from codexrun_core.runs.filters import Filter, Last
 from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
@@ -39,12 +47,20 @@ def _in_index(sort: Sort, where: list[Condition], most: int) -> Rows:
 
 def _known(sort: Sort, last: Last | None) -> list[Condition]:
     known = runs.c[sort.column].is_not(None)
-    return [known, behind(_values(sort, last), _columns(sort), descending=sort.descending)] if last else [known]
+    return (
+        [known, behind(_values(sort, last), _columns(sort), descending=sort.descending)]
+        if last
+        else [known]
+    )
 
 
 def _unknown(sort: Sort, last: Last | None) -> list[Condition]:
     unknown = runs.c[sort.column].is_(None)
-    return [unknown, behind(_values(NEWEST, last), _columns(NEWEST), descending=sort.descending)] if last else [unknown]
+    return (
+        [unknown, behind(_values(NEWEST, last), _columns(NEWEST), descending=sort.descending)]
+        if last
+        else [unknown]
+    )
 
 
 def _behind(sort: Sort, last: Last) -> Condition:

@@ -44,7 +44,9 @@ class Words(sa.TypeDecorator[str]):
 
 
 BIG = sa.BigInteger()
-KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows itself in an INTEGER PRIMARY KEY only
+KEY = sa.BigInteger().with_variant(
+    sa.Integer(), "sqlite"
+)  # SQLite numbers rows itself in an INTEGER PRIMARY KEY only
 
 
 def _column(name: str, kind: Any, *, null: bool = True) -> sa.Column[Any]:
@@ -136,7 +138,15 @@ runs = sa.Table(
     sa.Index("ix_runs_cost_tokens", "cost_tokens", "created_at", "run_id"),
     sa.Index("ix_runs_cost_micro_usd", "cost_micro_usd", "created_at", "run_id"),
     # Sums by prompt version, from the index alone.
-    sa.Index("ix_runs_prompt_stats", "prompt_name", "prompt_version", "status", "cost_tokens", "cost_micro_usd", "created_at"),
+    sa.Index(
+        "ix_runs_prompt_stats",
+        "prompt_name",
+        "prompt_version",
+        "status",
+        "cost_tokens",
+        "cost_micro_usd",
+        "created_at",
+    ),
 )
 
 run_events = sa.Table(

@@ -87,10 +87,20 @@ class Totals(Database):
     async def stats(self, chosen: Filter) -> Stats:
         """What the runs of the filter came to."""
         where, c = conditions(chosen, self.dialect), runs.c
-        tokens, cost = sa.func.sum(c.cost_tokens), sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
-        query = sa.select(c.job_type, c.status, sa.func.count(), tokens, cost).where(*where).group_by(c.job_type, c.status)
+        tokens, cost = (
+            sa.func.sum(c.cost_tokens),
+            sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
+        )
+        query = (
+            sa.select(c.job_type, c.status, sa.func.count(), tokens, cost)
+            .where(*where)
+            .group_by(c.job_type, c.status)
+        )
         query = reading(query, LIST)
-        rows = [(job_type, status, count, int(t), int(m)) for job_type, status, count, t, m in await self._all(query)]
+        rows = [
+            (job_type, status, count, int(t), int(m))
+            for job_type, status, count, t, m in await self._all(query)
+        ]
         durations = sorted(await self._durations(where, DURATIONS))
         by_type: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
         for job_type, *rest in rows:
@@ -102,7 +112,12 @@ class Totals(Database):
             median_seconds=statistics.median(durations) if durations else None,
             p95_seconds=durations[(len(durations) * 95 - 1) // 100] if durations else None,
             job_types=tuple(
-                JobTypeStats(name, {s: n for s, n, _, _ in of}, sum(t for _, _, t, _ in of), sum(m for *_, m in of))
+                JobTypeStats(
+                    name,
+                    {s: n for s, n, _, _ in of},
+                    sum(t for _, _, t, _ in of),
+                    sum(m for *_, m in of),
+                )
                 for name, of in sorted(by_type.items())
             ),
         )
@@ -110,7 +125,10 @@ class Totals(Database):
     async def prompt_stats(self) -> list[PromptStats]:
         """How every prompt version does, by name and version."""
         c = runs.c
-        tokens, cost = sa.func.sum(c.cost_tokens), sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
+        tokens, cost = (
+            sa.func.sum(c.cost_tokens),
+            sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
+        )
         by = (c.prompt_name, c.prompt_version, c.status)
         query = sa.select(*by, sa.func.count(), tokens, cost, sa.func.max(c.created_at))
         query = query.where(c.prompt_name.is_not(None), c.prompt_version.is_not(None)).group_by(*by)
@@ -126,13 +144,27 @@ class Totals(Database):
                 sum(int(row[3]) for row in of),
                 max(row[4] for row in of),
             )
-            for (name, version), of in sorted(versions.items(), key=lambda item: (item[0][0], _number(item[0][1])))
+            for (name, version), of in sorted(
+                versions.items(), key=lambda item: (item[0][0], _number(item[0][1]))
+            )
         ]
 
     async def _durations(self, where: list[sa.ColumnElement[bool]], most: int) -> list[float]:
-        good = (runs.c.status == SUCCEEDED, runs.c.started_at.is_not(None), runs.c.finished_at.is_not(None))
-        query = sa.select(runs.c.started_at, runs.c.finished_at).where(*where, *good).order_by(*NEWEST_FIRST).limit(most)
-        return [max(0.0, (finished - started).total_seconds()) for started, finished in await self._all(query)]
+        good = (
+            runs.c.status == SUCCEEDED,
+            runs.c.started_at.is_not(None),
+            runs.c.finished_at.is_not(None),
+        )
+        query = (
+            sa.select(runs.c.started_at, runs.c.finished_at)
+            .where(*where, *good)
+            .order_by(*NEWEST_FIRST)
+            .limit(most)
+        )
+        return [
+            max(0.0, (finished - started).total_seconds())
+            for started, finished in await self._all(query)
+        ]
 
 
 def _summed(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:

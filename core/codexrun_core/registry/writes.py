@@ -35,7 +35,9 @@ class Writes(Database):
                 return self._move(connection, None, run)
             row = row or self._locked(connection, run.run_id)
             if row is None:
-                raise Unavailable(f"registry: the row of run {run.run_id} was removed while it was written")
+                raise Unavailable(
+                    f"registry: the row of run {run.run_id} was removed while it was written"
+                )
             after = merge(row, run)
             if after != row:
                 self._update(connection, after)
@@ -59,7 +61,12 @@ class Writes(Database):
         return await self._write(write)
 
     async def set_log(
-        self, run_id: str, log_path: str, log_bytes: int, complete: bool | None = None, note: str | None = None
+        self,
+        run_id: str,
+        log_path: str,
+        log_bytes: int,
+        complete: bool | None = None,
+        note: str | None = None,
     ) -> bool:
         """Note where the log lies and how far it has come, also after the run's end. False if there is no such row (yet)."""
 
@@ -67,7 +74,9 @@ class Writes(Database):
             row = self._locked(connection, run_id)
             if row is None:
                 return False
-            after = replace(row, log_path=log_path, log_bytes=log_bytes, log_complete=complete, log_note=note)
+            after = replace(
+                row, log_path=log_path, log_bytes=log_bytes, log_complete=complete, log_note=note
+            )
             if after != row:
                 self._update(connection, replace(after, updated_at=_later(row)))
             return True
@@ -88,7 +97,9 @@ class Writes(Database):
     def _update(self, connection: sa.Connection, run: RunRecord) -> None:
         connection.execute(CHANGE, {**values_of(run), "changed": run.run_id})
 
-    def _move(self, connection: sa.Connection, before: RunRecord | None, after: RunRecord) -> Transition | None:
+    def _move(
+        self, connection: sa.Connection, before: RunRecord | None, after: RunRecord
+    ) -> Transition | None:
         moved = transition(before, after)
         if moved is None:
             return None

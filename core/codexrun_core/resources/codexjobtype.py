@@ -20,7 +20,9 @@ from codexrun_core.resources.fields import (
     cel,
 )
 
-SecretName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+SecretName = Annotated[
+    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+]
 Quantity = Annotated[int | str, Field(json_schema_extra={"x-kubernetes-int-or-string": True})]
 
 
@@ -31,9 +33,13 @@ class PromptRef(Part):
     version: Annotated[PromptVersion, Field(description="Its version: v1, v2, ...")]
     sha256: Annotated[
         Sha256 | None,
-        Field(description="Digest of the prompt's text; a run is Rejected when the stored text differs from it."),
+        Field(
+            description="Digest of the prompt's text; a run is Rejected when the stored text differs from it."
+        ),
     ] = None
-    allow_override: Annotated[bool, Field(description="Whether a run may name another version of this prompt.")] = False
+    allow_override: Annotated[
+        bool, Field(description="Whether a run may name another version of this prompt.")
+    ] = False
 
 
 class SecretRef(Part):
@@ -64,7 +70,9 @@ class GitAccess(Part):
     ]
     credentials_secret_ref: Annotated[
         SecretRef | None,
-        Field(description="Secret of type kubernetes.io/basic-auth (username, password), seen by the clone step only."),
+        Field(
+            description="Secret of type kubernetes.io/basic-auth (username, password), seen by the clone step only."
+        ),
     ] = None
 
 
@@ -72,8 +80,18 @@ class SecretKeyRef(Part):
     """One key of a Secret in the same namespace."""
 
     name: Annotated[SecretName, Field(description="The Secret's name.")]
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$", description="A key of its data.")]
-    optional: Annotated[bool, Field(description="Whether runs may start without it; the variable is then not set.")] = False
+    key: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            pattern=r"^[-._a-zA-Z0-9]+$",
+            description="A key of its data.",
+        ),
+    ]
+    optional: Annotated[
+        bool, Field(description="Whether runs may start without it; the variable is then not set.")
+    ] = False
 
 
 class EnvSource(Part):
@@ -114,7 +132,11 @@ class Amounts(Part):
     cpu: Annotated[Quantity | None, Field(description="Cores, such as 500m or 2.")] = None
     memory: Annotated[Quantity | None, Field(description="Bytes, such as 512Mi or 4Gi.")] = None
     ephemeral_storage: Annotated[
-        Quantity | None, Field(alias="ephemeral-storage", description="Disk, all of the pod's directories and logs included.")
+        Quantity | None,
+        Field(
+            alias="ephemeral-storage",
+            description="Disk, all of the pod's directories and logs included.",
+        ),
     ] = None
 
 
@@ -128,13 +150,23 @@ class Resources(Part):
 class Toleration(Part):
     """A taint that the pods bear, as in a pod."""
 
-    key: Annotated[str | None, Field(max_length=317, description="The taint's key; every taint if absent.")] = None
-    operator: Annotated[Literal["Exists", "Equal"] | None, Field(description="How value is compared; Equal if absent.")] = None
-    value: Annotated[str | None, Field(max_length=63, description="The taint's value, for Equal.")] = None
-    effect: Annotated[
-        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None, Field(description="The taint's effect; all if absent.")
+    key: Annotated[
+        str | None, Field(max_length=317, description="The taint's key; every taint if absent.")
     ] = None
-    toleration_seconds: Annotated[int | None, Field(description="For NoExecute: how long; for ever if absent.")] = None
+    operator: Annotated[
+        Literal["Exists", "Equal"] | None,
+        Field(description="How value is compared; Equal if absent."),
+    ] = None
+    value: Annotated[
+        str | None, Field(max_length=63, description="The taint's value, for Equal.")
+    ] = None
+    effect: Annotated[
+        Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None,
+        Field(description="The taint's effect; all if absent."),
+    ] = None
+    toleration_seconds: Annotated[
+        int | None, Field(description="For NoExecute: how long; for ever if absent.")
+    ] = None
 
 
 StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
@@ -143,9 +175,15 @@ StringMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(m
 class PodTemplate(Part):
     """Placement and decoration of the pods; nothing that changes what runs in them."""
 
-    node_selector: Annotated[StringMap | None, Field(description="Labels that a node must have.")] = None
-    tolerations: Annotated[list[Toleration] | None, Field(max_length=16, description="Taints that the pods bear.")] = None
-    annotations: Annotated[StringMap | None, Field(description="Further annotations of the pods.")] = None
+    node_selector: Annotated[
+        StringMap | None, Field(description="Labels that a node must have.")
+    ] = None
+    tolerations: Annotated[
+        list[Toleration] | None, Field(max_length=16, description="Taints that the pods bear.")
+    ] = None
+    annotations: Annotated[
+        StringMap | None, Field(description="Further annotations of the pods.")
+    ] = None
     labels: Annotated[
         StringMap | None,
         Field(
@@ -162,9 +200,12 @@ class PodTemplate(Part):
         ),
     ] = None
     image_pull_secrets: Annotated[
-        list[SecretRef] | None, Field(max_length=8, description="Secrets for pulling the agent's image.")
+        list[SecretRef] | None,
+        Field(max_length=8, description="Secrets for pulling the agent's image."),
     ] = None
-    priority_class_name: Annotated[str | None, Field(max_length=253, description="PriorityClass of the pods.")] = None
+    priority_class_name: Annotated[
+        str | None, Field(max_length=253, description="PriorityClass of the pods.")
+    ] = None
 
 
 class McpServer(Part):
@@ -196,16 +237,27 @@ class McpServer(Part):
     ]
     command: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=1024)]] | None,
-        Field(min_length=1, max_length=64, description="Program and arguments, run beside Codex in the agent's container."),
+        Field(
+            min_length=1,
+            max_length=64,
+            description="Program and arguments, run beside Codex in the agent's container.",
+        ),
     ] = None
     url: Annotated[
         str | None,
-        Field(max_length=1024, pattern=r"^https?://[^\s@?#]+$", description="Of a server that speaks streamable HTTP."),
+        Field(
+            max_length=1024,
+            pattern=r"^https?://[^\s@?#]+$",
+            description="Of a server that speaks streamable HTTP.",
+        ),
     ] = None
-    env: Annotated[list[EnvName] | None, Field(max_length=32, description="Names of spec.env that the program gets.")] = None
-    bearer_token_env: Annotated[EnvName | None, Field(description="Name in spec.env whose value is sent as bearer token.")] = (
-        None
-    )
+    env: Annotated[
+        list[EnvName] | None,
+        Field(max_length=32, description="Names of spec.env that the program gets."),
+    ] = None
+    bearer_token_env: Annotated[
+        EnvName | None, Field(description="Name in spec.env whose value is sent as bearer token.")
+    ] = None
 
 
 ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY)]
@@ -240,7 +292,9 @@ class JobTypeSpec(Part):
         }
     )
 
-    description: Annotated[str | None, Field(max_length=1024, description="What such runs do, for people.")] = None
+    description: Annotated[
+        str | None, Field(max_length=1024, description="What such runs do, for people.")
+    ] = None
     prompt: PromptRef
     inputs_schema: Annotated[
         AnyJson | None,
@@ -258,18 +312,29 @@ class JobTypeSpec(Part):
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
-    model: Annotated[ModelName, Field(description="The model that runs use unless they name another.")]
+    model: Annotated[
+        ModelName, Field(description="The model that runs use unless they name another.")
+    ]
     allowed_models: Annotated[
-        list[ModelName] | None, Field(max_length=32, description="Models a run may name; only spec.model if absent.")
+        list[ModelName] | None,
+        Field(max_length=32, description="Models a run may name; only spec.model if absent."),
     ] = None
-    effort: Annotated[Effort | None, Field(description="Reasoning effort; the model's own default if absent.")] = None
+    effort: Annotated[
+        Effort | None, Field(description="Reasoning effort; the model's own default if absent.")
+    ] = None
     allowed_efforts: Annotated[
-        list[Effort] | None, Field(max_length=8, description="Efforts a run may name; only spec.effort if absent.")
+        list[Effort] | None,
+        Field(max_length=8, description="Efforts a run may name; only spec.effort if absent."),
     ] = None
     require_known_price: Annotated[
-        bool, Field(description="Reject runs on a model that the price table does not have, whose cost nobody could tell.")
+        bool,
+        Field(
+            description="Reject runs on a model that the price table does not have, whose cost nobody could tell."
+        ),
     ] = False
-    limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = Limits()
+    limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = (
+        Limits()
+    )
     allowed_tools: Annotated[
         list[ToolEntry] | None,
         Field(
@@ -282,7 +347,10 @@ class JobTypeSpec(Part):
         list[McpServer] | None,
         Field(
             max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
             description="MCP servers, of which allowedTools says what may be used.",
         ),
     ] = None
@@ -295,21 +363,37 @@ class JobTypeSpec(Part):
     ] = "pod"
     model_secret_ref: Annotated[
         SecretRef | None,
-        Field(description="Secret with the model's key under api-key, instead of the installation's. Only the gate sees it."),
+        Field(
+            description="Secret with the model's key under api-key, instead of the installation's. Only the gate sees it."
+        ),
     ] = None
     concurrency_limit: Annotated[
-        int, Field(ge=1, le=10_000, description="Runs of this job type that may hold a pod at the same time.")
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Runs of this job type that may hold a pod at the same time.",
+        ),
     ] = 1
     max_queued: Annotated[
         int | None,
-        Field(ge=0, le=100_000, description="Runs that may wait for a slot; further ones are Rejected. No bound if absent."),
+        Field(
+            ge=0,
+            le=100_000,
+            description="Runs that may wait for a slot; further ones are Rejected. No bound if absent.",
+        ),
     ] = None
-    git: Annotated[GitAccess | None, Field(description="Without it, runs may not name a workspace.")] = None
+    git: Annotated[
+        GitAccess | None, Field(description="Without it, runs may not name a workspace.")
+    ] = None
     env: Annotated[
         list[EnvVar] | None,
         Field(
             max_length=64,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
             description="Secrets the agent may use; their values are masked in everything that is printed.",
         ),
     ] = None
@@ -323,10 +407,16 @@ class JobTypeSpec(Part):
     ] = None
     resources: Resources | None = None
     runtime_class_name: Annotated[
-        str | None, Field(max_length=253, description="RuntimeClass of the pods, such as gvisor, where your cluster has one.")
+        str | None,
+        Field(
+            max_length=253,
+            description="RuntimeClass of the pods, such as gvisor, where your cluster has one.",
+        ),
     ] = None
     pod_template: PodTemplate | None = None
-    suspended: Annotated[bool, Field(description="While true no run of this job type starts; those that run go on.")] = False
+    suspended: Annotated[
+        bool, Field(description="While true no run of this job type starts; those that run go on.")
+    ] = False
 
     @property
     def usable_tools(self) -> list[str]:

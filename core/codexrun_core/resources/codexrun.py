@@ -79,8 +79,12 @@ class Workspace(Part):
 class Cancel(Part):
     """The wish to stop the run. It can be set once and never be taken back or changed."""
 
-    requested_by: Annotated[str, Field(min_length=1, max_length=253, description="Who asks, for the record.")]
-    reason: Annotated[str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")] = None
+    requested_by: Annotated[
+        str, Field(min_length=1, max_length=253, description="Who asks, for the record.")
+    ]
+    reason: Annotated[
+        str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
+    ] = None
 
 
 class RetryOf(Part):
@@ -89,11 +93,17 @@ class RetryOf(Part):
     name: Annotated[str, Field(min_length=1, max_length=63, description="Its metadata.name.")]
     uid: Annotated[
         str | None,
-        Field(max_length=36, pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="Its metadata.uid."),
+        Field(
+            max_length=36,
+            pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+            description="Its metadata.uid.",
+        ),
     ] = None
     resume: Annotated[
         bool | None,
-        Field(description="Go on with its Codex thread, from the rollout that the api has stored, instead of a new one."),
+        Field(
+            description="Go on with its Codex thread, from the rollout that the api has stored, instead of a new one."
+        ),
     ] = None
 
 
@@ -129,26 +139,46 @@ class RunSpec(Part):
     job_type: Annotated[Name, Field(description="Name of a CodexJobType in the same namespace.")]
     inputs: Annotated[
         AnyJson | None,
-        Field(description="Values for the prompt's placeholders; the job type's inputsSchema judges them. 64 KiB at most."),
+        Field(
+            description="Values for the prompt's placeholders; the job type's inputsSchema judges them. 64 KiB at most."
+        ),
     ] = None
     prompt_version: Annotated[
         PromptVersion | None,
-        Field(description="Another version of the job type's prompt (v1, v2, ...), where the job type allows it."),
+        Field(
+            description="Another version of the job type's prompt (v1, v2, ...), where the job type allows it."
+        ),
     ] = None
-    model: Annotated[ModelName | None, Field(description="One of the job type's allowedModels.")] = None
-    effort: Annotated[Effort | None, Field(description="Reasoning effort, one of the job type's allowedEfforts.")] = None
-    limits: Annotated[Limits | None, Field(description="Lower limits than the job type's; never higher ones.")] = None
+    model: Annotated[
+        ModelName | None, Field(description="One of the job type's allowedModels.")
+    ] = None
+    effort: Annotated[
+        Effort | None, Field(description="Reasoning effort, one of the job type's allowedEfforts.")
+    ] = None
+    limits: Annotated[
+        Limits | None, Field(description="Lower limits than the job type's; never higher ones.")
+    ] = None
     workspace: Workspace | None = None
     when_full: Annotated[
         str,
         one_of(*WHEN_FULL),
-        Field(description="What to do when all slots of the job type are taken: wait, or be Rejected at once."),
+        Field(
+            description="What to do when all slots of the job type are taken: wait, or be Rejected at once."
+        ),
     ] = "Queue"
-    priority: Annotated[int, Field(ge=-1000, le=1000, description="Higher runs start first; among equals the older one.")] = 0
+    priority: Annotated[
+        int,
+        Field(
+            ge=-1000, le=1000, description="Higher runs start first; among equals the older one."
+        ),
+    ] = 0
     cancel: Cancel | None = None
     retry_of: RetryOf | None = None
     ttl_seconds_after_finished: Annotated[
-        int, Field(ge=0, le=365 * DAY, description="Seconds after its end until this object is deleted.")
+        int,
+        Field(
+            ge=0, le=365 * DAY, description="Seconds after its end until this object is deleted."
+        ),
     ] = 7 * DAY
 
 
@@ -166,7 +196,11 @@ class Usage(Part):
     input_tokens: Annotated[int, Field(ge=0)] = 0
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0
     cache_write_tokens: Annotated[
-        int | None, Field(ge=0, description="Input that the model's cache took up, which some models price higher.")
+        int | None,
+        Field(
+            ge=0,
+            description="Input that the model's cache took up, which some models price higher.",
+        ),
     ] = None
     output_tokens: Annotated[int, Field(ge=0)] = 0
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0
@@ -174,13 +208,26 @@ class Usage(Part):
     requests: Annotated[int, Field(ge=0, description="Requests that reached the model.")] = 0
     cost_micro_usd: Annotated[
         int | None,
-        Field(alias="costMicroUSD", ge=0, description="Millionths of a US dollar; absent if the model has no known price."),
+        Field(
+            alias="costMicroUSD",
+            ge=0,
+            description="Millionths of a US dollar; absent if the model has no known price.",
+        ),
     ] = None
-    cost_cents: Annotated[int | None, Field(ge=0, description="costMicroUSD in cents, rounded up.")] = None
-    cost: Annotated[str | None, Field(max_length=32, description="costMicroUSD for people, such as $0.0042.")] = None
-    price_table: Annotated[str | None, Field(max_length=64, description="Version of the price table used.")] = None
+    cost_cents: Annotated[
+        int | None, Field(ge=0, description="costMicroUSD in cents, rounded up.")
+    ] = None
+    cost: Annotated[
+        str | None, Field(max_length=32, description="costMicroUSD for people, such as $0.0042.")
+    ] = None
+    price_table: Annotated[
+        str | None, Field(max_length=64, description="Version of the price table used.")
+    ] = None
     complete: Annotated[
-        bool, Field(description="False if a response's usage was never seen: then an upper bound was charged.")
+        bool,
+        Field(
+            description="False if a response's usage was never seen: then an upper bound was charged."
+        ),
     ] = True
 
 
@@ -189,7 +236,9 @@ class Failure(Part):
 
     class_: Annotated[FailureClass, Field(alias="class")]
     message: Annotated[str, Field(max_length=2048)]
-    exit_code: Annotated[int | None, Field(description="Exit code of the process that failed, where one is known.")] = None
+    exit_code: Annotated[
+        int | None, Field(description="Exit code of the process that failed, where one is known.")
+    ] = None
     retryable: bool = False
 
 
@@ -211,28 +260,51 @@ class Result(Part):
 class RunStatus(Part):
     """Written by the operator alone."""
 
-    phase: Annotated[Phase, Field(description="Where the run is, for people; derived from the conditions.")] = Phase.PENDING
-    reason: Annotated[str | None, Field(max_length=128, description="Why it is there, one CamelCase word.")] = None
-    message: Annotated[str | None, Field(max_length=2048, description="The same for people.")] = None
+    phase: Annotated[
+        Phase, Field(description="Where the run is, for people; derived from the conditions.")
+    ] = Phase.PENDING
+    reason: Annotated[
+        str | None, Field(max_length=128, description="Why it is there, one CamelCase word.")
+    ] = None
+    message: Annotated[str | None, Field(max_length=2048, description="The same for people.")] = (
+        None
+    )
     observed_generation: Annotated[
-        int | None, Field(description="The metadata.generation that this status speaks of; -1 before the operator saw it.")
+        int | None,
+        Field(
+            description="The metadata.generation that this status speaks of; -1 before the operator saw it."
+        ),
     ] = None
     conditions: Conditions = Field(default_factory=list)
-    attempt: Annotated[int | None, Field(ge=1, description="Which attempt this is; one Job each.")] = None
+    attempt: Annotated[
+        int | None, Field(ge=1, description="Which attempt this is; one Job each.")
+    ] = None
     prompt: PromptUsed | None = None
     model: Annotated[str | None, Field(description="The model the run uses, as resolved.")] = None
     sandbox: Annotated[
         Annotated[str, one_of("pod", "codex")] | None,
-        Field(description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too."),
+        Field(
+            description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too."
+        ),
     ] = None
-    job_name: Annotated[str | None, Field(description="The attempt's Job, in the same namespace.")] = None
+    job_name: Annotated[
+        str | None, Field(description="The attempt's Job, in the same namespace.")
+    ] = None
     pod_name: Annotated[str | None, Field(description="The attempt's pod.")] = None
-    thread_id: Annotated[str | None, Field(max_length=128, description="The Codex thread of this run.")] = None
+    thread_id: Annotated[
+        str | None, Field(max_length=128, description="The Codex thread of this run.")
+    ] = None
     started_at: Annotated[Moment | None, Field(description="When the agent started.")] = None
     finished_at: Annotated[Moment | None, Field(description="When the run ended.")] = None
-    duration: Annotated[str | None, Field(max_length=16, description="From start to end, such as 1m30s.")] = None
-    turns: Annotated[int | None, Field(ge=0, description="Turns that Codex began, as the runner tells.")] = None
-    commands: Annotated[int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")] = None
+    duration: Annotated[
+        str | None, Field(max_length=16, description="From start to end, such as 1m30s.")
+    ] = None
+    turns: Annotated[
+        int | None, Field(ge=0, description="Turns that Codex began, as the runner tells.")
+    ] = None
+    commands: Annotated[
+        int | None, Field(ge=0, description="Commands that Codex ran, as the runner tells.")
+    ] = None
     usage: Usage | None = None
     failure: Failure | None = None
     result: Result | None = None

@@ -79,7 +79,9 @@ Moment = Annotated[datetime, AfterValidator(in_utc)]
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 PromptVersion = Annotated[str, Field(max_length=8, pattern=r"^v[1-9][0-9]{0,6}$")]
 Sha256 = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]{64}$")]
-ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")]
+ModelName = Annotated[
+    str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$")
+]
 Effort = Annotated[str, Field(max_length=16, pattern=r"^[a-z]+$")]
 
 DAY = 86_400
@@ -105,7 +107,8 @@ class Limits(Part):
         ),
     ] = None
     timeout_seconds: Annotated[
-        int | None, Field(ge=1, le=7 * DAY, description="Seconds the agent may run, counted from its start.")
+        int | None,
+        Field(ge=1, le=7 * DAY, description="Seconds the agent may run, counted from its start."),
     ] = None
     stall_seconds: Annotated[
         int | None,
@@ -118,7 +121,11 @@ class Limits(Part):
     ] = None
     start_seconds: Annotated[
         int | None,
-        Field(ge=1, le=DAY, description="Seconds from the creation of the Job until the agent must be running."),
+        Field(
+            ge=1,
+            le=DAY,
+            description="Seconds from the creation of the Job until the agent must be running.",
+        ),
     ] = None
 
     def within(self, ceiling: "Limits | None") -> "Limits":

@@ -25,21 +25,29 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UrlError(f"{url!r} is not a URL ({error}); write one such as https://github.com/acme/shop") from error
+        raise UrlError(
+            f"{url!r} is not a URL ({error}); write one such as https://github.com/acme/shop"
+        ) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise UrlError(f"{url!r} is not an http(s) URL; only those can be cloned")
     if "@" in parts.netloc:
-        raise UrlError("the URL holds a user or password; put them into the Secret of git.credentialsSecretRef")
+        raise UrlError(
+            "the URL holds a user or password; put them into the Secret of git.credentialsSecretRef"
+        )
     # urlsplit drops tabs, newlines and surrounding blanks, and lowers the scheme: what it read must be what was written.
     if f"{parts.scheme}://{parts.netloc}{parts.path}" != url or not _NETLOC.fullmatch(parts.netloc):
-        raise UrlError(f"{url!r} is more than scheme, host and path (blanks, a query, a fragment); write only those")
+        raise UrlError(
+            f"{url!r} is more than scheme, host and path (blanks, a query, a fragment); write only those"
+        )
     for segment in parts.path.removeprefix("/").removesuffix("/").split("/"):
         if not _SEGMENT.fullmatch(segment) or _DOTS.fullmatch(segment):
             raise UrlError(
                 f"{url!r} has {segment!r} in its path; a segment is of letters, digits and . _ ~ -, and not of dots only: "
                 "use a name or an id of the repository without other or escaped characters"
             )
-    if not any(url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed):
+    if not any(
+        url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed
+    ):
         raise UrlError(
             f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of those, or ask the job type's "
             "owner to add it"

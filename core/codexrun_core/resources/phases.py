@@ -53,8 +53,12 @@ class Phase(OpenEnum):
         return _RANKS.get(self, UNKNOWN_RANK)
 
 
-_RANKS = {phase: min(place, list(Phase).index(Phase.SUCCEEDED)) for place, phase in enumerate(Phase)}
-UNKNOWN_RANK = 1000  # the registry keeps ranks: no later list of phases may come to mean something by it
+_RANKS = {
+    phase: min(place, list(Phase).index(Phase.SUCCEEDED)) for place, phase in enumerate(Phase)
+}
+UNKNOWN_RANK = (
+    1000  # the registry keeps ranks: no later list of phases may come to mean something by it
+)
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
 

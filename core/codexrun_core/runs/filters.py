@@ -43,7 +43,11 @@ class Filter:
 
         Times are left out: `7d` is another moment with every page that is asked for.
         """
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("since", "until")}
+        given = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("since", "until")
+        }
         canonical = {
             name: sorted({str(one) for one in value}) if isinstance(value, tuple) else value
             for name, value in given.items()
@@ -64,11 +68,17 @@ class Last:
 
     created_at: datetime
     run_id: str
-    value: datetime | int | None = None  # of what the list is sorted by, unless that is its creation; None: not known
+    value: datetime | int | None = (
+        None  # of what the list is sorted by, unless that is its creation; None: not known
+    )
 
 
 def last_of(run: RunRecord, sort: Sort) -> Last:
-    return Last(run.created_at.astimezone(UTC), run.run_id, None if sort.key == "created" else sort.value(run))
+    return Last(
+        run.created_at.astimezone(UTC),
+        run.run_id,
+        None if sort.key == "created" else sort.value(run),
+    )
 
 
 def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
@@ -76,7 +86,11 @@ def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
     last = last_of(run, sort)
     parts: list[object] = [last.created_at.isoformat(), last.run_id, _fingerprint(chosen, sort)]
     if sort.key != "created":
-        parts.append(last.value.astimezone(UTC).isoformat() if isinstance(last.value, datetime) else last.value)
+        parts.append(
+            last.value.astimezone(UTC).isoformat()
+            if isinstance(last.value, datetime)
+            else last.value
+        )
     text = json.dumps(parts, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -90,7 +104,9 @@ def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
     try:
         if len(token) > _LONGEST_TOKEN:
             raise ValueError(token)
-        text = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        text = base64.b64decode(
+            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
+        )
         stamp, run_id, fingerprint, *more = json.loads(text)
         created = _moment(stamp)
         if not isinstance(run_id, str) or not isinstance(fingerprint, str) or len(more) > 1:
@@ -130,4 +146,6 @@ def _moment(said: object) -> datetime:
 
 
 def _none_of_ours() -> BadToken:
-    return BadToken("page_token: not a token of this list; leave it out to start from the first page")
+    return BadToken(
+        "page_token: not a token of this list; leave it out to start from the first page"
+    )

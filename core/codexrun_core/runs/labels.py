@@ -64,7 +64,11 @@ def _requirement(part: str) -> Requirement:
     for trouble in (_key_trouble(found["key"]), *map(_value_trouble, values)):
         if trouble:
             raise ValueError(trouble)
-    return Requirement(found["key"], values, wanted=not (found["absent"] or found["sign"] == "!=" or found["set"] == "notin"))
+    return Requirement(
+        found["key"],
+        values,
+        wanted=not (found["absent"] or found["sign"] == "!=" or found["set"] == "notin"),
+    )
 
 
 def check(labels: Mapping[str, str]) -> None:

@@ -44,7 +44,9 @@ class Timed(Protocol):
 @dataclass(frozen=True)
 class QueuePlace:
     position: int  # 1 is next
-    eta: datetime | None  # when a slot is likely free; None: nothing to learn from, or no slot will come
+    eta: (
+        datetime | None
+    )  # when a slot is likely free; None: nothing to learn from, or no slot will come
 
 
 def usual_length(runs: Iterable[Timed]) -> timedelta | None:

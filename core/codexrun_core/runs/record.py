@@ -13,7 +13,9 @@ from codexrun_core.runs.transitions import DELETED, FINAL
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
 LONGEST_USER = 253
-LONGEST_WORD_COLUMN = 512  # characters of a name in a column with an index; the CRD bounds not all of them
+LONGEST_WORD_COLUMN = (
+    512  # characters of a name in a column with an index; the CRD bounds not all of them
+)
 MOST_WORDS, LONGEST_WORD = 1000, 64
 INTEGER_LIMIT = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
 COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
@@ -65,10 +67,14 @@ class RunRecord:
     turns: int | None = None
     thread_id: str | None = None
     priority: int = 0
-    spec: dict[str, Any] = field(default_factory=dict)  # all of it: a retry needs it when the object is gone
+    spec: dict[str, Any] = field(
+        default_factory=dict
+    )  # all of it: a retry needs it when the object is gone
     labels: dict[str, str] = field(default_factory=dict)  # metadata.labels, all of them
     deleted_at: datetime | None = None
-    resource_version: int = 0  # orders what changes within one phase; comparable within one resource (KEP-5504)
+    resource_version: int = (
+        0  # orders what changes within one phase; comparable within one resource (KEP-5504)
+    )
 
     @property
     def final(self) -> bool:
@@ -92,7 +98,12 @@ def record_of(run: CodexRun) -> RunRecord:
     """The row that a CodexRun amounts to."""
     meta, spec, status = run.metadata, run.spec, run.status
     created = _utc(meta.creation_timestamp) or NEVER
-    times = [created, status.started_at, status.finished_at, *(c.last_transition_time for c in status.conditions)]
+    times = [
+        created,
+        status.started_at,
+        status.finished_at,
+        *(c.last_transition_time for c in status.conditions),
+    ]
     error = status.failure.message if status.failure else None
     if error is None and status.phase in (Phase.REJECTED, Phase.CANCELLED, Phase.FAILED):
         error = status.message
@@ -138,7 +149,11 @@ def record_of(run: CodexRun) -> RunRecord:
 def place_of(run: CodexRun) -> tuple[int, int, int]:
     """RunRecord.place of the row that it amounts to, without making that."""
     version = run.metadata.resource_version
-    return min(run.status.attempt or 1, INTEGER_LIMIT), run.status.phase.rank, int(version) if version.isdecimal() else 0
+    return (
+        min(run.status.attempt or 1, INTEGER_LIMIT),
+        run.status.phase.rank,
+        int(version) if version.isdecimal() else 0,
+    )
 
 
 def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
@@ -185,14 +200,21 @@ LOG = ("log_path", "log_bytes", "log_complete", "log_note")
 def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
     """What the row becomes when this state of its run is seen: terminal is final, nothing goes back, and of two states in one
     phase the later one stands. The row itself if nothing changes. Only labels change after the end: people put them there."""
-    if row.final and seen.final and seen.labels != row.labels and seen.resource_version >= row.resource_version:
+    if (
+        row.final
+        and seen.final
+        and seen.labels != row.labels
+        and seen.resource_version >= row.resource_version
+    ):
         return replace(row, labels=seen.labels, resource_version=seen.resource_version)
     if row.final or (row.status == DELETED and not seen.final):
         return row
     if row.status != DELETED and is_later(row.place, seen.place):
         return row
     kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
-    return replace(seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at))
+    return replace(
+        seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at)
+    )
 
 
 def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
@@ -201,7 +223,9 @@ def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
     told = seen.requests or seen.cost_tokens
     if (seen.final and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
         return {name: getattr(seen, name) for name in USAGE}
-    return {name: getattr(row, name) for name in USAGE} | ({"usage_complete": False} if seen.final else {})
+    return {name: getattr(row, name) for name in USAGE} | (
+        {"usage_complete": False} if seen.final else {}
+    )
 
 
 def usage_order(record: RunRecord) -> tuple[int, int]:

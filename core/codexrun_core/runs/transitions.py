@@ -25,7 +25,9 @@ DELETED = "deleted"
 
 FINAL = frozenset(phase.lower() for phase in TERMINAL)
 _FAILED = frozenset({Phase.FAILED.lower(), Phase.REJECTED.lower()})
-_LOST_ID = uuid.UUID("6b2f0a0e-54a6-4c39-9d9b-0a4d2c1e7f55")  # namespace for run ids that are no UUIDs
+_LOST_ID = uuid.UUID(
+    "6b2f0a0e-54a6-4c39-9d9b-0a4d2c1e7f55"
+)  # namespace for run ids that are no UUIDs
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,13 @@ def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | N
 
 def _when(after: "RunRecord") -> datetime:
     """The agent's start and end as its node saw them: the operator's look comes later, and may come after both."""
-    own = after.finished_at if after.status in FINAL else after.started_at if after.status == Phase.RUNNING.lower() else None
+    own = (
+        after.finished_at
+        if after.status in FINAL
+        else after.started_at
+        if after.status == Phase.RUNNING.lower()
+        else None
+    )
     return own or after.updated_at
 
 

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from codexrun_core.schemas.json_schema import BadSchemaError, Schema, check_schema, violations
 from codexrun_core.schemas.nesting import nesting_problem
 
-INPUTS_LIMIT = 64 * 1024  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
+INPUTS_LIMIT = (
+    64 * 1024
+)  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
 MOST_TOLD = 3
 MOST_NESTED = 8
 
@@ -46,8 +48,13 @@ def schema_trouble(schema: Schema) -> str | None:
         for name, part in schema.get("properties", {}).items():
             if not isinstance(part, dict) or "default" not in part:
                 continue
-            if wrong := violations({**part, "$defs": schema.get("$defs", {})}, _filled(part, part["default"])):
-                return wrong[0].under(f"spec.inputsSchema/properties/{name}/default") + "; correct the default"
+            if wrong := violations(
+                {**part, "$defs": schema.get("$defs", {})}, _filled(part, part["default"])
+            ):
+                return (
+                    wrong[0].under(f"spec.inputsSchema/properties/{name}/default")
+                    + "; correct the default"
+                )
     except BadSchemaError as error:
         return f"spec.inputsSchema{error.pointer}: {error}"
     return None
@@ -88,7 +95,9 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     if wrong:
         said = "; ".join(one.under("spec.inputs") for one in wrong[:MOST_TOLD])
         more = f" (and {len(wrong) - MOST_TOLD} more)" if len(wrong) > MOST_TOLD else ""
-        raise InputsError("InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected")
+        raise InputsError(
+            "InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected"
+        )
     return inputs
 
 
@@ -134,7 +143,11 @@ def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
     parts = schema.get("properties")
     if not isinstance(parts, dict):
         return value
-    defaults = {name: part["default"] for name, part in parts.items() if isinstance(part, dict) and "default" in part}
+    defaults = {
+        name: part["default"]
+        for name, part in parts.items()
+        if isinstance(part, dict) and "default" in part
+    }
     merged = {**defaults, **value}
     return {name: _filled(parts.get(name), one, depth + 1) for name, one in merged.items()}
 
@@ -173,17 +186,35 @@ def _fields(schema: Schema) -> dict[str, Any]:
         plain = part if isinstance(part, dict) else {}
         kind = _kind(name, plain)
         about: dict[str, Any] = {"description": plain.get("description")}
-        if not name.isidentifier() or name.startswith("_") or hasattr(BaseModel, name) or name == "inputs":
+        if (
+            not name.isidentifier()
+            or name.startswith("_")
+            or hasattr(BaseModel, name)
+            or name == "inputs"
+        ):
             about["alias"] = name
-        field = f"{''.join(c if c.isalnum() else '_' for c in name).strip('_') or 'field'}_" if "alias" in about else name
+        field = (
+            f"{''.join(c if c.isalnum() else '_' for c in name).strip('_') or 'field'}_"
+            if "alias" in about
+            else name
+        )
         if name in required and "default" not in plain:
             fields[field] = (kind, Field(**about))
         else:
-            fields[field] = (kind if "default" in plain else kind | None, Field(plain.get("default"), **about))
+            fields[field] = (
+                kind if "default" in plain else kind | None,
+                Field(plain.get("default"), **about),
+            )
     return fields
 
 
-_SIMPLE: dict[str, Any] = {"string": str, "integer": int, "number": float, "boolean": bool, "null": None}
+_SIMPLE: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "null": None,
+}
 
 
 def _kind(name: str, part: Schema) -> Any:

@@ -59,7 +59,9 @@ def check_schema(schema: Schema) -> None:
         raise BadSchemaError("", f"nested more than {KEPT_LEVELS} levels deep; make it flatter")
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
     if size > LARGEST_SCHEMA:
-        raise BadSchemaError("", f"{size} bytes of JSON are above {LARGEST_SCHEMA}; shorten the schema")
+        raise BadSchemaError(
+            "", f"{size} bytes of JSON are above {LARGEST_SCHEMA}; shorten the schema"
+        )
     _checked(json.dumps(schema, sort_keys=True))
 
 
@@ -74,11 +76,19 @@ def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list
     token = _steps.set([most_steps, most_steps])
     try:
         # An empty registry: by default the library fetches what a $ref names, from anywhere.
-        found = [v for error in _Validator(schema, registry=Registry()).iter_errors(value) for v in _told(error)]
+        found = [
+            v
+            for error in _Validator(schema, registry=Registry()).iter_errors(value)
+            for v in _told(error)
+        ]
     except Unresolvable as error:
-        raise BadSchemaError("", f'there is no "{error.ref}"; a $ref names a part of the schema') from None
+        raise BadSchemaError(
+            "", f'there is no "{error.ref}"; a $ref names a part of the schema'
+        ) from None
     except RecursionError:
-        raise BadSchemaError("", "a $ref leads back to itself without end; break the circle") from None
+        raise BadSchemaError(
+            "", "a $ref leads back to itself without end; break the circle"
+        ) from None
     finally:
         _steps.reset(token)
     return sorted(found, key=lambda v: (v.pointer, v.words))
@@ -95,14 +105,20 @@ def _checked(text: str) -> None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
-        raise BadSchemaError(pointer(error.absolute_path), f"{_short(error.message)}; see {PAGE}") from None
+        raise BadSchemaError(
+            pointer(error.absolute_path), f"{_short(error.message)}; see {PAGE}"
+        ) from None
     except RecursionError:
         raise BadSchemaError("", "nested too deeply; make it flatter") from None
     for path, pattern in _patterns(schema, ()):
         try:
             _compiled(pattern)
         except re2.error as error:
-            said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+            said = (
+                error.args[0].decode()
+                if error.args and isinstance(error.args[0], bytes)
+                else str(error)
+            )
             raise BadSchemaError(
                 pointer(path),
                 f"{json.dumps(pattern)} is no pattern of RE2 ({said}); it knows no look-around and no back-references, "
@@ -110,7 +126,9 @@ def _checked(text: str) -> None:
             ) from None
 
 
-def _patterns(schema: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _patterns(
+    schema: Any, path: tuple[str | int, ...]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if isinstance(schema, list):
         for index, part in enumerate(schema):
             yield from _patterns(part, (*path, index))
@@ -140,11 +158,15 @@ def _spend(steps: int) -> None:
     left = _steps.get()
     left[0] -= steps
     if left[0] < 0:
-        raise BadSchemaError("", f"judging this value takes more than {left[1]} steps; make the schema simpler")
+        raise BadSchemaError(
+            "", f"judging this value takes more than {left[1]} steps; make the schema simpler"
+        )
 
 
 def _counted(rule: Rule) -> Rule:
-    def counting(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    def counting(
+        validator: Any, rules: Any, instance: Any, schema: Any
+    ) -> Iterator[ValidationError]:
         weight = len(rules) // 8 if isinstance(rules, list | dict) else 0
         _spend(1 + weight + (len(instance) // 64 if isinstance(instance, str | list | dict) else 0))
         for error in rule(validator, rules, instance, schema) or ():
@@ -159,7 +181,9 @@ def _pattern(validator: Any, wanted: str, instance: Any, _: Any) -> Iterator[Val
         yield ValidationError(f"{instance!r} does not match {wanted!r}")
 
 
-def _pattern_properties(validator: Any, rules: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+def _pattern_properties(
+    validator: Any, rules: Any, instance: Any, _: Any
+) -> Iterator[ValidationError]:
     if validator.is_type(instance, "object"):
         for pattern, part in rules.items():
             _spend(len(instance) + sum(map(len, instance)) // 64)
@@ -168,12 +192,18 @@ def _pattern_properties(validator: Any, rules: Any, instance: Any, _: Any) -> It
                     yield from validator.descend(value, part, path=key, schema_path=pattern)
 
 
-def _additional(validator: Any, rules: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def _additional(
+    validator: Any, rules: Any, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
     known, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
     _spend((len(instance) + sum(map(len, instance)) // 64) * (1 + len(patterns)))
-    extra = [key for key in instance if key not in known and not any(_compiled(one).search(key) for one in patterns)]
+    extra = [
+        key
+        for key in instance
+        if key not in known and not any(_compiled(one).search(key) for one in patterns)
+    ]
     if rules is False:
         if extra:
             error = ValidationError("unknown fields")
@@ -232,7 +262,10 @@ def _told(error: ValidationError) -> Iterator[Violation]:
         return
     if extra := getattr(error, "extra", None):
         known = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
-        yield from (Violation(at + pointer([key]), f"unknown; the fields are: {_short(known)}") for key in extra)
+        yield from (
+            Violation(at + pointer([key]), f"unknown; the fields are: {_short(known)}")
+            for key in extra
+        )
         return
     yield Violation(at, _short(error.message))
 

@@ -41,11 +41,16 @@ def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any]
     else:
         return None
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    identity = uuid.uuid5(uuid.UUID(run.metadata.uid), f"{status.attempt}/{status.phase}/{status.reason}")
+    identity = uuid.uuid5(
+        uuid.UUID(run.metadata.uid), f"{status.attempt}/{status.phase}/{status.reason}"
+    )
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{run.metadata.name}.{identity.hex[:16]}", "namespace": run.metadata.namespace},
+        "metadata": {
+            "name": f"{run.metadata.name}.{identity.hex[:16]}",
+            "namespace": run.metadata.namespace,
+        },
         "involvedObject": {
             "apiVersion": run.api_version,
             "kind": run.kind,

@@ -79,7 +79,10 @@ async def write_status(kube: Kube, run: CodexRun, status: RunStatus) -> Json:
     """
     new, old = status.dump(), run.status.dump()
     removed: Json = dict.fromkeys(old.keys() - new.keys())
-    patch = {"metadata": {"resourceVersion": run.metadata.resource_version}, "status": {**removed, **_replacing(old, new)}}
+    patch = {
+        "metadata": {"resourceVersion": run.metadata.resource_version},
+        "status": {**removed, **_replacing(old, new)},
+    }
     return await kube.merge(f"{kube.runs}/{run.metadata.name}/status", patch)
 
 
@@ -89,7 +92,10 @@ def _replacing(old: Json, new: Json) -> Json:
     for key, value in new.items():
         before = old.get(key)
         if isinstance(value, dict) and isinstance(before, dict):
-            patch[key] = {**dict.fromkeys(before.keys() - value.keys()), **_replacing(before, value)}
+            patch[key] = {
+                **dict.fromkeys(before.keys() - value.keys()),
+                **_replacing(before, value),
+            }
     return patch
 
 

@@ -34,13 +34,26 @@ LOOK_PAUSE, PATIENT_LOOKS = 2.0, 5  # a Job shows on the watch within millisecon
 
 
 class Reconciler:
-    def __init__(self, kube: Kube, settings: PodSettings, *, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        settings: PodSettings,
+        *,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.kube, self.settings, self.clock = kube, settings, clock
         self.queue = WorkQueue(self.reconcile, workers=workers)
         self.price_file = PriceFile(settings.prices_file)
-        self.state = State(changed=self.queue.add, clock=clock, prices=lambda: self.price_file.on(execute.now().date()))
+        self.state = State(
+            changed=self.queue.add,
+            clock=clock,
+            prices=lambda: self.price_file.on(execute.now().date()),
+        )
         self.counters = RunMetrics(self.state, kube.namespace)
-        self._unsure: dict[str, tuple[CodexRun, RunStatus]] = {}  # status writes whose answer was lost, by uid
+        self._unsure: dict[
+            str, tuple[CodexRun, RunStatus]
+        ] = {}  # status writes whose answer was lost, by uid
 
     async def reconcile(self, key: str) -> None:
         """Look at one key: a run's uid, or what State.changed and Resync say."""
@@ -94,7 +107,10 @@ class Reconciler:
                 await execute.act(self.kube, action)
                 continue
             assert seen.job_type is not None
-            state.reserve(seen.run, build_job(seen.run, seen.job_type, action.accepted, action.attempt, self.settings))
+            state.reserve(
+                seen.run,
+                build_job(seen.run, seen.job_type, action.accepted, action.attempt, self.settings),
+            )
             if not await self._send_job(uid):
                 self.queue.add(uid)  # it waits; the next look says for what
                 return
@@ -121,7 +137,9 @@ class Reconciler:
                 self.state.created(uid)
                 return True
             job = creating.body["metadata"]["name"]
-            log.warning("job.refused", extra=fields(job=job, reason=error.cause, error=error.message))
+            log.warning(
+                "job.refused", extra=fields(job=job, reason=error.cause, error=error.message)
+            )
             metrics.REFUSALS.labels(creating.job_type, error.cause).inc()
             self.state.refused(uid, error.cause, without_name(error.message))
             return False
@@ -232,10 +250,16 @@ class Reconciler:
         names += [seen.pod.name] if seen.pod else []
         found = []
         for name in names:
-            async for page in self.kube.pages(self.kube.events, fieldSelector=f"involvedObject.name={name},type=Warning"):
+            async for page in self.kube.pages(
+                self.kube.events, fieldSelector=f"involvedObject.name={name},type=Warning"
+            ):
                 for item in page["items"]:
                     with one_object("event", item["metadata"]["name"]):
-                        found.append(Event(reason=item.get("reason") or "", message=item.get("message") or ""))
+                        found.append(
+                            Event(
+                                reason=item.get("reason") or "", message=item.get("message") or ""
+                            )
+                        )
         return tuple(found)
 
     # -- the rest --------------------------------------------------------------------------------
@@ -254,8 +278,13 @@ class Reconciler:
         if _told(status) == _told(job_type.status):
             return
         try:
-            patch = {"metadata": {"resourceVersion": job_type.metadata.resource_version}, "status": status.dump()}
-            self.state.job_type_seen(await self.kube.merge(f"{self.kube.job_types}/{name}/status", patch))
+            patch = {
+                "metadata": {"resourceVersion": job_type.metadata.resource_version},
+                "status": status.dump(),
+            }
+            self.state.job_type_seen(
+                await self.kube.merge(f"{self.kube.job_types}/{name}/status", patch)
+            )
         except NotFound:
             return
         except Conflict:
@@ -265,7 +294,12 @@ class Reconciler:
         """Let whoever may try next be looked at; once the job type is not held any more, all for whom there are slots."""
         state = self.state
         hold = state.holds.of(name)
-        if hold and hold.due <= self.clock() and not state.waiting[name] and not state.unanswered(hold.prober):
+        if (
+            hold
+            and hold.due <= self.clock()
+            and not state.waiting[name]
+            and not state.unanswered(hold.prober)
+        ):
             state.holds.lift(name)  # nobody is left to try
         if state.holds.of(name) is None:
             state.serve(name)
@@ -306,7 +340,11 @@ class Reconciler:
         live = [pod for pod in pods if not (pod.deleting or pod.ended)]
         if pods and not live:
             return  # all have ended: the Job controller is about to say so, and its TTL takes the Job away
-        ended = [(f"{self.kube.jobs}/{job.name}", job.uid) for job in jobs if not (job.finished or job.deleting)]
+        ended = [
+            (f"{self.kube.jobs}/{job.name}", job.uid)
+            for job in jobs
+            if not (job.finished or job.deleting)
+        ]
         ended += [(f"{self.kube.pods}/{pod.name}", pod.uid) for pod in live]
         for path, object_uid in ended:
             try:

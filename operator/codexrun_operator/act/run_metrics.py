@@ -56,16 +56,22 @@ class RunMetrics(Collector):
             metrics.QUEUE.labels(job_type).observe(_seconds(moved.queue_ms))
             job = self._state.jobs.get(moved.run_id)
             if job and job.created:
-                metrics.STARTUP.labels(job_type).observe(max(0.0, (moved.started_at - job.created).total_seconds()))
+                metrics.STARTUP.labels(job_type).observe(
+                    max(0.0, (moved.started_at - job.created).total_seconds())
+                )
         if not moved.terminal:
             return
-        metrics.FINISHED.labels(moved.namespace, job_type, status.phase, moved.failure_class or "").inc()
+        metrics.FINISHED.labels(
+            moved.namespace, job_type, status.phase, moved.failure_class or ""
+        ).inc()
         if moved.duration_ms is not None:
             metrics.DURATION.labels(job_type, status.phase).observe(_seconds(moved.duration_ms))
         metrics.TURNS.labels(job_type).inc(status.turns or 0)
         metrics.COMMANDS.labels(job_type).inc(status.commands or 0)
         if status.prompt:
-            metrics.PROMPT_FINISHED.labels(status.prompt.name, status.prompt.version, status.phase).inc()
+            metrics.PROMPT_FINISHED.labels(
+                status.prompt.name, status.prompt.version, status.phase
+            ).inc()
         if status.usage and status.model:
             self._spend(moved.namespace, job_type, status.model, status.usage)
         kind = self._state.job_types.get(moved.job_type)
@@ -73,13 +79,22 @@ class RunMetrics(Collector):
             metrics.CHECKSUM_MISMATCH.labels(kind.spec.prompt.name).inc()
 
     def _spend(self, namespace: str, job_type: str, model: str, usage: Usage) -> None:
-        counts = (usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens)
+        counts = (
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+        )
         for token_type, count in zip(TOKEN_TYPES, counts, strict=True):
             metrics.TOKENS.labels(namespace, job_type, model, token_type).inc(count)
         metrics.COST.labels(namespace, job_type, model).inc((usage.cost_micro_usd or 0) / 1_000_000)
 
     def _label(self, job_type: str) -> str:
-        return job_type if job_type in self._job_types or job_type in self._state.job_types else UNKNOWN
+        return (
+            job_type
+            if job_type in self._job_types or job_type in self._state.job_types
+            else UNKNOWN
+        )
 
     def describe(self) -> Iterator[Metric]:
         """Names only: the state is not asked before the first scrape."""
@@ -88,7 +103,9 @@ class RunMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         runs, oldest = self._families()
         state, namespace = self._state, self._namespace
-        tally = Tally((self._label(run.spec.job_type), run.status.phase) for run in state.runs.values())
+        tally = Tally(
+            (self._label(run.spec.job_type), run.status.phase) for run in state.runs.values()
+        )
         for job_type in sorted({*state.job_types, *(name for name, _ in tally)}):
             for phase in LIVE:
                 runs.add_metric([namespace, job_type, phase], tally[job_type, phase])
@@ -103,7 +120,11 @@ class RunMetrics(Collector):
 
     def _families(self) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
         return (
-            GaugeMetricFamily("codexrun_runs", "Runs that have not ended.", labels=("namespace", "job_type", "phase")),
+            GaugeMetricFamily(
+                "codexrun_runs",
+                "Runs that have not ended.",
+                labels=("namespace", "job_type", "phase"),
+            ),
             GaugeMetricFamily(
                 "codexrun_oldest_pending_timestamp_seconds",
                 "Creation of the oldest run that waits (Pending or Queued); 0 if none does.",

@@ -14,7 +14,10 @@ from codexrun_core.kube.refusals import Cause
 from codexrun_operator.decide.slots import Place
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries
-FIRST_TRIES, OTHER_TRIES = 3, 1  # of the first in line, of each other run, before they are passed over
+FIRST_TRIES, OTHER_TRIES = (
+    3,
+    1,
+)  # of the first in line, of each other run, before they are passed over
 TOLD_AFTER = 3  # refusals in a row; a shorter hold is not worth a status write per waiting run
 TOLD_PERIOD = 60.0  # seconds; a hold that comes and goes (quota) costs a waiting run one write in this time at most
 
@@ -107,7 +110,9 @@ class Holds:
             return False
         line.hold = None
         # Whoever had all its tries gets one more at once, in its turn: it was the policy, or it is the run.
-        line.tries = {other: tries for other, tries in line.tries.items() if tries.count >= FIRST_TRIES}
+        line.tries = {
+            other: tries for other, tries in line.tries.items() if tries.count >= FIRST_TRIES
+        }
         for tries in line.tries.values():
             tries.due = now
         return True

@@ -8,11 +8,20 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
 from codexrun_core.schemas.inputs import inputs_schema, output_trouble, schema_trouble
 from codexrun_operator.decide.holds import Hold
-from codexrun_operator.decide.validation import Refused, checksum_refusal, effective_limits, price_refusal
+from codexrun_operator.decide.validation import (
+    Refused,
+    checksum_refusal,
+    effective_limits,
+    price_refusal,
+)
 
 
 def job_type_status(
-    job_type: CodexJobType, prompt: Prompt | None, prices: Prices, now: datetime, hold: Hold | None = None
+    job_type: CodexJobType,
+    prompt: Prompt | None,
+    prices: Prices,
+    now: datetime,
+    hold: Hold | None = None,
 ) -> JobTypeStatus:
     """Ready, or the first thing that keeps its runs from starting; what the apiserver says of its Jobs comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
@@ -47,7 +56,9 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
     if trouble := schema_trouble(inputs) or output_trouble(job_type.spec.output_schema):
         return "False", "InvalidSchema", trouble
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
-    if not isinstance(limits, Refused) and (refused := price_refusal(job_type, job_type.spec.model, limits, prices)):
+    if not isinstance(limits, Refused) and (
+        refused := price_refusal(job_type, job_type.spec.model, limits, prices)
+    ):
         return "False", refused.reason, refused.message
     if job_type.spec.suspended:
         return "True", "Suspended", "Valid, but suspended: its runs wait"

@@ -138,7 +138,9 @@ class Event:
 def _report(text: str) -> Json:
     """The agent's is untrusted: deep nesting, or half surrogates, which are no text, must stop nothing."""
     try:
-        report = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace"))
+        report = json.loads(
+            json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
+        )
     except (ValueError, RecursionError):
         return {}
     ours = isinstance(report, dict) and "src" in report and not nesting_problem(report)
@@ -153,7 +155,11 @@ def _container(statuses: list[Json], name: str) -> Container:
     if running := state.get("running"):
         # A restarted gate: what its last life reported still counts (its counters live on).
         last = (status.get("lastState") or {}).get("terminated") or {}
-        return Container(state="running", started_at=when(running.get("startedAt")), report=_report(last.get("message", "")))
+        return Container(
+            state="running",
+            started_at=when(running.get("startedAt")),
+            report=_report(last.get("message", "")),
+        )
     if ended := state.get("terminated"):
         return Container(
             state="terminated",
@@ -196,9 +202,14 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         created=when(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
         held=EVIDENCE_FINALIZER in (metadata.get("finalizers") or []),
-        owned=any(o.get("controller") and o.get("kind") == "Job" for o in metadata.get("ownerReferences") or ()),
+        owned=any(
+            o.get("controller") and o.get("kind") == "Job"
+            for o in metadata.get("ownerReferences") or ()
+        ),
         disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
-        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
+        unschedulable=scheduled.get("message", "")
+        if scheduled.get("reason") == "Unschedulable"
+        else "",
         gone=gone,
         agent=_container(status.get("containerStatuses") or [], "agent"),
         gate=_container(init, "gate"),
@@ -244,7 +255,10 @@ def job_from(raw: Json) -> Job:
         created=when(metadata.get("creationTimestamp")),
         deadline=_after(when(status.get("startTime")), spec.get("activeDeadlineSeconds")),
         **admitted,
-        owned=any(o.get("kind") == "CodexRun" and o.get("controller") for o in metadata.get("ownerReferences") or []),
+        owned=any(
+            o.get("kind") == "CodexRun" and o.get("controller")
+            for o in metadata.get("ownerReferences") or []
+        ),
         suspended=bool(spec.get("suspend")),
         suspension_seen="Suspended" in true,
         active=status.get("active") or 0,

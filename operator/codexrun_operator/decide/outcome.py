@@ -18,7 +18,9 @@ from codexrun_operator.decide.observed import Container, Json, Pod
 Class = FailureClass
 MESSAGE_LIMIT = 1024
 INT32 = 2**31 - 1  # of the registry's column
-COUNT_LIMIT = 2**53  # above, JSON numbers are not exact; the apiserver would refuse the whole status
+COUNT_LIMIT = (
+    2**53
+)  # above, JSON numbers are not exact; the apiserver would refuse the whole status
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,16 @@ def _result(pod: Pod) -> Result | None:
 def _output(pod: Pod, message: str) -> dict[str, Any] | None:
     """The message as JSON, if it is the very one that the gate has held against the outputSchema."""
     said = _part(pod.gate.report, "output")
-    if said.get("ok") is not True or said.get("sha256") != hashlib.sha256(message.encode()).hexdigest():
+    if (
+        said.get("ok") is not True
+        or said.get("sha256") != hashlib.sha256(message.encode()).hexdigest()
+    ):
         return None
     try:
         output = json.loads(message)
-        json.dumps(output, allow_nan=False)  # 1e999 is a number to Python, and nothing to the apiserver
+        json.dumps(
+            output, allow_nan=False
+        )  # 1e999 is a number to Python, and nothing to the apiserver
     except (ValueError, RecursionError):
         return None
     return output if isinstance(output, dict) and not nesting_problem(output) else None
@@ -146,12 +153,18 @@ def _output_problem(pod: Pod) -> str | None:
 def _by_itself(pod: Pod) -> bool:
     """No signal ended it, nor the gate: it turns requests down as soon as a stop begins, which may be before the signal."""
     report = pod.agent.report
-    return report.get("state") == "done" and report.get("stopped") != "signal" and pod.gate.report.get("cutShort") is not True
+    return (
+        report.get("state") == "done"
+        and report.get("stopped") != "signal"
+        and pod.gate.report.get("cutShort") is not True
+    )
 
 
 def failed(class_: FailureClass, message: str, exit_code: int | None = None) -> Failure:
     """A failure as the status records it; whether a retry is sensible follows from the class."""
-    return Failure(class_=class_, message=_text(message), exit_code=exit_code, retryable=class_.retryable)
+    return Failure(
+        class_=class_, message=_text(message), exit_code=exit_code, retryable=class_.retryable
+    )
 
 
 # The judges, in the order of precedence: the first that has something to say names the failure.
@@ -161,9 +174,14 @@ def evicted(pod: Pod) -> Failure | None:
     """The kubelet threw it out, or the Eviction API, a drain or a taint did."""
     if pod.reason == "Evicted":
         about_disk = any(word in pod.message for word in ("emptyDir", "EmptyDir", "ephemeral"))
-        return failed(Class.STORAGE if about_disk else Class.EVICTED, f"Evicted by the kubelet: {pod.message}")
+        return failed(
+            Class.STORAGE if about_disk else Class.EVICTED, f"Evicted by the kubelet: {pod.message}"
+        )
     if pod.disruption == "DeletionByTaintManager" and not pod.agent.ended:
-        return failed(Class.NODE_LOST, f"Node {pod.node or 'unknown'} was lost; what the agent did last is not known")
+        return failed(
+            Class.NODE_LOST,
+            f"Node {pod.node or 'unknown'} was lost; what the agent did last is not known",
+        )
     if pod.disruption and not _by_itself(pod) and not _agent_proves(pod):
         return failed(Class.EVICTED, f"The pod was evicted ({pod.disruption}); retry the run")
     return None
@@ -183,14 +201,20 @@ def out_of_memory(pod: Pod) -> Failure | None:
 def clone_failed(pod: Pod) -> Failure | None:
     if pod.clone.ended and pod.clone.exit_code:
         said = _part(pod.clone.report, "failure")
-        return failed(Class.WORKSPACE, said.get("message") or _last_words(pod.clone), pod.clone.exit_code)
+        return failed(
+            Class.WORKSPACE, said.get("message") or _last_words(pod.clone), pod.clone.exit_code
+        )
     return None
 
 
 def never_started(pod: Pod) -> Failure | None:
     """The container could not be made: the image has no runner of ours, or not even its interpreter."""
     agent = pod.agent
-    if agent.ended and not agent.report and (agent.reason in CANNOT_START or agent.exit_code in (126, 127)):
+    if (
+        agent.ended
+        and not agent.report
+        and (agent.reason in CANNOT_START or agent.exit_code in (126, 127))
+    ):
         return failed(
             Class.IMAGE,
             "The agent's image cannot start /opt/codexrun/bin/runner: build it with `make image BASE_IMAGE=...` on a base "
@@ -222,7 +246,11 @@ def runner_stopped_it(pod: Pod) -> Failure | None:
 def deadline(pod: Pod) -> Failure | None:
     """The kubelet's deadline, for a runner that was frozen."""
     if pod.reason == "DeadlineExceeded":
-        return failed(Class.TIMEOUT, "The pod outlived every deadline; its runner did not stop it", pod.agent.exit_code)
+        return failed(
+            Class.TIMEOUT,
+            "The pod outlived every deadline; its runner did not stop it",
+            pod.agent.exit_code,
+        )
     return None
 
 
@@ -232,7 +260,11 @@ def model_said_no(pod: Pod) -> Failure | None:
     class_ = _class(error)
     if _agent_proves(pod) or class_ not in WHAT_TO_DO:
         return None
-    return failed(FailureClass(class_), f"{error.get('message', '')} ({WHAT_TO_DO[class_]})", pod.agent.exit_code)
+    return failed(
+        FailureClass(class_),
+        f"{error.get('message', '')} ({WHAT_TO_DO[class_]})",
+        pod.agent.exit_code,
+    )
 
 
 WHAT_TO_DO = {
@@ -249,21 +281,41 @@ def agent_failed(pod: Pod) -> Failure | None:
     said = _part(pod.agent.report, "failure")
     if said:
         known = _class(said) in {c.value for c in FailureClass}
-        return failed(FailureClass(said["class"]) if known else Class.AGENT_ERROR, said.get("message", ""), _codex_exit(pod))
+        return failed(
+            FailureClass(said["class"]) if known else Class.AGENT_ERROR,
+            said.get("message", ""),
+            _codex_exit(pod),
+        )
     return None
 
 
 def unproven(pod: Pod) -> Failure | None:
     """Everything else that is not a proven success, exit code 0 included."""
     if not pod.agent.report:
-        return failed(Class.SILENT_DEATH, f"The agent left no report. {_last_words(pod.agent)}", pod.agent.exit_code)
+        return failed(
+            Class.SILENT_DEATH,
+            f"The agent left no report. {_last_words(pod.agent)}",
+            pod.agent.exit_code,
+        )
     if not _agent_proves(pod):
-        return failed(Class.SILENT_DEATH, "Codex ended without a completed turn and a final message", _codex_exit(pod))
+        return failed(
+            Class.SILENT_DEATH,
+            "Codex ended without a completed turn and a final message",
+            _codex_exit(pod),
+        )
     if not pod.gate.report:
-        return failed(Class.SILENT_DEATH, "The agent reports success, but the gate's record of it is lost", _codex_exit(pod))
+        return failed(
+            Class.SILENT_DEATH,
+            "The agent reports success, but the gate's record of it is lost",
+            _codex_exit(pod),
+        )
     completed = pod.gate.report.get("completed")
     if not (_is_count(completed) and completed):
-        return failed(Class.SILENT_DEATH, "The agent reports success, but the gate saw no completed response", _codex_exit(pod))
+        return failed(
+            Class.SILENT_DEATH,
+            "The agent reports success, but the gate saw no completed response",
+            _codex_exit(pod),
+        )
     return None
 
 

@@ -13,10 +13,25 @@ MESSAGE_LIMIT = 2048
 CONDITIONS: dict[Phase, dict[str, str]] = {
     Phase.PENDING: {"Accepted": "Unknown", "Succeeded": "Unknown"},
     Phase.QUEUED: {"Accepted": "True", "Admitted": "False", "Succeeded": "Unknown"},
-    Phase.STARTING: {"Accepted": "True", "Admitted": "True", "Started": "False", "Succeeded": "Unknown"},
-    Phase.RUNNING: {"Accepted": "True", "Admitted": "True", "Started": "True", "Succeeded": "Unknown"},
+    Phase.STARTING: {
+        "Accepted": "True",
+        "Admitted": "True",
+        "Started": "False",
+        "Succeeded": "Unknown",
+    },
+    Phase.RUNNING: {
+        "Accepted": "True",
+        "Admitted": "True",
+        "Started": "True",
+        "Succeeded": "Unknown",
+    },
     Phase.STOPPING: {"Accepted": "True", "Admitted": "True", "Succeeded": "Unknown"},
-    Phase.SUCCEEDED: {"Accepted": "True", "Admitted": "True", "Started": "True", "Succeeded": "True"},
+    Phase.SUCCEEDED: {
+        "Accepted": "True",
+        "Admitted": "True",
+        "Started": "True",
+        "Succeeded": "True",
+    },
     Phase.FAILED: {"Accepted": "True", "Succeeded": "False"},
     Phase.CANCELLED: {"Cancelled": "True", "Succeeded": "False"},
     Phase.REJECTED: {"Accepted": "False", "Succeeded": "False"},
@@ -38,7 +53,9 @@ SUBJECT: dict[Phase, tuple[str, ...]] = {
 SETTLED = {"Accepted": "Valid", "Admitted": "SlotTaken", "Started": "AgentRunning"}
 
 
-def moved(run: CodexRun, phase: Phase, reason: str, message: str, now: datetime, **fields: Any) -> RunStatus:
+def moved(
+    run: CodexRun, phase: Phase, reason: str, message: str, now: datetime, **fields: Any
+) -> RunStatus:
     """The run's status after it has moved to `phase`; `fields` are further status fields to set.
 
     Going back is refused: a phase of a smaller rank in the same attempt would rewrite history.

@@ -44,7 +44,9 @@ class Accepted:
     effort: str | None
     limits: Limits
     inputs: dict[str, Any] = field(default_factory=dict)
-    prices: dict[str, Any] = field(default_factory=dict)  # of its model, as the gate reads them; empty if unknown
+    prices: dict[str, Any] = field(
+        default_factory=dict
+    )  # of its model, as the gate reads them; empty if unknown
     price_table: str | None = None
 
 
@@ -59,7 +61,11 @@ def judge(
     spec, kind = run.spec, job_type.spec
     name = job_type.metadata.name
     version = prompt_version(run, job_type)
-    if spec.prompt_version and spec.prompt_version != kind.prompt.version and not kind.prompt.allow_override:
+    if (
+        spec.prompt_version
+        and spec.prompt_version != kind.prompt.version
+        and not kind.prompt.allow_override
+    ):
         return Refused(
             "PromptVersionNotAllowed",
             f'spec.promptVersion: job type "{name}" fixes version {kind.prompt.version}; leave the field out, or set '
@@ -72,7 +78,9 @@ def judge(
             f'"{kind.prompt.name}" {version} in this namespace; apply its ConfigMap (`codexrun prompts manifests`) or name '
             "another version",
         )
-    if refusal := checksum_refusal(kind.prompt.sha256 if version == kind.prompt.version else None, prompt):
+    if refusal := checksum_refusal(
+        kind.prompt.sha256 if version == kind.prompt.version else None, prompt
+    ):
         return refusal
     model = spec.model or kind.model
     allowed_models = kind.allowed_models or [kind.model]
@@ -81,7 +89,9 @@ def judge(
     effort = spec.effort or kind.effort
     allowed_efforts = kind.allowed_efforts or ([kind.effort] if kind.effort else [])
     if spec.effort and spec.effort not in allowed_efforts:
-        return Refused("EffortNotAllowed", _not_allowed("spec.effort", spec.effort, name, allowed_efforts))
+        return Refused(
+            "EffortNotAllowed", _not_allowed("spec.effort", spec.effort, name, allowed_efforts)
+        )
     limits = effective_limits(spec.limits, kind.limits, name)
     if isinstance(limits, Refused):
         return limits
@@ -93,7 +103,8 @@ def judge(
         return refusal
     try:
         inputs = check_inputs(
-            inputs_schema(kind.inputs_schema, placeholders(prompt.text)), {} if spec.inputs is None else spec.inputs
+            inputs_schema(kind.inputs_schema, placeholders(prompt.text)),
+            {} if spec.inputs is None else spec.inputs,
         )
     except InputsError as error:
         return Refused(error.reason, str(error))
@@ -149,7 +160,9 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
     return Limits(**merged)
 
 
-def price_refusal(job_type: CodexJobType, model: str, limits: Limits, prices: Prices) -> Refused | None:
+def price_refusal(
+    job_type: CodexJobType, model: str, limits: Limits, prices: Prices
+) -> Refused | None:
     """A limit in money that nobody could keep is refused, not ignored; so is what the job type does not want uncounted."""
     if model in prices.models:
         return None

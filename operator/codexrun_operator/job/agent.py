@@ -7,7 +7,16 @@ from typing import Any
 from codexrun_core.codex import policy as codex_policy
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.validation import Accepted
-from codexrun_operator.job.containers import AGENT_UID, GATE_PORT, GIB, empty, env_json, locked_down, mount, output_schema
+from codexrun_operator.job.containers import (
+    AGENT_UID,
+    GATE_PORT,
+    GIB,
+    empty,
+    env_json,
+    locked_down,
+    mount,
+    output_schema,
+)
 from codexrun_operator.settings import PodSettings
 
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
@@ -20,7 +29,9 @@ DEFAULT_RESOURCES = {
 }
 
 
-def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings) -> dict[str, Any]:
+def container(
+    run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
+) -> dict[str, Any]:
     spec = job_type.spec
     secrets = spec.env or []
     config = {
@@ -73,12 +84,19 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
 
 def annotations(job_type: CodexJobType) -> dict[str, str]:
     """Of the pod."""
-    return {POLICY_ANNOTATION: codex_policy.requirements(job_type.spec.usable_tools, job_type.spec.sandbox)}
+    return {
+        POLICY_ANNOTATION: codex_policy.requirements(
+            job_type.spec.usable_tools, job_type.spec.sandbox
+        )
+    }
 
 
 def volumes(accepted: Accepted) -> list[dict[str, Any]]:
     prompt = accepted.prompt
-    policy = {"path": "requirements.toml", "fieldRef": {"fieldPath": f"metadata.annotations['{POLICY_ANNOTATION}']"}}
+    policy = {
+        "path": "requirements.toml",
+        "fieldRef": {"fieldPath": f"metadata.annotations['{POLICY_ANNOTATION}']"},
+    }
     return [
         {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},
         {"name": "codex-policy", "downwardAPI": {"items": [policy]}},
@@ -94,6 +112,16 @@ def _resources(job_type: CodexJobType) -> dict[str, Any]:
     requests, limits = asked.get("requests", {}), asked.get("limits", {})
     return {
         # A limit alone is its own request; the apiserver fills that in.
-        "requests": {**{key: value for key, value in DEFAULT_RESOURCES["requests"].items() if key not in limits}, **requests},
-        "limits": {**{key: requests.get(key, value) for key, value in DEFAULT_RESOURCES["limits"].items()}, **limits},
+        "requests": {
+            **{
+                key: value
+                for key, value in DEFAULT_RESOURCES["requests"].items()
+                if key not in limits
+            },
+            **requests,
+        },
+        "limits": {
+            **{key: requests.get(key, value) for key, value in DEFAULT_RESOURCES["limits"].items()},
+            **limits,
+        },
     }

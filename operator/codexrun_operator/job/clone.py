@@ -12,7 +12,9 @@ RESOURCES = {
 }
 
 
-def containers(run: CodexRun, job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
+def containers(
+    run: CodexRun, job_type: CodexJobType, settings: PodSettings
+) -> list[dict[str, Any]]:
     """None for a run without a workspace."""
     if run.spec.workspace is None or job_type.spec.git is None:
         return []
@@ -29,7 +31,13 @@ def containers(run: CodexRun, job_type: CodexJobType, settings: PodSettings) -> 
             "env": [
                 {
                     "name": "CODEXRUN_CLONE",
-                    "value": env_json({"url": git.url, "ref": git.ref, "allowedURLs": job_type.spec.git.allowed_urls}),
+                    "value": env_json(
+                        {
+                            "url": git.url,
+                            "ref": git.ref,
+                            "allowedURLs": job_type.spec.git.allowed_urls,
+                        }
+                    ),
                 },
                 {"name": "HOME", "value": "/tmp"},
             ],
@@ -46,5 +54,10 @@ def volumes(run: CodexRun, job_type: CodexJobType) -> list[dict[str, Any]]:
         return []
     found = [empty("clone-home", 64 * 1024**2)]
     if reference := job_type.spec.git.credentials_secret_ref:
-        found.append({"name": "git-credentials", "secret": {"secretName": reference.name, "defaultMode": 0o444}})
+        found.append(
+            {
+                "name": "git-credentials",
+                "secret": {"secretName": reference.name, "defaultMode": 0o444},
+            }
+        )
     return found

@@ -4,10 +4,20 @@ from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.validation import Accepted
-from codexrun_operator.job.containers import GATE_PORT, GATE_UID, empty, env_json, locked_down, mount, output_schema
+from codexrun_operator.job.containers import (
+    GATE_PORT,
+    GATE_UID,
+    empty,
+    env_json,
+    locked_down,
+    mount,
+    output_schema,
+)
 from codexrun_operator.settings import PodSettings
 
-STATE_BYTES = 160 * 1024**2  # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
+STATE_BYTES = (
+    160 * 1024**2
+)  # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 INGEST_AUDIENCE, INGEST_TOKEN_SECONDS = "codexrun-api", 3600
 RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
@@ -21,7 +31,9 @@ def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
     return own.name if own else settings.model_secret
 
 
-def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings) -> dict[str, Any]:
+def container(
+    run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
+) -> dict[str, Any]:
     model = settings.model
     config = {
         "runId": run.metadata.uid,
@@ -55,11 +67,18 @@ def container(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
         "restartPolicy": "Always",
         "command": ["python3", "-m", "codexrun_pod.gate"],
         "env": [
-            {"name": "CODEXRUN_GATE", "value": env_json({key: value for key, value in config.items() if value is not None})},
+            {
+                "name": "CODEXRUN_GATE",
+                "value": env_json(
+                    {key: value for key, value in config.items() if value is not None}
+                ),
+            },
             *output_schema(job_type),
         ],
         # Runs at the start of a deletion, while the agent still ends: no new request may begin then.
-        "lifecycle": {"preStop": {"exec": {"command": ["touch", "/var/lib/codexrun-gate/stopping"]}}},
+        "lifecycle": {
+            "preStop": {"exec": {"command": ["touch", "/var/lib/codexrun-gate/stopping"]}}
+        },
         "resources": RESOURCES,
         "securityContext": locked_down(GATE_UID),
         "volumeMounts": mounts,
@@ -70,12 +89,31 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
     found = [empty("gate-state", STATE_BYTES)]
     if settings.ingest_url:
         # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the gate's user is not root.
-        token = {"audience": INGEST_AUDIENCE, "expirationSeconds": INGEST_TOKEN_SECONDS, "path": "token"}
-        found.append({"name": "ingest-token", "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444}})
+        token = {
+            "audience": INGEST_AUDIENCE,
+            "expirationSeconds": INGEST_TOKEN_SECONDS,
+            "path": "token",
+        }
+        found.append(
+            {
+                "name": "ingest-token",
+                "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444},
+            }
+        )
     if secret := key_secret(job_type, settings):
         items = [{"key": "api-key", "path": "api-key"}]
-        found.append({"name": "model-key", "secret": {"secretName": secret, "items": items, "defaultMode": 0o444}})
+        found.append(
+            {
+                "name": "model-key",
+                "secret": {"secretName": secret, "items": items, "defaultMode": 0o444},
+            }
+        )
     if settings.model.ca_config_map:
         items = [{"key": settings.model.ca_key, "path": "ca.crt"}]
-        found.append({"name": "model-ca", "configMap": {"name": settings.model.ca_config_map, "items": items}})
+        found.append(
+            {
+                "name": "model-ca",
+                "configMap": {"name": settings.model.ca_config_map, "items": items},
+            }
+        )
     return found

@@ -38,7 +38,9 @@ def labels(run: CodexRun, attempt: int) -> dict[str, str]:
     }
 
 
-def build_job(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings) -> dict[str, Any]:
+def build_job(
+    run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
+) -> dict[str, Any]:
     """The batch/v1 Job of one attempt."""
     limits = accepted.limits
     start, timeout = limits.start_seconds or 0, limits.timeout_seconds or 0
@@ -88,7 +90,10 @@ def build_job(run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt
                     "serviceAccountName": settings.service_account,
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
-                    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
                     "initContainers": [
                         *clone.containers(run, job_type, settings),
                         gate.container(run, job_type, accepted, attempt, settings),
@@ -109,13 +114,19 @@ def _pod_metadata(run: CodexRun, job_type: CodexJobType, attempt: int) -> dict[s
     template = job_type.spec.pod_template
     return {
         "labels": {**((template and template.labels) or {}), **labels(run, attempt)},
-        "annotations": {**((template and template.annotations) or {}), **agent.annotations(job_type)},
+        "annotations": {
+            **((template and template.annotations) or {}),
+            **agent.annotations(job_type),
+        },
     }
 
 
 def _placement(job_type: CodexJobType, settings: PodSettings) -> dict[str, Any]:
     template = job_type.spec.pod_template.dump() if job_type.spec.pod_template else {}
-    secrets = [*template.get("imagePullSecrets", []), *({"name": name} for name in settings.pull_secrets)]
+    secrets = [
+        *template.get("imagePullSecrets", []),
+        *({"name": name} for name in settings.pull_secrets),
+    ]
     # A lost node is given up after a minute instead of the default five.
     lost = [
         {

@@ -16,7 +16,14 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.schemas.inputs import within_limit
 from codexrun_operator.decide.holds import Holds
-from codexrun_operator.decide.observed import JOB_TYPE_LABEL, RUN_UID_LABEL, Job, Pod, job_from, pod_from
+from codexrun_operator.decide.observed import (
+    JOB_TYPE_LABEL,
+    RUN_UID_LABEL,
+    Job,
+    Pod,
+    job_from,
+    pod_from,
+)
 from codexrun_operator.decide.plan import Blocked, Seen
 from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
 from codexrun_operator.decide.validation import prompt_version
@@ -55,14 +62,22 @@ class State:
     pods: dict[str, Pod] = field(default_factory=dict)
     creating: dict[str, Creating] = field(default_factory=dict)
     witnessed: set[str] = field(default_factory=set)
-    holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # job type -> run uids
+    holders: dict[str, set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )  # job type -> run uids
     waiting: dict[str, dict[str, Place]] = field(default_factory=lambda: defaultdict(dict))
-    orphans: dict[str, str] = field(default_factory=dict)  # Job uid -> name: ours, and controlled by no run
+    orphans: dict[str, str] = field(
+        default_factory=dict
+    )  # Job uid -> name: ours, and controlled by no run
     over: Tombstones = field(default_factory=Tombstones)
     holds: Holds = field(default_factory=Holds)
-    unreadable_job_types: dict[str, tuple[str, int]] = field(default_factory=dict)  # name -> uid, resourceVersion
+    unreadable_job_types: dict[str, tuple[str, int]] = field(
+        default_factory=dict
+    )  # name -> uid, resourceVersion
     unreadable_prompts: set[tuple[str, str]] = field(default_factory=set)
-    missing: dict[str, tuple[str, float]] = field(default_factory=dict)  # run uid -> what, and since when (clock)
+    missing: dict[str, tuple[str, float]] = field(
+        default_factory=dict
+    )  # run uid -> what, and since when (clock)
 
     # -- what the watches tell -------------------------------------------------------------------
 
@@ -118,7 +133,9 @@ class State:
             self._job_type_gone(name, uid, version)
             return
         known = self.job_types.get(name)
-        known_version = _version(known) if known else self.unreadable_job_types.get(name, ("", -1))[1]
+        known_version = (
+            _version(known) if known else self.unreadable_job_types.get(name, ("", -1))[1]
+        )
         if known_version >= version or self.over.covers(uid, version):
             return
         try:
@@ -131,7 +148,10 @@ class State:
             raise
         self.unreadable_job_types.pop(name, None)
         self.job_types[name] = job_type
-        if known and (known.metadata.uid, known.metadata.generation) == (uid, job_type.metadata.generation):
+        if known and (known.metadata.uid, known.metadata.generation) == (
+            uid,
+            job_type.metadata.generation,
+        ):
             return
         self.changed(f"jobtype/{name}")
         self._job_type_changed(name)
@@ -204,7 +224,11 @@ class State:
         if not uid:
             return
         pod = pod_from(raw, gone=gone)
-        if (known := self.pods.get(uid)) and known.uid != pod.uid and (gone or not (pod.owned or known.gone)):
+        if (
+            (known := self.pods.get(uid))
+            and known.uid != pod.uid
+            and (gone or not (pod.owned or known.gone))
+        ):
             return  # another pod of this run is there; one that only bears its labels takes its place from nobody
         if gone and uid not in self.runs:
             self.pods.pop(uid, None)
@@ -219,7 +243,9 @@ class State:
 
     def look_at_unstarted(self, job_type: str) -> None:
         """Look at the runs of a job type that have no Job, best first."""
-        for run in sorted((run for run in self.runs.values() if run.spec.job_type == job_type), key=place):
+        for run in sorted(
+            (run for run in self.runs.values() if run.spec.job_type == job_type), key=place
+        ):
             if run.metadata.uid not in self.jobs:
                 self.changed(run.metadata.uid)
 
@@ -250,7 +276,11 @@ class State:
 
     def slots(self, job_type: CodexJobType) -> Slots:
         spec = job_type.spec
-        return Slots(limit=spec.concurrency_limit, holders=len(self.holders[job_type.metadata.name]), suspended=spec.suspended)
+        return Slots(
+            limit=spec.concurrency_limit,
+            holders=len(self.holders[job_type.metadata.name]),
+            suspended=spec.suspended,
+        )
 
     def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
         """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is to try."""
@@ -268,7 +298,10 @@ class State:
         kind = self.job_types.get(job_type)
         if kind is None or not self.slots(kind).free or not self._may_try(job_type):
             return None
-        best = min(self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), default=None)
+        best = min(
+            self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()),
+            default=None,
+        )
         return best.uid if best else None
 
     def _may_try(self, job_type: str) -> bool:
@@ -351,13 +384,19 @@ class State:
         if self.holds.of(job_type):
             self.changed(f"probe/{job_type}")
             return
-        for waiter in next_in_line(self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), slots):
+        for waiter in next_in_line(
+            self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), slots
+        ):
             self.changed(waiter.uid)
 
     def _count(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
         job, pod = self.jobs.get(uid), self.pods.get(uid)
-        holds = uid in self.creating or (job is not None and not job.gone) or (pod is not None and pod.holds_slot)
+        holds = (
+            uid in self.creating
+            or (job is not None and not job.gone)
+            or (pod is not None and pod.holds_slot)
+        )
         holders = self.holders[job_type]
         if holds:
             holders.add(uid)
@@ -403,7 +442,10 @@ class State:
             trouble = f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}): {hold.words}'
             return Blocked("JobTypeHeld", trouble)
         if tries := self.holds.passed_over(job_type, uid, self.clock()):
-            return Blocked("JobRefused", f"the apiserver refuses its Job, and not that of others: {tries.words}")
+            return Blocked(
+                "JobRefused",
+                f"the apiserver refuses its Job, and not that of others: {tries.words}",
+            )
         return None
 
     def missing_for(self, uid: str, what: str | None) -> timedelta:

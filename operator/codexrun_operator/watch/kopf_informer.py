@@ -20,7 +20,9 @@ class NoDiffs(kopf.DiffBaseStorage):
     """kopf keeps the last handled state to compare with; without update handlers that is a deep copy for nothing."""
 
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
-        return kopf.BodyEssence({})  # the copy would fail for a deeply nested object, and kopf would not tell of it
+        return kopf.BodyEssence(
+            {}
+        )  # the copy would fail for a deeply nested object, and kopf would not tell of it
 
     def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002
         return None
@@ -56,7 +58,9 @@ def registry(state: State, heard: Callable[[], None]) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=handlers)
     async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(
+            **arguments
+        )
 
     @kopf.on.event(GROUP, VERSION, "codexruns", registry=handlers)
     async def run_event(event: Any, **_: Any) -> None:

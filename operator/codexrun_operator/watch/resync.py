@@ -49,7 +49,9 @@ class Resync:
                     self._state.job_type_seen(item)
         self._state.job_types_listed(names, version)
         for name in self._state.job_types:
-            self._queue.add(f"jobtype/{name}")  # prices change by a file and by the calendar, and nothing tells
+            self._queue.add(
+                f"jobtype/{name}"
+            )  # prices change by a file and by the calendar, and nothing tells
         live: list[CodexRun] = []
         uids: set[str] = set()
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
@@ -70,11 +72,16 @@ class Resync:
         self.synced.set()
         if unknown:
             self.missed += 1
-            log.warning("resync.missed", extra=fields(runs=[run.metadata.name for run in unknown[:5]], times=self.missed))
+            log.warning(
+                "resync.missed",
+                extra=fields(runs=[run.metadata.name for run in unknown[:5]], times=self.missed),
+            )
 
     def _unknown(self, run: CodexRun) -> bool:
         uid = run.metadata.uid
-        return uid not in self._state.runs and not self._state.over.covers(uid, int(run.metadata.resource_version or 0))
+        return uid not in self._state.runs and not self._state.over.covers(
+            uid, int(run.metadata.resource_version or 0)
+        )
 
     async def forever(self) -> None:
         while True:
@@ -91,7 +98,9 @@ class Resync:
     async def _schedule_expiries(self) -> None:
         """Finished runs have left the watch: read when each is to be deleted, now and then."""
         for phase in (phase for phase in Phase if phase.terminal):
-            async for page in self._kube.pages(self._kube.runs, fieldSelector=f"status.phase={phase}"):
+            async for page in self._kube.pages(
+                self._kube.runs, fieldSelector=f"status.phase={phase}"
+            ):
                 for item in page["items"]:
                     with _reading("codexrun", item):
                         run = CodexRun.model_validate(item)

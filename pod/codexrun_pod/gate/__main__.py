@@ -14,7 +14,9 @@ def main() -> int:
         settings = from_env(os.environ)
         settings.endpoint.tls()  # a bundle that is none should be said at once
     except (ValueError, OSError) as error:
-        sys.stdout.buffer.write(loglines.line("gate", level="error", text="gate.misconfigured", reason=str(error)))
+        sys.stdout.buffer.write(
+            loglines.line("gate", level="error", text="gate.misconfigured", reason=str(error))
+        )
         return 2
     ledger = Ledger(settings)
     ledger.log("gate.started", port=settings.port)
@@ -24,7 +26,9 @@ def main() -> int:
     from codexrun_pod import uncaught
     from codexrun_pod.gate.server import serve
 
-    uncaught.take_over("gate", run_id=settings.run_id, job_type=settings.job_type, attempt=settings.attempt)
+    uncaught.take_over(
+        "gate", run_id=settings.run_id, job_type=settings.job_type, attempt=settings.attempt
+    )
 
     asyncio.run(serve(ledger))
     return 0

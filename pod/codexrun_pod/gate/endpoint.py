@@ -36,7 +36,9 @@ class Endpoint:
         return cls(
             upstream=str(given["upstreamURL"]).rstrip("/"),
             auth_header=given.get("authHeader") or BEARER,
-            query={str(name): str(value) for name, value in (given.get("queryParams") or {}).items()},
+            query={
+                str(name): str(value) for name, value in (given.get("queryParams") or {}).items()
+            },
             ca_file=ca_file if given.get("caBundle") else None,
             proxy=given.get("proxy") or None,
         )
@@ -56,7 +58,9 @@ class Endpoint:
         """The header with the key; none without one."""
         if not key:
             return {}
-        return {self.auth_header: f"Bearer {key}" if self.auth_header.lower() == BEARER.lower() else key}
+        return {
+            self.auth_header: f"Bearer {key}" if self.auth_header.lower() == BEARER.lower() else key
+        }
 
     def tls(self) -> ssl.SSLContext | bool:
         """For aiohttp.
@@ -64,4 +68,6 @@ class Endpoint:
         Raises:
             OSError, ssl.SSLError: the bundle cannot be read.
         """
-        return True if self.ca_file is None else ssl.create_default_context(cafile=str(self.ca_file))
+        return (
+            True if self.ca_file is None else ssl.create_default_context(cafile=str(self.ca_file))
+        )

@@ -36,7 +36,12 @@ class UpstreamError:
     @property
     def json(self) -> dict[str, Any]:
         """As the termination message has it."""
-        fields = {"class": self.class_, "status": self.status, "message": self.message, "resetAt": self.reset_at}
+        fields = {
+            "class": self.class_,
+            "status": self.status,
+            "message": self.message,
+            "resetAt": self.reset_at,
+        }
         return {key: value for key, value in fields.items() if value is not None}
 
 
@@ -67,7 +72,9 @@ def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
             class_ = name  # type: ignore[assignment]  # the tuple above holds classes only
             break
     said = f"{error.get('code') or 'failed'}: {error.get('message') or 'no message'}"
-    return UpstreamError(class_, _short(said), None, _reset_at({}, error, now) if class_ == "rate_limit" else None)
+    return UpstreamError(
+        class_, _short(said), None, _reset_at({}, error, now) if class_ == "rate_limit" else None
+    )
 
 
 def unreachable(host: str, reason: str) -> UpstreamError:
@@ -109,7 +116,12 @@ def _reset_at(headers: Mapping[str, str], error: Mapping[str, Any], now: datetim
         seconds = _number(told.group(1), SECONDS[(told.group(2) or "s").lower()])
     if seconds is None or not 0 <= seconds < 10 * 366 * 86400:
         return None
-    return (now + timedelta(seconds=seconds)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        (now + timedelta(seconds=seconds))
+        .astimezone(UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
@@ -120,7 +132,9 @@ def _seconds(retry_after: str | None, now: datetime) -> float | None:
         return number
     try:
         then = parsedate_to_datetime(retry_after)
-        return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp())
+        return max(
+            0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+        )
     except (ValueError, TypeError, OverflowError):
         return None
 

@@ -22,7 +22,9 @@ from codexrun_pod.gate.sse import Watch
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 1.0  # how often the record in flight is brought up to date and the client looked after
+LOOK_SECONDS = (
+    1.0  # how often the record in flight is brought up to date and the client looked after
+)
 DRAIN_SECONDS = 30.0  # the answer to a client that left is read on for its usage, unless it is silent for so long
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -39,7 +41,9 @@ class AbandonedError(Exception):
 class Exchange:
     """The way of one request. Its account entry is settled whatever happens in between."""
 
-    def __init__(self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None) -> None:
+    def __init__(
+        self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None
+    ) -> None:
         """key: the model's; None sends none."""
         self.ledger = ledger
         self.request = request
@@ -47,7 +51,9 @@ class Exchange:
         self.key = key
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
-        self.watch = Watch(lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped))
+        self.watch = Watch(
+            lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped)
+        )
         self.streamed = 0
         self.written_down = 0
         self.client_left_at: float | None = None
@@ -68,10 +74,16 @@ class Exchange:
                 self.request.transport.abort()
             return web.Response(status=503)
         except NOT_CONNECTED as error:
-            ledger.settle(meter.refused_upstream(ledger.account, errors.unreachable(self.host, _reason(error))))
+            ledger.settle(
+                meter.refused_upstream(
+                    ledger.account, errors.unreachable(self.host, _reason(error))
+                )
+            )
             return _bad_gateway(ledger)
         except (aiohttp.ClientError, TimeoutError) as error:
-            ledger.settle(meter.broken(self._account(), errors.unreachable(self.host, _reason(error)), prices))
+            ledger.settle(
+                meter.broken(self._account(), errors.unreachable(self.host, _reason(error)), prices)
+            )
             return _bad_gateway(ledger)
         finally:
             if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
@@ -113,7 +125,9 @@ class Exchange:
         body = await self._while_attended(answer.read())
         if self.key:
             body = body.replace(self.key.encode(), b"***")
-        error = errors.from_answer(answer.status, answer.headers, body.decode("utf-8", "replace"), _now())
+        error = errors.from_answer(
+            answer.status, answer.headers, body.decode("utf-8", "replace"), _now()
+        )
         self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
         return web.Response(status=answer.status, body=body, headers=headers.down(answer.headers))
 
@@ -138,7 +152,9 @@ class Exchange:
             # Broken off in the middle: told below, and to the client by breaking off too. What came with it is lost, but paid.
             self.streamed = max(self.streamed, answer.content.total_bytes)
         if self.watch.last is None:
-            self.ledger.settle(meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices))
+            self.ledger.settle(
+                meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices)
+            )
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
@@ -150,7 +166,11 @@ class Exchange:
         if self.watch.last is not None and known is None:
             ledger = self.ledger
             prices = ledger.settings.prices
-            ledger.settle(meter.answered(self._account(), self.watch.last, self.watch.output_seen, prices, _now()))
+            ledger.settle(
+                meter.answered(
+                    self._account(), self.watch.last, self.watch.output_seen, prices, _now()
+                )
+            )
         return passed
 
     async def _end_run(self, down: web.StreamResponse) -> None:
@@ -189,7 +209,9 @@ class Exchange:
         task = asyncio.ensure_future(work)
         try:
             while True:
-                ready, _ = await asyncio.wait({task}, timeout=max(0.0, self.look_at - time.monotonic()))
+                ready, _ = await asyncio.wait(
+                    {task}, timeout=max(0.0, self.look_at - time.monotonic())
+                )
                 if time.monotonic() >= self.look_at:
                     self.look_at = time.monotonic() + LOOK_SECONDS
                     self._write_down()
@@ -212,13 +234,21 @@ class Exchange:
         if self.request.transport is None or self.request.transport.is_closing():
             self._client_left()
         left = self.client_left_at
-        if self.abandon or (left is not None and time.monotonic() - max(left, self.ledger.last_byte) > DRAIN_SECONDS):
+        if self.abandon or (
+            left is not None and time.monotonic() - max(left, self.ledger.last_byte) > DRAIN_SECONDS
+        ):
             raise AbandonedError
 
 
 def _bad_gateway(ledger: Ledger) -> web.Response:
     error = ledger.account.last_error
-    body = {"error": {"type": "codexrun_gate", "code": "unreachable", "message": error.message if error else ""}}
+    body = {
+        "error": {
+            "type": "codexrun_gate",
+            "code": "unreachable",
+            "message": error.message if error else "",
+        }
+    }
     return web.json_response(body, status=502)
 
 

@@ -8,18 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-UP = frozenset({"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"})
+UP = frozenset(
+    {"accept", "originator", "user-agent", "version", "session-id", "thread-id", "session_id"}
+)
 UP_PREFIXES = ("x-codex-", "x-client-request-id", "x-openai-internal-codex-", "x-openai-subagent")
-DOWN_PREFIXES = ("content-type", "retry-after", "x-request-id", "x-ratelimit-", "openai-", "x-codex-")
+DOWN_PREFIXES = (
+    "content-type",
+    "retry-after",
+    "x-request-id",
+    "x-ratelimit-",
+    "openai-",
+    "x-codex-",
+)
 
 
 def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
     """For the model's endpoint, with our credentials. Identity encoding, so that events can be read as they pass."""
-    kept = {name: value for name, value in headers.items() if name.lower() in UP or name.lower().startswith(UP_PREFIXES)}
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name.lower() in UP or name.lower().startswith(UP_PREFIXES)
+    }
     kept |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     return kept | dict(credentials)
 
 
 def down(headers: Mapping[str, str]) -> dict[str, str]:
     """For the agent."""
-    return {name: value for name, value in headers.items() if name.lower().startswith(DOWN_PREFIXES)}
+    return {
+        name: value for name, value in headers.items() if name.lower().startswith(DOWN_PREFIXES)
+    }

@@ -23,7 +23,9 @@ from codexrun_pod.gate.policy.rules import Refused, admit
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times, if it is not ASCII.
 LARGEST_REQUEST = 16 * 1024 * 1024
-LAST_RESPONSE_SECONDS = 10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
+LAST_RESPONSE_SECONDS = (
+    10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
+)
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
 PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
@@ -42,7 +44,9 @@ class Gate:
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            connector=aiohttp.TCPConnector(limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()),
+            connector=aiohttp.TCPConnector(
+                limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()
+            ),
         )
         self.shipping: Shipping | None = None
         if url := ledger.settings.ingest:
@@ -62,9 +66,16 @@ class Gate:
         try:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
-            return self._refuse(Refused("guardrail", f"a request above {LARGEST_REQUEST} bytes is not allowed"))
+            return self._refuse(
+                Refused("guardrail", f"a request above {LARGEST_REQUEST} bytes is not allowed")
+            )
         if await self._parallel():
-            return self._refuse(Refused("guardrail", "requests at the same time are not allowed: the run has no sub-agents"))
+            return self._refuse(
+                Refused(
+                    "guardrail",
+                    "requests at the same time are not allowed: the run has no sub-agents",
+                )
+            )
         async with self.one_at_a_time:
             if request.transport is None or request.transport.is_closing():
                 return web.Response(status=499)  # it left while it waited: nothing was sent
@@ -84,7 +95,9 @@ class Gate:
     async def _parallel(self) -> bool:
         """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries again after a cut."""
         deadline = time.monotonic() + PARALLEL_SECONDS
-        while self.current is not None and self.current.attended and self.ledger.account.stop is None:
+        while (
+            self.current is not None and self.current.attended and self.ledger.account.stop is None
+        ):
             if time.monotonic() > deadline:
                 return True
             await asyncio.sleep(0.02)
@@ -95,7 +108,9 @@ class Gate:
             self.ledger.settle(meter.stopped(self.ledger.account, refused))
         if refused.code == "stopping" and not self.ledger.account.cut_short:
             self.ledger.settle(replace(self.ledger.account, cut_short=True))
-        self.ledger.log("request.refused", level="warning", code=refused.code, reason=refused.message)
+        self.ledger.log(
+            "request.refused", level="warning", code=refused.code, reason=refused.message
+        )
         return web.json_response(refused.body, status=400)
 
     def _key(self) -> str | None:
@@ -111,7 +126,9 @@ class Gate:
         if not key:
             return None
         if not key.isascii() or not key.decode("ascii").isprintable() or b" " in key:
-            raise ValueError("the model Secret's api-key is not one line of printable ASCII; correct the Secret")
+            raise ValueError(
+                "the model Secret's api-key is not one line of printable ASCII; correct the Secret"
+            )
         return key.decode("ascii")
 
     async def activity(self, _: web.Request) -> web.Response:
@@ -128,7 +145,9 @@ class Gate:
     async def healthz(self, _: web.Request) -> web.Response:
         """GET /healthz: proves to the runner that it is this run's gate that listens."""
         settings = self.ledger.settings
-        return web.json_response({"service": "codexrun-gate", "runId": settings.run_id, "attempt": settings.attempt})
+        return web.json_response(
+            {"service": "codexrun-gate", "runId": settings.run_id, "attempt": settings.attempt}
+        )
 
     def application(self) -> web.Application:
         """The model's route, two for the runner to ask, and what it hands over."""
@@ -159,7 +178,11 @@ async def serve(ledger: Ledger) -> None:
     finally:
         await runner.cleanup()
         ledger.publish()
-        about = {"complete": ledger.account.complete, "log_bytes": ledger.log_bytes, "log_complete": ledger.log_complete}
+        about = {
+            "complete": ledger.account.complete,
+            "log_bytes": ledger.log_bytes,
+            "log_complete": ledger.log_complete,
+        }
         ledger.log("gate.ended", cost_tokens=ledger.account.usage.total, **about)
 
 
@@ -175,7 +198,9 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            taken = Refused("guardrail", f"port {ledger.settings.port} of the gate was taken by another process")
+            taken = Refused(
+                "guardrail", f"port {ledger.settings.port} of the gate was taken by another process"
+            )
             if ledger.account.stop is None:
                 ledger.settle(meter.stopped(ledger.account, taken))
                 ledger.log("port.taken", level="error", port=ledger.settings.port)

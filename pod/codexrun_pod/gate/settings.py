@@ -62,8 +62,13 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             models=frozenset(given["models"]),
             tools=frozenset(given.get("allowedTools", DEFAULT_TOOLS)),
             max_tokens=given.get("maxTokens"),
-            max_pico=None if given.get("maxCostCents") is None else pico_of_cents(int(given["maxCostCents"])),
-            prices={model: Price.from_json(price) for model, price in (given.get("prices") or {}).items()},
+            max_pico=None
+            if given.get("maxCostCents") is None
+            else pico_of_cents(int(given["maxCostCents"])),
+            prices={
+                model: Price.from_json(price)
+                for model, price in (given.get("prices") or {}).items()
+            },
             price_table=given.get("priceTable"),
             ingest=given.get("ingestURL") or None,
             output_schema=schema_from(environ.get("CODEXRUN_OUTPUT_SCHEMA", "")),

@@ -28,11 +28,15 @@ class Last:
 class Watch:
     """Fed with the stream's bytes in chunks of any size; gives them back event by event, up to one that is forbidden."""
 
-    def __init__(self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None) -> None:
+    def __init__(
+        self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None
+    ) -> None:
         """forbidden: the name of the tool that an event calls although it may not."""
         self.last: Last | None = None
         self.output_seen = False
-        self.called: str | None = None  # the forbidden tool; nothing was given back from its event on
+        self.called: str | None = (
+            None  # the forbidden tool; nothing was given back from its event on
+        )
         self._forbidden = forbidden
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet

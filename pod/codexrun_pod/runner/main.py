@@ -22,7 +22,9 @@ from codexrun_pod.runner.termination_report import Report
 GATE_SECONDS = 60.0  # the kubelet brings a crashed gate back after 1.3, then 16, then 30 s
 GATE_LOOK_SECONDS = 0.1
 ARTIFACT_SECONDS = 20.0  # for a large repository's patch
-HURRIED_SECONDS = 3.0  # when the pod is being stopped: 15 s are the runner's, and the log comes after
+HURRIED_SECONDS = (
+    3.0  # when the pod is being stopped: 15 s are the runner's, and the log comes after
+)
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -31,7 +33,11 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     log = Log()
 
     def thread_broke(crash: threading.ExceptHookArgs) -> None:
-        trace = "".join(traceback.format_exception(crash.exc_type, crash.exc_value, crash.exc_traceback, limit=8))
+        trace = "".join(
+            traceback.format_exception(
+                crash.exc_type, crash.exc_value, crash.exc_traceback, limit=8
+            )
+        )
         log.own("thread.broken", status="running", phase="report", level="error", reason=trace)
 
     threading.excepthook = thread_broke
@@ -44,7 +50,9 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         trace = traceback.format_exc(limit=8)
         log.own("runner.broken", status="failed", phase="report", level="error", reason=trace)
         processes.end_all()
-        return _end(log, report, None, Ended(None), Failure("internal", f"{type(error).__name__}: {error}"))
+        return _end(
+            log, report, None, Ended(None), Failure("internal", f"{type(error).__name__}: {error}")
+        )
     finally:
         log.close()
 
@@ -61,7 +69,14 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     supervisor = Supervisor(mine, log, report)
     report.write("starting", supervisor.seen)
     processes.adopt_orphans()
-    log.own("run.started", status="starting", phase="prompt", cost_tokens=0, cost_cents=0, model=mine.model)
+    log.own(
+        "run.started",
+        status="starting",
+        phase="prompt",
+        cost_tokens=0,
+        cost_cents=0,
+        model=mine.model,
+    )
     prompt = config.rendered_prompt(mine)
     config.prepare(mine)
     sandbox.check(mine)
@@ -111,7 +126,9 @@ def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None
     raise CannotStartError("internal", silent)
 
 
-def _end(log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None) -> int:
+def _end(
+    log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None
+) -> int:
     """Message first, artifacts and line after: the message must be there even when the gate or the log's reader is stuck."""
     seen = supervisor.seen if supervisor else progress.Seen()
     proven = failure is None and ended.code == 0 and seen.proven
@@ -148,10 +165,17 @@ def hand_over(supervisor: Supervisor, stop: Stop | None) -> None:
     deadline = time.monotonic() + (HURRIED_SECONDS if stop else ARTIFACT_SECONDS)
     while work.is_alive() and (left := deadline - time.monotonic()) > 0:
         if (told := supervisor.pause(min(left, GATE_LOOK_SECONDS))) is not None:
-            deadline = min(deadline, time.monotonic() + (0.0 if told.reason == "storage" else HURRIED_SECONDS))
+            deadline = min(
+                deadline, time.monotonic() + (0.0 if told.reason == "storage" else HURRIED_SECONDS)
+            )
     if work.is_alive():
         processes.end_all()
-        log.own("artifact.left_out", status="running", phase="report", reason="there was no time for all of them")
+        log.own(
+            "artifact.left_out",
+            status="running",
+            phase="report",
+            reason="there was no time for all of them",
+        )
 
 
 def _account(mine: Settings) -> dict[str, object]:

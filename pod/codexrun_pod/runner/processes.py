@@ -91,7 +91,10 @@ def _parents() -> dict[int, int]:
 
 def out_of_memory_kills() -> int:
     """How many processes of this container the kernel has killed for memory; 0 where that cannot be read."""
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):  # cgroup v2, v1
+    for path in (
+        "/sys/fs/cgroup/memory.events",
+        "/sys/fs/cgroup/memory/memory.oom_control",
+    ):  # cgroup v2, v1
         with contextlib.suppress(OSError, ValueError):
             for line in Path(path).read_text().splitlines():
                 key, _, value = line.partition(" ")

@@ -34,9 +34,14 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
             return _lay_down(settings, body)
         if status == 404:
             said = "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could hand over its"
-            raise ConfigError(f"{said} rollout, or was cleaned up, or this installation has no api); {WAY_OUT}")
+            raise ConfigError(
+                f"{said} rollout, or was cleaned up, or this installation has no api); {WAY_OUT}"
+            )
         if time.monotonic() > deadline:
-            raise CannotStartError("internal", f"the earlier run's rollout could not be fetched: {body.decode()}; retry")
+            raise CannotStartError(
+                "internal",
+                f"the earlier run's rollout could not be fetched: {body.decode()}; retry",
+            )
         if (stop := pause(PAUSE_SECONDS)) is not None:
             return stop
 
@@ -60,7 +65,9 @@ def _lay_down(settings: Settings, rollout: bytes) -> str:
     folder = settings.codex_home / "sessions" / year / month / day
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"rollout-{year}-{month}-{day}T{'-'.join(clock)}-{thread}.jsonl").write_bytes(rollout)
+        (folder / f"rollout-{year}-{month}-{day}T{'-'.join(clock)}-{thread}.jsonl").write_bytes(
+            rollout
+        )
     except OSError as error:
         raise ConfigError(f"{error.filename} cannot be written: {error.strerror}") from error
     return thread
@@ -75,4 +82,6 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
             return thread, started.groups()
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise ConfigError(f"spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex; {WAY_OUT}")
+    raise ConfigError(
+        f"spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex; {WAY_OUT}"
+    )

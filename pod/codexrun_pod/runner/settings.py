@@ -107,7 +107,8 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             mcp_servers=tuple(run.get("mcpServers") or ()),
             sandbox=str(run.get("sandbox", "pod")),
             inputs=_inputs(environ),
-            output_schema=base64.b64decode(environ.get("CODEXRUN_OUTPUT_SCHEMA", ""), validate=True) or None,
+            output_schema=base64.b64decode(environ.get("CODEXRUN_OUTPUT_SCHEMA", ""), validate=True)
+            or None,
             prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
             codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),
             workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),
@@ -116,16 +117,22 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             tmp=Path(environ.get("TMPDIR", "/tmp")),
         )
     except KeyError as missing:
-        raise ConfigError(f"CODEXRUN_RUN lacks {missing}: the operator and the agent image do not match") from missing
+        raise ConfigError(
+            f"CODEXRUN_RUN lacks {missing}: the operator and the agent image do not match"
+        ) from missing
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"CODEXRUN_RUN: {error}: the operator and the agent image do not match") from error
+        raise ConfigError(
+            f"CODEXRUN_RUN: {error}: the operator and the agent image do not match"
+        ) from error
 
 
 def _run(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         run = json.loads(environ["CODEXRUN_RUN"])
     except KeyError as missing:
-        raise ConfigError("CODEXRUN_RUN is not set: this image is started by codexrun's operator only") from missing
+        raise ConfigError(
+            "CODEXRUN_RUN is not set: this image is started by codexrun's operator only"
+        ) from missing
     except ValueError as error:
         raise ConfigError(f"CODEXRUN_RUN is not JSON: {error}") from error
     if not isinstance(run, dict):
@@ -135,7 +142,9 @@ def _run(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _inputs(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
-        inputs = json.loads(base64.b64decode(environ.get("CODEXRUN_INPUTS") or "e30=", validate=True))
+        inputs = json.loads(
+            base64.b64decode(environ.get("CODEXRUN_INPUTS") or "e30=", validate=True)
+        )
     except ValueError as error:
         raise ConfigError(f"CODEXRUN_INPUTS is not base64 of JSON: {error}") from error
     if not isinstance(inputs, dict):

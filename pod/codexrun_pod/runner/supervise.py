@@ -13,7 +13,15 @@ from typing import IO, Any
 
 from codexrun_pod.runner import processes, watchdogs
 from codexrun_pod.runner.codex import audit, config
-from codexrun_pod.runner.codex.progress import BACKTRACE, STDERR_LINES_KEPT, Ended, Seen, Stop, activity, fold
+from codexrun_pod.runner.codex.progress import (
+    BACKTRACE,
+    STDERR_LINES_KEPT,
+    Ended,
+    Seen,
+    Stop,
+    activity,
+    fold,
+)
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
 from codexrun_pod.runner.termination_report import Report
@@ -51,7 +59,13 @@ class Supervisor:
             return told if isinstance(told, Stop) else None
         return None
 
-    def run(self, prompt: bytes, environ: dict[str, str], watch: watchdogs.Watch, thread: str | None = None) -> Ended:
+    def run(
+        self,
+        prompt: bytes,
+        environ: dict[str, str],
+        watch: watchdogs.Watch,
+        thread: str | None = None,
+    ) -> Ended:
         """Start Codex with the prompt, follow it to its end, and end whatever it left running.
 
         thread: an earlier run's, to go on with.
@@ -75,7 +89,9 @@ class Supervisor:
         code = self._until_gone(codex.pid, watch)
         stop = self.stop  # a signal that comes from here on did not end Codex
         code = processes.end_all().get(codex.pid, code)
-        codex.returncode = code if code is not None else -signal.SIGKILL  # reaped here, not by subprocess
+        codex.returncode = (
+            code if code is not None else -signal.SIGKILL
+        )  # reaped here, not by subprocess
         deadline = time.monotonic() + READERS_SECONDS
         for reader in readers:
             reader.join(max(0.0, deadline - time.monotonic()))
@@ -88,8 +104,14 @@ class Supervisor:
         return Ended(code, stop, tuple(self.stderr), killed)
 
     def _follow(self, codex: subprocess.Popen[bytes], prompt: bytes) -> list[threading.Thread]:
-        work = ((self._feed, codex.stdin, prompt), (self._events, codex.stdout), (self._complaints, codex.stderr))
-        threads = [threading.Thread(target=do, args=arguments, daemon=True) for do, *arguments in work]
+        work = (
+            (self._feed, codex.stdin, prompt),
+            (self._events, codex.stdout),
+            (self._complaints, codex.stderr),
+        )
+        threads = [
+            threading.Thread(target=do, args=arguments, daemon=True) for do, *arguments in work
+        ]
         for thread in threads:
             thread.start()
         limits = self.settings
@@ -142,7 +164,11 @@ class Supervisor:
             audit.refused_by_hook(self.settings.codex_home)
             or watch.too_long(now)
             or watch.silent(
-                now, self.last_event, len(self.seen.open_items), lambda: watchdogs.gate_idle(port), self.last_activity
+                now,
+                self.last_event,
+                len(self.seen.open_items),
+                lambda: watchdogs.gate_idle(port),
+                self.last_activity,
             )
         )
 
@@ -162,7 +188,9 @@ class Supervisor:
                 told = self.inbox.get_nowait()
 
     def _event(self, event: dict[str, Any]) -> None:
-        if event.get("type") != "error":  # a try to reconnect is no progress, and some would go on for ever
+        if (
+            event.get("type") != "error"
+        ):  # a try to reconnect is no progress, and some would go on for ever
             self.last_event, self.last_activity = time.monotonic(), activity(event)
         if (stop := audit.forbidden(event, self.settings.audited_tools)) is not None:
             self._begin_stop(stop)

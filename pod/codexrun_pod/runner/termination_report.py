@@ -50,7 +50,9 @@ class Report:
             "finalMessage": termination.cut(final, LONGEST_FINAL_MESSAGE),
             "finalMessageBytes": len(final.encode("utf-8", "replace")),
             "stopped": stopped,
-            "failure": Failure(failure.class_, mask.text(failure.message)).json if failure else None,
+            "failure": Failure(failure.class_, mask.text(failure.message)).json
+            if failure
+            else None,
         }
         try:
             termination.write(self.path, termination.encode(content, MAY_SHORTEN))

@@ -36,7 +36,12 @@ class Watch:
         )
 
     def silent(
-        self, now: float, last_event: float, open_items: int, idle: Callable[[], float | None], activity: str
+        self,
+        now: float,
+        last_event: float,
+        open_items: int,
+        idle: Callable[[], float | None],
+        activity: str,
     ) -> Stop | None:
         """Neither Codex nor the model said anything for too long. A command that runs may be silent.
 

@@ -27,7 +27,10 @@ def output(text, kind="function_call_output"):
 
 
 def headers(turn="t", thread="th", kind="turn"):
-    return {"thread-id": thread, "x-codex-turn-metadata": json.dumps({"turn_id": turn, "request_kind": kind})}
+    return {
+        "thread-id": thread,
+        "x-codex-turn-metadata": json.dumps({"turn_id": turn, "request_kind": kind}),
+    }
 
 
 CHOICES = [
@@ -79,7 +82,11 @@ def test_a_compaction_does_not_lose_the_scenario():
     turns.place(read(body, headers(), 0), body, headers())
     later = {"input": [user("a summary")]}
     assert turns.place(read(later, headers(), 0), later, headers()).scenario == "runaway"
-    assert reply(Asked(scenario="runaway", compaction=True)).items[0]["content"][0]["text"].startswith("Summary")
+    assert (
+        reply(Asked(scenario="runaway", compaction=True))
+        .items[0]["content"][0]["text"]
+        .startswith("Summary")
+    )
 
 
 def test_every_scenario_answers_and_is_described():
@@ -107,7 +114,10 @@ def said(answer):
     ("prompt", "greeting"),
     [
         ("Say hello to world in one short, friendly sentence.\n\nDo not run", "Hello, world!"),
-        ("Say hello to Ada O'Neil & sons in one short, friendly sentence.", "Hello, Ada O'Neil & sons!"),
+        (
+            "Say hello to Ada O'Neil & sons in one short, friendly sentence.",
+            "Hello, Ada O'Neil & sons!",
+        ),
         ("Greet Bob.", "Hello, Bob!"),
         ("name: Zoë\n", "Hello, Zoë!"),
         ("Write something.", "Hello, there!"),
@@ -123,17 +133,26 @@ def test_shell_runs_the_prompts_command_and_says_what_it_printed():
     assert arguments["cmd"] == "ls | wc -l"
     done = Asked(scenario="shell", step=1, output="Chunk ID: 1\nWall time: 0 s\nOutput:\n42\n")
     assert said(reply(done)) == "42"
-    code_mode = Asked(scenario="shell", step=1, output='Script completed\nOutput:\n\n{"exit_code":0,"output":"42\\n"}')
+    code_mode = Asked(
+        scenario="shell",
+        step=1,
+        output='Script completed\nOutput:\n\n{"exit_code":0,"output":"42\\n"}',
+    )
     assert said(reply(code_mode)) == "42"
 
 
 def test_a_command_that_still_runs_is_waited_for():
-    running = Asked(scenario="sleep-60", step=1, output="Process running with session ID 26659\nOutput:\n")
+    running = Asked(
+        scenario="sleep-60", step=1, output="Process running with session ID 26659\nOutput:\n"
+    )
     item = reply(running).items[0]
     assert item["name"] == "write_stdin"
     assert json.loads(item["arguments"])["session_id"] == 26659
     assert (
-        "write_stdin" in reply(Asked(scenario="sleep-60", step=1, code_mode=True, output='{"session_id":7}')).items[0]["input"]
+        "write_stdin"
+        in reply(
+            Asked(scenario="sleep-60", step=1, code_mode=True, output='{"session_id":7}')
+        ).items[0]["input"]
     )
 
 
@@ -160,11 +179,17 @@ def test_a_cap_on_output_makes_the_response_incomplete():
     assert (answer.ending, answer.error) == ("incomplete", {"reason": "max_output_tokens"})
     assert usage == Usage(100, 16, 0, 16)
     unchanged = say("short")
-    assert capped(Asked(max_output_tokens=50), unchanged, Usage(100, 50)) == (unchanged, Usage(100, 50))
+    assert capped(Asked(max_output_tokens=50), unchanged, Usage(100, 50)) == (
+        unchanged,
+        Usage(100, 50),
+    )
 
 
 def kinds(answer, usage=None):
-    return [json.loads(chunk.data.split(b"data: ")[1])["type"] for chunk in events("r", "m", answer, usage)]
+    return [
+        json.loads(chunk.data.split(b"data: ")[1])["type"]
+        for chunk in events("r", "m", answer, usage)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +210,9 @@ def test_the_events_of_a_stream(answer, expected):
 
 
 def test_usage_is_on_the_wire_as_codex_wants_it():
-    last = json.loads(list(events("r1", "m", say("x"), Usage(100, 20, 40, 5)))[-1].data.split(b"data: ")[1])
+    last = json.loads(
+        list(events("r1", "m", say("x"), Usage(100, 20, 40, 5)))[-1].data.split(b"data: ")[1]
+    )
     assert last["response"]["id"] == "r1"
     assert last["response"]["usage"] == {
         "input_tokens": 100, "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 0},

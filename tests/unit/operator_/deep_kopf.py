@@ -34,7 +34,12 @@ PLURALS = {"codexruns": "CodexRun", "codexjobtypes": "CodexJobType"}
 def run_text(name: str, levels: int, version: int) -> str:
     """A CodexRun of so many levels in all, as text: the encoder of the interpreter could not write it."""
     value = "[" * (levels - 3) + "]" * (levels - 3) if levels > 3 else '"text"'
-    metadata = {"name": name, "namespace": "codexrun", "uid": f"uid-{name}", "resourceVersion": str(version)}
+    metadata = {
+        "name": name,
+        "namespace": "codexrun",
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+    }
     metadata["creationTimestamp"] = "2026-11-24T12:00:00Z"
     head = json.dumps({"apiVersion": GROUP, "kind": "CodexRun", "metadata": metadata})[:-1]
     return f'{head}, "spec": {{"jobType": "hello", "inputs": {{"a": {value}}}}}, "status": {{"phase": "Pending"}}}}'
@@ -43,7 +48,13 @@ def run_text(name: str, levels: int, version: int) -> str:
 def resources(group_version: str, kinds: dict[str, str]) -> dict[str, object]:
     verbs = ["get", "list", "watch", "patch"]
     listed = [
-        {"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": kind != "Namespace", "verbs": verbs}
+        {
+            "name": plural,
+            "singularName": kind.lower(),
+            "kind": kind,
+            "namespaced": kind != "Namespace",
+            "verbs": verbs,
+        }
         for plural, kind in kinds.items()
     ]
     return {"kind": "APIResourceList", "groupVersion": group_version, "resources": listed}
@@ -53,7 +64,9 @@ class Apiserver:
     """Lists the first half of the runs, and tells of the others by a watch."""
 
     def __init__(self, levels: list[int]) -> None:
-        self.listed = [run_text(f"listed-{n}", n, 10 + i) for i, n in enumerate(levels)] + [run_text("listed-plain", 0, 50)]
+        self.listed = [run_text(f"listed-{n}", n, 10 + i) for i, n in enumerate(levels)] + [
+            run_text("listed-plain", 0, 50)
+        ]
         self.watched = [run_text(f"watched-{n}", n, 100 + i) for i, n in enumerate(levels)]
         self.watched.append(run_text("watched-plain", 0, 200))
         self.end = asyncio.Event()
@@ -74,12 +87,16 @@ class Apiserver:
         if path == f"apis/{GROUP}":
             return web.json_response(resources(GROUP, PLURALS))
         if plural not in PLURALS:
-            return web.json_response({"kind": "Status", "code": 404, "reason": "NotFound"}, status=404)
+            return web.json_response(
+                {"kind": "Status", "code": 404, "reason": "NotFound"}, status=404
+            )
         runs = plural == "codexruns"
         if request.query.get("watch") not in ("1", "true"):
             items = ",".join(self.listed if runs else [])
             head = f'{{"kind": "{PLURALS[plural]}List", "apiVersion": "{GROUP}", "metadata": {{"resourceVersion": "99"}}'
-            return web.Response(text=f'{head}, "items": [{items}]}}', content_type="application/json")
+            return web.Response(
+                text=f'{head}, "items": [{items}]}}', content_type="application/json"
+            )
         stream = web.StreamResponse()
         await stream.prepare(request)
         for item in self.watched if runs else []:
@@ -115,14 +132,21 @@ async def main(levels: list[int]) -> dict[str, object]:
         registry = kopf_informer.registry(state, lambda: None)
         working = asyncio.create_task(
             kopf.operator(
-                registry=registry, settings=kopf_informer.settings(), namespaces=["codexrun"], standalone=True, stop_flag=stop
+                registry=registry,
+                settings=kopf_informer.settings(),
+                namespaces=["codexrun"],
+                standalone=True,
+                stop_flag=stop,
             )
         )
         wanted = {"uid-listed-plain", "uid-watched-plain"}
         async with asyncio.timeout(SECONDS):
             while not wanted <= told and not working.done():
                 changed.clear()
-                await asyncio.wait((working, asyncio.ensure_future(changed.wait())), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    (working, asyncio.ensure_future(changed.wait())),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
         ended = working.done()
         stop.set()
         server.end.set()
@@ -130,7 +154,13 @@ async def main(levels: list[int]) -> dict[str, object]:
     await runner.cleanup()
     unread = UNREADABLE.labels("codexrun")._value.get()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"told": sorted(told), "ended": ended, "unread": unread, "mib": peak, "limit": sys.getrecursionlimit()}
+    return {
+        "told": sorted(told),
+        "ended": ended,
+        "unread": unread,
+        "mib": peak,
+        "limit": sys.getrecursionlimit(),
+    }
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def test_exactly_the_best_start(waiting: list[Place], limit: int, holders: int) 
 
 
 @given(queues, places, st.integers(0, 4))
-def test_it_does_not_matter_whether_one_is_in_the_line_already(waiting: list[Place], newcomer: Place, limit: int) -> None:
+def test_it_does_not_matter_whether_one_is_in_the_line_already(
+    waiting: list[Place], newcomer: Place, limit: int
+) -> None:
     others = [p for p in waiting if p.uid != newcomer.uid]
     slots = Slots(limit=limit, holders=0)
     assert may_start(newcomer, others, slots) == may_start(newcomer, [*others, newcomer], slots)

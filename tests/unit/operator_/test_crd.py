@@ -12,7 +12,10 @@ from codexrun_core.resources.phases import Phase
 
 ROOT = Path(__file__).parents[3]
 CRDS = crd.crds()
-SCHEMAS = {name: document["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for name, document in CRDS.items()}
+SCHEMAS = {
+    name: document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for name, document in CRDS.items()
+}
 FILES = pytest.mark.parametrize("name", list(CRDS))
 
 
@@ -35,10 +38,26 @@ def test_what_is_committed_is_what_the_models_say(name: str, tmp_path: Path) -> 
 @FILES
 def test_structural(name: str) -> None:
     for path, node in nodes(SCHEMAS[name]):
-        typed = "type" in node or node.get("x-kubernetes-int-or-string") or node.get("x-kubernetes-preserve-unknown-fields")
+        typed = (
+            "type" in node
+            or node.get("x-kubernetes-int-or-string")
+            or node.get("x-kubernetes-preserve-unknown-fields")
+        )
         assert typed, path
         assert (
-            node.keys() & {"$ref", "$defs", "anyOf", "allOf", "oneOf", "title", "const", "examples", "prefixItems"} == set()
+            node.keys()
+            & {
+                "$ref",
+                "$defs",
+                "anyOf",
+                "allOf",
+                "oneOf",
+                "title",
+                "const",
+                "examples",
+                "prefixItems",
+            }
+            == set()
         ), path
         assert not ("properties" in node and "additionalProperties" in node), path
         if node.get("type") == "array":
@@ -60,7 +79,11 @@ def test_every_field_of_the_spec_is_explained(name: str) -> None:
 
 @FILES
 def test_every_rule_says_the_field_and_the_way_out(name: str) -> None:
-    rules = [rule for _, node in nodes(SCHEMAS[name]) for rule in node.get("x-kubernetes-validations", [])]
+    rules = [
+        rule
+        for _, node in nodes(SCHEMAS[name])
+        for rule in node.get("x-kubernetes-validations", [])
+    ]
     assert rules
     for rule in rules:
         assert rule["message"].startswith(("spec.", "metadata.")), rule
@@ -87,8 +110,15 @@ def test_a_run_is_pending_before_the_operator_has_seen_it() -> None:
 def test_names_columns_and_selectable_fields() -> None:
     runs, kinds = CRDS["codexruns.yaml"]["spec"], CRDS["codexjobtypes.yaml"]["spec"]
     assert (runs["names"]["shortNames"], kinds["names"]["shortNames"]) == (["cxr"], ["cjt"])
-    assert [field["jsonPath"] for field in runs["versions"][0]["selectableFields"]] == [".spec.jobType", ".status.phase"]
-    columns = [column["name"] for column in runs["versions"][0]["additionalPrinterColumns"] if not column.get("priority")]
+    assert [field["jsonPath"] for field in runs["versions"][0]["selectableFields"]] == [
+        ".spec.jobType",
+        ".status.phase",
+    ]
+    columns = [
+        column["name"]
+        for column in runs["versions"][0]["additionalPrinterColumns"]
+        if not column.get("priority")
+    ]
     assert columns == ["Phase", "Type", "Reason", "Tokens", "Cost", "Duration", "Age"]
     for spec in (runs, kinds):
         assert spec["scope"] == "Namespaced"
@@ -107,12 +137,17 @@ def test_only_the_named_fields_of_a_run_may_change() -> None:
 
 def test_nothing_that_grants_power_is_in_a_run() -> None:
     spec = SCHEMAS["codexruns.yaml"]["properties"]["spec"]["properties"]
-    assert spec.keys() & {"image", "env", "resources", "podTemplate", "git", "runtimeClassName"} == set()
+    assert (
+        spec.keys() & {"image", "env", "resources", "podTemplate", "git", "runtimeClassName"}
+        == set()
+    )
 
 
 def test_helm_sees_no_template_in_the_texts() -> None:
     """`{{name}}` in a description is text, not a template."""
     text = crd.chart_text({"metadata": {"name": "x"}, "spec": {"description": "a {{name}}"}})
-    body = "\n".join(line for line in text.splitlines() if not line.strip().startswith(("{{-", "#")))
+    body = "\n".join(
+        line for line in text.splitlines() if not line.strip().startswith(("{{-", "#"))
+    )
     assert "{{ `{{` }}name" in body
     assert yaml.safe_load(crd.text({"a": "{{name}}"})) == {"a": "{{name}}"}

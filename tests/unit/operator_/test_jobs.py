@@ -27,7 +27,10 @@ SETTINGS = PodSettings(
 )
 URL = "https://git.example/acme/app"
 RICH = {
-    "git": {"allowedURLs": ["https://git.example/acme/*"], "credentialsSecretRef": {"name": "git-login"}},
+    "git": {
+        "allowedURLs": ["https://git.example/acme/*"],
+        "credentialsSecretRef": {"name": "git-login"},
+    },
     "env": [{"name": "NPM_TOKEN", "valueFrom": {"secretKeyRef": {"name": "npm", "key": "token"}}}],
     "image": "example/go-agent:2",
     "runtimeClassName": "gvisor",
@@ -44,7 +47,11 @@ RICH = {
 }
 
 
-def built(of: CodexRun | None = None, job_type: CodexJobType | None = None, settings: PodSettings = SETTINGS) -> dict[str, Any]:
+def built(
+    of: CodexRun | None = None,
+    job_type: CodexJobType | None = None,
+    settings: PodSettings = SETTINGS,
+) -> dict[str, Any]:
     of, job_type = of or run(), job_type or kind()
     verdict = judge(of, job_type, prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
@@ -90,7 +97,10 @@ def test_the_apiserver_would_take_it(job: dict[str, Any], version: str) -> None:
 def test_restricted_pod_security_field_by_field(job: dict[str, Any]) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
     pod = spec_of(job)
-    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     assert pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers"} == set()
     for volume in pod["volumes"]:
         assert volume.keys() - {"name"} <= {"configMap", "downwardAPI", "emptyDir", "secret"}
@@ -100,7 +110,11 @@ def test_restricted_pod_security_field_by_field(job: dict[str, Any]) -> None:
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert security["runAsUser"] > 0
         assert security["readOnlyRootFilesystem"] is True
-        assert security.keys() & {"privileged", "procMount", "seLinuxOptions", "runAsNonRoot", "seccompProfile"} == set()
+        assert (
+            security.keys()
+            & {"privileged", "procMount", "seLinuxOptions", "runAsNonRoot", "seccompProfile"}
+            == set()
+        )
         assert "ports" not in container
 
 
@@ -127,13 +141,21 @@ def test_three_clocks_innermost_first() -> None:
     job = rich()
     runner = config(job, "agent", "CODEXRUN_RUN")["timeoutSeconds"]
     pod, whole = spec_of(job)["activeDeadlineSeconds"], job["spec"]["activeDeadlineSeconds"]
-    assert (runner, pod, whole) == (120, 30 + 120 + GRACE_SECONDS, 30 + 120 + GRACE_SECONDS + 30 + 60)
+    assert (runner, pod, whole) == (
+        120,
+        30 + 120 + GRACE_SECONDS,
+        30 + 120 + GRACE_SECONDS + 30 + 60,
+    )
     assert spec_of(job)["terminationGracePeriodSeconds"] == GRACE_SECONDS
 
 
 def test_one_pod_and_no_second() -> None:
     spec = plain()["spec"]
-    assert (spec["backoffLimit"], spec["podReplacementPolicy"], spec["ttlSecondsAfterFinished"]) == (
+    assert (
+        spec["backoffLimit"],
+        spec["podReplacementPolicy"],
+        spec["ttlSecondsAfterFinished"],
+    ) == (
         0,
         "TerminatingOrFailed",
         600,
@@ -144,7 +166,12 @@ def test_one_pod_and_no_second() -> None:
 @BOTH
 def test_it_is_the_run_s(job: dict[str, Any]) -> None:
     (owner,) = job["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == ("CodexRun", UID, True, True)
+    assert (owner["kind"], owner["uid"], owner["controller"], owner["blockOwnerDeletion"]) == (
+        "CodexRun",
+        UID,
+        True,
+        True,
+    )
     labels = {
         "app.kubernetes.io/managed-by": "codexrun",
         "app.kubernetes.io/name": "codexrun-run",
@@ -175,8 +202,21 @@ def test_it_records_what_the_run_was_admitted_with() -> None:
 @pytest.mark.parametrize(
     "spoilt",
     [
-        *("", "{", "[]", "7", "{}", '{"startSeconds": "x"}', '{"startSeconds": true, "prompt": 1, "model": 2}'),
-        *('{"startSeconds": 1e999}', '{"startSeconds": -1}', '{"startSeconds": 86401}', "[" * 100_000),
+        *(
+            "",
+            "{",
+            "[]",
+            "7",
+            "{}",
+            '{"startSeconds": "x"}',
+            '{"startSeconds": true, "prompt": 1, "model": 2}',
+        ),
+        *(
+            '{"startSeconds": 1e999}',
+            '{"startSeconds": -1}',
+            '{"startSeconds": 86401}',
+            "[" * 100_000,
+        ),
     ],
 )
 def test_a_spoilt_record_is_no_reason_to_fall_over(spoilt: str) -> None:
@@ -192,16 +232,28 @@ def test_a_spoilt_record_is_no_reason_to_fall_over(spoilt: str) -> None:
 def test_what_is_left_of_a_spoilt_record_holds() -> None:
     job = plain()
     record = {"startSeconds": 30, "prompt": 1, "model": "gpt-5.5", "sandbox": "of a newer version"}
-    job["metadata"] |= {"uid": "job-1", "annotations": {"codexrun.dev/admitted-with": json.dumps(record)}}
+    job["metadata"] |= {
+        "uid": "job-1",
+        "annotations": {"codexrun.dev/admitted-with": json.dumps(record)},
+    }
     read = job_from(job)
-    assert (read.start_seconds, read.prompt, read.model, read.sandbox) == (30, None, "gpt-5.5", None)
+    assert (read.start_seconds, read.prompt, read.model, read.sandbox) == (
+        30,
+        None,
+        "gpt-5.5",
+        None,
+    )
 
 
 # -- who sees what -------------------------------------------------------------------------------
 
 
 def sees(job: dict[str, Any], volume: str) -> set[str]:
-    return {name for name, c in containers(job).items() if volume in {mount["name"] for mount in c["volumeMounts"]}}
+    return {
+        name
+        for name, c in containers(job).items()
+        if volume in {mount["name"] for mount in c["volumeMounts"]}
+    }
 
 
 def test_secrets_are_only_where_they_belong() -> None:
@@ -212,7 +264,9 @@ def test_secrets_are_only_where_they_belong() -> None:
     assert sees(job, "prompt") == {"agent"}
     assert sees(job, "workspace") == {"clone", "agent"}
     assert sees(job, "home") == {"agent"}
-    assert {name for name, c in containers(job).items() if any("valueFrom" in v for v in c["env"])} == {"agent"}
+    assert {
+        name for name, c in containers(job).items() if any("valueFrom" in v for v in c["env"])
+    } == {"agent"}
     assert config(job, "agent", "CODEXRUN_RUN")["maskEnv"] == ["NPM_TOKEN"]
 
 
@@ -231,11 +285,15 @@ def test_agent_and_gate_are_different_users() -> None:
 def test_secrets_and_prompt_are_mounted_read_only() -> None:
     for container in containers(rich()).values():
         for mount in container["volumeMounts"]:
-            assert mount.get("readOnly", False) is (mount["name"] in ("prompt", "codex-policy", "model-key", "git-credentials"))
+            assert mount.get("readOnly", False) is (
+                mount["name"] in ("prompt", "codex-policy", "model-key", "git-credentials")
+            )
 
 
 def test_without_a_key_nothing_is_mounted_for_one() -> None:
-    job = built(settings=PodSettings(control_image="a", agent_image="b", upstream_url="http://model/v1"))
+    job = built(
+        settings=PodSettings(control_image="a", agent_image="b", upstream_url="http://model/v1")
+    )
     assert sees(job, "model-key") == set()
     assert "imagePullSecrets" not in spec_of(job)
 
@@ -243,7 +301,11 @@ def test_without_a_key_nothing_is_mounted_for_one() -> None:
 def test_a_workspace_brings_the_clone_step_before_the_gate() -> None:
     job = rich()
     assert [c["name"] for c in spec_of(job)["initContainers"]] == ["clone", "gate"]
-    assert config(job, "clone", "CODEXRUN_CLONE") == {"url": URL, "ref": "main", "allowedURLs": ["https://git.example/acme/*"]}
+    assert config(job, "clone", "CODEXRUN_CLONE") == {
+        "url": URL,
+        "ref": "main",
+        "allowedURLs": ["https://git.example/acme/*"],
+    }
     assert config(job, "agent", "CODEXRUN_RUN")["git"] is True
     assert [c["name"] for c in spec_of(plain())["initContainers"]] == ["gate"]
     assert config(plain(), "agent", "CODEXRUN_RUN")["git"] is False
@@ -252,7 +314,10 @@ def test_a_workspace_brings_the_clone_step_before_the_gate() -> None:
 def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
     gate = containers(plain())["gate"]
     assert gate["restartPolicy"] == "Always"
-    assert gate["lifecycle"]["preStop"]["exec"]["command"] == ["touch", "/var/lib/codexrun-gate/stopping"]
+    assert gate["lifecycle"]["preStop"]["exec"]["command"] == [
+        "touch",
+        "/var/lib/codexrun-gate/stopping",
+    ]
     assert "startupProbe" not in gate
     assert config(plain(), "gate", "CODEXRUN_GATE") == {
         "runId": UID,
@@ -269,7 +334,9 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
 
 def test_the_gate_is_told_what_the_run_may_spend_and_use() -> None:
     limits, tools = {"maxTokens": 1000, "maxCostCents": 50}, ["mcp:docs/search"]
-    job = built(run(limits={"maxCostCents": 5}), kind(limits=limits, allowedTools=tools, mcpServers=[DOCS]))
+    job = built(
+        run(limits={"maxCostCents": 5}), kind(limits=limits, allowedTools=tools, mcpServers=[DOCS])
+    )
     told = config(job, "gate", "CODEXRUN_GATE")
     assert (told["maxTokens"], told["maxCostCents"], told["allowedTools"]) == (1000, 5, tools)
 
@@ -293,7 +360,10 @@ def test_a_company_s_endpoint_is_the_gate_s_business_alone() -> None:
     assert told["caBundle"] is True
     assert sees(job, "model-ca") == {"gate"}
     (volume,) = [volume for volume in spec_of(job)["volumes"] if volume["name"] == "model-ca"]
-    assert volume["configMap"] == {"name": "corp-ca", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}
+    assert volume["configMap"] == {
+        "name": "corp-ca",
+        "items": [{"key": "bundle.pem", "path": "ca.crt"}],
+    }
 
 
 def test_a_team_s_own_key_takes_the_place_of_the_installation_s() -> None:
@@ -304,10 +374,16 @@ def test_a_team_s_own_key_takes_the_place_of_the_installation_s() -> None:
 
 
 def test_the_same_tools_in_every_layer() -> None:
-    job = built(job_type=kind(allowedTools=["shell", "mcp:docs"], mcpServers=[DOCS], sandbox="codex"))
+    job = built(
+        job_type=kind(allowedTools=["shell", "mcp:docs"], mcpServers=[DOCS], sandbox="codex")
+    )
     assert config(job, "gate", "CODEXRUN_GATE")["allowedTools"] == ["mcp:docs", "shell"]
     told = config(job, "agent", "CODEXRUN_RUN")
-    assert (told["allowedTools"], told["mcpServers"], told["sandbox"]) == (["mcp:docs", "shell"], [DOCS], "codex")
+    assert (told["allowedTools"], told["mcpServers"], told["sandbox"]) == (
+        ["mcp:docs", "shell"],
+        [DOCS],
+        "codex",
+    )
     assert "auditedTools" not in told, "for tests alone"
     pod = job["spec"]["template"]
     policy = tomllib.loads(pod["metadata"]["annotations"]["codexrun.dev/codex-requirements"])
@@ -322,7 +398,11 @@ def test_the_same_tools_in_every_layer() -> None:
 
 
 def test_no_annotation_of_a_job_type_takes_the_policy_s_place() -> None:
-    job = built(job_type=kind(podTemplate={"annotations": {"codexrun.dev/codex-requirements": "", "team": "a"}}))
+    job = built(
+        job_type=kind(
+            podTemplate={"annotations": {"codexrun.dev/codex-requirements": "", "team": "a"}}
+        )
+    )
     annotations = job["spec"]["template"]["metadata"]["annotations"]
     assert "PreToolUse" in annotations["codexrun.dev/codex-requirements"]
     assert annotations["team"] == "a"
@@ -357,7 +437,9 @@ def test_inputs_arrive_unchanged() -> None:
 
 def test_the_largest_inputs_fit_the_kernel_s_limit_for_one_variable() -> None:
     job = built(run(inputs={"name": "x" * (64 * 1024 - 13)}))
-    assert len("CODEXRUN_INPUTS=") + len(env(containers(job)["agent"])["CODEXRUN_INPUTS"]) < 128 * 1024
+    assert (
+        len("CODEXRUN_INPUTS=") + len(env(containers(job)["agent"])["CODEXRUN_INPUTS"]) < 128 * 1024
+    )
 
 
 def test_byte_stable() -> None:
@@ -374,7 +456,9 @@ def test_placement_comes_from_the_job_type() -> None:
     assert pod["runtimeClassName"] == "gvisor"
     assert pod["imagePullSecrets"] == [{"name": "team"}, {"name": "registry"}]
     assert {"key": "codex", "operator": "Exists"} in pod["tolerations"]
-    assert {t["key"]: t["tolerationSeconds"] for t in pod["tolerations"] if "tolerationSeconds" in t} == {
+    assert {
+        t["key"]: t["tolerationSeconds"] for t in pod["tolerations"] if "tolerationSeconds" in t
+    } == {
         "node.kubernetes.io/not-ready": 60,
         "node.kubernetes.io/unreachable": 60,
     }
@@ -391,7 +475,11 @@ def test_labels_of_ours_win() -> None:
 @pytest.mark.parametrize(
     ("asked", "requests", "limits"),
     [
-        (None, {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"}, {"memory": "2Gi", "ephemeral-storage": "14Gi"}),
+        (
+            None,
+            {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
+            {"memory": "2Gi", "ephemeral-storage": "14Gi"},
+        ),
         (
             {"limits": {"memory": "128Mi"}},
             {"cpu": "100m", "ephemeral-storage": "1Gi"},
@@ -403,7 +491,10 @@ def test_labels_of_ours_win() -> None:
             {"memory": "8Gi", "ephemeral-storage": "14Gi"},
         ),
         (
-            {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"cpu": 4, "memory": "3Gi", "ephemeral-storage": "20Gi"}},
+            {
+                "requests": {"cpu": 2, "memory": "1Gi"},
+                "limits": {"cpu": 4, "memory": "3Gi", "ephemeral-storage": "20Gi"},
+            },
             {"cpu": 2, "memory": "1Gi"},
             {"cpu": 4, "memory": "3Gi", "ephemeral-storage": "20Gi"},
         ),

@@ -20,7 +20,14 @@ GIT = {"allowedURLs": ["https://git.example/acme/*"]}
 
 
 def names(version: str = "v1", sha256: str | None = None, **more: Any) -> dict[str, Any]:
-    return {"prompt": {"name": "hello", "version": version, **({"sha256": sha256} if sha256 else {}), **more}}
+    return {
+        "prompt": {
+            "name": "hello",
+            "version": version,
+            **({"sha256": sha256} if sha256 else {}),
+            **more,
+        }
+    }
 
 
 def asks(**spec: Any) -> CodexRun:
@@ -32,15 +39,33 @@ def needs(schema: Any) -> CodexJobType:
 
 
 REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
-    ("PromptVersionNotAllowed", "spec.promptVersion", asks(promptVersion="v2"), kind(), prompt(version="v2")),
+    (
+        "PromptVersionNotAllowed",
+        "spec.promptVersion",
+        asks(promptVersion="v2"),
+        kind(),
+        prompt(version="v2"),
+    ),
     ("PromptChecksumMismatch", "apply the manifests", run(), kind(), prompt(declared_sha256=OTHER)),
     ("PromptChecksumMismatch", "says nothing", run(), kind(), prompt(declared_sha256="")),
     ("PromptChecksumMismatch", "prompt.sha256", run(), kind(**names(sha256=OTHER)), prompt()),
     ("ModelNotAllowed", "spec.model", asks(model="o9"), kind(), prompt()),
-    ("ModelNotAllowed", "use one of: a, b", asks(model="o9"), kind(model="a", allowedModels=["a", "b"]), prompt()),
+    (
+        "ModelNotAllowed",
+        "use one of: a, b",
+        asks(model="o9"),
+        kind(model="a", allowedModels=["a", "b"]),
+        prompt(),
+    ),
     ("EffortNotAllowed", "spec.effort", asks(effort="high"), kind(), prompt()),
     ("EffortNotAllowed", "use one of: low", asks(effort="high"), kind(effort="low"), prompt()),
-    ("LimitAboveJobType", "spec.limits.maxTokens", asks(limits={"maxTokens": 9}), kind(limits={"maxTokens": 8}), prompt()),
+    (
+        "LimitAboveJobType",
+        "spec.limits.maxTokens",
+        asks(limits={"maxTokens": 9}),
+        kind(limits={"maxTokens": 8}),
+        prompt(),
+    ),
     (
         "LimitAboveJobType",
         "spec.limits.maxCostCents",
@@ -48,8 +73,20 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(limits={"maxCostCents": 8}),
         prompt(),
     ),
-    ("UnknownPrice", "spec.limits.maxCostCents", asks(limits={"maxCostCents": 9}), kind(model="new"), prompt()),
-    ("UnknownPrice", "spec.limits.maxCostCents", asks(), kind(model="new", limits={"maxCostCents": 9}), prompt()),
+    (
+        "UnknownPrice",
+        "spec.limits.maxCostCents",
+        asks(limits={"maxCostCents": 9}),
+        kind(model="new"),
+        prompt(),
+    ),
+    (
+        "UnknownPrice",
+        "spec.limits.maxCostCents",
+        asks(),
+        kind(model="new", limits={"maxCostCents": 9}),
+        prompt(),
+    ),
     (
         "LimitAboveJobType",
         "spec.limits.timeoutSeconds: 3601 is above 3600",
@@ -57,7 +94,13 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(),
         prompt(),
     ),
-    ("WorkspaceNotAllowed", "spec.workspace", asks(workspace={"git": {"url": "https://git.example/a/b"}}), kind(), prompt()),
+    (
+        "WorkspaceNotAllowed",
+        "spec.workspace",
+        asks(workspace={"git": {"url": "https://git.example/a/b"}}),
+        kind(),
+        prompt(),
+    ),
     (
         "WorkspaceNotAllowed",
         "spec.workspace.git.url",
@@ -65,7 +108,13 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(git=GIT),
         prompt(),
     ),
-    ("InvalidInputs", "spec.inputs/name: missing; give it a value", asks(inputs={}), kind(), prompt()),
+    (
+        "InvalidInputs",
+        "spec.inputs/name: missing; give it a value",
+        asks(inputs={}),
+        kind(),
+        prompt(),
+    ),
     (
         "InvalidInputs",
         "spec.inputs/more: unknown; the fields are: name",
@@ -73,7 +122,13 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(),
         prompt(),
     ),
-    ("InvalidInputs", "spec.inputs/name: 3 is not of type", asks(inputs={"name": 3}), kind(), prompt()),
+    (
+        "InvalidInputs",
+        "spec.inputs/name: 3 is not of type",
+        asks(inputs={"name": 3}),
+        kind(),
+        prompt(),
+    ),
     (
         "UnknownPrice",
         'spec.model: the price of model "new" is not in the price table',
@@ -81,20 +136,56 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(model="new", requireKnownPrice=True),
         prompt(),
     ),
-    ("UnknownPrice", "spec.limits.maxCostCents", run(), kind(model="new", limits={"maxCostCents": 5}), prompt()),
-    ("JobTypeInvalid", "spec.outputSchema/type", run(), kind(outputSchema={"type": "string"}), prompt()),
+    (
+        "UnknownPrice",
+        "spec.limits.maxCostCents",
+        run(),
+        kind(model="new", limits={"maxCostCents": 5}),
+        prompt(),
+    ),
+    (
+        "JobTypeInvalid",
+        "spec.outputSchema/type",
+        run(),
+        kind(outputSchema={"type": "string"}),
+        prompt(),
+    ),
     ("InputsTooLarge", "spec.inputs", asks(inputs={"name": "x" * INPUTS_LIMIT}), kind(), prompt()),
-    ("JobTypeInvalid", "spec.inputsSchema/properties/a", run(), needs({"properties": {"a": {"type": "nothing"}}}), prompt()),
+    (
+        "JobTypeInvalid",
+        "spec.inputsSchema/properties/a",
+        run(),
+        needs({"properties": {"a": {"type": "nothing"}}}),
+        prompt(),
+    ),
     ("JobTypeInvalid", "spec.inputsSchema/type", run(), needs({"type": "array"}), prompt()),
-    ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"properties": {"a": {"pattern": "("}}}), prompt()),
-    ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"$ref": "https://schemas.example/x.json"}), prompt()),
+    (
+        "JobTypeInvalid",
+        "spec.inputsSchema",
+        run(),
+        needs({"properties": {"a": {"pattern": "("}}}),
+        prompt(),
+    ),
+    (
+        "JobTypeInvalid",
+        "spec.inputsSchema",
+        run(),
+        needs({"$ref": "https://schemas.example/x.json"}),
+        prompt(),
+    ),
     ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"$ref": "#/$defs/none"}), prompt()),
     ("JobTypeInvalid", "spec.inputsSchema", run(), needs({"$ref": "#"}), prompt()),
 ]
 
 
-@pytest.mark.parametrize(("reason", "words", "of", "job_type", "text"), REFUSALS, ids=[f"{r[0]}: {r[1]}" for r in REFUSALS])
-def test_refusals(reason: str, words: str, of: CodexRun, job_type: CodexJobType, text: Prompt) -> None:
+@pytest.mark.parametrize(
+    ("reason", "words", "of", "job_type", "text"),
+    REFUSALS,
+    ids=[f"{r[0]}: {r[1]}" for r in REFUSALS],
+)
+def test_refusals(
+    reason: str, words: str, of: CodexRun, job_type: CodexJobType, text: Prompt
+) -> None:
     verdict = judge(of, job_type, text, PRICES)
     assert isinstance(verdict, Refused), verdict
     assert verdict.reason == reason
@@ -133,12 +224,26 @@ def test_defaults_are_filled_in() -> None:
     verdict = accepted(run(), kind(effort="low"))
     assert verdict.prompt.dump() == {"name": "hello", "version": "v1", "sha256": SHA}
     assert (verdict.model, verdict.effort, verdict.inputs) == ("gpt-5.5", "low", {"name": "world"})
-    assert verdict.limits.dump() == {"timeoutSeconds": 3600, "stallSeconds": 600, "startSeconds": 600}
+    assert verdict.limits.dump() == {
+        "timeoutSeconds": 3600,
+        "stallSeconds": 600,
+        "startSeconds": 600,
+    }
 
 
 def test_what_the_job_type_allows_is_taken() -> None:
-    job_type = kind(allowedModels=["gpt-5.5", "small"], allowedEfforts=["low", "high"], git=GIT, **names(allowOverride=True))
-    of = run(model="small", effort="high", promptVersion="v2", workspace={"git": {"url": "https://git.example/acme/app"}})
+    job_type = kind(
+        allowedModels=["gpt-5.5", "small"],
+        allowedEfforts=["low", "high"],
+        git=GIT,
+        **names(allowOverride=True),
+    )
+    of = run(
+        model="small",
+        effort="high",
+        promptVersion="v2",
+        workspace={"git": {"url": "https://git.example/acme/app"}},
+    )
     verdict = accepted(of, job_type, prompt(version="v2"))
     assert (verdict.model, verdict.effort, verdict.prompt.version) == ("small", "high", "v2")
 
@@ -156,12 +261,22 @@ def test_inputs_take_the_schema_s_defaults() -> None:
     schema = {
         "type": "object",
         "required": ["name", "tone"],
-        "properties": {"name": {"type": "string"}, "tone": {"type": "string", "default": "kind"}, "extra": True},
+        "properties": {
+            "name": {"type": "string"},
+            "tone": {"type": "string", "default": "kind"},
+            "extra": True,
+        },
     }
     assert accepted(run(), needs(schema)).inputs == {"name": "world", "tone": "kind"}
-    assert accepted(run(inputs={"name": "a", "tone": "b"}), needs(schema)).inputs == {"name": "a", "tone": "b"}
-    assert judge(run(), needs({"properties": {"n": {"type": "integer", "default": "x"}}}), prompt()) == Refused(
-        "JobTypeInvalid", "spec.inputsSchema/properties/n/default: 'x' is not of type 'integer'; correct the default"
+    assert accepted(run(inputs={"name": "a", "tone": "b"}), needs(schema)).inputs == {
+        "name": "a",
+        "tone": "b",
+    }
+    assert judge(
+        run(), needs({"properties": {"n": {"type": "integer", "default": "x"}}}), prompt()
+    ) == Refused(
+        "JobTypeInvalid",
+        "spec.inputsSchema/properties/n/default: 'x' is not of type 'integer'; correct the default",
     )
 
 
@@ -194,7 +309,9 @@ def test_a_run_lowers_limits_and_never_raises_them() -> None:
     assert effective_limits(Limits(max_tokens=10), ceiling, "t") == Limits(
         max_tokens=10, timeout_seconds=60, stall_seconds=600, start_seconds=600
     )
-    assert effective_limits(Limits(max_tokens=1000), ceiling, "t") == effective_limits(None, ceiling, "t")
+    assert effective_limits(Limits(max_tokens=1000), ceiling, "t") == effective_limits(
+        None, ceiling, "t"
+    )
     assert effective_limits(Limits(max_tokens=5), Limits(), "t") == Limits(
         max_tokens=5, timeout_seconds=3600, stall_seconds=600, start_seconds=600
     )
@@ -207,7 +324,12 @@ ALLOWED = ["https://git.example/acme/*", "https://git.example/solo/one"]
 
 
 @pytest.mark.parametrize(
-    "url", ["https://git.example/acme/app", "https://git.example/acme/a/b.git", "https://git.example/solo/one"]
+    "url",
+    [
+        "https://git.example/acme/app",
+        "https://git.example/acme/a/b.git",
+        "https://git.example/solo/one",
+    ],
 )
 def test_allowed_urls(url: str) -> None:
     assert allowed_url(url, ALLOWED).hostname == "git.example"
@@ -262,7 +384,12 @@ def test_urls_that_a_server_could_read_in_another_way(url: str) -> None:
         (needs({"type": 3}), prompt(), "False", "InvalidSchema"),
         (needs({"properties": {"name": {"pattern": "(?=x)"}}}), prompt(), "False", "InvalidSchema"),
         (kind(outputSchema={"type": "array"}), prompt(), "False", "InvalidSchema"),
-        (kind(outputSchema={"type": "object", "properties": 3}), prompt(), "False", "InvalidSchema"),
+        (
+            kind(outputSchema={"type": "object", "properties": 3}),
+            prompt(),
+            "False",
+            "InvalidSchema",
+        ),
         (kind(model="new", requireKnownPrice=True), prompt(), "False", "UnknownPrice"),
         (kind(model="new", limits={"maxCostCents": 5}), prompt(), "False", "UnknownPrice"),
         (kind(model="new"), prompt(), "True", "Valid"),
@@ -289,7 +416,9 @@ def nested(levels: int) -> Any:
     ],
     ids=["large", "deep"],
 )
-def test_inputs_that_start_nothing_are_not_kept_and_rejected_all_the_same(inputs: dict, reason: str, words: str) -> None:
+def test_inputs_that_start_nothing_are_not_kept_and_rejected_all_the_same(
+    inputs: dict, reason: str, words: str
+) -> None:
     kept = run_from(run_json(inputs=inputs))
     assert kept.spec.inputs == {}
     verdict = judge(kept, kind(inputsSchema={"type": "object"}), prompt())

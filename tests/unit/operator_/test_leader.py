@@ -43,12 +43,16 @@ class Leases:
         self._call()
         self.lease = body
 
-    async def replace_namespaced_lease(self, name: str, namespace: str, body: client.V1Lease) -> None:
+    async def replace_namespaced_lease(
+        self, name: str, namespace: str, body: client.V1Lease
+    ) -> None:
         self._call()
         self.lease = body
 
 
-RECORD = LeaderElectionRecord("me", str(LEASE_SECONDS), "2026-11-24 12:00:00.000000", "2026-11-24 12:00:00.000000")
+RECORD = LeaderElectionRecord(
+    "me", str(LEASE_SECONDS), "2026-11-24 12:00:00.000000", "2026-11-24 12:00:00.000000"
+)
 
 
 @pytest.fixture
@@ -58,7 +62,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 async def lease(clock: Clock) -> FencedLease:
-    fenced = FencedLease("operator", "codexrun", "me", client.ApiClient(client.Configuration(host="http://127.0.0.1:1")))
+    fenced = FencedLease(
+        "operator",
+        "codexrun",
+        "me",
+        client.ApiClient(client.Configuration(host="http://127.0.0.1:1")),
+    )
     fenced.api_instance = Leases(clock)
     return fenced
 
@@ -69,7 +78,9 @@ async def test_no_write_before_the_lease_is_held(lease: FencedLease) -> None:
         lease.may_write()
 
 
-async def test_a_write_may_begin_only_while_the_lease_outlives_it(lease: FencedLease, clock: Clock) -> None:
+async def test_a_write_may_begin_only_while_the_lease_outlives_it(
+    lease: FencedLease, clock: Clock
+) -> None:
     assert await lease.create("operator", "codexrun", RECORD)
     lease.may_write()
     clock.now += LEASE_SECONDS - WRITE_TIMEOUT - MARGIN
@@ -90,8 +101,12 @@ async def test_the_lease_counts_from_before_its_request(lease: FencedLease, cloc
         lease.may_write()
 
 
-@pytest.mark.parametrize("error", [aiohttp.ClientError("broken"), TimeoutError(), ApiException(status=409)], ids=repr)
-async def test_a_failed_renewal_adds_nothing(lease: FencedLease, clock: Clock, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [aiohttp.ClientError("broken"), TimeoutError(), ApiException(status=409)], ids=repr
+)
+async def test_a_failed_renewal_adds_nothing(
+    lease: FencedLease, clock: Clock, error: Exception
+) -> None:
     await lease.create("operator", "codexrun", RECORD)
     await lease.get("operator", "codexrun")
     clock.now += 5
@@ -110,7 +125,9 @@ async def test_a_renewal_adds_its_time(lease: FencedLease, clock: Clock) -> None
     assert lease.held
 
 
-async def test_a_broken_read_is_a_failed_attempt_and_still_a_turn(lease: FencedLease, clock: Clock) -> None:
+async def test_a_broken_read_is_a_failed_attempt_and_still_a_turn(
+    lease: FencedLease, clock: Clock
+) -> None:
     lease.api_instance.error = aiohttp.ClientError("broken")
     clock.now += 3
     found, error = await lease.get("operator", "codexrun")

@@ -37,7 +37,9 @@ async def test_runs_of_the_first_list_blame_nobody(kube: FakeKube, resync: Resyn
     assert resync.missed == 0
 
 
-async def test_a_run_that_kopf_never_told_of_counts_until_kopf_speaks(kube: FakeKube, resync: Resync) -> None:
+async def test_a_run_that_kopf_never_told_of_counts_until_kopf_speaks(
+    kube: FakeKube, resync: Resync
+) -> None:
     await resync.once()
     for number, name in enumerate(("one", "two"), start=1):
         kube.put("codexruns", run_json(name=name, uid=f"uid-{name}", age=DAYS))
@@ -77,13 +79,18 @@ async def test_a_key_that_no_worker_takes_grows_old() -> None:
 @pytest.mark.local
 async def test_healthz_answers_503_and_says_which_check_failed(unused_tcp_port: int) -> None:
     trouble: list[str | None] = [None]
-    runner = await health.serve(unused_tcp_port, {"kopf": lambda: trouble[0]}, lambda: None, lambda: None)
+    runner = await health.serve(
+        unused_tcp_port, {"kopf": lambda: trouble[0]}, lambda: None, lambda: None
+    )
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as http:
             assert (await http.get("/healthz")).status == 200
             trouble[0] = "told nothing"
             answer = await http.get("/healthz")
-            assert (answer.status, await answer.json()) == (503, {"failed": {"kopf": "told nothing"}})
+            assert (answer.status, await answer.json()) == (
+                503,
+                {"failed": {"kopf": "told nothing"}},
+            )
             assert "codexrun_operator_leader" in await (await http.get("/metrics")).text()
     finally:
         await runner.cleanup()

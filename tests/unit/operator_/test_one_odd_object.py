@@ -14,7 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import JSON, nested
 from prometheus_client import REGISTRY
-from runbuilders import NOON, agent_report, done_job, ended, gate_report, job, kind, kind_json, pod, run, run_json
+from runbuilders import (
+    NOON,
+    agent_report,
+    done_job,
+    ended,
+    gate_report,
+    job,
+    kind,
+    kind_json,
+    pod,
+    run,
+    run_json,
+)
 from runbuilders import given as seen_of
 
 from codexrun_api.mirror.catalog import Catalog
@@ -36,7 +48,12 @@ BEYOND = 2**63 - 1
 
 
 def raw_job(annotation: str = "{}", **spec: Any) -> Json:
-    metadata = {"name": "j", "uid": "job-1", "resourceVersion": "1", "annotations": {ADMITTED: annotation}}
+    metadata = {
+        "name": "j",
+        "uid": "job-1",
+        "resourceVersion": "1",
+        "annotations": {ADMITTED: annotation},
+    }
     return {"metadata": metadata, "spec": spec, "status": {"startTime": "2026-11-24T12:00:00Z"}}
 
 
@@ -44,13 +61,18 @@ def raw_pod(message: str = "", **status: Any) -> Json:
     state = {"terminated": {"exitCode": 0, "message": message, "startedAt": "2026-11-24T12:00:00Z"}}
     containers = [{"name": "agent", "state": state}]
     metadata = {"name": "p", "uid": "pod-1", "resourceVersion": "1"}
-    return {"metadata": metadata, "status": {"phase": "Failed", "containerStatuses": containers, **status}}
+    return {
+        "metadata": metadata,
+        "status": {"phase": "Failed", "containerStatuses": containers, **status},
+    }
 
 
 # -- Jobs and pods -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("annotation", ['{"startSeconds": 1e999}', '{"startSeconds": 1e999, "model": "m"}', "[" * 50_000])
+@pytest.mark.parametrize(
+    "annotation", ['{"startSeconds": 1e999}', '{"startSeconds": 1e999, "model": "m"}', "[" * 50_000]
+)
 def test_a_job_whose_record_is_spoilt_is_followed_with_the_defaults(annotation: str) -> None:
     assert job_from(raw_job(annotation)).start_seconds == 600
 
@@ -60,7 +82,10 @@ def test_a_deadline_beyond_the_calendar_is_none(seconds: int) -> None:
     assert job_from(raw_job(activeDeadlineSeconds=seconds)).deadline is None
 
 
-@pytest.mark.parametrize("stamp", ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "noon", "", 7, None])
+@pytest.mark.parametrize(
+    "stamp",
+    ["0000-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "noon", "", 7, None],
+)
 def test_a_time_that_nothing_can_be_reckoned_with_is_not_known(stamp: Any) -> None:
     odd = raw_job(activeDeadlineSeconds=60)
     odd["status"]["startTime"] = stamp
@@ -72,7 +97,9 @@ def test_a_time_that_nothing_can_be_reckoned_with_is_not_known(stamp: Any) -> No
 
 @given(record=JSON, seconds=st.integers(), attempt=st.text(max_size=63), message=JSON)
 @settings(deadline=None)
-def test_whatever_they_hold_the_run_is_judged(record: Any, seconds: int, attempt: str, message: Any) -> None:
+def test_whatever_they_hold_the_run_is_judged(
+    record: Any, seconds: int, attempt: str, message: Any
+) -> None:
     """And what becomes of it can be written: every run ends."""
 
     def text(value: Any) -> str:
@@ -85,7 +112,9 @@ def test_whatever_they_hold_the_run_is_judged(record: Any, seconds: int, attempt
     spoilt["metadata"]["labels"] = {"codexrun.dev/attempt": attempt}
     one_job, one_pod = (
         job_from(spoilt),
-        pod_from(raw_pod(text({"src": "runner", "finalMessage": text(message), "failure": message}))),
+        pod_from(
+            raw_pod(text({"src": "runner", "finalMessage": text(message), "failure": message}))
+        ),
     )
     decision = plan(seen_of(run("Running"), one_job, one_pod), NOON)
     assert decision.status is not None
@@ -97,7 +126,10 @@ def test_whatever_they_hold_the_run_is_judged(record: Any, seconds: int, attempt
 
 def judged(message: str, ok: bool = True) -> Any:
     said = {"ok": ok, "sha256": hashlib.sha256(message.encode()).hexdigest()}
-    agent, gate = agent_report(finalMessage=message, finalMessageBytes=len(message)), gate_report(output=said)
+    agent, gate = (
+        agent_report(finalMessage=message, finalMessageBytes=len(message)),
+        gate_report(output=said),
+    )
     return outcome(pod("Succeeded", agent=ended(report=agent), gate=ended(report=gate)))
 
 
@@ -131,7 +163,9 @@ class End(Exception):
     """Of a script."""
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyError, RecursionError, OverflowError], ids=lambda e: e.__name__)
+@pytest.mark.parametrize(
+    "error", [ValueError, KeyError, RecursionError, OverflowError], ids=lambda e: e.__name__
+)
 async def test_no_consumer_ends_a_watch(error: type[Exception]) -> None:
     kube, told = FakeKube(), []
 
@@ -145,8 +179,15 @@ async def test_no_consumer_ends_a_watch(error: type[Exception]) -> None:
 
     kube.put("jobs", item("odd-1", 1))
     kube.put("jobs", item("plain-1", 2))
-    events = [("ADDED", "odd-2"), ("ADDED", "plain-2"), ("DELETED", "odd-1"), ("DELETED", "plain-1")]
-    kube.streams = [[{"type": t, "object": item(n, 101 + i)} for i, (t, n) in enumerate(events)] + [End()]]
+    events = [
+        ("ADDED", "odd-2"),
+        ("ADDED", "plain-2"),
+        ("DELETED", "odd-1"),
+        ("DELETED", "plain-1"),
+    ]
+    kube.streams = [
+        [{"type": t, "object": item(n, 101 + i)} for i, (t, n) in enumerate(events)] + [End()]
+    ]
     before = unread("job")
     with pytest.raises(End):
         await Watcher(kube, kube.jobs, seen).run()
@@ -156,13 +197,25 @@ async def test_no_consumer_ends_a_watch(error: type[Exception]) -> None:
 
 ODD_OBJECTS = st.builds(
     lambda spec, status, labels: {
-        "metadata": {"name": "odd", "uid": "odd", "resourceVersion": "5", "labels": labels, "annotations": labels},
+        "metadata": {
+            "name": "odd",
+            "uid": "odd",
+            "resourceVersion": "5",
+            "labels": labels,
+            "annotations": labels,
+        },
         "spec": spec,
         "status": status,
         "data": spec,
     },
-    JSON | st.dictionaries(st.sampled_from(["jobType", "inputs", "prompt", "model", "activeDeadlineSeconds"]), JSON),
-    JSON | st.dictionaries(st.sampled_from(["phase", "conditions", "containerStatuses", "startTime", "failure"]), JSON),
+    JSON
+    | st.dictionaries(
+        st.sampled_from(["jobType", "inputs", "prompt", "model", "activeDeadlineSeconds"]), JSON
+    ),
+    JSON
+    | st.dictionaries(
+        st.sampled_from(["phase", "conditions", "containerStatuses", "startTime", "failure"]), JSON
+    ),
     JSON,
 )
 
@@ -189,7 +242,13 @@ async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gon
             consumer(item, away)
 
         last = {"metadata": {"name": "last", "uid": "last", "resourceVersion": "102"}}
-        kube.streams = [[{"type": "DELETED" if gone else "ADDED", "object": odd}, {"type": "ADDED", "object": last}, End()]]
+        kube.streams = [
+            [
+                {"type": "DELETED" if gone else "ADDED", "object": odd},
+                {"type": "ADDED", "object": last},
+                End(),
+            ]
+        ]
         with pytest.raises(End):
             await Watcher(kube, getattr(kube, plural), both).run()
         assert told == ["last"]
@@ -200,7 +259,11 @@ async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gon
 
 def informers(*levels: int) -> Json:
     done = subprocess.run(
-        [sys.executable, HERE / "deep_kopf.py", *map(str, levels)], capture_output=True, text=True, check=False, cwd=HERE
+        [sys.executable, HERE / "deep_kopf.py", *map(str, levels)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=HERE,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found: Json = json.loads(done.stdout)
@@ -212,7 +275,9 @@ def test_kopf_goes_on_and_tells_of_all_runs_however_deep_and_of_those_beside_the
     """1,500 levels ended kopf's own watch, and with it the operator: there is no boundary around what kopf reads itself."""
     levels = (40, 260, 1_500, 9_990, 10_000)
     deep, plain = informers(*levels), informers()
-    names = {f"uid-{where}-{which}" for where in ("listed", "watched") for which in (*levels, "plain")}
+    names = {
+        f"uid-{where}-{which}" for where in ("listed", "watched") for which in (*levels, "plain")
+    }
     assert (set(deep["told"]), deep["ended"], deep["limit"]) == (names, False, plain["limit"])
     # Measured: 12 MiB more for these ten objects, on 3.11.7, 3.12.1 and 3.13.0.
     assert deep["mib"] - plain["mib"] < 100
@@ -221,7 +286,9 @@ def test_kopf_goes_on_and_tells_of_all_runs_however_deep_and_of_those_beside_the
 # -- what a newer operator wrote ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("trace", [(), (job(),), (job(), pod("Running")), (done_job(), pod("Failed"))], ids=len)
+@pytest.mark.parametrize(
+    "trace", [(), (job(),), (job(), pod("Running")), (done_job(), pod("Failed"))], ids=len
+)
 def test_a_run_in_a_phase_that_is_not_known_is_left_alone(trace: tuple[Any, ...]) -> None:
     seen = seen_of(run("Paused"), *trace)
     assert plan(seen, NOON) is NOTHING
@@ -239,14 +306,22 @@ def test_a_wish_that_is_not_known_waits_for_an_operator_that_knows_it() -> None:
     seen = seen_of(run("Pending", whenFull="Preempt"), admitted=True)
     decision = plan(seen, NOON)
     assert not wants_slot(seen)
-    assert (decision.actions, decision.status.phase, decision.status.reason) == ((), Phase.PENDING, "UnknownValue")
-    assert decision.status.message.startswith('spec.whenFull: "Preempt" is not known to this version of the operator; ')
+    assert (decision.actions, decision.status.phase, decision.status.reason) == (
+        (),
+        Phase.PENDING,
+        "UnknownValue",
+    )
+    assert decision.status.message.startswith(
+        'spec.whenFull: "Preempt" is not known to this version of the operator; '
+    )
     assert plan(seen_of(run("Queued", whenFull="Preempt")), NOON).status.phase is Phase.QUEUED
 
 
 def test_a_run_that_was_admitted_before_the_bound_goes_on() -> None:
     deep = run("Running", inputs={"a": nested(60)})
-    decision = plan(seen_of(deep, job(), pod("Running"), job_type=kind(inputsSchema={"type": "object"})), NOON)
+    decision = plan(
+        seen_of(deep, job(), pod("Running"), job_type=kind(inputsSchema={"type": "object"})), NOON
+    )
     assert decision.status is None or decision.status.phase is Phase.RUNNING
 
 
@@ -265,7 +340,12 @@ def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
     state.job_type_seen(kind_json())
     counters = RunMetrics(state, "codexrun")
     one = CodexRun.model_validate(run_json(inputs={"a": inputs}))
-    labels = {"namespace": "codexrun", "job_type": "hello", "phase": "Rejected", "failure_class": ""}
+    labels = {
+        "namespace": "codexrun",
+        "job_type": "hello",
+        "phase": "Rejected",
+        "failure_class": "",
+    }
 
     def count() -> float:
         return REGISTRY.get_sample_value("codexrun_runs_finished_total", labels) or 0

@@ -55,7 +55,9 @@ async def operator(apiserver: HttpApiserver, folder: Path) -> AsyncIterator[Path
         "CODEXRUN_UPSTREAM_URL": "http://model/v1",
     }
     with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", MAIN, env=env, stderr=stderr)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MAIN, env=env, stderr=stderr
+        )
     try:
         yield log
     finally:
@@ -85,12 +87,18 @@ def apply(apiserver: HttpApiserver, count: int, phase: str = "Pending", **spec: 
     created = datetime.now(UTC) - timedelta(minutes=5)
     for number in range(count):
         item = run_json(phase, **spec)
-        item["metadata"] = {"name": f"r{number:04}", "creationTimestamp": stamp(created + timedelta(seconds=number // 10))}
+        item["metadata"] = {
+            "name": f"r{number:04}",
+            "creationTimestamp": stamp(created + timedelta(seconds=number // 10)),
+        }
         apiserver.put("codexruns", item)
 
 
 def reasons(apiserver: HttpApiserver) -> set[str]:
-    return {f"{run['status']['phase']}/{run['status']['reason']}" for run in apiserver.objects["codexruns"].values()}
+    return {
+        f"{run['status']['phase']}/{run['status']['reason']}"
+        for run in apiserver.objects["codexruns"].values()
+    }
 
 
 def job_type(apiserver: HttpApiserver, **spec: Any) -> None:
@@ -139,7 +147,9 @@ async def test_after_a_restart_the_most_urgent_run_starts_first_although_it_is_t
         assert job["metadata"]["labels"]["codexrun.dev/run"] == "r0699"
 
 
-async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(apiserver: HttpApiserver, tmp_path: Path) -> None:
+async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(
+    apiserver: HttpApiserver, tmp_path: Path
+) -> None:
     job_type(apiserver, concurrencyLimit=2)
     apply(apiserver, 6)
     status, reason, message, _ = REFUSALS["webhook"]
@@ -155,7 +165,9 @@ async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(apiserver
     apiserver.before = before
 
     def ready() -> Json:
-        conditions = apiserver.objects["codexjobtypes"]["hello"].get("status", {}).get("conditions", [{}])
+        conditions = (
+            apiserver.objects["codexjobtypes"]["hello"].get("status", {}).get("conditions", [{}])
+        )
         found: Json = conditions[0]
         return found
 
@@ -163,7 +175,10 @@ async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(apiserver
         await until(apiserver, lambda: ready().get("reason") == "JobDenied", log)
         assert "require-labels" in ready()["message"]
         await until(apiserver, lambda: len(apiserver.objects["jobs"]) == 2, log)
-        started = {job["metadata"]["labels"]["codexrun.dev/run"] for job in apiserver.objects["jobs"].values()}
+        started = {
+            job["metadata"]["labels"]["codexrun.dev/run"]
+            for job in apiserver.objects["jobs"].values()
+        }
         assert started == set(sorted(apiserver.objects["codexruns"], key=order(apiserver))[:2])
         await until(apiserver, lambda: ready().get("status") == "True", log)
         assert {reason.partition("/")[0] for reason in reasons(apiserver)} == {"Starting", "Queued"}

@@ -14,15 +14,25 @@ from codexrun_operator.decide.observed import Container, Pod, pod_from
 from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage
 
 
-def after(report: dict[str, Any] | None = None, code: int = 0, gate: dict[str, Any] | None = None, **more: Any) -> Pod:
+def after(
+    report: dict[str, Any] | None = None,
+    code: int = 0,
+    gate: dict[str, Any] | None = None,
+    **more: Any,
+) -> Pod:
     """A pod after its end; by default that of a proven success."""
     said = agent_report() if report is None else report
     gate_says = gate_report() if gate is None else gate
-    return pod("Succeeded", **{"agent": ended(code, report=said), "gate": ended(0, report=gate_says)} | more)
+    return pod(
+        "Succeeded",
+        **{"agent": ended(code, report=said), "gate": ended(0, report=gate_says)} | more,
+    )
 
 
 def failure(class_: str, message: str = "said so") -> dict[str, Any]:
-    return agent_report(exitCode=1, turnCompleted=False, failure={"class": class_, "message": message})
+    return agent_report(
+        exitCode=1, turnCompleted=False, failure={"class": class_, "message": message}
+    )
 
 
 def model(class_: str) -> dict[str, Any]:
@@ -198,7 +208,12 @@ def raw(agent_message: str, gate_message: str = "", exit_code: int = 0) -> Pod:
 
 def storable(judged: Outcome) -> None:
     """What the apiserver will take: valid UTF-8, numbers of 64 bits, lengths as the CRD bounds them."""
-    fields = {"usage": judged.usage, "failure": judged.failure, "result": judged.result, "thread_id": judged.thread_id}
+    fields = {
+        "usage": judged.usage,
+        "failure": judged.failure,
+        "result": judged.result,
+        "thread_id": judged.thread_id,
+    }
     fields |= {"turns": judged.turns, "commands": judged.commands}
     dumped = RunStatus().model_copy(update=fields).dump()
     RunStatus.model_validate(dumped)
@@ -233,15 +248,26 @@ def storable(judged: Outcome) -> None:
     ],
 )
 def test_hostile_words_stop_nobody(message: str) -> None:
-    for judged in (outcome(raw(message, json.dumps(gate_report()), 1)), outcome(raw(message, message))):
+    for judged in (
+        outcome(raw(message, json.dumps(gate_report()), 1)),
+        outcome(raw(message, message)),
+    ):
         assert not judged.succeeded
         storable(judged)
 
 
-numbers = st.sampled_from([0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**63, 10**30, True, False, 1.5, float("nan")])
+numbers = st.sampled_from(
+    [0, 1, -1, 2**31, 2**53, 2**53 + 1, 2**63, 10**30, True, False, 1.5, float("nan")]
+)
 junk = st.recursive(
-    st.none() | numbers | st.text(max_size=8) | st.sampled_from(["timeout", "signal", "done", "budget", "auth", "\ud800"]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["class", "message", "x"]), inner, max_size=3),
+    st.none()
+    | numbers
+    | st.text(max_size=8)
+    | st.sampled_from(["timeout", "signal", "done", "budget", "auth", "\ud800"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["class", "message", "x"]), inner, max_size=3)
+    ),
     max_leaves=4,
 )
 AGENT_KEYS = [
@@ -258,16 +284,29 @@ AGENT_KEYS = [
     "failure",
 ]
 GATE_KEYS = ["requests", "completed", "usage", "priceTable", "complete", "stop", "lastError"]
-USAGE_KEYS = ["inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens", "costMicroUSD"]
+USAGE_KEYS = [
+    "inputTokens",
+    "cachedInputTokens",
+    "outputTokens",
+    "reasoningTokens",
+    "totalTokens",
+    "costMicroUSD",
+]
 gate_junk = st.dictionaries(
-    st.sampled_from(GATE_KEYS), junk | st.dictionaries(st.sampled_from(USAGE_KEYS), numbers, max_size=6), max_size=7
+    st.sampled_from(GATE_KEYS),
+    junk | st.dictionaries(st.sampled_from(USAGE_KEYS), numbers, max_size=6),
+    max_size=7,
 )
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(AGENT_KEYS), junk, min_size=1), gate_junk, st.integers(0, 1))
-def test_garbage_never_raises_and_can_be_stored(agent: dict[str, Any], gate: dict[str, Any], code: int) -> None:
-    storable(outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate_report() | gate), code)))
+def test_garbage_never_raises_and_can_be_stored(
+    agent: dict[str, Any], gate: dict[str, Any], code: int
+) -> None:
+    storable(
+        outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate_report() | gate), code))
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -284,16 +323,33 @@ def test_a_long_final_message_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"), [(3, 3), (0, 0), (None, None), (-1, None), (True, None), ("3", None), (2**40, None), (1e3, None)]
+    ("said", "kept"),
+    [
+        (3, 3),
+        (0, 0),
+        (None, None),
+        (-1, None),
+        (True, None),
+        ("3", None),
+        (2**40, None),
+        (1e3, None),
+    ],
 )
-def test_turns_and_commands_are_the_agent_s_word_where_it_is_a_number(said: object, kept: int | None) -> None:
+def test_turns_and_commands_are_the_agent_s_word_where_it_is_a_number(
+    said: object, kept: int | None
+) -> None:
     judged = outcome(after(agent_report(turns=said, commands=said)))
     assert (judged.turns, judged.commands, judged.succeeded) == (kept, kept, True)
 
 
 def test_a_restarted_gate_keeps_its_words() -> None:
     """In back-off at the end, its last life's message is what there is."""
-    judged = outcome(pod("Succeeded", gate=Container(state="waiting", reason="CrashLoopBackOff", report=gate_report())))
+    judged = outcome(
+        pod(
+            "Succeeded",
+            gate=Container(state="waiting", reason="CrashLoopBackOff", report=gate_report()),
+        )
+    )
     assert judged.succeeded
     assert judged.usage is not None
     assert judged.usage.complete is False

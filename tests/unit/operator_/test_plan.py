@@ -83,15 +83,17 @@ def field_of(decision: Decision, path: str) -> Any:
 
 def check(c: Case) -> None:
     decision = plan(c.seen, NOON)
-    acted = tuple("create" if isinstance(action, CreateJob) else action for action in decision.actions)
+    acted = tuple(
+        "create" if isinstance(action, CreateJob) else action for action in decision.actions
+    )
     assert acted == c.actions
     want = dict(c.want)
     if want.get("phase") is NO_WRITE:
         assert decision.status is None or same(c.seen.run.status, decision.status)
         del want["phase"]
-    assert {path: field_of(decision, path) for path in want if path not in ("again", "waiting")} == {
-        path: value for path, value in want.items() if path not in ("again", "waiting")
-    }
+    assert {
+        path: field_of(decision, path) for path in want if path not in ("again", "waiting")
+    } == {path: value for path, value in want.items() if path not in ("again", "waiting")}
     if "again" in want:
         assert decision.look_again == want["again"]
     if "waiting" in want:
@@ -106,7 +108,13 @@ READY = given(run("Pending"))
 
 
 @rows(
-    case("first in line: take the slot, create the Job", replace(READY, admitted=True), "create", phase="Starting", attempt=1),
+    case(
+        "first in line: take the slot, create the Job",
+        replace(READY, admitted=True),
+        "create",
+        phase="Starting",
+        attempt=1,
+    ),
     case("no slot: queue", READY, phase="Queued", reason="ConcurrencyLimit", waiting=True),
     case(
         "no slot, and the run does not want to wait",
@@ -115,7 +123,12 @@ READY = given(run("Pending"))
         reason="ConcurrencyLimit",
         finishedAt="2026-11-24T12:00:00Z",
     ),
-    case("suspended job type: queue", given(run(), job_type=kind(suspended=True)), phase="Queued", reason="Suspended"),
+    case(
+        "suspended job type: queue",
+        given(run(), job_type=kind(suspended=True)),
+        phase="Queued",
+        reason="Suspended",
+    ),
     case(
         "suspended, and the run does not want to wait",
         given(run(whenFull="Reject"), job_type=kind(suspended=True)),
@@ -130,7 +143,11 @@ READY = given(run("Pending"))
         reason="QueueFull",
         finishedAt="2026-11-24T12:00:00Z",
     ),
-    case("fewer wait than maxQueued lets wait: queue", given(run(), job_type=kind(maxQueued=2), queued=1), phase="Queued"),
+    case(
+        "fewer wait than maxQueued lets wait: queue",
+        given(run(), job_type=kind(maxQueued=2), queued=1),
+        phase="Queued",
+    ),
     case(
         "maxQueued lowered under a queued run: it stays",
         given(run("Queued"), job_type=kind(maxQueued=0), queued=9),
@@ -143,8 +160,17 @@ READY = given(run("Pending"))
         phase="Starting",
         attempt=1,
     ),
-    case("wrong input: rejected", given(run(inputs={"nme": "x"})), phase="Rejected", reason="InvalidInputs"),
-    case("wrong since its job type was edited: rejected", given(run("Queued", model="o9")), phase="Rejected"),
+    case(
+        "wrong input: rejected",
+        given(run(inputs={"nme": "x"})),
+        phase="Rejected",
+        reason="InvalidInputs",
+    ),
+    case(
+        "wrong since its job type was edited: rejected",
+        given(run("Queued", model="o9")),
+        phase="Rejected",
+    ),
     case(
         "its model's price left the table of a job type that asks for one: rejected",
         given(run("Queued"), job_type=kind(requireKnownPrice=True), prices=UNKNOWN),
@@ -170,7 +196,12 @@ READY = given(run("Pending"))
         phase="Rejected",
         reason="JobTypeNotFound",
     ),
-    case("job type taken away under a queued run: it waits", given(run("Queued"), job_type=None), phase="Queued", again=30),
+    case(
+        "job type taken away under a queued run: it waits",
+        given(run("Queued"), job_type=None),
+        phase="Queued",
+        again=30,
+    ),
     case(
         "no prompt: pending",
         given(run(), prompt=None, missing_for=timedelta(seconds=20)),
@@ -183,7 +214,11 @@ READY = given(run("Pending"))
         phase="Rejected",
         reason="PromptNotFound",
     ),
-    case("prompt taken away under a queued run: it waits", given(run("Queued", age=900), prompt=None), phase="Queued"),
+    case(
+        "prompt taken away under a queued run: it waits",
+        given(run("Queued", age=900), prompt=None),
+        phase="Queued",
+    ),
     case(
         "a run of the day before that this operator has just seen: nothing was missing yet",
         given(run(age=86_400), job_type=None, prompt=None),
@@ -192,7 +227,13 @@ READY = given(run("Pending"))
     ),
     case(
         "a job type that cannot be read is not missing: it waits, however long",
-        given(run(), job_type=None, prompt=None, unreadable='job type "hello"', missing_for=timedelta(days=1)),
+        given(
+            run(),
+            job_type=None,
+            prompt=None,
+            unreadable='job type "hello"',
+            missing_for=timedelta(days=1),
+        ),
         phase="Pending",
         reason="Unreadable",
     ),
@@ -241,8 +282,16 @@ READY = given(run("Pending"))
         message="Cancelled by ana: typo",
     ),
     case("cancel of a queued run: at once", given(run("Queued", cancel=by())), phase="Cancelled"),
-    case("cancel goes before a missing job type", given(run(cancel=by()), job_type=None), phase="Cancelled"),
-    case("cancelled with nothing wrong and a slot free", given(run(cancel=by()), admitted=True), phase="Cancelled"),
+    case(
+        "cancel goes before a missing job type",
+        given(run(cancel=by()), job_type=None),
+        phase="Cancelled",
+    ),
+    case(
+        "cancelled with nothing wrong and a slot free",
+        given(run(cancel=by()), admitted=True),
+        phase="Cancelled",
+    ),
     case("cancel goes before a refusal", given(run(inputs={}, cancel=by())), phase="Cancelled"),
 )
 def test_begin(c: Case) -> None:
@@ -250,9 +299,23 @@ def test_begin(c: Case) -> None:
 
 
 @rows(
-    case("Job sent, not seen yet: look again", given(run("Starting"), creating=True), phase=NO_WRITE, again=2),
-    case("Job sent, status never written, not seen yet: look again", given(run(), creating=True), phase=NO_WRITE, again=2),
-    case("cancelled while the Job is under way: wait for it to show", given(run(cancel=by()), creating=True), phase=NO_WRITE),
+    case(
+        "Job sent, not seen yet: look again",
+        given(run("Starting"), creating=True),
+        phase=NO_WRITE,
+        again=2,
+    ),
+    case(
+        "Job sent, status never written, not seen yet: look again",
+        given(run(), creating=True),
+        phase=NO_WRITE,
+        again=2,
+    ),
+    case(
+        "cancelled while the Job is under way: wait for it to show",
+        given(run(cancel=by()), creating=True),
+        phase=NO_WRITE,
+    ),
     case(
         "Job created but status never written: Starting, with all that the Job knows",
         given(run(), job(), pod("Pending")),
@@ -303,7 +366,11 @@ def test_begin(c: Case) -> None:
     ),
     case(
         "suspended by us but Stopping not recorded: the same cause is found again, not 'by hand'",
-        given(run("Starting"), job(suspended=True), pod("Pending", node="", agent=waiting("InvalidImageName", "bad"))),
+        given(
+            run("Starting"),
+            job(suspended=True),
+            pod("Pending", node="", agent=waiting("InvalidImageName", "bad")),
+        ),
         phase="Stopping",
         reason="Image",
         failure__class="image",
@@ -329,7 +396,9 @@ def test_begin(c: Case) -> None:
     case(
         "Stopping recorded with evidence, pod still held: let it go",
         given(
-            run("Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            run(
+                "Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:50Z"}
+            ),
             job(),
             pod("Failed", deleting=True, held=True),
         ),
@@ -338,31 +407,54 @@ def test_begin(c: Case) -> None:
     ),
     case(
         "evidence let go, pod not gone yet: wait",
-        given(run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}), done_job(), pod("Failed", deleting=True)),
+        given(
+            run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            done_job(),
+            pod("Failed", deleting=True),
+        ),
         phase=NO_WRITE,
         again=10,
     ),
     case(
         "evidence written, pod gone, Job not yet: wait, and suspend nothing",
-        given(run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}), job(), pod("Failed", gone=True)),
+        given(
+            run("Stopping", status={"finishedAt": "2026-11-24T11:59:50Z"}),
+            job(),
+            pod("Failed", gone=True),
+        ),
         phase=NO_WRITE,
     ),
     case(
         "pod gone, Job done: Cancelled",
-        given(run("Stopping", reason="CancelRequested"), done_job(), pod("Failed", deleting=True, gone=True)),
+        given(
+            run("Stopping", reason="CancelRequested"),
+            done_job(),
+            pod("Failed", deleting=True, gone=True),
+        ),
         phase="Cancelled",
         reason="CancelRequested",
         usage__totalTokens=110,
     ),
     case(
         "operator back after the pod vanished: Cancelled, with what was written",
-        given(run("Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:00Z"}), done_job()),
+        given(
+            run(
+                "Stopping", reason="CancelRequested", status={"finishedAt": "2026-11-24T11:59:00Z"}
+            ),
+            done_job(),
+        ),
         phase="Cancelled",
         finishedAt="2026-11-24T11:59:00Z",
     ),
     case(
         "operator back after pod and Job vanished: the recorded intent",
-        given(run("Stopping", reason="Timeout", status={"failure": {"class": "timeout", "message": "late"}})),
+        given(
+            run(
+                "Stopping",
+                reason="Timeout",
+                status={"failure": {"class": "timeout", "message": "late"}},
+            )
+        ),
         phase="Failed",
         reason="Timeout",
         failure__class="timeout",
@@ -374,7 +466,14 @@ def test_begin(c: Case) -> None:
     ),
     case(
         "suspended Job deleted, last status never written",
-        given(run("Stopping", reason="Image", recorded=False, status={"failure": {"class": "image", "message": "no"}})),
+        given(
+            run(
+                "Stopping",
+                reason="Image",
+                recorded=False,
+                status={"failure": {"class": "image", "message": "no"}},
+            )
+        ),
         phase="Failed",
         failure__class="image",
     ),
@@ -393,7 +492,10 @@ def test_begin(c: Case) -> None:
         failure__class="internal",
     ),
     case(
-        "operator back, pod gone, Job about to fail: wait for its word", given(run("Running"), job()), phase=NO_WRITE, again=5
+        "operator back, pod gone, Job about to fail: wait for its word",
+        given(run("Running"), job()),
+        phase=NO_WRITE,
+        again=5,
     ),
     case(
         "Job gone before its first status was written: no second Job",
@@ -427,16 +529,33 @@ def test_crash_points(c: Case) -> None:
         SUSPEND,
         phase="Stopping",
     ),
-    case("cancel while the image is pulled: stop the pod", given(run("Starting", cancel=by()), job(), pod("Pending")), STOP),
-    case("cancel while running: stop the pod", given(run("Running", cancel=by()), job(), pod()), STOP, phase="Stopping"),
+    case(
+        "cancel while the image is pulled: stop the pod",
+        given(run("Starting", cancel=by()), job(), pod("Pending")),
+        STOP,
+    ),
+    case(
+        "cancel while running: stop the pod",
+        given(run("Running", cancel=by()), job(), pod()),
+        STOP,
+        phase="Stopping",
+    ),
     case(
         "cancel after the agent has ended: the outcome stands",
-        given(run("Running", cancel=by()), job(), pod(agent=ended(0, report=agent_report()), gate=GATE_ENDED)),
+        given(
+            run("Running", cancel=by()),
+            job(),
+            pod(agent=ended(0, report=agent_report()), gate=GATE_ENDED),
+        ),
         phase="Succeeded",
     ),
     case(
         "cancel after the agent has failed: the outcome stands",
-        given(run("Running", cancel=by()), job(), pod("Failed", agent=ended(1, report=agent_report(turnCompleted=None)))),
+        given(
+            run("Running", cancel=by()),
+            job(),
+            pod("Failed", agent=ended(1, report=agent_report(turnCompleted=None))),
+        ),
         phase="Failed",
         failure__class="silent_death",
     ),
@@ -446,7 +565,9 @@ def test_crash_points(c: Case) -> None:
         phase=NO_WRITE,
     ),
     case(
-        "cancel of a finished run: nothing", given(run("Succeeded", cancel=by()), done_job(), pod("Succeeded")), phase=NO_WRITE
+        "cancel of a finished run: nothing",
+        given(run("Succeeded", cancel=by()), done_job(), pod("Succeeded")),
+        phase=NO_WRITE,
     ),
     case(
         "suspended, but the Job's numbers may be old: wait for its condition",
@@ -467,7 +588,11 @@ def test_crash_points(c: Case) -> None:
     ),
     case(
         "suspended for good, but the pod object is still there: wait",
-        given(run("Stopping", reason="CancelRequested"), gone_by_suspension(), pod("Pending", node="", deleting=True)),
+        given(
+            run("Stopping", reason="CancelRequested"),
+            gone_by_suspension(),
+            pod("Pending", node="", deleting=True),
+        ),
         phase=NO_WRITE,
     ),
     case(
@@ -478,7 +603,11 @@ def test_crash_points(c: Case) -> None:
     ),
     case(
         "run faster than its stop, seen while held: the end is written before the evidence goes",
-        given(run("Stopping", reason="CancelRequested"), job(), pod("Succeeded", held=True, deleting=True)),
+        given(
+            run("Stopping", reason="CancelRequested"),
+            job(),
+            pod("Succeeded", held=True, deleting=True),
+        ),
         phase="Stopping",
         reason="Completed",
         result__message="Hello, world!",
@@ -508,7 +637,11 @@ def test_crash_points(c: Case) -> None:
     ),
     case(
         "run faster than its stop, pod gone: Succeeded",
-        given(run("Stopping", reason="CancelRequested"), done_job(), pod("Succeeded", gone=True, deleting=True)),
+        given(
+            run("Stopping", reason="CancelRequested"),
+            done_job(),
+            pod("Succeeded", gone=True, deleting=True),
+        ),
         phase="Succeeded",
         reason="Completed",
     ),
@@ -535,7 +668,11 @@ def test_cancel(c: Case) -> None:
     ),
     case(
         "pod deleted by hand, gone: Cancelled with its last words",
-        given(run("Stopping", reason="PodDeleted"), done_job(), pod("Failed", deleting=True, gone=True)),
+        given(
+            run("Stopping", reason="PodDeleted"),
+            done_job(),
+            pod("Failed", deleting=True, gone=True),
+        ),
         phase="Cancelled",
         reason="PodDeleted",
         usage__totalTokens=110,
@@ -550,7 +687,11 @@ def test_cancel(c: Case) -> None:
                 deleting=True,
                 agent=ended(
                     1,
-                    report=agent_report(stopped="timeout", failure={"class": "timeout", "message": "late"}, turnCompleted=None),
+                    report=agent_report(
+                        stopped="timeout",
+                        failure={"class": "timeout", "message": "late"},
+                        turnCompleted=None,
+                    ),
                 ),
             ),
         ),
@@ -612,7 +753,11 @@ def test_cancel(c: Case) -> None:
         phase="Stopping",
         reason="JobSuspended",
     ),
-    case("run deleted while live: the garbage collector's", given(run("Running", deleting=True), job(), pod()), phase=NO_WRITE),
+    case(
+        "run deleted while live: the garbage collector's",
+        given(run("Running", deleting=True), job(), pod()),
+        phase=NO_WRITE,
+    ),
     case(
         "run deleted while its pod is held: let it go",
         given(run("Stopping", deleting=True), job(deleting=True), pod(held=True, deleting=True)),
@@ -669,7 +814,11 @@ def test_by_hand(c: Case) -> None:
     case(
         "evicted by the API, gone",
         given(
-            run("Stopping", reason="Evicted", status={"failure": {"class": "evicted", "message": "x", "retryable": True}}),
+            run(
+                "Stopping",
+                reason="Evicted",
+                status={"failure": {"class": "evicted", "message": "x", "retryable": True}},
+            ),
             done_job(),
             pod("Failed", deleting=True, gone=True, disruption="EvictionByEvictionAPI"),
         ),
@@ -684,7 +833,11 @@ def test_by_hand(c: Case) -> None:
     ),
     case(
         "node lost: Stopping, the slot is held",
-        given(run("Running"), job(terminating=1), pod(deleting=True, disruption="DeletionByTaintManager")),
+        given(
+            run("Running"),
+            job(terminating=1),
+            pod(deleting=True, disruption="DeletionByTaintManager"),
+        ),
         phase="Stopping",
         reason="NodeLost",
         failure__class="node_lost",
@@ -702,7 +855,11 @@ def test_by_hand(c: Case) -> None:
     case(
         "node lost, then force-deleted",
         given(
-            run("Stopping", reason="NodeLost", status={"failure": {"class": "node_lost", "message": "x"}}),
+            run(
+                "Stopping",
+                reason="NodeLost",
+                status={"failure": {"class": "node_lost", "message": "x"}},
+            ),
             done_job(),
             pod(deleting=True, gone=True, disruption="DeletionByTaintManager"),
         ),
@@ -715,7 +872,9 @@ def test_by_hand(c: Case) -> None:
             run("Running"),
             job(),
             pod(
-                "Failed", reason="DeadlineExceeded", agent=ended(137, report=agent_report(state="running", turnCompleted=None))
+                "Failed",
+                reason="DeadlineExceeded",
+                agent=ended(137, report=agent_report(state="running", turnCompleted=None)),
             ),
         ),
         phase="Failed",
@@ -769,7 +928,11 @@ LATE = job(created=ago(600))
 @rows(
     case(
         "image cannot be pulled: shown, waited for",
-        given(run("Starting"), NEW, pod("Pending", agent=waiting("ImagePullBackOff", "Back-off pulling"))),
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending", agent=waiting("ImagePullBackOff", "Back-off pulling")),
+        ),
         phase="Starting",
         reason="ImagePull",
         again=10,
@@ -784,7 +947,9 @@ LATE = job(created=ago(600))
     ),
     case(
         "image never to be pulled: hopeless at once",
-        given(run("Starting"), NEW, pod("Pending", agent=waiting("ErrImageNeverPull", "not present"))),
+        given(
+            run("Starting"), NEW, pod("Pending", agent=waiting("ErrImageNeverPull", "not present"))
+        ),
         STOP,
         phase="Stopping",
         failure__class="image",
@@ -797,19 +962,32 @@ LATE = job(created=ago(600))
     ),
     case(
         "Secret missing: shown, waited for",
-        given(run("Starting"), NEW, pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found'))),
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found')),
+        ),
         phase="Starting",
         reason="MissingConfig",
     ),
     case(
         "Secret missing for too long",
-        given(run("Starting"), LATE, pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found'))),
+        given(
+            run("Starting"),
+            LATE,
+            pod("Pending", agent=waiting("CreateContainerConfigError", 'secret "key" not found')),
+        ),
         STOP,
         failure__class="config",
     ),
     case(
         "volume missing, in the Event's words",
-        given(run("Starting"), NEW, pod("Pending"), warning("FailedMount", 'configmap "prompt-hello-v1" not found')),
+        given(
+            run("Starting"),
+            NEW,
+            pod("Pending"),
+            warning("FailedMount", 'configmap "prompt-hello-v1" not found'),
+        ),
         phase="Starting",
         reason="MissingVolume",
         message='A volume of the pod cannot be had: configmap "prompt-hello-v1" not found',
@@ -822,13 +1000,23 @@ LATE = job(created=ago(600))
     ),
     case(
         "pods refused by quota: shown",
-        given(run("Starting"), job(created=ago(20), active=0), None, warning("FailedCreate", "exceeded quota: pods")),
+        given(
+            run("Starting"),
+            job(created=ago(20), active=0),
+            None,
+            warning("FailedCreate", "exceeded quota: pods"),
+        ),
         phase="Starting",
         reason="PodRefused",
     ),
     case(
         "pods refused by quota for too long",
-        given(run("Starting"), job(created=ago(600), active=0), None, warning("FailedCreate", "exceeded quota: pods")),
+        given(
+            run("Starting"),
+            job(created=ago(600), active=0),
+            None,
+            warning("FailedCreate", "exceeded quota: pods"),
+        ),
         SUSPEND,
         phase="Stopping",
         failure__class="config",
@@ -878,18 +1066,35 @@ LATE = job(created=ago(600))
         failure__class="workspace",
         failure__message="no such branch",
     ),
-    case("slow start, nothing wrong: no write", given(run("Starting"), NEW, pod("Pending")), phase=NO_WRITE, again=10),
+    case(
+        "slow start, nothing wrong: no write",
+        given(run("Starting"), NEW, pod("Pending")),
+        phase=NO_WRITE,
+        again=10,
+    ),
     case(
         "slow start, about to be late: look in time",
         given(run("Starting"), job(created=ago(597)), pod("Pending")),
         phase=NO_WRITE,
         again=3,
     ),
-    case("start deadline", given(run("Starting"), LATE, pod("Pending")), STOP, phase="Stopping", failure__class="internal"),
     case(
-        "start deadline from the job type", given(run("Starting"), job(created=ago(20), start_seconds=20), pod("Pending")), STOP
+        "start deadline",
+        given(run("Starting"), LATE, pod("Pending")),
+        STOP,
+        phase="Stopping",
+        failure__class="internal",
     ),
-    case("an old Job whose agent runs is not late", given(run("Starting"), LATE, pod()), phase="Running"),
+    case(
+        "start deadline from the job type",
+        given(run("Starting"), job(created=ago(20), start_seconds=20), pod("Pending")),
+        STOP,
+    ),
+    case(
+        "an old Job whose agent runs is not late",
+        given(run("Starting"), LATE, pod()),
+        phase="Running",
+    ),
     case(
         "running: the agent's own start",
         given(run("Starting"), job(), pod()),
@@ -939,7 +1144,14 @@ def test_a_whole_life_needs_three_writes() -> None:
         (job(created=NOON, complete=True, finished=True), pod("Succeeded")),
     ]
     for has_job, has_pod in course:
-        seen = Seen(run=seen.run, job_type=seen.job_type, prompt=seen.prompt, admitted=True, job=has_job, pod=has_pod)
+        seen = Seen(
+            run=seen.run,
+            job_type=seen.job_type,
+            prompt=seen.prompt,
+            admitted=True,
+            job=has_job,
+            pod=has_pod,
+        )
         decision = plan(seen, NOON)
         if decision.status and not same(seen.run.status, decision.status):
             writes.append(decision.status.phase)
@@ -950,7 +1162,15 @@ def test_a_whole_life_needs_three_writes() -> None:
 # -- properties ----------------------------------------------------------------------------------
 
 words = st.sampled_from(
-    ["", "Evicted", "DeadlineExceeded", "OOMKilled", "ImagePullBackOff", "ErrImageNeverPull", "BackoffLimitExceeded"]
+    [
+        "",
+        "Evicted",
+        "DeadlineExceeded",
+        "OOMKilled",
+        "ImagePullBackOff",
+        "ErrImageNeverPull",
+        "BackoffLimitExceeded",
+    ]
 )
 reports = st.sampled_from(
     [
@@ -999,7 +1219,9 @@ jobs = st.builds(
     finished=st.booleans(),
     deleting=st.booleans(),
 )
-reasons = st.sampled_from(["CancelRequested", "PodDeleted", "Completed", "Image", "Starting", "Cloning"])
+reasons = st.sampled_from(
+    ["CancelRequested", "PodDeleted", "Completed", "Image", "Starting", "Cloning"]
+)
 runs = st.builds(
     run,
     st.sampled_from(list(Phase)),
@@ -1025,7 +1247,9 @@ anything = st.builds(
     job=st.none() | jobs,
     pod=st.none() | pods,
     witnessed=st.booleans(),
-    warnings=st.sampled_from([(), (warning("FailedCreate", "quota"),), (warning("FailedMount", "x"),)]),
+    warnings=st.sampled_from(
+        [(), (warning("FailedCreate", "quota"),), (warning("FailedMount", "x"),)]
+    ),
 )
 moderate = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -1082,7 +1306,11 @@ def test_evidence_is_let_go_only_when_written(seen: Seen) -> None:
     decision = plan(seen, NOON)
     if any(isinstance(action, ReleaseEvidence) for action in decision.actions):
         status = seen.run.status
-        assert status.finished_at is not None or status.phase.terminal or seen.run.metadata.deletion_timestamp
+        assert (
+            status.finished_at is not None
+            or status.phase.terminal
+            or seen.run.metadata.deletion_timestamp
+        )
 
 
 def test_the_job_name_is_short_enough_for_a_label_and_tells_runs_apart() -> None:

@@ -45,7 +45,9 @@ class Operator:
 
     @property
     def job(self) -> Json:
-        (job,) = [item for path, item in self.kube.objects.items() if path.startswith(self.kube.jobs)]
+        (job,) = [
+            item for path, item in self.kube.objects.items() if path.startswith(self.kube.jobs)
+        ]
         return job
 
     @property
@@ -72,7 +74,9 @@ async def test_a_run_gets_its_job_and_one_status_write(operator: Operator) -> No
 
 
 @pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
-async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(operator: Operator, arrived: bool) -> None:
+async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(
+    operator: Operator, arrived: bool
+) -> None:
     operator.apply(run_json())
     operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
     with pytest.raises(Unavailable):
@@ -137,7 +141,9 @@ async def test_somebody_was_faster_read_again(operator: Operator) -> None:
     assert operator.stored()["phase"] == "Cancelled"
 
 
-async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job_is_gone(operator: Operator) -> None:
+async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job_is_gone(
+    operator: Operator,
+) -> None:
     operator.apply(run_json())
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
     await operator.look()
@@ -168,7 +174,11 @@ async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
     assert not any(name in read for read in operator.kube.reads)
     del operator.kube.objects[operator.kube.path_of("jobs", name)]
     await operator.look()
-    assert (operator.held, operator.stored()["phase"], operator.stored()["reason"]) == (0, "Cancelled", "JobDeleted")
+    assert (operator.held, operator.stored()["phase"], operator.stored()["reason"]) == (
+        0,
+        "Cancelled",
+        "JobDeleted",
+    )
     assert len(operator.kube.writes("create", "/jobs")) == 1
 
 
@@ -185,7 +195,9 @@ async def test_a_finished_run_is_forgotten_and_expires(operator: Operator) -> No
     await operator.look("expire/hello")
 
 
-async def test_a_late_sight_of_a_finished_run_is_not_taken_for_a_live_one(operator: Operator) -> None:
+async def test_a_late_sight_of_a_finished_run_is_not_taken_for_a_live_one(
+    operator: Operator,
+) -> None:
     operator.apply(run_json("Succeeded"))
     assert operator.state.runs == {}
 
@@ -201,8 +213,17 @@ async def test_an_event_that_cannot_be_posted_changes_nothing(operator: Operator
 
 
 def pod_json(*, held: bool = True, uid: str = UID) -> Json:
-    labels = {"codexrun.dev/run": "hello", "codexrun.dev/run-uid": uid, "codexrun.dev/job-type": "hello"}
-    metadata = {"name": "p", "uid": "pod-1", "labels": labels, "finalizers": [EVIDENCE_FINALIZER] if held else []}
+    labels = {
+        "codexrun.dev/run": "hello",
+        "codexrun.dev/run-uid": uid,
+        "codexrun.dev/job-type": "hello",
+    }
+    metadata = {
+        "name": "p",
+        "uid": "pod-1",
+        "labels": labels,
+        "finalizers": [EVIDENCE_FINALIZER] if held else [],
+    }
     return {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
 
 
@@ -216,7 +237,9 @@ def pod_json(*, held: bool = True, uid: str = UID) -> Json:
     ],
     ids=["run deleted", "run ended", "another run of the name", "run lives"],
 )
-async def test_a_held_pod_is_let_go_when_its_run_is_over(operator: Operator, run: Json | None, released: bool) -> None:
+async def test_a_held_pod_is_let_go_when_its_run_is_over(
+    operator: Operator, run: Json | None, released: bool
+) -> None:
     if run:
         operator.kube.put("codexruns", run)
     operator.state.pod_seen(operator.kube.put("pods", pod_json()))
@@ -226,10 +249,14 @@ async def test_a_held_pod_is_let_go_when_its_run_is_over(operator: Operator, run
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["seen", "deleted"])
-def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(operator: Operator, gone: bool) -> None:
+def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(
+    operator: Operator, gone: bool
+) -> None:
     """Somebody's copy of a pod, made by hand; deleting it is no cancel of the run."""
     real, copy = pod_json(), pod_json(held=False)
-    real["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "j", "uid": "job-1", "controller": True}]
+    real["metadata"]["ownerReferences"] = [
+        {"kind": "Job", "name": "j", "uid": "job-1", "controller": True}
+    ]
     copy["metadata"]["uid"] = "pod-2"
     operator.state.pod_seen(real)
     operator.state.pod_seen(copy, gone)
@@ -238,8 +265,17 @@ def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(operator: Oper
 
 async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator: Operator) -> None:
     labels = {"app.kubernetes.io/managed-by": "codexrun"}
-    foreign = operator.kube.put("jobs", {"metadata": {"name": "theirs", "uid": "j0", "labels": labels}, "spec": {}})
-    orphan = {"metadata": {"name": "ours", "uid": "j1", "labels": labels | pod_json()["metadata"]["labels"]}, "spec": {}}
+    foreign = operator.kube.put(
+        "jobs", {"metadata": {"name": "theirs", "uid": "j0", "labels": labels}, "spec": {}}
+    )
+    orphan = {
+        "metadata": {
+            "name": "ours",
+            "uid": "j1",
+            "labels": labels | pod_json()["metadata"]["labels"],
+        },
+        "spec": {},
+    }
     for job in (foreign, operator.kube.put("jobs", orphan)):
         operator.state.job_seen(job)
     assert operator.state.orphans == {"j1": "ours"}
@@ -255,7 +291,9 @@ async def test_ready_is_written_once(operator: Operator) -> None:
     assert write["status"]["conditions"][0]["status"] == "True"
 
 
-async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(operator: Operator) -> None:
+async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(
+    operator: Operator,
+) -> None:
     old = operator.kube.objects[operator.kube.path_of("codexjobtypes", "hello")]
     operator.state.job_type_seen(kind_json(uid="kind-2", version=9, concurrencyLimit=7))
     operator.state.job_type_seen(old, gone=True)
@@ -276,17 +314,29 @@ async def test_the_finalizer_comes_before_the_deletion() -> None:
 async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() -> None:
     kube = FakeKube()
     pod = pod_json(held=False)
-    pod["metadata"] |= {"deletionTimestamp": "2026-11-24T12:00:00Z", "finalizers": ["batch.kubernetes.io/job-tracking"]}
+    pod["metadata"] |= {
+        "deletionTimestamp": "2026-11-24T12:00:00Z",
+        "finalizers": ["batch.kubernetes.io/job-tracking"],
+    }
     kube.put("pods", pod)
     await act(kube, StopPod("p", "pod-1"))
     assert kube.calls[-1][0] == "delete"
 
 
 @pytest.mark.parametrize(
-    "action", [StopPod("p", "pod-1"), ReleaseEvidence("p", "pod-1"), SuspendJob("j"), DeleteJob("j", "job-1")], ids=repr
+    "action",
+    [
+        StopPod("p", "pod-1"),
+        ReleaseEvidence("p", "pod-1"),
+        SuspendJob("j"),
+        DeleteJob("j", "job-1"),
+    ],
+    ids=repr,
 )
 @pytest.mark.parametrize(
-    "error", [NotFound(404, "NotFound", "gone"), Conflict(409, "Conflict", "another uid")], ids=["404", "409"]
+    "error",
+    [NotFound(404, "NotFound", "gone"), Conflict(409, "Conflict", "another uid")],
+    ids=["404", "409"],
 )
 async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None:
     kube = FakeKube()
@@ -296,7 +346,13 @@ async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None
 
 
 @pytest.mark.parametrize(
-    "action", [StopPod("p", "pod-1"), ReleaseEvidence("p", "pod-1"), SuspendJob("j"), DeleteJob("j", "job-1")]
+    "action",
+    [
+        StopPod("p", "pod-1"),
+        ReleaseEvidence("p", "pod-1"),
+        SuspendJob("j"),
+        DeleteJob("j", "job-1"),
+    ],
 )
 async def test_an_apiserver_that_is_away_is_no_success(action: Any) -> None:
     kube = FakeKube()
@@ -327,14 +383,24 @@ async def test_a_job_that_exists_is_this_one() -> None:
 
 async def test_resync_tells_what_kopf_missed_in_the_order_of_the_queue(operator: Operator) -> None:
     resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
-    for name, uid, age, priority in (("young", OTHER, 100, 0), ("old", UID, 200, 0), ("urgent", "u3", 90, 5)):
+    for name, uid, age, priority in (
+        ("young", OTHER, 100, 0),
+        ("old", UID, 200, 0),
+        ("urgent", "u3", 90, 5),
+    ):
         operator.kube.put("codexruns", run_json(uid=uid, name=name, age=age, priority=priority))
     await resync.once()
     assert list(operator.state.runs) == ["u3", UID, OTHER]
 
 
-async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_changed(operator: Operator) -> None:
-    operator.state.job_type_seen(operator.kube.put("codexjobtypes", kind_json(version=4, generation=2, requireKnownPrice=True)))
+async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_changed(
+    operator: Operator,
+) -> None:
+    operator.state.job_type_seen(
+        operator.kube.put(
+            "codexjobtypes", kind_json(version=4, generation=2, requireKnownPrice=True)
+        )
+    )
     asked: set[str] = set()
     operator.reconciler.queue.add = asked.add  # type: ignore[method-assign]
     resync = Resync(operator.kube, operator.state, operator.reconciler.queue)

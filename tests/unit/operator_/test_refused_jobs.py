@@ -72,7 +72,14 @@ class Cluster:
 
     def apply(self, number: int, phase: str = "Queued", **spec: Any) -> None:
         """A run; the smaller its number the older it is."""
-        item = run_json(phase, uid=uid(number), name=f"r{number}", age=10_000 - number, version=10 + number, **spec)
+        item = run_json(
+            phase,
+            uid=uid(number),
+            name=f"r{number}",
+            age=10_000 - number,
+            version=10 + number,
+            **spec,
+        )
         self.state.run_seen(self.kube.put("codexruns", item))
 
     def change(self, number: int, **spec: Any) -> None:
@@ -98,7 +105,10 @@ class Cluster:
 
     async def settle(self) -> None:
         while self.queue._ready or self.queue._running:
-            assert len(self.state.holders["hello"]) <= self.state.job_types["hello"].spec.concurrency_limit
+            assert (
+                len(self.state.holders["hello"])
+                <= self.state.job_types["hello"].spec.concurrency_limit
+            )
             await asyncio.sleep(0)
             for job in self.kube.items(self.kube.jobs):
                 if "seen" not in job:
@@ -145,7 +155,12 @@ class Cluster:
 
 
 def _ended(name: str, report: Json) -> Json:
-    over = {"exitCode": 0, "message": json.dumps(report), "startedAt": stamp(NOON), "finishedAt": stamp(NOON)}
+    over = {
+        "exitCode": 0,
+        "message": json.dumps(report),
+        "startedAt": stamp(NOON),
+        "finishedAt": stamp(NOON),
+    }
     return {"name": name, "state": {"terminated": over}}
 
 
@@ -182,7 +197,11 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
             assert len(cluster.kube.posts) <= min(limit, WORKERS) + 20
             assert cluster.ready()["status"] == "False"
             assert cluster.ready()["reason"] == REFUSALS[name][3]
-        writes = Counter(path for verb, path, _ in cluster.kube.calls if verb == "merge" and path.startswith(cluster.kube.runs))
+        writes = Counter(
+            path
+            for verb, path, _ in cluster.kube.calls
+            if verb == "merge" and path.startswith(cluster.kube.runs)
+        )
         assert max(writes.values()) <= 3
         cluster.kube.refuses = lambda run: None
         await cluster.run_all()
@@ -262,7 +281,10 @@ async def test_a_run_that_does_not_want_to_wait_is_rejected_without_a_try() -> N
         tried = len(cluster.kube.posts)
         cluster.apply(1, "Pending", whenFull="Reject")
         await cluster.until(0)
-        assert (cluster.status(1)["phase"], cluster.status(1)["reason"]) == ("Rejected", "JobTypeHeld")
+        assert (cluster.status(1)["phase"], cluster.status(1)["reason"]) == (
+            "Rejected",
+            "JobTypeHeld",
+        )
         assert len(cluster.kube.posts) == tried
 
 
@@ -290,7 +312,9 @@ async def test_when_the_one_that_tries_is_gone_the_next_one_tries(what: str) -> 
         if what == "cancelled":
             cluster.change(0, cancel=by())
         elif what == "deleted":
-            cluster.state.run_seen(cluster.kube.objects.pop(cluster.kube.path_of("codexruns", "r0")), gone=True)
+            cluster.state.run_seen(
+                cluster.kube.objects.pop(cluster.kube.path_of("codexruns", "r0")), gone=True
+            )
         else:
             cluster.change(0, priority=-1)
         await cluster.until(200)
@@ -321,7 +345,9 @@ async def test_a_try_whose_answer_was_lost_is_one_try() -> None:
         cluster.kube.fail("create", "/jobs", Unavailable("lost"), after=True)
         await cluster.until(300)
         assert sorted(cluster.kube.made[:1]) == ["r0"]
-        assert {run["status"]["phase"] for run in cluster.kube.items(cluster.kube.runs)} == {"Starting"}
+        assert {run["status"]["phase"] for run in cluster.kube.items(cluster.kube.runs)} == {
+            "Starting"
+        }
 
 
 DOWN = Unavailable('POST jobs: HTTP 500: failed calling webhook "w"')

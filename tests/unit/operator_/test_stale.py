@@ -70,7 +70,11 @@ async def operator() -> Operator:
 
 def slot_taken(operator: Operator, *, free: bool = False) -> None:
     """Another run holds the only slot, or has just given it back."""
-    labels = {"codexrun.dev/run-uid": OTHER, "codexrun.dev/run": "other", "codexrun.dev/job-type": "hello"}
+    labels = {
+        "codexrun.dev/run-uid": OTHER,
+        "codexrun.dev/run": "other",
+        "codexrun.dev/job-type": "hello",
+    }
     over = {"conditions": [{"type": "Complete", "status": "True"}]} if free else {}
     metadata = {"name": "other", "uid": "job-other", "labels": labels, "ownerReferences": OWNER}
     operator.state.job_seen({"metadata": metadata, "spec": {}, "status": over})
@@ -89,7 +93,9 @@ async def deleted(operator: Operator) -> None:
 
 async def made_again(operator: Operator) -> None:
     await deleted(operator)
-    again = operator.change(run_json(age=1, whenFull="Reject"), uid="77777777-2222-4333-8444-555555555555")
+    again = operator.change(
+        run_json(age=1, whenFull="Reject"), uid="77777777-2222-4333-8444-555555555555"
+    )
     operator.state.run_seen(operator.kube.put("codexruns", again))
 
 
@@ -131,7 +137,9 @@ async def test_a_list_that_is_older_than_a_rejection_starts_nothing(operator: Op
     assert operator.jobs() == []
 
 
-async def test_a_list_that_is_older_than_a_revocation_brings_no_job_type_back(operator: Operator) -> None:
+async def test_a_list_that_is_older_than_a_revocation_brings_no_job_type_back(
+    operator: Operator,
+) -> None:
     old = kind_json()
 
     async def meanwhile() -> None:
@@ -142,11 +150,15 @@ async def test_a_list_that_is_older_than_a_revocation_brings_no_job_type_back(op
     assert operator.state.job_types == {}
 
 
-async def test_a_job_type_that_the_list_lacks_is_gone_unless_it_is_younger(operator: Operator) -> None:
+async def test_a_job_type_that_the_list_lacks_is_gone_unless_it_is_younger(
+    operator: Operator,
+) -> None:
     operator.kube.objects.clear()
 
     async def meanwhile() -> None:
-        operator.state.job_type_seen(kind_json(name="young", uid="kind-2", version=operator.kube.version + 5))
+        operator.state.job_type_seen(
+            kind_json(name="young", uid="kind-2", version=operator.kube.version + 5)
+        )
 
     operator.kube.meanwhile[operator.kube.job_types] = meanwhile
     await operator.resync.once()
@@ -174,18 +186,33 @@ def job_json(**more: Any) -> Json:
         "codexrun.dev/run": "hello",
         "codexrun.dev/job-type": "hello",
     }
-    metadata = {"name": "hello-11111111-1", "uid": "job-1", "labels": labels, "ownerReferences": OWNER}
+    metadata = {
+        "name": "hello-11111111-1",
+        "uid": "job-1",
+        "labels": labels,
+        "ownerReferences": OWNER,
+    }
     return {"metadata": metadata, "spec": {}, "status": {"active": 1}, **more}
 
 
 def pod_json(phase: str = "Running", **metadata: Any) -> Json:
     owner = [{"kind": "Job", "controller": True, "name": "hello-11111111-1", "uid": "job-1"}]
-    given = {"name": "p", "uid": "pod-1", "labels": job_json()["metadata"]["labels"], "ownerReferences": owner, **metadata}
+    given = {
+        "name": "p",
+        "uid": "pod-1",
+        "labels": job_json()["metadata"]["labels"],
+        "ownerReferences": owner,
+        **metadata,
+    }
     return {"metadata": given, "spec": {"nodeName": "n"}, "status": {"phase": phase}}
 
 
 COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
-RUN_ENDED, RUN_LIVES, ANOTHER_RUN = run_json("Cancelled"), run_json("Running"), run_json("Running", uid=OTHER)
+RUN_ENDED, RUN_LIVES, ANOTHER_RUN = (
+    run_json("Cancelled"),
+    run_json("Running"),
+    run_json("Running", uid=OTHER),
+)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +228,12 @@ RUN_ENDED, RUN_LIVES, ANOTHER_RUN = run_json("Cancelled"), run_json("Running"), 
         (RUN_ENDED, job_json(status=COMPLETE), pod_json("Succeeded"), []),
         (RUN_ENDED, job_json(), pod_json("Succeeded"), []),
         (RUN_ENDED, job_json(), pod_json(deletionTimestamp=stamp(NOON)), []),
-        (RUN_ENDED, None, pod_json(deletionTimestamp=stamp(NOON), finalizers=["codexrun.dev/evidence"]), []),
+        (
+            RUN_ENDED,
+            None,
+            pod_json(deletionTimestamp=stamp(NOON), finalizers=["codexrun.dev/evidence"]),
+            [],
+        ),
     ],
     ids=[
         "run ended",
@@ -227,7 +259,11 @@ async def test_a_live_job_or_pod_of_a_run_that_is_over_is_ended(
     if pod:
         operator.state.pod_seen(operator.kube.put("pods", pod))
     await operator.drain()
-    deletions = [(path.rpartition("/")[2], body) for verb, path, body in operator.kube.calls if verb == "delete"]
+    deletions = [
+        (path.rpartition("/")[2], body)
+        for verb, path, body in operator.kube.calls
+        if verb == "delete"
+    ]
     assert [name for name, _ in deletions] == ended
     for _, body in deletions:
         assert body["propagation"] == "Background"
@@ -235,7 +271,9 @@ async def test_a_live_job_or_pod_of_a_run_that_is_over_is_ended(
     assert (UID in operator.state.runs) is (run is RUN_LIVES)
 
 
-async def test_what_the_caches_do_not_know_yet_is_read_before_anything_is_ended(operator: Operator) -> None:
+async def test_what_the_caches_do_not_know_yet_is_read_before_anything_is_ended(
+    operator: Operator,
+) -> None:
     """The watch of pods is behind: in truth the pod has ended, and its Job is about to say so."""
     operator.kube.put("codexruns", RUN_ENDED)
     operator.kube.put("pods", pod_json("Succeeded"))
@@ -244,7 +282,9 @@ async def test_what_the_caches_do_not_know_yet_is_read_before_anything_is_ended(
     assert not operator.kube.writes("delete", "/")
 
 
-async def test_an_apiserver_that_is_away_proves_nothing_and_a_list_looks_again(operator: Operator) -> None:
+async def test_an_apiserver_that_is_away_proves_nothing_and_a_list_looks_again(
+    operator: Operator,
+) -> None:
     operator.kube.fail("get", "/codexruns/", Unavailable("away"))
     operator.state.job_seen(operator.kube.put("jobs", job_json()))
     with pytest.raises(Unavailable):
@@ -255,7 +295,9 @@ async def test_an_apiserver_that_is_away_proves_nothing_and_a_list_looks_again(o
     assert operator.jobs() == []
 
 
-async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(operator: Operator) -> None:
+async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(
+    operator: Operator,
+) -> None:
     """The apiserver carried the creation out late: its client had given up, and the run was deleted meanwhile."""
     operator.state.run_seen(operator.kube.put("codexruns", run_json()))
     operator.kube.fail("create", "/jobs", Unavailable("timeout"))
@@ -269,7 +311,9 @@ async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(operat
     assert operator.jobs() == []
 
 
-async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(operator: Operator) -> None:
+async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(
+    operator: Operator,
+) -> None:
     """A team's collector pod names the run that it belongs to."""
     theirs = pod_json("Running", name="collector", uid="pod-2")
     theirs["metadata"]["labels"] = {"codexrun.dev/run-uid": UID}
@@ -278,4 +322,6 @@ async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(operat
     operator.state.job_seen(operator.kube.put("jobs", job_json()))
     await operator.drain()
     assert operator.jobs() == []
-    assert [pod["metadata"]["name"] for pod in operator.kube.items(operator.kube.pods)] == ["collector"]
+    assert [pod["metadata"]["name"] for pod in operator.kube.items(operator.kube.pods)] == [
+        "collector"
+    ]

@@ -19,7 +19,9 @@ from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
-SETTINGS = Settings(namespace="codexrun", pod_name="op-0", lease="codexrun-operator", log_level="INFO", pods=PODS)
+SETTINGS = Settings(
+    namespace="codexrun", pod_name="op-0", lease="codexrun-operator", log_level="INFO", pods=PODS
+)
 KINDS = ("runs", "job_types", "config_maps", "jobs", "pods")
 
 
@@ -40,7 +42,9 @@ class SlowLists(FakeKube):
         async for page in super().pages(path, **selectors):
             yield page
 
-    async def watch(self, path: str, version: str, *, silence: float, **selectors: str) -> AsyncIterator[Json]:
+    async def watch(
+        self, path: str, version: str, *, silence: float, **selectors: str
+    ) -> AsyncIterator[Json]:
         await asyncio.Event().wait()
         yield {}
 
@@ -59,7 +63,10 @@ async def operator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[main.Operat
     kube.put("codexjobtypes", kind_json(concurrencyLimit=20))
     kube.objects[f"{kube.config_maps}/prompt-hello-v1"] = prompt_json()
     for number in range(20):
-        kube.put("codexruns", run_json(uid=f"{number:08}-2222-4333-8444-555555555555", name=f"r{number}", age=3600))
+        kube.put(
+            "codexruns",
+            run_json(uid=f"{number:08}-2222-4333-8444-555555555555", name=f"r{number}", age=3600),
+        )
     made = main.Operator(SETTINGS, kube, None, asyncio.Event())  # type: ignore[arg-type]
     work = asyncio.create_task(made.work())
     yield made
@@ -83,7 +90,9 @@ async def all_start(kube: FakeKube) -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(KINDS)), ids=",".join)
-async def test_nothing_is_decided_before_each_kind_was_listed(operator: main.Operator, order: tuple[str, ...]) -> None:
+async def test_nothing_is_decided_before_each_kind_was_listed(
+    operator: main.Operator, order: tuple[str, ...]
+) -> None:
     kube = operator.reconciler.kube
     assert isinstance(kube, SlowLists)
     for kind in order:
@@ -136,7 +145,13 @@ async def test_missing_is_counted_from_when_this_process_first_saw_it(looking: L
         looking.seconds += seconds
         seen.append(await looking.look())
     waits = ("Pending", "JobTypeNotFound")
-    assert seen == [("Pending", "Pending"), ("Pending", "Pending"), waits, waits, ("Rejected", "JobTypeNotFound")]
+    assert seen == [
+        ("Pending", "Pending"),
+        ("Pending", "Pending"),
+        waits,
+        waits,
+        ("Rejected", "JobTypeNotFound"),
+    ]
 
 
 async def test_what_is_missing_next_has_its_own_minute(looking: Looking) -> None:
@@ -151,7 +166,9 @@ async def test_what_is_missing_next_has_its_own_minute(looking: Looking) -> None
     assert looking.state.missing == {}
 
 
-async def test_a_job_type_that_cannot_be_read_is_waited_for_and_never_missing(looking: Looking) -> None:
+async def test_a_job_type_that_cannot_be_read_is_waited_for_and_never_missing(
+    looking: Looking,
+) -> None:
     looking.state.prompt_seen(prompt_json())
     with pytest.raises(ValueError, match="model"):
         looking.state.job_type_seen(kind_json(model=""))
@@ -176,7 +193,9 @@ async def test_an_edit_that_cannot_be_read_takes_what_was_known_away(looking: Lo
     assert await looking.look() == ("Pending", "JobTypeNotFound")
 
 
-async def test_a_prompt_that_cannot_be_read_is_waited_for_and_never_missing(looking: Looking) -> None:
+async def test_a_prompt_that_cannot_be_read_is_waited_for_and_never_missing(
+    looking: Looking,
+) -> None:
     looking.state.job_type_seen(kind_json())
     with pytest.raises(AttributeError):
         looking.state.prompt_seen(prompt_json() | {"data": {"prompt.md": 7}})
@@ -186,7 +205,9 @@ async def test_a_prompt_that_cannot_be_read_is_waited_for_and_never_missing(look
     assert await looking.look() == ("Starting", "Starting")
 
 
-async def test_whatever_one_object_raises_the_rest_of_the_list_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whatever_one_object_raises_the_rest_of_the_list_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     looking = Looking()
     for number, bad in enumerate(("run", "kind", None)):
         looking.kube.put("codexruns", run_json(uid=f"uid-{number}", name=bad or "good"))

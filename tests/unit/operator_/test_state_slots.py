@@ -16,7 +16,17 @@ from fakekube import FakeKube
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, signalled, stamp
+from runbuilders import (
+    NOON,
+    agent_report,
+    by,
+    gate_report,
+    kind_json,
+    prompt_json,
+    run_json,
+    signalled,
+    stamp,
+)
 
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.resources import CodexRun
@@ -35,7 +45,11 @@ def as_it_is(kube: FakeKube) -> FakeKube:
     """All of it now but what has ended, for a list or a GET whose answer comes later."""
     past = FakeKube()
     past.version = kube.version
-    live = {path: item for path, item in kube.objects.items() if item.get("status", {}).get("phase") not in TERMINAL}
+    live = {
+        path: item
+        for path, item in kube.objects.items()
+        if item.get("status", {}).get("phase") not in TERMINAL
+    }
     past.objects = copy.deepcopy(live)
     return past
 
@@ -94,16 +108,31 @@ class Cluster(RuleBasedStateMachine):
         return f"{self.kube.pods}/{job['metadata']['name']}-pod"
 
     def jobs(self, *, with_pod: bool) -> list[Json]:
-        return [job for job in self.items(self.kube.jobs) if (self.pod_path(job) in self.kube.objects) is with_pod]
+        return [
+            job
+            for job in self.items(self.kube.jobs)
+            if (self.pod_path(job) in self.kube.objects) is with_pod
+        ]
 
     def pod_objects(self, *, phase: str | None = None) -> list[Json]:
-        return [pod for pod in self.items(self.kube.pods) if phase in (None, pod["status"]["phase"])]
+        return [
+            pod for pod in self.items(self.kube.pods) if phase in (None, pod["status"]["phase"])
+        ]
 
     def owner(self, pod: Json) -> Json | None:
-        return next((job for job in self.items(self.kube.jobs) if self.pod_path(job).endswith(pod["metadata"]["name"])), None)
+        return next(
+            (
+                job
+                for job in self.items(self.kube.jobs)
+                if self.pod_path(job).endswith(pod["metadata"]["name"])
+            ),
+            None,
+        )
 
     def job_over(self, job: Json, kind: str) -> None:
-        job["status"] = {"conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded"}]}
+        job["status"] = {
+            "conditions": [{"type": kind, "status": "True", "reason": "BackoffLimitExceeded"}]
+        }
         self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
 
     def controllers(self) -> None:
@@ -128,19 +157,36 @@ class Cluster(RuleBasedStateMachine):
                 if (pod_path := self.pod_path(job)) in self.kube.objects:
                     self.kube.objects[pod_path]["metadata"]["deletionTimestamp"] = stamp(NOON)
                 else:
-                    job["status"] = {"conditions": [{"type": "Suspended", "status": "True"}], "terminating": 0}
+                    job["status"] = {
+                        "conditions": [{"type": "Suspended", "status": "True"}],
+                        "terminating": 0,
+                    }
                     self.change(path, job)
-            run = self.kube.objects.get(f"{self.kube.runs}/{job['metadata']['labels']['codexrun.dev/run']}")
-            if run is None or run["metadata"]["uid"] != job["metadata"]["labels"]["codexrun.dev/run-uid"]:
+            run = self.kube.objects.get(
+                f"{self.kube.runs}/{job['metadata']['labels']['codexrun.dev/run']}"
+            )
+            if (
+                run is None
+                or run["metadata"]["uid"] != job["metadata"]["labels"]["codexrun.dev/run-uid"]
+            ):
                 self.remove(path)
         for path, pod in list(self.kube.objects.items()):
-            if "/pods/" in path and self.owner(pod) is None and not pod["metadata"].get("deletionTimestamp"):
+            if (
+                "/pods/" in path
+                and self.owner(pod) is None
+                and not pod["metadata"].get("deletionTimestamp")
+            ):
                 pod["metadata"]["deletionTimestamp"] = stamp(NOON)
                 self.tell(pod)
 
     def end(self, pod: Json, report: Json, code: int) -> None:
         def over(name: str, said: Json, exit_code: int) -> Json:
-            ended = {"exitCode": exit_code, "message": json.dumps(said), "startedAt": stamp(NOON), "finishedAt": stamp(NOON)}
+            ended = {
+                "exitCode": exit_code,
+                "message": json.dumps(said),
+                "startedAt": stamp(NOON),
+                "finishedAt": stamp(NOON),
+            }
             return {"name": name, "state": {"terminated": ended}}
 
         pod["status"] = {
@@ -192,15 +238,24 @@ class Cluster(RuleBasedStateMachine):
     def see_new_jobs(self) -> None:
         for verb, path, body in self.kube.calls:
             if verb == "create" and path == self.kube.jobs:
-                uid, name = body["metadata"]["labels"]["codexrun.dev/run-uid"], body["metadata"]["name"]
+                uid, name = (
+                    body["metadata"]["labels"]["codexrun.dev/run-uid"],
+                    body["metadata"]["name"],
+                )
                 made = self.kube.objects.get(f"{path}/{name}")
                 if made is None:
                     continue
                 if "creationTimestamp" not in made["metadata"]:
                     made["metadata"]["creationTimestamp"] = stamp(NOON)
                     self.created[uid] = self.created.get(uid, 0) + 1
-                    run = self.kube.objects.get(f"{self.kube.runs}/{body['metadata']['labels']['codexrun.dev/run']}")
-                    if run is None or run["metadata"]["uid"] != uid or run["status"]["phase"] in TERMINAL:
+                    run = self.kube.objects.get(
+                        f"{self.kube.runs}/{body['metadata']['labels']['codexrun.dev/run']}"
+                    )
+                    if (
+                        run is None
+                        or run["metadata"]["uid"] != uid
+                        or run["status"]["phase"] in TERMINAL
+                    ):
                         self.too_late.append(name)
                     if self.hold_back:
                         self.late.append(made)
@@ -208,9 +263,14 @@ class Cluster(RuleBasedStateMachine):
                         self.tell(made)
         for item in self.items(self.kube.runs):
             known = self.reconciler.state.runs.get(item["metadata"]["uid"])
-            if known is None or known.metadata.resource_version != item["metadata"]["resourceVersion"]:
+            if (
+                known is None
+                or known.metadata.resource_version != item["metadata"]["resourceVersion"]
+            ):
                 self.tell(item)
-        self.kube.calls = [call for call in self.kube.calls if call[0] != "create" or call[1] != self.kube.jobs]
+        self.kube.calls = [
+            call for call in self.kube.calls if call[0] != "create" or call[1] != self.kube.jobs
+        ]
 
     # -- rules -----------------------------------------------------------------------------------
 
@@ -226,7 +286,13 @@ class Cluster(RuleBasedStateMachine):
     def create_run(self, priority: int) -> None:
         self.made += 1
         uid = str(uuid.UUID(int=self.made * 2**100))
-        item = run_json(uid=uid, name=f"run-{self.made}", priority=priority, version=self.kube.version, age=1000 - self.made)
+        item = run_json(
+            uid=uid,
+            name=f"run-{self.made}",
+            priority=priority,
+            version=self.kube.version,
+            age=1000 - self.made,
+        )
         self.change(f"{self.kube.runs}/run-{self.made}", self.kube.put("codexruns", item))
 
     @rule()
@@ -252,7 +318,11 @@ class Cluster(RuleBasedStateMachine):
     def a_creation_fails(self, after: bool) -> None:
         self.kube.fail("create", "/jobs", Unavailable("lost"), after=after)
 
-    @rule(error=st.sampled_from([Refused(403, "Forbidden", "exceeded quota: jobs"), Refused(422, "Invalid", "no")]))
+    @rule(
+        error=st.sampled_from(
+            [Refused(403, "Forbidden", "exceeded quota: jobs"), Refused(422, "Invalid", "no")]
+        )
+    )
     def a_creation_is_refused(self, error: Refused) -> None:
         self.kube.fail("create", "/jobs", error)
 
@@ -264,14 +334,18 @@ class Cluster(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_list_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
         past = data.draw(st.sampled_from(self.past))
-        self.loop.run_until_complete(Resync(past, self.reconciler.state, self.reconciler.queue).once())
+        self.loop.run_until_complete(
+            Resync(past, self.reconciler.state, self.reconciler.queue).once()
+        )
         self.nobody_is_back()
         self.work()
 
     @precondition(lambda self: any(past.items(past.runs) for past in self.past))
     @rule(data=st.data())
     def a_get_answer_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
-        item = data.draw(st.sampled_from([item for past in self.past for item in past.items(past.runs)]))
+        item = data.draw(
+            st.sampled_from([item for past in self.past for item in past.items(past.runs)])
+        )
         self.reconciler.state.run_seen(item)
         self.nobody_is_back()
         self.work()
@@ -289,10 +363,17 @@ class Cluster(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs(with_pod=False))
     @rule(data=st.data())
     def pod_appears(self, data: st.DataObject) -> None:
-        fresh = [j for j in self.jobs(with_pod=False) if not j.get("status") and not j["spec"].get("suspend")]
+        fresh = [
+            j
+            for j in self.jobs(with_pod=False)
+            if not j.get("status") and not j["spec"].get("suspend")
+        ]
         if fresh:
             job = data.draw(st.sampled_from(fresh))
-            metadata = {"name": f"{job['metadata']['name']}-pod", "uid": f"pod-of-{job['metadata']['uid']}"}
+            metadata = {
+                "name": f"{job['metadata']['name']}-pod",
+                "uid": f"pod-of-{job['metadata']['uid']}",
+            }
             metadata["labels"] = job["metadata"]["labels"]
             pod = {"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
             running = {"running": {"startedAt": stamp(NOON)}}
@@ -304,7 +385,11 @@ class Cluster(RuleBasedStateMachine):
     @rule(data=st.data(), well=st.booleans())
     def pod_ends(self, data: st.DataObject, well: bool) -> None:
         pod = data.draw(st.sampled_from(self.pod_objects(phase="Running")))
-        self.end(pod, agent_report() if well else agent_report(exitCode=1, turnCompleted=None), 0 if well else 1)
+        self.end(
+            pod,
+            agent_report() if well else agent_report(exitCode=1, turnCompleted=None),
+            0 if well else 1,
+        )
         if job := self.owner(pod):
             self.job_over(job, "Complete" if well else "Failed")
 
@@ -384,7 +469,10 @@ class Cluster(RuleBasedStateMachine):
     def unsettled(self) -> bool:
         state = self.reconciler.state
         return bool(
-            state.runs or state.holders["hello"] or state.creating or [p for p in state.pods.values() if p.held or p.gone]
+            state.runs
+            or state.holders["hello"]
+            or state.creating
+            or [p for p in state.pods.values() if p.held or p.gone]
         )
 
     def finish_everything(self) -> None:
@@ -394,16 +482,29 @@ class Cluster(RuleBasedStateMachine):
             self.the_watch_catches_up()
             self.work()
             self.controllers()
-            for job in [j for j in self.jobs(with_pod=False) if not j.get("status") and not j["spec"].get("suspend")]:
-                metadata = {"name": f"{job['metadata']['name']}-pod", "uid": f"pod-of-{job['metadata']['uid']}"}
-                pod = {"metadata": {**metadata, "labels": job["metadata"]["labels"]}, "spec": {"nodeName": "n"}}
+            for job in [
+                j
+                for j in self.jobs(with_pod=False)
+                if not j.get("status") and not j["spec"].get("suspend")
+            ]:
+                metadata = {
+                    "name": f"{job['metadata']['name']}-pod",
+                    "uid": f"pod-of-{job['metadata']['uid']}",
+                }
+                pod = {
+                    "metadata": {**metadata, "labels": job["metadata"]["labels"]},
+                    "spec": {"nodeName": "n"},
+                }
                 self.end(pod, agent_report(), 0)
                 self.job_over(job, "Complete")
             for pod in self.pod_objects(phase="Running"):
                 self.end(pod, agent_report(), 0)
                 if job := self.owner(pod):
                     self.job_over(job, "Complete")
-            if all(run["status"]["phase"] in TERMINAL for run in self.items(self.kube.runs)) and not self.unsettled():
+            if (
+                all(run["status"]["phase"] in TERMINAL for run in self.items(self.kube.runs))
+                and not self.unsettled()
+            ):
                 break
         state = self.reconciler.state
         assert {item["status"]["phase"] for item in self.items(self.kube.runs)} <= set(TERMINAL)
@@ -413,8 +514,12 @@ class Cluster(RuleBasedStateMachine):
         assert not state.creating
         assert not state.witnessed
         assert not [pod for pod in state.pods.values() if pod.gone]
-        assert state.pods.keys() == {pod["metadata"]["labels"]["codexrun.dev/run-uid"] for pod in self.pod_objects()}
-        assert state.jobs.keys() == {j["metadata"]["labels"]["codexrun.dev/run-uid"] for j in self.items(self.kube.jobs)}
+        assert state.pods.keys() == {
+            pod["metadata"]["labels"]["codexrun.dev/run-uid"] for pod in self.pod_objects()
+        }
+        assert state.jobs.keys() == {
+            j["metadata"]["labels"]["codexrun.dev/run-uid"] for j in self.items(self.kube.jobs)
+        }
         for pod in self.pod_objects():
             assert EVIDENCE_FINALIZER not in pod["metadata"].get("finalizers", [])
         for item in self.items(self.kube.runs):
@@ -425,5 +530,9 @@ TestCluster = Cluster.TestCase
 # The same few courses each time; CODEXRUN_EXAMPLES=1000 looks for new ones.
 EXAMPLES = os.environ.get("CODEXRUN_EXAMPLES", "")
 TestCluster.settings = settings(
-    max_examples=int(EXAMPLES or 10), stateful_step_count=30, derandomize=not EXAMPLES, deadline=None, database=None
+    max_examples=int(EXAMPLES or 10),
+    stateful_step_count=30,
+    derandomize=not EXAMPLES,
+    deadline=None,
+    database=None,
 )

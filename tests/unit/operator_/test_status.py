@@ -58,7 +58,9 @@ WORDS = {Phase.RUNNING: "AgentRunning", Phase.STOPPING: "CancelRequested"}
 def test_the_phase_follows_from_the_conditions(way: list[Phase]) -> None:
     of = run()
     for phase in way:
-        of = of.model_copy(update={"status": moved(of, phase, WORDS.get(phase, phase.value), "said", NOON)})
+        of = of.model_copy(
+            update={"status": moved(of, phase, WORDS.get(phase, phase.value), "said", NOON)}
+        )
         assert phase_of(of.status) is phase
         RunStatus.model_validate(of.status.dump())
 
@@ -74,7 +76,10 @@ def test_ranks() -> None:
     assert [phase.rank for phase in live] == [0, 1, 2, 3, 4]
     assert {phase.rank for phase in TERMINAL} == {5}
     assert [phase for phase in Phase if phase.terminal] == TERMINAL
-    assert LIVE_RUNS_SELECTOR == "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled,status.phase!=Rejected"
+    assert (
+        LIVE_RUNS_SELECTOR
+        == "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled,status.phase!=Rejected"
+    )
 
 
 def test_failure_classes_are_the_closed_list() -> None:
@@ -134,7 +139,10 @@ def test_only_the_generation_is_nothing_new() -> None:
     assert not same(status, status.model_copy(update={"message": "n"}))
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(-5, "0s"), (42, "42s"), (185, "3m5s"), (3725, "1h2m"), (700_000, "194h26m")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0s"), (42, "42s"), (185, "3m5s"), (3725, "1h2m"), (700_000, "194h26m")],
+)
 def test_durations(seconds: int, text: str) -> None:
     assert duration(ago(seconds), NOON) == text
 
@@ -143,13 +151,21 @@ def test_durations(seconds: int, text: str) -> None:
     ("old", "new"),
     [
         ({"message": "x"}, {}),
-        ({"failure": {"class": "oom", "message": "x", "exitCode": 137}}, {"failure": {"class": "oom", "message": "y"}}),
+        (
+            {"failure": {"class": "oom", "message": "x", "exitCode": 137}},
+            {"failure": {"class": "oom", "message": "y"}},
+        ),
         ({"failure": {"class": "oom", "message": "x"}}, {}),
-        ({"usage": {"totalTokens": 5, "costMicroUSD": 7, "costCents": 1}}, {"usage": {"totalTokens": 6}}),
+        (
+            {"usage": {"totalTokens": 5, "costMicroUSD": 7, "costCents": 1}},
+            {"usage": {"totalTokens": 6}},
+        ),
         ({}, {"usage": {"totalTokens": 6}}),
     ],
 )
-async def test_a_merge_patch_takes_away_what_is_gone(old: dict[str, Any], new: dict[str, Any]) -> None:
+async def test_a_merge_patch_takes_away_what_is_gone(
+    old: dict[str, Any], new: dict[str, Any]
+) -> None:
     kube = FakeKube()
     of = run("Running", status=old)
     kube.put("codexruns", of.dump())

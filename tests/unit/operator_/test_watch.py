@@ -12,7 +12,16 @@ from fakekube import FakeKube
 from kubernetes.aio import client
 
 from codexrun_core.kube import watch
-from codexrun_core.kube.client import MAX_PAGE_BYTES, Conflict, Gone, Kube, NotFound, Refused, Unavailable, verb_and_resource
+from codexrun_core.kube.client import (
+    MAX_PAGE_BYTES,
+    Conflict,
+    Gone,
+    Kube,
+    NotFound,
+    Refused,
+    Unavailable,
+    verb_and_resource,
+)
 from codexrun_core.kube.watch import PAUSES, Watcher
 
 pytestmark = pytest.mark.local
@@ -40,7 +49,11 @@ class Script:
         self.kube.streams = [*streams, [Stop()]]
         self.told: list[tuple[str, bool]] = []
         self.pauses: list[float] = []
-        self.watcher = Watcher(self.kube, self.kube.pods, lambda it, gone: self.told.append((it["metadata"]["uid"], gone)))
+        self.watcher = Watcher(
+            self.kube,
+            self.kube.pods,
+            lambda it, gone: self.told.append((it["metadata"]["uid"], gone)),
+        )
 
         async def sleep(seconds: float) -> None:
             self.pauses.append(seconds)
@@ -61,7 +74,10 @@ class Script:
 
 
 async def test_list_then_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script(monkeypatch, [event("ADDED", "b", 101), event("BOOKMARK", "", 120), event("DELETED", "b", 121)])
+    script = Script(
+        monkeypatch,
+        [event("ADDED", "b", 101), event("BOOKMARK", "", 120), event("DELETED", "b", 121)],
+    )
     script.kube.put("pods", item("a"))
     await script.play()
     assert script.told == [("a", False), ("b", False), ("b", True)]
@@ -69,22 +85,32 @@ async def test_list_then_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert script.watcher.synced.is_set()
 
 
-async def test_an_ended_stream_goes_on_from_its_last_position(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_ended_stream_goes_on_from_its_last_position(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     script = Script(monkeypatch, [event("ADDED", "a", 105)], [event("MODIFIED", "a", 106)])
     await script.play()
     assert (script.lists, script.positions) == (1, ["100", "105", "106"])
 
 
-@pytest.mark.parametrize("trouble", [Unavailable("broken"), Unavailable("silent for 90 s")], ids=str)
-async def test_a_broken_or_silent_stream_goes_on_too(monkeypatch: pytest.MonkeyPatch, trouble: Exception) -> None:
+@pytest.mark.parametrize(
+    "trouble", [Unavailable("broken"), Unavailable("silent for 90 s")], ids=str
+)
+async def test_a_broken_or_silent_stream_goes_on_too(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
     script = Script(monkeypatch, [event("ADDED", "a", 105), trouble], [event("MODIFIED", "a", 106)])
     await script.play()
     assert (script.lists, script.positions) == (1, ["100", "105", "106"])
     assert script.pauses == [PAUSES[0]]
 
 
-@pytest.mark.parametrize("error", [Gone(410, "Expired", "too old"), Refused(500, "", "etcd")], ids=str)
-async def test_an_error_in_the_stream_lists_again(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error", [Gone(410, "Expired", "too old"), Refused(500, "", "etcd")], ids=str
+)
+async def test_an_error_in_the_stream_lists_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     script = Script(monkeypatch, [event("ADDED", "a", 105), event("ADDED", "b", 106), error])
     script.kube.put("pods", item("b", 106))
     await script.play()
@@ -92,11 +118,16 @@ async def test_an_error_in_the_stream_lists_again(monkeypatch: pytest.MonkeyPatc
     assert script.told == [("b", False), ("a", False), ("b", False), ("a", True), ("b", False)]
 
 
-async def test_what_vanished_between_two_lists_is_told_gone_with_its_last_state(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_vanished_between_two_lists_is_told_gone_with_its_last_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     script = Script(monkeypatch, [event("MODIFIED", "a", 105), Gone(410, "Expired", "")])
     script.kube.put("pods", item("a"))
     last: list[Json] = []
-    script.watcher._seen = lambda it, gone: (last.append(it) if gone else None, script.kube.objects.clear())  # type: ignore[assignment]
+    script.watcher._seen = lambda it, gone: (
+        last.append(it) if gone else None,
+        script.kube.objects.clear(),
+    )  # type: ignore[assignment]
     await script.play()
     assert [it["metadata"]["resourceVersion"] for it in last] == ["105"]
 
@@ -126,7 +157,15 @@ async def test_the_list_itself_may_fail(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_every_end_of_a_watch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, ends = Script(monkeypatch, [event("ADDED", "a", 2)], [Unavailable("broken")], [Gone(410, "Expired", "old")]), []
+    script, ends = (
+        Script(
+            monkeypatch,
+            [event("ADDED", "a", 2)],
+            [Unavailable("broken")],
+            [Gone(410, "Expired", "old")],
+        ),
+        [],
+    )
     script.watcher._restarted = lambda: ends.append(1)
     await script.play()
     assert len(ends) == 3
@@ -146,7 +185,14 @@ class Apiserver:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.text()
-        self.asked.append((request.method, request.path_qs, request.headers.get("Content-Type", ""), body and json.loads(body)))
+        self.asked.append(
+            (
+                request.method,
+                request.path_qs,
+                request.headers.get("Content-Type", ""),
+                body and json.loads(body),
+            )
+        )
         if "watch" not in request.query:
             return self.answers.pop(0)
         stream = web.StreamResponse()
@@ -176,7 +222,9 @@ async def served() -> AsyncIterator[tuple[Kube, Apiserver]]:
 
 
 async def follow(kube: Kube, silence: float = 60) -> list[Json]:
-    return [event async for event in kube.watch(kube.pods, "7", silence=silence, labelSelector="a=b")]
+    return [
+        event async for event in kube.watch(kube.pods, "7", silence=silence, labelSelector="a=b")
+    ]
 
 
 async def test_a_line_may_be_as_long_as_an_object(served: tuple[Kube, Apiserver]) -> None:
@@ -185,7 +233,9 @@ async def test_a_line_may_be_as_long_as_an_object(served: tuple[Kube, Apiserver]
     apiserver.lines = [json.dumps({"type": "ADDED", "object": {"data": "\x01" * 2**20}}).encode()]
     (event,) = await follow(kube)
     assert len(event["object"]["data"]) == 2**20
-    assert apiserver.asked[0][1].endswith("?watch=1&allowWatchBookmarks=true&resourceVersion=7&labelSelector=a%3Db")
+    assert apiserver.asked[0][1].endswith(
+        "?watch=1&allowWatchBookmarks=true&resourceVersion=7&labelSelector=a%3Db"
+    )
 
 
 SIZES = [
@@ -198,13 +248,17 @@ SIZES = [
 
 
 @pytest.mark.parametrize("sizes", [sizes for _, sizes in SIZES], ids=[name for name, _ in SIZES])
-async def test_a_page_of_a_list_stays_below_the_bound_whatever_its_objects(sizes: list[int]) -> None:
+async def test_a_page_of_a_list_stays_below_the_bound_whatever_its_objects(
+    sizes: list[int],
+) -> None:
     api = client.ApiClient(client.Configuration(host="http://nowhere"))
     kube, parsed = Kube(api, "codexrun", lambda: None), []
 
     async def list_(request: web.Request) -> web.Response:
         begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
-        items = [{"n": begin + n, "x": "x" * size} for n, size in enumerate(sizes[begin : begin + limit])]
+        items = [
+            {"n": begin + n, "x": "x" * size} for n, size in enumerate(sizes[begin : begin + limit])
+        ]
         more = {"continue": str(begin + limit)} if begin + limit < len(sizes) else {}
         return web.json_response({"metadata": {"resourceVersion": "7", **more}, "items": items})
 
@@ -222,19 +276,27 @@ async def test_a_page_of_a_list_stays_below_the_bound_whatever_its_objects(sizes
         await api.close()
         await server.close()
     assert [n for page in parsed for n in page] == list(range(len(sizes))), "each once, in order"
-    assert len(parsed) <= 20 + 2 * sum(sizes) // MAX_PAGE_BYTES + len(sizes) // 100, "and not one by one"
+    assert len(parsed) <= 20 + 2 * sum(sizes) // MAX_PAGE_BYTES + len(sizes) // 100, (
+        "and not one by one"
+    )
 
 
 @pytest.mark.parametrize(("code", "error"), [(410, Gone), (500, Refused)])
-async def test_an_error_event_is_an_error(served: tuple[Kube, Apiserver], code: int, error: type[Exception]) -> None:
+async def test_an_error_event_is_an_error(
+    served: tuple[Kube, Apiserver], code: int, error: type[Exception]
+) -> None:
     kube, apiserver = served
-    apiserver.lines = [json.dumps({"type": "ERROR", "object": {"code": code, "message": "no"}}).encode()]
+    apiserver.lines = [
+        json.dumps({"type": "ERROR", "object": {"code": code, "message": "no"}}).encode()
+    ]
     with pytest.raises(error):
         await follow(kube)
 
 
 @pytest.mark.parametrize("line", [b"{", b"silence"])
-async def test_a_torn_or_silent_stream_is_unavailable(served: tuple[Kube, Apiserver], line: bytes) -> None:
+async def test_a_torn_or_silent_stream_is_unavailable(
+    served: tuple[Kube, Apiserver], line: bytes
+) -> None:
     kube, apiserver = served
     apiserver.lines = [line]
     with pytest.raises(Unavailable):
@@ -254,14 +316,20 @@ async def test_a_torn_or_silent_stream_is_unavailable(served: tuple[Kube, Apiser
         (503, Unavailable),
     ],
 )
-async def test_refused_or_unavailable(served: tuple[Kube, Apiserver], status: int, error: type[Exception]) -> None:
+async def test_refused_or_unavailable(
+    served: tuple[Kube, Apiserver], status: int, error: type[Exception]
+) -> None:
     kube, apiserver = served
     apiserver.answers = [web.json_response({"reason": "Because", "message": "no"}, status=status)]
     with pytest.raises(error) as caught:
         await kube.create(kube.jobs, {})
     assert type(caught.value) is error
     if isinstance(caught.value, Refused):
-        assert (caught.value.status, caught.value.reason, caught.value.message) == (status, "Because", "no")
+        assert (caught.value.status, caught.value.reason, caught.value.message) == (
+            status,
+            "Because",
+            "no",
+        )
 
 
 async def test_a_proxy_s_page_is_a_refusal_too(served: tuple[Kube, Apiserver]) -> None:
@@ -288,13 +356,20 @@ async def test_nobody_there(served: tuple[Kube, Apiserver]) -> None:
 async def test_no_write_without_the_lease(served: tuple[Kube, Apiserver]) -> None:
     kube, apiserver = served
     apiserver.allowed = False
-    for write in (kube.create("/x", {}), kube.merge("/x", {}), kube.strategic("/x", {}), kube.delete("/x", uid="u")):
+    for write in (
+        kube.create("/x", {}),
+        kube.merge("/x", {}),
+        kube.strategic("/x", {}),
+        kube.delete("/x", uid="u"),
+    ):
         with pytest.raises(Unavailable, match="not the leader"):
             await write
     assert apiserver.asked == []
 
 
-async def test_every_request_is_told_with_verb_resource_and_code(served: tuple[Kube, Apiserver]) -> None:
+async def test_every_request_is_told_with_verb_resource_and_code(
+    served: tuple[Kube, Apiserver],
+) -> None:
     plain, apiserver = served
     told: list[tuple[str, str, str]] = []
 
@@ -302,7 +377,10 @@ async def test_every_request_is_told_with_verb_resource_and_code(served: tuple[K
         told.append((verb, resource, code))
 
     kube = Kube(plain.api, "codexrun", lambda: None, answered=answered)
-    apiserver.answers = [web.json_response({}), web.json_response({"reason": "Conflict"}, status=409)]
+    apiserver.answers = [
+        web.json_response({}),
+        web.json_response({"reason": "Conflict"}, status=409),
+    ]
     await kube.merge(f"{kube.runs}/hello/status", {})
     with pytest.raises(Conflict):
         await kube.create(kube.jobs, {})
@@ -324,11 +402,17 @@ async def test_every_request_is_told_with_verb_resource_and_code(served: tuple[K
         ("GET", "/api/v1/namespaces/watch/pods?limit=500", ("list", "pods")),
         ("GET", "/api/v1/namespaces/watch/pods/namespaces", ("get", "pods")),
         ("GET", "/apis/batch/v1/namespaces/n/jobs?watch=1&resourceVersion=1", ("watch", "jobs")),
-        ("PATCH", "/apis/codexrun.dev/v1alpha1/namespaces/n/codexruns/r/status", ("patch", "codexruns")),
+        (
+            "PATCH",
+            "/apis/codexrun.dev/v1alpha1/namespaces/n/codexruns/r/status",
+            ("patch", "codexruns"),
+        ),
         ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", ("create", "tokenreviews")),
     ],
 )
-def test_a_request_is_named_as_rbac_names_it(method: str, path: str, named: tuple[str, str]) -> None:
+def test_a_request_is_named_as_rbac_names_it(
+    method: str, path: str, named: tuple[str, str]
+) -> None:
     assert verb_and_resource(method, path) == named
 
 
@@ -336,12 +420,18 @@ async def test_a_deletion_says_uid_and_propagation(served: tuple[Kube, Apiserver
     kube, apiserver = served
     apiserver.answers = [web.json_response({})]
     await kube.delete(f"{kube.jobs}/j", uid="u")
-    assert apiserver.asked[0][3] == {"preconditions": {"uid": "u"}, "propagationPolicy": "Background"}
+    assert apiserver.asked[0][3] == {
+        "preconditions": {"uid": "u"},
+        "propagationPolicy": "Background",
+    }
 
 
 async def test_pages(served: tuple[Kube, Apiserver]) -> None:
     kube, apiserver = served
-    apiserver.answers = [web.json_response({"metadata": {"continue": "c"}}), web.json_response({"metadata": {}})]
+    apiserver.answers = [
+        web.json_response({"metadata": {"continue": "c"}}),
+        web.json_response({"metadata": {}}),
+    ]
     assert len([page async for page in kube.pages(kube.pods, labelSelector="a=b")]) == 2
     assert [asked[1].partition("?")[2] for asked in apiserver.asked] == [
         "limit=100&labelSelector=a%3Db",

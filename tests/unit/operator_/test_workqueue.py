@@ -84,7 +84,9 @@ async def test_different_keys_side_by_side() -> None:
         assert (busy, queue.depth) == ({"a", "b"}, 1)
 
 
-async def test_failures_wait_longer_each_time_and_a_success_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failures_wait_longer_each_time_and_a_success_forgets_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pauses: list[float] = []
     fail = True
 

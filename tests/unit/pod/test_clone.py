@@ -31,7 +31,11 @@ URLS = [
     ("a user", "https://me@git.example/acme/app.git", "credentialsSecretRef"),
     ("a password", "https://me:pw@git.example/acme/app.git", "credentialsSecretRef"),
     ("out of the prefix", "https://git.example/acme/../other/app.git", "a segment is of letters"),
-    ("out of the prefix, escaped", "https://git.example/acme/%2e%2E/other.git", "a segment is of letters"),
+    (
+        "out of the prefix, escaped",
+        "https://git.example/acme/%2e%2E/other.git",
+        "a segment is of letters",
+    ),
     ("a newline", "https://git.example/acme/a\nb", "write only those"),
     ("a port that is none", "https://git.example:x/acme/app.git", "not a URL"),
 ]
@@ -85,7 +89,9 @@ class Backend(http.server.BaseHTTPRequestHandler):
             "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "REMOTE_ADDR": "127.0.0.1",
         }  # fmt: skip
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        done = subprocess.run(["git", "http-backend"], env=environment, input=body, capture_output=True, check=False)
+        done = subprocess.run(
+            ["git", "http-backend"], env=environment, input=body, capture_output=True, check=False
+        )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         self.send_response(int(headers.pop("Status", "200").split()[0]))
@@ -121,7 +127,9 @@ def server(tmp_path_factory):
     public.mkdir()
     git("clone", "-q", "--bare", str(work), str(public / "app.git"), cwd=root)
     git("init", "-q", "--bare", str(public / "empty.git"), cwd=root)
-    httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("B", (Backend,), {"root": str(root)}))
+    httpd = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("B", (Backend,), {"root": str(root)})
+    )
     threading.Thread(target=httpd.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{httpd.server_port}", commits
     httpd.shutdown()
@@ -141,7 +149,9 @@ def run(server, tmp_path, capsysbinary):
             if value is not None:
                 (secrets / name).write_text(value)
         environment = {
-            "CODEXRUN_CLONE": json.dumps({"url": base + path, "ref": ref, "allowedURLs": allowed or [base + "/*"]}),
+            "CODEXRUN_CLONE": json.dumps(
+                {"url": base + path, "ref": ref, "allowedURLs": allowed or [base + "/*"]}
+            ),
             "CODEXRUN_WORKSPACE": str(workspace),
             "CODEXRUN_GIT_CREDENTIALS": str(secrets),
             "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
@@ -181,7 +191,9 @@ def test_a_full_commit_id_is_checked_out(run, server):
 
 
 def test_credentials_are_used_and_left_nowhere(run):
-    code, message, workspace, line = run("/private/app.git", username="robot\n", password="pa$$ w0rd'\"\n")
+    code, message, workspace, line = run(
+        "/private/app.git", username="robot\n", password="pa$$ w0rd'\"\n"
+    )
     assert code == 0
     left = b"".join(path.read_bytes() for path in workspace.rglob("*") if path.is_file())
     for text in (left, json.dumps(message).encode(), json.dumps(line).encode()):
@@ -193,18 +205,45 @@ def test_credentials_are_used_and_left_nowhere(run):
 WRONG = [
     ("a redirect", "/moved/app.git", {}, "redirect, which is not followed"),
     ("no such repository", "/public/none.git", {}, "does not exist"),
-    ("credentials missing", "/private/app.git", {}, "name a Secret in the job type's git.credentialsSecretRef"),
-    ("credentials wrong", "/private/app.git", {"username": "robot", "password": "old"}, "renew that Secret"),
-    ("no such ref", "/public/app.git", {"ref": "nope"}, "neither a branch nor a tag 'nope'; its branches: main, topic/a"),
+    (
+        "credentials missing",
+        "/private/app.git",
+        {},
+        "name a Secret in the job type's git.credentialsSecretRef",
+    ),
+    (
+        "credentials wrong",
+        "/private/app.git",
+        {"username": "robot", "password": "old"},
+        "renew that Secret",
+    ),
+    (
+        "no such ref",
+        "/public/app.git",
+        {"ref": "nope"},
+        "neither a branch nor a tag 'nope'; its branches: main, topic/a",
+    ),
     ("no such commit", "/public/app.git", {"ref": "0" * 40}, "has no commit"),
     ("a ref that is an option", "/public/app.git", {"ref": "--output=x"}, "no name of a branch"),
-    ("a ref with a revision expression", "/public/app.git", {"ref": "main~1"}, "no name of a branch"),
+    (
+        "a ref with a revision expression",
+        "/public/app.git",
+        {"ref": "main~1"},
+        "no name of a branch",
+    ),
     ("an empty repository", "/public/empty.git", {}, "no commit to check out"),
-    ("a host that is not allowed", "/public/app.git", {"allowed": ["https://git.example/*"]}, "not in the job type's"),
+    (
+        "a host that is not allowed",
+        "/public/app.git",
+        {"allowed": ["https://git.example/*"]},
+        "not in the job type's",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("path", "options", "text"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+@pytest.mark.parametrize(
+    ("path", "options", "text"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG]
+)
 def test_a_failure_says_what_to_do(run, path, options, text):
     code, message, _, line = run(path, **options)
     assert code == 1
@@ -215,7 +254,9 @@ def test_a_failure_says_what_to_do(run, path, options, text):
 
 def test_a_host_that_nobody_answers_for(run, tmp_path):
     environment = {
-        "CODEXRUN_CLONE": json.dumps({"url": "http://127.0.0.1:9/a.git", "allowedURLs": ["http://127.0.0.1:9/*"]}),
+        "CODEXRUN_CLONE": json.dumps(
+            {"url": "http://127.0.0.1:9/a.git", "allowedURLs": ["http://127.0.0.1:9/*"]}
+        ),
         "CODEXRUN_WORKSPACE": str(tmp_path),
         "CODEXRUN_TERMINATION_LOG": str(tmp_path.parent / "clone-message"),
     }

@@ -24,12 +24,24 @@ WIRE = {
 
 USAGES = [
     ("as the API sends it", WIRE, Usage(100, 40, 20, 5, 120)),
-    ("without details", {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}, Usage(1, 0, 2, 0, 3)),
-    ("details are null", {**WIRE, "input_tokens_details": None, "output_tokens_details": None}, Usage(100, 0, 20, 0, 120)),
+    (
+        "without details",
+        {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+        Usage(1, 0, 2, 0, 3),
+    ),
+    (
+        "details are null",
+        {**WIRE, "input_tokens_details": None, "output_tokens_details": None},
+        Usage(100, 0, 20, 0, 120),
+    ),
     ("no total", {"input_tokens": 1, "output_tokens": 2}, Usage(1, 0, 2, 0, 3)),
     ("a total below the sum", {**WIRE, "total_tokens": 3}, Usage(100, 40, 20, 5, 120)),
     ("a total above the sum counts", {**WIRE, "total_tokens": 150}, Usage(100, 40, 20, 5, 150)),
-    ("more cached than input", {**WIRE, "input_tokens_details": {"cached_tokens": 400}}, Usage(100, 100, 20, 5, 120)),
+    (
+        "more cached than input",
+        {**WIRE, "input_tokens_details": {"cached_tokens": 400}},
+        Usage(100, 100, 20, 5, 120),
+    ),
     ("zeros", {"input_tokens": 0, "output_tokens": 0}, Usage()),
     ("absent", None, None),
     ("a negative number", {**WIRE, "output_tokens": -1}, None),
@@ -86,19 +98,25 @@ ESTIMATES = [
 ]
 
 
-@pytest.mark.parametrize(("last", "seen", "total", "complete"), [e[1:] for e in ESTIMATES], ids=[e[0] for e in ESTIMATES])
+@pytest.mark.parametrize(
+    ("last", "seen", "total", "complete"), [e[1:] for e in ESTIMATES], ids=[e[0] for e in ESTIMATES]
+)
 def test_what_a_response_is_charged(last, seen, total, complete):
     after = answered(meter.streamed(flying(), 300), last, seen)
     assert (after.usage.total, after.complete, after.in_flight) == (total, complete, None)
 
 
 def test_a_response_cut_at_the_budget_is_a_budget_stop():
-    after = answered(flying(lowered="limits.maxTokens"), Last("incomplete", WIRE, reason="max_output_tokens"))
+    after = answered(
+        flying(lowered="limits.maxTokens"), Last("incomplete", WIRE, reason="max_output_tokens")
+    )
     assert after.stop.code == "budget"
     assert after.last_error is None
 
 
-@pytest.mark.parametrize(("lowered", "reason"), [(None, "max_output_tokens"), ("limits.maxTokens", "content_filter")])
+@pytest.mark.parametrize(
+    ("lowered", "reason"), [(None, "max_output_tokens"), ("limits.maxTokens", "content_filter")]
+)
 def test_any_other_incomplete_response_is_the_models_error(lowered, reason):
     after = answered(flying(lowered=lowered), Last("incomplete", WIRE, reason=reason))
     assert after.stop is None
@@ -208,8 +226,14 @@ TIERED = Price(
 @pytest.mark.parametrize(
     ("used", "pico"),
     [
-        (Usage(1000, 300, 10, 0, 1010, 200), 500 * 2_000_000 + 300 * 200_000 + 200 * 2_500_000 + 10 * 10_000_000),
-        (Usage(1001, 300, 10, 0, 1011, 200), 501 * 4_000_000 + 300 * 400_000 + 200 * 5_000_000 + 10 * 15_000_000),
+        (
+            Usage(1000, 300, 10, 0, 1010, 200),
+            500 * 2_000_000 + 300 * 200_000 + 200 * 2_500_000 + 10 * 10_000_000,
+        ),
+        (
+            Usage(1001, 300, 10, 0, 1011, 200),
+            501 * 4_000_000 + 300 * 400_000 + 200 * 5_000_000 + 10 * 15_000_000,
+        ),
     ],
     ids=["up to the bound", "a token above it: the whole request"],
 )
@@ -225,7 +249,10 @@ def test_input_that_the_cache_takes_up_is_told_and_not_counted_twice():
 def test_what_was_never_metered_is_charged_as_if_all_of_it_was_written():
     account = meter.streamed(meter.sent(Account(), InFlight("m", 100)), 10)
     after = meter.broken(account, None, {"m": TIERED})
-    assert (after.usage, after.pico_usd) == (Usage(100, 0, 10, 0, 110), 100 * 2_500_000 + 10 * 10_000_000)
+    assert (after.usage, after.pico_usd) == (
+        Usage(100, 0, 10, 0, 110),
+        100 * 2_500_000 + 10 * 10_000_000,
+    )
 
 
 def test_a_price_without_a_cache_write_asks_what_input_costs():

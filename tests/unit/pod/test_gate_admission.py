@@ -14,7 +14,10 @@ LIMITS = Limits(models=frozenset({"m", "n"}))
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
 
 FUNCTION = {"type": "function", "name": "exec_command"}
-IN_INPUT = {"type": "additional_tools", "tools": [{"type": "namespace", "tools": [{"type": "web_search"}]}]}
+IN_INPUT = {
+    "type": "additional_tools",
+    "tools": [{"type": "namespace", "tools": [{"type": "web_search"}]}],
+}
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text()
 ANY_JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
@@ -39,13 +42,27 @@ VERDICTS = [
     ("no model", {"model": None}, "model None"),
     ("a model that is no text", {"model": ["m"]}, "model"),
     ("a dearer tier", {"service_tier": "priority"}, "service_tier 'priority'"),
-    ("a hosted tool", {"tools": [FUNCTION, {"type": "web_search_preview"}]}, "hosted tool 'web_search_preview'"),
-    ("a remote MCP server", {"tools": [{"type": "mcp", "server_url": "https://x"}]}, "hosted tool 'mcp'"),
-    ("a hosted tool in the input of a code-mode model", {"input": [IN_INPUT]}, "hosted tool 'web_search'"),
+    (
+        "a hosted tool",
+        {"tools": [FUNCTION, {"type": "web_search_preview"}]},
+        "hosted tool 'web_search_preview'",
+    ),
+    (
+        "a remote MCP server",
+        {"tools": [{"type": "mcp", "server_url": "https://x"}]},
+        "hosted tool 'mcp'",
+    ),
+    (
+        "a hosted tool in the input of a code-mode model",
+        {"input": [IN_INPUT]},
+        "hosted tool 'web_search'",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("change", "refusal"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS])
+@pytest.mark.parametrize(
+    ("change", "refusal"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS]
+)
 def test_verdict(change, refusal):
     verdict = admit(json.dumps({**PLAIN, **change}).encode(), LIMITS)
     if refusal is None:
@@ -57,7 +74,9 @@ def test_verdict(change, refusal):
         assert verdict.body["error"]["type"] == "codexrun_refused"
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b"1", b"[" * 100_000], ids=start_of)
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"[]", b"null", b"\xff", b"1", b"[" * 100_000], ids=start_of
+)
 def test_what_is_no_request_is_refused_but_ends_nothing(raw):
     verdict = admit(raw, LIMITS)
     assert isinstance(verdict, Refused)
@@ -71,7 +90,9 @@ def test_a_stop_comes_before_everything():
 
 def test_once_stopped_always_stopped():
     first = Refused("guardrail", "earlier")
-    assert admit(json.dumps(PLAIN).encode(), Limits(models=frozenset({"m"}), stopped=first)) is first
+    assert (
+        admit(json.dumps(PLAIN).encode(), Limits(models=frozenset({"m"}), stopped=first)) is first
+    )
 
 
 def test_a_key_that_occurs_twice_means_what_was_judged():
@@ -103,10 +124,16 @@ BUDGETS = [
 ]
 
 
-@pytest.mark.parametrize(("most", "spent", "asked", "sent", "lowered"), [b[1:] for b in BUDGETS], ids=[b[0] for b in BUDGETS])
+@pytest.mark.parametrize(
+    ("most", "spent", "asked", "sent", "lowered"),
+    [b[1:] for b in BUDGETS],
+    ids=[b[0] for b in BUDGETS],
+)
 def test_budget(most, spent, asked, sent, lowered):
     body = PLAIN if asked is None else {**PLAIN, "max_output_tokens": asked}
-    verdict = admit(json.dumps(body).encode(), Limits(models=frozenset({"m"}), max_tokens=most, spent=spent))
+    verdict = admit(
+        json.dumps(body).encode(), Limits(models=frozenset({"m"}), max_tokens=most, spent=spent)
+    )
     if sent == "refused":
         assert (verdict.code, verdict.final) == ("budget", True)
         assert f"{spent} of {most} tokens" in verdict.message
@@ -115,12 +142,18 @@ def test_budget(most, spent, asked, sent, lowered):
         assert verdict.lowered == ("limits.maxTokens" if lowered else None)
 
 
-@given(st.integers(1, 10**7), st.lists(st.tuples(st.integers(0, 10**5), st.integers(0, 10**6)), max_size=30))
+@given(
+    st.integers(1, 10**7),
+    st.lists(st.tuples(st.integers(0, 10**5), st.integers(0, 10**6)), max_size=30),
+)
 def test_the_overshoot_is_at_most_one_input(most, wishes):
     """Whatever the model would like to say: input is not known before, output is capped."""
     spent, last_input = 0, 0
     for tokens_in, tokens_out in wishes:
-        verdict = admit(json.dumps(PLAIN).encode(), Limits(models=frozenset({"m"}), max_tokens=most, spent=spent))
+        verdict = admit(
+            json.dumps(PLAIN).encode(),
+            Limits(models=frozenset({"m"}), max_tokens=most, spent=spent),
+        )
         if isinstance(verdict, Refused):
             break
         cap = json.loads(verdict.body)["max_output_tokens"]
@@ -130,7 +163,9 @@ def test_the_overshoot_is_at_most_one_input(most, wishes):
 
 
 PRICES = {"m": Price(input=5_000_000, cached_input=500_000, output=30_000_000)}
-IN_CENTS = Limits(models=frozenset({"m"}), max_pico=pico_of_cents(3), prices=PRICES)  # 1,000 tokens of output
+IN_CENTS = Limits(
+    models=frozenset({"m"}), max_pico=pico_of_cents(3), prices=PRICES
+)  # 1,000 tokens of output
 
 
 @pytest.mark.parametrize(
@@ -156,7 +191,10 @@ def test_a_budget_in_cents_caps_what_comes(spent_pico, sent):
 def test_the_tighter_of_two_budgets_caps():
     both = replace(IN_CENTS, max_tokens=500)
     assert json.loads(admit(json.dumps(PLAIN).encode(), both).body)["max_output_tokens"] == 500
-    assert admit(json.dumps(PLAIN).encode(), replace(both, max_tokens=5000)).lowered == "limits.maxCostCents"
+    assert (
+        admit(json.dumps(PLAIN).encode(), replace(both, max_tokens=5000)).lowered
+        == "limits.maxCostCents"
+    )
 
 
 def test_a_budget_in_cents_needs_a_price():

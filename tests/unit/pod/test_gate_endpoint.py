@@ -26,10 +26,22 @@ COMPLETED = b'data: {"type":"response.completed","response":{"id":"r","usage":{"
 def authority(tmp_path_factory):
     """Certificate and key of a server that no public CA knows; the certificate is its own CA."""
     folder = tmp_path_factory.mktemp("ca")
-    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=model"]
+    made = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=model",
+    ]
     names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.crt")]
-    subprocess.run(["openssl", "req", "-x509", *made, *names, *files], check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", "req", "-x509", *made, *names, *files], check=True, capture_output=True
+    )
     return folder
 
 
@@ -41,8 +53,13 @@ class Company:
 
     async def handle(self, request):
         self.seen.append(dict(request.headers))
-        if request.headers.get("api-key") != KEY or request.query.get("api-version") != "2026-10 preview":
-            return web.json_response({"error": {"message": "Access denied", "code": "401"}}, status=401)
+        if (
+            request.headers.get("api-key") != KEY
+            or request.query.get("api-version") != "2026-10 preview"
+        ):
+            return web.json_response(
+                {"error": {"message": "Access denied", "code": "401"}}, status=401
+            )
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         await response.write(COMPLETED)
@@ -96,7 +113,11 @@ async def company(authority):
         yield endpoint
 
 
-AZURE = {"authHeader": "api-key", "queryParams": {"api-version": "2026-10 preview"}, "caBundle": True}
+AZURE = {
+    "authHeader": "api-key",
+    "queryParams": {"api-version": "2026-10 preview"},
+    "caBundle": True,
+}
 
 
 async def ask(tmp_path, endpoint, authority, **change):
@@ -105,11 +126,16 @@ async def ask(tmp_path, endpoint, authority, **change):
              "models": ["m"], **AZURE, **change}  # fmt: skip
     names = {"KEY": tmp_path / "key", "STATE": tmp_path, "CA": authority / "ca.crt"}
     environ = {f"CODEXRUN_GATE_{name}": str(path) for name, path in names.items()}
-    environ |= {"CODEXRUN_GATE": json.dumps(given), "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message")}
+    environ |= {
+        "CODEXRUN_GATE": json.dumps(given),
+        "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
+    }
     ledger = Ledger(from_env(environ))
     gate = Gate(ledger)
     async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
-        async with client.post(f"{here}/v1/responses", json=BODY, headers={"api-key": "the agent's"}) as answer:
+        async with client.post(
+            f"{here}/v1/responses", json=BODY, headers={"api-key": "the agent's"}
+        ) as answer:
             await answer.read()
         await gate.session.close()
     return answer.status, ledger.account
@@ -137,11 +163,17 @@ async def test_without_the_bundle_the_certificate_is_refused_and_named(tmp_path,
     async with company(authority) as endpoint:
         status, account = await ask(tmp_path, endpoint, authority, caBundle=False)
     assert (status, endpoint.seen) == (502, [])
-    assert (account.usage.total, account.complete, account.last_error.class_) == (0, True, "model_error")
+    assert (account.usage.total, account.complete, account.last_error.class_) == (
+        0,
+        True,
+        "model_error",
+    )
     assert "certificate verify failed" in account.last_error.message
 
 
-@pytest.mark.parametrize(("change"), [{"authHeader": None}, {"queryParams": {}}], ids=["header", "query"])
+@pytest.mark.parametrize(
+    ("change"), [{"authHeader": None}, {"queryParams": {}}], ids=["header", "query"]
+)
 async def test_what_the_endpoint_wants_it_must_get(tmp_path, authority, change):
     async with company(authority) as endpoint:
         status, account = await ask(tmp_path, endpoint, authority, **change)

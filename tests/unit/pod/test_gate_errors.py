@@ -55,13 +55,20 @@ def test_an_http_error(status, headers, text, class_, reset):
 def test_what_the_provider_says_is_passed_on_but_not_endlessly():
     assert "said so" in errors.from_answer(500, {}, body(), NOON).message
     assert "busy" in errors.from_answer(503, {}, "<html>busy</html>", NOON).message
-    assert "no such model" in errors.from_answer(404, {}, '{"error": "no such model"}', NOON).message
+    assert (
+        "no such model" in errors.from_answer(404, {}, '{"error": "no such model"}', NOON).message
+    )
     assert len(errors.from_answer(500, {}, "x" * 9999, NOON).message) == 400
     assert errors.from_answer(500, {}, '{"error": [1]}', NOON).class_ == "model_error"
 
 
 EVENTS = [
-    ("rate limit", {"code": "rate_limit_exceeded", "message": "try again in 1.5s"}, "rate_limit", "2026-11-24T12:00:01Z"),
+    (
+        "rate limit",
+        {"code": "rate_limit_exceeded", "message": "try again in 1.5s"},
+        "rate_limit",
+        "2026-11-24T12:00:01Z",
+    ),
     ("quota", {"code": "insufficient_quota", "message": "no"}, "quota", None),
     ("server", {"code": "server_error", "message": "no"}, "model_error", None),
     ("context", {"code": "context_length_exceeded", "message": "no"}, "model_error", None),
@@ -71,7 +78,9 @@ EVENTS = [
 ]
 
 
-@pytest.mark.parametrize(("event", "class_", "reset"), [e[1:] for e in EVENTS], ids=[e[0] for e in EVENTS])
+@pytest.mark.parametrize(
+    ("event", "class_", "reset"), [e[1:] for e in EVENTS], ids=[e[0] for e in EVENTS]
+)
 def test_a_failed_response(event, class_, reset):
     error = errors.from_event(event, NOON)
     assert (error.class_, error.status, error.reset_at) == (class_, None, reset)
@@ -91,5 +100,10 @@ def test_headers_up_carry_the_key_and_nothing_of_the_agents_choice():
 
 
 def test_headers_down():
-    given = {"Content-Type": "text/event-stream", "Set-Cookie": "c", "Retry-After": "1", "Content-Encoding": "gzip"}
+    given = {
+        "Content-Type": "text/event-stream",
+        "Set-Cookie": "c",
+        "Retry-After": "1",
+        "Content-Encoding": "gzip",
+    }
     assert down(given) == {"Content-Type": "text/event-stream", "Retry-After": "1"}

@@ -11,11 +11,18 @@ from codexrun_pod.gate.budget.meter import Account
 from codexrun_pod.gate.policy import output
 from codexrun_pod.gate.policy.output import Output, judge, schema_from
 
-SCHEMA = {"type": "object", "required": ["a"], "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["a"],
+    "properties": {"a": {"type": "array", "items": {"type": "integer"}}},
+}
 
 
 def test_a_message_that_fits():
-    assert judge(b'{"a": [1]}', SCHEMA).json == {"ok": True, "sha256": judge(b'{"a": [1]}', SCHEMA).sha256}
+    assert judge(b'{"a": [1]}', SCHEMA).json == {
+        "ok": True,
+        "sha256": judge(b'{"a": [1]}', SCHEMA).sha256,
+    }
 
 
 @pytest.mark.parametrize(
@@ -34,7 +41,16 @@ def test_a_message_that_fits():
         (b'{"a":' * 900 + b"1" + b"}" * 900, "", TOO_DEEP),
     ],
     ids=[
-        *("a field is missing", "of another type", "prose", "fenced", "empty", "NaN", "no UTF-8", "infinite"),
+        *(
+            "a field is missing",
+            "of another type",
+            "prose",
+            "fenced",
+            "empty",
+            "NaN",
+            "no UTF-8",
+            "infinite",
+        ),
         *("nested without end", "33 levels", "900 levels"),
     ],
 )

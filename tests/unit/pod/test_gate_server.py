@@ -50,7 +50,9 @@ class Upstream:
 
 def streams(*chunks, pause=0.0, cut=False):
     async def script(request):
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "x-request-id": "q", "Set-Cookie": "c"})
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "x-request-id": "q", "Set-Cookie": "c"}
+        )
         await response.prepare(request)
         for chunk in chunks:
             await response.write(chunk)
@@ -64,14 +66,22 @@ def streams(*chunks, pause=0.0, cut=False):
 
 def answers(status, body, **headers):
     async def script(_):
-        return web.Response(status=status, text=body, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        return web.Response(
+            status=status, text=body, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
 
     return script
 
 
 class Stand:
     def __init__(self, base, gate, upstream, ledger, client):
-        self.base, self.gate, self.upstream, self.ledger, self.client = base, gate, upstream, ledger, client
+        self.base, self.gate, self.upstream, self.ledger, self.client = (
+            base,
+            gate,
+            upstream,
+            ledger,
+            client,
+        )
 
     async def post(self, **change):
         async with self.client.post(f"{self.base}/v1/responses", json={**BODY, **change}) as answer:
@@ -99,7 +109,15 @@ async def listening(app):
 
 def settings(tmp_path, upstream, **more):
     (tmp_path / "key").write_text(KEY + "\n")
-    given = {"runId": "r", "jobType": "t", "attempt": 1, "upstreamURL": f"{upstream}/v1/", "port": 1, "models": ["m"], **more}
+    given = {
+        "runId": "r",
+        "jobType": "t",
+        "attempt": 1,
+        "upstreamURL": f"{upstream}/v1/",
+        "port": 1,
+        "models": ["m"],
+        **more,
+    }
     return from_env(
         {
             "CODEXRUN_GATE": json.dumps(given),
@@ -140,7 +158,12 @@ async def test_a_stream_passes_unchanged_and_is_metered(stand):
     assert sent["Authorization"] == f"Bearer {KEY}"
     assert request == BODY
     told = stand.message()
-    assert (told["requests"], told["completed"], told["usage"]["totalTokens"], told["complete"]) == (1, 1, 120, True)
+    assert (
+        told["requests"],
+        told["completed"],
+        told["usage"]["totalTokens"],
+        told["complete"],
+    ) == (1, 1, 120, True)
 
 
 async def test_chunks_pass_as_they_come(stand):
@@ -197,7 +220,11 @@ async def test_an_error_passes_unchanged_is_remembered_and_never_quotes_the_key(
     status, body, headers = await stand.post()
     assert (status, body, headers["Retry-After"]) == (429, b"slow down", "7")
     told = stand.message()
-    assert (told["lastError"]["class"], told["requests"], told["usage"]["totalTokens"]) == ("rate_limit", 2, 0)
+    assert (told["lastError"]["class"], told["requests"], told["usage"]["totalTokens"]) == (
+        "rate_limit",
+        2,
+        0,
+    )
     assert told["lastError"]["resetAt"]
     assert KEY.encode() not in capfdbinary.readouterr().out
 
@@ -215,7 +242,11 @@ async def test_requests_at_the_same_time_end_the_run(stand):
     answers_ = await asyncio.gather(*(stand.post() for _ in range(10)))
     assert sorted(status for status, _, _ in answers_) == [200] + [400] * 9
     assert stand.upstream.most_at_once == 1
-    assert (stand.account.requests, stand.account.completed, stand.account.usage.total) == (1, 1, 120)
+    assert (stand.account.requests, stand.account.completed, stand.account.usage.total) == (
+        1,
+        1,
+        120,
+    )
     assert stand.message()["stop"]["class"] == "guardrail"
     assert "same time" in stand.message()["stop"]["message"]
 
@@ -231,7 +262,10 @@ async def test_a_request_waits_for_one_whose_client_has_left(stand):
     assert stand.account.stop is None
 
 
-CALL = event("response.output_item.done", item={"type": "function_call", "name": "view_image", "arguments": "{}"})
+CALL = event(
+    "response.output_item.done",
+    item={"type": "function_call", "name": "view_image", "arguments": "{}"},
+)
 
 
 async def test_a_forbidden_call_never_arrives_and_is_paid(stand):
@@ -240,7 +274,11 @@ async def test_a_forbidden_call_never_arrives_and_is_paid(stand):
     assert status == 200
     assert body.startswith(DELTA)
     assert b"function_call" not in body
-    (told,) = [json.loads(line[6:]) for line in body[len(DELTA) :].splitlines() if line.startswith(b"data: ")]
+    (told,) = [
+        json.loads(line[6:])
+        for line in body[len(DELTA) :].splitlines()
+        if line.startswith(b"data: ")
+    ]
     assert (told["type"], told["response"]["error"]["code"]) == ("response.failed", "guardrail")
     await until(lambda: stand.account.in_flight is None)
     assert (stand.account.usage.total, stand.account.complete) == (120, True)
@@ -292,7 +330,11 @@ async def test_a_client_that_leaves_is_metered_to_the_end(stand):
         await answer.content.readany()
         answer.close()
     await until(lambda: stand.account.completed == 1)
-    assert (stand.account.usage.total, stand.account.complete, stand.account.last_error) == (120, True, None)
+    assert (stand.account.usage.total, stand.account.complete, stand.account.last_error) == (
+        120,
+        True,
+        None,
+    )
 
 
 async def test_a_client_that_leaves_for_too_long_is_charged_at_most(stand, monkeypatch):
@@ -309,7 +351,10 @@ async def test_a_client_that_leaves_for_too_long_is_charged_at_most(stand, monke
 
 
 async def test_a_client_that_leaves_at_the_last_event_is_the_normal_end(stand):
-    stand.upstream.scripts = [streams(DELTA + COMPLETED, b"data: more\n\n", pause=0.3), streams(COMPLETED)]
+    stand.upstream.scripts = [
+        streams(DELTA + COMPLETED, b"data: more\n\n", pause=0.3),
+        streams(COMPLETED),
+    ]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
         await answer.content.readany()
         answer.close()
@@ -324,7 +369,9 @@ async def test_a_client_that_left_the_queue_costs_nothing(stand):
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stand.post(), 0.2)
     await first
-    await stand.post()  # behind the one that left: had that been sent, it would have been before this
+    await (
+        stand.post()
+    )  # behind the one that left: had that been sent, it would have been before this
     assert (stand.account.requests, len(stand.upstream.requests)) == (2, 2)
 
 
@@ -346,7 +393,9 @@ async def test_a_refusal_for_good_is_in_the_message(stand):
     assert json.loads(body)["error"]["type"] == "codexrun_refused"
     assert stand.message()["stop"]["class"] == "guardrail"
     status, body, _ = await stand.post()
-    assert (status, json.loads(body)["error"]["code"]) == (400, "guardrail"), "once stopped, always stopped"
+    assert (status, json.loads(body)["error"]["code"]) == (400, "guardrail"), (
+        "once stopped, always stopped"
+    )
 
 
 async def test_a_stop_file_refuses_and_is_no_stop_of_the_gates(stand, tmp_path):
@@ -358,7 +407,8 @@ async def test_a_stop_file_refuses_and_is_no_stop_of_the_gates(stand, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/responses"), ("POST", "/v1/chat/completions"), ("GET", "/v1/models")]
+    ("method", "path"),
+    [("GET", "/v1/responses"), ("POST", "/v1/chat/completions"), ("GET", "/v1/models")],
 )
 async def test_everything_else_is_not_there(stand, method, path):
     async with stand.client.request(method, f"{stand.base}{path}") as answer:
@@ -390,7 +440,11 @@ def test_what_a_killed_gate_had_in_flight_is_charged(tmp_path):
     first = Ledger(state)
     first.save(meter.streamed(meter.sent(first.account, meter.InFlight("m", 1000)), 50))
     second = Ledger(state)
-    assert (second.account.usage.total, second.account.complete, second.account.requests) == (1050, False, 1)
+    assert (second.account.usage.total, second.account.complete, second.account.requests) == (
+        1050,
+        False,
+        1,
+    )
     assert Ledger(state).account == second.account, "and only once"
     assert json.loads((tmp_path / "message").read_bytes())["complete"] is False
 

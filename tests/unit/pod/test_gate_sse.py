@@ -40,7 +40,9 @@ STREAMS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("stream", "last", "output"), [s[1:] for s in STREAMS], ids=[s[0] for s in STREAMS])
+@pytest.mark.parametrize(
+    ("stream", "last", "output"), [s[1:] for s in STREAMS], ids=[s[0] for s in STREAMS]
+)
 def test_a_stream(stream, last, output):
     watch = Watch()
     watch.feed(stream.encode())

@@ -14,9 +14,7 @@ from codexrun_pod.gate.sse import Watch
 
 ALL = frozenset({"apply_patch", "mcp:t", "shell", "view_image", "web_search"})
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
-NESTED = (
-    "### `{0}`\nexec tool declaration:\n```ts\ndeclare const tools: {{ {0}(args: {{ a: string }}): Promise<unknown>; }};\n```\n"
-)
+NESTED = "### `{0}`\nexec tool declaration:\n```ts\ndeclare const tools: {{ {0}(args: {{ a: string }}): Promise<unknown>; }};\n```\n"
 
 
 def offer(*names):
@@ -24,12 +22,24 @@ def offer(*names):
 
 
 def code_mode(*names):
-    described = {"type": "custom", "name": "exec", "description": "Run JavaScript\n" + "".join(map(NESTED.format, names))}
-    return [{"type": "additional_tools", "tools": [{"type": "namespace", "name": "functions", "tools": [described]}]}]
+    described = {
+        "type": "custom",
+        "name": "exec",
+        "description": "Run JavaScript\n" + "".join(map(NESTED.format, names)),
+    }
+    return [
+        {
+            "type": "additional_tools",
+            "tools": [{"type": "namespace", "name": "functions", "tools": [described]}],
+        }
+    ]
 
 
 def sent(body, allowed):
-    verdict = admit(json.dumps({**PLAIN, **body}).encode(), Limits(models=frozenset({"m"}), tools=frozenset(allowed)))
+    verdict = admit(
+        json.dumps({**PLAIN, **body}).encode(),
+        Limits(models=frozenset({"m"}), tools=frozenset(allowed)),
+    )
     assert isinstance(verdict, Admitted), verdict
     return json.loads(verdict.body), verdict.stripped
 
@@ -42,7 +52,9 @@ OFFERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("without", "offered", "left"), [o[1:] for o in OFFERS], ids=[o[0] for o in OFFERS])
+@pytest.mark.parametrize(
+    ("without", "offered", "left"), [o[1:] for o in OFFERS], ids=[o[0] for o in OFFERS]
+)
 def test_what_is_not_allowed_is_taken_out(without, offered, left):
     body, stripped = sent({"tools": offered}, ALL - without)
     assert [tool["name"] for tool in body["tools"]] == left
@@ -57,12 +69,17 @@ def test_tools_of_an_mcp_server_are_taken_out_one_by_one():
 
 
 def test_a_request_whose_tools_are_allowed_is_not_touched():
-    given = {"tools": offer("exec_command", "apply_patch"), "input": code_mode("exec_command", "list_mcp_resources")}
+    given = {
+        "tools": offer("exec_command", "apply_patch"),
+        "input": code_mode("exec_command", "list_mcp_resources"),
+    }
     body, stripped = sent(given, tools.DEFAULT)
     assert (body["tools"], body["input"], stripped) == (given["tools"], given["input"], frozenset())
 
 
-@pytest.mark.parametrize("name", ["exec_command", "apply_patch", "view_image", "mcp__t__alpha", "spawn_agent"])
+@pytest.mark.parametrize(
+    "name", ["exec_command", "apply_patch", "view_image", "mcp__t__alpha", "spawn_agent"]
+)
 def test_code_mode_must_not_offer_to_scripts_what_is_not_allowed(name):
     """It stands in a text, and its calls would hide in one: nothing could be taken out."""
     body = json.dumps({**PLAIN, "input": code_mode("list_mcp_resources", name)}).encode()
@@ -90,7 +107,10 @@ FORBIDDEN = [
     (function("write_stdin"), "shell"),
     (function("container.exec"), "shell"),
     ({"type": "local_shell_call", "action": {}}, "shell"),
-    ({"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin Patch"}, "apply_patch"),
+    (
+        {"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin Patch"},
+        "apply_patch",
+    ),
     ({"type": "apply_patch_call"}, "apply_patch"),
     (function("view_image"), "view_image"),
     (function("alpha", namespace="mcp__t"), "mcp:t"),
@@ -109,17 +129,31 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize(
-    ("item", "entry"), FORBIDDEN, ids=lambda value: json.dumps(value)[:90] if isinstance(value, dict) else ""
+    ("item", "entry"),
+    FORBIDDEN,
+    ids=lambda value: json.dumps(value)[:90] if isinstance(value, dict) else "",
 )
 def test_a_call_needs_its_entry(item, entry):
     event = {"type": "response.output_item.done", "item": item}
     assert forbidden_call(event, ALL, ()) is None
     assert forbidden_call(event, ALL - {entry}, ()) is not None
-    assert forbidden_call({"type": "response.completed", "response": {"output": [item]}}, ALL - {entry}, ()) is not None
+    assert (
+        forbidden_call(
+            {"type": "response.completed", "response": {"output": [item]}}, ALL - {entry}, ()
+        )
+        is not None
+    )
 
 
 @pytest.mark.parametrize(
-    "kind", ["mcp_call", "code_interpreter_call", "image_generation_call", "computer_call", "brand_new_call"]
+    "kind",
+    [
+        "mcp_call",
+        "code_interpreter_call",
+        "image_generation_call",
+        "computer_call",
+        "brand_new_call",
+    ],
 )
 def test_what_the_provider_would_run_is_never_allowed(kind):
     assert forbidden_call({"item": {"type": kind}}, ALL, ()) == kind
@@ -143,7 +177,10 @@ def test_what_reaches_nothing_passes(item):
 
 
 def test_a_tool_that_was_taken_out_is_not_called():
-    assert forbidden_call({"item": function("launch_rocket")}, ALL, {"launch_rocket"}) == "launch_rocket"
+    assert (
+        forbidden_call({"item": function("launch_rocket")}, ALL, {"launch_rocket"})
+        == "launch_rocket"
+    )
 
 
 def test_a_hundred_calls_and_not_a_byte_of_one_passes():
@@ -154,7 +191,11 @@ def test_a_hundred_calls_and_not_a_byte_of_one_passes():
         for item, entry in FORBIDDEN:
             created = b'data: {"type":"response.created","response":{"id":"r"}}\n\n'
             done = json.dumps({"type": "response.output_item.done", "item": item})
-            stream = created + f"event: x\ndata: {done}\n\n".encode() + b'data: {"type":"response.completed","response":{}}\n\n'
+            stream = (
+                created
+                + f"event: x\ndata: {done}\n\n".encode()
+                + b'data: {"type":"response.completed","response":{}}\n\n'
+            )
             allowed = ALL - {entry}
             watch = Watch(lambda event, allowed=allowed: forbidden_call(event, allowed, ()))
             passed, position = b"", 0
@@ -171,7 +212,10 @@ def test_a_hundred_calls_and_not_a_byte_of_one_passes():
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["type", "name", "item", "input", "arguments"]), inner),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["type", "name", "item", "input", "arguments"]), inner)
+    ),
 )
 
 

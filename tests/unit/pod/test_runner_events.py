@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.runner.codex.progress import Ended, Failure, Seen, Stop, exit_code, fold, plain, verdict
+from codexrun_pod.runner.codex.progress import (
+    Ended,
+    Failure,
+    Seen,
+    Stop,
+    exit_code,
+    fold,
+    plain,
+    verdict,
+)
 
 THREAD = '{"type":"thread.started","thread_id":"01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}'
 WARNING = '{"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata not found."}}'
@@ -21,13 +30,19 @@ ENDED = (
     '{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -c ls",'
     '"aggregated_output":"out.txt\\n","exit_code":7,"status":"failed"}}'
 )
-REASONING = '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Thinking** hard"}}'
+REASONING = (
+    '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Thinking** hard"}}'
+)
 RETRY = '{"type":"error","message":"Reconnecting... 1/5 (stream disconnected before completion)"}'
-ERROR = '{"type":"error","message":"unexpected status 401 Unauthorized: Incorrect API key provided"}'
+ERROR = (
+    '{"type":"error","message":"unexpected status 401 Unauthorized: Incorrect API key provided"}'
+)
 FAILED = '{"type":"turn.failed","error":{"message":"unexpected status 401 Unauthorized: Incorrect API key provided"}}'
 EMPTY = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":" \\n"}}'
 MCP = '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"t","tool":"alpha","status":"in_progress"}}'
-REFUSED = {"error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}}
+REFUSED = {
+    "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}
+}
 BUDGET = json.dumps({"type": "turn.failed", "error": {"message": json.dumps(REFUSED)}})
 
 
@@ -94,7 +109,9 @@ VERDICTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("lines", "ended", "class_", "text"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS])
+@pytest.mark.parametrize(
+    ("lines", "ended", "class_", "text"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS]
+)
 def test_verdict(lines, ended, class_, text):
     failure = verdict(seen(*lines), ended)
     assert (failure.class_ if failure else None) == class_
@@ -103,7 +120,13 @@ def test_verdict(lines, ended, class_, text):
 
 @pytest.mark.parametrize(
     ("failed", "stopped", "code"),
-    [(False, None, 0), (True, None, 1), (True, "timeout", 1), (False, "signal", 143), (True, "signal", 143)],
+    [
+        (False, None, 0),
+        (True, None, 1),
+        (True, "timeout", 1),
+        (False, "signal", 143),
+        (True, "signal", 143),
+    ],
 )
 def test_exit_code(failed, stopped, code):
     assert exit_code(failed, stopped) == code
@@ -119,10 +142,24 @@ def test_text_that_is_no_error_body_stays(text):
 
 
 event = st.fixed_dictionaries(
-    {"type": st.sampled_from(["turn.started", "turn.completed", "turn.failed", "item.started", "item.completed", "error"])},
+    {
+        "type": st.sampled_from(
+            [
+                "turn.started",
+                "turn.completed",
+                "turn.failed",
+                "item.started",
+                "item.completed",
+                "error",
+            ]
+        )
+    },
     optional={
         "item": st.fixed_dictionaries(
-            {"id": st.sampled_from("ab"), "type": st.sampled_from(["command_execution", "agent_message"])},
+            {
+                "id": st.sampled_from("ab"),
+                "type": st.sampled_from(["command_execution", "agent_message"]),
+            },
             optional={"text": st.text() | st.none()},
         ),
         "error": st.none() | st.dictionaries(st.just("message"), st.text()),

@@ -35,7 +35,9 @@ MASKED = [
 ]
 
 
-@pytest.mark.parametrize(("secrets", "text", "shown"), [m[1:] for m in MASKED], ids=[m[0] for m in MASKED])
+@pytest.mark.parametrize(
+    ("secrets", "text", "shown"), [m[1:] for m in MASKED], ids=[m[0] for m in MASKED]
+)
 def test_mask(secrets, text, shown):
     assert Mask(secrets).text(text) == shown
 
@@ -48,7 +50,11 @@ def test_a_mask_reaches_into_json():
 DIGITS = st.text("0123456789")
 
 
-@given(st.text(st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="*"), min_size=1), DIGITS, DIGITS)
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Nd"], exclude_characters="*"), min_size=1),
+    DIGITS,
+    DIGITS,
+)
 def test_no_form_of_a_secret_is_left(secret, before, after):
     assume(secret.strip())
     for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
@@ -69,7 +75,10 @@ def test_a_message_has_a_constant_size_and_leaves_out_what_is_unknown(tmp_path):
 
 @given(st.text(max_size=4000), st.text(max_size=1500))
 def test_a_message_always_fits(final, failure):
-    raw = termination.encode({"final": final, "failure": {"message": failure[:400]}}, [("", "final"), ("failure", "message")])
+    raw = termination.encode(
+        {"final": final, "failure": {"message": failure[:400]}},
+        [("", "final"), ("failure", "message")],
+    )
     told = json.loads(raw)
     assert len(raw) == 3000
     assert final.startswith(told["final"])
@@ -94,7 +103,12 @@ def test_the_report_masks_cuts_and_counts(tmp_path):
     log.mask = Mask(["hunter22"])
     report = Report(str(tmp_path / "message"), log)
     final = "hunter22 " + "é" * 2000
-    report.write("done", Seen(final_message=final, turns=1), code=1, failure=Failure("agent_error", "no hunter22"))
+    report.write(
+        "done",
+        Seen(final_message=final, turns=1),
+        code=1,
+        failure=Failure("agent_error", "no hunter22"),
+    )
     told = json.loads((tmp_path / "message").read_bytes())
     assert told["finalMessage"] == "*** " + "é" * 1022
     assert told["finalMessageBytes"] == 4004, "of what may be shown"
@@ -127,7 +141,9 @@ def environ(tmp_path, run=RUN, inputs=None, **more):
 
 
 def test_paths_of_a_pod():
-    mine = settings.from_env({"CODEXRUN_RUN": json.dumps(RUN), "HOME": "/home/agent", "TMPDIR": "/tmp"})
+    mine = settings.from_env(
+        {"CODEXRUN_RUN": json.dumps(RUN), "HOME": "/home/agent", "TMPDIR": "/tmp"}
+    )
     assert mine.prompt == Path("/etc/codexrun/prompt/prompt.md")
     assert mine.codex == Path("/opt/codex/bin/codex")
     assert mine.codex_home == Path("/home/agent/.codex")
@@ -140,15 +156,25 @@ WRONG = [
     ("no JSON", {"CODEXRUN_RUN": "{"}, "not JSON"),
     ("no object", {"CODEXRUN_RUN": "[]"}, "not a JSON object"),
     ("a field is missing", {"CODEXRUN_RUN": '{"runId": "u"}'}, "lacks 'name'"),
-    ("a field is of another kind", {"CODEXRUN_RUN": json.dumps({**RUN, "timeoutSeconds": "soon"})}, "do not match"),
+    (
+        "a field is of another kind",
+        {"CODEXRUN_RUN": json.dumps({**RUN, "timeoutSeconds": "soon"})},
+        "do not match",
+    ),
     ("inputs are no base64", {"CODEXRUN_INPUTS": "!"}, "CODEXRUN_INPUTS is not base64"),
-    ("inputs are a list", {"CODEXRUN_INPUTS": base64.b64encode(b"[]").decode()}, "not a JSON object"),
+    (
+        "inputs are a list",
+        {"CODEXRUN_INPUTS": base64.b64encode(b"[]").decode()},
+        "not a JSON object",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("change", "text"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
 def test_an_environment_that_makes_no_sense(tmp_path, change, text):
-    given_ = {key: value for key, value in {**environ(tmp_path), **change}.items() if value is not None}
+    given_ = {
+        key: value for key, value in {**environ(tmp_path), **change}.items() if value is not None
+    }
     with pytest.raises(ConfigError, match=text):
         settings.from_env(given_)
 
@@ -164,13 +190,17 @@ def test_the_prompt_is_rendered_only_if_it_is_the_reviewed_one(tmp_path):
         codex_config.rendered_prompt(mine)
 
 
-@pytest.mark.parametrize(("inputs", "text"), [({"other": "x"}, "inputs.name"), ({"name": "\ud800"}, "surrogate")])
+@pytest.mark.parametrize(
+    ("inputs", "text"), [({"other": "x"}, "inputs.name"), ({"name": "\ud800"}, "surrogate")]
+)
 def test_inputs_that_do_not_fit_the_prompt(tmp_path, inputs, text):
     with pytest.raises(ConfigError, match=text):
         codex_config.rendered_prompt(settings.from_env(environ(tmp_path, inputs=inputs)))
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.sampled_from(["low", "xhigh"]))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.sampled_from(["low", "xhigh"])
+)
 def test_config_toml_is_toml_whatever_the_model_is_called(tmp_path_factory, model, effort):
     run = {**RUN, "model": model, "effort": effort}
     mine = settings.from_env({"CODEXRUN_RUN": json.dumps(run), "HOME": "/home/agent"})
@@ -184,8 +214,15 @@ def test_config_toml_is_toml_whatever_the_model_is_called(tmp_path_factory, mode
 
 def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
     mine = settings.from_env(environ(tmp_path))
-    environment = codex_config.environment({"CODEXRUN_RUN": "x", "A": "secret", "PATH": "/bin"}, mine)
-    assert environment == {"A": "secret", "PATH": "/bin", "HOME": str(mine.home), "CODEX_HOME": str(mine.codex_home)}
+    environment = codex_config.environment(
+        {"CODEXRUN_RUN": "x", "A": "secret", "PATH": "/bin"}, mine
+    )
+    assert environment == {
+        "A": "secret",
+        "PATH": "/bin",
+        "HOME": str(mine.home),
+        "CODEX_HOME": str(mine.codex_home),
+    }
 
 
 def test_an_image_without_codex_is_said_so(tmp_path):
@@ -216,7 +253,9 @@ STALLS = [
 
 
 @pytest.mark.parametrize(
-    ("now", "event", "items", "idle", "stalled", "asked"), [s[1:] for s in STALLS], ids=[s[0] for s in STALLS]
+    ("now", "event", "items", "idle", "stalled", "asked"),
+    [s[1:] for s in STALLS],
+    ids=[s[0] for s in STALLS],
 )
 def test_silence(now, event, items, idle, stalled, asked):
     calls = []
@@ -227,8 +266,14 @@ def test_silence(now, event, items, idle, stalled, asked):
 
 def test_a_stall_names_the_last_activity():
     said = WATCH.silent(1050, 1030, 0, lambda: 25.0, "item.completed of command_execution").message
-    assert "Last activity: item.completed of command_execution, 20 s ago; the gate's last byte, 25 s ago" in said
-    assert "the gate does not answer" in WATCH.silent(1050, 1030, 0, lambda: None, "turn.started").message
+    assert (
+        "Last activity: item.completed of command_execution, 20 s ago; the gate's last byte, 25 s ago"
+        in said
+    )
+    assert (
+        "the gate does not answer"
+        in WATCH.silent(1050, 1030, 0, lambda: None, "turn.started").message
+    )
 
 
 def test_the_whole_time():
@@ -278,7 +323,10 @@ def test_a_masked_event_is_still_an_event():
 
 
 def test_text_and_broken_text():
-    lines = [json.loads(line) for line in printed(("foreign", "stderr", b"warn\r\n"), ("foreign", "stderr", b"\xff!"))]
+    lines = [
+        json.loads(line)
+        for line in printed(("foreign", "stderr", b"warn\r\n"), ("foreign", "stderr", b"\xff!"))
+    ]
     assert [(line["src"], line["text"], line.get("invalid_utf8")) for line in lines] == [
         ("stderr", "warn", None),
         ("stderr", "\ufffd!", True),

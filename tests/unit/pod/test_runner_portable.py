@@ -32,7 +32,11 @@ def test_syntax_and_imports(path):
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
     assert imported <= {*sys.stdlib_module_names, "codexrun_pod", "codexrun_core"}
-    assert not {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "gate" in (n.module or "")}
+    assert not {
+        n.module
+        for n in ast.walk(tree)
+        if isinstance(n, ast.ImportFrom) and "gate" in (n.module or "")
+    }
 
 
 def test_core_brings_nothing_along():
@@ -45,7 +49,13 @@ def image(tmp_path):
     shutil.copytree(REPOSITORY / "pod/bin", tmp_path / "bin")
     shutil.copytree(POD, tmp_path / "lib/codexrun_pod")
     (tmp_path / "lib/codexrun_core").mkdir()
-    for name in ("__init__.py", "prompts/__init__.py", "prompts/rendering.py", "codex/__init__.py", "codex/tools.py"):
+    for name in (
+        "__init__.py",
+        "prompts/__init__.py",
+        "prompts/rendering.py",
+        "codex/__init__.py",
+        "codex/tools.py",
+    ):
         (tmp_path / "lib/codexrun_core" / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "core/codexrun_core" / name, tmp_path / "lib/codexrun_core" / name)
     return tmp_path
@@ -53,9 +63,16 @@ def image(tmp_path):
 
 @pytest.mark.local
 def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
-    environment = {"PATH": os.environ["PATH"], "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message")}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
+    }
     done = subprocess.run(
-        [sys.executable, "-I", str(image / "bin/runner")], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-I", str(image / "bin/runner")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1, done.stderr
     assert "CODEXRUN_RUN is not set" in (tmp_path / "message").read_text()
@@ -77,7 +94,9 @@ def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
         ('{"tool_name": 7}', 2),
     ],
 )
-def test_the_hook_forbids_what_is_not_allowed_and_what_it_does_not_understand(image, tmp_path, call, code):
+def test_the_hook_forbids_what_is_not_allowed_and_what_it_does_not_understand(
+    image, tmp_path, call, code
+):
     home = tmp_path / "codex-home"
     home.mkdir()
     done = subprocess.run(

@@ -29,14 +29,26 @@ async def job_types(request: Request, here: Here, seen: Seen) -> Response:
 
 @router.get("/console/jobtypes/{name}")
 async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Response:
-    view = next((kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name), None)
+    view = next(
+        (kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name),
+        None,
+    )
     kind = here.catalog.job_types.get(name)
     if view is None or kind is None:
         raise no_job_type(name[:63])
     stats = await here.registry.stats(Filter(job_type=(name,)))
-    shown = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": kind.spec.dump()}
+    shown = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"name": name},
+        "spec": kind.spec.dump(),
+    }
     manifest = await off_loop(partial(as_yaml, shown))
-    context: dict[str, Any] = {"kind": view, "spec": kind.spec, "limits": limits.rows(kind.spec.limits)}
+    context: dict[str, Any] = {
+        "kind": view,
+        "spec": kind.spec,
+        "limits": limits.rows(kind.spec.limits),
+    }
     return page(request, "jobtype.html", **context, stats=stats, manifest=manifest)
 
 
@@ -52,9 +64,15 @@ async def prompts(request: Request, here: Here, _: Seen) -> Response:
 @router.get("/console/prompts/{name}")
 async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
     """One version's text; with `against`, what another one changes in it."""
-    versions = sorted((p for p in here.catalog.prompts.values() if p.name == name), key=lambda p: -p.number)
+    versions = sorted(
+        (p for p in here.catalog.prompts.values() if p.name == name), key=lambda p: -p.number
+    )
     if not versions:
-        raise Problem(404, "prompt-not-found", f'there is no prompt "{name[:63]}" in the cluster; /console/prompts lists them')
+        raise Problem(
+            404,
+            "prompt-not-found",
+            f'there is no prompt "{name[:63]}" in the cluster; /console/prompts lists them',
+        )
     by_version = {p.version: p for p in versions}
     shown = by_version.get(request.query_params.get("version", ""), versions[0])
     against = by_version.get(request.query_params.get("against", ""))

@@ -52,7 +52,9 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
     a, b = (record for record in found if record)
     only = query.get("only") == "1"
     shown = pairs(a, b, datetime.now(UTC))
-    texts = [here.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)]
+    texts = [
+        here.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)
+    ]
     context: dict[str, Any] = {
         "a": a,
         "b": b,
@@ -73,10 +75,16 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
         _pair("Status", *(state_of(r.status).word for r in (a, b))),
         _pair("Failure", *(r.failure_class for r in (a, b))),
         _pair("Job type", a.job_type, b.job_type),
-        _pair("Prompt", *(f"{r.prompt_name} {r.prompt_version}" if r.prompt_name else None for r in (a, b))),
+        _pair(
+            "Prompt",
+            *(f"{r.prompt_name} {r.prompt_version}" if r.prompt_name else None for r in (a, b)),
+        ),
         _pair("Model", a.model, b.model),
         _pair("Effort", a.effort, b.effort),
-        *(_pair(f"Input: {name}", *(_shown(r.params.get(name)) for r in (a, b))) for name in inputs),
+        *(
+            _pair(f"Input: {name}", *(_shown(r.params.get(name)) for r in (a, b)))
+            for name in inputs
+        ),
         _number("Duration", took[0], took[1], formats.duration),
         _number("Tokens", a.cost_tokens, b.cost_tokens, formats.count),
         _number("Output tokens", a.output_tokens, b.output_tokens, formats.count),
@@ -97,7 +105,9 @@ def _number(name: str, a: Any, b: Any, shown: Callable[[Any], str]) -> Pair:
 
 
 def _shown(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return (
+        value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _more(new: float | None, old: float | None) -> str:
@@ -106,10 +116,14 @@ def _more(new: float | None, old: float | None) -> str:
     return f"{(new - old) / old:+.0%}".replace("%", " %")
 
 
-def _differences(a: RunRecord, b: RunRecord, prompts: Sequence[StoredPrompt | None]) -> dict[str, Markup]:
+def _differences(
+    a: RunRecord, b: RunRecord, prompts: Sequence[StoredPrompt | None]
+) -> dict[str, Markup]:
     old, new = prompts
     return {
-        "spec": safe_html.diff(as_yaml(a.spec, sort_keys=True), as_yaml(b.spec, sort_keys=True), a.name, b.name),
+        "spec": safe_html.diff(
+            as_yaml(a.spec, sort_keys=True), as_yaml(b.spec, sort_keys=True), a.name, b.name
+        ),
         "prompt": safe_html.diff(old.text, new.text, a.name, b.name) if old and new else Markup(),
         "result": safe_html.diff(a.result or "", b.result or "", a.name, b.name),
     }

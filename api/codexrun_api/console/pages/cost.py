@@ -59,17 +59,27 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
     names = models(here)
     total, by_day, by_model, by_prompt = await asyncio.gather(
         of(),
-        asyncio.gather(*(of(since=_midnight(day), until=_midnight(day + timedelta(days=1))) for day in dates)),
+        asyncio.gather(
+            *(of(since=_midnight(day), until=_midnight(day + timedelta(days=1))) for day in dates)
+        ),
         asyncio.gather(*(of(model=(name,)) for name in names)),
         asyncio.gather(*(of(prompt=(f"{name}@{version}",)) for name, _, version in prompts)),
     )
     since = begin.strftime("%Y-%m-%d")
     tables = {
         "Job type": _table(
-            total, [_sum(t.job_type, t, f"/console/runs?job_type={t.job_type}&since={since}") for t in total.job_types]
+            total,
+            [
+                _sum(t.job_type, t, f"/console/runs?job_type={t.job_type}&since={since}")
+                for t in total.job_types
+            ],
         ),
         "Model": _table(
-            total, [_sum(n, s, f"/console/runs?model={n}&since={since}") for n, s in zip(names, by_model, strict=True)]
+            total,
+            [
+                _sum(n, s, f"/console/runs?model={n}&since={since}")
+                for n, s in zip(names, by_model, strict=True)
+            ],
         ),
         "Prompt version": _table(
             total,
@@ -79,7 +89,9 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
             ],
         ),
     }
-    per_day = _scaled([_sum(day.isoformat(), s, _day_url(day)) for day, s in zip(dates, by_day, strict=True)])
+    per_day = _scaled(
+        [_sum(day.isoformat(), s, _day_url(day)) for day, s in zip(dates, by_day, strict=True)]
+    )
     top = await _dearest(here, begin)
     context: dict[str, Any] = {
         "days": days,
@@ -99,7 +111,9 @@ async def _dearest(here: Services, since: datetime) -> list[RunRecord]:
 
 
 def _sum(name: str, of: Stats | JobTypeStats, url: str) -> Sum:
-    return Sum(name, of.runs, of.cost_tokens, of.cost_micro_usd, of.statuses.get("succeeded", 0), url)
+    return Sum(
+        name, of.runs, of.cost_tokens, of.cost_micro_usd, of.statuses.get("succeeded", 0), url
+    )
 
 
 def _table(total: Stats, sums: Iterable[Sum]) -> list[Sum]:
@@ -117,7 +131,18 @@ def _table(total: Stats, sums: Iterable[Sum]) -> list[Sum]:
 
 def _scaled(sums: list[Sum]) -> list[Sum]:
     most = max((s.micro_usd or s.tokens for s in sums), default=0) or 1
-    return [Sum(s.name, s.runs, s.tokens, s.micro_usd, s.succeeded, s.url, (s.micro_usd or s.tokens) / most) for s in sums]
+    return [
+        Sum(
+            s.name,
+            s.runs,
+            s.tokens,
+            s.micro_usd,
+            s.succeeded,
+            s.url,
+            (s.micro_usd or s.tokens) / most,
+        )
+        for s in sums
+    ]
 
 
 def _midnight(day: date) -> datetime:

@@ -81,7 +81,10 @@ async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> A
         drawn, drawn_at = -1, 0.0  # the size that the last `codex` was about
         while not here.stop.is_set():
             bell.clear()
-            record, now_size = await _find(here, run_id), await asyncio.to_thread(archive.size, run_id)
+            record, now_size = (
+                await _find(here, run_id),
+                await asyncio.to_thread(archive.size, run_id),
+            )
             if now_size != size:
                 size, told = now_size, loop.time()
                 yield format_sse_event(event="log", data_str=str(size))
@@ -107,7 +110,14 @@ async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> A
 
 def _state(here: Services, record: RunRecord) -> object:
     place = here.queue(record.run_id)
-    return (record.status, record.attempt, record.reason, record.cost_tokens, record.resource_version, place and place.position)
+    return (
+        record.status,
+        record.attempt,
+        record.reason,
+        record.cost_tokens,
+        record.resource_version,
+        place and place.position,
+    )
 
 
 def _closed(archive: Archive, run_id: str) -> bool:

@@ -24,7 +24,11 @@ YEAR = 365 * 86_400
 @router.get("/console/login")
 async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a route's signature
     back = _inside(request.query_params.get("back", ""))
-    return see_other(back) if visitor_of(request) else page(request, "login.html", back=back, wrong=False)
+    return (
+        see_other(back)
+        if visitor_of(request)
+        else page(request, "login.html", back=back, wrong=False)
+    )
 
 
 @router.post("/console/login")
@@ -35,7 +39,10 @@ async def login(request: Request, here: Here) -> Response:
     token, back = str(given.get("token", "")).strip(), _inside(str(given.get("back", "")))
     user = here.tokens.user(token)
     if user is None:
-        log.warning("console.login_refused", extra=fields(client=request.client.host if request.client else None))
+        log.warning(
+            "console.login_refused",
+            extra=fields(client=request.client.host if request.client else None),
+        )
         return page(request, "login.html", 401, back=back, wrong=True)
     answer = see_other(back)
     digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
@@ -48,7 +55,10 @@ async def login(request: Request, here: Here) -> Response:
         samesite="strict",
         secure=_secure(request, here),
     )
-    log.info("console.logged_in", extra=fields(user=user, client=request.client.host if request.client else None))
+    log.info(
+        "console.logged_in",
+        extra=fields(user=user, client=request.client.host if request.client else None),
+    )
     return answer
 
 
@@ -58,9 +68,17 @@ async def logout(request: Request, here: Here) -> Response:
     seen = visitor_of(request)
     form = await request.form()
     if seen and not sessions.same(str(form.get("csrf", "")), seen.csrf):
-        raise Problem(403, "form-expired", "this form is not of your session; reload the page and try again")
+        raise Problem(
+            403, "form-expired", "this form is not of your session; reload the page and try again"
+        )
     answer = see_other("/console/login")
-    answer.delete_cookie(sessions.COOKIE, path="/console", httponly=True, samesite="strict", secure=_secure(request, here))
+    answer.delete_cookie(
+        sessions.COOKIE,
+        path="/console",
+        httponly=True,
+        samesite="strict",
+        secure=_secure(request, here),
+    )
     return answer
 
 
@@ -71,7 +89,14 @@ async def theme(request: Request, here: Here) -> Response:
     form = await request.form()
     answer, wanted = see_other(_inside(str(form.get("back", "")))), str(form.get("theme", ""))
     if wanted in ("light", "dark"):
-        answer.set_cookie(THEME, wanted, max_age=YEAR, path="/console", samesite="strict", secure=_secure(request, here))
+        answer.set_cookie(
+            THEME,
+            wanted,
+            max_age=YEAR,
+            path="/console",
+            samesite="strict",
+            secure=_secure(request, here),
+        )
     else:
         answer.delete_cookie(THEME, path="/console")
     return answer
@@ -79,7 +104,11 @@ async def theme(request: Request, here: Here) -> Response:
 
 def _refuse_foreign(request: Request) -> None:
     if not from_here(request):
-        raise Problem(403, "foreign-form", "this form was sent by another site; open the console itself and do it there")
+        raise Problem(
+            403,
+            "foreign-form",
+            "this form was sent by another site; open the console itself and do it there",
+        )
 
 
 def _secure(request: Request, here: Services) -> bool:

@@ -31,7 +31,13 @@ from codexrun_core.registry import Filter, RunRecord, read_spec
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.fields import Limits
 
-TABS = {"codex": "Codex", "log": "Log", "prompt": "Prompt", "artifacts": "Artifacts", "yaml": "YAML"}
+TABS = {
+    "codex": "Codex",
+    "log": "Log",
+    "prompt": "Prompt",
+    "artifacts": "Artifacts",
+    "yaml": "YAML",
+}
 WINDOW = 256 * 1024  # bytes of the log that the Codex view reads at once
 TAIL = 64 * 1024
 MAX_LINES = 2_000  # of the log in a page, however short they are
@@ -42,7 +48,9 @@ def router(archive: Archive) -> APIRouter:
     routes = APIRouter(route_class=Page, include_in_schema=False)
 
     @routes.get("/console/runs/{id}")
-    async def run(request: Request, here: Here, _: Seen, id: params.RunId, part: str = "") -> Response:  # noqa: A002
+    async def run(
+        request: Request, here: Here, _: Seen, id: params.RunId, part: str = ""
+    ) -> Response:  # noqa: A002
         record = await here.find(id)
         if record is None:
             raise not_found(id)
@@ -56,7 +64,9 @@ def router(archive: Archive) -> APIRouter:
         return page(request, "run.html", block="run" if part == "run" else "", **context)
 
     @routes.get("/console/runs/{id}/artifacts/{name}")
-    async def artifact(here: Here, _: Seen, id: params.RunId, name: artifact_routes.Name) -> FileResponse:  # noqa: A002
+    async def artifact(
+        here: Here, _: Seen, id: params.RunId, name: artifact_routes.Name
+    ) -> FileResponse:  # noqa: A002
         """The same file as REST's, for a browser that has a session and no token."""
         record = await here.find(id)
         if record is None:
@@ -64,7 +74,9 @@ def router(archive: Archive) -> APIRouter:
         path = await asyncio.to_thread(archive.artifact, record.run_id, name)
         if path is None:
             raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
-        return FileResponse(path, media_type="application/octet-stream", filename=f"{record.name}-{name}")
+        return FileResponse(
+            path, media_type="application/octet-stream", filename=f"{record.name}-{name}"
+        )
 
     return routes
 
@@ -74,7 +86,9 @@ def tab_of(query: Mapping[str, str]) -> str:
     return tab if tab in TABS else "codex"
 
 
-async def _head(here: Services, archive: Archive, record: RunRecord, now: datetime) -> dict[str, Any]:
+async def _head(
+    here: Services, archive: Archive, record: RunRecord, now: datetime
+) -> dict[str, Any]:
     """What stands above the tabs and beside them."""
     run = here.mirror.runs.get(record.run_id)
     job_type = here.catalog.job_types.get(record.job_type)
@@ -84,7 +98,9 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
     size = await asyncio.to_thread(archive.size, record.run_id)
     doing = ""
     if record.status == "running":
-        _, tail = await off_loop(partial(_entries, archive, record.run_id, max(0, size - TAIL), size))
+        _, tail = await off_loop(
+            partial(_entries, archive, record.run_id, max(0, size - TAIL), size)
+        )
         doing = tail.doing
     events, usual, retries = await asyncio.gather(
         _or(here.registry.events(record.run_id), []),
@@ -100,7 +116,14 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
         "object": run,
         "state": state,
         "sentence": words.sentence(
-            record, now, run=run, place=place, busy=busy, limit=limit, usual=usual if live else None, doing=doing
+            record,
+            now,
+            run=run,
+            place=place,
+            busy=busy,
+            limit=limit,
+            usual=usual if live else None,
+            doing=doing,
         ),
         "way_out": words.way_out(record),
         "seconds": words.took(record, now),
@@ -124,15 +147,24 @@ async def _head(here: Services, archive: Archive, record: RunRecord, now: dateti
         "log_size": size,
         "resumable": bool(record.thread_id),
         "live_url": f"/console/runs/{record.run_id}/live",
-        "streams": live or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
+        "streams": live
+        or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
     }
 
 
 def _links(here: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
     """Names and URLs of what else knows of the run."""
-    about = {"name": record.name, "namespace": record.namespace, "run_id": record.run_id, "job_type": record.job_type}
+    about = {
+        "name": record.name,
+        "namespace": record.namespace,
+        "run_id": record.run_id,
+        "job_type": record.job_type,
+    }
     end = record.finished_at or now
-    return [(link.name, link.to(start=record.created_at, end=end, **about)) for link in here.settings.console_links]
+    return [
+        (link.name, link.to(start=record.created_at, end=end, **about))
+        for link in here.settings.console_links
+    ]
 
 
 def _fresh(record: RunRecord, now: datetime) -> bool:
@@ -171,7 +203,9 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(here: Services, archive: Archive, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
+async def _tab(
+    here: Services, archive: Archive, record: RunRecord, query: Mapping[str, str]
+) -> dict[str, Any]:
     run_id, tab = record.run_id, tab_of(query)
     match tab:
         case "codex":
@@ -188,7 +222,11 @@ async def _tab(here: Services, archive: Archive, record: RunRecord, query: Mappi
 
 def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
     size = archive.size(record.run_id)
-    end = min(size, int(before)) if before.isascii() and before.isdecimal() and len(before) < 16 else size
+    end = (
+        min(size, int(before))
+        if before.isascii() and before.isdecimal() and len(before) < 16
+        else size
+    )
     start, read = _entries(archive, record.run_id, max(0, end - WINDOW), end)
     found = archive.artifact(record.run_id, MESSAGE)
     message = _text(found, safe_html.MAX_MESSAGE_BYTES) if found else (record.result or "")
@@ -198,14 +236,18 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         "earlier": start,
         "later": end < size,
         "message": message,
-        "patch_bytes": patch.stat().st_size if (patch := archive.artifact(record.run_id, PATCH)) else 0,
+        "patch_bytes": patch.stat().st_size
+        if (patch := archive.artifact(record.run_id, PATCH))
+        else 0,
         "markdown": budget.markdown,
         "output": budget.output,
         "diff_of": budget.patch,
     }
 
 
-def _entries(archive: Archive, run_id: str, start: int, end: int) -> tuple[int, transcript.Transcript]:
+def _entries(
+    archive: Archive, run_id: str, start: int, end: int
+) -> tuple[int, transcript.Transcript]:
     """Where it begins, after `start` where a line does, and what Codex did from there to `end`: in MAX_LINES lines at most."""
     data = archive.read(run_id, start, end)
     if start:  # not from the middle of a line
@@ -224,7 +266,11 @@ def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
     if prompt is None:
         return {"source": None, "rendered": None, "unrendered": ""}
     try:
-        return {"source": prompt.text, "rendered": render(prompt.text, record.params), "unrendered": ""}
+        return {
+            "source": prompt.text,
+            "rendered": render(prompt.text, record.params),
+            "unrendered": "",
+        }
     except (UnknownPlaceholderError, ValueError) as error:
         return {"source": prompt.text, "rendered": None, "unrendered": str(error)}
 

@@ -15,7 +15,14 @@ from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.states import STATES
 from codexrun_api.console.visitors import Acting, Seen, acted
 from codexrun_api.runs import actions
-from codexrun_api.runs.action_routes import MOST, BulkAnswer, BulkItem, BulkWish, cancel_many, retry_many
+from codexrun_api.runs.action_routes import (
+    MOST,
+    BulkAnswer,
+    BulkItem,
+    BulkWish,
+    cancel_many,
+    retry_many,
+)
 from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import Problem, problem_of
 from codexrun_api.services import Here, Services
@@ -43,7 +50,9 @@ async def retry(request: Request, here: Here, seen: Acting, id: params.RunId) ->
     """A new run with the same spec; with `resume` it goes on with the earlier one's thread."""
     resume = (await request.form()).get("resume") == "true"
     wish = requests.RetryWish(when_full="Queue", resume=resume)
-    started = await actions.retry(here, id, wish, user=seen.user, origin="console", request_id=request.state.request_id)
+    started = await actions.retry(
+        here, id, wish, user=seen.user, origin="console", request_id=request.state.request_id
+    )
     acted(request, seen, "run.retried", run_id=started.record.run_id, name=started.record.name)
     return see_other(f"/console/runs/{started.record.run_id}")
 
@@ -104,13 +113,21 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
     matching = form.get("scope") == "matching"
     ids = [str(value) for value in form.getlist("run")]
     if not matching and not ids:
-        raise Problem(422, "nothing-selected", "no run is selected; select some, or choose all that match the filter")
+        raise Problem(
+            422,
+            "nothing-selected",
+            "no run is selected; select some, or choose all that match the filter",
+        )
     if len(ids) > MOST:
         raise Problem(422, "too-many", f"{len(ids)} runs are selected; {MOST} are possible at once")
     reason = str(form.get("reason", "")).strip()[:1024] or None
     wish = _wish(asked, ids, verb if matching else None, reason)
     preview = await _run(
-        here, verb, wish.model_copy(update={"dry_run": True}), user=seen.user, request_id=request.state.request_id
+        here,
+        verb,
+        wish.model_copy(update={"dry_run": True}),
+        user=seen.user,
+        request_id=request.state.request_id,
     )
     count = sum(item.outcome == "would_do" for item in preview.results)
     typed = str(form.get("typed", "")).strip()
@@ -145,7 +162,14 @@ async def bulk_result(request: Request, _: Seen, number: str, part: str = "") ->
     if found is None:
         detail = "this result is no longer kept; the list shows what became of the runs"
         raise Problem(404, "bulk-not-found", detail)
-    return page(request, "bulk_result.html", block="progress" if part else "", bulk=found, number=number, shown=SHOWN)
+    return page(
+        request,
+        "bulk_result.html",
+        block="progress" if part else "",
+        bulk=found,
+        number=number,
+        shown=SHOWN,
+    )
 
 
 def _wish(asked: urls.Asked, ids: list[str], matching: Verb | None, reason: str | None) -> BulkWish:
@@ -154,12 +178,21 @@ def _wish(asked: urls.Asked, ids: list[str], matching: Verb | None, reason: str 
         return BulkWish(ids=ids, reason=reason)
     filter_of(asked)  # says what is wrong with it
     if not asked.fields.get("status"):
-        asked = asked.with_("status", [name for name, state in STATES.items() if state.active == (matching == "cancel")])
+        asked = asked.with_(
+            "status",
+            [name for name, state in STATES.items() if state.active == (matching == "cancel")],
+        )
     return BulkWish(filter=asked.wish(), reason=reason)
 
 
 async def _run(
-    here: Services, verb: Verb, wish: BulkWish, *, user: str, request_id: str, bulk: Bulk | None = None
+    here: Services,
+    verb: Verb,
+    wish: BulkWish,
+    *,
+    user: str,
+    request_id: str,
+    bulk: Bulk | None = None,
 ) -> BulkAnswer:
     told = bulk.items.append if bulk else lambda _: None
     if verb == "cancel":
@@ -169,7 +202,9 @@ async def _run(
 
 async def _do(here: Services, bulk: Bulk, wish: BulkWish, request_id: str) -> None:
     try:
-        bulk.answer = await _run(here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk)
+        bulk.answer = await _run(
+            here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk
+        )
         bulk.items = bulk.answer.results
     except Exception as error:
         bulk.problem = problem_of(error)

@@ -26,7 +26,11 @@ BARS = 40  # of the runs shown, in the card of successes
 
 @router.get("/console/runs")
 async def runs(
-    request: Request, here: Here, _: Seen, part: str = "", above: Annotated[str, Query(max_length=128)] = ""
+    request: Request,
+    here: Here,
+    _: Seen,
+    part: str = "",
+    above: Annotated[str, Query(max_length=128)] = "",
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came since is only counted."""
     asked = urls.asked(request.query_params.multi_items())
@@ -48,7 +52,9 @@ async def runs(
         "above": above,
         "counts": counts,
         "matching": sum(
-            n for status, n in counts.items() if not asked.fields.get("status") or status in asked.fields["status"]
+            n
+            for status, n in counts.items()
+            if not asked.fields.get("status") or status in asked.fields["status"]
         ),
         "presets": urls.PRESETS,
         "sizes": urls.SIZES,
@@ -75,7 +81,9 @@ def filter_of(asked: urls.Asked) -> Filter:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "filter"
         raise Problem(
-            422, "invalid-filter", f"{urls.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}"
+            422,
+            "invalid-filter",
+            f"{urls.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
         ) from error
 
 
@@ -126,13 +134,19 @@ def _row(here: Services, record: RunRecord, now: datetime) -> Row:
 
 
 def busy_slots(here: Services, job_type: str) -> int:
-    return sum(run.status.phase in _SLOT for run in here.mirror.runs.values() if run.spec.job_type == job_type)
+    return sum(
+        run.status.phase in _SLOT
+        for run in here.mirror.runs.values()
+        if run.spec.job_type == job_type
+    )
 
 
 def models(here: Services) -> list[str]:
     """Those that job types name."""
     found = {
-        model for kind in here.catalog.job_types.values() for model in (kind.spec.model, *(kind.spec.allowed_models or ()))
+        model
+        for kind in here.catalog.job_types.values()
+        for model in (kind.spec.model, *(kind.spec.allowed_models or ()))
     }
     return sorted(found)
 
@@ -140,22 +154,33 @@ def models(here: Services) -> list[str]:
 def _prompts(here: Services) -> list[str]:
     versions = sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number))
     names = sorted({p.name for p in versions})
-    return [option for name in names for option in (name, *(f"{name}@{p.version}" for p in versions if p.name == name))]
+    return [
+        option
+        for name in names
+        for option in (name, *(f"{name}@{p.version}" for p in versions if p.name == name))
+    ]
 
 
 async def cards(here: Services, now: datetime) -> dict[str, Any]:
     """What the top of the list says: slots, queue, success and cost."""
     live = list(here.mirror.runs.values())
     queued = [run for run in live if run.status.phase in (Phase.QUEUED, Phase.PENDING)]
-    oldest = min((run.metadata.creation_timestamp for run in queued if run.metadata.creation_timestamp), default=None)
+    oldest = min(
+        (run.metadata.creation_timestamp for run in queued if run.metadata.creation_timestamp),
+        default=None,
+    )
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     day, today = await asyncio.gather(
-        here.registry.counts(Filter(since=now - timedelta(hours=24))), here.registry.stats(Filter(since=midnight))
+        here.registry.counts(Filter(since=now - timedelta(hours=24))),
+        here.registry.stats(Filter(since=midnight)),
     )
     good, bad = day.get("succeeded", 0), day.get("failed", 0)
     return {
         "busy": sum(run.status.phase in _SLOT for run in live),
-        "slots": sum(0 if kind.spec.suspended else kind.spec.concurrency_limit for kind in here.catalog.job_types.values()),
+        "slots": sum(
+            0 if kind.spec.suspended else kind.spec.concurrency_limit
+            for kind in here.catalog.job_types.values()
+        ),
         "waiting": len(queued),
         "oldest": (now - oldest).total_seconds() if oldest else None,
         "day_rate": good / (good + bad) if good + bad else None,

@@ -75,7 +75,14 @@ def router(archive: Archive) -> APIRouter:
         if run is None:
             raise not_found(id)
         found = await searched(archive, run.run_id, q, regexp=regexp)
-        return JSONResponse({"lines": found.lines, "texts": found.texts, "said": found.said, "error": bool(found.error)})
+        return JSONResponse(
+            {
+                "lines": found.lines,
+                "texts": found.texts,
+                "said": found.said,
+                "error": bool(found.error),
+            }
+        )
 
     @routes.get("/console/runs/{id}/log/raw")
     async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
@@ -87,7 +94,11 @@ def router(archive: Archive) -> APIRouter:
 
         async def pieces() -> Any:
             at = 0
-            while at < size and (piece := await asyncio.to_thread(archive.read, run.run_id, at, min(size, at + PIECE))):
+            while at < size and (
+                piece := await asyncio.to_thread(
+                    archive.read, run.run_id, at, min(size, at + PIECE)
+                )
+            ):
                 at += len(piece)
                 yield piece
 
@@ -107,15 +118,23 @@ async def searched(archive: Archive, run_id: str, q: str, *, regexp: bool) -> Fo
 
 async def window(archive: Archive, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the log that a URL asks for: around a line, around the next match, or its end."""
-    q, regexp, wanted = query.get("q", "")[:LONGEST_Q], query.get("regexp") == "1", _number(query.get("line", ""))
+    q, regexp, wanted = (
+        query.get("q", "")[:LONGEST_Q],
+        query.get("regexp") == "1",
+        _number(query.get("line", "")),
+    )
     found = await searched(archive, run_id, q, regexp=regexp) if q else Found()
     if wanted is None and found.lines:
         wanted = found.lines[0]
     about = {"q": q, "regexp": regexp, "found": found}
-    return about | await off_loop(partial(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1"))
+    return about | await off_loop(
+        partial(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
+    )
 
 
-def _window(archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool) -> dict[str, Any]:
+def _window(
+    archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool
+) -> dict[str, Any]:
     total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), AT_FIRST
     first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
     lines, _ = _lines(archive, run_id, first, count, raw=raw)
@@ -135,7 +154,9 @@ def _window(archive: Archive, run_id: str, wanted: int | None, hits: list[int], 
     }
 
 
-def _lines(archive: Archive, run_id: str, first: int, count: int, *, raw: bool) -> tuple[list[Line], int]:
+def _lines(
+    archive: Archive, run_id: str, first: int, count: int, *, raw: bool
+) -> tuple[list[Line], int]:
     size, index = archive.size(run_id), LineIndex(archive, run_id)
     total = index.lines(size)
     whole = index.read(first, min(count, max(0, total - first + 1)), size)
@@ -143,4 +164,8 @@ def _lines(archive: Archive, run_id: str, first: int, count: int, *, raw: bool) 
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and 0 < len(text) < 13 and int(text) > 0 else None
+    return (
+        int(text)
+        if text.isascii() and text.isdecimal() and 0 < len(text) < 13 and int(text) > 0
+        else None
+    )

@@ -52,7 +52,15 @@ async def rerun_form(request: Request, here: Here, _: Seen, id: params.RunId) ->
     """The same form, filled with the run's own values."""
     source = await _source(here, id)
     kind = await _kind(here, source.job_type)
-    return _form(request, here, kind, {}, inputs=source.params, values=_values_of(read_spec(source.spec)), source=source)
+    return _form(
+        request,
+        here,
+        kind,
+        {},
+        inputs=source.params,
+        values=_values_of(read_spec(source.spec)),
+        source=source,
+    )
 
 
 @router.post("/console/runs/{id}/rerun")
@@ -75,7 +83,9 @@ async def _source(here: Services, wanted: str) -> RunRecord:
     return record
 
 
-async def _submitted(request: Request, here: Services, seen: Visitor, kind: CodexJobType, source: RunRecord | None) -> Response:
+async def _submitted(
+    request: Request, here: Services, seen: Visitor, kind: CodexJobType, source: RunRecord | None
+) -> Response:
     form = {name: str(value) for name, value in (await request.form()).items()}
     wanted = _fields(here, kind, None, {}, {})
     inputs, errors = input_form.inputs_of(wanted, form)
@@ -97,14 +107,33 @@ async def _submitted(request: Request, here: Services, seen: Visitor, kind: Code
             raise
         said = {(e.pointer or "").rpartition("/")[2] or "form": e.detail for e in problem.errors}
         return _form(
-            request, here, kind, said or {"form": problem.detail}, inputs=None, status=problem.status, problem=problem, **again
+            request,
+            here,
+            kind,
+            said or {"form": problem.detail},
+            inputs=None,
+            status=problem.status,
+            problem=problem,
+            **again,
         )
-    acted(request, seen, "run.retried" if source else "run.started", run_id=started.record.run_id, name=started.record.name)
+    acted(
+        request,
+        seen,
+        "run.retried" if source else "run.started",
+        run_id=started.record.run_id,
+        name=started.record.name,
+    )
     return see_other(f"/console/runs/{started.record.run_id}")
 
 
 async def _start(
-    request: Request, here: Services, seen: Visitor, wish: requests.Overrides, *, source: RunRecord | None, key: str
+    request: Request,
+    here: Services,
+    seen: Visitor,
+    wish: requests.Overrides,
+    *,
+    source: RunRecord | None,
+    key: str,
 ) -> starting.Started:
     """The form's own key: sent twice it is still one run."""
     request_id = request.state.request_id
@@ -132,14 +161,24 @@ async def _start(
     return await starting.start(here, order)
 
 
-def _wish(kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], source: RunRecord | None) -> requests.Overrides:
+def _wish(
+    kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], source: RunRecord | None
+) -> requests.Overrides:
     """What the form asks for; what it leaves at the job type's own is not named.
 
     Raises:
         ValidationError: a value that REST would refuse too.
     """
-    given = {name: value for name in ("prompt_version", "model", "effort", "name") if (value := form.get(name, "").strip())}
-    own = {"model": kind.spec.model, "prompt_version": kind.spec.prompt.version, "effort": kind.spec.effort}
+    given = {
+        name: value
+        for name in ("prompt_version", "model", "effort", "name")
+        if (value := form.get(name, "").strip())
+    }
+    own = {
+        "model": kind.spec.model,
+        "prompt_version": kind.spec.prompt.version,
+        "effort": kind.spec.effort,
+    }
     given = {name: value for name, value in given.items() if own.get(name) != value}
     body: dict[str, Any] = {**given, "inputs": inputs}
     if lower := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
@@ -162,14 +201,24 @@ def _again(source: RunRecord | None, wish: requests.Overrides) -> dict[str, Any]
 
 
 def _whole(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() and len(text) < 16 else text
+    return (
+        int(text)
+        if text.lstrip("-").isascii() and text.lstrip("-").isdecimal() and len(text) < 16
+        else text
+    )
 
 
 def _fields(
-    here: Services, kind: CodexJobType, inputs: Mapping[str, Any] | None, texts: Mapping[str, str], errors: Mapping[str, str]
+    here: Services,
+    kind: CodexJobType,
+    inputs: Mapping[str, Any] | None,
+    texts: Mapping[str, str],
+    errors: Mapping[str, str],
 ) -> list[input_form.Field]:
     prompt = here.catalog.prompts.get((kind.spec.prompt.name, kind.spec.prompt.version))
-    return input_form.fields(kind.spec.inputs_schema, placeholders(prompt.text) if prompt else (), inputs, texts, errors)
+    return input_form.fields(
+        kind.spec.inputs_schema, placeholders(prompt.text) if prompt else (), inputs, texts, errors
+    )
 
 
 def _form(
@@ -187,9 +236,20 @@ def _form(
     status: int = 200,
 ) -> Response:
     spec = kind.spec
-    versions = [p for p in sorted(here.catalog.prompts.values(), key=lambda p: -p.number) if p.name == spec.prompt.name]
+    versions = [
+        p
+        for p in sorted(here.catalog.prompts.values(), key=lambda p: -p.number)
+        if p.name == spec.prompt.name
+    ]
     wanted = _fields(here, kind, inputs, texts or {}, errors)
-    known = {field.name for field in wanted} | {*LIMITS, "prompt_version", "model", "effort", "name", "priority"}
+    known = {field.name for field in wanted} | {
+        *LIMITS,
+        "prompt_version",
+        "model",
+        "effort",
+        "name",
+        "priority",
+    }
     context: dict[str, Any] = {
         "kind": kind,
         "source": source,
@@ -217,7 +277,9 @@ def _values_of(asked: StoredSpec) -> dict[str, str]:
     return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
-def _manifest(here: Services, kind: CodexJobType, wish: requests.Overrides, spec: Mapping[str, Any]) -> str:
+def _manifest(
+    here: Services, kind: CodexJobType, wish: requests.Overrides, spec: Mapping[str, Any]
+) -> str:
     """What `kubectl apply` would be given."""
     name = getattr(wish, "name", None) or orders.fresh_name(kind.metadata.name)
     body = {

@@ -21,7 +21,9 @@ def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
     found.append(Command(f"{kubectl} describe codexrun {record.name}", "with its Events"))
     found.append(Command(f"{kubectl} get codexrun {record.name} -o yaml"))
     if run.status.job_name:
-        found.append(Command(f"{kubectl} get job,pod -l batch.kubernetes.io/job-name={run.status.job_name}"))
+        found.append(
+            Command(f"{kubectl} get job,pod -l batch.kubernetes.io/job-name={run.status.job_name}")
+        )
     if pod and not record.final:
         found.append(Command(f"{kubectl} describe pod {pod}", "with the Events of its pod"))
     if pod and record.status == "stopping":

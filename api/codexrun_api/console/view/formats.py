@@ -4,7 +4,9 @@ import re
 from datetime import UTC, datetime
 
 # Direction overrides, marks without width and control characters can make text look like other text.
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+)
 
 
 def visible(text: str) -> str:
@@ -43,7 +45,12 @@ def ago(then: datetime | None, now: datetime) -> str:
     seconds = (now - then).total_seconds()
     if seconds < 0:
         return "in a moment" if seconds > -60 else f"in {round(-seconds / 60)} min"
-    for limit, unit, name in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (30 * 86_400, 86_400, "d")):
+    for limit, unit, name in (
+        (60, 1, "s"),
+        (3600, 60, "min"),
+        (86_400, 3600, "h"),
+        (30 * 86_400, 86_400, "d"),
+    ):
         if seconds < limit:
             return f"{int(seconds // unit)} {name} ago"
     return then.astimezone(UTC).strftime("%Y-%m-%d")

@@ -23,12 +23,20 @@ class Sign:
 
 
 def of(here: "Services", now: datetime) -> tuple[Sign, ...]:
-    return (operator(here.mirror.runs.values(), now), registry(here.mirror.writer.lag), cluster(here.ready))
+    return (
+        operator(here.mirror.runs.values(), now),
+        registry(here.mirror.writer.lag),
+        cluster(here.ready),
+    )
 
 
 def operator(runs: Iterable[CodexRun], now: datetime) -> Sign:
     """It judges a new run within a second; one that waits longer waits for an operator."""
-    pending = [r.metadata.creation_timestamp for r in runs if r.status.phase is Phase.PENDING and not _explained(r)]
+    pending = [
+        r.metadata.creation_timestamp
+        for r in runs
+        if r.status.phase is Phase.PENDING and not _explained(r)
+    ]
     waits = max(((now - since).total_seconds() for since in pending if since), default=0.0)
     if waits > SILENT:
         return Sign("operator", False, f"operator silent for {round(waits)} s")

@@ -43,7 +43,10 @@ def fields(
 ) -> list[Field]:
     """In the schema's order; without one, a required text for each placeholder. `inputs` fill them, or `texts` as typed."""
     if schema is None:
-        schema = {"properties": {name: {"type": "string"} for name in placeholders}, "required": list(placeholders)}
+        schema = {
+            "properties": {name: {"type": "string"} for name in placeholders},
+            "required": list(placeholders),
+        }
     properties, required = schema.get("properties"), schema.get("required")
     properties = properties if isinstance(properties, Mapping) else {}
     must = required if isinstance(required, list) else []
@@ -61,7 +64,9 @@ def fields(
     return found
 
 
-def inputs_of(wanted: Sequence[Field], form: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+def inputs_of(
+    wanted: Sequence[Field], form: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Inputs, and what is wrong by field; an optional field that is empty is not given."""
     inputs: dict[str, Any] = {}
     errors: dict[str, str] = {}
@@ -69,7 +74,9 @@ def inputs_of(wanted: Sequence[Field], form: Mapping[str, str]) -> tuple[dict[st
         text = form.get(field.form_name, "").replace("\r\n", "\n")
         if field.kind == "switch":
             inputs[field.name] = text == "true"
-        elif text == "" and not (field.required and field.kind in ("line", "area") and not field.shortest):
+        elif text == "" and not (
+            field.required and field.kind in ("line", "area") and not field.shortest
+        ):
             if field.required:
                 errors[field.name] = f"{field.label} is required"
         else:
@@ -88,22 +95,46 @@ def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
     enum = about.get("enum", [about["const"]] if "const" in about else None)
     if isinstance(enum, list) and enum:
         options = tuple((json.dumps(option, ensure_ascii=False), _plain(option)) for option in enum)
-        value = json.dumps(default, ensure_ascii=False) if default is not None else (options[0][0] if required else "")
+        value = (
+            json.dumps(default, ensure_ascii=False)
+            if default is not None
+            else (options[0][0] if required else "")
+        )
         return Field(kind="choice", options=options, value=value, **common)
     if kind == "boolean":
-        return Field(kind="switch", value="true" if default is True else "", **{**common, "required": False})
+        return Field(
+            kind="switch", value="true" if default is True else "", **{**common, "required": False}
+        )
     if kind in ("integer", "number"):
         shown = "" if default is None else _plain(default)
         least, most = (_bound(about.get(n)) for n in ("minimum", "maximum"))
-        return Field(kind="whole" if kind == "integer" else "number", value=shown, least=least, most=most, **common)
+        return Field(
+            kind="whole" if kind == "integer" else "number",
+            value=shown,
+            least=least,
+            most=most,
+            **common,
+        )
     if kind == "string":
-        longest, shortest = (v if isinstance(v, int) else None for v in (about.get("maxLength"), about.get("minLength")))
+        longest, shortest = (
+            v if isinstance(v, int) else None
+            for v in (about.get("maxLength"), about.get("minLength"))
+        )
         shape = (
-            "line" if (longest is not None and longest <= LINE) or about.get("format") in ("uri", "date", "email") else "area"
+            "line"
+            if (longest is not None and longest <= LINE)
+            or about.get("format") in ("uri", "date", "email")
+            else "area"
         )
         shape = "line" if longest is None and about.get("pattern") else shape
-        return Field(kind=shape, value=str(default or ""), longest=longest, shortest=shortest, **common)
-    return Field(kind="json", value="" if default is None else json.dumps(default, ensure_ascii=False, indent=2), **common)
+        return Field(
+            kind=shape, value=str(default or ""), longest=longest, shortest=shortest, **common
+        )
+    return Field(
+        kind="json",
+        value="" if default is None else json.dumps(default, ensure_ascii=False, indent=2),
+        **common,
+    )
 
 
 def _value(field: Field, text: str) -> Any:
@@ -122,7 +153,11 @@ def _value(field: Field, text: str) -> Any:
                 raise ValueError(f"{field.label} must be a number") from None
             if number != number or number in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
                 raise ValueError(f"{field.label} must be a number that JSON knows")
-            return int(number) if number.is_integer() and "." not in text and "e" not in text.lower() else number
+            return (
+                int(number)
+                if number.is_integer() and "." not in text and "e" not in text.lower()
+                else number
+            )
         case _:
             try:
                 value = json.loads(text)

@@ -41,4 +41,6 @@ class Limit:
 
 def rows(limits: Limits) -> list[Limit]:
     """All that there can be, in their order."""
-    return [Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in WORDS.items()]
+    return [
+        Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in WORDS.items()
+    ]

@@ -46,7 +46,9 @@ class Chip:
 
 @dataclass(frozen=True)
 class Asked:
-    fields: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of SEVERAL, those that are set
+    fields: dict[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # of SEVERAL, those that are set
     search: str = ""
     since: str = ""
     until: str = ""

@@ -70,7 +70,9 @@ def _event(event: dict[str, Any]) -> tuple[str, str, bool]:
     kind, item = str(event.get("type", "event")), event.get("item")
     if not isinstance(item, dict):
         error = event.get("error")
-        message = event.get("message") or (error.get("message") if isinstance(error, dict) else None)
+        message = event.get("message") or (
+            error.get("message") if isinstance(error, dict) else None
+        )
         if message is not None:
             return kind, str(message), True
         rest = {key: value for key, value in event.items() if key != "type"}
@@ -85,7 +87,9 @@ def _event(event: dict[str, Any]) -> tuple[str, str, bool]:
         case "command_execution":
             code = item.get("exit_code")
             output = str(item.get("aggregated_output") or "")
-            said = f"$ {unwrapped(str(item.get('command', '')))}" + ("" if code is None else f"  (exit {code})")
+            said = f"$ {unwrapped(str(item.get('command', '')))}" + (
+                "" if code is None else f"  (exit {code})"
+            )
             return label, f"{said}\n{output}".rstrip("\n"), bad
         case _:
             rest = {key: value for key, value in item.items() if key not in ("id", "type")}

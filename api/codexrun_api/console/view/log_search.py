@@ -17,7 +17,9 @@ MOST = 1000  # lines
 MARKS = 10  # matches of a line that are marked
 SECONDS = 3.0
 PIECE = 1024 * 1024  # bytes read at once
-STEP = 64 * 1024  # bytes between two looks at the clock: the worst pattern that MEMORY allows takes less than a second for them
+STEP = (
+    64 * 1024
+)  # bytes between two looks at the clock: the worst pattern that MEMORY allows takes less than a second for them
 MEMORY = 1024 * 1024  # bytes of a pattern's program and automaton
 
 
@@ -40,10 +42,16 @@ class Found:
         if self.error:
             return self.error
         text = f"{count(len(self.lines))}+ lines" if self.more else plural(len(self.lines), "line")
-        return f"{text}; stopped after {SECONDS:g} s, at line {count(self.stopped)}" if self.stopped else text
+        return (
+            f"{text}; stopped after {SECONDS:g} s, at line {count(self.stopped)}"
+            if self.stopped
+            else text
+        )
 
 
-def search(archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = SECONDS) -> Found:
+def search(
+    archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = SECONDS
+) -> Found:
     """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands there with its backslash."""
     found = Found()
     try:
@@ -54,7 +62,9 @@ def search(archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: floa
     size, index = archive.size(run_id), LineIndex(archive, run_id)
     at, line, ends = 0, 1, time.monotonic() + seconds
     while at < size:
-        data = _whole_lines(archive.read(run_id, at, min(size, at + PIECE)), last=at + PIECE >= size)
+        data = _whole_lines(
+            archive.read(run_id, at, min(size, at + PIECE)), last=at + PIECE >= size
+        )
         if not data:
             break
         counted = begin = 0
@@ -85,12 +95,21 @@ def search(archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: floa
 
 def _compiled(q: str, *, regexp: bool) -> Any:
     options = re2.Options()
-    options.log_errors, options.case_sensitive, options.never_nl, options.max_mem = False, False, True, MEMORY
+    options.log_errors, options.case_sensitive, options.never_nl, options.max_mem = (
+        False,
+        False,
+        True,
+        MEMORY,
+    )
     text = q if regexp else re2.escape(json.dumps(q, ensure_ascii=False)[1:-1])
     try:
         return re2.compile(b"(?m)" + text.encode("utf-8", "replace"), options=options)
     except re2.error as error:
-        said = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        said = (
+            error.args[0].decode()
+            if error.args and isinstance(error.args[0], bytes)
+            else str(error)
+        )
         raise BadPattern(f"no pattern of RE2: {said}") from None
 
 
@@ -109,7 +128,9 @@ def _step(data: bytes, begin: int) -> int:
 
 def _shown(hits: Iterable[Any]) -> list[str]:
     """The first of them as the page shows them, each once."""
-    return list(dict.fromkeys(text for hit in islice(hits, MARKS) if (text := _unquoted(hit.group()))))
+    return list(
+        dict.fromkeys(text for hit in islice(hits, MARKS) if (text := _unquoted(hit.group())))
+    )
 
 
 def _unquoted(matched: bytes) -> str:

@@ -28,7 +28,11 @@ class Row:
     @property
     def spent(self) -> float | None:
         """Part of the token budget."""
-        return min(1.0, self.run.cost_tokens / self.token_limit) if self.token_limit and self.run.cost_tokens else None
+        return (
+            min(1.0, self.run.cost_tokens / self.token_limit)
+            if self.token_limit and self.run.cost_tokens
+            else None
+        )
 
 
 def row(

@@ -21,7 +21,9 @@ from markupsafe import Markup
 from codexrun_api.console.view.formats import visible
 
 MAX_MARKDOWN_CHARACTERS = 32 * 1024  # of one text; about 20 microseconds each in the worst case
-MAX_NESTING = 20  # of blocks, a level of a list has two; each level of a quotation looks at every line
+MAX_NESTING = (
+    20  # of blocks, a level of a list has two; each level of a quotation looks at every line
+)
 MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
 LONGEST_OUTPUT = 20_000  # characters of a command's output that are shown
 LONGEST_PATCH = 400 * 1024
@@ -63,23 +65,33 @@ class Budget:
         """Markdown as HTML; what is above a bound as text, with the bound. Headings begin at the third level: the page has
         the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
-            return self._plain(text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}")
+            return self._plain(
+                text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}"
+            )
         if len(text) > self.markdown_characters:
-            return self._plain(text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters")
+            return self._plain(
+                text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters"
+            )
         seen = _seen(text)
         cells = table_cells(seen)
         if cells > self.cells:
-            return self._plain(text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}")
+            return self._plain(
+                text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}"
+            )
         self.markdown_characters -= len(text)
         self.cells -= cells
         env: dict[str, object] = {}
         tokens = _markdown.parse(seen, env)
         if any(token.level >= MAX_NESTING for token in tokens):
             # The parser leaves out what is deeper, and all that follows it.
-            return self._plain(text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep")
+            return self._plain(
+                text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep"
+            )
         size = _html_characters(tokens)
         if size > self.html_characters:
-            return self._plain(text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}")
+            return self._plain(
+                text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}"
+            )
         return self._spent(_cleaned(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 
     def output(self, text: str) -> tuple[Markup, int]:
@@ -97,7 +109,9 @@ class Budget:
         shown = text[: max(0, self.html_characters)]
         html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, _seen(shown))
         if len(shown) < len(text):
-            html += Markup("<p><em>{:,} characters left out.</em></p>").format(len(text) - len(shown))
+            html += Markup("<p><em>{:,} characters left out.</em></p>").format(
+                len(text) - len(shown)
+            )
         return self._spent(html)
 
     def _spent(self, html: Markup) -> Markup:
@@ -105,7 +119,9 @@ class Budget:
         return html
 
 
-_DELIMITERS = re.compile(r"[-|:+*>0-9.)\s]+")  # a table's second line, also within a list or a quotation
+_DELIMITERS = re.compile(
+    r"[-|:+*>0-9.)\s]+"
+)  # a table's second line, also within a list or a quotation
 _BLANK = re.compile(r"[> \t]*")  # as Markdown has it: other blanks do not end a table
 
 
@@ -125,7 +141,10 @@ def table_cells(text: str) -> int:
 
 def _html_characters(tokens: Sequence[Token]) -> int:
     """How long these tokens' HTML is at least, each link with its whole URL and title."""
-    own = sum(len(token.content) + sum(len(str(value)) for value in token.attrs.values()) for token in tokens)
+    own = sum(
+        len(token.content) + sum(len(str(value)) for value in token.attrs.values())
+        for token in tokens
+    )
     return own + sum(_html_characters(token.children) for token in tokens if token.children)
 
 
@@ -172,16 +191,23 @@ def output(text: str) -> tuple[Markup, int]:
 def patch(text: str) -> Markup:
     """A unified diff with its lines marked, cut at MAX_PATCH_LINES."""
     lines = text.splitlines()
-    shown = [f'<span class="{_kind(line)}">{escape(_seen(line))}</span>' for line in lines[:MAX_PATCH_LINES]]
+    shown = [
+        f'<span class="{_kind(line)}">{escape(_seen(line))}</span>'
+        for line in lines[:MAX_PATCH_LINES]
+    ]
     if len(lines) > MAX_PATCH_LINES:
-        shown.append(f'<span class="cut">… {len(lines) - MAX_PATCH_LINES:,} lines left out …</span>')
+        shown.append(
+            f'<span class="cut">… {len(lines) - MAX_PATCH_LINES:,} lines left out …</span>'
+        )
     return Markup("\n".join(shown))  # noqa: S704 - every line is escaped
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
     """What changes from one text to the other, as a marked diff; empty where they are the same."""
     before, after = old.splitlines(), new.splitlines()
-    changes = difflib.unified_diff(before[:MAX_DIFF_LINES], after[:MAX_DIFF_LINES], old_name, new_name, lineterm="")
+    changes = difflib.unified_diff(
+        before[:MAX_DIFF_LINES], after[:MAX_DIFF_LINES], old_name, new_name, lineterm=""
+    )
     left_out = [
         f"… {name}: {len(lines) - MAX_DIFF_LINES:,} more lines are not compared"
         for name, lines in ((old_name, before), (new_name, after))
@@ -191,7 +217,9 @@ def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
 
 
 def _kind(line: str) -> str:
-    if line.startswith(("diff ", "+++", "---", "index ", "new file", "deleted file", "rename ", "similarity ")):
+    if line.startswith(
+        ("diff ", "+++", "---", "index ", "new file", "deleted file", "rename ", "similarity ")
+    ):
         return "dh"
     if line.startswith("@@"):
         return "dk"
@@ -203,4 +231,6 @@ def _seen(text: str, keep: str = "") -> str:
     text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
     if not keep:
         return visible(text)
-    return "".join(part if part in keep else visible(part) for part in re.split(f"([{keep}])", text))
+    return "".join(
+        part if part in keep else visible(part) for part in re.split(f"([{keep}])", text)
+    )

@@ -61,12 +61,17 @@ def sentence(
     status = run.status if run else None
     match record.status:
         case "pending":
-            return _ended_by_dot(WAITS.get(record.reason or "") or "Waiting for the operator's word")
+            return _ended_by_dot(
+                WAITS.get(record.reason or "") or "Waiting for the operator's word"
+            )
         case "queued":
             return _queued(record, place, busy, limit)
         case "starting":
             said = status.message if status and status.message else ""
-            return _ended_by_dot(WAITS.get(record.reason or "") or (f"Starting: {said}" if said else "Starting its pod"))
+            return _ended_by_dot(
+                WAITS.get(record.reason or "")
+                or (f"Starting: {said}" if said else "Starting its pod")
+            )
         case "running":
             return _running(record, now, usual, doing)
         case "stopping":
@@ -75,16 +80,27 @@ def sentence(
             return f"Succeeded after {duration(took(record, now))}."
         case "failed":
             kind = (record.failure_class or "unknown").replace("_", " ")
-            after = f" after {duration(took(record, now))}" if record.started_at else " before it ran"
+            after = (
+                f" after {duration(took(record, now))}" if record.started_at else " before it ran"
+            )
             return _ended_by_dot(f"Failed{after} ({kind}): {record.error or 'no message'}")
         case "cancelled":
             return _ended_by_dot(record.error or "Cancelled")
         case "rejected":
-            return _ended_by_dot(f"Rejected, it never ran: {record.error or record.reason or 'no message'}")
+            return _ended_by_dot(
+                f"Rejected, it never ran: {record.error or record.reason or 'no message'}"
+            )
         case "deleted":
-            return _ended_by_dot(record.error or "Its object was deleted while nobody watched; how it ended is not known")
+            return _ended_by_dot(
+                record.error
+                or "Its object was deleted while nobody watched; how it ended is not known"
+            )
         case unknown:
-            said = status.message if status and status.message else record.reason or "a newer operator's status"
+            said = (
+                status.message
+                if status and status.message
+                else record.reason or "a newer operator's status"
+            )
             return _ended_by_dot(f"{unknown.capitalize()}: {said}")
 
 
@@ -117,7 +133,11 @@ def short(
 
 def plain(markdown: str) -> str:
     """Markdown in one line, without its marks."""
-    kept = (_MARKS.sub("", line) for line in markdown.splitlines() if not line.lstrip().startswith(("|", "```")))
+    kept = (
+        _MARKS.sub("", line)
+        for line in markdown.splitlines()
+        if not line.lstrip().startswith(("|", "```"))
+    )
     return " ".join(" ".join(kept).split())
 
 

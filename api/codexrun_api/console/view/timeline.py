@@ -31,7 +31,9 @@ def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> l
             continue
         after = marks[number + 1][2] if number + 1 < len(marks) else None
         end = after or record.finished_at or record.deleted_at
-        found.append(Stretch(state, attempt, at, end, max(0.0, ((end or now) - at).total_seconds())))
+        found.append(
+            Stretch(state, attempt, at, end, max(0.0, ((end or now) - at).total_seconds()))
+        )
     return _laid_out(found)
 
 
@@ -58,7 +60,13 @@ def _laid_out(found: list[Stretch]) -> list[Stretch]:
         width *= scale  # noqa: PLW2901 - the same width, to scale
         done.append(
             Stretch(
-                stretch.state, stretch.attempt, stretch.begin, stretch.end, stretch.seconds, round(left, 2), round(width, 2)
+                stretch.state,
+                stretch.attempt,
+                stretch.begin,
+                stretch.end,
+                stretch.seconds,
+                round(left, 2),
+                round(width, 2),
             )
         )
         left += width

@@ -18,8 +18,20 @@ Json = dict[str, Any]
 
 _SHELL = re.compile(r"^(?:/\S*/)?(?:ba|z|da)?sh -l?c (.*)$", re.DOTALL)
 MAX_UNWRAPPED = 4_000  # characters of a command
-MAX_PRETTY, MAX_PRETTY_DEPTH = 20_000, 32  # characters and levels of a JSON value that is shown with its structure
-KNOWN = ("agent_message", "reasoning", "command_execution", "file_change", "mcp_tool_call", "todo_list", "web_search", "error")
+MAX_PRETTY, MAX_PRETTY_DEPTH = (
+    20_000,
+    32,
+)  # characters and levels of a JSON value that is shown with its structure
+KNOWN = (
+    "agent_message",
+    "reasoning",
+    "command_execution",
+    "file_change",
+    "mcp_tool_call",
+    "todo_list",
+    "web_search",
+    "error",
+)
 
 
 @dataclass
@@ -41,7 +53,13 @@ class Entry:
 
     def word(self, name: str) -> str:
         value = self.item.get(name)
-        return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+        return (
+            value
+            if isinstance(value, str)
+            else ""
+            if value is None
+            else json.dumps(value, ensure_ascii=False)
+        )
 
     @property
     def command(self) -> str:
@@ -60,13 +78,16 @@ class Entry:
     def changes(self) -> list[tuple[str, str, str]]:
         """Kind, path and diff of each changed file."""
         return [
-            (_word(c, "kind"), _word(c, "path"), _word(c, "diff") or _word(c, "unified_diff")) for c in self._parts("changes")
+            (_word(c, "kind"), _word(c, "path"), _word(c, "diff") or _word(c, "unified_diff"))
+            for c in self._parts("changes")
         ]
 
     @property
     def steps(self) -> list[tuple[str, bool]]:
         """Of a plan, each with whether it is done."""
-        return [(_word(step, "text"), step.get("completed") is True) for step in self._parts("items")]
+        return [
+            (_word(step, "text"), step.get("completed") is True) for step in self._parts("items")
+        ]
 
     def _parts(self, name: str) -> list[Json]:
         parts = self.item.get(name)
@@ -104,7 +125,12 @@ class Transcript:
     @property
     def doing(self) -> str:
         """The command that is being run, for one line."""
-        entries = [e for turn in self.turns for e in turn.entries if e.open and e.kind == "command_execution"]
+        entries = [
+            e
+            for turn in self.turns
+            for e in turn.entries
+            if e.open and e.kind == "command_execution"
+        ]
         return " ".join(entries[-1].command.split())[:80] if entries else ""
 
 
@@ -153,13 +179,19 @@ class _Reader:
                 self.items.clear()  # their ids begin anew
             case "turn.started":
                 self.items.clear()
-                self.turns.append(Turn(sum(turn.number > 0 for turn in self.turns) + 1, f"t{offset}", at))
+                self.turns.append(
+                    Turn(sum(turn.number > 0 for turn in self.turns) + 1, f"t{offset}", at)
+                )
             case "turn.completed":
-                self._turn().usage = event.get("usage") if isinstance(event.get("usage"), dict) else {}
+                self._turn().usage = (
+                    event.get("usage") if isinstance(event.get("usage"), dict) else {}
+                )
                 self._close()
             case "turn.failed":
                 error = event.get("error")
-                self._turn().failed = str(error.get("message", "")) if isinstance(error, dict) else str(error)
+                self._turn().failed = (
+                    str(error.get("message", "")) if isinstance(error, dict) else str(error)
+                )
                 self._close()
             case "error":
                 self._add(Entry("error", f"e{offset}", at, {"message": event.get("message", "")}))
@@ -171,7 +203,9 @@ class _Reader:
         entry = self.items.get(name)
         if entry is None:
             kind = str(item.get("type"))
-            entry = Entry(kind if kind in KNOWN else "json", f"e{offset}", at, began=None if ended else at)
+            entry = Entry(
+                kind if kind in KNOWN else "json", f"e{offset}", at, began=None if ended else at
+            )
             self.items[name] = entry
             self._add(entry)
         entry.item, entry.open = item, not ended
@@ -183,7 +217,11 @@ class _Reader:
         text = str(line.get("text", ""))
         if line.get("phase") == "admit" or text in ("runner.started", "run.started"):
             self.items.clear()
-        more = [f"{key} {line[key]}" for key in ("reason", "message", "exit_code") if line.get(key) not in (None, "")]
+        more = [
+            f"{key} {line[key]}"
+            for key in ("reason", "message", "exit_code")
+            if line.get(key) not in (None, "")
+        ]
         self._add(Entry("remark", f"e{offset}", at, line, text=" · ".join([text, *more])))
 
     def _text(self, offset: int, at: datetime | None, text: str) -> None:
@@ -209,7 +247,12 @@ class _Reader:
 
     def done(self) -> Transcript:
         return Transcript(
-            [turn for turn in self.turns if turn.entries or turn.usage or turn.failed or turn.number], self.thread
+            [
+                turn
+                for turn in self.turns
+                if turn.entries or turn.usage or turn.failed or turn.number
+            ],
+            self.thread,
         )
 
 

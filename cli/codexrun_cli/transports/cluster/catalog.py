@@ -5,7 +5,7 @@ from typing import Any
 
 from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.transports.cluster import views as views
+from codexrun_cli.transports.cluster import views
 from codexrun_core.kube.client import Kube
 
 Json = dict[str, Any]
@@ -18,7 +18,9 @@ async def job_types(kube: Kube, runs: Iterable[Json]) -> list[Json]:
     named = sorted(kinds, key=lambda kind: str(kind["metadata"]["name"]))
 
     def read(kind: Json) -> Json:
-        return views.job_type_json(kind, [status for name, status in held if name == kind["metadata"]["name"]])
+        return views.job_type_json(
+            kind, [status for name, status in held if name == kind["metadata"]["name"]]
+        )
 
     return views.readable("codexjobtypes", named, read)
 

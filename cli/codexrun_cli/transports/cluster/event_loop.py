@@ -47,17 +47,31 @@ class Loop:
 def trouble(error: Refused | Unavailable) -> Trouble:
     """In the words of people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
-        return Away(f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?")
+        return Away(
+            f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?"
+        )
     message = error.message
     if isinstance(error, NotFound):
         if "codexruns" in message or "could not find the requested resource" in message:
             missing = "the server could not find the requested resource" in message
-            hint = "is the chart installed in this cluster? `codexrun doctor` looks" if missing else ""
-            return Trouble(Code.NOT_FOUND, message, title="Not Found", hint=hint or "`codexrun list` shows what there is")
+            hint = (
+                "is the chart installed in this cluster? `codexrun doctor` looks" if missing else ""
+            )
+            return Trouble(
+                Code.NOT_FOUND,
+                message,
+                title="Not Found",
+                hint=hint or "`codexrun list` shows what there is",
+            )
         return Trouble(Code.NOT_FOUND, message, title="Not Found")
     if isinstance(error, Conflict):
         return Trouble(Code.CONFLICT, message, title="Conflict")
     if error.status in (401, 403):
         hint = "`codexrun doctor` shows which right is missing"
-        return Trouble(Code.NOT_ALLOWED, message, title="Forbidden" if error.status == 403 else "Unauthorized", hint=hint)
+        return Trouble(
+            Code.NOT_ALLOWED,
+            message,
+            title="Forbidden" if error.status == 403 else "Unauthorized",
+            hint=hint,
+        )
     return Trouble(Code.FAILED, message, title=error.reason or "Refused")

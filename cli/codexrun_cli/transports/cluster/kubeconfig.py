@@ -29,7 +29,9 @@ async def connect(settings: Settings) -> Reached:
     from kubernetes.aio import client, config
 
     flags = settings.flags
-    inside = "KUBERNETES_SERVICE_HOST" in os.environ and not (flags.kubeconfig or settings.context or _file_there())
+    inside = "KUBERNETES_SERVICE_HOST" in os.environ and not (
+        flags.kubeconfig or settings.context or _file_there()
+    )
     try:
         if inside:
             config.load_incluster_config()  # type: ignore[no-untyped-call]
@@ -38,8 +40,13 @@ async def connect(settings: Settings) -> Reached:
         else:
             await config.load_kube_config(config_file=flags.kubeconfig, context=settings.context)  # type: ignore[no-untyped-call]
             _, active = config.list_kube_config_contexts(config_file=flags.kubeconfig)  # type: ignore[no-untyped-call]
-            chosen = _context(config, flags.kubeconfig, settings.context) if settings.context else active
-            namespace, context = chosen.get("context", {}).get("namespace") or "default", chosen.get("name", "")
+            chosen = (
+                _context(config, flags.kubeconfig, settings.context) if settings.context else active
+            )
+            namespace, context = (
+                chosen.get("context", {}).get("namespace") or "default",
+                chosen.get("name", ""),
+            )
     except (config.ConfigException, OSError, ValueError) as error:
         raise Away(
             f"no cluster: {' '.join(str(error).split())}",

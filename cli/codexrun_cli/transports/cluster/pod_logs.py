@@ -62,7 +62,11 @@ def _fine(stamp: str) -> tuple[str, str]:
 
 async def pod_of(kube: Kube, run_id: str) -> Json | None:
     """The newest pod of the run."""
-    pods = [pod async for page in kube.pages(kube.pods, labelSelector=f"{RUN_LABEL}={run_id}") for pod in page["items"]]
+    pods = [
+        pod
+        async for page in kube.pages(kube.pods, labelSelector=f"{RUN_LABEL}={run_id}")
+        for pod in page["items"]
+    ]
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
 
 
@@ -71,12 +75,18 @@ def path(kube: Kube, pod: Json, wish: LogWish, now: datetime, **more: str) -> st
     if wish.tail is not None:
         query["tailLines"] = str(wish.tail)
     if wish.since:
-        query["sinceTime"] = moment(wish.since, now).isoformat(timespec="seconds").replace("+00:00", "Z")
+        query["sinceTime"] = (
+            moment(wish.since, now).isoformat(timespec="seconds").replace("+00:00", "Z")
+        )
     return f"{kube.pods}/{pod['metadata']['name']}/log?{urlencode(query)}"
 
 
 async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
-    kube: Kube, run_id: str, wish: LogWish, over: Callable[[], Awaitable[bool]], sleep: Callable[[float], Awaitable[None]]
+    kube: Kube,
+    run_id: str,
+    wish: LogWish,
+    over: Callable[[], Awaitable[bool]],
+    sleep: Callable[[float], Awaitable[None]],
 ) -> AsyncGenerator[Heard, None]:
     """To the end of the agent's container. over: whether the run has ended."""
     seen, fruitless, had_pod = Seen(), 0, False
@@ -92,7 +102,9 @@ async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
                 continue
             had_pod = True
             ask = LogWish() if seen.time else wish
-            where = path(kube, pod, ask, datetime.now(UTC), follow="true", timestamps="true", **seen.resume())
+            where = path(
+                kube, pod, ask, datetime.now(UTC), follow="true", timestamps="true", **seen.resume()
+            )
             lines = LineCutter()
             async for piece in kube.stream(where, silence=SILENCE):
                 for line in lines.feed(piece):
@@ -125,7 +137,11 @@ async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
 
 def _ended(pod: Json) -> bool:
     statuses = (pod.get("status") or {}).get("containerStatuses") or []
-    return any("terminated" in (status.get("state") or {}) for status in statuses if status.get("name") == "agent")
+    return any(
+        "terminated" in (status.get("state") or {})
+        for status in statuses
+        if status.get("name") == "agent"
+    )
 
 
 async def pause(seconds: float) -> None:

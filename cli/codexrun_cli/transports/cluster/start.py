@@ -8,13 +8,16 @@ from codexrun_cli import manifest
 from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Json
-from codexrun_cli.transports.cluster import views as views
+from codexrun_cli.transports.cluster import views
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.runs import annotations as notes
 
 VERDICT_SECONDS = 10.0
 TRIES = 4
-_MISSING = ("JobTypeNotFound", "PromptNotFound")  # kubectl's runs wait a minute for these; who types a command does not
+_MISSING = (
+    "JobTypeNotFound",
+    "PromptNotFound",
+)  # kubectl's runs wait a minute for these; who types a command does not
 
 
 class Starting:
@@ -53,7 +56,12 @@ class Starting:
         raw, ours = await self._make(name, body, request_id)
         if not ours:
             if not keyed:
-                raise Trouble(Code.CONFLICT, f'there is a run "{name}" already', title="Conflict", hint="choose another --name")
+                raise Trouble(
+                    Code.CONFLICT,
+                    f'there is a run "{name}" already',
+                    title="Conflict",
+                    hint="choose another --name",
+                )
             if raw["metadata"].get("annotations", {}).get(notes.REQUEST_SHA256) != sha256:
                 raise Trouble(
                     Code.CONFLICT,
@@ -87,8 +95,13 @@ class Starting:
                 if not _decided(raw):
                     selector = {"fieldSelector": f"metadata.name={name}"}
                     version = raw["metadata"]["resourceVersion"]
-                    async for event in self.kube.watch(self.kube.runs, version, silence=VERDICT_SECONDS, **selector):
-                        if event["type"] != "BOOKMARK" and event["object"]["metadata"]["uid"] == uid:
+                    async for event in self.kube.watch(
+                        self.kube.runs, version, silence=VERDICT_SECONDS, **selector
+                    ):
+                        if (
+                            event["type"] != "BOOKMARK"
+                            and event["object"]["metadata"]["uid"] == uid
+                        ):
                             raw = event["object"]
                             if _decided(raw) or event["type"] == "DELETED":
                                 break
@@ -97,7 +110,9 @@ class Starting:
         if _refused(raw):
             await self._clear_away(name, uid)
             raise _refusal(raw)
-        if not _decided(raw):  # it has been told of now: whatever comes of it stays for people to see
+        if not _decided(
+            raw
+        ):  # it has been told of now: whatever comes of it stays for people to see
             patch = {"metadata": {"annotations": {notes.DELETE_IF_REJECTED: None}}}
             raw = await self.kube.merge(f"{self.kube.runs}/{name}", patch)
         return raw
@@ -113,7 +128,9 @@ class Starting:
         """Who the cluster says we are; the login name where it does not say."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         try:
-            found = await self.kube.create("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
+            found = await self.kube.create(
+                "/apis/authentication.k8s.io/v1/selfsubjectreviews", body
+            )
             return str(found["status"]["userInfo"]["username"])[:253]
         except (Refused, Unavailable, KeyError):
             try:
@@ -128,12 +145,17 @@ def _decided(raw: Json) -> bool:
 
 def _refused(raw: Json) -> bool:
     status = raw.get("status") or {}
-    return status.get("phase") == "Rejected" or (views.status_of(raw) == "pending" and status.get("reason") in _MISSING)
+    return status.get("phase") == "Rejected" or (
+        views.status_of(raw) == "pending" and status.get("reason") in _MISSING
+    )
 
 
 def _refusal(raw: Json) -> Trouble:
     status = raw.get("status") or {}
-    reason, message = status.get("reason") or "Rejected", status.get("message") or "the operator rejected it"
+    reason, message = (
+        status.get("reason") or "Rejected",
+        status.get("message") or "the operator rejected it",
+    )
     if reason == "JobTypeNotFound":
         return _no_job_type(raw["spec"]["jobType"])
     hint = {

@@ -9,10 +9,8 @@ from codexrun_cli import manifest
 from codexrun_cli.errors import NeedsApi, Trouble
 from codexrun_cli.exit_codes import Code, ended
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
-from codexrun_cli.transports.cluster import catalog as catalog
+from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
-from codexrun_cli.transports.cluster import pod_logs
-from codexrun_cli.transports.cluster import views as views
 from codexrun_cli.transports.cluster.event_loop import Loop, trouble
 from codexrun_cli.transports.cluster.start import Starting
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
@@ -43,7 +41,9 @@ class Cluster:
         async def begin() -> Json:
             sha256 = manifest.fingerprint(wish)
             labels = wish.get("labels")
-            raw = await self._starting.start(name, spec, user, sha256, keyed=key is not None, labels=labels, dry_run=dry_run)
+            raw = await self._starting.start(
+                name, spec, user, sha256, keyed=key is not None, labels=labels, dry_run=dry_run
+            )
             return raw if dry_run else await self._shown(raw)
 
         return self.loop.call(begin())
@@ -52,7 +52,10 @@ class Cluster:
         return self.loop.call(self._cancel(wanted, reason))
 
     async def _cancel(self, wanted: str, reason: str | None) -> Json:
-        wish = {"requestedBy": await self._starting.user(), **({"reason": reason} if reason else {})}
+        wish = {
+            "requestedBy": await self._starting.user(),
+            **({"reason": reason} if reason else {}),
+        }
         for _ in range(TRIES):
             raw = await self._find(wanted)
             status = views.status_of(raw)
@@ -65,7 +68,10 @@ class Cluster:
                     title="Conflict",
                     hint="`codexrun retry NAME` runs it again",
                 )
-            patch = {"metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]}, "spec": {"cancel": wish}}
+            patch = {
+                "metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]},
+                "spec": {"cancel": wish},
+            }
             try:
                 return await self._shown(await self.kube.merge(self._path(raw), patch))
             except Conflict:
@@ -85,16 +91,29 @@ class Cluster:
                 title="Conflict",
                 hint="`codexrun cancel NAME` stops it first",
             )
-        spec = {**manifest.retry_spec(source["spec"], run, changes), "whenFull": changes.get("when_full") or "Queue"}
-        retries = [r async for r in self._all({}) if (r["spec"].get("retryOf") or {}).get("uid") == run["run_id"]]
+        spec = {
+            **manifest.retry_spec(source["spec"], run, changes),
+            "whenFull": changes.get("when_full") or "Queue",
+        }
+        retries = [
+            r
+            async for r in self._all({})
+            if (r["spec"].get("retryOf") or {}).get("uid") == run["run_id"]
+        ]
         going = next((r for r in retries if not ended(views.status_of(r))), None)
         if going and not key:
             return await self._shown(going)
         user = await self._starting.user()
-        name = manifest.name_for("", user, key) if key else manifest.retry_name(run["name"], run["run_id"], len(retries))
+        name = (
+            manifest.name_for("", user, key)
+            if key
+            else manifest.retry_name(run["name"], run["run_id"], len(retries))
+        )
         sha256 = f"{run['run_id']}/{manifest.fingerprint(changes)}"
         labels = handed_on(run["labels"])
-        return await self._shown(await self._starting.start(name, spec, user, sha256, keyed=True, labels=labels))
+        return await self._shown(
+            await self._starting.start(name, spec, user, sha256, keyed=True, labels=labels)
+        )
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -122,7 +141,9 @@ class Cluster:
     def log(self, run: Json, wish: LogWish) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
         if pod is None:
-            if run["status"] in ("pending", "queued", "starting", "rejected") or not run.get("started_at"):
+            if run["status"] in ("pending", "queued", "starting", "rejected") or not run.get(
+                "started_at"
+            ):
                 return LogText(iter(()), f"there is no log: the run is {run['status']}")
             raise NeedsApi("the log of a run whose pod is gone")
         where = pod_logs.path(self.kube, pod, wish, datetime.now(UTC))
@@ -147,7 +168,9 @@ class Cluster:
                 return True
             return raw["metadata"]["uid"] != run["run_id"] or ended(views.status_of(raw))
 
-        return self.loop.iterate(pod_logs.follow(self.kube, run["run_id"], wish, over, pod_logs.pause))
+        return self.loop.iterate(
+            pod_logs.follow(self.kube, run["run_id"], wish, over, pod_logs.pause)
+        )
 
     def job_types(self) -> list[Json]:
         async def look() -> list[Json]:
@@ -220,7 +243,9 @@ class Cluster:
             ) from None
 
     async def _all(self, selectors: dict[str, str]) -> Any:
-        async for page in self.kube.pages(ALL_RUNS if self._everywhere else self.kube.runs, **selectors):
+        async for page in self.kube.pages(
+            ALL_RUNS if self._everywhere else self.kube.runs, **selectors
+        ):
             for raw in page["items"]:
                 yield raw
 
@@ -229,7 +254,11 @@ class Cluster:
         if views.status_of(raw) != "queued":
             return views.run_json(raw)
         kind = raw["spec"]["jobType"]
-        peers = [peer async for peer in self._all({"fieldSelector": f"spec.jobType={kind}"}) if peer["spec"]["jobType"] == kind]
+        peers = [
+            peer
+            async for peer in self._all({"fieldSelector": f"spec.jobType={kind}"})
+            if peer["spec"]["jobType"] == kind
+        ]
         try:
             spec = (await self.kube.get(f"{self.kube.job_types}/{kind}"))["spec"]
             limit = 0 if spec.get("suspended") else int(spec.get("concurrencyLimit", 1))
@@ -246,4 +275,8 @@ def _selectors(chosen: Chosen) -> dict[str, str]:
     if chosen.status and "," not in chosen.status:
         fields.append(f"status.phase={chosen.status.capitalize()}")
     found = {"fieldSelector": ",".join(fields)} if fields else {}
-    return {**found, "labelSelector": ",".join(map(str, selector(chosen.label)))} if chosen.label else found
+    return (
+        {**found, "labelSelector": ",".join(map(str, selector(chosen.label)))}
+        if chosen.label
+        else found
+    )

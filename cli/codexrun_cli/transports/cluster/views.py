@@ -20,10 +20,39 @@ T = TypeVar("T")
 
 SLOT = ("starting", "running", "stopping")
 _RUN = (
-    *("run_id", "name", "namespace", "job_type", "status", "reason", "created_at", "updated_at", "started_at", "finished_at"),
-    *("prompt_name", "prompt_version", "prompt_sha256", "model", "effort", "params", "labels", "priority"),
+    *(
+        "run_id",
+        "name",
+        "namespace",
+        "job_type",
+        "status",
+        "reason",
+        "created_at",
+        "updated_at",
+        "started_at",
+        "finished_at",
+    ),
+    *(
+        "prompt_name",
+        "prompt_version",
+        "prompt_sha256",
+        "model",
+        "effort",
+        "params",
+        "labels",
+        "priority",
+    ),
     *("result", "error"),
-    *("failure_class", "usage_complete", "cost_tokens", "cost_cents", "attempt", "thread_id", "retry_of", "retry_of_name"),
+    *(
+        "failure_class",
+        "usage_complete",
+        "cost_tokens",
+        "cost_cents",
+        "attempt",
+        "thread_id",
+        "retry_of",
+        "retry_of_name",
+    ),
     *("requested_by", "origin"),
 )
 
@@ -49,7 +78,13 @@ def run_json(raw: Json, queue: Json | None = None) -> Json:
     record = record_of(CodexRun.model_validate(raw))
     shown = {key: _plain(value) for key in _RUN if (value := getattr(record, key)) is not None}
     if record.failure_class:
-        shown["failure"] = _known({"class": record.failure_class, "message": record.error, "retryable": bool(record.retryable)})
+        shown["failure"] = _known(
+            {
+                "class": record.failure_class,
+                "message": record.error,
+                "retryable": bool(record.retryable),
+            }
+        )
     shown["usage"] = _known(
         {
             "input_tokens": record.input_tokens,
@@ -92,7 +127,9 @@ def matches(raw: Json, chosen: Chosen, now: datetime) -> bool:
     return (
         one_of(chosen.job_type, record.job_type)
         and one_of(chosen.status, record.status)
-        and one_of(chosen.prompt, record.prompt_name, f"{record.prompt_name}@{record.prompt_version}")
+        and one_of(
+            chosen.prompt, record.prompt_name, f"{record.prompt_name}@{record.prompt_version}"
+        )
         and one_of(chosen.model, record.model)
         and one_of(chosen.user, record.requested_by)
         and one_of(chosen.retry_of, record.retry_of)
@@ -137,7 +174,10 @@ def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list
     """ConfigMaps of prompt versions, grouped by prompt; versions oldest first."""
     found: dict[str, list[Json]] = {}
     for raw in config_maps:
-        labels, notes = raw["metadata"].get("labels") or {}, raw["metadata"].get("annotations") or {}
+        labels, notes = (
+            raw["metadata"].get("labels") or {},
+            raw["metadata"].get("annotations") or {},
+        )
         sha256 = hashlib.sha256((raw.get("data") or {}).get("prompt.md", "").encode()).hexdigest()
         version = {
             "version": labels.get("codexrun.dev/prompt-version", ""),
@@ -151,7 +191,11 @@ def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list
     for kind in job_types:
         users.setdefault(kind["spec"]["prompt"]["name"], []).append(kind["metadata"]["name"])
     return [
-        {"name": name, "versions": sorted(found[name], key=_number), "used_by": sorted(users.get(name, []))}
+        {
+            "name": name,
+            "versions": sorted(found[name], key=_number),
+            "used_by": sorted(users.get(name, [])),
+        }
         for name in sorted(found)
     ]
 

@@ -31,7 +31,9 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class Http:
     """Calls to one server. `debug`: each request and answer on stderr."""
 
-    def __init__(self, server: str, token: str | None, *, debug: bool = False, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, server: str, token: str | None, *, debug: bool = False, seconds: float = SECONDS
+    ) -> None:
         self.server, self._token, self._debug, self._seconds = server, token, debug, seconds
         self._opener = urllib.request.build_opener(_NoRedirects)
 
@@ -58,7 +60,9 @@ class Http:
                 if attempt == TRIES - 1 or not repeatable:
                     self._away(error)
             except (ValueError, RecursionError) as error:
-                raise Trouble(Code.FAILED, f"{self.server} does not answer like a codexrun api: {error}") from None
+                raise Trouble(
+                    Code.FAILED, f"{self.server} does not answer like a codexrun api: {error}"
+                ) from None
         raise AssertionError("unreachable")
 
     def open(
@@ -82,7 +86,9 @@ class Http:
         request = urllib.request.Request(url, data=data, headers=sent, method=method)  # noqa: S310 - http(s), see settings
         began = time.monotonic()
         try:
-            answer: http.client.HTTPResponse = self._opener.open(request, timeout=seconds or self._seconds)
+            answer: http.client.HTTPResponse = self._opener.open(
+                request, timeout=seconds or self._seconds
+            )
         except urllib.error.HTTPError as error:
             self._tell(method, url, error.code, began, error.headers.get("X-Request-ID"))
             self._problem(error.code, _read(error), error.headers)
@@ -94,10 +100,14 @@ class Http:
         self._tell(method, url, answer.status, began, answer.headers.get("X-Request-ID"))
         return answer
 
-    def _tell(self, method: str, url: str, outcome: Any, began: float, request_id: str | None) -> None:
+    def _tell(
+        self, method: str, url: str, outcome: Any, began: float, request_id: str | None
+    ) -> None:
         if self._debug:
             took = round((time.monotonic() - began) * 1000)
-            say(f"debug: {method} {url} -> {outcome} ({took} ms{f', request id {request_id}' if request_id else ''})")
+            say(
+                f"debug: {method} {url} -> {outcome} ({took} ms{f', request id {request_id}' if request_id else ''})"
+            )
 
     def _away(self, error: BaseException) -> NoReturn:
         raise Away(

@@ -28,7 +28,9 @@ class Rest:
         if dry_run:
             raise AssertionError("a dry run on the server is the cluster's")
         headers = {**ORIGIN, **({"Idempotency-Key": key} if key else {})}
-        return self._json("POST", "/runs/start", body={"when_full": "Queue", **wish}, headers=headers)
+        return self._json(
+            "POST", "/runs/start", body={"when_full": "Queue", **wish}, headers=headers
+        )
 
     def run(self, wanted: str) -> Json:
         return self._json("GET", f"/runs/{_part(wanted)}")
@@ -44,22 +46,35 @@ class Rest:
             query["page_token"] = token
 
     def cancel(self, wanted: str, reason: str | None) -> Json:
-        return self._json("POST", f"/runs/{_part(wanted)}/cancel", body={"reason": reason} if reason else {})
+        return self._json(
+            "POST", f"/runs/{_part(wanted)}/cancel", body={"reason": reason} if reason else {}
+        )
 
     def retry(self, wanted: str, changes: Json, key: str | None) -> Json:
         headers = {**ORIGIN, **({"Idempotency-Key": key} if key else {})}
-        return self._json("POST", f"/runs/{_part(wanted)}/retry", body={"when_full": "Queue", **changes}, headers=headers)
+        return self._json(
+            "POST",
+            f"/runs/{_part(wanted)}/retry",
+            body={"when_full": "Queue", **changes},
+            headers=headers,
+        )
 
     def log(self, run: Json, wish: LogWish) -> LogText:
         answer = self.http.open(
-            "GET", f"/runs/{run['run_id']}/logs", query=_log_query(wish), headers={"Accept": "text/plain"}, seconds=SILENCE
+            "GET",
+            f"/runs/{run['run_id']}/logs",
+            query=_log_query(wish),
+            headers={"Accept": "text/plain"},
+            seconds=SILENCE,
         )
         complete = answer.headers.get("X-Log-Complete")
         notes = []
         if run.get("deleted_at"):
             notes.append("the run's object is gone; this is the api's archive")
         if complete == "false":
-            notes.append(f"the log is not complete{': ' + run['log_note'] if run.get('log_note') else ''}")
+            notes.append(
+                f"the log is not complete{': ' + run['log_note'] if run.get('log_note') else ''}"
+            )
 
         def pieces() -> Iterator[bytes]:
             with answer:
@@ -77,11 +92,18 @@ class Rest:
         at = 0 if wish == LogWish() else None  # offset behind the last line, where it is known
         fruitless, reached = 0, time.monotonic()
         while True:
-            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last.decode()} if last is not None else {})}
+            headers = {
+                "Accept": "text/event-stream",
+                **({"Last-Event-ID": last.decode()} if last is not None else {}),
+            }
             why = "the connection was closed"
             try:
                 with self.http.open(
-                    "GET", f"/runs/{run['run_id']}/logs", query=_log_query(wish), headers=headers, seconds=SILENCE
+                    "GET",
+                    f"/runs/{run['run_id']}/logs",
+                    query=_log_query(wish),
+                    headers=headers,
+                    seconds=SILENCE,
                 ) as answer:
                     reached = time.monotonic()
                     for event in events(answer):
@@ -97,7 +119,9 @@ class Rest:
                             text, last, before = event.get("data", b""), event["id"], at
                             at = int(last)
                             # The id counts bytes: a last line without its end is as long as its text.
-                            yield Heard("line", text, newline=before is None or at - before != len(text))
+                            yield Heard(
+                                "line", text, newline=before is None or at - before != len(text)
+                            )
             except BROKEN as error:
                 why = str(error) or type(error).__name__
             except Away as away:
@@ -123,12 +147,16 @@ class Rest:
         try:
             return self._json("GET", f"/runs/{run['run_id']}/details")
         except Trouble as trouble:
-            if trouble.code is Code.NOT_FOUND:  # removed a moment ago; or an api that does not know the question yet
+            if (
+                trouble.code is Code.NOT_FOUND
+            ):  # removed a moment ago; or an api that does not know the question yet
                 return {}
             raise
 
     def usual_seconds(self, job_type: str) -> float | None:
-        found: float | None = self._json("GET", "/stats", query={"job_type": job_type}).get("median_seconds")
+        found: float | None = self._json("GET", "/stats", query={"job_type": job_type}).get(
+            "median_seconds"
+        )
         return found
 
     def ask(self, method: str, path: str, what: str, **options: Any) -> Json:  # noqa: ARG002 - the cluster says what it cannot

@@ -36,14 +36,27 @@ def show_progress(seen: Seen, now: datetime) -> Decision | None:
     known = started_fields(seen)
     if pod and pod.agent.state in ("running", "terminated"):
         started = run.status.started_at or pod.agent.started_at or now
-        status = moved(run, Phase.RUNNING, "AgentRunning", "The agent is running", now, started_at=started, **known)
+        status = moved(
+            run,
+            Phase.RUNNING,
+            "AgentRunning",
+            "The agent is running",
+            now,
+            started_at=started,
+            **known,
+        )
         return Decision(status=status)
     if seen.phase is Phase.RUNNING:
         return Decision(look_again=5)  # its pod is gone, and the Job will say so
     trouble = start_trouble(job, pod, seen.warnings)
-    look_again = min(10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds()))
+    look_again = min(
+        10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds())
+    )
     calm = run.status.phase is Phase.STARTING and run.status.reason in ("Starting", "Cloning")
     if trouble.expected and calm:
         # "Still starting" is not worth a status write.
         return Decision(look_again=look_again)
-    return Decision(status=moved(run, Phase.STARTING, trouble.reason, trouble.message, now, **known), look_again=look_again)
+    return Decision(
+        status=moved(run, Phase.STARTING, trouble.reason, trouble.message, now, **known),
+        look_again=look_again,
+    )

@@ -5,15 +5,30 @@ from datetime import datetime, timedelta
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed
-from codexrun_operator.decide.plan.decision import JOB_TYPE_NOT_FOUND, Blocked, CreateJob, Decision, Seen
-from codexrun_operator.decide.plan.stop import begin_stop, cancel_words, keep_evidence, own_end, terminal, terminal_after_stop
+from codexrun_operator.decide.plan.decision import (
+    JOB_TYPE_NOT_FOUND,
+    Blocked,
+    CreateJob,
+    Decision,
+    Seen,
+)
+from codexrun_operator.decide.plan.stop import (
+    begin_stop,
+    cancel_words,
+    keep_evidence,
+    own_end,
+    terminal,
+    terminal_after_stop,
+)
 from codexrun_operator.decide.status import moved
 from codexrun_operator.decide.validation import Accepted, Missing, Refused
 from codexrun_operator.job.job import job_name
 
 JOB_DELETED = "The Job was deleted by hand"
 MISSING_PATIENCE = timedelta(minutes=1)
-MISSING_QUIET = timedelta(seconds=3)  # files of one `kubectl apply` arrive within this; no status write for that
+MISSING_QUIET = timedelta(
+    seconds=3
+)  # files of one `kubectl apply` arrive within this; no status write for that
 
 
 def wait_for_job_to_show(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
@@ -43,7 +58,9 @@ def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
     if seen.job is not None or seen.run.spec.cancel is None:
         return None
     words = cancel_words(seen.run)
-    return Decision(status=moved(seen.run, Phase.CANCELLED, "CancelRequested", words, now, finished_at=now))
+    return Decision(
+        status=moved(seen.run, Phase.CANCELLED, "CancelRequested", words, now, finished_at=now)
+    )
 
 
 def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
@@ -106,7 +123,11 @@ def reject_what_is_wrong(seen: Seen, now: datetime) -> Decision | None:
     if isinstance(verdict, Missing):
         return _patience(seen, verdict.reason, verdict.message, now)
     if isinstance(verdict, Refused):
-        return Decision(status=moved(seen.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now))
+        return Decision(
+            status=moved(
+                seen.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now
+            )
+        )
     return None
 
 
@@ -143,17 +164,31 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
         blocked = Blocked("Suspended", f'job type "{job_type.metadata.name}" is suspended')
     elif blocked is None:
         limit = job_type.spec.concurrency_limit
-        blocked = Blocked("ConcurrencyLimit", f'all {limit} slots of job type "{job_type.metadata.name}" are taken')
+        blocked = Blocked(
+            "ConcurrencyLimit",
+            f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
+        )
     reason, trouble = blocked.reason, blocked.trouble
     if run.spec.when_full == "Reject":
         message = f"Rejected, as spec.whenFull asks: {trouble}"
         return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
     most = job_type.spec.max_queued
     # Who waits already stays, also when the limit is lowered.
-    if most is not None and run.status.phase is not Phase.QUEUED and not seen.waits and seen.queued >= most:
+    if (
+        most is not None
+        and run.status.phase is not Phase.QUEUED
+        and not seen.waits
+        and seen.queued >= most
+    ):
         message = (
             f"{trouble}, and {seen.queued} runs wait, as many as its maxQueued of {most} lets wait; try again later, or ask "
             "its owner to raise maxQueued"
         )
-        return Decision(status=moved(run, Phase.REJECTED, "QueueFull", f"Rejected: {message}", now, finished_at=now))
-    return Decision(status=moved(run, Phase.QUEUED, reason, f"Waiting: {trouble}", now), waiting=True)
+        return Decision(
+            status=moved(
+                run, Phase.REJECTED, "QueueFull", f"Rejected: {message}", now, finished_at=now
+            )
+        )
+    return Decision(
+        status=moved(run, Phase.QUEUED, reason, f"Waiting: {trouble}", now), waiting=True
+    )

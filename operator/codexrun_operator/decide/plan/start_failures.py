@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
 
-PULL = {"ErrImagePull", "ImagePullBackOff", "ImageInspectError", "RegistryUnavailable", "SignatureValidationFailed"}
+PULL = {
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+}
 HOPELESS_IMAGE = {"InvalidImageName", "ErrImageNeverPull"}
 
 
@@ -32,8 +38,12 @@ def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Troub
     if pod is None:
         for warning in warnings:
             if warning.reason == "FailedCreate":
-                return Trouble(FailureClass.CONFIG, "PodRefused", f"No pod can be made: {warning.message}")
-        return Trouble(FailureClass.INTERNAL, "Starting", f"Job {job.name} has no pod yet", expected=True)
+                return Trouble(
+                    FailureClass.CONFIG, "PodRefused", f"No pod can be made: {warning.message}"
+                )
+        return Trouble(
+            FailureClass.INTERNAL, "Starting", f"Job {job.name} has no pod yet", expected=True
+        )
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
     for name, container in (("clone", pod.clone), ("gate", pod.gate), ("agent", pod.agent)):
@@ -41,9 +51,15 @@ def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Troub
             return trouble
     for warning in warnings:
         if warning.reason in ("FailedMount", "FailedAttachVolume"):
-            return Trouble(FailureClass.CONFIG, "MissingVolume", f"A volume of the pod cannot be had: {warning.message}")
+            return Trouble(
+                FailureClass.CONFIG,
+                "MissingVolume",
+                f"A volume of the pod cannot be had: {warning.message}",
+            )
     if pod.clone.state == "running":
-        return Trouble(FailureClass.WORKSPACE, "Cloning", "The repository is being cloned", expected=True)
+        return Trouble(
+            FailureClass.WORKSPACE, "Cloning", "The repository is being cloned", expected=True
+        )
     return Trouble(FailureClass.INTERNAL, "Starting", "The pod is starting", expected=True)
 
 
@@ -59,7 +75,9 @@ def _unschedulable(said: str) -> Trouble:
         and re.search(rf"\b{nodes[1]} Insufficient", said)
     )
     advice = "its request is larger than any node; lower resources.requests of the job type, or add a larger node"
-    message = f"No node for the pod: {advice if too_large else said}" + (f" ({said})" if too_large else "")
+    message = f"No node for the pod: {advice if too_large else said}" + (
+        f" ({said})" if too_large else ""
+    )
     return Trouble(FailureClass.UNSCHEDULABLE, "Unschedulable", message, hopeless=too_large)
 
 
@@ -68,10 +86,16 @@ def _container_trouble(name: str, container: Container) -> Trouble | None:
         return None
     reason, said = container.reason, container.message
     if reason in PULL or reason in HOPELESS_IMAGE:
-        message = f"The image of container {name} cannot be had ({reason}): {said or 'no further word'}"
+        message = (
+            f"The image of container {name} cannot be had ({reason}): {said or 'no further word'}"
+        )
         return Trouble(FailureClass.IMAGE, "ImagePull", message, hopeless=reason in HOPELESS_IMAGE)
     if reason == "CreateContainerConfigError":
-        return Trouble(FailureClass.CONFIG, "MissingConfig", f"Container {name} cannot be configured: {said}")
+        return Trouble(
+            FailureClass.CONFIG, "MissingConfig", f"Container {name} cannot be configured: {said}"
+        )
     if reason in ("CreateContainerError", "RunContainerError"):
-        return Trouble(FailureClass.IMAGE, "ContainerRefused", f"Container {name} cannot be made: {said}")
+        return Trouble(
+            FailureClass.IMAGE, "ContainerRefused", f"Container {name} cannot be made: {said}"
+        )
     return None

@@ -10,7 +10,15 @@ from typing import Any
 from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed, outcome
-from codexrun_operator.decide.plan.decision import Action, Decision, DeleteJob, ReleaseEvidence, Seen, StopPod, SuspendJob
+from codexrun_operator.decide.plan.decision import (
+    Action,
+    Decision,
+    DeleteJob,
+    ReleaseEvidence,
+    Seen,
+    StopPod,
+    SuspendJob,
+)
 from codexrun_operator.decide.plan.start_failures import camel, start_trouble
 from codexrun_operator.decide.status import duration, moved
 
@@ -24,8 +32,18 @@ def started_fields(seen: Seen) -> dict[str, Any]:
     job, pod = seen.job, seen.pod
     known: dict[str, Any] = {}
     if job:
-        known = {"attempt": job.attempt, "job_name": job.name, "prompt": job.prompt, "model": job.model, "sandbox": job.sandbox}
-    return {key: value for key, value in {**known, "pod_name": pod.name if pod else None}.items() if value is not None}
+        known = {
+            "attempt": job.attempt,
+            "job_name": job.name,
+            "prompt": job.prompt,
+            "model": job.model,
+            "sandbox": job.sandbox,
+        }
+    return {
+        key: value
+        for key, value in {**known, "pod_name": pod.name if pod else None}.items()
+        if value is not None
+    }
 
 
 def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
@@ -63,15 +81,25 @@ def own_end(seen: Seen) -> tuple[str, str, Failure | None] | None:
     return camel(judged.failure.class_), judged.failure.message, judged.failure
 
 
-def terminal(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None) -> Decision:
+def terminal(
+    seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None
+) -> Decision:
     """The last status, by the reason that was recorded or found."""
     fields = ended_fields(seen, now)
     if reason in CANCELLED_BY:
-        return Decision(status=moved(seen.run, Phase.CANCELLED, reason, message, now, **fields, failure=None))
+        return Decision(
+            status=moved(seen.run, Phase.CANCELLED, reason, message, now, **fields, failure=None)
+        )
     if reason == COMPLETED:
-        return Decision(status=moved(seen.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None))
+        return Decision(
+            status=moved(seen.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None)
+        )
     failure = failure or failed(FailureClass.INTERNAL, message)
-    return Decision(status=moved(seen.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure))
+    return Decision(
+        status=moved(
+            seen.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure
+        )
+    )
 
 
 def terminal_after_stop(seen: Seen, now: datetime) -> Decision:
@@ -81,11 +109,15 @@ def terminal_after_stop(seen: Seen, now: datetime) -> Decision:
     return terminal(seen, now, status.reason or "", status.message or "", status.failure)
 
 
-def begin_stop(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None = None) -> Decision:
+def begin_stop(
+    seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None = None
+) -> Decision:
     """Stop what runs, and record why."""
     fields = {**started_fields(seen), **({"failure": failure} if failure else {})}
     return Decision(
-        actions=_stopping(seen), status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields), look_again=5
+        actions=_stopping(seen),
+        status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields),
+        look_again=5,
     )
 
 
@@ -94,20 +126,41 @@ def _stopping(seen: Seen) -> tuple[Action, ...]:
     job, pod = seen.job, seen.pod
     if pod and not pod.gone and (pod.node or job is None):
         return () if pod.deleting else (StopPod(pod.name, pod.uid),)
-    if job is None or job.finished or job.failed or job.deleting or job.suspended or (pod and pod.gone):
+    if (
+        job is None
+        or job.finished
+        or job.failed
+        or job.deleting
+        or job.suspended
+        or (pod and pod.gone)
+    ):
         return ()  # none comes any more: the Job never makes a second pod
     return (SuspendJob(job.name),)
 
 
-def ending(seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None) -> RunStatus:
+def ending(
+    seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None
+) -> RunStatus:
     """All that the last status will say, while the pod is still held: it must be written before the evidence is let go."""
-    return moved(seen.run, Phase.STOPPING, reason, message, now, **{**ended_fields(seen, now), "failure": failure})
+    return moved(
+        seen.run,
+        Phase.STOPPING,
+        reason,
+        message,
+        now,
+        **{**ended_fields(seen, now), "failure": failure},
+    )
 
 
 def conclude_stop(seen: Seen, now: datetime) -> Decision | None:
     """`Stopping` ends when the Job controller says that nothing runs and nothing will, and the pod object is gone."""
     job, pod = seen.job, seen.pod
-    if seen.phase is not Phase.STOPPING or job is None or not job.gone or (pod is not None and not pod.gone):
+    if (
+        seen.phase is not Phase.STOPPING
+        or job is None
+        or not job.gone
+        or (pod is not None and not pod.gone)
+    ):
         return None
     decision = terminal_after_stop(seen, now)
     if job.suspended and not job.finished:
@@ -124,7 +177,11 @@ def keep_evidence(seen: Seen, now: datetime) -> Decision | None:
     if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
         if status.finished_at is not None:
             return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
-        reason, message, failure = own_end(seen) or (status.reason or "", status.message or "", status.failure)
+        reason, message, failure = own_end(seen) or (
+            status.reason or "",
+            status.message or "",
+            status.failure,
+        )
         return Decision(status=ending(seen, now, reason, message, failure), look_again=1)
     return Decision(actions=_stopping(seen), look_again=10)
 
@@ -155,14 +212,18 @@ def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
     if pod and pod.disruption and (pod.deleting or pod.gone):
         if pod.disruption == "DeletionByTaintManager":
             message = f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin removes pod {pod.name}"
-            return begin_stop(seen, now, "NodeLost", message, failed(FailureClass.NODE_LOST, message))
+            return begin_stop(
+                seen, now, "NodeLost", message, failed(FailureClass.NODE_LOST, message)
+            )
         message = f"The pod was evicted ({pod.disruption}); retry the run"
         return begin_stop(seen, now, "Evicted", message, failed(FailureClass.EVICTED, message))
     if job.deleting and not job.finished:
         return begin_stop(seen, now, "JobDeleted", f"Job {job.name} was deleted by hand")
     if job.suspended:
         # By hand, unless it was us, and the status write was lost.
-        return stop_on_time(seen, now) or begin_stop(seen, now, "JobSuspended", f"Job {job.name} was suspended by hand")
+        return stop_on_time(seen, now) or begin_stop(
+            seen, now, "JobSuspended", f"Job {job.name} was suspended by hand"
+        )
     if pod and (pod.deleting or pod.gone):
         return begin_stop(seen, now, "PodDeleted", f"Pod {pod.name} was deleted by hand")
     if job.finished and pod is None:
@@ -172,13 +233,18 @@ def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
 
 
 def _agent_ran(seen: Seen) -> bool:
-    return seen.phase is Phase.RUNNING or (seen.pod is not None and seen.pod.agent.state in ("running", "terminated"))
+    return seen.phase is Phase.RUNNING or (
+        seen.pod is not None and seen.pod.agent.state in ("running", "terminated")
+    )
 
 
 def _past_job_deadline(seen: Seen, now: datetime) -> Decision:
     """The backstop fired: it has deleted the pod, ours were shorter and did not."""
     if seen.run.status.started_at or _agent_ran(seen):
-        failure = failed(FailureClass.TIMEOUT, "The Job outlived every deadline; neither runner nor kubelet stopped it")
+        failure = failed(
+            FailureClass.TIMEOUT,
+            "The Job outlived every deadline; neither runner nor kubelet stopped it",
+        )
     else:
         assert seen.job is not None
         trouble = start_trouble(seen.job, seen.pod, seen.warnings)
@@ -195,6 +261,10 @@ def stop_on_time(seen: Seen, now: datetime) -> Decision | None:
     late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
     if not (trouble.hopeless or late):
         return None
-    message = trouble.message if trouble.hopeless else f"Not started within {job.start_seconds} s: {trouble.message}"
+    message = (
+        trouble.message
+        if trouble.hopeless
+        else f"Not started within {job.start_seconds} s: {trouble.message}"
+    )
     failure = failed(trouble.class_, message)
     return begin_stop(seen, now, camel(failure.class_), failure.message, failure)

@@ -107,12 +107,20 @@ class Ledger:
         """The account so far, as the api wants it."""
         account = self.account
         used = meter.usage(account, self.settings.prices)
-        more = {"requests": account.requests, "complete": account.complete, "priceTable": self.settings.price_table}
+        more = {
+            "requests": account.requests,
+            "complete": account.complete,
+            "priceTable": self.settings.price_table,
+        }
         return {key: value for key, value in {**used, **more}.items() if value is not None}
 
     def log(self, text: str, **fields: Any) -> None:
         """One line on stdout; never a header and never a body."""
         settings = self.settings
-        seed = {"run_id": settings.run_id, "job_type": settings.job_type, "attempt": settings.attempt}
+        seed = {
+            "run_id": settings.run_id,
+            "job_type": settings.job_type,
+            "attempt": settings.attempt,
+        }
         sys.stdout.buffer.write(loglines.line("gate", text=text, **seed, **fields))
         sys.stdout.buffer.flush()

@@ -67,7 +67,9 @@ def streamed(account: Account, total_bytes: int) -> Account:
     return replace(account, in_flight=replace(account.in_flight, streamed_bytes=total_bytes))
 
 
-def answered(account: Account, last: Last, output_seen: bool, prices: Prices, now: datetime) -> Account:
+def answered(
+    account: Account, last: Last, output_seen: bool, prices: Prices, now: datetime
+) -> Account:
     """The response ended with its last event.
 
     A response that failed before any output and without usage is free: providers bill what they generated.
@@ -115,7 +117,12 @@ def stopped(account: Account, stop: Refused) -> Account:
     return account if account.stop is not None else replace(account, stop=stop)
 
 
-def _charge(account: Account, used: Usage, prices: Prices, pico: Callable[[Usage, Price], int] = pico_dollars) -> Account:
+def _charge(
+    account: Account,
+    used: Usage,
+    prices: Prices,
+    pico: Callable[[Usage, Price], int] = pico_dollars,
+) -> Account:
     price = prices.get(account.in_flight.model) if account.in_flight else None
     return replace(
         account,
@@ -145,7 +152,9 @@ def usage(account: Account, prices: Prices) -> dict[str, Any]:
     }
 
 
-def message(account: Account, prices: Prices, price_table: str | None, more: Mapping[str, Any] | None = None) -> bytes:
+def message(
+    account: Account, prices: Prices, price_table: str | None, more: Mapping[str, Any] | None = None
+) -> bytes:
     """The termination message's bytes; more: what it says about the log's shipping, and about the output."""
     stop = account.stop
     content = {
@@ -156,7 +165,9 @@ def message(account: Account, prices: Prices, price_table: str | None, more: Map
         "usage": usage(account, prices),
         "priceTable": price_table,
         "complete": account.complete,
-        "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]} if stop else None,
+        "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]}
+        if stop
+        else None,
         "lastError": account.last_error.json if account.last_error else None,
         "cutShort": account.cut_short or None,
         **(more or {}),

@@ -10,7 +10,9 @@ from typing import Any
 
 import aiohttp
 
-ANSWER_SECONDS = 5.0  # of an api that vanished in the middle: twenty are all that a gate has at the end
+ANSWER_SECONDS = (
+    5.0  # of an api that vanished in the middle: twenty are all that a gate has at the end
+)
 CONNECT_SECONDS = 2.0
 WHOLE_FILE = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
 FOR_GOOD = frozenset({400, 404, 405, 409, 413, 422})
@@ -82,10 +84,14 @@ class Receiver:
                 raise Away(f"{method} {path}: {error or type(error).__name__}") from error
 
     @asynccontextmanager
-    async def _answer(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(
+        self, method: str, path: str, **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         head = {"Authorization": f"Bearer {self._token()}"}
         try:
-            answer = await self._session.request(method, self._url + path, headers=head, allow_redirects=False, **options)
+            answer = await self._session.request(
+                method, self._url + path, headers=head, allow_redirects=False, **options
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Away(f"{method} {path}: {error or type(error).__name__}") from error
         async with answer:

@@ -31,7 +31,11 @@ class Shipping:
         self.sealed = False  # the api knows that this was all
         self.declined = False
         self._told: dict[str, Any] | None = None  # the account as the api knows it
-        self._log_news, self._hurry, self._usage_news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._log_news, self._hurry, self._usage_news = (
+            asyncio.Event(),
+            asyncio.Event(),
+            asyncio.Event(),
+        )
         self._last_chance = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -67,7 +71,9 @@ class Shipping:
         whole = self.sealed and self.spool.ended and self.kept == self.spool.size
         self.ledger.log_bytes, self.ledger.log_complete = self.kept or 0, whole
 
-    async def _keep_shipping(self, news: asyncio.Event, ship: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_shipping(
+        self, news: asyncio.Event, ship: Callable[[], Awaitable[None]]
+    ) -> None:
         failures = 0
         while True:
             await news.wait()

@@ -60,7 +60,9 @@ class Limits:
 def admit(raw: bytes, limits: Limits) -> Admitted | Refused:
     """Judge one body; an admitted one is written anew, so that no key that occurs twice means two things."""
     if limits.stopping:
-        return Refused("stopping", "the run is being stopped; no further model requests", final=False)
+        return Refused(
+            "stopping", "the run is being stopped; no further model requests", final=False
+        )
     if limits.stopped is not None:
         return limits.stopped
     try:
@@ -98,7 +100,9 @@ def allowed_model(body: dict[str, Any], limits: Limits) -> Refused | None:
     """The job type's word."""
     if isinstance(body.get("model"), str) and body["model"] in limits.models:
         return None
-    return _guardrail(f"model {body.get('model')!r} is not allowed; this run may use {', '.join(sorted(limits.models))}")
+    return _guardrail(
+        f"model {body.get('model')!r} is not allowed; this run may use {', '.join(sorted(limits.models))}"
+    )
 
 
 def plain_tier(body: dict[str, Any], _: Limits) -> Refused | None:
@@ -117,13 +121,18 @@ def known_price(body: dict[str, Any], limits: Limits) -> Refused | None:
     """A limit in money holds only where money is counted."""
     if limits.max_pico is None or body["model"] in limits.prices:
         return None
-    return _guardrail(f"model {body['model']!r} has no known price, so that limits.maxCostCents cannot be kept")
+    return _guardrail(
+        f"model {body['model']!r} has no known price, so that limits.maxCostCents cannot be kept"
+    )
 
 
 def budget_left(body: dict[str, Any], limits: Limits) -> Refused | None:
     """The next request is refused; what overshoots is at most one request's input. Less than the API's minimum is nothing."""
     if limits.max_tokens is not None and limits.max_tokens - limits.spent < SMALLEST_CAP:
-        return Refused("budget", f"the budget is spent: {limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)")
+        return Refused(
+            "budget",
+            f"the budget is spent: {limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)",
+        )
     if limits.max_pico is not None and _affordable(body, limits) < SMALLEST_CAP:
         spent, most = dollars(limits.spent_pico), dollars(limits.max_pico)
         return Refused("budget", f"the budget is spent: {spent} of {most} (limits.maxCostCents)")
@@ -161,7 +170,9 @@ def _lower(body: dict[str, Any], limits: Limits) -> str | None:
         return None
     name = min(rests, key=lambda limit: rests[limit])
     left, asked = rests[name], body.get("max_output_tokens")
-    if left == ANY_NUMBER or (isinstance(asked, int) and not isinstance(asked, bool) and asked <= left):
+    if left == ANY_NUMBER or (
+        isinstance(asked, int) and not isinstance(asked, bool) and asked <= left
+    ):
         return None
     body["max_output_tokens"] = left
     return name

@@ -19,7 +19,16 @@ DECLARED = re.compile(r"\bdeclare const tools: \{\s*([A-Za-z0-9_$]+)\s*\(")
 WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{1,6})\}?|\\x([0-9a-fA-F]{2})")
 # Run by the provider, billed on their own, and out of every policy of the pod's reach.
-HOSTED = ("file_search", "code_interpreter", "image_generation", "computer", "mcp", "local_shell", "shell", "apply_patch")
+HOSTED = (
+    "file_search",
+    "code_interpreter",
+    "image_generation",
+    "computer",
+    "mcp",
+    "local_shell",
+    "shell",
+    "apply_patch",
+)
 HOSTED_SEARCH = ("web_search",)
 # Items of a response that are calls by their type alone.
 CALL_TYPES = {
@@ -58,7 +67,11 @@ def strip(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
         kept = []
         for tool in given:
             name = _full_name(tool, holder) if isinstance(tool, dict) else None
-            if name is None or tool.get("type") == "namespace" or tools.permits(allowed, tools.needed(name)):
+            if (
+                name is None
+                or tool.get("type") == "namespace"
+                or tools.permits(allowed, tools.needed(name))
+            ):
                 kept.append(tool)
             else:
                 gone.add(name)
@@ -67,28 +80,39 @@ def strip(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
     return frozenset(gone)
 
 
-def forbidden_call(event: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]) -> str | None:
+def forbidden_call(
+    event: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]
+) -> str | None:
     """The tool that an event of the response calls although it is not allowed, or None.
 
     A name that Codex does not have and that was not offered is passed on: Codex itself answers it with an error.
     """
     response = event.get("response")
-    items = [event.get("item"), *(_dicts(response.get("output")) if isinstance(response, dict) else ())]
+    items = [
+        event.get("item"),
+        *(_dicts(response.get("output")) if isinstance(response, dict) else ()),
+    ]
     for item in _dicts(items):
         if (name := _forbidden_item(item, allowed, stripped)) is not None:
             return name
     return None
 
 
-def _forbidden_item(item: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]) -> str | None:
+def _forbidden_item(
+    item: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]
+) -> str | None:
     kind = str(item.get("type", ""))
     if kind in CALL_TYPES:
         return None if tools.permits(allowed, CALL_TYPES[kind]) else kind
     if kind in NAMED_CALLS:
         name = _full_name(item, {"name": item.get("namespace")}) or ""
         if name == CODE_MODE:
-            return _forbidden_in_script(str(item.get("input") or item.get("arguments") or ""), allowed)
-        bad = not tools.permits(allowed, tools.needed(name, _arguments(item))) and (tools.known(name) or name in stripped)
+            return _forbidden_in_script(
+                str(item.get("input") or item.get("arguments") or ""), allowed
+            )
+        bad = not tools.permits(allowed, tools.needed(name, _arguments(item))) and (
+            tools.known(name) or name in stripped
+        )
         return name if bad else None
     return kind if kind.endswith("_call") or kind.startswith("mcp_") else None
 
@@ -96,7 +120,11 @@ def _forbidden_item(item: Mapping[str, Any], allowed: Collection[str], stripped:
 def _forbidden_in_script(source: str, allowed: Collection[str]) -> str | None:
     """Any word of the source that is the name of a tool which is not allowed, be it in a text or a comment."""
     words = set(WORD.findall(source)) | set(WORD.findall(ESCAPE.sub(_unescaped, source)))
-    names = (word for word in sorted(words) if word in tools.IN_SCRIPTS or (word.startswith("mcp__") and tools.known(word)))
+    names = (
+        word
+        for word in sorted(words)
+        if word in tools.IN_SCRIPTS or (word.startswith("mcp__") and tools.known(word))
+    )
     return next((name for name in names if not tools.permits(allowed, tools.needed(name))), None)
 
 

@@ -82,7 +82,9 @@ def rendered_prompt(settings: Settings) -> bytes:
     try:
         text = settings.prompt.read_bytes()
     except OSError as error:
-        raise ConfigError(f"the prompt at {settings.prompt} cannot be read: {error.strerror}") from error
+        raise ConfigError(
+            f"the prompt at {settings.prompt} cannot be read: {error.strerror}"
+        ) from error
     found = hashlib.sha256(text).hexdigest()
     if found != settings.prompt_sha256:
         raise ConfigError(
@@ -92,9 +94,13 @@ def rendered_prompt(settings: Settings) -> bytes:
     try:
         return render(text.decode("utf-8"), settings.inputs).encode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"the prompt of version {settings.prompt_version} is not UTF-8: {error}") from error
+        raise ConfigError(
+            f"the prompt of version {settings.prompt_version} is not UTF-8: {error}"
+        ) from error
     except UnicodeEncodeError as error:
-        raise ConfigError(f"an input holds half of a surrogate pair, which is no text: {error.reason}") from error
+        raise ConfigError(
+            f"an input holds half of a surrogate pair, which is no text: {error.reason}"
+        ) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -119,7 +125,11 @@ def config_toml(settings: Settings) -> str:
 def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] | None]]:
     """The job type's servers of which some tool is allowed, with those tools, None for all."""
     usable = tools.servers(settings.allowed_tools)
-    return [(server, usable[server["name"]]) for server in settings.mcp_servers if server["name"] in usable]
+    return [
+        (server, usable[server["name"]])
+        for server in settings.mcp_servers
+        if server["name"] in usable
+    ]
 
 
 def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
@@ -136,7 +146,9 @@ def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
         "default_tools_approval_mode": "approve",
         "enabled_tools": only,
     }
-    lines = "".join(f"{key} = {_toml(value)}\n" for key, value in fields.items() if value is not None)
+    lines = "".join(
+        f"{key} = {_toml(value)}\n" for key, value in fields.items() if value is not None
+    )
     return f"\n[mcp_servers.{server['name']}]\n{lines}"
 
 

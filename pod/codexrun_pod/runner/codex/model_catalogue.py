@@ -22,9 +22,15 @@ def without_apply_patch(settings: Settings) -> None:
     Raises:
         ConfigError: Codex does not print its list. OSError: it cannot be written.
     """
-    elsewhere = settings.codex_home.with_name(".codex-models")  # config.toml names a list that is not there yet
+    elsewhere = settings.codex_home.with_name(
+        ".codex-models"
+    )  # config.toml names a list that is not there yet
     elsewhere.mkdir(parents=True, exist_ok=True)
-    environment = {"CODEX_HOME": str(elsewhere), "HOME": str(settings.home), "PATH": "/usr/bin:/bin"}
+    environment = {
+        "CODEX_HOME": str(elsewhere),
+        "HOME": str(settings.home),
+        "PATH": "/usr/bin:/bin",
+    }
     try:
         listed = subprocess.run(
             [str(settings.codex), "debug", "models"],

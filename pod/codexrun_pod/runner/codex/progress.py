@@ -12,9 +12,13 @@ from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.
 
 from codexrun_pod.termination import LONGEST_MESSAGE
 
-COMMAND_KINDS = frozenset({"command_execution", "mcp_tool_call"})  # may run for long without an event
+COMMAND_KINDS = frozenset(
+    {"command_execution", "mcp_tool_call"}
+)  # may run for long without an event
 STDERR_LINES_KEPT = 5
-BACKTRACE = re.compile(r"(Stack backtrace:|\d+: <unknown>|)")  # what Codex puts below an error, and says nothing
+BACKTRACE = re.compile(
+    r"(Stack backtrace:|\d+: <unknown>|)"
+)  # what Codex puts below an error, and says nothing
 
 
 @dataclass(frozen=True)
@@ -115,14 +119,22 @@ def verdict(seen: Seen, ended: Ended) -> Failure | None:
     if seen.turn_failed:
         return Failure("agent_error", plain(seen.failure_text) or "Codex gave no reason")
     if ended.out_of_memory and ended.code not in (0, 1):
-        return Failure("oom", "Codex was killed for want of memory; raise the job type's resources.limits.memory")
+        return Failure(
+            "oom",
+            "Codex was killed for want of memory; raise the job type's resources.limits.memory",
+        )
     said = "; ".join(ended.stderr[-STDERR_LINES_KEPT:])
     if ended.code is not None and ended.code < 0:
         return Failure("agent_error", f"Codex was killed by signal {-ended.code}: {said}")
     if ended.code:
-        return Failure("agent_error", f"Codex exited with {ended.code} before its turn ended: {said}")
+        return Failure(
+            "agent_error", f"Codex exited with {ended.code} before its turn ended: {said}"
+        )
     missing = "turn.completed" if not seen.turn_completed else "a final message"
-    return Failure("silent_death", f"Codex exited with 0 but without {missing}; nothing proves that it did its work")
+    return Failure(
+        "silent_death",
+        f"Codex exited with 0 but without {missing}; nothing proves that it did its work",
+    )
 
 
 def exit_code(failed: bool, stopped: str | None) -> int:

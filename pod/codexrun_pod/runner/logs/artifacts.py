@@ -20,12 +20,24 @@ from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, PATCH, ROLLOUT
 ANSWER_SECONDS = 10.0
 # The repository is the agent's: whatever its configuration would have run is left out, as far as git allows.
 NOTHING: Mapping[str, str] = {}
-GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*")
+GIT = (
+    "git",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "safe.directory=*",
+)
 
 
 def checked_out(settings: Settings) -> str | None:
     """The commit in the workspace before the agent began; None without Git."""
-    return _git(settings, "rev-parse", "--verify", "HEAD").decode().strip() or None if settings.git else None
+    return (
+        _git(settings, "rev-parse", "--verify", "HEAD").decode().strip() or None
+        if settings.git
+        else None
+    )
 
 
 def send(settings: Settings, log: Log, seen: Seen, commit: str | None) -> None:
@@ -46,7 +58,9 @@ def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
     return max((settings.codex_home / "sessions").glob(names), default=None) if thread_id else None
 
 
-def _made(settings: Settings, log: Log, seen: Seen, commit: str | None) -> Iterator[tuple[str, bytes]]:
+def _made(
+    settings: Settings, log: Log, seen: Seen, commit: str | None
+) -> Iterator[tuple[str, bytes]]:
     final = log.mask.text(seen.final_message).encode("utf-8", "replace")
     yield FINAL_MESSAGE, final[: ARTIFACTS[FINAL_MESSAGE]]
     if commit:
@@ -81,10 +95,14 @@ def patch(settings: Settings, commit: str) -> bytes:
         }
         _git(settings, "add", "--all", "--ignore-errors", environ=elsewhere)
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color")
-        return _git(settings, "diff", "--cached", *options, commit, "--", must=True, environ=elsewhere)
+        return _git(
+            settings, "diff", "--cached", *options, commit, "--", must=True, environ=elsewhere
+        )
 
 
-def _git(settings: Settings, *arguments: str, must: bool = False, environ: Mapping[str, str] = NOTHING) -> bytes:
+def _git(
+    settings: Settings, *arguments: str, must: bool = False, environ: Mapping[str, str] = NOTHING
+) -> bytes:
     known = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": str(settings.home),

@@ -22,7 +22,9 @@ from codexrun_pod.shipments import LOG_LIMIT
 
 LINES_WAITING = 16  # of Codex; one may be megabytes
 FLUSH_SECONDS = 5.0
-OWN_SHARE = 64  # of the limit, one part is kept for the runner's own lines: how the run ended is never cut
+OWN_SHARE = (
+    64  # of the limit, one part is kept for the runner's own lines: how the run ended is never cut
+)
 
 
 class Log:
@@ -62,7 +64,14 @@ class Log:
     def own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
         """A line of the runner's; `text` is what happened, as noun.verb."""
         took = int((time.monotonic() - self.started) * 1000)
-        content = {"text": text, **self.seed, "status": status, "phase": phase, "duration_ms": took, **fields}
+        content = {
+            "text": text,
+            **self.seed,
+            "status": status,
+            "phase": phase,
+            "duration_ms": took,
+            **fields,
+        }
         self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
 
     def codex(self, raw: bytes) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ import json
 from typing import Any, Iterable, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 STARS = "***"
-SHORTEST_LINE = 8  # characters; a line of a secret of several lines below that (such as "}") is no secret
+SHORTEST_LINE = (
+    8  # characters; a line of a secret of several lines below that (such as "}") is no secret
+)
 
 
 class Mask:

@@ -17,7 +17,13 @@ from codexrun_pod.shipments import CHUNK
 
 IN_MEMORY = 1024 * 1024  # bytes; more goes to disk
 ANSWER_SECONDS = 5.0
-PAUSES = (0.05, 0.1, 0.2, 0.5, 1.0)  # while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
+PAUSES = (
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+)  # while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
 
 
 class Shipping:

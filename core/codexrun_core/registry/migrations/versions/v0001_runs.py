@@ -105,13 +105,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_runs_model", "runs", ["model", "created_at", "run_id", "status"])
     op.create_index("ix_runs_name", "runs", ["namespace", "name", "created_at"])
-    op.create_index("ix_runs_prompt", "runs", ["prompt_name", "prompt_version", "created_at", "run_id", "status"])
+    op.create_index(
+        "ix_runs_prompt",
+        "runs",
+        ["prompt_name", "prompt_version", "created_at", "run_id", "status"],
+    )
     op.create_index(
         "ix_runs_prompt_stats",
         "runs",
         ["prompt_name", "prompt_version", "status", "cost_tokens", "cost_micro_usd", "created_at"],
     )
-    op.create_index("ix_runs_requested_by", "runs", ["requested_by", "created_at", "run_id", "status"])
+    op.create_index(
+        "ix_runs_requested_by", "runs", ["requested_by", "created_at", "run_id", "status"]
+    )
     op.create_index("ix_runs_retry_of", "runs", ["retry_of"])
     op.create_index("ix_runs_status", "runs", ["status", "created_at", "run_id", "job_type"])
     op.create_table(

@@ -11,7 +11,17 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-LIST = ["created_at", "run_id", "status", "job_type", "prompt_name", "prompt_version", "model", "requested_by", "retry_of"]
+LIST = [
+    "created_at",
+    "run_id",
+    "status",
+    "job_type",
+    "prompt_name",
+    "prompt_version",
+    "model",
+    "requested_by",
+    "retry_of",
+]
 LIST += ["cost_tokens", "cost_micro_usd"]
 SORTED = ("started_at", "finished_at", "lasted_ms", "cost_tokens", "cost_micro_usd")
 
