@@ -1,4 +1,5 @@
-"""How long does the command line take to start, cold, and how much memory? Every command is a process of its own.
+"""How long does the command line take to start, cold, and how much memory? Every command is a
+process of its own.
 
 They talk to a small server here that answers at once, so that what is measured is the command.
 """

@@ -1,9 +1,11 @@
-"""How fast is the console with 100,000 runs and a log of 1,000,000 lines, and does a page that is left open grow?
+"""How fast is the console with 100,000 runs and a log of 1,000,000 lines, and does a page that is
+left open grow?
 
-    PYTHONPATH=tests:tests/api:tests/console python bench/console.py [--runs 100000] [--lines 1000000] [--minutes 60]
+    PYTHONPATH=tests:tests/api:tests/console python bench/console.py [--runs 100000] [--lines
+    1000000] [--minutes 60]
 
-Alone it compares with limits.toml and writes nothing down. Times of lists are those of whole requests over loopback, times of
-logs those of a real Chromium, which shares the cores.
+Alone it compares with limits.toml and writes nothing down. Times of lists are those of whole
+requests over loopback, times of logs those of a real Chromium, which shares the cores.
 """
 
 # ruff: noqa: T201 - numbers on stdout are what this is for
@@ -194,7 +196,8 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
             await asyncio.sleep(0.5)
             if time.monotonic() - began > (len(samples) + 1) * minutes * 60 / 12:
                 samples.append({name: await heap(name) for name in pages})
-        # A window of lines breathes: the most of a half is held against the most of the other. The first samples fill it.
+        # A window of lines breathes: the most of a half is held against the most of the other. The
+        # first samples fill it.
         half, growth = len(samples) // 2, []
         for name in pages:
             for which, what in enumerate(("heap", "DOM nodes")):

@@ -1,6 +1,8 @@
-"""How fast are starts, reads and the mirror, beside a real apiserver and operator? Needs the cluster of `make up`.
+"""How fast are starts, reads and the mirror, beside a real apiserver and operator? Needs the
+cluster of `make up`.
 
-The runs wait in a suspended job type: no pod, so that what is measured is admission, registry and facade.
+The runs wait in a suspended job type: no pod, so that what is measured is admission, registry and
+facade.
 """
 
 import asyncio
@@ -107,7 +109,8 @@ async def _reads(client: Client, job_type: str) -> Measured:
 
 
 async def _lag(client: Client, kube: Kube, job_type: str) -> Measured:
-    """From before a change is sent to the apiserver until a list (which shows rows) has it: an upper bound of the lag."""
+    """From before a change is sent to the apiserver until a list (which shows rows) has it: an
+    upper bound of the lag."""
     users = [f"bench-{uuid.uuid4().hex[:8]}" for _ in range(CHANGED)]
     names = {}
     for user in users:

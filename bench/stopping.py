@@ -1,4 +1,5 @@
-"""How long does the api take from SIGTERM to its end, with streams open? No cluster: the apiserver is one in memory."""
+"""How long does the api take from SIGTERM to its end, with streams open? No cluster: the apiserver
+is one in memory."""
 
 import asyncio
 import os

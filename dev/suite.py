@@ -1,10 +1,12 @@
-"""`make test`: every lane of the tests, side by side where they do not meet, and one closing line for all of them.
+"""`make test`: every lane of the tests, side by side where they do not meet, and one closing line
+for all of them.
 
     make up  beside  unit        nothing of the unit tests is the cluster's
     cluster  beside  local       the cluster's tests mostly wait, local ones fill the gaps at a low priority
     alone                        what kills parts or looks at what all share; then what looks at what all have left
 
-Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which test is of which lane.
+Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which
+test is of which lane.
 """
 
 # ruff: noqa: T201 - stdout is what this is for
@@ -66,7 +68,8 @@ LANES = (UNIT, LOCAL, CLUSTER, ALONE)
 
 @dataclass(frozen=True)
 class Result:
-    """What a lane came to; `broke` is why it did not come to its end, "" where it did. Times in seconds."""
+    """What a lane came to; `broke` is why it did not come to its end, "" where it did. Times in
+    seconds."""
 
     lane: str
     passed: int = 0
@@ -85,9 +88,11 @@ class Result:
 def result_of(
     lane: str, junit: str | None, code: int, *, wall: float = 0, cpu: float = 0
 ) -> Result:
-    """From pytest's JUnit file and exit code (https://docs.pytest.org/en/stable/reference/exit-codes.html).
+    """From pytest's JUnit file and exit code
+    (https://docs.pytest.org/en/stable/reference/exit-codes.html).
 
-    A lane that no test was selected for is good: somebody asked for a few tests. One that broke off counts as one failure more.
+    A lane that no test was selected for is good: somebody asked for a few tests. One that broke off
+    counts as one failure more.
     """
     if junit is None:
         return Result(
@@ -151,7 +156,8 @@ def minutes(seconds: float) -> str:
 
 
 TOTAL = re.compile(r"workers \[(\d+) items?\]|/ (\d+) selected|collected (\d+) items?$")
-# `[gw1] [ 12%] PASSED name` of a worker, `name PASSED [ 12%]` without one; what is in a name is nobody's business.
+# `[gw1] [ 12%] PASSED name` of a worker, `name PASSED [ 12%]` without one; what is in a name is
+# nobody's business.
 WORDS = "PASSED|FAILED|ERROR|SKIPPED|XFAIL"
 OUTCOME = re.compile(rf"^\[gw\d+\] \[ *\d+%\] ({WORDS}) |.*::.* ({WORDS})(?: \(.*\))? +\[ *\d+%\]$")
 
@@ -231,7 +237,8 @@ class Suite:
         )
 
     def beside(self, *lanes: Lane) -> None:
-        """Each of these in a thread, until all have ended; says every now and then how far they are."""
+        """Each of these in a thread, until all have ended; says every now and then how far they
+        are."""
         threads = [threading.Thread(target=self.run, args=(lane,), daemon=True) for lane in lanes]
         for thread in threads:
             thread.start()
@@ -247,7 +254,8 @@ class Suite:
                 print(f"[{minutes(said - self.started)}] {now}", flush=True)
 
     def stop(self) -> None:
-        """End what still runs, and delete what the lanes have left for each other in the cluster."""
+        """End what still runs, and delete what the lanes have left for each other in the
+        cluster."""
         for running in self.running:
             running.process.terminate()
         kinds = "codexruns,codexjobtypes,configmaps"

@@ -1,4 +1,5 @@
-"""Every way a run was seen to end, and the class it gets: the one list that tests check and docs/failure-classes.md shows.
+"""Every way a run was seen to end, and the class it gets: the one list that tests check and
+docs/failure-classes.md shows.
 
 `python dev/ways_to_end.py` writes the tables into that page.
 """
@@ -80,7 +81,8 @@ RECORDED = [
 
 @dataclass(frozen=True)
 class Live:
-    """A scenario of the demo model, played by the real Codex; gate, runner: what their settings change."""
+    """A scenario of the demo model, played by the real Codex; gate, runner: what their settings
+    change."""
 
     scenario: str
     title: str

@@ -12,7 +12,8 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 MARK = "<!-- not run: `make transcript` wrote it, from the commands in docs/transcript.py -->\n```text\n"
 END = "```\n"
 
-# Each with what it is there to show: under load a run may end before it is cancelled, and that would teach nothing.
+# Each with what it is there to show: under load a run may end before it is cancelled, and that
+# would teach nothing.
 COMMANDS = {
     "codexrun start hello -p name=world --follow": "succeeded, after",
     "codexrun list --job-type hello --limit 1": "succeeded",

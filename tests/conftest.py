@@ -1,6 +1,8 @@
-"""Every test gets its lane here, and what the unit lane promises is enforced. lanes.py has the table.
+"""Every test gets its lane here, and what the unit lane promises is enforced. lanes.py has the
+table.
 
-That this file is here also puts tests/ on the path: modules beside it are shared by the folders below.
+That this file is here also puts tests/ on the path: modules beside it are shared by the folders
+below.
 """
 
 from collections.abc import Generator
@@ -11,7 +13,8 @@ import pytest
 from lanes import Guard, NoLane, group_of, lane_of, skipped
 from xdist.scheduler import LoadScopeScheduling
 
-# Others take the time that an example, or its making, has. The rest is as Hypothesis chose it: CI has a profile of its own.
+# Others take the time that an example, or its making, has. The rest is as Hypothesis chose it: CI
+# has a profile of its own.
 SLOW = {*hypothesis.settings.default.suppress_health_check, hypothesis.HealthCheck.too_slow}
 hypothesis.settings.register_profile(
     "beside others", hypothesis.settings.default, deadline=None, suppress_health_check=tuple(SLOW)
@@ -37,8 +40,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 class Groups(LoadScopeScheduling):
-    """Groups of our own. `--dist loadgroup` of pytest-xdist 3.8 makes none with pytest 9.2: it changes `_nodeid`, which pytest
-    no longer reads."""
+    """Groups of our own. `--dist loadgroup` of pytest-xdist 3.8 makes none with pytest 9.2: it
+    changes `_nodeid`, which pytest no longer reads."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)

@@ -1,7 +1,8 @@
-"""CodexRuns and CodexJobTypes as their CRDs admit them: each one systematically, and generated ones.
+"""CodexRuns and CodexJobTypes as their CRDs admit them: each one systematically, and generated
+ones.
 
-Both come from walking the schemas in crds/, so a field that is added is covered by itself. The CEL rules are not evaluated:
-what comes out is all that they let through, and a little more.
+Both come from walking the schemas in crds/, so a field that is added is covered by itself. The CEL
+rules are not evaluated: what comes out is all that they let through, and a little more.
 """
 
 import copy
@@ -25,8 +26,8 @@ PRESERVED = "x-kubernetes-preserve-unknown-fields"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 DEEP = 31  # levels
 
-# The same objects each time. What fails is not made smaller: that would render every page some thousand times, and an answer
-# that is wrong says what it is about.
+# The same objects each time. What fails is not made smaller: that would render every page some
+# thousand times, and an answer that is wrong says what it is about.
 GENERATED = settings(
     derandomize=True,
     deadline=None,
@@ -160,7 +161,8 @@ ANYTHING: Json = {
 
 
 def schema(plural: str) -> Json:
-    """Of the objects, without their metadata: that is the apiserver's, and `metadata()` makes it."""
+    """Of the objects, without their metadata: that is the apiserver's, and `metadata()` makes
+    it."""
     crd = yaml.safe_load((CRDS / f"{plural}.yaml").read_text())
     found: Json = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     properties = {
@@ -172,7 +174,8 @@ def schema(plural: str) -> Json:
 RUN, JOB_TYPE = schema("codexruns"), schema("codexjobtypes")
 
 
-# -- generated ---------------------------------------------------------------------------------------
+# -- generated
+# ---------------------------------------------------------------------------------------
 
 
 def admitted(of: Json) -> st.SearchStrategy[Any]:
@@ -255,7 +258,8 @@ def job_types() -> st.SearchStrategy[Json]:
     return st.builds(lambda body: {"metadata": {}, **body}, admitted(JOB_TYPE))
 
 
-# -- systematic --------------------------------------------------------------------------------------
+# -- systematic
+# --------------------------------------------------------------------------------------
 
 
 def ends(of: Json) -> Sequence[Any]:
@@ -308,8 +312,8 @@ def maximal(of: Json) -> Any:
 
 
 def systematic(of: Json) -> Iterator[tuple[str, Json]]:
-    """Named objects: the minimal and the maximal one; the maximal one without each optional field, with each list, map and
-    preserved object empty, and with each leaf at each of its ends."""
+    """Named objects: the minimal and the maximal one; the maximal one without each optional field,
+    with each list, map and preserved object empty, and with each leaf at each of its ends."""
     whole = maximal(of)
     yield "minimal", minimal(of)
     yield "maximal", copy.deepcopy(whole)

@@ -18,7 +18,8 @@ _MARK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block; `test` is the kind of test that runs it, "" for none and None for no mark that says so."""
+    """One fenced block; `test` is the kind of test that runs it, "" for none and None for no mark
+    that says so."""
 
     document: Path
     line: int

@@ -1,4 +1,5 @@
-"""What /metrics of operator and api says after every metric has been touched: each in a process of its own, as in the cluster.
+"""What /metrics of operator and api says after every metric has been touched: each in a process of
+its own, as in the cluster.
 
 `python expositions.py operator|api` prints it; `exposition(...)` runs that.
 """

@@ -1,4 +1,5 @@
-"""An apiserver in memory, as thin as `codexrun_core.kube.client.Kube`, with failures at a test's word."""
+"""An apiserver in memory, as thin as `codexrun_core.kube.client.Kube`, with failures at a test's
+word."""
 
 import copy
 from collections.abc import AsyncIterator, Callable
@@ -32,8 +33,8 @@ def _labelled(item: Json, selector: str) -> bool:
 
 
 class FakeKube(Kube):
-    """Objects by path. `fail(verb, part, error)` makes the next such call raise; with `after=True`, only once it has worked (a
-    lost response). `calls` are the writes that arrived."""
+    """Objects by path. `fail(verb, part, error)` makes the next such call raise; with `after=True`,
+    only once it has worked (a lost response). `calls` are the writes that arrived."""
 
     def __init__(self, namespace: str = "codexrun") -> None:
         super().__init__(None, namespace, lambda: None)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
-"""A small apiserver over HTTP, for tests that run a real process of codexrun: list (pages, selectors), watch, get, create,
-merge patch, delete, leases, discovery. Objects are in memory; `before` lets a test delay or refuse any request.
+"""A small apiserver over HTTP, for tests that run a real process of codexrun: list (pages,
+selectors), watch, get, create, merge patch, delete, leases, discovery. Objects are in memory;
+`before` lets a test delay or refuse any request.
 """
 
 import asyncio
@@ -55,7 +56,8 @@ async def nothing_before(verb: str, plural: str, request: web.Request) -> web.Re
 
 
 class HttpApiserver:
-    """`objects` by plural and name. `before(verb, plural, request)` may wait, or answer in the apiserver's place."""
+    """`objects` by plural and name. `before(verb, plural, request)` may wait, or answer in the
+    apiserver's place."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Json]] = {plural: {} for plural in KINDS}

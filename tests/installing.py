@@ -1,4 +1,5 @@
-"""Debian's packages that tests need, installed where they are missing: by one of the workers, the others wait for it."""
+"""Debian's packages that tests need, installed where they are missing: by one of the workers, the
+others wait for it."""
 
 import fcntl
 import tempfile
@@ -14,7 +15,8 @@ def installed(*needs: Need) -> None:
     """Return once they are there.
 
     Raises:
-        Failure: they are not, and this user or system cannot install them; it names the line to type.
+        Failure: they are not, and this user or system cannot install them; it names the line to
+            type.
     """
     if not missing(needs):
         return

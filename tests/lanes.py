@@ -6,8 +6,8 @@ Three lanes, each test in exactly one:
     local     processes of this machine, a browser, the real Codex, a real Postgres; no cluster: `make test-local`
     cluster   the running cluster of `make up`
 
-`OF_FOLDER` has the lanes of each folder. A test is of the first, unless it, or its file by `pytestmark`, has the marker of
-another of them.
+`OF_FOLDER` has the lanes of each folder. A test is of the first, unless it, or its file by
+`pytestmark`, has the marker of another of them.
 """
 
 import re
@@ -31,8 +31,9 @@ OF_FOLDER: dict[str, tuple[str, ...]] = {
     "shipping": ("local",),
     "unit": ("unit", "local"),
 }
-# Here a test shares nothing with the others of its file but what each process of pytest starts for itself. Elsewhere a file
-# stays on one worker, since its tests share a browser, a database or a job type.
+# Here a test shares nothing with the others of its file but what each process of pytest starts for
+# itself. Elsewhere a file stays on one worker, since its tests share a browser, a database or a job
+# type.
 SPREAD = ("api", "codex", "registry", "unit")
 # Files that share what is dear: a Git server in the cluster.
 TOGETHER = dict.fromkeys(
@@ -52,7 +53,8 @@ def lane_of(path: Path, marks: Iterable[str]) -> str:
         marks: names of the markers of the test, its class and its file.
 
     Raises:
-        NoLane: two lanes are marked, or one that its folder does not have, or the folder is not in the table.
+        NoLane: two lanes are marked, or one that its folder does not have, or the folder is not in
+            the table.
     """
     folder = path.parts[0]
     if folder not in OF_FOLDER:
@@ -73,7 +75,8 @@ def lane_of(path: Path, marks: Iterable[str]) -> str:
 
 
 def skipped(folder: str, expression: str) -> bool:
-    """Whether no test of a folder can be meant by pytest's `-m EXPRESSION`, so that it need not be imported."""
+    """Whether no test of a folder can be meant by pytest's `-m EXPRESSION`, so that it need not be
+    imported."""
     lane = re.match(rf"({'|'.join(LANES)})(?: and |$)", expression)
     return lane is not None and lane[1] not in OF_FOLDER.get(folder, LANES)
 
@@ -91,8 +94,8 @@ def group_of(nodeid: str) -> str:
     return TOGETHER.get(file, file)
 
 
-# Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of sockets for itself: that
-# neither binds nor connects.
+# Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of
+# sockets for itself: that neither binds nor connects.
 PROCESS = (
     "subprocess.Popen",
     "os.exec",
@@ -122,7 +125,8 @@ class Escaped(RuntimeError):
 
 
 class Guard:
-    """While `watching`, whatever is `FORBIDDEN` raises, and is remembered should the caller swallow that."""
+    """While `watching`, whatever is `FORBIDDEN` raises, and is remembered should the caller swallow
+    that."""
 
     def __init__(self) -> None:
         self.watching = False

@@ -1,4 +1,5 @@
-"""What apiservers answer to the creation of a Job, in their own words: status, reason, message, and whose fault it is."""
+"""What apiservers answer to the creation of a Job, in their own words: status, reason, message, and
+whose fault it is."""
 
 from codexrun_core.kube.refusals import Cause
 

@@ -1,4 +1,5 @@
-"""Builders of what the operator sees. Each fills in what a test does not care about; a test names only what decides."""
+"""Builders of what the operator sees. Each fills in what a test does not care about; a test names
+only what decides."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -37,7 +38,8 @@ def by(who: str = "ops", reason: str | None = None) -> Json:
 def run_json(
     phase: str = "Pending", *, uid: str = UID, name: str = "hello", age: float = 300, **more: Any
 ) -> Json:
-    """A CodexRun as the apiserver has it. Phases from Starting on bring the attempt that belongs to them."""
+    """A CodexRun as the apiserver has it. Phases from Starting on bring the attempt that belongs to
+    them."""
     status: Json = {
         "phase": phase,
         "reason": more.pop("reason", phase),
@@ -204,7 +206,8 @@ GATE_ENDED = ended(0, report=gate_report())
 
 
 def pod(phase: str = "Running", **more: Any) -> Pod:
-    """A pod on a node whose agent runs; Succeeded and Failed bring containers that have ended accordingly."""
+    """A pod on a node whose agent runs; Succeeded and Failed bring containers that have ended
+    accordingly."""
     given: Json = {
         "name": "hello-11111111-1-abcde",
         "uid": "pod-1",

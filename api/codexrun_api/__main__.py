@@ -1,4 +1,5 @@
-"""The api's process: migrate, serve, and on SIGTERM end every stream within a second so that clients resume elsewhere."""
+"""The api's process: migrate, serve, and on SIGTERM end every stream within a second so that
+clients resume elsewhere."""
 
 import asyncio
 import contextlib
@@ -32,7 +33,8 @@ GRACE = 1  # seconds that open connections get; streams end by themselves at onc
 
 
 class Server(uvicorn.Server):
-    """Signals are this process's, not uvicorn's: it would wait for streams that nobody has told to end."""
+    """Signals are this process's, not uvicorn's: it would wait for streams that nobody has told to
+    end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

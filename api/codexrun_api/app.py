@@ -44,7 +44,8 @@ def create_app(
     archive: Archive,
     more: Iterable[APIRouter] = (),
 ) -> FastAPI:
-    """The public application; its lifespan runs the mirror. `more`: routers of logs, artifacts and the console."""
+    """The public application; its lifespan runs the mirror. `more`: routers of logs, artifacts and
+    the console."""
     services = Services.make(settings, registry, kube, archive)
     app = FastAPI(
         title="codexrun",

@@ -29,7 +29,8 @@ router = APIRouter(tags=["health"])
     },
 )
 async def get_health(here: Here) -> JSONResponse:
-    """This process answers, and its mirror turns. An apiserver or a registry that is away is no reason to restart it."""
+    """This process answers, and its mirror turns. An apiserver or a registry that is away is no
+    reason to restart it."""
     return JSONResponse(
         {"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200
     )

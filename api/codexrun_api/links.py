@@ -1,6 +1,7 @@
 """Links from a run's page to what else knows of it, such as Grafana or Loki. Pure.
 
-[{"name": "Loki", "url": "https://grafana.example.com/explore?from=${start}&to=${end}&var-run=${run_id}"}]
+[{"name": "Loki", "url":
+"https://grafana.example.com/explore?from=${start}&to=${end}&var-run=${run_id}"}]
 """
 
 import json
@@ -18,7 +19,8 @@ class Link:
     url: str  # with placeholders
 
     def to(self, *, start: datetime, end: datetime, **words: str) -> str:
-        """Its URL for a run that was there from `start` to `end`, which are put in as milliseconds since the epoch."""
+        """Its URL for a run that was there from `start` to `end`, which are put in as milliseconds
+        since the epoch."""
         moments = {"start": start, "end": end}
         filled = {key: str(int(at.timestamp() * 1000)) for key, at in moments.items()} | words
         return string.Template(self.url).substitute(

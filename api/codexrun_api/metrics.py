@@ -1,4 +1,5 @@
-"""The api's metrics. docs/metrics.md explains each. No label is unbounded: routes are templates, methods a closed list."""
+"""The api's metrics. docs/metrics.md explains each. No label is unbounded: routes are templates,
+methods a closed list."""
 
 import platform
 from importlib.metadata import version

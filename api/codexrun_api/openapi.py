@@ -1,4 +1,5 @@
-"""`python3 -m codexrun_api.openapi > api/openapi.json`: the document that is checked in, without a cluster or a database."""
+"""`python3 -m codexrun_api.openapi > api/openapi.json`: the document that is checked in, without a
+cluster or a database."""
 
 import json
 import sys

@@ -85,7 +85,8 @@ class Services:
         return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
 
     async def find(self, wanted: str) -> RunRecord | None:
-        """By run id or name: the row, or what the watch knows of a run that has no row yet or while the registry is away.
+        """By run id or name: the row, or what the watch knows of a run that has no row yet or while
+        the registry is away.
 
         Raises:
             Unavailable: the registry is away, and no such object is there.
@@ -111,8 +112,9 @@ class Services:
         return record
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
-        """What a run of the mirror amounts to. Inputs that the mirror does not keep come from its row, where they never
-        change, or, where there is none yet or the registry is away, from the object.
+        """What a run of the mirror amounts to. Inputs that the mirror does not keep come from its
+        row, where they never change, or, where there is none yet or the registry is away, from the
+        object.
 
         Raises:
             NotFound, Unavailable: neither is there.

@@ -15,7 +15,8 @@ MOST = 50
 def _from_server(
     ctx: typer.Context, look: Callable[[Transport], list[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
-    """What `look` finds before time is up; nothing on any trouble: a completion must never print an error."""
+    """What `look` finds before time is up; nothing on any trouble: a completion must never print an
+    error."""
     found: list[tuple[str, str]] = []
 
     def work() -> None:

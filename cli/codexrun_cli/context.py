@@ -1,4 +1,5 @@
-"""What every command shares: global options that may stand anywhere on the line, and an end in words instead of a traceback."""
+"""What every command shares: global options that may stand anywhere on the line, and an end in
+words instead of a traceback."""
 
 import os
 import sys
@@ -47,7 +48,8 @@ class Root(TyperGroup):
 
 
 def hoisted(args: list[str]) -> list[str]:
-    """Global options first, wherever they stood: `codexrun list --server URL` is what people type. Pure."""
+    """Global options first, wherever they stood: `codexrun list --server URL` is what people type.
+    Pure."""
     front: list[str] = []
     rest: list[str] = []
     queue = list(args)

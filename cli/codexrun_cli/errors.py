@@ -1,4 +1,5 @@
-"""How a command ends when it could not do what was asked: on stderr, in words, never a traceback."""
+"""How a command ends when it could not do what was asked: on stderr, in words, never a
+traceback."""
 
 import sys
 from typing import Any, NoReturn
@@ -10,7 +11,8 @@ from codexrun_cli.terminal import harmless, is_tty
 
 
 class Trouble(Exception):
-    """What went wrong, for people: title and detail, the request's id where a server gave one, and what to do next."""
+    """What went wrong, for people: title and detail, the request's id where a server gave one, and
+    what to do next."""
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""What does an exit code mean? One table: commands end by it, `codexrun help exit-codes` prints it."""
+"""What does an exit code mean? One table: commands end by it, `codexrun help exit-codes` prints
+it."""
 
 from enum import IntEnum
 

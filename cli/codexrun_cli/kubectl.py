@@ -1,4 +1,5 @@
-"""`kubectl codexrun`: the same program as a plug-in, and the completion that kubectl asks it for."""
+"""`kubectl codexrun`: the same program as a plug-in, and the completion that kubectl asks it
+for."""
 
 import sys
 
@@ -13,7 +14,8 @@ def main() -> None:
 
 
 def complete() -> None:
-    """`kubectl_complete-codexrun WORD... PART`: what could stand in place of PART, a line each, then the directive."""
+    """`kubectl_complete-codexrun WORD... PART`: what could stand in place of PART, a line each,
+    then the directive."""
     from typer._completion_classes import BashComplete
     from typer.main import get_command
 

@@ -1,4 +1,5 @@
-"""`codexrun`: the command line. A command is a module in commands/; what is slow to import is imported when it runs."""
+"""`codexrun`: the command line. A command is a module in commands/; what is slow to import is
+imported when it runs."""
 
 import logging
 import os

@@ -1,4 +1,5 @@
-"""A wish as the object that the cluster stores: for --dry-run, and for starts without the api. Pure."""
+"""A wish as the object that the cluster stores: for --dry-run, and for starts without the api.
+Pure."""
 
 import hashlib
 import json
@@ -54,7 +55,8 @@ def name_for(job_type: str, user: str, key: str | None) -> str:
 
 
 def retry_name(name: str, run_id: str, earlier: int) -> str:
-    """The same for calls at the same time, another one once a retry has ended. earlier: how many there were."""
+    """The same for calls at the same time, another one once a retry has ended. earlier: how many
+    there were."""
     stem = name.split("-retry-", maxsplit=1)[0][:46].rstrip("-.")
     return f"{stem}-retry-{uuid.uuid5(uuid.UUID(run_id), str(earlier)).hex[:8]}"
 

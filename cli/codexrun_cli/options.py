@@ -30,7 +30,8 @@ def _format(text: str | None) -> str | None:
 
 
 def _read_by(read: Callable[[str], object], text: str) -> str:
-    """What was typed, once it can be read; else the reader's own words, as every other door says them."""
+    """What was typed, once it can be read; else the reader's own words, as every other door says
+    them."""
     try:
         read(text)
     except ValueError as error:

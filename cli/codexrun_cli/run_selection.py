@@ -1,4 +1,5 @@
-"""Which run does the user mean? A name, its unique beginning, a run id, `@latest`, `@latest-failed`; or one of a list."""
+"""Which run does the user mean? A name, its unique beginning, a run id, `@latest`,
+`@latest-failed`; or one of a list."""
 
 import typer
 

@@ -1,4 +1,5 @@
-"""Where is the control plane, and who am I there? A flag beats the environment, the environment the file."""
+"""Where is the control plane, and who am I there? A flag beats the environment, the environment the
+file."""
 
 import os
 from collections.abc import Mapping

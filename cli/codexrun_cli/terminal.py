@@ -1,4 +1,5 @@
-"""What can the terminal show? Colour, width, symbols: decided once, from flags, environment and what stdout is."""
+"""What can the terminal show? Colour, width, symbols: decided once, from flags, environment and
+what stdout is."""
 
 import json
 import os
@@ -23,7 +24,8 @@ COLOURS = {
 # Sequences of this program's own: colours, and a link to a page of the console.
 _COLOUR = rf"\x1b\[(?:0|{'|'.join(map(str, COLOURS.values()))})m"
 _LINK = r"\x1b\]8;;[^\x00-\x1f\x7f-\x9f]*\x1b\\"
-# What a terminal obeys or does not show: control characters, and marks that turn the direction of text or have no width.
+# What a terminal obeys or does not show: control characters, and marks that turn the direction of
+# text or have no width.
 _HIDDEN = (
     "(?:\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f])"
@@ -33,9 +35,11 @@ _LINKS_KEPT = re.compile(f"({_COLOUR}|{_LINK})|{_HIDDEN}")
 
 
 def harmless(text: str, *, links: bool = False) -> str:
-    """Text that a terminal only shows: what it would obey stands there as JSON writes it, so that JSON stays the same JSON.
+    """Text that a terminal only shows: what it would obey stands there as JSON writes it, so that
+    JSON stays the same JSON.
 
-    Agents, prompts and servers wrote most of it. Colours are let through; links where the caller has cleaned everything else.
+    Agents, prompts and servers wrote most of it. Colours are let through; links where the caller
+    has cleaned everything else.
     """
     kept = _LINKS_KEPT if links else _COLOURS_KEPT
     return kept.sub(lambda match: match[1] or json.dumps(match[0])[1:-1], text)

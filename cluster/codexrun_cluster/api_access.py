@@ -34,7 +34,8 @@ class Control:
 def control(client: Client) -> Control | None:
     """The api of our release; None where it is not installed or made its token elsewhere.
 
-    The Service's address is reachable from an embedded node's machine; elsewhere a port-forward makes it so.
+    The Service's address is reachable from an embedded node's machine; elsewhere a port-forward
+    makes it so.
     """
     kubectl = [client.kubectl, "--namespace", NAMESPACE, "get", "-o"]
     address = ask(

@@ -1,4 +1,5 @@
-"""How does codexrun get into a cluster? The same for every kind: Helm, then prompts and job types by kubectl."""
+"""How does codexrun get into a cluster? The same for every kind: Helm, then prompts and job types
+by kubectl."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from codexrun_cluster.paths import Places
 
 NAMESPACE = "codexrun"
 RELEASE = "codexrun"
-# Made here and not by Helm, which cannot label it: the apiserver itself holds every pod to restricted Pod Security.
+# Made here and not by Helm, which cannot label it: the apiserver itself holds every pod to
+# restricted Pod Security.
 NAMESPACE_OBJECT = {
     "apiVersion": "v1",
     "kind": "Namespace",
@@ -54,7 +56,8 @@ def install(places: Places, client: Client, image: str, agent_image: str, log: L
         [client.kubectl, "apply", "-f", "-"], stdin=json.dumps(NAMESPACE_OBJECT), env=client.env
     )
     try:
-        # --take-ownership: CRDs that somebody applied by hand before (kubectl apply -f crds/) would stop Helm.
+        # --take-ownership: CRDs that somebody applied by hand before (kubectl apply -f crds/) would
+        # stop Helm.
         log.run(
             [client.helm, "upgrade", "--install", RELEASE, places.checkout / "charts" / "codexrun",
              "--namespace", NAMESPACE, "--take-ownership", "--wait", "--timeout", "180s",

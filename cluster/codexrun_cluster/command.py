@@ -90,7 +90,8 @@ def ask(
     stdin: str | None = None,
     timeout: float = 60,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a short program and return what it answered, whatever that is; code 127 when it cannot be started or hangs."""
+    """Run a short program and return what it answered, whatever that is; code 127 when it cannot be
+    started or hangs."""
     words = [str(a) for a in argv]
     try:
         return subprocess.run(

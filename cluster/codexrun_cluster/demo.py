@@ -34,7 +34,8 @@ def run(places: Places, client: Client) -> int:
     kubectl = [str(client.kubectl), "--namespace", NAMESPACE]
     example = places.checkout / "examples" / "hello.yaml"
     print(f"\n$ kubectl apply -n {NAMESPACE} -f examples/hello.yaml", flush=True)
-    # The demo's run has a fixed name, so that the commands below work; an earlier demo's makes room.
+    # The demo's run has a fixed name, so that the commands below work; an earlier demo's makes
+    # room.
     delete = [*kubectl, "delete", "codexrun", RUN, "--ignore-not-found", "--timeout=120s"]
     for words in (delete, [*kubectl, "apply", "-f", str(example)]):
         done = ask(words, env=env, timeout=150)
@@ -76,7 +77,8 @@ def _follow(kubectl: list[str], env: dict[str, str]) -> dict[str, Any]:
 
 
 def _pod(kubectl: list[str], env: dict[str, str], seen: dict[str, Any]) -> str:
-    """The run's pod, found by its label rather than in the status, which is written when the agent already runs."""
+    """The run's pod, found by its label rather than in the status, which is written when the agent
+    already runs."""
     label = f"codexrun.dev/run-uid={seen.get('metadata', {}).get('uid', 'none')}"
     return ask([*kubectl, "get", "pods", "-l", label, "-o", "name"], env=env).stdout.split("\n")[0]
 

@@ -1,4 +1,5 @@
-"""How does a person read a line of a run's log? One short line an event, nothing for what says little."""
+"""How does a person read a line of a run's log? One short line an event, nothing for what says
+little."""
 
 import json
 from typing import Any
@@ -7,7 +8,8 @@ WIDTH = 160
 
 
 def readable(line: str) -> str | None:
-    """A line of the agent's log in words; None for what is not worth a line. Text that is no JSON stays as it is."""
+    """A line of the agent's log in words; None for what is not worth a line. Text that is no JSON
+    stays as it is."""
     try:
         entry = json.loads(line)
     except ValueError:

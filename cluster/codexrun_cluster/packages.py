@@ -1,4 +1,5 @@
-"""Which Debian packages are missing? As root on a Debian-like machine they are installed, else named."""
+"""Which Debian packages are missing? As root on a Debian-like machine they are installed, else
+named."""
 
 import os
 import shutil
@@ -73,7 +74,8 @@ def install(needs: tuple[Need, ...], log: Log) -> str:
         )
     if os.geteuid() != 0:
         raise Failure(f"missing here: {', '.join(wanted)}", f"as root: {line}")
-    # RUNLEVEL=1: the packages' own services (a system containerd) must not start just because we need the programs.
+    # RUNLEVEL=1: the packages' own services (a system containerd) must not start just because we
+    # need the programs.
     env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     command = [
         "apt-get",

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# One embedded node per machine, so its sockets and mounts have fixed places. They are outside the checkout because a
-# unix socket's path may be 107 bytes long at most, and the kubelet makes several below its root.
+# One embedded node per machine, so its sockets and mounts have fixed places. They are outside the
+# checkout because a unix socket's path may be 107 bytes long at most, and the kubelet makes several
+# below its root.
 RUN = Path("/run/codexrun-node")
 VAR = Path("/var/lib/codexrun-node")
 LOCK = Path("/run/codexrun-node.lock")
@@ -61,7 +62,8 @@ def places() -> Places:
 
 
 def digest(parts: Iterable[str | bytes | Path]) -> str:
-    """A short name for content: texts as they are, files and folders by relative path, mode and bytes.
+    """A short name for content: texts as they are, files and folders by relative path, mode and
+    bytes.
 
     Compiled Python is left out: it appears by running the code and says nothing new.
     """

@@ -10,7 +10,8 @@ REDRAW_SECONDS = 0.5
 
 
 class Progress:
-    """Lines for starts and ends; on a terminal one redrawn line for what runs, else a plain one every ten seconds."""
+    """Lines for starts and ends; on a terminal one redrawn line for what runs, else a plain one
+    every ten seconds."""
 
     def __init__(self, out: TextIO | None = None) -> None:
         self.out = out or sys.stdout

@@ -1,4 +1,5 @@
-"""In what order does the work go? Steps run side by side, each as soon as those before it are done."""
+"""In what order does the work go? Steps run side by side, each as soon as those before it are
+done."""
 
 import re
 import threading
@@ -16,7 +17,8 @@ INSTANT_SECONDS = 0.4  # what ends sooner needs no line for its start
 
 @dataclass(frozen=True)
 class Step:
-    """One piece of work. `do` returns a note for people (or None); `seconds` is what to expect on two cold cores.
+    """One piece of work. `do` returns a note for people (or None); `seconds` is what to expect on
+    two cold cores.
 
     `state` says how far it is from the text of its log; "" where only time tells.
     """

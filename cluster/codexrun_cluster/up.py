@@ -16,7 +16,8 @@ from codexrun_cluster.step_runner import Step, run_steps
 
 
 def up(places: Places, wanted: str, progress: Progress) -> Client:
-    """Cluster, images, chart, prompts. Safe to repeat: each step leaves alone what is already so. Returns the client.
+    """Cluster, images, chart, prompts. Safe to repeat: each step leaves alone what is already so.
+    Returns the client.
 
     Raises:
         Failure: of the first step that could not.
@@ -69,7 +70,8 @@ def current_steps() -> list[Step]:
 
 
 def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[Step]:
-    """Everything after "there is a kubeconfig and the images can be pulled": the same for every kind of cluster."""
+    """Everything after "there is a kubeconfig and the images can be pulled": the same for every
+    kind of cluster."""
     return [
         Step(
             "Python environment",
@@ -93,7 +95,8 @@ def chart_steps(places: Places, client: Client, images: dict[str, str]) -> list[
 
 
 def write_env(places: Places, kind: str, control: api_access.Control | None = None) -> None:
-    """`. .cluster/env` makes kubectl, helm, curl and the command line work in a shell. Mode 0600: it holds a token."""
+    """`. .cluster/env` makes kubectl, helm, curl and the command line work in a shell. Mode 0600:
+    it holds a token."""
     lines = [f'export PATH="{places.bin}:{places.venv}/bin:$PATH"']
     if kind != "current":
         lines.append(f'export KUBECONFIG="{places.kubeconfig}"')

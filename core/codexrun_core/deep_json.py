@@ -62,5 +62,6 @@ def loads(text: str | bytes) -> Any:
 
 
 def install() -> None:
-    """Make every `json.loads` of this process read that deep: kopf brings its own calls, and no hook for them."""
+    """Make every `json.loads` of this process read that deep: kopf brings its own calls, and no
+    hook for them."""
     json._default_decoder = _decoder  # type: ignore[attr-defined]

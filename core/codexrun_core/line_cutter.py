@@ -1,4 +1,5 @@
-"""Cut a stream of bytes into lines, in linear time and in bounded memory, however long a line is."""
+"""Cut a stream of bytes into lines, in linear time and in bounded memory, however long a line
+is."""
 
 from typing import NamedTuple
 
@@ -8,14 +9,16 @@ MAX_LINE_BYTES = (
 
 
 class Line(NamedTuple):
-    """`text`: without its newline, cut if it is too long; `length`: bytes of the whole line, without its newline."""
+    """`text`: without its newline, cut if it is too long; `length`: bytes of the whole line,
+    without its newline."""
 
     text: bytes
     length: int
 
 
 class LineCutter:
-    """Of a line above `limit` bytes its beginning is kept, with a mark that says how much is left out."""
+    """Of a line above `limit` bytes its beginning is kept, with a mark that says how much is left
+    out."""
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit

@@ -22,18 +22,20 @@ CONTEXT: ContextVar[Mapping[str, Any]] = ContextVar("log_context", default=Mappi
 
 
 def fields(**values: Any) -> dict[str, Any]:
-    """What a log call passes as `extra`; unknown values (None) are absent. Libraries' own extras are never printed: some hold
-    whole objects."""
+    """What a log call passes as `extra`; unknown values (None) are absent. Libraries' own extras
+    are never printed: some hold whole objects."""
     return {"fields": {key: value for key, value in values.items() if value is not None}}
 
 
 def level_of(record: logging.LogRecord) -> str:
-    """One of LEVELS: libraries bring levels of their own (uvicorn's TRACE), which count as the next lower one of ours."""
+    """One of LEVELS: libraries bring levels of their own (uvicorn's TRACE), which count as the next
+    lower one of ours."""
     return LEVELS[min(max(record.levelno // 10, 1), len(LEVELS)) - 1]
 
 
 class JsonFormatter(logging.Formatter):
-    """`{ts, level, logger, event, ...}`: the event is the message, `extra=fields(...)` adds more."""
+    """`{ts, level, logger, event, ...}`: the event is the message, `extra=fields(...)` adds
+    more."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -78,7 +80,8 @@ def _kopf_object(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def log_to_stderr(level: str, count: Callable[[str], object] = lambda _: None) -> None:
-    """Send every logger of the process through the formatter, and with them warnings, stray prints and what nobody caught.
+    """Send every logger of the process through the formatter, and with them warnings, stray prints
+    and what nobody caught.
 
     `count(level)` is called once a line.
     """
@@ -91,7 +94,8 @@ def log_to_stderr(level: str, count: Callable[[str], object] = lambda _: None) -
 
     handler.addFilter(counted)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # A stream that is gone must not make logging print about it: to stderr, which leads back to logging.
+    # A stream that is gone must not make logging print about it: to stderr, which leads back to
+    # logging.
     logging.raiseExceptions = False
     # kopf reports every event it hands over, and at DEBUG prints whole objects, inputs included.
     logging.getLogger("kopf").setLevel(logging.WARNING)
@@ -113,7 +117,8 @@ def _crashed(
 
 
 class Lines(io.TextIOBase):
-    """A standard stream of which every line becomes a log record: `print` and C-like writers in libraries."""
+    """A standard stream of which every line becomes a log record: `print` and C-like writers in
+    libraries."""
 
     def __init__(self, name: str, level: int) -> None:
         self._log, self._level, self._rest = logging.getLogger(name), level, ""

@@ -1,7 +1,8 @@
 """Keep one unreadable object from stopping the others.
 
-Whatever enters from outside (a list, a watch, REST, ingest, a termination message, a line of a log) is read inside
-`one_object`: an object that raises is logged once, counted, and the next one is read.
+Whatever enters from outside (a list, a watch, REST, ingest, a termination message, a line of a log)
+is read inside `one_object`: an object that raises is logged once, counted, and the next one is
+read.
 """
 
 import logging
@@ -38,9 +39,10 @@ _logged: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 def one_object(kind: str, name: str, version: str = "") -> Iterator[None]:
     """Read one object in the body; swallow, log and count whatever that raises.
 
-    `kind` is a metric label and comes from a closed set (codexrun, codexjobtype, configmap, job, pod, ...); `name` and
-    `version` (resourceVersion) say which object it was. The same version of the same object is logged once and counted
-    each time. Cancellation and the end of the process pass through, since they are no `Exception`.
+    `kind` is a metric label and comes from a closed set (codexrun, codexjobtype, configmap, job,
+    pod, ...); `name` and `version` (resourceVersion) say which object it was. The same version of
+    the same object is logged once and counted each time. Cancellation and the end of the process
+    pass through, since they are no `Exception`.
     """
     try:
         yield

@@ -1,4 +1,5 @@
-"""`python3 -m codexrun_demo_model --port 8080`: serve until a signal; `--list` prints the scenarios."""
+"""`python3 -m codexrun_demo_model --port 8080`: serve until a signal; `--list` prints the
+scenarios."""
 
 import argparse
 import sys

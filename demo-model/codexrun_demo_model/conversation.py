@@ -1,6 +1,8 @@
-"""What one request of Codex asks for: which scenario, which step of it, in which form tools are called.
+"""What one request of Codex asks for: which scenario, which step of it, in which form tools are
+called.
 
-Shapes as Codex 0.169 sends them: tools are in `tools`, or for models in code mode in an `additional_tools` input item.
+Shapes as Codex 0.169 sends them: tools are in `tools`, or for models in code mode in an
+`additional_tools` input item.
 """
 
 import hashlib
@@ -23,10 +25,10 @@ REMEMBERED_TURNS = (
 class Asked:
     """One request, as scenarios see it.
 
-    step: distinct requests of this turn before this one; a repeated request (Codex's retry) has the same step.
-    attempt: how often this very request came before.
-    body_bytes: size of the request; max_output_tokens: the client's cap, if it gave one.
-    output: text of the last tool result, if the conversation ends with one.
+    step: distinct requests of this turn before this one; a repeated request (Codex's retry) has the
+    same step. attempt: how often this very request came before. body_bytes: size of the request;
+    max_output_tokens: the client's cap, if it gave one. output: text of the last tool result, if
+    the conversation ends with one.
     """
 
     scenario: str = "hello"
@@ -74,8 +76,9 @@ def metadata(headers: Mapping[str, str]) -> Json:
 class Turns:
     """Counts the steps of each turn.
 
-    Tool results in the input are no measure: a compaction drops them and a scenario would never end. Neither is the
-    number of requests: Codex repeats one when its connection breaks. So: distinct inputs per thread and turn.
+    Tool results in the input are no measure: a compaction drops them and a scenario would never
+    end. Neither is the number of requests: Codex repeats one when its connection breaks. So:
+    distinct inputs per thread and turn.
     """
 
     def __init__(self) -> None:
@@ -84,7 +87,8 @@ class Turns:
         self._scenarios: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def place(self, asked: Asked, body: Json, headers: Mapping[str, str]) -> Asked:
-        """`asked` with step and attempt, and with the thread's scenario where a compaction dropped its text."""
+        """`asked` with step and attempt, and with the thread's scenario where a compaction dropped
+        its text."""
         if asked.thread:
             first = self._scenarios.setdefault(asked.thread, (asked.scenario, asked.prompt))
             asked = replace(asked, scenario=first[0], prompt=first[1])

@@ -1,6 +1,8 @@
-"""What the demo model plays for the job types in configs/jobs: it looks at the real repository, and answers from that. Pure.
+"""What the demo model plays for the job types in configs/jobs: it looks at the real repository, and
+answers from that. Pure.
 
-No intelligence is claimed: a review knows four patterns, a fix is told what to replace, release notes go by the first word.
+No intelligence is claimed: a review knows four patterns, a fix is told what to replace, release
+notes go by the first word.
 """
 
 import json
@@ -49,7 +51,8 @@ SECTIONS = (
 
 
 def code_review(asked: Asked, _: int) -> Reply:
-    """Looks at the diff against the prompt's base; each added line that has one of PATTERNS is a finding."""
+    """Looks at the diff against the prompt's base; each added line that has one of PATTERNS is a
+    finding."""
     if asked.step == 0:
         base = shlex.quote(
             _between(asked.prompt, "everything that differs between ", " and the commit")
@@ -84,7 +87,8 @@ def misfit(_asked: Asked, _: int) -> Reply:
 
 
 def fix_failing_test(asked: Asked, _: int) -> Reply:
-    """Runs the prompt's command, finds the line that the hint names, patches it, and runs the command again."""
+    """Runs the prompt's command, finds the line that the hint names, patches it, and runs the
+    command again."""
     told = re.search(r"in (\S+) `(.+?)` should be `(.+?)`", asked.prompt)
     command = _between(asked.prompt, "The command that shows it:\n\n    ", "\n")
     if told is None or not command:
@@ -110,7 +114,8 @@ def fix_failing_test(asked: Asked, _: int) -> Reply:
 
 
 def release_notes(asked: Asked, _: int) -> Reply:
-    """Sorts the subjects of the commits since the prompt's version into sections, by their first word."""
+    """Sorts the subjects of the commits since the prompt's version into sections, by their first
+    word."""
     if asked.step == 0:
         since = shlex.quote(_between(asked.prompt, "everything in `git log ", "..HEAD`"))
         return run(asked, f"git log --reverse --format='%h %s' {since}..HEAD")

@@ -1,4 +1,5 @@
-"""The shell script of scenario `env-probe`: everything an agent might try to get at the model's key, in POSIX sh.
+"""The shell script of scenario `env-probe`: everything an agent might try to get at the model's
+key, in POSIX sh.
 
 It names only shapes (sk-...), never the key itself, so that a log that holds the key proves a leak.
 """

@@ -34,11 +34,11 @@ class Usage:
 class Reply:
     """One answer.
 
-    status, headers, body: an HTTP error, when status is not 200.
-    items: output items of the stream; seconds: how long the stream drips before them, a chunk a second.
-    ending: how the stream ends; `error` is what response.failed or response.incomplete says.
-    usage: fixed tokens; None counts them from the bytes; "none" leaves usage out of the response.
-    answers: False takes the request and never sends headers.
+    status, headers, body: an HTTP error, when status is not 200. items: output items of the stream;
+    seconds: how long the stream drips before them, a chunk a second. ending: how the stream ends;
+    `error` is what response.failed or response.incomplete says. usage: fixed tokens; None counts
+    them from the bytes; "none" leaves usage out of the response. answers: False takes the request
+    and never sends headers.
     """
 
     items: tuple[Json, ...] = ()
@@ -67,9 +67,11 @@ def message(text: str) -> Json:
 
 
 def run(asked: Asked, command: str, *, wait_seconds: int = 10, **more: Any) -> Reply:
-    """A shell command, called as the request's model calls tools: directly, or from a script in code mode.
+    """A shell command, called as the request's model calls tools: directly, or from a script in
+    code mode.
 
-    wait_seconds: after that the tool answers with a session id while the command runs on (Codex allows 30 at most).
+    wait_seconds: after that the tool answers with a session id while the command runs on (Codex
+    allows 30 at most).
     """
     arguments = {"cmd": command, "yield_time_ms": wait_seconds * 1000}
     return Reply(items=(_tool_call(asked, "exec_command", arguments),), **more)
@@ -97,7 +99,8 @@ def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
             "name": tool,
             "arguments": text,
         }
-    # A command that outlives the script's own limit would be lost: the pragma raises it to the command's.
+    # A command that outlives the script's own limit would be lost: the pragma raises it to the
+    # command's.
     limit = int(arguments["yield_time_ms"]) + 1000
     script = f'// @exec: {{"yield_time_ms": {limit}}}\nconst r = await tools.{tool}({text}); text(JSON.stringify(r));'
     return {"type": "custom_tool_call", "name": "exec", "call_id": call, "input": script}

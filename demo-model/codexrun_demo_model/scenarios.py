@@ -1,6 +1,8 @@
-"""What the demo model can play. A prompt chooses by a line `scenario: <name>`; without one it is `hello`.
+"""What the demo model can play. A prompt chooses by a line `scenario: <name>`; without one it is
+`hello`.
 
-Each row of SCENARIOS: name, one line for the docs, script. A script answers one request from what it asks. Pure.
+Each row of SCENARIOS: name, one line for the docs, script. A script answers one request from what
+it asks. Pure.
 """
 
 import hashlib
@@ -42,7 +44,8 @@ class Scenario:
 
 
 def reply(asked: Asked) -> Reply:
-    """The scenario's answer; a compaction gets its summary, an unknown scenario a 400 that lists the known ones."""
+    """The scenario's answer; a compaction gets its summary, an unknown scenario a 400 that lists
+    the known ones."""
     if asked.compaction:
         return say("Summary: the work so far went as planned.")
     plain, _, number = asked.scenario.rpartition("-")
@@ -59,7 +62,8 @@ def reply(asked: Asked) -> Reply:
 
 
 def command(asked: Asked, text: str, then: str = "") -> Reply:
-    """Runs a shell command, waits until it ends, then says `then` or, without it, what the command printed."""
+    """Runs a shell command, waits until it ends, then says `then` or, without it, what the command
+    printed."""
     if asked.step == 0:
         return run(asked, text, wait_seconds=30)
     if running := SESSION.search(asked.output or ""):
@@ -91,7 +95,8 @@ def shell(asked: Asked, _: int) -> Reply:
 
 
 def call(asked: Asked, times: int) -> Reply:
-    """The item of the prompt's line `call: {...}` as it is, so often; then what the last one gave."""
+    """The item of the prompt's line `call: {...}` as it is, so often; then what the last one
+    gave."""
     given = re.search(r"^call:[ \t]*(\{.+\})$", asked.prompt, re.M)
     if given is None or asked.step >= times:
         return say(asked.output or "There was nothing to call.")

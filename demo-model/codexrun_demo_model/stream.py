@@ -19,7 +19,8 @@ class Chunk(NamedTuple):
 
 
 def count(asked: Asked, reply: Reply, cached_before: int) -> Usage | None:
-    """Tokens of this response: the scenario's, or counted from the bytes; None when it must carry none.
+    """Tokens of this response: the scenario's, or counted from the bytes; None when it must carry
+    none.
 
     cached_before: the thread's previous input tokens, which a prompt cache would know.
     """
@@ -35,7 +36,8 @@ def count(asked: Asked, reply: Reply, cached_before: int) -> Usage | None:
 
 
 def capped(asked: Asked, reply: Reply, usage: Usage | None) -> tuple[Reply, Usage | None]:
-    """Keeps `max_output_tokens` as the API does: output is cut there and the response is incomplete."""
+    """Keeps `max_output_tokens` as the API does: output is cut there and the response is
+    incomplete."""
     cap = asked.max_output_tokens
     if cap is None or usage is None or usage.output <= cap or reply.ending != "completed":
         return reply, usage

@@ -1,4 +1,5 @@
-"""The operator's process: wait for the lease, learn the cluster's state, then reconcile until the lease or the process ends."""
+"""The operator's process: wait for the lease, learn the cluster's state, then reconcile until the
+lease or the process ends."""
 
 import asyncio
 import logging
@@ -55,7 +56,8 @@ class Operator:
             for watcher in self.watchers:
                 tasks.create_task(watcher.run())
             resync = tasks.create_task(self.resync.forever())
-            # Nothing is decided before each of the five kinds was listed: an empty cache is not an empty cluster.
+            # Nothing is decided before each of the five kinds was listed: an empty cache is not an
+            # empty cluster.
             for listed in (*(watcher.synced for watcher in self.watchers), self.resync.synced):
                 await listed.wait()
             tasks.create_task(self.reconciler.queue.run())

@@ -1,7 +1,8 @@
 """Liveness that proves progress: loops that turn, work that is done, a kopf that is not behind.
 
-An apiserver that is away is no reason to restart: the loops turn all the same. kopf has been seen going silent (issue 1276),
-so a list every minute is held against what it has told; missing the same change twice means it is dead.
+An apiserver that is away is no reason to restart: the loops turn all the same. kopf has been seen
+going silent (issue 1276), so a list every minute is held against what it has told; missing the same
+change twice means it is dead.
 """
 
 import time

@@ -1,7 +1,9 @@
-"""One leader at a time: the official client's Lease election, with a fence that a stalled leader cannot pass.
+"""One leader at a time: the official client's Lease election, with a fence that a stalled leader
+cannot pass.
 
-The library takes the wall clock and the time after its request; the fence takes the monotonic clock and the time before it, so
-it always believes the lease to be older than it is. A write may begin only while the lease outlives the write's own timeout.
+The library takes the wall clock and the time after its request; the fence takes the monotonic clock
+and the time before it, so it always believes the lease to be older than it is. A write may begin
+only while the lease outlives the write's own timeout.
 """
 
 import asyncio
@@ -30,7 +32,8 @@ STOP_SECONDS = 5
 
 
 class FencedLease(LeaseLock):
-    """A Lease that knows how long it surely lasts, and that treats a broken connection as a failed attempt."""
+    """A Lease that knows how long it surely lasts, and that treats a broken connection as a failed
+    attempt."""
 
     def __init__(self, name: str, namespace: str, identity: str, api: client.ApiClient) -> None:
         super().__init__(name, namespace, identity, api)
@@ -59,7 +62,8 @@ class FencedLease(LeaseLock):
     async def create(
         self, name: str, namespace: str, election_record: LeaderElectionRecord
     ) -> bool:
-        # The library's own (37.0.2) passes `pretty=True`, which its client refuses: that wants text.
+        # The library's own (37.0.2) passes `pretty=True`, which its client refuses: that wants
+        # text.
         body = client.V1Lease(
             metadata=client.V1ObjectMeta(name=name), spec=self.update_lease(election_record)
         )
@@ -86,7 +90,8 @@ class FencedLease(LeaseLock):
         return held
 
     async def release(self) -> None:
-        """Let the next one in at once, instead of after the lease has run out. Best effort: it runs out anyway."""
+        """Let the next one in at once, instead of after the lease has run out. Best effort: it runs
+        out anyway."""
         if not self.held:
             return
         self._held_until = 0.0
@@ -104,7 +109,8 @@ class FencedLease(LeaseLock):
 
 
 async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Wait for the lease, then do `work`; returns when the lease is lost or the work ends, and the process is to end then."""
+    """Wait for the lease, then do `work`; returns when the lease is lost or the work ends, and the
+    process is to end then."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     working: list[asyncio.Task[None]] = []
 

@@ -1,4 +1,5 @@
-"""The operator's metrics. docs/metrics.md explains each. No label is unbounded: job types, classes, phases, never runs."""
+"""The operator's metrics. docs/metrics.md explains each. No label is unbounded: job types, classes,
+phases, never runs."""
 
 import platform
 from importlib.metadata import version

@@ -1,7 +1,9 @@
-"""`python3 -m codexrun_pod.clone`: puts the run's Git repository into /workspace, or says why it cannot.
+"""`python3 -m codexrun_pod.clone`: puts the run's Git repository into /workspace, or says why it
+cannot.
 
-The only place of a run's pod that sees Git credentials: they come from a mounted Secret, through a credential helper
-that answers for this one host, and are never on a command line, in a URL or in .git/config.
+The only place of a run's pod that sees Git credentials: they come from a mounted Secret, through a
+credential helper that answers for this one host, and are never on a command line, in a URL or in
+.git/config.
 """
 
 import json
@@ -165,7 +167,8 @@ def clone(settings: Settings) -> str:
 
 
 def _check_out(git: Git, url: str, ref: str) -> None:
-    """A full commit id, a branch (checked out as one), or a tag; short forms as git's own order has them."""
+    """A full commit id, a branch (checked out as one), or a tag; short forms as git's own order has
+    them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
             git.run(

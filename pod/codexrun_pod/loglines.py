@@ -17,7 +17,8 @@ OURS = ("runner", "gate", "clone")
 
 
 def line(src: str, **fields: Any) -> bytes:
-    """The line with its newline; fields of None are left out. Our own lines have a level, `info` unless said otherwise."""
+    """The line with its newline; fields of None are left out. Our own lines have a level, `info`
+    unless said otherwise."""
     known = {key: value for key, value in fields.items() if value is not None}
     level = {"level": known.pop("level", "info")} if src in OURS else {}
     return encode({"ts": timestamp(), "src": src, **level, **known})

@@ -1,4 +1,5 @@
-"""What leaves a run's pod besides model traffic, and how much of it at most. Stdlib only, Python 3.9 compatible."""
+"""What leaves a run's pod besides model traffic, and how much of it at most. Stdlib only, Python
+3.9 compatible."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ CHUNK = 64 * 1024  # bytes of log in one request
 FINAL_MESSAGE = "final-message.md"
 PATCH = "workspace.patch"
 ROLLOUT = "rollout.jsonl"
-OUTPUT = "output.json"  # the final message, where it keeps the job type's outputSchema: the gate's word, not the agent's
+# the final message, where it keeps the job type's outputSchema: the gate's word, not the agent's
+OUTPUT = "output.json"
 
 # Bytes; a larger one is not kept, since half of a patch or of a rollout is of no use.
 ARTIFACTS = {FINAL_MESSAGE: MIB, PATCH: 16 * MIB, ROLLOUT: 32 * MIB, OUTPUT: MIB}

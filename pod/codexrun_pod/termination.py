@@ -1,7 +1,8 @@
 """Termination messages: JSON of constant size, written in place.
 
-The kubelet keeps the last 4,096 bytes of a message and 12 KiB per pod; the file is a bind mount, so that truncating or
-renaming it would lose messages. Hence 3,000 bytes, padded with spaces, by one `pwrite` at offset 0.
+The kubelet keeps the last 4,096 bytes of a message and 12 KiB per pod; the file is a bind mount, so
+that truncating or renaming it would lose messages. Hence 3,000 bytes, padded with spaces, by one
+`pwrite` at offset 0.
 https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/#customizing-the-termination-message
 """
 
@@ -17,10 +18,11 @@ LONGEST_MESSAGE = 400  # characters of a failure's or error's message
 
 
 def encode(message: Mapping[str, Any], shorten: Sequence[tuple[str, str]] = ()) -> bytes:
-    """`message` as exactly SIZE bytes of JSON and blanks; values of None are left out (unknown is absent).
+    """`message` as exactly SIZE bytes of JSON and blanks; values of None are left out (unknown is
+    absent).
 
-    shorten: (section, key) of texts that may lose their end if it would not fit, the most expendable first; a section
-    of "" is the message itself.
+    shorten: (section, key) of texts that may lose their end if it would not fit, the most
+    expendable first; a section of "" is the message itself.
 
     Raises:
         ValueError: it does not fit with all of them empty.
@@ -53,7 +55,8 @@ def write(path: str, data: bytes) -> None:
 
 
 def cut(text: str, limit: int) -> str:
-    """The longest start of `text` that is at most `limit` bytes of UTF-8, cut between characters."""
+    """The longest start of `text` that is at most `limit` bytes of UTF-8, cut between
+    characters."""
     return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 

@@ -1,4 +1,5 @@
-"""The application over a real SQLite registry and an apiserver in memory; nothing listens on a port."""
+"""The application over a real SQLite registry and an apiserver in memory; nothing listens on a
+port."""
 
 import asyncio
 import hashlib
@@ -83,7 +84,8 @@ class Stand:
         return await self.http.post("/runs/start", json=wish, headers=headers)
 
     async def settle(self, holds: Callable[[], Awaitable[bool]]) -> None:
-        """Let the tasks beside the application go on until something holds; a bound, not a measure."""
+        """Let the tasks beside the application go on until something holds; a bound, not a
+        measure."""
         async with asyncio.timeout(20):
             while not await holds():  # noqa: ASYNC110 - nothing rings for all of them
                 await asyncio.sleep(0)

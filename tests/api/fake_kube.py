@@ -1,4 +1,5 @@
-"""The apiserver in memory as the api needs it: objects with uid and dates, a watch that goes on; and a tiny operator."""
+"""The apiserver in memory as the api needs it: objects with uid and dates, a watch that goes on;
+and a tiny operator."""
 
 import asyncio
 import copy
@@ -19,7 +20,8 @@ def stamp() -> str:
 
 
 class FakeKube(fakekube.FakeKube):
-    """`on_create(path, raw)` plays admission; `down` names methods that are away; `lost` loses so many answers to a create."""
+    """`on_create(path, raw)` plays admission; `down` names methods that are away; `lost` loses so
+    many answers to a create."""
 
     def __init__(self, namespace: str = "codexrun") -> None:
         super().__init__(namespace)

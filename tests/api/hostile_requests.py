@@ -1,4 +1,5 @@
-"""Requests straight into an application, and a watch over the event loop that they share with /healthz."""
+"""Requests straight into an application, and a watch over the event loop that they share with
+/healthz."""
 
 import asyncio
 import contextlib
@@ -75,8 +76,8 @@ async def ask(
 
 @dataclass
 class LoopWatch:
-    """The longest that the event loop's thread worked without a turn for others, in seconds of CPU: what another process or
-    thread takes does not count."""
+    """The longest that the event loop's thread worked without a turn for others, in seconds of CPU:
+    what another process or thread takes does not count."""
 
     longest: float = 0.0
     healthy: int = 0  # answers of /healthz meanwhile
@@ -123,5 +124,6 @@ def routes_of(app: Any) -> Iterator[BaseRoute]:
 
 
 def filled(path: str, values: dict[str, str]) -> str:
-    """A route's path with a value for each parameter; a parameter that is not known is an error, so that a new one is named."""
+    """A route's path with a value for each parameter; a parameter that is not known is an error, so
+    that a new one is named."""
     return re.sub(r"{(\w+)(?::\w+)?}", lambda match: values[match[1]], path)

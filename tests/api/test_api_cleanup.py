@@ -1,4 +1,5 @@
-"""POST /cleanup: what ended long ago goes, folder first and row last, in batches, and nothing else ever does."""
+"""POST /cleanup: what ended long ago goes, folder first and row last, in batches, and nothing else
+ever does."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

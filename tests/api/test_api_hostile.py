@@ -1,4 +1,5 @@
-"""Hostile requests, logs and messages against every route there is: bounded work, bounded answers, and /healthz meanwhile."""
+"""Hostile requests, logs and messages against every route there is: bounded work, bounded answers,
+and /healthz meanwhile."""
 
 import asyncio
 import base64
@@ -392,7 +393,8 @@ async def test_a_hostile_log_costs_a_bounded_amount_on_every_route(whole: Whole,
 
 
 async def costs_little(whole: Whole, wanted: list[tuple[str, bytes]]) -> None:
-    """Ask for each path with its query; the event loop is never held for long, and no answer is large."""
+    """Ask for each path with its query; the event loop is never held for long, and no answer is
+    large."""
     for path, query in wanted:
         async with watched(whole.app) as loop:
             answer = await ask(
@@ -518,7 +520,8 @@ async def test_a_head_without_end_is_refused(whole: Whole) -> None:
 
 
 def test_every_cache_has_a_size_or_no_argument_that_comes_from_outside() -> None:
-    """`functools.cache` keeps what it is ever called with: it is for functions that a program calls with its own few words."""
+    """`functools.cache` keeps what it is ever called with: it is for functions that a program calls
+    with its own few words."""
     root = Path(__file__).parents[2]
     unbounded = {
         (file.relative_to(root).as_posix(), match[1])

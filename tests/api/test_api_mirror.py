@@ -1,4 +1,5 @@
-"""CodexRuns into rows: whatever happened while nobody watched, and however long the registry was away."""
+"""CodexRuns into rows: whatever happened while nobody watched, and however long the registry was
+away."""
 
 import json
 
@@ -276,7 +277,8 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
 
 
 async def test_inputs_that_start_no_run_are_not_kept_of_a_live_one_either(stand: Stand) -> None:
-    """A MiB of empty objects, as an apiserver without the chart's policy stores it, is 35 MiB here."""
+    """A MiB of empty objects, as an apiserver without the chart's policy stores it, is 35 MiB
+    here."""
     inputs = {"a": [{}] * 400_000}
     name = applied(stand, "huge", inputs=inputs)["metadata"]["name"]
     await stand.mirrored()

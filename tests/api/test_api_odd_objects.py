@@ -1,4 +1,5 @@
-"""One odd object hurts only itself: mirror, writer, catalog and routes go on; odd bodies are 4xx, never a 500."""
+"""One odd object hurts only itself: mirror, writer, catalog and routes go on; odd bodies are 4xx,
+never a 500."""
 
 import itertools
 import json
@@ -53,7 +54,8 @@ async def written(stand: Stand, *uids: str) -> None:
     assert stand.services.broken is None
 
 
-# -- mirror, writer, routes ----------------------------------------------------------------------------
+# -- mirror, writer, routes
+# ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -152,7 +154,8 @@ async def test_a_job_type_with_a_deep_schema_leaves_the_list_of_the_others(stand
     assert names == {"hello", "deep", "plain"}
 
 
-# -- values of a newer operator ------------------------------------------------------------------------
+# -- values of a newer operator
+# ------------------------------------------------------------------------
 
 NEWER = {
     "phase": "Paused",
@@ -222,7 +225,8 @@ def test_the_console_calls_a_status_that_it_does_not_know_by_its_name() -> None:
     assert all(state_of(status) is state for status, state in STATES.items())
 
 
-# -- bodies ----------------------------------------------------------------------------------------------
+# -- bodies
+# ----------------------------------------------------------------------------------------------
 
 
 def bodies() -> list[tuple[str, bytes]]:

@@ -52,7 +52,8 @@ OF_KEPT = {"getRunLogs": {200, 206}, "listRunArtifacts": {200}, "getRunArtifact"
 
 
 def keep(kube: FakeKube, archive: Archive) -> None:
-    """That run: random ids would all be answered with 404, and say nothing about logs and artifacts."""
+    """That run: random ids would all be answered with 404, and say nothing about logs and
+    artifacts."""
     spec = {"jobType": "hello", "inputs": {"name": "world"}}
     run = kube.put(kube.runs, {"metadata": {"name": KEPT["id"]}, "spec": spec})["metadata"]["uid"]
     kube.status(KEPT["id"], "Succeeded", attempt=1, startedAt=stamp(), finishedAt=stamp())
@@ -65,7 +66,8 @@ def keep(kube: FakeKube, archive: Archive) -> None:
 
 
 class Served:
-    """The application on a port of its own, in a thread of its own: schemathesis calls it as anybody would."""
+    """The application on a port of its own, in a thread of its own: schemathesis calls it as
+    anybody would."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._ready = folder, threading.Event()
@@ -130,7 +132,8 @@ KNOWN = {name: {p.name for p in operation.query} for name, operation in OPERATIO
 FILTERED = {"listRuns", "getStats"}
 
 
-# /events never ends by itself. The stream of a log does, at the end of its run, and that of the kept run has ended.
+# /events never ends by itself. The stream of a log does, at the end of its run, and that of the
+# kept run has ended.
 @pytest.mark.local
 @pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - {"streamEvents"}))
 @pytest.mark.parametrize(
@@ -152,7 +155,8 @@ def test_answers_are_what_the_document_says(url: str, operation: str, mode: Gene
             suppress_health_check=list(HealthCheck),
         )
         def call(case: schemathesis.Case) -> None:
-            # A query parameter that a route does not know is ignored, as everywhere; filters refuse it, or they would show all.
+            # A query parameter that a route does not know is ignored, as everywhere; filters refuse
+            # it, or they would show all.
             assume(operation in FILTERED or not set(case.query) - KNOWN[operation])
             if mode is GenerationMode.POSITIVE and "wait" in case.query:
                 case.query["wait"] = 0  # up to five minutes, for runs that nothing here ends
@@ -160,7 +164,8 @@ def test_answers_are_what_the_document_says(url: str, operation: str, mode: Gene
                 case.path_parameters.update(
                     {name: value for name, value in KEPT.items() if name in case.path_parameters}
                 )
-            # Times, statuses and inputs have rules that no schema says: 422 answers data of the right shape too.
+            # Times, statuses and inputs have rules that no schema says: 422 answers data of the
+            # right shape too.
             answer = case.call(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
             assume(
                 answer.text != "Invalid HTTP request received."

@@ -1,4 +1,5 @@
-"""A refused REST start leaves no object, also when the api that would have deleted it has died: the operator's rule."""
+"""A refused REST start leaves no object, also when the api that would have deleted it has died: the
+operator's rule."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""The chart, rendered by a real helm: what reaches the cluster, and what is refused before it does."""
+"""The chart, rendered by a real helm: what reaches the cluster, and what is refused before it
+does."""
 
 import json
 import os

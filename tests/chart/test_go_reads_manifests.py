@@ -1,4 +1,5 @@
-"""kubectl and Helm read YAML with Go's parser, which is not Python's: what `prompts manifests` wrote must arrive unchanged."""
+"""kubectl and Helm read YAML with Go's parser, which is not Python's: what `prompts manifests`
+wrote must arrive unchanged."""
 
 import base64
 import json

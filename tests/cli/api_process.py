@@ -1,6 +1,8 @@
-"""`python api_process.py PORT ROOT`: the real api in a process of its own, over an apiserver in memory with ROOT/run.json.
+"""`python api_process.py PORT ROOT`: the real api in a process of its own, over an apiserver in
+memory with ROOT/run.json.
 
-Kill it as you like; the next one finds the same registry, archive and run. The run ends once ROOT/ended is there.
+Kill it as you like; the next one finds the same registry, archive and run. The run ends once
+ROOT/ended is there.
 """
 
 import asyncio

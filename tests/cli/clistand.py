@@ -1,5 +1,6 @@
-"""The command line before the real api: its application over an apiserver in memory, listening on a port; and the cluster's
-transport before the same apiserver. Everything behind the command runs in one loop, in a thread of its own."""
+"""The command line before the real api: its application over an apiserver in memory, listening on a
+port; and the cluster's transport before the same apiserver. Everything behind the command runs in
+one loop, in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -141,7 +142,8 @@ class Stand:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    # -- the api's process ---------------------------------------------------------------------------
+    # -- the api's process
+    # ---------------------------------------------------------------------------
 
     def serve(self) -> None:
         self.loop.raw(self._start())
@@ -201,7 +203,8 @@ class Stand:
         shared.close = lambda: None  # type: ignore[method-assign]
         return shared
 
-    # -- the world -----------------------------------------------------------------------------------
+    # -- the world
+    # -----------------------------------------------------------------------------------
 
     def at_once(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         async def run() -> Any:
@@ -275,7 +278,8 @@ class Stand:
             time.sleep(0.01)
         return found
 
-    # -- commands ------------------------------------------------------------------------------------
+    # -- commands
+    # ------------------------------------------------------------------------------------
 
     def cli(
         self, *arguments: str, stdin: str | None = None, env: dict[str, str | None] | None = None

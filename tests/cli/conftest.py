@@ -1,4 +1,5 @@
-"""Fixtures of the command line's tests; clistand.py has what they give. The apiserver in memory is that of tests/api."""
+"""Fixtures of the command line's tests; clistand.py has what they give. The apiserver in memory is
+that of tests/api."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,5 @@
-"""A proxy that cuts every connection after so many bytes of its answer, in the middle of whatever that is."""
+"""A proxy that cuts every connection after so many bytes of its answer, in the middle of whatever
+that is."""
 
 import contextlib
 import random

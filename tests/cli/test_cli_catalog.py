@@ -128,7 +128,8 @@ def test_validate_a_job_type_file(stand: Stand, folder: Path) -> None:
     assert "spec.concurrencyLimt: unknown field" in done.err
 
 
-# -- versions, start-up -------------------------------------------------------------------------------
+# -- versions, start-up
+# -------------------------------------------------------------------------------
 
 
 def test_version_tells_client_server_and_crd(stand: Stand) -> None:

@@ -1,4 +1,5 @@
-"""Which runs: filters go to the server, and both ways know the same ones; every namespace; no secret is ever a flag."""
+"""Which runs: filters go to the server, and both ways know the same ones; every namespace; no
+secret is ever a flag."""
 
 import socket
 import subprocess

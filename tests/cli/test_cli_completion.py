@@ -1,4 +1,5 @@
-"""Completion in the shells themselves: keys typed into a real bash and zsh, and fish's own engine."""
+"""Completion in the shells themselves: keys typed into a real bash and zsh, and fish's own
+engine."""
 
 import os
 import re

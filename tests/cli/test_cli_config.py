@@ -1,4 +1,5 @@
-"""Where values come from: a flag beats the environment, the environment the file; and nothing ever shows a token."""
+"""Where values come from: a flag beats the environment, the environment the file; and nothing ever
+shows a token."""
 
 import json
 import stat

@@ -1,4 +1,5 @@
-"""`codexrun doctor`: every check, what it says when all is well, and the fix that it prints when not."""
+"""`codexrun doctor`: every check, what it says when all is well, and the fix that it prints when
+not."""
 
 import inspect
 import re

@@ -1,4 +1,5 @@
-"""Following loses and doubles no line, whatever happens to the connection, the api's process or the kubelet's log."""
+"""Following loses and doubles no line, whatever happens to the connection, the api's process or the
+kubelet's log."""
 
 import asyncio
 import json
@@ -267,7 +268,8 @@ def test_tail_follows_all_that_run_each_with_its_name(both: Stand) -> None:
     both.until(lambda: both.cli("tail").err == "nothing runs now\n")
 
 
-# -- a pod's log, from a kubelet that resumes by whole seconds only ---------------------------------
+# -- a pod's log, from a kubelet that resumes by whole seconds only
+# ---------------------------------
 
 
 class Kubelet:
@@ -349,7 +351,8 @@ async def test_a_container_that_has_not_started_is_waited_for() -> None:
     assert [one.text for one in heard if one.kind == "line"] == [b"hello"]
 
 
-# -- words ------------------------------------------------------------------------------------------
+# -- words
+# ------------------------------------------------------------------------------------------
 
 
 def said(*entries: Any) -> list[str]:

@@ -1,4 +1,5 @@
-"""`codexrun logs`: which part of a log, in which form, and where it comes from when the pod is gone."""
+"""`codexrun logs`: which part of a log, in which form, and where it comes from when the pod is
+gone."""
 
 import json
 

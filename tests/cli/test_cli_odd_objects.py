@@ -1,5 +1,6 @@
-"""One odd object hurts only itself: commands straight on the cluster leave it out and say so; logs show odd lines as they are;
-inputs that are nested too deep are refused in the words of admission."""
+"""One odd object hurts only itself: commands straight on the cluster leave it out and say so; logs
+show odd lines as they are; inputs that are nested too deep are refused in the words of
+admission."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What stands on stdout: each format, at 80 columns without colour; JSON under schemas that are checked in."""
+"""What stands on stdout: each format, at 80 columns without colour; JSON under schemas that are
+checked in."""
 
 import csv
 import io
@@ -160,7 +161,8 @@ def test_everything_else_that_prints_json_has_a_schema(stand: Stand) -> None:
 
 
 def test_the_schema_of_a_run_is_what_the_api_shows() -> None:
-    """A field that the api drops or renames would break scripts: it needs another version of the schema."""
+    """A field that the api drops or renames would break scripts: it needs another version of the
+    schema."""
     ours = json.loads((SCHEMAS / "run.v1.json").read_text())["properties"].keys() - {"schema"}
     schemas = json.loads(API.read_text())["components"]["schemas"]
     theirs = schemas["RunView"]["properties"].keys() | schemas["RunDetails"]["properties"].keys()

@@ -1,4 +1,5 @@
-"""`codexrun status`: conditions, attempts, what happened, the budget, and what to type next; over REST and on the cluster."""
+"""`codexrun status`: conditions, attempts, what happened, the budget, and what to type next; over
+REST and on the cluster."""
 
 import json
 import re
@@ -264,6 +265,7 @@ def test_a_run_that_is_deleted_while_it_is_watched(
 
     monkeypatch.setattr(Plain, "state", shown)
     done = both.cli("status", name, "--watch")
-    # The api witnessed the deletion of a live run, which is a cancellation; the cluster has nobody who remembers.
+    # The api witnessed the deletion of a live run, which is a cancellation; the cluster has nobody
+    # who remembers.
     assert done.code == (3 if both.rest else 8), done
     assert run_id in done.out

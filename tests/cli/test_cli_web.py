@@ -12,7 +12,8 @@ OUTSIDE = "https://runs.example.com"
 
 @pytest.fixture
 def opened(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that a browser was asked to show; the api says by which address the world knows it."""
+    """The addresses that a browser was asked to show; the api says by which address the world knows
+    it."""
     stand.services.settings = dataclasses.replace(stand.services.settings, external_url=OUTSIDE)
     found: list[str] = []
     monkeypatch.setattr("typer.launch", found.append)

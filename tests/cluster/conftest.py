@@ -1,5 +1,6 @@
-"""Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use: they come last, and after them
-only those marked `afterwards`, which look at what all of them have left."""
+"""Tests against the cluster of `make up`. Those marked `disruptive` stop parts that others use:
+they come last, and after them only those marked `afterwards`, which look at what all of them have
+left."""
 
 from collections.abc import Iterator
 

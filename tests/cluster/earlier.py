@@ -1,4 +1,5 @@
-"""An earlier commit as a release: its files, its chart, and its images built by its own launcher."""
+"""An earlier commit as a release: its files, its chart, and its images built by its own
+launcher."""
 
 import io
 import os
@@ -54,7 +55,8 @@ class Release:
         }
 
     def refuses_registry(self, folder: Path) -> str:
-        """What this release's own code has against a registry that this checkout has migrated; "" for nothing."""
+        """What this release's own code has against a registry that this checkout has migrated; ""
+        for nothing."""
         url = f"sqlite:///{folder}/registry.db"
         with sa.create_engine(url).begin() as connection:
             schema.upgrade(connection)
@@ -63,7 +65,8 @@ class Release:
 
 
 def release(commit: str) -> Release:
-    """That commit's release, with the images on the embedded node. Files and images stay in the launcher's cache.
+    """That commit's release, with the images on the embedded node. Files and images stay in the
+    launcher's cache.
 
     Skips the test where a shallow clone has not got the commit.
     """

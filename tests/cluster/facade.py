@@ -1,4 +1,5 @@
-"""The REST facade as tests use it: start, read and wait through whatever happens to the api meanwhile."""
+"""The REST facade as tests use it: start, read and wait through whatever happens to the api
+meanwhile."""
 
 import threading
 import time
@@ -20,7 +21,8 @@ class Facade:
         self.url = lab.env["CODEX_CONTROL_URL"]
         self.headers = {"Authorization": f"Bearer {lab.env['CODEX_CONTROL_TOKEN']}"}
         self.http = httpx.Client(base_url=self.url, headers=self.headers, timeout=90)
-        # An address of a pod that was killed answers nothing at all: a short wait, and a new connection.
+        # An address of a pod that was killed answers nothing at all: a short wait, and a new
+        # connection.
         self._asking = httpx.Client(base_url=self.url, headers=self.headers, timeout=5)
 
     def start(self, job_type: str, scenario: str, *, wait: int = 0, **more: Any) -> httpx.Response:
@@ -48,7 +50,8 @@ class Facade:
         return shown
 
     def until(self, run: Json | str, *statuses: str, log_closed: bool = False) -> Json:
-        """The row, once it has one of these statuses (and it is known whether its log is complete)."""
+        """The row, once it has one of these statuses (and it is known whether its log is
+        complete)."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             row = self.row(run)
@@ -85,7 +88,8 @@ class Facade:
 
 
 class Printed:
-    """What the agent's container prints, read from the kubelet while it lives: also of pods that are then deleted."""
+    """What the agent's container prints, read from the kubelet while it lives: also of pods that
+    are then deleted."""
 
     def __init__(self, lab: Lab, run: Json) -> None:
         self._parts: list[bytes] = []
@@ -107,7 +111,8 @@ class Printed:
 
 
 class Following:
-    """A client of the log's stream that comes back with the last id it saw until it is told the end."""
+    """A client of the log's stream that comes back with the last id it saw until it is told the
+    end."""
 
     def __init__(self, facade: Facade, run_id: str) -> None:
         self._facade, self._run_id = facade, run_id

@@ -1,4 +1,5 @@
-"""A Git server for the tests, run in a pod: smart HTTP with a password, and paths that misbehave. Standard library only.
+"""A Git server for the tests, run in a pod: smart HTTP with a password, and paths that misbehave.
+Standard library only.
 
 /repo.git       one commit on main, another on branch topic, tag v1
 /private.git    the same behind user "bot", password from the environment

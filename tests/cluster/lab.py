@@ -1,6 +1,7 @@
 """The running cluster as tests use it: start runs, watch them from outside, look at what is left.
 
-Everything goes through the apiserver with the official client; nothing knows how the cluster came up.
+Everything goes through the apiserver with the official client; nothing knows how the cluster came
+up.
 """
 
 import hashlib
@@ -52,7 +53,8 @@ def _live(job: Any) -> bool:
 
 
 class Lab:
-    """`run`, `job_type` and `prompt` make objects of unique names; `until` and `ended` wait on a watch."""
+    """`run`, `job_type` and `prompt` make objects of unique names; `until` and `ended` wait on a
+    watch."""
 
     def __init__(self) -> None:
         self.env = environment()
@@ -74,7 +76,8 @@ class Lab:
     def clean_up(self) -> None:
         """Delete what these tests made; the runs take their Jobs and pods along.
 
-        Not in a round of several processes: the last of them looks at what all have left, and who began the round ends it.
+        Not in a round of several processes: the last of them looks at what all have left, and who
+        began the round ends it.
         """
         if ROUND in os.environ:
             return
@@ -112,7 +115,8 @@ class Lab:
         self.core.create_namespaced_config_map(NAMESPACE, body)
 
     def job_type(self, *, prompt: str | None = None, stem: str = "jt", **spec: Any) -> str:
-        """A job type whose prompt picks the demo model's scenario, unless told otherwise; returns its name."""
+        """A job type whose prompt picks the demo model's scenario, unless told otherwise; returns
+        its name."""
         name = self.name(stem)
         prompt = prompt or self.prompt()
         body = {
@@ -240,7 +244,8 @@ class Lab:
         self.sh("bash", "-c", script)
 
     def until_denied(self, job_type: str) -> None:
-        """Wait until the apiserver refuses a Job of this job type; the Jobs that ask are only tried, never made."""
+        """Wait until the apiserver refuses a Job of this job type; the Jobs that ask are only
+        tried, never made."""
         metadata = {"generateName": "try-", "labels": {"codexrun.dev/job-type": job_type}}
         container = {"name": "c", "image": "none"}
         template = {"spec": {"restartPolicy": "Never", "containers": [container]}}

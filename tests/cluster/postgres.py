@@ -10,7 +10,8 @@ PASSWORD = "correct-horse"
 
 
 class Postgres:
-    """In `folder`, listening on every address of the machine; open to those who know the password."""
+    """In `folder`, listening on every address of the machine; open to those who know the
+    password."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self.folder = folder

@@ -1,4 +1,5 @@
-"""The api is away for a minute, and four kinds of run go through that minute: none depends on it, and none of them is lost."""
+"""The api is away for a minute, and four kinds of run go through that minute: none depends on it,
+and none of them is lost."""
 
 import json
 import os
@@ -34,7 +35,8 @@ class Outage:
 
 @pytest.fixture(scope="module")
 def outage(lab: Lab, facade: Facade) -> Outage:
-    """A minute, as long as the command of one run: that one ends without the api, which is back within the gate's grace."""
+    """A minute, as long as the command of one run: that one ends without the api, which is back
+    within the gate's grace."""
     job_type = lab.job_type(concurrencyLimit=8, limits=LIMITS)
     runs = [lab.run(job_type, scenario) for scenario in ("slow-90", "sleep-65", "sleep-200")]
     in_the_middle, at_the_end, cut = (lab.phase(run, "Running") for run in runs)

@@ -1,4 +1,5 @@
-"""The api killed without warning, twenty times, while fifty runs go through it and their logs are followed."""
+"""The api killed without warning, twenty times, while fifty runs go through it and their logs are
+followed."""
 
 import os
 import random
@@ -18,7 +19,8 @@ LIVES = 4.0  # seconds; a gate tries again every two, and has twenty for the las
 
 
 class Killer(threading.Thread):
-    """kill -9 soon after it answers; a new pod at once, since the kubelet would make a crashing container wait."""
+    """kill -9 soon after it answers; a new pod at once, since the kubelet would make a crashing
+    container wait."""
 
     def __init__(self, lab: Lab, facade: Facade) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,5 @@
-"""The command line against the real cluster, both ways: the same commands, and the same stdout where that is promised."""
+"""The command line against the real cluster, both ways: the same commands, and the same stdout
+where that is promised."""
 
 import json
 import os
@@ -28,7 +29,8 @@ ONLY_THE_CLUSTER = ("events",)
 
 
 class Cli:
-    """The command, with the variables of `.cluster/env`; straight on the cluster it knows no api."""
+    """The command, with the variables of `.cluster/env`; straight on the cluster it knows no
+    api."""
 
     def __init__(self, lab: Lab, way: str) -> None:
         self.lab, self.way = lab, way

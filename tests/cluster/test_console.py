@@ -1,4 +1,5 @@
-"""The console against the real stack: a browser starts real Codex runs, watches, cancels, retries and compares them."""
+"""The console against the real stack: a browser starts real Codex runs, watches, cancels, retries
+and compares them."""
 
 import contextlib
 import re

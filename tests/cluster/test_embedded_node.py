@@ -1,4 +1,5 @@
-"""The embedded node as its owner treats it: parts killed, `up` again, another clone that wants it too."""
+"""The embedded node as its owner treats it: parts killed, `up` again, another clone that wants it
+too."""
 
 import json
 import os

@@ -1,6 +1,8 @@
-"""Every way a run can end, live: real Codex, real pods, a model that misbehaves on request. One row an ending.
+"""Every way a run can end, live: real Codex, real pods, a model that misbehaves on request. One row
+an ending.
 
-All runs are started at once, so that the slow failures (Codex retries a 5xx for half a minute) wait side by side.
+All runs are started at once, so that the slow failures (Codex retries a 5xx for half a minute) wait
+side by side.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,5 @@
-"""A job type that works on a Git repository: cloned by a step of its own, which alone sees the credentials."""
+"""A job type that works on a Git repository: cloned by a step of its own, which alone sees the
+credentials."""
 
 import pytest
 from git_host import PASSWORD

@@ -18,7 +18,8 @@ QUERY_BYTES = 60_000
 
 
 def deep_run(lab: Lab, name: str, depth: int) -> str:
-    """A CodexRun's JSON with inputs of that many levels; written by hand, since writers give up earlier."""
+    """A CodexRun's JSON with inputs of that many levels; written by hand, since writers give up
+    earlier."""
     labels = json.dumps(lab.mark)
     nested = "[" * depth + '"x"' + "]" * depth
     return (

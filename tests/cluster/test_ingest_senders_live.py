@@ -1,4 +1,5 @@
-"""Only the gate of the very run may ship: every other token that a cluster can give is refused by the ingest port."""
+"""Only the gate of the very run may ship: every other token that a cluster can give is refused by
+the ingest port."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ def run(lab: Lab) -> Iterator[Json]:
 
 @pytest.fixture
 def look_alike(lab: Lab, run: Json) -> Iterator[str]:
-    """A pod of the same name pattern, labels and service account, made by hand; its controller is no Job."""
+    """A pod of the same name pattern, labels and service account, made by hand; its controller is
+    no Job."""
     real = lab.pod(run)
     body = {
         "metadata": {
@@ -114,7 +116,8 @@ def test_a_pod_of_ours_that_belongs_to_no_run_is_refused(lab: Lab, ingest: str) 
 
 
 def test_a_pod_that_is_gone_ships_no_more(lab: Lab, ingest: str) -> None:
-    """Its token is still within its hour: the apiserver says in the review that what it was bound to is gone."""
+    """Its token is still within its hour: the apiserver says in the review that what it was bound
+    to is gone."""
     run = lab.phase(lab.run(lab.job_type(), "sleep-300"), "Running")
     late = pod_token(lab, lab.pod(run).metadata.name)
     lab.cancel(run)

@@ -1,4 +1,5 @@
-"""The job types of configs/jobs on the cluster: a review as JSON, a fix as a patch, release notes as Markdown."""
+"""The job types of configs/jobs on the cluster: a review as JSON, a fix as a patch, release notes
+as Markdown."""
 
 import json
 import subprocess

@@ -1,4 +1,5 @@
-"""Logs outlive the pod: byte-equal to what the agent's container printed, for every ending, and honest where they are cut."""
+"""Logs outlive the pod: byte-equal to what the agent's container printed, for every ending, and
+honest where they are cut."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""Every line that operator, api and the pods of runs have printed while all other tests ran is of the documented shape."""
+"""Every line that operator, api and the pods of runs have printed while all other tests ran is of
+the documented shape."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ OURS = ("app.kubernetes.io/component in (operator,api)", "codexrun.dev/run-uid")
 
 
 def started(pod: Any) -> Iterator[tuple[str, bool]]:
-    """Containers that have printed something, and whether it is of the life before the present one."""
+    """Containers that have printed something, and whether it is of the life before the present
+    one."""
     for status in (
         *(pod.status.init_container_statuses or ()),
         *(pod.status.container_statuses or ()),
@@ -28,7 +30,8 @@ def started(pod: Any) -> Iterator[tuple[str, bool]]:
 
 
 def lines(lab: Lab, pod: str, container: str, *, previous: bool) -> list[str]:
-    """None where the kubelet has none any more: the pod has gone meanwhile, or a third life has begun."""
+    """None where the kubelet has none any more: the pod has gone meanwhile, or a third life has
+    begun."""
     try:
         raw = lab.core.read_namespaced_pod_log(
             pod, NAMESPACE, container=container, previous=previous, _preload_content=False

@@ -1,4 +1,5 @@
-"""What a node does to pods: gates die, disks fill, nodes vanish. On the embedded node only: these tests kill processes."""
+"""What a node does to pods: gates die, disks fill, nodes vanish. On the embedded node only: these
+tests kill processes."""
 
 import os
 import signal
@@ -9,7 +10,8 @@ from lab import NAMESPACE, Lab, processes
 
 
 def disrupted() -> dict[str, str]:
-    """As of now: one that is older than two minutes, with the pod still there, Kubernetes takes back."""
+    """As of now: one that is older than two minutes, with the pod still there, Kubernetes takes
+    back."""
     return {
         "type": "DisruptionTarget",
         "status": "True",
@@ -56,7 +58,8 @@ def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
 def test_a_lost_node_holds_the_slot_until_an_admin_frees_it(lab: Lab) -> None:
     """The kubelet is stopped, as a dead machine stops; it is let go on at the end.
 
-    The eviction is ours, step by step as the taint manager does it: on a single node it never acts ("master disruption mode").
+    The eviction is ours, step by step as the taint manager does it: on a single node it never acts
+    ("master disruption mode").
     """
     job_type = lab.job_type(concurrencyLimit=1)
     run = lab.phase(lab.run(job_type, "sleep-300"), "Running")

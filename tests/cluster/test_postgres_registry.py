@@ -1,4 +1,5 @@
-"""Postgres as the registry: the same flow, rows where they should be, and a minute without it under load."""
+"""Postgres as the registry: the same flow, rows where they should be, and a minute without it under
+load."""
 
 import queue
 import shutil
@@ -76,7 +77,8 @@ def test_start_cancel_retry_and_rows(
 def test_a_minute_without_it_loses_nothing(
     lab: Lab, facade: Facade, postgres: Postgres, job_type: str
 ) -> None:
-    """Starts are accepted all the same: the custom resource is the truth, and the rows are written later."""
+    """Starts are accepted all the same: the custom resource is the truth, and the rows are written
+    later."""
     started: list[Json] = []
     accepted: queue.Queue[Json] = queue.Queue()
     over = threading.Event()

@@ -1,6 +1,8 @@
-"""A real Prometheus that scrapes what the chart's ServiceMonitor selects, translated as the Prometheus Operator does it.
+"""A real Prometheus that scrapes what the chart's ServiceMonitor selects, translated as the
+Prometheus Operator does it.
 
-Debian builds it without the discovery of Kubernetes, so the endpoints come from a file; the selection is Prometheus' own.
+Debian builds it without the discovery of Kubernetes, so the endpoints come from a file; the
+selection is Prometheus' own.
 """
 
 import itertools
@@ -53,7 +55,8 @@ def meta(kind: str, name: str) -> str:
 
 
 def discovered(lab: Lab) -> list[Json]:
-    """Every port of every endpoint in the namespace, with the labels that the role `endpoints` gives it."""
+    """Every port of every endpoint in the namespace, with the labels that the role `endpoints`
+    gives it."""
     services = {
         service.metadata.name: service
         for service in lab.core.list_namespaced_service(NAMESPACE).items
@@ -242,7 +245,8 @@ def test_promtool_accepts_what_both_really_say_and_one_name_alone_is_exported_tw
 def test_each_transition_of_a_run_changes_the_counters_exactly_once(
     lab: Lab, facade: Facade, prometheus: Prometheus
 ) -> None:
-    """Start to success by kubectl, start to cancellation by REST, start to a failure: nothing more, nothing less."""
+    """Start to success by kubectl, start to cancellation by REST, start to a failure: nothing more,
+    nothing less."""
     job_type = lab.job_type(stem="counted")
     mine = f'job_type="{job_type}"'
     finished = f"codexrun_runs_finished_total{{{mine}}}"

@@ -1,4 +1,5 @@
-"""What the operator must not do when the cluster is slow or says no: reject, forget the order, or start what is over."""
+"""What the operator must not do when the cluster is slow or says no: reject, forget the order, or
+start what is over."""
 
 import json
 import threading
@@ -153,7 +154,8 @@ def test_jobs_that_a_policy_denies_for_a_while_are_held_and_then_run_in_order(la
         assert not any(lab.jobs(run) for run in runs)
     ended = [lab.ended(run)["status"] for run in runs]
     assert {status["phase"] for status in ended} == {"Succeeded"}
-    # One that tried while the first had just been refused may go before it; nobody else goes out of turn.
+    # One that tried while the first had just been refused may go before it; nobody else goes out of
+    # turn.
     starts = [status["startedAt"] for status in ended]
     assert starts[2:] == sorted(starts[2:])
     assert max(starts[:2]) <= min(starts[2:])

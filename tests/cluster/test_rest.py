@@ -1,4 +1,5 @@
-"""The REST facade against the real operator: the same runs as kubectl's, and answers that are the operator's verdict."""
+"""The REST facade against the real operator: the same runs as kubectl's, and answers that are the
+operator's verdict."""
 
 from concurrent.futures import ThreadPoolExecutor
 

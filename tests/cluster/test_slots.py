@@ -16,7 +16,8 @@ LIMIT, RUNS_IN_ALL, KILLS = 3, 30, 10
 
 
 class Outside:
-    """An observer that replays every Job and pod event and counts the Jobs whose pods are not gone."""
+    """An observer that replays every Job and pod event and counts the Jobs whose pods are not
+    gone."""
 
     def __init__(self, lab: Lab, job_type: str) -> None:
         self.lab, self.selector = lab, f"codexrun.dev/job-type={job_type}"
@@ -74,7 +75,8 @@ class Outside:
 
 @contextmanager
 def operator_of_our_own(lab: Lab) -> Iterator["Operator"]:
-    """The cluster's operator asleep, and one as a process here, which can be killed without the kubelet's back-off."""
+    """The cluster's operator asleep, and one as a process here, which can be killed without the
+    kubelet's back-off."""
     deployment = lab.apps.read_namespaced_deployment("codexrun-operator", NAMESPACE)
     lab.kubectl("scale", "deployment/codexrun-operator", "--replicas=0")
     lab.kubectl(
@@ -140,7 +142,8 @@ def test_thirty_runs_three_slots_and_an_operator_killed_ten_times(lab: Lab) -> N
                 if run["status"]["phase"] in TERMINAL:
                     ended.add(run["metadata"]["name"])
                 changes += event["type"] == "MODIFIED"
-                # Killed in the middle of its work: right after one of its writes, at ten places spread over the whole.
+                # Killed in the middle of its work: right after one of its writes, at ten places
+                # spread over the whole.
                 if kills < KILLS and changes >= 7 * (kills + 1):
                     kills += 1
                     operator.kill()

@@ -33,7 +33,8 @@ def test_cancel_of_a_running_run(lab: Lab, job_type: str) -> None:
     for version in lab.versions(run):
         phases.append(version["status"]["phase"])
         if phases[-1] == "Cancelled":
-            # From outside, at the very event: a run is shown as cancelled only when its pod is gone.
+            # From outside, at the very event: a run is shown as cancelled only when its pod is
+            # gone.
             assert lab.pods(run) == []
             break
     assert phases[-2:] == ["Stopping", "Cancelled"]

@@ -68,7 +68,8 @@ def test_the_pod_is_restricted(lab: Lab, shell_run: Json) -> None:
 
 
 def test_code_mode(lab: Lab) -> None:
-    """Models such as gpt-6-sol call tools from a script only; Codex needs its code-mode host beside it."""
+    """Models such as gpt-6-sol call tools from a script only; Codex needs its code-mode host beside
+    it."""
     run = lab.ended(lab.run(lab.job_type(model="gpt-6-sol"), "code-mode"))
     status = run["status"]
     assert status["phase"] == "Succeeded", status

@@ -72,7 +72,8 @@ class Fleet:
         }
 
     def identities(self) -> dict[str, Json]:
-        """What would be other after a restart: phase, attempt, Jobs, pods, and restarts of containers."""
+        """What would be other after a restart: phase, attempt, Jobs, pods, and restarts of
+        containers."""
         found = {}
         for phase, run in self.runs.items():
             status = self.lab.get(run)["status"]
@@ -289,7 +290,8 @@ def events(lab: Lab, runs: list[Json]) -> Counter[tuple[str, str]]:
 
 
 def through_the_operator(lab: Lab, **job_type: Any) -> Json:
-    """A run from start to end: the operator that is there now has had its chance to do wrong with the others."""
+    """A run from start to end: the operator that is there now has had its chance to do wrong with
+    the others."""
     run = lab.ended(lab.run(lab.job_type(**job_type), "several-turns"))
     assert run["status"]["phase"] == "Succeeded", run["status"]
     return run
@@ -350,7 +352,8 @@ def test_runs_in_flight_are_neither_lost_nor_restarted(lab: Lab, upgraded: Befor
 
 
 def test_objects_stay(lab: Lab, upgraded: Before) -> None:
-    """An upgraded CRD is the same object: one that is deleted and made again takes every run along."""
+    """An upgraded CRD is the same object: one that is deleted and made again takes every run
+    along."""
     assert crds(lab) == upgraded.crds
     for run in upgraded.ended.values():
         now = lab.get(run)
@@ -389,7 +392,8 @@ def test_an_idempotency_key_still_finds_its_run(lab: Lab, facade: Facade, upgrad
 def test_a_team_s_own_agent_image_of_before_works_on(
     lab: Lab, facade: Facade, upgraded: Before
 ) -> None:
-    """Teams build theirs when they like: the old runner under the new operator, beside the new gate."""
+    """Teams build theirs when they like: the old runner under the new operator, beside the new
+    gate."""
     run = through_the_operator(lab, image=upgraded.release.agent_image)
     pod = lab.pod(run)
     (agent,) = pod.spec.containers
@@ -399,7 +403,8 @@ def test_a_team_s_own_agent_image_of_before_works_on(
 
 
 def test_runs_in_flight_go_on_to_their_ends(lab: Lab, facade: Facade, upgraded: Before) -> None:
-    """Their pods are the earlier commit's: its runner and its gate report to this operator, and ship to this api."""
+    """Their pods are the earlier commit's: its runner and its gate report to this operator, and
+    ship to this api."""
     assert_went_on(lab, facade, upgraded.fleet)
 
 

@@ -9,7 +9,8 @@ OURS = "system:serviceaccount:codexrun:codexrun-operator"
 
 
 def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
-    """The CodexRun itself and three status writes; the creation of the Job would be there anyway."""
+    """The CodexRun itself and three status writes; the creation of the Job would be there
+    anyway."""
     run = lab.ended(lab.run(lab.job_type(), "hello"))
     assert run["status"]["phase"] == "Succeeded"
     name = run["metadata"]["name"]

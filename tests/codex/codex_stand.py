@@ -1,4 +1,5 @@
-"""A pod without Kubernetes: the real Codex with runner, gate and demo model as plain processes on loopback."""
+"""A pod without Kubernetes: the real Codex with runner, gate and demo model as plain processes on
+loopback."""
 
 import base64
 import hashlib
@@ -24,7 +25,8 @@ SLOW_MACHINE = 60  # seconds that anything here may take at most
 
 
 def find_codex() -> Path:
-    """CODEX_BIN, else the agent image's own, else what `make codex` keeps in the user's cache folder."""
+    """CODEX_BIN, else the agent image's own, else what `make codex` keeps in the user's cache
+    folder."""
     if given := os.environ.get("CODEX_BIN"):
         return Path(given)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
@@ -40,7 +42,8 @@ def find_codex() -> Path:
     return found[0]
 
 
-# A process tree whose first process is number 1, with a /proc of its own; without root by way of a user namespace.
+# A process tree whose first process is number 1, with a /proc of its own; without root by way of a
+# user namespace.
 NAMESPACE = (
     "unshare",
     *(() if os.geteuid() == 0 else ("-r",)),
@@ -114,7 +117,8 @@ def until(condition, what, seconds=SLOW_MACHINE):
 
 @dataclass
 class Result:
-    """How the agent's container ended: exit code, both messages (dicts), the log's lines (dicts)."""
+    """How the agent's container ended: exit code, both messages (dicts), the log's lines
+    (dicts)."""
 
     code: int
     runner: dict
@@ -196,7 +200,8 @@ class Pod:
         without_bwrap=False,
         **more,
     ):
-        """For this process tree alone: policy, text of /etc/codex/requirements.toml; without_bwrap, no sandbox of Codex's."""
+        """For this process tree alone: policy, text of /etc/codex/requirements.toml; without_bwrap,
+        no sandbox of Codex's."""
         (self.root / "prompt.md").write_bytes(prompt.encode())
         run = {
             "runId": self.run_id, "name": "test-1", "namespace": "codexrun", "jobType": "test", "attempt": 1,

@@ -1,4 +1,5 @@
-"""What a hostile command may try against the gate: `hostile.py PORT THREAD ATTACK`. It prints what it was answered."""
+"""What a hostile command may try against the gate: `hostile.py PORT THREAD ATTACK`. It prints what
+it was answered."""
 
 import json
 import socket

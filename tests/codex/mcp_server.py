@@ -1,4 +1,5 @@
-"""An MCP server with two tools, alpha and beta; a call leaves its name in the file that the first argument names."""
+"""An MCP server with two tools, alpha and beta; a call leaves its name in the file that the first
+argument names."""
 
 import json
 import sys

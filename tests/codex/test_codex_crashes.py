@@ -1,4 +1,5 @@
-"""Signals and crashes in the middle of real Codex's work: nothing survives, nothing is forgotten."""
+"""Signals and crashes in the middle of real Codex's work: nothing survives, nothing is
+forgotten."""
 
 import json
 import os
@@ -135,7 +136,8 @@ def test_a_port_answered_by_something_else_is_a_guardrail(pod, demo):
 
 
 def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod):
-    """In a PID namespace of its own, as in a pod: signals without a handler are ignored there, and orphans are its own."""
+    """In a PID namespace of its own, as in a pod: signals without a handler are ignored there, and
+    orphans are its own."""
     pod.start_gate()
     orphans = f"for i in 1 2 3 4 5; do (setsid sleep 0.2 &); done; sleep 1; (setsid sleep {MARK} &); ls -d /proc/[0-9]* | wc -l"
     pod.start_runner(f"scenario: shell\ncommand: {orphans}", namespace=True)

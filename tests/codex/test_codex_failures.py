@@ -1,7 +1,8 @@
-"""Each way to fail ends in its class. Which part says so: the runner's failure, the gate's stop, or its last error.
+"""Each way to fail ends in its class. Which part says so: the runner's failure, the gate's stop, or
+its last error.
 
-Codex's own retries make some slow (401: 7 s, 5xx: 26 s): those classes are shown by the gate's unit tests, and one of
-them here.
+Codex's own retries make some slow (401: 7 s, 5xx: 26 s): those classes are shown by the gate's unit
+tests, and one of them here.
 """
 
 import pytest

@@ -1,4 +1,5 @@
-"""A hostile agent: commands of a real Codex that talk to the gate themselves spend nothing uncounted and get nothing more."""
+"""A hostile agent: commands of a real Codex that talk to the gate themselves spend nothing
+uncounted and get nothing more."""
 
 import shutil
 import sys
@@ -11,7 +12,8 @@ REFUSED = ["background", "stored", "earlier", "tier", "model", "search", "unstre
 
 
 def attack(pod, name, **limits):
-    """Codex runs the attack as a command. Gives its result, and what the model counted for Codex and for the attack."""
+    """Codex runs the attack as a command. Gives its result, and what the model counted for Codex
+    and for the attack."""
     thread = f"hostile-{pod.root.name}"
     shutil.copy(Path(__file__).with_name("hostile.py"), pod.workspace)
     pod.start_gate(**limits)

@@ -1,4 +1,5 @@
-"""The job types of configs/jobs do their work on a real Git repository: real Codex, real gate, scripted model."""
+"""The job types of configs/jobs do their work on a real Git repository: real Codex, real gate,
+scripted model."""
 
 import base64
 import json

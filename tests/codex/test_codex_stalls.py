@@ -50,7 +50,8 @@ def test_an_endpoint_that_never_answers_is_a_stall_that_names_what_came_before(p
 
 
 def test_a_gate_that_is_gone_is_no_endless_wait(pod):
-    """Codex would try to reach it for ever, were it not told otherwise; here it is the watchdog that is faster."""
+    """Codex would try to reach it for ever, were it not told otherwise; here it is the watchdog
+    that is faster."""
     pod.start_gate()
     pod.start_runner("scenario: sleep-1", stall=6, timeout=50)
     pod.until_event("item.started", "sleep 1")

@@ -1,6 +1,8 @@
-"""A tool that the job type does not allow is not executed: each layer alone, for each tool, in classic and in code mode.
+"""A tool that the job type does not allow is not executed: each layer alone, for each tool, in
+classic and in code mode.
 
-The other layers are told that everything is allowed, which no job type can do: it has one list for all of them.
+The other layers are told that everything is allowed, which no job type can do: it has one list for
+all of them.
 """
 
 import json
@@ -67,7 +69,8 @@ def test_the_hook_alone(pod, tool, model):
 
 @pytest.mark.parametrize(("tool", "model"), [kind for kind in KINDS if kind[0] != "view_image"])
 def test_the_event_stream_alone_ends_the_run(pod, tool, model):
-    """It hears of a call when that has begun, and not of view_image: so it is the last layer, and not the only one."""
+    """It hears of a call when that has begun, and not of view_image: so it is the last layer, and
+    not the only one."""
     audited = [
         entry for entry in ALL if entry not in (tool, "shell" if tool == "apply_patch" else tool)
     ]
@@ -100,7 +103,8 @@ def test_a_search_that_comes_all_the_same_ends_the_run(pod):
 
 
 def test_one_tool_of_a_server_is_not_the_other(pod):
-    """In code mode, with the name put together at run time: no source tells it, the hook sees it."""
+    """In code mode, with the name put together at run time: no source tells it, the hook sees
+    it."""
     only_beta = [*others("mcp:t"), "mcp:t/beta"]
     item = script(
         'const r = await tools["mcp__t__" + "al" + "pha"]({a: "1"}); text(JSON.stringify(r));'
@@ -148,8 +152,8 @@ def test_no_tools_at_all(pod, model):
     assert (result.code, result.gate["stop"]["class"]) == (1, "guardrail")
 
 
-# A hundred tries: 13 of each of the eight calls (17 of the six that the policy knows). The gate ends a run at the first; its
-# hundred are in tests/unit/pod/test_gate_tools.py.
+# A hundred tries: 13 of each of the eight calls (17 of the six that the policy knows). The gate
+# ends a run at the first; its hundred are in tests/unit/pod/test_gate_tools.py.
 
 
 @BY_TOOL

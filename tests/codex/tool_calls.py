@@ -1,4 +1,5 @@
-"""Calls of each tool as models make them, in classic and in code mode, and how to see that one was executed."""
+"""Calls of each tool as models make them, in classic and in code mode, and how to see that one was
+executed."""
 
 import base64
 import json
@@ -75,7 +76,8 @@ def server(pod):
 def play(
     pod, item, *, model=CLASSIC, times=1, config=ALL, audited=ALL, gate=ALL, policy=None, **more
 ):
-    """A run whose model makes this call. config, audited, gate: allowedTools as each layer is told; policy: the file's text."""
+    """A run whose model makes this call. config, audited, gate: allowedTools as each layer is told;
+    policy: the file's text."""
     (pod.workspace / "image.png").write_bytes(IMAGE)
     if pod.gate is None:
         pod.start_gate(allowedTools=list(gate))
@@ -92,7 +94,8 @@ def play(
 
 
 def executed(pod):
-    """Whether the call had an effect: a file, a mark of the MCP server, or an image in the conversation."""
+    """Whether the call had an effect: a file, a mark of the MCP server, or an image in the
+    conversation."""
     rollouts = (pod.root / "home/.codex/sessions").rglob("*.jsonl")
     seen = any("base64,iVBORw0KGgo" in path.read_text() for path in rollouts)
     return (pod.workspace / "ran").exists() or (pod.root / "mcp").exists() or seen

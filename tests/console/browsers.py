@@ -76,7 +76,8 @@ async def visiting(browser: Browser, url: str, token: str, **settings: Any) -> A
     if settings.get("java_script_enabled", True):
         await context.add_init_script(WATCH)
     visit = Visit(context, url)
-    # Not through a page: one that is closed while its form is on the way may never say that it is closed.
+    # Not through a page: one that is closed while its form is on the way may never say that it is
+    # closed.
     answer = await context.request.post(
         f"{url}/console/login", form={"token": token}, max_redirects=0
     )

@@ -1,4 +1,5 @@
-"""A console, a browser and visits to it. One event loop a file: server, browser and test share it."""
+"""A console, a browser and visits to it. One event loop a file: server, browser and test share
+it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

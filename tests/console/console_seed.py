@@ -1,4 +1,5 @@
-"""A team's afternoon: job types, prompts and runs in every state, with logs and artifacts. For pictures, or a look by hand:
+"""A team's afternoon: job types, prompts and runs in every state, with logs and artifacts. For
+pictures, or a look by hand:
 
 PYTHONPATH=tests:tests/api python tests/console/console_seed.py     prints the address, and serves it until Ctrl-C
 """

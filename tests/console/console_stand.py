@@ -1,4 +1,5 @@
-"""The console as it runs: the real application on a port, over a real registry and archive, and an apiserver in memory."""
+"""The console as it runs: the real application on a port, over a real registry and archive, and an
+apiserver in memory."""
 
 import asyncio
 import contextlib

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 
 class Through:
-    """A TCP proxy in front of the console; `cut` ends every connection at once, as a lost network does."""
+    """A TCP proxy in front of the console; `cut` ends every connection at once, as a lost network
+    does."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port

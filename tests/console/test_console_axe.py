@@ -1,4 +1,5 @@
-"""No page breaks WCAG 2.2 AA, in either theme, as far as axe-core can tell; contrast is part of that."""
+"""No page breaks WCAG 2.2 AA, in either theme, as far as axe-core can tell; contrast is part of
+that."""
 
 import pytest
 from browsers import visiting

@@ -1,4 +1,5 @@
-"""A real Chromium on the console: with JavaScript, without it, by keyboard alone, in two tabs, and with the network cut."""
+"""A real Chromium on the console: with JavaScript, without it, by keyboard alone, in two tabs, and
+with the network cut."""
 
 # ruff: noqa: E501 - lines of pages
 
@@ -19,7 +20,8 @@ def run_of(page: Page) -> str:
 
 
 async def walk(console: Console, visit: Visit, *, live: bool) -> None:
-    """Start, watch, cancel, retry, compare. Without JavaScript one reloads where the page would have changed by itself."""
+    """Start, watch, cancel, retry, compare. Without JavaScript one reloads where the page would
+    have changed by itself."""
 
     async def sees(page: Page, text: str) -> None:
         if live:

@@ -1,4 +1,5 @@
-"""Who may see, who may act, and what every answer carries. No browser: what it would be refused is refused to anybody."""
+"""Who may see, who may act, and what every answer carries. No browser: what it would be refused is
+refused to anybody."""
 
 import re
 import time

@@ -1,4 +1,5 @@
-"""What a run's page says beside its log: conditions, what happened, who did it, and where else to look."""
+"""What a run's page says beside its log: conditions, what happened, who did it, and where else to
+look."""
 
 import json
 import re

@@ -1,4 +1,5 @@
-"""Whatever a run, a prompt, a log or an error carries: nothing of it is executed, loaded or hidden, and the policy has nothing to report."""
+"""Whatever a run, a prompt, a log or an error carries: nothing of it is executed, loaded or hidden,
+and the policy has nothing to report."""
 
 # ruff: noqa: E501 - the corpus
 

@@ -1,4 +1,5 @@
-"""Much of everything: many runs, a long log, and pages that are left open. Times are measured in bench/console.py."""
+"""Much of everything: many runs, a long log, and pages that are left open. Times are measured in
+bench/console.py."""
 
 import re
 

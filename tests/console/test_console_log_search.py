@@ -1,4 +1,5 @@
-"""What a search of the log finds, how long it may take, and how lines are counted. Pure but for files."""
+"""What a search of the log finds, how long it may take, and how lines are counted. Pure but for
+files."""
 
 import json
 from pathlib import Path

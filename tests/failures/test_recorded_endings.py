@@ -1,4 +1,5 @@
-"""Each recorded end of Codex gets its class; the page that lists them all is made from the same list."""
+"""Each recorded end of Codex gets its class; the page that lists them all is made from the same
+list."""
 
 from pathlib import Path
 

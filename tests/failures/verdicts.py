@@ -1,4 +1,5 @@
-"""From what Codex printed, or from what runner and gate wrote, to the class that the operator gives the run."""
+"""From what Codex printed, or from what runner and gate wrote, to the class that the operator gives
+the run."""
 
 import json
 from typing import Any
@@ -14,7 +15,8 @@ ALLOWED = ["apply_patch", "shell", "mcp:t"]
 
 
 def of_messages(code: int, runner: Json, gate: Json) -> str:
-    """`succeeded`, or the class, as the operator decides from exit code and the two termination messages."""
+    """`succeeded`, or the class, as the operator decides from exit code and the two termination
+    messages."""
     of = pod(
         "Succeeded" if code == 0 else "Failed",
         agent=ended(code, report=runner),

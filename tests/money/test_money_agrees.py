@@ -17,7 +17,8 @@ from codexrun_pod.gate.budget.cost import Price
 from codexrun_pod.gate.budget.meter import Account, InFlight
 from codexrun_pod.gate.sse import Last
 
-# A short request with input written and read, and a long one: 7 and 3 tokens make no whole micro-dollar.
+# A short request with input written and read, and a long one: 7 and 3 tokens make no whole
+# micro-dollar.
 WIRE = (
     (1000, 334, 200, 7),
     (300_001, 1, 0, 3),

@@ -1,6 +1,8 @@
-"""100 runs that never end by themselves: how far they get beyond their budget (tokens, cents), and that nothing follows.
+"""100 runs that never end by themselves: how far they get beyond their budget (tokens, cents), and
+that nothing follows.
 
-The gate is the real one, over HTTP; the model says as much as it likes, and keeps max_output_tokens as the API does.
+The gate is the real one, over HTTP; the model says as much as it likes, and keeps max_output_tokens
+as the API does.
 """
 
 import json

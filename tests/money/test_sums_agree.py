@@ -1,8 +1,9 @@
-"""1,000 runs with random usage, cuts, retries, restarts of the gate and resumes: what the model counted response by response is
-what status, registry and metrics say, to the token and the micro-dollar.
+"""1,000 runs with random usage, cuts, retries, restarts of the gate and resumes: what the model
+counted response by response is what status, registry and metrics say, to the token and the
+micro-dollar.
 
-Everything but Codex and Kubernetes is the real code: the gate over HTTP, the operator's plan and its metrics, the registry
-(SQLite).
+Everything but Codex and Kubernetes is the real code: the gate over HTTP, the operator's plan and
+its metrics, the registry (SQLite).
 """
 
 import asyncio
@@ -34,7 +35,8 @@ FILLER = event("response.output_text.delta", delta="x" * 80)
 
 @dataclass
 class Book:
-    """What the model counted for one run: its own usage, or, where it never sent one, the bytes that went in and out."""
+    """What the model counted for one run: its own usage, or, where it never sent one, the bytes
+    that went in and out."""
 
     tokens: Counter[str] = field(default_factory=Counter)
     requests: int = 0
@@ -125,7 +127,8 @@ class Model:
 async def one_run(
     number: int, folder: Path, model: str, client: aiohttp.ClientSession
 ) -> dict[str, Any]:
-    """As Codex does it: some turns, a failed request again, a client that leaves in the middle; the gate's last word."""
+    """As Codex does it: some turns, a failed request again, a client that leaves in the middle; the
+    gate's last word."""
     chance = random.Random(SEED + number)
     async with GateStand(folder, model, {}).open() as stand:
         for turn in range(chance.randint(1, 3)):

@@ -18,7 +18,8 @@ NUMBERS = itertools.count()
 
 @contextmanager
 def open_folder() -> Iterator[Path]:
-    """Not below pytest's own: each pytest that starts, of another lane too, closes that to the user that Postgres runs as."""
+    """Not below pytest's own: each pytest that starts, of another lane too, closes that to the user
+    that Postgres runs as."""
     folder = Path(tempfile.mkdtemp(prefix="codexrun-"))
     yield folder
     shutil.rmtree(folder)

@@ -1,4 +1,5 @@
-"""A list is read page by page: every row once, while others are added, and only with the filter it began with."""
+"""A list is read page by page: every row once, while others are added, and only with the filter it
+began with."""
 
 import asyncio
 import base64

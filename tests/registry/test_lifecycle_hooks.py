@@ -1,4 +1,5 @@
-"""A run's moves are told once each, whatever order its states are seen in; an end is final, and nothing goes back."""
+"""A run's moves are told once each, whatever order its states are seen in; an end is final, and
+nothing goes back."""
 
 import json
 import logging
@@ -15,7 +16,8 @@ from codexrun_core.runs import transitions
 from codexrun_core.runs.record import merge
 from codexrun_core.runs.transitions import Transition, event_id, transition
 
-# The life of one run: a wait that changes its reason, a first attempt that is put back, a second one that ends.
+# The life of one run: a wait that changes its reason, a first attempt that is put back, a second
+# one that ends.
 LIFE = [
     seen("Pending", 1),
     seen("Queued", 2, reason="ConcurrencyLimit"),
@@ -155,7 +157,8 @@ async def test_a_transition_is_told_once_after_its_row_was_removed_and_after_a_r
 
 
 def test_start_and_end_of_the_agent_are_by_its_nodes_clock() -> None:
-    """What the operator adds to the object comes seconds later, and would put the start behind the end."""
+    """What the operator adds to the object comes seconds later, and would put the start behind the
+    end."""
     running = transition(None, row(0, "running", started_at=later(2), updated_at=later(6)))
     ended = transition(
         None, row(0, "succeeded", started_at=later(2), finished_at=later(4), updated_at=later(7))

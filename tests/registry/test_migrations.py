@@ -1,4 +1,5 @@
-"""The chain goes up and down on both databases, matches the tables, and refuses what it does not know."""
+"""The chain goes up and down on both databases, matches the tables, and refuses what it does not
+know."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -53,7 +54,8 @@ async def test_a_search_finds_the_same_rows_after_each_revision(url: str) -> Non
 async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_again(
     url: str,
 ) -> None:
-    """Milliseconds are told as they would be today; labels come with the mirror's next list, also to a run that has ended."""
+    """Milliseconds are told as they would be today; labels come with the mirror's next list, also
+    to a run that has ended."""
     times = {
         "started_at": later(1) + timedelta(microseconds=900_600),
         "finished_at": later(62) + timedelta(microseconds=1_400),

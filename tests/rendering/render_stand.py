@@ -141,7 +141,8 @@ class Stand:
                 await asyncio.sleep(0.005)
 
     def pages(self, *fields: str) -> list[tuple[APIRoute, str]]:
-        """Every GET route that is about these, with its URL to be filled; without any, those about none."""
+        """Every GET route that is about these, with its URL to be filled; without any, those about
+        none."""
         found = []
         for path, route in self.routes:
             urls = [f"{parameters(path)}?{query}".rstrip("?") for query in QUERIES.get(path, ("",))]
@@ -160,7 +161,8 @@ class Stand:
             self.check(answers, route, await self.http.get(url.format(**FIXED, **filled)))
 
     def check(self, answers: Answers, route: APIRoute, answer: httpx.Response) -> None:
-        """No server error; a page shows everything that is in it; REST's bodies are what the document says."""
+        """No server error; a page shows everything that is in it; REST's bodies are what the
+        document says."""
         where = (
             f"{answer.request.method} {answer.request.url.raw_path.decode()}: {answer.status_code}"
         )

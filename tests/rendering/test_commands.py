@@ -1,4 +1,5 @@
-"""Every command that only reads, over both transports, about the smallest and the largest objects that there can be."""
+"""Every command that only reads, over both transports, about the smallest and the largest objects
+that there can be."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""Every object that the CRDs admit is shown by the command line: what the api answers about it, and what the cluster has."""
+"""Every object that the CRDs admit is shown by the command line: what the api answers about it, and
+what the cluster has."""
 
 import io
 import itertools
@@ -78,7 +79,8 @@ def printed(act: Callable[[], object]) -> str:
 
 
 def show(run: Json, details: Json) -> None:
-    """Everything that is ever printed of one run; each must read, and what is for programs must be the run."""
+    """Everything that is ever printed of one run; each must read, and what is for programs must be
+    the run."""
     kind = shown.kind(NOW, namespaces=True)
     for name in ("json", *itertools.islice(TURNS, 2)):
         text = printed(

@@ -1,7 +1,8 @@
-"""Every object that the CRDs admit has its pages in the console and its answers over REST, while it is there and after.
+"""Every object that the CRDs admit has its pages in the console and its answers over REST, while it
+is there and after.
 
-Lists are asked for with all objects in them, and each object for its own page. The other pages of an object take turns: a field
-that a page cannot show is missing from more than one object.
+Lists are asked for with all objects in them, and each object for its own page. The other pages of
+an object take turns: a field that a page cannot show is missing from more than one object.
 """
 
 import asyncio
@@ -86,7 +87,8 @@ def test_every_route_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_each_object_of_the_table_renders(tmp_path: Path) -> None:
-    """The minimal one, the maximal one, and that without each field and with each field at its ends."""
+    """The minimal one, the maximal one, and that without each field and with each field at its
+    ends."""
     runs = [run for _, run in crdobjects.systematic(crdobjects.RUN)]
     kinds = [kind for _, kind in crdobjects.systematic(crdobjects.JOB_TYPE)]
     assert len(runs) > 100

@@ -1,7 +1,8 @@
-"""`python api_process.py`: the api's own process, registry, mirror, archive and both ports, over an apiserver in memory.
+"""`python api_process.py`: the api's own process, registry, mirror, archive and both ports, over an
+apiserver in memory.
 
-So many RUNS of job type `hello` run from the start (`run-0`, ...), each with its number as uid; one succeeds once its log is
-closed. The token of a gate is the run's uid.
+So many RUNS of job type `hello` run from the start (`run-0`, ...), each with its number as uid; one
+succeeds once its log is closed. The token of a gate is the run's uid.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""Fixtures around shipping; shipping_stand.py has what they give. The stand of real Codex is that of tests/codex."""
+"""Fixtures around shipping; shipping_stand.py has what they give. The stand of real Codex is that
+of tests/codex."""
 
 import pytest
 from codex_stand import Pod, demo_model, find_codex

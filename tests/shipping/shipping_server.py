@@ -1,7 +1,8 @@
-"""`python shipping_server.py PORT ROOT`: the real archive, ingest port and logs routes in one process, without a cluster.
+"""`python shipping_server.py PORT ROOT`: the real archive, ingest port and logs routes in one
+process, without a cluster.
 
-Tokens are `<run_id>/<attempt>[/<run_id it resumes>]`; what a registry would be told is appended to ROOT/told.jsonl, and a
-run has ended once ROOT/<run_id>.ended is there.
+Tokens are `<run_id>/<attempt>[/<run_id it resumes>]`; what a registry would be told is appended to
+ROOT/told.jsonl, and a run has ended once ROOT/<run_id>.ended is there.
 """
 
 import asyncio

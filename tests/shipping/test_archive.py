@@ -1,4 +1,5 @@
-"""The archive on a local directory: whole artifacts, names that lead nowhere else, ends that stand."""
+"""The archive on a local directory: whole artifacts, names that lead nowhere else, ends that
+stand."""
 
 import contextlib
 import json

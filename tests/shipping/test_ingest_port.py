@@ -1,4 +1,5 @@
-"""The ingest port over an archive on disk: offsets, limits, ends, partial uploads, and what stays shut."""
+"""The ingest port over an archive on disk: offsets, limits, ends, partial uploads, and what stays
+shut."""
 
 import httpx
 import pytest

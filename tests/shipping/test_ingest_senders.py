@@ -1,4 +1,5 @@
-"""Who may ship: the gate of the very run, by its pod's token and the controllers above the pod; nobody else."""
+"""Who may ship: the gate of the very run, by its pod's token and the controllers above the pod;
+nobody else."""
 
 import copy
 
@@ -154,7 +155,8 @@ async def test_the_review_is_repeated_after_a_minute_and_the_chain_outlives_the_
     kube, now = world(), [1000.0]
     senders = Senders(kube, lambda: now[0])
     first = await senders("token")
-    kube.things.clear()  # a run deleted by hand loses its Job at once, its pod ends within the grace
+    # a run deleted by hand loses its Job at once, its pod ends within the grace
+    kube.things.clear()
     now[0] += 59
     assert await senders("token") == first
     assert kube.reviews == 1

@@ -1,4 +1,5 @@
-"""A log that is too long is cut at the source, once and visibly; both of its ways carry the same bytes."""
+"""A log that is too long is cut at the source, once and visibly; both of its ways carry the same
+bytes."""
 
 import json
 import os

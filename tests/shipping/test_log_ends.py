@@ -1,4 +1,5 @@
-"""A log without its end gets one when the run is over, and says why; one that has ended is left alone."""
+"""A log without its end gets one when the run is over, and says why; one that has ended is left
+alone."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""Whatever answer is lost and whoever is killed: what arrives is what the runner wrote, each byte once."""
+"""Whatever answer is lost and whoever is killed: what arrives is what the runner wrote, each byte
+once."""
 
 import asyncio
 import http.server
@@ -38,7 +39,8 @@ class FakeLedger:
 
 
 class World:
-    """Gate and api on one disk; `trouble` is what goes wrong with each request that the gate sends, in turn."""
+    """Gate and api on one disk; `trouble` is what goes wrong with each request that the gate sends,
+    in turn."""
 
     def __init__(self, root, trouble):
         self.root, self.trouble = root, list(trouble)
@@ -74,7 +76,8 @@ class World:
 
 
 async def through_the_gate(root, written, trouble):
-    """The runner's end of the protocol, a gate that may die at any request, and the archive behind it."""
+    """The runner's end of the protocol, a gate that may die at any request, and the archive behind
+    it."""
     world = World(root, trouble)
     sent, whole = 0, b"".join(written)
     bounds = [sum(map(len, written[: n + 1])) for n in range(len(written))]

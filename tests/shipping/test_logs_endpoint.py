@@ -1,4 +1,5 @@
-"""GET /runs/{id}/logs and artifacts: parts of a log, and a stream that loses and doubles nothing."""
+"""GET /runs/{id}/logs and artifacts: parts of a log, and a stream that loses and doubles
+nothing."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""100 readers and 200 gates at once: every reader gets every line in order, and the api stays small."""
+"""100 readers and 200 gates at once: every reader gets every line in order, and the api stays
+small."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""Real Codex, runner, gate and ingest port as processes on loopback, killed and stopped in the middle."""
+"""Real Codex, runner, gate and ingest port as processes on loopback, killed and stopped in the
+middle."""
 
 import http.client
 import json

@@ -1,4 +1,5 @@
-"""The command line as people and scripts meet it: stdout for data, stderr for words, exit codes that mean something."""
+"""The command line as people and scripts meet it: stdout for data, stderr for words, exit codes
+that mean something."""
 
 import hashlib
 import os
@@ -152,7 +153,8 @@ def test_version() -> None:
 
 @pytest.mark.local
 def test_help_is_quick_because_heavy_imports_are_late() -> None:
-    """What a command needs is imported when it runs: completion and --help call the program on every key press."""
+    """What a command needs is imported when it runs: completion and --help call the program on
+    every key press."""
     slow = {"kubernetes", "pydantic", "yaml", "jsonschema"}
     code = f"import sys, codexrun_cli.main; print(*sorted({slow} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

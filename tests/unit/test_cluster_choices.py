@@ -1,4 +1,5 @@
-"""The launcher's decisions: which cluster, which sources, what is in the way, what a person reads."""
+"""The launcher's decisions: which cluster, which sources, what is in the way, what a person
+reads."""
 
 import json
 from pathlib import Path

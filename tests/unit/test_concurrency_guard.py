@@ -1,4 +1,5 @@
-"""Concurrency guard: never more runs of a job type than its limit, the rest wait in order, and maxQueued bounds who waits."""
+"""Concurrency guard: never more runs of a job type than its limit, the rest wait in order, and
+maxQueued bounds who waits."""
 
 from datetime import UTC, datetime, timedelta
 

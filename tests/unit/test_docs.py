@@ -1,4 +1,5 @@
-"""The documentation does what it says: every code block is marked, and those that need no cluster are run here."""
+"""The documentation does what it says: every code block is marked, and those that need no cluster
+are run here."""
 
 import os
 import re

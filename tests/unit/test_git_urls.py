@@ -87,7 +87,8 @@ def test_a_host_is_written_in_ascii(url: str) -> None:
 
 
 def readings(path: str) -> set[str]:
-    """What servers make of a path: unescaped up to three times, parameters cut off, backslashes and dots resolved."""
+    """What servers make of a path: unescaped up to three times, parameters cut off, backslashes and
+    dots resolved."""
     found = {path}
     for _ in range(3):
         found |= {unquote(one, errors="replace") for one in found}

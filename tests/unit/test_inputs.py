@@ -1,4 +1,5 @@
-"""A run's inputs: the schema's defaults, the words for what does not fit, and a typed class for callers in Python."""
+"""A run's inputs: the schema's defaults, the words for what does not fit, and a typed class for
+callers in Python."""
 
 from typing import Any
 

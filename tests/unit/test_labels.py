@@ -1,4 +1,5 @@
-"""Label selectors mean what they mean to kubectl, and what is none is refused with the words to write."""
+"""Label selectors mean what they mean to kubectl, and what is none is refused with the words to
+write."""
 
 import re
 

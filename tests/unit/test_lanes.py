@@ -1,4 +1,5 @@
-"""Every test is in one lane, and one of the unit lane that starts a process or opens a connection is caught."""
+"""Every test is in one lane, and one of the unit lane that starts a process or opens a connection
+is caught."""
 
 import asyncio
 import os

@@ -1,4 +1,5 @@
-"""Lines out of pieces: the same as splitting the whole, however it is cut; and bounded, however long they are."""
+"""Lines out of pieces: the same as splitting the whole, however it is cut; and bounded, however
+long they are."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,5 @@
-"""Whatever a process of ours prints, whoever in it prints it, is one line of JSON of the documented shape."""
+"""Whatever a process of ours prints, whoever in it prints it, is one line of JSON of the documented
+shape."""
 
 import json
 import re

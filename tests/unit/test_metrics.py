@@ -1,4 +1,5 @@
-"""The documentation lists every metric as it is exported, Prometheus' own linter accepts them all, no name is there twice."""
+"""The documentation lists every metric as it is exported, Prometheus' own linter accepts them all,
+no name is there twice."""
 
 import re
 import subprocess

@@ -1,4 +1,5 @@
-"""How deep is too deep, at every door; and JSON as deep as an apiserver stores it, on every interpreter there is here."""
+"""How deep is too deep, at every door; and JSON as deep as an apiserver stores it, on every
+interpreter there is here."""
 
 import json
 import os
@@ -98,7 +99,8 @@ def test_a_schema_too_deep_is_none(levels: int) -> None:
 
 @given(JSON)
 def test_the_row_of_a_run_can_be_made_and_written_whatever_its_inputs_are(value: Any) -> None:
-    """Before the bound there were runs, and whoever writes with kubectl may make one of any depth."""
+    """Before the bound there were runs, and whoever writes with kubectl may make one of any
+    depth."""
     raw = {
         "metadata": {"name": "odd", "uid": "u"},
         "spec": {"jobType": "hello", "inputs": {"a": value}},
@@ -144,7 +146,8 @@ print(len(done))
 @pytest.mark.local
 @pytest.mark.parametrize("interpreter", sorted(interpreters()))
 def test_every_interpreter_reads_what_an_apiserver_stores(interpreter: str) -> None:
-    """In the main thread and another, with the stack that a process has by default; and it still stops at what is deeper."""
+    """In the main thread and another, with the stack that a process has by default; and it still
+    stops at what is deeper."""
     environment = {"PYTHONPATH": str(ROOT / "core"), "PATH": os.environ["PATH"]}
     done = subprocess.run(
         [interpreter, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=False

@@ -1,4 +1,5 @@
-"""A published prompt version is what its Git history says it is, whoever edited what, and in whatever order."""
+"""A published prompt version is what its Git history says it is, whoever edited what, and in
+whatever order."""
 
 import json
 import subprocess

@@ -1,4 +1,5 @@
-"""Prompt resolution: which version a run uses, and that one changed byte stops it at every door, with both checksums."""
+"""Prompt resolution: which version a run uses, and that one changed byte stops it at every door,
+with both checksums."""
 
 import shutil
 from pathlib import Path
@@ -68,7 +69,8 @@ def test_one_changed_byte_is_refused_by_library_and_manifests(
 
 
 def test_one_changed_byte_is_refused_at_admission(changed: tuple[Path, str, str]) -> None:
-    """The ConfigMap is immutable; one that was deleted and made anew by hand is not what its annotation says."""
+    """The ConfigMap is immutable; one that was deleted and made anew by hand is not what its
+    annotation says."""
     folder, published, found = changed
     stored = manifests.config_map(manifests.load(ROOT).index.find("hello", "v1"))
     assert stored["immutable"] is True

@@ -1,4 +1,5 @@
-"""From folder to manifests: the same bytes each time, each text back out of the YAML exactly as it went in."""
+"""From folder to manifests: the same bytes each time, each text back out of the YAML exactly as it
+went in."""
 
 import base64
 import json
@@ -265,7 +266,8 @@ def test_any_text_survives_yaml(text: str) -> None:
     ],
 )
 def test_text_that_other_readers_take_for_something_else_is_quoted(text: str) -> None:
-    """kubectl reads with Go's YAML 1.1, which sees numbers and truth values where Python's sees text."""
+    """kubectl reads with Go's YAML 1.1, which sees numbers and truth values where Python's sees
+    text."""
     line = manifests.to_yaml([{"owner": text}]).splitlines()[-1]
     assert line[len("owner: ")] in "\"'"
 

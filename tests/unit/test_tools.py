@@ -1,4 +1,5 @@
-"""One name, one meaning: which entry of allowedTools each of Codex's names needs, and what an entry covers."""
+"""One name, one meaning: which entry of allowedTools each of Codex's names needs, and what an entry
+covers."""
 
 import re
 import tomllib

@@ -52,7 +52,8 @@ class JobTypeList(BaseModel):
 
 
 class Stats(BaseModel):
-    """Over the runs that match the filter. Durations (agent's start to end) are those of the last good ones."""
+    """Over the runs that match the filter. Durations (agent's start to end) are those of the last
+    good ones."""
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -1,4 +1,5 @@
-"""GET /prompts, /prompts/{name} and /prompts/{name}/{version}: what there is, is it right, and how does it do?"""
+"""GET /prompts, /prompts/{name} and /prompts/{name}/{version}: what there is, is it right, and how
+does it do?"""
 
 import logging
 from typing import Annotated, Self
@@ -83,7 +84,8 @@ class PromptText(PromptVersionView):
 
 @router.get("/prompts", operation_id="listPrompts", responses=answers(401, 500, 503))
 async def list_prompts(here: Here, _: Caller) -> PromptList:
-    """Every prompt version in the cluster, whether its text is what its checksum says, and how its runs did."""
+    """Every prompt version in the cluster, whether its text is what its checksum says, and how its
+    runs did."""
     return PromptList(prompts=await _views(here))
 
 

@@ -1,7 +1,9 @@
-"""Is this cookie a session of ours, and this form one that we rendered for it? Pure; nothing is stored.
+"""Is this cookie a session of ours, and this form one that we rendered for it? Pure; nothing is
+stored.
 
-A session is signed with a key derived from the token that it was opened with: it survives a restart, and ends when that token
-is taken away. The cookie is no token: REST does not take it, so that no foreign page can use it there.
+A session is signed with a key derived from the token that it was opened with: it survives a
+restart, and ends when that token is taken away. The cookie is no token: REST does not take it, so
+that no foreign page can use it there.
 """
 
 import hashlib
@@ -21,7 +23,8 @@ class Session:
 
 
 def opened(digest: bytes, now: float) -> str:
-    """The cookie of a new session for whoever showed the token of that digest; `now` in seconds since the epoch."""
+    """The cookie of a new session for whoever showed the token of that digest; `now` in seconds
+    since the epoch."""
     body = f"{int(now) + HOURS * 3600}.{secrets.token_hex(12)}"
     return f"{body}.{_sign(digest, 'session', body)}"
 

@@ -1,4 +1,5 @@
-"""How does an answer of the console look? Templates, the headers that every answer has, and errors as pages."""
+"""How does an answer of the console look? Templates, the headers that every answer has, and errors
+as pages."""
 
 import asyncio
 import contextvars
@@ -56,12 +57,14 @@ HEADERS = {
 }
 
 
-# Two at once: what an agent wrote may take its time, and neither the event loop nor everything else's threads are its own.
+# Two at once: what an agent wrote may take its time, and neither the event loop nor everything
+# else's threads are its own.
 _RENDERERS = ThreadPoolExecutor(2, "render")
 
 
 def _shown(value: Any) -> Any:
-    """Every text that a template puts out: nothing in it stays invisible. Escaping is autoescape's."""
+    """Every text that a template puts out: nothing in it stays invisible. Escaping is
+    autoescape's."""
     return (
         formats.visible(value)
         if isinstance(value, str) and not isinstance(value, Markup)
@@ -71,7 +74,8 @@ def _shown(value: Any) -> Any:
 
 @cache
 def static_files() -> dict[str, str]:
-    """Every file that is served, by its name below static/, with the URL that has its digest: by it, it never changes."""
+    """Every file that is served, by its name below static/, with the URL that has its digest: by
+    it, it never changes."""
     files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in TYPES)
     digests = {
         str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
@@ -122,7 +126,8 @@ def templates() -> jinja2.Environment:
 
 
 async def off_loop(work: Callable[[], T]) -> T:
-    """Do what takes long with foreign text in the pages' own threads. `work` reads nothing that the event loop changes."""
+    """Do what takes long with foreign text in the pages' own threads. `work` reads nothing that the
+    event loop changes."""
     in_context = contextvars.copy_context().run  # log lines have the request's id
     return await asyncio.get_running_loop().run_in_executor(_RENDERERS, in_context, work)
 
@@ -166,7 +171,8 @@ def page(
 
 def _rendered(template: str, block: str, known: dict[str, Any]) -> str:
     if block:
-        # Swapped as a whole: space around it would stay in the page, one more node with each update.
+        # Swapped as a whole: space around it would stay in the page, one more node with each
+        # update.
         return render_block(templates(), template, block, known).strip()
     return templates().get_template(template).render(known)
 
@@ -229,7 +235,8 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
             ),
         )
     if request.headers.get("sec-fetch-site") == "cross-site":
-        # A link on another site: the browser keeps a strict cookie back once. Asked again from here, it sends it.
+        # A link on another site: the browser keeps a strict cookie back once. Asked again from
+        # here, it sends it.
         return HTMLResponse(
             '<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh" content="0">'
         )

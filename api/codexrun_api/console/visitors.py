@@ -63,7 +63,8 @@ async def visitor(request: Request, _: Here) -> Visitor:
 
 
 async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) -> Visitor:
-    """Whoever may change something: logged in, by a form of ours, and not in read-only mode. What buttons hide is refused here.
+    """Whoever may change something: logged in, by a form of ours, and not in read-only mode. What
+    buttons hide is refused here.
 
     Raises:
         Problem: 403.

@@ -19,7 +19,8 @@ SHARED, ANYBODY = "shared", "anonymous"
 
 
 class Tokens:
-    """The environment's token and those of a file, which is read again when it changes: rotation needs no restart."""
+    """The environment's token and those of a file, which is read again when it changes: rotation
+    needs no restart."""
 
     def __init__(self, settings: Settings) -> None:
         self._fixed = {_digest(settings.token): SHARED} if settings.token else {}
@@ -49,7 +50,8 @@ class Tokens:
         return self._open
 
     def digests(self) -> dict[bytes, str]:
-        """Every token's digest and its owner's name, as they are now: what console sessions are signed with."""
+        """Every token's digest and its owner's name, as they are now: what console sessions are
+        signed with."""
         self._read()
         return {**self._named, **self._fixed}
 
@@ -69,7 +71,8 @@ class Tokens:
 
 
 def parse(text: str) -> dict[bytes, str]:
-    """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment line."""
+    """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment
+    line."""
     found = {}
     for line in map(str.strip, text.splitlines()):
         if line and not line.startswith("#"):

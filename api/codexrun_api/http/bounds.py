@@ -1,4 +1,5 @@
-"""How large may a request be before its body? Asked first of all, before authentication, on every path of both ports."""
+"""How large may a request be before its body? Asked first of all, before authentication, on every
+path of both ports."""
 
 import uuid
 
@@ -51,10 +52,12 @@ def check_head(scope: Scope) -> None:
 
 
 def drop_other_cookies(scope: Scope) -> None:
-    """Leave only this server's own cookies in the headers, and of those none with a quoted value, which it never sets.
+    """Leave only this server's own cookies in the headers, and of those none with a quoted value,
+    which it never sets.
 
-    FastAPI reads every cookie before any route, and Python before 3.11.10, 3.12.6 and 3.13 unquotes them in quadratic time
-    (CVE-2024-7592): 16 KiB of backslashes stop the event loop for half a second.
+    FastAPI reads every cookie before any route, and Python before 3.11.10, 3.12.6 and 3.13 unquotes
+    them in quadratic time (CVE-2024-7592): 16 KiB of backslashes stop the event loop for half a
+    second.
     """
     if any(name == b"cookie" for name, _ in scope["headers"]):
         scope["headers"] = [
@@ -84,13 +87,15 @@ class BoundedHeads:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's own, but a head or trailers that do not end are refused: its parser keeps headers without a limit (0.54)."""
+    """uvicorn's own, but a head or trailers that do not end are refused: its parser keeps headers
+    without a limit (0.54)."""
 
     _moved = False
     _head_bytes = 0  # since something else than headers came
 
     def data_received(self, data: bytes) -> None:
-        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole head.
+        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole
+        head.
 
         A piece with the end of a head, with some of a body, or with a message's end is not counted.
         """

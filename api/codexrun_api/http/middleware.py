@@ -1,4 +1,5 @@
-"""Around every request: its id, its log line, its metrics, a bound on its body, and an answer even to a fault of ours."""
+"""Around every request: its id, its log line, its metrics, a bound on its body, and an answer even
+to a fault of ours."""
 
 import logging
 import re

@@ -6,8 +6,9 @@
     runs/<run_id>/artifacts/<name>  whole files only
     partial/                        uploads that have not ended, folders that are being removed; emptied at the start
 
-Policy of writes: a piece of log is in the file when it is answered for (it survives this process, not the machine; the sender
-goes on from what is there after either). The end of a log and an artifact are on disk before they are answered for.
+Policy of writes: a piece of log is in the file when it is answered for (it survives this process,
+not the machine; the sender goes on from what is there after either). The end of a log and an
+artifact are on disk before they are answered for.
 """
 
 import contextlib
@@ -40,7 +41,8 @@ class Superseded(Exception):
 
 @dataclass
 class Log:
-    """Begin of each attempt in the file, and how the last one ended: None while it goes on, else whether it is complete."""
+    """Begin of each attempt in the file, and how the last one ended: None while it goes on, else
+    whether it is complete."""
 
     begins: dict[str, int] = field(default_factory=dict)
     complete: bool | None = None
@@ -97,7 +99,8 @@ class Archive:
         return known[:blocks]
 
     def append(self, run_id: str, offset: int, data: bytes) -> int:
-        """The size afterwards. What does not begin at the end writes nothing, so that the same piece twice is once there."""
+        """The size afterwards. What does not begin at the end writes nothing, so that the same
+        piece twice is once there."""
         with self._lock(run_id):
             return self._append(run_id, offset, data)
 
@@ -110,7 +113,8 @@ class Archive:
     def append_attempt(
         self, run_id: str, attempt: int, offset: int, data: bytes
     ) -> tuple[int, bool]:
-        """The same relative to where the attempt began; its size afterwards, and whether it had ended before.
+        """The same relative to where the attempt began; its size afterwards, and whether it had
+        ended before.
 
         Raises:
             Superseded: a later attempt has begun.
@@ -160,7 +164,8 @@ class Archive:
 
     @contextlib.contextmanager
     def put(self, run_id: str, name: str) -> Iterator[IO[bytes]]:
-        """A file to write the artifact into; it is there, whole, when the block ends well, and never was otherwise."""
+        """A file to write the artifact into; it is there, whole, when the block ends well, and
+        never was otherwise."""
         with whole(self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial) as file:
             yield file
 

@@ -54,7 +54,8 @@ def router(archive: Archive) -> APIRouter:
         responses=answers(401, 404, 422, 500, 503),
     )
     async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
-        """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those that there are."""
+        """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
+        that there are."""
         run = await here.find(id)
         if run is None:
             raise not_found(id)

@@ -10,7 +10,8 @@ from typing import IO
 
 @contextlib.contextmanager
 def whole(path: Path, partial: Path) -> Iterator[IO[bytes]]:
-    """Write into the file; it is at `path` when the block ends well. partial: a folder of the same file system."""
+    """Write into the file; it is at `path` when the block ends well. partial: a folder of the same
+    file system."""
     draft = partial / uuid.uuid4().hex
     try:
         with draft.open("xb") as file:

@@ -1,8 +1,10 @@
-"""Who is shipping? A gate is known by its pod's token, and may speak for the run that its pod's Job belongs to, and no other.
+"""Who is shipping? A gate is known by its pod's token, and may speak for the run that its pod's Job
+belongs to, and no other.
 
-Labels prove nothing, anybody who may create pods can write them: what counts is the chain pod -> Job -> CodexRun of
-controller references by uid, and that the Job bears the name that uid and attempt give. The chain never changes, so it is
-remembered, also past the end of Job and run; the token is asked about again every minute.
+Labels prove nothing, anybody who may create pods can write them: what counts is the chain pod ->
+Job -> CodexRun of controller references by uid, and that the Job bears the name that uid and
+attempt give. The chain never changes, so it is remembered, also past the end of Job and run; the
+token is asked about again every minute.
 """
 
 import asyncio

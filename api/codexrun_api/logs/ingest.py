@@ -1,4 +1,5 @@
-"""The ingest port: what the gates of runs ship. Never exposed beyond the cluster, and open to nobody but them.
+"""The ingest port: what the gates of runs ship. Never exposed beyond the cluster, and open to
+nobody but them.
 
 POST /ingest/log?offset=N[&end=complete|cut]  -> {"size": N, "ended": bool}: append by offset, which is the attempt's own
 POST /ingest/usage                            -> {}: the account so far
@@ -49,7 +50,8 @@ OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 
 
 class Ingest:
-    """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the registry."""
+    """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the
+    registry."""
 
     def __init__(
         self,
@@ -102,7 +104,8 @@ class Ingest:
         return JSONResponse({"size": size, "ended": ended})
 
     async def _end(self, sender: Sender, *, complete: bool) -> None:
-        """Sealed first, then noted; when the registry is away the gate comes again, and only the note is made up for."""
+        """Sealed first, then noted; when the registry is away the gate comes again, and only the
+        note is made up for."""
         run_id, last = (
             sender.run_id,
             b"" if complete else cut_line(sender.run_id, sender.attempt, CUT),
@@ -178,7 +181,8 @@ def create_ingest_app(
     on_log: OnLog,
     bells: Bells | None = None,
 ) -> Starlette:
-    """For a port of its own. bells: rung when a log has grown, for followers in the same process."""
+    """For a port of its own. bells: rung when a log has grown, for followers in the same
+    process."""
     here = Ingest(archive, authenticate, on_usage, on_log, bells or Bells())
     routes = [
         Route("/ingest/log", here.post_log, methods=["POST"]),

@@ -1,6 +1,8 @@
-"""How many lines end before each block of a log? Counted once, as the log grows, and kept in a file beside it.
+"""How many lines end before each block of a log? Counted once, as the log grows, and kept in a file
+beside it.
 
-It is only a shortcut: what the file lacks is counted again, and a machine that died may leave it longer than its log.
+It is only a shortcut: what the file lacks is counted again, and a machine that died may leave it
+longer than its log.
 """
 
 import os
@@ -20,8 +22,9 @@ def kept(counts: Path) -> tuple[list[int], int]:
 
 
 def extended(log: Path, counts: Path, before: int | None = None) -> list[int]:
-    """The same up to the end of the log. The caller lets nobody else write meanwhile; `before` is the log's size before it
-    has just grown: what was said of more than that is not of these bytes."""
+    """The same up to the end of the log. The caller lets nobody else write meanwhile; `before` is
+    the log's size before it has just grown: what was said of more than that is not of these
+    bytes."""
     known, good = kept(counts)
     with log.open("rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -1,4 +1,5 @@
-"""Where does line n of a log begin? By the newlines that the archive has counted block by block; a log only grows."""
+"""Where does line n of a log begin? By the newlines that the archive has counted block by block; a
+log only grows."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ LONGEST = 16 * 1024  # bytes of a line that are shown
 
 
 class LineIndex:
-    """One log's, as long as a request takes. Lines are numbered from 1; the last one may not be whole yet."""
+    """One log's, as long as a request takes. Lines are numbered from 1; the last one may not be
+    whole yet."""
 
     def __init__(self, archive: Archive, run_id: str) -> None:
         self._archive, self._run_id = archive, run_id
@@ -56,7 +58,8 @@ class LineIndex:
         return self._before[block] + data.count(b"\n") + 1
 
     def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
-        """Number, offset, content and whole length of so many lines; the content of a very long one is cut."""
+        """Number, offset, content and whole length of so many lines; the content of a very long one
+        is cut."""
         at, number = self.offset(first, size), first
         while number < first + count and at < size:
             data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK))

@@ -1,4 +1,5 @@
-"""Where in a log do the last lines begin, or those since a moment? Reads a few blocks, however long the log is."""
+"""Where in a log do the last lines begin, or those since a moment? Reads a few blocks, however long
+the log is."""
 
 import json
 from datetime import datetime
@@ -33,10 +34,11 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
 
 
 def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> int:
-    """Offset of the first line from that moment on, found by halving: a runner's lines are in the order of their times.
+    """Offset of the first line from that moment on, found by halving: a runner's lines are in the
+    order of their times.
 
-    Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a log that is no runner's
-    more is shown rather than less.
+    Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a
+    log that is no runner's more is shown rather than less.
     """
     low, high = (
         0,
@@ -53,7 +55,8 @@ def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> i
 
 
 def _first_time(archive: Archive, run_id: str, at: int, limit: int) -> tuple[int, datetime | None]:
-    """Where the first line with a time begins, at or after `at` and before `limit`, and its time."""
+    """Where the first line with a time begins, at or after `at` and before `limit`, and its
+    time."""
     start = max(0, at - 1)
     data = archive.read(run_id, start, min(start + PROBE, limit + HEAD))
     begin = 0 if at == 0 else data.find(b"\n") + 1

@@ -1,4 +1,5 @@
-"""GET /runs/{id}/logs: one URL before, during and after the pod's life. Text, in parts if wanted, or a stream that resumes."""
+"""GET /runs/{id}/logs: one URL before, during and after the pod's life. Text, in parts if wanted,
+or a stream that resumes."""
 
 import asyncio
 import re
@@ -82,7 +83,8 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
         last: LastId = None,
         part: Range = None,
     ) -> Response:
-        """What the agent's container printed; also while it prints, and when nothing of the run is left in the cluster."""
+        """What the agent's container printed; also while it prints, and when nothing of the run is
+        left in the cluster."""
         run = await here.find(id)
         if run is None:
             raise not_found(id)

@@ -1,6 +1,7 @@
 """A log whose pod died before the rest could be shipped says so, in its last line and in its row.
 
-What an earlier process did not live to end is ended by the next one: ``catch_up`` at the start, transitions from then on.
+What an earlier process did not live to end is ended by the next one: ``catch_up`` at the start,
+transitions from then on.
 """
 
 import asyncio
@@ -25,7 +26,8 @@ OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 
 
 class LogEnds:
-    """Told of transitions; ends what is still open when a gate has had its time. Call it inside the event loop."""
+    """Told of transitions; ends what is still open when a gate has had its time. Call it inside the
+    event loop."""
 
     def __init__(
         self, archive: Archive, on_log: OnLog, bells: Bells, wait: float = GATE_SECONDS
@@ -38,7 +40,8 @@ class LogEnds:
             self._later(self._end(moved))
 
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
-        """open_logs: runs that have started and ended, and whose rows do not say whether the log is complete."""
+        """open_logs: runs that have started and ended, and whose rows do not say whether the log is
+        complete."""
         for run in open_logs:
             self._later(self._end(run))
 
@@ -48,7 +51,8 @@ class LogEnds:
         task.add_done_callback(self.tasks.discard)
 
     async def _end(self, run: Transition | RunRecord) -> None:
-        """Archive first, row second; also the row of a log that has ended: the registry may have been away then."""
+        """Archive first, row second; also the row of a log that has ended: the registry may have
+        been away then."""
         archive, run_id = self._archive, run.run_id
         if not await self._over(run_id):
             await asyncio.sleep(self._wait)

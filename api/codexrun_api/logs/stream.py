@@ -1,4 +1,5 @@
-"""A log as server-sent events: a line each, its id the offset behind it, so that a reader resumes at the very byte.
+"""A log as server-sent events: a line each, its id the offset behind it, so that a reader resumes
+at the very byte.
 
 A line above MAX_LINE_BYTES is sent cut, with a mark; the log as text has all of it.
 """
@@ -128,7 +129,8 @@ class Follower:
         return run if run is not None and run.final else None
 
     async def _closed(self) -> bool:
-        """Nothing more can come: its attempt has said so, or there never was one (rejected, cancelled in the queue)."""
+        """Nothing more can come: its attempt has said so, or there never was one (rejected,
+        cancelled in the queue)."""
         log = await asyncio.to_thread(self._archive.log, self._run_id)
         return log.complete is not None or not log.begins
 

@@ -1,4 +1,5 @@
-"""Job types and prompts as the cluster has them: what a start may name, and what GET /jobtypes and /prompts show."""
+"""Job types and prompts as the cluster has them: what a start may name, and what GET /jobtypes and
+/prompts show."""
 
 import asyncio
 from typing import Any
@@ -47,7 +48,8 @@ class Catalog:
             self.prompts[prompt.name, prompt.version] = prompt
 
     async def job_type(self, name: str) -> CodexJobType | None:
-        """From the watch; one that it does not know is asked for, since it may have been made a moment ago.
+        """From the watch; one that it does not know is asked for, since it may have been made a
+        moment ago.
 
         Raises:
             Unavailable: the apiserver is away.

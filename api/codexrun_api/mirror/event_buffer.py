@@ -1,7 +1,8 @@
 """The last changes in the order they were seen, for streams that follow them and resume.
 
-An event's id is the object's resourceVersion: it outlives this process. A stream whose last id is no longer in memory gets the
-newest state of every run that has changed since instead (level-triggered, like a watch after a new list).
+An event's id is the object's resourceVersion: it outlives this process. A stream whose last id is
+no longer in memory gets the newest state of every run that has changed since instead
+(level-triggered, like a watch after a new list).
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""How long until a slot is free, and where does a queued run stand? The runs that are there, for core's queueing. Pure."""
+"""How long until a slot is free, and where does a queued run stand? The runs that are there, for
+core's queueing. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -46,7 +46,8 @@ class Writer:
         self._sinks = (*self._sinks, sink)
 
     def changed(self, run: CodexRun) -> None:
-        """The newest state within a phase replaces an older one that still waits; phases all stay."""
+        """The newest state within a phase replaces an older one that still waits; phases all
+        stay."""
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
         if waiting := self._latest.get(key):
             waiting.run = run
@@ -56,7 +57,8 @@ class Writer:
         self._bell.set()
 
     def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
-        """A live run that somebody deleted is over: cancelled by that. How one ended that was deleted unseen is not known."""
+        """A live run that somebody deleted is over: cancelled by that. How one ended that was
+        deleted unseen is not known."""
         if witnessed and not run.status.phase.terminal:
             status = {
                 "phase": Phase.CANCELLED,
@@ -73,7 +75,8 @@ class Writer:
         self._bell.set()
 
     async def caught_up(self, seconds: float = CATCH_UP_SECONDS) -> None:
-        """Return when what this process has told to streams by now stands in the registry, or when time is up."""
+        """Return when what this process has told to streams by now stands in the registry, or when
+        time is up."""
         if self._changes:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -126,7 +129,8 @@ class Writer:
     async def _write(self, change: Change) -> None:
         run = change.run
         away: Unavailable | None = None
-        # A change that can never be written is set aside; the list of the next start brings its run again.
+        # A change that can never be written is set aside; the list of the next start brings its run
+        # again.
         with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
             try:
                 await self._record(change)

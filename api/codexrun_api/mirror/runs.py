@@ -1,4 +1,5 @@
-"""CodexRuns as this process sees them, and as the registry is told of them: one watch for rows, streams and waiting callers.
+"""CodexRuns as this process sees them, and as the registry is told of them: one watch for rows,
+streams and waiting callers.
 
 The registry may be away as long as it likes: what is not written yet waits in the writer.
 """
@@ -51,7 +52,8 @@ class Followed:
     async def until(
         self, done: Callable[[CodexRun], bool], uid: str, seconds: float, stop: asyncio.Event
     ) -> None:
-        """Return when the run of that uid is `done` or gone, when time is up, or when this process stops."""
+        """Return when the run of that uid is `done` or gone, when time is up, or when this process
+        stops."""
         stopping = asyncio.ensure_future(stop.wait())
         try:
             with contextlib.suppress(TimeoutError):
@@ -124,7 +126,8 @@ class Mirror:
                 self._take(run, gone)
 
     def _read(self, raw: Json, gone: bool) -> CodexRun | None:
-        """The run; where its last state cannot be read, the last one that could: what is gone has to go."""
+        """The run; where its last state cannot be read, the last one that could: what is gone has
+        to go."""
         try:
             return CodexRun.model_validate(raw)
         except ValueError:
@@ -150,7 +153,8 @@ class Mirror:
         if untold(run):
             return
         if gone:
-            # The watch brings a deletion with a version of its own; a new list brings the last one that was known.
+            # The watch brings a deletion with a version of its own; a new list brings the last one
+            # that was known.
             self.writer.deleted(run, witnessed=known is None or _version(run) > _version(known))
         else:
             self.writer.changed(run)
@@ -194,10 +198,11 @@ class Mirror:
 
 
 def _kept(run: CodexRun) -> CodexRun:
-    """Return the run as it stays in memory; `Services.record` has the inputs that are left out here.
+    """Return the run as it stays in memory; `Services.record` has the inputs that are left out
+    here.
 
-    Ended runs stay in the cluster for long, and their inputs are most of their size. Inputs above the limit start no run,
-    and 1 MiB of them in etcd may be 35 MiB of objects here.
+    Ended runs stay in the cluster for long, and their inputs are most of their size. Inputs above
+    the limit start no run, and 1 MiB of them in etcd may be 35 MiB of objects here.
     """
     inputs = run.spec.inputs
     if inputs is None or not (run.status.phase.terminal or above_limit(inputs)):

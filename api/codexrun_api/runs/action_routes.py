@@ -133,7 +133,8 @@ async def cancel_run(
     wish: requests.CancelWish | None = None,
     wait: Wait = 0,
 ) -> responses.RunView:
-    """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a 409."""
+    """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
+    409."""
     record = await actions.cancel(here, id, user, wish.reason if wish else None)
     return here.view(await ended(here, record, wait) if wait else record)
 
@@ -156,7 +157,8 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     origin: From = "api",
     wait: Annotated[float, Query(ge=0, le=300)] = 0,
 ) -> responses.RunView:
-    """A new run with the same spec, also when the object is long gone. While a retry goes on, asking again gives that one."""
+    """A new run with the same spec, also when the object is long gone. While a retry goes on,
+    asking again gives that one."""
     wish = wish or requests.RetryWish()
     request_id = request.state.request_id
     started = await actions.retry(

@@ -1,6 +1,7 @@
 """Cancel, retry and delete one run.
 
-All can be repeated: a cancel that was asked for stands, a retry that has not ended is the retry, and gone is gone.
+All can be repeated: a cancel that was asked for stands, a retry that has not ended is the retry,
+and gone is gone.
 """
 
 import contextlib
@@ -65,7 +66,8 @@ async def cancel(here: Services, wanted: str, user: str, reason: str | None) -> 
 
 
 async def delete(here: Services, wanted: str) -> RunRecord:
-    """Take the object of a run that has ended out of the cluster, its Job and pod with it. Row, log and artifacts stay.
+    """Take the object of a run that has ended out of the cluster, its Job and pod with it. Row, log
+    and artifacts stay.
 
     Raises:
         Problem: there is no such run, or it has not ended.

@@ -1,4 +1,5 @@
-"""`python3 -m codexrun_api.runs.cleanup_job [--older-than 14d] [--dry-run]`: what the chart's CronJob calls. Standard library only."""
+"""`python3 -m codexrun_api.runs.cleanup_job [--older-than 14d] [--dry-run]`: what the chart's
+CronJob calls. Standard library only."""
 
 import argparse
 import json

@@ -1,4 +1,5 @@
-"""GET /runs/{id}/details: what is asked for when one run is looked at closely, and too much for every answer about it."""
+"""GET /runs/{id}/details: what is asked for when one run is looked at closely, and too much for
+every answer about it."""
 
 from datetime import datetime
 from typing import Annotated
@@ -59,7 +60,8 @@ class RunDetails(BaseModel):
     responses=answers(401, 404, 422, 500, 503),
 )
 async def get_run_details(here: Here, _: Caller, id: params.RunId) -> RunDetails:  # noqa: A002
-    """Limits in force, conditions, and every transition of one run; the latter also after its object is gone."""
+    """Limits in force, conditions, and every transition of one run; the latter also after its
+    object is gone."""
     record = await here.find(id)
     if record is None:
         raise not_found(id)

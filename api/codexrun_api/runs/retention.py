@@ -1,7 +1,7 @@
 """POST /cleanup: what is older than its time goes.
 
-The artifacts first, the row last: a crash in between leaves a row whose folder is gone, which the next call removes, and
-never a folder that no row knows.
+The artifacts first, the row last: a crash in between leaves a row whose folder is gone, which the
+next call removes, and never a folder that no row knows.
 """
 
 import asyncio
@@ -44,7 +44,8 @@ class CleanupAnswer(BaseModel):
 
 @router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
 async def clean_up(here: Here, _: Caller, wish: CleanupWish | None = None) -> CleanupAnswer:
-    """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not ended."""
+    """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
+    ended."""
     wish = wish or CleanupWish()
     before = params.moment(wish.older_than)
     if wish.dry_run:

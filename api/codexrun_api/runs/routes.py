@@ -59,7 +59,8 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     origin: From = "api",
     wait: Wait = 0,
 ) -> responses.RunView:
-    """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when full and `Reject`."""
+    """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when
+    full and `Reject`."""
     order = await ordered(
         here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key
     )
@@ -131,7 +132,8 @@ async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
     responses=answers(400, 401, 422, 500, 503),
 )
 async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Query()]) -> Response:
-    """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while runs are added."""
+    """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while
+    runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
     await here.mirror.writer.caught_up()
     try:

@@ -1,7 +1,9 @@
-"""Start a run: make the object, wait for the operator's word, tell the caller. Who is refused leaves nothing behind.
+"""Start a run: make the object, wait for the operator's word, tell the caller. Who is refused
+leaves nothing behind.
 
-The object's name is its identity. With an Idempotency-Key it derives from caller and key, so that a repeated call finds it with
-the registry down and after any crash; without one, our own retries after a lost answer find it by the request's id.
+The object's name is its identity. With an Idempotency-Key it derives from caller and key, so that a
+repeated call finds it with the registry down and after any crash; without one, our own retries
+after a lost answer find it by the request's id.
 """
 
 import logging

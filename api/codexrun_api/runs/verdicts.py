@@ -48,7 +48,8 @@ def decided(run: CodexRun) -> bool:
 
 
 def refusal(run: CodexRun, retry_after: int) -> Problem:
-    """A refused run as the answer to its start: full is 429, an unknown job type 404, all else the caller's to correct."""
+    """A refused run as the answer to its start: full is 429, an unknown job type 404, all else the
+    caller's to correct."""
     reason, message = (
         run.status.reason or "Rejected",
         run.status.message or "the operator rejected it",

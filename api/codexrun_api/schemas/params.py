@@ -1,4 +1,5 @@
-"""The list's filter, the same for lists, counts, bulk actions and statistics, and how callers write times."""
+"""The list's filter, the same for lists, counts, bulk actions and statistics, and how callers write
+times."""
 
 import re
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""Every error in one shape: RFC 9457 problem+json, with a stable `type` and `code`, the request's id, and where the
-trouble is."""
+"""Every error in one shape: RFC 9457 problem+json, with a stable `type` and `code`, the request's
+id, and where the trouble is."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -117,7 +117,8 @@ _FIELD = re.compile(r"spec\.([A-Za-z]+(?:\.[A-Za-z]+)*)(/[^:\s]*)?: (.*)")
 
 
 def pointed(message: str) -> list[FieldError]:
-    """The operator's words name fields as `spec.limits.maxTokens: ...`; the body calls them /limits/max_tokens."""
+    """The operator's words name fields as `spec.limits.maxTokens: ...`; the body calls them
+    /limits/max_tokens."""
     found = []
     for part in message.split("; "):
         if match := _FIELD.match(part):

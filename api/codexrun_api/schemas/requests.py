@@ -1,4 +1,5 @@
-"""POST bodies: what a caller may ask for. Their names are the API's, the values' forms those of the resource."""
+"""POST bodies: what a caller may ask for. Their names are the API's, the values' forms those of the
+resource."""
 
 import hashlib
 import json

@@ -1,4 +1,5 @@
-"""What callers see: a run as JSON is the registry's columns in snake_case, with usage, failure and links grouped."""
+"""What callers see: a run as JSON is the registry's columns in snake_case, with usage, failure and
+links grouped."""
 
 from datetime import datetime
 from typing import Annotated, Any

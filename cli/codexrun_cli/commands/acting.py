@@ -127,8 +127,8 @@ def retry(
     web: starting.Web = False,
     fmt: options.Output = None,
 ) -> None:
-    """Run again what has ended: a new run with the same spec, but for what is changed here. Without --status, a filter means
-    failed runs."""
+    """Run again what has ended: a new run with the same spec, but for what is changed here. Without
+    --status, a filter means failed runs."""
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
@@ -183,7 +183,8 @@ def _chosen(
     dry_run: bool,
     yes: bool,
 ) -> list[Json]:
-    """The runs that are meant. A filter may match many: that is said first, and asked about where somebody can answer."""
+    """The runs that are meant. A filter may match many: that is said first, and asked about where
+    somebody can answer."""
     if names and not chosen.empty:
         usage(f"give names, or a filter, to {what}")
     if chosen.empty:

@@ -29,7 +29,8 @@ def login(
         bool, typer.Option("--with-token", help="Read the token from stdin.")
     ] = False,
 ) -> None:
-    """Remember an api and a token for it. The token is asked for, or read from stdin; it is never an argument."""
+    """Remember an api and a token for it. The token is asked for, or read from stdin; it is never
+    an argument."""
     from codexrun_cli.transports.rest.http import Http
 
     settings.settle(settings.Flags(server=server), {}, {})

@@ -89,7 +89,8 @@ def _in_full(found: Json, inputs: Sequence[str]) -> str:
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="configs/jobs/NAME.yaml")],
 ) -> None:
-    """Check job type files as the cluster would, and their prompts where prompts/ lies beside configs/jobs/."""
+    """Check job type files as the cluster would, and their prompts where prompts/ lies beside
+    configs/jobs/."""
     from codexrun_core.prompts import index, manifests
 
     problems: list[str] = []

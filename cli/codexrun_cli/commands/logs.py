@@ -1,4 +1,5 @@
-"""`codexrun logs` and `tail`: what the agent's container printed, byte for byte or in words, and as it goes on."""
+"""`codexrun logs` and `tail`: what the agent's container printed, byte for byte or in words, and as
+it goes on."""
 
 import re
 import sys

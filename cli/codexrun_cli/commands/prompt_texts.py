@@ -1,4 +1,5 @@
-"""`codexrun prompts list`, `show`, `diff`, `render`, `add`: the texts, of the cluster or of a folder."""
+"""`codexrun prompts list`, `show`, `diff`, `render`, `add`: the texts, of the cluster or of a
+folder."""
 
 from pathlib import Path
 from typing import Annotated, Any

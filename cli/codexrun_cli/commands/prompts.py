@@ -54,8 +54,9 @@ def manifests(
 ) -> None:
     """Print the manifests of a folder: a ConfigMap per prompt version, and the job types.
 
-    With -n NAME the namespace is written into every object. Each job type gets the sha256 of the prompt version it names, so
-    that a run uses the reviewed text or none. Nothing is printed if anything in the folder is wrong.
+    With -n NAME the namespace is written into every object. Each job type gets the sha256 of the
+    prompt version it names, so that a run uses the reviewed text or none. Nothing is printed if
+    anything in the folder is wrong.
     """
     from codexrun_core.prompts.manifests import to_yaml
 
@@ -82,7 +83,8 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Check a folder: checksums, versions, and that each job type is valid and names a prompt that is there."""
+    """Check a folder: checksums, versions, and that each job type is valid and names a prompt that
+    is there."""
     folder = proven(directory)
     if since is not None:
         from codexrun_core.prompts.history import edited

@@ -1,4 +1,5 @@
-"""`codexrun start`, and what start and retry do when their run is there: detach, wait, watch or follow."""
+"""`codexrun start`, and what start and retry do when their run is there: detach, wait, watch or
+follow."""
 
 import uuid
 from typing import Annotated
@@ -134,7 +135,8 @@ def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.F
             shown = transport.start(wish, None, dry_run=True)
             shown.get("metadata", {}).pop("managedFields", None)
     else:
-        # A name that is free again and again: `kubectl apply` needs one, and a second run another one.
+        # A name that is free again and again: `kubectl apply` needs one, and a second run another
+        # one.
         name = wish.get("name") or manifest.name_for(wish["job_type"], "", None)
         shown = manifest.manifest(
             name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels")
@@ -222,7 +224,8 @@ def _expected(transport: Transport, run: Json) -> tuple[Json, float | None]:
 
 
 def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.Format) -> None:
-    """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the status as exit code."""
+    """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the
+    status as exit code."""
     from codexrun_cli.follow.summary import final_message, print_message, summary
 
     terminal = context.err(ctx)

@@ -190,8 +190,8 @@ def doctor(
     ctx: typer.Context,
     fmt: options.Output = None,
 ) -> None:
-    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, images, sandbox, metrics. Exit code 1 if
-    anything is wrong; each finding says how to mend it."""
+    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, images,
+    sandbox, metrics. Exit code 1 if anything is wrong; each finding says how to mend it."""
     from codexrun_cli.doctor import examine
 
     wanted = output.parse(fmt)

@@ -11,7 +11,8 @@ from codexrun_cli.transports.connection import open_transport, settings_of
 
 
 def examine(flags: Flags) -> Iterator[Json]:
-    """Everything. The cluster is looked at too where commands go through the api, if a kubeconfig is there."""
+    """Everything. The cluster is looked at too where commands go through the api, if a kubeconfig
+    is there."""
     settings = settings_of(flags)
     yield from api.examine(settings)
     yield from _cluster(settings_of(flags, straight=True), through_api=settings.rest)

@@ -20,7 +20,8 @@ RIGHTS = [
 
 
 def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
-    """The last finding is a failed crd where nothing else is worth a look. server: what the apiserver says of its version."""
+    """The last finding is a failed crd where nothing else is worth a look. server: what the
+    apiserver says of its version."""
     minor = "".join(filter(str.isdecimal, str(server.get("minor", "0"))))
     name = f"Kubernetes {server.get('gitVersion', '?')}, namespace {transport.kube.namespace}"
     if int(minor or 0) < OLDEST:

@@ -1,4 +1,5 @@
-"""What the chart has installed: operator, api, the Secret with the model's key, the agents' image, the metrics' monitor."""
+"""What the chart has installed: operator, api, the Secret with the model's key, the agents' image,
+the metrics' monitor."""
 
 from collections.abc import Iterator
 

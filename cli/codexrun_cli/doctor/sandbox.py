@@ -1,6 +1,8 @@
-"""What keeps an agent's commands in: the pod, and Codex's own sandbox where a job type wants that too.
+"""What keeps an agent's commands in: the pod, and Codex's own sandbox where a job type wants that
+too.
 
-Whether Codex can make its sandbox is only known in a pod: its runner tries before each run, and the newest run tells.
+Whether Codex can make its sandbox is only known in a pod: its runner tries before each run, and the
+newest run tells.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,8 @@
-"""Follow runs to their end through cuts and restarts: states are asked for, log lines come by themselves, one place shows both.
+"""Follow runs to their end through cuts and restarts: states are asked for, log lines come by
+themselves, one place shows both.
 
-States are polled because the answer has what no event carries: the place in the queue, and tokens as they are used.
+States are polled because the answer has what no event carries: the place in the queue, and tokens
+as they are used.
 """
 
 import queue
@@ -39,7 +41,8 @@ class Cut:
 def states(
     look: Callable[[], Json], over: threading.Event, sleep: Callable[[float], Any] | None = None
 ) -> Iterator[Json | Cut]:
-    """The run's states until it has ended, each as it is found; also through times when nobody answers.
+    """The run's states until it has ended, each as it is found; also through times when nobody
+    answers.
 
     Raises:
         Away: for longer than anybody would wait.

@@ -31,7 +31,8 @@ COLOURS = {
 
 
 class View(Protocol):
-    """What following shows. `lines` are of the log, `state` is the run's newest, `word` is about following itself."""
+    """What following shows. `lines` are of the log, `state` is the run's newest, `word` is about
+    following itself."""
 
     def lines(self, said: list[Said]) -> None: ...
     def state(self, run: Run) -> None: ...
@@ -90,7 +91,8 @@ class Plain(Quiet):
 
 
 class Live:
-    """Lines above, and below them one that says where the run is; only on a terminal that can move its cursor."""
+    """Lines above, and below them one that says where the run is; only on a terminal that can move
+    its cursor."""
 
     SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -169,7 +171,8 @@ class Live:
 def status_line(
     run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float
 ) -> str:
-    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the last command. Pure.
+    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the
+    last command. Pure.
 
     since: seconds in this phase, which is what counts while it stops.
     """

@@ -42,7 +42,8 @@ def final_message(transport: Transport, run: Json) -> str:
 
 
 def print_message(message: str, terminal: Terminal) -> None:
-    """Markdown for people; its text for a terminal that cannot show that; for programs what the agent wrote."""
+    """Markdown for people; its text for a terminal that cannot show that; for programs what the
+    agent wrote."""
     on_terminal = is_tty(sys.stdout)
     if on_terminal:
         message = "\n".join(clean(line) for line in message.split("\n"))

@@ -1,4 +1,5 @@
-"""`-o`: one place that turns what a command found into bytes on stdout, and nothing else goes there."""
+"""`-o`: one place that turns what a command found into bytes on stdout, and nothing else goes
+there."""
 
 import json
 import sys
@@ -19,7 +20,8 @@ HELP = "table|wide|name|json|yaml|jsonl|jsonpath=…|custom-columns=…"
 
 @dataclass(frozen=True)
 class Kind:
-    """How things of one kind are shown. schema: the name and version that JSON carries; plural: the list's key in it."""
+    """How things of one kind are shown. schema: the name and version that JSON carries; plural: the
+    list's key in it."""
 
     schema: str
     plural: str
@@ -68,7 +70,8 @@ def parse(text: str | None, headers: bool = True) -> Format:
 def emit(
     items: Iterable[Json], kind: Kind, wanted: Format, terminal: Terminal, *, single: bool = False
 ) -> None:
-    """Print things of one kind. single: one was asked for, and JSON is the thing itself rather than a list of one."""
+    """Print things of one kind. single: one was asked for, and JSON is the thing itself rather than
+    a list of one."""
     if wanted.name == "jsonl":
         for item in items:
             write(line(document(item, kind.schema)))
@@ -125,8 +128,8 @@ def to_yaml(shown: Any) -> str:
 def write(text: str, *, links: bool = False) -> None:
     """To stdout, in UTF-8 whatever the locale; surrogates that came from outside are replaced.
 
-    A terminal gets nothing that it would obey, and its own encoding: 0x9b begins a control sequence in Latin-1. links: as in
-    `terminal.harmless`.
+    A terminal gets nothing that it would obey, and its own encoding: 0x9b begins a control sequence
+    in Latin-1. links: as in `terminal.harmless`.
     """
     if is_tty(sys.stdout):
         _write(harmless(text, links=links).encode(sys.stdout.encoding or "utf-8", "replace"))

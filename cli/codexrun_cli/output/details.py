@@ -1,5 +1,5 @@
-"""What stands below a run that is shown in full: conditions, transitions, the cluster's Events; and what it used of its limits.
-Pure."""
+"""What stands below a run that is shown in full: conditions, transitions, the cluster's Events; and
+what it used of its limits. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,8 @@ TONES = {"True": "green", "False": "red", "Warning": "yellow"}
 
 
 def sections(details: Json, now: datetime, terminal: Terminal) -> str:
-    """Each with its title; what is not known, or empty, is left out. details: as `Transport.details` gives them."""
+    """Each with its title; what is not known, or empty, is left out. details: as
+    `Transport.details` gives them."""
     return (
         _section("Conditions", details.get("conditions") or [], _conditions(now), terminal)
         + _section(
@@ -62,8 +63,8 @@ def _transitions(details: Json) -> list[Column]:
 
 
 def timed(transitions: Sequence[Json]) -> list[Json]:
-    """With `after`: from the first of them, which tells more than an age once the run is old. Never backwards: start and end of
-    the agent are by its node's clock, the rest by the operator's."""
+    """With `after`: from the first of them, which tells more than an age once the run is old. Never
+    backwards: start and end of the agent are by its node's clock, the rest by the operator's."""
     passed, found = 0.0, list[Json]()
     for move in transitions:
         first, when = times.parsed(transitions[0]["at"]), times.parsed(move["at"])

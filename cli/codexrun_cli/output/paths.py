@@ -1,4 +1,5 @@
-"""`-o jsonpath=` and `-o custom-columns=`, as kubectl has them, over the JSON that -o json prints."""
+"""`-o jsonpath=` and `-o custom-columns=`, as kubectl has them, over the JSON that -o json
+prints."""
 
 import json
 import re
@@ -42,7 +43,8 @@ def show(name: str, argument: str, document: Any, *, headers: bool = True) -> st
 
 
 def _template(argument: str, document: Any) -> str:
-    """kubectl's form: text stands as it is, `{.path}` is replaced, `{"\\n"}` is text too; without braces all is one path."""
+    """kubectl's form: text stands as it is, `{.path}` is replaced, `{"\\n"}` is text too; without
+    braces all is one path."""
     if "{" not in argument:
         return _joined(_find(argument, document)) + "\n"
 

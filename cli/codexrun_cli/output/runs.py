@@ -108,7 +108,8 @@ def state(run: Run) -> str:
 def describe(
     run: Run, now: datetime, terminal: Terminal, *, url: str | None = None, more: Run | None = None
 ) -> str:
-    """One run in full, for people. url: of its page in the console; more: what `Transport.details` knows."""
+    """One run in full, for people. url: of its page in the console; more: what `Transport.details`
+    knows."""
     more = more or {}
     usage = run.get("usage", {})
     rows = [

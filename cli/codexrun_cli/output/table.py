@@ -1,4 +1,5 @@
-"""A table of plain text, aligned, that fits its terminal: what people compare stands first, long text is cut last. Pure."""
+"""A table of plain text, aligned, that fits its terminal: what people compare stands first, long
+text is cut last. Pure."""
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,8 @@ def table(
 
 
 def fitted(sizes: Sequence[int], columns: Sequence[Column], limit: int) -> list[int]:
-    """Sizes that fit: flexible columns give way from the right, first to LEAST and then altogether."""
+    """Sizes that fit: flexible columns give way from the right, first to LEAST and then
+    altogether."""
     found = list(sizes)
     for least in (LEAST, 0):
         for i in range(len(found) - 1, -1, -1):

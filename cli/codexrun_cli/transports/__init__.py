@@ -1,6 +1,8 @@
-"""Two ways to the runs, one interface: over REST, or straight on the cluster. What a command prints does not depend on which.
+"""Two ways to the runs, one interface: over REST, or straight on the cluster. What a command prints
+does not depend on which.
 
-A run is the JSON that the api shows (`RunView` in api/openapi.json); from the cluster it has the same fields but `links`.
+A run is the JSON that the api shows (`RunView` in api/openapi.json); from the cluster it has the
+same fields but `links`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Chosen:
-    """Which runs: the list's filter. A comma means OR, several fields mean AND; times as the api takes them."""
+    """Which runs: the list's filter. A comma means OR, several fields mean AND; times as the api
+    takes them."""
 
     job_type: str | None = None
     status: str | None = None
@@ -35,8 +38,9 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Heard:
-    """One thing that a followed log says. `line`: a line without its end; `cut`: the connection broke, `text` says how; `end`:
-    nothing more will come, `text` says what is amiss with the log, if anything."""
+    """One thing that a followed log says. `line`: a line without its end; `cut`: the connection
+    broke, `text` says how; `end`: nothing more will come, `text` says what is amiss with the log,
+    if anything."""
 
     kind: Literal["line", "cut", "end"]
     text: bytes = b""
@@ -61,7 +65,8 @@ class LogText:
 
 
 class Transport(Protocol):
-    """Every call raises Trouble: Away where nothing is known about what happened, NeedsApi where only the api could answer."""
+    """Every call raises Trouble: Away where nothing is known about what happened, NeedsApi where
+    only the api could answer."""
 
     @property
     def rest(self) -> bool: ...
@@ -76,8 +81,8 @@ class Transport(Protocol):
     def prompts(self) -> list[Json]: ...
     def prompt_text(self, name: str, version: str) -> str: ...
     def details(self, run: Json) -> Json:
-        """`limits` in force; `conditions` while its object is there; `transitions`, which the api keeps; `events`, which the
-        cluster keeps for a while. What is not known is absent."""
+        """`limits` in force; `conditions` while its object is there; `transitions`, which the api
+        keeps; `events`, which the cluster keeps for a while. What is not known is absent."""
         ...
 
     def usual_seconds(self, job_type: str) -> float | None: ...

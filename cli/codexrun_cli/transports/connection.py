@@ -1,4 +1,5 @@
-"""Which of the two ways, and a token for it: what every command that talks to a control plane begins with."""
+"""Which of the two ways, and a token for it: what every command that talks to a control plane
+begins with."""
 
 import contextlib
 import os
@@ -33,7 +34,8 @@ def opened(flags: Flags, *, straight: bool = False) -> Iterator[Transport]:
 def open_transport(
     settings: Settings, *, ask: bool = True, seconds: float | None = None
 ) -> Transport:
-    """ask: whether a missing token may be asked for. seconds: until a server that does not answer is given up."""
+    """ask: whether a missing token may be asked for. seconds: until a server that does not answer
+    is given up."""
     if settings.server is not None:
         from codexrun_cli.transports.rest.http import SECONDS, Http
         from codexrun_cli.transports.rest.transport import Rest

@@ -21,7 +21,8 @@ NODE_PARTS = (
 
 
 def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
-    """The embedded node. The compiler has the cores for minutes; everything that downloads runs beside it."""
+    """The embedded node. The compiler has the cores for minutes; everything that downloads runs
+    beside it."""
     pause = f"{PAUSE_REPOSITORY}:{gobuild.pause_binary(places).parent.name}"
 
     def control(log: Log) -> str:

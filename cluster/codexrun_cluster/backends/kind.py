@@ -1,7 +1,8 @@
 """kind: a cluster inside Docker, for machines that have it.
 
-Not tried where this was written: kind needs Docker and a node image from a registry, and neither was there. Only what
-comes before "there is a kubeconfig and the nodes have the images" is different from the embedded node.
+Not tried where this was written: kind needs Docker and a node image from a registry, and neither
+was there. Only what comes before "there is a kubeconfig and the nodes have the images" is different
+from the embedded node.
 """
 
 import subprocess

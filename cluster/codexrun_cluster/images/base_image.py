@@ -1,4 +1,5 @@
-"""What do our images stand on where no registry is? A minimal Debian made from this machine's own apt sources."""
+"""What do our images stand on where no registry is? A minimal Debian made from this machine's own
+apt sources."""
 
 import os
 import re
@@ -86,7 +87,8 @@ _SLIM = [
 
 
 def sources(targets: str, release: str) -> list[str]:
-    """One-line apt sources for a release and its updates, from `apt-get indextargets` (which reads every format)."""
+    """One-line apt sources for a release and its updates, from `apt-get indextargets` (which reads
+    every format)."""
     found = []
     for row in targets.splitlines():
         uri, name, component, signed_by = row.strip().split("|")

@@ -1,4 +1,5 @@
-"""Who builds an image here, and how does it reach the nodes? Docker for kind, buildah for the embedded node."""
+"""Who builds an image here, and how does it reach the nodes? Docker for kind, buildah for the
+embedded node."""
 
 import json
 import shutil
@@ -41,12 +42,14 @@ class Docker:
 
 
 def pushed_name(name: str, registry: str) -> str:
-    """`localhost/codexrun:tag` for `registry.example/team` -> `registry.example/team/codexrun:tag`."""
+    """`localhost/codexrun:tag` for `registry.example/team` ->
+    `registry.example/team/codexrun:tag`."""
     return f"{registry.rstrip('/')}/{name.partition('/')[2]}"
 
 
 class Buildah:
-    """Builds without a daemon, in storage of its own in the cache; `chroot` isolation works without user namespaces."""
+    """Builds without a daemon, in storage of its own in the cache; `chroot` isolation works without
+    user namespaces."""
 
     def __init__(self, places: Places, log: Log) -> None:
         self.places = places
@@ -125,7 +128,8 @@ class Buildah:
             return "already on the node"
         layout = self.places.cache / "oci"
         layout.mkdir(exist_ok=True)
-        # Into one layout that stays: a layer that an earlier build brought is neither compressed nor written again.
+        # Into one layout that stays: a layer that an earlier build brought is neither compressed
+        # nor written again.
         self.run("push", "--quiet", name, f"oci:{layout}:{name}")
         archive = self.places.cache / "tmp" / "import.tar"
         wanted = write_archive(

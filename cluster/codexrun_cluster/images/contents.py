@@ -1,4 +1,5 @@
-"""What is in our images? Two Dockerfiles for everybody, and a context that needs no network while it is built."""
+"""What is in our images? Two Dockerfiles for everybody, and a context that needs no network while
+it is built."""
 
 import os
 import re
@@ -14,7 +15,8 @@ from codexrun_cluster.paths import Places, digest
 
 CONTROL_REPOSITORY = "localhost/codexrun"
 AGENT_REPOSITORY = "localhost/codexrun-agent"
-# Parts of the one distribution that run in the control image: operator, gate, clone container, demo model.
+# Parts of the one distribution that run in the control image: operator, gate, clone container, demo
+# model.
 PACKAGES = (
     "core/codexrun_core",
     "operator/codexrun_operator",
@@ -27,7 +29,8 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Image:
-    """An image that may have to be built: its name is known before, from the hash of what goes in."""
+    """An image that may have to be built: its name is known before, from the hash of what goes
+    in."""
 
     repository: str
     tag: str
@@ -41,7 +44,8 @@ class Image:
 
 
 def control_image(places: Places, base: str, python: str, log: Log) -> Image:
-    """The trusted one. Its context: `site` (dependencies, changes seldom) and `app` (our code, changes often)."""
+    """The trusted one. Its context: `site` (dependencies, changes seldom) and `app` (our code,
+    changes often)."""
     packages = [places.checkout / p for p in PACKAGES if (places.checkout / p).is_dir()]
     dockerfile = places.checkout / "images" / "Dockerfile.control"
     project = places.checkout / "pyproject.toml"
@@ -60,7 +64,8 @@ def control_image(places: Places, base: str, python: str, log: Log) -> Image:
 
 
 def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
-    """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its tag, for people."""
+    """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its
+    tag, for people."""
     packages = [
         places.checkout / "pod" / "codexrun_pod",
         places.checkout / "core" / "codexrun_core",
@@ -94,7 +99,8 @@ def base_label(base_image: str) -> str:
 
 
 def outdated(names: Iterable[str], keep: set[str]) -> list[str]:
-    """Builds that `make up` made for earlier contents. A team's own images have a label in their tag and stay."""
+    """Builds that `make up` made for earlier contents. A team's own images have a label in their
+    tag and stay."""
     made = re.compile(
         rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}"
     )
@@ -113,7 +119,8 @@ def _context(folder: Path, fill: Callable[[Path], None], log: Log) -> None:
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    """Hard links: the same bytes in the same cache, and a build context must not hold symbolic links out of itself."""
+    """Hard links: the same bytes in the same cache, and a build context must not hold symbolic
+    links out of itself."""
     shutil.copytree(source, target, copy_function=os.link, symlinks=True)
 
 

@@ -1,4 +1,5 @@
-"""What goes into the images from package registries? Codex from npm, wheels from PyPI, each checked by its hash."""
+"""What goes into the images from package registries? Codex from npm, wheels from PyPI, each checked
+by its hash."""
 
 import base64
 import hashlib
@@ -130,7 +131,8 @@ for block in lock.replace("\\\\\\n", "\\0").split("\\n"):
 
 
 def for_python(pip: Path, python: str, lock: str) -> str:
-    """The lock's lines that hold for that Python: pip judges markers by the Python it runs on (pypa/pip#11664)."""
+    """The lock's lines that hold for that Python: pip judges markers by the Python it runs on
+    (pypa/pip#11664)."""
     done = ask([pip, "-c", _FILTER, python], stdin=lock)
     if done.returncode:
         raise Failure(

@@ -1,6 +1,7 @@
 """How does a team get images of its own: on another base, or in its registry?
 
-`make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside; `REGISTRY=...` pushes.
+`make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside;
+`REGISTRY=...` pushes.
 """
 
 from codexrun_cluster import packages
@@ -18,7 +19,8 @@ from codexrun_cluster.step_runner import Step, run_steps
 
 
 def make_images(places: Places, base_image: str, registry: str, progress: Progress) -> None:
-    """Build with Docker where it answers, else with buildah. Without `base_image` both images, on our default base.
+    """Build with Docker where it answers, else with buildah. Without `base_image` both images, on
+    our default base.
 
     Raises:
         Failure: of the step that could not; the build's own words are in its log.

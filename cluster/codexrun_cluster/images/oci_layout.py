@@ -8,7 +8,8 @@ from typing import Any
 
 
 def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
-    """An OCI archive of one image without the blobs that the node has; returns the bytes of the others."""
+    """An OCI archive of one image without the blobs that the node has; returns the bytes of the
+    others."""
     index = json.loads((layout / "index.json").read_text())
     manifest = next(m for m in index["manifests"] if _name(m) == name)
     manifest["annotations"]["io.containerd.image.name"] = name

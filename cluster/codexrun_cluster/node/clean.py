@@ -10,7 +10,8 @@ from codexrun_cluster.paths import RUN, VAR, Places
 
 
 def clear_machine(record: Record | None) -> None:
-    """End every process of a node and put back what it changed outside its checkout; files of the cache stay."""
+    """End every process of a node and put back what it changed outside its checkout; files of the
+    cache stay."""
     alive = {name: p for name, p in (record.parts if record else {}).items() if p.alive()}
     # The kubelet and the controllers first, or they bring back what is being ended.
     for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"):

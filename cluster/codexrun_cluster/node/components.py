@@ -23,13 +23,15 @@ NAMES = (
     "coredns",
 )
 ETCD = f"unix://{RUN}/etcd.sock"
-# etcd wants host:port even of a socket; it becomes a file of that name where etcd was started, which is RUN.
+# etcd wants host:port even of a socket; it becomes a file of that name where etcd was started,
+# which is RUN.
 ETCD_PEER = "unix://etcd-peer:2380"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One process. `ports` are the addresses it needs; `reads` are files whose change means a restart."""
+    """One process. `ports` are the addresses it needs; `reads` are files whose change means a
+    restart."""
 
     name: str
     argv: list[str]
@@ -44,7 +46,8 @@ class Part:
 
 
 def unrecorded(name: str | None = None) -> list[int]:
-    """Pids of parts (of one name) found by their command lines: a launcher killed between start and record leaves such."""
+    """Pids of parts (of one name) found by their command lines: a launcher killed between start and
+    record leaves such."""
     found = []
     for pid, words in command_lines():
         program, first = Path(words[0]).name, words[1] if len(words) > 1 else ""
@@ -87,7 +90,8 @@ def parts(places: Places, binary: Path) -> list[Part]:
                 f"--listen-peer-urls={ETCD_PEER}",
                 f"--initial-advertise-peer-urls={ETCD_PEER}",
                 f"--initial-cluster={NODE}={ETCD_PEER}",
-                "--unsafe-no-fsync",  # a node for trying things out: speed over surviving a power cut
+                # a node for trying things out: speed over surviving a power cut
+                "--unsafe-no-fsync",
                 "--auto-compaction-retention=1h",
                 "--log-level=warn",
             ],
@@ -121,7 +125,8 @@ def parts(places: Places, binary: Path) -> list[Part]:
                 "--audit-log-maxsize=200",
                 "--audit-log-maxbackup=2",
             ],
-            # Anonymous callers may see it only once RBAC's own rules are there; the parts that follow need those, too.
+            # Anonymous callers may see it only once RBAC's own rules are there; the parts that
+            # follow need those, too.
             lambda: healthy(f"https://{NODE_IP}:6443/readyz"),
             ports=((NODE_IP, 6443),),
             reads=(conf / "audit-policy.json", pki / "apiserver-serving.crt"),
@@ -180,7 +185,8 @@ def parts(places: Places, binary: Path) -> list[Part]:
                 f"--bind-address={NODE_IP}",
                 f"--cluster-cidr={POD_CIDR}",
                 "--proxy-mode=nftables",
-                # Two pods on one bridge: without it the answer goes straight back and is not the service's address.
+                # Two pods on one bridge: without it the answer goes straight back and is not the
+                # service's address.
                 "--masquerade-all",
                 "--conntrack-max-per-core=0",
                 "--oom-score-adj=0",

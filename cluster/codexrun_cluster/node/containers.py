@@ -1,6 +1,7 @@
 """What do containers leave on a machine, and how does it go away?
 
-Only what carries one of our own paths is touched; a system's containerd, Docker or Podman is not ours.
+Only what carries one of our own paths is touched; a system's containerd, Docker or Podman is not
+ours.
 """
 
 import contextlib
@@ -24,12 +25,14 @@ CONTAINER_LINKS = Path(
 )  # the kubelet's links for log collectors; a constant of its source
 BUILDAH_RUN = Path("/run/codexrun-buildah")
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
-# Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in them.
+# Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in
+# them.
 EMPTY = (DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CNI_RESULTS, CNI_RESULTS.parent, CONTAINER_LINKS)
 
 
 def ctr(*words: str) -> list[str]:
-    """Ask our containerd, in Kubernetes' namespace; the lines that it printed, none when it does not answer."""
+    """Ask our containerd, in Kubernetes' namespace; the lines that it printed, none when it does
+    not answer."""
     if not accepts(CONTAINERD_SOCKET):  # ctr itself would try for ten seconds
         return []
     done = ask(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *words])
@@ -47,7 +50,8 @@ def images() -> dict[str, str]:
 
 
 def unnamed(listed: dict[str, str], gone: set[str]) -> list[str]:
-    """The kubelet's interface adds `sha256:...` beside each name, and does not remove it with the name."""
+    """The kubelet's interface adds `sha256:...` beside each name, and does not remove it with the
+    name."""
     used = {
         digest
         for name, digest in listed.items()
@@ -59,7 +63,8 @@ def unnamed(listed: dict[str, str], gone: set[str]) -> list[str]:
 
 
 def forget_containers() -> None:
-    """Remove all containers from containerd's books (images stay); their processes have to be gone."""
+    """Remove all containers from containerd's books (images stay); their processes have to be
+    gone."""
     tasks = ctr("tasks", "ls", "--quiet")
     for task in tasks:
         ctr("tasks", "rm", "--force", task)
@@ -72,7 +77,8 @@ def forget_containers() -> None:
 
 
 def end_processes(patience: float) -> None:
-    """SIGTERM to everything in the pods' cgroups, SIGKILL after `patience` seconds, then the shims."""
+    """SIGTERM to everything in the pods' cgroups, SIGKILL after `patience` seconds, then the
+    shims."""
     deadline = time.monotonic() + patience
     while pids := _in_cgroups():
         kill_all(pids, max(0.0, deadline - time.monotonic()))
@@ -94,7 +100,8 @@ def end_processes(patience: float) -> None:
 
 
 def sweep() -> None:
-    """Unmount and delete all that a node made outside the checkout. No process of it may be left."""
+    """Unmount and delete all that a node made outside the checkout. No process of it may be
+    left."""
     for point in mounts_below((RUN, VAR, BUILDAH_RUN), Path("/proc/self/mountinfo").read_text()):
         ask(["umount", "--lazy", point])
     for folder in _cgroup_folders():

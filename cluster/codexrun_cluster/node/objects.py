@@ -1,4 +1,5 @@
-"""What does every cluster offer that this bare one does not yet? DNS's rights, and volumes for claims."""
+"""What does every cluster offer that this bare one does not yet? DNS's rights, and volumes for
+claims."""
 
 import json
 import shutil
@@ -47,7 +48,8 @@ def dns_rights() -> list[dict[str, Any]]:
 
 
 def storage(places: Places) -> list[dict[str, Any]]:
-    """A default class of static local volumes: a claim binds at once, and fsGroup works as with real disks."""
+    """A default class of static local volumes: a claim binds at once, and fsGroup works as with
+    real disks."""
     storage_class = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -81,7 +83,8 @@ def volume(places: Places, number: int) -> dict[str, Any]:
 
 
 def apply(places: Places, log: Log) -> str:
-    """Apply them; volumes whose claim is gone are emptied and offered again (nothing else would ever do it)."""
+    """Apply them; volumes whose claim is gone are emptied and offered again (nothing else would
+    ever do it)."""
     kubectl: list[str | Path] = [places.bin / "kubectl", f"--kubeconfig={places.kubeconfig}"]
     released = _released(json.loads(log.read([*kubectl, "get", "pv", "-o", "json"])))
     if released:

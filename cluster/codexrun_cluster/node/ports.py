@@ -7,7 +7,8 @@ LISTEN = "0A"
 
 
 def listeners(tables: list[str]) -> dict[int, list[tuple[str, str]]]:
-    """Listening sockets by port: (address in the kernel's hex, inode), from the text of /proc/net/tcp and tcp6."""
+    """Listening sockets by port: (address in the kernel's hex, inode), from the text of
+    /proc/net/tcp and tcp6."""
     found: dict[int, list[tuple[str, str]]] = {}
     for table in tables:
         for line in table.splitlines()[1:]:

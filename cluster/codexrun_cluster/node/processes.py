@@ -18,7 +18,8 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks after boot at which the process began; None when there is none (or only a zombie)."""
+    """Clock ticks after boot at which the process began; None when there is none (or only a
+    zombie)."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except OSError:
@@ -41,7 +42,8 @@ class Process:
         return self.boot == boot_id() and start_time(self.pid) == self.started
 
     def stop(self, patience: float) -> None:
-        """SIGTERM to its process group, SIGKILL when `patience` (seconds) is over; returns when it is gone."""
+        """SIGTERM to its process group, SIGKILL when `patience` (seconds) is over; returns when it
+        is gone."""
         for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
             if not self.alive():
                 return

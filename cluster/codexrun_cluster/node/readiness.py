@@ -14,7 +14,8 @@ def accepts(path: Path) -> bool:
 
 
 def healthy(url: str) -> bool:
-    """Does this address of the machine itself answer 200? Nothing secret is sent, so its certificate does not matter."""
+    """Does this address of the machine itself answer 200? Nothing secret is sent, so its
+    certificate does not matter."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

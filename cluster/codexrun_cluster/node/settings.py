@@ -1,4 +1,5 @@
-"""Which files do the parts read? All JSON, which is YAML too, so that nothing but the standard library writes them."""
+"""Which files do the parts read? All JSON, which is YAML too, so that nothing but the standard
+library writes them."""
 
 import base64
 import json
@@ -56,7 +57,8 @@ def kubelet(places: Places) -> str:
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
             "cgroupDriver": "cgroupfs",
             "failSwapOn": False,
-            "oomScoreAdj": 0,  # lowering it needs CAP_SYS_RESOURCE, which VMs and containers often lack
+            # lowering it needs CAP_SYS_RESOURCE, which VMs and containers often lack
+            "oomScoreAdj": 0,
             "clusterDNS": [NODE_IP],
             "clusterDomain": "cluster.local",
             "resolvConf": "",
@@ -78,7 +80,8 @@ def kubelet(places: Places) -> str:
 
 
 def audit_policy() -> str:
-    """Who wrote what, without the bodies: tests count writes, people find out who deleted something."""
+    """Who wrote what, without the bodies: tests count writes, people find out who deleted
+    something."""
     return _json(
         {
             "apiVersion": "audit.k8s.io/v1",
@@ -113,7 +116,8 @@ def cni() -> str:
 
 
 def containerd(root: Path, cni_bin: Path, pause_image: str, snapshotter: str) -> str:
-    """A containerd of our own beside any other: own root, state, socket and network plugins' configuration."""
+    """A containerd of our own beside any other: own root, state, socket and network plugins'
+    configuration."""
     cri = 'plugins."io.containerd.grpc.v1.cri"'
     return f"""version = 2
 root = "{root}"
@@ -144,7 +148,8 @@ Root = "{RUN}/runc"
 
 
 def corefile(kubeconfig_path: Path, resolv_conf: str) -> str:
-    """DNS for pods; names outside the cluster go to this machine's own servers, where it has any."""
+    """DNS for pods; names outside the cluster go to this machine's own servers, where it has
+    any."""
     has_servers = any(line.split()[:1] == ["nameserver"] for line in resolv_conf.splitlines())
     forward = "  forward . /etc/resolv.conf\n" if has_servers else ""
     return f""".:53 {{

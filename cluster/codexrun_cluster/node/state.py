@@ -1,6 +1,7 @@
 """Whose node is this machine's, and which processes are its parts?
 
-One file for the whole machine, because there is one embedded node per machine. It lies on a tmpfs: a reboot forgets it.
+One file for the whole machine, because there is one embedded node per machine. It lies on a tmpfs:
+a reboot forgets it.
 """
 
 import fcntl
@@ -42,7 +43,8 @@ class Record:
 
 
 def load(path: Path = RECORD) -> Record | None:
-    """The record, or None when there is none or it cannot be read (then nothing in it can be trusted)."""
+    """The record, or None when there is none or it cannot be read (then nothing in it can be
+    trusted)."""
     try:
         text = json.loads(path.read_text())
         return Record(text["checkout"], {name: Process(**p) for name, p in text["parts"].items()})

@@ -83,7 +83,8 @@ def write_settings(places: Places, log: Log) -> str:
 
 
 def write_containerd_settings(places: Places, pause_image: str) -> None:
-    """containerd's settings need only the machine, not our binary: it can start while that is being compiled."""
+    """containerd's settings need only the machine, not our binary: it can start while that is being
+    compiled."""
     cni = cni_folder()
     if cni is None:
         raise Failure("the CNI plugins are missing", "apt-get install containernetworking-plugins")
@@ -95,7 +96,8 @@ def write_containerd_settings(places: Places, pause_image: str) -> None:
 
 
 def snapshotter(root: Path) -> str:
-    """overlayfs, except on an overlay itself (a container's own file system), where the kernel refuses it."""
+    """overlayfs, except on an overlay itself (a container's own file system), where the kernel
+    refuses it."""
     kind = ask(["stat", "-f", "-c", "%T", root]).stdout.strip()
     return "native" if kind == "overlayfs" else "overlayfs"
 

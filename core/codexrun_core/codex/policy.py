@@ -1,6 +1,8 @@
-"""Codex's managed policy, /etc/codex/requirements.toml: what its own configuration, flags and the agent cannot change. Pure.
+"""Codex's managed policy, /etc/codex/requirements.toml: what its own configuration, flags and the
+agent cannot change. Pure.
 
-Mounted read-only from an annotation of the pod. https://developers.openai.com/codex/enterprise/managed-configuration
+Mounted read-only from an annotation of the pod.
+https://developers.openai.com/codex/enterprise/managed-configuration
 """
 
 import json

@@ -1,7 +1,8 @@
 """The tools that a job type may allow, and which of them each of Codex's own names belongs to.
 
-Runner, gate and the hook in Codex ask this one module, so that a name means the same in all three layers. Standard library
-only, Python 3.9 compatible. Names: Codex 0.169.0, in classic and in code mode.
+Runner, gate and the hook in Codex ask this one module, so that a name means the same in all three
+layers. Standard library only, Python 3.9 compatible. Names: Codex 0.169.0, in classic and in code
+mode.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _KNOWN = {
 _RESOURCES = ("list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource")
 # Names by which scripts in code mode call what is not an MCP server's.
 IN_SCRIPTS = ("exec_command", "write_stdin", APPLY_PATCH, VIEW_IMAGE)
-# Nothing outside of the conversation comes of these. In code mode `exec` runs a script, and the script calls tools.
+# Nothing outside of the conversation comes of these. In code mode `exec` runs a script, and the
+# script calls tools.
 HARMLESS = frozenset(
     {
         "exec", "wait", "update_plan", "request_user_input", "request_user_input_async", "tool_search",
@@ -49,9 +51,11 @@ HARMLESS = frozenset(
 
 
 def needed(name: str, arguments: Any = None) -> str | None:
-    """The entry of allowedTools that a call of `name` needs; None for a harmless one. An unknown name needs itself.
+    """The entry of allowedTools that a call of `name` needs; None for a harmless one. An unknown
+    name needs itself.
 
-    arguments: the call's, where they are known; some tools are as powerful as the server that they name.
+    arguments: the call's, where they are known; some tools are as powerful as the server that they
+    name.
     """
     if name in _RESOURCES:
         server = arguments.get("server") if isinstance(arguments, dict) else None
@@ -87,7 +91,8 @@ def plain(entry: str) -> str:
 
 
 def servers(allowed: Iterable[str]) -> dict[str, list[str] | None]:
-    """MCP servers that may be used, with the tools that may be called; None for all of a server's."""
+    """MCP servers that may be used, with the tools that may be called; None for all of a
+    server's."""
     found: dict[str, list[str] | None] = {}
     for entry in allowed:
         if entry.startswith(MCP):

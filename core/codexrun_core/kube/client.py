@@ -1,7 +1,9 @@
-"""The few calls to the apiserver, as plain dicts over the official client's own configuration and session.
+"""The few calls to the apiserver, as plain dicts over the official client's own configuration and
+session.
 
-The typed models cost three times the CPU of the call itself, and an operator makes the same five calls all day. Two kinds of
-failure: `Refused` (tell the user) and `Unavailable` (try again, assume nothing about what happened).
+The typed models cost three times the CPU of the call itself, and an operator makes the same five
+calls all day. Two kinds of failure: `Refused` (tell the user) and `Unavailable` (try again, assume
+nothing about what happened).
 """
 
 import json
@@ -33,7 +35,8 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
 class Refused(Exception):
-    """The apiserver said no: nothing was done. The message is its own, for people; `cause` says whose fault it is."""
+    """The apiserver said no: nothing was done. The message is its own, for people; `cause` says
+    whose fault it is."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -67,8 +70,9 @@ class _LongAnswer(Exception):
 class Kube:
     """Calls within one namespace.
 
-    `may_write` is asked before every write and raises Unavailable when this process may not lead any more.
-    `answered(verb, resource, code, seconds)` is told of every request; code "none" when no answer came.
+    `may_write` is asked before every write and raises Unavailable when this process may not lead
+    any more. `answered(verb, resource, code, seconds)` is told of every request; code "none" when
+    no answer came.
     """
 
     def __init__(
@@ -96,13 +100,15 @@ class Kube:
         return await self._write("PATCH", path, patch, MERGE_PATCH)
 
     async def strategic(self, path: str, patch: Json) -> Json:
-        """Strategic merge patch, of built-in kinds only: it can add to a list and take from it without knowing the rest."""
+        """Strategic merge patch, of built-in kinds only: it can add to a list and take from it
+        without knowing the rest."""
         return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
 
     async def delete(
         self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background"
     ) -> Json:
-        """Delete this very object. The propagation policy is always said: without one, REST orphans a Job's pod.
+        """Delete this very object. The propagation policy is always said: without one, REST orphans
+        a Job's pod.
 
         With `version` only if it has not changed since that resourceVersion (Conflict otherwise).
         """
@@ -114,10 +120,12 @@ class Kube:
         return await self._json("GET", path, None, None, READ_TIMEOUT)
 
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        """A consistent list, page by page; every page carries the list's resourceVersion in its metadata.
+        """A consistent list, page by page; every page carries the list's resourceVersion in its
+        metadata.
 
-        Pages are as large as MAX_PAGE_BYTES allows: one that is larger is not read, and asked for again with fewer objects. A
-        continue token may be used more than once and with another limit.
+        Pages are as large as MAX_PAGE_BYTES allows: one that is larger is not read, and asked for
+        again with fewer objects. A continue token may be used more than once and with another
+        limit.
         """
         limit = FIRST_CHUNK
         query = {"limit": "", **selectors}
@@ -145,7 +153,8 @@ class Kube:
 
         Raises:
             Gone: `version` is too old.
-            Unavailable: the stream broke, or nothing came for `silence` seconds (bookmarks come about once a minute).
+            Unavailable: the stream broke, or nothing came for `silence` seconds (bookmarks come
+                about once a minute).
         """
         query = {
             "watch": "1",
@@ -269,8 +278,8 @@ class Kube:
 
 
 def next_limit(limit: int, objects: int, size: int) -> int:
-    """How many objects to ask for after a page of so many objects and bytes: as many as would fill three quarters of
-    MAX_PAGE_BYTES, and at most twice as many as before."""
+    """How many objects to ask for after a page of so many objects and bytes: as many as would fill
+    three quarters of MAX_PAGE_BYTES, and at most twice as many as before."""
     if not objects:
         return limit
     return max(1, min(MAX_CHUNK, 2 * limit, MAX_PAGE_BYTES * 3 // 4 * objects // max(1, size)))

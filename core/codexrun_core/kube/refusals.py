@@ -1,7 +1,8 @@
 """Whose fault is the apiserver's no? From status code and words to a cause. Pure.
 
-A `Status` has no field for it: RBAC, admission plugins, webhooks and policies all answer 403 with reason Forbidden, so
-that the words decide. They come from k8s.io/apiserver (`pkg/admission/errors.go`, `pkg/endpoints/handlers/responsewriters`,
+A `Status` has no field for it: RBAC, admission plugins, webhooks and policies all answer 403 with
+reason Forbidden, so that the words decide. They come from k8s.io/apiserver
+(`pkg/admission/errors.go`, `pkg/endpoints/handlers/responsewriters`,
 `pkg/admission/plugin/{webhook,policy/validating,resourcequota}`) and k8s.io/pod-security-admission.
 """
 
@@ -12,7 +13,8 @@ from enum import StrEnum
 class Cause(StrEnum):
     """The value is the reason that conditions and metrics show."""
 
-    CONFLICT = "Conflict"  # somebody was faster, or it was too slow: the same request again has a fair chance
+    # somebody was faster, or it was too slow: the same request again has a fair chance
+    CONFLICT = "Conflict"
     NOT_AUTHORIZED = "NotAuthorized"  # this process may not do it, whatever the object says
     QUOTA_EXCEEDED = "QuotaExceeded"  # frees itself
     DENIED = "JobDenied"  # a policy of the cluster
@@ -29,13 +31,15 @@ _BY_POLICY = re.compile(
     r"""admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy '[^']*'|violates PodSecurity \""""
 )
 _BY_QUOTA = re.compile(r"\bexceeded quota: |\bstatus unknown for quota: ")
-# `jobs.batch is forbidden: User "x" cannot create resource "jobs" in API group "batch" in the namespace "n"`
+# `jobs.batch is forbidden: User "x" cannot create resource "jobs" in API group "batch" in the
+# namespace "n"`
 _BY_AUTHORIZER = re.compile(r'\bis forbidden: User "[^"]*" cannot \S+ (?:resource|path) "')
 _NAMED = re.compile(r'^[A-Za-z.]+ "[^"]*" is (?:forbidden|invalid): ')
 
 
 def cause_of(status: int, message: str) -> Cause:
-    """Return the cause of a refusal with this HTTP status and message; "already exists" is for the caller to know."""
+    """Return the cause of a refusal with this HTTP status and message; "already exists" is for the
+    caller to know."""
     if _BY_POLICY.search(message):
         return Cause.DENIED
     if status == 401:
@@ -50,5 +54,6 @@ def cause_of(status: int, message: str) -> Cause:
 
 
 def without_name(message: str) -> str:
-    """The apiserver's words without the object's name at their beginning, so that they are the same for its like."""
+    """The apiserver's words without the object's name at their beginning, so that they are the same
+    for its like."""
     return _NAMED.sub("", message)

@@ -1,8 +1,10 @@
-"""List and watch one kind of object into callbacks: for Jobs, pods and ConfigMaps, which kopf would deep-copy and compare.
+"""List and watch one kind of object into callbacks: for Jobs, pods and ConfigMaps, which kopf would
+deep-copy and compare.
 
-What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken -> go on from the last
-position; silent stream (no bookmark for SILENCE) -> the same; an error in the stream, or nothing but failures from this
-position -> list again; apiserver away -> try again with a growing pause.
+What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken ->
+go on from the last position; silent stream (no bookmark for SILENCE) -> the same; an error in the
+stream, or nothing but failures from this position -> list again; apiserver away -> try again with a
+growing pause.
 """
 
 import asyncio
@@ -26,8 +28,9 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 class Watcher:
     """Keeps `seen(object, gone)` informed about every object that the selectors match.
 
-    After a new list, objects that vanished in between are reported gone with their last known state.
-    Whatever `seen` raises about one object is logged and counted there: the others come all the same.
+    After a new list, objects that vanished in between are reported gone with their last known
+    state. Whatever `seen` raises about one object is logged and counted there: the others come all
+    the same.
     """
 
     def __init__(
@@ -116,7 +119,8 @@ class Watcher:
 
 
 def _remembered(item: Json) -> Json:
-    """What is told of an object that is gone: all but a run's inputs and whoever wrote which field, which nobody reads then."""
+    """What is told of an object that is gone: all but a run's inputs and whoever wrote which field,
+    which nobody reads then."""
     kept = {**item, "metadata": {**item["metadata"]}}
     kept["metadata"].pop("managedFields", None)
     spec = item.get("spec")

@@ -1,4 +1,5 @@
-"""Which prices hold now? The table that comes with this version, or the installation's own file, read again when it changes."""
+"""Which prices hold now? The table that comes with this version, or the installation's own file,
+read again when it changes."""
 
 import logging
 from datetime import date
@@ -11,7 +12,8 @@ log = logging.getLogger(__name__)
 
 
 class PriceFile:
-    """A file that was right once stays in force while a later one is wrong: money is counted by something that was reviewed."""
+    """A file that was right once stays in force while a later one is wrong: money is counted by
+    something that was reviewed."""
 
     def __init__(self, path: Path | None) -> None:
         """path: of a mounted ConfigMap; None for the built-in table.

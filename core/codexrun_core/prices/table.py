@@ -1,4 +1,5 @@
-"""What does a token cost? A versioned table of prices, read from YAML and kept as whole micro-dollars per million tokens.
+"""What does a token cost? A versioned table of prices, read from YAML and kept as whole
+micro-dollars per million tokens.
 
 A model that is not in it has an unknown price, not zero.
 """
@@ -41,7 +42,8 @@ class _Part(BaseModel):
 
 
 class Rates(_Part):
-    """Micro-dollars per million tokens. Cached and written input are parts of input, each charged once at its own price."""
+    """Micro-dollars per million tokens. Cached and written input are parts of input, each charged
+    once at its own price."""
 
     input: Money
     cached_input: Money

@@ -1,4 +1,5 @@
-"""A new version of a prompt: its text and its index entry. What was published before is never touched."""
+"""A new version of a prompt: its text and its index entry. What was published before is never
+touched."""
 
 import json
 import os
@@ -19,11 +20,12 @@ from codexrun_core.prompts.index import (
 def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> PromptVersion:
     """Publish `text` as the next version of prompt `name` in the folder that has index.json.
 
-    The text's file is made first and must not exist: a crash in between leaves a file that no index names, and the next call
-    says so instead of overwriting it.
+    The text's file is made first and must not exist: a crash in between leaves a file that no index
+    names, and the next call says so instead of overwriting it.
 
     Raises:
-        FolderError: the folder is wrong already, the name is none, the text is the newest version's, or a file is in the way.
+        FolderError: the folder is wrong already, the name is none, the text is the newest
+            version's, or a file is in the way.
     """
     index = prompts.load(folder) if (folder / INDEX).exists() else PromptIndex({})
     if not NAME.fullmatch(name):

@@ -1,4 +1,5 @@
-"""Is every prompt version still what it was published as? Asks the Git history of the folder, not only its newest commit."""
+"""Is every prompt version still what it was published as? Asks the Git history of the folder, not
+only its newest commit."""
 
 import json
 import subprocess
@@ -30,13 +31,16 @@ class Entry:
 
 
 def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
-    """Versions that `ref` has published, in any commit of its history, and that are another text in `now`.
+    """Versions that `ref` has published, in any commit of its history, and that are another text in
+    `now`.
 
-    folder: the one that holds prompts/, in a Git repository. ref: a commit, branch or tag; with `<from>..<to>` history begins
-    at <from>. Only merges count, not the commits of a branch before it was merged (--first-parent): a draft may change.
+    folder: the one that holds prompts/, in a Git repository. ref: a commit, branch or tag; with
+    `<from>..<to>` history begins at <from>. Only merges count, not the commits of a branch before
+    it was merged (--first-parent): a draft may change.
 
     Raises:
-        FolderError: not a Git repository, no such commit, or a shallow clone, which does not say what was published.
+        FolderError: not a Git repository, no such commit, or a shallow clone, which does not say
+            what was published.
     """
     first, last = _history(folder, ref)
     problems = []

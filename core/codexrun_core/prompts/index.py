@@ -1,10 +1,11 @@
-"""Which prompts are there, and are they what the index says? Reads a folder with index.json and proves it.
+"""Which prompts are there, and are they what the index says? Reads a folder with index.json and
+proves it.
 
     prompts/index.json      {"hello": [{"version": "v1", "path": "hello/v1.md", "checksum": "sha256:…", …}]}
     prompts/hello/v1.md     the text, byte for byte what the checksum was taken from
 
-A published version never changes: runs name it in their record, and its ConfigMap in the cluster is immutable.
-A new text is a new version.
+A published version never changes: runs name it in their record, and its ConfigMap in the cluster is
+immutable. A new text is a new version.
 """
 
 import hashlib
@@ -18,7 +19,8 @@ from typing import Any
 
 INDEX = "index.json"
 
-# `kubectl apply` keeps a second, JSON-escaped copy of the object in an annotation, and annotations end at 256 KiB.
+# `kubectl apply` keeps a second, JSON-escaped copy of the object in an annotation, and annotations
+# end at 256 KiB.
 LARGEST_PROMPT = 128 * 1024
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -30,7 +32,8 @@ _FIELDS = ("version", "path", "checksum", "owner", "updated_at")
 
 
 class FolderError(Exception):
-    """What is wrong with a folder of prompts and job types, one problem a line: file, field, trouble, way out."""
+    """What is wrong with a folder of prompts and job types, one problem a line: file, field,
+    trouble, way out."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)

@@ -1,8 +1,10 @@
-"""What does a folder of prompts and job types look like in a cluster? The same bytes for the same folder, always.
+"""What does a folder of prompts and job types look like in a cluster? The same bytes for the same
+folder, always.
 
-A folder has `prompts/index.json` with its texts, and `configs/jobs/<job type>.yaml`. Each prompt version becomes one
-immutable ConfigMap; each job type is passed on with the sha256 of the prompt version that it names written into it, so
-that operator and runner can prove that they use the text which was reviewed.
+A folder has `prompts/index.json` with its texts, and `configs/jobs/<job type>.yaml`. Each prompt
+version becomes one immutable ConfigMap; each job type is passed on with the sha256 of the prompt
+version that it names written into it, so that operator and runner can prove that they use the text
+which was reviewed.
 """
 
 import copy
@@ -29,7 +31,8 @@ _HEADER = "# Written by `codexrun prompts manifests` from prompts/ and configs/j
 
 @dataclass(frozen=True)
 class Folder:
-    """A proven folder: every prompt is what its checksum says, every job type names a prompt that is there."""
+    """A proven folder: every prompt is what its checksum says, every job type names a prompt that
+    is there."""
 
     index: PromptIndex
     job_types: tuple[Manifest, ...]
@@ -153,7 +156,8 @@ def read_job_type(where: str, file: Path) -> Manifest:
 def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
     """Placeholders that a valid run may leave without a value: it would fail only in its pod.
 
-    Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's business.
+    Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's
+    business.
     """
     if schema is None or _COMPOSED & schema.keys():
         return []
@@ -268,12 +272,14 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
-# Text that every YAML reader takes from a literal block unchanged; anything else is written quoted, with escapes.
+# Text that every YAML reader takes from a literal block unchanged; anything else is written quoted,
+# with escapes.
 _PLAIN_LINES = re.compile(
     "[\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe]*"
 )
 
-# Text that kubectl's reader would take for a number or a truth value where Python's reader sees text: 1e5, 0o7, y.
+# Text that kubectl's reader would take for a number or a truth value where Python's reader sees
+# text: 1e5, 0o7, y.
 _NOT_TEXT_TO_GO = re.compile(r"[-+.0-9]|[yYnN]\Z")
 
 

@@ -1,6 +1,7 @@
 """How a prompt becomes text: `{{name}}` is replaced, and nothing else is.
 
-Stdlib only and Python 3.9 compatible: the runner imports it in images that teams build on their own base.
+Stdlib only and Python 3.9 compatible: the runner imports it in images that teams build on their own
+base.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ def placeholders(text: str) -> list[str]:
 
 
 def render(text: str, inputs: Mapping[str, Any]) -> str:
-    """`text` with each placeholder replaced by its input: strings verbatim, other values as compact JSON.
+    """`text` with each placeholder replaced by its input: strings verbatim, other values as compact
+    JSON.
 
-    A value is never scanned again, so an input that holds `{{other}}` stays as it is. Inputs without a placeholder are
-    ignored here: whether they are allowed is the job type's schema's word.
+    A value is never scanned again, so an input that holds `{{other}}` stays as it is. Inputs
+    without a placeholder are ignored here: whether they are allowed is the job type's schema's
+    word.
 
     Raises:
         UnknownPlaceholderError: a placeholder without an input.

@@ -1,4 +1,5 @@
-"""A prompt version as the cluster has it: what operator and api read from its ConfigMap, proven the same way."""
+"""A prompt version as the cluster has it: what operator and api read from its ConfigMap, proven the
+same way."""
 
 import hashlib
 from collections.abc import Mapping

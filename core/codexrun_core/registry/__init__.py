@@ -1,6 +1,8 @@
-"""The registry: one row per run, kept when the object is gone. A mirror for screens and callers, never what decides.
+"""The registry: one row per run, kept when the object is gone. A mirror for screens and callers,
+never what decides.
 
-`Registry` is loaded when it is asked for, so that whoever needs only the row (operator, CLI) does without a database library.
+`Registry` is loaded when it is asked for, so that whoever needs only the row (operator, CLI) does
+without a database library.
 """
 
 from typing import TYPE_CHECKING, Any

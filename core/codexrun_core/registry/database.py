@@ -1,6 +1,7 @@
 """How is the registry's database reached, and what can be wrong with it?
 
-Two kinds of trouble only: the schema is not ours (SchemaError), or the database is away (Unavailable).
+Two kinds of trouble only: the schema is not ours (SchemaError), or the database is away
+(Unavailable).
 """
 
 import contextlib
@@ -22,8 +23,8 @@ T = TypeVar("T")
 
 
 class Database:
-    """Connections and schema. Every method of it and of what builds on it may raise Unavailable (nothing is known about what
-    happened) and SchemaError."""
+    """Connections and schema. Every method of it and of what builds on it may raise Unavailable
+    (nothing is known about what happened) and SchemaError."""
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
@@ -31,8 +32,8 @@ class Database:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """A registry at `sqlite:////path/to/registry.db` or `postgresql://user@host/name`. Nothing connects yet: the
-        database may be away.
+        """A registry at `sqlite:////path/to/registry.db` or `postgresql://user@host/name`. Nothing
+        connects yet: the database may be away.
 
         Raises:
             ValueError: no such URL.
@@ -129,10 +130,12 @@ def record_from(row: sa.Row[Any]) -> RunRecord:
 
 @contextlib.contextmanager
 def _away(*, writing: bool = False) -> Iterator[None]:
-    """Whatever the database or the way to it says is one answer: not now. The message is the driver's own, without values.
+    """Whatever the database or the way to it says is one answer: not now. The message is the
+    driver's own, without values.
 
-    Only what it says of a value that it will never take (SQLSTATE 22xxx: data exception, 54000: program limit exceeded) passes
-    as it is: the same write again would be refused again, and hold up those behind it.
+    Only what it says of a value that it will never take (SQLSTATE 22xxx: data exception, 54000:
+    program limit exceeded) passes as it is: the same write again would be refused again, and hold
+    up those behind it.
     """
     try:
         yield

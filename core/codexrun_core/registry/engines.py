@@ -1,7 +1,9 @@
-"""Connections to the registry's database: readers that see every commit at once, and writers that wait their turn.
+"""Connections to the registry's database: readers that see every commit at once, and writers that
+wait their turn.
 
-A call is one visit to a thread. With the drivers' own asyncio a row read by its key cost three times the CPU: SQLite's goes to
-a thread and back for each step of it, and SQLAlchemy switches greenlets for each wait.
+A call is one visit to a thread. With the drivers' own asyncio a row read by its key cost three
+times the CPU: SQLite's goes to a thread and back for each step of it, and SQLAlchemy switches
+greenlets for each wait.
 """
 
 import asyncio
@@ -49,7 +51,8 @@ class Pool:
                 await self._free.acquire()
         except TimeoutError:
             raise TimeoutError(f"all connections were busy for {BUSY:.0f} s") from None
-        # Given back by the thread's end, not by that of a caller who has gone: the connection is in use until then.
+        # Given back by the thread's end, not by that of a caller who has gone: the connection is in
+        # use until then.
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
         running.add_done_callback(self._give_back)
         return await asyncio.shield(running)
@@ -64,7 +67,8 @@ class Pool:
 
 
 class Engines:
-    """Readers are in autocommit: a list needs no transaction. `write.begin()` takes the write lock at once on SQLite."""
+    """Readers are in autocommit: a list needs no transaction. `write.begin()` takes the write lock
+    at once on SQLite."""
 
     def __init__(self, read: sa.Engine, readers: int, write: sa.Engine, writers: int) -> None:
         self.read, self.write = read, write
@@ -79,7 +83,8 @@ def open_engines(address: str) -> Engines:
     """Make the pools; nothing connects yet.
 
     Raises:
-        ValueError: not the URL of a SQLite file or a Postgres database. The message holds no password.
+        ValueError: not the URL of a SQLite file or a Postgres database. The message holds no
+            password.
     """
     try:
         url = make_url(address)
@@ -112,7 +117,8 @@ def _sqlite(url: URL) -> Engines:
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
-    # One writer at a time is all that SQLite has; a pool of one makes others wait in turn and not by chance.
+    # One writer at a time is all that SQLite has; a pool of one makes others wait in turn and not
+    # by chance.
     write = sa.create_engine(url, connect_args=wait, pool_size=1, max_overflow=0, pool_timeout=BUSY)
     for engine in (read, write):
         sa.event.listen(engine, "connect", _on_sqlite_connect)
@@ -131,8 +137,9 @@ class _Compiler(SQLiteCompiler):
 def _on_sqlite_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself
     cursor = connection.cursor()
-    # In this order: the switch to WAL needs a lock that another process may hold. NORMAL loses no consistency under WAL,
-    # at worst the last moments before a power cut, and those the mirror writes again.
+    # In this order: the switch to WAL needs a lock that another process may hold. NORMAL loses no
+    # consistency under WAL, at worst the last moments before a power cut, and those the mirror
+    # writes again.
     for pragma in (
         f"busy_timeout={int(BUSY * 1000)}",
         "journal_mode=WAL",
@@ -144,14 +151,16 @@ def _on_sqlite_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry)
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    # A transaction that reads first and writes later cannot wait for another writer: it would fail at once.
+    # A transaction that reads first and writes later cannot wait for another writer: it would fail
+    # at once.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _postgres(url: URL) -> Engines:
     connect = {
         "connect_timeout": int(BUSY),
-        # A server that is gone without a word is noticed. Plans are made for the values at hand: filters differ a thousandfold.
+        # A server that is gone without a word is noticed. Plans are made for the values at hand:
+        # filters differ a thousandfold.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "application_name": "codexrun",

@@ -1,4 +1,5 @@
-"""How does one prompt version do: how many runs, how often with success, and what does a good one usually take?"""
+"""How does one prompt version do: how many runs, how often with success, and what does a good one
+usually take?"""
 
 import statistics
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from codexrun_core.registry.totals import DURATIONS, SUCCEEDED
 
 @dataclass(frozen=True)
 class Usual:
-    """Medians of a version's last good runs; None where there is none, or none has a known price."""
+    """Medians of a version's last good runs; None where there is none, or none has a known
+    price."""
 
     tokens: int | None
     cost_micro_usd: int | None
@@ -24,7 +26,8 @@ class PromptUsual(Database):
     """What a run of one prompt version usually takes."""
 
     async def prompt_usual(self, name: str, version: str) -> Usual:
-        """Of the last good runs, found by the index of the prompt's versions: no scan, however many runs there are."""
+        """Of the last good runs, found by the index of the prompt's versions: no scan, however many
+        runs there are."""
         c = runs.c
         query = sa.select(c.cost_tokens, c.cost_micro_usd, c.started_at, c.finished_at)
         query = query.where(

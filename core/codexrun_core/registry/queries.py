@@ -76,8 +76,9 @@ LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
 
 
 def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
-    """Which index SQLite should read. Left alone it reads one filter's index and then a row for each of its entries; an index
-    that holds all filters answers without a row. None: its own choice is right."""
+    """Which index SQLite should read. Left alone it reads one filter's index and then a row for
+    each of its entries; an index that holds all filters answers without a row. None: its own choice
+    is right."""
     used = {
         name
         for name in ("job_type", "status", "prompt", "model", "user", "retry_of", "labels")
@@ -94,7 +95,8 @@ def reading(query: Rows, index: str | None) -> Rows:
 
 
 def rows_of(ids: Rows, order: tuple[Any, ...] = NEWEST_FIRST) -> Rows:
-    """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that are shown are read."""
+    """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that
+    are shown are read."""
     return (
         sa.select(*COLUMNS)
         .where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id)))
@@ -124,7 +126,8 @@ def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> 
     if dialect == "sqlite" or not wanted:
         where = [*conditions(chosen, dialect), *([older(last)] if last else [])]
         return first_ids(where, index_for(chosen), most)
-    # All hits first: left alone Postgres guesses how many there are, and may read the whole list for a word that none has.
+    # All hits first: left alone Postgres guesses how many there are, and may read the whole list
+    # for a word that none has.
     c: Any = (run_words if _answers_alone(chosen) else runs).c
     where = [*_hits(chosen, wanted), *([older(last, c)] if last else [])]
     hits = sa.select(c.run_id, c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
@@ -159,7 +162,8 @@ def _answers_alone(chosen: Filter, what: str = "search") -> bool:
 
 
 def _one_label(chosen: Filter) -> Requirement | None:
-    """A label that the runs must have, where the index of labels answers alone: a run has a key once."""
+    """A label that the runs must have, where the index of labels answers alone: a run has a key
+    once."""
     wanted = sorted(
         (one for one in chosen.labels if one.wanted), key=lambda one: (len(one.values) != 1, one)
     )
@@ -167,8 +171,8 @@ def _one_label(chosen: Filter) -> Requirement | None:
 
 
 def turned_round(chosen: Filter) -> Filter | None:
-    """Where the only label is one that runs must not have: the same with it. Two counts from indexes are faster than looking
-    at each run for what it has not."""
+    """Where the only label is one that runs must not have: the same with it. Two counts from
+    indexes are faster than looking at each run for what it has not."""
     if len(chosen.labels) != 1 or chosen.labels[0].wanted or not _answers_alone(chosen, "labels"):
         return None
     return replace(chosen, labels=(replace(chosen.labels[0], wanted=True),))
@@ -221,7 +225,8 @@ def _prompt(wanted: str) -> Condition:
 
 
 def _matches(search: str, dialect: str) -> Condition:
-    """Every word begins a word of the row. Words are letters and digits alone, so that quoting them is safe."""
+    """Every word begins a word of the row. Words are letters and digits alone, so that quoting them
+    is safe."""
     wanted = words(search)
     if not wanted:
         return sa.false()

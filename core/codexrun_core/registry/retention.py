@@ -18,8 +18,8 @@ class Retention(Database):
     async def mark_deleted(self, run_ids: Collection[str]) -> int:
         """Note that the objects of these runs are gone; answer how many rows that changed.
 
-        A row that has not ended becomes `deleted`: how its run ended was not seen, and is not made up. Whoever saw a live run
-        being deleted records its cancellation first.
+        A row that has not ended becomes `deleted`: how its run ended was not seen, and is not made
+        up. Whoever saw a live run being deleted records its cancellation first.
         """
         now, changed = datetime.now(UTC), 0
         ended = runs.c.status.in_(sorted(FINAL))
@@ -42,7 +42,8 @@ class Retention(Database):
         return changed
 
     async def expired(self, before: datetime, limit: int = AT_ONCE) -> list[str]:
-        """Ids of runs that ended before this moment, oldest first: what retention removes. None that may still run."""
+        """Ids of runs that ended before this moment, oldest first: what retention removes. None
+        that may still run."""
         over = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
         done = (
             runs.c.status.in_([*sorted(FINAL), DELETED])

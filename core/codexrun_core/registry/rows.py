@@ -56,8 +56,9 @@ class Rows(Database):
     async def page(
         self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE, sort: Sort = NEWEST
     ) -> Page:
-        """The runs of the filter in this order, from where the token says. A run whose place changes meanwhile (tokens grow
-        while it runs) may be met twice or not; every other one is met once.
+        """The runs of the filter in this order, from where the token says. A run whose place
+        changes meanwhile (tokens grow while it runs) may be met twice or not; every other one is
+        met once.
 
         Raises:
             BadToken: the token is none, or of a list with another filter or order.
@@ -66,7 +67,8 @@ class Rows(Database):
         last = read_token(after, chosen, sort) if after else None
         rows: list[RunRecord] = []
         if sort == NEWEST and (begun := begins(chosen.search)):
-            # A word that many runs have is found among the newest ones; only a rare one is worth asking the word index for.
+            # A word that many runs have is found among the newest ones; only a rare one is worth
+            # asking the word index for.
             where = [
                 *conditions(replace(chosen, search=""), self.dialect),
                 *([older(last)] if last else []),
@@ -104,7 +106,8 @@ class Rows(Database):
         return [(run_id, name) for run_id, name in await self._all(query)]
 
     async def open_logs(self) -> list[RunRecord]:
-        """Runs that have started and ended, but of whose log nobody has said whether it is complete."""
+        """Runs that have started and ended, but of whose log nobody has said whether it is
+        complete."""
         open_still = (
             runs.c.status.in_(FINAL)
             & runs.c.started_at.is_not(None)

@@ -1,6 +1,8 @@
-"""Which schema does the database have, and how does it get ours? One chain, and one process at a time on it.
+"""Which schema does the database have, and how does it get ours? One chain, and one process at a
+time on it.
 
-Migrations are additive, so that `helm rollback` works: the version before runs on what a newer one has migrated.
+Migrations are additive, so that `helm rollback` works: the version before runs on what a newer one
+has migrated.
 """
 
 import io
@@ -56,7 +58,8 @@ def check(connection: sa.Connection) -> None:
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Bring the database to this version's schema, within the caller's transaction and under a lock.
+    """Bring the database to this version's schema, within the caller's transaction and under a
+    lock.
 
     A newer schema that only adds to this version's stays as it is.
 
@@ -78,7 +81,8 @@ def downgrade(connection: sa.Connection, revision: str) -> None:
 
 
 def compare(connection: sa.Connection) -> None:
-    """Hold the tables against the chain, as `alembic check` does; it raises where a migration is missing."""
+    """Hold the tables against the chain, as `alembic check` does; it raises where a migration is
+    missing."""
     _on(connection, command.check)
 
 
@@ -95,7 +99,8 @@ def _on(connection: sa.Connection, action: Callable[[Config], None]) -> None:
 
 
 def _lock(connection: sa.Connection) -> None:
-    """Until the end of the transaction. SQLite's writers begin with BEGIN IMMEDIATE, which is the lock."""
+    """Until the end of the transaction. SQLite's writers begin with BEGIN IMMEDIATE, which is the
+    lock."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
@@ -113,9 +118,11 @@ def _known(revision: str) -> bool:
 
 
 def _obstacles(connection: sa.Connection) -> list[str]:
-    """What keeps this version from working on a newer schema, by table and column; nothing where that one only adds.
+    """What keeps this version from working on a newer schema, by table and column; nothing where
+    that one only adds.
 
-    Other versions' tables and indexes are not looked at. Triggers cannot be judged: they are the newer version's.
+    Other versions' tables and indexes are not looked at. Triggers cannot be judged: they are the
+    newer version's.
     """
     context = MigrationContext.configure(
         connection,
@@ -132,7 +139,8 @@ def _obstacles(connection: sa.Connection) -> list[str]:
 
 
 def _obstacle(difference: tuple[Any, ...]) -> str | None:
-    """One of Alembic's differences, seen from the database: "remove" is what only the database has."""
+    """One of Alembic's differences, seen from the database: "remove" is what only the database
+    has."""
     operation = difference[0]
     if operation in ("remove_index", "add_index", "remove_table"):
         return None  # indexes decide how fast, not whether

@@ -1,4 +1,5 @@
-"""A sorted list as SQL. Without a filter, or by labels alone, an index has its order; else all that match are sorted."""
+"""A sorted list as SQL. Without a filter, or by labels alone, an index has its order; else all that
+match are sorted."""
 
 from typing import Any
 

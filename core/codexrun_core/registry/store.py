@@ -11,4 +11,5 @@ __all__ = ["JobTypeStats", "PromptStats", "Registry", "RunEvent", "Stats"]
 
 
 class Registry(Writes, Rows, Events, Totals, PromptUsual, Retention):
-    """All access to the database. Every method may raise Unavailable (nothing is known about what happened) and SchemaError."""
+    """All access to the database. Every method may raise Unavailable (nothing is known about what
+    happened) and SchemaError."""

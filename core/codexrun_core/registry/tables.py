@@ -1,7 +1,8 @@
-"""The tables, as the newest migration leaves them (`alembic check` holds the two against each other).
+"""The tables, as the newest migration leaves them (`alembic check` holds the two against each
+other).
 
-Large databases are the reason for the indexes: one per filter in the list's order, and one that covers all filters, so that any
-combination and any count reads an index and no row.
+Large databases are the reason for the indexes: one per filter in the list's order, and one that
+covers all filters, so that any combination and any count reads an index and no row.
 """
 
 from datetime import UTC, datetime
@@ -32,7 +33,8 @@ class Utc(sa.TypeDecorator[datetime]):
 
 
 class Words(sa.TypeDecorator[str]):
-    """Text that every database takes: Postgres knows no NUL, and no encoding knows a lone surrogate."""
+    """Text that every database takes: Postgres knows no NUL, and no encoding knows a lone
+    surrogate."""
 
     impl = sa.Text
     cache_ok = True
@@ -107,7 +109,8 @@ runs = sa.Table(
     _column("words", Words, null=False),  # what a search finds
     sa.UniqueConstraint("run_id", name="uq_runs_run_id"),
     sa.Index("ix_runs_name", "namespace", "name", "created_at"),
-    # The list's order with every filter beside it: any page and any count is answered from this index alone.
+    # The list's order with every filter beside it: any page and any count is answered from this
+    # index alone.
     sa.Index(
         "ix_runs_list",
         "created_at",
@@ -131,7 +134,8 @@ runs = sa.Table(
     sa.Index("ix_runs_model", "model", "created_at", "run_id", "status"),
     sa.Index("ix_runs_requested_by", "requested_by", "created_at", "run_id", "status"),
     sa.Index("ix_runs_retry_of", "retry_of"),
-    # One per order of a list without a filter; sorting all that there is took as long as counting it.
+    # One per order of a list without a filter; sorting all that there is took as long as counting
+    # it.
     sa.Index("ix_runs_started_at", "started_at", "created_at", "run_id"),
     sa.Index("ix_runs_finished_at", "finished_at", "created_at", "run_id"),
     sa.Index("ix_runs_lasted_ms", "lasted_ms", "created_at", "run_id"),
@@ -178,8 +182,8 @@ run_labels = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# The word index, kept by triggers. SQLite: an FTS5 table over runs.words; Postgres: a narrow table with
-# what lists and counts of hits need, for a run's own row is wide.
+# The word index, kept by triggers. SQLite: an FTS5 table over runs.words; Postgres: a narrow table
+# with what lists and counts of hits need, for a run's own row is wide.
 run_words = sa.table(
     "run_words",
     sa.column("rowid"),

@@ -32,7 +32,8 @@ class Counted:
 
     @property
     def success_rate(self) -> float | None:
-        """Of the runs that succeeded or failed; what people cancelled or the guardrails refused says nothing."""
+        """Of the runs that succeeded or failed; what people cancelled or the guardrails refused
+        says nothing."""
         return success_rate(self.statuses)
 
 
@@ -48,7 +49,8 @@ class JobTypeStats(Counted):
 
 @dataclass(frozen=True)
 class Stats(Counted):
-    """What the runs of a filter came to. Durations (agent's start to end) are those of the last good ones."""
+    """What the runs of a filter came to. Durations (agent's start to end) are those of the last
+    good ones."""
 
     statuses: dict[str, int]
     cost_tokens: int
@@ -80,7 +82,8 @@ class Totals(Database):
     """Sums over `runs`."""
 
     async def usual(self, job_type: str) -> timedelta | None:
-        """The median duration of the job type's last good runs; None where there is none to learn from."""
+        """The median duration of the job type's last good runs; None where there is none to learn
+        from."""
         durations = await self._durations([runs.c.job_type == job_type], USUAL)
         return timedelta(seconds=statistics.median(durations)) if durations else None
 

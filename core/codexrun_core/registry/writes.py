@@ -1,4 +1,5 @@
-"""What does a row become? Whatever was written may be written again, by any process and in any order."""
+"""What does a row become? Whatever was written may be written again, by any process and in any
+order."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -46,7 +47,8 @@ class Writes(Database):
         return await self._write(write)
 
     async def set_usage(self, run_id: str, usage: Usage) -> bool:
-        """Note what a live run has used so far; less than is known already changes nothing. True if the row changed."""
+        """Note what a live run has used so far; less than is known already changes nothing. True if
+        the row changed."""
 
         def write(connection: sa.Connection) -> bool:
             row = self._locked(connection, run_id)
@@ -68,7 +70,8 @@ class Writes(Database):
         complete: bool | None = None,
         note: str | None = None,
     ) -> bool:
-        """Note where the log lies and how far it has come, also after the run's end. False if there is no such row (yet)."""
+        """Note where the log lies and how far it has come, also after the run's end. False if there
+        is no such row (yet)."""
 
         def write(connection: sa.Connection) -> bool:
             row = self._locked(connection, run_id)
@@ -84,7 +87,8 @@ class Writes(Database):
         return await self._write(write)
 
     def _locked(self, connection: sa.Connection, run_id: str) -> RunRecord | None:
-        """The row, held until the end of the transaction (SQLite: the transaction holds everything already)."""
+        """The row, held until the end of the transaction (SQLite: the transaction holds everything
+        already)."""
         found = connection.execute(HELD, {"run_id": run_id})
         row = found.first()
         return record_from(row) if row else None

@@ -1,4 +1,5 @@
-"""The custom resources as pydantic models: the one source of the CRD schemas in crds/ and of what the parts parse."""
+"""The custom resources as pydantic models: the one source of the CRD schemas in crds/ and of what
+the parts parse."""
 
 from codexrun_core.resources.codexjobtype import CodexJobType, JobTypeSpec, JobTypeStatus
 from codexrun_core.resources.codexrun import (

@@ -1,4 +1,5 @@
-"""CodexJobType: what a kind of run may do. Everything that grants power is here and never in a run's spec."""
+"""CodexJobType: what a kind of run may do. Everything that grants power is here and never in a
+run's spec."""
 
 from typing import Annotated, Literal
 
@@ -104,7 +105,8 @@ EnvName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*
 
 
 class EnvVar(Part):
-    """An environment variable of the agent. Only from Secrets: what is not secret belongs into the prompt or the image."""
+    """An environment variable of the agent. Only from Secrets: what is not secret belongs into the
+    prompt or the image."""
 
     name: Annotated[
         str,
@@ -209,7 +211,8 @@ class PodTemplate(Part):
 
 
 class McpServer(Part):
-    """An MCP server that Codex starts or reaches. Its tools may be called only where allowedTools says so."""
+    """An MCP server that Codex starts or reaches. Its tools may be called only where allowedTools
+    says so."""
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -31,7 +31,8 @@ ANOTHER_RUN = "create another CodexRun instead (spec.retryOf links it to this on
 def immutable(field: str) -> JsonDict:
     """The field may be neither set, changed nor removed after creation.
 
-    The rule stands on the parent, because one on an optional field does not run when the field comes or goes (KEP-2876).
+    The rule stands on the parent, because one on an optional field does not run when the field
+    comes or goes (KEP-2876).
     """
     return cel(
         f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
@@ -108,7 +109,8 @@ class RetryOf(Part):
 
 
 class RunSpec(Part):
-    """What to run. It cannot change after creation, but for cancel, priority and ttlSecondsAfterFinished."""
+    """What to run. It cannot change after creation, but for cancel, priority and
+    ttlSecondsAfterFinished."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -191,7 +193,8 @@ class PromptUsed(Part):
 
 
 class Usage(Part):
-    """What the run cost, metered by the gate. Cached and written input are parts of input, reasoning is part of output."""
+    """What the run cost, metered by the gate. Cached and written input are parts of input,
+    reasoning is part of output."""
 
     input_tokens: Annotated[int, Field(ge=0)] = 0
     cached_input_tokens: Annotated[int, Field(ge=0)] = 0

@@ -1,6 +1,8 @@
-"""Write the CRDs from the pydantic models: `python -m codexrun_core.resources.crd ROOT` (that is `make generate`).
+"""Write the CRDs from the pydantic models: `python -m codexrun_core.resources.crd ROOT` (that is
+`make generate`).
 
-A CRD wants a structural schema (no $ref, no anyOf with null, no titles); `structural` turns pydantic's JSON Schema into one.
+A CRD wants a structural schema (no $ref, no anyOf with null, no titles); `structural` turns
+pydantic's JSON Schema into one.
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """
 
@@ -16,7 +18,8 @@ from codexrun_core.resources.phases import Phase
 
 Json = dict[str, Any]
 
-# What an object says before the operator has seen it; kstatus and `kubectl wait` read -1 as "not yet".
+# What an object says before the operator has seen it; kstatus and `kubectl wait` read -1 as "not
+# yet".
 UNSEEN = {"phase": Phase.PENDING.value, "observedGeneration": -1}
 
 

@@ -28,7 +28,8 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
 def cel(rule: str, message: str) -> JsonDict:
-    """One entry of x-kubernetes-validations (KEP-2876); the message names the field and the way out."""
+    """One entry of x-kubernetes-validations (KEP-2876); the message names the field and the way
+    out."""
     return {"rule": rule, "message": message}
 
 
@@ -47,7 +48,8 @@ def one_of(*values: str) -> Any:
 
 
 class Part(BaseModel):
-    """A piece of a resource: camelCase outside, unknown fields ignored (the apiserver prunes or refuses them)."""
+    """A piece of a resource: camelCase outside, unknown fields ignored (the apiserver prunes or
+    refuses them)."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -66,7 +68,8 @@ FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Aware and in UTC; the first or last moment there is, where UTC has none: 0001-01-01T00:00:00+14:00 is a date-time too."""
+    """Aware and in UTC; the first or last moment there is, where UTC has none:
+    0001-01-01T00:00:00+14:00 is a date-time too."""
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     try:
@@ -88,7 +91,8 @@ DAY = 86_400
 
 
 class Limits(Part):
-    """Bounds of a run. In a job type they are the ceiling and the default; a run may only lower them."""
+    """Bounds of a run. In a job type they are the ceiling and the default; a run may only lower
+    them."""
 
     max_tokens: Annotated[
         int | None,
@@ -129,7 +133,8 @@ class Limits(Part):
     ] = None
 
     def within(self, ceiling: "Limits | None") -> "Limits":
-        """These where they are given, else those of the ceiling; for a run that admission has let through."""
+        """These where they are given, else those of the ceiling; for a run that admission has let
+        through."""
         return (ceiling or Limits()).model_copy(update=self.model_dump(exclude_none=True))
 
 

@@ -1,11 +1,13 @@
-"""May this repository be cloned? Stdlib only: the operator asks before a run is queued, the clone step asks again."""
+"""May this repository be cloned? Stdlib only: the operator asks before a run is queued, the clone
+step asks again."""
 
 import re
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
-# Characters that every server, proxy and Git itself reads in one way: what is escaped (%2e, %252e, %5c), a parameter (..;) or
-# not ASCII may become another path behind the comparison with git.allowedURLs.
+# Characters that every server, proxy and Git itself reads in one way: what is escaped (%2e, %252e,
+# %5c), a parameter (..;) or not ASCII may become another path behind the comparison with
+# git.allowedURLs.
 _NETLOC = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _DOTS = re.compile(r"\.+")
@@ -16,7 +18,8 @@ class UrlError(ValueError):
 
 
 def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
-    """The parts of a URL that is http(s), unambiguous, and on the list: exactly, or by an entry that ends in `*`.
+    """The parts of a URL that is http(s), unambiguous, and on the list: exactly, or by an entry
+    that ends in `*`.
 
     Raises:
         UrlError: and why not.
@@ -34,7 +37,8 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
         raise UrlError(
             "the URL holds a user or password; put them into the Secret of git.credentialsSecretRef"
         )
-    # urlsplit drops tabs, newlines and surrounding blanks, and lowers the scheme: what it read must be what was written.
+    # urlsplit drops tabs, newlines and surrounding blanks, and lowers the scheme: what it read must
+    # be what was written.
     if f"{parts.scheme}://{parts.netloc}{parts.path}" != url or not _NETLOC.fullmatch(parts.netloc):
         raise UrlError(
             f"{url!r} is more than scheme, host and path (blanks, a query, a fragment); write only those"

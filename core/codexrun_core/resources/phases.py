@@ -1,7 +1,8 @@
 """The vocabulary of a run's life: phases, their order, and the classes of failure.
 
-Phases are derived from conditions for people (Kubernetes API conventions, "typical status properties"); conditions are the
-record. Terminal phases never change again. docs/architecture.md has the table.
+Phases are derived from conditions for people (Kubernetes API conventions, "typical status
+properties"); conditions are the record. Terminal phases never change again. docs/architecture.md
+has the table.
 """
 
 from enum import StrEnum
@@ -46,7 +47,8 @@ class Phase(OpenEnum):
 
     @property
     def rank(self) -> int:
-        """Position within one attempt: nothing goes to a smaller rank, and all terminal phases share the last one.
+        """Position within one attempt: nothing goes to a smaller rank, and all terminal phases
+        share the last one.
 
         What is not known stands above all, so that nothing is started or written in its place.
         """
@@ -62,7 +64,8 @@ UNKNOWN_RANK = (
 
 TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
 
-# What a watch that only wants live runs sends to the server (KEP-4358, selectable fields of custom resources).
+# What a watch that only wants live runs sends to the server (KEP-4358, selectable fields of custom
+# resources).
 LIVE_RUNS_SELECTOR = ",".join(f"status.phase!={phase}" for phase in Phase if phase.terminal)
 
 
@@ -91,7 +94,8 @@ class FailureClass(OpenEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same run, started again unchanged, has a fair chance: the cause lies outside of it."""
+        """Whether the same run, started again unchanged, has a fair chance: the cause lies outside
+        of it."""
         return self in _RETRYABLE
 
 

@@ -24,7 +24,8 @@ class BadToken(ValueError):
 
 @dataclass(frozen=True)
 class Filter:
-    """What a run must match; within one field any of its values will do, and an empty field matches all."""
+    """What a run must match; within one field any of its values will do, and an empty field matches
+    all."""
 
     job_type: tuple[str, ...] = ()
     status: tuple[str, ...] = ()

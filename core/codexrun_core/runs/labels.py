@@ -1,4 +1,5 @@
-"""Which labels may a run have, and which does a selector ask for? Kubernetes' own rules and words. Pure."""
+"""Which labels may a run have, and which does a selector ask for? Kubernetes' own rules and words.
+Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,7 +20,8 @@ FORMS = "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b)
 
 @dataclass(frozen=True, order=True)
 class Requirement:
-    """One part of a selector. `wanted` false turns it round: a run without the key fulfils that too, as in Kubernetes."""
+    """One part of a selector. `wanted` false turns it round: a run without the key fulfils that
+    too, as in Kubernetes."""
 
     key: str
     values: tuple[str, ...] = ()  # any of these; none: the key alone counts
@@ -87,7 +89,8 @@ def check(labels: Mapping[str, str]) -> None:
 
 
 def handed_on(labels: Mapping[str, str]) -> dict[str, str]:
-    """Those that a retry takes over: keys without a prefix are people's own, the others belong to the tools that set them."""
+    """Those that a retry takes over: keys without a prefix are people's own, the others belong to
+    the tools that set them."""
     return {key: value for key, value in labels.items() if "/" not in key}
 
 

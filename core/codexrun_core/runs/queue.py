@@ -1,5 +1,5 @@
-"""Where does a waiting run stand, and about when may it start? From the runs of its job type, its limit, and how long its like
-usually take.
+"""Where does a waiting run stand, and about when may it start? From the runs of its job type, its
+limit, and how long its like usually take.
 
 Computed when read: storing it would cost a write per waiting run per freed slot. Pure.
 """
@@ -73,10 +73,11 @@ def place(
     *,
     hold_until: datetime | None = None,
 ) -> QueuePlace | None:
-    """The place of `run` among all runs of its job type (`peers`, with or without it); None if it does not wait.
+    """The place of `run` among all runs of its job type (`peers`, with or without it); None if it
+    does not wait.
 
-    `usual` is the median duration of the job type's last good runs, `hold_until` the moment before which the whole job type
-    waits (a rate limit). A suspended job type has a limit of 0.
+    `usual` is the median duration of the job type's last good runs, `hold_until` the moment before
+    which the whole job type waits (a rate limit). A suspended job type has a limit of 0.
     """
     if run.status != "queued":
         return None
@@ -96,8 +97,8 @@ def free_at(
 ) -> datetime | None:
     """When a slot is free for the run that has `ahead` others before it.
 
-    Slots become free as their runs reach the usual length; each run ahead takes the first free one and holds it as long. Where
-    the limit was lowered, as many runs must end first as are too many.
+    Slots become free as their runs reach the usual length; each run ahead takes the first free one
+    and holds it as long. Where the limit was lowered, as many runs must end first as are too many.
     """
     earliest = max(now, hold_until or now)
     holders = [peer for peer in peers if peer.status in HOLDS_SLOT]

@@ -1,4 +1,5 @@
-"""A run as the registry knows it, how it is read from a CodexRun, and which of two states of it stands. Pure."""
+"""A run as the registry knows it, how it is read from a CodexRun, and which of two states of it
+stands. Pure."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -23,13 +24,15 @@ COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One row of `runs`. Times are aware, in UTC; what is not known is None, or 0 beside `usage_complete = False`."""
+    """One row of `runs`. Times are aware, in UTC; what is not known is None, or 0 beside
+    `usage_complete = False`."""
 
     run_id: str  # metadata.uid
     name: str
     namespace: str
     job_type: str
-    status: str  # the phase in lower case; "deleted": the object went unseen, how the run ended is not known
+    # the phase in lower case; "deleted": the object went unseen, how the run ended is not known
+    status: str
     created_at: datetime
     updated_at: datetime
     reason: str | None = None
@@ -157,9 +160,11 @@ def place_of(run: CodexRun) -> tuple[int, int, int]:
 
 
 def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    """Return whether the first place (attempt, rank, version) is later in a run's life than the second.
+    """Return whether the first place (attempt, rank, version) is later in a run's life than the
+    second.
 
-    Where a phase that this version does not know belongs is not known: then the version alone orders.
+    Where a phase that this version does not know belongs is not known: then the version alone
+    orders.
     """
     if max(one[1], other[1]) >= UNKNOWN_RANK:
         return (one[0], one[2]) > (other[0], other[2])
@@ -198,8 +203,9 @@ LOG = ("log_path", "log_bytes", "log_complete", "log_note")
 
 
 def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
-    """What the row becomes when this state of its run is seen: terminal is final, nothing goes back, and of two states in one
-    phase the later one stands. The row itself if nothing changes. Only labels change after the end: people put them there."""
+    """What the row becomes when this state of its run is seen: terminal is final, nothing goes
+    back, and of two states in one phase the later one stands. The row itself if nothing changes.
+    Only labels change after the end: people put them there."""
     if (
         row.final
         and seen.final
@@ -218,8 +224,8 @@ def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
 
 
 def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
-    """The gate's last word if it is complete; else the larger of it and what the gate had shipped before (an eviction loses the
-    termination message, not what came here)."""
+    """The gate's last word if it is complete; else the larger of it and what the gate had shipped
+    before (an eviction loses the termination message, not what came here)."""
     told = seen.requests or seen.cost_tokens
     if (seen.final and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
         return {name: getattr(seen, name) for name in USAGE}

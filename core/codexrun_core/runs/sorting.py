@@ -1,4 +1,5 @@
-"""In which order does a list show its runs? Pure: the same for the registry and for objects straight from the cluster."""
+"""In which order does a list show its runs? Pure: the same for the registry and for objects
+straight from the cluster."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ ALWAYS_KNOWN = ("created", "tokens")
 
 @dataclass(frozen=True)
 class Sort:
-    """By what, and which way. Runs of which it is not known come last both ways; among equals the order of creation decides."""
+    """By what, and which way. Runs of which it is not known come last both ways; among equals the
+    order of creation decides."""
 
     key: str = "created"
     descending: bool = True

@@ -14,7 +14,8 @@ _Part = TypeVar("_Part", bound=Part)
 
 @dataclass(frozen=True)
 class StoredSpec:
-    """The fields of a run's spec that people are shown and that a repetition starts from; what is not given is None."""
+    """The fields of a run's spec that people are shown and that a repetition starts from; what is
+    not given is None."""
 
     limits: Limits
     git: GitWorkspace | None
@@ -26,7 +27,8 @@ class StoredSpec:
 
 
 def read_spec(spec: Mapping[str, Any]) -> StoredSpec:
-    """Read `RunRecord.spec`, which any version may have written: a part that does not fit is as if it were not given."""
+    """Read `RunRecord.spec`, which any version may have written: a part that does not fit is as if
+    it were not given."""
     workspace = _part(Workspace, spec.get("workspace"))
     priority = spec.get("priority")
     return StoredSpec(

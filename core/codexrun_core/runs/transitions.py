@@ -1,8 +1,9 @@
 """Lifecycle hooks: what a process does when a run has moved, once per move.
 
-Where a move was seen (the operator's own status write, the mirror's new row) decides whether it is new; the hooks carry it to
-the process's sinks. The operator hangs its log and run metrics here, the api its log. Registry and operator give the same move
-the same id, so that lines of both can be joined.
+Where a move was seen (the operator's own status write, the mirror's new row) decides whether it is
+new; the hooks carry it to the process's sinks. The operator hangs its log and run metrics here, the
+api its log. Registry and operator give the same move the same id, so that lines of both can be
+joined.
 """
 
 import logging
@@ -90,7 +91,8 @@ def event_id(run_id: str, attempt: int, status: str) -> str:
 
 
 def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | None:
-    """The move from one state of a run to a later one; None if it did not move, or would move back. Pure."""
+    """The move from one state of a run to a later one; None if it did not move, or would move back.
+    Pure."""
     if before and not _forward(before, after):
         return None
     return Transition(
@@ -121,7 +123,8 @@ def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | N
 
 
 def _when(after: "RunRecord") -> datetime:
-    """The agent's start and end as its node saw them: the operator's look comes later, and may come after both."""
+    """The agent's start and end as its node saw them: the operator's look comes later, and may come
+    after both."""
     own = (
         after.finished_at
         if after.status in FINAL
@@ -163,7 +166,8 @@ def record_run_cancelled(moved: Transition, sinks: Iterable[Sink]) -> None:
 
 
 def record_transition(moved: Transition, sinks: Iterable[Sink]) -> None:
-    """Any move: through the hook of its kind, or, on the way between start and end, straight to the sinks."""
+    """Any move: through the hook of its kind, or, on the way between start and end, straight to the
+    sinks."""
     hook = _HOOKS.get(moved.status)
     if hook:
         hook(moved, sinks)

@@ -1,4 +1,5 @@
-"""What may a run's inputs be? The job type's inputsSchema, its defaults, and what every door says of what does not fit."""
+"""What may a run's inputs be? The job type's inputsSchema, its defaults, and what every door says
+of what does not fit."""
 
 import json
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ MOST_NESTED = 8
 
 
 class InputsError(ValueError):
-    """The inputs do not do. `reason` is one CamelCase word: InvalidInputs, InputsTooLarge, or JobTypeInvalid."""
+    """The inputs do not do. `reason` is one CamelCase word: InvalidInputs, InputsTooLarge, or
+    JobTypeInvalid."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -27,7 +29,8 @@ class InputsError(ValueError):
 
 
 def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) -> dict[str, Any]:
-    """The job type's schema, or what the prompt's placeholders say: each a required string, no others."""
+    """The job type's schema, or what the prompt's placeholders say: each a required string, no
+    others."""
     if declared is not None:
         return declared
     names = sorted(set(placeholders))
@@ -102,12 +105,14 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def above_limit(inputs: dict[str, Any]) -> bool:
-    """Return whether no job type takes these inputs, because they are too large or nested too deeply."""
+    """Return whether no job type takes these inputs, because they are too large or nested too
+    deeply."""
     return _limit_error(inputs) is not None
 
 
 class LeftOut(dict[str, Any]):
-    """What stands in memory for inputs that no job type takes: nothing but why. 1 MiB of JSON may be 35 MiB of objects."""
+    """What stands in memory for inputs that no job type takes: nothing but why. 1 MiB of JSON may
+    be 35 MiB of objects."""
 
     def __init__(self, error: InputsError) -> None:
         super().__init__()
@@ -115,7 +120,8 @@ class LeftOut(dict[str, Any]):
 
 
 def within_limit(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the inputs, or `LeftOut` where they are above a limit that holds for every job type."""
+    """Return the inputs, or `LeftOut` where they are above a limit that holds for every job
+    type."""
     error = _limit_error(inputs)
     return LeftOut(error) if error else inputs
 
@@ -153,10 +159,11 @@ def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
 
 
 def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
-    """A pydantic class of these inputs, for callers in Python: typed fields, and the schema's own word on the whole.
+    """A pydantic class of these inputs, for callers in Python: typed fields, and the schema's own
+    word on the whole.
 
-    Types are taken from plain schemas (type, enum, items, properties); whatever a schema says beyond them is judged all the
-    same, by `check_inputs`, when an object is made.
+    Types are taken from plain schemas (type, enum, items, properties); whatever a schema says
+    beyond them is judged all the same, by `check_inputs`, when an object is made.
 
     Raises:
         InputsError: the schema is none.

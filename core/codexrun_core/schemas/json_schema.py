@@ -1,7 +1,8 @@
-"""Does a value fit a JSON Schema (2020-12) that somebody else wrote, and is that schema one? In bounded time, whatever it says.
+"""Does a value fit a JSON Schema (2020-12) that somebody else wrote, and is that schema one? In
+bounded time, whatever it says.
 
-Who writes a job type could stop the operator with a pattern or a web of references that takes for ever. So patterns run on an
-engine of linear time (RE2), and everything else counts its steps.
+Who writes a job type could stop the operator with a pattern or a web of references that takes for
+ever. So patterns run on an engine of linear time (RE2), and everything else counts its steps.
 """
 
 import json
@@ -21,7 +22,8 @@ from referencing.exceptions import Unresolvable
 from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper, nesting_problem
 
 LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
-MOST_STEPS = 25_000  # a keyword applied to a value is one, or more where either is long; less than a second in all
+# a keyword applied to a value is one, or more where either is long; less than a second in all
+MOST_STEPS = 25_000
 LONGEST_WORDS = 200
 PAGE = "https://json-schema.org/draft/2020-12"
 
@@ -30,7 +32,8 @@ Rule = Callable[..., Iterable[ValidationError] | None]
 
 
 class BadSchemaError(ValueError):
-    """The schema cannot be used; `pointer` is where (RFC 6901), the message names the trouble and the way out."""
+    """The schema cannot be used; `pointer` is where (RFC 6901), the message names the trouble and
+    the way out."""
 
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(message)
@@ -39,7 +42,8 @@ class BadSchemaError(ValueError):
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing that is wrong with a value. `pointer` is RFC 6901, "" the whole value; `words` name no long value."""
+    """One thing that is wrong with a value. `pointer` is RFC 6901, "" the whole value; `words` name
+    no long value."""
 
     pointer: str
     words: str
@@ -66,10 +70,12 @@ def check_schema(schema: Schema) -> None:
 
 
 def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list[Violation]:
-    """What is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply fits no schema.
+    """What is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply fits
+    no schema.
 
     Raises:
-        BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in sight.
+        BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in
+            sight.
     """
     if problem := nesting_problem(value):
         return [Violation("", problem)]
@@ -271,5 +277,6 @@ def _told(error: ValidationError) -> Iterator[Violation]:
 
 
 def _short(message: str) -> str:
-    """The values themselves stay out of the message when they are long: it is shown in many places."""
+    """The values themselves stay out of the message when they are long: it is shown in many
+    places."""
     return message if len(message) <= LONGEST_WORDS else f"{message[:80]} … {message[-100:]}"

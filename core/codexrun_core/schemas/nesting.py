@@ -11,10 +11,11 @@ KEPT_LEVELS = 100
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Return whether lists and objects are nested more than `levels` deep in `value`; a bare text or number has none.
+    """Return whether lists and objects are nested more than `levels` deep in `value`; a bare text
+    or number has none.
 
-    Neither recursion nor the number of paths matters: a value whose parts are shared (YAML's aliases)
-    costs no more than its distinct parts.
+    Neither recursion nor the number of paths matters: a value whose parts are shared (YAML's
+    aliases) costs no more than its distinct parts.
     """
     layer = _containers([value])
     for _ in range(levels):
@@ -25,12 +26,14 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 def nesting_problem(value: Any) -> str | None:
-    """Return what is wrong with the nesting of inputs or of an output, and how to mend it; None if it is fine."""
+    """Return what is wrong with the nesting of inputs or of an output, and how to mend it; None if
+    it is fine."""
     return TOO_DEEP if is_deeper(value, MAX_LEVELS) else None
 
 
 def cut(value: Any, levels: int = KEPT_LEVELS) -> Any:
-    """Return `value` with null for what is nested deeper than `levels`; the value itself if nothing is."""
+    """Return `value` with null for what is nested deeper than `levels`; the value itself if nothing
+    is."""
     return _cut(value, levels) if is_deeper(value, levels) else value
 
 

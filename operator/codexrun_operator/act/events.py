@@ -1,5 +1,5 @@
-"""Tell the world about a transition, after the status write that made it: log line, metrics, and Kubernetes Events for warnings
-and ends that people must see."""
+"""Tell the world about a transition, after the status write that made it: log line, metrics, and
+Kubernetes Events for warnings and ends that people must see."""
 
 import logging
 import uuid
@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 
 def tell(run: CodexRun, status: RunStatus, counters: RunMetrics) -> None:
-    """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase is the status's to tell."""
+    """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase
+    is the status's to tell."""
     after = run.model_copy(update={"status": status})
     moved = transition(record_of(run) if _seen(run) else None, record_of(after))
     if moved:
@@ -32,7 +33,8 @@ def _seen(run: CodexRun) -> bool:
 
 
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
-    """The Event that this transition deserves; its name makes a repetition the same Event. A success deserves none."""
+    """The Event that this transition deserves; its name makes a repetition the same Event. A
+    success deserves none."""
     unhealthy = status.phase is Phase.STARTING and status.reason not in ("Starting", "Cloning")
     if status.phase in (Phase.FAILED, Phase.REJECTED) or unhealthy:
         kind = "Warning"

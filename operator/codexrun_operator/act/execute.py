@@ -1,4 +1,5 @@
-"""Carry out a decision: actions first, then one status write. Every step can be repeated; "already done" is success."""
+"""Carry out a decision: actions first, then one status write. Every step can be repeated; "already
+done" is success."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +17,10 @@ async def create_job(kube: Kube, body: Json) -> None:
     """Create the attempt's Job; a Job of that name is this one (names derive from uid and attempt).
 
     Raises:
-        Refused: rights, quota, a policy or the schema said no; the message is the apiserver's, for people.
-        Unavailable: nothing is known about what happened, or somebody was faster; the same call again is safe.
+        Refused: rights, quota, a policy or the schema said no; the message is the apiserver's, for
+            people.
+        Unavailable: nothing is known about what happened, or somebody was faster; the same call
+            again is safe.
     """
     try:
         await kube.create(kube.jobs, body)
@@ -53,13 +56,15 @@ async def act(kube: Kube, action: StopPod | ReleaseEvidence | SuspendJob | Delet
 
 
 async def _hold(kube: Kube, name: str, uid: str) -> None:
-    """Our finalizer keeps the pod object, with its containers' last words, until the status has them."""
+    """Our finalizer keeps the pod object, with its containers' last words, until the status has
+    them."""
     patch = {"metadata": {"uid": uid, "finalizers": [EVIDENCE_FINALIZER]}}
     try:
         # Strategic merge adds to the list of finalizers, and leaves the Job controller's alone.
         await kube.strategic(f"{kube.pods}/{name}", patch)
     except Refused as error:
-        # 422: its deletion has begun already, so no finalizer can be added; the last watch events carry the evidence.
+        # 422: its deletion has begun already, so no finalizer can be added; the last watch events
+        # carry the evidence.
         if error.status != 422:
             raise
 
@@ -87,7 +92,8 @@ async def write_status(kube: Kube, run: CodexRun, status: RunStatus) -> Json:
 
 
 def _replacing(old: Json, new: Json) -> Json:
-    """`new` as a merge patch over `old`: keys that a nested object loses are named, or they would stay."""
+    """`new` as a merge patch over `old`: keys that a nested object loses are named, or they would
+    stay."""
     patch = dict(new)
     for key, value in new.items():
         before = old.get(key)

@@ -1,4 +1,5 @@
-"""One look at one object: see, plan, act, write the status once, tell. All state is in `State`, all decisions in `plan`."""
+"""One look at one object: see, plan, act, write the status once, tell. All state is in `State`, all
+decisions in `plan`."""
 
 import dataclasses
 import logging
@@ -120,7 +121,8 @@ class Reconciler:
             self.queue.add_later(uid, decision.look_again)
 
     async def _send_job(self, uid: str) -> bool:
-        """Create the reserved Job; False if the apiserver refuses it, whatever for: its run waits on.
+        """Create the reserved Job; False if the apiserver refuses it, whatever for: its run waits
+        on.
 
         Raises:
             Unavailable: unknown. It keeps its slot, and is sent again.
@@ -156,8 +158,9 @@ class Reconciler:
     async def _settle_creation(self, uid: str, creating: Creating) -> None:
         """Send it again, or find out what became of it.
 
-        A Job may come and go between two lists of a broken watch, and its run may be deleted before the creation is known to
-        have worked. Both would hold the slot for ever; a consistent read knows.
+        A Job may come and go between two lists of a broken watch, and its run may be deleted before
+        the creation is known to have worked. Both would hold the slot for ever; a consistent read
+        knows.
         """
         run = self.state.runs.get(uid)
         if run is not None and not creating.confirmed:
@@ -197,7 +200,8 @@ class Reconciler:
         await self._written(run, status, written)
 
     async def _settle_write(self, uid: str) -> None:
-        """Find out what became of a write whose answer was lost: if it has arrived, it is told like any other."""
+        """Find out what became of a write whose answer was lost: if it has arrived, it is told like
+        any other."""
         run, status = self._unsure[uid]
         try:
             found = await self.kube.get(f"{self.kube.runs}/{run.metadata.name}")
@@ -209,7 +213,8 @@ class Reconciler:
             await self._written(run, status, found)
 
     async def _written(self, run: CodexRun, status: RunStatus, written: execute.Json) -> None:
-        """What follows from a status that stands: log, metrics, Event, and what this process remembers of the run."""
+        """What follows from a status that stands: log, metrics, Event, and what this process
+        remembers of the run."""
         uid = run.metadata.uid
         events.tell(run, status, self.counters)
         event = events.event_for(run, status, execute.now())
@@ -291,7 +296,8 @@ class Reconciler:
             self.queue.add_later(f"jobtype/{name}", 1)
 
     async def _probe(self, name: str) -> None:
-        """Let whoever may try next be looked at; once the job type is not held any more, all for whom there are slots."""
+        """Let whoever may try next be looked at; once the job type is not held any more, all for
+        whom there are slots."""
         state = self.state
         hold = state.holds.of(name)
         if (
@@ -313,15 +319,16 @@ class Reconciler:
     async def _stray(self, uid: str) -> None:
         """A Job or pod of ours that is not over, of a run that is: nobody else would ever end it.
 
-        However it came to be (a creation that the apiserver carried out late, a Job that somebody resumed), the caches may
-        be behind, so that run, Jobs and pods are each read once more.
+        However it came to be (a creation that the apiserver carried out late, a Job that somebody
+        resumed), the caches may be behind, so that run, Jobs and pods are each read once more.
         """
         name = self.state.stray(uid)
         if name is not None and await self._is_over(name, uid):
             await self._end_strays(uid)
 
     async def _is_over(self, name: str, uid: str) -> bool:
-        """Whether the run has ended or was deleted, by the apiserver's own word. Of one that has not, State is told."""
+        """Whether the run has ended or was deleted, by the apiserver's own word. Of one that has
+        not, State is told."""
         try:
             raw = await self.kube.get(f"{self.kube.runs}/{name}")
         except NotFound:
@@ -339,7 +346,8 @@ class Reconciler:
         pods = [pod_from(item) async for item in self._items(self.kube.pods, selector)]
         live = [pod for pod in pods if not (pod.deleting or pod.ended)]
         if pods and not live:
-            return  # all have ended: the Job controller is about to say so, and its TTL takes the Job away
+            # all have ended: the Job controller is about to say so, and its TTL takes the Job away
+            return
         ended = [
             (f"{self.kube.jobs}/{job.name}", job.uid)
             for job in jobs
@@ -360,7 +368,8 @@ class Reconciler:
                 yield item
 
     async def _orphan(self, uid: str) -> None:
-        """A Job of ours that no run controls (`--cascade=orphan`): nobody else would ever end it."""
+        """A Job of ours that no run controls (`--cascade=orphan`): nobody else would ever end
+        it."""
         name = self.state.orphans.get(uid)
         if name is None:
             return
@@ -371,7 +380,8 @@ class Reconciler:
         log.warning("job.swept", extra=fields(job=name))
 
     async def _evidence(self, uid: str) -> None:
-        """A pod held by our finalizer whose run was deleted, or has ended: nobody else would ever let it go."""
+        """A pod held by our finalizer whose run was deleted, or has ended: nobody else would ever
+        let it go."""
         pod = self.state.pods.get(uid)
         if pod is None or pod.gone or not pod.held or uid in self.state.runs:
             return

@@ -28,7 +28,8 @@ class RunMetrics(Collector):
         self._job_types: set[str] = set()  # that there ever were, as far as this process knows
 
     def expect(self, job_type: CodexJobType) -> None:
-        """Begin its series at 0: a rate over a series that comes with its first event misses that event."""
+        """Begin its series at 0: a rate over a series that comes with its first event misses that
+        event."""
         name, namespace, spec = job_type.metadata.name, self._namespace, job_type.spec
         self._job_types.add(name)
         for origin in ORIGINS:

@@ -1,10 +1,12 @@
-"""Job types whose Jobs the apiserver refuses: one run tries, with a growing pause, and the others wait.
+"""Job types whose Jobs the apiserver refuses: one run tries, with a growing pause, and the others
+wait.
 
 Pure; times are in seconds of a monotonic clock.
 
-The first in line tries. Where the refusal may be about its own Job (a policy, an invalid field), each other run may try
-once after the first has had its three tries, so that one bad run holds nobody up; who keeps being refused while others
-pass is passed over and tries again now and then. A try that succeeds ends the hold for all.
+The first in line tries. Where the refusal may be about its own Job (a policy, an invalid field),
+each other run may try once after the first has had its three tries, so that one bad run holds
+nobody up; who keeps being refused while others pass is passed over and tries again now and then. A
+try that succeeds ends the hold for all.
 """
 
 from collections.abc import Iterable
@@ -19,7 +21,8 @@ FIRST_TRIES, OTHER_TRIES = (
     1,
 )  # of the first in line, of each other run, before they are passed over
 TOLD_AFTER = 3  # refusals in a row; a shorter hold is not worth a status write per waiting run
-TOLD_PERIOD = 60.0  # seconds; a hold that comes and goes (quota) costs a waiting run one write in this time at most
+# seconds; a hold that comes and goes (quota) costs a waiting run one write in this time at most
+TOLD_PERIOD = 60.0
 
 
 @dataclass
@@ -90,18 +93,21 @@ class Holds:
             return True
         hold.put_off(now)
         if hold.cause is not cause:
-            # Within one cause the first words stay: numbers in them would be a status write each time.
+            # Within one cause the first words stay: numbers in them would be a status write each
+            # time.
             hold.cause, hold.words = cause, words
         return True
 
     def unknown(self, job_type: str, uid: str, now: float) -> None:
-        """Nothing is known of this run's try: the next one is another run's, after the same growing pause."""
+        """Nothing is known of this run's try: the next one is another run's, after the same growing
+        pause."""
         hold = self.of(job_type)
         if hold and hold.prober == uid:
             hold.put_off(now)
 
     def created(self, job_type: str, uid: str, now: float) -> bool:
-        """This run's Job was created; returns whether that has ended a hold. One sent before the hold proves nothing."""
+        """This run's Job was created; returns whether that has ended a hold. One sent before the
+        hold proves nothing."""
         line = self._lines.get(job_type)
         if line is None:
             return False
@@ -109,7 +115,8 @@ class Holds:
         if line.hold is None or line.hold.prober != uid:
             return False
         line.hold = None
-        # Whoever had all its tries gets one more at once, in its turn: it was the policy, or it is the run.
+        # Whoever had all its tries gets one more at once, in its turn: it was the policy, or it is
+        # the run.
         line.tries = {
             other: tries for other, tries in line.tries.items() if tries.count >= FIRST_TRIES
         }
@@ -152,7 +159,8 @@ class Holds:
         return min((due - now for due in dues if due > now), default=None)
 
     def tell_waiting(self, job_type: str, now: float) -> bool:
-        """Whether those who wait are to be told that the hold came, changed or went; remembers that they were."""
+        """Whether those who wait are to be told that the hold came, changed or went; remembers that
+        they were."""
         line = self._lines.get(job_type)
         if line is None:
             return False

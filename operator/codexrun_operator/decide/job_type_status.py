@@ -23,7 +23,8 @@ def job_type_status(
     now: datetime,
     hold: Hold | None = None,
 ) -> JobTypeStatus:
-    """Ready, or the first thing that keeps its runs from starting; what the apiserver says of its Jobs comes last."""
+    """Ready, or the first thing that keeps its runs from starting; what the apiserver says of its
+    Jobs comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
     if hold and status == "True":
         status, reason = "False", hold.cause

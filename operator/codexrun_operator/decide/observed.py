@@ -1,4 +1,5 @@
-"""What the operator has seen of one run's Job and pod, as plain values: the planner's whole view of the cluster."""
+"""What the operator has seen of one run's Job and pod, as plain values: the planner's whole view of
+the cluster."""
 
 import contextlib
 import json
@@ -23,13 +24,15 @@ ATTEMPT_LABEL = "codexrun.dev/attempt"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ADMITTED = "codexrun.dev/admitted-with"
 OURS = f"{MANAGED_BY}=codexrun"
-# The kubelet dates what never happened, such as the start of a container that failed to, at the epoch.
+# The kubelet dates what never happened, such as the start of a container that failed to, at the
+# epoch.
 YEARS = range(1971, 9000)
 MAX_ATTEMPT = 2**31 - 1
 
 
 def when(value: Any) -> datetime | None:
-    """Return a Kubernetes timestamp (RFC 3339, UTC); None for none, and for one that nothing can be reckoned with."""
+    """Return a Kubernetes timestamp (RFC 3339, UTC); None for none, and for one that nothing can be
+    reckoned with."""
     try:
         moment = datetime.fromisoformat(value)
     except (ValueError, TypeError):
@@ -38,7 +41,8 @@ def when(value: Any) -> datetime | None:
 
 
 def _after(start: datetime | None, seconds: Any) -> datetime | None:
-    """Return the moment so many seconds later; None where either is absent or it lies beyond the calendar."""
+    """Return the moment so many seconds later; None where either is absent or it lies beyond the
+    calendar."""
     if start is None or not isinstance(seconds, int):
         return None
     try:
@@ -50,7 +54,8 @@ def _after(start: datetime | None, seconds: Any) -> datetime | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """One container of the pod. `report` is its termination message, where that is one of ours (JSON with a `src`)."""
+    """One container of the pod. `report` is its termination message, where that is one of ours
+    (JSON with a `src`)."""
 
     state: str = "absent"  # absent | waiting | running | terminated
     reason: str = ""
@@ -87,7 +92,8 @@ class Pod:
 
     @property
     def ended(self) -> bool:
-        """Nothing of it runs any more and nothing of it will: both containers' last words are in."""
+        """Nothing of it runs any more and nothing of it will: both containers' last words are
+        in."""
         return self.phase in ("Succeeded", "Failed") or (self.agent.ended and self.gate.ended)
 
     @property
@@ -98,7 +104,8 @@ class Pod:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The Job of one attempt; it is also the record of what the run was admitted with, should the job type be edited."""
+    """The Job of one attempt; it is also the record of what the run was admitted with, should the
+    job type be edited."""
 
     name: str
     uid: str = ""
@@ -123,7 +130,8 @@ class Job:
 
     @property
     def gone(self) -> bool:
-        """Proof that no container of it runs and none will start, by the Job controller's own word."""
+        """Proof that no container of it runs and none will start, by the Job controller's own
+        word."""
         return (self.finished or (self.suspended and self.suspension_seen)) and not self.terminating
 
 
@@ -136,7 +144,8 @@ class Event:
 
 
 def _report(text: str) -> Json:
-    """The agent's is untrusted: deep nesting, or half surrogates, which are no text, must stop nothing."""
+    """The agent's is untrusted: deep nesting, or half surrogates, which are no text, must stop
+    nothing."""
     try:
         report = json.loads(
             json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace")
@@ -218,7 +227,8 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
 
 
 def _admitted(text: str) -> dict[str, Any]:
-    """What the Job records of the run's admission. Anybody who may edit Jobs may have spoilt it: what is left of it holds."""
+    """What the Job records of the run's admission. Anybody who may edit Jobs may have spoilt it:
+    what is left of it holds."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

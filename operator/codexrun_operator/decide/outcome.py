@@ -1,7 +1,8 @@
 """How did the pod end? From its states and its containers' last words to a verdict. Pure.
 
-The agent's container is untrusted: what it reports can make a run fail, but not succeed alone. Success needs the gate's word
-that the model completed at least one response (docs/architecture.md, "Success is proven").
+The agent's container is untrusted: what it reports can make a run fail, but not succeed alone.
+Success needs the gate's word that the model completed at least one response (docs/architecture.md,
+"Success is proven").
 """
 
 import hashlib
@@ -78,7 +79,8 @@ def usage(pod: Pod) -> Usage | None:
 
 
 def dollars(micro_usd: int) -> str:
-    """Micro-dollars for people: four decimals, rounded up, so that something never reads as nothing."""
+    """Micro-dollars for people: four decimals, rounded up, so that something never reads as
+    nothing."""
     return f"${-(-micro_usd // 100) / 10_000:.4f}"
 
 
@@ -120,7 +122,8 @@ def _result(pod: Pod) -> Result | None:
 
 
 def _output(pod: Pod, message: str) -> dict[str, Any] | None:
-    """The message as JSON, if it is the very one that the gate has held against the outputSchema."""
+    """The message as JSON, if it is the very one that the gate has held against the
+    outputSchema."""
     said = _part(pod.gate.report, "output")
     if (
         said.get("ok") is not True
@@ -138,7 +141,8 @@ def _output(pod: Pod, message: str) -> dict[str, Any] | None:
 
 
 def _output_problem(pod: Pod) -> str | None:
-    """What the gate's word does not cover: the nesting of the message, whichever version the gate is of."""
+    """What the gate's word does not cover: the nesting of the message, whichever version the gate
+    is of."""
     message = pod.agent.report.get("finalMessage")
     if not isinstance(message, str):
         return None
@@ -151,7 +155,8 @@ def _output_problem(pod: Pod) -> str | None:
 
 
 def _by_itself(pod: Pod) -> bool:
-    """No signal ended it, nor the gate: it turns requests down as soon as a stop begins, which may be before the signal."""
+    """No signal ended it, nor the gate: it turns requests down as soon as a stop begins, which may
+    be before the signal."""
     report = pod.agent.report
     return (
         report.get("state") == "done"
@@ -188,7 +193,8 @@ def evicted(pod: Pod) -> Failure | None:
 
 
 def out_of_memory(pod: Pod) -> Failure | None:
-    # containerd keeps the reason also when only a command of the agent was killed and the agent went on to succeed.
+    # containerd keeps the reason also when only a command of the agent was killed and the agent
+    # went on to succeed.
     if pod.agent.reason == "OOMKilled" and not _agent_proves(pod):
         return failed(
             Class.OOM,
@@ -208,7 +214,8 @@ def clone_failed(pod: Pod) -> Failure | None:
 
 
 def never_started(pod: Pod) -> Failure | None:
-    """The container could not be made: the image has no runner of ours, or not even its interpreter."""
+    """The container could not be made: the image has no runner of ours, or not even its
+    interpreter."""
     agent = pod.agent
     if (
         agent.ended
@@ -255,7 +262,8 @@ def deadline(pod: Pod) -> Failure | None:
 
 
 def model_said_no(pod: Pod) -> Failure | None:
-    """Not proven, and the last request to the model failed: its error is the cause that people can act on."""
+    """Not proven, and the last request to the model failed: its error is the cause that people can
+    act on."""
     error = _part(pod.gate.report, "lastError")
     class_ = _class(error)
     if _agent_proves(pod) or class_ not in WHAT_TO_DO:
@@ -353,7 +361,8 @@ JUDGES: tuple[Callable[[Pod], Failure | None], ...] = (
 
 
 def _agent_proves(pod: Pod) -> bool:
-    """The agent's half of the proof: a completed turn, none failed after it, and a final message."""
+    """The agent's half of the proof: a completed turn, none failed after it, and a final
+    message."""
     report = pod.agent.report
     return (
         pod.agent.exit_code == 0

@@ -1,7 +1,9 @@
-"""May it start? One authority for a job type's slots, counted as ResourceQuota counts: what is not proven gone holds a slot.
+"""May it start? One authority for a job type's slots, counted as ResourceQuota counts: what is not
+proven gone holds a slot.
 
-Pure. `running + starting + stopping <= concurrencyLimit` at every instant follows from counting every Job that is not proven
-gone, every pod that is not terminal, and every Job creation whose result has not been seen yet.
+Pure. `running + starting + stopping <= concurrencyLimit` at every instant follows from counting
+every Job that is not proven gone, every pod that is not terminal, and every Job creation whose
+result has not been seen yet.
 """
 
 from collections.abc import Collection, Iterable
@@ -11,7 +13,8 @@ from datetime import datetime
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a run stands in the queue of its job type: priority first, then age; the uid breaks ties for good."""
+    """Where a run stands in the queue of its job type: priority first, then age; the uid breaks
+    ties for good."""
 
     minus_priority: int
     created: datetime
@@ -32,7 +35,8 @@ class Slots:
 
 
 def may_start(place: Place, waiting: Collection[Place], slots: Slots) -> bool:
-    """Whether the run at `place` gets a slot now; `waiting` holds all runs that wait for one, with or without this one."""
+    """Whether the run at `place` gets a slot now; `waiting` holds all runs that wait for one, with
+    or without this one."""
     ahead = sum(1 for other in waiting if other < place)
     return ahead < slots.free
 

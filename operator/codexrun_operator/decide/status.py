@@ -8,8 +8,8 @@ from codexrun_core.resources.phases import Phase
 
 MESSAGE_LIMIT = 2048
 
-# What each phase says of each condition; "" leaves it as it is (absent, if it never was). The reason of a condition is the
-# phase's reason where this phase decides it, else the phase's name.
+# What each phase says of each condition; "" leaves it as it is (absent, if it never was). The
+# reason of a condition is the phase's reason where this phase decides it, else the phase's name.
 CONDITIONS: dict[Phase, dict[str, str]] = {
     Phase.PENDING: {"Accepted": "Unknown", "Succeeded": "Unknown"},
     Phase.QUEUED: {"Accepted": "True", "Admitted": "False", "Succeeded": "Unknown"},
@@ -95,7 +95,8 @@ def _condition(old: Condition | None, *, now: datetime, **fields: Any) -> Condit
 
 
 def same(old: RunStatus, new: RunStatus) -> bool:
-    """Whether writing `new` would tell nobody anything: a write that changes nothing confuses kopf and costs the apiserver."""
+    """Whether writing `new` would tell nobody anything: a write that changes nothing confuses kopf
+    and costs the apiserver."""
     return _told(old) == _told(new)
 
 

@@ -1,6 +1,8 @@
-"""Is this run right? A run against its job type and its prompt: what it will use, or why it is refused. Pure.
+"""Is this run right? A run against its job type and its prompt: what it will use, or why it is
+refused. Pure.
 
-The apiserver has judged what the CRD's schema and CEL rules can judge; here is what only the job type knows.
+The apiserver has judged what the CRD's schema and CEL rules can judge; here is what only the job
+type knows.
 """
 
 from collections.abc import Iterable
@@ -21,7 +23,8 @@ DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=6
 
 @dataclass(frozen=True)
 class Refused:
-    """The run is wrong and will never start. `reason` is one CamelCase word, `message` names field, trouble and way out."""
+    """The run is wrong and will never start. `reason` is one CamelCase word, `message` names field,
+    trouble and way out."""
 
     reason: str
     message: str
@@ -57,7 +60,8 @@ def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
 def judge(
     run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN
 ) -> Accepted | Refused | Missing:
-    """The first rule that objects wins. A run that waits is judged again each time, by what holds then."""
+    """The first rule that objects wins. A run that waits is judged again each time, by what holds
+    then."""
     spec, kind = run.spec, job_type.spec
     name = job_type.metadata.name
     version = prompt_version(run, job_type)
@@ -145,7 +149,8 @@ def checksum_refusal(pinned: str | None, prompt: Prompt) -> Refused | None:
 
 
 def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Limits | Refused:
-    """The run's limits where it lowers the job type's, else those, else the defaults of codexrun."""
+    """The run's limits where it lowers the job type's, else those, else the defaults of
+    codexrun."""
     merged: dict[str, int | None] = {}
     for key in Limits.model_fields:
         top, wish = getattr(ceiling, key) or getattr(DEFAULT_LIMITS, key), getattr(asked, key, None)
@@ -163,7 +168,8 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
 def price_refusal(
     job_type: CodexJobType, model: str, limits: Limits, prices: Prices
 ) -> Refused | None:
-    """A limit in money that nobody could keep is refused, not ignored; so is what the job type does not want uncounted."""
+    """A limit in money that nobody could keep is refused, not ignored; so is what the job type does
+    not want uncounted."""
     if model in prices.models:
         return None
     unknown = f'the price of model "{model}" is not in the price table {prices.version}'

@@ -20,7 +20,8 @@ from codexrun_operator.job.containers import (
 from codexrun_operator.settings import PodSettings
 
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
-# The managed policy of Codex is a file from here: read-only for the agent, and no object of its own.
+# The managed policy of Codex is a file from here: read-only for the agent, and no object of its
+# own.
 POLICY_ANNOTATION = "codexrun.dev/codex-requirements"
 
 DEFAULT_RESOURCES = {

@@ -12,12 +12,14 @@ GATE_PORT = 8390
 
 
 def env_json(value: Any) -> str:
-    """JSON for an environment variable. Every `$` is escaped: the kubelet would expand `$(X)` and `$$`."""
+    """JSON for an environment variable. Every `$` is escaped: the kubelet would expand `$(X)` and
+    `$$`."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("$", "\\u0024")
 
 
 def output_schema(job_type: CodexJobType) -> list[dict[str, str]]:
-    """For runner and gate, as base64 of JSON: the kubelet would expand `$(X)`, and every $ref has one to escape."""
+    """For runner and gate, as base64 of JSON: the kubelet would expand `$(X)`, and every $ref has
+    one to escape."""
     if job_type.spec.output_schema is None:
         return []
     text = json.dumps(job_type.spec.output_schema, ensure_ascii=False, separators=(",", ":"))

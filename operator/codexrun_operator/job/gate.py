@@ -75,7 +75,8 @@ def container(
             },
             *output_schema(job_type),
         ],
-        # Runs at the start of a deletion, while the agent still ends: no new request may begin then.
+        # Runs at the start of a deletion, while the agent still ends: no new request may begin
+        # then.
         "lifecycle": {
             "preStop": {"exec": {"command": ["touch", "/var/lib/codexrun-gate/stopping"]}}
         },
@@ -88,7 +89,8 @@ def container(
 def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
     found = [empty("gate-state", STATE_BYTES)]
     if settings.ingest_url:
-        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the gate's user is not root.
+        # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the
+        # gate's user is not root.
         token = {
             "audience": INGEST_AUDIENCE,
             "expirationSeconds": INGEST_TOKEN_SECONDS,

@@ -1,4 +1,5 @@
-"""What does a run's Job look like? Pure; docs/architecture.md has the rules, tests hold them to restricted Pod Security."""
+"""What does a run's Job look like? Pure; docs/architecture.md has the rules, tests hold them to
+restricted Pod Security."""
 
 import json
 from typing import Any
@@ -75,9 +76,11 @@ def build_job(
         },
         "spec": {
             "backoffLimit": 0,
-            # Never a second pod, and a pod on a dead node can still be freed by force; with `Failed` it could not (KEP-3939).
+            # Never a second pod, and a pod on a dead node can still be freed by force; with
+            # `Failed` it could not (KEP-3939).
             "podReplacementPolicy": "TerminatingOrFailed",
-            # The backstop: it deletes the pod with its evidence, so the runner's and the pod's own clocks are shorter.
+            # The backstop: it deletes the pod with its evidence, so the runner's and the pod's own
+            # clocks are shorter.
             "activeDeadlineSeconds": pod_deadline + start + BACKSTOP_SECONDS,
             "ttlSecondsAfterFinished": settings.job_ttl_seconds,
             "template": {

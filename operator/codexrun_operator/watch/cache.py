@@ -1,4 +1,5 @@
-"""What the operator knows, kept current by the watches: runs, job types, prompts, Jobs, pods, and who holds which slot."""
+"""What the operator knows, kept current by the watches: runs, job types, prompts, Jobs, pods, and
+who holds which slot."""
 
 import time
 from collections import defaultdict
@@ -34,7 +35,8 @@ Json = dict[str, Any]
 
 @dataclass
 class Creating:
-    """A Job whose creation was sent; `confirmed` when the apiserver has answered. It holds a slot until the watch shows it."""
+    """A Job whose creation was sent; `confirmed` when the apiserver has answered. It holds a slot
+    until the watch shows it."""
 
     job_type: str
     body: Json
@@ -45,11 +47,13 @@ class Creating:
 
 @dataclass
 class State:
-    """`changed(key)` is called for every run (by uid), job type ("jobtype/<name>"), held job type of which a run may try
-    ("probe/<name>"), Job without a run ("orphan/<Job uid>"), pod held for a run that is over ("evidence/<run uid>") and
-    run that seems over while its Job or pod is not ("stray/<run uid>") that has to be looked at again.
+    """`changed(key)` is called for every run (by uid), job type ("jobtype/<name>"), held job type
+    of which a run may try ("probe/<name>"), Job without a run ("orphan/<Job uid>"), pod held for a
+    run that is over ("evidence/<run uid>") and run that seems over while its Job or pod is not
+    ("stray/<run uid>") that has to be looked at again.
 
-    `clock` is monotonic, in seconds. Whatever tells of an object raises what reading it raises, and is otherwise unchanged.
+    `clock` is monotonic, in seconds. Whatever tells of an object raises what reading it raises, and
+    is otherwise unchanged.
     """
 
     changed: Callable[[str], None]
@@ -82,7 +86,8 @@ class State:
     # -- what the watches tell -------------------------------------------------------------------
 
     def run_seen(self, raw: Json, gone: bool = False) -> None:
-        """A CodexRun came, changed, or left the watch (deleted, or terminal: this operator wrote that)."""
+        """A CodexRun came, changed, or left the watch (deleted, or terminal: this operator wrote
+        that)."""
         uid, version = raw["metadata"]["uid"], version_of(raw)
         if gone:
             self.forget(uid, version)
@@ -105,12 +110,14 @@ class State:
             return
         self.runs[uid] = run
         if run.status.phase is Phase.QUEUED:
-            # In the queue from the first sight on: maxQueued holds after a restart too, whoever is looked at first.
+            # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
+            # looked at first.
             self.waiting[run.spec.job_type].setdefault(uid, place(run))
         self.changed(uid)
 
     def forget(self, uid: str, version: int = FOR_EVER) -> None:
-        """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod may still hold the slot."""
+        """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod
+        may still hold the slot."""
         self.over.bury(uid, version)
         run = self.runs.pop(uid, None)
         if run:
@@ -157,7 +164,8 @@ class State:
         self._job_type_changed(name)
 
     def job_types_listed(self, names: Collection[str], version: int) -> None:
-        """A list of all job types, as of resourceVersion `version`: what it lacks and is not younger is gone."""
+        """A list of all job types, as of resourceVersion `version`: what it lacks and is not
+        younger is gone."""
         known = {name: (kind.metadata.uid, _version(kind)) for name, kind in self.job_types.items()}
         for name, (uid, seen) in (known | self.unreadable_job_types).items():
             if name not in names and seen <= version:
@@ -229,7 +237,9 @@ class State:
             and known.uid != pod.uid
             and (gone or not (pod.owned or known.gone))
         ):
-            return  # another pod of this run is there; one that only bears its labels takes its place from nobody
+            # another pod of this run is there; one that only bears its labels takes its place from
+            # nobody
+            return
         if gone and uid not in self.runs:
             self.pods.pop(uid, None)
         else:
@@ -283,7 +293,8 @@ class State:
         )
 
     def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
-        """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is to try."""
+        """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is
+        to try."""
         name, here, slots = run.spec.job_type, place(run), self.slots(job_type)
         if not slots.free or not self._may_try(name):
             return False
@@ -294,7 +305,8 @@ class State:
         return here in eligible and may_start(here, eligible, slots)
 
     def next_to_try(self, job_type: str) -> str | None:
-        """The run that may try now although its job type is held; None if none may yet, or no slot is free."""
+        """The run that may try now although its job type is held; None if none may yet, or no slot
+        is free."""
         kind = self.job_types.get(job_type)
         if kind is None or not self.slots(kind).free or not self._may_try(job_type):
             return None
@@ -305,12 +317,14 @@ class State:
         return best.uid if best else None
 
     def _may_try(self, job_type: str) -> bool:
-        """Whether a creation may be sent at all: while the job type is held one at a time, and not too soon."""
+        """Whether a creation may be sent at all: while the job type is held one at a time, and not
+        too soon."""
         hold = self.holds.of(job_type)
         return hold is None or (hold.due <= self.clock() and not self.unanswered(hold.prober))
 
     def unanswered(self, uid: str) -> bool:
-        """Whether a creation is under way for the run; one whose answer was lost is not waited for by others."""
+        """Whether a creation is under way for the run; one whose answer was lost is not waited for
+        by others."""
         creating = self.creating.get(uid)
         return creating is not None and not (creating.confirmed or creating.doubtful)
 
@@ -330,7 +344,8 @@ class State:
             self._passed(uid, creating.job_type)
 
     def unknown(self, uid: str) -> None:
-        """The creation's answer was lost: the Job may exist, so that its slot stays taken, and it is sent again."""
+        """The creation's answer was lost: the Job may exist, so that its slot stays taken, and it
+        is sent again."""
         creating = self.creating.get(uid)
         if creating is None or creating.doubtful:
             return  # sent again: the next one who tries waits for that no longer
@@ -339,7 +354,8 @@ class State:
         self.changed(f"probe/{creating.job_type}")
 
     def refused(self, uid: str, cause: Cause, words: str) -> None:
-        """The apiserver has refused the Job: it was not created, and its run waits again where it waited before."""
+        """The apiserver has refused the Job: it was not created, and its run waits again where it
+        waited before."""
         creating = self.creating.get(uid)
         if creating is None:
             return  # the watch has shown it meanwhile

@@ -1,7 +1,7 @@
 """kopf as the informer of our own resources: events in, `State` told, nothing else.
 
-on.event only: such handlers need no finalizer and no annotation, and they are level-triggered by our own queue (kopf never
-retries them).
+on.event only: such handlers need no finalizer and no annotation, and they are level-triggered by
+our own queue (kopf never retries them).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from codexrun_operator.watch.cache import State
 
 
 class NoDiffs(kopf.DiffBaseStorage):
-    """kopf keeps the last handled state to compare with; without update handlers that is a deep copy for nothing."""
+    """kopf keeps the last handled state to compare with; without update handlers that is a deep
+    copy for nothing."""
 
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
         return kopf.BodyEssence(
@@ -43,8 +44,9 @@ def settings() -> kopf.OperatorSettings:
     chosen.networking.request_timeout, chosen.networking.connect_timeout = 30, 5
     chosen.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
     chosen.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
-    # Pages of kopf's own list, which knows no bytes: 50 objects of the size that admission allows (64 KiB of inputs, and as
-    # much again of status and metadata) are 6 MiB, and a list of 5,000 live runs is 100 requests at the start.
+    # Pages of kopf's own list, which knows no bytes: 50 objects of the size that admission allows
+    # (64 KiB of inputs, and as much again of status and metadata) are 6 MiB, and a list of 5,000
+    # live runs is 100 requests at the start.
     chosen.watching.chunk_size = 50
     # A limit would cap new objects at limit / idle_timeout a second.
     chosen.queueing.worker_limit, chosen.queueing.idle_timeout = None, 1.0

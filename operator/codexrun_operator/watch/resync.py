@@ -1,4 +1,5 @@
-"""List our own resources once a minute: the truth at the start, and the proof that kopf is not behind afterwards."""
+"""List our own resources once a minute: the truth at the start, and the proof that kopf is not
+behind afterwards."""
 
 import asyncio
 import logging
@@ -24,7 +25,8 @@ EXPIRY_PERIOD = 600.0
 
 
 class Resync:
-    """`missed` counts the lists that found runs of which kopf had told nothing, since kopf last told anything."""
+    """`missed` counts the lists that found runs of which kopf had told nothing, since kopf last
+    told anything."""
 
     def __init__(self, kube: Kube, state: State, queue: WorkQueue) -> None:
         self._kube, self._state, self._queue = kube, state, queue
@@ -66,7 +68,8 @@ class Resync:
             with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
                 self._state.run_known(run)
         for uid in self._state.runs.keys() - uids:
-            # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would keep its place.
+            # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would
+            # keep its place.
             self._queue.add(f"again/{uid}")
         self._state.look_for_strays()
         self.synced.set()

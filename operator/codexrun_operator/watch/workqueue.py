@@ -1,6 +1,8 @@
-"""Keyed work: a key is handled by one worker at a time, is queued once however often it is added, and fails with a pause.
+"""Keyed work: a key is handled by one worker at a time, is queued once however often it is added,
+and fails with a pause.
 
-The idea is client-go's workqueue; kopf's on.event handlers are never retried, so a level-triggered operator brings its own.
+The idea is client-go's workqueue; kopf's on.event handlers are never retried, so a level-triggered
+operator brings its own.
 """
 
 import asyncio
@@ -63,7 +65,8 @@ class WorkQueue:
 
     @property
     def oldest_wait(self) -> float:
-        """Seconds that the longest waiting key has waited for a worker: grows without end when the workers are stuck."""
+        """Seconds that the longest waiting key has waited for a worker: grows without end when the
+        workers are stuck."""
         return max((time.monotonic() - since for since in self._queued.values()), default=0.0)
 
     async def run(self) -> None:
@@ -77,7 +80,8 @@ class WorkQueue:
             while not self._ready:
                 self._wake.clear()
                 await self._wake.wait()
-            # A look that had to wait for nothing has not given way to anybody: lease, health and watches come first.
+            # A look that had to wait for nothing has not given way to anybody: lease, health and
+            # watches come first.
             await asyncio.sleep(0)
             if not self._ready:
                 continue

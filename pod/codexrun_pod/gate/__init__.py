@@ -1,1 +1,2 @@
-"""The gate: the only way from a run's pod to the model. It holds the key, meters, caps and refuses."""
+"""The gate: the only way from a run's pod to the model. It holds the key, meters, caps and
+refuses."""

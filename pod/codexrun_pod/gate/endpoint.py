@@ -1,4 +1,5 @@
-"""Where the model is, and how companies reach it: a header of their own for the key, a query, a private CA, a proxy."""
+"""Where the model is, and how companies reach it: a header of their own for the key, a query, a
+private CA, a proxy."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ BEARER = "Authorization"
 class Endpoint:
     """upstream: URL that ends where Codex's base_url would (".../v1").
 
-    auth_header: the header that carries the key, as a bearer token in Authorization, bare in any other. ca_file: PEM, used
-    instead of the system's CAs. proxy: http:// URL of a proxy.
+    auth_header: the header that carries the key, as a bearer token in Authorization, bare in any
+    other. ca_file: PEM, used instead of the system's CAs. proxy: http:// URL of a proxy.
     """
 
     upstream: str

@@ -1,4 +1,5 @@
-"""Which class of failure an upstream's error is, and until when it holds. Pure; the clock is an argument.
+"""Which class of failure an upstream's error is, and until when it holds. Pure; the clock is an
+argument.
 
 OpenAI's codes: https://platform.openai.com/docs/guides/error-codes/api-errors
 """
@@ -26,7 +27,8 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class UpstreamError:
-    """The last thing that went wrong upstream. status: HTTP's, None where there was none; reset_at: RFC 3339."""
+    """The last thing that went wrong upstream. status: HTTP's, None where there was none; reset_at:
+    RFC 3339."""
 
     class_: Class
     message: str

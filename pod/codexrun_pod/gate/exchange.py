@@ -1,4 +1,5 @@
-"""One admitted request, there and back: forwarded with the key, streamed without buffering, metered on the way."""
+"""One admitted request, there and back: forwarded with the key, streamed without buffering, metered
+on the way."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ T = TypeVar("T")
 LOOK_SECONDS = (
     1.0  # how often the record in flight is brought up to date and the client looked after
 )
-DRAIN_SECONDS = 30.0  # the answer to a client that left is read on for its usage, unless it is silent for so long
+# the answer to a client that left is read on for its usage, unless it is silent for so long
+DRAIN_SECONDS = 30.0
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -62,7 +64,8 @@ class Exchange:
         self.look_at = self.began + LOOK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
-        """The answer for the client: upstream's stream, upstream's error, or 502 when there was none."""
+        """The answer for the client: upstream's stream, upstream's error, or 502 when there was
+        none."""
         ledger, prices = self.ledger, self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
@@ -149,7 +152,8 @@ class Exchange:
             if self.watch.last is None:
                 raise
         except aiohttp.ClientError:
-            # Broken off in the middle: told below, and to the client by breaking off too. What came with it is lost, but paid.
+            # Broken off in the middle: told below, and to the client by breaking off too. What came
+            # with it is lost, but paid.
             self.streamed = max(self.streamed, answer.content.total_bytes)
         if self.watch.last is None:
             self.ledger.settle(
@@ -160,7 +164,8 @@ class Exchange:
         return down
 
     def _meter(self, chunk: bytes) -> bytes:
-        """Before anything is passed on, so that what Codex has seen is in the account; gives what may be passed on."""
+        """Before anything is passed on, so that what Codex has seen is in the account; gives what
+        may be passed on."""
         known = self.watch.last
         passed = self.watch.feed(chunk)
         if self.watch.last is not None and known is None:
@@ -174,7 +179,8 @@ class Exchange:
         return passed
 
     async def _end_run(self, down: web.StreamResponse) -> None:
-        """The model has called what it may not: Codex never sees the call. The answer is read on for its usage."""
+        """The model has called what it may not: Codex never sees the call. The answer is read on
+        for its usage."""
         message = f"the model called the tool {self.watch.called!r}, which the job type does not allow (allowedTools)"
         refused = Refused("guardrail", message)
         self.ledger.settle(meter.stopped(self.ledger.account, refused))
@@ -192,7 +198,8 @@ class Exchange:
 
     @property
     def attended(self) -> bool:
-        """Whether somebody still waits for this answer: neither has it ended, nor has the client left."""
+        """Whether somebody still waits for this answer: neither has it ended, nor has the client
+        left."""
         gone = self.request.transport is None or self.request.transport.is_closing()
         return self.watch.last is None and self.client_left_at is None and not gone
 

@@ -1,7 +1,8 @@
 """Which headers pass the gate. Pure.
 
-Up: only what Codex's requests need, so that no header of the agent's chooses an account, a project or a feature. Down:
-only what Codex reads, so that no cookie and no hop-by-hop header reaches the agent.
+Up: only what Codex's requests need, so that no header of the agent's chooses an account, a project
+or a feature. Down: only what Codex reads, so that no cookie and no hop-by-hop header reaches the
+agent.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ DOWN_PREFIXES = (
 
 
 def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
-    """For the model's endpoint, with our credentials. Identity encoding, so that events can be read as they pass."""
+    """For the model's endpoint, with our credentials. Identity encoding, so that events can be read
+    as they pass."""
     kept = {
         name: value
         for name, value in headers.items()

@@ -21,7 +21,8 @@ from codexrun_pod.gate.logs.upload import Shipping
 from codexrun_pod.gate.policy.rules import Refused, admit
 
 CONNECT_SECONDS = 10.0
-# Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times, if it is not ASCII.
+# Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
+# if it is not ASCII.
 LARGEST_REQUEST = 16 * 1024 * 1024
 LAST_RESPONSE_SECONDS = (
     10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
@@ -29,7 +30,8 @@ LAST_RESPONSE_SECONDS = (
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
 PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
-# From SIGTERM to the last byte shipped; the pod leaves the gate 20 s, and closing the port takes up to two.
+# From SIGTERM to the last byte shipped; the pod leaves the gate 20 s, and closing the port takes up
+# to two.
 LAST_SHIPPING_SECONDS = 17.0
 
 
@@ -62,7 +64,8 @@ class Gate:
         await self.session.close()
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code, message}}."""
+        """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code,
+        message}}."""
         try:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
@@ -93,7 +96,8 @@ class Gate:
                 self.current = None
 
     async def _parallel(self) -> bool:
-        """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries again after a cut."""
+        """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries
+        again after a cut."""
         deadline = time.monotonic() + PARALLEL_SECONDS
         while (
             self.current is not None and self.current.attended and self.ledger.account.stop is None
@@ -114,7 +118,8 @@ class Gate:
         return web.json_response(refused.body, status=400)
 
     def _key(self) -> str | None:
-        """Read for each request, since the kubelet renews a mounted Secret in place; None without one.
+        """Read for each request, since the kubelet renews a mounted Secret in place; None without
+        one.
 
         Raises:
             ValueError: it cannot be sent as a header.
@@ -189,8 +194,9 @@ async def serve(ledger: Ledger) -> None:
 async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) -> bool:
     """True once the port is ours, False if told to stop before.
 
-    A port that somebody holds is the agent's doing, as nothing else runs in the pod: whoever answers there is not the
-    gate, so the run ends `guardrail`. The gate goes on trying, since it is the operator who ends the run.
+    A port that somebody holds is the agent's doing, as nothing else runs in the pod: whoever
+    answers there is not the gate, so the run ends `guardrail`. The gate goes on trying, since it is
+    the operator who ends the run.
     """
     while not stop.is_set():
         try:

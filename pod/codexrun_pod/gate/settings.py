@@ -21,9 +21,10 @@ CA_FILE = Path("/var/run/codexrun/ca/ca.crt")
 class Settings:
     """One attempt's gate.
 
-    tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico: what they may cost, in
-    pico-dollars; None for no cap. prices: by model; a model that is missing has an unknown price. ingest: URL of the api's
-    ingest port, None where there is no api. output_schema: the job type's, of the final message.
+    tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico:
+    what they may cost, in pico-dollars; None for no cap. prices: by model; a model that is missing
+    has an unknown price. ingest: URL of the api's ingest port, None where there is no api.
+    output_schema: the job type's, of the final message.
     """
 
     run_id: str
@@ -46,7 +47,8 @@ class Settings:
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
-    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,CA,STATE,INGEST_TOKEN} and CODEXRUN_TERMINATION_LOG move the paths.
+    """Read CODEXRUN_GATE (JSON); CODEXRUN_GATE_{KEY,CA,STATE,INGEST_TOKEN} and
+    CODEXRUN_TERMINATION_LOG move the paths.
 
     Raises:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.

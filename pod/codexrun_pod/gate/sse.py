@@ -1,4 +1,5 @@
-"""Watches a stream of server-sent events go by: its last event, whether there was output, and calls of tools. Pure.
+"""Watches a stream of server-sent events go by: its last event, whether there was output, and calls
+of tools. Pure.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -17,7 +18,8 @@ NO_OUTPUT_YET = ("response.created", "response.in_progress", "response.queued")
 
 @dataclass(frozen=True)
 class Last:
-    """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: of failed."""
+    """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: of
+    failed."""
 
     kind: Literal["completed", "incomplete", "failed"]
     usage: Any = None
@@ -26,7 +28,8 @@ class Last:
 
 
 class Watch:
-    """Fed with the stream's bytes in chunks of any size; gives them back event by event, up to one that is forbidden."""
+    """Fed with the stream's bytes in chunks of any size; gives them back event by event, up to one
+    that is forbidden."""
 
     def __init__(
         self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None
@@ -43,7 +46,8 @@ class Watch:
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> bytes:
-        """What may be passed on. Sets `last` at the first event that ends a response, `output_seen` at the first output."""
+        """What may be passed on. Sets `last` at the first event that ends a response, `output_seen`
+        at the first output."""
         text = self._rest + chunk
         passed: list[bytes] = []
         start = 0

@@ -129,7 +129,8 @@ def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None
 def _end(
     log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None
 ) -> int:
-    """Message first, artifacts and line after: the message must be there even when the gate or the log's reader is stuck."""
+    """Message first, artifacts and line after: the message must be there even when the gate or the
+    log's reader is stuck."""
     seen = supervisor.seen if supervisor else progress.Seen()
     proven = failure is None and ended.code == 0 and seen.proven
     stopped = ended.stop.reason if ended.stop and not proven else None

@@ -1,6 +1,7 @@
 """The container's processes: start, reap, end all of them. Linux.
 
-Commands of Codex are sessions of their own, so that no signal to a group reaches them; only a walk over all does.
+Commands of Codex are sessions of their own, so that no signal to a group reaches them; only a walk
+over all does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ PROC = Path("/proc")
 
 
 def adopt_orphans() -> None:
-    """Make orphans below this process its children, as they are PID 1's in a container; for runs outside of one."""
+    """Make orphans below this process its children, as they are PID 1's in a container; for runs
+    outside of one."""
     if os.getpid() != 1:
         import ctypes
 
@@ -25,7 +27,8 @@ def adopt_orphans() -> None:
 
 
 def reap() -> dict[int, int]:
-    """Collect every child that has ended: pid to exit code, minus the signal's number if one killed it."""
+    """Collect every child that has ended: pid to exit code, minus the signal's number if one killed
+    it."""
     ended: dict[int, int] = {}
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -43,9 +46,11 @@ def interrupt(pid: int) -> None:
 
 
 def end_all() -> dict[int, int]:
-    """SIGKILL all others, again until none is left or SWEEP_SECONDS are over. Returns what was reaped.
+    """SIGKILL all others, again until none is left or SWEEP_SECONDS are over. Returns what was
+    reaped.
 
-    As PID 1 all others of the container, in one call that no fork escapes; else only this process's descendants.
+    As PID 1 all others of the container, in one call that no fork escapes; else only this process's
+    descendants.
     """
     reaped: dict[int, int] = {}
     deadline = time.monotonic() + SWEEP_SECONDS
@@ -78,7 +83,8 @@ def others() -> list[int]:
 
 
 def _parents() -> dict[int, int]:
-    """pid to parent's pid, without zombies (proc(5): state and ppid follow the name, which may hold anything)."""
+    """pid to parent's pid, without zombies (proc(5): state and ppid follow the name, which may hold
+    anything)."""
     parents = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():
@@ -90,7 +96,8 @@ def _parents() -> dict[int, int]:
 
 
 def out_of_memory_kills() -> int:
-    """How many processes of this container the kernel has killed for memory; 0 where that cannot be read."""
+    """How many processes of this container the kernel has killed for memory; 0 where that cannot be
+    read."""
     for path in (
         "/sys/fs/cgroup/memory.events",
         "/sys/fs/cgroup/memory/memory.oom_control",

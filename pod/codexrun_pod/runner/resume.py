@@ -1,4 +1,5 @@
-"""A run that goes on where an earlier one stopped: its rollout, from the archive by way of the gate, into CODEX_HOME."""
+"""A run that goes on where an earlier one stopped: its rollout, from the archive by way of the
+gate, into CODEX_HOME."""
 
 from __future__ import annotations
 
@@ -22,10 +23,12 @@ WAY_OUT = "start the run again without spec.retryOf.resume"
 
 
 def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | Stop:
-    """Put the rollout where Codex looks for it; the thread's id, or why the run has to stop before it began.
+    """Put the rollout where Codex looks for it; the thread's id, or why the run has to stop before
+    it began.
 
     Raises:
-        CannotStartError: config if there is no rollout, or none that is one; internal if nobody says.
+        CannotStartError: config if there is no rollout, or none that is one; internal if nobody
+            says.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -74,7 +77,8 @@ def _lay_down(settings: Settings, rollout: bytes) -> str:
 
 
 def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
-    """Thread and start, from the first line: {"timestamp", "type": "session_meta", "payload": {"id"}}."""
+    """Thread and start, from the first line: {"timestamp", "type": "session_meta", "payload":
+    {"id"}}."""
     try:
         meta = json.loads(rollout.partition(b"\n")[0])
         thread, started = meta["payload"]["id"], STARTED.match(meta["timestamp"])

@@ -1,4 +1,5 @@
-"""Can Codex make its own sandbox here? Asked before it starts: later every command would fail and the run still end well."""
+"""Can Codex make its own sandbox here? Asked before it starts: later every command would fail and
+the run still end well."""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ class ConfigError(CannotStartError):
 class Settings:
     """One attempt. Sizes in bytes, 0 for no limit; times in seconds from the runner's start.
 
-    audited_tools: what the event stream is held against. The operator never gives it: it is allowed_tools.
+    audited_tools: what the event stream is held against. The operator never gives it: it is
+    allowed_tools.
     """
 
     run_id: str
@@ -68,15 +69,16 @@ class Settings:
 
 
 def termination_log(environ: Mapping[str, str]) -> str:
-    """Where the termination message goes; known before anything else, so that every failure can be told."""
+    """Where the termination message goes; known before anything else, so that every failure can be
+    told."""
     return environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
     """Read CODEXRUN_RUN (JSON), CODEXRUN_INPUTS and CODEXRUN_OUTPUT_SCHEMA (base64 of JSON).
 
-    HOME, CODEX_HOME and TMPDIR are the container's own; CODEXRUN_PROMPT, CODEXRUN_CODEX and CODEXRUN_WORKSPACE move the
-    paths that a pod fixes.
+    HOME, CODEX_HOME and TMPDIR are the container's own; CODEXRUN_PROMPT, CODEXRUN_CODEX and
+    CODEXRUN_WORKSPACE move the paths that a pod fixes.
 
     Raises:
         ConfigError: a variable is missing or broken; the message names it.

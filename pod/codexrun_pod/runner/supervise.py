@@ -1,4 +1,5 @@
-"""Codex's process from start to end: its output, the watchdogs, the stop, and that nothing of it is left."""
+"""Codex's process from start to end: its output, the watchdogs, the stop, and that nothing of it is
+left."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ SIGNAL = Stop("signal", "the pod is being stopped")
 
 
 class Supervisor:
-    """One run of Codex. All state is the main thread's; readers and signals only put into the inbox."""
+    """One run of Codex. All state is the main thread's; readers and signals only put into the
+    inbox."""
 
     def __init__(self, settings: Settings, log: Log, report: Report) -> None:
         """Signals are heard from here on; `wait` is what acts on them."""

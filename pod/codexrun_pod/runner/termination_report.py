@@ -1,4 +1,5 @@
-"""The runner's termination message. Rewritten at every step, so that a killed runner has told what it knew."""
+"""The runner's termination message. Rewritten at every step, so that a killed runner has told what
+it knew."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ class Report:
     """What has been told so far."""
 
     def __init__(self, path: str, log: Log) -> None:
-        """`path`: the termination message's file; `log` masks, and takes the complaint if it cannot be written."""
+        """`path`: the termination message's file; `log` masks, and takes the complaint if it cannot
+        be written."""
         self.path = path
         self.log = log
         self.started_at = loglines.timestamp()
@@ -32,7 +34,8 @@ class Report:
         stopped: str | None = None,
         failure: Failure | None = None,
     ) -> None:
-        """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner ended Codex."""
+        """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner
+        ended Codex."""
         mask = self.log.mask
         final = mask.text(seen.final_message)
         content: dict[str, Any] = {

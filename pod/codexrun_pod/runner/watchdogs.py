@@ -1,4 +1,5 @@
-"""When a run has to be ended: too long, silent, or nearly out of disk. The rules are pure; asking is below them."""
+"""When a run has to be ended: too long, silent, or nearly out of disk. The rules are pure; asking
+is below them."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from typing import Callable, Sequence  # noqa: UP035 - the runner's floor is Pyt
 
 from codexrun_pod.runner.codex.progress import Stop
 
-FULL = 0.95  # of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are lost
+# of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are
+# lost
+FULL = 0.95
 LOOK_SECONDS = 1.0
 LOOK_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
@@ -43,11 +46,13 @@ class Watch:
         idle: Callable[[], float | None],
         activity: str,
     ) -> Stop | None:
-        """Neither Codex nor the model said anything for too long. A command that runs may be silent.
+        """Neither Codex nor the model said anything for too long. A command that runs may be
+        silent.
 
         activity: Codex's last event, for the message.
 
-        idle: asks the gate for the seconds since its last byte; None if it did not answer. Only asked when it matters.
+        idle: asks the gate for the seconds since its last byte; None if it did not answer. Only
+        asked when it matters.
         """
         quiet = now - last_event
         if open_items or quiet < self.stall:
@@ -96,7 +101,8 @@ def gate_idle(port: int) -> float | None:
 
 
 def disk_use(root: Path) -> int:
-    """Bytes that the files below `root` take on disk, hard links once: what the kubelet's `du` would say."""
+    """Bytes that the files below `root` take on disk, hard links once: what the kubelet's `du`
+    would say."""
     total, linked, waiting = 0, set(), [str(root)]
     while waiting:
         try:
@@ -131,7 +137,8 @@ def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
 
 
 def watch_disks(limits: Sequence[tuple[Path, int]], tell: Callable[[Stop], None]) -> None:
-    """Look at each directory about once a second, in a thread of its own, and tell once when one is nearly full."""
+    """Look at each directory about once a second, in a thread of its own, and tell once when one is
+    nearly full."""
 
     def look() -> None:
         while True:

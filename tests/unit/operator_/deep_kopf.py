@@ -1,6 +1,8 @@
-"""The operator's own informers against an apiserver whose objects are nested: `python deep_kopf.py` with levels as arguments.
+"""The operator's own informers against an apiserver whose objects are nested: `python deep_kopf.py`
+with levels as arguments.
 
-A process of its own: the recursion limit, the stack and the memory are the process's. It prints one line of JSON.
+A process of its own: the recursion limit, the stack and the memory are the process's. It prints one
+line of JSON.
 """
 
 import asyncio
@@ -32,7 +34,8 @@ PLURALS = {"codexruns": "CodexRun", "codexjobtypes": "CodexJobType"}
 
 
 def run_text(name: str, levels: int, version: int) -> str:
-    """A CodexRun of so many levels in all, as text: the encoder of the interpreter could not write it."""
+    """A CodexRun of so many levels in all, as text: the encoder of the interpreter could not write
+    it."""
     value = "[" * (levels - 3) + "]" * (levels - 3) if levels > 3 else '"text"'
     metadata = {
         "name": name,

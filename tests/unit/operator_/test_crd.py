@@ -1,4 +1,5 @@
-"""The CRDs are what the models say, are structural, and explain every field to `kubectl explain`."""
+"""The CRDs are what the models say, are structural, and explain every field to `kubectl
+explain`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,8 @@ def test_every_rule_says_the_field_and_the_way_out(name: str) -> None:
 
 @FILES
 def test_what_cel_costs_is_bounded(name: str) -> None:
-    """The apiserver estimates a rule's cost from the largest value: strings and lists under a rule need a bound."""
+    """The apiserver estimates a rule's cost from the largest value: strings and lists under a rule
+    need a bound."""
     for path, node in nodes(SCHEMAS[name]["properties"]["spec"], "spec"):
         if node.get("type") == "string" and "enum" not in node and "format" not in node:
             assert "maxLength" in node, path

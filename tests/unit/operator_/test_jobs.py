@@ -1,4 +1,5 @@
-"""What a run's Job looks like: valid, restricted Pod Security, three clocks, and each secret only where it belongs."""
+"""What a run's Job looks like: valid, restricted Pod Security, three clocks, and each secret only
+where it belongs."""
 
 import base64
 import json

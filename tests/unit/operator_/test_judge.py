@@ -1,4 +1,5 @@
-"""Is this run right? Every reason to refuse it or to wait, each in words that name the field and the way out."""
+"""Is this run right? Every reason to refuse it or to wait, each in words that name the field and
+the way out."""
 
 import json
 from typing import Any

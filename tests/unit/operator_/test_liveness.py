@@ -1,4 +1,5 @@
-"""Liveness proves progress: each loop that stands still, and a kopf that tells nothing, turns /healthz red and says so."""
+"""Liveness proves progress: each loop that stands still, and a kopf that tells nothing, turns
+/healthz red and says so."""
 
 import asyncio
 import time

@@ -1,5 +1,5 @@
-"""One odd object hurts only itself: whatever a Job, a pod, a run or a report holds, it is followed as far as it can be
-read, and nobody else is stopped."""
+"""One odd object hurts only itself: whatever a Job, a pod, a run or a report holds, it is followed
+as far as it can be read, and nobody else is stopped."""
 
 import hashlib
 import json
@@ -67,7 +67,8 @@ def raw_pod(message: str = "", **status: Any) -> Json:
     }
 
 
-# -- Jobs and pods -----------------------------------------------------------------------------------
+# -- Jobs and pods
+# -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,8 @@ def test_whatever_they_hold_the_run_is_judged(
     json.dumps(decision.status.dump(), allow_nan=False)
 
 
-# -- output ------------------------------------------------------------------------------------------
+# -- output
+# ------------------------------------------------------------------------------------------
 
 
 def judged(message: str, ok: bool = True) -> Any:
@@ -135,7 +137,8 @@ def judged(message: str, ok: bool = True) -> Any:
 
 @pytest.mark.parametrize("levels", [33, 100, 256, 900, 1_500])
 def test_an_output_nested_too_deep_is_none_and_fits_no_schema(levels: int) -> None:
-    """The gate of an earlier version says that it fits; with 300 levels no status could be written, and no run ended."""
+    """The gate of an earlier version says that it fits; with 300 levels no status could be written,
+    and no run ended."""
     message = '{"a":' * levels + "1" + "}" * levels
     found = judged(message)
     assert found.result.output is None
@@ -152,7 +155,8 @@ def test_an_output_with_a_number_that_no_json_has_is_none() -> None:
     assert judged('{"a": 1e999}').result.output is None
 
 
-# -- watches -----------------------------------------------------------------------------------------
+# -- watches
+# -----------------------------------------------------------------------------------------
 
 
 def unread(kind_: str) -> float:
@@ -254,7 +258,8 @@ async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gon
         assert told == ["last"]
 
 
-# -- kopf --------------------------------------------------------------------------------------------
+# -- kopf
+# --------------------------------------------------------------------------------------------
 
 
 def informers(*levels: int) -> Json:
@@ -272,7 +277,8 @@ def informers(*levels: int) -> Json:
 
 @pytest.mark.local
 def test_kopf_goes_on_and_tells_of_all_runs_however_deep_and_of_those_beside_them() -> None:
-    """1,500 levels ended kopf's own watch, and with it the operator: there is no boundary around what kopf reads itself."""
+    """1,500 levels ended kopf's own watch, and with it the operator: there is no boundary around
+    what kopf reads itself."""
     levels = (40, 260, 1_500, 9_990, 10_000)
     deep, plain = informers(*levels), informers()
     names = {
@@ -283,7 +289,8 @@ def test_kopf_goes_on_and_tells_of_all_runs_however_deep_and_of_those_beside_the
     assert deep["mib"] - plain["mib"] < 100
 
 
-# -- what a newer operator wrote ----------------------------------------------------------------------
+# -- what a newer operator wrote
+# ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

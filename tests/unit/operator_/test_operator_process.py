@@ -1,4 +1,5 @@
-"""The operator as a process, with its own election, watches and kopf, against a small apiserver over HTTP."""
+"""The operator as a process, with its own election, watches and kopf, against a small apiserver
+over HTTP."""
 
 import asyncio
 import os

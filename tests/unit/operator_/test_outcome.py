@@ -1,4 +1,5 @@
-"""How did the pod end? Nothing that a container says raises, and nothing short of the proof succeeds."""
+"""How did the pod end? Nothing that a container says raises, and nothing short of the proof
+succeeds."""
 
 import json
 from typing import Any
@@ -207,7 +208,8 @@ def raw(agent_message: str, gate_message: str = "", exit_code: int = 0) -> Pod:
 
 
 def storable(judged: Outcome) -> None:
-    """What the apiserver will take: valid UTF-8, numbers of 64 bits, lengths as the CRD bounds them."""
+    """What the apiserver will take: valid UTF-8, numbers of 64 bits, lengths as the CRD bounds
+    them."""
     fields = {
         "usage": judged.usage,
         "failure": judged.failure,

@@ -1,4 +1,5 @@
-"""The planner: every rule, and every point at which an operator may have crashed, as a row that reads like a sentence."""
+"""The planner: every rule, and every point at which an operator may have crashed, as a row that
+reads like a sentence."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -70,7 +71,8 @@ class Case:
 
 
 def case(says: str, seen: Seen, *actions: Any, **want: Any) -> Case:
-    """`want`: status fields by path (`failure__class` for failure.class); `phase=NO_WRITE` when nothing is to be written."""
+    """`want`: status fields by path (`failure__class` for failure.class); `phase=NO_WRITE` when
+    nothing is to be written."""
     return Case(says, seen, actions, want)
 
 

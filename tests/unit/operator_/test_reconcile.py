@@ -114,7 +114,8 @@ async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Op
 
 
 async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operator) -> None:
-    """The answer to the first creation was lost; the second is over the quota, as the first counts."""
+    """The answer to the first creation was lost; the second is over the quota, as the first
+    counts."""
     operator.apply(run_json())
     operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=True)
     with pytest.raises(Unavailable):
@@ -164,7 +165,8 @@ async def test_another_run_of_the_name_is_another_run(operator: Operator) -> Non
 
 
 async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
-    """Made, and deleted by hand while its watch was broken: the list after it knows nothing of it."""
+    """Made, and deleted by hand while its watch was broken: the list after it knows nothing of
+    it."""
     operator.apply(run_json())
     await operator.look()
     name = operator.job["metadata"]["name"]

@@ -1,4 +1,5 @@
-"""Whatever the apiserver has against a Job: nobody is Rejected for it, few try, the order stays, and all run in the end."""
+"""Whatever the apiserver has against a Job: nobody is Rejected for it, few try, the order stays,
+and all run in the end."""
 
 import asyncio
 import heapq
@@ -54,7 +55,8 @@ class Apiserver(FakeKube):
 
 
 class Cluster:
-    """Workers as in the real process, and a clock that stands still while there is anything to do."""
+    """Workers as in the real process, and a clock that stands still while there is anything to
+    do."""
 
     def __init__(self, **spec: Any) -> None:
         self.kube = Apiserver()
@@ -190,7 +192,8 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
         assert {reason.partition("/")[0] for reason in cluster.reasons()} == {"Queued"}
         assert len(cluster.state.waiting["hello"]) + len(cluster.state.creating) == runs
         if REFUSALS[name][3] is Cause.CONFLICT:
-            # No verdict: the first in line keep their slots, and try again as after any lost answer.
+            # No verdict: the first in line keep their slots, and try again as after any lost
+            # answer.
             assert len(cluster.kube.posts) <= limit * 30
         else:
             # Those that were under way at the first refusal, then 1, 2, 4, ... 60 s apart.

@@ -1,4 +1,5 @@
-"""Each transition is told once, when its own status write has worked: one line of log, and each counter by one."""
+"""Each transition is told once, when its own status write has worked: one line of log, and each
+counter by one."""
 
 import json
 import logging
@@ -34,7 +35,8 @@ MODEL = {"namespace": "codexrun", "job_type": "hello", "model": "gpt-5.5"}
 
 
 class Told:
-    """What changed in the process's metrics since this was made, and the lines of the lifecycle's log."""
+    """What changed in the process's metrics since this was made, and the lines of the lifecycle's
+    log."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._before, self._caplog = self._samples(), caplog

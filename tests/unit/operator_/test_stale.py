@@ -298,7 +298,8 @@ async def test_an_apiserver_that_is_away_proves_nothing_and_a_list_looks_again(
 async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(
     operator: Operator,
 ) -> None:
-    """The apiserver carried the creation out late: its client had given up, and the run was deleted meanwhile."""
+    """The apiserver carried the creation out late: its client had given up, and the run was deleted
+    meanwhile."""
     operator.state.run_seen(operator.kube.put("codexruns", run_json()))
     operator.kube.fail("create", "/jobs", Unavailable("timeout"))
     with pytest.raises(Unavailable):

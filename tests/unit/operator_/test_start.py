@@ -1,4 +1,5 @@
-"""What a new operator does first: nothing, until it has seen each of the five kinds; then the best run starts."""
+"""What a new operator does first: nothing, until it has seen each of the five kinds; then the best
+run starts."""
 
 import asyncio
 import itertools
@@ -26,7 +27,8 @@ KINDS = ("runs", "job_types", "config_maps", "jobs", "pods")
 
 
 class SlowLists(FakeKube):
-    """A list of a kind is answered once its gate is open; `failing` says how often with an error before."""
+    """A list of a kind is answered once its gate is open; `failing` says how often with an error
+    before."""
 
     def __init__(self) -> None:
         super().__init__()

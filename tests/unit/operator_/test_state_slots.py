@@ -1,7 +1,8 @@
-"""A whole cluster in small: State and Reconciler against an apiserver in memory, in any order of events.
+"""A whole cluster in small: State and Reconciler against an apiserver in memory, in any order of
+events.
 
-At every instant no more runs hold a slot than the limit says, no run gets a second Job, a free slot never waits for somebody to
-look, and everything ends once all pods have ended.
+At every instant no more runs hold a slot than the limit says, no run gets a second Job, a free slot
+never waits for somebody to look, and everything ends once all pods have ended.
 """
 
 import asyncio
@@ -55,7 +56,8 @@ def as_it_is(kube: FakeKube) -> FakeKube:
 
 
 class Cluster(RuleBasedStateMachine):
-    """Rules are what people and Kubernetes do; `look` lets the operator work. Watches tell at once, unless a rule says late."""
+    """Rules are what people and Kubernetes do; `look` lets the operator work. Watches tell at once,
+    unless a rule says late."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +138,8 @@ class Cluster(RuleBasedStateMachine):
         self.change(f"{self.kube.jobs}/{job['metadata']['name']}", job)
 
     def controllers(self) -> None:
-        """What the Job controller, the kubelet and the garbage collector do after the operator's writes."""
+        """What the Job controller, the kubelet and the garbage collector do after the operator's
+        writes."""
         for path, pod in list(self.kube.objects.items()):
             metadata = pod["metadata"]
             if "/pods/" in path and metadata.get("deletionTimestamp"):
@@ -224,7 +227,8 @@ class Cluster(RuleBasedStateMachine):
         self.loop.run_until_complete(drain())
 
     def busy(self, keys: list[str]) -> bool:
-        """Whether anything but the clock is left to move; a second look without any change would only repeat itself."""
+        """Whether anything but the clock is left to move; a second look without any change would
+        only repeat itself."""
         now = (self.kube.version, len(self.kube.calls), len(self.reconciler.queue._ready))
         before, self.progress = getattr(self, "progress", None), now
         return before != now
@@ -425,7 +429,8 @@ class Cluster(RuleBasedStateMachine):
         for item in self.items(self.kube.runs):
             uid = item["metadata"]["uid"]
             if "attempt" not in item["status"] and uid not in self.traces():
-                # A Job deleted by hand before any status or pod told of it: nobody can know, and nothing ever ran.
+                # A Job deleted by hand before any status or pod told of it: nobody can know, and
+                # nothing ever ran.
                 self.created[uid] = 0
         self.restart(shuffle)
 
@@ -435,7 +440,8 @@ class Cluster(RuleBasedStateMachine):
         return {item["metadata"]["labels"]["codexrun.dev/run-uid"] for item in found}
 
     def restart(self, shuffle: Any = None) -> None:
-        """A new State, fed with the same objects: Jobs, pods and prompts first, as the process does, in any order each."""
+        """A new State, fed with the same objects: Jobs, pods and prompts first, as the process
+        does, in any order each."""
         self.late, self.past = [], []
         self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)
         state = self.reconciler.state
@@ -476,7 +482,8 @@ class Cluster(RuleBasedStateMachine):
         )
 
     def finish_everything(self) -> None:
-        """All pods end, nothing else happens: every run ends, every slot is free, and nothing is remembered."""
+        """All pods end, nothing else happens: every run ends, every slot is free, and nothing is
+        remembered."""
         self.kube._failures.clear()
         for _ in range(40 + 4 * self.made):
             self.the_watch_catches_up()

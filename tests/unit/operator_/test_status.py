@@ -1,4 +1,5 @@
-"""Conditions are the record, the phase follows from them; a status write names what it takes away."""
+"""Conditions are the record, the phase follows from them; a status write names what it takes
+away."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""List and watch: whatever happens to a stream, every object's last word arrives, and nothing is told that was not."""
+"""List and watch: whatever happens to a stream, every object's last word arrives, and nothing is
+told that was not."""
 
 import asyncio
 import json

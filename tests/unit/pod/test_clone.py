@@ -1,4 +1,5 @@
-"""What may be cloned, what arrives, and what people read when it does not. Real git against a server on loopback."""
+"""What may be cloned, what arrives, and what people read when it does not. Real git against a
+server on loopback."""
 
 import base64
 import http.server
@@ -63,7 +64,8 @@ def git(*arguments, cwd):
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """`git http-backend` as CGI; /private wants a password, /moved redirects, /empty.git is empty."""
+    """`git http-backend` as CGI; /private wants a password, /moved redirects, /empty.git is
+    empty."""
 
     root = ""
 

@@ -1,4 +1,5 @@
-"""The model's endpoint as companies have it: a header of their own, a query, a private CA, a proxy."""
+"""The model's endpoint as companies have it: a header of their own, a query, a private CA, a
+proxy."""
 
 import asyncio
 import contextlib
@@ -46,7 +47,8 @@ def authority(tmp_path_factory):
 
 
 class Company:
-    """An endpoint in the style of Azure: wants `api-key` and `?api-version=`, on a path of its own."""
+    """An endpoint in the style of Azure: wants `api-key` and `?api-version=`, on a path of its
+    own."""
 
     def __init__(self):
         self.seen = []

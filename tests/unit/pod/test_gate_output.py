@@ -1,4 +1,5 @@
-"""The gate holds the final message against the job type's outputSchema, and says what it found where nobody can forge it."""
+"""The gate holds the final message against the job type's outputSchema, and says what it found
+where nobody can forge it."""
 
 import base64
 import json

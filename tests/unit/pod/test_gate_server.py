@@ -252,7 +252,8 @@ async def test_requests_at_the_same_time_end_the_run(stand):
 
 
 async def test_a_request_waits_for_one_whose_client_has_left(stand):
-    """Codex tries again after a cut, while the gate still reads on for the usage of the first try."""
+    """Codex tries again after a cut, while the gate still reads on for the usage of the first
+    try."""
     stand.upstream.scripts = [streams(DELTA, DELTA, COMPLETED, pause=0.7), streams(COMPLETED)]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
         await answer.content.readany()
@@ -289,7 +290,8 @@ async def test_a_forbidden_call_never_arrives_and_is_paid(stand):
 
 
 async def test_a_stream_that_goes_on_is_followed_for_a_client_that_left(stand, monkeypatch):
-    """However long: only silence ends that, or an agent could leave what it does not want to be counted."""
+    """However long: only silence ends that, or an agent could leave what it does not want to be
+    counted."""
     monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
     monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
     stand.upstream.scripts = [streams(*[DELTA] * 8, COMPLETED, pause=0.2)]

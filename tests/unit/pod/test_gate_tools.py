@@ -184,7 +184,8 @@ def test_a_tool_that_was_taken_out_is_not_called():
 
 
 def test_a_hundred_calls_and_not_a_byte_of_one_passes():
-    """13 rounds of 19 calls, cut into chunks at random: what comes before the call passes, and nothing from it on."""
+    """13 rounds of 19 calls, cut into chunks at random: what comes before the call passes, and
+    nothing from it on."""
     chance = random.Random(6)
     tries = 0
     for _ in range(13):

@@ -17,7 +17,8 @@ LONG_AGO = 1_700_000_000 * 10**9  # ns
 def test_a_change_of_the_same_size_within_the_second_of_the_checkout_is_in_it(
     tmp_path: Path,
 ) -> None:
-    """Git tells an unchanged file by size and time, but where the file is as young as the index ("racy git")."""
+    """Git tells an unchanged file by size and time, but where the file is as young as the index
+    ("racy git")."""
     at = tmp_path / "workspace"
     at.mkdir()
 

@@ -1,4 +1,5 @@
-"""What Codex's events add up to, and the verdict. The lines are Codex 0.169.0's own, cut to what matters."""
+"""What Codex's events add up to, and the verdict. The lines are Codex 0.169.0's own, cut to what
+matters."""
 
 import json
 

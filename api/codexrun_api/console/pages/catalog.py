@@ -1,4 +1,5 @@
-"""/console/jobtypes and /console/prompts: what can be started, how full it is, and how each prompt version does."""
+"""/console/jobtypes and /console/prompts: what can be started, how full it is, and how each prompt
+version does."""
 
 from functools import partial
 from typing import Any

@@ -1,4 +1,5 @@
-"""/console/cost: tokens and dollars by day, job type, model and prompt version. Sums are those of GET /stats."""
+"""/console/cost: tokens and dollars by day, job type, model and prompt version. Sums are those of
+GET /stats."""
 
 import asyncio
 from collections.abc import Iterable
@@ -117,7 +118,8 @@ def _sum(name: str, of: Stats | JobTypeStats, url: str) -> Sum:
 
 
 def _table(total: Stats, sums: Iterable[Sum]) -> list[Sum]:
-    """The dearest first; what none of them has stands in a line of its own, so that every table adds up to the total."""
+    """The dearest first; what none of them has stands in a line of its own, so that every table
+    adds up to the total."""
     shown = sorted((s for s in sums if s.runs), key=lambda s: (-s.micro_usd, -s.tokens, s.name))
     rest = Sum(
         "other",

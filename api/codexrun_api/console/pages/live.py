@@ -1,4 +1,5 @@
-"""Word that a page has something new to ask for. Level-triggered: a bell that is lost rings again with the next one."""
+"""Word that a page has something new to ask for. Level-triggered: a bell that is lost rings again
+with the next one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -39,8 +40,9 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
 
     @routes.get("/console/runs/{id}/live")
     async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
-        """For one run: `refresh` when it has changed, `log` with the size when its log has grown, `codex` the same but now and
-        then only, `ended` at its end. The pace is kept here: a page's own timers go when a part of it is swapped."""
+        """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
+        `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
+        own timers go when a part of it is swapped."""
         record = await here.find(id)
         if record is None:
             raise not_found(id)

@@ -33,7 +33,8 @@ async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a ro
 
 @router.post("/console/login")
 async def login(request: Request, here: Here) -> Response:
-    """The control token for a session. A form of another site is refused: it would log somebody in as somebody else."""
+    """The control token for a session. A form of another site is refused: it would log somebody in
+    as somebody else."""
     _refuse_foreign(request)
     given = await request.form()
     token, back = str(given.get("token", "")).strip(), _inside(str(given.get("back", "")))

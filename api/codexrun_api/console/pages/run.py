@@ -1,4 +1,5 @@
-"""/console/runs/{id}: one run. The state and why, what Codex did, its log, prompt, artifacts and manifest."""
+"""/console/runs/{id}: one run. The state and why, what Codex did, its log, prompt, artifacts and
+manifest."""
 
 import asyncio
 from collections.abc import Mapping
@@ -248,7 +249,8 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
 def _entries(
     archive: Archive, run_id: str, start: int, end: int
 ) -> tuple[int, transcript.Transcript]:
-    """Where it begins, after `start` where a line does, and what Codex did from there to `end`: in MAX_LINES lines at most."""
+    """Where it begins, after `start` where a line does, and what Codex did from there to `end`: in
+    MAX_LINES lines at most."""
     data = archive.read(run_id, start, end)
     if start:  # not from the middle of a line
         skipped = data.find(b"\n") + 1

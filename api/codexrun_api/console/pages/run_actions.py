@@ -1,4 +1,5 @@
-"""POST /console/runs/{id}/cancel, /retry and /delete, and many at once: by selection or by everything that matches."""
+"""POST /console/runs/{id}/cancel, /retry and /delete, and many at once: by selection or by
+everything that matches."""
 
 import asyncio
 import secrets
@@ -86,7 +87,8 @@ class Bulk:
 
 
 class Bulks:
-    """The last ones. They are gone with the process: what they did is in the runs, and each can be asked for again."""
+    """The last ones. They are gone with the process: what they did is in the runs, and each can be
+    asked for again."""
 
     def __init__(self) -> None:
         self.kept: OrderedDict[str, Bulk] = OrderedDict()
@@ -105,7 +107,8 @@ _BULKS = Bulks()
 
 @router.post("/console/bulk")
 async def bulk(request: Request, here: Here, seen: Acting) -> Response:
-    """First it says what would be done; sent again with `confirmed` it is done, in the background."""
+    """First it says what would be done; sent again with `confirmed` it is done, in the
+    background."""
     form = await request.form()
     pairs = [(name, str(value)) for name, value in form.multi_items()]
     asked = urls.asked(pairs)
@@ -173,7 +176,8 @@ async def bulk_result(request: Request, _: Seen, number: str, part: str = "") ->
 
 
 def _wish(asked: urls.Asked, ids: list[str], matching: Verb | None, reason: str | None) -> BulkWish:
-    """By ids, or by the list's filter; of all that match, those that the verb can be done to at all."""
+    """By ids, or by the list's filter; of all that match, those that the verb can be done to at
+    all."""
     if matching is None:
         return BulkWish(ids=ids, reason=reason)
     filter_of(asked)  # says what is wrong with it

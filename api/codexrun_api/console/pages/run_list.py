@@ -32,7 +32,8 @@ async def runs(
     part: str = "",
     above: Annotated[str, Query(max_length=128)] = "",
 ) -> Response:
-    """`part=rows` is the list alone, for a page that is open; `above` its first row: what came since is only counted."""
+    """`part=rows` is the list alone, for a page that is open; `above` its first row: what came
+    since is only counted."""
     asked = urls.asked(request.query_params.multi_items())
     await here.mirror.writer.caught_up()
     wish, sort = filter_of(asked), sort_of(asked)
@@ -193,7 +194,8 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
 
 
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:
-    """Finished runs of this page with their height in percent by how long they took; the oldest first."""
+    """Finished runs of this page with their height in percent by how long they took; the oldest
+    first."""
     done = [r for r in rows if r.seconds is not None and not r.state.active][:BARS]
     longest = max((r.seconds or 0 for r in done), default=0) or 1
     return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(done)]

@@ -1,7 +1,8 @@
-"""The log in pieces: windows of lines, the next match, the whole, and the bell that says that there is more.
+"""The log in pieces: windows of lines, the next match, the whole, and the bell that says that there
+is more.
 
-A line's number is its identity. What streams is never a line, only word that there are more: a page asks for those after the
-last one it has, so that a stream that is cut loses and doubles nothing.
+A line's number is its identity. What streams is never a line, only word that there are more: a page
+asks for those after the last one it has, so that a stream that is cut loses and doubles nothing.
 """
 
 import asyncio

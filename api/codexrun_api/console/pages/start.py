@@ -1,4 +1,5 @@
-"""/console/start/{job type}: a form from the job type's schema; also a retry with changes, and the manifest alone."""
+"""/console/start/{job type}: a form from the job type's schema; also a retry with changes, and the
+manifest alone."""
 
 import secrets
 from collections.abc import Mapping

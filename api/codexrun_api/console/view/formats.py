@@ -3,7 +3,8 @@
 import re
 from datetime import UTC, datetime
 
-# Direction overrides, marks without width and control characters can make text look like other text.
+# Direction overrides, marks without width and control characters can make text look like other
+# text.
 _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )

@@ -1,4 +1,5 @@
-"""Is everything well? The strip at the top of every page: what this process sees without asking anybody. Pure but for `of`."""
+"""Is everything well? The strip at the top of every page: what this process sees without asking
+anybody. Pure but for `of`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

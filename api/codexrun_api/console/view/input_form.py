@@ -1,5 +1,6 @@
-"""A job type's inputs as a form, and a form as inputs. From JSON Schema; what cannot be asked piece by piece is asked as JSON.
-Pure. Whether the values are right is said where it always is said: at admission."""
+"""A job type's inputs as a form, and a form as inputs. From JSON Schema; what cannot be asked piece
+by piece is asked as JSON. Pure. Whether the values are right is said where it always is said: at
+admission."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,8 @@ def fields(
     texts: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> list[Field]:
-    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them, or `texts` as typed."""
+    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them,
+    or `texts` as typed."""
     if schema is None:
         schema = {
             "properties": {name: {"type": "string"} for name in placeholders},

@@ -1,4 +1,5 @@
-"""What does the run list's URL ask for, and which URL asks for something else? Pure; the URL is all the state there is."""
+"""What does the run list's URL ask for, and which URL asks for something else? Pure; the URL is all
+the state there is."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,8 @@ class Asked:
         return replace(self, token="", **cleared)
 
     def sorted_by(self, key: str) -> "Asked":
-        """By this column: the highest or latest first, and the other way round where it is so already."""
+        """By this column: the highest or latest first, and the other way round where it is so
+        already."""
         now = self.sort or str(NEWEST)
         wanted = key if now == f"-{key}" else f"-{key}"
         return replace(self, token="", sort="" if wanted == str(NEWEST) else wanted)
@@ -139,7 +141,8 @@ class Asked:
 
 
 def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
-    """From a query string or a form; a name that comes again adds to it, and what is empty is not asked for."""
+    """From a query string or a form; a name that comes again adds to it, and what is empty is not
+    asked for."""
     fields: dict[str, tuple[str, ...]] = {}
     single: dict[str, str] = {}
     for name, value in pairs:

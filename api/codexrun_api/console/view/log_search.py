@@ -1,4 +1,5 @@
-"""Which lines of a log hold a text, or match a pattern? By RE2: in linear time whatever the pattern, and bounded in all."""
+"""Which lines of a log hold a text, or match a pattern? By RE2: in linear time whatever the
+pattern, and bounded in all."""
 
 import json
 import time
@@ -29,7 +30,8 @@ class BadPattern(ValueError):
 
 @dataclass
 class Found:
-    """`texts` are what matched in each of the lines; `stopped` is the line at which time was over."""
+    """`texts` are what matched in each of the lines; `stopped` is the line at which time was
+    over."""
 
     lines: list[int] = field(default_factory=list)
     texts: list[list[str]] = field(default_factory=list)
@@ -52,7 +54,8 @@ class Found:
 def search(
     archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = SECONDS
 ) -> Found:
-    """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands there with its backslash."""
+    """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands
+    there with its backslash."""
     found = Found()
     try:
         pattern = _compiled(q, regexp=regexp)

@@ -1,9 +1,10 @@
-"""Foreign text as HTML: an agent's Markdown, a command's coloured output, a patch. Pure, and two walls deep: the converter
-makes no HTML of what it is given, and nh3 lets nothing through but these tags.
+"""Foreign text as HTML: an agent's Markdown, a command's coloured output, a patch. Pure, and two
+walls deep: the converter makes no HTML of what it is given, and nh3 lets nothing through but these
+tags.
 
-What Markdown would become is counted before it is made: a table's rows are filled up to its header's columns, and every
-`[a]` repeats the whole URL of its definition, so that a few kilobytes become many megabytes. What is above a bound is shown
-as the text that it is.
+What Markdown would become is counted before it is made: a table's rows are filled up to its
+header's columns, and every `[a]` repeats the whole URL of its definition, so that a few kilobytes
+become many megabytes. What is above a bound is shown as the text that it is.
 """
 
 import difflib
@@ -55,15 +56,16 @@ _ansi = Ansi2HTMLConverter(inline=False, scheme="xterm", markup_lines=False)
 
 @dataclass
 class Budget:
-    """How much foreign text one page may still turn into HTML. Made once a page, and asked in the page's order."""
+    """How much foreign text one page may still turn into HTML. Made once a page, and asked in the
+    page's order."""
 
     markdown_characters: int = MAX_PAGE_MARKDOWN
     cells: int = MAX_PAGE_CELLS
     html_characters: int = MAX_PAGE_HTML
 
     def markdown(self, text: str) -> Markup:
-        """Markdown as HTML; what is above a bound as text, with the bound. Headings begin at the third level: the page has
-        the first two."""
+        """Markdown as HTML; what is above a bound as text, with the bound. Headings begin at the
+        third level: the page has the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
             return self._plain(
                 text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}"
@@ -95,7 +97,8 @@ class Budget:
         return self._spent(_cleaned(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 
     def output(self, text: str) -> tuple[Markup, int]:
-        """A command's output, and how many characters of it are left out, most of them from its middle."""
+        """A command's output, and how many characters of it are left out, most of them from its
+        middle."""
         if self.html_characters <= 0:
             return _left_out(len(text)), len(text)
         shown, left_out = output(text)
@@ -126,8 +129,8 @@ _BLANK = re.compile(r"[> \t]*")  # as Markdown has it: other blanks do not end a
 
 
 def table_cells(text: str) -> int:
-    """Return an upper bound of the cells that Markdown's tables have in this text: from what may be a table's second line to
-    the next blank one, as many in each line as that one has columns."""
+    """Return an upper bound of the cells that Markdown's tables have in this text: from what may be
+    a table's second line to the next blank one, as many in each line as that one has columns."""
     cells = columns = 0
     for line in text.split("\n"):
         if _BLANK.fullmatch(line):
@@ -165,7 +168,8 @@ def _left_out(characters: int) -> Markup:
 
 
 def ansi(text: str) -> Markup:
-    """Colours become classes; every other control sequence goes, links lead to web pages or nowhere."""
+    """Colours become classes; every other control sequence goes, links lead to web pages or
+    nowhere."""
     if "\x1b" not in text:
         return Markup(escape(_seen(text)))  # noqa: S704 - escaped
     html = _ansi.convert(_seen(text, keep="\x1b\x07"), full=False)

@@ -1,4 +1,5 @@
-"""What a run's state is called, and which sign and tone it has: a closed table, so that no state is told by colour alone."""
+"""What a run's state is called, and which sign and tone it has: a closed table, so that no state is
+told by colour alone."""
 
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ STATES = {
 
 
 def state_of(status: str) -> State:
-    """Return how a status is shown; one that a newer operator writes by its own name, as going on."""
+    """Return how a status is shown; one that a newer operator writes by its own name, as going
+    on."""
     return STATES.get(status) or State(status.capitalize(), "wait", "pending", "?", True)
 
 

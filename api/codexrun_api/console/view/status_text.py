@@ -57,7 +57,8 @@ def sentence(
     usual: timedelta | None = None,
     doing: str = "",
 ) -> str:
-    """`busy` of `limit` slots of its job type are taken; `usual` is how long such runs take; `doing` the open command."""
+    """`busy` of `limit` slots of its job type are taken; `usual` is how long such runs take;
+    `doing` the open command."""
     status = run.status if run else None
     match record.status:
         case "pending":

@@ -22,7 +22,8 @@ class Stretch:
 
 
 def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> list[Stretch]:
-    """Every phase with its length; the end is no phase. Without events, what the row itself tells."""
+    """Every phase with its length; the end is no phase. Without events, what the row itself
+    tells."""
     marks = _marks(record, events)
     found: list[Stretch] = []
     for number, (attempt, status, at) in enumerate(marks):
@@ -38,7 +39,8 @@ def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> l
 
 
 def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str, datetime]]:
-    """Attempt, phase and when it began, in order. What nobody saw happen is filled in from the row's own times."""
+    """Attempt, phase and when it began, in order. What nobody saw happen is filled in from the
+    row's own times."""
     marks = [(e.attempt, e.status, e.at) for e in events]
     seen = {status for _, status, _ in marks}
     if record.started_at and "running" not in seen:

@@ -1,7 +1,8 @@
 """What did Codex do? Turns of entries, read from lines of the log. Pure.
 
-An item is told twice or more (started, updated, completed); its entry stands where it was first seen, in its newest
-state. Kinds that are not known here are shown as they are, as JSON: a newer Codex hides nothing.
+An item is told twice or more (started, updated, completed); its entry stands where it was first
+seen, in its newest state. Kinds that are not known here are shown as they are, as JSON: a newer
+Codex hides nothing.
 """
 
 import json
@@ -49,7 +50,8 @@ class Entry:
     def seconds(self) -> float | None:
         return (self.ended - self.began).total_seconds() if self.began and self.ended else None
 
-    # What an item says is the agent's word: any of it may be missing, or of another type than it should be.
+    # What an item says is the agent's word: any of it may be missing, or of another type than it
+    # should be.
 
     def word(self, name: str) -> str:
         value = self.item.get(name)
@@ -257,7 +259,8 @@ class _Reader:
 
 
 def unwrapped(command: str) -> str:
-    """`pytest -x` of `/bin/bash -lc 'pytest -x'`. A very long one stays as it is: shlex takes quadratic time."""
+    """`pytest -x` of `/bin/bash -lc 'pytest -x'`. A very long one stays as it is: shlex takes
+    quadratic time."""
     match = _SHELL.match(command) if len(command) <= MAX_UNWRAPPED else None
     if match is None:
         return command
@@ -274,7 +277,8 @@ def _word(part: Json, name: str) -> str:
 
 
 def _pretty(value: Json) -> str:
-    """As JSON with its structure; without it what is longer or deeper than a page shows: its indentation would outgrow it."""
+    """As JSON with its structure; without it what is longer or deeper than a page shows: its
+    indentation would outgrow it."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text) > MAX_PRETTY or _depth(text) > MAX_PRETTY_DEPTH:
         return text

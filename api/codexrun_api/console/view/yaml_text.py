@@ -1,4 +1,5 @@
-"""Objects as text for people. Pure; the time that YAML takes is why it is made outside the event loop."""
+"""Objects as text for people. Pure; the time that YAML takes is why it is made outside the event
+loop."""
 
 import json
 from typing import Any

@@ -1,4 +1,5 @@
-"""One run looked at closely, straight on the cluster: conditions of its object, limits in force, and the Events about it."""
+"""One run looked at closely, straight on the cluster: conditions of its object, limits in force,
+and the Events about it."""
 
 from typing import Any
 

@@ -1,6 +1,8 @@
-"""The log of a live pod, from the kubelet: as it is, or followed through cuts without a lost or doubled line.
+"""The log of a live pod, from the kubelet: as it is, or followed through cuts without a lost or
+doubled line.
 
-The kubelet resumes by time only (whole seconds), so every line is asked for with its time, and what was read before is dropped.
+The kubelet resumes by time only (whole seconds), so every line is asked for with its time, and what
+was read before is dropped.
 """
 
 import asyncio
@@ -35,7 +37,8 @@ class Seen:
         return {"sinceTime": _fine(self.time)[0] + "Z"} if self.time else {}
 
     def new(self, stamp: str) -> bool:
-        """Whether a line of this time was not there before; lines come in the order of their times."""
+        """Whether a line of this time was not there before; lines come in the order of their
+        times."""
         if not self.time or _fine(stamp) > _fine(self.time):
             self.time, self.count, self._skip = stamp, 1, 0
             return True
@@ -49,7 +52,8 @@ class Seen:
 
 
 def _fine(stamp: str) -> tuple[str, str]:
-    """A time of the kubelet (in its node's zone) as UTC seconds, and nanoseconds with the zeros that it leaves out."""
+    """A time of the kubelet (in its node's zone) as UTC seconds, and nanoseconds with the zeros
+    that it leaves out."""
     whole, rest = stamp[:19], stamp[19:]
     fraction, zone = rest.rstrip("Z"), ""
     for sign in "+-":

@@ -1,4 +1,5 @@
-"""Start a run without the api: make the object, wait for the operator's word, leave nothing behind of what was refused."""
+"""Start a run without the api: make the object, wait for the operator's word, leave nothing behind
+of what was refused."""
 
 import asyncio
 import getpass
@@ -88,7 +89,8 @@ class Starting:
         raise away
 
     async def _judged(self, raw: Json) -> Json:
-        """The run once the operator has spoken; a refused one is an error and leaves nothing behind."""
+        """The run once the operator has spoken; a refused one is an error and leaves nothing
+        behind."""
         name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
         try:
             async with asyncio.timeout(VERDICT_SECONDS):

@@ -1,4 +1,5 @@
-"""The runs straight from the cluster: objects that this program makes and reads itself, logs of live pods."""
+"""The runs straight from the cluster: objects that this program makes and reads itself, logs of
+live pods."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ class Cluster:
         self.kube, self.loop, self._everywhere = kube, loop, everywhere
         self._starting = Starting(kube)
 
-    # -- start, cancel, retry -----------------------------------------------------------------------
+    # -- start, cancel, retry
+    # -----------------------------------------------------------------------
 
     def start(self, wish: Json, key: str | None, *, dry_run: bool = False) -> Json:
         user = self.loop.raw(self._starting.user())
@@ -115,7 +117,8 @@ class Cluster:
             await self._starting.start(name, spec, user, sha256, keyed=True, labels=labels)
         )
 
-    # -- reading -------------------------------------------------------------------------------------
+    # -- reading
+    # -------------------------------------------------------------------------------------
 
     def run(self, wanted: str) -> Json:
         async def look() -> Json:
@@ -124,7 +127,8 @@ class Cluster:
         return self.loop.call(look())
 
     def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
-        """Newest first, or sorted. Objects come without an order, so all that match are read before the first is shown."""
+        """Newest first, or sorted. Objects come without an order, so all that match are read before
+        the first is shown."""
         now, order = datetime.now(UTC), read_sort(sort) if sort else NEWEST
 
         async def look() -> list[Json]:
@@ -219,7 +223,8 @@ class Cluster:
         self.loop.raw(end())
         self.loop.stop()
 
-    # -- inside --------------------------------------------------------------------------------------
+    # -- inside
+    # --------------------------------------------------------------------------------------
 
     def _path(self, raw: Json) -> str:
         return f"{self.kube.runs}/{raw['metadata']['name']}"

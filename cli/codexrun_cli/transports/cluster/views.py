@@ -1,4 +1,5 @@
-"""Objects of the cluster as the api would show them: the same fields, computed from the same functions of core. Pure."""
+"""Objects of the cluster as the api would show them: the same fields, computed from the same
+functions of core. Pure."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -58,7 +59,8 @@ _RUN = (
 
 
 def readable(plural: str, raws: Iterable[Json], read: Callable[[Json], T]) -> list[T]:
-    """Return what `read` makes of each object; one that it cannot read is named on stderr and left out."""
+    """Return what `read` makes of each object; one that it cannot read is named on stderr and left
+    out."""
     found: list[T] = []
     for raw in raws:
         metadata = raw["metadata"]

@@ -1,6 +1,8 @@
-"""HTTP to the api with the standard library: half the start-up of a client library, and a command makes a call or two.
+"""HTTP to the api with the standard library: half the start-up of a client library, and a command
+makes a call or two.
 
-Every failure comes out as Trouble with an exit code of its own; a token is never printed and never sent to another host.
+Every failure comes out as Trouble with an exit code of its own; a token is never printed and never
+sent to another host.
 """
 
 import http.client
@@ -182,7 +184,8 @@ def _why(error: BaseException) -> str:
 
 
 def events(answer: http.client.HTTPResponse) -> Iterator[dict[str, bytes]]:
-    """Server-sent events: their fields, `data` lines joined. A stream that is cut inside one gives what was whole before.
+    """Server-sent events: their fields, `data` lines joined. A stream that is cut inside one gives
+    what was whole before.
 
     Raises:
         OSError, HTTPException: it was cut.

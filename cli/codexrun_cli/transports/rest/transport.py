@@ -87,7 +87,8 @@ class Rest:
         return LogText(pieces(), "; ".join(notes), {"complete": complete})
 
     def follow_log(self, run: Json, wish: LogWish) -> Iterator[Heard]:
-        """To the run's end, through whatever happens to the connection: each comes back with the last id that was read."""
+        """To the run's end, through whatever happens to the connection: each comes back with the
+        last id that was read."""
         last: bytes | None = None
         at = 0 if wish == LogWish() else None  # offset behind the last line, where it is known
         fruitless, reached = 0, time.monotonic()
@@ -118,7 +119,8 @@ class Rest:
                         if kind == b"message" and "id" in event:
                             text, last, before = event.get("data", b""), event["id"], at
                             at = int(last)
-                            # The id counts bytes: a last line without its end is as long as its text.
+                            # The id counts bytes: a last line without its end is as long as its
+                            # text.
                             yield Heard(
                                 "line", text, newline=before is None or at - before != len(text)
                             )

@@ -1,7 +1,8 @@
 """What to do next with one run. Pure: all that it knows is in its arguments.
 
-The first rule that has an answer wins; the order of RULES is the precedence, and the documentation (docs/architecture.md draws
-it). Executing a decision is somebody else's work: actions first, then one status write, then the events that it justifies.
+The first rule that has an answer wins; the order of RULES is the precedence, and the documentation
+(docs/architecture.md draws it). Executing a decision is somebody else's work: actions first, then
+one status write, then the events that it justifies.
 """
 
 from collections.abc import Callable
@@ -57,9 +58,11 @@ Rule = Callable[[Seen, datetime], Decision | None]
 
 
 def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
-    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the slot until it is gone).
+    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the
+    slot until it is gone).
 
-    Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for ever.
+    Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for
+    ever.
     """
     run, pod = seen.run, seen.pod
     if not (run.status.phase.terminal or run.metadata.deletion_timestamp):

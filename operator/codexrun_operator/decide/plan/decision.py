@@ -16,7 +16,8 @@ JOB_TYPE_NOT_FOUND = "JobTypeNotFound"
 
 @dataclass(frozen=True)
 class Blocked:
-    """What keeps a run waiting although a slot may be free; `trouble` is the middle of a sentence."""
+    """What keeps a run waiting although a slot may be free; `trouble` is the middle of a
+    sentence."""
 
     reason: str
     trouble: str
@@ -26,10 +27,11 @@ class Blocked:
 class Seen:
     """All there is to know about one run.
 
-    `queued` is how many other runs of its job type wait, `waits` whether this one has its place among them, `admitted` the
-    answer of admission (may it take a slot now?), `unreadable` what it names that is there and cannot be read,
-    `missing_for` how long this process has seen that something it names is not there, `creating` that its Job's creation
-    was sent and has not been seen yet, `witnessed` that this operator saw the deletion of what is missing now.
+    `queued` is how many other runs of its job type wait, `waits` whether this one has its place
+    among them, `admitted` the answer of admission (may it take a slot now?), `unreadable` what it
+    names that is there and cannot be read, `missing_for` how long this process has seen that
+    something it names is not there, `creating` that its Job's creation was sent and has not been
+    seen yet, `witnessed` that this operator saw the deletion of what is missing now.
     """
 
     run: CodexRun
@@ -55,7 +57,8 @@ class Seen:
 
     @property
     def missing(self) -> str | None:
-        """What a run that has not begun waits for, as the reason that says so; None if it is there or unreadable."""
+        """What a run that has not begun waits for, as the reason that says so; None if it is there
+        or unreadable."""
         if self.begun or self.unreadable:
             return None
         if self.job_type is None:
@@ -68,7 +71,8 @@ class Seen:
 
     @property
     def begun(self) -> bool:
-        """Something was started for it, now or before, even if no status says so: nothing may be started again."""
+        """Something was started for it, now or before, even if no status says so: nothing may be
+        started again."""
         status = self.run.status
         traces = self.job is not None or self.pod is not None or self.witnessed
         return traces or status.attempt is not None or status.phase.rank > Phase.QUEUED.rank
@@ -84,7 +88,8 @@ class CreateJob:
 
 @dataclass(frozen=True)
 class StopPod:
-    """Hold the evidence (finalizer first: none can be added once a deletion has begun), then delete the pod."""
+    """Hold the evidence (finalizer first: none can be added once a deletion has begun), then delete
+    the pod."""
 
     name: str
     uid: str
@@ -107,7 +112,8 @@ class SuspendJob:
 
 @dataclass(frozen=True)
 class DeleteJob:
-    """Delete a suspended Job, which anyone could resume. Always with a propagation policy: without, REST orphans its pod."""
+    """Delete a suspended Job, which anyone could resume. Always with a propagation policy: without,
+    REST orphans its pod."""
 
     name: str
     uid: str
@@ -118,7 +124,8 @@ Action = CreateJob | StopPod | ReleaseEvidence | SuspendJob | DeleteJob
 
 @dataclass(frozen=True)
 class Decision:
-    """Actions, then at most one status write; `look_again` is in seconds, for what no event will announce."""
+    """Actions, then at most one status write; `look_again` is in seconds, for what no event will
+    announce."""
 
     actions: tuple[Action, ...] = ()
     status: RunStatus | None = None

@@ -1,4 +1,5 @@
-"""Rules for a run whose Job is there and goes its way: show where it is, and find its verdict when it has ended."""
+"""Rules for a run whose Job is there and goes its way: show where it is, and find its verdict when
+it has ended."""
 
 from datetime import datetime
 
@@ -11,7 +12,8 @@ from codexrun_operator.decide.status import moved
 
 
 def finish(seen: Seen, now: datetime) -> Decision | None:
-    """The pod has ended by itself. Read from the containers' states, which come some 3 s before the Job's condition."""
+    """The pod has ended by itself. Read from the containers' states, which come some 3 s before the
+    Job's condition."""
     pod = seen.pod
     if seen.job is None or pod is None or seen.phase is Phase.STOPPING:
         return None

@@ -32,7 +32,8 @@ MISSING_QUIET = timedelta(
 
 
 def wait_for_job_to_show(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
-    """A Job that was created and has not come back on the watch yet is not a missing Job (KubeRay issue 715)."""
+    """A Job that was created and has not come back on the watch yet is not a missing Job (KubeRay
+    issue 715)."""
     return Decision(look_again=2) if seen.creating and seen.job is None else None
 
 
@@ -64,7 +65,8 @@ def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
 
 
 def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
-    """A newer version's wish, which this operator can neither keep nor call wrong: the run waits for one that can."""
+    """A newer version's wish, which this operator can neither keep nor call wrong: the run waits
+    for one that can."""
     run = seen.run
     if seen.job is not None or run.spec.when_full in WHEN_FULL:
         return None
@@ -83,7 +85,8 @@ def _patience(seen: Seen, reason: str, message: str, now: datetime) -> Decision:
     """
     run, waited = seen.run, seen.missing_for
     if run.status.phase is Phase.QUEUED:
-        # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run by a re-apply.
+        # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
+        # by a re-apply.
         return Decision(status=moved(run, Phase.QUEUED, reason, message, now), look_again=30)
     if waited >= MISSING_PATIENCE:
         return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
@@ -94,7 +97,8 @@ def _patience(seen: Seen, reason: str, message: str, now: datetime) -> Decision:
 
 
 def wait_for_what_is_unreadable(seen: Seen, now: datetime) -> Decision | None:
-    """Not missing, and nobody's mistake in the run: an older operator after a newer version's objects, for example."""
+    """Not missing, and nobody's mistake in the run: an older operator after a newer version's
+    objects, for example."""
     if seen.job is not None or not seen.unreadable:
         return None
     phase = Phase.QUEUED if seen.phase is Phase.QUEUED else Phase.PENDING
@@ -145,7 +149,8 @@ def wants_slot(seen: Seen) -> bool:
 
 
 def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
-    """Take the slot that admission gave, or wait in the queue (or leave it, if the run does not want to wait)."""
+    """Take the slot that admission gave, or wait in the queue (or leave it, if the run does not
+    want to wait)."""
     if seen.job is not None or seen.job_type is None or not isinstance(seen.verdict, Accepted):
         return None
     run, job_type, accepted = seen.run, seen.job_type, seen.verdict

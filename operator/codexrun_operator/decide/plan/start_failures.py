@@ -1,4 +1,5 @@
-"""Why does the agent not run yet? From the pod's own words and Kubernetes' warnings to a class and a message. Pure."""
+"""Why does the agent not run yet? From the pod's own words and Kubernetes' warnings to a class and
+a message. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -19,7 +20,8 @@ HOPELESS_IMAGE = {"InvalidImageName", "ErrImageNeverPull"}
 
 @dataclass(frozen=True)
 class Trouble:
-    """`reason` is what status.reason shows while the run starts; `class_` what it fails with if that does not change."""
+    """`reason` is what status.reason shows while the run starts; `class_` what it fails with if
+    that does not change."""
 
     class_: FailureClass
     reason: str
@@ -64,8 +66,9 @@ def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Troub
 
 
 def _unschedulable(said: str) -> Trouble:
-    """The scheduler's words. A request larger than any node shows as one that preemption cannot help either: with
-    "No preemption victims found" it would fit an emptier node, with "not helpful" on all of them it fits none."""
+    """The scheduler's words. A request larger than any node shows as one that preemption cannot
+    help either: with "No preemption victims found" it would fit an emptier node, with "not helpful"
+    on all of them it fits none."""
     nodes = re.match(r"0/(\d+) nodes are available", said)
     preemption = said.partition("preemption:")[2]
     too_large = bool(

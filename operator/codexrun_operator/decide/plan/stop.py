@@ -1,7 +1,9 @@
-"""Rules for stopping: whoever asks, the pod is proven gone before the run ends, and what its containers said is kept.
+"""Rules for stopping: whoever asks, the pod is proven gone before the run ends, and what its
+containers said is kept.
 
-While a run is `Stopping`, status.reason is the recorded intent, so that any operator can finish what another began:
-CANCELLED_BY -> Cancelled, "Completed" -> Succeeded, everything else -> Failed with the failure in the status.
+While a run is `Stopping`, status.reason is the recorded intent, so that any operator can finish
+what another began: CANCELLED_BY -> Cancelled, "Completed" -> Succeeded, everything else -> Failed
+with the failure in the status.
 """
 
 from datetime import datetime, timedelta
@@ -28,7 +30,8 @@ CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and ours
 
 
 def started_fields(seen: Seen) -> dict[str, Any]:
-    """What Job and pod say of their run. Said in every status, as the one after the Job's creation may be lost."""
+    """What Job and pod say of their run. Said in every status, as the one after the Job's creation
+    may be lost."""
     job, pod = seen.job, seen.pod
     known: dict[str, Any] = {}
     if job:
@@ -70,7 +73,8 @@ def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
 
 
 def own_end(seen: Seen) -> tuple[str, str, Failure | None] | None:
-    """Reason, message and failure of a pod that came to its end before any signal did; None where one cut it short."""
+    """Reason, message and failure of a pod that came to its end before any signal did; None where
+    one cut it short."""
     if seen.pod is None:
         return None
     judged = outcome(seen.pod)
@@ -141,7 +145,8 @@ def _stopping(seen: Seen) -> tuple[Action, ...]:
 def ending(
     seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> RunStatus:
-    """All that the last status will say, while the pod is still held: it must be written before the evidence is let go."""
+    """All that the last status will say, while the pod is still held: it must be written before the
+    evidence is let go."""
     return moved(
         seen.run,
         Phase.STOPPING,
@@ -153,7 +158,8 @@ def ending(
 
 
 def conclude_stop(seen: Seen, now: datetime) -> Decision | None:
-    """`Stopping` ends when the Job controller says that nothing runs and nothing will, and the pod object is gone."""
+    """`Stopping` ends when the Job controller says that nothing runs and nothing will, and the pod
+    object is gone."""
     job, pod = seen.job, seen.pod
     if (
         seen.phase is not Phase.STOPPING
@@ -170,7 +176,8 @@ def conclude_stop(seen: Seen, now: datetime) -> Decision | None:
 
 
 def keep_evidence(seen: Seen, now: datetime) -> Decision | None:
-    """Write down what the containers said while the finalizer still holds the pod, and only then let it go."""
+    """Write down what the containers said while the finalizer still holds the pod, and only then
+    let it go."""
     if seen.phase is not Phase.STOPPING:
         return None
     pod, status = seen.pod, seen.run.status
@@ -201,7 +208,8 @@ def stop_when_cancelled(seen: Seen, now: datetime) -> Decision | None:
 
 
 def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
-    """Somebody else ends it. By hand is a cancel too; what the cluster does is a failure with its own class."""
+    """Somebody else ends it. By hand is a cancel too; what the cluster does is a failure with its
+    own class."""
     job, pod = seen.job, seen.pod
     if job is None:
         return None
@@ -253,7 +261,8 @@ def _past_job_deadline(seen: Seen, now: datetime) -> Decision:
 
 
 def stop_on_time(seen: Seen, now: datetime) -> Decision | None:
-    """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not waited for."""
+    """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not
+    waited for."""
     job = seen.job
     if job is None or _agent_ran(seen):
         return None

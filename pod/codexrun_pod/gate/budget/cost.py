@@ -15,7 +15,8 @@ PICO_PER_MICRO = 1_000_000
 class Price:
     """Micro-dollars per million tokens, which is the same number as pico-dollars per token.
 
-    cache_write: None as input. long: what the whole of a request costs whose input is above long_above tokens.
+    cache_write: None as input. long: what the whole of a request costs whose input is above
+    long_above tokens.
     """
 
     input: int
@@ -63,7 +64,8 @@ class Price:
 
 
 def pico_dollars(usage: Usage, price: Price) -> int:
-    """Cost of one response; cached and written input count at their own prices and not as other input too."""
+    """Cost of one response; cached and written input count at their own prices and not as other
+    input too."""
     rates = price.of(usage)
     fresh = usage.input - usage.cached - usage.written
     inputs = fresh * rates.input + usage.cached * rates.cached_input + usage.written * rates.written
@@ -71,7 +73,8 @@ def pico_dollars(usage: Usage, price: Price) -> int:
 
 
 def pico_at_most(usage: Usage, price: Price) -> int:
-    """What a response of so many tokens can have cost, whatever its input's share of the cache was."""
+    """What a response of so many tokens can have cost, whatever its input's share of the cache
+    was."""
     rates = price.of(usage)
     return usage.input * max(rates.input, rates.written) + usage.output * rates.output
 

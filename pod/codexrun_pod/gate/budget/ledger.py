@@ -1,5 +1,5 @@
-"""Keeps the account where a crash of the gate cannot take it: a state file for the next instance, the termination
-message for the operator, and log lines for people.
+"""Keeps the account where a crash of the gate cannot take it: a state file for the next instance,
+the termination message for the operator, and log lines for people.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Ledger:
     """The account of one attempt, and its three copies."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take up what an earlier instance left; a request that it had in flight is charged at its upper bound."""
+        """Take up what an earlier instance left; a request that it had in flight is charged at its
+        upper bound."""
         self.settings = settings
         self.terminating = False
         self.last_byte = time.monotonic()
@@ -65,11 +66,13 @@ class Ledger:
         )
 
     def touch(self) -> None:
-        """A byte came from the model. A request is none: Codex would go on asking an endpoint that hangs, and never stall."""
+        """A byte came from the model. A request is none: Codex would go on asking an endpoint that
+        hangs, and never stall."""
         self.last_byte = time.monotonic()
 
     def save(self, account: Account) -> None:
-        """Make `account` the account, in memory and in the state file (whole or not at all; survives kill -9)."""
+        """Make `account` the account, in memory and in the state file (whole or not at all;
+        survives kill -9)."""
         self.account = account
         path = self.settings.state_dir / STATE
         fresh = path.with_suffix(".new")

@@ -1,4 +1,5 @@
-"""The run's account: what was asked, what it used, what went wrong. Pure; each step gives a new account.
+"""The run's account: what was asked, what it used, what went wrong. Pure; each step gives a new
+account.
 
 What cannot be known is charged at an upper bound and makes the account incomplete.
 """
@@ -25,7 +26,8 @@ MAY_SHORTEN = (("lastError", "message"), ("stop", "message"), ("output", "messag
 
 @dataclass(frozen=True)
 class InFlight:
-    """The request that is with the model now, as written down before it was sent. Sizes in bytes."""
+    """The request that is with the model now, as written down before it was sent. Sizes in
+    bytes."""
 
     model: str
     request_bytes: int
@@ -35,8 +37,9 @@ class InFlight:
 
 @dataclass(frozen=True)
 class Account:
-    """requests: forwarded; completed: responses seen completed; priced: no model without a price was used;
-    cut_short: a request was turned down because the run was being stopped, so that Codex may end before its signal comes.
+    """requests: forwarded; completed: responses seen completed; priced: no model without a price
+    was used; cut_short: a request was turned down because the run was being stopped, so that Codex
+    may end before its signal comes.
     """
 
     requests: int = 0
@@ -72,7 +75,8 @@ def answered(
 ) -> Account:
     """The response ended with its last event.
 
-    A response that failed before any output and without usage is free: providers bill what they generated.
+    A response that failed before any output and without usage is free: providers bill what they
+    generated.
     """
     used = tokens.parse(last.usage)
     lowered = account.in_flight.lowered if account.in_flight else None
@@ -104,7 +108,8 @@ def broken(account: Account, error: UpstreamError | None, prices: Prices) -> Acc
 
 
 def charged_at_most(account: Account, prices: Prices) -> Account:
-    """Charge what is in flight at its upper bound; also what a restarted gate does with what it finds."""
+    """Charge what is in flight at its upper bound; also what a restarted gate does with what it
+    finds."""
     flight = account.in_flight
     if flight is None:
         return account
@@ -155,7 +160,8 @@ def usage(account: Account, prices: Prices) -> dict[str, Any]:
 def message(
     account: Account, prices: Prices, price_table: str | None, more: Mapping[str, Any] | None = None
 ) -> bytes:
-    """The termination message's bytes; more: what it says about the log's shipping, and about the output."""
+    """The termination message's bytes; more: what it says about the log's shipping, and about the
+    output."""
     stop = account.stop
     content = {
         "v": 1,

@@ -1,6 +1,7 @@
 """Tokens of responses. Pure.
 
-The wire shape is the Responses API's `usage`: https://platform.openai.com/docs/api-reference/responses/object
+The wire shape is the Responses API's `usage`:
+https://platform.openai.com/docs/api-reference/responses/object
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens. cached and written (taken up by the model's cache) are parts of input, reasoning is a part of output; total is at
-    least input + output."""
+    """Tokens. cached and written (taken up by the model's cache) are parts of input, reasoning is a
+    part of output; total is at least input + output."""
 
     input: int = 0
     cached: int = 0
@@ -37,7 +38,8 @@ NOTHING = Usage()
 
 
 def parse(wire: Any) -> Usage | None:
-    """The API's usage object; None if it is absent or makes no sense, so that the caller charges an upper bound."""
+    """The API's usage object; None if it is absent or makes no sense, so that the caller charges an
+    upper bound."""
     if not isinstance(wire, Mapping):
         return None
     tokens_in, tokens_out = _count(wire.get("input_tokens")), _count(wire.get("output_tokens"))
@@ -52,9 +54,11 @@ def parse(wire: Any) -> Usage | None:
 
 
 def upper_bound(request_bytes: int, streamed_bytes: int) -> Usage:
-    """What an unmetered request can have cost at most, as far as bytes tell: a token is at least one byte of text.
+    """What an unmetered request can have cost at most, as far as bytes tell: a token is at least
+    one byte of text.
 
-    Reasoning that the model did not stream is not in it: nobody outside of the provider can know that.
+    Reasoning that the model did not stream is not in it: nobody outside of the provider can know
+    that.
     """
     return Usage(request_bytes, 0, streamed_bytes, 0, request_bytes + streamed_bytes)
 

@@ -1,4 +1,5 @@
-"""The api's ingest port as the gate sees it. Two kinds of failure: Away (try again), Declined (for good)."""
+"""The api's ingest port as the gate sees it. Two kinds of failure: Away (try again), Declined (for
+good)."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Receiver:
     """One attempt's."""
 
     def __init__(self, url: str, token_file: Path) -> None:
-        """url: without a path; token_file: the kubelet renews it, so it is read for each request. Call in the event loop."""
+        """url: without a path; token_file: the kubelet renews it, so it is read for each request.
+        Call in the event loop."""
         self._url = url.rstrip("/")
         self._token_file = token_file
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS)

@@ -1,6 +1,8 @@
-"""What the runner hands over on loopback: its log, its artifacts; and what it asks for, an earlier run's rollout.
+"""What the runner hands over on loopback: its log, its artifacts; and what it asks for, an earlier
+run's rollout.
 
-Whatever runs in the agent's container can call this, so the limits hold for anybody: what comes here is the agent's word.
+Whatever runs in the agent's container can call this, so the limits hold for anybody: what comes
+here is the agent's word.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ class Intake:
         return web.json_response({})
 
     async def _judged(self, text: bytes) -> list[str]:
-        """Under which names it is kept. The verdict is written down before the runner hears that its message has come."""
+        """Under which names it is kept. The verdict is written down before the runner hears that
+        its message has come."""
         schema = self.ledger.settings.output_schema
         assert schema is not None
         verdict = await asyncio.to_thread(output.judge, text, schema)

@@ -1,6 +1,8 @@
-"""What the agent handed over, on the gate's own emptyDir: the log so far, and the artifacts that wait for the api.
+"""What the agent handed over, on the gate's own emptyDir: the log so far, and the artifacts that
+wait for the api.
 
-The whole log is kept until the pod ends, so that whatever size the api says it has, it can go on from there.
+The whole log is kept until the pod ends, so that whatever size the api says it has, it can go on
+from there.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ class TooLarge(Exception):
 
 
 class Spool:
-    """A killed gate's successor finds all of it: sizes are the files' own, and artifacts are whole or not there."""
+    """A killed gate's successor finds all of it: sizes are the files' own, and artifacts are whole
+    or not there."""
 
     def __init__(self, folder: Path, limit: int = LOG_LIMIT) -> None:
         """limit: bytes of log."""
@@ -33,7 +36,8 @@ class Spool:
         self.ended = (folder / "log.ended").exists()  # the runner said that this was all
 
     def append(self, offset: int, data: bytes) -> int:
-        """The log's size afterwards; what does not follow on from its end, or is above the limit, is not taken."""
+        """The log's size afterwards; what does not follow on from its end, or is above the limit,
+        is not taken."""
         if offset == self.size and not self.ended:
             with contextlib.suppress(OSError):  # no room: the size says how far it went
                 os.pwrite(self._log, data[: self.limit - self.size], offset)

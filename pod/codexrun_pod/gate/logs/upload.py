@@ -1,7 +1,8 @@
-"""From the gate's spool to the api: log by byte offset, artifacts, and what the run has cost so far.
+"""From the gate's spool to the api: log by byte offset, artifacts, and what the run has cost so
+far.
 
-Two tasks, so that a long log does not hold up the account. An api that is away is tried again; what is left behind at the end
-is said in the termination message.
+Two tasks, so that a long log does not hold up the account. An api that is away is tried again; what
+is left behind at the end is said in the termination message.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Shipping:
             self._hurry.set()
 
     async def finish(self, seconds: float) -> None:
-        """The agent is gone: ship the rest, tell the api that this was all, or give up after so many seconds."""
+        """The agent is gone: ship the rest, tell the api that this was all, or give up after so
+        many seconds."""
         self._last_chance = True
         for event in (self._log_news, self._hurry, self._usage_news):
             event.set()

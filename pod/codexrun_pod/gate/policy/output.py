@@ -1,4 +1,5 @@
-"""Does the final message fit the job type's outputSchema? Judged here, where all of it passes and none of it is trusted."""
+"""Does the final message fit the job type's outputSchema? Judged here, where all of it passes and
+none of it is trusted."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ NAN = "NaN and Infinity are no JSON"
 
 @dataclass(frozen=True)
 class Output:
-    """The verdict. pointer: RFC 6901, where it does not fit; sha256: of the message that was judged."""
+    """The verdict. pointer: RFC 6901, where it does not fit; sha256: of the message that was
+    judged."""
 
     ok: bool
     message: str = ""
@@ -35,7 +37,8 @@ NONE_CAME = Output(ok=False, message="no final message came")
 
 def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     """Never raises: a message that cannot be judged does not fit. May take seconds."""
-    # Late: most runs have no outputSchema, and these take memory that the gate's limit is small for.
+    # Late: most runs have no outputSchema, and these take memory that the gate's limit is small
+    # for.
     from codexrun_core.schemas.json_schema import BadSchemaError, violations
     from codexrun_core.schemas.nesting import TOO_DEEP
 

@@ -34,7 +34,8 @@ class Refused:
 
 @dataclass(frozen=True)
 class Admitted:
-    """What to send. lowered: the limit to whose rest max_output_tokens was set or lowered; stripped: tools taken out."""
+    """What to send. lowered: the limit to whose rest max_output_tokens was set or lowered;
+    stripped: tools taken out."""
 
     body: bytes
     model: str
@@ -44,7 +45,8 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the run may do, and what it has done. Tokens, and pico-dollars; stopped: a final refusal given before."""
+    """What the run may do, and what it has done. Tokens, and pico-dollars; stopped: a final refusal
+    given before."""
 
     models: frozenset[str]
     tools: frozenset[str] = frozenset(tools.DEFAULT)
@@ -58,7 +60,8 @@ class Limits:
 
 
 def admit(raw: bytes, limits: Limits) -> Admitted | Refused:
-    """Judge one body; an admitted one is written anew, so that no key that occurs twice means two things."""
+    """Judge one body; an admitted one is written anew, so that no key that occurs twice means two
+    things."""
     if limits.stopping:
         return Refused(
             "stopping", "the run is being stopped; no further model requests", final=False
@@ -81,7 +84,8 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Refused:
 
 
 def only_streams(body: dict[str, Any], _: Limits) -> Refused | None:
-    """A response that is not streamed shows its usage only at the end, or never to a client that leaves."""
+    """A response that is not streamed shows its usage only at the end, or never to a client that
+    leaves."""
     return None if body.get("stream") is True else _guardrail("stream must be true")
 
 
@@ -112,7 +116,8 @@ def plain_tier(body: dict[str, Any], _: Limits) -> Refused | None:
 
 
 def allowed_tools(body: dict[str, Any], limits: Limits) -> Refused | None:
-    """Tools that the provider runs are refused; so are those of a script, whose calls nobody could take out."""
+    """Tools that the provider runs are refused; so are those of a script, whose calls nobody could
+    take out."""
     said = offered.refusal(body, limits.tools)
     return None if said is None else _guardrail(f"{said} (allowedTools)")
 
@@ -127,7 +132,8 @@ def known_price(body: dict[str, Any], limits: Limits) -> Refused | None:
 
 
 def budget_left(body: dict[str, Any], limits: Limits) -> Refused | None:
-    """The next request is refused; what overshoots is at most one request's input. Less than the API's minimum is nothing."""
+    """The next request is refused; what overshoots is at most one request's input. Less than the
+    API's minimum is nothing."""
     if limits.max_tokens is not None and limits.max_tokens - limits.spent < SMALLEST_CAP:
         return Refused(
             "budget",

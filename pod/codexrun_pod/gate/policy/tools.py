@@ -1,7 +1,9 @@
-"""Which tools the model is offered, and whether it calls one that the job type does not allow. Pure.
+"""Which tools the model is offered, and whether it calls one that the job type does not allow.
+Pure.
 
-In code mode the model is offered one tool, `exec`, whose description declares the others, and a call of one of them stands in
-the source of a script. The gate reads names in both; a name that a script puts together at run time it cannot see.
+In code mode the model is offered one tool, `exec`, whose description declares the others, and a
+call of one of them stands in the source of a script. The gate reads names in both; a name that a
+script puts together at run time it cannot see.
 """
 
 from __future__ import annotations
@@ -85,7 +87,8 @@ def forbidden_call(
 ) -> str | None:
     """The tool that an event of the response calls although it is not allowed, or None.
 
-    A name that Codex does not have and that was not offered is passed on: Codex itself answers it with an error.
+    A name that Codex does not have and that was not offered is passed on: Codex itself answers it
+    with an error.
     """
     response = event.get("response")
     items = [
@@ -118,7 +121,8 @@ def _forbidden_item(
 
 
 def _forbidden_in_script(source: str, allowed: Collection[str]) -> str | None:
-    """Any word of the source that is the name of a tool which is not allowed, be it in a text or a comment."""
+    """Any word of the source that is the name of a tool which is not allowed, be it in a text or a
+    comment."""
     words = set(WORD.findall(source)) | set(WORD.findall(ESCAPE.sub(_unescaped, source)))
     names = (
         word
@@ -141,7 +145,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Everything in a request that may have `tools`: itself, items of the input (code-mode models), namespaces, nested."""
+    """Everything in a request that may have `tools`: itself, items of the input (code-mode models),
+    namespaces, nested."""
     waiting = [body, *_dicts(body.get("input"))]
     while waiting:
         holder = waiting.pop()

@@ -1,4 +1,5 @@
-"""Did Codex use a tool that the job type does not allow? What its events and its hook say. The rules are pure."""
+"""Did Codex use a tool that the job type does not allow? What its events and its hook say. The
+rules are pure."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ PLAIN_ITEMS = frozenset({"agent_message", "reasoning", "todo_list", "error"})
 
 
 def entry_of(item: Mapping[str, Any]) -> str | None:
-    """The entry of allowedTools that an item of the event stream needs; None if it needs none. Unknown ones need themselves."""
+    """The entry of allowedTools that an item of the event stream needs; None if it needs none.
+    Unknown ones need themselves."""
     kind = item.get("type")
     if kind == "command_execution":
         return tools.SHELL

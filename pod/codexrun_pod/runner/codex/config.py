@@ -1,4 +1,5 @@
-"""How Codex is started: prompt, config.toml, environment, command line. Checked with Codex 0.169.0 --strict-config."""
+"""How Codex is started: prompt, config.toml, environment, command line. Checked with Codex 0.169.0
+--strict-config."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from codexrun_core.prompts.rendering import render
 from codexrun_pod.runner.codex import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
 
-# pod: the container is the sandbox, whose seccomp profile lets bubblewrap make no namespace. codex: Codex's own as well.
+# pod: the container is the sandbox, whose seccomp profile lets bubblewrap make no namespace. codex:
+# Codex's own as well.
 SANDBOX_MODES = {"pod": "danger-full-access", "codex": "workspace-write"}
 
 CONFIG = """\
@@ -77,7 +79,8 @@ def rendered_prompt(settings: Settings) -> bytes:
     """The reviewed prompt with the run's inputs, as UTF-8.
 
     Raises:
-        ConfigError: the prompt cannot be read, is not the version that the run names, or does not fit the inputs.
+        ConfigError: the prompt cannot be read, is not the version that the run names, or does not
+            fit the inputs.
     """
     try:
         text = settings.prompt.read_bytes()
@@ -133,7 +136,8 @@ def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] 
 
 
 def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
-    """Its table. Required: a run without the server that it was given would do something else than its job type says."""
+    """Its table. Required: a run without the server that it was given would do something else than
+    its job type says."""
     command = server.get("command") or []
     fields = {
         "command": command[0] if command else None,
@@ -153,14 +157,16 @@ def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
 
 
 def command(settings: Settings, thread: str | None = None) -> list[str]:
-    """The native binary; the prompt comes by stdin. thread: the one to go on with, by its id, never by `--last`."""
+    """The native binary; the prompt comes by stdin. thread: the one to go on with, by its id, never
+    by `--last`."""
     resume = ["resume", thread] if thread else []
     schema = ["--output-schema", str(schema_path(settings))] if settings.output_schema else []
     return [str(settings.codex), "exec", *resume, "--json", "--skip-git-repo-check", *schema, "-"]
 
 
 def schema_path(settings: Settings) -> Path:
-    """Of the job type's outputSchema, which Codex passes on to the model and does not hold the answer against."""
+    """Of the job type's outputSchema, which Codex passes on to the model and does not hold the
+    answer against."""
     return settings.codex_home / "output-schema.json"
 
 
@@ -171,7 +177,8 @@ def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str
 
 
 def prepare(settings: Settings) -> None:
-    """Make CODEX_HOME and what lies in it; let git trust the workspace, whose mount point root owns.
+    """Make CODEX_HOME and what lies in it; let git trust the workspace, whose mount point root
+    owns.
 
     Raises:
         ConfigError: a directory cannot be written, or the image lacks a part of Codex.
@@ -194,5 +201,6 @@ def prepare(settings: Settings) -> None:
 
 
 def _toml(value: str | bool | list[str]) -> str:
-    """JSON's strings, lists and booleans are TOML's, but for DEL and for surrogate pairs, which ensure_ascii would make."""
+    """JSON's strings, lists and booleans are TOML's, but for DEL and for surrogate pairs, which
+    ensure_ascii would make."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,5 @@
-"""Codex's list of models without the apply_patch tool: no key of its configuration turns that one off."""
+"""Codex's list of models without the apply_patch tool: no key of its configuration turns that one
+off."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ BACKTRACE = re.compile(
 
 @dataclass(frozen=True)
 class Seen:
-    """So far: open_items are the ids of commands that still run; final_message is the last one of the newest turn."""
+    """So far: open_items are the ids of commands that still run; final_message is the last one of
+    the newest turn."""
 
     thread_id: str | None = None
     turns: int = 0
@@ -55,7 +56,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class Stop:
-    """Why the runner ends Codex: guardrail, timeout, stall or storage, or signal when Kubernetes told it to."""
+    """Why the runner ends Codex: guardrail, timeout, stall or storage, or signal when Kubernetes
+    told it to."""
 
     reason: str
     message: str
@@ -68,9 +70,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class Ended:
-    """How Codex's process ended. code: its exit code, minus the signal's number if one killed it, None if it lives on.
+    """How Codex's process ended. code: its exit code, minus the signal's number if one killed it,
+    None if it lives on.
 
-    stop: why the runner ended it, if it did. out_of_memory: the kernel killed something in this container for memory.
+    stop: why the runner ended it, if it did. out_of_memory: the kernel killed something in this
+    container for memory.
     """
 
     code: int | None
@@ -105,10 +109,11 @@ def activity(event: Mapping[str, Any]) -> str:
 
 
 def verdict(seen: Seen, ended: Ended) -> Failure | None:
-    """Why the run failed, as far as the runner can tell; None if it did not, or if it was told to stop (SIGTERM).
+    """Why the run failed, as far as the runner can tell; None if it did not, or if it was told to
+    stop (SIGTERM).
 
-    The first rule that fits: a forbidden tool; proof of success, which stands whatever came after it; then the runner's own
-    stop, Codex's own words, the way its process ended, and silence.
+    The first rule that fits: a forbidden tool; proof of success, which stands whatever came after
+    it; then the runner's own stop, Codex's own words, the way its process ended, and silence.
     """
     if ended.stop is not None and ended.stop.reason == "guardrail":
         return ended.stop.failure

@@ -1,4 +1,5 @@
-"""The hook's answer: may Codex call this tool? It sees each call by its true name, whatever script it comes from.
+"""The hook's answer: may Codex call this tool? It sees each call by its true name, whatever script
+it comes from.
 
 Codex goes on if a hook breaks, so everything that goes wrong here forbids the call (exit code 2).
 """
@@ -18,7 +19,8 @@ FORBID = 2
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
-    """0 if the job type allows the call that stands on stdin as JSON, else 2 with the reason on stderr."""
+    """0 if the job type allows the call that stands on stdin as JSON, else 2 with the reason on
+    stderr."""
     try:
         call = json.load(sys.stdin)
         name = str(call["tool_name"])

@@ -1,4 +1,5 @@
-"""What is kept of a run besides its log: the final message, the patch of the workspace, Codex's rollout."""
+"""What is kept of a run besides its log: the final message, the patch of the workspace, Codex's
+rollout."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from codexrun_pod.runner.settings import Settings
 from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, PATCH, ROLLOUT
 
 ANSWER_SECONDS = 10.0
-# The repository is the agent's: whatever its configuration would have run is left out, as far as git allows.
+# The repository is the agent's: whatever its configuration would have run is left out, as far as
+# git allows.
 NOTHING: Mapping[str, str] = {}
 GIT = (
     "git",
@@ -41,7 +43,8 @@ def checked_out(settings: Settings) -> str | None:
 
 
 def send(settings: Settings, log: Log, seen: Seen, commit: str | None) -> None:
-    """Hand each one that there is to the gate. What is too large or fails is said in the log; nothing raises."""
+    """Hand each one that there is to the gate. What is too large or fails is said in the log;
+    nothing raises."""
     for name, content in _made(settings, log, seen, commit):
         if len(content) > ARTIFACTS[name]:
             _tell(log, name, f"{len(content)} bytes are above the limit of {ARTIFACTS[name]}")
@@ -76,7 +79,8 @@ def _made(
 def patch(settings: Settings, commit: str) -> bytes:
     """Everything that differs from `commit`, committed or not, new files too, ignored ones not.
 
-    Git works on a copy of the index and writes its objects elsewhere, so that the workspace stays as the agent left it.
+    Git works on a copy of the index and writes its objects elsewhere, so that the workspace stays
+    as the agent left it.
 
     Raises:
         OSError, SubprocessError: no repository any more, or not enough room.
@@ -86,7 +90,8 @@ def patch(settings: Settings, commit: str) -> bytes:
         index, objects = Path(scratch, "index"), Path(scratch, "objects")
         objects.mkdir()
         if (own / "index").is_file():
-            # With its time: Git compares contents only where a file is as young as the index that knows it.
+            # With its time: Git compares contents only where a file is as young as the index that
+            # knows it.
             shutil.copy2(str(own / "index"), str(index))
         elsewhere = {
             "GIT_INDEX_FILE": str(index),

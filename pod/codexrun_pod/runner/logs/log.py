@@ -1,8 +1,9 @@
-"""The agent's log: one JSON object a line, written by one thread, to stdout and, the same bytes, to the gate.
+"""The agent's log: one JSON object a line, written by one thread, to stdout and, the same bytes, to
+the gate.
 
-Nothing here may hold up the watchdogs: a node whose log pipe is stuck must still get the termination message in time.
-So only the readers of Codex's output wait for room; the runner's own lines never do. A log that reaches its limit is cut
-here, for both ways, with one line that says so.
+Nothing here may hold up the watchdogs: a node whose log pipe is stuck must still get the
+termination message in time. So only the readers of Codex's output wait for room; the runner's own
+lines never do. A log that reaches its limit is cut here, for both ways, with one line that says so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Log:
     """Masks, stamps and writes lines."""
 
     def __init__(self, descriptor: int = 1, limit: int = LOG_LIMIT) -> None:
-        """`descriptor`: where lines go; limit: bytes. `seed` and `mask` are set once they are known."""
+        """`descriptor`: where lines go; limit: bytes. `seed` and `mask` are set once they are
+        known."""
         self.seed: dict[str, Any] = {}
         self.mask = Mask(())
         self.started = time.monotonic()
@@ -47,7 +49,8 @@ class Log:
         self._writer.start()
 
     def know(self, settings: Settings, mask: Mask) -> None:
-        """From now on the runner's own lines carry the run's fields, and nothing prints a secret."""
+        """From now on the runner's own lines carry the run's fields, and nothing prints a
+        secret."""
         self.mask = mask
         self.seed = {
             "run_id": settings.run_id,
@@ -75,7 +78,8 @@ class Log:
         self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
 
     def codex(self, raw: bytes) -> dict[str, Any] | None:
-        """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event, unmasked."""
+        """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event,
+        unmasked."""
         try:
             event = json.loads(raw)
             masked = self.mask.value(event)
@@ -100,7 +104,8 @@ class Log:
         return text
 
     def close(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Write and ship what waits; give up after so many seconds. True if the gate has all of it."""
+        """Write and ship what waits; give up after so many seconds. True if the gate has all of
+        it."""
         deadline = time.monotonic() + seconds
         self._lines.put(None)
         self._writer.join(seconds)

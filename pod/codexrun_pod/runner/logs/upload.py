@@ -1,7 +1,8 @@
 """The log's second way out: to the gate, by byte offset, from a thread of its own.
 
-The gate answers with the size it has, and the sender goes on from there: nothing is lost or doubled by a lost answer or a
-restarted gate. All that was written is kept (in memory first, then in a file without a name), so that any answer can be met.
+The gate answers with the size it has, and the sender goes on from there: nothing is lost or doubled
+by a lost answer or a restarted gate. All that was written is kept (in memory first, then in a file
+without a name), so that any answer can be met.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Shipping:
         self._thread.start()
 
     def add(self, line: bytes) -> None:
-        """Take one more piece of the log. If the disk refuses it, the log ends for the gate just before it."""
+        """Take one more piece of the log. If the disk refuses it, the log ends for the gate just
+        before it."""
         with self._changed:
             if self._broken or self._ended:
                 return
@@ -57,7 +59,8 @@ class Shipping:
             self._changed.notify()
 
     def finish(self, seconds: float) -> bool:
-        """Nothing more will be added. True once the gate has all of it and knows that this was all."""
+        """Nothing more will be added. True once the gate has all of it and knows that this was
+        all."""
         with self._changed:
             self._ended = True
             self._changed.notify()

@@ -22,12 +22,13 @@ SQLITE_WORDS = (
         INSERT INTO run_words(run_words, rowid, words) VALUES ('delete', old.seq, old.words); END""",
 )
 POSTGRES_WORDS = (
-    # A function for its cost: the planner takes a built-in one for free, and would compute it for every row of the list rather
-    # than ask the index.
+    # A function for its cost: the planner takes a built-in one for free, and would compute it for
+    # every row of the list rather than ask the index.
     """CREATE FUNCTION run_words(words text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 100
         AS 'BEGIN RETURN array_to_tsvector(string_to_array(words, '' '')); END'""",
     "CREATE INDEX ix_runs_words ON runs USING gin (run_words(words))",
-    # Counts read indexes alone, which needs pages that are known to be visible to all, and fresh statistics.
+    # Counts read indexes alone, which needs pages that are known to be visible to all, and fresh
+    # statistics.
     """ALTER TABLE runs SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
         autovacuum_analyze_scale_factor = 0.02)""",
 )

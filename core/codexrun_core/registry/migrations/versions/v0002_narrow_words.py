@@ -1,4 +1,5 @@
-"""The word index of Postgres in a narrow table of its own: counting the hits of a common word read every wide row."""
+"""The word index of Postgres in a narrow table of its own: counting the hits of a common word read
+every wide row."""
 
 from alembic import op
 

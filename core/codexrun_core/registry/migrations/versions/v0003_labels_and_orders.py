@@ -25,7 +25,8 @@ LIST = [
 LIST += ["cost_tokens", "cost_micro_usd"]
 SORTED = ("started_at", "finished_at", "lasted_ms", "cost_tokens", "cost_micro_usd")
 
-# The same whole milliseconds as RunRecord.lasted_ms: where a page ends is told by that. SQLite's own times round.
+# The same whole milliseconds as RunRecord.lasted_ms: where a page ends is told by that. SQLite's
+# own times round.
 SQLITE_LASTED = """UPDATE runs SET lasted_ms = max(0, (
     (strftime('%s', substr(finished_at, 1, 19)) - strftime('%s', substr(started_at, 1, 19))) * 1000000
     + CAST(substr(finished_at, 21, 6) AS INTEGER) - CAST(substr(started_at, 21, 6) AS INTEGER)) / 1000)
