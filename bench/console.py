@@ -73,7 +73,8 @@ async def lists(console: Console, count: int) -> list[Measured]:
                 assert answer.status_code == 200, answer.text
             medians[name], sizes[name] = statistics.median(times), len(answer.content) / 1000
             print(
-                f"list: {name:30} median {medians[name]:6.0f} ms, worst {max(times):6.0f} ms, {sizes[name]:5.0f} kB",
+                f"list: {name:30} median {medians[name]:6.0f} ms, worst {max(times):6.0f} ms,"
+                f" {sizes[name]:5.0f} kB",
                 flush=True,
             )
     return [
@@ -206,7 +207,8 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
                 )
                 growth.append(after / before)
                 print(
-                    f"soak: {name}, {what}: {after / before:.2f} times in the second half of {minutes:g} min",
+                    f"soak: {name}, {what}: {after / before:.2f} times in the second half of"
+                    f" {minutes:g} min",
                     flush=True,
                 )
         return [Measured("console_growth", [max(growth)])]

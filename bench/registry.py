@@ -69,9 +69,9 @@ def rows(count: int) -> Iterator[RunRecord]:
             created_at=created,
             updated_at=created + timedelta(minutes=5),
             started_at=created + timedelta(seconds=9),
-            finished_at=None
-            if status == "running"
-            else created + timedelta(seconds=dice.randint(20, 900)),
+            finished_at=(
+                None if status == "running" else created + timedelta(seconds=dice.randint(20, 900))
+            ),
             prompt_name=f"prompt{job % 10}",
             prompt_version=f"v{1 + i * 10 // count}",
             model=f"gpt-5.{min(int(dice.expovariate(1)), 4)}",
@@ -192,7 +192,8 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
         start = time.perf_counter()
         await fill(registry, count)
         print(
-            f"\n{registry.dialect}: {count} rows in {time.perf_counter() - start:.0f} s; medians of {rounds}, in ms"
+            f"\n{registry.dialect}: {count} rows in {time.perf_counter() - start:.0f} s; medians of"
+            f" {rounds}, in ms"
         )
         print(f"  {'filter':32}{'first page':>11}{'middle':>9}{'count':>9}{'runs':>9}")
         for title, chosen in FILTERS.items():
@@ -236,7 +237,8 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
         print(f"live {await timed(rounds, registry.live):.1f}", end=" · ")
         print(f"usual {await timed(rounds, lambda: registry.usual('job0')):.1f}", end=" · ")
         print(
-            f"expired {await timed(rounds, lambda: registry.expired(START + timedelta(days=60))):.1f}",
+            "expired"
+            f" {await timed(rounds, lambda: registry.expired(START + timedelta(days=60))):.1f}",
             end=" · ",
         )
         print(f"stats {await timed(rounds, lambda: registry.stats(Filter())):.1f}", end=" · ")
@@ -251,9 +253,10 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
         )
         live = (await registry.live())[0][0]
         used = iter(range(1, 1000))
-        print(
-            f"set_usage {await timed(200, lambda: registry.set_usage(live, Usage(requests=100 + next(used)))):.2f}"
+        milliseconds = await timed(
+            200, lambda: registry.set_usage(live, Usage(requests=100 + next(used)))
         )
+        print(f"set_usage {milliseconds:.2f}")
         start = time.perf_counter()
         await asyncio.gather(*(_gets(registry, some.run_id, 250) for _ in range(8)))
         print(f"  get, 8 at once: {2000 / (time.perf_counter() - start):.0f}/s")

@@ -1,6 +1,8 @@
 """`make bench`: measure, write down, compare with limits.toml. Exit 1 on a breach.
 
-    python bench/run.py [registry] [facade] [stopping] [cli] [console]      all if none is named; facade needs `make up`
+    python bench/run.py [registry] [facade] [stopping] [cli] [console]
+
+All of them if none is named; facade needs `make up`.
 
 Results go to bench/results/<name>.json, the table in docs/benchmarks.md is made from those.
 """
@@ -66,7 +68,8 @@ def table(results: Path = RESULTS) -> str:
         said = json.loads(file.read_text())
         on = said["machine"]
         where.append(
-            f"{part}: {said['measured_at']}, {on['cores']} cores, {on['memory_gb']} GB, load before {on['load']}, "
+            f"{part}: {said['measured_at']}, {on['cores']} cores, {on['memory_gb']} GB, load before"
+            f" {on['load']}, "
             + ", ".join(f"{name} {number}" for name, number in said["versions"].items())
         )
         for name, about in said["results"].items():
@@ -104,7 +107,8 @@ def breaches(found: list[Measured]) -> list[str]:
     for one in found:
         fine = kept[one.name].kept(one.median)
         print(
-            f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit {kept[one.name].text}"
+            f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit"
+            f" {kept[one.name].text}"
         )
         broken += [] if fine else [one.name]
     return broken

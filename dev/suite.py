@@ -2,8 +2,10 @@
 for all of them.
 
     make up  beside  unit        nothing of the unit tests is the cluster's
-    cluster  beside  local       the cluster's tests mostly wait, local ones fill the gaps at a low priority
-    alone                        what kills parts or looks at what all share; then what looks at what all have left
+    cluster  beside  local       the cluster's tests mostly wait, local ones fill the gaps at a low
+                                 priority
+    alone                        what kills parts or looks at what all share; then what looks at
+                                 what all have left
 
 Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which
 test is of which lane.
@@ -231,10 +233,8 @@ class Suite:
         result = running.finish()
         self.running.remove(running)
         self.results.append(result)
-        print(
-            f"{lane.name}: {closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip(),
-            flush=True,
-        )
+        words = f"{closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip()
+        print(f"{lane.name}: {words}", flush=True)
 
     def beside(self, *lanes: Lane) -> None:
         """Each of these in a thread, until all have ended; says every now and then how far they
@@ -259,7 +259,10 @@ class Suite:
         for running in self.running:
             running.process.terminate()
         kinds = "codexruns,codexjobtypes,configmaps"
-        delete = f"kubectl -n codexrun delete {kinds} -l codexrun.test/round={self._round} --wait=false >/dev/null"
+        delete = (
+            f"kubectl -n codexrun delete {kinds} -l codexrun.test/round={self._round} --wait=false"
+            " >/dev/null"
+        )
         if self._in_cluster:
             subprocess.run(["bash", "-c", f". .cluster/env; {delete}"], cwd=ROOT, check=False)
 
@@ -293,7 +296,8 @@ def report(results: Sequence[Result]) -> int:
     bad = [result for result in results if not result.good]
     for result in bad:
         print(
-            f"\n--- lane {result.lane}: all of it is in .test-results/{result.lane}.log\n{failures_of(result.lane)}"
+            f"\n--- lane {result.lane}: all of it is in"
+            f" .test-results/{result.lane}.log\n{failures_of(result.lane)}"
         )
     print(f"\n{table(results)}")
     for result in bad:

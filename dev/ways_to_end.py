@@ -60,23 +60,48 @@ RECORDED = [
     Recorded("ra", "HTTP 429 with Retry-After, each time", "rate_limit", 1, {"lastError": LIMITED}),
     Recorded("failed_rl", "rate limit inside the stream", "rate_limit", 1, {"lastError": LIMITED}),
     Recorded("failed_quota", "quota used up", "quota", 1, {"lastError": QUOTA}),
-    Recorded("http400", "HTTP 400 of the provider", "model_error", 1, broke("HTTP 400: fake error 400")),
+    Recorded(
+        "http400", "HTTP 400 of the provider", "model_error", 1, broke("HTTP 400: fake error 400")
+    ),
     Recorded("http500", "HTTP 500", "model_error", 1, broke("HTTP 500: The server had an error")),
     Recorded("http503", "HTTP 503", "model_error", 1, broke("HTTP 503: overloaded")),
-    Recorded("cut", "the stream is cut, each time", "model_error", 1, broke("the stream ended before response.completed")),
-    Recorded("failed_ctx", "the context window is full", "model_error", 1, broke("context_length_exceeded: too long")),
-    Recorded("incomplete", "the answer is cut at what remains of the budget", "budget", 1,
-             {"stop": {"class": "budget", "message": "the response was cut (limits.maxTokens)"}}),
+    Recorded(
+        "cut",
+        "the stream is cut, each time",
+        "model_error",
+        1,
+        broke("the stream ended before response.completed"),
+    ),
+    Recorded(
+        "failed_ctx",
+        "the context window is full",
+        "model_error",
+        1,
+        broke("context_length_exceeded: too long"),
+    ),
+    Recorded(
+        "incomplete",
+        "the answer is cut at what remains of the budget",
+        "budget",
+        1,
+        {"stop": {"class": "budget", "message": "the response was cut (limits.maxTokens)"}},
+    ),
     Recorded("rb1", "a token budget of Codex's own (codexrun sets none)", "agent_error", 1),
     Recorded("huge2", "usage that Codex cannot read", "agent_error", 1),
     Recorded("badkey", "Codex lacks a key (codexrun gives it none to hold)", "agent_error", 1),
     Recorded("refused_nounb", "the gate is gone for good", "agent_error", 1),
     Recorded("refused_zero_nounb", "the gate is gone, without retries", "agent_error", 1),
-    Recorded("refused", "Codex waits for a network for ever", "stall", 1, stop=("stall", "no event and no byte")),
+    Recorded(
+        "refused",
+        "Codex waits for a network for ever",
+        "stall",
+        1,
+        stop=("stall", "no event and no byte"),
+    ),
     Recorded("stall_idle", "Codex gives up a silent stream before stallSeconds", "agent_error", 1),
     Recorded("resume_missing", "the thread to continue is not there", "agent_error", 1),
     Recorded("no_repository", "Codex refuses to start", "agent_error", 1),
-]  # fmt: skip
+]
 
 
 @dataclass(frozen=True)
@@ -94,11 +119,14 @@ class Live:
 
 SOON = {"stall": 3}
 TYPED = {
-    "CODEXRUN_OUTPUT_SCHEMA": base64.b64encode(
-        b'{"type": "object", "required": ["verdict"]}'
-    ).decode()
+    "CODEXRUN_OUTPUT_SCHEMA": (
+        base64.b64encode(b'{"type": "object", "required": ["verdict"]}').decode()
+    )
 }
-SHELL = '{"type": "function_call", "id": "fc_1", "name": "exec_command", "arguments": "{\\"cmd\\": \\"ls\\"}"}'
+SHELL = (
+    '{"type": "function_call", "id": "fc_1", "name": "exec_command", "arguments": "{\\"cmd\\":'
+    ' \\"ls\\"}"}'
+)
 LIVE = [
     Live("hello", "writes a file and greets", OK),
     Live("message", "one message", OK),
@@ -126,22 +154,50 @@ LIVE = [
     Live("failed", "response.failed, each time", "model_error"),
     Live("incomplete", "response.incomplete: the content filter", "model_error"),
     Live("cut", "the stream is cut, each time", "model_error"),
-    Live("message", "the model's host refuses connections", "model_error", gate={"upstream": "http://127.0.0.1:9/v1"}),
+    Live(
+        "message",
+        "the model's host refuses connections",
+        "model_error",
+        gate={"upstream": "http://127.0.0.1:9/v1"},
+    ),
     Live("runaway", "a loop without end, maxTokens 5,000", "budget", gate={"max_tokens": 5000}),
-    Live("runaway", "the same, maxCostCents 1", "budget", gate={"maxCostCents": 1, "prices": "real"}),
+    Live(
+        "runaway", "the same, maxCostCents 1", "budget", gate={"maxCostCents": 1, "prices": "real"}
+    ),
     Live("sleep-300", "a command for 300 s, timeoutSeconds 4", "timeout", runner={"timeout": 4}),
     Live("stall", "silence in the stream, stallSeconds 3", "stall", runner=SOON),
     Live("no-headers", "no answer at all, stallSeconds 3", "stall", runner=SOON),
     Live("write-disk", "the workspace fills up", "storage", runner={"workspaceBytes": 100_000_000}),
-    Live("message", "a model that the job type does not allow", "guardrail", gate={"models": ["gpt-5.5"]},
-         runner={"model": "gpt-6-sol"}),
-    Live("call-1", "a tool that the job type does not allow", "guardrail", gate={"allowedTools": []},
-         runner={"allowedTools": []}, prompt=f"call: {SHELL}"),
-    Live("message", "sandbox: codex where it cannot work", "config", runner={"sandbox": "codex", "without_bwrap": True}),
-    Live("code-review-misfit", "an answer that does not fit the outputSchema", "agent_error", gate={"environment": TYPED},
-         runner={"env": TYPED}),
+    Live(
+        "message",
+        "a model that the job type does not allow",
+        "guardrail",
+        gate={"models": ["gpt-5.5"]},
+        runner={"model": "gpt-6-sol"},
+    ),
+    Live(
+        "call-1",
+        "a tool that the job type does not allow",
+        "guardrail",
+        gate={"allowedTools": []},
+        runner={"allowedTools": []},
+        prompt=f"call: {SHELL}",
+    ),
+    Live(
+        "message",
+        "sandbox: codex where it cannot work",
+        "config",
+        runner={"sandbox": "codex", "without_bwrap": True},
+    ),
+    Live(
+        "code-review-misfit",
+        "an answer that does not fit the outputSchema",
+        "agent_error",
+        gate={"environment": TYPED},
+        runner={"env": TYPED},
+    ),
     Live("no-message", "Codex ends well without a message", "silent_death"),
-]  # fmt: skip
+]
 
 
 def tables() -> str:

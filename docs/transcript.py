@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-MARK = "<!-- not run: `make transcript` wrote it, from the commands in docs/transcript.py -->\n```text\n"
+MARK = (
+    "<!-- not run: `make transcript` wrote it, from the commands in docs/transcript.py"
+    " -->\n```text\n"
+)
 END = "```\n"
 
 # Each with what it is there to show: under load a run may end before it is cancelled, and that

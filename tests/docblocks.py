@@ -8,7 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 _BLOCK = re.compile(
-    r"(?:^<!--[ ](?P<mark>[^\n]*?)[ ]-->\n+)?^(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)[ ]*$",
+    r"(?:^<!--[ ](?P<mark>[^\n]*?)["
+    r" ]-->\n+)?^(?P<fence>```+)(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=fence)[ ]*$",
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
 _MARK = re.compile(

@@ -64,12 +64,14 @@ def lane_of(path: Path, marks: Iterable[str]) -> str:
     marked = sorted(set(marks) & set(LANES))
     if len(marked) > 1:
         raise NoLane(
-            f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other marker"
+            f"tests/{path}: marked {' and '.join(marked)}; a test is in one lane, remove the other"
+            " marker"
         )
     lane = marked[0] if marked else OF_FOLDER[folder][0]
     if lane not in OF_FOLDER[folder]:
         raise NoLane(
-            f"tests/{path}: marked {lane}, which folder {folder} does not have; add it to OF_FOLDER in tests/lanes.py"
+            f"tests/{path}: marked {lane}, which folder {folder} does not have; add it to OF_FOLDER"
+            " in tests/lanes.py"
         )
     return lane
 
@@ -146,6 +148,9 @@ class Guard:
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.watching and event in FORBIDDEN:
-            text = f"a unit test {FORBIDDEN[event]} ({event} {arguments!r:.200}); mark it local, or do without"
+            text = (
+                f"a unit test {FORBIDDEN[event]} ({event} {arguments!r:.200}); mark it local, or do"
+                " without"
+            )
             self.seen.append(text)
             raise Escaped(text)

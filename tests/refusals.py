@@ -10,29 +10,39 @@ REFUSALS = {
     "rbac": (
         403,
         "Forbidden",
-        f'jobs.batch is forbidden: {USER} cannot create resource "jobs" in API group "batch" in the namespace "codexrun"',
+        (
+            f'jobs.batch is forbidden: {USER} cannot create resource "jobs" in API group "batch" in'
+            ' the namespace "codexrun"'
+        ),
         Cause.NOT_AUTHORIZED,
     ),
     "rbac, a role that is gone": (
         403,
         "Forbidden",
-        f'jobs.batch is forbidden: {USER} cannot create resource "jobs" in API group "batch" in the namespace "codexrun": '
-        'RBAC: role.rbac.authorization.k8s.io "codexrun-operator" not found',
+        (
+            f'jobs.batch is forbidden: {USER} cannot create resource "jobs" in API group "batch" in'
+            ' the namespace "codexrun": RBAC: role.rbac.authorization.k8s.io "codexrun-operator"'
+            " not found"
+        ),
         Cause.NOT_AUTHORIZED,
     ),
     "rbac, without a token": (
         403,
         "Forbidden",
-        'jobs.batch is forbidden: User "system:anonymous" cannot create resource "jobs" in API group "batch" in the namespace '
-        '"codexrun"',
+        (
+            'jobs.batch is forbidden: User "system:anonymous" cannot create resource "jobs" in API'
+            ' group "batch" in the namespace "codexrun"'
+        ),
         Cause.NOT_AUTHORIZED,
     ),
     "token not taken": (401, "Unauthorized", "Unauthorized", Cause.NOT_AUTHORIZED),
     "quota": (
         403,
         "Forbidden",
-        f"{JOB} is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: "
-        "count/jobs.batch=5",
+        (
+            f"{JOB} is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1, used:"
+            " count/jobs.batch=5, limited: count/jobs.batch=5"
+        ),
         Cause.QUOTA_EXCEEDED,
     ),
     "quota not counted yet": (
@@ -44,21 +54,28 @@ REFUSALS = {
     "two at once against one quota": (
         409,
         "Conflict",
-        'Operation cannot be fulfilled on resourcequotas "jobs": the object has been modified; please apply your changes to '
-        "the latest version and try again",
+        (
+            'Operation cannot be fulfilled on resourcequotas "jobs": the object has been modified;'
+            " please apply your changes to the latest version and try again"
+        ),
         Cause.CONFLICT,
     ),
     "webhook": (
         403,
         "Forbidden",
-        'admission webhook "validate.kyverno.svc-fail" denied the request: resource Job/codexrun/r0 was blocked due to the '
-        "following policies: require-labels",
+        (
+            'admission webhook "validate.kyverno.svc-fail" denied the request: resource'
+            " Job/codexrun/r0 was blocked due to the following policies: require-labels"
+        ),
         Cause.DENIED,
     ),
     "webhook with its own code": (
         400,
         "BadRequest",
-        'admission webhook "validation.gatekeeper.sh" denied the request: [team-label] you must provide labels: {"team"}',
+        (
+            'admission webhook "validation.gatekeeper.sh" denied the request: [team-label] you must'
+            ' provide labels: {"team"}'
+        ),
         Cause.DENIED,
     ),
     "webhook without a word": (
@@ -70,33 +87,48 @@ REFUSALS = {
     "webhook that quotes an authorizer": (
         403,
         "Forbidden",
-        f'admission webhook "x.example.com" denied the request: jobs.batch is forbidden: {USER} cannot create resource "jobs"',
+        (
+            f'admission webhook "x.example.com" denied the request: jobs.batch is forbidden: {USER}'
+            ' cannot create resource "jobs"'
+        ),
         Cause.DENIED,
     ),
     "ValidatingAdmissionPolicy": (
         422,
         "Invalid",
-        f"{JOB} is forbidden: ValidatingAdmissionPolicy 'no-jobs' with binding 'no-jobs' denied request: no Jobs at night",
+        (
+            f"{JOB} is forbidden: ValidatingAdmissionPolicy 'no-jobs' with binding 'no-jobs' denied"
+            " request: no Jobs at night"
+        ),
         Cause.DENIED,
     ),
     "Pod Security": (
         403,
         "Forbidden",
-        'pods "r0" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container '
-        '"agent" must set securityContext.allowPrivilegeEscalation=false)',
+        (
+            'pods "r0" is forbidden: violates PodSecurity "restricted:latest":'
+            ' allowPrivilegeEscalation != false (container "agent" must set'
+            " securityContext.allowPrivilegeEscalation=false)"
+        ),
         Cause.DENIED,
     ),
     "namespace that goes": (
         403,
         "Forbidden",
-        f"{JOB} is forbidden: unable to create new content in namespace codexrun because it is being terminated",
+        (
+            f"{JOB} is forbidden: unable to create new content in namespace codexrun because it is"
+            " being terminated"
+        ),
         Cause.DENIED,
     ),
     "invalid field": (
         422,
         "Invalid",
-        'Job.batch "r0-00000001-1" is invalid: spec.template.spec.containers[0].resources.requests: Invalid value: "2": must '
-        "be less than or equal to cpu limit of 1",
+        (
+            'Job.batch "r0-00000001-1" is invalid:'
+            ' spec.template.spec.containers[0].resources.requests: Invalid value: "2": must be less'
+            " than or equal to cpu limit of 1"
+        ),
         Cause.INVALID,
     ),
     "unknown field": (

@@ -50,9 +50,13 @@ def create_app(
     app = FastAPI(
         title="codexrun",
         version="0.1.0",
-        description="Start, follow and account for unattended Codex runs. Every error is RFC 9457 problem+json. Any path "
-        f"answers 414 where path or query are above {bounds.MAX_PATH_BYTES} and {bounds.MAX_QUERY_BYTES} bytes, 400 above "
-        f"{bounds.MAX_PARAMETERS} parameters, and 431 above {bounds.MAX_HEADERS} headers or {bounds.MAX_HEADER_BYTES} bytes.",
+        description=(
+            "Start, follow and account for unattended Codex runs. Every error is RFC 9457"
+            " problem+json. Any path answers 414 where path or query are above"
+            f" {bounds.MAX_PATH_BYTES} and {bounds.MAX_QUERY_BYTES} bytes, 400 above"
+            f" {bounds.MAX_PARAMETERS} parameters, and 431 above {bounds.MAX_HEADERS} headers or"
+            f" {bounds.MAX_HEADER_BYTES} bytes."
+        ),
         lifespan=_lifespan,
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,

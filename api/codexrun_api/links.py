@@ -68,6 +68,7 @@ def _link(number: int, about: object) -> Link:
             else f"${{{unknown[0]}}}"
         )
         raise ValueError(
-            f"[{number}].url has {said}; placeholders are {', '.join(f'${{{name}}}' for name in KNOWN)}"
+            f"[{number}].url has {said}; placeholders are"
+            f" {', '.join(f'${{{name}}}' for name in KNOWN)}"
         )
     return Link(about["name"], url)

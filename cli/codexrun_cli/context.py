@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,9 +42,10 @@ class Root(TyperGroup):
             raise
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
+            file = os.path.relpath(where.filename, Path(__file__).parent)
             fail(
                 f"a fault of this program: {type(error).__name__}: {error}",
-                f"  at {os.path.relpath(where.filename, os.path.dirname(__file__))}:{where.lineno}; please report it",  # noqa: PTH120
+                f"  at {file}:{where.lineno}; please report it",
             )
 
 

@@ -66,7 +66,9 @@ class NeedsApi(Trouble):
         super().__init__(
             Code.UNREACHABLE,
             f"{what} needs the api",
-            hint="name it: --server URL, CODEX_CONTROL_URL, or once and for all `codexrun login URL`",
+            hint=(
+                "name it: --server URL, CODEX_CONTROL_URL, or once and for all `codexrun login URL`"
+            ),
         )
 
 

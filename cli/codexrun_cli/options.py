@@ -166,7 +166,10 @@ SortBy = Annotated[
         "--sort",
         metavar="[-]ORDER",
         callback=_sort,
-        help="created, started, finished, duration, tokens or cost; - before it: the highest or latest first.",
+        help=(
+            "created, started, finished, duration, tokens or cost; - before it: the highest or"
+            " latest first."
+        ),
         show_default="-created",
     ),
 ]
@@ -200,7 +203,10 @@ Limits = Annotated[
     typer.Option(
         "--limit",
         metavar="NAME=N",
-        help="Lower a limit: max_tokens, max_cost_cents, timeout_seconds, stall_seconds, start_seconds. Repeatable.",
+        help=(
+            "Lower a limit: max_tokens, max_cost_cents, timeout_seconds, stall_seconds,"
+            " start_seconds. Repeatable."
+        ),
     ),
 ]
 Reject = Annotated[

@@ -36,7 +36,8 @@ def one(transport: Transport, wanted: str | None) -> Json:
             names = ", ".join(sorted(run["name"] for run in found)[:5])
             raise Trouble(
                 Code.USAGE,
-                f'"{wanted}" is the beginning of {len(found)} names: {names}{", ..." if len(found) > 5 else ""}',
+                f'"{wanted}" is the beginning of {len(found)} names:'
+                f" {names}{', ...' if len(found) > 5 else ''}",
             ) from None
         raise
 

@@ -111,7 +111,8 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
     if flags.server and flags.cluster:
         raise Trouble(
             Code.USAGE,
-            "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself; give one of both",
+            "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself;"
+            " give one of both",
         )
     chosen: dict[str, str] = {}
     sources: dict[str, str] = {}

@@ -90,7 +90,8 @@ def _explain(client: Client, log: Log) -> None:
         ].get("labels", {}):
             name = pod["metadata"]["name"]
             log.say(
-                f"logs of {name}:\n{ask([*kubectl, 'logs', '--tail=8', name], env=client.env).stdout}"
+                "logs of"
+                f" {name}:\n{ask([*kubectl, 'logs', '--tail=8', name], env=client.env).stdout}"
             )
 
 

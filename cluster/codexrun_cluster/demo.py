@@ -72,7 +72,8 @@ def _follow(kubectl: list[str], env: dict[str, str]) -> dict[str, Any]:
         time.sleep(POLL_SECONDS)
     raise Failure(
         f"the run has not ended after {time.monotonic() - began:.0f}s; it is {said}",
-        f"kubectl describe codexrun {RUN} -n {NAMESPACE}; kubectl logs -n {NAMESPACE} deploy/codexrun-operator",
+        f"kubectl describe codexrun {RUN} -n {NAMESPACE}; kubectl logs -n {NAMESPACE}"
+        " deploy/codexrun-operator",
     )
 
 
@@ -141,11 +142,13 @@ def _print_end(status: dict[str, Any]) -> None:
         print(f"message  {status['result'].get('message')}")
     if "totalTokens" in usage:
         print(
-            f"tokens   {usage['totalTokens']} ({usage.get('inputTokens', '?')} in, {usage.get('outputTokens', '?')} out)"
+            f"tokens   {usage['totalTokens']} ({usage.get('inputTokens', '?')} in,"
+            f" {usage.get('outputTokens', '?')} out)"
         )
     if "costMicroUSD" in usage:
         print(
-            f"cost     ${usage['costMicroUSD'] / 1e6:.6f} at list prices (the offline model itself costs nothing)"
+            f"cost     ${usage['costMicroUSD'] / 1e6:.6f} at list prices (the offline model itself"
+            " costs nothing)"
         )
     print(
         f"""

@@ -31,7 +31,10 @@ def _event(event: dict[str, Any]) -> str | None:
         return _item(kind, item) if isinstance(item, dict) else None
     if kind == "turn.completed":
         usage = event.get("usage") or {}
-        return f"codex: turn completed, {usage.get('input_tokens', '?')} tokens in, {usage.get('output_tokens', '?')} out"
+        return (
+            f"codex: turn completed, {usage.get('input_tokens', '?')} tokens in,"
+            f" {usage.get('output_tokens', '?')} out"
+        )
     if kind in ("turn.failed", "error"):
         error = event.get("error")
         message = error.get("message") if isinstance(error, dict) else event.get("message")

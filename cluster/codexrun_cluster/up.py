@@ -108,7 +108,10 @@ def write_env(places: Places, kind: str, control: api_access.Control | None = No
             f'export CODEX_CONTROL_TOKEN="{control.token}"',
         ]
         if kind != "embedded":
-            forward = f"kubectl port-forward -n {chart.NAMESPACE} service/{chart.RELEASE}-api {api_access.PORT}"
+            forward = (
+                f"kubectl port-forward -n {chart.NAMESPACE} service/{chart.RELEASE}-api"
+                f" {api_access.PORT}"
+            )
             lines.append(f"# reachable after: {forward}")
     places.state.mkdir(exist_ok=True)
     node.write_file(places.env, "\n".join(lines) + "\n", 0o600)

@@ -3,9 +3,8 @@ is."""
 
 from typing import NamedTuple
 
-MAX_LINE_BYTES = (
-    256 * 1024
-)  # the runner writes shorter ones; whoever else writes into a log may not
+# the runner writes shorter ones; whoever else writes into a log may not
+MAX_LINE_BYTES = 256 * 1024
 
 
 class Line(NamedTuple):

@@ -109,7 +109,8 @@ def fix_failing_test(asked: Asked, _: int) -> Reply:
         case _:
             last = "\n".join(_output(asked).splitlines()[-3:])
             return say(
-                f"`{path}` said `{old}` where it had to say `{new}`; changed that line.\n\n```text\n{last}\n```"
+                f"`{path}` said `{old}` where it had to say `{new}`; changed that"
+                f" line.\n\n```text\n{last}\n```"
             )
 
 

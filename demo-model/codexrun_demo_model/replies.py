@@ -102,7 +102,10 @@ def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
     # A command that outlives the script's own limit would be lost: the pragma raises it to the
     # command's.
     limit = int(arguments["yield_time_ms"]) + 1000
-    script = f'// @exec: {{"yield_time_ms": {limit}}}\nconst r = await tools.{tool}({text}); text(JSON.stringify(r));'
+    script = (
+        f'// @exec: {{"yield_time_ms": {limit}}}\nconst r = await tools.{tool}({text});'
+        " text(JSON.stringify(r));"
+    )
     return {"type": "custom_tool_call", "name": "exec", "call_id": call, "input": script}
 
 

@@ -145,49 +145,133 @@ def always(answer: Reply) -> Callable[[Asked, int], Reply]:
 
 
 SCENARIOS = (
-    Scenario("hello", "writes hello.txt with a shell command, then greets whom the prompt names", hello),
+    Scenario(
+        "hello", "writes hello.txt with a shell command, then greets whom the prompt names", hello
+    ),
     Scenario("message", "one message, no tool call", always(say("This is the demo model."))),
     Scenario("shell", "runs the prompt's line `command: ...` and says what it printed", shell),
-    Scenario("call-<n>", "the output item of the prompt's line `call: {...}`, n times, whatever it calls", call),
-    Scenario("several-turns", "three shell commands one after another, then a message", several_turns),
-    Scenario("code-mode", "a shell command from a code-mode script (needs a code-mode model)", code_mode),
+    Scenario(
+        "call-<n>",
+        "the output item of the prompt's line `call: {...}`, n times, whatever it calls",
+        call,
+    ),
+    Scenario(
+        "several-turns", "three shell commands one after another, then a message", several_turns
+    ),
+    Scenario(
+        "code-mode", "a shell command from a code-mode script (needs a code-mode model)", code_mode
+    ),
     Scenario("echo", "says the prompt's sha256 and size as JSON", echo),
-    Scenario("code-review", "reviews the diff against the prompt's base; findings as JSON", jobs.code_review),
+    Scenario(
+        "code-review",
+        "reviews the diff against the prompt's base; findings as JSON",
+        jobs.code_review,
+    ),
     Scenario("code-review-misfit", "a review that its outputSchema does not allow", jobs.misfit),
-    Scenario("fix-failing-test", "runs the prompt's command, patches what its hint says, runs it", jobs.fix_failing_test),
-    Scenario("release-notes", "release notes from the commits since the prompt's version", jobs.release_notes),
-    Scenario("sleep-<n>", "a shell command that sleeps n seconds", lambda a, n: command(a, f"sleep {n}; echo awake")),
-    Scenario("slow-<n>", "streams a chunk a second for n seconds, then a message", lambda _, n: say("ok", seconds=n)),
-    Scenario("big-output-<n>", "a command that prints n MB in lines",
-             lambda a, n: command(a, f"yes 0123456789abcdef | head -c {n}000000", then=f"Printed {n} MB.")),
-    Scenario("write-disk", "fills the workspace, 20 MB a second, up to 4 GB",
-             lambda a, _: command(a, "for i in $(seq 1000); do head -c 4000000 /dev/zero > fill.$i; sleep 0.2; done")),
-    Scenario("env-probe", "looks for keys in environment, /proc, files and mounts, and tries to signal processes",
-             lambda a, _: command(a, ENV_PROBE)),
+    Scenario(
+        "fix-failing-test",
+        "runs the prompt's command, patches what its hint says, runs it",
+        jobs.fix_failing_test,
+    ),
+    Scenario(
+        "release-notes",
+        "release notes from the commits since the prompt's version",
+        jobs.release_notes,
+    ),
+    Scenario(
+        "sleep-<n>",
+        "a shell command that sleeps n seconds",
+        lambda a, n: command(a, f"sleep {n}; echo awake"),
+    ),
+    Scenario(
+        "slow-<n>",
+        "streams a chunk a second for n seconds, then a message",
+        lambda _, n: say("ok", seconds=n),
+    ),
+    Scenario(
+        "big-output-<n>",
+        "a command that prints n MB in lines",
+        lambda a, n: command(
+            a, f"yes 0123456789abcdef | head -c {n}000000", then=f"Printed {n} MB."
+        ),
+    ),
+    Scenario(
+        "write-disk",
+        "fills the workspace, 20 MB a second, up to 4 GB",
+        lambda a, _: command(
+            a, "for i in $(seq 1000); do head -c 4000000 /dev/zero > fill.$i; sleep 0.2; done"
+        ),
+    ),
+    Scenario(
+        "env-probe",
+        "looks for keys in environment, /proc, files and mounts, and tries to signal processes",
+        lambda a, _: command(a, ENV_PROBE),
+    ),
     Scenario("runaway", "tool calls without end: 1,000 input and 150 output tokens each", runaway),
     Scenario("stall", "headers and the first event, then silence", always(Reply(ending="silence"))),
     Scenario("no-headers", "takes the request and never answers", always(Reply(answers=False))),
-    Scenario("cut", "the stream breaks off in the middle, each time",
-             always(Reply(items=(message("half a"),), ending="cut"))),
-    Scenario("incomplete", "response.incomplete: the content filter",
-             always(Reply(ending="incomplete", error={"reason": "content_filter"}))),
-    Scenario("no-usage", "a message whose response carries no usage", always(say("Not counted.", usage="none"))),
-    Scenario("no-message", "completes without any message: Codex exits 0 with nothing to show", always(Reply())),
-    Scenario("401", "HTTP 401: the key is refused", always(http_error(401, "invalid_api_key", "Incorrect API key."))),
-    Scenario("429", "HTTP 429 without Retry-After", always(http_error(429, "rate_limit_exceeded", RATE_LIMITED))),
-    Scenario("429-retry-after", "HTTP 429 with Retry-After: 1, each time",
-             always(http_error(429, "rate_limit_exceeded", RATE_LIMITED, ("Retry-After", "1")))),
+    Scenario(
+        "cut",
+        "the stream breaks off in the middle, each time",
+        always(Reply(items=(message("half a"),), ending="cut")),
+    ),
+    Scenario(
+        "incomplete",
+        "response.incomplete: the content filter",
+        always(Reply(ending="incomplete", error={"reason": "content_filter"})),
+    ),
+    Scenario(
+        "no-usage",
+        "a message whose response carries no usage",
+        always(say("Not counted.", usage="none")),
+    ),
+    Scenario(
+        "no-message",
+        "completes without any message: Codex exits 0 with nothing to show",
+        always(Reply()),
+    ),
+    Scenario(
+        "401",
+        "HTTP 401: the key is refused",
+        always(http_error(401, "invalid_api_key", "Incorrect API key.")),
+    ),
+    Scenario(
+        "429",
+        "HTTP 429 without Retry-After",
+        always(http_error(429, "rate_limit_exceeded", RATE_LIMITED)),
+    ),
+    Scenario(
+        "429-retry-after",
+        "HTTP 429 with Retry-After: 1, each time",
+        always(http_error(429, "rate_limit_exceeded", RATE_LIMITED, ("Retry-After", "1"))),
+    ),
     Scenario("429-recovers", "HTTP 429 with Retry-After: 1 twice, then a message", recovers),
-    Scenario("quota", "HTTP 429 with code insufficient_quota",
-             always(http_error(429, "insufficient_quota", "You exceeded your current quota."))),
-    Scenario("500", "HTTP 500, each time", always(http_error(500, None, "The server had an error."))),
-    Scenario("503", "HTTP 503, each time", always(http_error(503, None, "The engine is overloaded."))),
-    Scenario("failed", "response.failed with server_error, each time",
-             always(failed("server_error", "The server had an error."))),
-    Scenario("failed-rate-limit", "response.failed with rate_limit_exceeded, each time",
-             always(failed("rate_limit_exceeded", RATE_LIMITED))),
-    Scenario("failed-quota", "response.failed with insufficient_quota",
-             always(failed("insufficient_quota", "You exceeded your current quota."))),
-)  # fmt: skip
+    Scenario(
+        "quota",
+        "HTTP 429 with code insufficient_quota",
+        always(http_error(429, "insufficient_quota", "You exceeded your current quota.")),
+    ),
+    Scenario(
+        "500", "HTTP 500, each time", always(http_error(500, None, "The server had an error."))
+    ),
+    Scenario(
+        "503", "HTTP 503, each time", always(http_error(503, None, "The engine is overloaded."))
+    ),
+    Scenario(
+        "failed",
+        "response.failed with server_error, each time",
+        always(failed("server_error", "The server had an error.")),
+    ),
+    Scenario(
+        "failed-rate-limit",
+        "response.failed with rate_limit_exceeded, each time",
+        always(failed("rate_limit_exceeded", RATE_LIMITED)),
+    ),
+    Scenario(
+        "failed-quota",
+        "response.failed with insufficient_quota",
+        always(failed("insufficient_quota", "You exceeded your current quota.")),
+    ),
+)
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

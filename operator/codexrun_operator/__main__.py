@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import kopf
@@ -102,8 +103,8 @@ class Operator:
         for watcher, name in zip(self.watchers, ("prompts", "jobs", "pods"), strict=True):
             checks[f"watch-{name}"] = leading(
                 health.older_than(
-                    2 * health.STUCK, lambda watcher=watcher: watcher.turned, f"watch of {name}"
-                )  # type: ignore[misc]
+                    2 * health.STUCK, partial(getattr, watcher, "turned"), f"watch of {name}"
+                )
             )
         return checks
 

@@ -156,7 +156,10 @@ class FakeOperator:
             if p.startswith(self.kube.runs) and self._holds(r)
         ]
         if not isinstance((spec.get("inputs") or {}).get("name"), str):
-            text = "spec.inputs/name: missing; give it a value; the job type's inputsSchema says what is expected"
+            text = (
+                "spec.inputs/name: missing; give it a value; the job type's inputsSchema says what"
+                " is expected"
+            )
             self.reject(name, "InvalidInputs", text)
         elif len(held) < self.limit:
             self.kube.status(

@@ -226,14 +226,15 @@ FILTERS = {
     "half a selector": b"label=a%20in%20" + b"(" * 4_000,
     "a long search": b"search=" + b"a%20" * 1_500,
     "a long time": b"since=" + b"9" * 7_000,
-    "a page token": b"page_token="
-    + b"A" * 500
-    + b"&page="
-    + base64.urlsafe_b64encode(b"[" * 4_000),
+    "a page token": (
+        b"page_token=" + b"A" * 500 + b"&page=" + base64.urlsafe_b64encode(b"[" * 4_000)
+    ),
     "a sort": b"sort=" + b"-" * 4_000,
     "a pattern": b"tab=log&regexp=1&q=" + b"(a*)*" * 39,
     "a way back": b"back=/console" + b"/" * 7_000,
-    "numbers": f"after={LONG}&tail={LONG}&before={LONG}&line={LONG}&from={LONG}&count={LONG}&page_size={LONG}".encode(),
+    "numbers": (
+        f"after={LONG}&tail={LONG}&before={LONG}&line={LONG}&from={LONG}&count={LONG}&page_size={LONG}".encode()
+    ),
 }
 
 
@@ -305,17 +306,16 @@ MARKDOWN = {
     "such a table in a list": "- " + TABLE.replace("\n", "\n  "),
     "such a table in a quotation": "> " + TABLE.replace("\n", "\n> "),
     **{
-        f"rows of {blank!r}": TABLE.replace("\n|\n", f"\n{blank}\n").replace(
-            "\n|\n", f"\n{blank}\n"
+        f"rows of {blank!r}": (
+            TABLE.replace("\n|\n", f"\n{blank}\n").replace("\n|\n", f"\n{blank}\n")
         )
         for blank in BLANKS
     },
     "one column, many rows": "a\n:-\n" + "|\n" * 10_000,
     "many columns, one row": "|" + "a|" * 20_000 + "\n|" + "-|" * 20_000 + "\n",
-    "a definition used again and again": "[a]: https://x.example/"
-    + "x" * 8_000
-    + "\n\n"
-    + "[a] " * 2_000,
+    "a definition used again and again": (
+        "[a]: https://x.example/" + "x" * 8_000 + "\n\n" + "[a] " * 2_000
+    ),
     "links to nowhere": "[]()" * 8_000,
     "opening brackets": "[" * 32_000,
     "emphasis": "**a_" * 8_000,

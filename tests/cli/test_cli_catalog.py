@@ -161,7 +161,8 @@ def test_a_server_that_is_far_apart_is_warned_about(
     done = stand.cli("--version")
     assert (done.code, done.out.splitlines()[0]) == (0, "codexrun 9.0.0")
     assert re.fullmatch(
-        r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older one\n",
+        r"client 9\.0\.0 and server \S+ differ by more than a minor version; update the older"
+        r" one\n",
         done.err,
     )
 
@@ -192,7 +193,7 @@ def test_what_is_slow_to_import_is_left_out_where_it_is_not_needed(stand: Stand)
     for words in (["--help"], ["list"], ["status", stand.start()], ["completion", "bash"]):
         code = (
             f"import sys\nsys.argv = ['codexrun', *{words!r}]\nfrom codexrun_cli.main import main\n"
-            f"try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+            "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
             f"print('loaded:', *sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
         )
         done = subprocess.run(

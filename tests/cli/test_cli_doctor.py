@@ -120,8 +120,8 @@ def test_a_missing_right_is_named(well: Stand) -> None:
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  rights: you may not create codexruns\n        fix: kubectl create role codexrun-user"
-        in done.out
+        "failed  rights: you may not create codexruns\n        fix: kubectl create role"
+        " codexrun-user" in done.out
     )
     assert "--verb=create " in done.out
 
@@ -159,8 +159,8 @@ def test_a_registry_that_is_late(well: Stand, monkeypatch: pytest.MonkeyPatch) -
     done = well.cli("doctor")
     assert done.code == 1
     assert (
-        "failed  registry: writes are 90 s late\n        fix: is the database up? kubectl logs deploy/codexrun-api"
-        in done.out
+        "failed  registry: writes are 90 s late\n        fix: is the database up? kubectl logs"
+        " deploy/codexrun-api" in done.out
     )
 
 
@@ -189,8 +189,8 @@ def test_a_job_type_with_a_key_of_its_own(well: Stand) -> None:
     done = well.cli("doctor")
     assert (done.code, "ok      key: Secret codex-model" in done.out) == (1, True)
     assert (
-        "failed  key: Secret other-model is not there\n        fix: kubectl create secret generic other-model"
-        in done.out
+        "failed  key: Secret other-model is not there\n        fix: kubectl create secret generic"
+        " other-model" in done.out
     )
 
 

@@ -184,9 +184,12 @@ def test_list_in_another_order(both: Stand) -> None:
         ).out.split()
 
     assert listed("-cost") == ["most", "some", "few", "live"]
-    assert listed("cost") == ["few", "some", "most", "live"], (
-        "what is not known comes last both ways"
-    )
+    assert listed("cost") == [
+        "few",
+        "some",
+        "most",
+        "live",
+    ], "what is not known comes last both ways"
     assert listed("-duration") == ["some", "few", "most", "live"]
     assert listed("finished") == ["most", "few", "some", "live"]
     assert listed("tokens") == ["live", "few", "some", "most"]
@@ -331,8 +334,9 @@ def test_pretty_renders_what_codex_did(both: Stand) -> None:
     both.log(name, *LOG)
     both.end(name)
     expected = (
-        "  prompt v1, model gpt-5-codex\n  thread 0199\nturn 1\n$ make test\n  | ok\n  | 1 failed\n  exit 2\n"
-        "~ update a.py\nHello, **world**!\n  turn completed: 100 tokens in (40 cached), 20 out\n"
+        "  prompt v1, model gpt-5-codex\n  thread 0199\nturn 1\n$ make test\n  | ok\n  | 1 failed\n"
+        "  exit 2\n~ update a.py\nHello, **world**!\n  turn completed: 100 tokens in (40 cached),"
+        " 20 out\n"
     )
     assert both.cli("logs", name, "--plain").out == expected
     assert both.cli("logs", name, "-f", "--plain").out == expected

@@ -40,8 +40,8 @@ def test_a_run_that_cannot_be_read_is_left_out_and_named(cluster: Stand) -> None
         done = cluster.cli(*command)
         assert (done.code, "plain" in done.out, "odd" in done.out) == (0, True, False), done.err
         assert (
-            "codexruns/odd cannot be read by this version and is left out; `kubectl get codexruns odd -o yaml`"
-            in done.err
+            "codexruns/odd cannot be read by this version and is left out; `kubectl get codexruns"
+            " odd -o yaml`" in done.err
         )
         assert "hunter2" not in done.err
 
@@ -123,7 +123,10 @@ def test_a_file_of_aliases_that_would_unfold_to_a_giant_is_judged_at_once(
 ODD_LINES = [
     b"[" * 100_000,
     b'{"event": {"type": "turn.completed", "usage": {"input_tokens": 1e999}}}',
-    b'{"event": {"type": "turn.completed", "usage": {"input_tokens": "many", "output_tokens": [1]}}}',
+    (
+        b'{"event": {"type": "turn.completed", "usage": {"input_tokens": "many", "output_tokens":'
+        b" [1]}}}"
+    ),
     b'{"event": {"type": "item.completed", "item": {"type": "file_change", "changes": 7}}}',
     b'{"event": {"type": "item.completed", "item": {"type": "todo_list", "items": true}}}',
     b'{"event": {"type": "odd", "x": ' + b"[" * 900 + b"]" * 900 + b"}}",

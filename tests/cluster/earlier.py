@@ -105,7 +105,8 @@ def _extract(commit: str, tree: Path) -> None:
             f"{commit} is not in the history any more; name another commit in {__file__}"
         )
         pytest.skip(
-            f"this clone is shallow and has not got {commit}, which is upgraded from: git fetch --unshallow"
+            f"this clone is shallow and has not got {commit}, which is upgraded from: git fetch"
+            " --unshallow"
         )
     archive = _git("archive", commit)
     assert archive.returncode == 0, archive.stderr.decode()

@@ -240,7 +240,10 @@ class Lab:
 
     def until_logged(self, of: str, words: str, *, patience: float = PATIENCE) -> None:
         """Wait until a line of log has these words."""
-        script = f"timeout {patience} kubectl -n {NAMESPACE} logs -f {of} | grep -m 1 -q {shlex.quote(words)}"
+        script = (
+            f"timeout {patience} kubectl -n {NAMESPACE} logs -f {of} | grep -m 1 -q"
+            f" {shlex.quote(words)}"
+        )
         self.sh("bash", "-c", script)
 
     def until_denied(self, job_type: str) -> None:

@@ -36,7 +36,10 @@ def test_credentials_open_a_private_repository_and_stay_in_the_clone_step(
     lab: Lab, job_type: str, host: str
 ) -> None:
     places = "/workspace /home /var /etc /run /tmp"
-    hunt = f"cat README; (env; cat .git/config; ls /var/run/codexrun; grep -rl {PASSWORD[:10]} {places}) 2>/dev/null; true"
+    hunt = (
+        f"cat README; (env; cat .git/config; ls /var/run/codexrun; grep -rl {PASSWORD[:10]}"
+        f" {places}) 2>/dev/null; true"
+    )
     run = work(lab, job_type, host, "private.git", command=hunt)
     assert run["status"]["phase"] == "Succeeded", run["status"]
     assert run["status"]["result"]["message"].startswith("on main")

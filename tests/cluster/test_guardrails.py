@@ -44,16 +44,20 @@ def test_a_tool_that_is_not_allowed_ends_the_run(
     lab: Lab, prompt: str, model: str, call: Json
 ) -> None:
     run = play(lab, prompt, call, allowedTools=["apply_patch"], model=model)
-    assert (run["status"]["phase"], run["status"]["failure"]["class"]) == ("Failed", "guardrail"), (
-        run["status"]
-    )
+    assert (run["status"]["phase"], run["status"]["failure"]["class"]) == (
+        "Failed",
+        "guardrail",
+    ), run["status"]
     assert "allowedTools" in run["status"]["failure"]["message"]
     assert not any("command_execution" in str(line) for line in lab.log(run))
 
 
 def test_the_agent_cannot_change_its_policy(lab: Lab) -> None:
     prompt = lab.prompt("scenario: shell\ncommand: {{command}}\n")
-    command = "echo > /etc/codex/requirements.toml; touch /etc/codex/x; rm /opt/codexrun/bin/audit-tool; true"
+    command = (
+        "echo > /etc/codex/requirements.toml; touch /etc/codex/x; rm /opt/codexrun/bin/audit-tool;"
+        " true"
+    )
     run = lab.ended(lab.run(lab.job_type(prompt=prompt), inputs={"command": command}))
     said = run["status"]["result"]["message"]
     assert said.count("Read-only file system") == 3, said
@@ -61,7 +65,10 @@ def test_the_agent_cannot_change_its_policy(lab: Lab) -> None:
 
 def test_the_hook_answers_in_the_image(lab: Lab) -> None:
     prompt = lab.prompt("scenario: shell\ncommand: {{command}}\n")
-    ask = 'echo \'{"tool_name": "view_image"}\' | CODEX_HOME=/tmp /opt/codexrun/bin/audit-tool shell; echo code $?'
+    ask = (
+        'echo \'{"tool_name": "view_image"}\' | CODEX_HOME=/tmp /opt/codexrun/bin/audit-tool shell;'
+        " echo code $?"
+    )
     run = lab.ended(lab.run(lab.job_type(prompt=prompt), inputs={"command": ask}))
     assert "code 2" in run["status"]["result"]["message"], run["status"]
 

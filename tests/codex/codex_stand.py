@@ -255,7 +255,10 @@ class Pod:
         (over / "up/codex").mkdir(parents=True)
         (over / "work").mkdir()
         (over / "up/codex/requirements.toml").write_text(text)
-        script = f'mount -t overlay overlay -o lowerdir=/etc,upperdir={over}/up,workdir={over}/work /etc && exec "$@"'
+        script = (
+            f"mount -t overlay overlay -o lowerdir=/etc,upperdir={over}/up,workdir={over}/work /etc"
+            ' && exec "$@"'
+        )
         return (*MOUNTS, "sh", "-c", script, "sh")
 
     def play(self, scenario, **options) -> Result:

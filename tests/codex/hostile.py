@@ -49,7 +49,10 @@ def leave():
     """Read the first bytes of a long answer, and go."""
     raw = json.dumps(body("slow-3")).encode()
     with socket.create_connection(("127.0.0.1", PORT)) as line:
-        head = f"POST /v1/responses HTTP/1.1\r\nHost: gate\r\nthread-id: {THREAD}\r\nContent-Length: {len(raw)}\r\n\r\n"
+        head = (
+            f"POST /v1/responses HTTP/1.1\r\nHost: gate\r\nthread-id: {THREAD}\r\nContent-Length:"
+            f" {len(raw)}\r\n\r\n"
+        )
         line.sendall(head.encode() + raw)
         line.recv(200)
     return "left"

@@ -27,7 +27,10 @@ def sleepers() -> list:
 
 
 def test_sigterm_ends_codex_and_every_process_below_it(pod):
-    command = f"trap '' TERM INT; setsid sleep {MARK} & (setsid sh -c 'trap \"\" TERM; sleep {MARK}; echo' &) ; sleep {MARK}"
+    command = (
+        f"trap '' TERM INT; setsid sleep {MARK} & (setsid sh -c 'trap \"\" TERM; sleep {MARK};"
+        f" echo' &) ; sleep {MARK}"
+    )
     pod.start_gate()
     pod.start_runner(f"scenario: shell\ncommand: {command}")
     until(lambda: len(sleepers()) >= 4, "the command and its children run")
@@ -139,7 +142,10 @@ def test_as_process_1_of_a_container_it_reaps_and_leaves_nothing(pod):
     """In a PID namespace of its own, as in a pod: signals without a handler are ignored there, and
     orphans are its own."""
     pod.start_gate()
-    orphans = f"for i in 1 2 3 4 5; do (setsid sleep 0.2 &); done; sleep 1; (setsid sleep {MARK} &); ls -d /proc/[0-9]* | wc -l"
+    orphans = (
+        f"for i in 1 2 3 4 5; do (setsid sleep 0.2 &); done; sleep 1; (setsid sleep {MARK} &); ls"
+        " -d /proc/[0-9]* | wc -l"
+    )
     pod.start_runner(f"scenario: shell\ncommand: {orphans}", namespace=True)
     result = pod.end()
     assert result.code == 0, result

@@ -117,7 +117,9 @@ def test_a_review_gives_findings_as_validated_json(pod: Pod, artifacts: dict[str
     commit(
         at,
         "second",
-        shop="def load(text):\n    try:\n        return eval(text)\n    except:\n        return 0\n",
+        shop=(
+            "def load(text):\n    try:\n        return eval(text)\n    except:\n        return 0\n"
+        ),
     )
 
     result = work(pod, "code-review", {"focus": "scenario: code-review", "base": "v1"})

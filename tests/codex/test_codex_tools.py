@@ -53,9 +53,10 @@ def test_the_gate_alone(pod, tool, model):
     assert (result.code, result.gate["stop"]["class"]) == (1, "guardrail")
     assert "allowedTools" in result.gate["stop"]["message"]
     if model == CLASSIC:
-        assert (result.gate["requests"], result.gate["complete"]) == (1, True), (
-            "what the model said is paid and counted"
-        )
+        assert (result.gate["requests"], result.gate["complete"]) == (
+            1,
+            True,
+        ), "what the model said is paid and counted"
 
 
 @BY_TOOL
@@ -129,8 +130,9 @@ def test_a_server_that_cannot_be_reached_ends_the_run_and_is_named(pod):
 
 def test_a_server_gets_the_variables_that_it_names(pod):
     (pod.root / "env.py").write_text(
-        "import os, sys; sys.argv = ['', sys.argv[1] + os.environ.get('TRACKER', '-') + os.environ.get('OTHER', '-')]\n"
-        f"exec(open({str(Path(__file__).with_name('mcp_server.py'))!r}).read())\n"
+        "import os, sys; sys.argv = ['', sys.argv[1] + os.environ.get('TRACKER', '-') +"
+        " os.environ.get('OTHER',"
+        f" '-')]\nexec(open({str(Path(__file__).with_name('mcp_server.py'))!r}).read())\n"
     )
     command = [sys.executable, str(pod.root / "env.py"), str(pod.root / "mcp-")]
     pod.start_gate(allowedTools=ALL)

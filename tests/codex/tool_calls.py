@@ -30,7 +30,8 @@ def script(source):
 
 def nested(name, argument):
     return script(
-        f"const r = await tools.{name}({json.dumps(argument)}); text(JSON.stringify(r).slice(0, 400));"
+        f"const r = await tools.{name}({json.dumps(argument)}); text(JSON.stringify(r).slice(0,"
+        " 400));"
     )
 
 

@@ -11,7 +11,6 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-# ruff: noqa: E501 - texts as people write them
 from console_stand import TOKEN, Console, item, job_type, prompt, running, said
 
 from codexrun_core.registry import RunRecord

@@ -1,8 +1,6 @@
 """A real Chromium on the console: with JavaScript, without it, by keyboard alone, in two tabs, and
 with the network cut."""
 
-# ruff: noqa: E501 - lines of pages
-
 import asyncio
 import re
 

@@ -71,8 +71,8 @@ async def test_a_list_by_label_and_order_and_its_part(
     shown = await http.get("/console/runs", params=query)
     assert names(shown) == ["sorted-dear", "sorted-cheap"]
     assert (
-        '<th class="n m" aria-sort="descending"><a class="by" href="/console/runs?label=team%3Dsorted&amp;sort=cost"'
-        in shown.text
+        '<th class="n m" aria-sort="descending"><a class="by"'
+        ' href="/console/runs?label=team%3Dsorted&amp;sort=cost"' in shown.text
     )
     assert "Remove the filter Label: team=sorted" in shown.text
     assert '<input type="hidden" name="label" value="team=sorted">' in shown.text, (

@@ -88,9 +88,11 @@ async def test_who_started_cancelled_and_retried_it_is_told_also_when_its_object
         assert "grace, command line" in text
         assert re.search(r"Cancelled by\s*ada: wrong branch", text)
         assert "running, by linus, REST" in text
-        console.kube.remove(
-            f"{console.kube.runs}/with-history"
-        ) if "with-history" in console.kube.run_names else None
+        (
+            console.kube.remove(f"{console.kube.runs}/with-history")
+            if "with-history" in console.kube.run_names
+            else None
+        )
         await console.until(lambda: run not in console.services.mirror.runs)
 
 
@@ -108,7 +110,8 @@ async def test_links_lead_to_what_else_knows_of_the_run(tmp_path: Path) -> None:
         await http.post("/console/login", data={"token": TOKEN})
         text = (await http.get(f"/console/runs/{run}")).text
         found = re.search(
-            r'href="(https://grafana[^"]+)" target="_blank" rel="noopener noreferrer">Logs in &lt;Loki&gt;',
+            r'href="(https://grafana[^"]+)" target="_blank" rel="noopener noreferrer">Logs in'
+            r" &lt;Loki&gt;",
             text,
         )
         assert found

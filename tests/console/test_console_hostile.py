@@ -1,8 +1,6 @@
 """Whatever a run, a prompt, a log or an error carries: nothing of it is executed, loaded or hidden,
 and the policy has nothing to report."""
 
-# ruff: noqa: E501 - the corpus
-
 import pytest
 from browsers import Visit
 from console_stand import Console, item, job_type, prompt, said

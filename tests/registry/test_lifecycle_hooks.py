@@ -248,5 +248,8 @@ def test_the_hooks_need_no_database_library() -> None:
     import subprocess
     import sys
 
-    code = "import sys, codexrun_core.runs.transitions, codexrun_core.runs.queue; sys.exit('sqlalchemy' in sys.modules)"
+    code = (
+        "import sys, codexrun_core.runs.transitions, codexrun_core.runs.queue;"
+        " sys.exit('sqlalchemy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

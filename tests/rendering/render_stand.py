@@ -38,7 +38,9 @@ LEFT_OUT = {
     "/console/runs/{id}/live": "never ends, and says nothing but `refresh`",
     "/console/static/{name:path}": "files",
     "/console/{rest:path}": "answers 404",
-    "/console/bulk/{number}": "what came of a form; test_pages_that_forms_lead_to_are_rendered asks for it",
+    "/console/bulk/{number}": (
+        "what came of a form; test_pages_that_forms_lead_to_are_rendered asks for it"
+    ),
 }
 # What is asked of a route beside the plain page. Each tab, each part, each way to compare.
 QUERIES: dict[str, Iterable[str]] = {

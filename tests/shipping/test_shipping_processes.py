@@ -196,7 +196,8 @@ def test_sigterm_hands_over_what_there_is_and_the_thread_goes_on_in_another_pod(
     pod = shipping_pod()
     mark = pod.root / "again"
     pod.start_runner(
-        f"scenario: shell\ncommand: if [ -e {mark} ]; then echo went on; else touch {mark}; sleep 50; fi"
+        f"scenario: shell\ncommand: if [ -e {mark} ]; then echo went on; else touch {mark}; sleep"
+        " 50; fi"
     )
     pod.until_event("item.started")
     until(mark.exists, "the command runs")
@@ -250,9 +251,9 @@ def test_the_patch_is_all_that_differs_from_what_was_cloned(api, shipping_pod, t
     git("commit", "-qm", "start", cwd=work)
     git("clone", "-q", str(work), str(tmp_path / "copy"), cwd=tmp_path)
     changes = (
-        "echo after > changed.txt; git add changed.txt; "
-        "git -c user.name=a -c user.email=a@example.com commit -qm mine; rm gone.txt; "
-        "echo new > new.txt; echo no > ignored; printf '\\\\000\\\\001' > binary; git status --short"
+        "echo after > changed.txt; git add changed.txt; git -c user.name=a -c"
+        " user.email=a@example.com commit -qm mine; rm gone.txt; echo new > new.txt; echo no >"
+        " ignored; printf '\\\\000\\\\001' > binary; git status --short"
     )
     pod.start_runner(f"scenario: shell\ncommand: {changes}", git=True)
     result = pod.end()

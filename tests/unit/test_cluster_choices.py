@@ -120,7 +120,10 @@ http://other.example/|nodistro|main|$(SIGNED_BY)
 def test_base_is_made_from_this_release_and_its_updates_only():
     assert base_image.sources(TARGETS, "bookworm") == [
         "deb http://mirror.example/debian/ bookworm main",
-        "deb [signed-by=/usr/share/keyrings/x.gpg] http://mirror.example/security/ bookworm-security main",
+        (
+            "deb [signed-by=/usr/share/keyrings/x.gpg] http://mirror.example/security/"
+            " bookworm-security main"
+        ),
     ]
 
 
@@ -148,7 +151,10 @@ def test_only_our_mounts_are_undone_innermost_first():
 
 
 def test_somebody_elses_route_is_seen_and_ours_is_not():
-    ours = f"10.244.0.0/24 dev {network.BRIDGE} proto kernel scope link\ndefault via 192.0.2.1 dev eth0\n"
+    ours = (
+        f"10.244.0.0/24 dev {network.BRIDGE} proto kernel scope link\ndefault via 192.0.2.1 dev"
+        " eth0\n"
+    )
     assert network.routed_elsewhere(ours) is None
     assert (
         network.routed_elsewhere(ours + "10.244.0.0/16 dev flannel.1\n")
@@ -277,7 +283,10 @@ def test_digest_follows_content_and_ignores_compiled_python(tmp_path):
     assert paths.digest([folder]) != second
 
 
-LIST = "$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\npackages to compile: 3\n$ go build -v .\n"
+LIST = (
+    "$ go list -deps .\ngo: downloading k8s.io/api v0.34.4\npackages to compile: 3\n$ go build"
+    " -v .\n"
+)
 
 
 @pytest.mark.parametrize(

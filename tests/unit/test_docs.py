@@ -21,8 +21,8 @@ SHELL = ("sh", "bash", "console")
 @pytest.mark.parametrize("block", all_blocks(), ids=str)
 def test_every_block_is_run_or_says_why_not(block: Block) -> None:
     assert block.test is not None, (
-        f"{block}: no mark; write <!-- test: unit -->, <!-- test: chart -->, <!-- test: cluster --> or "
-        "<!-- not run: the reason --> right above it (CONTRIBUTING.md, Documentation)"
+        f"{block}: no mark; write <!-- test: unit -->, <!-- test: chart -->, <!-- test: cluster -->"
+        " or <!-- not run: the reason --> right above it (CONTRIBUTING.md, Documentation)"
     )
 
 
@@ -45,7 +45,8 @@ def test_blocks_without_a_cluster(document: Path, tmp_path: Path) -> None:
             validate(block)
         else:
             assert block.file, (
-                f"{block}: {block.language or 'no language'} is neither shell nor YAML: nothing to test"
+                f"{block}: {block.language or 'no language'} is neither shell nor YAML: nothing to"
+                " test"
             )
 
 

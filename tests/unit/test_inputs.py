@@ -39,10 +39,11 @@ def test_everything_wrong_is_told_with_pointers() -> None:
     with pytest.raises(InputsError) as caught:
         check_inputs(SCHEMA, {"owners": [1], "nme": 2, "depth": 0})
     assert caught.value.reason == "InvalidInputs"
-    assert str(caught.value) == (
-        "spec.inputs/depth: 0 is less than the minimum of 1; spec.inputs/nme: unknown; the fields are: report, owners, depth, "
-        "tone, where, class; spec.inputs/owners/0: 1 is not of type 'string' (and 1 more); the job type's inputsSchema says "
-        "what is expected"
+    assert (
+        str(caught.value)
+        == "spec.inputs/depth: 0 is less than the minimum of 1; spec.inputs/nme: unknown; the"
+        " fields are: report, owners, depth, tone, where, class; spec.inputs/owners/0: 1 is not"
+        " of type 'string' (and 1 more); the job type's inputsSchema says what is expected"
     )
 
 

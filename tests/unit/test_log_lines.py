@@ -16,7 +16,10 @@ pytestmark = pytest.mark.local
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 
-BEGIN = "import logging\nfrom codexrun_core.logs import *\nlog_to_stderr('INFO')\nlog = logging.getLogger('t')\n"
+BEGIN = (
+    "import logging\nfrom codexrun_core.logs import *\nlog_to_stderr('INFO')\nlog ="
+    " logging.getLogger('t')\n"
+)
 
 
 def printed(code: str, begin: str = BEGIN, ends_with: int = 0) -> list[Json]:
@@ -87,7 +90,10 @@ asyncio.run(main())
 
 
 def test_an_exception_brings_its_traceback_in_the_same_line() -> None:
-    code = "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('run.broken', extra=fields(run_id='r', attempt=2))"
+    code = (
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('run.broken',"
+        " extra=fields(run_id='r', attempt=2))"
+    )
     (line,) = printed(code)
     assert (line["level"], line["event"], line["run_id"], line["attempt"]) == (
         "error",
@@ -116,7 +122,10 @@ def test_what_nobody_caught(code: str, ends_with: int) -> None:
 
 
 def test_stray_prints() -> None:
-    code = "import sys\nprint('one\\n\\ntwo', end='')\nprint(' and more'); sys.stderr.write('three\\n'); print('100%', 1)"
+    code = (
+        "import sys\nprint('one\\n\\ntwo', end='')\nprint(' and more');"
+        " sys.stderr.write('three\\n'); print('100%', 1)"
+    )
     assert [(line["logger"], line["event"]) for line in printed(code)] == [
         ("stdout", "one"),
         ("stdout", "two and more"),

@@ -185,8 +185,8 @@ def test_a_changed_text_names_the_next_free_version(tmp_path: Path) -> None:
     said = problems(folder(tmp_path, {"hello": [entry(), entry("v2")]}, v1="changed", v2=TEXT))
     assert f"hello/v1.md has sha256:{prompts.sha256_of(b'changed')}, the index says" in said
     assert (
-        "a published version never changes: restore the file and add the new text as v3, or correct the checksum"
-        in said
+        "a published version never changes: restore the file and add the new text as v3, or correct"
+        " the checksum" in said
     )
 
 

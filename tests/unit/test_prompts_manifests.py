@@ -179,8 +179,11 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
                 "  model:",
                 "  env: [{name: A-B, valueFrom: {secretKeyRef: {name: s, key: k}}}]\n  model:",
             ),
-            "spec.env.0.name: \"A-B\" is not right: string should match pattern '^[A-Za-z_][A-Za-z0-9_]*$'; "
-            "`kubectl explain codexjobtype.spec.env.name` says more",
+            (
+                'spec.env.0.name: "A-B" is not right: string should match pattern'
+                " '^[A-Za-z_][A-Za-z0-9_]*$'; `kubectl explain codexjobtype.spec.env.name` says"
+                " more"
+            ),
         ),
         (
             ("  model:", "  inputsSchema: {default: .nan}\n  model:"),

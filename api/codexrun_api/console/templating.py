@@ -158,9 +158,9 @@ def page(
         "may_act": bool(seen and not seen.read_only),
         "now": now,
         "path": request.url.path,
-        "this_url": f"{request.url.path}?{request.url.query}"
-        if request.url.query
-        else request.url.path,
+        "this_url": (
+            f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+        ),
         "theme": theme if theme in ("light", "dark") else "",
         "namespace": here.settings.namespace,
         "strip": health_strip.of(here, now) if seen else (),
@@ -238,6 +238,7 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
         # A link on another site: the browser keeps a strict cookie back once. Asked again from
         # here, it sends it.
         return HTMLResponse(
-            '<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh" content="0">'
+            '<!doctype html><html lang="en"><title>codexrun</title><meta http-equiv="refresh"'
+            ' content="0">'
         )
     return see_other(stranger.login)

@@ -80,13 +80,15 @@ async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) ->
         raise Problem(
             403,
             "form-expired",
-            "this form is not of your session, which may have ended; reload the page, then send it again",
+            "this form is not of your session, which may have ended; reload the page, then send it"
+            " again",
         )
     if seen.read_only:
         raise Problem(
             403,
             "read-only",
-            "this console is read-only; use the codexrun command, REST or kubectl to change something",
+            "this console is read-only; use the codexrun command, REST or kubectl to change"
+            " something",
         )
     return seen
 

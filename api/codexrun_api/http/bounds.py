@@ -12,13 +12,11 @@ MAX_PATH_BYTES = 2 * 1024  # the longest of a route with names of full length ha
 MAX_QUERY_BYTES = 8 * 1024
 MAX_PARAMETERS = 64
 MAX_HEADERS = 100
-MAX_HEADER_BYTES = (
-    32 * 1024
-)  # names and values; proxies of single sign-on add tokens of several KiB
+# names and values; proxies of single sign-on add tokens of several KiB
+MAX_HEADER_BYTES = 32 * 1024
 OWN_COOKIES = b"codexrun_"
-MAX_HEAD_BYTES = (
-    64 * 1024
-)  # of a request whose head is not whole yet; what is above the bounds but below it gets an answer
+# of a request whose head is not whole yet; what is above the bounds but below it gets an answer
+MAX_HEAD_BYTES = 64 * 1024
 
 
 def check_head(scope: Scope) -> None:
@@ -37,7 +35,10 @@ def check_head(scope: Scope) -> None:
         detail = f"the query: {query} bytes are above {MAX_QUERY_BYTES}; ask for less at once"
         raise Problem(414, "uri-too-long", detail)
     if (parameters := scope["query_string"].count(b"&") + 1) > MAX_PARAMETERS:
-        detail = f"the query: {parameters} parameters are above {MAX_PARAMETERS}; write several values with commas between"
+        detail = (
+            f"the query: {parameters} parameters are above {MAX_PARAMETERS}; write several values"
+            " with commas between"
+        )
         raise Problem(400, "too-many-parameters", detail)
     headers, size = (
         scope["headers"],
@@ -45,8 +46,9 @@ def check_head(scope: Scope) -> None:
     )
     if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         detail = (
-            f"the headers: {len(headers)} with {size} bytes are above {MAX_HEADERS} or {MAX_HEADER_BYTES} bytes; "
-            "leave out those that are not for this server, such as another site's cookies"
+            f"the headers: {len(headers)} with {size} bytes are above {MAX_HEADERS} or"
+            f" {MAX_HEADER_BYTES} bytes; leave out those that are not for this server, such as"
+            " another site's cookies"
         )
         raise Problem(431, "headers-too-large", detail)
 

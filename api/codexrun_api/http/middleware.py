@@ -99,7 +99,10 @@ def _each_once(query: bytes) -> None:
         return
     names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     if twice := next((name for name, times in names.items() if times > 1), None):
-        detail = f"{twice} is given more than once; give it once, several values of a filter with commas between them"
+        detail = (
+            f"{twice} is given more than once; give it once, several values of a filter with commas"
+            " between them"
+        )
         raise invalid(detail, FieldError(parameter=twice, detail=detail))
 
 

@@ -1,10 +1,10 @@
 """Logs and artifacts that outlive the pod: a local directory behind a small interface.
 
     runs/<run_id>/logs.txt          the attempts one after another
-    runs/<run_id>/lines.txt         newlines up to the end of each block of the log; made again if it is gone
+    runs/<run_id>/lines.txt         newlines up to the end of each block; made again if it is gone
     runs/<run_id>/attempts.json     where each begins, and which have ended
     runs/<run_id>/artifacts/<name>  whole files only
-    partial/                        uploads that have not ended, folders that are being removed; emptied at the start
+    partial/                        unfinished uploads and removals; emptied at the start
 
 Policy of writes: a piece of log is in the file when it is answered for (it survives this process,
 not the machine; the sender goes on from what is there after either). The end of a log and an
@@ -123,9 +123,10 @@ class Archive:
             log, begin = self._attempt(run_id, attempt)
             if log.complete is not None:
                 offset = -1  # nothing follows an end
-            return self._append(
-                run_id, begin + offset if offset >= 0 else -1, data
-            ) - begin, log.complete is not None
+            return (
+                self._append(run_id, begin + offset if offset >= 0 else -1, data) - begin,
+                log.complete is not None,
+            )
 
     def open_attempt(self, run_id: str) -> int | None:
         """The attempt whose log goes on; None if the log has ended, or there is none."""

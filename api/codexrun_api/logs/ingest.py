@@ -1,7 +1,8 @@
 """The ingest port: what the gates of runs ship. Never exposed beyond the cluster, and open to
 nobody but them.
 
-POST /ingest/log?offset=N[&end=complete|cut]  -> {"size": N, "ended": bool}: append by offset, which is the attempt's own
+POST /ingest/log?offset=N[&end=complete|cut]  -> {"size": N, "ended": bool}: append by offset,
+                                                 which is the attempt's own
 POST /ingest/usage                            -> {}: the account so far
 PUT  /ingest/artifacts/<name>                 -> {}
 GET  /ingest/rollout                          -> that of the run that this one resumes
@@ -68,9 +69,8 @@ class Ingest:
             on_log,
         )
         self.bells = bells
-        self._noted: OrderedDict[str, float] = (
-            OrderedDict()
-        )  # from when on a live run's row is told of its log's size again
+        # from when on a live run's row is told of its log's size again
+        self._noted: OrderedDict[str, float] = OrderedDict()
 
     async def post_log(self, request: Request) -> Response:
         sender = await self._sender(request)

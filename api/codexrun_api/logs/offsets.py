@@ -7,9 +7,8 @@ from datetime import datetime
 from codexrun_api.logs.archive import Archive
 
 BLOCK = 64 * 1024
-PROBE = (
-    1024 * 1024
-)  # bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log
+# bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log
+PROBE = 1024 * 1024
 MAX_PROBE_LINES = 1000
 HEAD = 64  # bytes of a line within which its time stands: {"ts":"2026-01-31T12:00:00.000Z",...
 

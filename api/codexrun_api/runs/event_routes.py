@@ -53,8 +53,10 @@ def _in(wanted: str | None, value: str) -> bool:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "`run.phase`, `run.usage`, `run.deleted` with the run as data, without its `params`; `reconnect` "
-            "before the server stops.",
+            "description": (
+                "`run.phase`, `run.usage`, `run.deleted` with the run as data, without its"
+                " `params`; `reconnect` before the server stops."
+            ),
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **answers(401, 422, 500, 503),

@@ -24,7 +24,10 @@ Key = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="The same key by the same caller is the same run; a repeated 202 says `Idempotent-Replayed: true`.",
+        description=(
+            "The same key by the same caller is the same run; a repeated 202 says"
+            " `Idempotent-Replayed: true`."
+        ),
     ),
 ]
 From = Annotated[
@@ -83,7 +86,10 @@ async def ordered(
         Problem: another namespace, or no such job type.
     """
     if wish.namespace and wish.namespace != here.settings.namespace:
-        detail = f'this installation serves the namespace "{here.settings.namespace}"; leave the field out'
+        detail = (
+            f'this installation serves the namespace "{here.settings.namespace}"; leave the'
+            " field out"
+        )
         raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
     if await here.catalog.job_type(wish.job_type) is None:
         raise no_job_type(wish.job_type)

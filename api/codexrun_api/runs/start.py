@@ -144,7 +144,8 @@ async def _settled(here: Services, run: CodexRun, followed: Followed, *, reject:
             if reject:
                 await here.kube.delete(path, uid=uid, version=newest.metadata.resource_version)
                 raise unavailable(
-                    f"no verdict of the operator within {here.settings.verdict_seconds:.0f} s; the run is deleted"
+                    f"no verdict of the operator within {here.settings.verdict_seconds:.0f} s; the"
+                    " run is deleted"
                 )
             metadata = {
                 "resourceVersion": newest.metadata.resource_version,

@@ -96,7 +96,10 @@ class FilterWish(BaseModel):
     label: Annotated[
         Word | None,
         Field(
-            description="Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma means AND.",
+            description=(
+                "Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma"
+                " means AND."
+            ),
             examples=["team=a,env!=dev"],
         ),
         _read_by(selector),
@@ -133,8 +136,10 @@ class ListWish(FilterWish):
     sort: Annotated[
         Word,
         Field(
-            description=f"{', '.join(COLUMNS)}; `-` before it: the highest or latest first. What is not known comes last,"
-            " the duration of a run that has not ended too.",
+            description=(
+                f"{', '.join(COLUMNS)}; `-` before it: the highest or latest first. What is not"
+                " known comes last, the duration of a run that has not ended too."
+            ),
             examples=["-cost"],
         ),
         _read_by(read_sort),

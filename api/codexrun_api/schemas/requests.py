@@ -103,7 +103,10 @@ class StartWish(Overrides):
     labels: Annotated[
         dict[str, str] | None,
         Field(
-            description="The object's labels, to find the run by; a retry takes over those without a prefix.",
+            description=(
+                "The object's labels, to find the run by; a retry takes over those without a"
+                " prefix."
+            ),
             examples=[{"team": "a"}],
         ),
     ] = None

@@ -161,7 +161,8 @@ def retry(
             return
         if going != "detach":
             usage(
-                "--wait, --watch and --follow are for one run; wait for several with `codexrun wait`"
+                "--wait, --watch and --follow are for one run; wait for several with `codexrun"
+                " wait`"
             )
         results = [_act(run, "retried", again, dry_run=dry_run)[0] for run in runs]
     _report(ctx, results, wanted, "retry")

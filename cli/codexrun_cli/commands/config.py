@@ -80,7 +80,8 @@ def set_value(
         usage("a token on the command line is seen by every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
-            f'"{key}" is no key; use {", ".join(k for k in settings.KEYS if k not in settings.SECRET)}'
+            f'"{key}" is no key; use'
+            f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET)}"
         )
     file = settings.path()
     values = {**settings.read(file), key: value}

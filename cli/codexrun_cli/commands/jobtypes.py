@@ -1,6 +1,6 @@
 """`codexrun jobtypes`: what can be started, what it takes, and whether a file is a job type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,6 +129,13 @@ def _inputs(schema: Json) -> list[str]:
     return lines
 
 
+def _readiness(job_type: Mapping[str, Any]) -> str:
+    if job_type["suspended"]:
+        return "suspended"
+    words = {True: "yes", False: "no", None: ""}
+    return words[job_type.get("ready")]
+
+
 _KIND = output.Kind(
     schema="codexrun.job-type/v1",
     plural="job_types",
@@ -142,11 +149,7 @@ _KIND = output.Kind(
         Column("QUEUED", lambda kind: str(kind["queued"]), right=True),
         Column(
             "READY",
-            lambda kind: (
-                "suspended"
-                if kind["suspended"]
-                else {True: "yes", False: "no"}.get(kind.get("ready"), "")
-            ),  # type: ignore[arg-type]
+            _readiness,
             lambda kind: "red" if kind.get("ready") is False else None,
         ),
         Column("DESCRIPTION", lambda kind: kind.get("description") or "", flexible=True),

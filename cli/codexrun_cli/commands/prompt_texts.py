@@ -125,7 +125,8 @@ def add(
         fail(*error.problems)
     output.write(f"{made.name}@{made.version}\n")
     say(
-        f"prompts/{made.path}, sha256 {made.sha256}; a job type takes it with prompt.version: {made.version}"
+        f"prompts/{made.path}, sha256 {made.sha256}; a job type takes it with prompt.version:"
+        f" {made.version}"
     )
 
 

@@ -79,7 +79,10 @@ def verify(
         str | None,
         typer.Option(
             metavar="REF",
-            help="Also check that no version published in the history of this Git branch or commit has changed.",
+            help=(
+                "Also check that no version published in the history of this Git branch or commit"
+                " has changed."
+            ),
         ),
     ] = None,
 ) -> None:
@@ -98,7 +101,8 @@ def verify(
             fail(*problems)
     texts, job_types = len(folder.index.all()), len(folder.job_types)
     typer.echo(
-        f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they should be"
+        f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they"
+        " should be"
     )
 
 

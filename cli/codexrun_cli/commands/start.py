@@ -208,7 +208,8 @@ def see_through(
         raise typer.Exit(Code.INTERRUPTED) from None
     except follower.TimeUp:
         say(
-            f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it: codexrun cancel {run['name']}"
+            f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it:"
+            f" codexrun cancel {run['name']}"
         )
         raise typer.Exit(Code.TIMEOUT) from None
 

@@ -55,7 +55,8 @@ def stats(
         output.emit(groups, _kind(by), wanted, context.out(ctx))
         rate = total.get("success_rate")
         say(
-            f"{total['runs']} runs, {total['cost_tokens']} tokens, {_money(total['cost_micro_usd'])} at list prices"
+            f"{total['runs']} runs, {total['cost_tokens']} tokens,"
+            f" {_money(total['cost_micro_usd'])} at list prices"
             + (f", {rate:.0%} succeeded" if rate is not None else "")
         )
     else:
@@ -204,7 +205,8 @@ def doctor(
         if wanted.name == "table":
             mark = COLOURS[check["result"]]
             output.write(
-                f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}: {check['detail']}\n"
+                f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}:"
+                f" {check['detail']}\n"
             )
             if check.get("fix"):
                 output.write(f"        fix: {check['fix']}\n")

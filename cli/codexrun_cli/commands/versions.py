@@ -42,7 +42,8 @@ def print_versions(ctx: typer.Context) -> None:
     output.write(f"server   {there['version']}\ncrd      {there['resources']}\n")
     if skew(mine, there["version"]):
         say(
-            f"client {mine} and server {there['version']} differ by more than a minor version; update the older one"
+            f"client {mine} and server {there['version']} differ by more than a minor version;"
+            " update the older one"
         )
 
 

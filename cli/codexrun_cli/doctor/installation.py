@@ -59,7 +59,8 @@ def _parts(
     yield from _keys(get, namespace, environment.get("CODEXRUN_MODEL_SECRET", ""), job_types)
     yield ok(
         "image",
-        f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says otherwise",
+        f"agents run {environment.get('CODEXRUN_AGENT_IMAGE', '?')}, unless their job type says"
+        " otherwise",
     )
 
 
@@ -106,8 +107,10 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
             if waiting.get("reason") in BROKEN_PULLS:
                 yield failed(
                     "pulls",
-                    f"pod {pod['metadata']['name']}: {waiting['reason']}: {waiting.get('message', '')}",
-                    "can the nodes reach the registry? correct agentImage or spec.image, or add imagePullSecrets",
+                    f"pod {pod['metadata']['name']}: {waiting['reason']}:"
+                    f" {waiting.get('message', '')}",
+                    "can the nodes reach the registry? correct agentImage or spec.image, or add"
+                    " imagePullSecrets",
                 )
                 return
     yield ok("pulls", f"no pod of {len(found)} waits for an image")
@@ -119,7 +122,8 @@ def _metrics(get: Get, namespace: str) -> Json:
     if isinstance(group, Trouble):
         return note(
             "metrics",
-            "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it and then",
+            "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it"
+            " and then",
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"

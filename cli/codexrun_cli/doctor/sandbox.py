@@ -12,7 +12,10 @@ from codexrun_cli.doctor.findings import Get, Json, failed, looked, note, ok
 from codexrun_cli.errors import Trouble
 
 DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says it
-FIX = "give the job type a runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
+FIX = (
+    "give the job type a runtimeClassName whose containers may make user namespaces, or set"
+    " sandbox: pod"
+)
 
 
 def examine(
@@ -40,7 +43,8 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     if enforced != "restricted":
         return note(
             "sandbox",
-            f"the pod is the sandbox; pods of runs are restricted, the namespace enforces {enforced} for others",
+            "the pod is the sandbox; pods of runs are restricted, the namespace enforces"
+            f" {enforced} for others",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
     more = "" if own else ", and no job type wants Codex's own too"

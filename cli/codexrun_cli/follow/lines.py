@@ -155,15 +155,18 @@ class Reader:
             case "mcp_tool_call" if step == "completed":
                 name = f"{item.get('server')}.{item.get('tool')}"
                 return [
-                    Said("bad", f"{name}: {_message(item)}")
-                    if item.get("error")
-                    else Said("good", f"{name}: done")
+                    (
+                        Said("bad", f"{name}: {_message(item)}")
+                        if item.get("error")
+                        else Said("good", f"{name}: done")
+                    )
                 ]
             case "mcp_tool_call" if step == "started":
                 return [
                     Said(
                         "command",
-                        f"{item.get('server')}.{item.get('tool')} {_compact(item.get('arguments'))}",
+                        f"{item.get('server')}.{item.get('tool')}"
+                        f" {_compact(item.get('arguments'))}",
                     )
                 ]
             case "web_search" if step == "completed":
@@ -223,7 +226,8 @@ def _runner(text: str, entry: Json) -> list[Said]:
             return [
                 Said(
                     "dim",
-                    f"prompt {entry.get('prompt_version') or ''}, model {entry.get('model') or '?'}",
+                    f"prompt {entry.get('prompt_version') or ''}, model"
+                    f" {entry.get('model') or '?'}",
                 )
             ]
         case "codex.starting":

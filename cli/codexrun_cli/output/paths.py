@@ -3,6 +3,7 @@ prints."""
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import typer
@@ -35,10 +36,7 @@ def show(name: str, argument: str, document: Any, *, headers: bool = True) -> st
     items = next(
         (document[key] for key in _LISTS if isinstance(document.get(key), list)), [document]
     )
-    columns = [
-        Column(title, lambda item, path=path: _cell(path, item))
-        for title, path in _columns(argument)
-    ]  # type: ignore[misc]
+    columns = [Column(title, partial(_cell, path)) for title, path in _columns(argument)]
     return table(items, columns, Terminal(), headers=headers, cut=False)
 
 
@@ -71,7 +69,8 @@ def _columns(argument: str) -> list[tuple[str, str]]:
         title, colon, path = part.partition(":")
         if not colon or not title or not path:
             raise typer.BadParameter(
-                f'"{part}" is no column; write TITLE:.path, such as NAME:.name,TOKENS:.usage.total_tokens'
+                f'"{part}" is no column; write TITLE:.path, such as'
+                " NAME:.name,TOKENS:.usage.total_tokens"
             )
         found.append((title, path))
     return found

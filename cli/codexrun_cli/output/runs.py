@@ -213,6 +213,9 @@ def _when(text: str | None, now: datetime) -> str:
 
 
 def _usage(usage: Mapping[str, Any]) -> str:
-    text = f"{usage['total_tokens']} ({usage['input_tokens']} in, of these {usage['cached_input_tokens']} cached; "
+    text = (
+        f"{usage['total_tokens']} ({usage['input_tokens']} in, of these"
+        f" {usage['cached_input_tokens']} cached; "
+    )
     text += f"{usage['output_tokens']} out)"
     return text if usage.get("complete") else f"{text}, not all of it seen"

@@ -63,7 +63,8 @@ def choose(wanted: str, machine: Machine, environ: Mapping[str, str]) -> Choice:
     ]
     raise Failure(
         f"no cluster can be started here: {', '.join(lacking)}",
-        "as root: make up; or install Docker and kind; or make up CLUSTER=current with a KUBECONFIG of your own",
+        "as root: make up; or install Docker and kind; or make up CLUSTER=current with a KUBECONFIG"
+        " of your own",
     )
 
 
@@ -72,8 +73,10 @@ def _current(machine: Machine, environ: Mapping[str, str]) -> Choice:
     lacking = [name for name in ("IMAGE", "AGENT_IMAGE") if not environ.get(name)]
     if lacking:
         raise Failure(
-            f"CLUSTER=current needs images that its nodes can pull; not given: {', '.join(lacking)}",
-            "make up CLUSTER=current IMAGE=registry.example/codexrun:v1 AGENT_IMAGE=registry.example/codexrun-agent:v1",
+            "CLUSTER=current needs images that its nodes can pull; not given:"
+            f" {', '.join(lacking)}",
+            "make up CLUSTER=current IMAGE=registry.example/codexrun:v1"
+            " AGENT_IMAGE=registry.example/codexrun-agent:v1",
         )
     where = environ.get("KUBECONFIG") or "~/.kube/config"
     return Choice("current", f"CLUSTER=current: the cluster of {where}")

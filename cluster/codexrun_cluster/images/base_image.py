@@ -123,5 +123,6 @@ def free_space(places: Places) -> None:
         if free < needed:
             raise Failure(
                 f"only {free:.1f} GB are free where {folder} lies; {needed} GB are needed",
-                f"free some space (old builds: rm -r {places.cache}), or set XDG_CACHE_HOME to a larger disk",
+                f"free some space (old builds: rm -r {places.cache}), or set XDG_CACHE_HOME to a"
+                " larger disk",
             )

@@ -28,9 +28,19 @@ class Docker:
         """Build; layers that Docker has are its own business. `pull`: look for a newer base."""
         more = ["--pull"] if pull else []
         self.log.run(
-            ["docker", "build", *more, "--file", image.dockerfile, "--build-arg", f"BASE_IMAGE={image.base}",
-             "--tag", image.name, image.context]
-        )  # fmt: skip
+            [
+                "docker",
+                "build",
+                *more,
+                "--file",
+                image.dockerfile,
+                "--build-arg",
+                f"BASE_IMAGE={image.base}",
+                "--tag",
+                image.name,
+                image.context,
+            ]
+        )
         return f"built {image.name}"
 
     def push(self, name: str, registry: str) -> str:
@@ -111,9 +121,18 @@ class Buildah:
             return "already built"
         self.run(
             # --timestamp: the same content makes the same layer, which the node then has already.
-            "build", "--layers", "--timestamp=0", f"--pull={str(pull).lower()}", "--file", image.dockerfile,
-            "--build-arg", f"BASE_IMAGE={image.base}", "--tag", image.name, image.context,
-        )  # fmt: skip
+            "build",
+            "--layers",
+            "--timestamp=0",
+            f"--pull={str(pull).lower()}",
+            "--file",
+            image.dockerfile,
+            "--build-arg",
+            f"BASE_IMAGE={image.base}",
+            "--tag",
+            image.name,
+            image.context,
+        )
         return f"built {image.name}"
 
     def push(self, name: str, registry: str) -> str:

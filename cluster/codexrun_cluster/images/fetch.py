@@ -108,9 +108,25 @@ def fetch_wheels(places: Places, python: str, log: Log) -> str:
         f"--platform={kind}_{cpu}" for kind in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
     ]
     log.run(
-        [pip, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile",
-         *platforms, "--implementation=cp", f"--python-version={python}", "--target", partial / "site", "-r", lock]
-    )  # fmt: skip
+        [
+            pip,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--no-compile",
+            *platforms,
+            "--implementation=cp",
+            f"--python-version={python}",
+            "--target",
+            partial / "site",
+            "-r",
+            lock,
+        ]
+    )
     os.replace(partial / "site", folder)
     shutil.rmtree(partial)
     return f"{len(list(folder.glob('*.dist-info')))} packages"

@@ -57,7 +57,8 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
     print("\n".join(("pushed " if registry else "built ") + name for name in names))
     if not registry:
         print(
-            "next: name the agent's in a job type's spec.image; for another cluster, REGISTRY=registry.example/team pushes"
+            "next: name the agent's in a job type's spec.image; for another cluster,"
+            " REGISTRY=registry.example/team pushes"
         )
 
 

@@ -122,11 +122,23 @@ def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> 
     partial.parent.mkdir(parents=True, exist_ok=True)
     memory = compiler_memory(Path("/proc/meminfo").read_text(), os.cpu_count() or 1)
     log.run(
-        [find_go(places, log), "build", "-v", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", flags,
-         *(f"-gcflags={each}" for each in GCFLAGS), "-o", partial, package],
+        [
+            find_go(places, log),
+            "build",
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            "-mod=readonly",
+            "-ldflags",
+            flags,
+            *(f"-gcflags={each}" for each in GCFLAGS),
+            "-o",
+            partial,
+            package,
+        ],
         cwd=places.checkout / "cluster",
         env={**_ENV, "GOGC": "off", "GOMEMLIMIT": str(memory)},
-    )  # fmt: skip
+    )
     os.replace(partial, binary)
     return "built"
 

@@ -123,16 +123,19 @@ def containerd(root: Path, cni_bin: Path, pause_image: str, snapshotter: str) ->
 root = "{root}"
 state = "{RUN}/containerd"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp"]
+  "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.tracing.processor.v1.otlp"]
 [grpc]
 address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.internal.v1.opt"]
 path = "{root}/opt"
 [{cri}]
 sandbox_image = "{pause_image}"
-# Without CAP_SYS_RESOURCE every sandbox fails ("can't get final child's PID"): pause asks for a negative oom score.
+# Without CAP_SYS_RESOURCE every sandbox fails ("can't get final child's PID"): pause asks for a
+# negative oom score.
 restrict_oom_score_adj = true
-# Namespaces under our state folder, not in the machine's /run/netns: `down` then knows which ones are ours.
+# Namespaces under our state folder, not in the machine's /run/netns: `down` then knows which ones
+# are ours.
 netns_mounts_under_state_dir = true
 [{cri}.cni]
 bin_dir = "{cni_bin}"

@@ -65,7 +65,8 @@ def refuse_other(record: Record | None, checkout: Path) -> None:
     alive = record.alive()
     if alive:
         raise Failure(
-            f"this machine already runs the node of {record.checkout} ({', '.join(sorted(alive))} alive)",
+            f"this machine already runs the node of {record.checkout} ({', '.join(sorted(alive))}"
+            " alive)",
             f"make -C {record.checkout} down",
         )
 
@@ -83,7 +84,8 @@ def machine_lock() -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise Failure(
-                f"another command is bringing this machine's node up or down ({lock.read().strip()})",
+                "another command is bringing this machine's node up or down"
+                f" ({lock.read().strip()})",
                 "wait for it to end, then try again",
             ) from None
         lock.truncate(0)

@@ -14,7 +14,8 @@ def print_status(places: Places) -> int:
     for name, process in sorted(record.parts.items()):
         state = "alive" if process.alive() else "DEAD"
         print(
-            f"  {name:24} {state}  pid {process.pid}  log {record.checkout}/.cluster/logs/{name}.log"
+            f"  {name:24} {state}  pid {process.pid}  log"
+            f" {record.checkout}/.cluster/logs/{name}.log"
         )
     return (
         0

@@ -125,7 +125,10 @@ def start(places: Places, name: str, log: Log) -> str:
     process = spawn(part.argv, log_path, fingerprint, env, RUN)
     _remember(places, name, process)
     _await(part, process, places, log)
-    return f"{'restarted' if known else 'started'}, pid {process.pid}, ready after {time.monotonic() - began:.1f}s"
+    return (
+        f"{'restarted' if known else 'started'}, pid {process.pid}, ready after"
+        f" {time.monotonic() - began:.1f}s"
+    )
 
 
 def _remember(places: Places, name: str, process: Process) -> None:

@@ -32,7 +32,10 @@ def policy(allowed: Iterable[str], sandbox: str) -> str:
         # Codex insists on read-only, too; that one is no danger.
         f'allowed_sandbox_modes = ["read-only", {_toml(SANDBOX_MODES[sandbox])}]',
         'allowed_approval_policies = ["never"]',
-        f"allowed_web_search_modes = [{_toml('live' if tools.WEB_SEARCH in allowed else 'disabled')}]",
+        (
+            "allowed_web_search_modes ="
+            f" [{_toml('live' if tools.WEB_SEARCH in allowed else 'disabled')}]"
+        ),
         "allow_managed_hooks_only = true",
         *([] if tools.servers(allowed) else ["mcp_servers = {}"]),
         "",

@@ -44,7 +44,8 @@ IN_SCRIPTS = ("exec_command", "write_stdin", APPLY_PATCH, VIEW_IMAGE)
 # script calls tools.
 HARMLESS = frozenset(
     {
-        "exec", "wait", "update_plan", "request_user_input", "request_user_input_async", "tool_search",
+        "exec", "wait", "update_plan", "request_user_input", "request_user_input_async",
+        "tool_search",
         "sleep", "curr_time", "clock__sleep", "clock__curr_time",
     }
 )  # fmt: skip

@@ -26,9 +26,9 @@ READ_TIMEOUT = 30.0
 FIRST_CHUNK = 100  # objects of a list's first page
 MAX_CHUNK = 500
 MAX_PAGE_BYTES = 4 * 1024**2  # of a list's answer: parsed, small values take up to 25 times as much
-LONGEST_LINE = (
-    8 * 1024**2
-)  # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4 MiB)
+# a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4
+# MiB)
+LONGEST_LINE = 8 * 1024**2
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -247,9 +247,8 @@ class Kube:
             headers["Authorization"] = token
         rest, began, code = self.api.rest_client, time.monotonic(), "none"
         if rest.pool_manager is None:
-            rest.pool_manager = (
-                rest._create_pool_manager()
-            )  # the session it makes on its own first request
+            # the session it makes on its own first request
+            rest.pool_manager = rest._create_pool_manager()
         try:
             response: aiohttp.ClientResponse = await rest.pool_manager.request(
                 method,

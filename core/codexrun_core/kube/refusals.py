@@ -28,7 +28,8 @@ class Cause(StrEnum):
 
 # Asked first: these may quote any other text in their message.
 _BY_POLICY = re.compile(
-    r"""admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy '[^']*'|violates PodSecurity \""""
+    r"""admission webhook "[^"]*" denied the request|ValidatingAdmissionPolicy '[^']*'"""
+    r"""|violates PodSecurity \""""
 )
 _BY_QUOTA = re.compile(r"\bexceeded quota: |\bstatus unknown for quota: ")
 # `jobs.batch is forbidden: User "x" cannot create resource "jobs" in API group "batch" in the

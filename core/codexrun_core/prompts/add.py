@@ -48,7 +48,10 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
         with file.open("xb") as out:
             out.write(text.encode())
     except FileExistsError:
-        problem = f"prompts/{path}: is there already, and no index entry names it; remove or add it by hand"
+        problem = (
+            f"prompts/{path}: is there already, and no index entry names it; remove or add it by"
+            " hand"
+        )
         raise FolderError([problem]) from None
     before = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else "{}"
     known = json.loads(before)

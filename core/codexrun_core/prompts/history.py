@@ -56,10 +56,11 @@ def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
         )
         number = max(v.number for v in now.versions[name].values()) + 1
         problems.append(
-            f"prompts/{INDEX}: {name} {version}: was published as {published.checksum} in {published.commit.short}, and is "
-            f"sha256:{current.sha256} now (changed {when}). Runs are on record with this version, and its ConfigMap is "
-            f"immutable: restore text and entry (git show {published.commit.id[:9]}:./prompts/{published.path}), and add the "
-            f"new text as v{number}"
+            f"prompts/{INDEX}: {name} {version}: was published as {published.checksum} in"
+            f" {published.commit.short}, and is sha256:{current.sha256} now (changed {when}). Runs"
+            " are on record with this version, and its ConfigMap is immutable: restore text and"
+            f" entry (git show {published.commit.id[:9]}:./prompts/{published.path}), and add the"
+            f" new text as v{number}"
         )
     return problems
 
@@ -100,8 +101,9 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
     if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
         raise FolderError(
             [
-                f"{folder}: this clone is shallow, so that its history does not say what was published; fetch all of it "
-                "(`git fetch --unshallow`; for actions/checkout `fetch-depth: 0`)"
+                f"{folder}: this clone is shallow, so that its history does not say what was"
+                " published; fetch all of it (`git fetch --unshallow`; for actions/checkout"
+                " `fetch-depth: 0`)"
             ]
         )
     wanted = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]

@@ -1,8 +1,9 @@
 """Which prompts are there, and are they what the index says? Reads a folder with index.json and
 proves it.
 
-    prompts/index.json      {"hello": [{"version": "v1", "path": "hello/v1.md", "checksum": "sha256:…", …}]}
-    prompts/hello/v1.md     the text, byte for byte what the checksum was taken from
+    prompts/index.json   {"hello": [{"version": "v1", "path": "hello/v1.md",
+                                     "checksum": "sha256:…", …}]}
+    prompts/hello/v1.md  the text, byte for byte what the checksum was taken from
 
 A published version never changes: runs name it in their record, and its ConfigMap in the cluster is
 immutable. A new text is a new version.
@@ -81,7 +82,8 @@ class PromptIndex:
         if version not in self.versions[name]:
             known = ", ".join(self.versions[name])
             raise LookupError(
-                f'prompt "{name}" has no version "{version}"; add it to the index, or name one of: {known}'
+                f'prompt "{name}" has no version "{version}"; add it to the index, or name one of:'
+                f" {known}"
             )
         return self.versions[name][version]
 
@@ -116,7 +118,8 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     if not isinstance(names, dict):
         raise FolderError(
             [
-                f'{where}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1", …}}]}}'
+                f'{where}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1",'
+                " …}]}"
             ]
         )
 
@@ -127,7 +130,8 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
             problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_FORM}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
-                f"{where}: {name}: must be a list with at least one version; add one or remove the name"
+                f"{where}: {name}: must be a list with at least one version; add one or remove the"
+                " name"
             )
         else:
             found, wrong = _versions(folder, where, name, entries)
@@ -153,12 +157,14 @@ def _versions(
         version = entry["version"]
         if version in found:
             problems.append(
-                f'{field}.version: "{version}" is there twice; a version is published once, remove one'
+                f'{field}.version: "{version}" is there twice; a version is published once,'
+                " remove one"
             )
             continue
         if found and int(version[1:]) < next(reversed(found.values())).number:
             problems.append(
-                f'{field}.version: "{version}" comes after a higher one; list versions in ascending order'
+                f'{field}.version: "{version}" comes after a higher one; list versions in ascending'
+                " order"
             )
             continue
         text, wrong = _read(folder, field, entry["path"])
@@ -178,9 +184,10 @@ def _versions(
         if entry["checksum"] != f"sha256:{actual}":
             new = _next_version(entries)
             problems.append(
-                f"{field}.checksum: {entry['path']} has sha256:{actual}, the index says {entry['checksum']}; a "
-                f"published version never changes: restore the file and add the new text as {new}, or "
-                "correct the checksum if this version was never published"
+                f"{field}.checksum: {entry['path']} has sha256:{actual}, the index says"
+                f" {entry['checksum']}; a published version never changes: restore the file and add"
+                f" the new text as {new}, or correct the checksum if this version was never"
+                " published"
             )
     return found, problems
 
@@ -249,7 +256,8 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         text = file.read_bytes()
     except OSError as error:
         return None, [
-            f"{field}.path: {path} cannot be read ({error.strerror}); add the file or correct the path"
+            f"{field}.path: {path} cannot be read ({error.strerror}); add the file or correct the"
+            " path"
         ]
     if not text.strip():
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
@@ -284,7 +292,8 @@ def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]
 
 def _next_version(entries: list[object]) -> str:
     taken = [entry.get("version") for entry in entries if isinstance(entry, dict)]
-    return f"v{max(int(version[1:]) for version in taken if version and _good('version', version)) + 1}"
+    numbers = [int(version[1:]) for version in taken if version and _good("version", version)]
+    return f"v{max(numbers) + 1}"
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,7 +26,10 @@ Manifest = dict[str, Any]
 PROMPTS = "prompts"
 JOB_TYPES = "configs/jobs"
 
-_HEADER = "# Written by `codexrun prompts manifests` from prompts/ and configs/jobs/: change those, not this.\n"
+_HEADER = (
+    "# Written by `codexrun prompts manifests` from prompts/ and configs/jobs/: change those, not"
+    " this.\n"
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
         )
     if "namespace" in manifest["metadata"]:
         problems.append(
-            f"{where}: metadata.namespace: leave it out; the manifests command's --namespace sets it"
+            f"{where}: metadata.namespace: leave it out; the manifests command's --namespace"
+            " sets it"
         )
     prompt = manifest["spec"]["prompt"]
     try:
@@ -129,8 +133,9 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
         raise FolderError([*problems, f"{where}: spec.prompt: {error}"]) from None
     if prompt.setdefault("sha256", version.sha256) != version.sha256:
         problems.append(
-            f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name} {version.version}, "
-            f"which is {version.sha256}; correct it, or leave it out and it will be filled in"
+            f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name}"
+            f" {version.version}, which is {version.sha256}; correct it, or leave it out and it"
+            " will be filled in"
         )
     problems += [
         f"{where}: {problem}"
@@ -163,8 +168,8 @@ def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[
         return []
     properties, required = schema.get("properties", {}), schema.get("required", [])
     return [
-        f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}", which a run may '
-        "leave out; add it to required, or give the property a default"
+        f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}",'
+        " which a run may leave out; add it to required, or give the property a default"
         for name in placeholders(version.text)
         if name not in required
         and not (isinstance(properties.get(name), dict) and "default" in properties[name])
@@ -239,7 +244,10 @@ def _sentence(detail: Mapping[str, Any]) -> str:
     given = json.dumps(detail["input"])
     if steps[-1:] in (["int"], ["str"]):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
-        return f'{".".join(steps[:-1])}: {given} is neither a whole number nor text; write it as text, such as "500m"'
+        return (
+            f"{'.'.join(steps[:-1])}: {given} is neither a whole number nor text; write it as text,"
+            ' such as "500m"'
+        )
     field = ".".join(steps) or "manifest"
     match detail["type"]:
         case "missing":

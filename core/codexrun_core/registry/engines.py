@@ -90,12 +90,14 @@ def open_engines(address: str) -> Engines:
         url = make_url(address)
     except (sa.exc.ArgumentError, ValueError) as error:
         raise ValueError(
-            "registry URL: not a URL; use sqlite:////path/to/registry.db or postgresql://user@host/name"
+            "registry URL: not a URL; use sqlite:////path/to/registry.db or"
+            " postgresql://user@host/name"
         ) from error
     driver = DRIVERS.get(url.drivername)
     if driver is None:
         raise ValueError(
-            f"registry URL: {url.drivername} is not supported; use sqlite:////path or postgresql://user@host/name"
+            f"registry URL: {url.drivername} is not supported; use sqlite:////path or"
+            " postgresql://user@host/name"
         )
     url = url.set(drivername=driver)
     return _sqlite(url) if driver == "sqlite+pysqlite" else _postgres(url)
@@ -104,7 +106,8 @@ def open_engines(address: str) -> Engines:
 def _sqlite(url: URL) -> Engines:
     if not url.database or url.database == ":memory:":
         raise ValueError(
-            "registry URL: SQLite needs a file that all connections share; use sqlite:////path/to/registry.db"
+            "registry URL: SQLite needs a file that all connections share; use"
+            " sqlite:////path/to/registry.db"
         )
     wait = {"timeout": BUSY}
     read = sa.create_engine(
@@ -164,7 +167,10 @@ def _postgres(url: URL) -> Engines:
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "application_name": "codexrun",
-        "options": f"-c statement_timeout={STATEMENT_MS} -c plan_cache_mode=force_custom_plan -c timezone=UTC -c jit=off",
+        "options": (
+            f"-c statement_timeout={STATEMENT_MS} -c plan_cache_mode=force_custom_plan -c"
+            " timezone=UTC -c jit=off"
+        ),
     }
     common = {
         "connect_args": connect,

@@ -23,7 +23,10 @@ class Retention(Database):
         """
         now, changed = datetime.now(UTC), 0
         ended = runs.c.status.in_(sorted(FINAL))
-        unseen = "the CodexRun was deleted while nobody watched; how the run ended is not known (last seen: "
+        unseen = (
+            "the CodexRun was deleted while nobody watched; how the run ended is not known (last"
+            " seen: "
+        )
         values = {
             "deleted_at": now,
             "updated_at": now,

@@ -41,19 +41,22 @@ def check(connection: sa.Connection) -> None:
         return
     if found is None:
         raise SchemaError(
-            f"registry: the database has no schema yet; migrate it to {ours} (the api does so at its start)"
+            f"registry: the database has no schema yet; migrate it to {ours} (the api does so at"
+            " its start)"
         )
     if not _known(found):
         obstacles = _obstacles(connection)
         if not obstacles:
             return
         raise SchemaError(
-            f"registry: a newer codexrun has migrated the database to schema {found!r}; this version knows {ours} and cannot "
-            f"work on the newer one ({'; '.join(obstacles)}): install the version that migrated it or a later one, "
-            "or restore the backup made before the upgrade"
+            f"registry: a newer codexrun has migrated the database to schema {found!r}; this"
+            f" version knows {ours} and cannot work on the newer one ({'; '.join(obstacles)}):"
+            " install the version that migrated it or a later one, or restore the backup made"
+            " before the upgrade"
         )
     raise SchemaError(
-        f"registry: schema {found} is older than {ours}, which this version needs; migrate it (the api does so at its start)"
+        f"registry: schema {found} is older than {ours}, which this version needs; migrate it (the"
+        " api does so at its start)"
     )
 
 

@@ -35,7 +35,10 @@ class PromptRef(Part):
     sha256: Annotated[
         Sha256 | None,
         Field(
-            description="Digest of the prompt's text; a run is Rejected when the stored text differs from it."
+            description=(
+                "Digest of the prompt's text; a run is Rejected when the stored text differs"
+                " from it."
+            )
         ),
     ] = None
     allow_override: Annotated[
@@ -66,13 +69,19 @@ class GitAccess(Part):
             alias="allowedURLs",
             min_length=1,
             max_length=32,
-            description="URLs a run may clone: exact, or a prefix that ends in *, such as https://github.com/acme/*.",
+            description=(
+                "URLs a run may clone: exact, or a prefix that ends in *, such as"
+                " https://github.com/acme/*."
+            ),
         ),
     ]
     credentials_secret_ref: Annotated[
         SecretRef | None,
         Field(
-            description="Secret of type kubernetes.io/basic-auth (username, password), seen by the clone step only."
+            description=(
+                "Secret of type kubernetes.io/basic-auth (username, password), seen by the clone"
+                " step only."
+            )
         ),
     ] = None
 
@@ -117,9 +126,10 @@ class EnvVar(Part):
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
-                        "!self.startsWith('CODEX') && !(self in ['HOME', 'PATH', 'TMPDIR', 'LD_PRELOAD'])",
-                        "spec.env name is reserved: names that start with CODEX and HOME, PATH, TMPDIR, LD_PRELOAD are set by "
-                        "codexrun; choose another name",
+                        "!self.startsWith('CODEX') && !(self in ['HOME', 'PATH', 'TMPDIR',"
+                        " 'LD_PRELOAD'])",
+                        "spec.env name is reserved: names that start with CODEX and HOME, PATH,"
+                        " TMPDIR, LD_PRELOAD are set by codexrun; choose another name",
                     )
                 ]
             },
@@ -193,9 +203,10 @@ class PodTemplate(Part):
             json_schema_extra={
                 "x-kubernetes-validations": [
                     cel(
-                        "self.all(key, !key.startsWith('codexrun.dev/') && !key.startsWith('app.kubernetes.io/'))",
-                        "spec.podTemplate.labels may not use the prefixes codexrun.dev/ and app.kubernetes.io/, which "
-                        "codexrun sets; choose another prefix",
+                        "self.all(key, !key.startsWith('codexrun.dev/') &&"
+                        " !key.startsWith('app.kubernetes.io/'))",
+                        "spec.podTemplate.labels may not use the prefixes codexrun.dev/ and"
+                        " app.kubernetes.io/, which codexrun sets; choose another prefix",
                     )
                 ]
             },
@@ -219,7 +230,8 @@ class McpServer(Part):
             "x-kubernetes-validations": [
                 cel(
                     "has(self.command) != has(self.url)",
-                    "spec.mcpServers: each needs either command (a program in the agent's image) or url; give one of them",
+                    "spec.mcpServers: each needs either command (a program in the agent's image) or"
+                    " url; give one of them",
                 ),
                 cel(
                     "!has(self.bearerTokenEnv) || has(self.url)",
@@ -277,18 +289,21 @@ class JobTypeSpec(Part):
                     "spec.allowedModels must contain spec.model; add it to the list",
                 ),
                 cel(
-                    "!has(self.effort) || !has(self.allowedEfforts) || self.effort in self.allowedEfforts",
+                    "!has(self.effort) || !has(self.allowedEfforts) || self.effort in"
+                    " self.allowedEfforts",
                     "spec.allowedEfforts must contain spec.effort; add it to the list",
                 ),
                 cel(
-                    "!has(self.allowedTools) || self.allowedTools.all(t, !t.startsWith('mcp:') || (has(self.mcpServers) && "
-                    "self.mcpServers.exists(s, t == 'mcp:' + s.name || t.startsWith('mcp:' + s.name + '/'))))",
-                    "spec.allowedTools names an MCP server that spec.mcpServers does not have; add it there",
+                    "!has(self.allowedTools) || self.allowedTools.all(t, !t.startsWith('mcp:') ||"
+                    " (has(self.mcpServers) && self.mcpServers.exists(s, t == 'mcp:' + s.name ||"
+                    " t.startsWith('mcp:' + s.name + '/'))))",
+                    "spec.allowedTools names an MCP server that spec.mcpServers does not have; add"
+                    " it there",
                 ),
                 cel(
-                    "!has(self.mcpServers) || self.mcpServers.all(s, (!has(s.env) || s.env.all(n, has(self.env) && "
-                    "self.env.exists(e, e.name == n))) && (!has(s.bearerTokenEnv) || (has(self.env) && "
-                    "self.env.exists(e, e.name == s.bearerTokenEnv))))",
+                    "!has(self.mcpServers) || self.mcpServers.all(s, (!has(s.env) || s.env.all(n,"
+                    " has(self.env) && self.env.exists(e, e.name == n))) && (!has(s.bearerTokenEnv)"
+                    " || (has(self.env) && self.env.exists(e, e.name == s.bearerTokenEnv))))",
                     "spec.mcpServers names a variable that spec.env does not have; add it there",
                 ),
             ]
@@ -302,16 +317,20 @@ class JobTypeSpec(Part):
     inputs_schema: Annotated[
         AnyJson | None,
         Field(
-            description="JSON Schema (2020-12) of a run's inputs. If absent, the prompt's placeholders are the schema: each a "
-            "required string, no others.",
+            description=(
+                "JSON Schema (2020-12) of a run's inputs. If absent, the prompt's placeholders are"
+                " the schema: each a required string, no others."
+            ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
     output_schema: Annotated[
         AnyJson | None,
         Field(
-            description="JSON Schema (2020-12) of the final message, which must be JSON then: Codex is told, and a run whose "
-            "answer does not fit fails.",
+            description=(
+                "JSON Schema (2020-12) of the final message, which must be JSON then: Codex is"
+                " told, and a run whose answer does not fit fails."
+            ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
@@ -332,7 +351,10 @@ class JobTypeSpec(Part):
     require_known_price: Annotated[
         bool,
         Field(
-            description="Reject runs on a model that the price table does not have, whose cost nobody could tell."
+            description=(
+                "Reject runs on a model that the price table does not have, whose cost nobody could"
+                " tell."
+            )
         ),
     ] = False
     limits: Annotated[Limits, Field(description="Ceiling and default of every run's limits.")] = (
@@ -342,8 +364,11 @@ class JobTypeSpec(Part):
         list[ToolEntry] | None,
         Field(
             max_length=64,
-            description="What the agent may use: shell, apply_patch, web_search, view_image, mcp:<server> for all tools of an "
-            "MCP server, mcp:<server>/<tool> for one. shell and apply_patch if absent; none if empty.",
+            description=(
+                "What the agent may use: shell, apply_patch, web_search, view_image, mcp:<server>"
+                " for all tools of an MCP server, mcp:<server>/<tool> for one. shell and"
+                " apply_patch if absent; none if empty."
+            ),
         ),
     ] = None
     mcp_servers: Annotated[
@@ -360,14 +385,20 @@ class JobTypeSpec(Part):
     sandbox: Annotated[
         Literal["pod", "codex"],
         Field(
-            description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too (no "
-            "network; only /workspace and /tmp can be written), where the pod's runtime allows it; checked before a run starts."
+            description=(
+                "The boundary around the agent's commands: the pod alone, or Codex's own sandbox in"
+                " it too (no network; only /workspace and /tmp can be written), where the pod's"
+                " runtime allows it; checked before a run starts."
+            )
         ),
     ] = "pod"
     model_secret_ref: Annotated[
         SecretRef | None,
         Field(
-            description="Secret with the model's key under api-key, instead of the installation's. Only the gate sees it."
+            description=(
+                "Secret with the model's key under api-key, instead of the installation's. Only the"
+                " gate sees it."
+            )
         ),
     ] = None
     concurrency_limit: Annotated[
@@ -383,7 +414,9 @@ class JobTypeSpec(Part):
         Field(
             ge=0,
             le=100_000,
-            description="Runs that may wait for a slot; further ones are Rejected. No bound if absent.",
+            description=(
+                "Runs that may wait for a slot; further ones are Rejected. No bound if absent."
+            ),
         ),
     ] = None
     git: Annotated[
@@ -397,7 +430,9 @@ class JobTypeSpec(Part):
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["name"],
             },
-            description="Secrets the agent may use; their values are masked in everything that is printed.",
+            description=(
+                "Secrets the agent may use; their values are masked in everything that is printed."
+            ),
         ),
     ] = None
     image: Annotated[
@@ -405,7 +440,10 @@ class JobTypeSpec(Part):
         Field(
             min_length=1,
             max_length=512,
-            description="The agent's image, built on a base with your toolchain; the installation's own if absent.",
+            description=(
+                "The agent's image, built on a base with your toolchain; the installation's own if"
+                " absent."
+            ),
         ),
     ] = None
     resources: Resources | None = None
@@ -443,7 +481,8 @@ class CodexJobType(Part):
                 NAME_IS_A_LABEL,
                 cel(
                     "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-                    "metadata.name may hold lower-case letters, digits and '-' only (runs name it in spec.jobType)",
+                    "metadata.name may hold lower-case letters, digits and '-' only (runs name it"
+                    " in spec.jobType)",
                 ),
             ]
         }

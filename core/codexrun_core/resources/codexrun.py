@@ -35,7 +35,8 @@ def immutable(field: str) -> JsonDict:
     comes or goes (KEP-2876).
     """
     return cel(
-        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} =="
+        f" oldSelf.{field})",
         f"spec.{field} cannot change after creation; {ANOTHER_RUN}",
     )
 
@@ -53,8 +54,9 @@ class GitWorkspace(Part):
                 "x-kubernetes-validations": [
                     cel(
                         "self.matches('^https?://[^/@]+/.+')",
-                        "spec.workspace.git.url must be an http(s) URL with a path and without user or password; "
-                        "credentials come from the job type's git.credentialsSecretRef",
+                        "spec.workspace.git.url must be an http(s) URL with a path and without user"
+                        " or password; credentials come from the job type's"
+                        " git.credentialsSecretRef",
                     )
                 ]
             },
@@ -103,7 +105,10 @@ class RetryOf(Part):
     resume: Annotated[
         bool | None,
         Field(
-            description="Go on with its Codex thread, from the rollout that the api has stored, instead of a new one."
+            description=(
+                "Go on with its Codex thread, from the rollout that the api has stored, instead of"
+                " a new one."
+            )
         ),
     ] = None
 
@@ -131,8 +136,8 @@ class RunSpec(Part):
                 ),
                 cel(
                     "!has(oldSelf.cancel) || (has(self.cancel) && self.cancel == oldSelf.cancel)",
-                    "spec.cancel cannot be taken back or changed once it is set; to run again, create a CodexRun with "
-                    "spec.retryOf",
+                    "spec.cancel cannot be taken back or changed once it is set; to run again,"
+                    " create a CodexRun with spec.retryOf",
                 ),
             ]
         }
@@ -142,13 +147,19 @@ class RunSpec(Part):
     inputs: Annotated[
         AnyJson | None,
         Field(
-            description="Values for the prompt's placeholders; the job type's inputsSchema judges them. 64 KiB at most."
+            description=(
+                "Values for the prompt's placeholders; the job type's inputsSchema judges them. 64"
+                " KiB at most."
+            )
         ),
     ] = None
     prompt_version: Annotated[
         PromptVersion | None,
         Field(
-            description="Another version of the job type's prompt (v1, v2, ...), where the job type allows it."
+            description=(
+                "Another version of the job type's prompt (v1, v2, ...), where the job type"
+                " allows it."
+            )
         ),
     ] = None
     model: Annotated[
@@ -165,7 +176,9 @@ class RunSpec(Part):
         str,
         one_of(*WHEN_FULL),
         Field(
-            description="What to do when all slots of the job type are taken: wait, or be Rejected at once."
+            description=(
+                "What to do when all slots of the job type are taken: wait, or be Rejected at once."
+            )
         ),
     ] = "Queue"
     priority: Annotated[
@@ -229,7 +242,9 @@ class Usage(Part):
     complete: Annotated[
         bool,
         Field(
-            description="False if a response's usage was never seen: then an upper bound was charged."
+            description=(
+                "False if a response's usage was never seen: then an upper bound was charged."
+            )
         ),
     ] = True
 
@@ -253,8 +268,10 @@ class Result(Part):
     output: Annotated[
         AnyJson | None,
         Field(
-            description="The message as JSON, which fits the job type's outputSchema; absent without one, or if it is longer "
-            "than 2 KiB (the artifact output.json has all of it).",
+            description=(
+                "The message as JSON, which fits the job type's outputSchema; absent without one,"
+                " or if it is longer than 2 KiB (the artifact output.json has all of it)."
+            ),
             json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
         ),
     ] = None
@@ -275,7 +292,9 @@ class RunStatus(Part):
     observed_generation: Annotated[
         int | None,
         Field(
-            description="The metadata.generation that this status speaks of; -1 before the operator saw it."
+            description=(
+                "The metadata.generation that this status speaks of; -1 before the operator saw it."
+            )
         ),
     ] = None
     conditions: Conditions = Field(default_factory=list)
@@ -287,7 +306,10 @@ class RunStatus(Part):
     sandbox: Annotated[
         Annotated[str, one_of("pod", "codex")] | None,
         Field(
-            description="The boundary around the agent's commands: the pod alone, or Codex's own sandbox in it too."
+            description=(
+                "The boundary around the agent's commands: the pod alone, or Codex's own sandbox in"
+                " it too."
+            )
         ),
     ] = None
     job_name: Annotated[

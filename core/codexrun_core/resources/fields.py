@@ -99,7 +99,10 @@ class Limits(Part):
         Field(
             ge=1,
             le=10_000_000_000,
-            description="Tokens (input and output, cached ones included) the run may use; the gate stops it there.",
+            description=(
+                "Tokens (input and output, cached ones included) the run may use; the gate stops it"
+                " there."
+            ),
         ),
     ] = None
     max_cost_cents: Annotated[
@@ -107,7 +110,9 @@ class Limits(Part):
         Field(
             ge=1,
             le=100_000_000,
-            description="US cents the run may cost; the gate stops it there. The model needs a known price.",
+            description=(
+                "US cents the run may cost; the gate stops it there. The model needs a known price."
+            ),
         ),
     ] = None
     timeout_seconds: Annotated[
@@ -119,8 +124,10 @@ class Limits(Part):
         Field(
             ge=1,
             le=DAY,
-            description="Seconds without an event from Codex and without a byte through the gate before the run is "
-            "stopped. While a command runs only timeoutSeconds counts.",
+            description=(
+                "Seconds without an event from Codex and without a byte through the gate before the"
+                " run is stopped. While a command runs only timeoutSeconds counts."
+            ),
         ),
     ] = None
     start_seconds: Annotated[

@@ -41,19 +41,21 @@ def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
     # be what was written.
     if f"{parts.scheme}://{parts.netloc}{parts.path}" != url or not _NETLOC.fullmatch(parts.netloc):
         raise UrlError(
-            f"{url!r} is more than scheme, host and path (blanks, a query, a fragment); write only those"
+            f"{url!r} is more than scheme, host and path (blanks, a query, a fragment); write only"
+            " those"
         )
     for segment in parts.path.removeprefix("/").removesuffix("/").split("/"):
         if not _SEGMENT.fullmatch(segment) or _DOTS.fullmatch(segment):
             raise UrlError(
-                f"{url!r} has {segment!r} in its path; a segment is of letters, digits and . _ ~ -, and not of dots only: "
-                "use a name or an id of the repository without other or escaped characters"
+                f"{url!r} has {segment!r} in its path; a segment is of letters, digits and . _ ~ -,"
+                " and not of dots only: use a name or an id of the repository without other or"
+                " escaped characters"
             )
     if not any(
         url.startswith(entry[:-1]) if entry.endswith("*") else url == entry for entry in allowed
     ):
         raise UrlError(
-            f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of those, or ask the job type's "
-            "owner to add it"
+            f"{url} is not in the job type's git.allowedURLs ({', '.join(allowed)}); use one of"
+            " those, or ask the job type's owner to add it"
         )
     return parts

@@ -116,7 +116,8 @@ def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
         raise _none_of_ours() from error
     if fingerprint != _fingerprint(chosen, sort):
         raise BadToken(
-            "page_token: belongs to a list with other filters or in another order; keep them, or leave it out to start anew"
+            "page_token: belongs to a list with other filters or in another order; keep them, or"
+            " leave it out to start anew"
         )
     if len(more) != (sort.key != "created"):
         raise _none_of_ours()

@@ -15,7 +15,10 @@ _WORDS = re.compile(
     r"(?P<absent>!)?\s*(?P<key>[^\s=!<>(),]+)\s*(?:(?P<sign>==|=|!=)\s*(?P<value>[^\s=!<>(),]*)|(?<=\s)(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?"
 )
 _FORM = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
-FORMS = "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), with commas between (all must hold)"
+FORMS = (
+    "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), with commas between"
+    " (all must hold)"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -97,7 +100,10 @@ def handed_on(labels: Mapping[str, str]) -> dict[str, str]:
 def _key_trouble(key: str) -> str:
     domain, slash, name = key.rpartition("/")
     if slash and not (len(domain) <= 253 and _DOMAIN.fullmatch(domain)):
-        return f'"{key}" is no label key; before the / stands a DNS name in lower case, like example.com'
+        return (
+            f'"{key}" is no label key; before the / stands a DNS name in lower case, like'
+            " example.com"
+        )
     if not _NAME.fullmatch(name):
         return f'"{key}" is no label key; use 1 to 63 {_FORM}'
     return ""

@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from codexrun_core.schemas.json_schema import BadSchemaError, Schema, check_schema, violations
 from codexrun_core.schemas.nesting import nesting_problem
 
-INPUTS_LIMIT = (
-    64 * 1024
-)  # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
+# bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
+INPUTS_LIMIT = 64 * 1024
 MOST_TOLD = 3
 MOST_NESTED = 8
 
@@ -134,7 +133,8 @@ def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
         return None
     return InputsError(
         "InputsTooLarge",
-        f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the workspace instead",
+        f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the"
+        " workspace instead",
     )
 
 

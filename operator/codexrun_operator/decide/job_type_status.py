@@ -48,8 +48,10 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
         return (
             "False",
             "PromptNotFound",
-            f'spec.prompt: there is no prompt "{wanted.name}" {wanted.version} in this namespace; apply its ConfigMap '
-            "(`codexrun prompts manifests`)",
+            (
+                f'spec.prompt: there is no prompt "{wanted.name}" {wanted.version} in this'
+                " namespace; apply its ConfigMap (`codexrun prompts manifests`)"
+            ),
         )
     if refused := checksum_refusal(wanted.sha256, prompt):
         return "False", refused.reason, refused.message

@@ -19,9 +19,8 @@ from codexrun_operator.decide.observed import Container, Json, Pod
 Class = FailureClass
 MESSAGE_LIMIT = 1024
 INT32 = 2**31 - 1  # of the registry's column
-COUNT_LIMIT = (
-    2**53
-)  # above, JSON numbers are not exact; the apiserver would refuse the whole status
+# above, JSON numbers are not exact; the apiserver would refuse the whole status
+COUNT_LIMIT = 2**53
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,8 @@ def out_of_memory(pod: Pod) -> Failure | None:
     if pod.agent.reason == "OOMKilled" and not _agent_proves(pod):
         return failed(
             Class.OOM,
-            "The agent used more memory than its limit; raise resources.limits.memory of the job type",
+            "The agent used more memory than its limit; raise resources.limits.memory of the job"
+            " type",
             pod.agent.exit_code,
         )
     return None
@@ -224,8 +224,8 @@ def never_started(pod: Pod) -> Failure | None:
     ):
         return failed(
             Class.IMAGE,
-            "The agent's image cannot start /opt/codexrun/bin/runner: build it with `make image BASE_IMAGE=...` on a base "
-            f"that has python3. {_last_words(agent)}",
+            "The agent's image cannot start /opt/codexrun/bin/runner: build it with `make image"
+            f" BASE_IMAGE=...` on a base that has python3. {_last_words(agent)}",
             agent.exit_code,
         )
     return None
@@ -276,8 +276,10 @@ def model_said_no(pod: Pod) -> Failure | None:
 
 
 WHAT_TO_DO = {
-    "auth": "check the key in the Secret of the chart's model.existingSecret or the job type's modelSecretRef, and that it may "
-    "use this model",
+    "auth": (
+        "check the key in the Secret of the chart's model.existingSecret or the job type's"
+        " modelSecretRef, and that it may use this model"
+    ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise it or pay the bill, then retry",
     "model_error": "the model's endpoint or the network between failed; retry",

@@ -72,14 +72,16 @@ def judge(
     ):
         return Refused(
             "PromptVersionNotAllowed",
-            f'spec.promptVersion: job type "{name}" fixes version {kind.prompt.version}; leave the field out, or set '
-            "prompt.allowOverride in the job type",
+            f'spec.promptVersion: job type "{name}" fixes version {kind.prompt.version}; leave the'
+            " field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
         return Missing(
             "PromptNotFound",
-            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no prompt "
-            f'"{kind.prompt.name}" {version} in this namespace; apply its ConfigMap (`codexrun prompts manifests`) or name '
+            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no"
+            " prompt "
+            f'"{kind.prompt.name}" {version} in this namespace; apply its ConfigMap (`codexrun'
+            " prompts manifests`) or name "
             "another version",
         )
     if refusal := checksum_refusal(
@@ -142,8 +144,8 @@ def checksum_refusal(pinned: str | None, prompt: Prompt) -> Refused | None:
     if pinned and pinned != prompt.sha256:
         return Refused(
             CHECKSUM_MISMATCH,
-            f"{named}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is {pinned}; apply the manifests from "
-            "Git again",
+            f"{named}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is"
+            f" {pinned}; apply the manifests from Git again",
         )
     return None
 
@@ -158,8 +160,8 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
             alias = Limits.model_fields[key].alias
             return Refused(
                 "LimitAboveJobType",
-                f'spec.limits.{alias}: {wish} is above {top}, the limit of job type "{job_type}"; lower it, or ask its '
-                "owner to raise the job type's limit",
+                f'spec.limits.{alias}: {wish} is above {top}, the limit of job type "{job_type}";'
+                " lower it, or ask its owner to raise the job type's limit",
             )
         merged[key] = wish if wish is not None else top
     return Limits(**merged)
@@ -176,14 +178,14 @@ def price_refusal(
     if limits.max_cost_cents is not None:
         return Refused(
             "UnknownPrice",
-            f"spec.limits.maxCostCents: {unknown}, so that this limit cannot be kept; use maxTokens, another model, or add its "
-            "price",
+            f"spec.limits.maxCostCents: {unknown}, so that this limit cannot be kept; use"
+            " maxTokens, another model, or add its price",
         )
     if job_type.spec.require_known_price:
         return Refused(
             "UnknownPrice",
-            f'spec.model: {unknown}, and job type "{job_type.metadata.name}" asks for one (requireKnownPrice); use another '
-            "model, or add its price",
+            f'spec.model: {unknown}, and job type "{job_type.metadata.name}" asks for one'
+            " (requireKnownPrice); use another model, or add its price",
         )
     return None
 
@@ -195,8 +197,8 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Refused | None:
     if git is None:
         return Refused(
             "WorkspaceNotAllowed",
-            f'spec.workspace: job type "{name}" works without a repository; leave the field out, or ask its owner for '
-            "git.allowedURLs",
+            f'spec.workspace: job type "{name}" works without a repository; leave the field out, or'
+            " ask its owner for git.allowedURLs",
         )
     try:
         allowed_url(url, git.allowed_urls)

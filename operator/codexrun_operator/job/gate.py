@@ -15,9 +15,8 @@ from codexrun_operator.job.containers import (
 )
 from codexrun_operator.settings import PodSettings
 
-STATE_BYTES = (
-    160 * 1024**2
-)  # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
+# the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
+STATE_BYTES = 160 * 1024**2
 INGEST_AUDIENCE, INGEST_TOKEN_SECONDS = "codexrun-api", 3600
 RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},

@@ -455,7 +455,10 @@ class State:
     def _blocked(self, job_type: str, uid: str) -> Blocked | None:
         """What the apiserver has against the run's Job, if anything."""
         if hold := self.holds.of(job_type):
-            trouble = f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}): {hold.words}'
+            trouble = (
+                f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
+                f" {hold.words}"
+            )
             return Blocked("JobTypeHeld", trouble)
         if tries := self.holds.passed_over(job_type, uid, self.clock()):
             return Blocked(

@@ -181,7 +181,10 @@ class Exchange:
     async def _end_run(self, down: web.StreamResponse) -> None:
         """The model has called what it may not: Codex never sees the call. The answer is read on
         for its usage."""
-        message = f"the model called the tool {self.watch.called!r}, which the job type does not allow (allowedTools)"
+        message = (
+            f"the model called the tool {self.watch.called!r}, which the job type does not allow"
+            " (allowedTools)"
+        )
         refused = Refused("guardrail", message)
         self.ledger.settle(meter.stopped(self.ledger.account, refused))
         self.ledger.log("call.withheld", tool=self.watch.called)

@@ -96,7 +96,10 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     try:
         ended = supervisor.run(prompt, environ, watch, thread)
     except OSError as error:
-        why = f"{error.filename or mine.codex}: {error.strerror}; Codex cannot be started there, is the image for this CPU?"
+        why = (
+            f"{error.filename or mine.codex}: {error.strerror}; Codex cannot be started there, is"
+            " the image for this CPU?"
+        )
         raise CannotStartError("config", why) from error
     return _end(log, report, supervisor, ended, progress.verdict(supervisor.seen, ended))
 

@@ -36,7 +36,10 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
         if status == 200:
             return _lay_down(settings, body)
         if status == 404:
-            said = "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could hand over its"
+            said = (
+                "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended"
+                " before it could hand over its"
+            )
             raise ConfigError(
                 f"{said} rollout, or was cleaned up, or this installation has no api); {WAY_OUT}"
             )
@@ -87,5 +90,6 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(
-        f"spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex; {WAY_OUT}"
+        "spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex;"
+        f" {WAY_OUT}"
     )

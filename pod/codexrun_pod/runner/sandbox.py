@@ -35,6 +35,7 @@ def check(settings: Settings) -> None:
         failed, said = True, f"no answer within {SECONDS} s"
     if failed:
         raise ConfigError(
-            f"sandbox: codex does not work in this pod: {said.splitlines()[-1] if said else 'it gave no reason'}; give the job "
-            "type a runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
+            "sandbox: codex does not work in this pod:"
+            f" {said.splitlines()[-1] if said else 'it gave no reason'}; give the job type a"
+            " runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
         )

@@ -91,9 +91,8 @@ class Supervisor:
         code = self._until_gone(codex.pid, watch)
         stop = self.stop  # a signal that comes from here on did not end Codex
         code = processes.end_all().get(codex.pid, code)
-        codex.returncode = (
-            code if code is not None else -signal.SIGKILL
-        )  # reaped here, not by subprocess
+        # reaped here, not by subprocess
+        codex.returncode = code if code is not None else -signal.SIGKILL
         deadline = time.monotonic() + READERS_SECONDS
         for reader in readers:
             reader.join(max(0.0, deadline - time.monotonic()))

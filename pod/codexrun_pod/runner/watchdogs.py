@@ -35,7 +35,8 @@ class Watch:
             return None
         return Stop(
             "timeout",
-            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it or ask for less",
+            f"the agent ran for {self.timeout:g} s, its limit (limits.timeoutSeconds); raise it or"
+            " ask for less",
         )
 
     def silent(
@@ -62,8 +63,9 @@ class Watch:
             return None
         return Stop(
             "stall",
-            f"no event from Codex and no byte from the model for {self.stall:g} s (limits.stallSeconds). Last activity: "
-            f"{activity}, {quiet:.0f} s ago; {gate_said(gate)}. The model's endpoint hangs, or the limit is too short for it",
+            f"no event from Codex and no byte from the model for {self.stall:g} s"
+            f" (limits.stallSeconds). Last activity: {activity}, {quiet:.0f} s ago;"
+            f" {gate_said(gate)}. The model's endpoint hangs, or the limit is too short for it",
         )
 
 

@@ -45,7 +45,10 @@ def run_text(name: str, levels: int, version: int) -> str:
     }
     metadata["creationTimestamp"] = "2026-11-24T12:00:00Z"
     head = json.dumps({"apiVersion": GROUP, "kind": "CodexRun", "metadata": metadata})[:-1]
-    return f'{head}, "spec": {{"jobType": "hello", "inputs": {{"a": {value}}}}}, "status": {{"phase": "Pending"}}}}'
+    return (
+        f'{head}, "spec": {{"jobType": "hello", "inputs": {{"a": {value}}}}}, "status": {{"phase":'
+        ' "Pending"}}'
+    )
 
 
 def resources(group_version: str, kinds: dict[str, str]) -> dict[str, object]:
@@ -96,7 +99,10 @@ class Apiserver:
         runs = plural == "codexruns"
         if request.query.get("watch") not in ("1", "true"):
             items = ",".join(self.listed if runs else [])
-            head = f'{{"kind": "{PLURALS[plural]}List", "apiVersion": "{GROUP}", "metadata": {{"resourceVersion": "99"}}'
+            head = (
+                f'{{"kind": "{PLURALS[plural]}List", "apiVersion": "{GROUP}", "metadata":'
+                ' {"resourceVersion": "99"}'
+            )
             return web.Response(
                 text=f'{head}, "items": [{items}]}}', content_type="application/json"
             )

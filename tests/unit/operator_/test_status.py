@@ -172,7 +172,7 @@ async def test_a_merge_patch_takes_away_what_is_gone(
     kube.put("codexruns", of.dump())
     wanted = RunStatus.model_validate({"phase": "Failed", "reason": "Oom", **new})
     await write_status(kube, of, wanted)
-    (_, path, patch) = kube.calls[-1]
+    _, path, patch = kube.calls[-1]
     assert path.endswith("/codexruns/hello/status")
     assert patch["metadata"]["resourceVersion"] == of.metadata.resource_version
     assert merged(of.status.dump(), patch["status"]) == wanted.dump()

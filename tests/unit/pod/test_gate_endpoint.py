@@ -20,7 +20,10 @@ pytestmark = pytest.mark.local
 
 KEY = "team-key-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
-COMPLETED = b'data: {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
+COMPLETED = (
+    b"data:"
+    b' {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +177,7 @@ async def test_without_the_bundle_the_certificate_is_refused_and_named(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("change"), [{"authHeader": None}, {"queryParams": {}}], ids=["header", "query"]
+    "change", [{"authHeader": None}, {"queryParams": {}}], ids=["header", "query"]
 )
 async def test_what_the_endpoint_wants_it_must_get(tmp_path, authority, change):
     async with company(authority) as endpoint:

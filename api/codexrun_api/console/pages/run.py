@@ -50,8 +50,12 @@ def router(archive: Archive) -> APIRouter:
 
     @routes.get("/console/runs/{id}")
     async def run(
-        request: Request, here: Here, _: Seen, id: params.RunId, part: str = ""
-    ) -> Response:  # noqa: A002
+        request: Request,
+        here: Here,
+        _: Seen,
+        id: params.RunId,  # noqa: A002
+        part: str = "",
+    ) -> Response:
         record = await here.find(id)
         if record is None:
             raise not_found(id)
@@ -66,8 +70,11 @@ def router(archive: Archive) -> APIRouter:
 
     @routes.get("/console/runs/{id}/artifacts/{name}")
     async def artifact(
-        here: Here, _: Seen, id: params.RunId, name: artifact_routes.Name
-    ) -> FileResponse:  # noqa: A002
+        here: Here,
+        _: Seen,
+        id: params.RunId,  # noqa: A002
+        name: artifact_routes.Name,
+    ) -> FileResponse:
         """The same file as REST's, for a browser that has a session and no token."""
         record = await here.find(id)
         if record is None:

@@ -18,9 +18,9 @@ MOST = 1000  # lines
 MARKS = 10  # matches of a line that are marked
 SECONDS = 3.0
 PIECE = 1024 * 1024  # bytes read at once
-STEP = (
-    64 * 1024
-)  # bytes between two looks at the clock: the worst pattern that MEMORY allows takes less than a second for them
+# bytes between two looks at the clock: the worst pattern that MEMORY allows takes less than a
+# second for them
+STEP = 64 * 1024
 MEMORY = 1024 * 1024  # bytes of a pattern's program and automaton
 
 

@@ -14,18 +14,28 @@ SHORT = 180  # characters of a message in the list
 
 # What a person can do, where the failure's own message does not say.
 WAYS_OUT = {
-    "auth": "Check the model's API key (the Secret that the job type or the chart names), then retry.",
+    "auth": (
+        "Check the model's API key (the Secret that the job type or the chart names), then retry."
+    ),
     "rate_limit": "The model's provider is limiting; retry later.",
     "quota": "The provider's account has no credit left; top it up, then retry.",
-    "budget": "It reached its token budget; run it again with a smaller task, or raise the job type's limit.",
-    "timeout": "It ran out of time; run it again with a smaller task, or raise the job type's timeoutSeconds.",
+    "budget": (
+        "It reached its token budget; run it again with a smaller task, or raise the job type's"
+        " limit."
+    ),
+    "timeout": (
+        "It ran out of time; run it again with a smaller task, or raise the job type's"
+        " timeoutSeconds."
+    ),
     "stall": "Neither Codex nor the model said anything for too long; retry.",
     "oom": "It ran out of memory; raise the job type's resources.limits.memory.",
     "storage": "It filled its disk; raise the job type's ephemeral-storage limit.",
     "evicted": "The node needed its room; retry.",
     "node_lost": "Its node went away; retry.",
     "image": "The agent's image cannot be pulled; check the job type's image and pull secrets.",
-    "unschedulable": "No node has room for it; check the job type's resources and placement, or retry later.",
+    "unschedulable": (
+        "No node has room for it; check the job type's resources and placement, or retry later."
+    ),
     "workspace": "The repository could not be cloned; check URL, ref and credentials.",
     "config": "A Secret or ConfigMap that it needs is missing; the message names it.",
     "guardrail": "It did what its job type does not allow.",
@@ -124,7 +134,10 @@ def short(
         case "succeeded":
             text = plain(record.result or "")
         case "failed":
-            text = f"{(record.failure_class or 'unknown').replace('_', ' ')}: {record.error or 'no message'}"
+            text = (
+                f"{(record.failure_class or 'unknown').replace('_', ' ')}:"
+                f" {record.error or 'no message'}"
+            )
         case "running":
             text = ""
         case _:
@@ -173,7 +186,10 @@ def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: s
 def _stopping(record: RunRecord, run: CodexRun | None) -> str:
     if run and run.spec.cancel:
         why = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
-        return f"Stopping: cancelled by {run.spec.cancel.requested_by}{why}; waiting for its pod to be gone."
+        return (
+            f"Stopping: cancelled by {run.spec.cancel.requested_by}{why}; waiting for its pod to be"
+            " gone."
+        )
     said = run.status.message if run and run.status.message else record.reason or ""
     return (
         f"Stopping: {said.rstrip('.')}; waiting for its pod to be gone."

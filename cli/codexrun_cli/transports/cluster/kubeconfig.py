@@ -50,8 +50,10 @@ async def connect(settings: Settings) -> Reached:
     except (config.ConfigException, OSError, ValueError) as error:
         raise Away(
             f"no cluster: {' '.join(str(error).split())}",
-            hint="set KUBECONFIG or give --kubeconfig or --context; or reach the api: --server URL, CODEX_CONTROL_URL, "
-            "`codexrun login URL`",
+            hint=(
+                "set KUBECONFIG or give --kubeconfig or --context; or reach the api: --server URL,"
+                " CODEX_CONTROL_URL, `codexrun login URL`"
+            ),
         ) from None
     return Reached(client.ApiClient(), settings.namespace or namespace, context)
 

@@ -66,7 +66,8 @@ class Cluster:
             if ended(status):
                 raise Trouble(
                     Code.CONFLICT,
-                    f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not cancelled',
+                    f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
+                    " cancelled",
                     title="Conflict",
                     hint="`codexrun retry NAME` runs it again",
                 )

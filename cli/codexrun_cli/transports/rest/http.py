@@ -108,7 +108,8 @@ class Http:
         if self._debug:
             took = round((time.monotonic() - began) * 1000)
             say(
-                f"debug: {method} {url} -> {outcome} ({took} ms{f', request id {request_id}' if request_id else ''})"
+                f"debug: {method} {url} -> {outcome} ({took}"
+                f" ms{f', request id {request_id}' if request_id else ''})"
             )
 
     def _away(self, error: BaseException) -> NoReturn:

@@ -72,7 +72,8 @@ def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
         return None
     phase = Phase.QUEUED if run.status.phase is Phase.QUEUED else Phase.PENDING
     message = (
-        f'spec.whenFull: "{run.spec.when_full}" is not known to this version of the operator; upgrade it, or create the run '
+        f'spec.whenFull: "{run.spec.when_full}" is not known to this version of the operator;'
+        " upgrade it, or create the run "
         f"again with one of {', '.join(WHEN_FULL)}"
     )
     return Decision(status=moved(run, phase, "UnknownValue", message, now))
@@ -103,8 +104,9 @@ def wait_for_what_is_unreadable(seen: Seen, now: datetime) -> Decision | None:
         return None
     phase = Phase.QUEUED if seen.phase is Phase.QUEUED else Phase.PENDING
     message = (
-        f"{seen.unreadable} is there, and this version of codexrun cannot read it; the operator's log says why. The run waits: "
-        "upgrade codexrun, or apply it again in the form of this version"
+        f"{seen.unreadable} is there, and this version of codexrun cannot read it; the operator's"
+        " log says why. The run waits: upgrade codexrun, or apply it again in the form of this"
+        " version"
     )
     return Decision(status=moved(seen.run, phase, "Unreadable", message, now))
 
@@ -113,8 +115,8 @@ def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
     if seen.job is not None or seen.job_type is not None:
         return None
     message = (
-        f'spec.jobType: there is no job type "{seen.run.spec.job_type}" in this namespace; `kubectl get codexjobtypes` lists '
-        "them"
+        f'spec.jobType: there is no job type "{seen.run.spec.job_type}" in this namespace; `kubectl'
+        " get codexjobtypes` lists them"
     )
     return _patience(seen, JOB_TYPE_NOT_FOUND, message, now)
 
@@ -186,8 +188,8 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
         and seen.queued >= most
     ):
         message = (
-            f"{trouble}, and {seen.queued} runs wait, as many as its maxQueued of {most} lets wait; try again later, or ask "
-            "its owner to raise maxQueued"
+            f"{trouble}, and {seen.queued} runs wait, as many as its maxQueued of {most} lets wait;"
+            " try again later, or ask its owner to raise maxQueued"
         )
         return Decision(
             status=moved(

@@ -59,7 +59,8 @@ trace_exporter = "none"
 metrics_exporter = "none"
 
 [shell_environment_policy]
-# The agent's container holds no key of the model; what the job type's env brings is meant for its commands.
+# The agent's container holds no key of the model; what the job type's env brings is meant for its
+# commands.
 inherit = "all"
 ignore_default_excludes = true
 exclude = ["CODEXRUN_*"]
@@ -91,8 +92,9 @@ def rendered_prompt(settings: Settings) -> bytes:
     found = hashlib.sha256(text).hexdigest()
     if found != settings.prompt_sha256:
         raise ConfigError(
-            f"the prompt mounted for version {settings.prompt_version} has sha256 {found}, the run names "
-            f"{settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed file"
+            f"the prompt mounted for version {settings.prompt_version} has sha256 {found}, the run"
+            f" names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed"
+            " file"
         )
     try:
         return render(text.decode("utf-8"), settings.inputs).encode("utf-8")

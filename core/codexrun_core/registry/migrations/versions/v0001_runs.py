@@ -12,24 +12,29 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 SQLITE_WORDS = (
     """CREATE VIRTUAL TABLE run_words USING fts5(
-        words, content='runs', content_rowid='seq', tokenize='ascii', detail=none, columnsize=0, prefix='2 3 4 5 6')""",
+        words, content='runs', content_rowid='seq', tokenize='ascii', detail=none, columnsize=0, \
+prefix='2 3 4 5 6')""",
     """CREATE TRIGGER runs_words_added AFTER INSERT ON runs BEGIN
         INSERT INTO run_words(rowid, words) VALUES (new.seq, new.words); END""",
-    """CREATE TRIGGER runs_words_changed AFTER UPDATE OF words ON runs WHEN old.words <> new.words BEGIN
+    """CREATE TRIGGER runs_words_changed AFTER UPDATE OF words ON runs WHEN old.words <> new.words \
+BEGIN
         INSERT INTO run_words(run_words, rowid, words) VALUES ('delete', old.seq, old.words);
         INSERT INTO run_words(rowid, words) VALUES (new.seq, new.words); END""",
     """CREATE TRIGGER runs_words_removed AFTER DELETE ON runs BEGIN
-        INSERT INTO run_words(run_words, rowid, words) VALUES ('delete', old.seq, old.words); END""",
+        INSERT INTO run_words(run_words, rowid, words) VALUES ('delete', old.seq, old.words); \
+END""",
 )
 POSTGRES_WORDS = (
     # A function for its cost: the planner takes a built-in one for free, and would compute it for
     # every row of the list rather than ask the index.
-    """CREATE FUNCTION run_words(words text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 100
+    """CREATE FUNCTION run_words(words text) RETURNS tsvector LANGUAGE plpgsql IMMUTABLE STRICT \
+PARALLEL SAFE COST 100
         AS 'BEGIN RETURN array_to_tsvector(string_to_array(words, '' '')); END'""",
     "CREATE INDEX ix_runs_words ON runs USING gin (run_words(words))",
     # Counts read indexes alone, which needs pages that are known to be visible to all, and fresh
     # statistics.
-    """ALTER TABLE runs SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
+    """ALTER TABLE runs SET (autovacuum_vacuum_scale_factor = 0.02, \
+autovacuum_vacuum_insert_scale_factor = 0.02,
         autovacuum_analyze_scale_factor = 0.02)""",
 )
 

@@ -28,25 +28,41 @@ SORTED = ("started_at", "finished_at", "lasted_ms", "cost_tokens", "cost_micro_u
 # The same whole milliseconds as RunRecord.lasted_ms: where a page ends is told by that. SQLite's
 # own times round.
 SQLITE_LASTED = """UPDATE runs SET lasted_ms = max(0, (
-    (strftime('%s', substr(finished_at, 1, 19)) - strftime('%s', substr(started_at, 1, 19))) * 1000000
-    + CAST(substr(finished_at, 21, 6) AS INTEGER) - CAST(substr(started_at, 21, 6) AS INTEGER)) / 1000)
+    (strftime('%s', substr(finished_at, 1, 19)) - strftime('%s', substr(started_at, 1, 19))) * \
+1000000
+    + CAST(substr(finished_at, 21, 6) AS INTEGER) - CAST(substr(started_at, 21, 6) AS INTEGER)) / \
+1000)
     WHERE started_at IS NOT NULL AND finished_at IS NOT NULL"""
-POSTGRES_LASTED = """UPDATE runs SET lasted_ms = greatest(0, floor(extract(epoch FROM finished_at - started_at) * 1000))::bigint
+POSTGRES_LASTED = """UPDATE runs SET lasted_ms = greatest(0, floor(extract(epoch FROM finished_at \
+- started_at) * 1000))::bigint
     WHERE started_at IS NOT NULL AND finished_at IS NOT NULL"""
 
 SQLITE_EACH = """INSERT INTO run_labels (seq, key, value, run_id, created_at, status, job_type)
-    SELECT new.seq, key, value, new.run_id, new.created_at, new.status, new.job_type FROM json_each(new.labels);"""
+    SELECT new.seq, key, value, new.run_id, new.created_at, new.status, new.job_type FROM \
+json_each(new.labels);"""
 SQLITE_NONE = "DELETE FROM run_labels WHERE seq = old.seq;"
-CHANGED = "(old.created_at, old.status, old.job_type{more}) <> (new.created_at, new.status, new.job_type{new})"
+CHANGED = (
+    "(old.created_at, old.status, old.job_type{more}) <> (new.created_at, new.status,"
+    " new.job_type{new})"
+)
 SQLITE = (
-    f"CREATE TRIGGER runs_labels_added AFTER INSERT ON runs WHEN new.labels <> '{{}}' BEGIN {SQLITE_EACH} END",
-    f"""CREATE TRIGGER runs_labels_changed AFTER UPDATE OF labels, created_at, status, job_type ON runs
-        WHEN {CHANGED.format(more=", old.labels", new=", new.labels")} AND (old.labels <> '{{}}' OR new.labels <> '{{}}')
+    (
+        "CREATE TRIGGER runs_labels_added AFTER INSERT ON runs WHEN new.labels <> '{}' BEGIN"
+        f" {SQLITE_EACH} END"
+    ),
+    f"""CREATE TRIGGER runs_labels_changed AFTER UPDATE OF labels, created_at, status, job_type ON \
+runs
+        WHEN {CHANGED.format(more=", old.labels", new=", new.labels")} AND (old.labels <> '{{}}' \
+OR new.labels <> '{{}}')
         BEGIN {SQLITE_NONE} {SQLITE_EACH} END""",
-    f"CREATE TRIGGER runs_labels_removed AFTER DELETE ON runs WHEN old.labels <> '{{}}' BEGIN {SQLITE_NONE} END",
+    (
+        "CREATE TRIGGER runs_labels_removed AFTER DELETE ON runs WHEN old.labels <> '{}' BEGIN"
+        f" {SQLITE_NONE} END"
+    ),
 )
 POSTGRES = (
-    """ALTER TABLE run_labels SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
+    """ALTER TABLE run_labels SET (autovacuum_vacuum_scale_factor = 0.02, \
+autovacuum_vacuum_insert_scale_factor = 0.02,
         autovacuum_analyze_scale_factor = 0.02)""",
     """CREATE FUNCTION keep_run_labels() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
         IF TG_OP <> 'INSERT' THEN DELETE FROM run_labels WHERE seq = OLD.seq; END IF;
@@ -56,13 +72,15 @@ POSTGRES = (
                 FROM json_each_text(NEW.labels) AS l;
         END IF;
         RETURN NULL; END$$""",
-    """CREATE TRIGGER runs_labels_added AFTER INSERT ON runs FOR EACH ROW WHEN (new.labels::text <> '{}')
+    """CREATE TRIGGER runs_labels_added AFTER INSERT ON runs FOR EACH ROW WHEN (new.labels::text \
+<> '{}')
         EXECUTE FUNCTION keep_run_labels()""",
     f"""CREATE TRIGGER runs_labels_changed AFTER UPDATE ON runs FOR EACH ROW
         WHEN ({CHANGED.format(more=", old.labels::text", new=", new.labels::text")}
             AND (old.labels::text <> '{{}}' OR new.labels::text <> '{{}}'))
         EXECUTE FUNCTION keep_run_labels()""",
-    """CREATE TRIGGER runs_labels_removed AFTER DELETE ON runs FOR EACH ROW WHEN (old.labels::text <> '{}')
+    """CREATE TRIGGER runs_labels_removed AFTER DELETE ON runs FOR EACH ROW WHEN (old.labels::text \
+<> '{}')
         EXECUTE FUNCTION keep_run_labels()""",
 )
 TRIGGERS = ("runs_labels_added", "runs_labels_changed", "runs_labels_removed")
