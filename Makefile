@@ -13,7 +13,7 @@ VENV_KEY := $(shell cat requirements/dev.lock pyproject.toml | sha256sum | cut -
 VENV_STAMP := $(VENV)/made-from-$(VENV_KEY)
 PYTEST_ARGS ?=
 # What pytest has from pyproject.toml, for a program that uses the tests' console.
-TESTS_PATH := tests:tests/api:tests/console
+TESTS_PATH := tests/support:tests/support/fakes:tests/support/stands
 # A worker a core; one file stays on one worker where its tests share something (tests/lanes.py).
 PARALLEL := -n auto --dist loadscope
 # From where on prompt versions count as published: hello v1 got its text before the first release.

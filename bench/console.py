@@ -1,7 +1,7 @@
 """How fast is the console with 100,000 runs and a log of 1,000,000 lines, and does a page that is
 left open grow?
 
-    PYTHONPATH=tests:tests/api:tests/console python bench/console.py [--runs 100000] [--lines
+    PYTHONPATH=tests/support:tests/support/fakes:tests/support/stands python bench/console.py [--runs 100000] [--lines
     1000000] [--minutes 60]
 
 Alone it compares with limits.toml and writes nothing down. Times of lists are those of whole

@@ -14,7 +14,7 @@ from pathlib import Path
 from measured import Measured
 
 ROUNDS, STREAMS = 3, 20
-SERVER = Path(__file__).resolve().parent.parent / "tests/shipping/api_process.py"
+SERVER = Path(__file__).resolve().parent.parent / "tests/local/logs/api_process.py"
 TOKEN = "bench"  # noqa: S105
 
 

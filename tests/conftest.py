@@ -1,8 +1,7 @@
 """Every test gets its lane here, and what the unit lane promises is enforced. lanes.py has the
 table.
 
-That this file is here also puts tests/ on the path: modules beside it are shared by the folders
-below.
+pyproject.toml puts tests/ and the folders of tests/support on the path.
 """
 
 from collections.abc import Generator

@@ -3,11 +3,12 @@
 Three lanes, each test in exactly one:
 
     unit      no process, no network: `make test-unit`
-    local     processes of this machine, a browser, the real Codex, a real Postgres; no cluster: `make test-local`
+    local     processes of this machine, a browser, the real Codex, a real Postgres; no cluster:
+              `make test-local`
     cluster   the running cluster of `make up`
 
-`OF_FOLDER` has the lanes of each folder. A test is of the first, unless it, or its file by
-`pytestmark`, has the marker of another of them.
+A folder is a lane, and the folders below it are the parts of the source. A test of unit/ that needs
+a process, beside others that do not, has the marker `local`. support/ has what tests share.
 """
 
 import re
@@ -18,26 +19,21 @@ from typing import Any
 
 LANES = ("unit", "local", "cluster")
 OF_FOLDER: dict[str, tuple[str, ...]] = {
-    "api": ("unit", "local"),
-    "chart": ("local",),
-    "cli": ("local",),
     "cluster": ("cluster",),
-    "codex": ("local",),
-    "console": ("local",),
-    "failures": ("unit",),
-    "money": ("local",),
-    "registry": ("local",),
-    "rendering": ("local",),
-    "shipping": ("local",),
+    "local": ("local",),
     "unit": ("unit", "local"),
 }
 # Here a test shares nothing with the others of its file but what each process of pytest starts for
 # itself. Elsewhere a file stays on one worker, since its tests share a browser, a database or a job
 # type.
-SPREAD = ("api", "codex", "registry", "unit")
+SPREAD = (
+    "unit",
+    *(f"local/{part}" for part in ("api", "codex", "core", "docs", "operator", "pod", "registry")),
+)
 # Files that share what is dear: a Git server in the cluster.
 TOGETHER = dict.fromkeys(
-    ("tests/cluster/test_git_workspace.py", "tests/cluster/test_job_types_at_work.py"), "git"
+    ("tests/cluster/runs/test_git_workspace.py", "tests/cluster/runs/test_job_types_at_work.py"),
+    "git",
 )
 
 
@@ -90,8 +86,8 @@ def group_of(nodeid: str) -> str:
         nodeid: pytest's name of the test, tests/<folder>/<file>.py::<test>.
     """
     file = nodeid.partition("::")[0]
-    parts = Path(file).parts
-    if len(parts) > 1 and parts[1] in SPREAD:
+    folder = file.removeprefix("tests/")
+    if any(folder.startswith(f"{part}/") for part in SPREAD):
         return nodeid
     return TOGETHER.get(file, file)
 

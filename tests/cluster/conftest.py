@@ -5,9 +5,9 @@ left."""
 from collections.abc import Iterator
 
 import pytest
-from facade import Facade
 from git_host import serving
 from lab import Lab
+from rest_facade import Facade
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,193 @@
+"""The operator as a process, with its own election, watches and kopf, against a small apiserver
+over HTTP."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from httpapiserver import KUBECONFIG, HttpApiserver, failure
+from refusals import REFUSALS
+from runbuilders import kind_json, prompt_json, run_json, stamp
+
+Json = dict[str, Any]
+PATIENCE = 120  # seconds until a wait gives up; a bound, never an assertion
+
+# Its own `main`, on any free port: another operator may have the usual one on this machine.
+MAIN = """
+import dataclasses, sys
+from codexrun_operator import __main__ as operator
+settings_from = operator.settings_from
+operator.settings_from = lambda: dataclasses.replace(settings_from(), port=0)
+sys.exit(operator.main())
+"""
+
+
+@pytest.fixture
+async def apiserver() -> AsyncIterator[HttpApiserver]:
+    """With the prompt of job type "hello"."""
+    apiserver = HttpApiserver()
+    apiserver.put("configmaps", prompt_json())
+    runner = await apiserver.serve()
+    yield apiserver
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def operator(apiserver: HttpApiserver, folder: Path) -> AsyncIterator[Path]:
+    """A process that runs; yields its log."""
+    kubeconfig, log = folder / "kubeconfig", folder / "log"
+    kubeconfig.write_text(KUBECONFIG.format(server=apiserver.server))
+    env = {
+        **os.environ,
+        "KUBECONFIG": str(kubeconfig),
+        "CODEXRUN_NAMESPACE": "codexrun",
+        "CODEXRUN_POD_NAME": "operator-0",
+        "CODEXRUN_CONTROL_IMAGE": "control",
+        "CODEXRUN_AGENT_IMAGE": "agent",
+        "CODEXRUN_UPSTREAM_URL": "http://model/v1",
+    }
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MAIN, env=env, stderr=stderr
+        )
+    try:
+        yield log
+    finally:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 20)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def until(apiserver: HttpApiserver, holds: Callable[[], bool], log: Path) -> None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not holds():
+                await apiserver.changed()
+    except TimeoutError:
+        pytest.fail(f"never came to it; the operator's log:\n{_last_lines(log)}")
+
+
+def _last_lines(log: Path) -> str:
+    return log.read_text()[-4000:]
+
+
+def apply(apiserver: HttpApiserver, count: int, phase: str = "Pending", **spec: Any) -> None:
+    """Runs that have waited for five minutes."""
+    created = datetime.now(UTC) - timedelta(minutes=5)
+    for number in range(count):
+        item = run_json(phase, **spec)
+        item["metadata"] = {
+            "name": f"r{number:04}",
+            "creationTimestamp": stamp(created + timedelta(seconds=number // 10)),
+        }
+        apiserver.put("codexruns", item)
+
+
+def reasons(apiserver: HttpApiserver) -> set[str]:
+    return {
+        f"{run['status']['phase']}/{run['status']['reason']}"
+        for run in apiserver.objects["codexruns"].values()
+    }
+
+
+def job_type(apiserver: HttpApiserver, **spec: Any) -> None:
+    item = kind_json(**spec)
+    item["metadata"] = {"name": "hello"}
+    apiserver.put("codexjobtypes", item)
+
+
+@pytest.mark.parametrize("trouble", ["late", "forbidden at first"])
+async def test_runs_that_waited_for_an_operator_start_although_the_list_of_job_types_is_late(
+    apiserver: HttpApiserver, tmp_path: Path, trouble: str
+) -> None:
+    job_type(apiserver, concurrencyLimit=100)
+    apply(apiserver, 20)
+    lists = 0
+
+    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:
+        nonlocal lists
+        if (verb, plural) != ("list", "codexjobtypes"):
+            return None
+        lists += 1
+        if trouble == "late":
+            await asyncio.sleep(1)
+        elif lists <= 2:
+            return failure(403, "Forbidden", REFUSALS["rbac"][2].replace("create", "list"))
+        return None
+
+    apiserver.before = before
+    async with operator(apiserver, tmp_path) as log:
+        await until(apiserver, lambda: "Pending/Pending" not in reasons(apiserver), log)
+        assert reasons(apiserver) == {"Starting/Starting"}
+        assert len(apiserver.objects["jobs"]) == 20
+
+
+async def test_after_a_restart_the_most_urgent_run_starts_first_although_it_is_the_last_by_name(
+    apiserver: HttpApiserver, tmp_path: Path
+) -> None:
+    """More runs than a page of a list holds."""
+    job_type(apiserver, concurrencyLimit=1)
+    apply(apiserver, 700, "Queued")
+    urgent = apiserver.objects["codexruns"]["r0699"]
+    apiserver.put("codexruns", {**urgent, "spec": {**urgent["spec"], "priority": 100}})
+    async with operator(apiserver, tmp_path) as log:
+        await until(apiserver, lambda: bool(apiserver.objects["jobs"]), log)
+        (job,) = apiserver.objects["jobs"].values()
+        assert job["metadata"]["labels"]["codexrun.dev/run"] == "r0699"
+
+
+async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(
+    apiserver: HttpApiserver, tmp_path: Path
+) -> None:
+    job_type(apiserver, concurrencyLimit=2)
+    apply(apiserver, 6)
+    status, reason, message, _ = REFUSALS["webhook"]
+    denied = 0
+
+    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:
+        nonlocal denied
+        if (verb, plural) == ("create", "jobs") and denied < 4:
+            denied += 1
+            return failure(status, reason, message)
+        return None
+
+    apiserver.before = before
+
+    def ready() -> Json:
+        conditions = (
+            apiserver.objects["codexjobtypes"]["hello"].get("status", {}).get("conditions", [{}])
+        )
+        found: Json = conditions[0]
+        return found
+
+    async with operator(apiserver, tmp_path) as log:
+        await until(apiserver, lambda: ready().get("reason") == "JobDenied", log)
+        assert "require-labels" in ready()["message"]
+        await until(apiserver, lambda: len(apiserver.objects["jobs"]) == 2, log)
+        started = {
+            job["metadata"]["labels"]["codexrun.dev/run"]
+            for job in apiserver.objects["jobs"].values()
+        }
+        assert started == set(sorted(apiserver.objects["codexruns"], key=order(apiserver))[:2])
+        await until(apiserver, lambda: ready().get("status") == "True", log)
+        assert {reason.partition("/")[0] for reason in reasons(apiserver)} == {"Starting", "Queued"}
+
+
+def order(apiserver: HttpApiserver) -> Callable[[str], tuple[str, str]]:
+    """By age, then uid."""
+
+    def key(name: str) -> tuple[str, str]:
+        metadata = apiserver.objects["codexruns"][name]["metadata"]
+        return metadata["creationTimestamp"], metadata["uid"]
+
+    return key

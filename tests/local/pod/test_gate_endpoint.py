@@ -1,0 +1,210 @@
+"""The model's endpoint as companies have it: a header of their own, a query, a private CA, a
+proxy."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+import subprocess
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.endpoint import Endpoint
+from codexrun_pod.gate.server import Gate
+from codexrun_pod.gate.settings import from_env
+
+KEY = "team-key-0123456789"
+BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
+COMPLETED = (
+    b"data:"
+    b' {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
+)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """Certificate and key of a server that no public CA knows; the certificate is its own CA."""
+    folder = tmp_path_factory.mktemp("ca")
+    made = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=model",
+    ]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "ca.crt")]
+    subprocess.run(
+        ["openssl", "req", "-x509", *made, *names, *files], check=True, capture_output=True
+    )
+    return folder
+
+
+class Company:
+    """An endpoint in the style of Azure: wants `api-key` and `?api-version=`, on a path of its
+    own."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def handle(self, request):
+        self.seen.append(dict(request.headers))
+        if (
+            request.headers.get("api-key") != KEY
+            or request.query.get("api-version") != "2026-10 preview"
+        ):
+            return web.json_response(
+                {"error": {"message": "Access denied", "code": "401"}}, status=401
+            )
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(COMPLETED)
+        return response
+
+
+class Proxy:
+    """CONNECT and nothing else, as in front of most companies' networks."""
+
+    def __init__(self):
+        self.connected = []
+
+    async def serve(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.split(b" ", 2)
+        self.connected.append(target.decode())
+        assert method == b"CONNECT"
+        host, port = target.decode().rsplit(":", 1)
+        there, back = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(self.pump(reader, back), self.pump(there, writer))
+
+    async def pump(self, source, target):
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+
+@contextlib.asynccontextmanager
+async def listening(app, tls=None):
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def company(authority):
+    endpoint = Company()
+    app = web.Application()
+    app.router.add_post("/openai/deployments/gpt/responses", endpoint.handle)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(authority / "ca.crt", authority / "key.pem")
+    async with listening(app, tls) as url:
+        endpoint.url = url
+        yield endpoint
+
+
+AZURE = {
+    "authHeader": "api-key",
+    "queryParams": {"api-version": "2026-10 preview"},
+    "caBundle": True,
+}
+
+
+async def ask(tmp_path, endpoint, authority, **change):
+    (tmp_path / "key").write_text(KEY)
+    given = {"runId": "r", "jobType": "t", "attempt": 1, "upstreamURL": f"{endpoint.url}/openai/deployments/gpt", "port": 1,
+             "models": ["m"], **AZURE, **change}  # fmt: skip
+    names = {"KEY": tmp_path / "key", "STATE": tmp_path, "CA": authority / "ca.crt"}
+    environ = {f"CODEXRUN_GATE_{name}": str(path) for name, path in names.items()}
+    environ |= {
+        "CODEXRUN_GATE": json.dumps(given),
+        "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
+    }
+    ledger = Ledger(from_env(environ))
+    gate = Gate(ledger)
+    async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
+        async with client.post(
+            f"{here}/v1/responses", json=BODY, headers={"api-key": "the agent's"}
+        ) as answer:
+            await answer.read()
+        await gate.session.close()
+    return answer.status, ledger.account
+
+
+async def test_header_query_and_private_ca(tmp_path, authority):
+    async with company(authority) as endpoint:
+        status, account = await ask(tmp_path, endpoint, authority)
+    assert (status, account.usage.total, account.complete) == (200, 120, True)
+    assert "Authorization" not in endpoint.seen[0]
+    assert endpoint.seen[0]["api-key"] == KEY
+
+
+async def test_through_a_proxy(tmp_path, authority):
+    proxy = Proxy()
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with company(authority) as endpoint, server:
+        status, account = await ask(tmp_path, endpoint, authority, proxy=f"http://127.0.0.1:{port}")
+    assert (status, account.usage.total) == (200, 120)
+    assert proxy.connected == [endpoint.url.removeprefix("https://")]
+
+
+async def test_without_the_bundle_the_certificate_is_refused_and_named(tmp_path, authority):
+    async with company(authority) as endpoint:
+        status, account = await ask(tmp_path, endpoint, authority, caBundle=False)
+    assert (status, endpoint.seen) == (502, [])
+    assert (account.usage.total, account.complete, account.last_error.class_) == (
+        0,
+        True,
+        "model_error",
+    )
+    assert "certificate verify failed" in account.last_error.message
+
+
+@pytest.mark.parametrize(
+    "change", [{"authHeader": None}, {"queryParams": {}}], ids=["header", "query"]
+)
+async def test_what_the_endpoint_wants_it_must_get(tmp_path, authority, change):
+    async with company(authority) as endpoint:
+        status, account = await ask(tmp_path, endpoint, authority, **change)
+    assert (status, account.last_error.class_) == (401, "auth")
+
+
+async def test_a_proxy_that_is_not_there_costs_nothing(tmp_path, authority):
+    async with company(authority) as endpoint:
+        status, account = await ask(tmp_path, endpoint, authority, proxy="http://127.0.0.1:9")
+    assert (status, account.usage.total, account.complete) == (502, 0, True)
+
+
+async def test_a_proxy_that_refuses_costs_nothing(tmp_path, authority):
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with company(authority) as endpoint, server:
+        proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        status, account = await ask(tmp_path, endpoint, authority, proxy=proxy)
+    assert (status, account.usage.total, account.complete) == (502, 0, True)
+    assert account.last_error.class_ == "model_error"
+
+
+def test_a_bearer_token_is_the_default():
+    endpoint = Endpoint(upstream="https://x/v1")
+    assert endpoint.credentials("k") == {"Authorization": "Bearer k"}
+    assert endpoint.credentials(None) == {}
+    assert endpoint.responses == "https://x/v1/responses"

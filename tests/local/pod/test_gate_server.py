@@ -1,0 +1,474 @@
+"""The gate over HTTP, between a client and an upstream that the tests script."""
+
+import asyncio
+import contextlib
+import json
+
+import aiohttp
+import pytest
+from aiohttp import web
+from loglines import wrong_lines
+
+from codexrun_pod.gate import exchange
+from codexrun_pod.gate.budget import meter
+from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.server import Gate
+from codexrun_pod.gate.settings import from_env
+
+KEY = "sk-secret-0123456789"
+BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
+USAGE = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
+
+
+def event(kind, **fields):
+    return f"data: {json.dumps({'type': kind, **fields})}\n\n".encode()
+
+
+COMPLETED = event("response.completed", response={"id": "r", "usage": USAGE})
+DELTA = event("response.output_text.delta", delta="x")
+
+
+class Upstream:
+    """Answers each request with the next script: a coroutine function of the request."""
+
+    def __init__(self):
+        self.scripts = []
+        self.requests = []
+        self.running = self.most_at_once = 0
+
+    async def handle(self, request):
+        self.requests.append((dict(request.headers), json.loads(await request.read())))
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+        try:
+            return await self.scripts.pop(0)(request)
+        finally:
+            self.running -= 1
+
+
+def streams(*chunks, pause=0.0, cut=False):
+    async def script(request):
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "x-request-id": "q", "Set-Cookie": "c"}
+        )
+        await response.prepare(request)
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(pause)
+        if cut:
+            request.transport.abort()
+        return response
+
+    return script
+
+
+def answers(status, body, **headers):
+    async def script(_):
+        return web.Response(
+            status=status, text=body, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+
+    return script
+
+
+class Stand:
+    def __init__(self, base, gate, upstream, ledger, client):
+        self.base, self.gate, self.upstream, self.ledger, self.client = (
+            base,
+            gate,
+            upstream,
+            ledger,
+            client,
+        )
+
+    async def post(self, **change):
+        async with self.client.post(f"{self.base}/v1/responses", json={**BODY, **change}) as answer:
+            return answer.status, await answer.read(), answer.headers
+
+    @property
+    def account(self):
+        return self.ledger.account
+
+    def message(self):
+        return json.loads((self.ledger.settings.state_dir / "message").read_bytes())
+
+
+@contextlib.asynccontextmanager
+async def listening(app):
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def settings(tmp_path, upstream, **more):
+    (tmp_path / "key").write_text(KEY + "\n")
+    given = {
+        "runId": "r",
+        "jobType": "t",
+        "attempt": 1,
+        "upstreamURL": f"{upstream}/v1/",
+        "port": 1,
+        "models": ["m"],
+        **more,
+    }
+    return from_env(
+        {
+            "CODEXRUN_GATE": json.dumps(given),
+            "CODEXRUN_GATE_KEY": str(tmp_path / "key"),
+            "CODEXRUN_GATE_STATE": str(tmp_path),
+            "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def every_line_of_log_has_the_documented_shape(capfdbinary):
+    yield
+    printed = capfdbinary.readouterr().out.decode().split("\n")
+    assert not wrong_lines(line for line in printed if line)
+
+
+@pytest.fixture
+async def stand(tmp_path):
+    upstream = Upstream()
+    app = web.Application()
+    app.router.add_post("/v1/responses", upstream.handle)
+    async with listening(app) as there:
+        ledger = Ledger(settings(tmp_path, there))
+        gate = Gate(ledger)
+        async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
+            yield Stand(here, gate, upstream, ledger, client)
+        await gate.session.close()
+
+
+async def test_a_stream_passes_unchanged_and_is_metered(stand):
+    stand.upstream.scripts = [streams(DELTA, DELTA, COMPLETED, b": the rest\n\n")]
+    status, body, headers = await stand.post()
+    assert (status, body) == (200, DELTA + DELTA + COMPLETED + b": the rest\n\n")
+    assert headers["x-request-id"] == "q"
+    assert "Set-Cookie" not in headers
+    sent, request = stand.upstream.requests[0]
+    assert sent["Authorization"] == f"Bearer {KEY}"
+    assert request == BODY
+    told = stand.message()
+    assert (
+        told["requests"],
+        told["completed"],
+        told["usage"]["totalTokens"],
+        told["complete"],
+    ) == (1, 1, 120, True)
+
+
+async def test_chunks_pass_as_they_come(stand):
+    more = asyncio.Event()
+
+    async def holds(request):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(DELTA)
+        await more.wait()
+        await response.write(COMPLETED)
+        return response
+
+    stand.upstream.scripts = [holds]
+    stand.ledger.last_byte -= 1000
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        assert await answer.content.readany() == DELTA  # the upstream has no more said than this
+        activity = await (await stand.client.get(f"{stand.base}/activity")).json()
+        assert activity["idleSeconds"] < 500
+        more.set()
+        await answer.read()
+
+
+async def test_without_a_key_file_no_key_is_sent(stand, tmp_path):
+    (tmp_path / "key").unlink()
+    stand.upstream.scripts = [streams(COMPLETED)]
+    await stand.post()
+    assert "Authorization" not in stand.upstream.requests[0][0]
+
+
+async def test_a_key_that_is_no_header_is_said_so(stand, tmp_path):
+    (tmp_path / "key").write_text("two\nlines")
+    status, body, _ = await stand.post()
+    assert status == 400
+    assert b"one line of printable ASCII" in body
+    assert b"two" not in body
+    assert stand.upstream.requests == []
+
+
+async def test_a_renewed_key_is_used_at_once(stand, tmp_path):
+    stand.upstream.scripts = [streams(COMPLETED), streams(COMPLETED)]
+    await stand.post()
+    (tmp_path / "key").write_text("sk-new")
+    await stand.post()
+    assert stand.upstream.requests[1][0]["Authorization"] == "Bearer sk-new"
+
+
+async def test_an_error_passes_unchanged_is_remembered_and_never_quotes_the_key(stand, capfdbinary):
+    said = json.dumps({"error": {"message": f"Incorrect key {KEY}", "code": "invalid_api_key"}})
+    stand.upstream.scripts = [answers(401, said), answers(429, "slow down", Retry_After="7")]
+    status, body, _ = await stand.post()
+    assert (status, body) == (401, said.replace(KEY, "***").encode())
+    assert stand.account.last_error.class_ == "auth"
+    status, body, headers = await stand.post()
+    assert (status, body, headers["Retry-After"]) == (429, b"slow down", "7")
+    told = stand.message()
+    assert (told["lastError"]["class"], told["requests"], told["usage"]["totalTokens"]) == (
+        "rate_limit",
+        2,
+        0,
+    )
+    assert told["lastError"]["resetAt"]
+    assert KEY.encode() not in capfdbinary.readouterr().out
+
+
+async def test_a_completed_response_clears_the_error(stand):
+    stand.upstream.scripts = [answers(500, "no"), streams(COMPLETED)]
+    await stand.post()
+    assert stand.message()["lastError"]["status"] == 500
+    await stand.post()
+    assert "lastError" not in stand.message()
+
+
+async def test_requests_at_the_same_time_end_the_run(stand):
+    stand.upstream.scripts = [streams(DELTA, DELTA, COMPLETED, pause=1.0)] * 10
+    answers_ = await asyncio.gather(*(stand.post() for _ in range(10)))
+    assert sorted(status for status, _, _ in answers_) == [200] + [400] * 9
+    assert stand.upstream.most_at_once == 1
+    assert (stand.account.requests, stand.account.completed, stand.account.usage.total) == (
+        1,
+        1,
+        120,
+    )
+    assert stand.message()["stop"]["class"] == "guardrail"
+    assert "same time" in stand.message()["stop"]["message"]
+
+
+async def test_a_request_waits_for_one_whose_client_has_left(stand):
+    """Codex tries again after a cut, while the gate still reads on for the usage of the first
+    try."""
+    stand.upstream.scripts = [streams(DELTA, DELTA, COMPLETED, pause=0.7), streams(COMPLETED)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    status, _, _ = await stand.post()
+    assert (status, stand.account.completed, stand.account.usage.total) == (200, 2, 240)
+    assert stand.account.stop is None
+
+
+CALL = event(
+    "response.output_item.done",
+    item={"type": "function_call", "name": "view_image", "arguments": "{}"},
+)
+
+
+async def test_a_forbidden_call_never_arrives_and_is_paid(stand):
+    stand.upstream.scripts = [streams(DELTA, CALL, DELTA, COMPLETED, pause=0.05)]
+    status, body, _ = await stand.post()
+    assert status == 200
+    assert body.startswith(DELTA)
+    assert b"function_call" not in body
+    (told,) = [
+        json.loads(line[6:])
+        for line in body[len(DELTA) :].splitlines()
+        if line.startswith(b"data: ")
+    ]
+    assert (told["type"], told["response"]["error"]["code"]) == ("response.failed", "guardrail")
+    await until(lambda: stand.account.in_flight is None)
+    assert (stand.account.usage.total, stand.account.complete) == (120, True)
+    assert stand.message()["stop"]["class"] == "guardrail"
+    assert "'view_image'" in stand.message()["stop"]["message"]
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "guardrail")
+
+
+async def test_a_stream_that_goes_on_is_followed_for_a_client_that_left(stand, monkeypatch):
+    """However long: only silence ends that, or an agent could leave what it does not want to be
+    counted."""
+    monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
+    stand.upstream.scripts = [streams(*[DELTA] * 8, COMPLETED, pause=0.2)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await until(lambda: stand.account.in_flight is None)
+    assert (stand.account.usage.total, stand.account.complete) == (120, True)
+
+
+async def test_a_redirect_is_not_followed(stand):
+    stand.upstream.scripts = [answers(307, "", Location="http://127.0.0.1:9/")]
+    status, _, headers = await stand.post()
+    assert status == 307
+    assert "Location" not in headers
+    assert stand.account.last_error.class_ == "model_error"
+
+
+async def test_a_cut_stream_is_cut_for_the_client_too(stand):
+    stand.upstream.scripts = [streams(DELTA, pause=0.1, cut=True)]
+    with pytest.raises(aiohttp.ClientError):
+        await stand.post()
+    assert stand.account.last_error.class_ == "model_error"
+    assert (stand.account.complete, stand.account.usage.output) == (False, len(DELTA))
+
+
+async def test_a_stream_that_just_ends_is_no_completed_one(stand):
+    stand.upstream.scripts = [streams(DELTA)]
+    with contextlib.suppress(aiohttp.ClientError):
+        await stand.post()
+    assert stand.account.completed == 0
+    assert "ended before response.completed" in stand.account.last_error.message
+
+
+async def test_a_client_that_leaves_is_metered_to_the_end(stand):
+    stand.upstream.scripts = [streams(DELTA, DELTA, DELTA, COMPLETED, pause=0.3)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await until(lambda: stand.account.completed == 1)
+    assert (stand.account.usage.total, stand.account.complete, stand.account.last_error) == (
+        120,
+        True,
+        None,
+    )
+
+
+async def test_a_client_that_leaves_for_too_long_is_charged_at_most(stand, monkeypatch):
+    monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
+    stand.upstream.scripts = [streams(DELTA, pause=5)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await until(lambda: stand.account.in_flight is None)
+    assert not stand.account.complete
+    assert stand.account.usage.input == len(json.dumps(BODY, separators=(",", ":")))
+    assert stand.account.last_error is None, "leaving is not the model's fault"
+
+
+async def test_a_client_that_leaves_at_the_last_event_is_the_normal_end(stand):
+    stand.upstream.scripts = [
+        streams(DELTA + COMPLETED, b"data: more\n\n", pause=0.3),
+        streams(COMPLETED),
+    ]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await stand.post()
+    assert (stand.account.completed, stand.account.complete) == (2, True)
+
+
+async def test_a_client_that_left_the_queue_costs_nothing(stand):
+    stand.upstream.scripts = [streams(DELTA, COMPLETED, pause=0.5), streams(COMPLETED)]
+    first = asyncio.create_task(stand.post())
+    await until(lambda: stand.upstream.running == 1)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stand.post(), 0.2)
+    await first
+    await (
+        stand.post()
+    )  # behind the one that left: had that been sent, it would have been before this
+    assert (stand.account.requests, len(stand.upstream.requests)) == (2, 2)
+
+
+async def test_nobody_listens_upstream(tmp_path):
+    ledger = Ledger(settings(tmp_path, "http://127.0.0.1:9"))
+    gate = Gate(ledger)
+    async with listening(gate.application()) as here, aiohttp.ClientSession() as client:
+        answer = await client.post(f"{here}/v1/responses", json=BODY)
+        assert answer.status == 502
+        assert "127.0.0.1:9" in (await answer.json())["error"]["message"]
+    await gate.session.close()
+    assert (ledger.account.usage.total, ledger.account.complete) == (0, True)
+    assert ledger.account.last_error.class_ == "model_error"
+
+
+async def test_a_refusal_for_good_is_in_the_message(stand):
+    status, body, _ = await stand.post(model="other")
+    assert status == 400
+    assert json.loads(body)["error"]["type"] == "codexrun_refused"
+    assert stand.message()["stop"]["class"] == "guardrail"
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "guardrail"), (
+        "once stopped, always stopped"
+    )
+
+
+async def test_a_stop_file_refuses_and_is_no_stop_of_the_gates(stand, tmp_path):
+    (tmp_path / "stopping").touch()
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "stopping")
+    assert "stop" not in stand.message()
+    assert stand.message()["cutShort"] is True, "Codex may end of this before its signal comes"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/v1/responses"), ("POST", "/v1/chat/completions"), ("GET", "/v1/models")],
+)
+async def test_everything_else_is_not_there(stand, method, path):
+    async with stand.client.request(method, f"{stand.base}{path}") as answer:
+        assert answer.status in (404, 405)
+    assert stand.upstream.requests == []
+
+
+async def test_asking_an_endpoint_that_hangs_is_no_activity(stand):
+    """Codex tries again for half an hour; the runner has to see the silence all the same."""
+
+    async def hang(_):
+        await asyncio.sleep(5)
+
+    stand.upstream.scripts = [hang]
+    stand.ledger.last_byte -= 100
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stand.post(), 0.3)
+    answer = await (await stand.client.get(f"{stand.base}/activity")).json()
+    assert answer["idleSeconds"] > 100
+
+
+async def test_health_names_the_run(stand):
+    answer = await (await stand.client.get(f"{stand.base}/healthz")).json()
+    assert answer == {"service": "codexrun-gate", "runId": "r", "attempt": 1}
+
+
+def test_what_a_killed_gate_had_in_flight_is_charged(tmp_path):
+    state = settings(tmp_path, "http://unused")
+    first = Ledger(state)
+    first.save(meter.streamed(meter.sent(first.account, meter.InFlight("m", 1000)), 50))
+    second = Ledger(state)
+    assert (second.account.usage.total, second.account.complete, second.account.requests) == (
+        1050,
+        False,
+        1,
+    )
+    assert Ledger(state).account == second.account, "and only once"
+    assert json.loads((tmp_path / "message").read_bytes())["complete"] is False
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"requests": 1, "other": 2}', b"\xff"])
+def test_a_state_file_that_is_broken_makes_the_account_incomplete(tmp_path, text):
+    (tmp_path / "account.json").write_bytes(text)
+    assert Ledger(settings(tmp_path, "http://unused")).account.complete is False
+
+
+@pytest.mark.parametrize("given", ["", "{", "[]", "{}", '{"runId": "r"}'])
+def test_an_environment_that_makes_no_sense_is_said_so(given):
+    with pytest.raises(ValueError, match="CODEXRUN_GATE: "):
+        from_env({"CODEXRUN_GATE": given})
+
+
+async def until(condition, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - polls what has no event
+            await asyncio.sleep(0.02)
+
+
+async def test_a_request_that_memory_could_not_hold_is_refused(stand):
+    status, body, _ = await stand.post(input="x" * (17 * 1024 * 1024))
+    assert status == 400
+    assert b"16777216 bytes" in body
+    assert stand.upstream.requests == []

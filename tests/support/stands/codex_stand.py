@@ -1,0 +1,314 @@
+"""A pod without Kubernetes: the real Codex with runner, gate and demo model as plain processes on
+loopback."""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+PYTHONPATH = ":".join(str(REPOSITORY / part) for part in ("core", "pod", "demo-model"))
+KEY = "sk-demo-5f9c1b7a2e"
+SLOW_MACHINE = 60  # seconds that anything here may take at most
+
+
+def find_codex() -> Path:
+    """CODEX_BIN, else the agent image's own, else what `make codex` keeps in the user's cache
+    folder."""
+    if given := os.environ.get("CODEX_BIN"):
+        return Path(given)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
+    found = [
+        path
+        for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("codex/*/bin/codex")))
+        if path.is_file()
+    ]
+    if not found:
+        pytest.fail(
+            f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False
+        )
+    return found[0]
+
+
+# A process tree whose first process is number 1, with a /proc of its own; without root by way of a
+# user namespace.
+NAMESPACE = (
+    "unshare",
+    *(() if os.geteuid() == 0 else ("-r",)),
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+)
+
+MOUNTS = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "-m")
+
+
+def start(module, *arguments, env=None, namespace=False, policy=(), **options):
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("CODEX", "PYTHON", "PIP", "HTTP"))
+    }
+    environment |= {"PYTHONPATH": PYTHONPATH, **(env or {})}
+    python = (
+        os.environ.get("RUNNER_PYTHON", sys.executable)
+        if module == "codexrun_pod.runner"
+        else sys.executable
+    )
+    command = [*policy, *(NAMESPACE if namespace else ()), python, "-m", module, *arguments]
+    return subprocess.Popen(command, env=environment, **options)
+
+
+@contextmanager
+def demo_model(folder):
+    """Its base URL, without /v1."""
+    port = free_port()
+    with (folder / "log").open("wb") as log:
+        server = start(
+            "codexrun_demo_model",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            stdout=log,
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}"
+    until(lambda: get(f"{url}/healthz"), "the demo model answers")
+    yield url
+    server.terminate()
+    server.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
+
+
+def until(condition, what, seconds=SLOW_MACHINE):
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+    return value
+
+
+@dataclass
+class Result:
+    """How the agent's container ended: exit code, both messages (dicts), the log's lines
+    (dicts)."""
+
+    code: int
+    runner: dict
+    gate: dict
+    lines: list
+
+    @property
+    def events(self):
+        return [line["event"] for line in self.lines if "event" in line]
+
+    @property
+    def failure(self):
+        return self.runner.get("failure", {}).get("class")
+
+
+@dataclass
+class Pod:
+    root: Path
+    codex: Path
+    demo: str
+    run_id: str = "11111111-2222-3333-4444-555555555555"
+    gate: subprocess.Popen | None = None
+    runner: subprocess.Popen | None = None
+    gate_port: int = field(default_factory=free_port)
+
+    def __post_init__(self):
+        for name in ("workspace", "home", "tmp", "gate-state"):
+            (self.root / name).mkdir()
+        (self.root / "api-key").write_text(KEY)
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / "workspace"
+
+    def start_gate(
+        self,
+        *,
+        max_tokens=None,
+        models=("gpt-5.5", "gpt-6-sol"),
+        upstream=None,
+        prices=None,
+        ingest=None,
+        environment=None,
+        **more,
+    ):
+        settings = {
+            "runId": self.run_id, "jobType": "test", "attempt": 1, "upstreamURL": upstream or f"{self.demo}/v1",
+            "port": self.gate_port, "models": list(models), "maxTokens": max_tokens, "prices": prices or {},
+            "priceTable": "2026-11-24" if prices else None, "ingestURL": ingest, **more,
+        }  # fmt: skip
+        self.gate_environment = {
+            "CODEXRUN_GATE": json.dumps(settings),
+            "CODEXRUN_GATE_KEY": str(self.root / "api-key"),
+            "CODEXRUN_GATE_STATE": str(self.root / "gate-state"),
+            "CODEXRUN_GATE_INGEST_TOKEN": str(self.root / "ingest-token"),
+            "CODEXRUN_TERMINATION_LOG": str(self.root / "gate-message"),
+            **(environment or {}),
+        }
+        self.restart_gate()
+
+    def restart_gate(self):
+        self.gate = start(
+            "codexrun_pod.gate",
+            stdout=(self.root / "gate.log").open("ab"),
+            env=self.gate_environment,
+        )
+
+    def start_runner(
+        self,
+        prompt="scenario: {{scenario}}",
+        inputs=None,
+        *,
+        model="gpt-5.5",
+        timeout=50,
+        stall=30,
+        env=None,
+        namespace=False,
+        policy=None,
+        without_bwrap=False,
+        **more,
+    ):
+        """For this process tree alone: policy, text of /etc/codex/requirements.toml; without_bwrap,
+        no sandbox of Codex's."""
+        (self.root / "prompt.md").write_bytes(prompt.encode())
+        run = {
+            "runId": self.run_id, "name": "test-1", "namespace": "codexrun", "jobType": "test", "attempt": 1,
+            "prompt": {"name": "test", "version": "v1", "sha256": hashlib.sha256(prompt.encode()).hexdigest()},
+            "model": model, "effort": None, "timeoutSeconds": timeout, "stallSeconds": stall,
+            "gatePort": self.gate_port, "workspaceBytes": 0, "homeBytes": 0, "maskEnv": [], "git": False, **more,
+        }  # fmt: skip
+        environment = {
+            "CODEXRUN_RUN": json.dumps(run),
+            "CODEXRUN_INPUTS": base64.b64encode(json.dumps(inputs or {}).encode()).decode(),
+            "CODEXRUN_PROMPT": str(self.root / "prompt.md"),
+            "CODEXRUN_CODEX": str(self.codex),
+            "CODEXRUN_WORKSPACE": str(self.workspace),
+            "CODEXRUN_TERMINATION_LOG": str(self.root / "runner-message"),
+            "HOME": str(self.root / "home"),
+            "CODEX_HOME": str(self.root / "home" / ".codex"),
+            "TMPDIR": str(self.root / "tmp"),
+            **(env or {}),
+        }
+        log = (self.root / "agent.log").open("wb")
+        self.runner = start(
+            "codexrun_pod.runner",
+            stdout=log,
+            cwd=self.workspace,
+            env=environment,
+            namespace=namespace,
+            policy=self.no_bwrap() if without_bwrap else self.policy_mount(policy),
+        )
+
+    @property
+    def hooks(self) -> Path:
+        """/opt/codexrun/bin as the agent's image has it."""
+        root = self.root / "opt"
+        if not root.exists():
+            shutil.copytree(REPOSITORY / "pod/bin", root / "bin")
+            (root / "lib").mkdir()
+            (root / "lib/codexrun_pod").symlink_to(REPOSITORY / "pod/codexrun_pod")
+            (root / "lib/codexrun_core").symlink_to(REPOSITORY / "core/codexrun_core")
+        return root / "bin"
+
+    def no_bwrap(self) -> tuple:
+        """The command words that make bubblewrap fail, as it does under a pod's seccomp profile."""
+        bwrap = self.codex.parent.parent / "codex-resources/bwrap"
+        return (*MOUNTS, "sh", "-c", f'mount --bind /bin/false {bwrap} && exec "$@"', "sh")
+
+    def policy_mount(self, text) -> tuple:
+        """The command words that put a policy over /etc, in a mount namespace of their own."""
+        if text is None:
+            return ()
+        over = self.root / "etc"
+        (over / "up/codex").mkdir(parents=True)
+        (over / "work").mkdir()
+        (over / "up/codex/requirements.toml").write_text(text)
+        script = (
+            f"mount -t overlay overlay -o lowerdir=/etc,upperdir={over}/up,workdir={over}/work /etc"
+            ' && exec "$@"'
+        )
+        return (*MOUNTS, "sh", "-c", script, "sh")
+
+    def play(self, scenario, **options) -> Result:
+        """One whole run of a scenario, gate included."""
+        if self.gate is None:
+            self.start_gate()
+        self.start_runner(inputs={"scenario": scenario}, **options)
+        return self.end()
+
+    def end(self, patience=SLOW_MACHINE) -> Result:
+        """Wait for the agent, then end the gate, as the kubelet does."""
+        code = self.runner.wait(patience)
+        if self.gate is not None:
+            self.gate.terminate()
+            assert self.gate.wait(20) == 0, (self.root / "gate.log").read_text()
+        return Result(code, self.message("runner"), self.message("gate"), self.lines())
+
+    def message(self, who) -> dict:
+        path = self.root / f"{who}-message"
+        if not path.exists():
+            return {}
+        raw = path.read_bytes()
+        assert len(raw) == 3000
+        return json.loads(raw)
+
+    def lines(self) -> list:
+        return [json.loads(line) for line in (self.root / "agent.log").read_bytes().splitlines()]
+
+    def until_event(self, kind, text=""):
+        """Wait until a line of Codex's with this event type and text is there."""
+        until(
+            lambda: any(
+                line.get("event", {}).get("type") == kind and text in json.dumps(line)
+                for line in self.whole_lines()
+            ),
+            f"Codex says {kind} {text}",
+        )
+
+    def whole_lines(self):
+        raw = (self.root / "agent.log").read_bytes()
+        return [json.loads(line) for line in raw[: raw.rfind(b"\n") + 1].splitlines()]
+
+    def clear(self):
+        for process in (self.runner, self.gate):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in (self.runner, self.gate):
+            if process is not None:
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait(5)
