@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from lab import Json, Lab
-from test_slots import Outside
+from slot_observer import SlotObserver
 
 ROLE = "codexrun-operator"
 
@@ -28,7 +28,7 @@ def test_no_job_of_a_cancelled_run_is_left_alive_when_many_are_cancelled_while_s
     lab: Lab,
 ) -> None:
     job_type = lab.job_type(concurrencyLimit=3)
-    with Outside(lab, job_type) as outside:
+    with SlotObserver(lab, job_type) as outside:
         runs = [lab.run(job_type, "sleep-1", stem="bulk") for _ in range(50)]
         lab.phase(runs[0], "Running", "Succeeded")
         cancels = [threading.Thread(target=lab.cancel, args=(run,)) for run in reversed(runs)]
