@@ -23,7 +23,9 @@ class Facade:
         self.http = httpx.Client(base_url=self.url, headers=self.headers, timeout=90)
         # An address of a pod that was killed answers nothing at all: a short wait, and a new
         # connection.
-        self._asking = httpx.Client(base_url=self.url, headers=self.headers, timeout=5)
+        self._asking = httpx.Client(
+            base_url=self.url, headers=self.headers, timeout=httpx.Timeout(5, connect=0.5)
+        )
 
     def start(self, job_type: str, scenario: str, *, wait: int = 0, **more: Any) -> httpx.Response:
         body = {"job_type": job_type, "inputs": {"scenario": scenario}, **more}
