@@ -107,12 +107,15 @@ def test_an_exception_brings_its_traceback_in_the_same_line() -> None:
     [
         ("raise RuntimeError('nobody caught')", 1),
         ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()", 0),
-        ("import asyncio\nasync def f(): asyncio.get_running_loop().call_soon(lambda: 1 / 0); await asyncio.sleep(0.01)"
-         "\nasyncio.run(f())", 0),
+        (
+            "import asyncio\nasync def f(): asyncio.get_running_loop().call_soon(lambda: 1 / 0); await asyncio.sleep(0.01)"
+            "\nasyncio.run(f())",
+            0,
+        ),
         ("class A:\n    def __del__(self): 1 / 0\nA()", 0),
     ],
     ids=["main thread", "another thread", "event loop", "destructor"],
-)  # fmt: skip
+)
 def test_what_nobody_caught(code: str, ends_with: int) -> None:
     (line,) = printed(code, ends_with=ends_with)
     assert line["level"] in ("error", "critical")

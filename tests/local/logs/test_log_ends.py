@@ -20,10 +20,15 @@ STARTED = {"startedAt": "2026-01-01T00:00:00Z"}
 
 
 def seen(phase, **status):
-    run = CodexRun.model_validate({
-        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": {"name": "hello-1", "uid": RUN},
-        "spec": {"jobType": "hello"}, "status": {"phase": phase, "attempt": 1, **status},
-    })  # fmt: skip
+    run = CodexRun.model_validate(
+        {
+            "apiVersion": "codexrun.dev/v1alpha1",
+            "kind": "CodexRun",
+            "metadata": {"name": "hello-1", "uid": RUN},
+            "spec": {"jobType": "hello"},
+            "status": {"phase": phase, "attempt": 1, **status},
+        }
+    )
     return record_of(run)
 
 

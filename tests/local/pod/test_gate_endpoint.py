@@ -125,8 +125,16 @@ AZURE = {
 
 async def ask(tmp_path, endpoint, authority, **change):
     (tmp_path / "key").write_text(KEY)
-    given = {"runId": "r", "jobType": "t", "attempt": 1, "upstreamURL": f"{endpoint.url}/openai/deployments/gpt", "port": 1,
-             "models": ["m"], **AZURE, **change}  # fmt: skip
+    given = {
+        "runId": "r",
+        "jobType": "t",
+        "attempt": 1,
+        "upstreamURL": f"{endpoint.url}/openai/deployments/gpt",
+        "port": 1,
+        "models": ["m"],
+        **AZURE,
+        **change,
+    }
     names = {"KEY": tmp_path / "key", "STATE": tmp_path, "CA": authority / "ca.crt"}
     environ = {f"CODEXRUN_GATE_{name}": str(path) for name, path in names.items()}
     environ |= {
