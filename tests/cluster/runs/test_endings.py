@@ -136,9 +136,8 @@ def test_ends_in_its_class_with_words_to_act_on(endings: dict[str, Json], ending
 
 def test_the_run_away_loop_overshoots_by_one_request_at_most(endings: dict[str, Json]) -> None:
     usage = endings["run-away loop"]["status"]["usage"]
-    assert (
-        5000 <= usage["totalTokens"] <= 5000 + 1000
-    )  # a request of the loop has 1,000 tokens of input
+    # A request of the loop has 1,000 tokens of input.
+    assert 5000 <= usage["totalTokens"] <= 5000 + 1000
     assert usage["complete"] is True
 
 

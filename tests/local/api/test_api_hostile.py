@@ -38,11 +38,10 @@ MIB = 1024 * 1024
 LOOP_SECONDS = 0.4  # that one request may hold the event loop at a time
 REQUEST_SECONDS = 10  # of CPU that one may take in all
 PAGE_BYTES = 6 * MIB
-WHOLE_LOG = (
-    "/runs/{id}/logs",
-    "/console/runs/{id}/log/raw",
-)  # these are as long as the log, in pieces
-COOKIE = f"{sessions.COOKIE}={sessions.opened(hashlib.sha256(TOKEN.encode()).digest(), time.time())}".encode()
+# These are as long as the log, in pieces.
+WHOLE_LOG = ("/runs/{id}/logs", "/console/runs/{id}/log/raw")
+SESSION = sessions.opened(hashlib.sha256(TOKEN.encode()).digest(), time.time())
+COOKIE = f"{sessions.COOKIE}={SESSION}".encode()
 LOGGED_IN = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", COOKIE)]
 
 
@@ -289,6 +288,7 @@ def nested(depth: int) -> Any:
 
 
 TABLE = "|" + "a|" * 256 + "\n|" + "-|" * 256 + "\n" + "|\n" * 256
+# None of them ends a table.
 BLANKS = (
     "\u00a0",
     "\u3000",
@@ -298,7 +298,7 @@ BLANKS = (
     "\u2028",
     "\x85",
     "\ufeff",
-)  # none of them ends a table
+)
 MARKDOWN = {
     "a table of 65,536 cells": TABLE,
     "such a table in a list": "- " + TABLE.replace("\n", "\n  "),

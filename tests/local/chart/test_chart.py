@@ -77,20 +77,10 @@ def settings(values: tuple[str, ...]) -> list[str]:
 
 def render(*values: str, release: str = "codexrun", namespace: str = "codexrun") -> list[Manifest]:
     """With the demo model, unless the values name a model."""
-    done = run(
-        "template",
-        release,
-        str(CHART),
-        "-n",
-        namespace,
-        "--kube-version",
-        "1.34",
-        *settings(
-            values
-            if any(value.startswith("model.upstreamURL=") for value in values)
-            else (*DEMO, *values)
-        ),
-    )
+    if not any(value.startswith("model.upstreamURL=") for value in values):
+        values = (*DEMO, *values)
+    options = ["-n", namespace, "--kube-version", "1.34", *settings(values)]
+    done = run("template", release, str(CHART), *options)
     assert done.returncode == 0, done.stderr
     return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
 
@@ -236,7 +226,10 @@ def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Ma
 
 
 def test_pods_are_restricted(everything: list[Manifest]) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root on top."""
+    """The standard "restricted", and a read-only root on top.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+    """
     for pod in pods(everything):
         spec = pod["spec"]
         account = {k: v for k, v in spec["securityContext"].items() if not k.startswith("fsGroup")}

@@ -12,7 +12,10 @@ from codexrun_cli.doctor import sandbox
 from codexrun_cli.errors import Away
 from codexrun_pod.runner import sandbox as preflight
 
-MONITORS = "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors?labelSelector=app.kubernetes.io/name=codexrun"
+MONITORS = (
+    "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors"
+    "?labelSelector=app.kubernetes.io/name=codexrun"
+)
 
 
 def deployment(part: str, *, available: int = 1, **env: str) -> dict:

@@ -19,8 +19,8 @@ from codexrun_pod.gate.settings import from_env
 KEY = "team-key-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
 COMPLETED = (
-    b"data:"
-    b' {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
+    b'data: {"type":"response.completed","response":'
+    b'{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
 )
 
 

@@ -369,9 +369,8 @@ async def test_a_client_that_left_the_queue_costs_nothing(stand):
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stand.post(), 0.2)
     await first
-    await (
-        stand.post()
-    )  # behind the one that left: had that been sent, it would have been before this
+    # Behind the one that left: had that been sent, it would have been before this.
+    await stand.post()
     assert (stand.account.requests, len(stand.upstream.requests)) == (2, 2)
 
 

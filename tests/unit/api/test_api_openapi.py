@@ -167,15 +167,13 @@ def test_answers_are_what_the_document_says(url: str, operation: str, mode: Gene
             # Times, statuses and inputs have rules that no schema says: 422 answers data of the
             # right shape too.
             answer = case.call(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
-            assume(
-                answer.text != "Invalid HTTP request received."
-            )  # no HTTP: it never came as far as the application
+            # No HTTP: it never came as far as the application.
+            assume(answer.text != "Invalid HTTP request received.")
             case.validate_response(answer, excluded_checks=[positive_data_acceptance])
             statuses.add(answer.status_code)
 
         call()
         assert not kept or statuses & OF_KEPT[operation], statuses
     except Unsatisfiable:
-        assert (
-            mode is GenerationMode.NEGATIVE
-        )  # nothing can be wrong with a request that has no parameters
+        # Nothing can be wrong with a request that has no parameters.
+        assert mode is GenerationMode.NEGATIVE

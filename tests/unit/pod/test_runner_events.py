@@ -28,7 +28,10 @@ SAID = (
     '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"hi from the'
     ' model"}}'
 )
-DONE = '{"type":"turn.completed","usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
+DONE = (
+    '{"type":"turn.completed",'
+    '"usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
+)
 STARTED = (
     '{"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash'
     ' -c ls","aggregated_output":"","exit_code":null,"status":"in_progress"}}'
@@ -49,7 +52,10 @@ FAILED = (
     ' key provided"}}'
 )
 EMPTY = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":" \\n"}}'
-MCP = '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"t","tool":"alpha","status":"in_progress"}}'
+MCP = (
+    '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call",'
+    '"server":"t","tool":"alpha","status":"in_progress"}}'
+)
 REFUSED = {
     "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}
 }
