@@ -22,7 +22,7 @@ def exposition(component: str) -> str:
 
 async def operator() -> str:
     import aiohttp
-    from fakekube import FakeKube
+    from fake_kube import FakeKube
     from prometheus_client import REGISTRY
     from runbuilders import (
         UID,
@@ -86,7 +86,7 @@ async def api() -> str:
     import tempfile
 
     from apistand import NoArchive, job_type, prompt
-    from fake_kube import FakeKube
+    from fake_cluster import FakeCluster
     from httpx import ASGITransport, AsyncClient
 
     from codexrun_api.app import create_app
@@ -98,7 +98,7 @@ async def api() -> str:
         settings = Settings(
             namespace="codexrun", registry_url=url, archive=Path(folder) / "archive", token="t"
         )
-        kube = FakeKube()
+        kube = FakeCluster()
         kube.put(kube.job_types, job_type())
         kube.put(kube.config_maps, prompt())
         async with await Registry.open(url) as registry:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import uvicorn
 from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube
+from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
 from codexrun_api.app import create_app
@@ -48,7 +48,7 @@ LOGGED_IN = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", COOKIE)
 class Whole:
     """The application with all its routers, and one run that has ended."""
 
-    def __init__(self, app: Any, kube: FakeKube, archive: Archive) -> None:
+    def __init__(self, app: Any, kube: FakeCluster, archive: Archive) -> None:
         self.app, self.kube, self.archive = app, kube, archive
         status = {
             "phase": "Succeeded",
@@ -101,7 +101,7 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         archive=tmp_path / "archive",
         token=TOKEN,
     )
-    kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
+    kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
     archive.open()

@@ -10,7 +10,7 @@ import os
 import sys
 import uuid
 
-from fake_kube import FakeKube, stamp
+from fake_cluster import FakeCluster, stamp
 
 from codexrun_api import __main__ as api
 from codexrun_api.logs.archive import Archive
@@ -36,7 +36,7 @@ class Gates:
 
 
 def cluster():
-    kube = FakeKube()
+    kube = FakeCluster()
     for number in range(RUNS):
         body = {
             "apiVersion": "codexrun.dev/v1alpha1",

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 from apistand import TOKEN, prompt
-from fake_kube import FakeKube
+from fake_cluster import FakeCluster
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
@@ -94,7 +94,9 @@ class Answers:
 
 
 class Stand:
-    def __init__(self, kube: FakeKube, registry: Registry, archive: Archive, app: FastAPI) -> None:
+    def __init__(
+        self, kube: FakeCluster, registry: Registry, archive: Archive, app: FastAPI
+    ) -> None:
         self.kube, self.registry, self.archive, self.app = kube, registry, archive, app
         self.services = app.state.services
         self.http = httpx.AsyncClient(
@@ -210,7 +212,7 @@ async def standing(folder: Path) -> AsyncIterator[Stand]:
         token=TOKEN,
         verdict_seconds=5,
     )
-    kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
+    kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
     kube.put(kube.config_maps, prompt())
     kube.put(kube.config_maps, prompt(version="v2", text="{{name}}, {{odd}} and {{missing}}\n"))
     archive.open()

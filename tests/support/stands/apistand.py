@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_kube import FakeKube, FakeOperator
+from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
 from codexrun_api.services import Services
@@ -68,7 +68,7 @@ def prompt(
 class Stand:
     """What a test holds: the caller's client, and every world behind the application."""
 
-    def __init__(self, kube: FakeKube, registry: Registry, app: Any) -> None:
+    def __init__(self, kube: FakeCluster, registry: Registry, app: Any) -> None:
         self.kube, self.registry, self.app = kube, registry, app
         self.operator = FakeOperator(kube)
         self.services: Services = app.state.services
@@ -128,7 +128,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def stand(settings: Settings) -> AsyncIterator[Stand]:
-    kube = FakeKube()
+    kube = FakeCluster()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
     registry = await Registry.open(settings.registry_url)

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube, FakeOperator, condition
+from fake_cluster import FakeCluster, FakeOperator, condition
 from typer.testing import CliRunner
 
 from codexrun_api.app import create_app
@@ -35,7 +35,7 @@ from codexrun_pod import loglines
 PATIENCE = 30  # seconds until a wait gives up; a bound, never an assertion
 
 
-class Apiserver(FakeKube):
+class Apiserver(FakeCluster):
     """With selectors, logs of pods, and the few reviews that commands ask for."""
 
     def __init__(self) -> None:

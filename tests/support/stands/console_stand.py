@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fake_kube import FakeKube, FakeOperator
+from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
 from codexrun_api.console import routes as console_routes
@@ -37,7 +37,7 @@ class Console:
 
     url: str
     app: Any
-    kube: FakeKube
+    kube: FakeCluster
     registry: Registry
     archive: Archive
     bells: Bells
@@ -206,7 +206,7 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
         archive=folder / "archive",
         **{"token": TOKEN, "token_file": tokens, "verdict_seconds": 5, **settings},
     )
-    kube, archive, bells = FakeKube(), Archive(made.archive), Bells()
+    kube, archive, bells = FakeCluster(), Archive(made.archive), Bells()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
     archive.open()

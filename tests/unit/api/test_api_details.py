@@ -1,7 +1,7 @@
 """GET /runs/{id}/details: limits in force, conditions, and every transition."""
 
 from apistand import Stand, job_type
-from fake_kube import condition
+from fake_cluster import condition
 
 from codexrun_core.registry import Unavailable
 

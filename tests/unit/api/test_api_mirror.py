@@ -4,7 +4,7 @@ away."""
 import json
 
 from apistand import Stand, prompt
-from fake_kube import FakeKube
+from fake_cluster import FakeCluster
 
 from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.registry_writer import Writer
@@ -60,7 +60,7 @@ async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> 
     """Another process starts later on the same registry, with a cluster that has lost the run."""
     uid = applied(stand, "mine")["metadata"]["uid"]
     await stand.mirrored()
-    later = Mirror(FakeKube(), stand.registry, Feed())
+    later = Mirror(FakeCluster(), stand.registry, Feed())
     later.writer.missing(lambda run_id: run_id not in later.runs)
     await later.writer.drain()
     row = await stand.registry.get(uid)

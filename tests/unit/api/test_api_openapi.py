@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import schemathesis
 from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube, FakeOperator, stamp
+from fake_cluster import FakeCluster, FakeOperator, stamp
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as bounds
 from hypothesis.errors import Unsatisfiable
@@ -51,7 +51,7 @@ KEPT = {"id": "kept", "name": "final-message.md"}  # a run that has ended, with 
 OF_KEPT = {"getRunLogs": {200, 206}, "listRunArtifacts": {200}, "getRunArtifact": {200}}
 
 
-def keep(kube: FakeKube, archive: Archive) -> None:
+def keep(kube: FakeCluster, archive: Archive) -> None:
     """That run: random ids would all be answered with 404, and say nothing about logs and
     artifacts."""
     spec = {"jobType": "hello", "inputs": {"name": "world"}}
@@ -84,7 +84,7 @@ class Served:
 
     async def _serve(self) -> None:
         url = f"sqlite:///{self._folder}/registry.db"
-        kube = FakeKube()
+        kube = FakeCluster()
         FakeOperator(kube, limit=10)
         kube.put(kube.job_types, job_type())
         kube.put(kube.config_maps, prompt())

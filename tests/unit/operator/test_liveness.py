@@ -6,7 +6,7 @@ import time
 
 import aiohttp
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from runbuilders import run_json
 
 from codexrun_operator import health

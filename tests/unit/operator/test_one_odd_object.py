@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd import JSON, nested

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from runbuilders import UID, by, kind_json, prompt_json, run_json
 
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable

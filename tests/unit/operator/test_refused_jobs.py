@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from refusals import REFUSALS
 from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp
 

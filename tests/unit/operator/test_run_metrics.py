@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from prometheus_client import REGISTRY
 from runbuilders import (
     UID,

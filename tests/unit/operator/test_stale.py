@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from runbuilders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
 
 from codexrun_core.kube.client import Unavailable

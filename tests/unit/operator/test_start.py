@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from runbuilders import UID, kind_json, prompt_json, run_json
 
 from codexrun_core.kube.client import Unavailable

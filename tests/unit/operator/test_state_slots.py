@@ -13,7 +13,7 @@ import os
 import uuid
 from typing import Any
 
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

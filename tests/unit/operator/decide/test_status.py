@@ -4,7 +4,7 @@ away."""
 from typing import Any
 
 import pytest
-from fakekube import FakeKube, merged
+from fake_kube import FakeKube, merged
 from runbuilders import NOON, ago, run
 
 from codexrun_core.resources import RunStatus
