@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import manifests
 import pytest
 import uvicorn
-from apistand import TOKEN, job_type, prompt
+from apistand import TOKEN
 from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
@@ -56,14 +57,7 @@ class Whole:
             "startedAt": "2026-01-31T12:00:00Z",
             "finishedAt": "2026-01-31T12:01:00Z",
         }
-        spec = {"jobType": "hello", "inputs": {"name": "world"}}
-        body = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexRun",
-            "metadata": {"name": "one"},
-            "spec": spec,
-            "status": status,
-        }
+        body = manifests.run("one", inputs={"name": "world"}) | {"status": status}
         self.run_id = str(kube.put(kube.runs, body)["metadata"]["uid"])
 
     def log(self, data: bytes) -> None:
@@ -102,8 +96,8 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         token=TOKEN,
     )
     kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
-    kube.put(kube.job_types, job_type())
-    kube.put(kube.config_maps, prompt())
+    kube.put(kube.job_types, manifests.job_type())
+    kube.put(kube.config_maps, manifests.prompt())
     archive.open()
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()

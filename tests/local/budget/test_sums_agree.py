@@ -16,9 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
 from gatestand import GateStand, event, listening
 from prometheus_client import REGISTRY
-from runbuilders import NOON, agent_report, ended, given, job, kind, pod, run_json
 
 from codexrun_core.registry import Filter, Registry
 from codexrun_core.resources import CodexRun

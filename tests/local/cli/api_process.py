@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from apistand import TOKEN, job_type, prompt
+from apistand import TOKEN
 from fake_cluster import FakeCluster
+from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.logs import artifact_routes, routes

@@ -5,8 +5,8 @@ import inspect
 import re
 
 import pytest
-from apistand import job_type
 from clistand import Stand
+from manifests import job_type
 
 from codexrun_cli.doctor import sandbox
 from codexrun_cli.errors import Away

@@ -3,7 +3,8 @@ and the policy has nothing to report."""
 
 import pytest
 from browsers import Visit
-from console_stand import Console, item, job_type, prompt, said
+from console_stand import Console, item, said
+from manifests import job_type, prompt
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -3,6 +3,7 @@ nobody else."""
 
 import copy
 
+import manifests
 import pytest
 
 from codexrun_api.logs.gate_identity import NotASender, Sender, Senders
@@ -19,12 +20,9 @@ def owner(kind, version, name, uid, controller=True):
 
 
 def run(name="hello-1", uid=UID, **spec):
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1",
-        "kind": "CodexRun",
-        "metadata": {"name": name, "uid": uid, "namespace": "codexrun"},
-        "spec": {"jobType": "hello", **spec},
-    }
+    body = manifests.run(name, **spec)
+    body["metadata"] |= {"uid": uid, "namespace": "codexrun"}
+    return body
 
 
 def job(name="hello-1-11111111-1", uid="job-1", run_name="hello-1", run_uid=UID, **more):

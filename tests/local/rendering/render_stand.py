@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from apistand import TOKEN, prompt
+from apistand import TOKEN
 from fake_cluster import FakeCluster
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
+from manifests import prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.console import routes as site

@@ -2,7 +2,6 @@
 port."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fake_cluster import FakeCluster, FakeOperator
+from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.services import Services
@@ -17,7 +17,6 @@ from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
 TOKEN = "t0ken-of-the-tests"
-PROMPT = "Say hello to {{name}}.\n"
 
 
 class NoArchive:
@@ -30,39 +29,6 @@ class NoArchive:
     def remove(self, run_id: str) -> bool:
         self.removed.append(run_id)
         return True
-
-
-def job_type(name: str = "hello", **spec: Any) -> dict[str, Any]:
-    kind = {
-        "prompt": {"name": "hello", "version": "v1"},
-        "model": "gpt-5-codex",
-        "concurrencyLimit": 2,
-        **spec,
-    }
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1",
-        "kind": "CodexJobType",
-        "metadata": {"name": name},
-        "spec": kind,
-    }
-
-
-def prompt(
-    name: str = "hello", version: str = "v1", text: str = PROMPT, sha256: str | None = None
-) -> dict[str, Any]:
-    labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
-    notes = {
-        "codexrun.dev/sha256": sha256 or hashlib.sha256(text.encode()).hexdigest(),
-        "codexrun.dev/owner": "docs",
-        "codexrun.dev/updated-at": "2026-01-31",
-    }
-    metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {"prompt.md": text},
-    }
 
 
 class Stand:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from apistand import TOKEN, job_type, prompt
+from apistand import TOKEN
 from fake_cluster import FakeCluster, FakeOperator, condition
+from manifests import job_type, prompt
 from typer.testing import CliRunner
 
 from codexrun_api.app import create_app
@@ -323,7 +324,7 @@ LOG = (
             "src": "runner",
             "text": "run.started",
             "prompt_version": "v1",
-            "model": "gpt-5-codex",
+            "model": "gpt-5.5",
         }
     ),
     event(type="thread.started", thread_id="0199"),

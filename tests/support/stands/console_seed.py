@@ -13,7 +13,8 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from console_stand import TOKEN, Console, item, job_type, prompt, running, said
+from console_stand import TOKEN, Console, item, running, said
+from manifests import job_type, prompt
 
 from codexrun_core.registry import RunRecord
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from apistand import TOKEN, job_type, prompt
+from apistand import TOKEN
 from fake_cluster import FakeCluster, FakeOperator, stamp
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as bounds
 from hypothesis.errors import Unsatisfiable
+from manifests import job_type, prompt
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 

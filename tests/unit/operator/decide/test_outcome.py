@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 import pytest
+from builders import agent_report, ended, gate_report, pod, running, signalled, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runbuilders import agent_report, ended, gate_report, pod, running, signalled, waiting
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass

@@ -4,8 +4,8 @@ away."""
 from typing import Any
 
 import pytest
+from builders import NOON, ago, run
 from fake_kube import FakeKube, merged
-from runbuilders import NOON, ago, run
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, FailureClass, Phase
