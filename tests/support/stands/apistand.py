@@ -82,13 +82,19 @@ class Stand:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def verdict_seconds() -> float:
+    """How long a start waits for the operator; a test parametrizes it to wait less."""
+    return 5
+
+
+@pytest.fixture
+def settings(tmp_path: Path, verdict_seconds: float) -> Settings:
     return Settings(
         namespace="codexrun",
         registry_url=f"sqlite:///{tmp_path}/registry.db",
         archive=tmp_path / "archive",
         token=TOKEN,
-        verdict_seconds=5,
+        verdict_seconds=verdict_seconds,
     )
 
 
