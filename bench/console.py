@@ -1,8 +1,8 @@
 """How fast is the console with 100,000 runs and a log of 1,000,000 lines, and does a page that is
 left open grow?
 
-    PYTHONPATH=tests/support:tests/support/fakes:tests/support/stands python bench/console.py [--runs 100000] [--lines
-    1000000] [--minutes 60]
+    PYTHONPATH=tests/support:tests/support/fakes:tests/support/stands \\
+        python bench/console.py [--runs 100000] [--lines 1000000] [--minutes 60]
 
 Alone it compares with limits.toml and writes nothing down. Times of lists are those of whole
 requests over loopback, times of logs those of a real Chromium, which shares the cores.
@@ -24,7 +24,8 @@ from typing import Any
 import httpx
 import sqlalchemy as sa
 from browsers import chromium, visiting
-from console_stand import TOKEN, Console, job_type, running
+from console_stand import TOKEN, Console, running
+from manifests import job_type
 from measured import Measured
 from registry import rows
 

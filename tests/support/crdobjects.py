@@ -54,7 +54,8 @@ EXAMPLES = {
     r"^[A-Za-z_][A-Za-z0-9_]*$": ("_", "V" * 128),
     r"^[a-z][a-z0-9]{0,31}$": ("s", "s" * 32),
     r"^https?://[^\s@?#]+$": ("http://h", "https://h.example/" + "p" * 1006),
-    r"^(shell|apply_patch|web_search|view_image|mcp:[a-z][a-z0-9]{0,31}(/[A-Za-z0-9_.-]{1,64})?)$": (
+    r"^(shell|apply_patch|web_search|view_image"
+    r"|mcp:[a-z][a-z0-9]{0,31}(/[A-Za-z0-9_.-]{1,64})?)$": (
         "shell",
         "mcp:" + "s" * 32 + "/" + "t" * 64,
     ),

@@ -22,9 +22,7 @@ def exposition(component: str) -> str:
 
 async def operator() -> str:
     import aiohttp
-    from fakekube import FakeKube
-    from prometheus_client import REGISTRY
-    from runbuilders import (
+    from builders import (
         UID,
         agent_report,
         done_job,
@@ -36,6 +34,8 @@ async def operator() -> str:
         prompt_json,
         run_json,
     )
+    from fake_kube import FakeKube
+    from prometheus_client import REGISTRY
 
     from codexrun_operator import health, metrics
     from codexrun_operator.__main__ import Operator
@@ -85,9 +85,10 @@ async def served(serve, it, aiohttp) -> str:  # type: ignore[no-untyped-def]
 async def api() -> str:
     import tempfile
 
-    from apistand import NoArchive, job_type, prompt
-    from fake_kube import FakeKube
+    from apistand import NoArchive
+    from fake_cluster import FakeCluster
     from httpx import ASGITransport, AsyncClient
+    from manifests import job_type, prompt
 
     from codexrun_api.app import create_app
     from codexrun_api.settings import Settings
@@ -98,7 +99,7 @@ async def api() -> str:
         settings = Settings(
             namespace="codexrun", registry_url=url, archive=Path(folder) / "archive", token="t"
         )
-        kube = FakeKube()
+        kube = FakeCluster()
         kube.put(kube.job_types, job_type())
         kube.put(kube.config_maps, prompt())
         async with await Registry.open(url) as registry:

@@ -4,7 +4,7 @@ the run."""
 import json
 from typing import Any
 
-from runbuilders import NOON, ended, gate_report, given, job, pod, run
+from builders import NOON, ended, gate_report, given, job, pod, run
 
 from codexrun_operator.decide.plan import plan
 from codexrun_pod.runner.codex import audit

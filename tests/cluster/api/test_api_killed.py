@@ -91,9 +91,8 @@ def test_nothing_is_lost_doubled_or_left_over(lab: Lab, facade: Facade) -> None:
     assert killer.kills == KILLS
     facade.get("/readyz")
 
-    assert {run["metadata"]["uid"] for run in of_type(lab, busy)} == set(
-        objects
-    )  # no second run for a key
+    # No second run for a key.
+    assert {run["metadata"]["uid"] for run in of_type(lab, busy)} == set(objects)
     for uid, run in objects.items():
         row = facade.until(uid, run["status"]["phase"].lower(), log_closed=True)
         usage = run["status"]["usage"]

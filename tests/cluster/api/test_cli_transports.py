@@ -227,9 +227,8 @@ def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
     first = start(ways[0], job_type, "message", "--wait", "-o", "name")  # something to learn from
     assert first
     names = [start(way, job_type, "sleep-100") for way in (*ways, ways[0])]
-    ways[0](
-        "wait", names[0], "--for", "phase=Running", "--timeout", "2m"
-    )  # from now on the places stand
+    # From now on the places stand.
+    ways[0]("wait", names[0], "--for", "phase=Running", "--timeout", "2m")
     places = [[way.json("status", name).get("queue", {}) for name in names] for way in ways]
     assert [place.get("position") for place in places[0]] == [
         place.get("position") for place in places[1]

@@ -24,9 +24,8 @@ STARTS_OF_A_MINUTE = 40
 @pytest.fixture(scope="module")
 def postgres(lab: Lab, facade: Facade) -> Iterator[Postgres]:
     """The release uses it while these tests run."""
-    folder = Path(
-        tempfile.mkdtemp(prefix="codexrun-")
-    )  # pytest's own folders are closed to the user that Postgres runs as
+    # Pytest's own folders are closed to the user that Postgres runs as.
+    folder = Path(tempfile.mkdtemp(prefix="codexrun-"))
     (node,) = lab.core.list_node().items
     (address,) = [a.address for a in node.status.addresses if a.type == "InternalIP"]
     server = Postgres(folder, address)

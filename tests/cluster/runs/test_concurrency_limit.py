@@ -76,9 +76,13 @@ def test_thirty_runs_three_slots_and_an_operator_killed_ten_times(lab: Lab) -> N
         while len(ended) < RUNS_IN_ALL:
             stream = watch.Watch().stream(
                 lab.custom.list_namespaced_custom_object,
-                "codexrun.dev", "v1alpha1", NAMESPACE, "codexruns",
-                field_selector=selector, timeout_seconds=60,
-            )  # fmt: skip
+                "codexrun.dev",
+                "v1alpha1",
+                NAMESPACE,
+                "codexruns",
+                field_selector=selector,
+                timeout_seconds=60,
+            )
             for event in stream:
                 run = event["object"]
                 if run["status"]["phase"] in TERMINAL:

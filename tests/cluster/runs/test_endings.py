@@ -44,23 +44,65 @@ ENDINGS = [
     Ending("no final message", "no-message", "silent_death", "message"),
     Ending("run-away loop", "runaway", "budget", "5000", {"limits": {**LIMITS, "maxTokens": 5000}}),
     Ending("too long", "sleep-60", "timeout", "15", {"limits": {**LIMITS, "timeoutSeconds": 15}}),
-    Ending("image nowhere", "hello", "image", "codexrun.invalid/none",
-           {"image": "codexrun.invalid/none:1", "limits": {**LIMITS, "startSeconds": 25}}),
-    Ending("image with a bad name", "hello", "image", "InvalidImageName", {"image": "Not an image"}),
+    Ending(
+        "image nowhere",
+        "hello",
+        "image",
+        "codexrun.invalid/none",
+        {"image": "codexrun.invalid/none:1", "limits": {**LIMITS, "startSeconds": 25}},
+    ),
+    Ending(
+        "image with a bad name", "hello", "image", "InvalidImageName", {"image": "Not an image"}
+    ),
     Ending("image without our runner", "hello", "image", "make image", {"image": "{control}"}),
-    Ending("larger than any node", "hello", "unschedulable", "larger than any node",
-           {"resources": {"requests": {"cpu": "1000"}}}),
-    Ending("no such node label", "hello", "unschedulable", "No node",
-           {"podTemplate": {"nodeSelector": {"disk": "none"}}, "limits": {**LIMITS, "startSeconds": 10}}),
-    Ending("missing Secret in env", "hello", "config", "nobody-made-this",
-           {"env": MISSING_ENV, "limits": {**LIMITS, "startSeconds": 60}}),
-    Ending("missing Git credentials", "hello", "config", "nobody-made-this",
-           {"git": {"allowedURLs": ["http://git.invalid/*"], "credentialsSecretRef": {"name": "nobody-made-this"}},
-            "limits": {**LIMITS, "startSeconds": 80}}, "http://git.invalid/a.git"),
-    Ending("Git host that is not there", "hello", "workspace", "git.invalid",
-           {"git": {"allowedURLs": ["http://git.invalid/*"]}}, "http://git.invalid/a.git"),
+    Ending(
+        "larger than any node",
+        "hello",
+        "unschedulable",
+        "larger than any node",
+        {"resources": {"requests": {"cpu": "1000"}}},
+    ),
+    Ending(
+        "no such node label",
+        "hello",
+        "unschedulable",
+        "No node",
+        {
+            "podTemplate": {"nodeSelector": {"disk": "none"}},
+            "limits": {**LIMITS, "startSeconds": 10},
+        },
+    ),
+    Ending(
+        "missing Secret in env",
+        "hello",
+        "config",
+        "nobody-made-this",
+        {"env": MISSING_ENV, "limits": {**LIMITS, "startSeconds": 60}},
+    ),
+    Ending(
+        "missing Git credentials",
+        "hello",
+        "config",
+        "nobody-made-this",
+        {
+            "git": {
+                "allowedURLs": ["http://git.invalid/*"],
+                "credentialsSecretRef": {"name": "nobody-made-this"},
+            },
+            "limits": {**LIMITS, "startSeconds": 80},
+        },
+        "http://git.invalid/a.git",
+    ),
+    Ending(
+        "Git host that is not there",
+        "hello",
+        "workspace",
+        "git.invalid",
+        {"git": {"allowedURLs": ["http://git.invalid/*"]}},
+        "http://git.invalid/a.git",
+    ),
     Ending("out of memory", "hello", "oom", "memory", SMALL),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +136,8 @@ def test_ends_in_its_class_with_words_to_act_on(endings: dict[str, Json], ending
 
 def test_the_run_away_loop_overshoots_by_one_request_at_most(endings: dict[str, Json]) -> None:
     usage = endings["run-away loop"]["status"]["usage"]
-    assert (
-        5000 <= usage["totalTokens"] <= 5000 + 1000
-    )  # a request of the loop has 1,000 tokens of input
+    # A request of the loop has 1,000 tokens of input.
+    assert 5000 <= usage["totalTokens"] <= 5000 + 1000
     assert usage["complete"] is True
 
 

@@ -35,9 +35,8 @@ def test_the_agent_finds_no_key_and_cannot_signal_the_gate(lab: Lab, with_key: N
     assert "codexrun-gate" not in found
     pod = lab.pod(run)
     gate = next(c for c in pod.spec.init_containers if c.name == "gate")
-    assert any(
-        m.mount_path == "/var/run/codexrun/model" for m in gate.volume_mounts
-    )  # it is there, for the gate alone
+    # It is there, for the gate alone.
+    assert any(m.mount_path == "/var/run/codexrun/model" for m in gate.volume_mounts)
     everything = lab.kubectl("get", "cxr,jobs,pods,events,configmaps", "-o", "yaml").stdout
     logs = "".join(
         lab.kubectl("logs", pod.metadata.name, "-c", c).stdout for c in ("agent", "gate")

@@ -29,9 +29,8 @@ def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
             and name in str(about.get("name"))
         ):
             writes[f"{entry['verb']} {about['resource']}/{about.get('subresource', '')}"] += 1
-    created_by_us = writes.pop(
-        "create codexruns/", 1
-    )  # the name may be missing in a create's reference
+    # The name may be missing in a create's reference.
+    created_by_us = writes.pop("create codexruns/", 1)
     assert writes.pop("create jobs/", 1) == 1  # a bare Job costs that too
     assert writes == {"patch codexruns/status": 3}
     assert created_by_us + 3 <= 4

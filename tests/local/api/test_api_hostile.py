@@ -14,10 +14,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import manifests
 import pytest
 import uvicorn
-from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube
+from apistand import TOKEN
+from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
 from codexrun_api.app import create_app
@@ -38,18 +39,17 @@ MIB = 1024 * 1024
 LOOP_SECONDS = 0.4  # that one request may hold the event loop at a time
 REQUEST_SECONDS = 10  # of CPU that one may take in all
 PAGE_BYTES = 6 * MIB
-WHOLE_LOG = (
-    "/runs/{id}/logs",
-    "/console/runs/{id}/log/raw",
-)  # these are as long as the log, in pieces
-COOKIE = f"{sessions.COOKIE}={sessions.opened(hashlib.sha256(TOKEN.encode()).digest(), time.time())}".encode()
+# These are as long as the log, in pieces.
+WHOLE_LOG = ("/runs/{id}/logs", "/console/runs/{id}/log/raw")
+SESSION = sessions.opened(hashlib.sha256(TOKEN.encode()).digest(), time.time())
+COOKIE = f"{sessions.COOKIE}={SESSION}".encode()
 LOGGED_IN = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", COOKIE)]
 
 
 class Whole:
     """The application with all its routers, and one run that has ended."""
 
-    def __init__(self, app: Any, kube: FakeKube, archive: Archive) -> None:
+    def __init__(self, app: Any, kube: FakeCluster, archive: Archive) -> None:
         self.app, self.kube, self.archive = app, kube, archive
         status = {
             "phase": "Succeeded",
@@ -57,14 +57,7 @@ class Whole:
             "startedAt": "2026-01-31T12:00:00Z",
             "finishedAt": "2026-01-31T12:01:00Z",
         }
-        spec = {"jobType": "hello", "inputs": {"name": "world"}}
-        body = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexRun",
-            "metadata": {"name": "one"},
-            "spec": spec,
-            "status": status,
-        }
+        body = manifests.run("one", inputs={"name": "world"}) | {"status": status}
         self.run_id = str(kube.put(kube.runs, body)["metadata"]["uid"])
 
     def log(self, data: bytes) -> None:
@@ -102,9 +95,9 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         archive=tmp_path / "archive",
         token=TOKEN,
     )
-    kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
-    kube.put(kube.job_types, job_type())
-    kube.put(kube.config_maps, prompt())
+    kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
+    kube.put(kube.job_types, manifests.job_type())
+    kube.put(kube.config_maps, manifests.prompt())
     archive.open()
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
@@ -289,6 +282,7 @@ def nested(depth: int) -> Any:
 
 
 TABLE = "|" + "a|" * 256 + "\n|" + "-|" * 256 + "\n" + "|\n" * 256
+# None of them ends a table.
 BLANKS = (
     "\u00a0",
     "\u3000",
@@ -298,7 +292,7 @@ BLANKS = (
     "\u2028",
     "\x85",
     "\ufeff",
-)  # none of them ends a table
+)
 MARKDOWN = {
     "a table of 65,536 cells": TABLE,
     "such a table in a list": "- " + TABLE.replace("\n", "\n  "),

@@ -57,9 +57,16 @@ class GateStand:
 
     def new_ledger(self) -> Ledger:
         given = {
-            "runId": "r", "jobType": "t", "attempt": 1, "upstreamURL": f"{self.upstream}/v1", "port": 1,
-            "models": ["gpt-5.5"], "prices": PRICES, "priceTable": "2026-06-12", **self.limits,
-        }  # fmt: skip
+            "runId": "r",
+            "jobType": "t",
+            "attempt": 1,
+            "upstreamURL": f"{self.upstream}/v1",
+            "port": 1,
+            "models": ["gpt-5.5"],
+            "prices": PRICES,
+            "priceTable": "2026-06-12",
+            **self.limits,
+        }
         return Ledger(
             from_env(
                 {

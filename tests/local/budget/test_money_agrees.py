@@ -4,8 +4,8 @@ import json
 import logging
 
 import pytest
+from builders import NOON, PRICES, ended, given, job, kind, pod, run
 from prometheus_client import REGISTRY
-from runbuilders import NOON, PRICES, ended, given, job, kind, pod, run
 
 from codexrun_core.runs.record import record_of
 from codexrun_operator.act.events import tell

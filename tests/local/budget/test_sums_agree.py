@@ -16,9 +16,9 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
 from gatestand import GateStand, event, listening
 from prometheus_client import REGISTRY
-from runbuilders import NOON, agent_report, ended, given, job, kind, pod, run_json
 
 from codexrun_core.registry import Filter, Registry
 from codexrun_core.resources import CodexRun
@@ -235,9 +235,13 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
 
     assert len(rows) == RUNS
     columns = {
-        "inputTokens": "input_tokens", "cachedInputTokens": "cached_input_tokens", "outputTokens": "output_tokens",
-        "reasoningTokens": "reasoning_tokens", "totalTokens": "cost_tokens", "costMicroUSD": "cost_micro_usd",
-    }  # fmt: skip
+        "inputTokens": "input_tokens",
+        "cachedInputTokens": "cached_input_tokens",
+        "outputTokens": "output_tokens",
+        "reasoningTokens": "reasoning_tokens",
+        "totalTokens": "cost_tokens",
+        "costMicroUSD": "cost_micro_usd",
+    }
     stored = {name: sum(getattr(row, column) for row in rows) for name, column in columns.items()}
     assert books == statuses == stored
     counted = {name: after_all - before_all[name] for name, after_all in metered().items()}

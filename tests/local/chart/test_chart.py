@@ -77,10 +77,10 @@ def settings(values: tuple[str, ...]) -> list[str]:
 
 def render(*values: str, release: str = "codexrun", namespace: str = "codexrun") -> list[Manifest]:
     """With the demo model, unless the values name a model."""
-    done = run(
-        "template", release, str(CHART), "-n", namespace, "--kube-version", "1.34",
-        *settings(values if any(value.startswith("model.upstreamURL=") for value in values) else (*DEMO, *values)),
-    )  # fmt: skip
+    if not any(value.startswith("model.upstreamURL=") for value in values):
+        values = (*DEMO, *values)
+    options = ["-n", namespace, "--kube-version", "1.34", *settings(values)]
+    done = run("template", release, str(CHART), *options)
     assert done.returncode == 0, done.stderr
     return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
 
@@ -199,8 +199,13 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
             }.items()
         )
         assert metadata["labels"]["app.kubernetes.io/component"] in (
-            "operator", "api", "cleanup", "demo-model", "agent", "admission",
-        )  # fmt: skip
+            "operator",
+            "api",
+            "cleanup",
+            "demo-model",
+            "agent",
+            "admission",
+        )
 
 
 def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Manifest]) -> None:
@@ -221,7 +226,10 @@ def test_selectors_match_their_pods_and_nothing_that_changes(everything: list[Ma
 
 
 def test_pods_are_restricted(everything: list[Manifest]) -> None:
-    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and a read-only root on top."""
+    """The standard "restricted", and a read-only root on top.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+    """
     for pod in pods(everything):
         spec = pod["spec"]
         account = {k: v for k, v in spec["securityContext"].items() if not k.startswith("fsGroup")}
@@ -252,8 +260,11 @@ def test_pods_are_restricted(everything: list[Manifest]) -> None:
 def test_only_operator_and_api_get_a_token(everything: list[Manifest]) -> None:
     for account in (m for m in everything if m["kind"] == "ServiceAccount"):
         assert account["automountServiceAccountToken"] is False
-    tokens = {m["metadata"]["name"]: m["spec"]["template"]["spec"]["automountServiceAccountToken"]
-              for m in everything if m["kind"] == "Deployment"}  # fmt: skip
+    tokens = {
+        m["metadata"]["name"]: m["spec"]["template"]["spec"]["automountServiceAccountToken"]
+        for m in everything
+        if m["kind"] == "Deployment"
+    }
     assert tokens == {"codexrun-operator": True, "codexrun-api": True, "codexrun-demo-model": False}
 
 
@@ -330,9 +341,13 @@ def test_operator_environment_with_a_real_model() -> None:
 
 def test_operator_environment_with_a_company_s_endpoint() -> None:
     values = (
-        *REAL, "model.authHeader=api-key", "model.queryParams.api-version=2026-10", "model.caBundle.configMap=corp-ca",
-        "model.caBundle.key=bundle.pem", "model.proxy=http://proxy.example.com:3128",
-    )  # fmt: skip
+        *REAL,
+        "model.authHeader=api-key",
+        "model.queryParams.api-version=2026-10",
+        "model.caBundle.configMap=corp-ca",
+        "model.caBundle.key=bundle.pem",
+        "model.proxy=http://proxy.example.com:3128",
+    )
     given = environment(render(*values))
     assert given["CODEXRUN_MODEL_AUTH_HEADER"] == "api-key"
     assert json.loads(given["CODEXRUN_MODEL_QUERY_PARAMS"] or "") == {"api-version": "2026-10"}

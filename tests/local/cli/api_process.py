@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube
+from apistand import TOKEN
+from fake_cluster import FakeCluster
+from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.logs import artifact_routes, routes
@@ -24,12 +25,12 @@ from codexrun_core.registry import Registry
 
 
 async def main(port: int, root: Path) -> None:
-    kube, archive, bells = FakeKube(), Archive(root / "archive"), Bells()
+    kube, archive, bells = FakeCluster(), Archive(root / "archive"), Bells()
     archive.open()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
     run = json.loads((root / "run.json").read_text())
-    kube._store(f"{kube.runs}/{run['metadata']['name']}", run, "ADDED")
+    kube.add(f"{kube.runs}/{run['metadata']['name']}", run)
     url = f"sqlite:///{root}/registry.db"
     settings = Settings(
         namespace="codexrun", registry_url=url, archive=root / "archive", token=TOKEN

@@ -1,5 +1,5 @@
 """Fixtures of the command line's tests; clistand.py has what they give. The apiserver in memory is
-tests/support/fakes/fake_kube.py."""
+tests/support/fakes/fake_cluster.py."""
 
 import signal
 from collections.abc import Iterator

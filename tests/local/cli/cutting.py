@@ -49,9 +49,8 @@ class CuttingProxy:
                     self.cuts += 1
                     if self._dice.random() < 0.5:  # a reset instead of an orderly end
                         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                        client.shutdown(
-                            socket.SHUT_RD
-                        )  # wakes the thread that reads, which would keep the socket open
+                        # Wakes the thread that reads, which would keep the socket open.
+                        client.shutdown(socket.SHUT_RD)
                     else:
                         client.shutdown(socket.SHUT_RDWR)
                     return

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from apistand import prompt
 from clistand import Stand, command
+from manifests import prompt
 
 from codexrun_cli.commands.versions import skew
 
@@ -108,7 +108,7 @@ def test_verify_fails_on_a_checksum_that_differs(stand: Stand, folder: Path) -> 
 def test_job_types(both: Stand) -> None:
     both.start()
     row = both.cli("jobtypes", "list").out.splitlines()[1].split()
-    assert row[:5] == ["hello", "hello@v1", "gpt-5-codex", "1/2", "0"]
+    assert row[:5] == ["hello", "hello@v1", "gpt-5.5", "1/2", "0"]
     shown = both.cli("jobtypes", "show", "hello")
     assert "Slots:       1 of 2 taken, 0 waiting\n" in shown.out
     assert "Inputs:\n  name  text, required\n" in shown.out

@@ -5,14 +5,17 @@ import inspect
 import re
 
 import pytest
-from apistand import job_type
 from clistand import Stand
+from manifests import job_type
 
 from codexrun_cli.doctor import sandbox
 from codexrun_cli.errors import Away
 from codexrun_pod.runner import sandbox as preflight
 
-MONITORS = "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors?labelSelector=app.kubernetes.io/name=codexrun"
+MONITORS = (
+    "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors"
+    "?labelSelector=app.kubernetes.io/name=codexrun"
+)
 
 
 def deployment(part: str, *, available: int = 1, **env: str) -> dict:

@@ -334,7 +334,7 @@ def test_pretty_renders_what_codex_did(both: Stand) -> None:
     both.log(name, *LOG)
     both.end(name)
     expected = (
-        "  prompt v1, model gpt-5-codex\n  thread 0199\nturn 1\n$ make test\n  | ok\n  | 1 failed\n"
+        "  prompt v1, model gpt-5.5\n  thread 0199\nturn 1\n$ make test\n  | ok\n  | 1 failed\n"
         "  exit 2\n~ update a.py\nHello, **world**!\n  turn completed: 100 tokens in (40 cached),"
         " 20 out\n"
     )

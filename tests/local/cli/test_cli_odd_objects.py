@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from apistand import job_type
 from clistand import Stand
 from hypothesis import given, settings
+from manifests import job_type
 from odd import JSON, nested
 
 from codexrun_cli.follow.lines import Reader

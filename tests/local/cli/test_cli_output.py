@@ -147,7 +147,7 @@ def test_everything_else_that_prints_json_has_a_schema(stand: Stand) -> None:
         return conforms(json.loads(done.out))
 
     assert shown("jobtypes", "list")["job_types"][0]["name"] == "hello"
-    assert shown("jobtypes", "show", "hello")["model"] == "gpt-5-codex"
+    assert shown("jobtypes", "show", "hello")["model"] == "gpt-5.5"
     assert shown("prompts", "list")["prompts"][0]["checksum_ok"] is True
     assert shown("diff", good, bad, code=1)["differences"]
     assert shown("cancel", good, code=6)["results"][0]["code"] == 6

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from apistand import job_type
 from clistand import LOG, Stand
-from fake_kube import condition
+from fake_cluster import condition
+from manifests import job_type
 
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.follow.screen import Plain, status_line

@@ -313,6 +313,7 @@ def test_what_a_terminal_can_do() -> None:
 
 
 HOSTILE = "done\x1b]0;pwned\x07\x1b]52;c;cm0gLXJmIH4K\x07\x1b[2J\x9b2J \u202egnp.exe Û2J\r\x1b]8;;https://evil.example\x1b\\here\x1b]8;;\x1b\\"
+# The same run: it has ended.
 AGAIN = (
     "start",
     "hello",
@@ -323,7 +324,7 @@ AGAIN = (
     "--idempotency-key",
     "k",
     "--wait",
-)  # the same run: it has ended
+)
 OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\]8;;(http://127\.0\.0\.1:[0-9]+/console/[^\x1b]*)?\x1b\\")
 

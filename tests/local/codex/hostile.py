@@ -69,8 +69,16 @@ def at_once():
 
 
 def elsewhere():
-    paths = ["/v1/models", "/v1/chat/completions", "/v1/responses/x/cancel", "/v1/embeddings", "/", "/v1/responses/../files",
-             "http://127.0.0.1:1/v1/responses", "//x/v1/responses"]  # fmt: skip
+    paths = [
+        "/v1/models",
+        "/v1/chat/completions",
+        "/v1/responses/x/cancel",
+        "/v1/embeddings",
+        "/",
+        "/v1/responses/../files",
+        "http://127.0.0.1:1/v1/responses",
+        "//x/v1/responses",
+    ]
     return [
         send(path, method, {} if method == "POST" else None)[0]
         for path in paths

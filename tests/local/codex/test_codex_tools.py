@@ -148,8 +148,15 @@ def test_a_server_gets_the_variables_that_it_names(pod):
 
 @pytest.mark.parametrize("model", [CLASSIC, CODE])
 def test_no_tools_at_all(pod, model):
-    result = play(pod, CALLS["shell", model], model=model, config=[], gate=[], audited=[],
-                  policy=codex_policy.requirements([], "pod", hooks=str(pod.hooks)))  # fmt: skip
+    result = play(
+        pod,
+        CALLS["shell", model],
+        model=model,
+        config=[],
+        gate=[],
+        audited=[],
+        policy=codex_policy.requirements([], "pod", hooks=str(pod.hooks)),
+    )
     assert not executed(pod)
     assert (result.code, result.gate["stop"]["class"]) == (1, "guardrail")
 

@@ -226,7 +226,12 @@ async def test_a_page_that_stays_open_does_not_grow(
     page = await visit.page(
         f"/console/runs?user=grows-{which}" if which == "list" else f"/console/runs/{run}"
     )
-    nodes = "(() => { const walk = document.createTreeWalker(document); let n = 0; while (walk.nextNode()) n += 1; return n; })()"
+    nodes = """(() => {
+        const walk = document.createTreeWalker(document);
+        let n = 0;
+        while (walk.nextNode()) n += 1;
+        return n;
+    })()"""
 
     async def used(tokens: int) -> int:
         console.kube.status(
@@ -286,11 +291,14 @@ async def test_a_hidden_tab_stops_listening_and_catches_up_when_it_is_shown(
     page = await visit.context.new_page()
     await page.goto(f"{console.url}/console/runs/{run}")
     await console.until(lambda: len(console.bells._waiting.get(run, ())) == 1)
-    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
-    await page.evaluate(hide % "true")
+    hide = """(hidden) => {
+        Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    await page.evaluate(hide, True)
     await console.until(lambda: len(console.bells._waiting.get(run, ())) == 0)
     console.say(run, item("agent_message", 1, text="Said to nobody."))
-    await page.evaluate(hide % "false")
+    await page.evaluate(hide, False)
     await expect(page.locator("#codex")).to_contain_text("Said to nobody.")
 
 
@@ -378,9 +386,8 @@ async def test_a_cut_stream_loses_and_doubles_no_line(
                     {"ts": "2026-01-31T12:00:00.000Z", "src": "codex", "text": f"line {total:05}"},
                 )
                 await asyncio.sleep(0)
-            await page.wait_for_selector(
-                f"#L{first}", state="attached"
-            )  # the others may be on their way
+            # The others may be on their way.
+            await page.wait_for_selector(f"#L{first}", state="attached")
             await console.until(lambda: through.cut() > 0)
             cuts += 1
         await expect(page.locator(f"#L{total}")).to_be_attached()
@@ -397,7 +404,8 @@ async def test_a_cut_stream_loses_and_doubles_no_line(
         await expect(page.locator(f"#L{total + 1} .t")).to_contain_text("in two halves")
         assert cuts > 2
         shown = await page.evaluate(
-            "[...document.querySelectorAll('#log .l')].map((l) => [Number(l.dataset.n), l.querySelector('.t').textContent.trim()])"
+            """[...document.querySelectorAll('#log .l')].map(
+                (l) => [Number(l.dataset.n), l.querySelector('.t').textContent.trim()])"""
         )
         assert shown == [[n, f"line {n:05}"] for n in range(1, total + 1)] + [
             [total + 1, "in two halves"]

@@ -3,7 +3,8 @@ and the policy has nothing to report."""
 
 import pytest
 from browsers import Visit
-from console_stand import Console, item, job_type, prompt, said
+from console_stand import Console, item, said
+from manifests import job_type, prompt
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -15,33 +16,57 @@ HOSTILE = [
     "javascript:window.pwned=1",
     "[click](javascript:window.pwned=1) [data](data:text/html,<script>window.pwned=1</script>)",
     "![beacon](https://evil.example/beacon.png)",
-    "<a href='javascript:window.pwned=1'>x</a><iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
+    "<a href='javascript:window.pwned=1'>x</a>"
+    "<iframe srcdoc='<script>parent.pwned=1</script>'></iframe>",
     "<div hx-get='/console/logout' hx-trigger='load' hx-on:load='window.pwned=1'>x</div>",
-    "<style>@import 'https://evil.example/x.css';</style><link rel=stylesheet href=https://evil.example/x.css>",
-    "<form action=https://evil.example><button>Log in</button></form><base href=https://evil.example>",
-    "\x1b]8;;javascript:window.pwned=1\x07link\x1b]8;;\x07 \x1b[31;1mred\x1b[0m \x1b[2J\x1b]0;title\x07",
+    "<style>@import 'https://evil.example/x.css';</style>"
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "<form action=https://evil.example><button>Log in</button></form>"
+    "<base href=https://evil.example>",
+    "\x1b]8;;javascript:window.pwned=1\x07link\x1b]8;;\x07 \x1b[31;1mred\x1b[0m "
+    "\x1b[2J\x1b]0;title\x07",
     '\x1b]8;;https://evil.example/"onmouseover="window.pwned=1\x1b\\link\x1b]8;;\x1b\\',
     "{{ 7 * 7 }} {% raw %} ${7*7} #{7*7}",
     "cod\u202egnp.exe \u2066x\u2069 \u200bzero\u0000nul \u2028 line",
     "' onmouseover='window.pwned=1' x='",
     "&lt;script&gt;window.pwned=1&lt;/script&gt; &#x202e; &amp;",
-    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=window.pwned=1&gt;'>",
+    "<math><mtext><table><mglyph><style><!--</style>"
+    "<img title='--&gt;&lt;img src=1 onerror=window.pwned=1&gt;'>",
     "x" * 50_000,
 ]
 ALL = "\n\n".join(text for text in HOSTILE if len(text) < 1000)
 
 LOOK = """() => {
-  const ours = (url) => !url || url.startsWith("/") || url.startsWith("?") || url.startsWith("#") || url.startsWith(location.origin + "/console/static/");
+  const statics = location.origin + "/console/static/";
+  const local = (url) => !url || /^[/?#]/.test(url) || url.startsWith(statics);
+  const all = (selector) => document.querySelectorAll(selector);
   const found = [];
   if (window.pwned) found.push("pwned");
   found.push(...(window.trouble || []));
-  for (const el of document.querySelectorAll("script")) if (!ours(el.getAttribute("src")) || !el.src) found.push("script " + el.outerHTML.slice(0, 99));
-  for (const el of document.querySelectorAll("iframe, object, embed, base, style, img, math")) found.push(el.outerHTML.slice(0, 99));
-  for (const el of document.querySelectorAll("link, form, use")) { const url = el.getAttribute("href") || el.getAttribute("action"); if (!ours(url)) found.push(url); }
-  for (const el of document.querySelectorAll("a")) { const url = el.getAttribute("href"); if (!ours(url) && !/^https?:/.test(url)) found.push("link " + url); if (/^https?:/.test(url) && !el.rel.includes("noopener")) found.push("rel " + url); }
-  for (const el of document.querySelectorAll("*")) for (const name of el.getAttributeNames()) if (/^on/i.test(name) || name === "style" && !el.closest("#chart") || /^(data-)?hx-on/.test(name)) found.push(el.tagName + " " + name);
-  for (const el of document.querySelectorAll(".md [hx-get], .l [hx-get], pre [hx-get], .md [class], .md [id]")) found.push(el.outerHTML.slice(0, 99));
-  if (/[\\u202a-\\u202e\\u2066-\\u2069\\u0000]/.test(document.body.innerText)) found.push("hidden characters");
+  for (const el of all("script"))
+    if (!local(el.getAttribute("src")) || !el.src)
+      found.push("script " + el.outerHTML.slice(0, 99));
+  for (const el of all("iframe, object, embed, base, style, img, math"))
+    found.push(el.outerHTML.slice(0, 99));
+  for (const el of all("link, form, use")) {
+    const url = el.getAttribute("href") || el.getAttribute("action");
+    if (!local(url)) found.push(url);
+  }
+  for (const el of all("a")) {
+    const url = el.getAttribute("href");
+    if (!local(url) && !/^https?:/.test(url)) found.push("link " + url);
+    if (/^https?:/.test(url) && !el.rel.includes("noopener")) found.push("rel " + url);
+  }
+  for (const el of all("*"))
+    for (const name of el.getAttributeNames()) {
+      const style = name === "style" && !el.closest("#chart");
+      if (style || /^on/i.test(name) || /^(data-)?hx-on/.test(name))
+        found.push(el.tagName + " " + name);
+    }
+  for (const el of all(".md [hx-get], .l [hx-get], pre [hx-get], .md [class], .md [id]"))
+    found.push(el.outerHTML.slice(0, 99));
+  const hidden = /[\\u202a-\\u202e\\u2066-\\u2069\\u0000]/;
+  if (hidden.test(document.body.innerText)) found.push("hidden characters");
   return found;
 }"""
 

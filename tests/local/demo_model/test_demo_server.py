@@ -35,9 +35,14 @@ async def test_what_was_sent_is_in_the_stats(model):
     await ask(model, "scenario: 500", thread="b")
     stats = await (await model.get("/stats")).json()
     assert stats["threads"]["a"] == {
-        "requests": 2, "charged": 2, "inputTokens": 2000, "cachedInputTokens": 800, "outputTokens": 300,
-        "reasoningTokens": 100, "totalTokens": 2300,
-    }  # fmt: skip
+        "requests": 2,
+        "charged": 2,
+        "inputTokens": 2000,
+        "cachedInputTokens": 800,
+        "outputTokens": 300,
+        "reasoningTokens": 100,
+        "totalTokens": 2300,
+    }
     assert stats["threads"]["b"] == {"requests": 1}
     assert stats["total"]["requests"] == 3
 

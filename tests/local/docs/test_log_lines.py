@@ -107,12 +107,18 @@ def test_an_exception_brings_its_traceback_in_the_same_line() -> None:
     [
         ("raise RuntimeError('nobody caught')", 1),
         ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()", 0),
-        ("import asyncio\nasync def f(): asyncio.get_running_loop().call_soon(lambda: 1 / 0); await asyncio.sleep(0.01)"
-         "\nasyncio.run(f())", 0),
+        (
+            "import asyncio\n"
+            "async def f():\n"
+            "    asyncio.get_running_loop().call_soon(lambda: 1 / 0)\n"
+            "    await asyncio.sleep(0.01)\n"
+            "asyncio.run(f())",
+            0,
+        ),
         ("class A:\n    def __del__(self): 1 / 0\nA()", 0),
     ],
     ids=["main thread", "another thread", "event loop", "destructor"],
-)  # fmt: skip
+)
 def test_what_nobody_caught(code: str, ends_with: int) -> None:
     (line,) = printed(code, ends_with=ends_with)
     assert line["level"] in ("error", "critical")
@@ -153,7 +159,9 @@ log.info("a\\nb \\u2028 \\ud800")
 log.info("%d of %d", "x")
 log.info("trace.level", extra={"levelno_": 1}); log.log(5, "hidden")
 CONTEXT.set({"request_id": "r-1"})
-log.info("run.odd", extra=fields(level="loud", ts="never", name=None, when=__import__("datetime").date(2026, 1, 2)))
+import datetime
+day = datetime.date(2026, 1, 2)
+log.info("run.odd", extra=fields(level="loud", ts="never", name=None, when=day))
 """
     first, second, third, last = printed(code)
     assert first["event"].startswith("a\nb")

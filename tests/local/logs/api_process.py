@@ -10,7 +10,8 @@ import os
 import sys
 import uuid
 
-from fake_kube import FakeKube, stamp
+import manifests
+from fake_cluster import FakeCluster, stamp
 
 from codexrun_api import __main__ as api
 from codexrun_api.logs.archive import Archive
@@ -36,15 +37,9 @@ class Gates:
 
 
 def cluster():
-    kube = FakeKube()
+    kube = FakeCluster()
     for number in range(RUNS):
-        body = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexRun",
-            "metadata": {"name": f"run-{number}"},
-            "spec": {"jobType": "hello", "inputs": {"name": "world"}},
-        }
-        kube.put(kube.runs, body)
+        kube.put(kube.runs, manifests.run(f"run-{number}", inputs={"name": "world"}))
         path = f"{kube.runs}/run-{number}"
         kube.patch(path, {"metadata": {"uid": str(uuid.UUID(int=number))}})
         kube.status(f"run-{number}", "Running", attempt=1, startedAt=stamp())

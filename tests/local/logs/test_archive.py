@@ -118,8 +118,10 @@ def test_the_next_attempt_opens_the_log_again(archive):
     assert archive.append_attempt(RUN, 2, 0, b"two\n") == (4, False)
     assert archive.read(RUN, 0, 100) == b"one\ntwo\n"
     assert json.loads((archive._runs / RUN / "attempts.json").read_bytes()) == {
-        "begins": {"1": 0, "2": 4}, "complete": None, "note": None
-    }  # fmt: skip
+        "begins": {"1": 0, "2": 4},
+        "complete": None,
+        "note": None,
+    }
 
 
 def test_removing_takes_all_of_a_run_and_may_be_repeated(archive, tmp_path):

@@ -58,12 +58,16 @@ class Stand:
         }
         (root / "token").write_text("first\n")
         self.root = root
-        self.ledger = Ledger(from_env({
-            "CODEXRUN_GATE": json.dumps({**config, "ingestURL": url}),
-            "CODEXRUN_GATE_STATE": str(root),
-            "CODEXRUN_GATE_INGEST_TOKEN": str(root / "token"),
-            "CODEXRUN_TERMINATION_LOG": str(root / "message"),
-        }))  # fmt: skip
+        self.ledger = Ledger(
+            from_env(
+                {
+                    "CODEXRUN_GATE": json.dumps({**config, "ingestURL": url}),
+                    "CODEXRUN_GATE_STATE": str(root),
+                    "CODEXRUN_GATE_INGEST_TOKEN": str(root / "token"),
+                    "CODEXRUN_TERMINATION_LOG": str(root / "message"),
+                }
+            )
+        )
 
     async def __aenter__(self):
         self.gate = Gate(self.ledger)

@@ -3,38 +3,34 @@
 import json
 
 import pytest
+from builders import kind, run
 
-from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.resources import PromptUsed
+from codexrun_core.resources.fields import Limits
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.job import build_job
 from codexrun_operator.settings import PodSettings, settings_from
 
-UID = "11111111-2222-3333-4444-555555555555"
 NEEDED = {
-    "CODEXRUN_NAMESPACE": "codexrun", "CODEXRUN_POD_NAME": "operator-0", "CODEXRUN_CONTROL_IMAGE": "c",
-    "CODEXRUN_AGENT_IMAGE": "a", "CODEXRUN_UPSTREAM_URL": "http://model/v1",
-}  # fmt: skip
+    "CODEXRUN_NAMESPACE": "codexrun",
+    "CODEXRUN_POD_NAME": "operator-0",
+    "CODEXRUN_CONTROL_IMAGE": "c",
+    "CODEXRUN_AGENT_IMAGE": "a",
+    "CODEXRUN_UPSTREAM_URL": "http://model/v1",
+}
 
 
 def pod(ingest_url, **spec):
-    run = CodexRun.model_validate({
-        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun",
-        "metadata": {"name": "hello-1", "uid": UID, "namespace": "codexrun"}, "spec": {"jobType": "hello", **spec},
-    })  # fmt: skip
-    kind = {"prompt": {"name": "hello", "version": "v1"}, "model": "m", "concurrencyLimit": 1}
-    job_type = CodexJobType.model_validate({
-        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexJobType", "metadata": {"name": "hello"}, "spec": kind,
-    })  # fmt: skip
-    prompt = {"name": "hello", "version": "v1", "sha256": "0" * 64}
-    limits = {"timeoutSeconds": 60, "startSeconds": 60}
     accepted = Accepted(
-        prompt=type(run.status).model_validate({"prompt": prompt}).prompt, model="m", effort=None,
-        limits=type(run.spec).model_validate({"jobType": "x", "limits": limits}).limits,
-    )  # fmt: skip
+        prompt=PromptUsed(name="hello", version="v1", sha256="0" * 64),
+        model="m",
+        effort=None,
+        limits=Limits(timeout_seconds=60, start_seconds=60),
+    )
     settings = PodSettings(
         control_image="c", agent_image="a", upstream_url="http://model/v1", ingest_url=ingest_url
     )
-    return build_job(run, job_type, accepted, 1, settings)["spec"]["template"]["spec"]
+    return build_job(run(**spec), kind(), accepted, 1, settings)["spec"]["template"]["spec"]
 
 
 def config(container, name):

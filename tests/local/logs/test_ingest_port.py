@@ -190,10 +190,12 @@ async def test_artifacts_are_replaced_whole(gate, archive):
 
 
 async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
-    messages = iter([
-        {"type": "http.request", "body": b"half", "more_body": True},
-        {"type": "http.disconnect"},
-    ])  # fmt: skip
+    messages = iter(
+        [
+            {"type": "http.request", "body": b"half", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
     sent = []
 
     async def receive():
@@ -204,9 +206,17 @@ async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
 
     path = "/ingest/artifacts/workspace.patch"
     scope = {
-        "type": "http", "method": "PUT", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
-        "headers": [(b"authorization", b"Bearer one")], "http_version": "1.1", "scheme": "http", "server": ("api", 80),
-    }  # fmt: skip
+        "type": "http",
+        "method": "PUT",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"authorization", b"Bearer one")],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("api", 80),
+    }
     await app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert archive.list(RUN) == []

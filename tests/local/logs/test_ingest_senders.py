@@ -3,6 +3,7 @@ nobody else."""
 
 import copy
 
+import manifests
 import pytest
 
 from codexrun_api.logs.gate_identity import NotASender, Sender, Senders
@@ -19,10 +20,9 @@ def owner(kind, version, name, uid, controller=True):
 
 
 def run(name="hello-1", uid=UID, **spec):
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun",
-        "metadata": {"name": name, "uid": uid, "namespace": "codexrun"}, "spec": {"jobType": "hello", **spec},
-    }  # fmt: skip
+    body = manifests.run(name, **spec)
+    body["metadata"] |= {"uid": uid, "namespace": "codexrun"}
+    return body
 
 
 def job(name="hello-1-11111111-1", uid="job-1", run_name="hello-1", run_uid=UID, **more):
@@ -100,20 +100,42 @@ REFUSED = [
     ("another pod of that name", 403, world(pods__p=pod(uid="pod-2"))),
     ("a pod that is gone", 403, world(pods__p=None)),
     ("a look-alike with forged labels", 403, world(pods__p=pod(owners=[], labels=forged))),
-    ("owned, but not controlled", 403, world(
-        pods__p=pod(owners=owner("Job", "batch/v1", "hello-1-11111111-1", "job-1", False)))),
-    ("controlled by a ReplicaSet", 403, world(pods__p=pod(owners=owner("ReplicaSet", "apps/v1", "x", "job-1")))),
-    ("a Job of another API group", 403, world(pods__p=pod(owners=owner("Job", "evil/v1", "hello-1-11111111-1", "job-1")))),
+    (
+        "owned, but not controlled",
+        403,
+        world(pods__p=pod(owners=owner("Job", "batch/v1", "hello-1-11111111-1", "job-1", False))),
+    ),
+    (
+        "controlled by a ReplicaSet",
+        403,
+        world(pods__p=pod(owners=owner("ReplicaSet", "apps/v1", "x", "job-1"))),
+    ),
+    (
+        "a Job of another API group",
+        403,
+        world(pods__p=pod(owners=owner("Job", "evil/v1", "hello-1-11111111-1", "job-1"))),
+    ),
     ("a Job made anew under the name", 403, world(jobs__hello_1_11111111_1=job(uid="job-2"))),
     ("a Job that is gone", 403, world(jobs__hello_1_11111111_1=None)),
     ("a Job of nobody's", 403, world(jobs__hello_1_11111111_1={"metadata": {"uid": "job-1"}})),
     ("a Job of a run that was made anew", 403, world(runs__hello_1=run(uid=OTHER))),
-    ("a Job whose name is of another run", 403, world(
-        pods__p=pod(owners=owner("Job", "batch/v1", "look-alike", "job-1")), jobs__look_alike=job("look-alike"))),
-    ("a Job whose attempt is no number", 403, world(
-        pods__p=pod(owners=owner("Job", "batch/v1", "hello-1-11111111-x", "job-1")),
-        jobs__hello_1_11111111_x=job("hello-1-11111111-x"))),
-]  # fmt: skip
+    (
+        "a Job whose name is of another run",
+        403,
+        world(
+            pods__p=pod(owners=owner("Job", "batch/v1", "look-alike", "job-1")),
+            jobs__look_alike=job("look-alike"),
+        ),
+    ),
+    (
+        "a Job whose attempt is no number",
+        403,
+        world(
+            pods__p=pod(owners=owner("Job", "batch/v1", "hello-1-11111111-x", "job-1")),
+            jobs__hello_1_11111111_x=job("hello-1-11111111-x"),
+        ),
+    ),
+]
 
 
 @pytest.mark.parametrize(

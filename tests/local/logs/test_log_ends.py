@@ -4,6 +4,7 @@ alone."""
 import asyncio
 import json
 
+import manifests
 import pytest
 
 from codexrun_api.logs.notifier import Bells
@@ -20,11 +21,10 @@ STARTED = {"startedAt": "2026-01-01T00:00:00Z"}
 
 
 def seen(phase, **status):
-    run = CodexRun.model_validate({
-        "apiVersion": "codexrun.dev/v1alpha1", "kind": "CodexRun", "metadata": {"name": "hello-1", "uid": RUN},
-        "spec": {"jobType": "hello"}, "status": {"phase": phase, "attempt": 1, **status},
-    })  # fmt: skip
-    return record_of(run)
+    body = manifests.run("hello-1")
+    body["metadata"]["uid"] = RUN
+    body["status"] = {"phase": phase, "attempt": 1, **status}
+    return record_of(CodexRun.model_validate(body))
 
 
 def moved(phase, **status):

@@ -351,8 +351,10 @@ async def test_artifacts_are_listed_and_downloaded(client, archive):
         file.write(b"<script>alert(1)</script>")
     (one,) = (await client.get("/runs/hello-1/artifacts")).json()["artifacts"]
     assert (one["name"], one["bytes"], one["url"]) == (
-        "final-message.md", 25, f"http://api/runs/{RUN}/artifacts/final-message.md"
-    )  # fmt: skip
+        "final-message.md",
+        25,
+        f"http://api/runs/{RUN}/artifacts/final-message.md",
+    )
     answer = await client.get(one["url"])
     assert answer.content == b"<script>alert(1)</script>"
     assert answer.headers["content-type"].startswith("text/markdown")

@@ -93,8 +93,11 @@ def assert_all_arrived(api, pod, result):
     assert (result.gate["logBytes"], result.gate["logComplete"]) == (len(printed(pod)), True)
     last = api.told(pod.run_id, "bytes")[-1]
     assert (last["path"], last["bytes"], last["complete"], last["note"]) == (
-        f"runs/{pod.run_id}/logs.txt", len(printed(pod)), True, None
-    )  # fmt: skip
+        f"runs/{pod.run_id}/logs.txt",
+        len(printed(pod)),
+        True,
+        None,
+    )
 
 
 class Following:
@@ -265,8 +268,10 @@ def test_the_patch_is_all_that_differs_from_what_was_cloned(api, shipping_pod, t
         path.name: path.read_bytes() for path in (tmp_path / "copy").iterdir() if path.is_file()
     }
     assert there == {
-        path.name: path.read_bytes() for path in work.iterdir() if path.is_file() and path.name != "ignored"
-    }  # fmt: skip
+        path.name: path.read_bytes()
+        for path in work.iterdir()
+        if path.is_file() and path.name != "ignored"
+    }
     assert sorted(there) == [".gitignore", "binary", "changed.txt", "kept.txt", "new.txt"]
     assert git("status", "--short", cwd=work).split(), (
         "the workspace's own index is as the agent left it"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from builders import kind_json, prompt_json, run_json, stamp
 from httpapiserver import KUBECONFIG, HttpApiserver, failure
 from refusals import REFUSALS
-from runbuilders import kind_json, prompt_json, run_json, stamp
 
 Json = dict[str, Any]
 PATIENCE = 120  # seconds until a wait gives up; a bound, never an assertion

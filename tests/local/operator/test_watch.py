@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from fakekube import FakeKube
+from fake_kube import FakeKube
 from kubernetes.aio import client
 
 from codexrun_core.kube import watch

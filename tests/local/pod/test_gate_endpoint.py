@@ -19,8 +19,8 @@ from codexrun_pod.gate.settings import from_env
 KEY = "team-key-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
 COMPLETED = (
-    b"data:"
-    b' {"type":"response.completed","response":{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
+    b'data: {"type":"response.completed","response":'
+    b'{"id":"r","usage":{"input_tokens":100,"output_tokens":20}}}\n\n'
 )
 
 
@@ -125,8 +125,16 @@ AZURE = {
 
 async def ask(tmp_path, endpoint, authority, **change):
     (tmp_path / "key").write_text(KEY)
-    given = {"runId": "r", "jobType": "t", "attempt": 1, "upstreamURL": f"{endpoint.url}/openai/deployments/gpt", "port": 1,
-             "models": ["m"], **AZURE, **change}  # fmt: skip
+    given = {
+        "runId": "r",
+        "jobType": "t",
+        "attempt": 1,
+        "upstreamURL": f"{endpoint.url}/openai/deployments/gpt",
+        "port": 1,
+        "models": ["m"],
+        **AZURE,
+        **change,
+    }
     names = {"KEY": tmp_path / "key", "STATE": tmp_path, "CA": authority / "ca.crt"}
     environ = {f"CODEXRUN_GATE_{name}": str(path) for name, path in names.items()}
     environ |= {

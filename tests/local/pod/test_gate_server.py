@@ -369,9 +369,8 @@ async def test_a_client_that_left_the_queue_costs_nothing(stand):
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stand.post(), 0.2)
     await first
-    await (
-        stand.post()
-    )  # behind the one that left: had that been sent, it would have been before this
+    # Behind the one that left: had that been sent, it would have been before this.
+    await stand.post()
     assert (stand.account.requests, len(stand.upstream.requests)) == (2, 2)
 
 
@@ -418,16 +417,20 @@ async def test_everything_else_is_not_there(stand, method, path):
 
 async def test_asking_an_endpoint_that_hangs_is_no_activity(stand):
     """Codex tries again for half an hour; the runner has to see the silence all the same."""
+    released = asyncio.Event()
 
-    async def hang(_):
-        await asyncio.sleep(5)
+    async def hang(request):
+        await released.wait()
+        return await streams(COMPLETED)(request)
 
     stand.upstream.scripts = [hang]
     stand.ledger.last_byte -= 100
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stand.post(), 0.3)
+    request = asyncio.create_task(stand.post())
+    await until(lambda: stand.upstream.running == 1)
     answer = await (await stand.client.get(f"{stand.base}/activity")).json()
     assert answer["idleSeconds"] > 100
+    released.set()
+    await request
 
 
 async def test_health_names_the_run(stand):

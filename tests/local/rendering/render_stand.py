@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from apistand import TOKEN, prompt
-from fake_kube import FakeKube
+from apistand import TOKEN
+from fake_cluster import FakeCluster
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator
+from manifests import prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.console import routes as site
@@ -94,7 +95,9 @@ class Answers:
 
 
 class Stand:
-    def __init__(self, kube: FakeKube, registry: Registry, archive: Archive, app: FastAPI) -> None:
+    def __init__(
+        self, kube: FakeCluster, registry: Registry, archive: Archive, app: FastAPI
+    ) -> None:
         self.kube, self.registry, self.archive, self.app = kube, registry, archive, app
         self.services = app.state.services
         self.http = httpx.AsyncClient(
@@ -210,7 +213,7 @@ async def standing(folder: Path) -> AsyncIterator[Stand]:
         token=TOKEN,
         verdict_seconds=5,
     )
-    kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
+    kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
     kube.put(kube.config_maps, prompt())
     kube.put(kube.config_maps, prompt(version="v2", text="{{name}}, {{odd}} and {{missing}}\n"))
     archive.open()

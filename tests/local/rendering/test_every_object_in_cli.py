@@ -42,9 +42,8 @@ FORMATS = (
     "jsonpath={..*}",
     "custom-columns=A:.params,B:.result,C:.missing",
 )
-TURNS = itertools.cycle(
-    FORMATS
-)  # a format that cannot print something meets it in more than one object
+# A format that cannot print something meets it in more than one object.
+TURNS = itertools.cycle(FORMATS)
 NAME = {
     "name": "mine",
     "namespace": "codexrun",

@@ -3,7 +3,8 @@ Standard library only.
 
 /repo.git       one commit on main, another on branch topic, tag v1
 /private.git    the same behind user "bot", password from the environment
-/jobs.git       work for our job types: a bug with its test on main, tag v1 before it, a doubtful change on branch change
+/jobs.git       work for the example job types: a bug with its test on main, tag v1 before it,
+                a doubtful change on branch change
 /moved.git/...  redirects to another host
 """
 

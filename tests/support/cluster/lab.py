@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import manifests
 from kubernetes import client, config, watch
 
 Json = dict[str, Any]
@@ -119,21 +120,15 @@ class Lab:
         its name."""
         name = self.name(stem)
         prompt = prompt or self.prompt()
-        body = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexJobType",
-            "metadata": {"name": name, "labels": self.mark},
-            "spec": {
-                "prompt": {"name": prompt, "version": "v1"},
-                "model": "gpt-5.5",
-                "concurrencyLimit": 4,
-                "limits": {"timeoutSeconds": 120, "stallSeconds": 60, "startSeconds": 120},
-                "resources": {
-                    "requests": {"cpu": "20m"}
-                },  # the runs of several workers are to fit a node of two cores
-                **spec,
-            },
+        defaults = {
+            "prompt": {"name": prompt, "version": "v1"},
+            "concurrencyLimit": 4,
+            "limits": {"timeoutSeconds": 120, "stallSeconds": 60, "startSeconds": 120},
+            # The runs of several workers are to fit a node of two cores.
+            "resources": {"requests": {"cpu": "20m"}},
         }
+        body = manifests.job_type(name, **{**defaults, **spec})
+        body["metadata"]["labels"] = self.mark
         self.custom.create_namespaced_custom_object(*JOB_TYPES, body)
         return name
 
@@ -143,12 +138,8 @@ class Lab:
         """Create a CodexRun; returns the created object."""
         if scenario is not None:
             spec.setdefault("inputs", {"scenario": scenario})
-        body = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexRun",
-            "metadata": {"name": self.name(stem), "labels": self.mark},
-            "spec": {"jobType": job_type, **spec},
-        }
+        body = manifests.run(self.name(stem), jobType=job_type, **spec)
+        body["metadata"]["labels"] = self.mark
         created: Json = self.custom.create_namespaced_custom_object(*RUNS, body)
         return created
 

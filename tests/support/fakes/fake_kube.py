@@ -1,181 +1,191 @@
-"""The apiserver in memory as the api needs it: objects with uid and dates, a watch that goes on;
-and a tiny operator."""
+"""The operator's client of an apiserver in memory: `codexrun_core.kube.client.Kube`, with failures
+at a test's word. `fake_cluster.py` has more of an apiserver."""
 
-import asyncio
 import copy
-import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import fakekube
-
-from codexrun_core.kube.client import Conflict, Unavailable
+from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
 
 Json = dict[str, Any]
 
 
-def stamp() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def merged(target: Any, patch: Any) -> Any:
+    """Return what a merge patch makes of an object (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
 
 
-class FakeKube(fakekube.FakeKube):
-    """`on_create(path, raw)` plays admission; `down` names methods that are away; `lost` loses so
-    many answers to a create."""
+def _labelled(item: Json, selector: str) -> bool:
+    """Return whether a selector matches: only `key` and `key=value`, and several with commas."""
+    labels = item["metadata"].get("labels") or {}
+    terms = (term.partition("=") for term in selector.split(",") if term)
+    return all(
+        labels.get(key) == value if equals else key in labels for key, equals, value in terms
+    )
+
+
+class FakeKube(Kube):
+    """Hold objects by path. `fail(verb, part, error)` makes the next such call raise; with
+    `after=True`, only once it has worked (a lost response). `calls` are the writes that
+    arrived."""
 
     def __init__(self, namespace: str = "codexrun") -> None:
-        super().__init__(namespace)
-        self.version = 0
-        self.log: list[tuple[int, str, Json]] = []  # version, path, event
-        self.bell = asyncio.Event()
-        self.on_create: Callable[[str, Json], None] = lambda path, raw: None
-        self.down: set[str] = set()
-        self.lost = 0
+        super().__init__(None, namespace, lambda: None)  # type: ignore[arg-type]
+        self.objects: dict[str, Json] = {}
+        self.calls: list[tuple[str, str, Json]] = []
+        self.reads: list[str] = []
+        self.version = 100
+        self.streams: list[list[Any]] = []
+        self._failures: list[tuple[str, str, Exception, bool]] = []
+        self.removed: Callable[[Json], None] = lambda item: None  # a deletion took effect
 
-    # -- the client's calls ------------------------------------------------------------------------
+    # -- for tests -------------------------------------------------------------------------------
+
+    def fail(self, verb: str, part: str, error: Exception, *, after: bool = False) -> None:
+        self._failures.append((verb, part, error, after))
+
+    def path_of(self, plural: str, name: str) -> str:
+        folders = {
+            "codexruns": self.runs,
+            "codexjobtypes": self.job_types,
+            "jobs": self.jobs,
+            "pods": self.pods,
+        }
+        return f"{folders[plural]}/{name}"
+
+    def put(self, plural: str, item: Json) -> Json:
+        path = self.path_of(plural, item["metadata"]["name"])
+        item = copy.deepcopy(item)
+        self.objects[path] = item
+        return item
+
+    def items(self, path: str) -> list[Json]:
+        return [item for key, item in self.objects.items() if key.rpartition("/")[0] == path]
+
+    def writes(self, verb: str, part: str) -> list[Json]:
+        return [body for v, path, body in self.calls if v == verb and part in path]
+
+    # -- what Kube has ---------------------------------------------------------------------------
 
     async def create(self, path: str, body: Json) -> Json:
-        made = await super().create(path, body)
-        if self.lost:
-            self.lost -= 1
-            raise Unavailable("the answer was lost")
-        return made
+        return self._do("create", path, body, lambda: self._create(path, body))
+
+    async def merge(self, path: str, patch: Json) -> Json:
+        return self._do("merge", path, patch, lambda: self._patch(path, patch))
+
+    async def strategic(self, path: str, patch: Json) -> Json:
+        return self._do("strategic", path, patch, lambda: self._finalizers(path, patch))
+
+    async def delete(
+        self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background"
+    ) -> Json:
+        return self._do(
+            "delete",
+            path,
+            {"uid": uid, "propagation": propagation},
+            lambda: self._delete(path, uid, version),
+        )
+
+    async def get(self, path: str) -> Json:
+        self.reads.append(path)
+        self._raise("get", path, after=False)
+        return copy.deepcopy(self._find(path))
+
+    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
+        self.reads.append(f"{path}?{selectors}")
+        self._raise("list", path, after=False)
+        selector = selectors.get("labelSelector", "")
+        items = [copy.deepcopy(item) for item in self.items(path) if _labelled(item, selector)]
+        yield {"metadata": {"resourceVersion": str(self.version)}, "items": items}
 
     async def watch(
         self, path: str, version: str, *, silence: float, **selectors: str
     ) -> AsyncIterator[Json]:
-        position = 0
-        while True:
-            self._raise("watch", path, after=False)
-            bell = self.bell
-            for number, where, event in self.log[position:]:
-                if number > int(version) and where.rpartition("/")[0] == path:
-                    yield copy.deepcopy(event)
-            position = len(self.log)
-            if self.bell is bell:
-                await bell.wait()
+        """Play the next of `streams`: events, or an exception to raise."""
+        self.reads.append(f"{path}@{version}")
+        for event in self.streams.pop(0):
+            if isinstance(event, Exception):
+                raise event
+            yield event
 
-    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        """Of whatever labels: who asks looks at them again."""
-        async for page in super().pages(path):
-            yield page
-
-    # -- the world's hand --------------------------------------------------------------------------
-
-    def put(self, path: str, body: Json) -> Json:
-        """A new object in a folder; its uid and dates are the apiserver's."""
-        raw = copy.deepcopy(body)
-        raw["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": stamp(), "generation": 1}
-        raw["metadata"].setdefault("namespace", self.namespace)
-        return self._store(f"{path}/{raw['metadata']['name']}", raw, "ADDED")
-
-    def patch(self, path: str, patch: Json) -> Json:
-        return copy.deepcopy(self._patch(path, patch))
-
-    def remove(self, path: str) -> None:
-        self._gone(path, self.objects.pop(path))
-
-    def status(self, name: str, phase: str, **status: Any) -> Json:
-        return self.patch(f"{self.runs}/{name}", {"status": {"phase": phase, **status}})
-
-    def run(self, name: str) -> Json:
-        return self.objects[f"{self.runs}/{name}"]
-
-    @property
-    def run_names(self) -> list[str]:
-        return [path.rpartition("/")[2] for path in self.objects if path.startswith(self.runs)]
-
-    # -- inside ------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------
 
     def _raise(self, verb: str, path: str, *, after: bool) -> None:
-        if verb in self.down and not after:
-            raise Unavailable(f"{verb} is away")
-        super()._raise(verb, path, after=after)
+        for failure in self._failures:
+            failing_verb, part, error, late = failure
+            if failing_verb == verb and part in path and late is after:
+                self._failures.remove(failure)
+                raise error
+
+    def _do(self, verb: str, path: str, body: Json, work: Callable[[], Json]) -> Json:
+        self._raise(verb, path, after=False)
+        self.calls.append((verb, path, copy.deepcopy(body)))
+        item = work()
+        self._raise(verb, path, after=True)
+        return copy.deepcopy(item)
+
+    def _find(self, path: str) -> Json:
+        if path not in self.objects:
+            raise NotFound(404, "NotFound", f"{path} not found")
+        return self.objects[path]
 
     def _create(self, path: str, body: Json) -> Json:
-        full = f"{path}/{body['metadata']['name']}"
-        if full in self.objects:
-            raise Conflict(409, "AlreadyExists", f"{full} already exists")
-        raw = self.put(path, body)
-        self.on_create(full, raw)
-        return raw
+        path = f"{path}/{body['metadata']['name']}"
+        if path in self.objects:
+            raise Conflict(409, "AlreadyExists", f"{path} already exists")
+        self.version += 1
+        self.objects[path] = copy.deepcopy(body)
+        identity = {"uid": f"uid-{self.version}", "resourceVersion": str(self.version)}
+        self.objects[path]["metadata"] = {**body["metadata"], **identity}
+        return self.objects[path]
 
     def _patch(self, path: str, patch: Json) -> Json:
-        changed = super()._patch(path, patch)
-        self._tell(path, changed, "MODIFIED")
+        path = path.removesuffix("/status")
+        item = self._find(path)
+        version = patch.get("metadata", {}).get("resourceVersion")
+        if version and version != item["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", "the object has been modified")
+        self.version += 1
+        changed = merged(item, patch)
+        changed["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[path] = changed
         return changed
 
-    def _delete(self, path: str, uid: str, version: str | None) -> Json:
-        deleted = super()._delete(path, uid, version)
-        if path not in self.objects:  # else a finalizer holds it
-            self._gone(path, deleted)
-        return deleted
-
-    def _store(self, path: str, raw: Json, kind: str) -> Json:
-        self.version += 1
-        raw["metadata"]["resourceVersion"] = str(self.version)
-        self.objects[path] = raw
-        self._tell(path, raw, kind)
-        return copy.deepcopy(raw)
-
-    def _gone(self, path: str, raw: Json) -> None:
-        self.version += 1
-        raw["metadata"]["resourceVersion"] = str(self.version)
-        self._tell(path, raw, "DELETED")
-
-    def _tell(self, path: str, raw: Json, kind: str) -> None:
-        self.log.append((self.version, path, copy.deepcopy({"type": kind, "object": raw})))
-        self.bell.set()
-        self.bell = asyncio.Event()
-
-
-def condition(kind: str, status: str = "True") -> Json:
-    return {
-        "type": kind,
-        "status": status,
-        "reason": kind,
-        "message": "",
-        "lastTransitionTime": stamp(),
-    }
-
-
-class FakeOperator:
-    """Judges at once: inputs need `name`, and so many slots there are."""
-
-    def __init__(self, kube: FakeKube, limit: int = 2) -> None:
-        self.kube, self.limit = kube, limit
-        kube.on_create = self.judge
-
-    def judge(self, path: str, raw: Json) -> None:
-        if not path.startswith(self.kube.runs):
-            return
-        spec, name = raw["spec"], raw["metadata"]["name"]
-        held = [
-            r
-            for p, r in self.kube.objects.items()
-            if p.startswith(self.kube.runs) and self._holds(r)
+    def _finalizers(self, path: str, patch: Json) -> Json:
+        item = self._find(path)
+        metadata = item["metadata"]
+        changes = patch["metadata"]
+        if changes["uid"] != metadata["uid"]:
+            raise Conflict(409, "Conflict", "the UID in the precondition does not match")
+        finalizers = list(metadata.get("finalizers", []))
+        added = changes.get("finalizers", [])
+        if added and metadata.get("deletionTimestamp"):
+            raise Refused(
+                422, "Invalid", "no new finalizers can be added if the object is being deleted"
+            )
+        removed = changes.get("$deleteFromPrimitiveList/finalizers", [])
+        metadata["finalizers"] = [
+            f for f in dict.fromkeys([*finalizers, *added]) if f not in removed
         ]
-        if not isinstance((spec.get("inputs") or {}).get("name"), str):
-            text = (
-                "spec.inputs/name: missing; give it a value; the job type's inputsSchema says what"
-                " is expected"
-            )
-            self.reject(name, "InvalidInputs", text)
-        elif len(held) < self.limit:
-            self.kube.status(
-                name, "Starting", attempt=1, reason="Starting", conditions=[condition("Admitted")]
-            )
-        elif spec.get("whenFull", "Queue") == "Reject":
-            self.reject(
-                name, "ConcurrencyLimit", "Rejected, as spec.whenFull asks: all slots are taken"
-            )
+        return item
+
+    def _delete(self, path: str, uid: str, version: str | None) -> Json:
+        item = self._find(path)
+        if item["metadata"]["uid"] != uid:
+            raise Conflict(409, "Conflict", "the UID in the precondition does not match")
+        if version and item["metadata"]["resourceVersion"] != version:
+            raise Conflict(409, "Conflict", "the object has been modified")
+        if item["metadata"].get("finalizers"):
+            item["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
         else:
-            waiting = [condition("Admitted", "False")]
-            self.kube.status(name, "Queued", reason="ConcurrencyLimit", conditions=waiting)
-
-    def reject(self, name: str, reason: str, message: str) -> None:
-        self.kube.status(name, "Rejected", reason=reason, message=message, finishedAt=stamp())
-
-    @staticmethod
-    def _holds(raw: Json) -> bool:
-        return raw.get("status", {}).get("phase") in ("Starting", "Running", "Stopping")
+            del self.objects[path]
+            self.removed(item)
+        return item

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
-from fakekube import merged
+from fake_kube import merged
 
 Json = dict[str, Any]
 

@@ -2,14 +2,14 @@
 port."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fake_kube import FakeKube, FakeOperator
+from fake_cluster import FakeCluster, FakeOperator
+from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
 from codexrun_api.services import Services
@@ -17,7 +17,6 @@ from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
 TOKEN = "t0ken-of-the-tests"
-PROMPT = "Say hello to {{name}}.\n"
 
 
 class NoArchive:
@@ -32,43 +31,10 @@ class NoArchive:
         return True
 
 
-def job_type(name: str = "hello", **spec: Any) -> dict[str, Any]:
-    kind = {
-        "prompt": {"name": "hello", "version": "v1"},
-        "model": "gpt-5-codex",
-        "concurrencyLimit": 2,
-        **spec,
-    }
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1",
-        "kind": "CodexJobType",
-        "metadata": {"name": name},
-        "spec": kind,
-    }
-
-
-def prompt(
-    name: str = "hello", version: str = "v1", text: str = PROMPT, sha256: str | None = None
-) -> dict[str, Any]:
-    labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
-    notes = {
-        "codexrun.dev/sha256": sha256 or hashlib.sha256(text.encode()).hexdigest(),
-        "codexrun.dev/owner": "docs",
-        "codexrun.dev/updated-at": "2026-01-31",
-    }
-    metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {"prompt.md": text},
-    }
-
-
 class Stand:
     """What a test holds: the caller's client, and every world behind the application."""
 
-    def __init__(self, kube: FakeKube, registry: Registry, app: Any) -> None:
+    def __init__(self, kube: FakeCluster, registry: Registry, app: Any) -> None:
         self.kube, self.registry, self.app = kube, registry, app
         self.operator = FakeOperator(kube)
         self.services: Services = app.state.services
@@ -116,19 +82,25 @@ class Stand:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def verdict_seconds() -> float:
+    """How long a start waits for the operator; a test parametrizes it to wait less."""
+    return 5
+
+
+@pytest.fixture
+def settings(tmp_path: Path, verdict_seconds: float) -> Settings:
     return Settings(
         namespace="codexrun",
         registry_url=f"sqlite:///{tmp_path}/registry.db",
         archive=tmp_path / "archive",
         token=TOKEN,
-        verdict_seconds=5,
+        verdict_seconds=verdict_seconds,
     )
 
 
 @pytest.fixture
 async def stand(settings: Settings) -> AsyncIterator[Stand]:
-    kube = FakeKube()
+    kube = FakeCluster()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
     registry = await Registry.open(settings.registry_url)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube, FakeOperator, condition
+from apistand import TOKEN
+from fake_cluster import FakeCluster, FakeOperator, condition
+from manifests import job_type, prompt
 from typer.testing import CliRunner
 
 from codexrun_api.app import create_app
@@ -35,7 +36,7 @@ from codexrun_pod import loglines
 PATIENCE = 30  # seconds until a wait gives up; a bound, never an assertion
 
 
-class Apiserver(FakeKube):
+class Apiserver(FakeCluster):
     """With selectors, logs of pods, and the few reviews that commands ask for."""
 
     def __init__(self) -> None:
@@ -323,7 +324,7 @@ LOG = (
             "src": "runner",
             "text": "run.started",
             "prompt_version": "v1",
-            "model": "gpt-5-codex",
+            "model": "gpt-5.5",
         }
     ),
     event(type="thread.started", thread_id="0199"),

@@ -165,10 +165,18 @@ class Pod:
         **more,
     ):
         settings = {
-            "runId": self.run_id, "jobType": "test", "attempt": 1, "upstreamURL": upstream or f"{self.demo}/v1",
-            "port": self.gate_port, "models": list(models), "maxTokens": max_tokens, "prices": prices or {},
-            "priceTable": "2026-11-24" if prices else None, "ingestURL": ingest, **more,
-        }  # fmt: skip
+            "runId": self.run_id,
+            "jobType": "test",
+            "attempt": 1,
+            "upstreamURL": upstream or f"{self.demo}/v1",
+            "port": self.gate_port,
+            "models": list(models),
+            "maxTokens": max_tokens,
+            "prices": prices or {},
+            "priceTable": "2026-11-24" if prices else None,
+            "ingestURL": ingest,
+            **more,
+        }
         self.gate_environment = {
             "CODEXRUN_GATE": json.dumps(settings),
             "CODEXRUN_GATE_KEY": str(self.root / "api-key"),
@@ -204,11 +212,27 @@ class Pod:
         no sandbox of Codex's."""
         (self.root / "prompt.md").write_bytes(prompt.encode())
         run = {
-            "runId": self.run_id, "name": "test-1", "namespace": "codexrun", "jobType": "test", "attempt": 1,
-            "prompt": {"name": "test", "version": "v1", "sha256": hashlib.sha256(prompt.encode()).hexdigest()},
-            "model": model, "effort": None, "timeoutSeconds": timeout, "stallSeconds": stall,
-            "gatePort": self.gate_port, "workspaceBytes": 0, "homeBytes": 0, "maskEnv": [], "git": False, **more,
-        }  # fmt: skip
+            "runId": self.run_id,
+            "name": "test-1",
+            "namespace": "codexrun",
+            "jobType": "test",
+            "attempt": 1,
+            "prompt": {
+                "name": "test",
+                "version": "v1",
+                "sha256": hashlib.sha256(prompt.encode()).hexdigest(),
+            },
+            "model": model,
+            "effort": None,
+            "timeoutSeconds": timeout,
+            "stallSeconds": stall,
+            "gatePort": self.gate_port,
+            "workspaceBytes": 0,
+            "homeBytes": 0,
+            "maskEnv": [],
+            "git": False,
+            **more,
+        }
         environment = {
             "CODEXRUN_RUN": json.dumps(run),
             "CODEXRUN_INPUTS": base64.b64encode(json.dumps(inputs or {}).encode()).decode(),

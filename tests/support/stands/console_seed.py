@@ -13,7 +13,8 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from console_stand import TOKEN, Console, item, job_type, prompt, running, said
+from console_stand import TOKEN, Console, item, running, said
+from manifests import job_type, prompt
 
 from codexrun_core.registry import RunRecord
 
@@ -21,11 +22,13 @@ REVIEW = """Review the change in `/workspace` against `main`.
 
 Look for: {{focus}}
 
-Read the code around each change first. Report at most ten findings, the worst first, each with file and line.
+Read the code around each change first. Report at most ten findings, the worst first, each with \
+file and line.
 """
 MESSAGE = """## 2 findings
 
-1. **Race in `settle()`** (`payments/settle.py:48`): the lock is taken *after* the row is read, so two workers can settle the same
+1. **Race in `settle()`** (`payments/settle.py:48`): the lock is taken *after* the row is read, \
+so two workers can settle the same
    payment twice. Take the lock first.
 2. **Missing index** on `refunds(payment_id)`: the new query reads the whole table.
 
@@ -96,7 +99,10 @@ def talk(console: Console, run_id: str, begin: datetime, *, over: bool) -> None:
         return begin + timedelta(seconds=seconds)
 
     ts = begin.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    diff_stat = " payments/settle.py | 48 \x1b[32m+++++++++++++++++\x1b[31m-----\x1b[0m\n payments/refund.py | 12 \x1b[32m++++\x1b[0m\n"
+    diff_stat = (
+        " payments/settle.py | 48 \x1b[32m+++++++++++++++++\x1b[31m-----\x1b[0m\n"
+        " payments/refund.py | 12 \x1b[32m++++\x1b[0m\n"
+    )
     tests = "".join(
         f"tests/api/test_{n}.py \x1b[32m{'.' * (18 + i % 7)}\x1b[0m\n"
         for i, n in enumerate(("settle", "refund", "ledger", "payout") * 5)
@@ -180,7 +186,8 @@ def talk(console: Console, run_id: str, begin: datetime, *, over: bool) -> None:
             "completed",
             at(9.2),
             command="/bin/bash -lc 'rg -n \"settle\\(\" payments'",
-            aggregated_output="payments/worker.py:31:        await settle(payment.id)\npayments/api.py:112:    return await settle(id)\n",
+            aggregated_output="payments/worker.py:31:        await settle(payment.id)\n"
+            "payments/api.py:112:    return await settle(id)\n",
             exit_code=0,
             status="completed",
         ),
@@ -188,7 +195,8 @@ def talk(console: Console, run_id: str, begin: datetime, *, over: bool) -> None:
             "agent_message",
             5,
             at=at(21),
-            text="The lock is taken *after* the read in `settle()`; a second worker can settle twice. I'll write the fix and a test.",
+            text="The lock is taken *after* the read in `settle()`; a second worker can settle"
+            " twice. I'll write the fix and a test.",
         ),
         item(
             "file_change",
@@ -243,7 +251,8 @@ def talk(console: Console, run_id: str, begin: datetime, *, over: bool) -> None:
                 "completed",
                 at(99),
                 command="/bin/bash -lc 'ruff check payments'",
-                aggregated_output="payments/settle.py:3:1: \x1b[31mF401\x1b[0m `asyncio` imported but unused\nFound 1 error.\n",
+                aggregated_output="payments/settle.py:3:1: \x1b[31mF401\x1b[0m `asyncio` imported"
+                " but unused\nFound 1 error.\n",
                 exit_code=1,
                 status="failed",
             ),
@@ -286,7 +295,8 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
                 "minLength": 1,
                 "maxLength": 2000,
                 "title": "Focus",
-                "description": "What the review looks for, such as error handling in the HTTP client.",
+                "description": "What the review looks for, such as error handling"
+                " in the HTTP client.",
             },
             "depth": {"enum": ["quick", "normal", "deep"], "default": "normal", "title": "Depth"},
             "max_findings": {
@@ -540,7 +550,8 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         inputs={},
         status={
             "reason": "InvalidInputs",
-            "message": "spec.inputs: 'focus' is a required property; the job type's inputsSchema says what is expected",
+            "message": "spec.inputs: 'focus' is a required property;"
+            " the job type's inputsSchema says what is expected",
             "attempt": None,
         },
     )
@@ -636,6 +647,7 @@ async def serve() -> None:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         raise SystemExit(
-            "usage: PYTHONPATH=tests/support:tests/support/fakes python tests/support/stands/console_seed.py"
+            "usage: PYTHONPATH=tests/support:tests/support/fakes"
+            " python tests/support/stands/console_seed.py"
         )
     asyncio.run(serve())

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import manifests
 import uvicorn
-from fake_kube import FakeKube, FakeOperator
+from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
 from codexrun_api.console import routes as console_routes
@@ -37,7 +38,7 @@ class Console:
 
     url: str
     app: Any
-    kube: FakeKube
+    kube: FakeCluster
     registry: Registry
     archive: Archive
     bells: Bells
@@ -97,14 +98,9 @@ class Console:
             took = more.pop("took", None)
             ended = min(now, created + timedelta(seconds=6 + took)) if took is not None else now
             status.setdefault("finishedAt", stamp(ended))
-        metadata = {"name": name, "annotations": notes, "labels": more.pop("labels", {})}
-        body = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexRun",
-            "metadata": metadata,
-            "spec": spec,
-            "status": status,
-        }
+        body = manifests.run(name, **spec)
+        body["metadata"] |= {"annotations": notes, "labels": more.pop("labels", {})}
+        body["status"] = status
         hook, self.kube.on_create = self.kube.on_create, lambda *_: None
         raw = self.kube.put(self.kube.runs, body)
         self.kube.on_create = hook
@@ -149,44 +145,6 @@ def item(
     )
 
 
-def job_type(name: str = "hello", **spec: Any) -> Json:
-    kind = {
-        "prompt": {"name": "hello", "version": "v1"},
-        "model": "gpt-5.5",
-        "concurrencyLimit": 2,
-        **spec,
-    }
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1",
-        "kind": "CodexJobType",
-        "metadata": {"name": name},
-        "spec": kind,
-    }
-
-
-def prompt(
-    name: str = "hello",
-    version: str = "v1",
-    text: str = "Say hello to {{name}}.\n",
-    sha256: str = "",
-) -> Json:
-    import hashlib
-
-    labels = {"codexrun.dev/prompt": name, "codexrun.dev/prompt-version": version}
-    notes = {
-        "codexrun.dev/sha256": sha256 or hashlib.sha256(text.encode()).hexdigest(),
-        "codexrun.dev/owner": "docs",
-        "codexrun.dev/updated-at": "2026-01-31",
-    }
-    metadata = {"name": f"prompt-{name}-{version}", "labels": labels, "annotations": notes}
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata,
-        "data": {"prompt.md": text},
-    }
-
-
 def free_socket() -> socket.socket:
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -206,9 +164,9 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
         archive=folder / "archive",
         **{"token": TOKEN, "token_file": tokens, "verdict_seconds": 5, **settings},
     )
-    kube, archive, bells = FakeKube(), Archive(made.archive), Bells()
-    kube.put(kube.job_types, job_type())
-    kube.put(kube.config_maps, prompt())
+    kube, archive, bells = FakeCluster(), Archive(made.archive), Bells()
+    kube.put(kube.job_types, manifests.job_type())
+    kube.put(kube.config_maps, manifests.prompt())
     archive.open()
     registry = await Registry.open(url)
     await registry.migrate()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from apistand import Stand
-from fake_kube import FakeKube
+from fake_cluster import FakeCluster
 
 from codexrun_api.app import create_app
 from codexrun_api.logs.archive import Archive
@@ -64,7 +64,7 @@ async def kept(settings: Settings) -> AsyncIterator[Kept]:
     archive.open()
     async with await Registry.open(settings.registry_url) as registry:
         await registry.migrate()
-        made = Kept(FakeKube(), registry, create_app(settings, registry, FakeKube(), archive))
+        made = Kept(FakeCluster(), registry, create_app(settings, registry, FakeCluster(), archive))
         async with made.http:
             yield made
 

@@ -1,7 +1,8 @@
 """GET /runs/{id}/details: limits in force, conditions, and every transition."""
 
-from apistand import Stand, job_type
-from fake_kube import condition
+from apistand import Stand
+from fake_cluster import condition
+from manifests import job_type
 
 from codexrun_core.registry import Unavailable
 

@@ -3,8 +3,9 @@ away."""
 
 import json
 
-from apistand import Stand, prompt
-from fake_kube import FakeKube
+from apistand import Stand
+from fake_cluster import FakeCluster
+from manifests import prompt
 
 from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.registry_writer import Writer
@@ -60,7 +61,7 @@ async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> 
     """Another process starts later on the same registry, with a cluster that has lost the run."""
     uid = applied(stand, "mine")["metadata"]["uid"]
     await stand.mirrored()
-    later = Mirror(FakeKube(), stand.registry, Feed())
+    later = Mirror(FakeCluster(), stand.registry, Feed())
     later.writer.missing(lambda run_id: run_id not in later.runs)
     await later.writer.drain()
     row = await stand.registry.get(uid)
@@ -186,7 +187,7 @@ async def test_job_types_say_how_full_they_are(stand: Stand) -> None:
 
 
 async def test_a_job_type_made_a_moment_ago_is_found(stand: Stand) -> None:
-    from apistand import job_type
+    from manifests import job_type
 
     stand.kube.put(stand.kube.job_types, job_type("fresh"))
     assert (await stand.start(job_type="fresh")).status_code == 202

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from apistand import Stand, job_type
+from apistand import Stand
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from manifests import job_type
 from odd import JSON, LEVELS, nested
 from prometheus_client import REGISTRY
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-from apistand import TOKEN, job_type, prompt
-from fake_kube import FakeKube, FakeOperator, stamp
+from apistand import TOKEN
+from fake_cluster import FakeCluster, FakeOperator, stamp
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as bounds
 from hypothesis.errors import Unsatisfiable
+from manifests import job_type, prompt
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -51,7 +52,7 @@ KEPT = {"id": "kept", "name": "final-message.md"}  # a run that has ended, with 
 OF_KEPT = {"getRunLogs": {200, 206}, "listRunArtifacts": {200}, "getRunArtifact": {200}}
 
 
-def keep(kube: FakeKube, archive: Archive) -> None:
+def keep(kube: FakeCluster, archive: Archive) -> None:
     """That run: random ids would all be answered with 404, and say nothing about logs and
     artifacts."""
     spec = {"jobType": "hello", "inputs": {"name": "world"}}
@@ -84,7 +85,7 @@ class Served:
 
     async def _serve(self) -> None:
         url = f"sqlite:///{self._folder}/registry.db"
-        kube = FakeKube()
+        kube = FakeCluster()
         FakeOperator(kube, limit=10)
         kube.put(kube.job_types, job_type())
         kube.put(kube.config_maps, prompt())
@@ -167,15 +168,13 @@ def test_answers_are_what_the_document_says(url: str, operation: str, mode: Gene
             # Times, statuses and inputs have rules that no schema says: 422 answers data of the
             # right shape too.
             answer = case.call(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"})
-            assume(
-                answer.text != "Invalid HTTP request received."
-            )  # no HTTP: it never came as far as the application
+            # No HTTP: it never came as far as the application.
+            assume(answer.text != "Invalid HTTP request received.")
             case.validate_response(answer, excluded_checks=[positive_data_acceptance])
             statuses.add(answer.status_code)
 
         call()
         assert not kept or statuses & OF_KEPT[operation], statuses
     except Unsatisfiable:
-        assert (
-            mode is GenerationMode.NEGATIVE
-        )  # nothing can be wrong with a request that has no parameters
+        # Nothing can be wrong with a request that has no parameters.
+        assert mode is GenerationMode.NEGATIVE

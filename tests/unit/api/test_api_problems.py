@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from apistand import TOKEN, NoArchive, Stand
-from fake_kube import FakeKube, FakeOperator
+from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
 from codexrun_api.http.auth import Tokens
@@ -252,5 +252,5 @@ def test_named_tokens_are_read_again_when_the_file_changes(
 async def test_a_named_token_is_who_asked(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("ana:aaa\n")
     named = Settings(**{**vars(settings), "token_file": tmp_path / "tokens"})
-    app = create_app(named, None, FakeKube(), NoArchive())
+    app = create_app(named, None, FakeCluster(), NoArchive())
     assert app.state.services.tokens.user("aaa") == "ana"

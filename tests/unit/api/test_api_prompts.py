@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from apistand import Stand, prompt
+from apistand import Stand
+from manifests import prompt
 
 from codexrun_core.registry import RunRecord
 

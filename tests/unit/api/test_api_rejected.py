@@ -4,7 +4,7 @@ operator's rule."""
 from typing import Any
 
 import pytest
-from fake_kube import FakeKube, condition, stamp
+from fake_cluster import FakeCluster, condition, stamp
 
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED
 from codexrun_operator.act.reconcile import Reconciler
@@ -26,7 +26,7 @@ from codexrun_operator.settings import PodSettings
 async def test_who_deletes_a_rejected_start(
     marked: str, conditions: list[Any], stays: bool
 ) -> None:
-    kube = FakeKube()
+    kube = FakeCluster()
     metadata = {"name": "refused", "annotations": {DELETE_IF_REJECTED: marked}}
     kube.put(kube.runs, {"metadata": metadata, "spec": {"jobType": "hello"}})
     kube.status("refused", "Rejected", finishedAt=stamp(), conditions=conditions)

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from apistand import Stand
 
 from codexrun_core.kube.client import Unavailable
@@ -97,17 +98,17 @@ async def test_a_missing_prompt_version_is_422_without_waiting_a_minute(stand: S
     assert stand.kube.run_names == []
 
 
+@pytest.mark.parametrize("verdict_seconds", [0.0])
 async def test_no_verdict_is_503_for_reject_and_the_object_is_deleted(stand: Stand) -> None:
     stand.kube.on_create = lambda path, raw: None
-    object.__setattr__(stand.services.settings, "verdict_seconds", 0.0)
     refused = await stand.start()
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     assert stand.kube.run_names == []
 
 
+@pytest.mark.parametrize("verdict_seconds", [0.0])
 async def test_no_verdict_is_202_pending_for_queue_and_it_has_a_row(stand: Stand) -> None:
     stand.kube.on_create = lambda path, raw: None
-    object.__setattr__(stand.services.settings, "verdict_seconds", 0.0)
     started = await stand.start(when_full="Queue")
     assert (started.status_code, started.json()["status"]) == (202, "pending")
     name = started.json()["name"]

@@ -77,7 +77,8 @@ def test_impossible_choice_names_the_way_out(wanted, machine, says, way_out):
     assert way_out in caught.value.way_out
 
 
-TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
+timeout inode
    0: 0100F40A:192B 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1
    1: 00000000:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 222 1
    2: 0100007F:192B 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 333 1

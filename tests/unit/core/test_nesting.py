@@ -124,10 +124,13 @@ deep_json.install()
 def read():
     for levels in (40, 260, 1_500, 9_990, 10_000, deep_json.MAX_LEVELS):
         for text in ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels):
-            value, found = json.loads(text), 0
+            value = json.loads(text)
+            depth = 0
             while isinstance(value, (dict, list)):
-                value, found = (value["a"] if isinstance(value, dict) else value[0] if value else None), found + 1
-            assert found == levels, (found, levels)
+                children = list(value.values()) if isinstance(value, dict) else value
+                value = children[0] if children else None
+                depth += 1
+            assert depth == levels, (depth, levels)
     before = sys.getrecursionlimit()
     try:
         json.loads("[" * 1_000_000)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from runbuilders import PRICES, kind, prompt, run
+from builders import PRICES, kind, prompt, run
 
 from codexrun_core.prompts import index, manifests
 from codexrun_core.prompts.index import FolderError

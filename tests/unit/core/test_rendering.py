@@ -11,19 +11,30 @@ from codexrun_core.prompts.rendering import UnknownPlaceholderError, placeholder
 CASES = [
     ("a string is put in verbatim", "Hello {{name}}!", {"name": "world"}, "Hello world!"),
     ("the same name twice", "{{a}}-{{a}}", {"a": "x"}, "x-x"),
-    ("numbers, booleans, null, lists and objects are compact JSON",
-     "{{i}} {{b}} {{n}} {{l}} {{o}}", {"i": 1, "b": True, "n": None, "l": [1, "é"], "o": {"k": "v"}},
-     '1 true null [1,"é"] {"k":"v"}'),
+    (
+        "numbers, booleans, null, lists and objects are compact JSON",
+        "{{i}} {{b}} {{n}} {{l}} {{o}}",
+        {"i": 1, "b": True, "n": None, "l": [1, "é"], "o": {"k": "v"}},
+        '1 true null [1,"é"] {"k":"v"}',
+    ),
     ("a value is never scanned again", "{{a}} {{b}}", {"a": "{{b}}", "b": "{{a}}"}, "{{b}} {{a}}"),
-    ("blanks inside the braces: not a placeholder", "{{ name }} ${{ secrets.X }}", {"name": "x"},
-     "{{ name }} ${{ secrets.X }}"),
+    (
+        "blanks inside the braces: not a placeholder",
+        "{{ name }} ${{ secrets.X }}",
+        {"name": "x"},
+        "{{ name }} ${{ secrets.X }}",
+    ),
     ("braces without a name stay", "{{}} {{ {{1a}} {a} }}", {"a": "x"}, "{{}} {{ {{1a}} {a} }}"),
     ("a brace more on each side stays", "{{{a}}}", {"a": "x"}, "{x}"),
     ("names may hold digits, underscores and dashes", "{{a-b_1}}", {"a-b_1": "x"}, "x"),
-    ("what a shell, a regex or a kubelet would expand stays", "{{a}}", {"a": "$$ $(HOME) \\1 \\g<0> %s"},
-     "$$ $(HOME) \\1 \\g<0> %s"),
+    (
+        "what a shell, a regex or a kubelet would expand stays",
+        "{{a}}",
+        {"a": "$$ $(HOME) \\1 \\g<0> %s"},
+        "$$ $(HOME) \\1 \\g<0> %s",
+    ),
     ("an input that the prompt does not use is ignored", "x", {"a": "y"}, "x"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,14 @@ CHOICES = [
     ("none: hello", [CONTEXT, user("Say hello to Ada.")], "hello"),
     ("named", [CONTEXT, user("scenario: stall")], "stall"),
     ("with a number", [user("do it\nscenario:  slow-60 please")], "slow-60"),
-    ("the last line of the first message that names one", [user("scenario: a\nscenario: b"), user("scenario: c")], "b"),
+    (
+        "the last line of the first message that names one",
+        [user("scenario: a\nscenario: b"), user("scenario: c")],
+        "b",
+    ),
     ("what tools print does not choose", [user("hi"), output("scenario: stall")], "hello"),
     ("a plain string as input", "scenario: echo", "echo"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("items", "name"), [c[1:] for c in CHOICES], ids=[c[0] for c in CHOICES])
@@ -196,15 +200,25 @@ def kinds(answer, usage=None):
     ("answer", "expected"),
     [
         (say("x"), ["response.created", "response.output_item.done", "response.completed"]),
-        (say("x", seconds=2), ["response.created", *["response.output_text.delta"] * 2, "response.output_item.done",
-                               "response.completed"]),
+        (
+            say("x", seconds=2),
+            [
+                "response.created",
+                *["response.output_text.delta"] * 2,
+                "response.output_item.done",
+                "response.completed",
+            ],
+        ),
         (Reply(), ["response.created", "response.completed"]),
         (Reply(ending="silence"), ["response.created"]),
         (Reply(ending="cut"), ["response.created"]),
         (Reply(ending="failed", error={"code": "c"}), ["response.created", "response.failed"]),
-        (Reply(ending="incomplete", error={"reason": "r"}), ["response.created", "response.incomplete"]),
+        (
+            Reply(ending="incomplete", error={"reason": "r"}),
+            ["response.created", "response.incomplete"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_events_of_a_stream(answer, expected):
     assert kinds(answer, Usage(1, 2)) == expected
 
@@ -215,6 +229,9 @@ def test_usage_is_on_the_wire_as_codex_wants_it():
     )
     assert last["response"]["id"] == "r1"
     assert last["response"]["usage"] == {
-        "input_tokens": 100, "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 0},
-        "output_tokens": 20, "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 120,
-    }  # fmt: skip
+        "input_tokens": 100,
+        "input_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 0},
+        "output_tokens": 20,
+        "output_tokens_details": {"reasoning_tokens": 5},
+        "total_tokens": 120,
+    }

@@ -3,9 +3,9 @@ maxQueued bounds who waits."""
 
 from datetime import UTC, datetime, timedelta
 
+from builders import kind_json, prompt_json, run_json
 from hypothesis import given
 from hypothesis import strategies as st
-from runbuilders import kind_json, prompt_json, run_json
 
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.decide.slots import Place, Slots, may_start

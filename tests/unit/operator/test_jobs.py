@@ -9,7 +9,7 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-from runbuilders import PRICES, SHA, UID, kind, prompt, run
+from builders import PRICES, SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.observed import job_from

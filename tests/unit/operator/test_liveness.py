@@ -6,8 +6,8 @@ import time
 
 import aiohttp
 import pytest
-from fakekube import FakeKube
-from runbuilders import run_json
+from builders import run_json
+from fake_kube import FakeKube
 
 from codexrun_operator import health
 from codexrun_operator.watch.cache import State

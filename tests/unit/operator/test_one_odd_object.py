@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from odd import JSON, nested
-from prometheus_client import REGISTRY
-from runbuilders import (
+from builders import (
     NOON,
     agent_report,
     done_job,
@@ -27,7 +22,12 @@ from runbuilders import (
     run,
     run_json,
 )
-from runbuilders import given as seen_of
+from builders import given as seen_of
+from fake_kube import FakeKube
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odd import JSON, nested
+from prometheus_client import REGISTRY
 
 from codexrun_api.mirror.catalog import Catalog
 from codexrun_core.kube.watch import Watcher

@@ -4,8 +4,8 @@ from datetime import date
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
-from runbuilders import UID, by, kind_json, prompt_json, run_json
+from builders import UID, by, kind_json, prompt_json, run_json
+from fake_kube import FakeKube
 
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices.table import Prices, built_in

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
+from builders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp
+from fake_kube import FakeKube
 from refusals import REFUSALS
-from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp
 
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.kube.refusals import Cause

@@ -7,9 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
-from prometheus_client import REGISTRY
-from runbuilders import (
+from builders import (
     UID,
     agent_report,
     by,
@@ -22,6 +20,8 @@ from runbuilders import (
     prompt_json,
     run_json,
 )
+from fake_kube import FakeKube
+from prometheus_client import REGISTRY
 
 from codexrun_core.kube.client import Conflict, Unavailable
 from codexrun_core.logs import JsonFormatter

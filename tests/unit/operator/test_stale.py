@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
-from runbuilders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
+from builders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
+from fake_kube import FakeKube
 
 from codexrun_core.kube.client import Unavailable
 from codexrun_operator.act.reconcile import Reconciler

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fakekube import FakeKube
-from runbuilders import UID, kind_json, prompt_json, run_json
+from builders import UID, kind_json, prompt_json, run_json
+from fake_kube import FakeKube
 
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.resources import CodexJobType, CodexRun

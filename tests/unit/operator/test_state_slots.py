@@ -13,11 +13,7 @@ import os
 import uuid
 from typing import Any
 
-from fakekube import FakeKube
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from runbuilders import (
+from builders import (
     NOON,
     agent_report,
     by,
@@ -28,6 +24,10 @@ from runbuilders import (
     signalled,
     stamp,
 )
+from fake_kube import FakeKube
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.resources import CodexRun

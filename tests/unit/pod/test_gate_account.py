@@ -18,9 +18,12 @@ from codexrun_pod.gate.sse import Last
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PRICES = {"m": Price(input=1_250_000, cached_input=125_000, output=10_000_000)}
 WIRE = {
-    "input_tokens": 100, "input_tokens_details": {"cached_tokens": 40}, "output_tokens": 20,
-    "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 120,
-}  # fmt: skip
+    "input_tokens": 100,
+    "input_tokens_details": {"cached_tokens": 40},
+    "output_tokens": 20,
+    "output_tokens_details": {"reasoning_tokens": 5},
+    "total_tokens": 120,
+}
 
 USAGES = [
     ("as the API sends it", WIRE, Usage(100, 40, 20, 5, 120)),
@@ -161,16 +164,28 @@ def test_the_message_is_what_the_operator_reads():
     raw = meter.message(account, PRICES, "2026-11-24")
     assert len(raw) == 3000
     assert json.loads(raw) == {
-        "v": 1, "src": "gate", "requests": 2, "completed": 1,
+        "v": 1,
+        "src": "gate",
+        "requests": 2,
+        "completed": 1,
         "usage": {
-            "inputTokens": 100, "cachedInputTokens": 40, "outputTokens": 20, "reasoningTokens": 5, "totalTokens": 120,
+            "inputTokens": 100,
+            "cachedInputTokens": 40,
+            "outputTokens": 20,
+            "reasoningTokens": 5,
+            "totalTokens": 120,
             "costMicroUSD": 280,
         },
-        "priceTable": "2026-11-24", "complete": True, "stop": {"class": "budget", "message": "spent"},
+        "priceTable": "2026-11-24",
+        "complete": True,
+        "stop": {"class": "budget", "message": "spent"},
         "lastError": {
-            "class": "rate_limit", "status": 429, "message": "HTTP 429: later", "resetAt": "2026-11-24T12:00:20Z",
+            "class": "rate_limit",
+            "status": 429,
+            "message": "HTTP 429: later",
+            "resetAt": "2026-11-24T12:00:20Z",
         },
-    }  # fmt: skip
+    }
 
 
 def test_the_longest_messages_fit():
@@ -183,12 +198,18 @@ def test_the_longest_messages_fit():
 
 accounts = st.builds(
     Account,
-    requests=st.integers(0), completed=st.integers(0), pico_usd=st.integers(0), priced=st.booleans(),
-    complete=st.booleans(), usage=st.builds(Usage, *[st.integers(0, 2**63)] * 5),
+    requests=st.integers(0),
+    completed=st.integers(0),
+    pico_usd=st.integers(0),
+    priced=st.booleans(),
+    complete=st.booleans(),
+    usage=st.builds(Usage, *[st.integers(0, 2**63)] * 5),
     stop=st.none() | st.builds(Refused, st.sampled_from(["budget", "guardrail"]), st.text()),
-    last_error=st.none() | st.builds(UpstreamError, st.just("quota"), st.text(), st.none() | st.integers(), st.none()),
-    in_flight=st.none() | st.builds(InFlight, st.text(), st.integers(0), st.none() | st.text(), st.integers(0)),
-)  # fmt: skip
+    last_error=st.none()
+    | st.builds(UpstreamError, st.just("quota"), st.text(), st.none() | st.integers(), st.none()),
+    in_flight=st.none()
+    | st.builds(InFlight, st.text(), st.integers(0), st.none() | st.text(), st.integers(0)),
+)
 
 
 @given(accounts)

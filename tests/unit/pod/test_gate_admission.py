@@ -163,9 +163,8 @@ def test_the_overshoot_is_at_most_one_input(most, wishes):
 
 
 PRICES = {"m": Price(input=5_000_000, cached_input=500_000, output=30_000_000)}
-IN_CENTS = Limits(
-    models=frozenset({"m"}), max_pico=pico_of_cents(3), prices=PRICES
-)  # 1,000 tokens of output
+# 1,000 tokens of output.
+IN_CENTS = Limits(models=frozenset({"m"}), max_pico=pico_of_cents(3), prices=PRICES)
 
 
 @pytest.mark.parametrize(

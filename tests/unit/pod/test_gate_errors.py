@@ -21,15 +21,47 @@ ANSWERS = [
     ("403", 403, {}, body(), "auth", None),
     ("429", 429, {}, body("rate_limit_exceeded"), "rate_limit", None),
     ("429 with seconds", 429, {"Retry-After": "20"}, body(), "rate_limit", "2026-11-24T12:00:20Z"),
-    ("429 with a date", 429, {"Retry-After": "Tue, 24 Nov 2026 12:05:00 GMT"}, body(), "rate_limit", "2026-11-24T12:05:00Z"),
-    ("429 with a date gone by", 429, {"Retry-After": "Tue, 24 Nov 2026 11:05:00 GMT"}, body(), "rate_limit",
-     "2026-11-24T12:00:00Z"),
+    (
+        "429 with a date",
+        429,
+        {"Retry-After": "Tue, 24 Nov 2026 12:05:00 GMT"},
+        body(),
+        "rate_limit",
+        "2026-11-24T12:05:00Z",
+    ),
+    (
+        "429 with a date gone by",
+        429,
+        {"Retry-After": "Tue, 24 Nov 2026 11:05:00 GMT"},
+        body(),
+        "rate_limit",
+        "2026-11-24T12:00:00Z",
+    ),
     ("429 with nonsense", 429, {"Retry-After": "soon"}, body(), "rate_limit", None),
-    ("429 with a time in its text", 429, {}, body(message="Please try again in 90s."), "rate_limit", "2026-11-24T12:01:30Z"),
-    ("a usage limit with seconds", 429, {}, body(type_="usage_limit_reached", resets_in_seconds=3600), "rate_limit",
-     "2026-11-24T13:00:00Z"),
-    ("a usage limit with a time", 429, {}, body(type_="usage_limit_reached", resets_at=NOON.timestamp() + 60), "rate_limit",
-     "2026-11-24T12:01:00Z"),
+    (
+        "429 with a time in its text",
+        429,
+        {},
+        body(message="Please try again in 90s."),
+        "rate_limit",
+        "2026-11-24T12:01:30Z",
+    ),
+    (
+        "a usage limit with seconds",
+        429,
+        {},
+        body(type_="usage_limit_reached", resets_in_seconds=3600),
+        "rate_limit",
+        "2026-11-24T13:00:00Z",
+    ),
+    (
+        "a usage limit with a time",
+        429,
+        {},
+        body(type_="usage_limit_reached", resets_at=NOON.timestamp() + 60),
+        "rate_limit",
+        "2026-11-24T12:01:00Z",
+    ),
     ("quota", 429, {}, body("insufficient_quota"), "quota", None),
     ("quota as a type", 429, {}, body(type_="insufficient_quota"), "quota", None),
     ("quota with another status", 402, {}, body("billing_hard_limit_reached"), "quota", None),
@@ -39,13 +71,14 @@ ANSWERS = [
     ("404 with a text for an error", 404, {}, '{"error": "no such model"}', "model_error", None),
     ("a redirect", 302, {}, "", "model_error", None),
     ("an error that is a list", 500, {}, '{"error": [1]}', "model_error", None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "text", "class_", "reset"), [a[1:] for a in ANSWERS],
+    ("status", "headers", "text", "class_", "reset"),
+    [a[1:] for a in ANSWERS],
     ids=[a[0] for a in ANSWERS],
-)  # fmt: skip
+)
 def test_an_http_error(status, headers, text, class_, reset):
     error = errors.from_answer(status, headers, text, NOON)
     assert (error.class_, error.status, error.reset_at) == (class_, status, reset)
@@ -88,14 +121,25 @@ def test_a_failed_response(event, class_, reset):
 
 def test_headers_up_carry_the_key_and_nothing_of_the_agents_choice():
     given = {
-        "thread-id": "t", "X-Codex-Turn-Metadata": "{}", "User-Agent": "codex", "Authorization": "Bearer mine",
-        "OpenAI-Organization": "org", "OpenAI-Beta": "x", "Cookie": "c", "Host": "127.0.0.1", "Content-Length": "5",
+        "thread-id": "t",
+        "X-Codex-Turn-Metadata": "{}",
+        "User-Agent": "codex",
+        "Authorization": "Bearer mine",
+        "OpenAI-Organization": "org",
+        "OpenAI-Beta": "x",
+        "Cookie": "c",
+        "Host": "127.0.0.1",
+        "Content-Length": "5",
         "Accept-Encoding": "gzip",
-    }  # fmt: skip
+    }
     assert up(given, {"api-key": "sk-1"}) == {
-        "thread-id": "t", "X-Codex-Turn-Metadata": "{}", "User-Agent": "codex", "Content-Type": "application/json",
-        "Accept-Encoding": "identity", "api-key": "sk-1",
-    }  # fmt: skip
+        "thread-id": "t",
+        "X-Codex-Turn-Metadata": "{}",
+        "User-Agent": "codex",
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+        "api-key": "sk-1",
+    }
     assert "Authorization" not in up(given, {})
 
 

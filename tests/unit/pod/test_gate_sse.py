@@ -19,25 +19,90 @@ COMPLETED = event("response.completed", response={"usage": {"input_tokens": 1}})
 
 STREAMS = [
     ("completed", CREATED + DELTA + COMPLETED, Last("completed", {"input_tokens": 1}), True),
-    ("completed without output", CREATED + COMPLETED, Last("completed", {"input_tokens": 1}), False),
-    ("usage is absent", event("response.completed", response={"id": "r"}), Last("completed"), False),
-    ("incomplete", event("response.incomplete", response={"incomplete_details": {"reason": "max_output_tokens"}}),
-     Last("incomplete", reason="max_output_tokens"), False),
-    ("incomplete without a reason", event("response.incomplete", response={}), Last("incomplete"), False),
-    ("failed", event("response.failed", response={"error": {"code": "c"}}), Last("failed", error={"code": "c"}), False),
-    ("an error event", event("error", error={"code": "c"}), Last("failed", error={"code": "c"}), False),
+    (
+        "completed without output",
+        CREATED + COMPLETED,
+        Last("completed", {"input_tokens": 1}),
+        False,
+    ),
+    (
+        "usage is absent",
+        event("response.completed", response={"id": "r"}),
+        Last("completed"),
+        False,
+    ),
+    (
+        "incomplete",
+        event(
+            "response.incomplete", response={"incomplete_details": {"reason": "max_output_tokens"}}
+        ),
+        Last("incomplete", reason="max_output_tokens"),
+        False,
+    ),
+    (
+        "incomplete without a reason",
+        event("response.incomplete", response={}),
+        Last("incomplete"),
+        False,
+    ),
+    (
+        "failed",
+        event("response.failed", response={"error": {"code": "c"}}),
+        Last("failed", error={"code": "c"}),
+        False,
+    ),
+    (
+        "an error event",
+        event("error", error={"code": "c"}),
+        Last("failed", error={"code": "c"}),
+        False,
+    ),
     ("cut", CREATED + DELTA, None, True),
     ("cut in the middle of the last event", (CREATED + COMPLETED)[:-1], None, False),
-    ("carriage returns", event("response.completed", "\r\n", response={"usage": 1}), Last("completed", 1), False),
-    ("only carriage returns", event("response.completed", "\r", response={"usage": 1}) + "x", Last("completed", 1), False),
-    ("data over two lines", 'data: {"type":\ndata: "response.completed"}\n\n', Last("completed"), False),
-    ("comments and other fields", ": ping\n\nid: 1\nretry: 5\n" + COMPLETED, Last("completed", {"input_tokens": 1}), False),
-    ("no blank after the colon", 'data:{"type":"response.completed"}\n\n', Last("completed"), False),
-    ("only the first last event counts", COMPLETED + event("response.failed", response={}),
-     Last("completed", {"input_tokens": 1}), False),
+    (
+        "carriage returns",
+        event("response.completed", "\r\n", response={"usage": 1}),
+        Last("completed", 1),
+        False,
+    ),
+    (
+        "only carriage returns",
+        event("response.completed", "\r", response={"usage": 1}) + "x",
+        Last("completed", 1),
+        False,
+    ),
+    (
+        "data over two lines",
+        'data: {"type":\ndata: "response.completed"}\n\n',
+        Last("completed"),
+        False,
+    ),
+    (
+        "comments and other fields",
+        ": ping\n\nid: 1\nretry: 5\n" + COMPLETED,
+        Last("completed", {"input_tokens": 1}),
+        False,
+    ),
+    (
+        "no blank after the colon",
+        'data:{"type":"response.completed"}\n\n',
+        Last("completed"),
+        False,
+    ),
+    (
+        "only the first last event counts",
+        COMPLETED + event("response.failed", response={}),
+        Last("completed", {"input_tokens": 1}),
+        False,
+    ),
     ("no JSON", "data: response.completed\n\ndata: [DONE]\n\n", None, True),
-    ("a response that is a list", event("response.completed", response=[1]), Last("completed"), False),
-]  # fmt: skip
+    (
+        "a response that is a list",
+        event("response.completed", response=[1]),
+        Last("completed"),
+        False,
+    ),
+]
 
 
 @pytest.mark.parametrize(

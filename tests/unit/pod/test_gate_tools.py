@@ -48,11 +48,26 @@ def sent(body, allowed):
 
 
 OFFERS = [
-    ("a shell, where none is allowed", {"shell"}, offer("exec_command", "write_stdin", "apply_patch"), ["apply_patch"]),
+    (
+        "a shell, where none is allowed",
+        {"shell"},
+        offer("exec_command", "write_stdin", "apply_patch"),
+        ["apply_patch"],
+    ),
     ("view_image", {"view_image"}, offer("view_image", "exec_command"), ["exec_command"]),
-    ("a tool that Codex does not have", set(), offer("launch_rocket", "exec_command"), ["exec_command"]),
-    ("harmless ones", {"shell", "apply_patch"}, offer("update_plan", "sleep"), ["update_plan", "sleep"]),
-]  # fmt: skip
+    (
+        "a tool that Codex does not have",
+        set(),
+        offer("launch_rocket", "exec_command"),
+        ["exec_command"],
+    ),
+    (
+        "harmless ones",
+        {"shell", "apply_patch"},
+        offer("update_plan", "sleep"),
+        ["update_plan", "sleep"],
+    ),
+]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,10 @@ SAID = (
     '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"hi from the'
     ' model"}}'
 )
-DONE = '{"type":"turn.completed","usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
+DONE = (
+    '{"type":"turn.completed",'
+    '"usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
+)
 STARTED = (
     '{"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash'
     ' -c ls","aggregated_output":"","exit_code":null,"status":"in_progress"}}'
@@ -49,7 +52,10 @@ FAILED = (
     ' key provided"}}'
 )
 EMPTY = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":" \\n"}}'
-MCP = '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"t","tool":"alpha","status":"in_progress"}}'
+MCP = (
+    '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call",'
+    '"server":"t","tool":"alpha","status":"in_progress"}}'
+)
 REFUSED = {
     "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}
 }
@@ -64,30 +70,86 @@ def seen(*lines):
 
 
 FOLDS = [
-    ("success", [THREAD, WARNING, TURN, SAID, DONE],
-     {"thread_id": "01a20abe-ad05-73e0-88d5-a643e7fe6c6c", "turns": 1, "final_message": "hi from the model", "proven": True}),
-    ("a warning before the thread", [WARNING, THREAD, TURN, SAID, DONE], {"proven": True, "turns": 1}),
-    ("a command that failed is no failure", [TURN, STARTED, ENDED, SAID, DONE], {"commands": 1, "proven": True}),
+    (
+        "success",
+        [THREAD, WARNING, TURN, SAID, DONE],
+        {
+            "thread_id": "01a20abe-ad05-73e0-88d5-a643e7fe6c6c",
+            "turns": 1,
+            "final_message": "hi from the model",
+            "proven": True,
+        },
+    ),
+    (
+        "a warning before the thread",
+        [WARNING, THREAD, TURN, SAID, DONE],
+        {"proven": True, "turns": 1},
+    ),
+    (
+        "a command that failed is no failure",
+        [TURN, STARTED, ENDED, SAID, DONE],
+        {"commands": 1, "proven": True},
+    ),
     ("a command that runs", [TURN, STARTED], {"commands": 1, "open_items": frozenset({"item_2"})}),
     ("a command that ended", [TURN, STARTED, ENDED], {"commands": 1, "open_items": frozenset()}),
-    ("a command told of only at its end", [TURN, ENDED], {"commands": 1, "open_items": frozenset()}),
-    ("a command left running when the turn ends", [TURN, STARTED, SAID, DONE], {"open_items": frozenset(), "proven": True}),
-    ("a tool of an MCP server may be silent too", [TURN, MCP], {"commands": 0, "open_items": frozenset({"item_3"})}),
-    ("the last message is the final one", [TURN, SAID, REASONING, SAID.replace("hi from", "bye from"), DONE],
-     {"final_message": "bye from the model"}),
-    ("an empty message proves nothing", [TURN, EMPTY, DONE], {"proven": False, "turn_completed": True}),
+    (
+        "a command told of only at its end",
+        [TURN, ENDED],
+        {"commands": 1, "open_items": frozenset()},
+    ),
+    (
+        "a command left running when the turn ends",
+        [TURN, STARTED, SAID, DONE],
+        {"open_items": frozenset(), "proven": True},
+    ),
+    (
+        "a tool of an MCP server may be silent too",
+        [TURN, MCP],
+        {"commands": 0, "open_items": frozenset({"item_3"})},
+    ),
+    (
+        "the last message is the final one",
+        [TURN, SAID, REASONING, SAID.replace("hi from", "bye from"), DONE],
+        {"final_message": "bye from the model"},
+    ),
+    (
+        "an empty message proves nothing",
+        [TURN, EMPTY, DONE],
+        {"proven": False, "turn_completed": True},
+    ),
     ("no message proves nothing", [TURN, DONE], {"proven": False}),
     ("a message without the turn's end proves nothing", [TURN, SAID], {"proven": False}),
     ("a retry is no failure", [TURN, RETRY, SAID, DONE], {"proven": True}),
-    ("a failed turn", [TURN, RETRY, ERROR, FAILED],
-     {"turn_failed": True, "failure_text": "unexpected status 401 Unauthorized: Incorrect API key provided"}),
-    ("a failure without a text has the error's", [TURN, ERROR, '{"type":"turn.failed","error":null}'],
-     {"failure_text": "unexpected status 401 Unauthorized: Incorrect API key provided"}),
-    ("a later turn that fails undoes the proof", [TURN, SAID, DONE, TURN, FAILED], {"proven": False, "turns": 2}),
-    ("a later turn that completes makes up for it", [TURN, FAILED, TURN, SAID, DONE], {"proven": True}),
+    (
+        "a failed turn",
+        [TURN, RETRY, ERROR, FAILED],
+        {
+            "turn_failed": True,
+            "failure_text": "unexpected status 401 Unauthorized: Incorrect API key provided",
+        },
+    ),
+    (
+        "a failure without a text has the error's",
+        [TURN, ERROR, '{"type":"turn.failed","error":null}'],
+        {"failure_text": "unexpected status 401 Unauthorized: Incorrect API key provided"},
+    ),
+    (
+        "a later turn that fails undoes the proof",
+        [TURN, SAID, DONE, TURN, FAILED],
+        {"proven": False, "turns": 2},
+    ),
+    (
+        "a later turn that completes makes up for it",
+        [TURN, FAILED, TURN, SAID, DONE],
+        {"proven": True},
+    ),
     ("a new turn needs a message of its own", [TURN, SAID, DONE, TURN, DONE], {"proven": False}),
-    ("events of tomorrow", ['{"type":"turn.paused"}', '{"type":7}', "{}", '{"type":"item.completed"}'], {"turns": 0}),
-]  # fmt: skip
+    (
+        "events of tomorrow",
+        ['{"type":"turn.paused"}', '{"type":7}', "{}", '{"type":"item.completed"}'],
+        {"turns": 0},
+    ),
+]
 
 
 @pytest.mark.parametrize(("lines", "facts"), [f[1:] for f in FOLDS], ids=[f[0] for f in FOLDS])
@@ -100,23 +162,47 @@ PROVEN = [THREAD, TURN, SAID, DONE]
 VERDICTS = [
     ("proven", PROVEN, Ended(0), None, ""),
     ("proven, and told to stop too late", PROVEN, Ended(0, Stop("signal", "")), None, ""),
-    ("proven at the last moment before the timeout's kill", PROVEN, Ended(0, Stop("timeout", "")), None, ""),
+    (
+        "proven at the last moment before the timeout's kill",
+        PROVEN,
+        Ended(0, Stop("timeout", "")),
+        None,
+        "",
+    ),
     ("told to stop", [TURN], Ended(1, Stop("signal", "stop")), None, ""),
     ("too long", [TURN], Ended(1, Stop("timeout", "ran for 5 s")), "timeout", "ran for 5 s"),
     ("silent", [TURN], Ended(-9, Stop("stall", "no byte")), "stall", "no byte"),
     ("full", [TURN], Ended(None, Stop("storage", "full")), "storage", "full"),
     ("Codex's own words", [TURN, FAILED], Ended(1), "agent_error", "401 Unauthorized"),
-    ("the gate's refusal, read out of its JSON", [TURN, BUDGET], Ended(1), "agent_error", "the budget is spent"),
+    (
+        "the gate's refusal, read out of its JSON",
+        [TURN, BUDGET],
+        Ended(1),
+        "agent_error",
+        "the budget is spent",
+    ),
     ("a failed turn with exit code 0", [TURN, SAID, FAILED], Ended(0), "agent_error", "401"),
-    ("a config that Codex refuses", [], Ended(1, stderr=("Error: bad value", "x")), "agent_error", "Error: bad value; x"),
+    (
+        "a config that Codex refuses",
+        [],
+        Ended(1, stderr=("Error: bad value", "x")),
+        "agent_error",
+        "Error: bad value; x",
+    ),
     ("killed", [TURN], Ended(-11), "agent_error", "signal 11"),
     ("killed for memory", [TURN], Ended(-9, out_of_memory=True), "oom", "memory"),
-    ("a command killed for memory, Codex fails on", [TURN, FAILED], Ended(1, out_of_memory=True), "agent_error", "401"),
+    (
+        "a command killed for memory, Codex fails on",
+        [TURN, FAILED],
+        Ended(1, out_of_memory=True),
+        "agent_error",
+        "401",
+    ),
     ("0 without the turn's end", [TURN, SAID], Ended(0), "silent_death", "turn.completed"),
     ("0 without a message", [TURN, DONE], Ended(0), "silent_death", "final message"),
     ("0 without anything", [], Ended(0), "silent_death", "turn.completed"),
     ("proof, but another exit code", PROVEN, Ended(1), "agent_error", "exited with 1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -122,11 +122,22 @@ def test_the_report_masks_cuts_and_counts(tmp_path):
 # settings and Codex's configuration
 
 RUN = {
-    "runId": "u", "name": "n", "namespace": "ns", "jobType": "t", "attempt": 2, "model": "gpt-5.5", "effort": "high",
+    "runId": "u",
+    "name": "n",
+    "namespace": "ns",
+    "jobType": "t",
+    "attempt": 2,
+    "model": "gpt-5.5",
+    "effort": "high",
     "prompt": {"name": "p", "version": "v1", "sha256": hashlib.sha256(b"Hi {{name}}").hexdigest()},
-    "timeoutSeconds": 60, "stallSeconds": 30, "gatePort": 8390, "workspaceBytes": 1, "homeBytes": 2,
-    "maskEnv": ["A"], "git": True,
-}  # fmt: skip
+    "timeoutSeconds": 60,
+    "stallSeconds": 30,
+    "gatePort": 8390,
+    "workspaceBytes": 1,
+    "homeBytes": 2,
+    "maskEnv": ["A"],
+    "git": True,
+}
 
 
 def environ(tmp_path, run=RUN, inputs=None, **more):

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 import pytest
+from builders import agent_report, ended, gate_report, pod, running, signalled, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runbuilders import agent_report, ended, gate_report, pod, running, signalled, waiting
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
@@ -62,9 +62,21 @@ CASES = [
     ("no report at all", after({}, 1), "silent_death"),
     ("no report, exit 0", after({}, 0), "silent_death"),
     ("image without python3", after({}, 127, agent=ended(127)), "image"),
-    ("image without runner", after(agent=ended(128, reason="StartError", message="no such file")), "image"),
-    ("out of memory", after(agent=ended(137, reason="OOMKilled", report=agent_report(state="running"))), "oom"),
-    ("budget stop goes before what the agent says", after(failure("timeout"), 1, gate_stop("budget")), "budget"),
+    (
+        "image without runner",
+        after(agent=ended(128, reason="StartError", message="no such file")),
+        "image",
+    ),
+    (
+        "out of memory",
+        after(agent=ended(137, reason="OOMKilled", report=agent_report(state="running"))),
+        "oom",
+    ),
+    (
+        "budget stop goes before what the agent says",
+        after(failure("timeout"), 1, gate_stop("budget")),
+        "budget",
+    ),
     ("budget stop goes before a claimed success", after(gate=gate_stop("budget")), "budget"),
     ("gate's guardrail", after(failure("agent_error"), 1, gate_stop("guardrail")), "guardrail"),
     ("a stop of a class that the gate has not", after(gate=gate_stop("auth")), None),
@@ -75,7 +87,11 @@ CASES = [
     ("model error that was overcome", after(gate=model("model_error")), None),
     ("timeout goes before a model error", after(failure("timeout"), 1, model("auth")), "timeout"),
     ("pod's deadline", after(signalled(), 143, reason="DeadlineExceeded"), "timeout"),
-    ("evicted: memory", after({}, 137, reason="Evicted", message="The node was low on resource: memory."), "evicted"),
+    (
+        "evicted: memory",
+        after({}, 137, reason="Evicted", message="The node was low on resource: memory."),
+        "evicted",
+    ),
     ("evicted: emptyDir", after({}, 137, reason="Evicted", message=EMPTY_DIR), "storage"),
     ("evicted: ephemeral", after({}, 137, reason="Evicted", message=EPHEMERAL), "storage"),
     ("drained", after(signalled(), 143, disruption="EvictionByEvictionAPI"), "evicted"),
@@ -83,7 +99,7 @@ CASES = [
     ("node lost", pod(disruption="DeletionByTaintManager"), "node_lost"),
     ("clone failed", pod("Failed", agent=waiting(), gate=waiting(), clone=ended(1)), "workspace"),
     ("signalled by a stop", after(signalled(), 143), "silent_death"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("end", "class_"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
@@ -170,9 +186,18 @@ def test_a_gate_that_still_ran_has_counted_on() -> None:
 
 @pytest.mark.parametrize(
     ("micro", "text", "cents"),
-    [(0, "$0.0000", 0), (1, "$0.0001", 1), (99, "$0.0001", 1), (100, "$0.0001", 1), (101, "$0.0002", 1), (10_000, "$0.0100", 1),
-     (10_001, "$0.0101", 2), (1_234_567, "$1.2346", 124), (12_000_000, "$12.0000", 1200)],
-)  # fmt: skip
+    [
+        (0, "$0.0000", 0),
+        (1, "$0.0001", 1),
+        (99, "$0.0001", 1),
+        (100, "$0.0001", 1),
+        (101, "$0.0002", 1),
+        (10_000, "$0.0100", 1),
+        (10_001, "$0.0101", 2),
+        (1_234_567, "$1.2346", 124),
+        (12_000_000, "$12.0000", 1200),
+    ],
+)
 def test_cost_is_rounded_up(micro: int, text: str, cents: int) -> None:
     counted = usage(after(gate=gate_report(usage={"costMicroUSD": micro})))
     assert counted is not None

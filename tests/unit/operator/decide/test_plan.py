@@ -7,10 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, settings
-from hypothesis import given as forall
-from hypothesis import strategies as st
-from runbuilders import (
+from builders import (
     GATE_ENDED,
     NOON,
     agent_report,
@@ -31,6 +28,9 @@ from runbuilders import (
     waiting,
     warning,
 )
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import given as forall
+from hypothesis import strategies as st
 
 from codexrun_core.prices.table import UNKNOWN
 from codexrun_core.resources.phases import Phase

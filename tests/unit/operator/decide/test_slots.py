@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 
+from builders import NOON
 from hypothesis import given
 from hypothesis import strategies as st
-from runbuilders import NOON
 
 from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
 

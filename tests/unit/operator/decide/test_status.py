@@ -4,8 +4,8 @@ away."""
 from typing import Any
 
 import pytest
-from fakekube import FakeKube, merged
-from runbuilders import NOON, ago, run
+from builders import NOON, ago, run
+from fake_kube import FakeKube, merged
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, FailureClass, Phase
@@ -77,9 +77,9 @@ def test_ranks() -> None:
     assert [phase.rank for phase in live] == [0, 1, 2, 3, 4]
     assert {phase.rank for phase in TERMINAL} == {5}
     assert [phase for phase in Phase if phase.terminal] == TERMINAL
-    assert (
-        LIVE_RUNS_SELECTOR
-        == "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled,status.phase!=Rejected"
+    assert LIVE_RUNS_SELECTOR == (
+        "status.phase!=Succeeded,status.phase!=Failed"
+        ",status.phase!=Cancelled,status.phase!=Rejected"
     )
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from runbuilders import NOON, PRICES, SHA, kind, prompt, run, run_json
+from builders import NOON, PRICES, SHA, kind, prompt, run, run_json
 
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun

@@ -1,9 +1,11 @@
 """Builders of what the operator sees. Each fills in what a test does not care about; a test names
-only what decides."""
+only what decides. `manifests.py` has the objects as users apply them."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import manifests
 
 from codexrun_core.prices.table import built_in
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
@@ -38,8 +40,8 @@ def by(who: str = "ops", reason: str | None = None) -> Json:
 def run_json(
     phase: str = "Pending", *, uid: str = UID, name: str = "hello", age: float = 300, **more: Any
 ) -> Json:
-    """A CodexRun as the apiserver has it. Phases from Starting on bring the attempt that belongs to
-    them."""
+    """Return a CodexRun as the apiserver has it. Phases from Starting on bring the attempt that
+    belongs to them."""
     status: Json = {
         "phase": phase,
         "reason": more.pop("reason", phase),
@@ -60,14 +62,8 @@ def run_json(
     }
     if more.pop("deleting", False):
         metadata["deletionTimestamp"] = stamp(NOON)
-    spec = {"jobType": "hello", "inputs": {"name": "world"}, **more}
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1",
-        "kind": "CodexRun",
-        "metadata": metadata,
-        "spec": spec,
-        "status": status,
-    }
+    manifest = manifests.run(name, **{"inputs": {"name": "world"}, **more})
+    return manifest | {"metadata": metadata, "status": status}
 
 
 def run(phase: str = "Pending", **more: Any) -> CodexRun:
@@ -77,8 +73,7 @@ def run(phase: str = "Pending", **more: Any) -> CodexRun:
 def kind_json(
     *, name: str = "hello", version: int = 3, generation: int = 1, uid: str = "kind-1", **spec: Any
 ) -> Json:
-    """A CodexJobType as the apiserver has it."""
-    spec = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5.5", **spec}
+    """Return a CodexJobType as the apiserver has it, with one slot."""
     metadata = {
         "name": name,
         "namespace": "codexrun",
@@ -86,12 +81,8 @@ def kind_json(
         "generation": generation,
         "resourceVersion": str(version),
     }
-    return {
-        "apiVersion": "codexrun.dev/v1alpha1",
-        "kind": "CodexJobType",
-        "metadata": metadata,
-        "spec": spec,
-    }
+    manifest = manifests.job_type(name, **{"concurrencyLimit": 1, **spec})
+    return manifest | {"metadata": metadata}
 
 
 def kind(**spec: Any) -> CodexJobType:
@@ -112,15 +103,10 @@ def prompt(text: str = TEXT, **more: Any) -> Prompt:
 
 
 def prompt_json() -> Json:
-    """The ConfigMap of `prompt()`."""
-    labels = {"codexrun.dev/prompt": "hello", "codexrun.dev/prompt-version": "v1"}
-    metadata = {
-        "name": "prompt-hello-v1",
-        "uid": "prompt-1",
-        "labels": labels,
-        "annotations": {"codexrun.dev/sha256": SHA},
-    }
-    return {"metadata": metadata, "data": {"prompt.md": TEXT}}
+    """Return the ConfigMap of `prompt()`."""
+    manifest = manifests.prompt(text=TEXT)
+    manifest["metadata"]["uid"] = "prompt-1"
+    return manifest
 
 
 def job(**more: Any) -> Job:
