@@ -29,12 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "core"))
 
 from measured import Measured
 
-from codexrun_core.registry import NEWEST, Filter, Registry, RunRecord, Sort
+from codexrun_core.registry import Registry
 from codexrun_core.registry.tables import runs
 from codexrun_core.registry.writes import values_of
 from codexrun_core.resources import Usage
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import selector
-from codexrun_core.runs.sorting import COLUMNS
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import COLUMNS, NEWEST, Sort
 
 LIMIT_MS = 50.0
 START = datetime(2026, 1, 1, tzinfo=UTC)

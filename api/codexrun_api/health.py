@@ -12,9 +12,11 @@ from codexrun_api import metrics
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import Here
-from codexrun_core.registry import Filter, Unavailable, schema
+from codexrun_core.errors import Unavailable
+from codexrun_core.registry import schema
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.transitions import DELETED
 
 router = APIRouter(tags=["health"])

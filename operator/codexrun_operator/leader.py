@@ -20,7 +20,8 @@ from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from codexrun_core.kube.client import WRITE_TIMEOUT, Unavailable
+from codexrun_core.errors import Unavailable
+from codexrun_core.kube.client import WRITE_TIMEOUT
 
 log = logging.getLogger(__name__)
 

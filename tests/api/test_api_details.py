@@ -3,7 +3,7 @@
 from apistand import Stand, job_type
 from fake_kube import condition
 
-from codexrun_core.registry import Unavailable
+from codexrun_core.errors import Unavailable
 
 
 async def details(stand: Stand, wanted: str) -> dict:

@@ -10,9 +10,9 @@ from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.registry_writer import Writer
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.runs import actions
-from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import Filter
+from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.filters import Filter
 
 
 def applied(stand: Stand, name: str, inputs: dict | None = None) -> dict:

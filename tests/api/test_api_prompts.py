@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from apistand import Stand, prompt
 
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 
 async def fill(stand: Stand) -> None:

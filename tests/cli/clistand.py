@@ -27,7 +27,7 @@ from codexrun_api.settings import Settings
 from codexrun_cli.main import app
 from codexrun_cli.transports.cluster.event_loop import Loop
 from codexrun_cli.transports.cluster.transport import Cluster
-from codexrun_core.kube.client import NotFound
+from codexrun_core.errors import NotFound
 from codexrun_core.registry import Registry
 from codexrun_core.runs.labels import selected, selector
 from codexrun_pod import loglines

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from console_stand import TOKEN, Console, item, job_type, prompt, running, said
 
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 REVIEW = """Review the change in `/workspace` against `main`.
 

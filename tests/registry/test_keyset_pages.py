@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row, run_id
 
-from codexrun_core.registry import BadToken, Filter, Page, Registry, RunRecord
-from codexrun_core.runs.filters import Last, read_token, token_after
+from codexrun_core.registry import Registry
+from codexrun_core.runs.filters import BadToken, Filter, Last, Page, read_token, token_after
 from codexrun_core.runs.labels import selector
+from codexrun_core.runs.record import RunRecord
 
 
 async def listed(registry: Registry, chosen: Filter, size: int = 2) -> list[str]:

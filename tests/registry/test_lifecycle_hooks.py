@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from registry_rows import UID, later, row, run_id, seen
 
 from codexrun_core.logs import JsonFormatter
-from codexrun_core.registry import Registry, RunRecord
+from codexrun_core.registry import Registry
 from codexrun_core.runs import transitions
-from codexrun_core.runs.record import merge
+from codexrun_core.runs.record import RunRecord, merge
 from codexrun_core.runs.transitions import Transition, event_id, transition
 
 # The life of one run: a wait that changes its reason, a first attempt that is put back, a second

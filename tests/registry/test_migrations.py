@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 from registry_rows import later, row, run_id
 
-from codexrun_core.registry import Filter, Registry, SchemaError, schema
+from codexrun_core.registry import Registry, SchemaError, schema
 from codexrun_core.registry.schema import head
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import selector
 
 

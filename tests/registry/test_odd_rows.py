@@ -4,9 +4,9 @@ import crdobjects
 import pytest
 import sqlalchemy as sa
 
-from codexrun_core.registry import place_of, record_of
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import place_of, record_of
 
 SMALL = sorted(
     column.name

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row
 
-from codexrun_core.registry import RunRecord
 from codexrun_core.runs.queue import QueuePlace, free_at, place
+from codexrun_core.runs.record import RunRecord
 
 MINUTE = timedelta(minutes=1)
 

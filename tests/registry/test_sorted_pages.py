@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import later, row, run_id
 
-from codexrun_core.registry import BadToken, Filter, Registry, RunRecord
+from codexrun_core.registry import Registry
+from codexrun_core.runs.filters import BadToken, Filter
 from codexrun_core.runs.labels import selector
+from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import COLUMNS, NEWEST, Sort, ordered, read_sort
 
 SORTS = [Sort(key, descending=down) for key in COLUMNS for down in (True, False)]

@@ -3,7 +3,7 @@
 import pytest
 from refusals import REFUSALS
 
-from codexrun_core.kube.client import Refused
+from codexrun_core.errors import Refused
 from codexrun_core.kube.refusals import Cause, cause_of, without_name
 
 

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_core.kube.client import Kube, NotFound, Refused
+from codexrun_core.errors import NotFound, Refused
+from codexrun_core.kube.client import Kube
 from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.runs.names import job_name
 

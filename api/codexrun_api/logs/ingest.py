@@ -27,7 +27,7 @@ from codexrun_api.logs.archive import Archive, Superseded
 from codexrun_api.logs.gate_identity import Authenticate, NotASender, Sender
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.sealing import cut_line
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.resources import Usage
 

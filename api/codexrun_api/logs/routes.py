@@ -17,7 +17,7 @@ from codexrun_api.logs.stream import HEADERS, Follower
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, answers, not_found
 from codexrun_api.services import Here
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 EVENT_STREAM = "text/event-stream"
 PIECE = 64 * 1024  # bytes read at once

@@ -4,7 +4,8 @@
 import asyncio
 from typing import Any
 
-from codexrun_core.kube.client import Kube, NotFound
+from codexrun_core.errors import NotFound
+from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.prompts.stored import LABEL, StoredPrompt
 from codexrun_core.resources import CodexJobType

@@ -20,8 +20,8 @@ from codexrun_api.schemas.problems import (
     problem_of,
 )
 from codexrun_api.services import Here, Services
-from codexrun_core.kube.client import Refused, Unavailable
-from codexrun_core.registry import RunRecord
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.runs.record import RunRecord
 
 router = APIRouter(tags=["actions"])
 

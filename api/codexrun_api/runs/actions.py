@@ -12,12 +12,12 @@ from codexrun_api.runs import orders, start
 from codexrun_api.schemas import requests
 from codexrun_api.schemas.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
-from codexrun_core.kube.client import Conflict, NotFound, Refused
-from codexrun_core.registry import Filter, RunRecord, record_of
-from codexrun_core.registry import Unavailable as RegistryUnavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import handed_on
+from codexrun_core.runs.record import RunRecord, record_of
 from codexrun_core.runs.transitions import DELETED, FINAL
 
 TERMINAL = FINAL | {DELETED}
@@ -163,7 +163,7 @@ async def _retry_name(here: Services, source: RunRecord) -> str:
     }
     count = len(seen)
     # Without the registry only the objects that are still there are counted.
-    with contextlib.suppress(RegistryUnavailable):
+    with contextlib.suppress(Unavailable):
         count = max(
             count, sum((await here.registry.counts(Filter(retry_of=(source.run_id,)))).values())
         )

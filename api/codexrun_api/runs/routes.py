@@ -11,7 +11,9 @@ from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid, not_found
 from codexrun_api.services import Here, Services
-from codexrun_core.registry import BadToken, RunRecord, read_sort
+from codexrun_core.runs.filters import BadToken
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import read_sort
 
 router = APIRouter(tags=["runs"])
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from codexrun_core.registry import NEWEST, Filter, read_sort
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import selector
-from codexrun_core.runs.sorting import COLUMNS
+from codexrun_core.runs.sorting import COLUMNS, NEWEST, read_sort
 from codexrun_core.runs.transitions import DELETED
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")

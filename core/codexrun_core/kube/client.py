@@ -16,7 +16,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from codexrun_core import deep_json
-from codexrun_core.kube.refusals import Cause, cause_of
+from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
 
 Json = dict[str, Any]
 Answered = Callable[[str, str, str, float], None]
@@ -32,35 +32,6 @@ LONGEST_LINE = 8 * 1024**2
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-
-
-class Refused(Exception):
-    """The apiserver said no: nothing was done. The message is its own, for people; `cause` says
-    whose fault it is."""
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.reason, self.message = status, reason, message
-
-    @property
-    def cause(self) -> Cause:
-        return cause_of(self.status, self.message)
-
-
-class NotFound(Refused):
-    """What was to be changed is not there."""
-
-
-class Conflict(Refused):
-    """The object is another one than we thought, or exists already (AlreadyExists)."""
-
-
-class Gone(Refused):
-    """The watch's position is too old: list again."""
-
-
-class Unavailable(Exception):
-    """Try again later; nothing is known about what happened."""
 
 
 class _LongAnswer(Exception):

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.unreadable import one_object
 

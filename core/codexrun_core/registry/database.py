@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.registry import schema
 from codexrun_core.registry.engines import Engines, open_engines
 from codexrun_core.runs.record import RunRecord

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
 from codexrun_core.registry.events import RunEvent
 from codexrun_core.registry.queries import COLUMNS

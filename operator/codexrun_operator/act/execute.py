@@ -4,7 +4,8 @@ done" is success."""
 from datetime import UTC, datetime
 from typing import Any
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.kube.refusals import Cause
 from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_operator.decide.observed import EVIDENCE_FINALIZER

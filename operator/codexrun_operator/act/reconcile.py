@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.kube.refusals import without_name
 from codexrun_core.logs import fields
 from codexrun_core.prices.file import PriceFile

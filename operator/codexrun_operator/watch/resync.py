@@ -6,7 +6,8 @@ import logging
 import time
 from contextlib import AbstractContextManager
 
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase

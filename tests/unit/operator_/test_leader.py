@@ -9,7 +9,8 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 
-from codexrun_core.kube.client import WRITE_TIMEOUT, Unavailable
+from codexrun_core.errors import Unavailable
+from codexrun_core.kube.client import WRITE_TIMEOUT
 from codexrun_operator import leader
 from codexrun_operator.leader import LEASE_SECONDS, MARGIN, FencedLease, lead
 

@@ -7,7 +7,7 @@ import pytest
 from fakekube import FakeKube
 from runbuilders import UID, by, kind_json, prompt_json, run_json
 
-from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices.table import Prices, built_in
 from codexrun_operator.act.execute import act, create_job
 from codexrun_operator.act.reconcile import PATIENT_LOOKS, Reconciler

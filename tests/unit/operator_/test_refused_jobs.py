@@ -15,7 +15,7 @@ from fakekube import FakeKube
 from refusals import REFUSALS
 from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp
 
-from codexrun_core.kube.client import Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.kube.refusals import Cause
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings

@@ -29,7 +29,7 @@ from runbuilders import (
     stamp,
 )
 
-from codexrun_core.kube.client import Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.decide.holds import LONGEST_PAUSE

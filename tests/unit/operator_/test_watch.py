@@ -12,17 +12,9 @@ from aiohttp.test_utils import TestServer
 from fakekube import FakeKube
 from kubernetes.aio import client
 
+from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
 from codexrun_core.kube import watch
-from codexrun_core.kube.client import (
-    MAX_PAGE_BYTES,
-    Conflict,
-    Gone,
-    Kube,
-    NotFound,
-    Refused,
-    Unavailable,
-    verb_and_resource,
-)
+from codexrun_core.kube.client import MAX_PAGE_BYTES, Kube, verb_and_resource
 from codexrun_core.kube.watch import PAUSES, Watcher
 
 pytestmark = pytest.mark.local

@@ -19,8 +19,8 @@ from codexrun_api.runs import event_routes
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import Here, Services
-from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import RunRecord
+from codexrun_core.errors import Unavailable
+from codexrun_core.runs.record import RunRecord
 
 PAUSE = 1.0  # seconds between two bells
 LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells

@@ -15,9 +15,10 @@ from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.console.visitors import Seen
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
-from codexrun_core.registry import NEWEST, BadToken, Filter, RunRecord, Sort, read_sort
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.filters import token_after
+from codexrun_core.runs.filters import BadToken, Filter, token_after
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import NEWEST, Sort, read_sort
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from codexrun_core.registry import RunRecord
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import RunRecord
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from codexrun_api.schemas.params import FilterWish
-from codexrun_core.registry import NEWEST, read_sort
 from codexrun_core.runs.labels import selector
+from codexrun_core.runs.sorting import NEWEST, read_sort
 
 SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of")
 SINGLE = ("search", "since", "until", "label")

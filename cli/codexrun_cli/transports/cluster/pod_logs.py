@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 
 from codexrun_cli.times import moment
 from codexrun_cli.transports import Heard, LogWish
-from codexrun_core.kube.client import Kube, NotFound, Refused, Unavailable
+from codexrun_core.errors import NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.line_cutter import LineCutter
 
 Json = dict[str, Any]

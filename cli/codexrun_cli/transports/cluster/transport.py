@@ -14,7 +14,8 @@ from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
 from codexrun_cli.transports.cluster.event_loop import Loop, trouble
 from codexrun_cli.transports.cluster.start import Starting
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
+from codexrun_core.errors import Conflict, NotFound, Refused
+from codexrun_core.kube.client import Kube
 from codexrun_core.runs import queue
 from codexrun_core.runs.labels import handed_on, selector
 from codexrun_core.runs.record import RunRecord
