@@ -8,19 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, output
-
-STATUSES = (
-    "pending",
-    "queued",
-    "starting",
-    "running",
-    "stopping",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "rejected",
-    "deleted",
-)
+from codexrun_core.resources.phases import STATUSES
 
 
 def _format(text: str | None) -> str | None:

@@ -28,10 +28,9 @@ from codexrun_api.console.view.run_rows import key_of, newer
 from codexrun_api.console.view.states import STATES
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LONGEST, LineIndex
-from codexrun_api.schemas.params import STATUSES
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunEvent
-from codexrun_core.resources.phases import FailureClass
+from codexrun_core.resources.phases import STATUSES, FailureClass
 from codexrun_core.runs.record import RunRecord
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core.runs.labels import MOST, check, handed_on, selected, selector
+from codexrun_core.runs.labels import MAX_LABELS, check, handed_on, selected, selector
 
 LABELS = {"team": "a", "env": "", "example.com/ticket": "42"}
 
@@ -90,7 +90,7 @@ def test_labels_that_a_caller_may_give() -> None:
         ({"team!": "a"}, '"team!" is no label key'),
         ({"team": "a b"}, '"a b" is no label value'),
         ({"": "a"}, '"" is no label key'),
-        ({f"k{n}": "" for n in range(MOST + 1)}, "too many"),
+        ({f"k{n}": "" for n in range(MAX_LABELS + 1)}, "too many"),
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
             check(labels)

@@ -14,13 +14,11 @@ from codexrun_api.schemas.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
-from codexrun_core.resources.phases import Phase
+from codexrun_core.resources.phases import ENDED_STATUSES, Phase
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import handed_on
 from codexrun_core.runs.record import RunRecord, record_of
-from codexrun_core.runs.transitions import DELETED, FINAL
 
-TERMINAL = FINAL | {DELETED}
 TRIES = 3
 
 
@@ -120,7 +118,7 @@ async def retry(
     source = await here.record(run) if run else await here.find(wanted)
     if source is None:
         raise not_found(wanted)
-    if source.status not in TERMINAL:
+    if source.status not in ENDED_STATUSES:
         raise _going(source.name, source.status)
     if key is None and (going := _live_retry(here, source.run_id)):
         return start.Started(record_of(going), replayed=True)

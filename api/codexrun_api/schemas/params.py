@@ -9,16 +9,13 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from codexrun_core.resources.phases import Phase
+from codexrun_core.resources.phases import STATUSES
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import selector
 from codexrun_core.runs.sorting import COLUMNS, NEWEST, read_sort
-from codexrun_core.runs.transitions import DELETED
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-STATUSES = (*(phase.lower() for phase in Phase), DELETED)
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:

@@ -20,6 +20,9 @@ import yaml
 from codexrun_core.prompts import index as prompts
 from codexrun_core.prompts.index import FolderError, PromptIndex, PromptVersion
 from codexrun_core.prompts.rendering import placeholders
+from codexrun_core.prompts.stored import TEXT_KEY
+from codexrun_core.runs.annotations import PROMPT_OWNER, PROMPT_SHA256, PROMPT_UPDATED_AT
+from codexrun_core.runs.names import MANAGED_BY_LABEL, MANAGER, PROMPT_LABEL, PROMPT_VERSION_LABEL
 
 Manifest = dict[str, Any]
 
@@ -85,18 +88,18 @@ def config_map(version: PromptVersion) -> Manifest:
         "metadata": {
             "name": version.config_map_name,
             "labels": {
-                "app.kubernetes.io/managed-by": "codexrun",
-                "codexrun.dev/prompt": version.name,
-                "codexrun.dev/prompt-version": version.version,
+                MANAGED_BY_LABEL: MANAGER,
+                PROMPT_LABEL: version.name,
+                PROMPT_VERSION_LABEL: version.version,
             },
             "annotations": {
-                "codexrun.dev/owner": version.owner,
-                "codexrun.dev/sha256": version.sha256,
-                "codexrun.dev/updated-at": version.updated_at,
+                PROMPT_OWNER: version.owner,
+                PROMPT_SHA256: version.sha256,
+                PROMPT_UPDATED_AT: version.updated_at,
             },
         },
         "immutable": True,
-        "data": {"prompt.md": version.text},
+        "data": {TEXT_KEY: version.text},
     }
 
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from codexrun_core.registry.database import AT_ONCE, Database, batches
 from codexrun_core.registry.tables import run_events, runs
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.transitions import DELETED, FINAL
+from codexrun_core.resources import reasons
+from codexrun_core.resources.phases import DELETED, ENDED_STATUSES, TERMINAL_STATUSES, Phase
 
 
 class Retention(Database):
@@ -22,7 +22,7 @@ class Retention(Database):
         up. Whoever saw a live run being deleted records its cancellation first.
         """
         now, changed = datetime.now(UTC), 0
-        ended = runs.c.status.in_(sorted(FINAL))
+        ended = runs.c.status.in_(sorted(TERMINAL_STATUSES))
         unseen = (
             "the CodexRun was deleted while nobody watched; how the run ended is not known (last"
             " seen: "
@@ -30,7 +30,7 @@ class Retention(Database):
         values = {
             "deleted_at": now,
             "updated_at": now,
-            "reason": sa.case((ended, runs.c.reason), else_="DeletedUnseen"),
+            "reason": sa.case((ended, runs.c.reason), else_=reasons.DELETED_UNSEEN),
             "error": sa.case((ended, runs.c.error), else_=sa.literal(unseen) + runs.c.status + ")"),
             "rank": sa.case((ended, runs.c.rank), else_=Phase.SUCCEEDED.rank),
             "status": sa.case((ended, runs.c.status), else_=DELETED),
@@ -49,7 +49,7 @@ class Retention(Database):
         that may still run."""
         over = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
         done = (
-            runs.c.status.in_([*sorted(FINAL), DELETED])
+            runs.c.status.in_(sorted(ENDED_STATUSES))
             & (runs.c.created_at < before)
             & (over < before)
         )

@@ -19,6 +19,7 @@ from codexrun_core.registry.queries import (
 )
 from codexrun_core.registry.sorted_queries import order, page_ids
 from codexrun_core.registry.tables import runs
+from codexrun_core.resources.phases import ENDED_STATUSES, TERMINAL_STATUSES
 from codexrun_core.runs.filters import (
     LARGEST_PAGE,
     PAGE_SIZE,
@@ -29,7 +30,6 @@ from codexrun_core.runs.filters import (
 )
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, Sort
-from codexrun_core.runs.transitions import DELETED, FINAL
 
 # Made once: putting 45 columns together takes longer than the database does.
 BY_ID = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id"))
@@ -101,7 +101,7 @@ class Rows(Database):
     async def live(self) -> list[tuple[str, str]]:
         """Id and name of every run that has not ended and whose object was not found to be gone."""
         query = sa.select(runs.c.run_id, runs.c.name).where(
-            runs.c.status.not_in([*sorted(FINAL), DELETED])
+            runs.c.status.not_in(sorted(ENDED_STATUSES))
         )
         return [(run_id, name) for run_id, name in await self._all(query)]
 
@@ -109,7 +109,7 @@ class Rows(Database):
         """Runs that have started and ended, but of whose log nobody has said whether it is
         complete."""
         open_still = (
-            runs.c.status.in_(FINAL)
+            runs.c.status.in_(TERMINAL_STATUSES)
             & runs.c.started_at.is_not(None)
             & runs.c.log_complete.is_(None)
         )

@@ -13,8 +13,9 @@ from codexrun_core.registry.events import RunEvent
 from codexrun_core.registry.queries import COLUMNS
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
+from codexrun_core.resources.phases import DELETED
 from codexrun_core.runs.record import RunRecord, merge, usage_columns, usage_order, words_of
-from codexrun_core.runs.transitions import DELETED, Transition, transition
+from codexrun_core.runs.transitions import Transition, transition
 
 # Made once: putting 45 columns together takes longer than the database does.
 HELD = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()

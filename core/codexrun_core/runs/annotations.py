@@ -1,8 +1,10 @@
-"""What the REST facade writes on the runs that it makes, and what others read there."""
+"""The annotations that codexrun sets, each key once: on runs, on the Jobs and pods of their
+attempts, and on the ConfigMaps of prompts."""
 
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 
+# On a run, from whoever made it.
 REQUESTED_BY = "codexrun.dev/requested-by"
 ORIGIN = "codexrun.dev/origin"  # api, cli, console, kubectl
 REQUEST_ID = "codexrun.dev/request-id"
@@ -12,6 +14,16 @@ REQUEST_SHA256 = "codexrun.dev/request-sha256"
 # "true": nobody has been told of this run yet. If it is Rejected it never was: no row, and the
 # object goes at once.
 DELETE_IF_REJECTED = "codexrun.dev/delete-if-rejected"
+
+# On an attempt's Job, from the operator: with what the run was admitted.
+ADMITTED_WITH = "codexrun.dev/admitted-with"
+# On an attempt's pod, which mounts it: Codex's requirements.toml.
+CODEX_REQUIREMENTS = "codexrun.dev/codex-requirements"
+
+# On the ConfigMap of a prompt's version.
+PROMPT_SHA256 = "codexrun.dev/sha256"
+PROMPT_OWNER = "codexrun.dev/owner"
+PROMPT_UPDATED_AT = "codexrun.dev/updated-at"
 
 
 def untold(run: CodexRun) -> bool:

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-OURS = "codexrun.dev/"  # keys that callers may select by, but not set
-MOST = 64  # that one request may set
+RESERVED_PREFIX = "codexrun.dev/"  # keys that callers may select by, but not set
+MAX_LABELS = 64  # that one request may set
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -82,11 +82,13 @@ def check(labels: Mapping[str, str]) -> None:
     Raises:
         ValueError: the first that is none, or is ours to give.
     """
-    if len(labels) > MOST:
-        raise ValueError(f"{len(labels)} labels are too many; give at most {MOST}")
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"{len(labels)} labels are too many; give at most {MAX_LABELS}")
     for key, value in labels.items():
-        if key.startswith(OURS):
-            raise ValueError(f'"{key}": keys under {OURS} are codexrun\'s own; choose another key')
+        if key.startswith(RESERVED_PREFIX):
+            raise ValueError(
+                f'"{key}": keys under {RESERVED_PREFIX} are codexrun\'s own; choose another key'
+            )
         if trouble := _key_trouble(key) or _value_trouble(value):
             raise ValueError(trouble)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-HOLDS_SLOT = frozenset({"starting", "running", "stopping"})
+from codexrun_core.resources.phases import SLOT_STATUSES
+
 SOON = timedelta(seconds=1)  # a run that is past the usual length may end at any moment
 
 
@@ -101,7 +102,7 @@ def free_at(
     and holds it as long. Where the limit was lowered, as many runs must end first as are too many.
     """
     earliest = max(now, hold_until or now)
-    holders = [peer for peer in peers if peer.status in HOLDS_SLOT]
+    holders = [peer for peer in peers if peer.status in SLOT_STATUSES]
     if limit <= 0:
         return None
     if usual is None:

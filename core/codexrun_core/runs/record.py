@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codexrun_core.resources import CodexRun, Usage
-from codexrun_core.resources.phases import UNKNOWN_RANK, Phase
+from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
-from codexrun_core.runs.transitions import DELETED, FINAL
 
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
@@ -82,7 +81,7 @@ class RunRecord:
     @property
     def final(self) -> bool:
         """Whether the run has ended; such a row keeps its outcome for good."""
-        return self.status in FINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
     def lasted_ms(self) -> int | None:

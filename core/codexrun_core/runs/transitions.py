@@ -14,17 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from codexrun_core.logs import fields
-from codexrun_core.resources.phases import TERMINAL, UNKNOWN_RANK, Phase
+from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
 
 if TYPE_CHECKING:  # the operator needs no database
     from codexrun_core.runs.record import RunRecord
 
 log = logging.getLogger("codexrun.lifecycle")
 
-# A row whose object went while nobody watched: no phase, for how the run ended is not known.
-DELETED = "deleted"
-
-FINAL = frozenset(phase.lower() for phase in TERMINAL)
 _FAILED = frozenset({Phase.FAILED.lower(), Phase.REJECTED.lower()})
 _LOST_ID = uuid.UUID(
     "6b2f0a0e-54a6-4c39-9d9b-0a4d2c1e7f55"
@@ -61,7 +57,7 @@ class Transition:
 
     @property
     def terminal(self) -> bool:
-        return self.status in FINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
     def duration_ms(self) -> int | None:
@@ -127,7 +123,7 @@ def _when(after: "RunRecord") -> datetime:
     after both."""
     own = (
         after.finished_at
-        if after.status in FINAL
+        if after.status in TERMINAL_STATUSES
         else after.started_at
         if after.status == Phase.RUNNING.lower()
         else None
@@ -136,10 +132,10 @@ def _when(after: "RunRecord") -> datetime:
 
 
 def _forward(before: "RunRecord", after: "RunRecord") -> bool:
-    if before.status in FINAL:
+    if before.status in TERMINAL_STATUSES:
         return False
     if before.status == DELETED:
-        return after.status in FINAL  # the end was seen after all
+        return after.status in TERMINAL_STATUSES  # the end was seen after all
     if max(before.rank, after.rank) >= UNKNOWN_RANK and before.attempt == after.attempt:
         return before.status != after.status
     return (after.attempt, after.rank) > (before.attempt, before.rank)

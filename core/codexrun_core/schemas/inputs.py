@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
+from codexrun_core.resources import reasons
 from codexrun_core.schemas.json_schema import BadSchemaError, Schema, check_schema, violations
 from codexrun_core.schemas.nesting import nesting_problem
 
@@ -84,21 +85,24 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(given, LeftOut):
         raise given.error
     if problem := nesting_problem(given):
-        raise InputsError("InvalidInputs", f"spec.inputs: {problem}")
+        raise InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
     if trouble := schema_trouble(schema):
-        raise InputsError("JobTypeInvalid", trouble)
+        raise InputsError(reasons.JOB_TYPE_INVALID, trouble)
     inputs: dict[str, Any] = _filled(schema, given)
     if too_much := _limit_error(inputs):
         raise too_much
     try:
         wrong = violations({**schema, "type": "object"}, inputs)
     except BadSchemaError as error:
-        raise InputsError("JobTypeInvalid", f"spec.inputsSchema{error.pointer}: {error}") from None
+        raise InputsError(
+            reasons.JOB_TYPE_INVALID, f"spec.inputsSchema{error.pointer}: {error}"
+        ) from None
     if wrong:
         said = "; ".join(one.under("spec.inputs") for one in wrong[:MOST_TOLD])
         more = f" (and {len(wrong) - MOST_TOLD} more)" if len(wrong) > MOST_TOLD else ""
         raise InputsError(
-            "InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected"
+            reasons.INVALID_INPUTS,
+            f"{said}{more}; the job type's inputsSchema says what is expected",
         )
     return inputs
 
@@ -127,12 +131,12 @@ def within_limit(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
     if problem := nesting_problem(inputs):
-        return InputsError("InvalidInputs", f"spec.inputs: {problem}")
+        return InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
     size = _bytes_of_json(inputs)
     if size <= INPUTS_LIMIT:
         return None
     return InputsError(
-        "InputsTooLarge",
+        reasons.INPUTS_TOO_LARGE,
         f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the"
         " workspace instead",
     )
@@ -169,7 +173,7 @@ def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
         InputsError: the schema is none.
     """
     if trouble := schema_trouble(schema):
-        raise InputsError("JobTypeInvalid", trouble)
+        raise InputsError(reasons.JOB_TYPE_INVALID, trouble)
 
     class Judged(BaseModel):
         model_config = ConfigDict(extra="allow", populate_by_name=True)

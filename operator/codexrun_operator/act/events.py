@@ -10,7 +10,7 @@ from typing import Any
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
-from codexrun_core.resources import CodexRun, RunStatus
+from codexrun_core.resources import CodexRun, RunStatus, reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import record_of
 from codexrun_core.runs.transitions import log_transition, record_transition, transition
@@ -36,7 +36,10 @@ def _seen(run: CodexRun) -> bool:
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
     """The Event that this transition deserves; its name makes a repetition the same Event. A
     success deserves none."""
-    unhealthy = status.phase is Phase.STARTING and status.reason not in ("Starting", "Cloning")
+    unhealthy = status.phase is Phase.STARTING and status.reason not in (
+        reasons.STARTING,
+        reasons.CLONING,
+    )
     if status.phase in (Phase.FAILED, Phase.REJECTED) or unhealthy:
         kind = "Warning"
     elif status.phase is Phase.CANCELLED:

@@ -13,14 +13,15 @@ from codexrun_core.kube.refusals import without_name
 from codexrun_core.logs import fields
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
-from codexrun_core.resources.phases import TERMINAL, Phase
+from codexrun_core.resources.phases import TERMINAL_PHASES, Phase
 from codexrun_core.runs.annotations import untold
+from codexrun_core.runs.names import MANAGED_BY_CODEXRUN, RUN_UID_LABEL
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act import events, execute
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.job_type_status import job_type_status
-from codexrun_operator.decide.observed import OURS, RUN_UID_LABEL, Event, job_from, pod_from
+from codexrun_operator.decide.observed import Event, job_from, pod_from
 from codexrun_operator.decide.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
 from codexrun_operator.decide.status import same
 from codexrun_operator.job.job import build_job, job_name
@@ -334,7 +335,10 @@ class Reconciler:
             raw = await self.kube.get(f"{self.kube.runs}/{name}")
         except NotFound:
             return True
-        if raw["metadata"]["uid"] != uid or (raw.get("status") or {}).get("phase") in TERMINAL:
+        if (
+            raw["metadata"]["uid"] != uid
+            or (raw.get("status") or {}).get("phase") in TERMINAL_PHASES
+        ):
             return True
         with one_object("codexrun", name, raw["metadata"]["resourceVersion"]):
             self.state.run_seen(raw)
@@ -342,7 +346,7 @@ class Reconciler:
 
     async def _end_strays(self, uid: str) -> None:
         # Both: others may label objects of their own with the run that they belong to.
-        selector = f"{OURS},{RUN_UID_LABEL}={uid}"
+        selector = f"{MANAGED_BY_CODEXRUN},{RUN_UID_LABEL}={uid}"
         jobs = [job_from(item) async for item in self._items(self.kube.jobs, selector)]
         pods = [pod_from(item) async for item in self._items(self.kube.pods, selector)]
         live = [pod for pod in pods if not (pod.deleting or pod.ended)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from codexrun_core.codex import policy as codex_policy
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.containers import (
     AGENT_UID,
@@ -22,7 +23,6 @@ from codexrun_operator.settings import PodSettings
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
 # The managed policy of Codex is a file from here: read-only for the agent, and no object of its
 # own.
-POLICY_ANNOTATION = "codexrun.dev/codex-requirements"
 
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
@@ -86,7 +86,7 @@ def container(
 def annotations(job_type: CodexJobType) -> dict[str, str]:
     """Of the pod."""
     return {
-        POLICY_ANNOTATION: codex_policy.requirements(
+        CODEX_REQUIREMENTS: codex_policy.requirements(
             job_type.spec.usable_tools, job_type.spec.sandbox
         )
     }
@@ -96,7 +96,7 @@ def volumes(accepted: Accepted) -> list[dict[str, Any]]:
     prompt = accepted.prompt
     policy = {
         "path": "requirements.toml",
-        "fieldRef": {"fieldPath": f"metadata.annotations['{POLICY_ANNOTATION}']"},
+        "fieldRef": {"fieldPath": f"metadata.annotations['{CODEX_REQUIREMENTS}']"},
     }
     return [
         {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},

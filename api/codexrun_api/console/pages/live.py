@@ -11,7 +11,6 @@ from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
 from codexrun_api.console.templating import Page
-from codexrun_api.console.view.states import ACTIVE
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import Bells
@@ -20,6 +19,7 @@ from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.errors import Unavailable
+from codexrun_core.resources.phases import LIVE_STATUSES
 from codexrun_core.runs.record import RunRecord
 
 PAUSE = 1.0  # seconds between two bells
@@ -62,7 +62,9 @@ async def _list(here: Services) -> AsyncIterator[bytes]:
         position, told = here.feed.end, loop.time()
         while not here.stop.is_set():
             changed = here.feed.end > position
-            active = any(run.status.phase.lower() in ACTIVE for run in here.mirror.runs.values())
+            active = any(
+                run.status.phase.lower() in LIVE_STATUSES for run in here.mirror.runs.values()
+            )
             if changed or (active and loop.time() - told >= TICK):
                 position, told = here.feed.end, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from codexrun_api.console.view.formats import about, duration
 from codexrun_api.schemas.responses import QueueView
-from codexrun_core.resources import CodexRun
+from codexrun_core.resources import CodexRun, reasons
 from codexrun_core.runs.record import RunRecord
 
 _MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
@@ -46,13 +46,13 @@ WAYS_OUT = {
 
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
-    "Suspended": "Waiting: its job type is suspended",
-    "JobTypeHeld": "Waiting: the cluster refuses its job type's Jobs for now",
-    "JobRefused": "Waiting: the cluster refuses its Job for now",
-    "Unreadable": "Waiting: its job type or prompt is from another version of codexrun",
-    "JobTypeNotFound": "Waiting for its job type to be made; rejected after one minute",
-    "ImagePull": "Starting: pulling the agent's image",
-    "Unschedulable": "Starting: no node has room for it yet",
+    reasons.SUSPENDED: "Waiting: its job type is suspended",
+    reasons.JOB_TYPE_HELD: "Waiting: the cluster refuses its job type's Jobs for now",
+    reasons.JOB_REFUSED: "Waiting: the cluster refuses its Job for now",
+    reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
+    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be made; rejected after one minute",
+    reasons.IMAGE_PULL: "Starting: pulling the agent's image",
+    reasons.UNSCHEDULABLE: "Starting: no node has room for it yet",
 }
 
 
