@@ -38,7 +38,7 @@ def _duration(text: str | None) -> str | None:
 def _moment(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_cli.times import moment
+    from codexrun_core.times import moment
 
     return _read_by(lambda given: moment(given, context.now()), text)
 

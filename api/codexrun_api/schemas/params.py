@@ -1,9 +1,7 @@
 """The list's filter, the same for lists, counts, bulk actions and statistics, and how callers write
 times."""
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
@@ -13,27 +11,7 @@ from codexrun_core.resources.phases import STATUSES
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import selector
 from codexrun_core.runs.sorting import COLUMNS, NEWEST, read_sort
-
-_AGO = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def moment(text: str, now: datetime | None = None) -> datetime:
-    """`7d`, `12h` (ago), or RFC 3339.
-
-    Raises:
-        ValueError: neither.
-    """
-    now = now or datetime.now(UTC)
-    try:
-        if ago := _AGO.fullmatch(text):
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        when = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; write 7d, 12h or 2026-01-31T12:00:00Z") from None
-    if when.year < 1900 or when.year > 9000:
-        raise ValueError(f"{text!r} is out of range")
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+from codexrun_core.times import moment
 
 
 def _text(value: Any) -> Any:

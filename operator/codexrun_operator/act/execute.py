@@ -1,7 +1,6 @@
 """Carry out a decision: actions first, then one status write. Every step can be repeated; "already
 done" is success."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
@@ -104,8 +103,3 @@ def _replacing(old: Json, new: Json) -> Json:
                 **_replacing(before, value),
             }
     return patch
-
-
-def now() -> datetime:
-    """The clock, cut to the second as Kubernetes writes it."""
-    return datetime.now(UTC).replace(microsecond=0)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
+from codexrun_core import times
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.kube.refusals import without_name
@@ -51,7 +52,7 @@ class Reconciler:
         self.state = State(
             changed=self.queue.add,
             clock=clock,
-            prices=lambda: self.price_file.on(execute.now().date()),
+            prices=lambda: self.price_file.on(times.now().date()),
         )
         self.counters = RunMetrics(self.state, kube.namespace)
         self._unsure: dict[
@@ -99,7 +100,7 @@ class Reconciler:
             seen = dataclasses.replace(seen, admitted=state.may_start(seen.run, seen.job_type))
         else:
             seen = dataclasses.replace(seen, missing_for=missing_for, warnings=warnings)
-        now = execute.now()
+        now = times.now()
         decision = plan(seen, now)
         if decision.waiting:
             state.wait(seen.run)
@@ -219,7 +220,7 @@ class Reconciler:
         remembers of the run."""
         uid = run.metadata.uid
         events.tell(run, status, self.counters)
-        event = events.event_for(run, status, execute.now())
+        event = events.event_for(run, status, times.now())
         if status.phase.terminal:
             self.state.forget(uid, version_of(written))
             self.queue.forget(uid)
@@ -281,7 +282,7 @@ class Reconciler:
         hold = self.state.holds.of(name)
         if self.state.holds.tell_waiting(name, self.clock()):
             self.state.look_at_unstarted(name)
-        status = job_type_status(job_type, prompt, self.state.prices(), execute.now(), hold)
+        status = job_type_status(job_type, prompt, self.state.prices(), times.now(), hold)
         if _told(status) == _told(job_type.status):
             return
         try:
@@ -425,7 +426,7 @@ def seconds_to_live(run: CodexRun) -> float | None:
         return 0.0
     if not run.status.phase.terminal or run.status.finished_at is None:
         return None
-    age = (execute.now() - run.status.finished_at).total_seconds()
+    age = (times.now() - run.status.finished_at).total_seconds()
     return run.spec.ttl_seconds_after_finished - age
 
 
@@ -434,7 +435,7 @@ def _needs_warnings(seen: Seen) -> bool:
     if job is None or job.created is None or seen.phase.rank > Phase.STARTING.rank or job.finished:
         return False
     started = seen.pod is not None and seen.pod.agent.state in ("running", "terminated")
-    return not started and execute.now() - job.created > WARNINGS_AFTER
+    return not started and times.now() - job.created > WARNINGS_AFTER
 
 
 def _told(status: JobTypeStatus) -> list[tuple[str, str, str, str]]:

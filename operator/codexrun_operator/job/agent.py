@@ -21,9 +21,6 @@ from codexrun_operator.job.containers import (
 from codexrun_operator.settings import PodSettings
 
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
-# The managed policy of Codex is a file from here: read-only for the agent, and no object of its
-# own.
-
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
     "limits": {"memory": "2Gi", "ephemeral-storage": "14Gi"},

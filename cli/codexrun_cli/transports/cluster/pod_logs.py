@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from codexrun_cli.times import moment
 from codexrun_cli.transports import Heard, LogWish
 from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.line_cutter import LineCutter
 from codexrun_core.runs.names import RUN_UID_LABEL
+from codexrun_core.times import moment
 
 Json = dict[str, Any]
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from codexrun_cli.errors import say
-from codexrun_cli.times import moment
 from codexrun_cli.transports import Chosen
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType, CodexRun
@@ -14,6 +13,7 @@ from codexrun_core.resources.phases import SLOT_STATUSES, Phase
 from codexrun_core.runs import queue as queueing
 from codexrun_core.runs.record import RunRecord, record_of, words, words_of
 from codexrun_core.schemas.nesting import cut
+from codexrun_core.times import moment
 from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]
