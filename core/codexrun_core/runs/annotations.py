@@ -17,8 +17,8 @@ DELETE_IF_REJECTED = "codexrun.dev/delete-if-rejected"
 
 # On an attempt's Job, from the operator: with what the run was admitted.
 ADMITTED_WITH = "codexrun.dev/admitted-with"
-# On an attempt's pod: the managed policy of Codex, requirements.toml, is a file from here: read-only
-# for the agent, and no object of its own.
+# On an attempt's pod: the managed policy of Codex, requirements.toml, is a file from here:
+# read-only for the agent, and no object of its own.
 CODEX_REQUIREMENTS = "codexrun.dev/codex-requirements"
 
 # On the ConfigMap of a prompt's version.

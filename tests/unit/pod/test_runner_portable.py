@@ -16,6 +16,7 @@ FILES = [
     *POD.glob("*.py"),
     REPOSITORY / "core/codexrun_core/prompts/rendering.py",
     REPOSITORY / "core/codexrun_core/codex/tools.py",
+    REPOSITORY / "core/codexrun_core/pod_contract.py",
     REPOSITORY / "pod/bin/runner",
     REPOSITORY / "pod/bin/audit-tool",
 ]
@@ -55,6 +56,7 @@ def image(tmp_path):
         "prompts/rendering.py",
         "codex/__init__.py",
         "codex/tools.py",
+        "pod_contract.py",
     ):
         (tmp_path / "lib/codexrun_core" / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "core/codexrun_core" / name, tmp_path / "lib/codexrun_core" / name)

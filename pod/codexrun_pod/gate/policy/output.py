@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
+
 LONGEST = 300  # characters
 MOST_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
 NAN = "NaN and Infinity are no JSON"
@@ -80,5 +82,5 @@ def schema_from(text: str) -> dict[str, Any] | None:
         return None
     schema = json.loads(base64.b64decode(text, validate=True))
     if not isinstance(schema, dict):
-        raise ValueError("CODEXRUN_OUTPUT_SCHEMA is not an object")
+        raise ValueError(f"{OUTPUT_SCHEMA_ENV} is not an object")
     return schema
