@@ -15,7 +15,7 @@ from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
 from codexrun_core.runs.record import RunRecord, merge, usage_columns, usage_order, words_of
-from codexrun_core.runs.transitions import Transition, transition
+from codexrun_core.runs.transitions import Transition, transition_between
 
 # Made once: putting 45 columns together takes longer than the database does.
 HELD = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
@@ -105,7 +105,7 @@ class Writes(Database):
     def _move(
         self, connection: sa.Connection, before: RunRecord | None, after: RunRecord
     ) -> Transition | None:
-        moved = transition(before, after)
+        moved = transition_between(before, after)
         if moved is None:
             return None
         event = {field.name: getattr(moved, field.name) for field in fields(RunEvent)}

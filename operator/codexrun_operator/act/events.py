@@ -13,7 +13,7 @@ from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, RunStatus, reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import record_of
-from codexrun_core.runs.transitions import log_transition, record_transition, transition
+from codexrun_core.runs.transitions import log_transition, publish, transition_between
 from codexrun_operator.act.run_metrics import RunMetrics
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ def tell(run: CodexRun, status: RunStatus, counters: RunMetrics) -> None:
     """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase
     is the status's to tell."""
     after = run.model_copy(update={"status": status})
-    moved = transition(record_of(run) if _seen(run) else None, record_of(after))
+    moved = transition_between(record_of(run) if _seen(run) else None, record_of(after))
     if moved:
-        record_transition(moved, (log_transition, partial(counters.count, before=run, after=after)))
+        publish(moved, (log_transition, partial(counters.count, before=run, after=after)))
 
 
 def _seen(run: CodexRun) -> bool:
