@@ -85,14 +85,14 @@ def test_nothing_goes_back_and_an_end_is_final(states: list[RunRecord]) -> None:
         after = merge(current, state) if current else state
         if current:
             assert (after.attempt, after.rank) >= (current.attempt, current.rank)
-            assert not current.final or after == current
+            assert not current.terminal or after == current
         current = after
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(LIFE[:-1]), min_size=1, max_size=25))
 def test_without_the_end_the_latest_state_stands(states: list[RunRecord]) -> None:
-    latest = max(states, key=lambda state: state.place)
+    latest = max(states, key=lambda state: state.revision)
     current, _ = applied(states)
     assert replace(
         current,

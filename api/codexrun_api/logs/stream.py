@@ -126,7 +126,7 @@ class Follower:
             run = await self._find(self._run_id)
         except Unavailable:  # the log goes on without the registry
             return None
-        return run if run is not None and run.final else None
+        return run if run is not None and run.terminal else None
 
     async def _closed(self) -> bool:
         """Nothing more can come: its attempt has said so, or there never was one (rejected,

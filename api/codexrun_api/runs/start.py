@@ -64,7 +64,7 @@ async def _only_in_registry(here: Services, order: Order) -> RunRecord | None:
     if here.mirror.find(order.name):
         return None
     try:
-        row = await here.registry.find(here.settings.namespace, order.name)
+        row = await here.registry.find_by_name(here.settings.namespace, order.name)
     except Unavailable:
         return None
     if row is None or row.deleted_at is None:

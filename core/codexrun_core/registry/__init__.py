@@ -5,18 +5,28 @@ never what decides.
 database library.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from codexrun_core.registry.registry import Registry
+    from codexrun_core.registry.rows import RunEvent
     from codexrun_core.registry.schema import SchemaError
-    from codexrun_core.registry.store import JobTypeStats, PromptStats, Registry, RunEvent, Stats
+    from codexrun_core.registry.totals import JobTypeStats, PromptStats, Stats
 
 __all__ = ["JobTypeStats", "PromptStats", "Registry", "RunEvent", "SchemaError", "Stats"]
 
+_MODULES = {
+    "Registry": "registry",
+    "RunEvent": "rows",
+    "SchemaError": "schema",
+    "JobTypeStats": "totals",
+    "PromptStats": "totals",
+    "Stats": "totals",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from codexrun_core.registry import schema, store
-
-        return getattr(schema if name == "SchemaError" else store, name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,8 @@
-"""Which runs are there? One, a page of a list, or how many."""
+"""Rows as they are read: one run, a page of a list, how many there are, and which moves a run has
+made."""
 
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -18,7 +20,7 @@ from codexrun_core.registry.queries import (
     turned_round,
 )
 from codexrun_core.registry.sorted_queries import order, page_ids
-from codexrun_core.registry.tables import runs
+from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources.phases import ENDED_STATUSES, TERMINAL_STATUSES
 from codexrun_core.runs.filters import (
     LARGEST_PAGE,
@@ -42,14 +44,26 @@ BY_NAME = (
 NEAR = 500  # of the newest runs are looked through before the word index is asked
 
 
+@dataclass(frozen=True)
+class RunEvent:
+    """A transition as it was recorded."""
+
+    event_id: str
+    run_id: str
+    attempt: int
+    status: str
+    reason: str | None
+    at: datetime
+
+
 class Rows(Database):
-    """Read access to `runs`."""
+    """Read access to `runs` and `run_events`."""
 
     async def get(self, run_id: str) -> RunRecord | None:
         """The run of this id."""
         return await self._one(BY_ID, run_id=run_id)
 
-    async def find(self, namespace: str, name: str) -> RunRecord | None:
+    async def find_by_name(self, namespace: str, name: str) -> RunRecord | None:
         """The newest run of this name: names come again once an object is gone."""
         return await self._one(BY_NAME, namespace=namespace, name=name)
 
@@ -114,3 +128,10 @@ class Rows(Database):
             & runs.c.log_complete.is_(None)
         )
         return await self._rows(sa.select(*COLUMNS).where(open_still))
+
+    async def events(self, run_id: str) -> list[RunEvent]:
+        """The run's transitions in the order in which they were recorded."""
+        c = run_events.c
+        columns = [c[field.name] for field in fields(RunEvent)]
+        query = sa.select(*columns).where(c.run_id == run_id).order_by(c.seq)
+        return [RunEvent(**row._mapping) for row in await self._all(query)]

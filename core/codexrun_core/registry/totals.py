@@ -72,6 +72,16 @@ class PromptStats(Counted):
     last_used_at: datetime
 
 
+@dataclass(frozen=True)
+class UsualRun:
+    """Medians of a version's last good runs; None where there is none, or none has a known
+    price."""
+
+    tokens: int | None
+    cost_micro_usd: int | None
+    seconds: float | None
+
+
 def success_rate(statuses: dict[str, int]) -> float | None:
     """Succeeded among succeeded and failed; None where none of either is known."""
     good, bad = statuses.get(SUCCEEDED, 0), statuses.get(Phase.FAILED.lower(), 0)
@@ -151,6 +161,28 @@ class Totals(Database):
                 versions.items(), key=lambda item: (item[0][0], _number(item[0][1]))
             )
         ]
+
+    async def prompt_usual(self, name: str, version: str) -> UsualRun:
+        """Of the last good runs, found by the index of the prompt's versions: no scan, however many
+        runs there are."""
+        c = runs.c
+        query = sa.select(c.cost_tokens, c.cost_micro_usd, c.started_at, c.finished_at)
+        query = query.where(
+            c.prompt_name == name, c.prompt_version == version, c.status == SUCCEEDED
+        )
+        rows = await self._all(query.order_by(*NEWEST_FIRST).limit(DURATIONS))
+        costs = [row.cost_micro_usd for row in rows if row.cost_micro_usd is not None]
+        times = [
+            (r.finished_at - r.started_at).total_seconds()
+            for r in rows
+            if r.started_at and r.finished_at
+        ]
+        return UsualRun(
+            # A median that occurred: of two in the middle the lower one, as a whole number.
+            tokens=statistics.median_low([row.cost_tokens for row in rows]) if rows else None,
+            cost_micro_usd=statistics.median_low(costs) if costs else None,
+            seconds=max(0.0, statistics.median(times)) if times else None,
+        )
 
     async def _durations(self, where: list[sa.ColumnElement[bool]], most: int) -> list[float]:
         good = (

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
-from codexrun_core.registry.events import RunEvent
 from codexrun_core.registry.queries import COLUMNS
+from codexrun_core.registry.rows import RunEvent
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
@@ -53,7 +53,7 @@ class Writes(Database):
 
         def write(connection: sa.Connection) -> bool:
             row = self._locked(connection, run_id)
-            if row is None or row.final or row.status == DELETED:
+            if row is None or row.terminal or row.status == DELETED:
                 return False
             after = replace(row, **usage_columns(usage))
             if after == row or usage_order(after) < usage_order(row):

@@ -79,7 +79,7 @@ class RunRecord:
     )
 
     @property
-    def final(self) -> bool:
+    def terminal(self) -> bool:
         """Whether the run has ended; such a row keeps its outcome for good."""
         return self.status in TERMINAL_STATUSES
 
@@ -91,7 +91,7 @@ class RunRecord:
         return max(0, (self.finished_at - self.started_at) // timedelta(milliseconds=1))
 
     @property
-    def place(self) -> tuple[int, int, int]:
+    def revision(self) -> tuple[int, int, int]:
         """What is later in a run's life is larger."""
         return self.attempt, self.rank, self.resource_version
 
@@ -133,7 +133,7 @@ def record_of(run: CodexRun) -> RunRecord:
         failure_class=status.failure.class_.value if status.failure else None,
         retryable=bool(status.failure and status.failure.retryable),
         **usage_columns(status.usage),
-        attempt=place_of(run)[0],
+        attempt=revision_of(run)[0],
         rank=status.phase.rank,
         retry_of=spec.retry_of.uid if spec.retry_of else None,
         retry_of_name=spec.retry_of.name if spec.retry_of else None,
@@ -144,12 +144,12 @@ def record_of(run: CodexRun) -> RunRecord:
         priority=spec.priority,
         spec=spec_json,
         labels=dict(meta.labels),
-        resource_version=place_of(run)[2],
+        resource_version=revision_of(run)[2],
     )
 
 
-def place_of(run: CodexRun) -> tuple[int, int, int]:
-    """RunRecord.place of the row that it amounts to, without making that."""
+def revision_of(run: CodexRun) -> tuple[int, int, int]:
+    """RunRecord.revision of the row that it amounts to, without making that."""
     version = run.metadata.resource_version
     return (
         min(run.status.attempt or 1, INTEGER_LIMIT),
@@ -206,15 +206,15 @@ def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
     back, and of two states in one phase the later one stands. The row itself if nothing changes.
     Only labels change after the end: people put them there."""
     if (
-        row.final
-        and seen.final
+        row.terminal
+        and seen.terminal
         and seen.labels != row.labels
         and seen.resource_version >= row.resource_version
     ):
         return replace(row, labels=seen.labels, resource_version=seen.resource_version)
-    if row.final or (row.status == DELETED and not seen.final):
+    if row.terminal or (row.status == DELETED and not seen.terminal):
         return row
-    if row.status != DELETED and is_later(row.place, seen.place):
+    if row.status != DELETED and is_later(row.revision, seen.revision):
         return row
     kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
     return replace(
@@ -226,10 +226,10 @@ def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
     """The gate's last word if it is complete; else the larger of it and what the gate had shipped
     before (an eviction loses the termination message, not what came here)."""
     told = seen.requests or seen.cost_tokens
-    if (seen.final and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
+    if (seen.terminal and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
         return {name: getattr(seen, name) for name in USAGE}
     return {name: getattr(row, name) for name in USAGE} | (
-        {"usage_complete": False} if seen.final else {}
+        {"usage_complete": False} if seen.terminal else {}
     )
 
 

@@ -98,7 +98,7 @@ async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> A
             if record and (now_state := _state(here, record)) != state:
                 state, told = now_state, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
-            if record is None or record.final or record.status == "deleted":
+            if record is None or record.terminal or record.status == "deleted":
                 over = over or loop.time()
                 if loop.time() - over >= GONE or await asyncio.to_thread(_closed, archive, run_id):
                     yield format_sse_event(event="ended", data_str="{}")

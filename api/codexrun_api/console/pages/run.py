@@ -158,7 +158,7 @@ async def _head(
         "resumable": bool(record.thread_id),
         "live_url": f"/console/runs/{record.run_id}/live",
         "streams": live
-        or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
+        or (record.terminal and record.log_complete is None and size > 0 and _fresh(record, now)),
     }
 
 

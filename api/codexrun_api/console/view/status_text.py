@@ -159,7 +159,7 @@ def took(record: RunRecord, now: datetime) -> float | None:
     """Seconds that the agent ran, up to now if it still does; None where it never did."""
     if record.started_at is None:
         return None
-    end = record.finished_at or (None if record.final or record.status == "deleted" else now)
+    end = record.finished_at or (None if record.terminal or record.status == "deleted" else now)
     return (end - record.started_at).total_seconds() if end else None
 
 

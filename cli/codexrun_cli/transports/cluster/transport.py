@@ -203,7 +203,7 @@ class Cluster:
     def usual_seconds(self, job_type: str) -> float | None:
         async def look() -> float | None:
             found = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = queue.usual_length(views.readable("codexruns", found, views.record))
+            usual = queue.usual_duration(views.readable("codexruns", found, views.record))
             return usual.total_seconds() if usual else None
 
         return self.loop.call(look())

@@ -107,7 +107,9 @@ def run_json(raw: Json, queue: Json | None = None) -> Json:
 def place(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Json | None:
     """Where a queued run stands among the runs of its job type; None for one that does not wait."""
     records = readable("codexruns", peers, record)
-    found = queueing.place(record(raw), records, limit, queueing.usual_length(records), now)
+    found = queueing.queue_position(
+        record(raw), records, limit, queueing.usual_duration(records), now
+    )
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
