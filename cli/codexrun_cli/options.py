@@ -54,17 +54,17 @@ def _statuses(values: list[str] | None) -> list[str] | None:
 def _selector(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.runs.labels import selector
+    from codexrun_core.runs.labels import parse_selector
 
-    return _read_by(selector, text)
+    return _read_by(parse_selector, text)
 
 
 def _sort(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.runs.sorting import read_sort
+    from codexrun_core.runs.sorting import parse_sort
 
-    return _read_by(read_sort, text)
+    return _read_by(parse_sort, text)
 
 
 Output = Annotated[
@@ -234,7 +234,7 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
 
 
 def labels(values: list[str] | None) -> dict[str, str] | None:
-    from codexrun_core.runs.labels import check
+    from codexrun_core.runs.labels import check_labels
 
     found = {}
     for value in values or ():
@@ -245,7 +245,7 @@ def labels(values: list[str] | None) -> dict[str, str] | None:
             )
         found[key] = text
     try:
-        check(found)
+        check_labels(found)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--label") from None
     return found or None

@@ -16,7 +16,7 @@ from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import ENDED_STATUSES, Phase
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import handed_on
+from codexrun_core.runs.labels import inherited_labels
 from codexrun_core.runs.record import RunRecord, record_of
 
 TRIES = 3
@@ -130,7 +130,7 @@ async def retry(
         origin=origin,
         request_id=request_id,
         sha256=f"{source.run_id}/{requests.fingerprint(wish)}",
-        labels=handed_on(source.labels),
+        labels=inherited_labels(source.labels),
         keyed=True,  # two at once derive the same name: one run
     )
     return await start.start(here, order)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from codexrun_core.resources.phases import STATUSES
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import selector
-from codexrun_core.runs.sorting import COLUMNS, NEWEST, read_sort
+from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, parse_sort
 from codexrun_core.times import moment
 
 
@@ -77,7 +77,7 @@ class FilterWish(BaseModel):
             ),
             examples=["team=a,env!=dev"],
         ),
-        _read_by(selector),
+        _read_by(parse_selector),
     ] = None
 
     def filter(self) -> Filter:
@@ -94,7 +94,7 @@ class FilterWish(BaseModel):
             until=moment(self.until) if self.until else None,
             search=self.search or "",
             retry_of=several(self.retry_of),
-            labels=selector(self.label) if self.label else (),
+            labels=parse_selector(self.label) if self.label else (),
         )
 
     @property
@@ -112,12 +112,12 @@ class ListWish(FilterWish):
         Word,
         Field(
             description=(
-                f"{', '.join(COLUMNS)}; `-` before it: the highest or latest first. What is not"
-                " known comes last, the duration of a run that has not ended too."
+                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is"
+                " not known comes last, the duration of a run that has not ended too."
             ),
             examples=["-cost"],
         ),
-        _read_by(read_sort),
+        _read_by(parse_sort),
     ] = str(NEWEST)
 
 

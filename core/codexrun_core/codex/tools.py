@@ -11,11 +11,13 @@ import re
 from typing import Any, Iterable  # noqa: UP035 - the runner's floor is Python 3.9
 
 SHELL, APPLY_PATCH, WEB_SEARCH, VIEW_IMAGE = "shell", "apply_patch", "web_search", "view_image"
-DEFAULT = (SHELL, APPLY_PATCH)  # what a job type allows that says nothing
-MCP = "mcp:"
+DEFAULT_TOOLS = (SHELL, APPLY_PATCH)  # what a job type allows that says nothing
+MCP_PREFIX = "mcp:"
 # No '-' and no '_' in a server's name: Codex turns one into the other, and two '_' end the name.
-SERVER = r"[a-z][a-z0-9]{0,31}"
-ENTRY = rf"^(shell|apply_patch|web_search|view_image|mcp:{SERVER}(/[A-Za-z0-9_.-]{{1,64}})?)$"
+SERVER_PATTERN = r"[a-z][a-z0-9]{0,31}"
+ENTRY_PATTERN = (
+    rf"^(shell|apply_patch|web_search|view_image|mcp:{SERVER_PATTERN}(/[A-Za-z0-9_.-]{{1,64}})?)$"
+)
 
 # `Bash` is what Codex calls a command to its hooks.
 _SHELLS = (
@@ -39,10 +41,10 @@ _KNOWN = {
 # What a server publishes; Codex declares these to scripts also where there is no server.
 _RESOURCES = ("list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource")
 # Names by which scripts in code mode call what is not an MCP server's.
-IN_SCRIPTS = ("exec_command", "write_stdin", APPLY_PATCH, VIEW_IMAGE)
+SCRIPT_TOOLS = ("exec_command", "write_stdin", APPLY_PATCH, VIEW_IMAGE)
 # Nothing outside of the conversation comes of these. In code mode `exec` runs a script, and the
 # script calls tools.
-HARMLESS = frozenset(
+HARMLESS_TOOLS = frozenset(
     {
         "exec", "wait", "update_plan", "request_user_input", "request_user_input_async",
         "tool_search",
@@ -51,7 +53,7 @@ HARMLESS = frozenset(
 )  # fmt: skip
 
 
-def needed(name: str, arguments: Any = None) -> str | None:
+def required_entry(name: str, arguments: Any = None) -> str | None:
     """The entry of allowedTools that a call of `name` needs; None for a harmless one. An unknown
     name needs itself.
 
@@ -60,44 +62,44 @@ def needed(name: str, arguments: Any = None) -> str | None:
     """
     if name in _RESOURCES:
         server = arguments.get("server") if isinstance(arguments, dict) else None
-        return f"{MCP}{server}" if server else None
-    if name in HARMLESS:
+        return f"{MCP_PREFIX}{server}" if server else None
+    if name in HARMLESS_TOOLS:
         return None
     if name in _KNOWN:
         return _KNOWN[name]
     server, _, tool = (
         name[len("mcp__") :].partition("__") if name.startswith("mcp__") else ("", "", "")
     )
-    return f"{MCP}{server}/{tool}" if server and tool else name
+    return f"{MCP_PREFIX}{server}/{tool}" if server and tool else name
 
 
-def known(name: str) -> bool:
+def is_known(name: str) -> bool:
     """Whether `name` is one of Codex's tools, or has the form of an MCP server's."""
-    return needed(name) != name or name in _KNOWN
+    return required_entry(name) != name or name in _KNOWN
 
 
 def permits(allowed: Iterable[str], entry: str | None) -> bool:
     """Whether `allowed` (a job type's allowedTools) covers an entry that `needed` gave."""
     if entry is None:
         return True
-    have = [plain(one) for one in allowed]
-    entry = plain(entry)
-    return entry in have or (entry.startswith(MCP) and entry.partition("/")[0] in have)
+    have = [normalize(one) for one in allowed]
+    entry = normalize(entry)
+    return entry in have or (entry.startswith(MCP_PREFIX) and entry.partition("/")[0] in have)
 
 
-def plain(entry: str) -> str:
+def normalize(entry: str) -> str:
     """As Codex's code mode spells names: whatever is no letter, digit or '_' becomes '_'."""
     head, slash, tool = entry.partition("/")
     return head + slash + re.sub(r"[^A-Za-z0-9_]", "_", tool)
 
 
-def servers(allowed: Iterable[str]) -> dict[str, list[str] | None]:
-    """MCP servers that may be used, with the tools that may be called; None for all of a
+def mcp_servers(allowed: Iterable[str]) -> dict[str, list[str] | None]:
+    """MCP_PREFIX servers that may be used, with the tools that may be called; None for all of a
     server's."""
     found: dict[str, list[str] | None] = {}
     for entry in allowed:
-        if entry.startswith(MCP):
-            server, _, tool = entry[len(MCP) :].partition("/")
+        if entry.startswith(MCP_PREFIX):
+            server, _, tool = entry[len(MCP_PREFIX) :].partition("/")
             if not tool:
                 found[server] = None
             elif found.setdefault(server, []) is not None:

@@ -19,22 +19,22 @@ from codexrun_core import deep_json
 from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
 
 Json = dict[str, Any]
-Answered = Callable[[str, str, str, float], None]
+OnResponse = Callable[[str, str, str, float], None]
 
-WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
-READ_TIMEOUT = 30.0
-FIRST_CHUNK = 100  # objects of a list's first page
-MAX_CHUNK = 500
+WRITE_TIMEOUT_SECONDS = 5.0  # seconds; a lease outlives every write that began under it
+READ_TIMEOUT_SECONDS = 30.0
+FIRST_PAGE_OBJECTS = 100  # objects of a list's first page
+MAX_PAGE_OBJECTS = 500
 MAX_PAGE_BYTES = 4 * 1024**2  # of a list's answer: parsed, small values take up to 25 times as much
 # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4
 # MiB)
-LONGEST_LINE = 8 * 1024**2
+MAX_EVENT_BYTES = 8 * 1024**2
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
-class _LongAnswer(Exception):
+class _TooLarge(Exception):
     """It is longer than was asked for."""
 
 
@@ -52,7 +52,7 @@ class Kube:
         namespace: str,
         may_write: Callable[[], None],
         agent: str = "codexrun-operator",
-        answered: Answered | None = None,
+        answered: OnResponse | None = None,
     ) -> None:
         self._answered = answered
         self.api, self.namespace, self._may_write, self._agent = api, namespace, may_write, agent
@@ -88,7 +88,7 @@ class Kube:
         return await self._write("DELETE", path, options, "application/json")
 
     async def get(self, path: str) -> Json:
-        return await self._json("GET", path, None, None, READ_TIMEOUT)
+        return await self._json("GET", path, None, None, READ_TIMEOUT_SECONDS)
 
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
         """A consistent list, page by page; every page carries the list's resourceVersion in its
@@ -98,19 +98,24 @@ class Kube:
         again with fewer objects. A continue token may be used more than once and with another
         limit.
         """
-        limit = FIRST_CHUNK
+        limit = FIRST_PAGE_OBJECTS
         query = {"limit": "", **selectors}
         while True:
             query["limit"] = str(limit)
             try:
                 most = MAX_PAGE_BYTES if limit > 1 else None
                 page, size = await self._answer(
-                    "GET", f"{path}?{urlencode(query)}", None, None, READ_TIMEOUT, max_bytes=most
+                    "GET",
+                    f"{path}?{urlencode(query)}",
+                    None,
+                    None,
+                    READ_TIMEOUT_SECONDS,
+                    max_bytes=most,
                 )
-            except _LongAnswer:
+            except _TooLarge:
                 limit = max(1, limit // 4)
                 continue
-            limit = next_limit(limit, len(page.get("items", ())), size)
+            limit = next_page_objects(limit, len(page.get("items", ())), size)
             token = page["metadata"].get("continue")
             yield page
             if not token:
@@ -133,13 +138,15 @@ class Kube:
             "resourceVersion": version,
             **selectors,
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=READ_TIMEOUT_SECONDS, sock_read=silence
+        )
         response = await self._send("GET", f"{path}?{urlencode(query)}", None, None, timeout)
         try:
             while line := await response.content.readline():
                 event: Json = deep_json.loads(line)
                 if event["type"] == "ERROR":
-                    raise _refusal(event["object"].get("code", 500), event["object"])
+                    raise _refused(event["object"].get("code", 500), event["object"])
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"watch of {path}: {error or type(error).__name__}") from error
@@ -152,7 +159,9 @@ class Kube:
         Raises:
             Unavailable: it broke, or nothing came for `silence` seconds.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=READ_TIMEOUT_SECONDS, sock_read=silence
+        )
         response = await self._send("GET", path, None, None, timeout)
         try:
             async for piece in response.content.iter_any():
@@ -164,7 +173,7 @@ class Kube:
 
     async def _write(self, method: str, path: str, body: Any, content_type: str) -> Json:
         self._may_write()
-        return await self._json(method, path, body, content_type, WRITE_TIMEOUT)
+        return await self._json(method, path, body, content_type, WRITE_TIMEOUT_SECONDS)
 
     async def _json(
         self, method: str, path: str, body: Any, content_type: str | None, seconds: float
@@ -193,7 +202,7 @@ class Kube:
             async for piece in response.content.iter_any():
                 text += piece
                 if max_bytes is not None and len(text) > max_bytes:
-                    raise _LongAnswer
+                    raise _TooLarge
             return cast(Json, deep_json.loads(bytes(text))), len(text)
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
@@ -227,7 +236,7 @@ class Kube:
                 headers=headers,
                 data=None if body is None else json.dumps(body),
                 timeout=timeout,
-                read_bufsize=LONGEST_LINE // 2,
+                read_bufsize=MAX_EVENT_BYTES // 2,
             )
             code = str(response.status)
             if response.status < 400:
@@ -244,15 +253,17 @@ class Kube:
             said = json.loads(text)
         except (ValueError, RecursionError):
             said = None
-        raise _refusal(response.status, said if isinstance(said, dict) else {"message": text[:200]})
+        raise _refused(response.status, said if isinstance(said, dict) else {"message": text[:200]})
 
 
-def next_limit(limit: int, objects: int, size: int) -> int:
+def next_page_objects(limit: int, objects: int, size: int) -> int:
     """How many objects to ask for after a page of so many objects and bytes: as many as would fill
     three quarters of MAX_PAGE_BYTES, and at most twice as many as before."""
     if not objects:
         return limit
-    return max(1, min(MAX_CHUNK, 2 * limit, MAX_PAGE_BYTES * 3 // 4 * objects // max(1, size)))
+    return max(
+        1, min(MAX_PAGE_OBJECTS, 2 * limit, MAX_PAGE_BYTES * 3 // 4 * objects // max(1, size))
+    )
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:
@@ -268,7 +279,7 @@ def verb_and_resource(method: str, path: str) -> tuple[str, str]:
     return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, reading), resource
 
 
-def _refusal(status: int, said: Json) -> Refused:
+def _refused(status: int, said: Json) -> Refused:
     kinds: dict[int, type[Refused]] = {404: NotFound, 409: Conflict, 410: Gone}
     return kinds.get(status, Refused)(
         status, said.get("reason", ""), said.get("message", f"HTTP {status}")

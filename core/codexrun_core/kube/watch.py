@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-SILENCE = 90.0  # seconds; bookmarks come about once a minute
-PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+SILENCE_SECONDS = 90.0  # seconds; bookmarks come about once a minute
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Watcher:
@@ -66,10 +66,10 @@ class Watcher:
                 await self._follow()
             except (Unavailable, Refused) as error:
                 said = str(error)
-                if isinstance(error, Refused) or self._fruitless >= len(PAUSES):
+                if isinstance(error, Refused) or self._fruitless >= len(RETRY_SECONDS):
                     self._version = None
             self._restarted()
-            pause = PAUSES[min(self._fruitless, len(PAUSES) - 1)]
+            pause = RETRY_SECONDS[min(self._fruitless, len(RETRY_SECONDS) - 1)]
             if said:
                 log.warning("watch.broken", extra=fields(path=self._path, error=said, pause=pause))
             if self._fruitless or said:
@@ -99,7 +99,7 @@ class Watcher:
     async def _follow(self) -> None:
         assert self._version is not None
         async for event in self._kube.watch(
-            self._path, self._version, silence=SILENCE, **self._selectors
+            self._path, self._version, silence=SILENCE_SECONDS, **self._selectors
         ):
             self._fruitless = 0
             self.turned = time.monotonic()

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from codexrun_core.logs import fields
-from codexrun_core.prices.table import Prices, PricesError, PriceTable, built_in, read
+from codexrun_core.prices.table import Prices, PricesError, PriceTable, built_in, parse_prices
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class PriceFile:
     def _read(self, path: Path) -> PriceTable:
         try:
             self._known = self._mark(path)
-            return read(path.read_text(encoding="utf-8"), path.name)
+            return parse_prices(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise PricesError(
                 f"{path}: cannot be read: {error}; the chart's prices.configMap names it"

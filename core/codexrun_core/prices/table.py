@@ -110,10 +110,10 @@ class Prices:
         return {model: rates}
 
 
-UNKNOWN = Prices("none", {})
+UNKNOWN_PRICES = Prices("none", {})
 
 
-def read(text: str, where: str = "prices.yaml") -> PriceTable:
+def parse_prices(text: str, where: str = "prices.yaml") -> PriceTable:
     """A table from YAML.
 
     Raises:
@@ -145,6 +145,6 @@ def read(text: str, where: str = "prices.yaml") -> PriceTable:
 @cache
 def built_in() -> PriceTable:
     """The table that comes with this version."""
-    return read(
+    return parse_prices(
         resources.files("codexrun_core.prices").joinpath("prices.yaml").read_text(encoding="utf-8")
     )

@@ -30,7 +30,7 @@ class Entry:
     commit: Commit
 
 
-def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
+def find_edited_versions(folder: Path, ref: str, now: PromptIndex) -> list[str]:
     """Versions that `ref` has published, in any commit of its history, and that are another text in
     `now`.
 

@@ -22,10 +22,10 @@ INDEX = "index.json"
 
 # `kubectl apply` keeps a second, JSON-escaped copy of the object in an annotation, and annotations
 # end at 256 KiB.
-LARGEST_PROMPT = 128 * 1024
+MAX_PROMPT_BYTES = 128 * 1024
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-NAME_FORM = 'use at most 63 of a-z, 0-9 and "-", no "-" at either end'
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NAME_RULE = 'use at most 63 of a-z, 0-9 and "-", no "-" at either end'
 _VERSION = re.compile(r"v[1-9][0-9]{0,6}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -126,8 +126,8 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     problems: list[str] = []
     versions: dict[str, dict[str, PromptVersion]] = {}
     for name, entries in names.items():
-        if not NAME.fullmatch(name):
-            problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_FORM}')
+        if not NAME_PATTERN.fullmatch(name):
+            problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_RULE}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
                 f"{where}: {name}: must be a list with at least one version; add one or remove the"
@@ -261,9 +261,10 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         ]
     if not text.strip():
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
-    if len(text) > LARGEST_PROMPT:
+    if len(text) > MAX_PROMPT_BYTES:
         return None, [
-            f"{field}.path: {path} has {len(text)} bytes, {LARGEST_PROMPT} are possible; shorten it"
+            f"{field}.path: {path} has {len(text)} bytes, {MAX_PROMPT_BYTES} are possible;"
+            " shorten it"
         ]
     try:
         decoded = text.decode("utf-8")

@@ -116,9 +116,9 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
     manifest = read_job_type(where, file)
     problems: list[str] = []
     name = manifest["metadata"].get("name", "")
-    if not prompts.NAME.fullmatch(name):
+    if not prompts.NAME_PATTERN.fullmatch(name):
         problems.append(
-            f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}'
+            f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_RULE}'
         )
     elif name != file.stem:
         problems.append(
@@ -225,7 +225,7 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
     from pydantic import ValidationError
 
     from codexrun_core.resources import CodexJobType
-    from codexrun_core.schemas.inputs import output_trouble, schema_trouble
+    from codexrun_core.schemas.inputs import inputs_schema_problem, output_schema_problem
 
     try:
         # As JSON and strictly, which is how the apiserver reads it: "5" is no number.
@@ -235,8 +235,8 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
         return [f"{where}: {sentence}" for sentence in sentences]
     spec = manifest["spec"]
     troubles = (
-        schema_trouble(spec.get("inputsSchema", {})),
-        output_trouble(spec.get("outputSchema")),
+        inputs_schema_problem(spec.get("inputsSchema", {})),
+        output_schema_problem(spec.get("outputSchema")),
     )
     return [f"{where}: {trouble}" for trouble in troubles if trouble]
 

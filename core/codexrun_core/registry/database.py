@@ -17,7 +17,7 @@ from codexrun_core.registry import schema
 from codexrun_core.registry.engines import Engines, open_engines
 from codexrun_core.runs.record import RunRecord
 
-AT_ONCE = 500  # ids in one statement
+IDS_PER_STATEMENT = 500  # ids in one statement
 
 T = TypeVar("T")
 
@@ -120,8 +120,8 @@ def insert_once(dialect: str, table: sa.Table) -> Any:
 
 def batches(run_ids: Collection[str]) -> Iterator[list[str]]:
     ids = sorted(set(run_ids))  # one order for all: no deadlock between two that remove the same
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        yield ids[start : start + IDS_PER_STATEMENT]
 
 
 def record_from(row: sa.Row[Any]) -> RunRecord:

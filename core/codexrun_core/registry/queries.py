@@ -5,20 +5,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.registry.tables import Words, run_labels, run_words, runs
-from codexrun_core.runs.filters import Filter, Last
+from codexrun_core.registry.tables import SafeText, run_labels, run_words, runs
+from codexrun_core.runs.filters import Cursor, Filter
 from codexrun_core.runs.labels import Requirement
-from codexrun_core.runs.record import RunRecord, words
+from codexrun_core.runs.record import RunRecord, search_words
 
 Condition = sa.ColumnElement[bool]
-Rows = sa.Select[Any]
+Query = sa.Select[Any]
 
-COLUMNS = [runs.c[field.name] for field in fields(RunRecord)]
+RUN_COLUMNS = [runs.c[field.name] for field in fields(RunRecord)]
 NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 
 
 _OTHER = run_labels.alias("other")
-NARROW = (
+INDEXED_FIELDS = (
     "job_type",
     "status",
     "since",
@@ -58,7 +58,7 @@ def _narrow(chosen: Filter, c: Any) -> list[Condition]:
     return found
 
 
-def behind(values: list[Any], columns: list[Any], *, descending: bool = True) -> Condition:
+def after_values(values: list[Any], columns: list[Any], *, descending: bool = True) -> Condition:
     """What comes after these values in an order by these columns."""
     there = sa.tuple_(
         *(sa.literal(value, column.type) for value, column in zip(values, columns, strict=True))
@@ -67,12 +67,12 @@ def behind(values: list[Any], columns: list[Any], *, descending: bool = True) ->
     return here < there if descending else here > there
 
 
-def older(last: Last, c: Any = runs.c) -> Condition:
+def after_cursor(last: Cursor, c: Any = runs.c) -> Condition:
     """Behind this run in the list's order."""
-    return behind([last.created_at, last.run_id], [c.created_at, c.run_id])
+    return after_values([last.created_at, last.run_id], [c.created_at, c.run_id])
 
 
-LIST, BY_STATUS = "ix_runs_list", "ix_runs_status"
+LIST_INDEX, STATUS_INDEX = "ix_runs_list", "ix_runs_status"
 
 
 def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
@@ -85,51 +85,54 @@ def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
         if getattr(chosen, name)
     }
     if chosen.search.strip():
-        return BY_STATUS if counting and used <= {"job_type", "status"} else LIST
-    return LIST if (len(used) > 1 or chosen.labels) and "retry_of" not in used else None
+        return STATUS_INDEX if counting and used <= {"job_type", "status"} else LIST_INDEX
+    return LIST_INDEX if (len(used) > 1 or chosen.labels) and "retry_of" not in used else None
 
 
-def reading(query: Rows, index: str | None) -> Rows:
+def with_index(query: Query, index: str | None) -> Query:
     """The query, told which index to read on SQLite."""
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
 
 
-def rows_of(ids: Rows, order: tuple[Any, ...] = NEWEST_FIRST) -> Rows:
+def rows_by_id(ids: Query, order: tuple[Any, ...] = NEWEST_FIRST) -> Query:
     """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that
     are shown are read."""
     return (
-        sa.select(*COLUMNS)
+        sa.select(*RUN_COLUMNS)
         .where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id)))
         .order_by(*order)
     )
 
 
-def first_ids(where: list[Condition], index: str | None, most: int) -> Rows:
+def first_ids(where: list[Condition], index: str | None, most: int) -> Query:
     """The newest ids that fulfil all of it."""
     return (
-        reading(sa.select(runs.c.run_id), index).where(*where).order_by(*NEWEST_FIRST).limit(most)
+        with_index(sa.select(runs.c.run_id), index)
+        .where(*where)
+        .order_by(*NEWEST_FIRST)
+        .limit(most)
     )
 
 
-def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> Rows:
+def matching_ids(chosen: Filter, last: Cursor | None, dialect: str, most: int) -> Query:
     """The newest ids of the filter, from behind `last`."""
     if label := _one_label(chosen):
         of = run_labels.c
-        where = [*_with_label(label, chosen), *([older(last, of)] if last else [])]
+        where = [*_with_label(label, chosen), *([after_cursor(last, of)] if last else [])]
         return (
             sa.select(of.run_id)
             .where(*where)
             .order_by(of.created_at.desc(), of.run_id.desc())
             .limit(most)
         )
-    wanted = words(chosen.search)
+    wanted = search_words(chosen.search)
     if dialect == "sqlite" or not wanted:
-        where = [*conditions(chosen, dialect), *([older(last)] if last else [])]
+        where = [*conditions(chosen, dialect), *([after_cursor(last)] if last else [])]
         return first_ids(where, index_for(chosen), most)
     # All hits first: left alone Postgres guesses how many there are, and may read the whole list
     # for a word that none has.
     c: Any = (run_words if _answers_alone(chosen) else runs).c
-    where = [*_hits(chosen, wanted), *([older(last, c)] if last else [])]
+    where = [*_hits(chosen, wanted), *([after_cursor(last, c)] if last else [])]
     hits = sa.select(c.run_id, c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
     return (
         sa.select(hits.c.run_id)
@@ -138,12 +141,12 @@ def matching_ids(chosen: Filter, last: Last | None, dialect: str, most: int) -> 
     )
 
 
-def counted(chosen: Filter, dialect: str) -> Rows:
+def count_by_status(chosen: Filter, dialect: str) -> Query:
     """How many there are of each status."""
     if label := _one_label(chosen):
         of = run_labels.c.status
         return sa.select(of, sa.func.count()).where(*_with_label(label, chosen)).group_by(of)
-    wanted = words(chosen.search)
+    wanted = search_words(chosen.search)
     if dialect == "postgresql" and wanted and _answers_alone(chosen):
         status = run_words.c.status
         return sa.select(status, sa.func.count()).where(*_hits(chosen, wanted)).group_by(status)
@@ -152,12 +155,14 @@ def counted(chosen: Filter, dialect: str) -> Rows:
         .where(*conditions(chosen, dialect))
         .group_by(runs.c.status)
     )
-    return reading(query, index_for(chosen, counting=True))
+    return with_index(query, index_for(chosen, counting=True))
 
 
 def _answers_alone(chosen: Filter, what: str = "search") -> bool:
     return not any(
-        getattr(chosen, field.name) for field in fields(Filter) if field.name not in (*NARROW, what)
+        getattr(chosen, field.name)
+        for field in fields(Filter)
+        if field.name not in (*INDEXED_FIELDS, what)
     )
 
 
@@ -170,7 +175,7 @@ def _one_label(chosen: Filter) -> Requirement | None:
     return wanted[0] if wanted and _answers_alone(chosen, "labels") else None
 
 
-def turned_round(chosen: Filter) -> Filter | None:
+def inverted_filter(chosen: Filter) -> Filter | None:
     """Where the only label is one that runs must not have: the same with it. Two counts from
     indexes are faster than looking at each run for what it has not."""
     if len(chosen.labels) != 1 or chosen.labels[0].wanted or not _answers_alone(chosen, "labels"):
@@ -211,10 +216,10 @@ def _hits(chosen: Filter, wanted: list[str]) -> list[Condition]:
     )
 
 
-def begins(search: str) -> list[Condition]:
+def word_conditions(search: str) -> list[Condition]:
     """The same as the word index answers, told from the row itself."""
     padded = sa.literal(" ") + runs.c.words
-    return [padded.contains(f" {word}") for word in words(search)]
+    return [padded.contains(f" {word}") for word in search_words(search)]
 
 
 def _prompt(wanted: str) -> Condition:
@@ -227,7 +232,7 @@ def _prompt(wanted: str) -> Condition:
 def _matches(search: str, dialect: str) -> Condition:
     """Every word begins a word of the row. Words are letters and digits alone, so that quoting them
     is safe."""
-    wanted = words(search)
+    wanted = search_words(search)
     if not wanted:
         return sa.false()
     if dialect == "sqlite":
@@ -241,7 +246,7 @@ def _matches(search: str, dialect: str) -> Condition:
 def _holds(wanted: list[str]) -> Condition:
     """For `run_words` on Postgres."""
     query = " & ".join(f"'{word}':*" for word in wanted)
-    return run_words.c.words.bool_op("@@")(sa.cast(sa.bindparam(None, query, Words), _TSQUERY))
+    return run_words.c.words.bool_op("@@")(sa.cast(sa.bindparam(None, query, SafeText), _TSQUERY))
 
 
 class _TsQuery(sa.types.UserDefinedType[str]):

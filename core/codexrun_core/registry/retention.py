@@ -6,7 +6,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from codexrun_core.registry.database import AT_ONCE, Database, batches
+from codexrun_core.registry.database import IDS_PER_STATEMENT, Database, batches
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import reasons
 from codexrun_core.resources.phases import DELETED, ENDED_STATUSES, TERMINAL_STATUSES, Phase
@@ -44,7 +44,7 @@ class Retention(Database):
             changed += await self._write(partial(_change, gone))
         return changed
 
-    async def expired(self, before: datetime, limit: int = AT_ONCE) -> list[str]:
+    async def expired(self, before: datetime, limit: int = IDS_PER_STATEMENT) -> list[str]:
         """Ids of runs that ended before this moment, oldest first: what retention removes. None
         that may still run."""
         over = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)

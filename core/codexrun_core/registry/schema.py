@@ -18,7 +18,9 @@ from alembic.script import ScriptDirectory
 
 from codexrun_core.registry.tables import metadata
 
-LOCK = 0x636F646578_72756E % 2**63  # "codexrun": advisory locks share one number space per database
+LOCK_KEY = (
+    0x636F646578_72756E % 2**63
+)  # "codexrun": advisory locks share one number space per database
 
 
 class SchemaError(Exception):
@@ -106,7 +108,7 @@ def _lock(connection: sa.Connection) -> None:
     lock."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
 def _current(connection: sa.Connection) -> str | None:

@@ -6,17 +6,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.queries import (
-    LIST,
+    LIST_INDEX,
     Condition,
-    Rows,
-    behind,
+    Query,
+    after_values,
     conditions,
     matching_ids,
-    reading,
+    with_index,
 )
 from codexrun_core.registry.tables import runs
-from codexrun_core.runs.filters import Filter, Last
-from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
+from codexrun_core.runs.filters import Cursor, Filter
+from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
 
 def order(sort: Sort) -> tuple[Any, ...]:
@@ -24,16 +24,20 @@ def order(sort: Sort) -> tuple[Any, ...]:
     return (*_unknown_last(sort), *_by(sort, _columns(sort)))
 
 
-def page_ids(chosen: Filter, sort: Sort, last: Last | None, dialect: str, most: int) -> list[Rows]:
+def page_ids(
+    chosen: Filter, sort: Sort, last: Cursor | None, dialect: str, most: int
+) -> list[Query]:
     """Queries of the page's ids; the next one is needed where those before found too few."""
     if sort == NEWEST:
         return [matching_ids(chosen, last, dialect, most)]
     where = conditions(chosen, dialect)
     in_order = chosen == Filter(labels=chosen.labels)
-    if sort.key in ALWAYS_KNOWN or not in_order:
-        index = _index(sort) if in_order and sort.key != "created" else LIST
+    if sort.key in NEVER_NULL or not in_order:
+        index = _index(sort) if in_order and sort.key != "created" else LIST_INDEX
         place = [_behind(sort, last)] if last else []
-        ids = reading(sa.select(runs.c.run_id), index).where(*where, *place).order_by(*order(sort))
+        ids = (
+            with_index(sa.select(runs.c.run_id), index).where(*where, *place).order_by(*order(sort))
+        )
         return [ids.limit(most)]
     # Each in the index's own order: an order that puts the unknown last both ways no index has.
     among_unknown = last if last and last.value is None else None
@@ -41,32 +45,32 @@ def page_ids(chosen: Filter, sort: Sort, last: Last | None, dialect: str, most: 
     return [_in_index(sort, [*where, *part], most) for part in parts]
 
 
-def _in_index(sort: Sort, where: list[Condition], most: int) -> Rows:
-    ids = reading(sa.select(runs.c.run_id), _index(sort)).where(*where)
+def _in_index(sort: Sort, where: list[Condition], most: int) -> Query:
+    ids = with_index(sa.select(runs.c.run_id), _index(sort)).where(*where)
     return ids.order_by(*_by(sort, _columns(sort))).limit(most)
 
 
-def _known(sort: Sort, last: Last | None) -> list[Condition]:
+def _known(sort: Sort, last: Cursor | None) -> list[Condition]:
     known = runs.c[sort.column].is_not(None)
     return (
-        [known, behind(_values(sort, last), _columns(sort), descending=sort.descending)]
+        [known, after_values(_values(sort, last), _columns(sort), descending=sort.descending)]
         if last
         else [known]
     )
 
 
-def _unknown(sort: Sort, last: Last | None) -> list[Condition]:
+def _unknown(sort: Sort, last: Cursor | None) -> list[Condition]:
     unknown = runs.c[sort.column].is_(None)
     return (
-        [unknown, behind(_values(NEWEST, last), _columns(NEWEST), descending=sort.descending)]
+        [unknown, after_values(_values(NEWEST, last), _columns(NEWEST), descending=sort.descending)]
         if last
         else [unknown]
     )
 
 
-def _behind(sort: Sort, last: Last) -> Condition:
-    if sort.key in ALWAYS_KNOWN:
-        return behind(_values(sort, last), _columns(sort), descending=sort.descending)
+def _behind(sort: Sort, last: Cursor) -> Condition:
+    if sort.key in NEVER_NULL:
+        return after_values(_values(sort, last), _columns(sort), descending=sort.descending)
     if last.value is None:
         return sa.and_(*_unknown(sort, last))
     return sa.or_(sa.and_(*_known(sort, last)), *_unknown(sort, None))
@@ -77,7 +81,7 @@ def _columns(sort: Sort) -> list[Any]:
     return [*first, runs.c.created_at, runs.c.run_id]
 
 
-def _values(sort: Sort, last: Last) -> list[Any]:
+def _values(sort: Sort, last: Cursor) -> list[Any]:
     first = [] if sort.key == "created" else [last.value]
     return [*first, last.created_at, last.run_id]
 
@@ -87,7 +91,7 @@ def _by(sort: Sort, columns: list[Any]) -> list[Any]:
 
 
 def _unknown_last(sort: Sort) -> list[Any]:
-    return [] if sort.key in ALWAYS_KNOWN else [runs.c[sort.column].is_(None)]
+    return [] if sort.key in NEVER_NULL else [runs.c[sort.column].is_(None)]
 
 
 def _index(sort: Sort) -> str:

@@ -10,18 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.database import Database
-from codexrun_core.registry.queries import LIST, NEWEST_FIRST, conditions, reading
+from codexrun_core.registry.queries import LIST_INDEX, NEWEST_FIRST, conditions, with_index
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.filters import Filter
 
-DURATIONS = 1000  # of the last runs, for median and percentile
-USUAL = 50  # good runs that say how long the next one will take
+MAX_DURATIONS = 1000  # of the last runs, for median and percentile
+USUAL_RUNS = 50  # good runs that say how long the next one will take
 
 SUCCEEDED = Phase.SUCCEEDED.lower()
 
 
-class Counted:
+class StatusCounts:
     """What follows from how many runs there are of each status."""
 
     statuses: dict[str, int]
@@ -38,7 +38,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class JobTypeStats(Counted):
+class JobTypeStats(StatusCounts):
     """What the runs of one job type came to."""
 
     job_type: str
@@ -48,7 +48,7 @@ class JobTypeStats(Counted):
 
 
 @dataclass(frozen=True)
-class Stats(Counted):
+class Stats(StatusCounts):
     """What the runs of a filter came to. Durations (agent's start to end) are those of the last
     good ones."""
 
@@ -61,7 +61,7 @@ class Stats(Counted):
 
 
 @dataclass(frozen=True)
-class PromptStats(Counted):
+class PromptStats(StatusCounts):
     """How one prompt version does."""
 
     name: str
@@ -94,7 +94,7 @@ class Totals(Database):
     async def usual(self, job_type: str) -> timedelta | None:
         """The median duration of the job type's last good runs; None where there is none to learn
         from."""
-        durations = await self._durations([runs.c.job_type == job_type], USUAL)
+        durations = await self._durations([runs.c.job_type == job_type], USUAL_RUNS)
         return timedelta(seconds=statistics.median(durations)) if durations else None
 
     async def stats(self, chosen: Filter) -> Stats:
@@ -109,12 +109,12 @@ class Totals(Database):
             .where(*where)
             .group_by(c.job_type, c.status)
         )
-        query = reading(query, LIST)
+        query = with_index(query, LIST_INDEX)
         rows = [
             (job_type, status, count, int(t), int(m))
             for job_type, status, count, t, m in await self._all(query)
         ]
-        durations = sorted(await self._durations(where, DURATIONS))
+        durations = sorted(await self._durations(where, MAX_DURATIONS))
         by_type: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
         for job_type, *rest in rows:
             by_type[job_type].append((rest[0], rest[1], rest[2], rest[3]))
@@ -170,7 +170,7 @@ class Totals(Database):
         query = query.where(
             c.prompt_name == name, c.prompt_version == version, c.status == SUCCEEDED
         )
-        rows = await self._all(query.order_by(*NEWEST_FIRST).limit(DURATIONS))
+        rows = await self._all(query.order_by(*NEWEST_FIRST).limit(MAX_DURATIONS))
         costs = [row.cost_micro_usd for row in rows if row.cost_micro_usd is not None]
         times = [
             (r.finished_at - r.started_at).total_seconds()

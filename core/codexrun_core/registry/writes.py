@@ -9,17 +9,19 @@ import sqlalchemy as sa
 
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
-from codexrun_core.registry.queries import COLUMNS
+from codexrun_core.registry.queries import RUN_COLUMNS
 from codexrun_core.registry.rows import RunEvent
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
-from codexrun_core.runs.record import RunRecord, merge, usage_columns, usage_order, words_of
+from codexrun_core.runs.record import RunRecord, merge, search_text, usage_columns, usage_order
 from codexrun_core.runs.transitions import Transition, transition_between
 
 # Made once: putting 45 columns together takes longer than the database does.
-HELD = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
-CHANGE = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
+LOCKED_ROW = (
+    sa.select(*RUN_COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
+)
+UPDATE_ROW = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
 
 
 class Writes(Database):
@@ -90,7 +92,7 @@ class Writes(Database):
     def _locked(self, connection: sa.Connection, run_id: str) -> RunRecord | None:
         """The row, held until the end of the transaction (SQLite: the transaction holds everything
         already)."""
-        found = connection.execute(HELD, {"run_id": run_id})
+        found = connection.execute(LOCKED_ROW, {"run_id": run_id})
         row = found.first()
         return record_from(row) if row else None
 
@@ -100,7 +102,7 @@ class Writes(Database):
         return inserted.first() is not None
 
     def _update(self, connection: sa.Connection, run: RunRecord) -> None:
-        connection.execute(CHANGE, {**values_of(run), "changed": run.run_id})
+        connection.execute(UPDATE_ROW, {**values_of(run), "changed": run.run_id})
 
     def _move(
         self, connection: sa.Connection, before: RunRecord | None, after: RunRecord
@@ -114,8 +116,8 @@ class Writes(Database):
 
 
 def values_of(run: RunRecord) -> dict[str, Any]:
-    return {column.name: getattr(run, column.name) for column in COLUMNS} | {
-        "words": words_of(run),
+    return {column.name: getattr(run, column.name) for column in RUN_COLUMNS} | {
+        "words": search_text(run),
         "lasted_ms": run.lasted_ms,
     }
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from codexrun_core.runs.labels import Requirement
-from codexrun_core.runs.record import COUNT_LIMIT, RunRecord
-from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
+from codexrun_core.runs.record import MAX_COUNT, RunRecord
+from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
-PAGE_SIZE, LARGEST_PAGE = 50, 500
+PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
 _LONGEST_TOKEN = 1024
 
 
-class BadToken(ValueError):
+class InvalidPageToken(ValueError):
     """The page token is none of ours, or belongs to a list with another filter."""
 
 
@@ -64,7 +64,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Last:
+class Cursor:
     """Where a page ended."""
 
     created_at: datetime
@@ -74,8 +74,8 @@ class Last:
     )
 
 
-def last_of(run: RunRecord, sort: Sort) -> Last:
-    return Last(
+def cursor_of(run: RunRecord, sort: Sort) -> Cursor:
+    return Cursor(
         run.created_at.astimezone(UTC),
         run.run_id,
         None if sort.key == "created" else sort.value(run),
@@ -84,7 +84,7 @@ def last_of(run: RunRecord, sort: Sort) -> Last:
 
 def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
     """The token of the page that begins after `run`, in a list of this filter in this order."""
-    last = last_of(run, sort)
+    last = cursor_of(run, sort)
     parts: list[object] = [last.created_at.isoformat(), last.run_id, _fingerprint(chosen, sort)]
     if sort.key != "created":
         parts.append(
@@ -96,7 +96,7 @@ def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
+def parse_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Cursor:
     """Where the page begins.
 
     Raises:
@@ -115,14 +115,14 @@ def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
     except (ValueError, TypeError, RecursionError, OverflowError, binascii.Error) as error:
         raise _none_of_ours() from error
     if fingerprint != _fingerprint(chosen, sort):
-        raise BadToken(
+        raise InvalidPageToken(
             "page_token: belongs to a list with other filters or in another order; keep them, or"
             " leave it out to start anew"
         )
     if len(more) != (sort.key != "created"):
         raise _none_of_ours()
     try:
-        return Last(created, run_id, _value(sort, more[0]) if more else None)
+        return Cursor(created, run_id, _value(sort, more[0]) if more else None)
     except (ValueError, TypeError, OverflowError) as error:
         raise _none_of_ours() from error
 
@@ -132,11 +132,11 @@ def _fingerprint(chosen: Filter, sort: Sort) -> str:
 
 
 def _value(sort: Sort, said: object) -> datetime | int | None:
-    if said is None and sort.key not in ALWAYS_KNOWN:
+    if said is None and sort.key not in NEVER_NULL:
         return None
     if sort.key in ("started", "finished"):
         return _moment(said)
-    if type(said) is not int or not 0 <= said <= COUNT_LIMIT:
+    if type(said) is not int or not 0 <= said <= MAX_COUNT:
         raise ValueError(said)
     return said
 
@@ -147,7 +147,7 @@ def _moment(said: object) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _none_of_ours() -> BadToken:
-    return BadToken(
+def _none_of_ours() -> InvalidPageToken:
+    return InvalidPageToken(
         "page_token: not a token of this list; leave it out to start from the first page"
     )

@@ -15,7 +15,7 @@ _WORDS = re.compile(
     r"(?P<absent>!)?\s*(?P<key>[^\s=!<>(),]+)\s*(?:(?P<sign>==|=|!=)\s*(?P<value>[^\s=!<>(),]*)|(?<=\s)(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?"
 )
 _FORM = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
-FORMS = (
+SELECTOR_RULE = (
     "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), with commas between"
     " (all must hold)"
 )
@@ -43,7 +43,7 @@ class Requirement:
         return found is self.wanted
 
 
-def selector(text: str) -> tuple[Requirement, ...]:
+def parse_selector(text: str) -> tuple[Requirement, ...]:
     """What a label selector asks for, each part once.
 
     Raises:
@@ -52,7 +52,7 @@ def selector(text: str) -> tuple[Requirement, ...]:
     return tuple(sorted({_requirement(part.strip()) for part in _BETWEEN.split(text)}))
 
 
-def selected(asked: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
+def matches(asked: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
     """Whether all of it holds."""
     return all(one.holds(labels) for one in asked)
 
@@ -60,7 +60,7 @@ def selected(asked: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
 def _requirement(part: str) -> Requirement:
     found = _WORDS.fullmatch(part)
     if found is None or (found["absent"] and (found["sign"] or found["set"])):
-        raise ValueError(f'"{part}" is no label selector; {FORMS}')
+        raise ValueError(f'"{part}" is no label selector; {SELECTOR_RULE}')
     values: tuple[str, ...] = ()
     if found["sign"]:
         values = (found["value"],)
@@ -76,7 +76,7 @@ def _requirement(part: str) -> Requirement:
     )
 
 
-def check(labels: Mapping[str, str]) -> None:
+def check_labels(labels: Mapping[str, str]) -> None:
     """Whether a caller may give a run these.
 
     Raises:
@@ -93,7 +93,7 @@ def check(labels: Mapping[str, str]) -> None:
             raise ValueError(trouble)
 
 
-def handed_on(labels: Mapping[str, str]) -> dict[str, str]:
+def inherited_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Those that a retry takes over: keys without a prefix are people's own, the others belong to
     the tools that set them."""
     return {key: value for key, value in labels.items() if "/" not in key}

@@ -12,13 +12,13 @@ from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
 
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
-LONGEST_USER = 253
-LONGEST_WORD_COLUMN = (
+MAX_USER_CHARACTERS = 253
+MAX_INDEXED_CHARACTERS = (
     512  # characters of a name in a column with an index; the CRD bounds not all of them
 )
-MOST_WORDS, LONGEST_WORD = 1000, 64
-INTEGER_LIMIT = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
-COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
+MAX_SEARCH_WORDS, MAX_WORD_CHARACTERS = 1000, 64
+MAX_INTEGER = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
+MAX_COUNT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,9 @@ def record_of(run: CodexRun) -> RunRecord:
         rank=status.phase.rank,
         retry_of=spec.retry_of.uid if spec.retry_of else None,
         retry_of_name=spec.retry_of.name if spec.retry_of else None,
-        requested_by=user[:LONGEST_USER] if user else None,
+        requested_by=user[:MAX_USER_CHARACTERS] if user else None,
         origin=origin if origin in ORIGINS else "kubectl",
-        turns=None if status.turns is None else min(status.turns, INTEGER_LIMIT),
+        turns=None if status.turns is None else min(status.turns, MAX_INTEGER),
         thread_id=status.thread_id,
         priority=spec.priority,
         spec=spec_json,
@@ -152,7 +152,7 @@ def revision_of(run: CodexRun) -> tuple[int, int, int]:
     """RunRecord.revision of the row that it amounts to, without making that."""
     version = run.metadata.resource_version
     return (
-        min(run.status.attempt or 1, INTEGER_LIMIT),
+        min(run.status.attempt or 1, MAX_INTEGER),
         run.status.phase.rank,
         int(version) if version.isdecimal() else 0,
     )
@@ -187,7 +187,7 @@ def usage_columns(usage: Usage | None) -> dict[str, Any]:
     }
 
 
-USAGE = (
+USAGE_COLUMNS = (
     "cost_tokens",
     "cost_cents",
     "cost_micro_usd",
@@ -198,7 +198,7 @@ USAGE = (
     "requests",
     "usage_complete",
 )
-LOG = ("log_path", "log_bytes", "log_complete", "log_note")
+LOG_COLUMNS = ("log_path", "log_bytes", "log_complete", "log_note")
 
 
 def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
@@ -216,7 +216,7 @@ def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
         return row
     if row.status != DELETED and is_later(row.revision, seen.revision):
         return row
-    kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
+    kept = {name: getattr(row, name) for name in (*LOG_COLUMNS, "deleted_at")}
     return replace(
         seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at)
     )
@@ -227,8 +227,8 @@ def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
     before (an eviction loses the termination message, not what came here)."""
     told = seen.requests or seen.cost_tokens
     if (seen.terminal and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
-        return {name: getattr(seen, name) for name in USAGE}
-    return {name: getattr(row, name) for name in USAGE} | (
+        return {name: getattr(seen, name) for name in USAGE_COLUMNS}
+    return {name: getattr(row, name) for name in USAGE_COLUMNS} | (
         {"usage_complete": False} if seen.terminal else {}
     )
 
@@ -238,24 +238,24 @@ def usage_order(record: RunRecord) -> tuple[int, int]:
     return record.requests, record.cost_tokens
 
 
-def words_of(record: RunRecord) -> str:
+def search_text(record: RunRecord) -> str:
     """What a search finds: the words of name, error and final message, each once."""
-    found = words(" ".join(filter(None, (record.name, record.error, record.result))))
-    return " ".join(dict.fromkeys(found[:MOST_WORDS]))
+    found = search_words(" ".join(filter(None, (record.name, record.error, record.result))))
+    return " ".join(dict.fromkeys(found[:MAX_SEARCH_WORDS]))
 
 
-def words(text: str) -> list[str]:
+def search_words(text: str) -> list[str]:
     """Runs of letters and digits, case folded: the same on every database."""
-    return [word[:LONGEST_WORD] for word in re.findall(r"[^\W_]+", text.casefold())]
+    return [word[:MAX_WORD_CHARACTERS] for word in re.findall(r"[^\W_]+", text.casefold())]
 
 
 def _word(text: str | None) -> str | None:
     """As an index takes it: Postgres has no entries above 2,704 bytes."""
-    return text[:LONGEST_WORD_COLUMN] if text else text
+    return text[:MAX_INDEXED_CHARACTERS] if text else text
 
 
 def _bounded(count: int) -> int:
-    return max(0, min(count, COUNT_LIMIT))
+    return max(0, min(count, MAX_COUNT))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -10,13 +10,13 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from codexrun_core.resources import reasons
-from codexrun_core.schemas.json_schema import BadSchemaError, Schema, check_schema, violations
+from codexrun_core.schemas.json_schema import InvalidSchemaError, Schema, check_schema, violations
 from codexrun_core.schemas.nesting import nesting_problem
 
 # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
-INPUTS_LIMIT = 64 * 1024
-MOST_TOLD = 3
-MOST_NESTED = 8
+MAX_INPUTS_BYTES = 64 * 1024
+MAX_REPORTED_VIOLATIONS = 3
+MAX_DEFAULT_LEVELS = 8
 
 
 class InputsError(ValueError):
@@ -42,7 +42,7 @@ def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) 
     }
 
 
-def schema_trouble(schema: Schema) -> str | None:
+def inputs_schema_problem(schema: Schema) -> str | None:
     """Why runs cannot be judged by this inputsSchema, or None."""
     try:
         check_schema(schema)
@@ -58,18 +58,18 @@ def schema_trouble(schema: Schema) -> str | None:
                     wrong[0].under(f"spec.inputsSchema/properties/{name}/default")
                     + "; correct the default"
                 )
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         return f"spec.inputsSchema{error.pointer}: {error}"
     return None
 
 
-def output_trouble(schema: Schema | None) -> str | None:
+def output_schema_problem(schema: Schema | None) -> str | None:
     """Why nothing could be held against this outputSchema, or None."""
     if schema is None:
         return None
     try:
         check_schema(schema)
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         return f"spec.outputSchema{error.pointer}: {error}"
     if schema.get("type") != "object":
         return 'spec.outputSchema/type: models are asked for an object; use "object"'
@@ -82,24 +82,28 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputsError: it does not, or the schema cannot say.
     """
-    if isinstance(given, LeftOut):
+    if isinstance(given, OmittedInputs):
         raise given.error
     if problem := nesting_problem(given):
         raise InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
-    if trouble := schema_trouble(schema):
+    if trouble := inputs_schema_problem(schema):
         raise InputsError(reasons.JOB_TYPE_INVALID, trouble)
     inputs: dict[str, Any] = _filled(schema, given)
     if too_much := _limit_error(inputs):
         raise too_much
     try:
         wrong = violations({**schema, "type": "object"}, inputs)
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         raise InputsError(
             reasons.JOB_TYPE_INVALID, f"spec.inputsSchema{error.pointer}: {error}"
         ) from None
     if wrong:
-        said = "; ".join(one.under("spec.inputs") for one in wrong[:MOST_TOLD])
-        more = f" (and {len(wrong) - MOST_TOLD} more)" if len(wrong) > MOST_TOLD else ""
+        said = "; ".join(one.under("spec.inputs") for one in wrong[:MAX_REPORTED_VIOLATIONS])
+        more = (
+            f" (and {len(wrong) - MAX_REPORTED_VIOLATIONS} more)"
+            if len(wrong) > MAX_REPORTED_VIOLATIONS
+            else ""
+        )
         raise InputsError(
             reasons.INVALID_INPUTS,
             f"{said}{more}; the job type's inputsSchema says what is expected",
@@ -107,13 +111,13 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     return inputs
 
 
-def above_limit(inputs: dict[str, Any]) -> bool:
+def exceeds_limit(inputs: dict[str, Any]) -> bool:
     """Return whether no job type takes these inputs, because they are too large or nested too
     deeply."""
     return _limit_error(inputs) is not None
 
 
-class LeftOut(dict[str, Any]):
+class OmittedInputs(dict[str, Any]):
     """What stands in memory for inputs that no job type takes: nothing but why. 1 MiB of JSON may
     be 35 MiB of objects."""
 
@@ -122,23 +126,23 @@ class LeftOut(dict[str, Any]):
         self.error = error
 
 
-def within_limit(inputs: dict[str, Any]) -> dict[str, Any]:
+def omit_above_limit(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the inputs, or `LeftOut` where they are above a limit that holds for every job
     type."""
     error = _limit_error(inputs)
-    return LeftOut(error) if error else inputs
+    return OmittedInputs(error) if error else inputs
 
 
 def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
     if problem := nesting_problem(inputs):
         return InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
     size = _bytes_of_json(inputs)
-    if size <= INPUTS_LIMIT:
+    if size <= MAX_INPUTS_BYTES:
         return None
     return InputsError(
         reasons.INPUTS_TOO_LARGE,
-        f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the"
-        " workspace instead",
+        f"spec.inputs: {size} bytes of JSON are above {MAX_INPUTS_BYTES}; put large material into"
+        " the workspace instead",
     )
 
 
@@ -148,7 +152,7 @@ def _bytes_of_json(inputs: dict[str, Any]) -> int:
 
 def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
     """With the defaults of absent properties, in objects within objects too."""
-    if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MOST_NESTED:
+    if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MAX_DEFAULT_LEVELS:
         return value
     parts = schema.get("properties")
     if not isinstance(parts, dict):
@@ -172,7 +176,7 @@ def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
     Raises:
         InputsError: the schema is none.
     """
-    if trouble := schema_trouble(schema):
+    if trouble := inputs_schema_problem(schema):
         raise InputsError(reasons.JOB_TYPE_INVALID, trouble)
 
     class Judged(BaseModel):

@@ -19,19 +19,19 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper, nesting_problem
+from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper, nesting_problem
 
-LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
+MAX_SCHEMA_BYTES = 64 * 1024  # bytes of JSON
 # a keyword applied to a value is one, or more where either is long; less than a second in all
-MOST_STEPS = 25_000
-LONGEST_WORDS = 200
-PAGE = "https://json-schema.org/draft/2020-12"
+MAX_STEPS = 25_000
+MAX_MESSAGE_CHARACTERS = 200
+SPECIFICATION_URL = "https://json-schema.org/draft/2020-12"
 
 Schema = Mapping[str, Any]
 Rule = Callable[..., Iterable[ValidationError] | None]
 
 
-class BadSchemaError(ValueError):
+class InvalidSchemaError(ValueError):
     """The schema cannot be used; `pointer` is where (RFC 6901), the message names the trouble and
     the way out."""
 
@@ -59,17 +59,19 @@ def check_schema(schema: Schema) -> None:
     Raises:
         BadSchemaError: it is not.
     """
-    if is_deeper(schema, KEPT_LEVELS):
-        raise BadSchemaError("", f"nested more than {KEPT_LEVELS} levels deep; make it flatter")
+    if is_deeper(schema, MAX_SHOWN_LEVELS):
+        raise InvalidSchemaError(
+            "", f"nested more than {MAX_SHOWN_LEVELS} levels deep; make it flatter"
+        )
     size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
-    if size > LARGEST_SCHEMA:
-        raise BadSchemaError(
-            "", f"{size} bytes of JSON are above {LARGEST_SCHEMA}; shorten the schema"
+    if size > MAX_SCHEMA_BYTES:
+        raise InvalidSchemaError(
+            "", f"{size} bytes of JSON are above {MAX_SCHEMA_BYTES}; shorten the schema"
         )
     _checked(json.dumps(schema, sort_keys=True))
 
 
-def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list[Violation]:
+def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[Violation]:
     """What is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply fits
     no schema.
 
@@ -88,11 +90,11 @@ def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list
             for v in _told(error)
         ]
     except Unresolvable as error:
-        raise BadSchemaError(
+        raise InvalidSchemaError(
             "", f'there is no "{error.ref}"; a $ref names a part of the schema'
         ) from None
     except RecursionError:
-        raise BadSchemaError(
+        raise InvalidSchemaError(
             "", "a $ref leads back to itself without end; break the circle"
         ) from None
     finally:
@@ -111,11 +113,11 @@ def _checked(text: str) -> None:
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
-        raise BadSchemaError(
-            pointer(error.absolute_path), f"{_short(error.message)}; see {PAGE}"
+        raise InvalidSchemaError(
+            pointer(error.absolute_path), f"{_short(error.message)}; see {SPECIFICATION_URL}"
         ) from None
     except RecursionError:
-        raise BadSchemaError("", "nested too deeply; make it flatter") from None
+        raise InvalidSchemaError("", "nested too deeply; make it flatter") from None
     for path, pattern in _patterns(schema, ()):
         try:
             _compiled(pattern)
@@ -125,7 +127,7 @@ def _checked(text: str) -> None:
                 if error.args and isinstance(error.args[0], bytes)
                 else str(error)
             )
-            raise BadSchemaError(
+            raise InvalidSchemaError(
                 pointer(path),
                 f"{json.dumps(pattern)} is no pattern of RE2 ({said}); it knows no look-around and"
                 " no back-references, see https://github.com/google/re2/wiki/Syntax",
@@ -164,7 +166,7 @@ def _spend(steps: int) -> None:
     left = _steps.get()
     left[0] -= steps
     if left[0] < 0:
-        raise BadSchemaError(
+        raise InvalidSchemaError(
             "", f"judging this value takes more than {left[1]} steps; make the schema simpler"
         )
 
@@ -279,4 +281,6 @@ def _told(error: ValidationError) -> Iterator[Violation]:
 def _short(message: str) -> str:
     """The values themselves stay out of the message when they are long: it is shown in many
     places."""
-    return message if len(message) <= LONGEST_WORDS else f"{message[:80]} … {message[-100:]}"
+    return (
+        message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:80]} … {message[-100:]}"
+    )

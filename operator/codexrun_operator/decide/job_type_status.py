@@ -6,7 +6,7 @@ from codexrun_core.prices.table import Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus, reasons
-from codexrun_core.schemas.inputs import inputs_schema, output_trouble, schema_trouble
+from codexrun_core.schemas.inputs import inputs_schema, inputs_schema_problem, output_schema_problem
 from codexrun_operator.decide.holds import Hold
 from codexrun_operator.decide.validation import (
     Refused,
@@ -56,7 +56,9 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
     if refused := checksum_refusal(wanted.sha256, prompt):
         return "False", refused.reason, refused.message
     inputs = inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))
-    if trouble := schema_trouble(inputs) or output_trouble(job_type.spec.output_schema):
+    if trouble := inputs_schema_problem(inputs) or output_schema_problem(
+        job_type.spec.output_schema
+    ):
         return "False", reasons.INVALID_SCHEMA, trouble
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
     if not isinstance(limits, Refused) and (

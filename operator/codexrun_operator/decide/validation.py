@@ -9,13 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexrun_core.prices.table import UNKNOWN, Prices
+from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed, reasons
 from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
-from codexrun_core.schemas.inputs import InputsError, check_inputs, inputs_schema, output_trouble
+from codexrun_core.schemas.inputs import (
+    InputsError,
+    check_inputs,
+    inputs_schema,
+    output_schema_problem,
+)
 
 DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)
 
@@ -57,7 +62,7 @@ def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
 
 
 def judge(
-    run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN
+    run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN_PRICES
 ) -> Accepted | Refused | Missing:
     """The first rule that objects wins. A run that waits is judged again each time, by what holds
     then."""
@@ -105,7 +110,7 @@ def judge(
         return limits
     if refusal := price_refusal(job_type, model, limits, prices):
         return refusal
-    if trouble := output_trouble(kind.output_schema):
+    if trouble := output_schema_problem(kind.output_schema):
         return Refused(reasons.JOB_TYPE_INVALID, trouble)
     if refusal := _workspace(run, job_type):
         return refusal

@@ -19,7 +19,7 @@ from codexrun_core.runs.names import (
     PROMPT_VERSION_LABEL,
     RUN_UID_LABEL,
 )
-from codexrun_core.schemas.inputs import within_limit
+from codexrun_core.schemas.inputs import omit_above_limit
 from codexrun_operator.decide.holds import Holds
 from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Seen
@@ -482,7 +482,7 @@ def run_from(raw: Json) -> CodexRun:
     """A CodexRun as the apiserver sent it, without inputs that can start nothing."""
     run = CodexRun.model_validate(raw)
     if run.spec.inputs:
-        run.spec.inputs = within_limit(run.spec.inputs)
+        run.spec.inputs = omit_above_limit(run.spec.inputs)
     return run
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codexrun_core.codex.tools import DEFAULT as DEFAULT_TOOLS
+from codexrun_core.codex.tools import DEFAULT_TOOLS
 from codexrun_core.pod_contract import (
     GATE_ENV,
     GATE_STATE_FOLDER,

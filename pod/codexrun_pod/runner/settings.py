@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_core.codex.tools import DEFAULT as DEFAULT_TOOLS
+from codexrun_core.codex.tools import DEFAULT_TOOLS
 from codexrun_core.pod_contract import (
     AGENT_HOME,
     INPUTS_ENV,

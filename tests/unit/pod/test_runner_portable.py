@@ -15,6 +15,7 @@ FILES = [
     *POD.glob("runner/*.py"),
     *POD.glob("*.py"),
     REPOSITORY / "core/codexrun_core/prompts/rendering.py",
+    REPOSITORY / "core/codexrun_core/codex/policy.py",
     REPOSITORY / "core/codexrun_core/codex/tools.py",
     REPOSITORY / "core/codexrun_core/pod_contract.py",
     REPOSITORY / "pod/bin/runner",
@@ -55,6 +56,7 @@ def image(tmp_path):
         "prompts/__init__.py",
         "prompts/rendering.py",
         "codex/__init__.py",
+        "codex/policy.py",
         "codex/tools.py",
         "pod_contract.py",
     ):

@@ -15,9 +15,9 @@ from codexrun_api.console.visitors import Seen
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_core.resources.phases import SLOT_PHASES, Phase
-from codexrun_core.runs.filters import BadToken, Filter, token_after
+from codexrun_core.runs.filters import Filter, InvalidPageToken, token_after
 from codexrun_core.runs.record import RunRecord
-from codexrun_core.runs.sorting import NEWEST, Sort, read_sort
+from codexrun_core.runs.sorting import NEWEST, Sort, parse_sort
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
@@ -95,7 +95,7 @@ def sort_of(asked: urls.Asked) -> Sort:
         Problem: 422, it has none of that name.
     """
     try:
-        return read_sort(asked.sort) if asked.sort else NEWEST
+        return parse_sort(asked.sort) if asked.sort else NEWEST
     except ValueError as error:
         raise Problem(422, "invalid-filter", f"Sort: {error}") from error
 
@@ -109,7 +109,7 @@ async def _listed(
             found = await here.registry.page(wish, asked.token or None, asked.size, sort)
             return found.runs, found.next_token, 0
         found = await here.registry.page(wish, None, min(500, asked.size + 200))
-    except BadToken as error:
+    except InvalidPageToken as error:
         raise Problem(400, "bad-page-token", str(error)) from error
     fresh = sum(newer(record, above) for record in found.runs)
     shown = found.runs[fresh : fresh + asked.size]

@@ -11,7 +11,7 @@ from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import SLOT_STATUSES, Phase
 from codexrun_core.runs import queue as queueing
-from codexrun_core.runs.record import RunRecord, record_of, words, words_of
+from codexrun_core.runs.record import RunRecord, record_of, search_text, search_words
 from codexrun_core.schemas.nesting import cut
 from codexrun_core.times import moment
 from codexrun_core.unreadable import one_object
@@ -143,8 +143,8 @@ def matches(raw: Json, chosen: Chosen, now: datetime) -> bool:
 
 
 def _said(record: RunRecord, search: str) -> bool:
-    known = words_of(record).split()
-    return all(any(word.startswith(wanted) for word in known) for wanted in words(search))
+    known = search_text(record).split()
+    return all(any(word.startswith(wanted) for word in known) for wanted in search_words(search))
 
 
 def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:

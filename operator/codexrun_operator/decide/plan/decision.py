@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from codexrun_core.prices.table import UNKNOWN, Prices
+from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, RunStatus, reasons
 from codexrun_core.resources.phases import Phase
@@ -35,7 +35,7 @@ class Seen:
     run: CodexRun
     job_type: CodexJobType | None = None
     prompt: Prompt | None = None
-    prices: Prices = UNKNOWN
+    prices: Prices = UNKNOWN_PRICES
     queued: int = 0
     waits: bool = False
     blocked: Blocked | None = None

@@ -41,14 +41,14 @@ def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     """Never raises: a message that cannot be judged does not fit. May take seconds."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small
     # for.
-    from codexrun_core.schemas.json_schema import BadSchemaError, violations
+    from codexrun_core.schemas.json_schema import InvalidSchemaError, violations
     from codexrun_core.schemas.nesting import TOO_DEEP
 
     digest = hashlib.sha256(text).hexdigest()
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
         wrong = violations(schema, value, MOST_STEPS)
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         return Output(False, f"cannot be judged: {error}"[:LONGEST], error.pointer, digest)
     except RecursionError:
         return Output(False, TOO_DEEP, "", digest)
