@@ -26,12 +26,12 @@ class LineCutter:
 
     def feed(self, piece: bytes) -> list[Line]:
         """Return the lines that end in this piece."""
-        *ends, rest = piece.split(b"\n")
+        *ends, tail = piece.split(b"\n")
         lines = []
         for end in ends:
             self._keep(end)
             lines.append(self._take())
-        self._keep(rest)
+        self._keep(tail)
         return lines
 
     def last(self) -> Line | None:

@@ -71,11 +71,11 @@ def _message(record: logging.LogRecord) -> str:
 def _kopf_object(record: logging.LogRecord) -> dict[str, Any]:
     """Of which object kopf speaks: the one extra of a library's that holds names only."""
     reference = getattr(record, "k8s_ref", None)
-    known = reference if isinstance(reference, Mapping) else {}
+    names = reference if isinstance(reference, Mapping) else {}
     return {
-        ours: known[theirs]
+        ours: names[theirs]
         for ours, theirs in (("namespace", "namespace"), ("name", "name"))
-        if known.get(theirs)
+        if names.get(theirs)
     }
 
 

@@ -82,9 +82,9 @@ def permits(allowed: Iterable[str], entry: str | None) -> bool:
     """Whether `allowed` (a job type's allowedTools) covers an entry that `needed` gave."""
     if entry is None:
         return True
-    have = [normalize(one) for one in allowed]
+    entries = [normalize(tool) for tool in allowed]
     entry = normalize(entry)
-    return entry in have or (entry.startswith(MCP_PREFIX) and entry.partition("/")[0] in have)
+    return entry in entries or (entry.startswith(MCP_PREFIX) and entry.partition("/")[0] in entries)
 
 
 def normalize(entry: str) -> str:
@@ -94,14 +94,14 @@ def normalize(entry: str) -> str:
 
 
 def mcp_servers(allowed: Iterable[str]) -> dict[str, list[str] | None]:
-    """MCP_PREFIX servers that may be used, with the tools that may be called; None for all of a
+    """MCP servers that may be used, with the tools that may be called; None for all of a
     server's."""
-    found: dict[str, list[str] | None] = {}
+    tools_by_server: dict[str, list[str] | None] = {}
     for entry in allowed:
         if entry.startswith(MCP_PREFIX):
             server, _, tool = entry[len(MCP_PREFIX) :].partition("/")
             if not tool:
-                found[server] = None
-            elif found.setdefault(server, []) is not None:
-                found[server] = [*(found[server] or []), tool]
-    return found
+                tools_by_server[server] = None
+            elif tools_by_server.setdefault(server, []) is not None:
+                tools_by_server[server] = [*(tools_by_server[server] or []), tool]
+    return tools_by_server

@@ -103,14 +103,14 @@ class Kube:
         while True:
             query["limit"] = str(limit)
             try:
-                most = MAX_PAGE_BYTES if limit > 1 else None
+                max_bytes = MAX_PAGE_BYTES if limit > 1 else None
                 page, size = await self._answer(
                     "GET",
                     f"{path}?{urlencode(query)}",
                     None,
                     None,
                     READ_TIMEOUT_SECONDS,
-                    max_bytes=most,
+                    max_bytes=max_bytes,
                 )
             except _TooLarge:
                 limit = max(1, limit // 4)
@@ -225,12 +225,12 @@ class Kube:
             "BearerToken", alias="authorization"
         ):
             headers["Authorization"] = token
-        rest, began, code = self.api.rest_client, time.monotonic(), "none"
-        if rest.pool_manager is None:
+        session, started, code = self.api.rest_client, time.monotonic(), "none"
+        if session.pool_manager is None:
             # the session it makes on its own first request
-            rest.pool_manager = rest._create_pool_manager()
+            session.pool_manager = session._create_pool_manager()
         try:
-            response: aiohttp.ClientResponse = await rest.pool_manager.request(
+            response: aiohttp.ClientResponse = await session.pool_manager.request(
                 method,
                 configuration.host + path,
                 headers=headers,
@@ -246,14 +246,16 @@ class Kube:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         finally:
             if self._answered:
-                self._answered(*verb_and_resource(method, path), code, time.monotonic() - began)
+                self._answered(*verb_and_resource(method, path), code, time.monotonic() - started)
         if response.status in (408, 429) or response.status >= 500:
             raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
         try:
-            said = json.loads(text)
+            body_json = json.loads(text)
         except (ValueError, RecursionError):
-            said = None
-        raise _refused(response.status, said if isinstance(said, dict) else {"message": text[:200]})
+            body_json = None
+        raise _refused(
+            response.status, body_json if isinstance(body_json, dict) else {"message": text[:200]}
+        )
 
 
 def next_page_objects(limit: int, objects: int, size: int) -> int:
@@ -279,10 +281,10 @@ def verb_and_resource(method: str, path: str) -> tuple[str, str]:
     return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, reading), resource
 
 
-def _refused(status: int, said: Json) -> Refused:
+def _refused(status: int, answer: Json) -> Refused:
     kinds: dict[int, type[Refused]] = {404: NotFound, 409: Conflict, 410: Gone}
     return kinds.get(status, Refused)(
-        status, said.get("reason", ""), said.get("message", f"HTTP {status}")
+        status, answer.get("reason", ""), answer.get("message", f"HTTP {status}")
     )
 
 

@@ -59,39 +59,41 @@ class Watcher:
         """Watch until cancelled."""
         while True:
             self.turned = time.monotonic()
-            said = ""
+            problem = ""
             try:
                 if self._version is None:
                     await self._list()
                 await self._follow()
             except (Unavailable, Refused) as error:
-                said = str(error)
+                problem = str(error)
                 if isinstance(error, Refused) or self._fruitless >= len(RETRY_SECONDS):
                     self._version = None
             self._restarted()
             pause = RETRY_SECONDS[min(self._fruitless, len(RETRY_SECONDS) - 1)]
-            if said:
-                log.warning("watch.broken", extra=fields(path=self._path, error=said, pause=pause))
-            if self._fruitless or said:
+            if problem:
+                log.warning(
+                    "watch.broken", extra=fields(path=self._path, error=problem, pause=pause)
+                )
+            if self._fruitless or problem:
                 await asyncio.sleep(pause)
             self._fruitless += 1
 
     async def _list(self) -> None:
         # Where nothing is known nothing can be gone, and no more than a page is held.
-        first = not self._known
-        found: dict[str, Json] = {}
+        initial = not self._known
+        items_by_uid: dict[str, Json] = {}
         version = ""
         async for page in self._kube.pages(self._path, **self._selectors):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
-                if first:
+                if initial:
                     self._tell(item, gone=False)
                 else:
-                    found[item["metadata"]["uid"]] = item
-        if not first:
-            for uid in self._known.keys() - found.keys():
+                    items_by_uid[item["metadata"]["uid"]] = item
+        if not initial:
+            for uid in self._known.keys() - items_by_uid.keys():
                 self._tell(self._known[uid], gone=True)
-            for item in found.values():
+            for item in items_by_uid.values():
                 self._tell(item, gone=False)
         self._version = version
         self.synced.set()
@@ -122,9 +124,9 @@ class Watcher:
 def _remembered(item: Json) -> Json:
     """What is told of an object that is gone: all but a run's inputs and whoever wrote which field,
     which nobody reads then."""
-    kept = {**item, "metadata": {**item["metadata"]}}
-    kept["metadata"].pop("managedFields", None)
+    copy = {**item, "metadata": {**item["metadata"]}}
+    copy["metadata"].pop("managedFields", None)
     spec = item.get("spec")
     if isinstance(spec, dict) and "inputs" in spec:
-        kept["spec"] = {name: value for name, value in spec.items() if name != "inputs"}
-    return kept
+        copy["spec"] = {name: value for name, value in spec.items() if name != "inputs"}
+    return copy

@@ -113,7 +113,7 @@ class Prices:
 UNKNOWN_PRICES = Prices("none", {})
 
 
-def parse_prices(text: str, where: str = "prices.yaml") -> PriceTable:
+def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
     """A table from YAML.
 
     Raises:
@@ -124,21 +124,21 @@ def parse_prices(text: str, where: str = "prices.yaml") -> PriceTable:
         table = PriceTable.model_validate(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506 - BaseLoader makes text only
     except yaml.YAMLError as error:
         raise PricesError(
-            f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"
+            f"{file_name}: not readable as YAML: {' '.join(str(error).split())}; fix it there"
         ) from None
     except ValidationError as error:
         lines = [
-            f"{where}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}"
+            f"{file_name}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}"
             for e in error.errors(include_url=False)
         ]
         raise PricesError("\n".join(lines)) from None
-    seen: set[tuple[str, date]] = set()
+    keys: set[tuple[str, date]] = set()
     for price in table.prices:
-        if (price.model, price.valid_from) in seen:
+        if (price.model, price.valid_from) in keys:
             raise PricesError(
-                f"{where}: {price.model} has two prices from {price.valid_from} on; remove one"
+                f"{file_name}: {price.model} has two prices from {price.valid_from} on; remove one"
             )
-        seen.add((price.model, price.valid_from))
+        keys.add((price.model, price.valid_from))
     return table
 
 

@@ -54,12 +54,12 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
         )
         raise FolderError([problem]) from None
     before = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else "{}"
-    known = json.loads(before)
-    known.setdefault(name, []).append(entry)
-    beside = folder / f".{INDEX}.{os.getpid()}"
-    beside.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    entries = json.loads(before)
+    entries.setdefault(name, []).append(entry)
+    temporary = folder / f".{INDEX}.{os.getpid()}"
+    temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     try:
-        beside.replace(folder / INDEX)
+        temporary.replace(folder / INDEX)
         return prompts.load(folder).find(name, version)
     except FolderError:
         (folder / INDEX).write_text(before, encoding="utf-8")

@@ -74,9 +74,9 @@ def _history(
     for commit in _commits(folder, ref):
         try:
             index = json.loads(_git(folder, "show", f"{commit.id}:./prompts/{INDEX}"))
-            entries = [(name, one) for name, versions in index.items() for one in versions]
-            for name, one in entries:
-                key, entry = (name, one["version"]), Entry(one["checksum"], one["path"], commit)
+            entries = [(name, item) for name, versions in index.items() for item in versions]
+            for name, item in entries:
+                key, entry = (name, item["version"]), Entry(item["checksum"], item["path"], commit)
                 first.setdefault(key, entry)
                 if key not in last or last[key].checksum != entry.checksum:
                     last[key] = entry
@@ -106,16 +106,16 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
                 " `fetch-depth: 0`)"
             ]
         )
-    wanted = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]
-    listed = _git(folder, "log", *wanted, ref, "--", f"./prompts/{INDEX}").splitlines()
+    options = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]
+    lines = _git(folder, "log", *options, ref, "--", f"./prompts/{INDEX}").splitlines()
     if dots:
-        listed.insert(0, _git(folder, "log", "-1", "--format=%H %as", "--end-of-options", begin))
-    return [Commit(*line.split(" ", 1)) for line in listed]
+        lines.insert(0, _git(folder, "log", "-1", "--format=%H %as", "--end-of-options", begin))
+    return [Commit(*line.split(" ", 1)) for line in lines]
 
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             check=False,
             capture_output=True,
@@ -123,8 +123,8 @@ def _git(folder: Path, *arguments: str) -> str:
         )
     except OSError as error:
         raise FolderError([f"git cannot be run: {error.strerror}; install it"]) from None
-    if done.returncode != 0:
+    if process.returncode != 0:
         raise FolderError(
-            [f"{folder}: git {arguments[0]}: {' '.join(done.stderr.split()) or 'failed'}"]
+            [f"{folder}: git {arguments[0]}: {' '.join(process.stderr.split()) or 'failed'}"]
         )
-    return done.stdout.strip()
+    return process.stdout.strip()

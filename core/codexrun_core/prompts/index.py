@@ -75,15 +75,15 @@ class PromptIndex:
             LookupError: there is none; the message says what there is.
         """
         if name not in self.versions:
-            known = ", ".join(self.versions) or "none"
+            choices = ", ".join(self.versions) or "none"
             raise LookupError(
-                f'prompt "{name}" is not in the index; add it there, or name one of: {known}'
+                f'prompt "{name}" is not in the index; add it there, or name one of: {choices}'
             )
         if version not in self.versions[name]:
-            known = ", ".join(self.versions[name])
+            choices = ", ".join(self.versions[name])
             raise LookupError(
                 f'prompt "{name}" has no version "{version}"; add it to the index, or name one of:'
-                f" {known}"
+                f" {choices}"
             )
         return self.versions[name][version]
 
@@ -104,21 +104,21 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
         FolderError: with every problem found, not only the first.
     """
     index = folder / INDEX
-    where = f"{shown_as}/{INDEX}"
+    location = f"{shown_as}/{INDEX}"
     try:
         names = json.loads(
             index.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates
         )
     except FileNotFoundError:
         raise FolderError(
-            [f'{where}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
+            [f'{location}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
         ) from None
     except (OSError, ValueError) as error:
-        raise FolderError([f"{where}: not readable as JSON: {error}; fix it there"]) from None
+        raise FolderError([f"{location}: not readable as JSON: {error}; fix it there"]) from None
     if not isinstance(names, dict):
         raise FolderError(
             [
-                f'{where}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1",'
+                f'{location}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1",'
                 " …}]}"
             ]
         )
@@ -127,52 +127,52 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     versions: dict[str, dict[str, PromptVersion]] = {}
     for name, entries in names.items():
         if not NAME_PATTERN.fullmatch(name):
-            problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_RULE}')
+            problems.append(f'{location}: "{name}" is no name for a prompt; {NAME_RULE}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
-                f"{where}: {name}: must be a list with at least one version; add one or remove the"
-                " name"
+                f"{location}: {name}: must be a list with at least one version; add one or remove"
+                " the name"
             )
         else:
-            found, wrong = _versions(folder, where, name, entries)
-            versions[name] = found
-            problems += wrong
-    problems += _shared_files(where, versions)
+            readable, faults = _versions(folder, location, name, entries)
+            versions[name] = readable
+            problems += faults
+    problems += _shared_files(location, versions)
     if problems:
         raise FolderError(problems)
     return PromptIndex(versions)
 
 
 def _versions(
-    folder: Path, where: str, name: str, entries: list[object]
+    folder: Path, location: str, name: str, entries: list[object]
 ) -> tuple[dict[str, PromptVersion], list[str]]:
-    found: dict[str, PromptVersion] = {}
+    versions: dict[str, PromptVersion] = {}
     problems: list[str] = []
     for position, entry in enumerate(entries):
-        field = f"{where}: {name}[{position}]"
-        wrong = _wrong_fields(field, entry)
-        if wrong or not isinstance(entry, dict):
-            problems += wrong
+        field = f"{location}: {name}[{position}]"
+        faults = _wrong_fields(field, entry)
+        if faults or not isinstance(entry, dict):
+            problems += faults
             continue
         version = entry["version"]
-        if version in found:
+        if version in versions:
             problems.append(
                 f'{field}.version: "{version}" is there twice; a version is published once,'
                 " remove one"
             )
             continue
-        if found and int(version[1:]) < next(reversed(found.values())).number:
+        if versions and int(version[1:]) < next(reversed(versions.values())).number:
             problems.append(
                 f'{field}.version: "{version}" comes after a higher one; list versions in ascending'
                 " order"
             )
             continue
-        text, wrong = _read(folder, field, entry["path"])
+        text, faults = _read(folder, field, entry["path"])
         if text is None:
-            problems += wrong
+            problems += faults
             continue
         actual = sha256_of(text)
-        found[version] = PromptVersion(
+        versions[version] = PromptVersion(
             name=name,
             version=version,
             path=entry["path"],
@@ -189,7 +189,7 @@ def _versions(
                 f" the new text as {new}, or correct the checksum if this version was never"
                 " published"
             )
-    return found, problems
+    return versions, problems
 
 
 def _wrong_fields(field: str, entry: object) -> list[str]:
@@ -277,7 +277,7 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     return text, []
 
 
-def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]]) -> list[str]:
+def _shared_files(location: str, versions: Mapping[str, Mapping[str, PromptVersion]]) -> list[str]:
     users: dict[PurePosixPath, list[str]] = {}
     for of_name in versions.values():
         for version in of_name.values():
@@ -285,7 +285,8 @@ def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]
                 f"{version.name} {version.version}"
             )
     return [
-        f"{where}: {path} is the text of {' and '.join(names)}; give each version a file of its own"
+        f"{location}: {path} is the text of {' and '.join(names)}; give each version a file of its"
+        " own"
         for path, names in users.items()
         if len(names) > 1
     ]

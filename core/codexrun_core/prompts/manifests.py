@@ -68,9 +68,9 @@ def load(folder: Path) -> Folder:
     job_types: list[Manifest] = []
     problems: list[str] = []
     for file in sorted((folder / JOB_TYPES).glob("*.y*ml")):
-        where = f"{JOB_TYPES}/{file.name}"
+        location = f"{JOB_TYPES}/{file.name}"
         try:
-            job_types.append(job_type(where, file, index))
+            job_types.append(job_type(location, file, index))
         except FolderError as error:
             problems += error.problems
     if problems:
@@ -103,7 +103,7 @@ def config_map(version: PromptVersion) -> Manifest:
     }
 
 
-def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
+def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
     """The job type of one file, with the sha256 of its prompt filled in.
 
     Raises:
@@ -111,37 +111,37 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
     """
     if file.suffix != ".yaml":
         raise FolderError(
-            [f"{where}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
+            [f"{location}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
         )
-    manifest = read_job_type(where, file)
+    manifest = read_job_type(location, file)
     problems: list[str] = []
     name = manifest["metadata"].get("name", "")
     if not prompts.NAME_PATTERN.fullmatch(name):
         problems.append(
-            f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_RULE}'
+            f'{location}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_RULE}'
         )
     elif name != file.stem:
         problems.append(
-            f'{where}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
+            f'{location}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
         )
     if "namespace" in manifest["metadata"]:
         problems.append(
-            f"{where}: metadata.namespace: leave it out; the manifests command's --namespace"
+            f"{location}: metadata.namespace: leave it out; the manifests command's --namespace"
             " sets it"
         )
     prompt = manifest["spec"]["prompt"]
     try:
         version = index.find(prompt["name"], prompt["version"])
     except LookupError as error:
-        raise FolderError([*problems, f"{where}: spec.prompt: {error}"]) from None
+        raise FolderError([*problems, f"{location}: spec.prompt: {error}"]) from None
     if prompt.setdefault("sha256", version.sha256) != version.sha256:
         problems.append(
-            f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name}"
-            f" {version.version}, which is {version.sha256}; correct it, or leave it out and it"
-            " will be filled in"
+            f"{location}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of"
+            f" {version.name} {version.version}, which is {version.sha256}; correct it, or leave it"
+            " out and it will be filled in"
         )
     problems += [
-        f"{where}: {problem}"
+        f"{location}: {problem}"
         for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))
     ]
     if problems:
@@ -149,14 +149,14 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
     return manifest
 
 
-def read_job_type(where: str, file: Path) -> Manifest:
+def read_job_type(location: str, file: Path) -> Manifest:
     """The job type of one file, judged without its prompt.
 
     Raises:
         FolderError: the file is no job type.
     """
-    manifest = _parse(where, file)
-    if problems := _wrong_model(where, manifest):
+    manifest = _parse(location, file)
+    if problems := _wrong_model(location, manifest):
         raise FolderError(problems)
     return manifest
 
@@ -191,7 +191,7 @@ def _document(manifest: Manifest) -> str:
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
 
 
-def _parse(where: str, file: Path) -> Manifest:
+def _parse(location: str, file: Path) -> Manifest:
     try:
         documents = [
             d
@@ -200,27 +200,27 @@ def _parse(where: str, file: Path) -> Manifest:
         ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FolderError(
-            [f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]
+            [f"{location}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]
         ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise FolderError(
-            [f"{where}: must hold one CodexJobType; write one file for each job type"]
+            [f"{location}: must hold one CodexJobType; write one file for each job type"]
         )
     try:
         manifest: Manifest = json.loads(json.dumps(documents[0], allow_nan=False))
     except (TypeError, ValueError) as error:
         raise FolderError(
-            [f"{where}: has a value that JSON does not know ({error}); write it as text"]
+            [f"{location}: has a value that JSON does not know ({error}); write it as text"]
         ) from None
-    for field, wanted in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
-        if manifest.get(field) != wanted:
+    for field, expected in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
+        if manifest.get(field) != expected:
             raise FolderError(
-                [f"{where}: {field}: must be {wanted}; write that, or move the file elsewhere"]
+                [f"{location}: {field}: must be {expected}; write that, or move the file elsewhere"]
             )
     return manifest
 
 
-def _wrong_model(where: str, manifest: Manifest) -> list[str]:
+def _wrong_model(location: str, manifest: Manifest) -> list[str]:
     # Late: together they are most of the start-up time.
     from pydantic import ValidationError
 
@@ -232,23 +232,23 @@ def _wrong_model(where: str, manifest: Manifest) -> list[str]:
         CodexJobType.model_validate_json(json.dumps(manifest), strict=True, extra="forbid")
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(detail) for detail in error.errors(include_url=False))
-        return [f"{where}: {sentence}" for sentence in sentences]
+        return [f"{location}: {sentence}" for sentence in sentences]
     spec = manifest["spec"]
     troubles = (
         inputs_schema_problem(spec.get("inputsSchema", {})),
         output_schema_problem(spec.get("outputSchema")),
     )
-    return [f"{where}: {trouble}" for trouble in troubles if trouble]
+    return [f"{location}: {trouble}" for trouble in troubles if trouble]
 
 
 def _sentence(detail: Mapping[str, Any]) -> str:
     """Pydantic's finding in our words: field, trouble, way out."""
     steps = [str(step) for step in detail["loc"]]
-    given = json.dumps(detail["input"])
+    value = json.dumps(detail["input"])
     if steps[-1:] in (["int"], ["str"]):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
         return (
-            f"{'.'.join(steps[:-1])}: {given} is neither a whole number nor text; write it as text,"
+            f"{'.'.join(steps[:-1])}: {value} is neither a whole number nor text; write it as text,"
             ' such as "500m"'
         )
     field = ".".join(steps) or "manifest"
@@ -261,7 +261,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
             trouble = detail["msg"][:1].lower() + detail["msg"][1:]
             explained = ".".join(["codexjobtype", *(step for step in steps if not step.isdigit())])
             return (
-                f"{field}: {given} is not right: {trouble}; `kubectl explain {explained}` says more"
+                f"{field}: {value} is not right: {trouble}; `kubectl explain {explained}` says more"
             )
 
 

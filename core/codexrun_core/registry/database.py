@@ -91,8 +91,8 @@ class Database:
         return [record_from(row) for row in await self._all(query)]
 
     async def _one(self, query: sa.Select[Any], **values: Any) -> RunRecord | None:
-        found = await self._all(query, **values)
-        return record_from(found[0]) if found else None
+        rows = await self._all(query, **values)
+        return record_from(rows[0]) if rows else None
 
     async def _reading(self, work: Callable[[sa.Connection], T]) -> T:
         def read() -> T:
@@ -143,8 +143,10 @@ def _away(*, writing: bool = False) -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None) or ""
         if writing and (state.startswith("22") or state == "54000"):
             raise
-        said = str(error.orig).strip().splitlines()
-        raise Unavailable(f"registry: {said[0] if said else type(error.orig).__name__}") from error
+        lines = str(error.orig).strip().splitlines()
+        raise Unavailable(
+            f"registry: {lines[0] if lines else type(error.orig).__name__}"
+        ) from error
     except (sa.exc.TimeoutError, OSError) as error:
         raise Unavailable(
             f"registry: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

@@ -26,67 +26,67 @@ INDEXED_FIELDS = (
 )  # what the indexes of words (Postgres) and of labels can answer alone
 
 
-def conditions(chosen: Filter, dialect: str) -> list[Condition]:
+def conditions(run_filter: Filter, dialect: str) -> list[Condition]:
     """What a row must fulfil, all of it."""
     c = runs.c
-    found = _narrow(chosen, c)
+    result = _narrow(run_filter, c)
     for column, values in (
-        (c.model, chosen.model),
-        (c.requested_by, chosen.user),
-        (c.retry_of, chosen.retry_of),
+        (c.model, run_filter.model),
+        (c.requested_by, run_filter.user),
+        (c.retry_of, run_filter.retry_of),
     ):
         if values:
-            found.append(column.in_(values))
-    if chosen.prompt:
-        found.append(sa.or_(*map(_prompt, chosen.prompt)))
-    found += _labelled(chosen.labels, c.seq)
-    if chosen.search.strip():
-        found.append(_matches(chosen.search, dialect))
-    return found
+            result.append(column.in_(values))
+    if run_filter.prompt:
+        result.append(sa.or_(*map(_prompt, run_filter.prompt)))
+    result += _labelled(run_filter.labels, c.seq)
+    if run_filter.search.strip():
+        result.append(_matches(run_filter.search, dialect))
+    return result
 
 
-def _narrow(chosen: Filter, c: Any) -> list[Condition]:
-    found: list[Condition] = [
-        column.in_(of)
-        for column, of in ((c.job_type, chosen.job_type), (c.status, chosen.status))
-        if of
+def _narrow(run_filter: Filter, c: Any) -> list[Condition]:
+    result: list[Condition] = [
+        column.in_(choices)
+        for column, choices in ((c.job_type, run_filter.job_type), (c.status, run_filter.status))
+        if choices
     ]
-    if chosen.since:
-        found.append(c.created_at >= chosen.since)
-    if chosen.until:
-        found.append(c.created_at < chosen.until)
-    return found
+    if run_filter.since:
+        result.append(c.created_at >= run_filter.since)
+    if run_filter.until:
+        result.append(c.created_at < run_filter.until)
+    return result
 
 
 def after_values(values: list[Any], columns: list[Any], *, descending: bool = True) -> Condition:
     """What comes after these values in an order by these columns."""
-    there = sa.tuple_(
+    position = sa.tuple_(
         *(sa.literal(value, column.type) for value, column in zip(values, columns, strict=True))
     )
-    here = sa.tuple_(*columns)
-    return here < there if descending else here > there
+    row = sa.tuple_(*columns)
+    return row < position if descending else row > position
 
 
-def after_cursor(last: Cursor, c: Any = runs.c) -> Condition:
+def after_cursor(cursor: Cursor, c: Any = runs.c) -> Condition:
     """Behind this run in the list's order."""
-    return after_values([last.created_at, last.run_id], [c.created_at, c.run_id])
+    return after_values([cursor.created_at, cursor.run_id], [c.created_at, c.run_id])
 
 
 LIST_INDEX, STATUS_INDEX = "ix_runs_list", "ix_runs_status"
 
 
-def index_for(chosen: Filter, *, counting: bool = False) -> str | None:
+def index_for(run_filter: Filter, *, counting: bool = False) -> str | None:
     """Which index SQLite should read. Left alone it reads one filter's index and then a row for
     each of its entries; an index that holds all filters answers without a row. None: its own choice
     is right."""
     used = {
         name
         for name in ("job_type", "status", "prompt", "model", "user", "retry_of", "labels")
-        if getattr(chosen, name)
+        if getattr(run_filter, name)
     }
-    if chosen.search.strip():
+    if run_filter.search.strip():
         return STATUS_INDEX if counting and used <= {"job_type", "status"} else LIST_INDEX
-    return LIST_INDEX if (len(used) > 1 or chosen.labels) and "retry_of" not in used else None
+    return LIST_INDEX if (len(used) > 1 or run_filter.labels) and "retry_of" not in used else None
 
 
 def with_index(query: Query, index: str | None) -> Query:
@@ -104,115 +104,127 @@ def rows_by_id(ids: Query, order: tuple[Any, ...] = NEWEST_FIRST) -> Query:
     )
 
 
-def first_ids(where: list[Condition], index: str | None, most: int) -> Query:
+def first_ids(where: list[Condition], index: str | None, limit: int) -> Query:
     """The newest ids that fulfil all of it."""
     return (
         with_index(sa.select(runs.c.run_id), index)
         .where(*where)
         .order_by(*NEWEST_FIRST)
-        .limit(most)
+        .limit(limit)
     )
 
 
-def matching_ids(chosen: Filter, last: Cursor | None, dialect: str, most: int) -> Query:
-    """The newest ids of the filter, from behind `last`."""
-    if label := _one_label(chosen):
-        of = run_labels.c
-        where = [*_with_label(label, chosen), *([after_cursor(last, of)] if last else [])]
+def matching_ids(run_filter: Filter, cursor: Cursor | None, dialect: str, limit: int) -> Query:
+    """The newest ids of the filter, from behind `cursor`."""
+    if label := _one_label(run_filter):
+        columns = run_labels.c
+        where = [
+            *_with_label(label, run_filter),
+            *([after_cursor(cursor, columns)] if cursor else []),
+        ]
         return (
-            sa.select(of.run_id)
+            sa.select(columns.run_id)
             .where(*where)
-            .order_by(of.created_at.desc(), of.run_id.desc())
-            .limit(most)
+            .order_by(columns.created_at.desc(), columns.run_id.desc())
+            .limit(limit)
         )
-    wanted = search_words(chosen.search)
-    if dialect == "sqlite" or not wanted:
-        where = [*conditions(chosen, dialect), *([after_cursor(last)] if last else [])]
-        return first_ids(where, index_for(chosen), most)
+    words = search_words(run_filter.search)
+    if dialect == "sqlite" or not words:
+        where = [*conditions(run_filter, dialect), *([after_cursor(cursor)] if cursor else [])]
+        return first_ids(where, index_for(run_filter), limit)
     # All hits first: left alone Postgres guesses how many there are, and may read the whole list
     # for a word that none has.
-    c: Any = (run_words if _answers_alone(chosen) else runs).c
-    where = [*_hits(chosen, wanted), *([after_cursor(last, c)] if last else [])]
+    c: Any = (run_words if _answers_alone(run_filter) else runs).c
+    where = [*_hits(run_filter, words), *([after_cursor(cursor, c)] if cursor else [])]
     hits = sa.select(c.run_id, c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
     return (
         sa.select(hits.c.run_id)
         .order_by(hits.c.created_at.desc(), hits.c.run_id.desc())
-        .limit(most)
+        .limit(limit)
     )
 
 
-def count_by_status(chosen: Filter, dialect: str) -> Query:
+def count_by_status(run_filter: Filter, dialect: str) -> Query:
     """How many there are of each status."""
-    if label := _one_label(chosen):
-        of = run_labels.c.status
-        return sa.select(of, sa.func.count()).where(*_with_label(label, chosen)).group_by(of)
-    wanted = search_words(chosen.search)
-    if dialect == "postgresql" and wanted and _answers_alone(chosen):
+    if label := _one_label(run_filter):
+        column = run_labels.c.status
+        return (
+            sa.select(column, sa.func.count())
+            .where(*_with_label(label, run_filter))
+            .group_by(column)
+        )
+    words = search_words(run_filter.search)
+    if dialect == "postgresql" and words and _answers_alone(run_filter):
         status = run_words.c.status
-        return sa.select(status, sa.func.count()).where(*_hits(chosen, wanted)).group_by(status)
+        return sa.select(status, sa.func.count()).where(*_hits(run_filter, words)).group_by(status)
     query = (
         sa.select(runs.c.status, sa.func.count())
-        .where(*conditions(chosen, dialect))
+        .where(*conditions(run_filter, dialect))
         .group_by(runs.c.status)
     )
-    return with_index(query, index_for(chosen, counting=True))
+    return with_index(query, index_for(run_filter, counting=True))
 
 
-def _answers_alone(chosen: Filter, what: str = "search") -> bool:
+def _answers_alone(run_filter: Filter, extra_field: str = "search") -> bool:
     return not any(
-        getattr(chosen, field.name)
+        getattr(run_filter, field.name)
         for field in fields(Filter)
-        if field.name not in (*INDEXED_FIELDS, what)
+        if field.name not in (*INDEXED_FIELDS, extra_field)
     )
 
 
-def _one_label(chosen: Filter) -> Requirement | None:
+def _one_label(run_filter: Filter) -> Requirement | None:
     """A label that the runs must have, where the index of labels answers alone: a run has a key
     once."""
-    wanted = sorted(
-        (one for one in chosen.labels if one.wanted), key=lambda one: (len(one.values) != 1, one)
+    labels = sorted(
+        (label for label in run_filter.labels if label.wanted),
+        key=lambda label: (len(label.values) != 1, label),
     )
-    return wanted[0] if wanted and _answers_alone(chosen, "labels") else None
+    return labels[0] if labels and _answers_alone(run_filter, "labels") else None
 
 
-def inverted_filter(chosen: Filter) -> Filter | None:
+def inverted_filter(run_filter: Filter) -> Filter | None:
     """Where the only label is one that runs must not have: the same with it. Two counts from
     indexes are faster than looking at each run for what it has not."""
-    if len(chosen.labels) != 1 or chosen.labels[0].wanted or not _answers_alone(chosen, "labels"):
+    if (
+        len(run_filter.labels) != 1
+        or run_filter.labels[0].wanted
+        or not _answers_alone(run_filter, "labels")
+    ):
         return None
-    return replace(chosen, labels=(replace(chosen.labels[0], wanted=True),))
+    return replace(run_filter, labels=(replace(run_filter.labels[0], wanted=True),))
 
 
-def _with_label(label: Requirement, chosen: Filter) -> list[Condition]:
-    others = tuple(one for one in chosen.labels if one != label)
-    return [*_is(label), *_narrow(chosen, run_labels.c), *_labelled(others, run_labels.c.seq)]
+def _with_label(label: Requirement, run_filter: Filter) -> list[Condition]:
+    others = tuple(requirement for requirement in run_filter.labels if requirement != label)
+    return [*_is(label), *_narrow(run_filter, run_labels.c), *_labelled(others, run_labels.c.seq)]
 
 
-def _labelled(wanted: tuple[Requirement, ...], seq: Any) -> list[Condition]:
-    found = []
-    for one in wanted:
-        held = sa.select(_OTHER.c.seq).where(*_is(one, _OTHER.c))
-        found.append(seq.in_(held) if one.wanted else seq.not_in(held))
-    return found
+def _labelled(labels: tuple[Requirement, ...], seq: Any) -> list[Condition]:
+    result = []
+    for label in labels:
+        rows = sa.select(_OTHER.c.seq).where(*_is(label, _OTHER.c))
+        result.append(seq.in_(rows) if label.wanted else seq.not_in(rows))
+    return result
 
 
-def _is(one: Requirement, c: Any = run_labels.c) -> list[Condition]:
+def _is(label: Requirement, c: Any = run_labels.c) -> list[Condition]:
     # Equality where it is one value: the index then has the list's order.
     values = (
-        [c.value == one.values[0]]
-        if len(one.values) == 1
-        else [c.value.in_(one.values)]
-        if one.values
+        [c.value == label.values[0]]
+        if len(label.values) == 1
+        else [c.value.in_(label.values)]
+        if label.values
         else []
     )
-    return [c.key == one.key, *values]
+    return [c.key == label.key, *values]
 
 
-def _hits(chosen: Filter, wanted: list[str]) -> list[Condition]:
+def _hits(run_filter: Filter, words: list[str]) -> list[Condition]:
     return (
-        [_holds(wanted), *_narrow(chosen, run_words.c)]
-        if _answers_alone(chosen)
-        else conditions(chosen, "postgresql")
+        [_holds(words), *_narrow(run_filter, run_words.c)]
+        if _answers_alone(run_filter)
+        else conditions(run_filter, "postgresql")
     )
 
 
@@ -222,8 +234,8 @@ def word_conditions(search: str) -> list[Condition]:
     return [padded.contains(f" {word}") for word in search_words(search)]
 
 
-def _prompt(wanted: str) -> Condition:
-    name, _, version = wanted.partition("@")
+def _prompt(prompt: str) -> Condition:
+    name, _, version = prompt.partition("@")
     if version:
         return sa.and_(runs.c.prompt_name == name, runs.c.prompt_version == version)
     return runs.c.prompt_name == name
@@ -232,20 +244,20 @@ def _prompt(wanted: str) -> Condition:
 def _matches(search: str, dialect: str) -> Condition:
     """Every word begins a word of the row. Words are letters and digits alone, so that quoting them
     is safe."""
-    wanted = search_words(search)
-    if not wanted:
+    words = search_words(search)
+    if not words:
         return sa.false()
     if dialect == "sqlite":
-        query = " AND ".join(f'"{word}" *' for word in wanted)
+        query = " AND ".join(f'"{word}" *' for word in words)
         return runs.c.seq.in_(
             sa.select(run_words.c.rowid).where(run_words.c.run_words.op("MATCH")(query))
         )
-    return runs.c.seq.in_(sa.select(run_words.c.seq).where(_holds(wanted)))
+    return runs.c.seq.in_(sa.select(run_words.c.seq).where(_holds(words)))
 
 
-def _holds(wanted: list[str]) -> Condition:
+def _holds(words: list[str]) -> Condition:
     """For `run_words` on Postgres."""
-    query = " & ".join(f"'{word}':*" for word in wanted)
+    query = " & ".join(f"'{word}':*" for word in words)
     return run_words.c.words.bool_op("@@")(sa.cast(sa.bindparam(None, query, SafeText), _TSQUERY))
 
 

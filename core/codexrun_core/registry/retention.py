@@ -22,7 +22,7 @@ class Retention(Database):
         up. Whoever saw a live run being deleted records its cancellation first.
         """
         now, changed = datetime.now(UTC), 0
-        ended = runs.c.status.in_(sorted(TERMINAL_STATUSES))
+        is_terminal = runs.c.status.in_(sorted(TERMINAL_STATUSES))
         unseen = (
             "the CodexRun was deleted while nobody watched; how the run ended is not known (last"
             " seen: "
@@ -30,15 +30,17 @@ class Retention(Database):
         values = {
             "deleted_at": now,
             "updated_at": now,
-            "reason": sa.case((ended, runs.c.reason), else_=reasons.DELETED_UNSEEN),
-            "error": sa.case((ended, runs.c.error), else_=sa.literal(unseen) + runs.c.status + ")"),
-            "rank": sa.case((ended, runs.c.rank), else_=Phase.SUCCEEDED.rank),
-            "status": sa.case((ended, runs.c.status), else_=DELETED),
+            "reason": sa.case((is_terminal, runs.c.reason), else_=reasons.DELETED_UNSEEN),
+            "error": sa.case(
+                (is_terminal, runs.c.error), else_=sa.literal(unseen) + runs.c.status + ")"
+            ),
+            "rank": sa.case((is_terminal, runs.c.rank), else_=Phase.SUCCEEDED.rank),
+            "status": sa.case((is_terminal, runs.c.status), else_=DELETED),
         }
-        for some in batches(run_ids):
+        for batch in batches(run_ids):
             gone = (
                 sa.update(runs)
-                .where(runs.c.run_id.in_(some), runs.c.deleted_at.is_(None))
+                .where(runs.c.run_id.in_(batch), runs.c.deleted_at.is_(None))
                 .values(values)
             )
             changed += await self._write(partial(_change, gone))
@@ -47,15 +49,15 @@ class Retention(Database):
     async def expired(self, before: datetime, limit: int = IDS_PER_STATEMENT) -> list[str]:
         """Ids of runs that ended before this moment, oldest first: what retention removes. None
         that may still run."""
-        over = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
-        done = (
+        ended_at = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
+        removable = (
             runs.c.status.in_(sorted(ENDED_STATUSES))
             & (runs.c.created_at < before)
-            & (over < before)
+            & (ended_at < before)
         )
         query = (
             sa.select(runs.c.run_id)
-            .where(done)
+            .where(removable)
             .order_by(runs.c.created_at, runs.c.run_id)
             .limit(limit)
         )
@@ -63,7 +65,7 @@ class Retention(Database):
 
     async def remove(self, run_ids: Collection[str]) -> int:
         """Remove rows and their events for good; answer how many rows there were."""
-        return sum([await self._write(partial(_remove, some)) for some in batches(run_ids)])
+        return sum([await self._write(partial(_remove, batch)) for batch in batches(run_ids)])
 
 
 def _change(statement: sa.Update, connection: sa.Connection) -> int:

@@ -68,7 +68,11 @@ class Rows(Database):
         return await self._one(ROW_BY_NAME, namespace=namespace, name=name)
 
     async def page(
-        self, chosen: Filter, after: str | None = None, size: int = PAGE_SIZE, sort: Sort = NEWEST
+        self,
+        run_filter: Filter,
+        after: str | None = None,
+        size: int = PAGE_SIZE,
+        sort: Sort = NEWEST,
     ) -> Page:
         """The runs of the filter in this order, from where the token says. A run whose place
         changes meanwhile (tokens grow while it runs) may be met twice or not; every other one is
@@ -78,31 +82,31 @@ class Rows(Database):
             BadToken: the token is none, or of a list with another filter or order.
         """
         size = max(1, min(size, MAX_PAGE_SIZE))
-        last = parse_token(after, chosen, sort) if after else None
+        cursor = parse_token(after, run_filter, sort) if after else None
         rows: list[RunRecord] = []
-        if sort == NEWEST and (begun := word_conditions(chosen.search)):
+        if sort == NEWEST and (words := word_conditions(run_filter.search)):
             # A word that many runs have is found among the newest ones; only a rare one is worth
             # asking the word index for.
             where = [
-                *conditions(replace(chosen, search=""), self.dialect),
-                *([after_cursor(last)] if last else []),
+                *conditions(replace(run_filter, search=""), self.dialect),
+                *([after_cursor(cursor)] if cursor else []),
             ]
             rows = await self._rows(
-                rows_by_id(first_ids(where, LIST_INDEX, RECENT_RUNS)).where(*begun).limit(size + 1)
+                rows_by_id(first_ids(where, LIST_INDEX, RECENT_RUNS)).where(*words).limit(size + 1)
             )
             if len(rows) <= size:
                 rows = []
-        for ids in page_ids(chosen, sort, last, self.dialect, size + 1):
+        for ids in page_ids(run_filter, sort, cursor, self.dialect, size + 1):
             if len(rows) <= size:
                 rows += await self._rows(rows_by_id(ids, order(sort)))
-        shown = tuple(rows[:size])
-        return Page(shown, token_after(shown[-1], chosen, sort) if len(rows) > size else None)
+        page = tuple(rows[:size])
+        return Page(page, token_after(page[-1], run_filter, sort) if len(rows) > size else None)
 
-    async def counts(self, chosen: Filter) -> dict[str, int]:
+    async def counts(self, run_filter: Filter) -> dict[str, int]:
         """How many runs of the filter there are, by status; a status that has none is absent."""
-        if others := inverted_filter(chosen):
+        if others := inverted_filter(run_filter):
             of_all, of_others = (
-                await self.counts(replace(chosen, labels=())),
+                await self.counts(replace(run_filter, labels=())),
                 await self.counts(others),
             )
             return {
@@ -110,7 +114,9 @@ class Rows(Database):
                 for status in of_all
                 if (n := of_all[status] - of_others.get(status, 0)) > 0
             }
-        return {row[0]: row[1] for row in await self._all(count_by_status(chosen, self.dialect))}
+        return {
+            row[0]: row[1] for row in await self._all(count_by_status(run_filter, self.dialect))
+        }
 
     async def live(self) -> list[tuple[str, str]]:
         """Id and name of every run that has not ended and whose object was not found to be gone."""

@@ -38,27 +38,27 @@ def check(connection: sa.Connection) -> None:
     Raises:
         SchemaError: it is older, it is newer by more than additions, or there is none.
     """
-    found, ours = _current(connection), head()
-    if found == ours:
+    revision, newest = _current(connection), head()
+    if revision == newest:
         return
-    if found is None:
+    if revision is None:
         raise SchemaError(
-            f"registry: the database has no schema yet; migrate it to {ours} (the api does so at"
+            f"registry: the database has no schema yet; migrate it to {newest} (the api does so at"
             " its start)"
         )
-    if not _known(found):
+    if not _known(revision):
         obstacles = _obstacles(connection)
         if not obstacles:
             return
         raise SchemaError(
-            f"registry: a newer codexrun has migrated the database to schema {found!r}; this"
-            f" version knows {ours} and cannot work on the newer one ({'; '.join(obstacles)}):"
+            f"registry: a newer codexrun has migrated the database to schema {revision!r}; this"
+            f" version knows {newest} and cannot work on the newer one ({'; '.join(obstacles)}):"
             " install the version that migrated it or a later one, or restore the backup made"
             " before the upgrade"
         )
     raise SchemaError(
-        f"registry: schema {found} is older than {ours}, which this version needs; migrate it (the"
-        " api does so at its start)"
+        f"registry: schema {revision} is older than {newest}, which this version needs; migrate it"
+        " (the api does so at its start)"
     )
 
 
@@ -72,8 +72,8 @@ def upgrade(connection: sa.Connection) -> None:
         SchemaError: it is newer by more than additions.
     """
     _lock(connection)
-    found = _current(connection)
-    if found is not None and not _known(found):
+    revision = _current(connection)
+    if revision is not None and not _known(revision):
         check(connection)
         return
     _on(connection, lambda config: command.upgrade(config, "head"))

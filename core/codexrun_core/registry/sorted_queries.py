@@ -25,55 +25,60 @@ def order(sort: Sort) -> tuple[Any, ...]:
 
 
 def page_ids(
-    chosen: Filter, sort: Sort, last: Cursor | None, dialect: str, most: int
+    run_filter: Filter, sort: Sort, cursor: Cursor | None, dialect: str, limit: int
 ) -> list[Query]:
     """Queries of the page's ids; the next one is needed where those before found too few."""
     if sort == NEWEST:
-        return [matching_ids(chosen, last, dialect, most)]
-    where = conditions(chosen, dialect)
-    in_order = chosen == Filter(labels=chosen.labels)
+        return [matching_ids(run_filter, cursor, dialect, limit)]
+    where = conditions(run_filter, dialect)
+    in_order = run_filter == Filter(labels=run_filter.labels)
     if sort.key in NEVER_NULL or not in_order:
         index = _index(sort) if in_order and sort.key != "created" else LIST_INDEX
-        place = [_behind(sort, last)] if last else []
+        position = [_behind(sort, cursor)] if cursor else []
         ids = (
-            with_index(sa.select(runs.c.run_id), index).where(*where, *place).order_by(*order(sort))
+            with_index(sa.select(runs.c.run_id), index)
+            .where(*where, *position)
+            .order_by(*order(sort))
         )
-        return [ids.limit(most)]
+        return [ids.limit(limit)]
     # Each in the index's own order: an order that puts the unknown last both ways no index has.
-    among_unknown = last if last and last.value is None else None
-    parts = [*([] if among_unknown else [_known(sort, last)]), _unknown(sort, among_unknown)]
-    return [_in_index(sort, [*where, *part], most) for part in parts]
+    among_unknown = cursor if cursor and cursor.value is None else None
+    parts = [*([] if among_unknown else [_known(sort, cursor)]), _unknown(sort, among_unknown)]
+    return [_in_index(sort, [*where, *part], limit) for part in parts]
 
 
-def _in_index(sort: Sort, where: list[Condition], most: int) -> Query:
+def _in_index(sort: Sort, where: list[Condition], limit: int) -> Query:
     ids = with_index(sa.select(runs.c.run_id), _index(sort)).where(*where)
-    return ids.order_by(*_by(sort, _columns(sort))).limit(most)
+    return ids.order_by(*_by(sort, _columns(sort))).limit(limit)
 
 
-def _known(sort: Sort, last: Cursor | None) -> list[Condition]:
-    known = runs.c[sort.column].is_not(None)
+def _known(sort: Sort, cursor: Cursor | None) -> list[Condition]:
+    condition = runs.c[sort.column].is_not(None)
     return (
-        [known, after_values(_values(sort, last), _columns(sort), descending=sort.descending)]
-        if last
-        else [known]
+        [condition, after_values(_values(sort, cursor), _columns(sort), descending=sort.descending)]
+        if cursor
+        else [condition]
     )
 
 
-def _unknown(sort: Sort, last: Cursor | None) -> list[Condition]:
-    unknown = runs.c[sort.column].is_(None)
+def _unknown(sort: Sort, cursor: Cursor | None) -> list[Condition]:
+    condition = runs.c[sort.column].is_(None)
     return (
-        [unknown, after_values(_values(NEWEST, last), _columns(NEWEST), descending=sort.descending)]
-        if last
-        else [unknown]
+        [
+            condition,
+            after_values(_values(NEWEST, cursor), _columns(NEWEST), descending=sort.descending),
+        ]
+        if cursor
+        else [condition]
     )
 
 
-def _behind(sort: Sort, last: Cursor) -> Condition:
+def _behind(sort: Sort, cursor: Cursor) -> Condition:
     if sort.key in NEVER_NULL:
-        return after_values(_values(sort, last), _columns(sort), descending=sort.descending)
-    if last.value is None:
-        return sa.and_(*_unknown(sort, last))
-    return sa.or_(sa.and_(*_known(sort, last)), *_unknown(sort, None))
+        return after_values(_values(sort, cursor), _columns(sort), descending=sort.descending)
+    if cursor.value is None:
+        return sa.and_(*_unknown(sort, cursor))
+    return sa.or_(sa.and_(*_known(sort, cursor)), *_unknown(sort, None))
 
 
 def _columns(sort: Sort) -> list[Any]:
@@ -81,9 +86,9 @@ def _columns(sort: Sort) -> list[Any]:
     return [*first, runs.c.created_at, runs.c.run_id]
 
 
-def _values(sort: Sort, last: Cursor) -> list[Any]:
-    first = [] if sort.key == "created" else [last.value]
-    return [*first, last.created_at, last.run_id]
+def _values(sort: Sort, cursor: Cursor) -> list[Any]:
+    first = [] if sort.key == "created" else [cursor.value]
+    return [*first, cursor.created_at, cursor.run_id]
 
 
 def _by(sort: Sort, columns: list[Any]) -> list[Any]:

@@ -97,9 +97,9 @@ class Totals(Database):
         durations = await self._durations([runs.c.job_type == job_type], USUAL_RUNS)
         return timedelta(seconds=statistics.median(durations)) if durations else None
 
-    async def stats(self, chosen: Filter) -> Stats:
+    async def stats(self, run_filter: Filter) -> Stats:
         """What the runs of the filter came to."""
-        where, c = conditions(chosen, self.dialect), runs.c
+        where, c = conditions(run_filter, self.dialect), runs.c
         tokens, cost = (
             sa.func.sum(c.cost_tokens),
             sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
@@ -127,11 +127,11 @@ class Totals(Database):
             job_types=tuple(
                 JobTypeStats(
                     name,
-                    {s: n for s, n, _, _ in of},
-                    sum(t for _, _, t, _ in of),
-                    sum(m for *_, m in of),
+                    {s: n for s, n, _, _ in groups},
+                    sum(t for _, _, t, _ in groups),
+                    sum(m for *_, m in groups),
                 )
-                for name, of in sorted(by_type.items())
+                for name, groups in sorted(by_type.items())
             ),
         )
 
@@ -184,7 +184,7 @@ class Totals(Database):
             seconds=max(0.0, statistics.median(times)) if times else None,
         )
 
-    async def _durations(self, where: list[sa.ColumnElement[bool]], most: int) -> list[float]:
+    async def _durations(self, where: list[sa.ColumnElement[bool]], limit: int) -> list[float]:
         good = (
             runs.c.status == SUCCEEDED,
             runs.c.started_at.is_not(None),
@@ -194,7 +194,7 @@ class Totals(Database):
             sa.select(runs.c.started_at, runs.c.finished_at)
             .where(*where, *good)
             .order_by(*NEWEST_FIRST)
-            .limit(most)
+            .limit(limit)
         )
         return [
             max(0.0, (finished - started).total_seconds())

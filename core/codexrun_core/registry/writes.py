@@ -92,8 +92,8 @@ class Writes(Database):
     def _locked(self, connection: sa.Connection, run_id: str) -> RunRecord | None:
         """The row, held until the end of the transaction (SQLite: the transaction holds everything
         already)."""
-        found = connection.execute(LOCKED_ROW, {"run_id": run_id})
-        row = found.first()
+        result = connection.execute(LOCKED_ROW, {"run_id": run_id})
+        row = result.first()
         return record_from(row) if row else None
 
     def _insert(self, connection: sa.Connection, run: RunRecord) -> bool:
@@ -107,12 +107,12 @@ class Writes(Database):
     def _move(
         self, connection: sa.Connection, before: RunRecord | None, after: RunRecord
     ) -> Transition | None:
-        moved = transition_between(before, after)
-        if moved is None:
+        move = transition_between(before, after)
+        if move is None:
             return None
-        event = {field.name: getattr(moved, field.name) for field in fields(RunEvent)}
+        event = {field.name: getattr(move, field.name) for field in fields(RunEvent)}
         recorded = connection.execute(insert_once(self.dialect, run_events), event)
-        return moved if recorded.first() is not None else None
+        return move if recorded.first() is not None else None
 
 
 def values_of(run: RunRecord) -> dict[str, Any]:

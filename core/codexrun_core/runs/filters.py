@@ -44,14 +44,14 @@ class Filter:
 
         Times are left out: `7d` is another moment with every page that is asked for.
         """
-        given = {
+        values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.name not in ("since", "until")
         }
         canonical = {
-            name: sorted({str(one) for one in value}) if isinstance(value, tuple) else value
-            for name, value in given.items()
+            name: sorted({str(item) for item in value}) if isinstance(value, tuple) else value
+            for name, value in values.items()
             if value
         }
         return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
@@ -82,21 +82,25 @@ def cursor_of(run: RunRecord, sort: Sort) -> Cursor:
     )
 
 
-def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
+def token_after(run: RunRecord, run_filter: Filter, sort: Sort = NEWEST) -> str:
     """The token of the page that begins after `run`, in a list of this filter in this order."""
-    last = cursor_of(run, sort)
-    parts: list[object] = [last.created_at.isoformat(), last.run_id, _fingerprint(chosen, sort)]
+    cursor = cursor_of(run, sort)
+    parts: list[object] = [
+        cursor.created_at.isoformat(),
+        cursor.run_id,
+        _fingerprint(run_filter, sort),
+    ]
     if sort.key != "created":
         parts.append(
-            last.value.astimezone(UTC).isoformat()
-            if isinstance(last.value, datetime)
-            else last.value
+            cursor.value.astimezone(UTC).isoformat()
+            if isinstance(cursor.value, datetime)
+            else cursor.value
         )
     text = json.dumps(parts, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def parse_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Cursor:
+def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
     """Where the page begins.
 
     Raises:
@@ -114,7 +118,7 @@ def parse_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Cursor:
             raise ValueError(token)
     except (ValueError, TypeError, RecursionError, OverflowError, binascii.Error) as error:
         raise _none_of_ours() from error
-    if fingerprint != _fingerprint(chosen, sort):
+    if fingerprint != _fingerprint(run_filter, sort):
         raise InvalidPageToken(
             "page_token: belongs to a list with other filters or in another order; keep them, or"
             " leave it out to start anew"
@@ -127,23 +131,23 @@ def parse_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Cursor:
         raise _none_of_ours() from error
 
 
-def _fingerprint(chosen: Filter, sort: Sort) -> str:
-    return chosen.fingerprint if sort == NEWEST else f"{chosen.fingerprint}{sort}"
+def _fingerprint(run_filter: Filter, sort: Sort) -> str:
+    return run_filter.fingerprint if sort == NEWEST else f"{run_filter.fingerprint}{sort}"
 
 
-def _value(sort: Sort, said: object) -> datetime | int | None:
-    if said is None and sort.key not in NEVER_NULL:
+def _value(sort: Sort, value: object) -> datetime | int | None:
+    if value is None and sort.key not in NEVER_NULL:
         return None
     if sort.key in ("started", "finished"):
-        return _moment(said)
-    if type(said) is not int or not 0 <= said <= MAX_COUNT:
-        raise ValueError(said)
-    return said
+        return _moment(value)
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError(value)
+    return value
 
 
-def _moment(said: object) -> datetime:
-    if not isinstance(said, str) or (moment := datetime.fromisoformat(said)).tzinfo is None:
-        raise ValueError(said)
+def _moment(value: object) -> datetime:
+    if not isinstance(value, str) or (moment := datetime.fromisoformat(value)).tzinfo is None:
+        raise ValueError(value)
     return moment.astimezone(UTC)
 
 

@@ -39,8 +39,8 @@ class Requirement:
         return f"{self.key} {'in' if self.wanted else 'notin'} ({','.join(self.values)})"
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        found = self.key in labels and (not self.values or labels[self.key] in self.values)
-        return found is self.wanted
+        matched = self.key in labels and (not self.values or labels[self.key] in self.values)
+        return matched is self.wanted
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
@@ -52,27 +52,27 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
     return tuple(sorted({_requirement(part.strip()) for part in _BETWEEN.split(text)}))
 
 
-def matches(asked: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
+def matches(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
     """Whether all of it holds."""
-    return all(one.holds(labels) for one in asked)
+    return all(requirement.holds(labels) for requirement in requirements)
 
 
 def _requirement(part: str) -> Requirement:
-    found = _WORDS.fullmatch(part)
-    if found is None or (found["absent"] and (found["sign"] or found["set"])):
+    match = _WORDS.fullmatch(part)
+    if match is None or (match["absent"] and (match["sign"] or match["set"])):
         raise ValueError(f'"{part}" is no label selector; {SELECTOR_RULE}')
     values: tuple[str, ...] = ()
-    if found["sign"]:
-        values = (found["value"],)
-    elif found["set"]:
-        values = tuple(sorted({value.strip() for value in found["values"].split(",")}))
-    for trouble in (_key_trouble(found["key"]), *map(_value_trouble, values)):
-        if trouble:
-            raise ValueError(trouble)
+    if match["sign"]:
+        values = (match["value"],)
+    elif match["set"]:
+        values = tuple(sorted({value.strip() for value in match["values"].split(",")}))
+    for problem in (_key_trouble(match["key"]), *map(_value_trouble, values)):
+        if problem:
+            raise ValueError(problem)
     return Requirement(
-        found["key"],
+        match["key"],
         values,
-        wanted=not (found["absent"] or found["sign"] == "!=" or found["set"] == "notin"),
+        wanted=not (match["absent"] or match["sign"] == "!=" or match["set"] == "notin"),
     )
 
 
@@ -89,8 +89,8 @@ def check_labels(labels: Mapping[str, str]) -> None:
             raise ValueError(
                 f'"{key}": keys under {RESERVED_PREFIX} are codexrun\'s own; choose another key'
             )
-        if trouble := _key_trouble(key) or _value_trouble(value):
-            raise ValueError(trouble)
+        if problem := _key_trouble(key) or _value_trouble(value):
+            raise ValueError(problem)
 
 
 def inherited_labels(labels: Mapping[str, str]) -> dict[str, str]:

@@ -158,16 +158,16 @@ def revision_of(run: CodexRun) -> tuple[int, int, int]:
     )
 
 
-def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+def is_later(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:
     """Return whether the first place (attempt, rank, version) is later in a run's life than the
     second.
 
     Where a phase that this version does not know belongs is not known: then the version alone
     orders.
     """
-    if max(one[1], other[1]) >= UNKNOWN_RANK:
-        return (one[0], one[2]) > (other[0], other[2])
-    return one > other
+    if max(first[1], second[1]) >= UNKNOWN_RANK:
+        return (first[0], first[2]) > (second[0], second[2])
+    return first > second
 
 
 def usage_columns(usage: Usage | None) -> dict[str, Any]:
@@ -201,35 +201,37 @@ USAGE_COLUMNS = (
 LOG_COLUMNS = ("log_path", "log_bytes", "log_complete", "log_note")
 
 
-def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
+def merge(row: RunRecord, state: RunRecord) -> RunRecord:
     """What the row becomes when this state of its run is seen: terminal is final, nothing goes
     back, and of two states in one phase the later one stands. The row itself if nothing changes.
     Only labels change after the end: people put them there."""
     if (
         row.terminal
-        and seen.terminal
-        and seen.labels != row.labels
-        and seen.resource_version >= row.resource_version
+        and state.terminal
+        and state.labels != row.labels
+        and state.resource_version >= row.resource_version
     ):
-        return replace(row, labels=seen.labels, resource_version=seen.resource_version)
-    if row.terminal or (row.status == DELETED and not seen.terminal):
+        return replace(row, labels=state.labels, resource_version=state.resource_version)
+    if row.terminal or (row.status == DELETED and not state.terminal):
         return row
-    if row.status != DELETED and is_later(row.revision, seen.revision):
+    if row.status != DELETED and is_later(row.revision, state.revision):
         return row
-    kept = {name: getattr(row, name) for name in (*LOG_COLUMNS, "deleted_at")}
+    log = {name: getattr(row, name) for name in (*LOG_COLUMNS, "deleted_at")}
     return replace(
-        seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at)
+        state, **log, **_usage(row, state), updated_at=max(row.updated_at, state.updated_at)
     )
 
 
-def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
+def _usage(row: RunRecord, state: RunRecord) -> dict[str, Any]:
     """The gate's last word if it is complete; else the larger of it and what the gate had shipped
     before (an eviction loses the termination message, not what came here)."""
-    told = seen.requests or seen.cost_tokens
-    if (seen.terminal and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
-        return {name: getattr(seen, name) for name in USAGE_COLUMNS}
+    reported = state.requests or state.cost_tokens
+    if (state.terminal and state.usage_complete and reported) or usage_order(state) >= usage_order(
+        row
+    ):
+        return {name: getattr(state, name) for name in USAGE_COLUMNS}
     return {name: getattr(row, name) for name in USAGE_COLUMNS} | (
-        {"usage_complete": False} if seen.terminal else {}
+        {"usage_complete": False} if state.terminal else {}
     )
 
 
@@ -240,8 +242,8 @@ def usage_order(record: RunRecord) -> tuple[int, int]:
 
 def search_text(record: RunRecord) -> str:
     """What a search finds: the words of name, error and final message, each once."""
-    found = search_words(" ".join(filter(None, (record.name, record.error, record.result))))
-    return " ".join(dict.fromkeys(found[:MAX_SEARCH_WORDS]))
+    words = search_words(" ".join(filter(None, (record.name, record.error, record.result))))
+    return " ".join(dict.fromkeys(words[:MAX_SEARCH_WORDS]))
 
 
 def search_words(text: str) -> list[str]:

@@ -35,8 +35,8 @@ class Sort:
         return SORT_COLUMNS[self.key]
 
     def value(self, run: RunRecord) -> datetime | int | None:
-        found: datetime | int | None = getattr(run, self.column)
-        return found
+        value: datetime | int | None = getattr(run, self.column)
+        return value
 
 
 NEWEST = Sort()
@@ -59,9 +59,9 @@ def parse_sort(text: str) -> Sort:
 
 def sort_runs(runs: Iterable[RunRecord], sort: Sort) -> list[RunRecord]:
     """All of them, as the registry's pages have them one after another."""
-    known, unknown = list[RunRecord](), list[RunRecord]()
+    valued, unvalued = list[RunRecord](), list[RunRecord]()
     for run in runs:
-        (unknown if sort.value(run) is None else known).append(run)
-    place = attrgetter("created_at", "run_id")
-    known.sort(key=lambda run: (sort.value(run), *place(run)), reverse=sort.descending)
-    return known + sorted(unknown, key=place, reverse=sort.descending)
+        (unvalued if sort.value(run) is None else valued).append(run)
+    creation = attrgetter("created_at", "run_id")
+    valued.sort(key=lambda run: (sort.value(run), *creation(run)), reverse=sort.descending)
+    return valued + sorted(unvalued, key=creation, reverse=sort.descending)

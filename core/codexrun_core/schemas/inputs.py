@@ -76,21 +76,21 @@ def output_schema_problem(schema: Schema | None) -> str | None:
     return None
 
 
-def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
-    """`given` with the schema's defaults filled in, if it fits.
+def check_inputs(schema: Schema, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with the schema's defaults filled in, if it fits.
 
     Raises:
         InputsError: it does not, or the schema cannot say.
     """
-    if isinstance(given, OmittedInputs):
-        raise given.error
-    if problem := nesting_problem(given):
+    if isinstance(values, OmittedInputs):
+        raise values.error
+    if problem := nesting_problem(values):
         raise InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
-    if trouble := inputs_schema_problem(schema):
-        raise InputsError(reasons.JOB_TYPE_INVALID, trouble)
-    inputs: dict[str, Any] = _filled(schema, given)
-    if too_much := _limit_error(inputs):
-        raise too_much
+    if problem := inputs_schema_problem(schema):
+        raise InputsError(reasons.JOB_TYPE_INVALID, problem)
+    inputs: dict[str, Any] = _filled(schema, values)
+    if limit_error := _limit_error(inputs):
+        raise limit_error
     try:
         wrong = violations({**schema, "type": "object"}, inputs)
     except InvalidSchemaError as error:
@@ -98,15 +98,17 @@ def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
             reasons.JOB_TYPE_INVALID, f"spec.inputsSchema{error.pointer}: {error}"
         ) from None
     if wrong:
-        said = "; ".join(one.under("spec.inputs") for one in wrong[:MAX_REPORTED_VIOLATIONS])
-        more = (
+        sentences = "; ".join(
+            violation.under("spec.inputs") for violation in wrong[:MAX_REPORTED_VIOLATIONS]
+        )
+        remainder = (
             f" (and {len(wrong) - MAX_REPORTED_VIOLATIONS} more)"
             if len(wrong) > MAX_REPORTED_VIOLATIONS
             else ""
         )
         raise InputsError(
             reasons.INVALID_INPUTS,
-            f"{said}{more}; the job type's inputsSchema says what is expected",
+            f"{sentences}{remainder}; the job type's inputsSchema says what is expected",
         )
     return inputs
 
@@ -163,7 +165,7 @@ def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
         if isinstance(part, dict) and "default" in part
     }
     merged = {**defaults, **value}
-    return {name: _filled(parts.get(name), one, depth + 1) for name, one in merged.items()}
+    return {name: _filled(parts.get(name), item, depth + 1) for name, item in merged.items()}
 
 
 def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
@@ -200,25 +202,25 @@ def _fields(schema: Schema) -> dict[str, Any]:
     for name, part in schema.get("properties", {}).items():
         plain = part if isinstance(part, dict) else {}
         kind = _kind(name, plain)
-        about: dict[str, Any] = {"description": plain.get("description")}
+        options: dict[str, Any] = {"description": plain.get("description")}
         if (
             not name.isidentifier()
             or name.startswith("_")
             or hasattr(BaseModel, name)
             or name == "inputs"
         ):
-            about["alias"] = name
+            options["alias"] = name
         field = (
             f"{''.join(c if c.isalnum() else '_' for c in name).strip('_') or 'field'}_"
-            if "alias" in about
+            if "alias" in options
             else name
         )
         if name in required and "default" not in plain:
-            fields[field] = (kind, Field(**about))
+            fields[field] = (kind, Field(**options))
         else:
             fields[field] = (
                 kind if "default" in plain else kind | None,
-                Field(plain.get("default"), **about),
+                Field(plain.get("default"), **options),
             )
     return fields
 
@@ -233,7 +235,7 @@ _SIMPLE: dict[str, Any] = {
 
 
 def _kind(name: str, part: Schema) -> Any:
-    if part.get("enum") and all(isinstance(one, str | int | bool | None) for one in part["enum"]):
+    if part.get("enum") and all(isinstance(item, str | int | bool | None) for item in part["enum"]):
         return Literal[tuple(part["enum"])]
     match part.get("type"):
         case "array":
@@ -245,7 +247,7 @@ def _kind(name: str, part: Schema) -> Any:
             return dict[str, Any]
         case str() as simple:
             return _SIMPLE.get(simple, Any)
-        case list() as several if several and all(one in _SIMPLE for one in several):
-            return reduce(or_, (_SIMPLE[one] for one in several))
+        case list() as several if several and all(item in _SIMPLE for item in several):
+            return reduce(or_, (_SIMPLE[item] for item in several))
         case _:
             return Any

@@ -84,7 +84,7 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
     token = _steps.set([most_steps, most_steps])
     try:
         # An empty registry: by default the library fetches what a $ref names, from anywhere.
-        found = [
+        result = [
             v
             for error in _Validator(schema, registry=Registry()).iter_errors(value)
             for v in _told(error)
@@ -99,7 +99,7 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
         ) from None
     finally:
         _steps.reset(token)
-    return sorted(found, key=lambda v: (v.pointer, v.words))
+    return sorted(result, key=lambda v: (v.pointer, v.words))
 
 
 def pointer(path: Iterable[Any]) -> str:
@@ -122,15 +122,15 @@ def _checked(text: str) -> None:
         try:
             _compiled(pattern)
         except re2.error as error:
-            said = (
+            reason = (
                 error.args[0].decode()
                 if error.args and isinstance(error.args[0], bytes)
                 else str(error)
             )
             raise InvalidSchemaError(
                 pointer(path),
-                f"{json.dumps(pattern)} is no pattern of RE2 ({said}); it knows no look-around and"
-                " no back-references, see https://github.com/google/re2/wiki/Syntax",
+                f"{json.dumps(pattern)} is no pattern of RE2 ({reason}); it knows no look-around"
+                " and no back-references, see https://github.com/google/re2/wiki/Syntax",
             ) from None
 
 
@@ -184,9 +184,9 @@ def _counted(rule: Rule) -> Rule:
     return counting
 
 
-def _pattern(validator: Any, wanted: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    if validator.is_type(instance, "string") and not _compiled(wanted).search(instance):
-        yield ValidationError(f"{instance!r} does not match {wanted!r}")
+def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _compiled(pattern).search(instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _pattern_properties(
@@ -205,17 +205,17 @@ def _additional(
 ) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
-    known, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
+    properties, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
     _spend((len(instance) + sum(map(len, instance)) // 64) * (1 + len(patterns)))
     extra = [
         key
         for key in instance
-        if key not in known and not any(_compiled(one).search(key) for one in patterns)
+        if key not in properties and not any(_compiled(pattern).search(key) for pattern in patterns)
     ]
     if rules is False:
         if extra:
             error = ValidationError("unknown fields")
-            error.extra, error.known = extra, list(known)  # type: ignore[attr-defined]
+            error.extra, error.known = extra, list(properties)  # type: ignore[attr-defined]
             yield error
         return
     for key in extra:
@@ -231,11 +231,11 @@ def _required(validator: Any, names: Any, instance: Any, _: Any) -> Iterator[Val
                 yield error
 
 
-def _unique(validator: Any, wanted: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+def _unique(validator: Any, unique: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
     """By sorting, where the library compares each with each."""
-    if wanted and validator.is_type(instance, "array"):
-        seen = [json.dumps(_plain(one), sort_keys=True) for one in instance]
-        if len(set(seen)) != len(seen):
+    if unique and validator.is_type(instance, "array"):
+        texts = [json.dumps(_plain(item), sort_keys=True) for item in instance]
+        if len(set(texts)) != len(texts):
             yield ValidationError(f"{instance!r} has non-unique elements")
 
 
@@ -244,8 +244,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_plain(item) for item in value]
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 _OURS: dict[str, Rule] = {
@@ -269,9 +269,9 @@ def _told(error: ValidationError) -> Iterator[Violation]:
         yield Violation(at + pointer([missing]), "missing; give it a value")
         return
     if extra := getattr(error, "extra", None):
-        known = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
+        properties = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
         yield from (
-            Violation(at + pointer([key]), f"unknown; the fields are: {_short(known)}")
+            Violation(at + pointer([key]), f"unknown; the fields are: {_short(properties)}")
             for key in extra
         )
         return
