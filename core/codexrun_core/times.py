@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-FIRST_YEAR, LAST_YEAR = 1900, 9000  # beyond them arithmetic with time zones overflows
+# beyond them arithmetic with time zones overflows
+FIRST_YEAR = 1900
+LAST_YEAR = 9000
 
 
 def now() -> datetime:

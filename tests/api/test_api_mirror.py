@@ -260,7 +260,7 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
     events = stand.services.feed.since(0)
     assert all(len(run.model_dump_json()) < 5_000 for run in kept)
     assert all(
-        len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._known.values()
+        len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._objects.values()
     )
     assert events
     assert all(len(event.data) < 5_000 for event in events)

@@ -24,13 +24,14 @@ SANDBOX_MODES = {"pod": "danger-full-access", "codex": "workspace-write"}
 
 
 def requirements(allowed: Iterable[str], sandbox: str, *, hooks: str = HOOK_FOLDER) -> str:
-    """The file's text. sandbox: a key of SANDBOX_MODES; hooks: the folder that holds the hook."""
+    """Return the file's text. sandbox: a key of SANDBOX_MODES; hooks: the folder that holds the
+    hook."""
     allowed = list(allowed)
     return f"{policy(allowed, sandbox)}\n{hook(allowed, hooks)}"
 
 
 def policy(allowed: Iterable[str], sandbox: str) -> str:
-    """What Codex may be configured to do."""
+    """Return the part that says what Codex may be configured to do."""
     allowed = list(allowed)
     lines = [
         # Codex insists on read-only, too; that one is no danger.
@@ -55,7 +56,8 @@ def policy(allowed: Iterable[str], sandbox: str) -> str:
 
 
 def hook(allowed: Iterable[str], hooks: str = HOOK_FOLDER) -> str:
-    """What Codex has to ask before each call of a tool, also from a script in code mode."""
+    """Return the part that says what Codex has to ask before each call of a tool, also from a
+    script in code mode."""
     lines = [
         "[hooks]",
         f"managed_dir = {_toml(hooks)}",

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from typing import Any, Iterable  # noqa: UP035 - the runner's floor is Python 3.9
 
-SHELL, APPLY_PATCH, WEB_SEARCH, VIEW_IMAGE = "shell", "apply_patch", "web_search", "view_image"
+SHELL = "shell"
+APPLY_PATCH = "apply_patch"
+WEB_SEARCH = "web_search"
+VIEW_IMAGE = "view_image"
 DEFAULT_TOOLS = (SHELL, APPLY_PATCH)  # what a job type allows that says nothing
 MCP_PREFIX = "mcp:"
 # No '-' and no '_' in a server's name: Codex turns one into the other, and two '_' end the name.
@@ -54,8 +57,8 @@ HARMLESS_TOOLS = frozenset(
 
 
 def required_entry(name: str, arguments: Any = None) -> str | None:
-    """The entry of allowedTools that a call of `name` needs; None for a harmless one. An unknown
-    name needs itself.
+    """Return the entry of allowedTools that a call of `name` needs; None for a harmless one. An
+    unknown name needs itself.
 
     arguments: the call's, where they are known; some tools are as powerful as the server that they
     name.
@@ -74,12 +77,13 @@ def required_entry(name: str, arguments: Any = None) -> str | None:
 
 
 def is_known(name: str) -> bool:
-    """Whether `name` is one of Codex's tools, or has the form of an MCP server's."""
+    """Return whether `name` is one of Codex's tools, or has the form of an MCP server's."""
     return required_entry(name) != name or name in _KNOWN
 
 
 def permits(allowed: Iterable[str], entry: str | None) -> bool:
-    """Whether `allowed` (a job type's allowedTools) covers an entry that `needed` gave."""
+    """Return whether `allowed` (a job type's allowedTools) covers an entry that `required_entry`
+    gave."""
     if entry is None:
         return True
     entries = [normalize(tool) for tool in allowed]
@@ -88,13 +92,13 @@ def permits(allowed: Iterable[str], entry: str | None) -> bool:
 
 
 def normalize(entry: str) -> str:
-    """As Codex's code mode spells names: whatever is no letter, digit or '_' becomes '_'."""
+    """Spell a name as Codex's code mode does: whatever is no letter, digit or '_' becomes '_'."""
     head, slash, tool = entry.partition("/")
     return head + slash + re.sub(r"[^A-Za-z0-9_]", "_", tool)
 
 
 def mcp_servers(allowed: Iterable[str]) -> dict[str, list[str] | None]:
-    """MCP servers that may be used, with the tools that may be called; None for all of a
+    """Return the MCP servers that may be used, with the tools that may be called; None for all of a
     server's."""
     tools_by_server: dict[str, list[str] | None] = {}
     for entry in allowed:

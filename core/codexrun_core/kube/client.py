@@ -54,8 +54,11 @@ class Kube:
         agent: str = "codexrun-operator",
         answered: OnResponse | None = None,
     ) -> None:
-        self._answered = answered
-        self.api, self.namespace, self._may_write, self._agent = api, namespace, may_write, agent
+        self._on_response = answered
+        self.api = api
+        self.namespace = namespace
+        self._may_write = may_write
+        self._agent = agent
         self.runs = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexruns"
         self.job_types = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexjobtypes"
         self.jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
@@ -67,19 +70,19 @@ class Kube:
         return await self._write("POST", path, body, "application/json")
 
     async def merge(self, path: str, patch: Json) -> Json:
-        """RFC 7386 merge patch."""
+        """Change an object by an RFC 7386 merge patch."""
         return await self._write("PATCH", path, patch, MERGE_PATCH)
 
     async def strategic(self, path: str, patch: Json) -> Json:
-        """Strategic merge patch, of built-in kinds only: it can add to a list and take from it
-        without knowing the rest."""
+        """Change an object of a built-in kind by a strategic merge patch: it can add to a list and
+        take from it without knowing the rest."""
         return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
 
     async def delete(
         self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background"
     ) -> Json:
-        """Delete this very object. The propagation policy is always said: without one, REST orphans
-        a Job's pod.
+        """Delete this very object. The propagation policy is always given: without one, REST
+        orphans a Job's pod.
 
         With `version` only if it has not changed since that resourceVersion (Conflict otherwise).
         """
@@ -91,8 +94,8 @@ class Kube:
         return await self._json("GET", path, None, None, READ_TIMEOUT_SECONDS)
 
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        """A consistent list, page by page; every page carries the list's resourceVersion in its
-        metadata.
+        """Yield a consistent list page by page; every page carries the list's resourceVersion in
+        its metadata.
 
         Pages are as large as MAX_PAGE_BYTES allows: one that is larger is not read, and asked for
         again with fewer objects. A continue token may be used more than once and with another
@@ -125,7 +128,7 @@ class Kube:
     async def watch(
         self, path: str, version: str, *, silence: float, **selectors: str
     ) -> AsyncIterator[Json]:
-        """Events after `version`, bookmarks included, until the server ends the stream.
+        """Yield the events after `version`, bookmarks included, until the server ends the stream.
 
         Raises:
             Gone: `version` is too old.
@@ -154,7 +157,7 @@ class Kube:
             response.close()
 
     async def stream(self, path: str, *, silence: float) -> AsyncIterator[bytes]:
-        """An answer's bytes as they come: the log of a pod.
+        """Yield an answer's bytes as they come: the log of a pod.
 
         Raises:
             Unavailable: it broke, or nothing came for `silence` seconds.
@@ -190,7 +193,7 @@ class Kube:
         *,
         max_bytes: int | None = None,
     ) -> tuple[Json, int]:
-        """An answer, and how many bytes it had.
+        """Return an answer, and how many bytes it had.
 
         Raises:
             _LongAnswer: more than `max_bytes`; the rest is not read.
@@ -225,7 +228,9 @@ class Kube:
             "BearerToken", alias="authorization"
         ):
             headers["Authorization"] = token
-        session, started, code = self.api.rest_client, time.monotonic(), "none"
+        session = self.api.rest_client
+        started = time.monotonic()
+        code = "none"
         if session.pool_manager is None:
             # the session it makes on its own first request
             session.pool_manager = session._create_pool_manager()
@@ -245,8 +250,10 @@ class Kube:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         finally:
-            if self._answered:
-                self._answered(*verb_and_resource(method, path), code, time.monotonic() - started)
+            if self._on_response:
+                self._on_response(
+                    *verb_and_resource(method, path), code, time.monotonic() - started
+                )
         if response.status in (408, 429) or response.status >= 500:
             raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
         try:
@@ -259,8 +266,8 @@ class Kube:
 
 
 def next_page_objects(limit: int, objects: int, size: int) -> int:
-    """How many objects to ask for after a page of so many objects and bytes: as many as would fill
-    three quarters of MAX_PAGE_BYTES, and at most twice as many as before."""
+    """Return how many objects to ask for after a page of so many objects and bytes: as many as
+    would fill three quarters of MAX_PAGE_BYTES, and at most twice as many as before."""
     if not objects:
         return limit
     return max(
@@ -269,16 +276,19 @@ def next_page_objects(limit: int, objects: int, size: int) -> int:
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:
-    """As RBAC names them: list, jobs."""
+    """Name a request as RBAC does: list, jobs."""
     plain, _, query = path.partition("?")
     parts = plain.strip("/").split("/")
     if "namespaces" in parts:
         parts = parts[parts.index("namespaces") + 2 :]
-        resource, named = parts[0], len(parts) > 1
+        resource = parts[0]
+        read_verb = "get" if len(parts) > 1 else "list"
     else:
-        resource, named = parts[-1], False
-    reading = "watch" if query.startswith("watch=") else "get" if named else "list"
-    return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, reading), resource
+        resource = parts[-1]
+        read_verb = "list"
+    if query.startswith("watch="):
+        read_verb = "watch"
+    return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, read_verb), resource
 
 
 def _refused(status: int, answer: Json) -> Refused:
@@ -289,7 +299,8 @@ def _refused(status: int, answer: Json) -> Refused:
 
 
 async def connect() -> client.ApiClient:
-    """A client for the cluster that this process runs in, or for KUBECONFIG outside of one."""
+    """Return a client for the cluster that this process runs in, or for KUBECONFIG outside of
+    one."""
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
     except config.ConfigException:

@@ -43,15 +43,18 @@ class Watcher:
         restarted: Callable[[], object] = lambda: None,
         **selectors: str,
     ) -> None:
-        """`restarted` is called whenever the watch has ended and is to be opened anew."""
+        """Prepare a watch; `restarted` is called whenever it has ended and is to be opened anew."""
         self._restarted = restarted
-        self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
+        self._kube = kube
+        self._path = path
+        self._on_object = seen
+        self._selectors = selectors
         self._kind = path.rpartition("/")[2].removesuffix(
             "s"
         )  # as logs and metrics name it: job, codexrun
-        self._known: dict[str, Json] = {}  # without what is large, see _remembered
+        self._objects: dict[str, Json] = {}  # without what is large, see _remembered
         self._version: str | None = None
-        self._fruitless = 0  # attempts in a row that brought no event
+        self._idle_attempts = 0  # attempts in a row that brought no event
         self.synced = asyncio.Event()
         self.turned = time.monotonic()  # when the loop last did something, success or not
 
@@ -63,66 +66,66 @@ class Watcher:
             try:
                 if self._version is None:
                     await self._list()
-                await self._follow()
+                await self._watch()
             except (Unavailable, Refused) as error:
                 problem = str(error)
-                if isinstance(error, Refused) or self._fruitless >= len(RETRY_SECONDS):
+                if isinstance(error, Refused) or self._idle_attempts >= len(RETRY_SECONDS):
                     self._version = None
             self._restarted()
-            pause = RETRY_SECONDS[min(self._fruitless, len(RETRY_SECONDS) - 1)]
+            pause = RETRY_SECONDS[min(self._idle_attempts, len(RETRY_SECONDS) - 1)]
             if problem:
                 log.warning(
                     "watch.broken", extra=fields(path=self._path, error=problem, pause=pause)
                 )
-            if self._fruitless or problem:
+            if self._idle_attempts or problem:
                 await asyncio.sleep(pause)
-            self._fruitless += 1
+            self._idle_attempts += 1
 
     async def _list(self) -> None:
         # Where nothing is known nothing can be gone, and no more than a page is held.
-        initial = not self._known
+        initial = not self._objects
         items_by_uid: dict[str, Json] = {}
         version = ""
         async for page in self._kube.pages(self._path, **self._selectors):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
                 if initial:
-                    self._tell(item, gone=False)
+                    self._report(item, gone=False)
                 else:
                     items_by_uid[item["metadata"]["uid"]] = item
         if not initial:
-            for uid in self._known.keys() - items_by_uid.keys():
-                self._tell(self._known[uid], gone=True)
+            for uid in self._objects.keys() - items_by_uid.keys():
+                self._report(self._objects[uid], gone=True)
             for item in items_by_uid.values():
-                self._tell(item, gone=False)
+                self._report(item, gone=False)
         self._version = version
         self.synced.set()
 
-    async def _follow(self) -> None:
+    async def _watch(self) -> None:
         assert self._version is not None
         async for event in self._kube.watch(
             self._path, self._version, silence=SILENCE_SECONDS, **self._selectors
         ):
-            self._fruitless = 0
+            self._idle_attempts = 0
             self.turned = time.monotonic()
             item = event["object"]
             if event["type"] != "BOOKMARK":
-                self._tell(item, gone=event["type"] == "DELETED")
+                self._report(item, gone=event["type"] == "DELETED")
             self._version = item["metadata"]["resourceVersion"]
 
-    def _tell(self, item: Json, *, gone: bool) -> None:
+    def _report(self, item: Json, *, gone: bool) -> None:
         metadata = item["metadata"]
         uid = metadata["uid"]
         if gone:
-            self._known.pop(uid, None)
+            self._objects.pop(uid, None)
         else:
-            self._known[uid] = _remembered(item)
+            self._objects[uid] = _without_large_parts(item)
         with one_object(self._kind, metadata.get("name", uid), metadata.get("resourceVersion", "")):
-            self._seen(item, gone)
+            self._on_object(item, gone)
 
 
-def _remembered(item: Json) -> Json:
-    """What is told of an object that is gone: all but a run's inputs and whoever wrote which field,
+def _without_large_parts(item: Json) -> Json:
+    """Return what is reported of an object that is gone: all but a run's inputs and managedFields,
     which nobody reads then."""
     copy = {**item, "metadata": {**item["metadata"]}}
     copy["metadata"].pop("managedFields", None)

@@ -22,7 +22,7 @@ class PricesError(ValueError):
 
 
 def _micro(value: object) -> int:
-    """US dollars as written, without a float in between: exact or refused."""
+    """Read US dollars as written, without a float in between: exact or refused."""
     try:
         micro = Decimal(str(value)) * 1_000_000
     except InvalidOperation:
@@ -53,7 +53,7 @@ class Rates(_Part):
     output: Money
 
     def for_gate(self) -> dict[str, int]:
-        """As the gate's settings have them."""
+        """Return the rates as the gate's settings have them."""
         written = self.input if self.cache_write is None else self.cache_write
         return {
             "inputMicroUSDPerMTok": self.input,
@@ -85,7 +85,7 @@ class PriceTable(_Part):
     prices: list[Price]
 
     def on(self, day: date) -> "Prices":
-        """What holds that day (UTC): of a model's entries the newest that has begun."""
+        """Return the prices of that day (UTC): of a model's entries the newest that has begun."""
         begun = sorted(
             (p for p in self.prices if p.valid_from <= day), key=lambda price: price.valid_from
         )
@@ -100,7 +100,8 @@ class Prices:
     models: Mapping[str, Price]
 
     def for_gate(self, model: str) -> dict[str, dict[str, Any]]:
-        """The part that a run's gate needs, as JSON; empty if the model's price is unknown."""
+        """Return the part that a run's gate needs, as JSON; empty if the model's price is
+        unknown."""
         price = self.models.get(model)
         if price is None:
             return {}
@@ -114,7 +115,7 @@ UNKNOWN_PRICES = Prices("none", {})
 
 
 def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
-    """A table from YAML.
+    """Read a table from YAML.
 
     Raises:
         PricesError: with every problem, one a line.
@@ -144,7 +145,7 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
 
 @cache
 def built_in() -> PriceTable:
-    """The table that comes with this version."""
+    """Return the table that comes with this version."""
     return parse_prices(
         resources.files("codexrun_core.prices").joinpath("prices.yaml").read_text(encoding="utf-8")
     )

@@ -31,8 +31,8 @@ class Entry:
 
 
 def find_edited_versions(folder: Path, ref: str, now: PromptIndex) -> list[str]:
-    """Versions that `ref` has published, in any commit of its history, and that are another text in
-    `now`.
+    """Return a problem for each version that `ref` has published, in any commit of its history, and
+    that is another text in `now`.
 
     folder: the one that holds prompts/, in a Git repository. ref: a commit, branch or tag; with
     `<from>..<to>` history begins at <from>. Only merges count, not the commits of a branch before
@@ -68,7 +68,7 @@ def find_edited_versions(folder: Path, ref: str, now: PromptIndex) -> list[str]:
 def _history(
     folder: Path, ref: str
 ) -> tuple[dict[tuple[str, str], Entry], dict[tuple[str, str], Entry]]:
-    """Each version's first entry, and the newest one that differs from the one before."""
+    """Return each version's first entry, and the newest one that differs from the one before."""
     first: dict[tuple[str, str], Entry] = {}
     last: dict[tuple[str, str], Entry] = {}
     for commit in _commits(folder, ref):
@@ -76,7 +76,8 @@ def _history(
             index = json.loads(_git(folder, "show", f"{commit.id}:./prompts/{INDEX}"))
             entries = [(name, item) for name, versions in index.items() for item in versions]
             for name, item in entries:
-                key, entry = (name, item["version"]), Entry(item["checksum"], item["path"], commit)
+                key = (name, item["version"])
+                entry = Entry(item["checksum"], item["path"], commit)
                 first.setdefault(key, entry)
                 if key not in last or last[key].checksum != entry.checksum:
                     last[key] = entry
@@ -86,7 +87,7 @@ def _history(
 
 
 def _commits(folder: Path, ref: str) -> list[Commit]:
-    """Oldest first."""
+    """Return the commits that touched the index, oldest first."""
     begin, dots, end = ref.rpartition("..")
     for name in (begin, end) if dots else (end,):
         try:

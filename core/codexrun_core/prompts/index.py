@@ -69,7 +69,7 @@ class PromptIndex:
     versions: Mapping[str, Mapping[str, PromptVersion]]
 
     def find(self, name: str, version: str) -> PromptVersion:
-        """The version of that name.
+        """Return the version of that name.
 
         Raises:
             LookupError: there is none; the message says what there is.
@@ -150,7 +150,7 @@ def _versions(
     problems: list[str] = []
     for position, entry in enumerate(entries):
         field = f"{location}: {name}[{position}]"
-        faults = _wrong_fields(field, entry)
+        faults = _field_problems(field, entry)
         if faults or not isinstance(entry, dict):
             problems += faults
             continue
@@ -192,7 +192,7 @@ def _versions(
     return versions, problems
 
 
-def _wrong_fields(field: str, entry: object) -> list[str]:
+def _field_problems(field: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{field}: must be an object with the fields {', '.join(_FIELDS)}"]
     problems = [
@@ -203,13 +203,15 @@ def _wrong_fields(field: str, entry: object) -> list[str]:
     for name in _FIELDS:
         value = entry.get(name)
         if name not in entry:
-            problems.append(f"{field}.{name}: missing; {_FORMS[name]}")
-        elif not isinstance(value, str) or not _good(name, value):
-            problems.append(f"{field}.{name}: {json.dumps(value)} is not right; {_FORMS[name]}")
+            problems.append(f"{field}.{name}: missing; {_FIELD_RULES[name]}")
+        elif not isinstance(value, str) or not _is_valid(name, value):
+            problems.append(
+                f"{field}.{name}: {json.dumps(value)} is not right; {_FIELD_RULES[name]}"
+            )
     return problems
 
 
-_FORMS = {
+_FIELD_RULES = {
     "version": 'write "v1", then "v2", and so on',
     "path": 'name the text\'s file relative to the index, such as "hello/v1.md"',
     "checksum": 'write "sha256:" and the 64 hex digits that `sha256sum` prints for the file',
@@ -218,7 +220,7 @@ _FORMS = {
 }
 
 
-def _good(name: str, value: str) -> bool:
+def _is_valid(name: str, value: str) -> bool:
     match name:
         case "version":
             return bool(_VERSION.fullmatch(value))
@@ -247,7 +249,7 @@ def _is_day(value: str) -> bool:
 
 
 def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]:
-    """The text's bytes, or what is wrong with them."""
+    """Return the text's bytes, or what is wrong with them."""
     file = folder / path
     # A link that leads out of the folder would put some other file of the machine into the cluster.
     if not file.resolve().is_relative_to(folder.resolve()):
@@ -294,7 +296,7 @@ def _shared_files(location: str, versions: Mapping[str, Mapping[str, PromptVersi
 
 def _next_version(entries: list[object]) -> str:
     taken = [entry.get("version") for entry in entries if isinstance(entry, dict)]
-    numbers = [int(version[1:]) for version in taken if version and _good("version", version)]
+    numbers = [int(version[1:]) for version in taken if version and _is_valid("version", version)]
     return f"v{max(numbers) + 1}"
 
 

@@ -81,7 +81,7 @@ def load(folder: Path) -> Folder:
 
 
 def config_map(version: PromptVersion) -> Manifest:
-    """The version's ConfigMap; the runner mounts it, nothing can change it."""
+    """Return the version's ConfigMap; the runner mounts it, nothing can change it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -104,7 +104,7 @@ def config_map(version: PromptVersion) -> Manifest:
 
 
 def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
-    """The job type of one file, with the sha256 of its prompt filled in.
+    """Return the job type of one file, with the sha256 of its prompt filled in.
 
     Raises:
         FolderError: the file is no job type, or its prompt is not the one in the index.
@@ -142,7 +142,7 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
         )
     problems += [
         f"{location}: {problem}"
-        for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))
+        for problem in _unfilled_placeholders(version, manifest["spec"].get("inputsSchema"))
     ]
     if problems:
         raise FolderError(problems)
@@ -150,26 +150,28 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
 
 
 def read_job_type(location: str, file: Path) -> Manifest:
-    """The job type of one file, judged without its prompt.
+    """Return the job type of one file, validated without its prompt.
 
     Raises:
         FolderError: the file is no job type.
     """
     manifest = _parse(location, file)
-    if problems := _wrong_model(location, manifest):
+    if problems := _model_problems(location, manifest):
         raise FolderError(problems)
     return manifest
 
 
-def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
-    """Placeholders that a valid run may leave without a value: it would fail only in its pod.
+def _unfilled_placeholders(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
+    """Return a problem for each placeholder that a valid run may leave without a value: it would
+    fail only in its pod.
 
     Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's
     business.
     """
     if schema is None or _COMPOSED & schema.keys():
         return []
-    properties, required = schema.get("properties", {}), schema.get("required", [])
+    properties = schema.get("properties", {})
+    required = schema.get("required", [])
     return [
         f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}",'
         " which a run may leave out; add it to required, or give the property a default"
@@ -183,7 +185,7 @@ _COMPOSED = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "depe
 
 
 def to_yaml(manifests: list[Manifest]) -> str:
-    """One YAML stream; every document loads back to exactly what went in."""
+    """Return one YAML stream; every document loads back to exactly what went in."""
     return _HEADER + "".join("---\n" + _document(manifest) for manifest in manifests)
 
 
@@ -220,7 +222,7 @@ def _parse(location: str, file: Path) -> Manifest:
     return manifest
 
 
-def _wrong_model(location: str, manifest: Manifest) -> list[str]:
+def _model_problems(location: str, manifest: Manifest) -> list[str]:
     # Late: together they are most of the start-up time.
     from pydantic import ValidationError
 
@@ -242,7 +244,7 @@ def _wrong_model(location: str, manifest: Manifest) -> list[str]:
 
 
 def _sentence(detail: Mapping[str, Any]) -> str:
-    """Pydantic's finding in our words: field, trouble, way out."""
+    """Turn an error of pydantic into a sentence: field, trouble, way out."""
     steps = [str(step) for step in detail["loc"]]
     value = json.dumps(detail["input"])
     if steps[-1:] in (["int"], ["str"]):

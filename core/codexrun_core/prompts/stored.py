@@ -26,7 +26,7 @@ class StoredPrompt:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Self:
-        """From the ConfigMap as the apiserver sent it."""
+        """Read the ConfigMap as the apiserver sent it."""
         labels = raw["metadata"].get("labels") or {}
         annotations = raw["metadata"].get("annotations") or {}
         text = (raw.get("data") or {}).get(TEXT_KEY, "")
@@ -42,11 +42,11 @@ class StoredPrompt:
 
     @property
     def checksum_ok(self) -> bool:
-        """Whether text and annotation agree."""
+        """Return whether text and annotation agree."""
         return self.declared_sha256 == self.sha256
 
     @property
     def number(self) -> int:
-        """For sorting: v10 comes after v9."""
+        """Return the version as a number, for sorting: v10 comes after v9."""
         digits = self.version[1:]
         return int(digits) if digits.isdecimal() else 0

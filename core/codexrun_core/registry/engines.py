@@ -19,7 +19,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_SECONDS = 5.0  # seconds to wait for a lock, a connection or a server
 STATEMENT_TIMEOUT_MS = 10_000
-READERS, WRITERS = 5, 5
+READERS = 5
+WRITERS = 5
 
 DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -41,7 +42,7 @@ class Pool:
         self._free = asyncio.Semaphore(size)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` answers, in a thread.
+        """Return what `work` returns, in a thread.
 
         Raises:
             TimeoutError: all connections are busy for too long.
@@ -71,8 +72,10 @@ class Engines:
     at once on SQLite."""
 
     def __init__(self, read: sa.Engine, readers: int, write: sa.Engine, writers: int) -> None:
-        self.read, self.write = read, write
-        self.readers, self.writers = Pool(read, readers), Pool(write, writers)
+        self.read = read
+        self.write = write
+        self.readers = Pool(read, readers)
+        self.writers = Pool(write, writers)
 
     async def close(self) -> None:
         await self.readers.close()

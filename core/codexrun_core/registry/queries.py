@@ -27,9 +27,9 @@ INDEXED_FIELDS = (
 
 
 def conditions(run_filter: Filter, dialect: str) -> list[Condition]:
-    """What a row must fulfil, all of it."""
+    """Return the conditions of a filter: a row must fulfil all of them."""
     c = runs.c
-    result = _narrow(run_filter, c)
+    result = _indexed_conditions(run_filter, c)
     for column, values in (
         (c.model, run_filter.model),
         (c.requested_by, run_filter.user),
@@ -39,13 +39,13 @@ def conditions(run_filter: Filter, dialect: str) -> list[Condition]:
             result.append(column.in_(values))
     if run_filter.prompt:
         result.append(sa.or_(*map(_prompt, run_filter.prompt)))
-    result += _labelled(run_filter.labels, c.seq)
+    result += _labels_conditions(run_filter.labels, c.seq)
     if run_filter.search.strip():
         result.append(_matches(run_filter.search, dialect))
     return result
 
 
-def _narrow(run_filter: Filter, c: Any) -> list[Condition]:
+def _indexed_conditions(run_filter: Filter, c: Any) -> list[Condition]:
     result: list[Condition] = [
         column.in_(choices)
         for column, choices in ((c.job_type, run_filter.job_type), (c.status, run_filter.status))
@@ -59,7 +59,7 @@ def _narrow(run_filter: Filter, c: Any) -> list[Condition]:
 
 
 def after_values(values: list[Any], columns: list[Any], *, descending: bool = True) -> Condition:
-    """What comes after these values in an order by these columns."""
+    """Return the condition that a row comes after these values in an order by these columns."""
     position = sa.tuple_(
         *(sa.literal(value, column.type) for value, column in zip(values, columns, strict=True))
     )
@@ -68,11 +68,12 @@ def after_values(values: list[Any], columns: list[Any], *, descending: bool = Tr
 
 
 def after_cursor(cursor: Cursor, c: Any = runs.c) -> Condition:
-    """Behind this run in the list's order."""
+    """Return the condition that a row comes after the cursor in the list's order."""
     return after_values([cursor.created_at, cursor.run_id], [c.created_at, c.run_id])
 
 
-LIST_INDEX, STATUS_INDEX = "ix_runs_list", "ix_runs_status"
+LIST_INDEX = "ix_runs_list"
+STATUS_INDEX = "ix_runs_status"
 
 
 def index_for(run_filter: Filter, *, counting: bool = False) -> str | None:
@@ -90,13 +91,13 @@ def index_for(run_filter: Filter, *, counting: bool = False) -> str | None:
 
 
 def with_index(query: Query, index: str | None) -> Query:
-    """The query, told which index to read on SQLite."""
+    """Return the query, told which index to read on SQLite."""
     return query.with_hint(runs, f"INDEXED BY {index}", "sqlite") if index else query
 
 
 def rows_by_id(ids: Query, order: tuple[Any, ...] = NEWEST_FIRST) -> Query:
-    """Whole rows of these ids, in the list's order. Ids come from an index alone; only rows that
-    are shown are read."""
+    """Return the query of whole rows of these ids, in the list's order. Ids come from an index
+    alone; only rows that are shown are read."""
     return (
         sa.select(*RUN_COLUMNS)
         .where(runs.c.run_id.in_(sa.select(ids.subquery().c.run_id)))
@@ -105,7 +106,7 @@ def rows_by_id(ids: Query, order: tuple[Any, ...] = NEWEST_FIRST) -> Query:
 
 
 def first_ids(where: list[Condition], index: str | None, limit: int) -> Query:
-    """The newest ids that fulfil all of it."""
+    """Return the query of the newest ids that fulfil all conditions."""
     return (
         with_index(sa.select(runs.c.run_id), index)
         .where(*where)
@@ -115,7 +116,7 @@ def first_ids(where: list[Condition], index: str | None, limit: int) -> Query:
 
 
 def matching_ids(run_filter: Filter, cursor: Cursor | None, dialect: str, limit: int) -> Query:
-    """The newest ids of the filter, from behind `cursor`."""
+    """Return the query of the newest ids of the filter, after `cursor`."""
     if label := _one_label(run_filter):
         columns = run_labels.c
         where = [
@@ -135,7 +136,7 @@ def matching_ids(run_filter: Filter, cursor: Cursor | None, dialect: str, limit:
     # All hits first: left alone Postgres guesses how many there are, and may read the whole list
     # for a word that none has.
     c: Any = (run_words if _answers_alone(run_filter) else runs).c
-    where = [*_hits(run_filter, words), *([after_cursor(cursor, c)] if cursor else [])]
+    where = [*_hit_conditions(run_filter, words), *([after_cursor(cursor, c)] if cursor else [])]
     hits = sa.select(c.run_id, c.created_at).where(*where).cte("hits").prefix_with("MATERIALIZED")
     return (
         sa.select(hits.c.run_id)
@@ -145,7 +146,7 @@ def matching_ids(run_filter: Filter, cursor: Cursor | None, dialect: str, limit:
 
 
 def count_by_status(run_filter: Filter, dialect: str) -> Query:
-    """How many there are of each status."""
+    """Return the query of how many runs of the filter there are of each status."""
     if label := _one_label(run_filter):
         column = run_labels.c.status
         return (
@@ -156,7 +157,11 @@ def count_by_status(run_filter: Filter, dialect: str) -> Query:
     words = search_words(run_filter.search)
     if dialect == "postgresql" and words and _answers_alone(run_filter):
         status = run_words.c.status
-        return sa.select(status, sa.func.count()).where(*_hits(run_filter, words)).group_by(status)
+        return (
+            sa.select(status, sa.func.count())
+            .where(*_hit_conditions(run_filter, words))
+            .group_by(status)
+        )
     query = (
         sa.select(runs.c.status, sa.func.count())
         .where(*conditions(run_filter, dialect))
@@ -174,8 +179,8 @@ def _answers_alone(run_filter: Filter, extra_field: str = "search") -> bool:
 
 
 def _one_label(run_filter: Filter) -> Requirement | None:
-    """A label that the runs must have, where the index of labels answers alone: a run has a key
-    once."""
+    """Return a label that the runs must have, where the index of labels answers alone: a run has a
+    key once."""
     labels = sorted(
         (label for label in run_filter.labels if label.wanted),
         key=lambda label: (len(label.values) != 1, label),
@@ -184,8 +189,8 @@ def _one_label(run_filter: Filter) -> Requirement | None:
 
 
 def inverted_filter(run_filter: Filter) -> Filter | None:
-    """Where the only label is one that runs must not have: the same with it. Two counts from
-    indexes are faster than looking at each run for what it has not."""
+    """Return the filter with its only label turned round, where that is one that runs must not
+    have. Two counts from indexes are faster than looking at each run for what it has not."""
     if (
         len(run_filter.labels) != 1
         or run_filter.labels[0].wanted
@@ -197,39 +202,40 @@ def inverted_filter(run_filter: Filter) -> Filter | None:
 
 def _with_label(label: Requirement, run_filter: Filter) -> list[Condition]:
     others = tuple(requirement for requirement in run_filter.labels if requirement != label)
-    return [*_is(label), *_narrow(run_filter, run_labels.c), *_labelled(others, run_labels.c.seq)]
+    return [
+        *_label_conditions(label),
+        *_indexed_conditions(run_filter, run_labels.c),
+        *_labels_conditions(others, run_labels.c.seq),
+    ]
 
 
-def _labelled(labels: tuple[Requirement, ...], seq: Any) -> list[Condition]:
+def _labels_conditions(labels: tuple[Requirement, ...], seq: Any) -> list[Condition]:
     result = []
     for label in labels:
-        rows = sa.select(_OTHER.c.seq).where(*_is(label, _OTHER.c))
+        rows = sa.select(_OTHER.c.seq).where(*_label_conditions(label, _OTHER.c))
         result.append(seq.in_(rows) if label.wanted else seq.not_in(rows))
     return result
 
 
-def _is(label: Requirement, c: Any = run_labels.c) -> list[Condition]:
+def _label_conditions(label: Requirement, c: Any = run_labels.c) -> list[Condition]:
     # Equality where it is one value: the index then has the list's order.
-    values = (
-        [c.value == label.values[0]]
-        if len(label.values) == 1
-        else [c.value.in_(label.values)]
-        if label.values
-        else []
-    )
-    return [c.key == label.key, *values]
+    if len(label.values) == 1:
+        return [c.key == label.key, c.value == label.values[0]]
+    if label.values:
+        return [c.key == label.key, c.value.in_(label.values)]
+    return [c.key == label.key]
 
 
-def _hits(run_filter: Filter, words: list[str]) -> list[Condition]:
+def _hit_conditions(run_filter: Filter, words: list[str]) -> list[Condition]:
     return (
-        [_holds(words), *_narrow(run_filter, run_words.c)]
+        [_tsquery_matches(words), *_indexed_conditions(run_filter, run_words.c)]
         if _answers_alone(run_filter)
         else conditions(run_filter, "postgresql")
     )
 
 
 def word_conditions(search: str) -> list[Condition]:
-    """The same as the word index answers, told from the row itself."""
+    """Return conditions that answer as the word index does, from the row itself."""
     padded = sa.literal(" ") + runs.c.words
     return [padded.contains(f" {word}") for word in search_words(search)]
 
@@ -242,8 +248,8 @@ def _prompt(prompt: str) -> Condition:
 
 
 def _matches(search: str, dialect: str) -> Condition:
-    """Every word begins a word of the row. Words are letters and digits alone, so that quoting them
-    is safe."""
+    """Return the condition that every word begins a word of the row. Words are letters and digits
+    alone, so that quoting them is safe."""
     words = search_words(search)
     if not words:
         return sa.false()
@@ -252,11 +258,11 @@ def _matches(search: str, dialect: str) -> Condition:
         return runs.c.seq.in_(
             sa.select(run_words.c.rowid).where(run_words.c.run_words.op("MATCH")(query))
         )
-    return runs.c.seq.in_(sa.select(run_words.c.seq).where(_holds(words)))
+    return runs.c.seq.in_(sa.select(run_words.c.seq).where(_tsquery_matches(words)))
 
 
-def _holds(words: list[str]) -> Condition:
-    """For `run_words` on Postgres."""
+def _tsquery_matches(words: list[str]) -> Condition:
+    """Return the same condition for `run_words` on Postgres."""
     query = " & ".join(f"'{word}':*" for word in words)
     return run_words.c.words.bool_op("@@")(sa.cast(sa.bindparam(None, query, SafeText), _TSQUERY))
 

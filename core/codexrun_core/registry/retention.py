@@ -16,12 +16,13 @@ class Retention(Database):
     """Marks and removes rows."""
 
     async def mark_deleted(self, run_ids: Collection[str]) -> int:
-        """Note that the objects of these runs are gone; answer how many rows that changed.
+        """Note that the objects of these runs are gone; return how many rows that changed.
 
         A row that has not ended becomes `deleted`: how its run ended was not seen, and is not made
         up. Whoever saw a live run being deleted records its cancellation first.
         """
-        now, changed = datetime.now(UTC), 0
+        now = datetime.now(UTC)
+        changed = 0
         is_terminal = runs.c.status.in_(sorted(TERMINAL_STATUSES))
         unseen = (
             "the CodexRun was deleted while nobody watched; how the run ended is not known (last"
@@ -47,8 +48,8 @@ class Retention(Database):
         return changed
 
     async def expired(self, before: datetime, limit: int = IDS_PER_STATEMENT) -> list[str]:
-        """Ids of runs that ended before this moment, oldest first: what retention removes. None
-        that may still run."""
+        """Return the ids of runs that ended before this moment, oldest first: what retention
+        removes. None that may still run."""
         ended_at = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
         removable = (
             runs.c.status.in_(sorted(ENDED_STATUSES))
@@ -64,7 +65,7 @@ class Retention(Database):
         return [run_id for (run_id,) in await self._all(query)]
 
     async def remove(self, run_ids: Collection[str]) -> int:
-        """Remove rows and their events for good; answer how many rows there were."""
+        """Remove rows and their events for good; return how many rows there were."""
         return sum([await self._write(partial(_remove, batch)) for batch in batches(run_ids)])
 
 

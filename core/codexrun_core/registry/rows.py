@@ -60,11 +60,11 @@ class Rows(Database):
     """Read access to `runs` and `run_events`."""
 
     async def get(self, run_id: str) -> RunRecord | None:
-        """The run of this id."""
+        """Return the run of this id."""
         return await self._one(ROW_BY_ID, run_id=run_id)
 
     async def find_by_name(self, namespace: str, name: str) -> RunRecord | None:
-        """The newest run of this name: names come again once an object is gone."""
+        """Return the newest run of this name: names come again once an object is gone."""
         return await self._one(ROW_BY_NAME, namespace=namespace, name=name)
 
     async def page(
@@ -103,12 +103,10 @@ class Rows(Database):
         return Page(page, token_after(page[-1], run_filter, sort) if len(rows) > size else None)
 
     async def counts(self, run_filter: Filter) -> dict[str, int]:
-        """How many runs of the filter there are, by status; a status that has none is absent."""
+        """Count the runs of the filter by status; a status that has none is absent."""
         if others := inverted_filter(run_filter):
-            of_all, of_others = (
-                await self.counts(replace(run_filter, labels=())),
-                await self.counts(others),
-            )
+            of_all = await self.counts(replace(run_filter, labels=()))
+            of_others = await self.counts(others)
             return {
                 status: n
                 for status in of_all
@@ -119,15 +117,16 @@ class Rows(Database):
         }
 
     async def live(self) -> list[tuple[str, str]]:
-        """Id and name of every run that has not ended and whose object was not found to be gone."""
+        """Return id and name of every run that has not ended and whose object was not found to be
+        gone."""
         query = sa.select(runs.c.run_id, runs.c.name).where(
             runs.c.status.not_in(sorted(ENDED_STATUSES))
         )
         return [(run_id, name) for run_id, name in await self._all(query)]
 
     async def open_logs(self) -> list[RunRecord]:
-        """Runs that have started and ended, but of whose log nobody has said whether it is
-        complete."""
+        """Return the runs that have started and ended, but of whose log nobody has said whether it
+        is complete."""
         open_still = (
             runs.c.status.in_(TERMINAL_STATUSES)
             & runs.c.started_at.is_not(None)
@@ -136,7 +135,7 @@ class Rows(Database):
         return await self._rows(sa.select(*RUN_COLUMNS).where(open_still))
 
     async def events(self, run_id: str) -> list[RunEvent]:
-        """The run's transitions in the order in which they were recorded."""
+        """Return the run's transitions in the order in which they were recorded."""
         c = run_events.c
         columns = [c[field.name] for field in fields(RunEvent)]
         query = sa.select(*columns).where(c.run_id == run_id).order_by(c.seq)

@@ -20,21 +20,22 @@ from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
 
 def order(sort: Sort) -> tuple[Any, ...]:
-    """Of rows: what is not known comes last both ways."""
-    return (*_unknown_last(sort), *_by(sort, _columns(sort)))
+    """Return the order of rows: NULL comes last both ways."""
+    return (*_nulls_last(sort), *_directions(sort, _columns(sort)))
 
 
 def page_ids(
     run_filter: Filter, sort: Sort, cursor: Cursor | None, dialect: str, limit: int
 ) -> list[Query]:
-    """Queries of the page's ids; the next one is needed where those before found too few."""
+    """Return the queries of the page's ids; the next one is needed where those before found too
+    few."""
     if sort == NEWEST:
         return [matching_ids(run_filter, cursor, dialect, limit)]
     where = conditions(run_filter, dialect)
     in_order = run_filter == Filter(labels=run_filter.labels)
     if sort.key in NEVER_NULL or not in_order:
         index = _index(sort) if in_order and sort.key != "created" else LIST_INDEX
-        position = [_behind(sort, cursor)] if cursor else []
+        position = [_after(sort, cursor)] if cursor else []
         ids = (
             with_index(sa.select(runs.c.run_id), index)
             .where(*where, *position)
@@ -43,16 +44,16 @@ def page_ids(
         return [ids.limit(limit)]
     # Each in the index's own order: an order that puts the unknown last both ways no index has.
     among_unknown = cursor if cursor and cursor.value is None else None
-    parts = [*([] if among_unknown else [_known(sort, cursor)]), _unknown(sort, among_unknown)]
+    parts = [*([] if among_unknown else [_not_null(sort, cursor)]), _null(sort, among_unknown)]
     return [_in_index(sort, [*where, *part], limit) for part in parts]
 
 
 def _in_index(sort: Sort, where: list[Condition], limit: int) -> Query:
     ids = with_index(sa.select(runs.c.run_id), _index(sort)).where(*where)
-    return ids.order_by(*_by(sort, _columns(sort))).limit(limit)
+    return ids.order_by(*_directions(sort, _columns(sort))).limit(limit)
 
 
-def _known(sort: Sort, cursor: Cursor | None) -> list[Condition]:
+def _not_null(sort: Sort, cursor: Cursor | None) -> list[Condition]:
     condition = runs.c[sort.column].is_not(None)
     return (
         [condition, after_values(_values(sort, cursor), _columns(sort), descending=sort.descending)]
@@ -61,7 +62,7 @@ def _known(sort: Sort, cursor: Cursor | None) -> list[Condition]:
     )
 
 
-def _unknown(sort: Sort, cursor: Cursor | None) -> list[Condition]:
+def _null(sort: Sort, cursor: Cursor | None) -> list[Condition]:
     condition = runs.c[sort.column].is_(None)
     return (
         [
@@ -73,12 +74,12 @@ def _unknown(sort: Sort, cursor: Cursor | None) -> list[Condition]:
     )
 
 
-def _behind(sort: Sort, cursor: Cursor) -> Condition:
+def _after(sort: Sort, cursor: Cursor) -> Condition:
     if sort.key in NEVER_NULL:
         return after_values(_values(sort, cursor), _columns(sort), descending=sort.descending)
     if cursor.value is None:
-        return sa.and_(*_unknown(sort, cursor))
-    return sa.or_(sa.and_(*_known(sort, cursor)), *_unknown(sort, None))
+        return sa.and_(*_null(sort, cursor))
+    return sa.or_(sa.and_(*_not_null(sort, cursor)), *_null(sort, None))
 
 
 def _columns(sort: Sort) -> list[Any]:
@@ -91,11 +92,11 @@ def _values(sort: Sort, cursor: Cursor) -> list[Any]:
     return [*first, cursor.created_at, cursor.run_id]
 
 
-def _by(sort: Sort, columns: list[Any]) -> list[Any]:
+def _directions(sort: Sort, columns: list[Any]) -> list[Any]:
     return [column.desc() if sort.descending else column.asc() for column in columns]
 
 
-def _unknown_last(sort: Sort) -> list[Any]:
+def _nulls_last(sort: Sort) -> list[Any]:
     return [] if sort.key in NEVER_NULL else [runs.c[sort.column].is_(None)]
 
 

@@ -32,8 +32,8 @@ class StatusCounts:
 
     @property
     def success_rate(self) -> float | None:
-        """Of the runs that succeeded or failed; what people cancelled or the guardrails refused
-        says nothing."""
+        """Return the share of runs that succeeded among those that succeeded or failed; what people
+        cancelled or the guardrails refused says nothing."""
         return success_rate(self.statuses)
 
 
@@ -83,8 +83,10 @@ class UsualRun:
 
 
 def success_rate(statuses: dict[str, int]) -> float | None:
-    """Succeeded among succeeded and failed; None where none of either is known."""
-    good, bad = statuses.get(SUCCEEDED, 0), statuses.get(Phase.FAILED.lower(), 0)
+    """Return the share of succeeded runs among succeeded and failed; None where there is
+    neither."""
+    good = statuses.get(SUCCEEDED, 0)
+    bad = statuses.get(Phase.FAILED.lower(), 0)
     return good / (good + bad) if good + bad else None
 
 
@@ -92,18 +94,17 @@ class Totals(Database):
     """Sums over `runs`."""
 
     async def usual(self, job_type: str) -> timedelta | None:
-        """The median duration of the job type's last good runs; None where there is none to learn
-        from."""
+        """Return the median duration of the job type's last good runs; None where there is none to
+        learn from."""
         durations = await self._durations([runs.c.job_type == job_type], USUAL_RUNS)
         return timedelta(seconds=statistics.median(durations)) if durations else None
 
     async def stats(self, run_filter: Filter) -> Stats:
-        """What the runs of the filter came to."""
-        where, c = conditions(run_filter, self.dialect), runs.c
-        tokens, cost = (
-            sa.func.sum(c.cost_tokens),
-            sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
-        )
+        """Return what the runs of the filter came to."""
+        where = conditions(run_filter, self.dialect)
+        c = runs.c
+        tokens = sa.func.sum(c.cost_tokens)
+        cost = sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
         query = (
             sa.select(c.job_type, c.status, sa.func.count(), tokens, cost)
             .where(*where)
@@ -119,7 +120,7 @@ class Totals(Database):
         for job_type, *rest in rows:
             by_type[job_type].append((rest[0], rest[1], rest[2], rest[3]))
         return Stats(
-            statuses=_summed((status, count) for _, status, count, _, _ in rows),
+            statuses=_sum_by_status((status, count) for _, status, count, _, _ in rows),
             cost_tokens=sum(row[3] for row in rows),
             cost_micro_usd=sum(row[4] for row in rows),
             median_seconds=statistics.median(durations) if durations else None,
@@ -136,12 +137,10 @@ class Totals(Database):
         )
 
     async def prompt_stats(self) -> list[PromptStats]:
-        """How every prompt version does, by name and version."""
+        """Return how every prompt version does, by name and version."""
         c = runs.c
-        tokens, cost = (
-            sa.func.sum(c.cost_tokens),
-            sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
-        )
+        tokens = sa.func.sum(c.cost_tokens)
+        cost = sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
         by = (c.prompt_name, c.prompt_version, c.status)
         query = sa.select(*by, sa.func.count(), tokens, cost, sa.func.max(c.created_at))
         query = query.where(c.prompt_name.is_not(None), c.prompt_version.is_not(None)).group_by(*by)
@@ -158,13 +157,13 @@ class Totals(Database):
                 max(row[4] for row in of),
             )
             for (name, version), of in sorted(
-                versions.items(), key=lambda item: (item[0][0], _number(item[0][1]))
+                versions.items(), key=lambda item: (item[0][0], _version_order(item[0][1]))
             )
         ]
 
     async def prompt_usual(self, name: str, version: str) -> UsualRun:
-        """Of the last good runs, found by the index of the prompt's versions: no scan, however many
-        runs there are."""
+        """Return what a run of this version usually takes: of the last good runs, found by the
+        index of the prompt's versions: no scan, however many runs there are."""
         c = runs.c
         query = sa.select(c.cost_tokens, c.cost_micro_usd, c.started_at, c.finished_at)
         query = query.where(
@@ -202,14 +201,14 @@ class Totals(Database):
         ]
 
 
-def _summed(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
+def _sum_by_status(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
     total: dict[str, int] = defaultdict(int)
     for name, count in pairs:
         total[name] += count
     return dict(total)
 
 
-def _number(version: str) -> tuple[int, str]:
-    """v10 comes after v9."""
+def _version_order(version: str) -> tuple[int, str]:
+    """Return the sort key of a version: v10 comes after v9."""
     digits = version.removeprefix("v")
     return (int(digits) if digits.isdecimal() else 0, version)

@@ -28,7 +28,7 @@ class Writes(Database):
     """Rows and their moves, as the mirror and the gates report them."""
 
     async def record(self, run: RunRecord) -> Transition | None:
-        """Insert or patch the row of this run, and answer the transition if it is new.
+        """Insert or patch the row of this run, and return the transition if it is new.
 
         What is older than the row changes nothing, and a row that has ended keeps its outcome.
         """
@@ -90,14 +90,14 @@ class Writes(Database):
         return await self._write(write)
 
     def _locked(self, connection: sa.Connection, run_id: str) -> RunRecord | None:
-        """The row, held until the end of the transaction (SQLite: the transaction holds everything
-        already)."""
+        """Return the row, held until the end of the transaction (SQLite: the transaction holds
+        everything already)."""
         result = connection.execute(LOCKED_ROW, {"run_id": run_id})
         row = result.first()
         return record_from(row) if row else None
 
     def _insert(self, connection: sa.Connection, run: RunRecord) -> bool:
-        """False if another process was faster."""
+        """Insert the row; False if another process was faster."""
         inserted = connection.execute(insert_once(self.dialect, runs), values_of(run))
         return inserted.first() is not None
 

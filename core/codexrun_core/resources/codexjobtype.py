@@ -461,7 +461,7 @@ class JobTypeSpec(Part):
 
     @property
     def usable_tools(self) -> list[str]:
-        """allowedTools with its default, in a fixed order."""
+        """Return allowedTools with its default, in a fixed order."""
         return sorted(
             set(tools.DEFAULT_TOOLS if self.allowed_tools is None else self.allowed_tools)
         )

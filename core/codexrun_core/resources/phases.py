@@ -47,8 +47,8 @@ class Phase(OpenEnum):
 
     @property
     def rank(self) -> int:
-        """Position within one attempt: nothing goes to a smaller rank, and all terminal phases
-        share the last one.
+        """Return the position within one attempt: nothing goes to a smaller rank, and all terminal
+        phases share the last one.
 
         What is not known stands above all, so that nothing is started or written in its place.
         """
@@ -108,8 +108,8 @@ class FailureClass(OpenEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same run, started again unchanged, has a fair chance: the cause lies outside
-        of it."""
+        """Return whether the same run, started again unchanged, has a fair chance: the cause lies
+        outside of it."""
         return self in _RETRYABLE
 
 

@@ -14,8 +14,9 @@ from codexrun_core.runs.labels import Requirement
 from codexrun_core.runs.record import MAX_COUNT, RunRecord
 from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
-PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
-_LONGEST_TOKEN = 1024
+PAGE_SIZE = 50
+MAX_PAGE_SIZE = 500
+_MAX_TOKEN_CHARACTERS = 1024
 
 
 class InvalidPageToken(ValueError):
@@ -40,7 +41,8 @@ class Filter:
 
     @property
     def fingerprint(self) -> str:
-        """The same for filters that select the same runs, whatever the order of their values.
+        """Return a digest that is the same for filters that select the same runs, whatever the
+        order of their values.
 
         Times are left out: `7d` is another moment with every page that is asked for.
         """
@@ -83,7 +85,8 @@ def cursor_of(run: RunRecord, sort: Sort) -> Cursor:
 
 
 def token_after(run: RunRecord, run_filter: Filter, sort: Sort = NEWEST) -> str:
-    """The token of the page that begins after `run`, in a list of this filter in this order."""
+    """Return the token of the page that begins after `run`, in a list of this filter in this
+    order."""
     cursor = cursor_of(run, sort)
     parts: list[object] = [
         cursor.created_at.isoformat(),
@@ -101,13 +104,13 @@ def token_after(run: RunRecord, run_filter: Filter, sort: Sort = NEWEST) -> str:
 
 
 def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
-    """Where the page begins.
+    """Return where the page begins.
 
     Raises:
         BadToken: not a token of ours, or of a list with another filter or order.
     """
     try:
-        if len(token) > _LONGEST_TOKEN:
+        if len(token) > _MAX_TOKEN_CHARACTERS:
             raise ValueError(token)
         text = base64.b64decode(
             token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
@@ -117,25 +120,25 @@ def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
         if not isinstance(run_id, str) or not isinstance(fingerprint, str) or len(more) > 1:
             raise ValueError(token)
     except (ValueError, TypeError, RecursionError, OverflowError, binascii.Error) as error:
-        raise _none_of_ours() from error
+        raise _invalid_token() from error
     if fingerprint != _fingerprint(run_filter, sort):
         raise InvalidPageToken(
             "page_token: belongs to a list with other filters or in another order; keep them, or"
             " leave it out to start anew"
         )
     if len(more) != (sort.key != "created"):
-        raise _none_of_ours()
+        raise _invalid_token()
     try:
-        return Cursor(created, run_id, _value(sort, more[0]) if more else None)
+        return Cursor(created, run_id, _cursor_value(sort, more[0]) if more else None)
     except (ValueError, TypeError, OverflowError) as error:
-        raise _none_of_ours() from error
+        raise _invalid_token() from error
 
 
 def _fingerprint(run_filter: Filter, sort: Sort) -> str:
     return run_filter.fingerprint if sort == NEWEST else f"{run_filter.fingerprint}{sort}"
 
 
-def _value(sort: Sort, value: object) -> datetime | int | None:
+def _cursor_value(sort: Sort, value: object) -> datetime | int | None:
     if value is None and sort.key not in NEVER_NULL:
         return None
     if sort.key in ("started", "finished"):
@@ -151,7 +154,7 @@ def _moment(value: object) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _none_of_ours() -> InvalidPageToken:
+def _invalid_token() -> InvalidPageToken:
     return InvalidPageToken(
         "page_token: not a token of this list; leave it out to start from the first page"
     )

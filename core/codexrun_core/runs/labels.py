@@ -10,11 +10,11 @@ MAX_LABELS = 64  # that one request may set
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_BETWEEN = re.compile(r",(?![^(]*\))")  # commas of a list of values stand in brackets
-_WORDS = re.compile(
+_SEPARATOR = re.compile(r",(?![^(]*\))")  # commas of a list of values stand in brackets
+_REQUIREMENT = re.compile(
     r"(?P<absent>!)?\s*(?P<key>[^\s=!<>(),]+)\s*(?:(?P<sign>==|=|!=)\s*(?P<value>[^\s=!<>(),]*)|(?<=\s)(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?"
 )
-_FORM = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
+_NAME_RULE = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
 SELECTOR_RULE = (
     "write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b), with commas between"
     " (all must hold)"
@@ -31,7 +31,7 @@ class Requirement:
     wanted: bool = True
 
     def __str__(self) -> str:
-        """As the apiserver reads it."""
+        """Return it as the apiserver reads it."""
         if not self.values:
             return self.key if self.wanted else f"!{self.key}"
         if len(self.values) == 1:
@@ -44,21 +44,21 @@ class Requirement:
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
-    """What a label selector asks for, each part once.
+    """Return what a label selector asks for, each part once.
 
     Raises:
         ValueError: it is none; the message says what to write.
     """
-    return tuple(sorted({_requirement(part.strip()) for part in _BETWEEN.split(text)}))
+    return tuple(sorted({_requirement(part.strip()) for part in _SEPARATOR.split(text)}))
 
 
 def matches(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
-    """Whether all of it holds."""
+    """Return whether the labels fulfil all requirements."""
     return all(requirement.holds(labels) for requirement in requirements)
 
 
 def _requirement(part: str) -> Requirement:
-    match = _WORDS.fullmatch(part)
+    match = _REQUIREMENT.fullmatch(part)
     if match is None or (match["absent"] and (match["sign"] or match["set"])):
         raise ValueError(f'"{part}" is no label selector; {SELECTOR_RULE}')
     values: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def _requirement(part: str) -> Requirement:
         values = (match["value"],)
     elif match["set"]:
         values = tuple(sorted({value.strip() for value in match["values"].split(",")}))
-    for problem in (_key_trouble(match["key"]), *map(_value_trouble, values)):
+    for problem in (_key_problem(match["key"]), *map(_value_problem, values)):
         if problem:
             raise ValueError(problem)
     return Requirement(
@@ -77,7 +77,7 @@ def _requirement(part: str) -> Requirement:
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Whether a caller may give a run these.
+    """Check that a caller may give a run these labels.
 
     Raises:
         ValueError: the first that is none, or is ours to give.
@@ -89,17 +89,17 @@ def check_labels(labels: Mapping[str, str]) -> None:
             raise ValueError(
                 f'"{key}": keys under {RESERVED_PREFIX} are codexrun\'s own; choose another key'
             )
-        if problem := _key_trouble(key) or _value_trouble(value):
+        if problem := _key_problem(key) or _value_problem(value):
             raise ValueError(problem)
 
 
 def inherited_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """Those that a retry takes over: keys without a prefix are people's own, the others belong to
-    the tools that set them."""
+    """Return the labels that a retry takes over: keys without a prefix are people's own, the others
+    belong to the tools that set them."""
     return {key: value for key, value in labels.items() if "/" not in key}
 
 
-def _key_trouble(key: str) -> str:
+def _key_problem(key: str) -> str:
     domain, slash, name = key.rpartition("/")
     if slash and not (len(domain) <= 253 and _DOMAIN.fullmatch(domain)):
         return (
@@ -107,11 +107,11 @@ def _key_trouble(key: str) -> str:
             " example.com"
         )
     if not _NAME.fullmatch(name):
-        return f'"{key}" is no label key; use 1 to 63 {_FORM}'
+        return f'"{key}" is no label key; use 1 to 63 {_NAME_RULE}'
     return ""
 
 
-def _value_trouble(value: str) -> str:
+def _value_problem(value: str) -> str:
     if value and not _NAME.fullmatch(value):
-        return f'"{value}" is no label value; use at most 63 {_FORM}'
+        return f'"{value}" is no label value; use at most 63 {_NAME_RULE}'
     return ""

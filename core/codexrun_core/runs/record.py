@@ -16,7 +16,8 @@ MAX_USER_CHARACTERS = 253
 MAX_INDEXED_CHARACTERS = (
     512  # characters of a name in a column with an index; the CRD bounds not all of them
 )
-MAX_SEARCH_WORDS, MAX_WORD_CHARACTERS = 1000, 64
+MAX_SEARCH_WORDS = 1000
+MAX_WORD_CHARACTERS = 64
 MAX_INTEGER = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
 MAX_COUNT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
 
@@ -80,25 +81,27 @@ class RunRecord:
 
     @property
     def terminal(self) -> bool:
-        """Whether the run has ended; such a row keeps its outcome for good."""
+        """Return whether the run has ended; such a row keeps its outcome for good."""
         return self.status in TERMINAL_STATUSES
 
     @property
     def lasted_ms(self) -> int | None:
-        """Milliseconds from the agent's start to its end; None before that."""
+        """Return the milliseconds from the agent's start to its end; None before that."""
         if self.started_at is None or self.finished_at is None:
             return None
         return max(0, (self.finished_at - self.started_at) // timedelta(milliseconds=1))
 
     @property
     def revision(self) -> tuple[int, int, int]:
-        """What is later in a run's life is larger."""
+        """Return (attempt, rank, resourceVersion): what is later in a run's life is larger."""
         return self.attempt, self.rank, self.resource_version
 
 
 def record_of(run: CodexRun) -> RunRecord:
-    """The row that a CodexRun amounts to."""
-    meta, spec, status = run.metadata, run.spec, run.status
+    """Return the row that a CodexRun amounts to."""
+    meta = run.metadata
+    spec = run.spec
+    status = run.status
     created = _utc(meta.creation_timestamp) or NEVER
     times = [
         created,
@@ -110,22 +113,23 @@ def record_of(run: CodexRun) -> RunRecord:
     if error is None and status.phase in (Phase.REJECTED, Phase.CANCELLED, Phase.FAILED):
         error = status.message
     spec_json = spec.dump()
-    user, origin = meta.annotations.get(REQUESTED_BY), meta.annotations.get(ORIGIN, "")
+    user = meta.annotations.get(REQUESTED_BY)
+    origin = meta.annotations.get(ORIGIN, "")
     return RunRecord(
         run_id=meta.uid,
         name=meta.name,
         namespace=meta.namespace or "",
         job_type=spec.job_type,
         status=status.phase.lower(),
-        reason=_word(status.reason),
+        reason=_for_index(status.reason),
         created_at=created,
         updated_at=max(time for moment in times if (time := _utc(moment))),
         started_at=_utc(status.started_at),
         finished_at=_utc(status.finished_at),
-        prompt_name=_word(status.prompt.name) if status.prompt else None,
-        prompt_version=_word(status.prompt.version) if status.prompt else spec.prompt_version,
+        prompt_name=_for_index(status.prompt.name) if status.prompt else None,
+        prompt_version=_for_index(status.prompt.version) if status.prompt else spec.prompt_version,
         prompt_sha256=status.prompt.sha256 if status.prompt else None,
-        model=_word(status.model or spec.model),
+        model=_for_index(status.model or spec.model),
         effort=spec.effort,
         params=spec_json.get("inputs", {}),
         result=status.result.message if status.result else None,
@@ -149,7 +153,7 @@ def record_of(run: CodexRun) -> RunRecord:
 
 
 def revision_of(run: CodexRun) -> tuple[int, int, int]:
-    """RunRecord.revision of the row that it amounts to, without making that."""
+    """Return `RunRecord.revision` of a run's row, without making the row."""
     version = run.metadata.resource_version
     return (
         min(run.status.attempt or 1, MAX_INTEGER),
@@ -159,8 +163,8 @@ def revision_of(run: CodexRun) -> tuple[int, int, int]:
 
 
 def is_later(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:
-    """Return whether the first place (attempt, rank, version) is later in a run's life than the
-    second.
+    """Return whether the first revision (attempt, rank, resourceVersion) is later in a run's life
+    than the second.
 
     Where a phase that this version does not know belongs is not known: then the version alone
     orders.
@@ -171,7 +175,7 @@ def is_later(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:
 
 
 def usage_columns(usage: Usage | None) -> dict[str, Any]:
-    """Usage as columns; none at all is 0 beside `usage_complete = False`."""
+    """Return usage as columns; none at all is 0 beside `usage_complete = False`."""
     if usage is None:
         return {}
     return {
@@ -202,9 +206,9 @@ LOG_COLUMNS = ("log_path", "log_bytes", "log_complete", "log_note")
 
 
 def merge(row: RunRecord, state: RunRecord) -> RunRecord:
-    """What the row becomes when this state of its run is seen: terminal is final, nothing goes
-    back, and of two states in one phase the later one stands. The row itself if nothing changes.
-    Only labels change after the end: people put them there."""
+    """Return what the row becomes when this state of its run is seen: terminal is final, nothing
+    goes back, and of two states in one phase the later one stands. The row itself if nothing
+    changes. Only labels change after the end: people put them there."""
     if (
         row.terminal
         and state.terminal
@@ -223,8 +227,8 @@ def merge(row: RunRecord, state: RunRecord) -> RunRecord:
 
 
 def _usage(row: RunRecord, state: RunRecord) -> dict[str, Any]:
-    """The gate's last word if it is complete; else the larger of it and what the gate had shipped
-    before (an eviction loses the termination message, not what came here)."""
+    """Return the gate's last word if it is complete; else the larger of it and what the gate had
+    shipped before (an eviction loses the termination message, not what came here)."""
     reported = state.requests or state.cost_tokens
     if (state.terminal and state.usage_complete and reported) or usage_order(state) >= usage_order(
         row
@@ -236,23 +240,23 @@ def _usage(row: RunRecord, state: RunRecord) -> dict[str, Any]:
 
 
 def usage_order(record: RunRecord) -> tuple[int, int]:
-    """Usage only grows."""
+    """Return what only grows with the usage of a run."""
     return record.requests, record.cost_tokens
 
 
 def search_text(record: RunRecord) -> str:
-    """What a search finds: the words of name, error and final message, each once."""
+    """Return what a search finds: the words of name, error and final message, each once."""
     words = search_words(" ".join(filter(None, (record.name, record.error, record.result))))
     return " ".join(dict.fromkeys(words[:MAX_SEARCH_WORDS]))
 
 
 def search_words(text: str) -> list[str]:
-    """Runs of letters and digits, case folded: the same on every database."""
+    """Split a text into runs of letters and digits, case folded: the same on every database."""
     return [word[:MAX_WORD_CHARACTERS] for word in re.findall(r"[^\W_]+", text.casefold())]
 
 
-def _word(text: str | None) -> str | None:
-    """As an index takes it: Postgres has no entries above 2,704 bytes."""
+def _for_index(text: str | None) -> str | None:
+    """Cut a name as an index takes it: Postgres has no entries above 2,704 bytes."""
     return text[:MAX_INDEXED_CHARACTERS] if text else text
 
 

@@ -43,7 +43,7 @@ NEWEST = Sort()
 
 
 def parse_sort(text: str) -> Sort:
-    """`cost` is the lowest first, `-cost` the highest.
+    """Read an order: `cost` is the lowest first, `-cost` the highest.
 
     Raises:
         ValueError: no such order; the message says which there are.
@@ -58,8 +58,9 @@ def parse_sort(text: str) -> Sort:
 
 
 def sort_runs(runs: Iterable[RunRecord], sort: Sort) -> list[RunRecord]:
-    """All of them, as the registry's pages have them one after another."""
-    valued, unvalued = list[RunRecord](), list[RunRecord]()
+    """Sort runs as the registry's pages have them one after another."""
+    valued = list[RunRecord]()
+    unvalued = list[RunRecord]()
     for run in runs:
         (unvalued if sort.value(run) is None else valued).append(run)
     creation = attrgetter("created_at", "run_id")

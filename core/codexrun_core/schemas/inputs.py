@@ -29,8 +29,8 @@ class InputsError(ValueError):
 
 
 def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) -> dict[str, Any]:
-    """The job type's schema, or what the prompt's placeholders say: each a required string, no
-    others."""
+    """Return the job type's schema, or what the prompt's placeholders say: each a required string,
+    no others."""
     if declared is not None:
         return declared
     names = sorted(set(placeholders))
@@ -43,7 +43,7 @@ def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) 
 
 
 def inputs_schema_problem(schema: Schema) -> str | None:
-    """Why runs cannot be judged by this inputsSchema, or None."""
+    """Return why no run can be held against this inputsSchema; None if it is fine."""
     try:
         check_schema(schema)
         if schema.get("type", "object") != "object":
@@ -64,7 +64,7 @@ def inputs_schema_problem(schema: Schema) -> str | None:
 
 
 def output_schema_problem(schema: Schema | None) -> str | None:
-    """Why nothing could be held against this outputSchema, or None."""
+    """Return why nothing could be held against this outputSchema; None if it is fine."""
     if schema is None:
         return None
     try:
@@ -77,7 +77,7 @@ def output_schema_problem(schema: Schema | None) -> str | None:
 
 
 def check_inputs(schema: Schema, values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with the schema's defaults filled in, if it fits.
+    """Return `values` with the schema's defaults filled in, if it fits.
 
     Raises:
         InputsError: it does not, or the schema cannot say.
@@ -129,7 +129,7 @@ class OmittedInputs(dict[str, Any]):
 
 
 def omit_above_limit(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the inputs, or `LeftOut` where they are above a limit that holds for every job
+    """Return the inputs, or `OmittedInputs` where they are above a limit that holds for every job
     type."""
     error = _limit_error(inputs)
     return OmittedInputs(error) if error else inputs
@@ -153,7 +153,7 @@ def _bytes_of_json(inputs: dict[str, Any]) -> int:
 
 
 def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
-    """With the defaults of absent properties, in objects within objects too."""
+    """Return the value with the defaults of absent properties, in objects within objects too."""
     if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MAX_DEFAULT_LEVELS:
         return value
     parts = schema.get("properties")
@@ -169,8 +169,8 @@ def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
 
 
 def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
-    """A pydantic class of these inputs, for callers in Python: typed fields, and the schema's own
-    word on the whole.
+    """Make a pydantic class of these inputs, for callers in Python: typed fields, and the schema's
+    own word on the whole.
 
     Types are taken from plain schemas (type, enum, items, properties); whatever a schema says
     beyond them is judged all the same, by `check_inputs`, when an object is made.
@@ -203,6 +203,7 @@ def _fields(schema: Schema) -> dict[str, Any]:
         plain = part if isinstance(part, dict) else {}
         kind = _kind(name, plain)
         options: dict[str, Any] = {"description": plain.get("description")}
+        field = name
         if (
             not name.isidentifier()
             or name.startswith("_")
@@ -210,11 +211,8 @@ def _fields(schema: Schema) -> dict[str, Any]:
             or name == "inputs"
         ):
             options["alias"] = name
-        field = (
-            f"{''.join(c if c.isalnum() else '_' for c in name).strip('_') or 'field'}_"
-            if "alias" in options
-            else name
-        )
+            letters = "".join(c if c.isalnum() else "_" for c in name).strip("_")
+            field = f"{letters or 'field'}_"
         if name in required and "default" not in plain:
             fields[field] = (kind, Field(**options))
         else:

@@ -49,12 +49,12 @@ class Violation:
     words: str
 
     def under(self, root: str) -> str:
-        """As a sentence about the field `root`, such as "spec.inputs"."""
+        """Return a sentence about the field `root`, such as "spec.inputs"."""
         return f"{root}{self.pointer}: {self.words}"
 
 
 def check_schema(schema: Schema) -> None:
-    """Whether it is a JSON Schema that can be used here.
+    """Check that it is a JSON Schema that can be used here.
 
     Raises:
         BadSchemaError: it is not.
@@ -68,12 +68,12 @@ def check_schema(schema: Schema) -> None:
         raise InvalidSchemaError(
             "", f"{size} bytes of JSON are above {MAX_SCHEMA_BYTES}; shorten the schema"
         )
-    _checked(json.dumps(schema, sort_keys=True))
+    _check_text(json.dumps(schema, sort_keys=True))
 
 
 def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[Violation]:
-    """What is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply fits
-    no schema.
+    """Return what is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply
+    fits no schema.
 
     Raises:
         BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in
@@ -87,7 +87,7 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
         result = [
             v
             for error in _Validator(schema, registry=Registry()).iter_errors(value)
-            for v in _told(error)
+            for v in _describe(error)
         ]
     except Unresolvable as error:
         raise InvalidSchemaError(
@@ -103,18 +103,18 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
 
 
 def pointer(path: Iterable[Any]) -> str:
-    """RFC 6901."""
+    """Return a path as RFC 6901 writes it."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 @lru_cache(maxsize=256)
-def _checked(text: str) -> None:
+def _check_text(text: str) -> None:
     schema = json.loads(text)
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
         raise InvalidSchemaError(
-            pointer(error.absolute_path), f"{_short(error.message)}; see {SPECIFICATION_URL}"
+            pointer(error.absolute_path), f"{_shorten(error.message)}; see {SPECIFICATION_URL}"
         ) from None
     except RecursionError:
         raise InvalidSchemaError("", "nested too deeply; make it flatter") from None
@@ -205,7 +205,8 @@ def _additional(
 ) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
-    properties, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
+    properties = schema.get("properties", {})
+    patterns = list(schema.get("patternProperties", {}))
     _spend((len(instance) + sum(map(len, instance)) // 64) * (1 + len(patterns)))
     extra = [
         key
@@ -232,7 +233,7 @@ def _required(validator: Any, names: Any, instance: Any, _: Any) -> Iterator[Val
 
 
 def _unique(validator: Any, unique: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
-    """By sorting, where the library compares each with each."""
+    """Compare by sorting, where the library compares each with each."""
     if unique and validator.is_type(instance, "array"):
         texts = [json.dumps(_plain(item), sort_keys=True) for item in instance]
         if len(set(texts)) != len(texts):
@@ -240,7 +241,7 @@ def _unique(validator: Any, unique: Any, instance: Any, _: Any) -> Iterator[Vali
 
 
 def _plain(value: Any) -> Any:
-    """1.0 is 1 to JSON Schema."""
+    """Return the value with 1.0 as 1, which are the same to JSON Schema."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
@@ -248,7 +249,7 @@ def _plain(value: Any) -> Any:
     return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-_OURS: dict[str, Rule] = {
+_OVERRIDES: dict[str, Rule] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional,
@@ -258,12 +259,13 @@ _OURS: dict[str, Rule] = {
 _RULES: Mapping[str, Any] = Draft202012Validator.VALIDATORS
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
-    {name: _counted(_OURS.get(name, rule)) for name, rule in _RULES.items()},
+    {name: _counted(_OVERRIDES.get(name, rule)) for name, rule in _RULES.items()},
 )
 
 
-def _told(error: ValidationError) -> Iterator[Violation]:
-    """In our words where a field is missing or too many, which is what people get wrong most."""
+def _describe(error: ValidationError) -> Iterator[Violation]:
+    """Yield an error in plain words where a field is missing or unknown, which is what people get
+    wrong most."""
     at = pointer(error.absolute_path)
     if (missing := getattr(error, "missing", None)) is not None:
         yield Violation(at + pointer([missing]), "missing; give it a value")
@@ -271,16 +273,15 @@ def _told(error: ValidationError) -> Iterator[Violation]:
     if extra := getattr(error, "extra", None):
         properties = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
         yield from (
-            Violation(at + pointer([key]), f"unknown; the fields are: {_short(properties)}")
+            Violation(at + pointer([key]), f"unknown; the fields are: {_shorten(properties)}")
             for key in extra
         )
         return
-    yield Violation(at, _short(error.message))
+    yield Violation(at, _shorten(error.message))
 
 
-def _short(message: str) -> str:
-    """The values themselves stay out of the message when they are long: it is shown in many
-    places."""
+def _shorten(message: str) -> str:
+    """Return the message without long values: it is shown in many places."""
     return (
         message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:80]} … {message[-100:]}"
     )

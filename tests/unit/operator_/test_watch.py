@@ -117,7 +117,7 @@ async def test_what_vanished_between_two_lists_is_told_gone_with_its_last_state(
     script = Script(monkeypatch, [event("MODIFIED", "a", 105), Gone(410, "Expired", "")])
     script.kube.put("pods", item("a"))
     last: list[Json] = []
-    script.watcher._seen = lambda it, gone: (
+    script.watcher._on_object = lambda it, gone: (
         last.append(it) if gone else None,
         script.kube.objects.clear(),
     )  # type: ignore[assignment]
