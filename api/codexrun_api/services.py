@@ -18,9 +18,9 @@ from codexrun_api.schemas import responses
 from codexrun_api.settings import Settings
 from codexrun_core.errors import NotFound, Unavailable
 from codexrun_core.kube.client import Kube
-from codexrun_core.kube.refusals import Cause
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import Prices
+from codexrun_core.refusals import Cause
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase

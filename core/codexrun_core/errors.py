@@ -4,7 +4,7 @@ Two kinds of failure: `Refused` (tell the user) and `Unavailable` (try again, as
 what happened).
 """
 
-from codexrun_core.kube.refusals import Cause, cause_of
+from codexrun_core.refusals import Cause, cause_of
 
 
 class Unavailable(Exception):

@@ -27,18 +27,18 @@ RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Watcher:
-    """Keeps `seen(object, gone)` informed about every object that the selectors match.
+    """Calls `on_object(object, gone)` at each change of an object that the selectors match.
 
     After a new list, objects that vanished in between are reported gone with their last known
-    state. Whatever `seen` raises about one object is logged and counted there: the others come all
-    the same.
+    state. Whatever `on_object` raises about one object is logged and counted there: the others come
+    all the same.
     """
 
     def __init__(
         self,
         kube: Kube,
         path: str,
-        seen: Callable[[Json, bool], None],
+        on_object: Callable[[Json, bool], None],
         *,
         restarted: Callable[[], object] = lambda: None,
         **selectors: str,
@@ -47,12 +47,11 @@ class Watcher:
         self._restarted = restarted
         self._kube = kube
         self._path = path
-        self._on_object = seen
+        self._on_object = on_object
         self._selectors = selectors
-        self._kind = path.rpartition("/")[2].removesuffix(
-            "s"
-        )  # as logs and metrics name it: job, codexrun
-        self._objects: dict[str, Json] = {}  # without what is large, see _remembered
+        # as logs and metrics name it: job, codexrun
+        self._kind = path.rpartition("/")[2].removesuffix("s")
+        self._objects: dict[str, Json] = {}  # without what is large
         self._version: str | None = None
         self._idle_attempts = 0  # attempts in a row that brought no event
         self.synced = asyncio.Event()

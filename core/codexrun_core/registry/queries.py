@@ -182,7 +182,7 @@ def _one_label(run_filter: Filter) -> Requirement | None:
     """Return a label that the runs must have, where the index of labels answers alone: a run has a
     key once."""
     labels = sorted(
-        (label for label in run_filter.labels if label.wanted),
+        (label for label in run_filter.labels if label.positive),
         key=lambda label: (len(label.values) != 1, label),
     )
     return labels[0] if labels and _answers_alone(run_filter, "labels") else None
@@ -193,11 +193,11 @@ def inverted_filter(run_filter: Filter) -> Filter | None:
     have. Two counts from indexes are faster than looking at each run for what it has not."""
     if (
         len(run_filter.labels) != 1
-        or run_filter.labels[0].wanted
+        or run_filter.labels[0].positive
         or not _answers_alone(run_filter, "labels")
     ):
         return None
-    return replace(run_filter, labels=(replace(run_filter.labels[0], wanted=True),))
+    return replace(run_filter, labels=(replace(run_filter.labels[0], positive=True),))
 
 
 def _with_label(label: Requirement, run_filter: Filter) -> list[Condition]:
@@ -213,7 +213,7 @@ def _labels_conditions(labels: tuple[Requirement, ...], seq: Any) -> list[Condit
     result = []
     for label in labels:
         rows = sa.select(_OTHER.c.seq).where(*_label_conditions(label, _OTHER.c))
-        result.append(seq.in_(rows) if label.wanted else seq.not_in(rows))
+        result.append(seq.in_(rows) if label.positive else seq.not_in(rows))
     return result
 
 

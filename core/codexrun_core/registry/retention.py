@@ -6,9 +6,9 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from codexrun_core import reasons
 from codexrun_core.registry.database import IDS_PER_STATEMENT, Database, batches
 from codexrun_core.registry.tables import run_events, runs
-from codexrun_core.resources import reasons
 from codexrun_core.resources.phases import DELETED, ENDED_STATUSES, TERMINAL_STATUSES, Phase
 
 

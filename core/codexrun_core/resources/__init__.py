@@ -1,8 +1,8 @@
 """The custom resources as pydantic models: the one source of the CRD schemas in crds/ and of what
 the parts parse.
 
-The models are loaded when they are asked for, so that whoever needs only `phases` or `reasons` (the
-command line at its start) does without pydantic.
+The models are loaded when they are asked for, so that whoever needs only `phases` (the command line
+at its start) does without pydantic.
 """
 
 from importlib import import_module

@@ -23,24 +23,24 @@ SELECTOR_RULE = (
 
 @dataclass(frozen=True, order=True)
 class Requirement:
-    """One part of a selector. `wanted` false turns it round: a run without the key fulfils that
+    """One part of a selector. `positive` false turns it round: a run without the key fulfils that
     too, as in Kubernetes."""
 
     key: str
     values: tuple[str, ...] = ()  # any of these; none: the key alone counts
-    wanted: bool = True
+    positive: bool = True
 
     def __str__(self) -> str:
         """Return it as the apiserver reads it."""
         if not self.values:
-            return self.key if self.wanted else f"!{self.key}"
+            return self.key if self.positive else f"!{self.key}"
         if len(self.values) == 1:
-            return f"{self.key}{'=' if self.wanted else '!='}{self.values[0]}"
-        return f"{self.key} {'in' if self.wanted else 'notin'} ({','.join(self.values)})"
+            return f"{self.key}{'=' if self.positive else '!='}{self.values[0]}"
+        return f"{self.key} {'in' if self.positive else 'notin'} ({','.join(self.values)})"
 
     def holds(self, labels: Mapping[str, str]) -> bool:
         matched = self.key in labels and (not self.values or labels[self.key] in self.values)
-        return matched is self.wanted
+        return matched is self.positive
 
 
 def parse_selector(text: str) -> tuple[Requirement, ...]:
@@ -72,7 +72,7 @@ def _requirement(part: str) -> Requirement:
     return Requirement(
         match["key"],
         values,
-        wanted=not (match["absent"] or match["sign"] == "!=" or match["set"] == "notin"),
+        positive=not (match["absent"] or match["sign"] == "!=" or match["set"] == "notin"),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from codexrun_core.resources import reasons
+from codexrun_core import reasons
 from codexrun_core.schemas.json_schema import InvalidSchemaError, Schema, check_schema, violations
 from codexrun_core.schemas.nesting import nesting_problem
 

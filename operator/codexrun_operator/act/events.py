@@ -7,10 +7,11 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from codexrun_core import reasons
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
-from codexrun_core.resources import CodexRun, RunStatus, reasons
+from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import record_of
 from codexrun_core.runs.transitions import log_transition, publish, transition_between

@@ -10,9 +10,9 @@ from datetime import timedelta
 from codexrun_core import times
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
-from codexrun_core.kube.refusals import without_name
 from codexrun_core.logs import fields
 from codexrun_core.prices.file import PriceFile
+from codexrun_core.refusals import without_name
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
 from codexrun_core.resources.phases import TERMINAL_PHASES, Phase
 from codexrun_core.runs.annotations import untold

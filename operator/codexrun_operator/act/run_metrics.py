@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from codexrun_core.kube.refusals import Cause
-from codexrun_core.resources import CodexJobType, CodexRun, Usage, reasons
+from codexrun_core import reasons
+from codexrun_core.refusals import Cause
+from codexrun_core.resources import CodexJobType, CodexRun, Usage
 from codexrun_core.resources.phases import LIVE_PHASES, FailureClass, Phase
 from codexrun_core.runs.record import ORIGINS
 from codexrun_core.runs.transitions import Transition

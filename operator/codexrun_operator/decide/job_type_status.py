@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+from codexrun_core import reasons
 from codexrun_core.prices.table import Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
-from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus, reasons
+from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
 from codexrun_core.schemas.inputs import inputs_schema, inputs_schema_problem, output_schema_problem
 from codexrun_operator.decide.holds import Hold
 from codexrun_operator.decide.validation import (

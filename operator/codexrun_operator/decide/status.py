@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from codexrun_core.resources import CodexRun, Condition, RunStatus, reasons
+from codexrun_core import reasons
+from codexrun_core.resources import CodexRun, Condition, RunStatus
 from codexrun_core.resources.phases import Phase
 
 MESSAGE_LIMIT = 2048

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from codexrun_core import reasons
 from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
-from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed, reasons
+from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_core.schemas.inputs import (

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from codexrun_core.kube.refusals import Cause
+from codexrun_core import reasons
 from codexrun_core.prices.table import Prices, built_in
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
-from codexrun_core.resources import CodexJobType, CodexRun, reasons
+from codexrun_core.refusals import Cause
+from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.names import (
     JOB_TYPE_LABEL,

@@ -16,7 +16,7 @@ from refusals import REFUSALS
 from runbuilders import NOON, agent_report, by, gate_report, kind_json, prompt_json, run_json, stamp
 
 from codexrun_core.errors import Refused, Unavailable
-from codexrun_core.kube.refusals import Cause
+from codexrun_core.refusals import Cause
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 

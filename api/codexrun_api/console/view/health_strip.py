@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from codexrun_core.resources import CodexRun, reasons
+from codexrun_core import reasons
+from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from codexrun_api.console.view.formats import about, duration
 from codexrun_api.schemas.responses import QueueView
-from codexrun_core.resources import CodexRun, reasons
+from codexrun_core import reasons
+from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import RunRecord
 
 _MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")

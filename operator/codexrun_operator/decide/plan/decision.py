@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
+from codexrun_core import reasons
 from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
-from codexrun_core.resources import CodexJobType, CodexRun, RunStatus, reasons
+from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Event, Job, Pod
 from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge

@@ -3,7 +3,7 @@ it has ended."""
 
 from datetime import datetime
 
-from codexrun_core.resources import reasons
+from codexrun_core import reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan.decision import Decision, Seen

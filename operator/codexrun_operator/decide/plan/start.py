@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from codexrun_core.resources import reasons
+from codexrun_core import reasons
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed

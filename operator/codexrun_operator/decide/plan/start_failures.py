@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codexrun_core.resources import reasons
+from codexrun_core import reasons
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
 

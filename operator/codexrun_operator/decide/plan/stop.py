@@ -9,7 +9,8 @@ with the failure in the status.
 from datetime import datetime, timedelta
 from typing import Any
 
-from codexrun_core.resources import CodexRun, Failure, RunStatus, reasons
+from codexrun_core import reasons
+from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed, outcome
 from codexrun_operator.decide.plan.decision import (

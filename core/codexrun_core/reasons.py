@@ -1,7 +1,7 @@
 """The reasons that codexrun writes into a status, a condition or an Event, each once.
 
 Users' tools read them: a reason keeps its text for good. What the apiserver refuses has the values
-of `codexrun_core.kube.refusals.Cause` as reasons.
+of `codexrun_core.refusals.Cause` as reasons.
 """
 
 # A run that waits before its Job is made.
