@@ -29,12 +29,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "core"))
 
 from measured import Measured
 
-from codexrun_core.registry import NEWEST, Filter, Registry, RunRecord, Sort
+from codexrun_core.registry import Registry
 from codexrun_core.registry.tables import runs
 from codexrun_core.registry.writes import values_of
 from codexrun_core.resources import Usage
-from codexrun_core.runs.labels import selector
-from codexrun_core.runs.sorting import COLUMNS
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, Sort
 
 LIMIT_MS = 50.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -126,19 +128,19 @@ FILTERS = {
     "search a name": Filter(search="job0-3f"),
     "search in job_type": Filter(search="tenth", job_type=("job1",), status=("failed",)),
     "search, no hit": Filter(search="xylophone"),
-    "label env=dev (50 %)": Filter(labels=selector("env=dev")),
-    "label env!=dev (50 %)": Filter(labels=selector("env!=dev")),
-    "label team (90 %)": Filter(labels=selector("team")),
-    "label !team (10 %)": Filter(labels=selector("!team")),
-    "label team in (2 of 40)": Filter(labels=selector("team in (team1, team2)")),
-    "label of three runs": Filter(labels=selector("example.com/ticket=77")),
-    "label that none has": Filter(labels=selector("env=nowhere")),
-    "two labels, status": Filter(labels=selector("env=dev,team!=team1"), status=("failed",)),
+    "label env=dev (50 %)": Filter(labels=parse_selector("env=dev")),
+    "label env!=dev (50 %)": Filter(labels=parse_selector("env!=dev")),
+    "label team (90 %)": Filter(labels=parse_selector("team")),
+    "label !team (10 %)": Filter(labels=parse_selector("!team")),
+    "label team in (2 of 40)": Filter(labels=parse_selector("team in (team1, team2)")),
+    "label of three runs": Filter(labels=parse_selector("example.com/ticket=77")),
+    "label that none has": Filter(labels=parse_selector("env=nowhere")),
+    "two labels, status": Filter(labels=parse_selector("env=dev,team!=team1"), status=("failed",)),
     "label, model, user": Filter(
-        labels=selector("team=team1"), model=("gpt-5.0",), user=("user1", "user2")
+        labels=parse_selector("team=team1"), model=("gpt-5.0",), user=("user1", "user2")
     ),
     "label and job_type never meet": Filter(
-        labels=selector("env=nowhere"), job_type=("job0",), model=("gpt-5.0",)
+        labels=parse_selector("env=nowhere"), job_type=("job0",), model=("gpt-5.0",)
     ),
 }
 SORTED = {
@@ -149,7 +151,7 @@ SORTED = {
     "label env=dev (50 %)": FILTERS["label env=dev (50 %)"],
     "label of three runs": FILTERS["label of three runs"],
 }
-SORTS = [Sort(key, descending=down) for key in COLUMNS for down in (True, False)][1:]
+SORTS = [Sort(key, descending=down) for key in SORT_COLUMNS for down in (True, False)][1:]
 
 
 async def each(rounds: int, action: Callable[[], Awaitable[object]]) -> list[float]:
@@ -230,10 +232,8 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
                 )
         some = (await registry.page(Filter(), size=1)).runs[0]
         print(f"  get {await timed(200, lambda: registry.get(some.run_id)):.2f}", end=" · ")
-        print(
-            f"find {await timed(200, lambda: registry.find(some.namespace, some.name)):.2f}",
-            end=" · ",
-        )
+        by_name = await timed(200, lambda: registry.find_by_name(some.namespace, some.name))
+        print(f"find {by_name:.2f}", end=" · ")
         print(f"live {await timed(rounds, registry.live):.1f}", end=" · ")
         print(f"usual {await timed(rounds, lambda: registry.usual('job0')):.1f}", end=" · ")
         print(

@@ -22,10 +22,11 @@ from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.sealing import LogEnds
 from codexrun_api.settings import Settings, SettingsError, settings_from
+from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import Kube, connect
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_core.prices.table import PricesError
-from codexrun_core.registry import Registry, SchemaError, Unavailable
+from codexrun_core.registry import Registry, SchemaError
 
 log = logging.getLogger(__name__)
 

@@ -16,10 +16,10 @@ from codexrun_api.runs import action_routes, detail_routes, event_routes, retent
 from codexrun_api.schemas import problems
 from codexrun_api.services import Archive, Services
 from codexrun_api.settings import Settings
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.registry import Registry
-from codexrun_core.registry import Unavailable as RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ FORESEEN = (
     HTTPException,
     Refused,
     Unavailable,
-    RegistryUnavailable,
 )
 
 

@@ -12,10 +12,11 @@ from codexrun_api import metrics
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import Here
-from codexrun_core.registry import Filter, Unavailable, schema
+from codexrun_core.errors import Unavailable
+from codexrun_core.registry import schema
 from codexrun_core.resources import GROUP, VERSION
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.transitions import DELETED
+from codexrun_core.resources.phases import STATUSES
+from codexrun_core.runs.filters import Filter
 
 router = APIRouter(tags=["health"])
 
@@ -92,8 +93,8 @@ async def get_metrics(here: Here) -> Response:
     metrics.LAG.set(here.mirror.writer.lag)
     try:
         counts = await here.registry.counts(Filter())
-        for phase in (*Phase, DELETED.capitalize()):
-            metrics.REGISTRY_RUNS.labels(phase).set(counts.get(phase.lower(), 0))
+        for status in STATUSES:
+            metrics.REGISTRY_RUNS.labels(status.capitalize()).set(counts.get(status, 0))
     except Unavailable:
         metrics.REGISTRY_RUNS.clear()  # not known is absent
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

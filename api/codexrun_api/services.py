@@ -16,14 +16,16 @@ from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.schemas import responses
 from codexrun_api.settings import Settings
-from codexrun_core.kube.client import Kube, NotFound
-from codexrun_core.kube.refusals import Cause
+from codexrun_core.errors import NotFound, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import Prices
-from codexrun_core.registry import Registry, RunRecord, Unavailable, is_later, place_of, record_of
+from codexrun_core.refusals import Cause
+from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.annotations import untold
+from codexrun_core.runs.record import RunRecord, is_later, record_of, revision_of
 
 
 class Archive(Protocol):
@@ -98,12 +100,12 @@ class Services:
         try:
             record = await self.registry.get(wanted)
             if record is None and known is None:
-                record = await self.registry.find(self.settings.namespace, wanted)
+                record = await self.registry.find_by_name(self.settings.namespace, wanted)
         except Unavailable:
             if known is None:
                 raise
             record = None
-        if known and (record is None or is_later(place_of(known), record.place)):
+        if known and (record is None or is_later(revision_of(known), record.revision)):
             # The watch has told it already, to streams too, and the row is being written.
             try:
                 return await self.record(known, record)

@@ -65,7 +65,7 @@ def prompts(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[
 
 
 def statuses(incomplete: str) -> list[str]:
-    from codexrun_cli.options import STATUSES
+    from codexrun_core.resources.phases import STATUSES
 
     *before, last = incomplete.split(",")
     return [",".join([*before, status]) for status in STATUSES if status.startswith(last)]

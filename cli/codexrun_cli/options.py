@@ -8,19 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, output
-
-STATUSES = (
-    "pending",
-    "queued",
-    "starting",
-    "running",
-    "stopping",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "rejected",
-    "deleted",
-)
+from codexrun_core.resources.phases import STATUSES
 
 
 def _format(text: str | None) -> str | None:
@@ -50,7 +38,7 @@ def _duration(text: str | None) -> str | None:
 def _moment(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_cli.times import moment
+    from codexrun_core.times import moment
 
     return _read_by(lambda given: moment(given, context.now()), text)
 
@@ -66,17 +54,17 @@ def _statuses(values: list[str] | None) -> list[str] | None:
 def _selector(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.runs.labels import selector
+    from codexrun_core.runs.labels import parse_selector
 
-    return _read_by(selector, text)
+    return _read_by(parse_selector, text)
 
 
 def _sort(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.runs.sorting import read_sort
+    from codexrun_core.runs.sorting import parse_sort
 
-    return _read_by(read_sort, text)
+    return _read_by(parse_sort, text)
 
 
 Output = Annotated[
@@ -246,7 +234,7 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
 
 
 def labels(values: list[str] | None) -> dict[str, str] | None:
-    from codexrun_core.runs.labels import check
+    from codexrun_core.runs.labels import check_labels
 
     found = {}
     for value in values or ():
@@ -257,7 +245,7 @@ def labels(values: list[str] | None) -> dict[str, str] | None:
             )
         found[key] = text
     try:
-        check(found)
+        check_labels(found)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--label") from None
     return found or None

@@ -1,9 +1,9 @@
 """Times as people write and read them. Pure: the present is passed in."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-_AGO = re.compile(r"(\d{1,6})([smhdw])")
+_PART = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 FORM = "write 90s, 10m, 12h, 7d"
 
@@ -16,25 +16,10 @@ def seconds(text: str) -> float:
     """
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
-    parts = _AGO.findall(text)
+    parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f'"{text}" is no duration; {FORM}')
     return float(sum(int(number) * _UNITS[unit] for number, unit in parts))
-
-
-def moment(text: str, now: datetime) -> datetime:
-    """`7d`, `12h` (ago), or RFC 3339.
-
-    Raises:
-        ValueError: neither.
-    """
-    try:
-        if ago := _AGO.fullmatch(text):
-            return now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
-        when = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise ValueError(f'"{text}" is no time; write 7d, 12h or 2026-01-31T12:00:00Z') from None
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def parsed(text: str | None) -> datetime | None:

@@ -21,31 +21,31 @@ class LineCutter:
 
     def __init__(self, limit: int = MAX_LINE_BYTES) -> None:
         self._limit = limit
-        self._kept = bytearray()
+        self._head = bytearray()
         self._length = 0
 
     def feed(self, piece: bytes) -> list[Line]:
         """Return the lines that end in this piece."""
-        *ends, rest = piece.split(b"\n")
+        *ends, tail = piece.split(b"\n")
         lines = []
         for end in ends:
-            self._keep(end)
-            lines.append(self._take())
-        self._keep(rest)
+            self._append(end)
+            lines.append(self._finish_line())
+        self._append(tail)
         return lines
 
     def last(self) -> Line | None:
         """Return what stands behind the last newline; None if nothing does."""
-        return self._take() if self._length else None
+        return self._finish_line() if self._length else None
 
-    def _keep(self, part: bytes) -> None:
-        self._kept += part[: max(0, self._limit - len(self._kept))]
+    def _append(self, part: bytes) -> None:
+        self._head += part[: max(0, self._limit - len(self._head))]
         self._length += len(part)
 
-    def _take(self) -> Line:
-        left_out = self._length - len(self._kept)
+    def _finish_line(self) -> Line:
+        left_out = self._length - len(self._head)
         mark = f"… [{left_out} bytes left out]".encode() if left_out else b""
-        line = Line(bytes(self._kept) + mark, self._length)
-        self._kept.clear()
+        line = Line(bytes(self._head) + mark, self._length)
+        self._head.clear()
         self._length = 0
         return line

@@ -22,14 +22,14 @@ CONTEXT: ContextVar[Mapping[str, Any]] = ContextVar("log_context", default=Mappi
 
 
 def fields(**values: Any) -> dict[str, Any]:
-    """What a log call passes as `extra`; unknown values (None) are absent. Libraries' own extras
-    are never printed: some hold whole objects."""
+    """Return what a log call passes as `extra`; unknown values (None) are absent. Libraries' own
+    extras are never printed: some hold whole objects."""
     return {"fields": {key: value for key, value in values.items() if value is not None}}
 
 
 def level_of(record: logging.LogRecord) -> str:
-    """One of LEVELS: libraries bring levels of their own (uvicorn's TRACE), which count as the next
-    lower one of ours."""
+    """Return one of LEVELS: libraries bring levels of their own (uvicorn's TRACE), which count as
+    the next lower one."""
     return LEVELS[min(max(record.levelno // 10, 1), len(LEVELS)) - 1]
 
 
@@ -69,13 +69,14 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _kopf_object(record: logging.LogRecord) -> dict[str, Any]:
-    """Of which object kopf speaks: the one extra of a library's that holds names only."""
+    """Return the object that kopf logs about: the one extra of a library's that holds names
+    only."""
     reference = getattr(record, "k8s_ref", None)
-    known = reference if isinstance(reference, Mapping) else {}
+    names = reference if isinstance(reference, Mapping) else {}
     return {
-        ours: known[theirs]
+        ours: names[theirs]
         for ours, theirs in (("namespace", "namespace"), ("name", "name"))
-        if known.get(theirs)
+        if names.get(theirs)
     }
 
 
@@ -101,7 +102,8 @@ def log_to_stderr(level: str, count: Callable[[str], object] = lambda _: None) -
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    sys.stdout, sys.stderr = Lines("stdout", logging.INFO), Lines("stderr", logging.WARNING)
+    sys.stdout = Lines("stdout", logging.INFO)
+    sys.stderr = Lines("stderr", logging.WARNING)
     sys.excepthook = _crashed
     threading.excepthook = lambda crash: _crashed(
         crash.exc_type, crash.exc_value, crash.exc_traceback
@@ -121,13 +123,15 @@ class Lines(io.TextIOBase):
     libraries."""
 
     def __init__(self, name: str, level: int) -> None:
-        self._log, self._level, self._rest = logging.getLogger(name), level, ""
+        self._log = logging.getLogger(name)
+        self._level = level
+        self._tail = ""
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
+        *lines, self._tail = (self._tail + text).split("\n")
         for line in lines:
             if line.strip():
                 self._log.log(self._level, "%s", line)

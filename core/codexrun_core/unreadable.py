@@ -16,8 +16,8 @@ from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
 
-LOGGED_KEPT = 10_000
-MESSAGE_CHARACTERS = 500
+MAX_REMEMBERED_OBJECTS = 10_000
+MAX_MESSAGE_CHARACTERS = 500
 
 UNREADABLE = Counter(
     "codexrun_unreadable_objects",
@@ -52,9 +52,9 @@ def one_object(kind: str, name: str, version: str = "") -> Iterator[None]:
         if key in _logged:
             return
         _logged[key] = None
-        if len(_logged) > LOGGED_KEPT:
+        if len(_logged) > MAX_REMEMBERED_OBJECTS:
             _logged.popitem(last=False)
-        message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
+        message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE_CHARACTERS]
         log.warning(
             "object.unreadable", extra=fields(kind=kind, name=name, version=version, error=message)
         )

@@ -19,10 +19,9 @@ from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import PricesError
-from codexrun_core.prompts.stored import LABEL as PROMPT_LABEL
+from codexrun_core.runs.names import MANAGED_BY_CODEXRUN, PROMPT_LABEL
 from codexrun_operator import health, metrics
 from codexrun_operator.act.reconcile import Reconciler
-from codexrun_operator.decide.observed import OURS
 from codexrun_operator.leader import FencedLease, lead
 from codexrun_operator.settings import Settings, SettingsError, settings_from
 from codexrun_operator.watch import kopf_informer
@@ -44,8 +43,8 @@ class Operator:
         self.resync = Resync(kube, state, queue)
         self.watchers = [
             _watcher(kube, kube.config_maps, state.prompt_seen, "configmaps", PROMPT_LABEL),
-            _watcher(kube, kube.jobs, state.job_seen, "jobs", OURS),
-            _watcher(kube, kube.pods, state.pod_seen, "pods", OURS),
+            _watcher(kube, kube.jobs, state.job_seen, "jobs", MANAGED_BY_CODEXRUN),
+            _watcher(kube, kube.pods, state.pod_seen, "pods", MANAGED_BY_CODEXRUN),
         ]
         self.working = False
 

@@ -20,7 +20,8 @@ from kubernetes.aio.leaderelection.leaderelection import LeaderElection
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 from kubernetes.aio.leaderelection.resourcelock.leaselock import LeaseLock
 
-from codexrun_core.kube.client import WRITE_TIMEOUT, Unavailable
+from codexrun_core.errors import Unavailable
+from codexrun_core.kube.client import WRITE_TIMEOUT_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class FencedLease(LeaseLock):
     def may_write(self) -> None:
         """Raises Unavailable unless the lease outlives a write that begins now."""
         rest = self._held_until - time.monotonic()
-        if rest < WRITE_TIMEOUT + MARGIN:
+        if rest < WRITE_TIMEOUT_SECONDS + MARGIN:
             raise Unavailable(
                 f"not the leader for long enough to write ({max(0.0, rest):.1f} s left)"
             )

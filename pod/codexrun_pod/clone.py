@@ -19,6 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult
 
+from codexrun_core.pod_contract import (
+    CLONE_ENV,
+    GIT_CREDENTIALS_FOLDER,
+    TERMINATION_LOG,
+    TERMINATION_LOG_ENV,
+    WORKSPACE,
+    WORKSPACE_ENV,
+    ReportKey,
+)
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import loglines, termination, uncaught
 
@@ -48,16 +57,16 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         CloneError: it is missing or broken.
     """
     try:
-        given = json.loads(environ["CODEXRUN_CLONE"])
+        given = json.loads(environ[CLONE_ENV])
         return Settings(
             url=given["url"],
             ref=given.get("ref"),
             allowed=tuple(given["allowedURLs"]),
-            workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),
-            credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", "/var/run/codexrun/git")),
+            workspace=Path(environ.get(WORKSPACE_ENV, WORKSPACE)),
+            credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", GIT_CREDENTIALS_FOLDER)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CloneError(f"CODEXRUN_CLONE cannot be read: {error}") from error
+        raise CloneError(f"{CLONE_ENV} cannot be read: {error}") from error
 
 
 class Git:
@@ -236,13 +245,13 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     told: dict[str, object] = {}
     try:
         settings = from_env(environ)
-        told["commit"] = clone(settings)
-        fields = {"commit": told["commit"], "url": settings.url, "ref": settings.ref}
+        told[ReportKey.COMMIT] = clone(settings)
+        fields = {"commit": told[ReportKey.COMMIT], "url": settings.url, "ref": settings.ref}
         text, code = "workspace.cloned", 0
     except (CloneError, OSError) as error:
-        told["failure"] = {
-            "class": "workspace",
-            "message": str(error)[: termination.LONGEST_MESSAGE],
+        told[ReportKey.FAILURE] = {
+            ReportKey.CLASS: "workspace",
+            ReportKey.MESSAGE: str(error)[: termination.LONGEST_MESSAGE],
         }
         fields, text, code = {"reason": str(error)}, "workspace.failed", 1
     took = int((time.monotonic() - began) * 1000)
@@ -250,9 +259,12 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     sys.stdout.buffer.write(
         loglines.line("clone", level=level, text=text, phase="clone", duration_ms=took, **fields)
     )
-    path = environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
+    path = environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
     termination.write(
-        path, termination.encode({"v": 1, "src": "clone", **told}, [("failure", "message")])
+        path,
+        termination.encode(
+            {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **told}, [("failure", "message")]
+        ),
     )
     return code
 

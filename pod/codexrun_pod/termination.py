@@ -13,7 +13,6 @@ import os
 from typing import Any, Mapping, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
 SIZE = 3000
-DEFAULT_PATH = "/dev/termination-log"
 LONGEST_MESSAGE = 400  # characters of a failure's or error's message
 
 

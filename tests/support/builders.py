@@ -7,6 +7,7 @@ from typing import Any
 
 import manifests
 
+from codexrun_core.pod_contract import ReportKey
 from codexrun_core.prices.table import built_in
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
@@ -148,15 +149,15 @@ def ended(code: int = 0, **more: Any) -> Container:
 def agent_report(**more: Any) -> Json:
     """The runner's last word about a success; `...=None` drops a field."""
     report = {
-        "v": 1,
-        "src": "runner",
-        "state": "done",
-        "exitCode": 0,
-        "threadId": "thread-1",
-        "turnCompleted": True,
-        "turnFailed": False,
-        "finalMessage": "Hello, world!",
-        "finalMessageBytes": 13,
+        ReportKey.VERSION: 1,
+        ReportKey.SOURCE: "runner",
+        ReportKey.STATE: "done",
+        ReportKey.EXIT_CODE: 0,
+        ReportKey.THREAD_ID: "thread-1",
+        ReportKey.TURN_COMPLETED: True,
+        ReportKey.TURN_FAILED: False,
+        ReportKey.FINAL_MESSAGE: "Hello, world!",
+        ReportKey.FINAL_MESSAGE_BYTES: 13,
     } | more
     return {key: value for key, value in report.items() if value is not None}
 
@@ -170,13 +171,13 @@ def gate_report(**more: Any) -> Json:
         "totalTokens": 110,
     }
     report = {
-        "v": 1,
-        "src": "gate",
-        "requests": 2,
-        "completed": 2,
-        "usage": usage | {"costMicroUSD": 4_200},
-        "priceTable": "2026-06-12",
-        "complete": True,
+        ReportKey.VERSION: 1,
+        ReportKey.SOURCE: "gate",
+        ReportKey.REQUESTS: 2,
+        ReportKey.COMPLETED: 2,
+        ReportKey.USAGE: usage | {ReportKey.COST_MICRO_USD: 4_200},
+        ReportKey.PRICE_TABLE: "2026-06-12",
+        ReportKey.COMPLETE: True,
     } | more
     return {key: value for key, value in report.items() if value is not None}
 

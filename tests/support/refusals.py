@@ -1,7 +1,7 @@
 """What apiservers answer to the creation of a Job, in their own words: status, reason, message, and
 whose fault it is."""
 
-from codexrun_core.kube.refusals import Cause
+from codexrun_core.refusals import Cause
 
 USER = 'User "system:serviceaccount:codexrun:codexrun-operator"'
 JOB = 'jobs.batch "r0-00000001-1"'

@@ -9,12 +9,10 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import Here
-from codexrun_core.resources.phases import Phase
+from codexrun_core.resources.phases import SLOT_PHASES, Phase
 from codexrun_core.schemas.nesting import cut
 
 router = APIRouter(tags=["catalog"])
-
-_SLOT = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
 
 
 class JobTypeView(BaseModel):
@@ -110,7 +108,7 @@ async def list_job_types(here: Here, _: Caller) -> JobTypeList:
                 max_queued=spec.max_queued,
                 require_known_price=spec.require_known_price,
                 output_schema=cut(spec.output_schema),
-                running=sum(phase in _SLOT for phase in phases),
+                running=sum(phase in SLOT_PHASES for phase in phases),
                 queued=sum(phase is Phase.QUEUED for phase in phases),
                 suspended=spec.suspended,
                 ready=condition.status == "True" if condition else None,

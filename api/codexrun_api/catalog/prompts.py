@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import Problem, answers
 from codexrun_api.services import Here
+from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.prompts.stored import StoredPrompt
-from codexrun_core.registry import PromptStats, Unavailable
+from codexrun_core.registry import PromptStats
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["catalog"])

@@ -23,7 +23,7 @@ from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here
-from codexrun_core.registry import Filter
+from codexrun_core.runs.filters import Filter
 
 FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -15,11 +15,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_core.kube.client import Kube, NotFound, Refused
+from codexrun_core.errors import NotFound, Refused
+from codexrun_core.kube.client import Kube
+from codexrun_core.pod_contract import INGEST_AUDIENCE
 from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.runs.names import job_name
 
-AUDIENCE = "codexrun-api"
 REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 EXTRA = "authentication.kubernetes.io/"
 REMEMBERED = 60.0  # seconds; what KEP-1205 calls bounded staleness
@@ -82,10 +83,10 @@ class Senders:
             raise NotASender(401, "no token")
         wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
         answer = await self._kube.create(
-            REVIEWS, {**wish, "spec": {"token": token, "audiences": [AUDIENCE]}}
+            REVIEWS, {**wish, "spec": {"token": token, "audiences": [INGEST_AUDIENCE]}}
         )
         status = answer.get("status") or {}
-        if status.get("authenticated") is not True or AUDIENCE not in (
+        if status.get("authenticated") is not True or INGEST_AUDIENCE not in (
             status.get("audiences") or ()
         ):
             raise NotASender(401, "the token is not valid for this audience")

@@ -27,21 +27,15 @@ from codexrun_api.logs.archive import Archive, Superseded
 from codexrun_api.logs.gate_identity import Authenticate, NotASender, Sender
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.sealing import cut_line
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
+from codexrun_core.pod_contract import MAX_ARTIFACT_BYTES, MAX_LOG_BYTES, MIB, ROLLOUT
 from codexrun_core.resources import Usage
 
 log = logging.getLogger(__name__)
 
-MIB = 1024 * 1024
-LOG_PIECE, LOG_LIMIT, USAGE_LIMIT = MIB, 64 * MIB, 16 * 1024  # bytes; the second is one attempt's
-ARTIFACTS = {
-    "final-message.md": MIB,
-    "workspace.patch": 16 * MIB,
-    "rollout.jsonl": 32 * MIB,
-    "output.json": MIB,
-}
-ROLLOUT = "rollout.jsonl"
+MAX_LOG_REQUEST_BYTES = MIB
+MAX_USAGE_BYTES = 16 * 1024
 NOTED_KEPT = 10_000  # runs; one that is forgotten is noted once more
 ROW_SECONDS = 5.0  # how often a growing log is noted in its row
 CUT = "the agent's container ended before it had handed over all of its log"
@@ -82,9 +76,9 @@ class Ingest:
             or end not in (None, "complete", "cut")
         ):
             raise HTTPException(400, "offset must be a number of bytes, and end complete or cut")
-        data = await _body(request, LOG_PIECE)
-        if int(offset) + len(data) > LOG_LIMIT:
-            raise HTTPException(413, f"one attempt's log is {LOG_LIMIT} bytes at most")
+        data = await _body(request, MAX_LOG_REQUEST_BYTES)
+        if int(offset) + len(data) > MAX_LOG_BYTES:
+            raise HTTPException(413, f"one attempt's log is {MAX_LOG_BYTES} bytes at most")
         archive, run_id = self.archive, sender.run_id
         size, ended = await asyncio.to_thread(
             archive.append_attempt, run_id, sender.attempt, int(offset), data
@@ -126,7 +120,7 @@ class Ingest:
     async def post_usage(self, request: Request) -> Response:
         sender = await self._sender(request)
         try:
-            usage = Usage.model_validate(json.loads(await _body(request, USAGE_LIMIT)))
+            usage = Usage.model_validate(json.loads(await _body(request, MAX_USAGE_BYTES)))
         except (ValueError, RecursionError) as error:
             raise HTTPException(422, f"no usage: {error}") from error
         if usage.cost_micro_usd is not None:
@@ -137,14 +131,14 @@ class Ingest:
     async def put_artifact(self, request: Request) -> Response:
         sender = await self._sender(request)
         name = request.path_params["name"]
-        if name not in ARTIFACTS:
-            raise HTTPException(404, f"artifacts are {', '.join(ARTIFACTS)}")
+        if name not in MAX_ARTIFACT_BYTES:
+            raise HTTPException(404, f"artifacts are {', '.join(MAX_ARTIFACT_BYTES)}")
         with self.archive.put(sender.run_id, name) as file:
             got = 0
             async for part in request.stream():
                 got += len(part)
-                if got > ARTIFACTS[name]:
-                    raise HTTPException(413, f"{name} is {ARTIFACTS[name]} bytes at most")
+                if got > MAX_ARTIFACT_BYTES[name]:
+                    raise HTTPException(413, f"{name} is {MAX_ARTIFACT_BYTES[name]} bytes at most")
                 await asyncio.to_thread(file.write, part)
         log.info("artifact.kept", extra=fields(run_id=sender.run_id, artifact=name, bytes=got))
         return JSONResponse({})

@@ -17,7 +17,8 @@ from codexrun_api.logs.stream import HEADERS, Follower
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, answers, not_found
 from codexrun_api.services import Here
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.times import moment
 
 EVENT_STREAM = "text/event-stream"
 PIECE = 64 * 1024  # bytes read at once
@@ -97,9 +98,7 @@ def router(archive: Archive, bells: Bells) -> APIRouter:
         if since:
             start = max(
                 start,
-                await asyncio.to_thread(
-                    at_or_after, archive, run.run_id, size, params.moment(since)
-                ),
+                await asyncio.to_thread(at_or_after, archive, run.run_id, size, moment(since)),
             )
         if tail is not None:
             start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 from codexrun_api.logs.archive import Archive, Superseded
 from codexrun_api.logs.notifier import Bells
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.transitions import Transition
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from fastapi.sse import format_sse_event
 from codexrun_api import metrics
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import Bells
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.line_cutter import Line, LineCutter
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 PIECE = 64 * 1024  # bytes read at once
 BATCH = 500  # lines that are sent before others have their turn
@@ -126,7 +126,7 @@ class Follower:
             run = await self._find(self._run_id)
         except Unavailable:  # the log goes on without the registry
             return None
-        return run if run is not None and run.final else None
+        return run if run is not None and run.terminal else None
 
     async def _closed(self) -> bool:
         """Nothing more can come: its attempt has said so, or there never was one (rejected,

@@ -4,10 +4,12 @@
 import asyncio
 from typing import Any
 
-from codexrun_core.kube.client import Kube, NotFound
+from codexrun_core.errors import NotFound
+from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
-from codexrun_core.prompts.stored import LABEL, StoredPrompt
+from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType
+from codexrun_core.runs.names import PROMPT_LABEL
 from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]
@@ -20,7 +22,7 @@ class Catalog:
         self.prompts: dict[tuple[str, str], StoredPrompt] = {}
         self.watchers = (
             Watcher(kube, kube.job_types, self.job_type_seen),
-            Watcher(kube, kube.config_maps, self.prompt_seen, labelSelector=LABEL),
+            Watcher(kube, kube.config_maps, self.prompt_seen, labelSelector=PROMPT_LABEL),
         )
 
     async def run(self) -> None:

@@ -41,7 +41,7 @@ def place(
 ) -> QueueView | None:
     """The place of a queued run among all runs of its job type; None for one that does not wait."""
     now = now or datetime.now(UTC)
-    found = queue.place(run, peers, limit, queue.usual_length(peers), now)
+    found = queue.queue_position(run, peers, limit, queue.usual_duration(peers), now)
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
@@ -51,5 +51,5 @@ def place(
 def next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
     """Seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
-    eta = queue.free_at(0, peers, limit, queue.usual_length(peers), now)
+    eta = queue.slot_free_at(0, peers, limit, queue.usual_duration(peers), now)
     return min(LONGEST, max(1, round((eta - now).total_seconds()))) if eta else UNKNOWN

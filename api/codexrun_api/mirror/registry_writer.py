@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from codexrun_api import metrics
+from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
-from codexrun_core.registry import Registry, SchemaError, Unavailable, record_of
+from codexrun_core.registry import Registry, SchemaError
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.transitions import Sink, log_transition, record_transition
+from codexrun_core.runs.record import record_of
+from codexrun_core.runs.transitions import Sink, log_transition, publish
 from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)
@@ -154,4 +156,4 @@ class Writer:
                 return
             transition = await self._registry.record(record_of(run))
         if transition:
-            record_transition(transition, self._sinks)
+            publish(transition, self._sinks)

@@ -22,7 +22,7 @@ from codexrun_core.logs import fields
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.annotations import untold
-from codexrun_core.schemas.inputs import above_limit
+from codexrun_core.schemas.inputs import exceeds_limit
 from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def _kept(run: CodexRun) -> CodexRun:
     the limit start no run, and 1 MiB of them in etcd may be 35 MiB of objects here.
     """
     inputs = run.spec.inputs
-    if inputs is None or not (run.status.phase.terminal or above_limit(inputs)):
+    if inputs is None or not (run.status.phase.terminal or exceeds_limit(inputs)):
         return run
     return run.model_copy(update={"spec": run.spec.model_copy(update={"inputs": None})})
 

@@ -20,8 +20,9 @@ from codexrun_api.schemas.problems import (
     problem_of,
 )
 from codexrun_api.services import Here, Services
-from codexrun_core.kube.client import Refused, Unavailable
-from codexrun_core.registry import RunRecord
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.resources.phases import ENDED_STATUSES
+from codexrun_core.runs.record import RunRecord
 
 router = APIRouter(tags=["actions"])
 
@@ -82,7 +83,7 @@ async def cancel_many(
         await actions.cancel(here, record.run_id, user, wish.reason)
 
     return await _bulk(
-        request_id, here, wish, act, fits=lambda status: status not in actions.TERMINAL, told=told
+        request_id, here, wish, act, fits=lambda status: status not in ENDED_STATUSES, told=told
     )
 
 
@@ -115,7 +116,7 @@ async def retry_many(
         return started.record.run_id
 
     return await _bulk(
-        request_id, here, wish, act, fits=lambda status: status in actions.TERMINAL, told=told
+        request_id, here, wish, act, fits=lambda status: status in ENDED_STATUSES, told=told
     )
 
 

@@ -12,15 +12,13 @@ from codexrun_api.runs import orders, start
 from codexrun_api.schemas import requests
 from codexrun_api.schemas.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
-from codexrun_core.kube.client import Conflict, NotFound, Refused
-from codexrun_core.registry import Filter, RunRecord, record_of
-from codexrun_core.registry import Unavailable as RegistryUnavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.labels import handed_on
-from codexrun_core.runs.transitions import DELETED, FINAL
+from codexrun_core.resources.phases import ENDED_STATUSES, Phase
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.labels import inherited_labels
+from codexrun_core.runs.record import RunRecord, record_of
 
-TERMINAL = FINAL | {DELETED}
 TRIES = 3
 
 
@@ -120,7 +118,7 @@ async def retry(
     source = await here.record(run) if run else await here.find(wanted)
     if source is None:
         raise not_found(wanted)
-    if source.status not in TERMINAL:
+    if source.status not in ENDED_STATUSES:
         raise _going(source.name, source.status)
     if key is None and (going := _live_retry(here, source.run_id)):
         return start.Started(record_of(going), replayed=True)
@@ -132,7 +130,7 @@ async def retry(
         origin=origin,
         request_id=request_id,
         sha256=f"{source.run_id}/{requests.fingerprint(wish)}",
-        labels=handed_on(source.labels),
+        labels=inherited_labels(source.labels),
         keyed=True,  # two at once derive the same name: one run
     )
     return await start.start(here, order)
@@ -163,7 +161,7 @@ async def _retry_name(here: Services, source: RunRecord) -> str:
     }
     count = len(seen)
     # Without the registry only the objects that are still there are counted.
-    with contextlib.suppress(RegistryUnavailable):
+    with contextlib.suppress(Unavailable):
         count = max(
             count, sum((await here.registry.counts(Filter(retry_of=(source.run_id,)))).values())
         )

@@ -11,7 +11,8 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import answers, not_found
 from codexrun_api.services import Here
-from codexrun_core.registry import Unavailable, read_spec
+from codexrun_core.errors import Unavailable
+from codexrun_core.runs.stored_spec import read_spec
 
 router = APIRouter(tags=["runs"])
 

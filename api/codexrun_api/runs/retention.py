@@ -18,6 +18,7 @@ from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import Here
 from codexrun_core.logs import fields
+from codexrun_core.times import moment
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ async def clean_up(here: Here, _: Caller, wish: CleanupWish | None = None) -> Cl
     """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
     ended."""
     wish = wish or CleanupWish()
-    before = params.moment(wish.older_than)
+    before = moment(wish.older_than)
     if wish.dry_run:
         expired = await here.registry.expired(before, 1_000_000)
         folders = await asyncio.to_thread(_each, here.archive.holds, expired)

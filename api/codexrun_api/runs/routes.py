@@ -11,7 +11,9 @@ from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid, not_found
 from codexrun_api.services import Here, Services
-from codexrun_core.registry import BadToken, RunRecord, read_sort
+from codexrun_core.runs.filters import InvalidPageToken
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import parse_sort
 
 router = APIRouter(tags=["runs"])
 
@@ -144,8 +146,8 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
     await here.mirror.writer.caught_up()
     try:
         size = min(wish.page_size, LONGEST_PAGE)
-        page = await here.registry.page(wish.filter(), wish.page_token, size, read_sort(wish.sort))
-    except BadToken as error:
+        page = await here.registry.page(wish.filter(), wish.page_token, size, parse_sort(wish.sort))
+    except InvalidPageToken as error:
         detail = str(error) or "it belongs to another filter, or is none of ours"
         raise Problem(
             400,

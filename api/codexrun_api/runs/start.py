@@ -15,12 +15,11 @@ from codexrun_api.runs.orders import Order
 from codexrun_api.runs.verdicts import Verdict, decided, refusal, verdict
 from codexrun_api.schemas.problems import Problem, from_refusal, unavailable
 from codexrun_api.services import Services
-from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
-from codexrun_core.registry import RunRecord, record_of
-from codexrun_core.registry import Unavailable as RegistryUnavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs import annotations as notes
+from codexrun_core.runs.record import RunRecord, record_of
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +64,8 @@ async def _only_in_registry(here: Services, order: Order) -> RunRecord | None:
     if here.mirror.find(order.name):
         return None
     try:
-        row = await here.registry.find(here.settings.namespace, order.name)
-    except RegistryUnavailable:
+        row = await here.registry.find_by_name(here.settings.namespace, order.name)
+    except Unavailable:
         return None
     if row is None or row.deleted_at is None:
         return None

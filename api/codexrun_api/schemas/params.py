@@ -1,42 +1,17 @@
 """The list's filter, the same for lists, counts, bulk actions and statistics, and how callers write
 times."""
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from codexrun_core.registry import NEWEST, Filter, read_sort
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.labels import selector
-from codexrun_core.runs.sorting import COLUMNS
-from codexrun_core.runs.transitions import DELETED
-
-_AGO = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-STATUSES = (*(phase.lower() for phase in Phase), DELETED)
-
-
-def moment(text: str, now: datetime | None = None) -> datetime:
-    """`7d`, `12h` (ago), or RFC 3339.
-
-    Raises:
-        ValueError: neither.
-    """
-    now = now or datetime.now(UTC)
-    try:
-        if ago := _AGO.fullmatch(text):
-            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        when = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; write 7d, 12h or 2026-01-31T12:00:00Z") from None
-    if when.year < 1900 or when.year > 9000:
-        raise ValueError(f"{text!r} is out of range")
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+from codexrun_core.resources.phases import STATUSES
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, parse_sort
+from codexrun_core.times import moment
 
 
 def _text(value: Any) -> Any:
@@ -102,7 +77,7 @@ class FilterWish(BaseModel):
             ),
             examples=["team=a,env!=dev"],
         ),
-        _read_by(selector),
+        _read_by(parse_selector),
     ] = None
 
     def filter(self) -> Filter:
@@ -119,7 +94,7 @@ class FilterWish(BaseModel):
             until=moment(self.until) if self.until else None,
             search=self.search or "",
             retry_of=several(self.retry_of),
-            labels=selector(self.label) if self.label else (),
+            labels=parse_selector(self.label) if self.label else (),
         )
 
     @property
@@ -137,12 +112,12 @@ class ListWish(FilterWish):
         Word,
         Field(
             description=(
-                f"{', '.join(COLUMNS)}; `-` before it: the highest or latest first. What is not"
-                " known comes last, the duration of a run that has not ended too."
+                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is"
+                " not known comes last, the duration of a run that has not ended too."
             ),
             examples=["-cost"],
         ),
-        _read_by(read_sort),
+        _read_by(parse_sort),
     ] = str(NEWEST)
 
 

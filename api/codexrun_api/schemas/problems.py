@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from codexrun_core.kube.client import Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
 
 JSON = "application/problem+json"
 

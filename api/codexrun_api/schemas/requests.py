@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
-from codexrun_core.runs.labels import check
+from codexrun_core.runs.labels import check_labels
 from codexrun_core.schemas.nesting import nesting_problem
 
 Whole = Annotated[int, Strict()]  # "5" and true are no numbers
@@ -114,7 +114,7 @@ class StartWish(Overrides):
     @field_validator("labels")
     @classmethod
     def _are_labels(cls, value: dict[str, str] | None) -> dict[str, str] | None:
-        check(value or {})
+        check_labels(value or {})
         return value
 
 

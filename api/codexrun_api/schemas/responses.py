@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from codexrun_core.registry import RunRecord, record_of
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import RunRecord, record_of
 
 RUN_ID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"
 

@@ -15,9 +15,10 @@ from codexrun_cli.output.table import Column
 from codexrun_cli.terminal import interactive
 from codexrun_cli.times import short
 from codexrun_cli.transports import Chosen, Json, Transport
+from codexrun_core.resources.phases import LIVE_STATUSES
 
 MOST = 1000
-LIVE = "pending,queued,starting,running,stopping"
+LIVE = ",".join(LIVE_STATUSES)
 
 RESULTS = Kind(
     schema="codexrun.result/v1",

@@ -239,7 +239,7 @@ def _jsonl(text: str) -> bool:
 
 
 def _rfc3339(text: str | None) -> str | None:
-    from codexrun_cli.times import moment
+    from codexrun_core.times import moment
 
     if text is None:
         return None

@@ -32,10 +32,10 @@ Directory = Annotated[
 
 def namespace(name: str | None) -> str | None:
     """A namespace's name, as an option's value."""
-    from codexrun_core.prompts.index import NAME, NAME_FORM
+    from codexrun_core.prompts.index import NAME_PATTERN, NAME_RULE
 
-    if name is not None and not NAME.fullmatch(name):
-        raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_FORM}')
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_RULE}')
     return name
 
 
@@ -90,11 +90,11 @@ def verify(
     is there."""
     folder = proven(directory)
     if since is not None:
-        from codexrun_core.prompts.history import edited
+        from codexrun_core.prompts.history import find_edited_versions
         from codexrun_core.prompts.index import FolderError
 
         try:
-            problems = edited(directory, since, folder.index)
+            problems = find_edited_versions(directory, since, folder.index)
         except FolderError as error:
             raise typer.BadParameter(str(error)) from None
         if problems:

@@ -10,6 +10,7 @@ from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code, ended, of_run, worst
 from codexrun_cli.output.runs import kind
 from codexrun_cli.transports import Json, Transport
+from codexrun_core.resources.phases import STATUSES
 
 
 def wait(
@@ -52,9 +53,9 @@ def _status_of(condition: str | None) -> str | None:
     if condition is None:
         return None
     name, _, value = condition.partition("=")
-    if name.lower() not in ("phase", "status") or value.lower() not in options.STATUSES:
+    if name.lower() not in ("phase", "status") or value.lower() not in STATUSES:
         raise typer.BadParameter(
-            f'"{condition}": write phase=STATUS with one of {", ".join(options.STATUSES)}',
+            f'"{condition}": write phase=STATUS with one of {", ".join(STATUSES)}',
             param_hint="--for",
         )
     return value.lower()

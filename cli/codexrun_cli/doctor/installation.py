@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
 from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
+from codexrun_core.runs.names import RUN_NAME_LABEL
 
 BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
@@ -93,7 +94,7 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
 
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
-    found = looked(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
+    found = looked(lambda: get(f"{pods}?labelSelector={RUN_NAME_LABEL}")["items"])
     if isinstance(found, Trouble):
         yield note("pulls", f"not looked at: {found.detail}")
         return

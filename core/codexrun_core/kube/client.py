@@ -16,54 +16,25 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from codexrun_core import deep_json
-from codexrun_core.kube.refusals import Cause, cause_of
+from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
 
 Json = dict[str, Any]
-Answered = Callable[[str, str, str, float], None]
+OnResponse = Callable[[str, str, str, float], None]
 
-WRITE_TIMEOUT = 5.0  # seconds; a lease outlives every write that began under it
-READ_TIMEOUT = 30.0
-FIRST_CHUNK = 100  # objects of a list's first page
-MAX_CHUNK = 500
+WRITE_TIMEOUT_SECONDS = 5.0  # seconds; a lease outlives every write that began under it
+READ_TIMEOUT_SECONDS = 30.0
+FIRST_PAGE_OBJECTS = 100  # objects of a list's first page
+MAX_PAGE_OBJECTS = 500
 MAX_PAGE_BYTES = 4 * 1024**2  # of a list's answer: parsed, small values take up to 25 times as much
 # a watch event is one: a ConfigMap of 1 MiB, every byte written as \u0001 (the client's own: 4
 # MiB)
-LONGEST_LINE = 8 * 1024**2
+MAX_EVENT_BYTES = 8 * 1024**2
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 
-class Refused(Exception):
-    """The apiserver said no: nothing was done. The message is its own, for people; `cause` says
-    whose fault it is."""
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.reason, self.message = status, reason, message
-
-    @property
-    def cause(self) -> Cause:
-        return cause_of(self.status, self.message)
-
-
-class NotFound(Refused):
-    """What was to be changed is not there."""
-
-
-class Conflict(Refused):
-    """The object is another one than we thought, or exists already (AlreadyExists)."""
-
-
-class Gone(Refused):
-    """The watch's position is too old: list again."""
-
-
-class Unavailable(Exception):
-    """Try again later; nothing is known about what happened."""
-
-
-class _LongAnswer(Exception):
+class _TooLarge(Exception):
     """It is longer than was asked for."""
 
 
@@ -81,10 +52,13 @@ class Kube:
         namespace: str,
         may_write: Callable[[], None],
         agent: str = "codexrun-operator",
-        answered: Answered | None = None,
+        answered: OnResponse | None = None,
     ) -> None:
-        self._answered = answered
-        self.api, self.namespace, self._may_write, self._agent = api, namespace, may_write, agent
+        self._on_response = answered
+        self.api = api
+        self.namespace = namespace
+        self._may_write = may_write
+        self._agent = agent
         self.runs = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexruns"
         self.job_types = f"/apis/codexrun.dev/v1alpha1/namespaces/{namespace}/codexjobtypes"
         self.jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
@@ -96,19 +70,19 @@ class Kube:
         return await self._write("POST", path, body, "application/json")
 
     async def merge(self, path: str, patch: Json) -> Json:
-        """RFC 7386 merge patch."""
+        """Change an object by an RFC 7386 merge patch."""
         return await self._write("PATCH", path, patch, MERGE_PATCH)
 
     async def strategic(self, path: str, patch: Json) -> Json:
-        """Strategic merge patch, of built-in kinds only: it can add to a list and take from it
-        without knowing the rest."""
+        """Change an object of a built-in kind by a strategic merge patch: it can add to a list and
+        take from it without knowing the rest."""
         return await self._write("PATCH", path, patch, STRATEGIC_PATCH)
 
     async def delete(
         self, path: str, *, uid: str, version: str | None = None, propagation: str = "Background"
     ) -> Json:
-        """Delete this very object. The propagation policy is always said: without one, REST orphans
-        a Job's pod.
+        """Delete this very object. The propagation policy is always given: without one, REST
+        orphans a Job's pod.
 
         With `version` only if it has not changed since that resourceVersion (Conflict otherwise).
         """
@@ -117,29 +91,34 @@ class Kube:
         return await self._write("DELETE", path, options, "application/json")
 
     async def get(self, path: str) -> Json:
-        return await self._json("GET", path, None, None, READ_TIMEOUT)
+        return await self._json("GET", path, None, None, READ_TIMEOUT_SECONDS)
 
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
-        """A consistent list, page by page; every page carries the list's resourceVersion in its
-        metadata.
+        """Yield a consistent list page by page; every page carries the list's resourceVersion in
+        its metadata.
 
         Pages are as large as MAX_PAGE_BYTES allows: one that is larger is not read, and asked for
         again with fewer objects. A continue token may be used more than once and with another
         limit.
         """
-        limit = FIRST_CHUNK
+        limit = FIRST_PAGE_OBJECTS
         query = {"limit": "", **selectors}
         while True:
             query["limit"] = str(limit)
             try:
-                most = MAX_PAGE_BYTES if limit > 1 else None
+                max_bytes = MAX_PAGE_BYTES if limit > 1 else None
                 page, size = await self._answer(
-                    "GET", f"{path}?{urlencode(query)}", None, None, READ_TIMEOUT, max_bytes=most
+                    "GET",
+                    f"{path}?{urlencode(query)}",
+                    None,
+                    None,
+                    READ_TIMEOUT_SECONDS,
+                    max_bytes=max_bytes,
                 )
-            except _LongAnswer:
+            except _TooLarge:
                 limit = max(1, limit // 4)
                 continue
-            limit = next_limit(limit, len(page.get("items", ())), size)
+            limit = next_page_objects(limit, len(page.get("items", ())), size)
             token = page["metadata"].get("continue")
             yield page
             if not token:
@@ -149,7 +128,7 @@ class Kube:
     async def watch(
         self, path: str, version: str, *, silence: float, **selectors: str
     ) -> AsyncIterator[Json]:
-        """Events after `version`, bookmarks included, until the server ends the stream.
+        """Yield the events after `version`, bookmarks included, until the server ends the stream.
 
         Raises:
             Gone: `version` is too old.
@@ -162,13 +141,15 @@ class Kube:
             "resourceVersion": version,
             **selectors,
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=READ_TIMEOUT_SECONDS, sock_read=silence
+        )
         response = await self._send("GET", f"{path}?{urlencode(query)}", None, None, timeout)
         try:
             while line := await response.content.readline():
                 event: Json = deep_json.loads(line)
                 if event["type"] == "ERROR":
-                    raise _refusal(event["object"].get("code", 500), event["object"])
+                    raise _refused(event["object"].get("code", 500), event["object"])
                 yield event
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"watch of {path}: {error or type(error).__name__}") from error
@@ -176,12 +157,14 @@ class Kube:
             response.close()
 
     async def stream(self, path: str, *, silence: float) -> AsyncIterator[bytes]:
-        """An answer's bytes as they come: the log of a pod.
+        """Yield an answer's bytes as they come: the log of a pod.
 
         Raises:
             Unavailable: it broke, or nothing came for `silence` seconds.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=READ_TIMEOUT, sock_read=silence)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=READ_TIMEOUT_SECONDS, sock_read=silence
+        )
         response = await self._send("GET", path, None, None, timeout)
         try:
             async for piece in response.content.iter_any():
@@ -193,7 +176,7 @@ class Kube:
 
     async def _write(self, method: str, path: str, body: Any, content_type: str) -> Json:
         self._may_write()
-        return await self._json(method, path, body, content_type, WRITE_TIMEOUT)
+        return await self._json(method, path, body, content_type, WRITE_TIMEOUT_SECONDS)
 
     async def _json(
         self, method: str, path: str, body: Any, content_type: str | None, seconds: float
@@ -210,7 +193,7 @@ class Kube:
         *,
         max_bytes: int | None = None,
     ) -> tuple[Json, int]:
-        """An answer, and how many bytes it had.
+        """Return an answer, and how many bytes it had.
 
         Raises:
             _LongAnswer: more than `max_bytes`; the rest is not read.
@@ -222,7 +205,7 @@ class Kube:
             async for piece in response.content.iter_any():
                 text += piece
                 if max_bytes is not None and len(text) > max_bytes:
-                    raise _LongAnswer
+                    raise _TooLarge
             return cast(Json, deep_json.loads(bytes(text))), len(text)
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
@@ -245,18 +228,20 @@ class Kube:
             "BearerToken", alias="authorization"
         ):
             headers["Authorization"] = token
-        rest, began, code = self.api.rest_client, time.monotonic(), "none"
-        if rest.pool_manager is None:
+        session = self.api.rest_client
+        started = time.monotonic()
+        code = "none"
+        if session.pool_manager is None:
             # the session it makes on its own first request
-            rest.pool_manager = rest._create_pool_manager()
+            session.pool_manager = session._create_pool_manager()
         try:
-            response: aiohttp.ClientResponse = await rest.pool_manager.request(
+            response: aiohttp.ClientResponse = await session.pool_manager.request(
                 method,
                 configuration.host + path,
                 headers=headers,
                 data=None if body is None else json.dumps(body),
                 timeout=timeout,
-                read_bufsize=LONGEST_LINE // 2,
+                read_bufsize=MAX_EVENT_BYTES // 2,
             )
             code = str(response.status)
             if response.status < 400:
@@ -265,47 +250,57 @@ class Kube:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         finally:
-            if self._answered:
-                self._answered(*verb_and_resource(method, path), code, time.monotonic() - began)
+            if self._on_response:
+                self._on_response(
+                    *verb_and_resource(method, path), code, time.monotonic() - started
+                )
         if response.status in (408, 429) or response.status >= 500:
             raise Unavailable(f"{method} {path}: HTTP {response.status}: {text[:200]}")
         try:
-            said = json.loads(text)
+            body_json = json.loads(text)
         except (ValueError, RecursionError):
-            said = None
-        raise _refusal(response.status, said if isinstance(said, dict) else {"message": text[:200]})
+            body_json = None
+        raise _refused(
+            response.status, body_json if isinstance(body_json, dict) else {"message": text[:200]}
+        )
 
 
-def next_limit(limit: int, objects: int, size: int) -> int:
-    """How many objects to ask for after a page of so many objects and bytes: as many as would fill
-    three quarters of MAX_PAGE_BYTES, and at most twice as many as before."""
+def next_page_objects(limit: int, objects: int, size: int) -> int:
+    """Return how many objects to ask for after a page of so many objects and bytes: as many as
+    would fill three quarters of MAX_PAGE_BYTES, and at most twice as many as before."""
     if not objects:
         return limit
-    return max(1, min(MAX_CHUNK, 2 * limit, MAX_PAGE_BYTES * 3 // 4 * objects // max(1, size)))
+    return max(
+        1, min(MAX_PAGE_OBJECTS, 2 * limit, MAX_PAGE_BYTES * 3 // 4 * objects // max(1, size))
+    )
 
 
 def verb_and_resource(method: str, path: str) -> tuple[str, str]:
-    """As RBAC names them: list, jobs."""
+    """Name a request as RBAC does: list, jobs."""
     plain, _, query = path.partition("?")
     parts = plain.strip("/").split("/")
     if "namespaces" in parts:
         parts = parts[parts.index("namespaces") + 2 :]
-        resource, named = parts[0], len(parts) > 1
+        resource = parts[0]
+        read_verb = "get" if len(parts) > 1 else "list"
     else:
-        resource, named = parts[-1], False
-    reading = "watch" if query.startswith("watch=") else "get" if named else "list"
-    return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, reading), resource
+        resource = parts[-1]
+        read_verb = "list"
+    if query.startswith("watch="):
+        read_verb = "watch"
+    return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, read_verb), resource
 
 
-def _refusal(status: int, said: Json) -> Refused:
+def _refused(status: int, answer: Json) -> Refused:
     kinds: dict[int, type[Refused]] = {404: NotFound, 409: Conflict, 410: Gone}
     return kinds.get(status, Refused)(
-        status, said.get("reason", ""), said.get("message", f"HTTP {status}")
+        status, answer.get("reason", ""), answer.get("message", f"HTTP {status}")
     )
 
 
 async def connect() -> client.ApiClient:
-    """A client for the cluster that this process runs in, or for KUBECONFIG outside of one."""
+    """Return a client for the cluster that this process runs in, or for KUBECONFIG outside of
+    one."""
     try:
         config.load_incluster_config()  # type: ignore[no-untyped-call]
     except config.ConfigException:

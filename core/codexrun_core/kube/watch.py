@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.unreadable import one_object
 
@@ -21,36 +22,38 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-SILENCE = 90.0  # seconds; bookmarks come about once a minute
-PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+SILENCE_SECONDS = 90.0  # seconds; bookmarks come about once a minute
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Watcher:
-    """Keeps `seen(object, gone)` informed about every object that the selectors match.
+    """Calls `on_object(object, gone)` at each change of an object that the selectors match.
 
     After a new list, objects that vanished in between are reported gone with their last known
-    state. Whatever `seen` raises about one object is logged and counted there: the others come all
-    the same.
+    state. Whatever `on_object` raises about one object is logged and counted there: the others come
+    all the same.
     """
 
     def __init__(
         self,
         kube: Kube,
         path: str,
-        seen: Callable[[Json, bool], None],
+        on_object: Callable[[Json, bool], None],
         *,
         restarted: Callable[[], object] = lambda: None,
         **selectors: str,
     ) -> None:
-        """`restarted` is called whenever the watch has ended and is to be opened anew."""
+        """Prepare a watch; `restarted` is called whenever it has ended and is to be opened anew."""
         self._restarted = restarted
-        self._kube, self._path, self._seen, self._selectors = kube, path, seen, selectors
-        self._kind = path.rpartition("/")[2].removesuffix(
-            "s"
-        )  # as logs and metrics name it: job, codexrun
-        self._known: dict[str, Json] = {}  # without what is large, see _remembered
+        self._kube = kube
+        self._path = path
+        self._on_object = on_object
+        self._selectors = selectors
+        # as logs and metrics name it: job, codexrun
+        self._kind = path.rpartition("/")[2].removesuffix("s")
+        self._objects: dict[str, Json] = {}  # without what is large
         self._version: str | None = None
-        self._fruitless = 0  # attempts in a row that brought no event
+        self._idle_attempts = 0  # attempts in a row that brought no event
         self.synced = asyncio.Event()
         self.turned = time.monotonic()  # when the loop last did something, success or not
 
@@ -58,72 +61,74 @@ class Watcher:
         """Watch until cancelled."""
         while True:
             self.turned = time.monotonic()
-            said = ""
+            problem = ""
             try:
                 if self._version is None:
                     await self._list()
-                await self._follow()
+                await self._watch()
             except (Unavailable, Refused) as error:
-                said = str(error)
-                if isinstance(error, Refused) or self._fruitless >= len(PAUSES):
+                problem = str(error)
+                if isinstance(error, Refused) or self._idle_attempts >= len(RETRY_SECONDS):
                     self._version = None
             self._restarted()
-            pause = PAUSES[min(self._fruitless, len(PAUSES) - 1)]
-            if said:
-                log.warning("watch.broken", extra=fields(path=self._path, error=said, pause=pause))
-            if self._fruitless or said:
+            pause = RETRY_SECONDS[min(self._idle_attempts, len(RETRY_SECONDS) - 1)]
+            if problem:
+                log.warning(
+                    "watch.broken", extra=fields(path=self._path, error=problem, pause=pause)
+                )
+            if self._idle_attempts or problem:
                 await asyncio.sleep(pause)
-            self._fruitless += 1
+            self._idle_attempts += 1
 
     async def _list(self) -> None:
         # Where nothing is known nothing can be gone, and no more than a page is held.
-        first = not self._known
-        found: dict[str, Json] = {}
+        initial = not self._objects
+        items_by_uid: dict[str, Json] = {}
         version = ""
         async for page in self._kube.pages(self._path, **self._selectors):
             version = page["metadata"]["resourceVersion"]
             for item in page["items"]:
-                if first:
-                    self._tell(item, gone=False)
+                if initial:
+                    self._report(item, gone=False)
                 else:
-                    found[item["metadata"]["uid"]] = item
-        if not first:
-            for uid in self._known.keys() - found.keys():
-                self._tell(self._known[uid], gone=True)
-            for item in found.values():
-                self._tell(item, gone=False)
+                    items_by_uid[item["metadata"]["uid"]] = item
+        if not initial:
+            for uid in self._objects.keys() - items_by_uid.keys():
+                self._report(self._objects[uid], gone=True)
+            for item in items_by_uid.values():
+                self._report(item, gone=False)
         self._version = version
         self.synced.set()
 
-    async def _follow(self) -> None:
+    async def _watch(self) -> None:
         assert self._version is not None
         async for event in self._kube.watch(
-            self._path, self._version, silence=SILENCE, **self._selectors
+            self._path, self._version, silence=SILENCE_SECONDS, **self._selectors
         ):
-            self._fruitless = 0
+            self._idle_attempts = 0
             self.turned = time.monotonic()
             item = event["object"]
             if event["type"] != "BOOKMARK":
-                self._tell(item, gone=event["type"] == "DELETED")
+                self._report(item, gone=event["type"] == "DELETED")
             self._version = item["metadata"]["resourceVersion"]
 
-    def _tell(self, item: Json, *, gone: bool) -> None:
+    def _report(self, item: Json, *, gone: bool) -> None:
         metadata = item["metadata"]
         uid = metadata["uid"]
         if gone:
-            self._known.pop(uid, None)
+            self._objects.pop(uid, None)
         else:
-            self._known[uid] = _remembered(item)
+            self._objects[uid] = _without_large_parts(item)
         with one_object(self._kind, metadata.get("name", uid), metadata.get("resourceVersion", "")):
-            self._seen(item, gone)
+            self._on_object(item, gone)
 
 
-def _remembered(item: Json) -> Json:
-    """What is told of an object that is gone: all but a run's inputs and whoever wrote which field,
+def _without_large_parts(item: Json) -> Json:
+    """Return what is reported of an object that is gone: all but a run's inputs and managedFields,
     which nobody reads then."""
-    kept = {**item, "metadata": {**item["metadata"]}}
-    kept["metadata"].pop("managedFields", None)
+    copy = {**item, "metadata": {**item["metadata"]}}
+    copy["metadata"].pop("managedFields", None)
     spec = item.get("spec")
     if isinstance(spec, dict) and "inputs" in spec:
-        kept["spec"] = {name: value for name, value in spec.items() if name != "inputs"}
-    return kept
+        copy["spec"] = {name: value for name, value in spec.items() if name != "inputs"}
+    return copy

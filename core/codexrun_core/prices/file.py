@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from codexrun_core.logs import fields
-from codexrun_core.prices.table import Prices, PricesError, PriceTable, built_in, read
+from codexrun_core.prices.table import Prices, PricesError, PriceTable, built_in, parse_prices
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ class PriceFile:
         """
         self._path = path
         self._table = built_in()
-        self._known: tuple[int, int] | None = None
+        self._last_mark: tuple[int, int] | None = None
         if path is not None:
             self._table = self._read(path)
 
     def on(self, day: date) -> Prices:
-        """What holds that day."""
+        """Return the prices of that day."""
         if self._path is not None:
             self._refresh(self._path)
         return self._table.on(day)
@@ -38,19 +38,19 @@ class PriceFile:
             mark = self._mark(path)
         except OSError:
             mark = None
-        if mark == self._known:
+        if mark == self._last_mark:
             return
         try:
             self._table = self._read(path)
             log.info("prices.read", extra=fields(version=self._table.version))
         except PricesError as error:
             log.error("prices.unusable", extra=fields(error=str(error), kept=self._table.version))
-        self._known = mark
+        self._last_mark = mark
 
     def _read(self, path: Path) -> PriceTable:
         try:
-            self._known = self._mark(path)
-            return read(path.read_text(encoding="utf-8"), path.name)
+            self._last_mark = self._mark(path)
+            return parse_prices(path.read_text(encoding="utf-8"), path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise PricesError(
                 f"{path}: cannot be read: {error}; the chart's prices.configMap names it"
@@ -58,6 +58,6 @@ class PriceFile:
 
     @staticmethod
     def _mark(path: Path) -> tuple[int, int]:
-        """The kubelet replaces the file as a whole."""
+        """Return what changes with the file's content: the kubelet replaces the file as a whole."""
         status = path.stat()
         return status.st_ino, status.st_mtime_ns

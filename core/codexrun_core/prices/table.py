@@ -22,7 +22,7 @@ class PricesError(ValueError):
 
 
 def _micro(value: object) -> int:
-    """US dollars as written, without a float in between: exact or refused."""
+    """Read US dollars as written, without a float in between: exact or refused."""
     try:
         micro = Decimal(str(value)) * 1_000_000
     except InvalidOperation:
@@ -53,7 +53,7 @@ class Rates(_Part):
     output: Money
 
     def for_gate(self) -> dict[str, int]:
-        """As the gate's settings have them."""
+        """Return the rates as the gate's settings have them."""
         written = self.input if self.cache_write is None else self.cache_write
         return {
             "inputMicroUSDPerMTok": self.input,
@@ -85,7 +85,7 @@ class PriceTable(_Part):
     prices: list[Price]
 
     def on(self, day: date) -> "Prices":
-        """What holds that day (UTC): of a model's entries the newest that has begun."""
+        """Return the prices of that day (UTC): of a model's entries the newest that has begun."""
         begun = sorted(
             (p for p in self.prices if p.valid_from <= day), key=lambda price: price.valid_from
         )
@@ -100,7 +100,8 @@ class Prices:
     models: Mapping[str, Price]
 
     def for_gate(self, model: str) -> dict[str, dict[str, Any]]:
-        """The part that a run's gate needs, as JSON; empty if the model's price is unknown."""
+        """Return the part that a run's gate needs, as JSON; empty if the model's price is
+        unknown."""
         price = self.models.get(model)
         if price is None:
             return {}
@@ -110,11 +111,11 @@ class Prices:
         return {model: rates}
 
 
-UNKNOWN = Prices("none", {})
+UNKNOWN_PRICES = Prices("none", {})
 
 
-def read(text: str, where: str = "prices.yaml") -> PriceTable:
-    """A table from YAML.
+def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
+    """Read a table from YAML.
 
     Raises:
         PricesError: with every problem, one a line.
@@ -124,27 +125,27 @@ def read(text: str, where: str = "prices.yaml") -> PriceTable:
         table = PriceTable.model_validate(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506 - BaseLoader makes text only
     except yaml.YAMLError as error:
         raise PricesError(
-            f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"
+            f"{file_name}: not readable as YAML: {' '.join(str(error).split())}; fix it there"
         ) from None
     except ValidationError as error:
         lines = [
-            f"{where}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}"
+            f"{file_name}: {'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}"
             for e in error.errors(include_url=False)
         ]
         raise PricesError("\n".join(lines)) from None
-    seen: set[tuple[str, date]] = set()
+    keys: set[tuple[str, date]] = set()
     for price in table.prices:
-        if (price.model, price.valid_from) in seen:
+        if (price.model, price.valid_from) in keys:
             raise PricesError(
-                f"{where}: {price.model} has two prices from {price.valid_from} on; remove one"
+                f"{file_name}: {price.model} has two prices from {price.valid_from} on; remove one"
             )
-        seen.add((price.model, price.valid_from))
+        keys.add((price.model, price.valid_from))
     return table
 
 
 @cache
 def built_in() -> PriceTable:
-    """The table that comes with this version."""
-    return read(
+    """Return the table that comes with this version."""
+    return parse_prices(
         resources.files("codexrun_core.prices").joinpath("prices.yaml").read_text(encoding="utf-8")
     )

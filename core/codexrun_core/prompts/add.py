@@ -9,8 +9,8 @@ from pathlib import Path
 from codexrun_core.prompts import index as prompts
 from codexrun_core.prompts.index import (
     INDEX,
-    NAME,
-    NAME_FORM,
+    NAME_PATTERN,
+    NAME_RULE,
     FolderError,
     PromptIndex,
     PromptVersion,
@@ -28,8 +28,8 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
             version's, or a file is in the way.
     """
     index = prompts.load(folder) if (folder / INDEX).exists() else PromptIndex({})
-    if not NAME.fullmatch(name):
-        raise FolderError([f'"{name}" is no name for a prompt; {NAME_FORM}'])
+    if not NAME_PATTERN.fullmatch(name):
+        raise FolderError([f'"{name}" is no name for a prompt; {NAME_RULE}'])
     newest = next(reversed([*index.versions.get(name, {}).values()]), None)
     if newest is not None and newest.text == text:
         raise FolderError([f"{name} {newest.version} is this very text already; nothing to add"])
@@ -54,12 +54,12 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
         )
         raise FolderError([problem]) from None
     before = (folder / INDEX).read_text(encoding="utf-8") if (folder / INDEX).exists() else "{}"
-    known = json.loads(before)
-    known.setdefault(name, []).append(entry)
-    beside = folder / f".{INDEX}.{os.getpid()}"
-    beside.write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    entries = json.loads(before)
+    entries.setdefault(name, []).append(entry)
+    temporary = folder / f".{INDEX}.{os.getpid()}"
+    temporary.write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     try:
-        beside.replace(folder / INDEX)
+        temporary.replace(folder / INDEX)
         return prompts.load(folder).find(name, version)
     except FolderError:
         (folder / INDEX).write_text(before, encoding="utf-8")

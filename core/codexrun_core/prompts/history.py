@@ -30,9 +30,9 @@ class Entry:
     commit: Commit
 
 
-def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
-    """Versions that `ref` has published, in any commit of its history, and that are another text in
-    `now`.
+def find_edited_versions(folder: Path, ref: str, now: PromptIndex) -> list[str]:
+    """Return a problem for each version that `ref` has published, in any commit of its history, and
+    that is another text in `now`.
 
     folder: the one that holds prompts/, in a Git repository. ref: a commit, branch or tag; with
     `<from>..<to>` history begins at <from>. Only merges count, not the commits of a branch before
@@ -68,15 +68,16 @@ def edited(folder: Path, ref: str, now: PromptIndex) -> list[str]:
 def _history(
     folder: Path, ref: str
 ) -> tuple[dict[tuple[str, str], Entry], dict[tuple[str, str], Entry]]:
-    """Each version's first entry, and the newest one that differs from the one before."""
+    """Return each version's first entry, and the newest one that differs from the one before."""
     first: dict[tuple[str, str], Entry] = {}
     last: dict[tuple[str, str], Entry] = {}
     for commit in _commits(folder, ref):
         try:
             index = json.loads(_git(folder, "show", f"{commit.id}:./prompts/{INDEX}"))
-            entries = [(name, one) for name, versions in index.items() for one in versions]
-            for name, one in entries:
-                key, entry = (name, one["version"]), Entry(one["checksum"], one["path"], commit)
+            entries = [(name, item) for name, versions in index.items() for item in versions]
+            for name, item in entries:
+                key = (name, item["version"])
+                entry = Entry(item["checksum"], item["path"], commit)
                 first.setdefault(key, entry)
                 if key not in last or last[key].checksum != entry.checksum:
                     last[key] = entry
@@ -86,7 +87,7 @@ def _history(
 
 
 def _commits(folder: Path, ref: str) -> list[Commit]:
-    """Oldest first."""
+    """Return the commits that touched the index, oldest first."""
     begin, dots, end = ref.rpartition("..")
     for name in (begin, end) if dots else (end,):
         try:
@@ -106,16 +107,16 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
                 " `fetch-depth: 0`)"
             ]
         )
-    wanted = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]
-    listed = _git(folder, "log", *wanted, ref, "--", f"./prompts/{INDEX}").splitlines()
+    options = ["--first-parent", "--reverse", "--format=%H %as", "--end-of-options"]
+    lines = _git(folder, "log", *options, ref, "--", f"./prompts/{INDEX}").splitlines()
     if dots:
-        listed.insert(0, _git(folder, "log", "-1", "--format=%H %as", "--end-of-options", begin))
-    return [Commit(*line.split(" ", 1)) for line in listed]
+        lines.insert(0, _git(folder, "log", "-1", "--format=%H %as", "--end-of-options", begin))
+    return [Commit(*line.split(" ", 1)) for line in lines]
 
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             check=False,
             capture_output=True,
@@ -123,8 +124,8 @@ def _git(folder: Path, *arguments: str) -> str:
         )
     except OSError as error:
         raise FolderError([f"git cannot be run: {error.strerror}; install it"]) from None
-    if done.returncode != 0:
+    if process.returncode != 0:
         raise FolderError(
-            [f"{folder}: git {arguments[0]}: {' '.join(done.stderr.split()) or 'failed'}"]
+            [f"{folder}: git {arguments[0]}: {' '.join(process.stderr.split()) or 'failed'}"]
         )
-    return done.stdout.strip()
+    return process.stdout.strip()

@@ -22,10 +22,10 @@ INDEX = "index.json"
 
 # `kubectl apply` keeps a second, JSON-escaped copy of the object in an annotation, and annotations
 # end at 256 KiB.
-LARGEST_PROMPT = 128 * 1024
+MAX_PROMPT_BYTES = 128 * 1024
 
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-NAME_FORM = 'use at most 63 of a-z, 0-9 and "-", no "-" at either end'
+NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+NAME_RULE = 'use at most 63 of a-z, 0-9 and "-", no "-" at either end'
 _VERSION = re.compile(r"v[1-9][0-9]{0,6}")
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -69,21 +69,21 @@ class PromptIndex:
     versions: Mapping[str, Mapping[str, PromptVersion]]
 
     def find(self, name: str, version: str) -> PromptVersion:
-        """The version of that name.
+        """Return the version of that name.
 
         Raises:
             LookupError: there is none; the message says what there is.
         """
         if name not in self.versions:
-            known = ", ".join(self.versions) or "none"
+            choices = ", ".join(self.versions) or "none"
             raise LookupError(
-                f'prompt "{name}" is not in the index; add it there, or name one of: {known}'
+                f'prompt "{name}" is not in the index; add it there, or name one of: {choices}'
             )
         if version not in self.versions[name]:
-            known = ", ".join(self.versions[name])
+            choices = ", ".join(self.versions[name])
             raise LookupError(
                 f'prompt "{name}" has no version "{version}"; add it to the index, or name one of:'
-                f" {known}"
+                f" {choices}"
             )
         return self.versions[name][version]
 
@@ -104,21 +104,21 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
         FolderError: with every problem found, not only the first.
     """
     index = folder / INDEX
-    where = f"{shown_as}/{INDEX}"
+    location = f"{shown_as}/{INDEX}"
     try:
         names = json.loads(
             index.read_text(encoding="utf-8"), object_pairs_hook=_object_without_duplicates
         )
     except FileNotFoundError:
         raise FolderError(
-            [f'{where}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
+            [f'{location}: not found; create it, {{"<prompt>": [{{"version": "v1", "path": …}}]}}']
         ) from None
     except (OSError, ValueError) as error:
-        raise FolderError([f"{where}: not readable as JSON: {error}; fix it there"]) from None
+        raise FolderError([f"{location}: not readable as JSON: {error}; fix it there"]) from None
     if not isinstance(names, dict):
         raise FolderError(
             [
-                f'{where}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1",'
+                f'{location}: must be an object of prompt names, {{"<prompt>": [{{"version": "v1",'
                 " …}]}"
             ]
         )
@@ -126,53 +126,53 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     problems: list[str] = []
     versions: dict[str, dict[str, PromptVersion]] = {}
     for name, entries in names.items():
-        if not NAME.fullmatch(name):
-            problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_FORM}')
+        if not NAME_PATTERN.fullmatch(name):
+            problems.append(f'{location}: "{name}" is no name for a prompt; {NAME_RULE}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
-                f"{where}: {name}: must be a list with at least one version; add one or remove the"
-                " name"
+                f"{location}: {name}: must be a list with at least one version; add one or remove"
+                " the name"
             )
         else:
-            found, wrong = _versions(folder, where, name, entries)
-            versions[name] = found
-            problems += wrong
-    problems += _shared_files(where, versions)
+            readable, faults = _versions(folder, location, name, entries)
+            versions[name] = readable
+            problems += faults
+    problems += _shared_files(location, versions)
     if problems:
         raise FolderError(problems)
     return PromptIndex(versions)
 
 
 def _versions(
-    folder: Path, where: str, name: str, entries: list[object]
+    folder: Path, location: str, name: str, entries: list[object]
 ) -> tuple[dict[str, PromptVersion], list[str]]:
-    found: dict[str, PromptVersion] = {}
+    versions: dict[str, PromptVersion] = {}
     problems: list[str] = []
     for position, entry in enumerate(entries):
-        field = f"{where}: {name}[{position}]"
-        wrong = _wrong_fields(field, entry)
-        if wrong or not isinstance(entry, dict):
-            problems += wrong
+        field = f"{location}: {name}[{position}]"
+        faults = _field_problems(field, entry)
+        if faults or not isinstance(entry, dict):
+            problems += faults
             continue
         version = entry["version"]
-        if version in found:
+        if version in versions:
             problems.append(
                 f'{field}.version: "{version}" is there twice; a version is published once,'
                 " remove one"
             )
             continue
-        if found and int(version[1:]) < next(reversed(found.values())).number:
+        if versions and int(version[1:]) < next(reversed(versions.values())).number:
             problems.append(
                 f'{field}.version: "{version}" comes after a higher one; list versions in ascending'
                 " order"
             )
             continue
-        text, wrong = _read(folder, field, entry["path"])
+        text, faults = _read(folder, field, entry["path"])
         if text is None:
-            problems += wrong
+            problems += faults
             continue
         actual = sha256_of(text)
-        found[version] = PromptVersion(
+        versions[version] = PromptVersion(
             name=name,
             version=version,
             path=entry["path"],
@@ -189,10 +189,10 @@ def _versions(
                 f" the new text as {new}, or correct the checksum if this version was never"
                 " published"
             )
-    return found, problems
+    return versions, problems
 
 
-def _wrong_fields(field: str, entry: object) -> list[str]:
+def _field_problems(field: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{field}: must be an object with the fields {', '.join(_FIELDS)}"]
     problems = [
@@ -203,13 +203,15 @@ def _wrong_fields(field: str, entry: object) -> list[str]:
     for name in _FIELDS:
         value = entry.get(name)
         if name not in entry:
-            problems.append(f"{field}.{name}: missing; {_FORMS[name]}")
-        elif not isinstance(value, str) or not _good(name, value):
-            problems.append(f"{field}.{name}: {json.dumps(value)} is not right; {_FORMS[name]}")
+            problems.append(f"{field}.{name}: missing; {_FIELD_RULES[name]}")
+        elif not isinstance(value, str) or not _is_valid(name, value):
+            problems.append(
+                f"{field}.{name}: {json.dumps(value)} is not right; {_FIELD_RULES[name]}"
+            )
     return problems
 
 
-_FORMS = {
+_FIELD_RULES = {
     "version": 'write "v1", then "v2", and so on',
     "path": 'name the text\'s file relative to the index, such as "hello/v1.md"',
     "checksum": 'write "sha256:" and the 64 hex digits that `sha256sum` prints for the file',
@@ -218,7 +220,7 @@ _FORMS = {
 }
 
 
-def _good(name: str, value: str) -> bool:
+def _is_valid(name: str, value: str) -> bool:
     match name:
         case "version":
             return bool(_VERSION.fullmatch(value))
@@ -247,7 +249,7 @@ def _is_day(value: str) -> bool:
 
 
 def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]:
-    """The text's bytes, or what is wrong with them."""
+    """Return the text's bytes, or what is wrong with them."""
     file = folder / path
     # A link that leads out of the folder would put some other file of the machine into the cluster.
     if not file.resolve().is_relative_to(folder.resolve()):
@@ -261,9 +263,10 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
         ]
     if not text.strip():
         return None, [f"{field}.path: {path} is empty; write the prompt into it"]
-    if len(text) > LARGEST_PROMPT:
+    if len(text) > MAX_PROMPT_BYTES:
         return None, [
-            f"{field}.path: {path} has {len(text)} bytes, {LARGEST_PROMPT} are possible; shorten it"
+            f"{field}.path: {path} has {len(text)} bytes, {MAX_PROMPT_BYTES} are possible;"
+            " shorten it"
         ]
     try:
         decoded = text.decode("utf-8")
@@ -276,7 +279,7 @@ def _read(folder: Path, field: str, path: str) -> tuple[bytes | None, list[str]]
     return text, []
 
 
-def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]]) -> list[str]:
+def _shared_files(location: str, versions: Mapping[str, Mapping[str, PromptVersion]]) -> list[str]:
     users: dict[PurePosixPath, list[str]] = {}
     for of_name in versions.values():
         for version in of_name.values():
@@ -284,7 +287,8 @@ def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]
                 f"{version.name} {version.version}"
             )
     return [
-        f"{where}: {path} is the text of {' and '.join(names)}; give each version a file of its own"
+        f"{location}: {path} is the text of {' and '.join(names)}; give each version a file of its"
+        " own"
         for path, names in users.items()
         if len(names) > 1
     ]
@@ -292,7 +296,7 @@ def _shared_files(where: str, versions: Mapping[str, Mapping[str, PromptVersion]
 
 def _next_version(entries: list[object]) -> str:
     taken = [entry.get("version") for entry in entries if isinstance(entry, dict)]
-    numbers = [int(version[1:]) for version in taken if version and _good("version", version)]
+    numbers = [int(version[1:]) for version in taken if version and _is_valid("version", version)]
     return f"v{max(numbers) + 1}"
 
 

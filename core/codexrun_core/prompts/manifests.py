@@ -20,6 +20,9 @@ import yaml
 from codexrun_core.prompts import index as prompts
 from codexrun_core.prompts.index import FolderError, PromptIndex, PromptVersion
 from codexrun_core.prompts.rendering import placeholders
+from codexrun_core.prompts.stored import TEXT_KEY
+from codexrun_core.runs.annotations import PROMPT_OWNER, PROMPT_SHA256, PROMPT_UPDATED_AT
+from codexrun_core.runs.names import MANAGED_BY_LABEL, MANAGER, PROMPT_LABEL, PROMPT_VERSION_LABEL
 
 Manifest = dict[str, Any]
 
@@ -65,9 +68,9 @@ def load(folder: Path) -> Folder:
     job_types: list[Manifest] = []
     problems: list[str] = []
     for file in sorted((folder / JOB_TYPES).glob("*.y*ml")):
-        where = f"{JOB_TYPES}/{file.name}"
+        location = f"{JOB_TYPES}/{file.name}"
         try:
-            job_types.append(job_type(where, file, index))
+            job_types.append(job_type(location, file, index))
         except FolderError as error:
             problems += error.problems
     if problems:
@@ -78,95 +81,97 @@ def load(folder: Path) -> Folder:
 
 
 def config_map(version: PromptVersion) -> Manifest:
-    """The version's ConfigMap; the runner mounts it, nothing can change it."""
+    """Return the version's ConfigMap; the runner mounts it, nothing can change it."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
             "name": version.config_map_name,
             "labels": {
-                "app.kubernetes.io/managed-by": "codexrun",
-                "codexrun.dev/prompt": version.name,
-                "codexrun.dev/prompt-version": version.version,
+                MANAGED_BY_LABEL: MANAGER,
+                PROMPT_LABEL: version.name,
+                PROMPT_VERSION_LABEL: version.version,
             },
             "annotations": {
-                "codexrun.dev/owner": version.owner,
-                "codexrun.dev/sha256": version.sha256,
-                "codexrun.dev/updated-at": version.updated_at,
+                PROMPT_OWNER: version.owner,
+                PROMPT_SHA256: version.sha256,
+                PROMPT_UPDATED_AT: version.updated_at,
             },
         },
         "immutable": True,
-        "data": {"prompt.md": version.text},
+        "data": {TEXT_KEY: version.text},
     }
 
 
-def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
-    """The job type of one file, with the sha256 of its prompt filled in.
+def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
+    """Return the job type of one file, with the sha256 of its prompt filled in.
 
     Raises:
         FolderError: the file is no job type, or its prompt is not the one in the index.
     """
     if file.suffix != ".yaml":
         raise FolderError(
-            [f"{where}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
+            [f"{location}: job types are read from .yaml files; rename it to {file.stem}.yaml"]
         )
-    manifest = read_job_type(where, file)
+    manifest = read_job_type(location, file)
     problems: list[str] = []
     name = manifest["metadata"].get("name", "")
-    if not prompts.NAME.fullmatch(name):
+    if not prompts.NAME_PATTERN.fullmatch(name):
         problems.append(
-            f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}'
+            f'{location}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_RULE}'
         )
     elif name != file.stem:
         problems.append(
-            f'{where}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
+            f'{location}: metadata.name: is "{name}"; give name and file the same name, {name}.yaml'
         )
     if "namespace" in manifest["metadata"]:
         problems.append(
-            f"{where}: metadata.namespace: leave it out; the manifests command's --namespace"
+            f"{location}: metadata.namespace: leave it out; the manifests command's --namespace"
             " sets it"
         )
     prompt = manifest["spec"]["prompt"]
     try:
         version = index.find(prompt["name"], prompt["version"])
     except LookupError as error:
-        raise FolderError([*problems, f"{where}: spec.prompt: {error}"]) from None
+        raise FolderError([*problems, f"{location}: spec.prompt: {error}"]) from None
     if prompt.setdefault("sha256", version.sha256) != version.sha256:
         problems.append(
-            f"{where}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of {version.name}"
-            f" {version.version}, which is {version.sha256}; correct it, or leave it out and it"
-            " will be filled in"
+            f"{location}: spec.prompt.sha256: {prompt['sha256']} is not the sha256 of"
+            f" {version.name} {version.version}, which is {version.sha256}; correct it, or leave it"
+            " out and it will be filled in"
         )
     problems += [
-        f"{where}: {problem}"
-        for problem in _unfilled(version, manifest["spec"].get("inputsSchema"))
+        f"{location}: {problem}"
+        for problem in _unfilled_placeholders(version, manifest["spec"].get("inputsSchema"))
     ]
     if problems:
         raise FolderError(problems)
     return manifest
 
 
-def read_job_type(where: str, file: Path) -> Manifest:
-    """The job type of one file, judged without its prompt.
+def read_job_type(location: str, file: Path) -> Manifest:
+    """Return the job type of one file, validated without its prompt.
 
     Raises:
         FolderError: the file is no job type.
     """
-    manifest = _parse(where, file)
-    if problems := _wrong_model(where, manifest):
+    manifest = _parse(location, file)
+    if problems := _model_problems(location, manifest):
         raise FolderError(problems)
     return manifest
 
 
-def _unfilled(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
-    """Placeholders that a valid run may leave without a value: it would fail only in its pod.
+def _unfilled_placeholders(version: PromptVersion, schema: Mapping[str, Any] | None) -> list[str]:
+    """Return a problem for each placeholder that a valid run may leave without a value: it would
+    fail only in its pod.
 
     Judges plain schemas; what one composes out of others (allOf, $ref, ...) is its author's
     business.
     """
     if schema is None or _COMPOSED & schema.keys():
         return []
-    properties, required = schema.get("properties", {}), schema.get("required", [])
+    properties = schema.get("properties", {})
+    required = schema.get("required", [])
     return [
         f'spec.inputsSchema: prompt {version.name} {version.version} has the placeholder "{name}",'
         " which a run may leave out; add it to required, or give the property a default"
@@ -180,7 +185,7 @@ _COMPOSED = {"allOf", "anyOf", "oneOf", "if", "$ref", "dependentRequired", "depe
 
 
 def to_yaml(manifests: list[Manifest]) -> str:
-    """One YAML stream; every document loads back to exactly what went in."""
+    """Return one YAML stream; every document loads back to exactly what went in."""
     return _HEADER + "".join("---\n" + _document(manifest) for manifest in manifests)
 
 
@@ -188,7 +193,7 @@ def _document(manifest: Manifest) -> str:
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
 
 
-def _parse(where: str, file: Path) -> Manifest:
+def _parse(location: str, file: Path) -> Manifest:
     try:
         documents = [
             d
@@ -197,55 +202,55 @@ def _parse(where: str, file: Path) -> Manifest:
         ]
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FolderError(
-            [f"{where}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]
+            [f"{location}: not readable as YAML: {' '.join(str(error).split())}; fix it there"]
         ) from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise FolderError(
-            [f"{where}: must hold one CodexJobType; write one file for each job type"]
+            [f"{location}: must hold one CodexJobType; write one file for each job type"]
         )
     try:
         manifest: Manifest = json.loads(json.dumps(documents[0], allow_nan=False))
     except (TypeError, ValueError) as error:
         raise FolderError(
-            [f"{where}: has a value that JSON does not know ({error}); write it as text"]
+            [f"{location}: has a value that JSON does not know ({error}); write it as text"]
         ) from None
-    for field, wanted in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
-        if manifest.get(field) != wanted:
+    for field, expected in (("apiVersion", "codexrun.dev/v1alpha1"), ("kind", "CodexJobType")):
+        if manifest.get(field) != expected:
             raise FolderError(
-                [f"{where}: {field}: must be {wanted}; write that, or move the file elsewhere"]
+                [f"{location}: {field}: must be {expected}; write that, or move the file elsewhere"]
             )
     return manifest
 
 
-def _wrong_model(where: str, manifest: Manifest) -> list[str]:
+def _model_problems(location: str, manifest: Manifest) -> list[str]:
     # Late: together they are most of the start-up time.
     from pydantic import ValidationError
 
     from codexrun_core.resources import CodexJobType
-    from codexrun_core.schemas.inputs import output_trouble, schema_trouble
+    from codexrun_core.schemas.inputs import inputs_schema_problem, output_schema_problem
 
     try:
         # As JSON and strictly, which is how the apiserver reads it: "5" is no number.
         CodexJobType.model_validate_json(json.dumps(manifest), strict=True, extra="forbid")
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(detail) for detail in error.errors(include_url=False))
-        return [f"{where}: {sentence}" for sentence in sentences]
+        return [f"{location}: {sentence}" for sentence in sentences]
     spec = manifest["spec"]
     troubles = (
-        schema_trouble(spec.get("inputsSchema", {})),
-        output_trouble(spec.get("outputSchema")),
+        inputs_schema_problem(spec.get("inputsSchema", {})),
+        output_schema_problem(spec.get("outputSchema")),
     )
-    return [f"{where}: {trouble}" for trouble in troubles if trouble]
+    return [f"{location}: {trouble}" for trouble in troubles if trouble]
 
 
 def _sentence(detail: Mapping[str, Any]) -> str:
-    """Pydantic's finding in our words: field, trouble, way out."""
+    """Turn an error of pydantic into a sentence: field, trouble, way out."""
     steps = [str(step) for step in detail["loc"]]
-    given = json.dumps(detail["input"])
+    value = json.dumps(detail["input"])
     if steps[-1:] in (["int"], ["str"]):
         # Kubernetes quantities are either; each alternative reports the same trouble once more.
         return (
-            f"{'.'.join(steps[:-1])}: {given} is neither a whole number nor text; write it as text,"
+            f"{'.'.join(steps[:-1])}: {value} is neither a whole number nor text; write it as text,"
             ' such as "500m"'
         )
     field = ".".join(steps) or "manifest"
@@ -258,7 +263,7 @@ def _sentence(detail: Mapping[str, Any]) -> str:
             trouble = detail["msg"][:1].lower() + detail["msg"][1:]
             explained = ".".join(["codexjobtype", *(step for step in steps if not step.isdigit())])
             return (
-                f"{field}: {given} is not right: {trouble}; `kubectl explain {explained}` says more"
+                f"{field}: {value} is not right: {trouble}; `kubectl explain {explained}` says more"
             )
 
 

@@ -25,13 +25,14 @@ class UnknownPlaceholderError(ValueError):
 
 
 def placeholders(text: str) -> list[str]:
-    """Names of the placeholders in `text`, each once, in the order of their first appearance."""
+    """Return the names of the placeholders in `text`, each once, in the order of their first
+    appearance."""
     return list(dict.fromkeys(PLACEHOLDER.findall(text)))
 
 
 def render(text: str, inputs: Mapping[str, Any]) -> str:
-    """`text` with each placeholder replaced by its input: strings verbatim, other values as compact
-    JSON.
+    """Return `text` with each placeholder replaced by its input: strings verbatim, other values as
+    compact JSON.
 
     A value is never scanned again, so an input that holds `{{other}}` stays as it is. Inputs
     without a placeholder are ignored here: whether they are allowed is the job type's schema's

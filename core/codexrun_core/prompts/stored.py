@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-LABEL, VERSION_LABEL = "codexrun.dev/prompt", "codexrun.dev/prompt-version"
-SHA256, OWNER, UPDATED_AT = "codexrun.dev/sha256", "codexrun.dev/owner", "codexrun.dev/updated-at"
-TEXT = "prompt.md"  # the ConfigMap's key
+from codexrun_core.runs.annotations import PROMPT_OWNER, PROMPT_SHA256, PROMPT_UPDATED_AT
+from codexrun_core.runs.names import PROMPT_LABEL, PROMPT_VERSION_LABEL
+
+TEXT_KEY = "prompt.md"  # of the ConfigMap's data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,26 +26,27 @@ class StoredPrompt:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> Self:
-        """From the ConfigMap as the apiserver sent it."""
-        labels, notes = (raw["metadata"].get(part) or {} for part in ("labels", "annotations"))
-        text = (raw.get("data") or {}).get(TEXT, "")
+        """Read the ConfigMap as the apiserver sent it."""
+        labels = raw["metadata"].get("labels") or {}
+        annotations = raw["metadata"].get("annotations") or {}
+        text = (raw.get("data") or {}).get(TEXT_KEY, "")
         return cls(
-            name=labels.get(LABEL, ""),
-            version=labels.get(VERSION_LABEL, ""),
+            name=labels.get(PROMPT_LABEL, ""),
+            version=labels.get(PROMPT_VERSION_LABEL, ""),
             text=text,
             sha256=hashlib.sha256(text.encode()).hexdigest(),
-            declared_sha256=notes.get(SHA256, ""),
-            owner=notes.get(OWNER, ""),
-            updated_at=notes.get(UPDATED_AT, ""),
+            declared_sha256=annotations.get(PROMPT_SHA256, ""),
+            owner=annotations.get(PROMPT_OWNER, ""),
+            updated_at=annotations.get(PROMPT_UPDATED_AT, ""),
         )
 
     @property
     def checksum_ok(self) -> bool:
-        """Whether text and annotation agree."""
+        """Return whether text and annotation agree."""
         return self.declared_sha256 == self.sha256
 
     @property
     def number(self) -> int:
-        """For sorting: v10 comes after v9."""
+        """Return the version as a number, for sorting: v10 comes after v9."""
         digits = self.version[1:]
         return int(digits) if digits.isdecimal() else 0

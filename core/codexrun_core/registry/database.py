@@ -12,12 +12,12 @@ from typing import Any, Self, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.registry import schema
 from codexrun_core.registry.engines import Engines, open_engines
 from codexrun_core.runs.record import RunRecord
 
-AT_ONCE = 500  # ids in one statement
+IDS_PER_STATEMENT = 500  # ids in one statement
 
 T = TypeVar("T")
 
@@ -32,8 +32,8 @@ class Database:
 
     @classmethod
     async def open(cls, url: str) -> Self:
-        """A registry at `sqlite:////path/to/registry.db` or `postgresql://user@host/name`. Nothing
-        connects yet: the database may be away.
+        """Open a registry at `sqlite:////path/to/registry.db` or `postgresql://user@host/name`.
+        Nothing connects yet: the database may be away.
 
         Raises:
             ValueError: no such URL.
@@ -51,7 +51,7 @@ class Database:
 
     @property
     def dialect(self) -> str:
-        """sqlite or postgresql."""
+        """Return sqlite or postgresql."""
         return self._engines.read.dialect.name
 
     async def migrate(self) -> None:
@@ -65,7 +65,7 @@ class Database:
         self._checked = True
 
     async def check(self) -> None:
-        """Answer whether database and schema are there: for readiness.
+        """Check that database and schema are there: for readiness.
 
         Raises:
             SchemaError: the schema is older or newer, or there is none.
@@ -75,7 +75,7 @@ class Database:
         self._checked = True
 
     async def _write(self, work: Callable[[sa.Connection], T]) -> T:
-        """What `work` answers, in a transaction of its own."""
+        """Return what `work` returns, in a transaction of its own."""
         await self._ready()
         return await self._in_transaction(work)
 
@@ -91,15 +91,15 @@ class Database:
         return [record_from(row) for row in await self._all(query)]
 
     async def _one(self, query: sa.Select[Any], **values: Any) -> RunRecord | None:
-        found = await self._all(query, **values)
-        return record_from(found[0]) if found else None
+        rows = await self._all(query, **values)
+        return record_from(rows[0]) if rows else None
 
     async def _reading(self, work: Callable[[sa.Connection], T]) -> T:
         def read() -> T:
             with self._engines.read.connect() as connection:
                 return work(connection)
 
-        with _away():
+        with _as_unavailable():
             return await self._engines.readers.run(read)
 
     async def _in_transaction(self, work: Callable[[sa.Connection], T]) -> T:
@@ -107,21 +107,21 @@ class Database:
             with self._engines.write.begin() as connection:
                 return work(connection)
 
-        with _away(writing=True):
+        with _as_unavailable(writing=True):
             return await self._engines.writers.run(write)
 
 
 @cache
 def insert_once(dialect: str, table: sa.Table) -> Any:
-    """It returns a row if there was none of that key."""
+    """Return an insert that returns a row if there was none of that key."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table).on_conflict_do_nothing().returning(table.c.seq)
 
 
 def batches(run_ids: Collection[str]) -> Iterator[list[str]]:
     ids = sorted(set(run_ids))  # one order for all: no deadlock between two that remove the same
-    for start in range(0, len(ids), AT_ONCE):
-        yield ids[start : start + AT_ONCE]
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        yield ids[start : start + IDS_PER_STATEMENT]
 
 
 def record_from(row: sa.Row[Any]) -> RunRecord:
@@ -129,8 +129,8 @@ def record_from(row: sa.Row[Any]) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _away(*, writing: bool = False) -> Iterator[None]:
-    """Whatever the database or the way to it says is one answer: not now. The message is the
+def _as_unavailable(*, writing: bool = False) -> Iterator[None]:
+    """Turn whatever the database or the way to it says into one answer: not now. The message is the
     driver's own, without values.
 
     Only what it says of a value that it will never take (SQLSTATE 22xxx: data exception, 54000:
@@ -143,8 +143,10 @@ def _away(*, writing: bool = False) -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None) or ""
         if writing and (state.startswith("22") or state == "54000"):
             raise
-        said = str(error.orig).strip().splitlines()
-        raise Unavailable(f"registry: {said[0] if said else type(error.orig).__name__}") from error
+        lines = str(error.orig).strip().splitlines()
+        raise Unavailable(
+            f"registry: {lines[0] if lines else type(error.orig).__name__}"
+        ) from error
     except (sa.exc.TimeoutError, OSError) as error:
         raise Unavailable(
             f"registry: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

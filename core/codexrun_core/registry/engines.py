@@ -17,9 +17,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-BUSY = 5.0  # seconds to wait for a lock, a connection or a server
-STATEMENT_MS = 10_000
-READERS, WRITERS = 5, 5
+BUSY_SECONDS = 5.0  # seconds to wait for a lock, a connection or a server
+STATEMENT_TIMEOUT_MS = 10_000
+READERS = 5
+WRITERS = 5
 
 DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -41,16 +42,16 @@ class Pool:
         self._free = asyncio.Semaphore(size)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` answers, in a thread.
+        """Return what `work` returns, in a thread.
 
         Raises:
             TimeoutError: all connections are busy for too long.
         """
         try:
-            async with asyncio.timeout(BUSY):
+            async with asyncio.timeout(BUSY_SECONDS):
                 await self._free.acquire()
         except TimeoutError:
-            raise TimeoutError(f"all connections were busy for {BUSY:.0f} s") from None
+            raise TimeoutError(f"all connections were busy for {BUSY_SECONDS:.0f} s") from None
         # Given back by the thread's end, not by that of a caller who has gone: the connection is in
         # use until then.
         running = asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -71,8 +72,10 @@ class Engines:
     at once on SQLite."""
 
     def __init__(self, read: sa.Engine, readers: int, write: sa.Engine, writers: int) -> None:
-        self.read, self.write = read, write
-        self.readers, self.writers = Pool(read, readers), Pool(write, writers)
+        self.read = read
+        self.write = write
+        self.readers = Pool(read, readers)
+        self.writers = Pool(write, writers)
 
     async def close(self) -> None:
         await self.readers.close()
@@ -109,20 +112,22 @@ def _sqlite(url: URL) -> Engines:
             "registry URL: SQLite needs a file that all connections share; use"
             " sqlite:////path/to/registry.db"
         )
-    wait = {"timeout": BUSY}
+    wait = {"timeout": BUSY_SECONDS}
     read = sa.create_engine(
         url,
         connect_args=wait,
         pool_size=READERS,
         max_overflow=0,
-        pool_timeout=BUSY,
+        pool_timeout=BUSY_SECONDS,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
     # One writer at a time is all that SQLite has; a pool of one makes others wait in turn and not
     # by chance.
-    write = sa.create_engine(url, connect_args=wait, pool_size=1, max_overflow=0, pool_timeout=BUSY)
+    write = sa.create_engine(
+        url, connect_args=wait, pool_size=1, max_overflow=0, pool_timeout=BUSY_SECONDS
+    )
     for engine in (read, write):
         sa.event.listen(engine, "connect", _on_sqlite_connect)
         engine.dialect.statement_compiler = _Compiler
@@ -144,7 +149,7 @@ def _on_sqlite_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry)
     # consistency under WAL, at worst the last moments before a power cut, and those the mirror
     # writes again.
     for pragma in (
-        f"busy_timeout={int(BUSY * 1000)}",
+        f"busy_timeout={int(BUSY_SECONDS * 1000)}",
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "cache_size=-16384",
@@ -161,21 +166,21 @@ def _begin_immediate(connection: sa.Connection) -> None:
 
 def _postgres(url: URL) -> Engines:
     connect = {
-        "connect_timeout": int(BUSY),
+        "connect_timeout": int(BUSY_SECONDS),
         # A server that is gone without a word is noticed. Plans are made for the values at hand:
         # filters differ a thousandfold.
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 10,
         "application_name": "codexrun",
         "options": (
-            f"-c statement_timeout={STATEMENT_MS} -c plan_cache_mode=force_custom_plan -c"
+            f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c plan_cache_mode=force_custom_plan -c"
             " timezone=UTC -c jit=off"
         ),
     }
     common = {
         "connect_args": connect,
         "max_overflow": 0,
-        "pool_timeout": BUSY,
+        "pool_timeout": BUSY_SECONDS,
         "pool_pre_ping": True,
     }
     read = sa.create_engine(

@@ -6,23 +6,24 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from codexrun_core.registry.database import AT_ONCE, Database, batches
+from codexrun_core import reasons
+from codexrun_core.registry.database import IDS_PER_STATEMENT, Database, batches
 from codexrun_core.registry.tables import run_events, runs
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.transitions import DELETED, FINAL
+from codexrun_core.resources.phases import DELETED, ENDED_STATUSES, TERMINAL_STATUSES, Phase
 
 
 class Retention(Database):
     """Marks and removes rows."""
 
     async def mark_deleted(self, run_ids: Collection[str]) -> int:
-        """Note that the objects of these runs are gone; answer how many rows that changed.
+        """Note that the objects of these runs are gone; return how many rows that changed.
 
         A row that has not ended becomes `deleted`: how its run ended was not seen, and is not made
         up. Whoever saw a live run being deleted records its cancellation first.
         """
-        now, changed = datetime.now(UTC), 0
-        ended = runs.c.status.in_(sorted(FINAL))
+        now = datetime.now(UTC)
+        changed = 0
+        is_terminal = runs.c.status.in_(sorted(TERMINAL_STATUSES))
         unseen = (
             "the CodexRun was deleted while nobody watched; how the run ended is not known (last"
             " seen: "
@@ -30,40 +31,42 @@ class Retention(Database):
         values = {
             "deleted_at": now,
             "updated_at": now,
-            "reason": sa.case((ended, runs.c.reason), else_="DeletedUnseen"),
-            "error": sa.case((ended, runs.c.error), else_=sa.literal(unseen) + runs.c.status + ")"),
-            "rank": sa.case((ended, runs.c.rank), else_=Phase.SUCCEEDED.rank),
-            "status": sa.case((ended, runs.c.status), else_=DELETED),
+            "reason": sa.case((is_terminal, runs.c.reason), else_=reasons.DELETED_UNSEEN),
+            "error": sa.case(
+                (is_terminal, runs.c.error), else_=sa.literal(unseen) + runs.c.status + ")"
+            ),
+            "rank": sa.case((is_terminal, runs.c.rank), else_=Phase.SUCCEEDED.rank),
+            "status": sa.case((is_terminal, runs.c.status), else_=DELETED),
         }
-        for some in batches(run_ids):
+        for batch in batches(run_ids):
             gone = (
                 sa.update(runs)
-                .where(runs.c.run_id.in_(some), runs.c.deleted_at.is_(None))
+                .where(runs.c.run_id.in_(batch), runs.c.deleted_at.is_(None))
                 .values(values)
             )
             changed += await self._write(partial(_change, gone))
         return changed
 
-    async def expired(self, before: datetime, limit: int = AT_ONCE) -> list[str]:
-        """Ids of runs that ended before this moment, oldest first: what retention removes. None
-        that may still run."""
-        over = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
-        done = (
-            runs.c.status.in_([*sorted(FINAL), DELETED])
+    async def expired(self, before: datetime, limit: int = IDS_PER_STATEMENT) -> list[str]:
+        """Return the ids of runs that ended before this moment, oldest first: what retention
+        removes. None that may still run."""
+        ended_at = sa.func.coalesce(runs.c.finished_at, runs.c.deleted_at, runs.c.updated_at)
+        removable = (
+            runs.c.status.in_(sorted(ENDED_STATUSES))
             & (runs.c.created_at < before)
-            & (over < before)
+            & (ended_at < before)
         )
         query = (
             sa.select(runs.c.run_id)
-            .where(done)
+            .where(removable)
             .order_by(runs.c.created_at, runs.c.run_id)
             .limit(limit)
         )
         return [run_id for (run_id,) in await self._all(query)]
 
     async def remove(self, run_ids: Collection[str]) -> int:
-        """Remove rows and their events for good; answer how many rows there were."""
-        return sum([await self._write(partial(_remove, some)) for some in batches(run_ids)])
+        """Remove rows and their events for good; return how many rows there were."""
+        return sum([await self._write(partial(_remove, batch)) for batch in batches(run_ids)])
 
 
 def _change(statement: sa.Update, connection: sa.Connection) -> int:

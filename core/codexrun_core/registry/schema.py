@@ -18,7 +18,9 @@ from alembic.script import ScriptDirectory
 
 from codexrun_core.registry.tables import metadata
 
-LOCK = 0x636F646578_72756E % 2**63  # "codexrun": advisory locks share one number space per database
+LOCK_KEY = (
+    0x636F646578_72756E % 2**63
+)  # "codexrun": advisory locks share one number space per database
 
 
 class SchemaError(Exception):
@@ -26,7 +28,7 @@ class SchemaError(Exception):
 
 
 def head() -> str:
-    """The schema this version works with."""
+    """Return the revision of the schema that this version works with."""
     return cast(str, ScriptDirectory.from_config(_config()).get_current_head())
 
 
@@ -36,27 +38,28 @@ def check(connection: sa.Connection) -> None:
     Raises:
         SchemaError: it is older, it is newer by more than additions, or there is none.
     """
-    found, ours = _current(connection), head()
-    if found == ours:
+    revision = _current_revision(connection)
+    newest = head()
+    if revision == newest:
         return
-    if found is None:
+    if revision is None:
         raise SchemaError(
-            f"registry: the database has no schema yet; migrate it to {ours} (the api does so at"
+            f"registry: the database has no schema yet; migrate it to {newest} (the api does so at"
             " its start)"
         )
-    if not _known(found):
+    if not _is_known(revision):
         obstacles = _obstacles(connection)
         if not obstacles:
             return
         raise SchemaError(
-            f"registry: a newer codexrun has migrated the database to schema {found!r}; this"
-            f" version knows {ours} and cannot work on the newer one ({'; '.join(obstacles)}):"
+            f"registry: a newer codexrun has migrated the database to schema {revision!r}; this"
+            f" version knows {newest} and cannot work on the newer one ({'; '.join(obstacles)}):"
             " install the version that migrated it or a later one, or restore the backup made"
             " before the upgrade"
         )
     raise SchemaError(
-        f"registry: schema {found} is older than {ours}, which this version needs; migrate it (the"
-        " api does so at its start)"
+        f"registry: schema {revision} is older than {newest}, which this version needs; migrate it"
+        " (the api does so at its start)"
     )
 
 
@@ -70,23 +73,23 @@ def upgrade(connection: sa.Connection) -> None:
         SchemaError: it is newer by more than additions.
     """
     _lock(connection)
-    found = _current(connection)
-    if found is not None and not _known(found):
+    revision = _current_revision(connection)
+    if revision is not None and not _is_known(revision):
         check(connection)
         return
-    _on(connection, lambda config: command.upgrade(config, "head"))
+    _run(connection, lambda config: command.upgrade(config, "head"))
 
 
 def downgrade(connection: sa.Connection, revision: str) -> None:
     """Bring the database back to an older schema ("base": none at all), under the same lock."""
     _lock(connection)
-    _on(connection, lambda config: command.downgrade(config, revision))
+    _run(connection, lambda config: command.downgrade(config, revision))
 
 
 def compare(connection: sa.Connection) -> None:
     """Hold the tables against the chain, as `alembic check` does; it raises where a migration is
     missing."""
-    _on(connection, command.check)
+    _run(connection, command.check)
 
 
 def _config() -> Config:
@@ -95,25 +98,25 @@ def _config() -> Config:
     return config
 
 
-def _on(connection: sa.Connection, action: Callable[[Config], None]) -> None:
+def _run(connection: sa.Connection, action: Callable[[Config], None]) -> None:
     config = _config()
     config.attributes["connection"] = connection
     action(config)
 
 
 def _lock(connection: sa.Connection) -> None:
-    """Until the end of the transaction. SQLite's writers begin with BEGIN IMMEDIATE, which is the
-    lock."""
+    """Hold the migrations' lock until the end of the transaction. SQLite's writers begin with BEGIN
+    IMMEDIATE, which is the lock."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
-def _current(connection: sa.Connection) -> str | None:
+def _current_revision(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _known(revision: str) -> bool:
+def _is_known(revision: str) -> bool:
     return any(
         script.revision == revision
         for script in ScriptDirectory.from_config(_config()).walk_revisions()
@@ -121,8 +124,8 @@ def _known(revision: str) -> bool:
 
 
 def _obstacles(connection: sa.Connection) -> list[str]:
-    """What keeps this version from working on a newer schema, by table and column; nothing where
-    that one only adds.
+    """Return what keeps this version from working on a newer schema, by table and column; nothing
+    where that one only adds.
 
     Other versions' tables and indexes are not looked at. Triggers cannot be judged: they are the
     newer version's.
@@ -142,8 +145,8 @@ def _obstacles(connection: sa.Connection) -> list[str]:
 
 
 def _obstacle(difference: tuple[Any, ...]) -> str | None:
-    """One of Alembic's differences, seen from the database: "remove" is what only the database
-    has."""
+    """Describe one of Alembic's differences, seen from the database: "remove" is what only the
+    database has."""
     operation = difference[0]
     if operation in ("remove_index", "add_index", "remove_table"):
         return None  # indexes decide how fast, not whether

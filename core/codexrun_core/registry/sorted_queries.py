@@ -6,70 +6,80 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.queries import (
-    LIST,
+    LIST_INDEX,
     Condition,
-    Rows,
-    behind,
+    Query,
+    after_values,
     conditions,
     matching_ids,
-    reading,
+    with_index,
 )
 from codexrun_core.registry.tables import runs
-from codexrun_core.runs.filters import Filter, Last
-from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
+from codexrun_core.runs.filters import Cursor, Filter
+from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
 
 def order(sort: Sort) -> tuple[Any, ...]:
-    """Of rows: what is not known comes last both ways."""
-    return (*_unknown_last(sort), *_by(sort, _columns(sort)))
+    """Return the order of rows: NULL comes last both ways."""
+    return (*_nulls_last(sort), *_directions(sort, _columns(sort)))
 
 
-def page_ids(chosen: Filter, sort: Sort, last: Last | None, dialect: str, most: int) -> list[Rows]:
-    """Queries of the page's ids; the next one is needed where those before found too few."""
+def page_ids(
+    run_filter: Filter, sort: Sort, cursor: Cursor | None, dialect: str, limit: int
+) -> list[Query]:
+    """Return the queries of the page's ids; the next one is needed where those before found too
+    few."""
     if sort == NEWEST:
-        return [matching_ids(chosen, last, dialect, most)]
-    where = conditions(chosen, dialect)
-    in_order = chosen == Filter(labels=chosen.labels)
-    if sort.key in ALWAYS_KNOWN or not in_order:
-        index = _index(sort) if in_order and sort.key != "created" else LIST
-        place = [_behind(sort, last)] if last else []
-        ids = reading(sa.select(runs.c.run_id), index).where(*where, *place).order_by(*order(sort))
-        return [ids.limit(most)]
+        return [matching_ids(run_filter, cursor, dialect, limit)]
+    where = conditions(run_filter, dialect)
+    in_order = run_filter == Filter(labels=run_filter.labels)
+    if sort.key in NEVER_NULL or not in_order:
+        index = _index(sort) if in_order and sort.key != "created" else LIST_INDEX
+        position = [_after(sort, cursor)] if cursor else []
+        ids = (
+            with_index(sa.select(runs.c.run_id), index)
+            .where(*where, *position)
+            .order_by(*order(sort))
+        )
+        return [ids.limit(limit)]
     # Each in the index's own order: an order that puts the unknown last both ways no index has.
-    among_unknown = last if last and last.value is None else None
-    parts = [*([] if among_unknown else [_known(sort, last)]), _unknown(sort, among_unknown)]
-    return [_in_index(sort, [*where, *part], most) for part in parts]
+    among_unknown = cursor if cursor and cursor.value is None else None
+    parts = [*([] if among_unknown else [_not_null(sort, cursor)]), _null(sort, among_unknown)]
+    return [_in_index(sort, [*where, *part], limit) for part in parts]
 
 
-def _in_index(sort: Sort, where: list[Condition], most: int) -> Rows:
-    ids = reading(sa.select(runs.c.run_id), _index(sort)).where(*where)
-    return ids.order_by(*_by(sort, _columns(sort))).limit(most)
+def _in_index(sort: Sort, where: list[Condition], limit: int) -> Query:
+    ids = with_index(sa.select(runs.c.run_id), _index(sort)).where(*where)
+    return ids.order_by(*_directions(sort, _columns(sort))).limit(limit)
 
 
-def _known(sort: Sort, last: Last | None) -> list[Condition]:
-    known = runs.c[sort.column].is_not(None)
+def _not_null(sort: Sort, cursor: Cursor | None) -> list[Condition]:
+    condition = runs.c[sort.column].is_not(None)
     return (
-        [known, behind(_values(sort, last), _columns(sort), descending=sort.descending)]
-        if last
-        else [known]
+        [condition, after_values(_values(sort, cursor), _columns(sort), descending=sort.descending)]
+        if cursor
+        else [condition]
     )
 
 
-def _unknown(sort: Sort, last: Last | None) -> list[Condition]:
-    unknown = runs.c[sort.column].is_(None)
+def _null(sort: Sort, cursor: Cursor | None) -> list[Condition]:
+    condition = runs.c[sort.column].is_(None)
     return (
-        [unknown, behind(_values(NEWEST, last), _columns(NEWEST), descending=sort.descending)]
-        if last
-        else [unknown]
+        [
+            condition,
+            after_values(_values(NEWEST, cursor), _columns(NEWEST), descending=sort.descending),
+        ]
+        if cursor
+        else [condition]
     )
 
 
-def _behind(sort: Sort, last: Last) -> Condition:
-    if sort.key in ALWAYS_KNOWN:
-        return behind(_values(sort, last), _columns(sort), descending=sort.descending)
-    if last.value is None:
-        return sa.and_(*_unknown(sort, last))
-    return sa.or_(sa.and_(*_known(sort, last)), *_unknown(sort, None))
+def _after(sort: Sort, cursor: Cursor) -> Condition:
+    if sort.key in NEVER_NULL:
+        return after_values(_values(sort, cursor), _columns(sort), descending=sort.descending)
+    if cursor.value is None:
+        return sa.and_(*_null(sort, cursor))
+    return sa.or_(sa.and_(*_not_null(sort, cursor)), *_null(sort, None))
 
 
 def _columns(sort: Sort) -> list[Any]:
@@ -77,17 +87,17 @@ def _columns(sort: Sort) -> list[Any]:
     return [*first, runs.c.created_at, runs.c.run_id]
 
 
-def _values(sort: Sort, last: Last) -> list[Any]:
-    first = [] if sort.key == "created" else [last.value]
-    return [*first, last.created_at, last.run_id]
+def _values(sort: Sort, cursor: Cursor) -> list[Any]:
+    first = [] if sort.key == "created" else [cursor.value]
+    return [*first, cursor.created_at, cursor.run_id]
 
 
-def _by(sort: Sort, columns: list[Any]) -> list[Any]:
+def _directions(sort: Sort, columns: list[Any]) -> list[Any]:
     return [column.desc() if sort.descending else column.asc() for column in columns]
 
 
-def _unknown_last(sort: Sort) -> list[Any]:
-    return [] if sort.key in ALWAYS_KNOWN else [runs.c[sort.column].is_(None)]
+def _nulls_last(sort: Sort) -> list[Any]:
+    return [] if sort.key in NEVER_NULL else [runs.c[sort.column].is_(None)]
 
 
 def _index(sort: Sort) -> str:

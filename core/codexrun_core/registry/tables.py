@@ -32,7 +32,7 @@ class Utc(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class Words(sa.TypeDecorator[str]):
+class SafeText(sa.TypeDecorator[str]):
     """Text that every database takes: Postgres knows no NUL, and no encoding knows a lone
     surrogate."""
 
@@ -45,8 +45,8 @@ class Words(sa.TypeDecorator[str]):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
-BIG = sa.BigInteger()
-KEY = sa.BigInteger().with_variant(
+BIG_INTEGER = sa.BigInteger()
+ROW_KEY = sa.BigInteger().with_variant(
     sa.Integer(), "sqlite"
 )  # SQLite numbers rows itself in an INTEGER PRIMARY KEY only
 
@@ -58,55 +58,57 @@ def _column(name: str, kind: Any, *, null: bool = True) -> sa.Column[Any]:
 runs = sa.Table(
     "runs",
     metadata,
-    sa.Column("seq", KEY, primary_key=True, autoincrement=True),  # what the word index points to
-    _column("run_id", Words, null=False),
-    _column("name", Words, null=False),
-    _column("namespace", Words, null=False),
-    _column("job_type", Words, null=False),
-    _column("status", Words, null=False),
-    _column("reason", Words),
+    sa.Column(
+        "seq", ROW_KEY, primary_key=True, autoincrement=True
+    ),  # what the word index points to
+    _column("run_id", SafeText, null=False),
+    _column("name", SafeText, null=False),
+    _column("namespace", SafeText, null=False),
+    _column("job_type", SafeText, null=False),
+    _column("status", SafeText, null=False),
+    _column("reason", SafeText),
     _column("created_at", Utc, null=False),
     _column("updated_at", Utc, null=False),
     _column("started_at", Utc),
     _column("finished_at", Utc),
-    _column("lasted_ms", BIG),  # to sort by; RunRecord.lasted_ms
+    _column("lasted_ms", BIG_INTEGER),  # to sort by; RunRecord.lasted_ms
     _column("deleted_at", Utc),
     _column("attempt", sa.Integer, null=False),
     _column("rank", sa.Integer, null=False),
-    _column("resource_version", BIG, null=False),
-    _column("prompt_name", Words),
-    _column("prompt_version", Words),
-    _column("prompt_sha256", Words),
-    _column("model", Words),
-    _column("effort", Words),
+    _column("resource_version", BIG_INTEGER, null=False),
+    _column("prompt_name", SafeText),
+    _column("prompt_version", SafeText),
+    _column("prompt_sha256", SafeText),
+    _column("model", SafeText),
+    _column("effort", SafeText),
     _column("priority", sa.Integer, null=False),
-    _column("requested_by", Words),
-    _column("origin", Words, null=False),
-    _column("retry_of", Words),
-    _column("retry_of_name", Words),
-    _column("failure_class", Words),
+    _column("requested_by", SafeText),
+    _column("origin", SafeText, null=False),
+    _column("retry_of", SafeText),
+    _column("retry_of_name", SafeText),
+    _column("failure_class", SafeText),
     _column("retryable", sa.Boolean, null=False),
-    _column("cost_tokens", BIG, null=False),
-    _column("cost_cents", BIG, null=False),
-    _column("cost_micro_usd", BIG),
-    _column("input_tokens", BIG, null=False),
-    _column("cached_input_tokens", BIG, null=False),
-    _column("output_tokens", BIG, null=False),
-    _column("reasoning_tokens", BIG, null=False),
-    _column("requests", BIG, null=False),
+    _column("cost_tokens", BIG_INTEGER, null=False),
+    _column("cost_cents", BIG_INTEGER, null=False),
+    _column("cost_micro_usd", BIG_INTEGER),
+    _column("input_tokens", BIG_INTEGER, null=False),
+    _column("cached_input_tokens", BIG_INTEGER, null=False),
+    _column("output_tokens", BIG_INTEGER, null=False),
+    _column("reasoning_tokens", BIG_INTEGER, null=False),
+    _column("requests", BIG_INTEGER, null=False),
     _column("usage_complete", sa.Boolean, null=False),
     _column("turns", sa.Integer),
-    _column("thread_id", Words),
-    _column("log_path", Words),
-    _column("log_bytes", BIG, null=False),
+    _column("thread_id", SafeText),
+    _column("log_path", SafeText),
+    _column("log_bytes", BIG_INTEGER, null=False),
     _column("log_complete", sa.Boolean),
-    _column("log_note", Words),
+    _column("log_note", SafeText),
     _column("params", sa.JSON, null=False),
-    _column("result", Words),
-    _column("error", Words),
+    _column("result", SafeText),
+    _column("error", SafeText),
     _column("spec", sa.JSON, null=False),
     sa.Column("labels", sa.JSON, nullable=False, server_default="{}"),
-    _column("words", Words, null=False),  # what a search finds
+    _column("words", SafeText, null=False),  # what a search finds
     sa.UniqueConstraint("run_id", name="uq_runs_run_id"),
     sa.Index("ix_runs_name", "namespace", "name", "created_at"),
     # The list's order with every filter beside it: any page and any count is answered from this
@@ -156,12 +158,12 @@ runs = sa.Table(
 run_events = sa.Table(
     "run_events",
     metadata,
-    sa.Column("seq", KEY, primary_key=True, autoincrement=True),
-    _column("event_id", Words, null=False),
-    _column("run_id", Words, null=False),
+    sa.Column("seq", ROW_KEY, primary_key=True, autoincrement=True),
+    _column("event_id", SafeText, null=False),
+    _column("run_id", SafeText, null=False),
     _column("attempt", sa.Integer, null=False),
-    _column("status", Words, null=False),
-    _column("reason", Words),
+    _column("status", SafeText, null=False),
+    _column("reason", SafeText),
     _column("at", Utc, null=False),
     sa.UniqueConstraint("event_id", name="uq_run_events_event_id"),
     sa.Index("ix_run_events_run_id", "run_id", "seq"),
@@ -171,13 +173,13 @@ run_events = sa.Table(
 run_labels = sa.Table(
     "run_labels",
     metadata,
-    sa.Column("seq", BIG, primary_key=True, autoincrement=False),
-    sa.Column("key", Words, primary_key=True),
-    _column("value", Words, null=False),
-    _column("run_id", Words, null=False),
+    sa.Column("seq", BIG_INTEGER, primary_key=True, autoincrement=False),
+    sa.Column("key", SafeText, primary_key=True),
+    _column("value", SafeText, null=False),
+    _column("run_id", SafeText, null=False),
     _column("created_at", Utc, null=False),
-    _column("status", Words, null=False),
-    _column("job_type", Words, null=False),
+    _column("status", SafeText, null=False),
+    _column("job_type", SafeText, null=False),
     sa.Index("ix_run_labels", "key", "value", "created_at", "run_id", "status", "job_type", "seq"),
     sqlite_with_rowid=False,
 )
@@ -188,10 +190,10 @@ run_words = sa.table(
     "run_words",
     sa.column("rowid"),
     sa.column("run_words"),
-    sa.column("seq", BIG),
-    sa.column("run_id", Words),
+    sa.column("seq", BIG_INTEGER),
+    sa.column("run_id", SafeText),
     sa.column("created_at", Utc),
-    sa.column("status", Words),
-    sa.column("job_type", Words),
+    sa.column("status", SafeText),
+    sa.column("job_type", SafeText),
     sa.column("words"),
 )

@@ -10,18 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.database import Database
-from codexrun_core.registry.queries import LIST, NEWEST_FIRST, conditions, reading
+from codexrun_core.registry.queries import LIST_INDEX, NEWEST_FIRST, conditions, with_index
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.filters import Filter
 
-DURATIONS = 1000  # of the last runs, for median and percentile
-USUAL = 50  # good runs that say how long the next one will take
+MAX_DURATIONS = 1000  # of the last runs, for median and percentile
+USUAL_RUNS = 50  # good runs that say how long the next one will take
 
 SUCCEEDED = Phase.SUCCEEDED.lower()
 
 
-class Counted:
+class StatusCounts:
     """What follows from how many runs there are of each status."""
 
     statuses: dict[str, int]
@@ -32,13 +32,13 @@ class Counted:
 
     @property
     def success_rate(self) -> float | None:
-        """Of the runs that succeeded or failed; what people cancelled or the guardrails refused
-        says nothing."""
+        """Return the share of runs that succeeded among those that succeeded or failed; what people
+        cancelled or the guardrails refused says nothing."""
         return success_rate(self.statuses)
 
 
 @dataclass(frozen=True)
-class JobTypeStats(Counted):
+class JobTypeStats(StatusCounts):
     """What the runs of one job type came to."""
 
     job_type: str
@@ -48,7 +48,7 @@ class JobTypeStats(Counted):
 
 
 @dataclass(frozen=True)
-class Stats(Counted):
+class Stats(StatusCounts):
     """What the runs of a filter came to. Durations (agent's start to end) are those of the last
     good ones."""
 
@@ -61,7 +61,7 @@ class Stats(Counted):
 
 
 @dataclass(frozen=True)
-class PromptStats(Counted):
+class PromptStats(StatusCounts):
     """How one prompt version does."""
 
     name: str
@@ -72,9 +72,21 @@ class PromptStats(Counted):
     last_used_at: datetime
 
 
+@dataclass(frozen=True)
+class UsualRun:
+    """Medians of a version's last good runs; None where there is none, or none has a known
+    price."""
+
+    tokens: int | None
+    cost_micro_usd: int | None
+    seconds: float | None
+
+
 def success_rate(statuses: dict[str, int]) -> float | None:
-    """Succeeded among succeeded and failed; None where none of either is known."""
-    good, bad = statuses.get(SUCCEEDED, 0), statuses.get(Phase.FAILED.lower(), 0)
+    """Return the share of succeeded runs among succeeded and failed; None where there is
+    neither."""
+    good = statuses.get(SUCCEEDED, 0)
+    bad = statuses.get(Phase.FAILED.lower(), 0)
     return good / (good + bad) if good + bad else None
 
 
@@ -82,34 +94,33 @@ class Totals(Database):
     """Sums over `runs`."""
 
     async def usual(self, job_type: str) -> timedelta | None:
-        """The median duration of the job type's last good runs; None where there is none to learn
-        from."""
-        durations = await self._durations([runs.c.job_type == job_type], USUAL)
+        """Return the median duration of the job type's last good runs; None where there is none to
+        learn from."""
+        durations = await self._durations([runs.c.job_type == job_type], USUAL_RUNS)
         return timedelta(seconds=statistics.median(durations)) if durations else None
 
-    async def stats(self, chosen: Filter) -> Stats:
-        """What the runs of the filter came to."""
-        where, c = conditions(chosen, self.dialect), runs.c
-        tokens, cost = (
-            sa.func.sum(c.cost_tokens),
-            sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
-        )
+    async def stats(self, run_filter: Filter) -> Stats:
+        """Return what the runs of the filter came to."""
+        where = conditions(run_filter, self.dialect)
+        c = runs.c
+        tokens = sa.func.sum(c.cost_tokens)
+        cost = sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
         query = (
             sa.select(c.job_type, c.status, sa.func.count(), tokens, cost)
             .where(*where)
             .group_by(c.job_type, c.status)
         )
-        query = reading(query, LIST)
+        query = with_index(query, LIST_INDEX)
         rows = [
             (job_type, status, count, int(t), int(m))
             for job_type, status, count, t, m in await self._all(query)
         ]
-        durations = sorted(await self._durations(where, DURATIONS))
+        durations = sorted(await self._durations(where, MAX_DURATIONS))
         by_type: dict[str, list[tuple[str, int, int, int]]] = defaultdict(list)
         for job_type, *rest in rows:
             by_type[job_type].append((rest[0], rest[1], rest[2], rest[3]))
         return Stats(
-            statuses=_summed((status, count) for _, status, count, _, _ in rows),
+            statuses=_sum_by_status((status, count) for _, status, count, _, _ in rows),
             cost_tokens=sum(row[3] for row in rows),
             cost_micro_usd=sum(row[4] for row in rows),
             median_seconds=statistics.median(durations) if durations else None,
@@ -117,21 +128,19 @@ class Totals(Database):
             job_types=tuple(
                 JobTypeStats(
                     name,
-                    {s: n for s, n, _, _ in of},
-                    sum(t for _, _, t, _ in of),
-                    sum(m for *_, m in of),
+                    {s: n for s, n, _, _ in groups},
+                    sum(t for _, _, t, _ in groups),
+                    sum(m for *_, m in groups),
                 )
-                for name, of in sorted(by_type.items())
+                for name, groups in sorted(by_type.items())
             ),
         )
 
     async def prompt_stats(self) -> list[PromptStats]:
-        """How every prompt version does, by name and version."""
+        """Return how every prompt version does, by name and version."""
         c = runs.c
-        tokens, cost = (
-            sa.func.sum(c.cost_tokens),
-            sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0),
-        )
+        tokens = sa.func.sum(c.cost_tokens)
+        cost = sa.func.coalesce(sa.func.sum(c.cost_micro_usd), 0)
         by = (c.prompt_name, c.prompt_version, c.status)
         query = sa.select(*by, sa.func.count(), tokens, cost, sa.func.max(c.created_at))
         query = query.where(c.prompt_name.is_not(None), c.prompt_version.is_not(None)).group_by(*by)
@@ -148,11 +157,33 @@ class Totals(Database):
                 max(row[4] for row in of),
             )
             for (name, version), of in sorted(
-                versions.items(), key=lambda item: (item[0][0], _number(item[0][1]))
+                versions.items(), key=lambda item: (item[0][0], _version_order(item[0][1]))
             )
         ]
 
-    async def _durations(self, where: list[sa.ColumnElement[bool]], most: int) -> list[float]:
+    async def prompt_usual(self, name: str, version: str) -> UsualRun:
+        """Return what a run of this version usually takes: of the last good runs, found by the
+        index of the prompt's versions: no scan, however many runs there are."""
+        c = runs.c
+        query = sa.select(c.cost_tokens, c.cost_micro_usd, c.started_at, c.finished_at)
+        query = query.where(
+            c.prompt_name == name, c.prompt_version == version, c.status == SUCCEEDED
+        )
+        rows = await self._all(query.order_by(*NEWEST_FIRST).limit(MAX_DURATIONS))
+        costs = [row.cost_micro_usd for row in rows if row.cost_micro_usd is not None]
+        times = [
+            (r.finished_at - r.started_at).total_seconds()
+            for r in rows
+            if r.started_at and r.finished_at
+        ]
+        return UsualRun(
+            # A median that occurred: of two in the middle the lower one, as a whole number.
+            tokens=statistics.median_low([row.cost_tokens for row in rows]) if rows else None,
+            cost_micro_usd=statistics.median_low(costs) if costs else None,
+            seconds=max(0.0, statistics.median(times)) if times else None,
+        )
+
+    async def _durations(self, where: list[sa.ColumnElement[bool]], limit: int) -> list[float]:
         good = (
             runs.c.status == SUCCEEDED,
             runs.c.started_at.is_not(None),
@@ -162,7 +193,7 @@ class Totals(Database):
             sa.select(runs.c.started_at, runs.c.finished_at)
             .where(*where, *good)
             .order_by(*NEWEST_FIRST)
-            .limit(most)
+            .limit(limit)
         )
         return [
             max(0.0, (finished - started).total_seconds())
@@ -170,14 +201,14 @@ class Totals(Database):
         ]
 
 
-def _summed(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
+def _sum_by_status(pairs: Iterator[tuple[str, int]]) -> dict[str, int]:
     total: dict[str, int] = defaultdict(int)
     for name, count in pairs:
         total[name] += count
     return dict(total)
 
 
-def _number(version: str) -> tuple[int, str]:
-    """v10 comes after v9."""
+def _version_order(version: str) -> tuple[int, str]:
+    """Return the sort key of a version: v10 comes after v9."""
     digits = version.removeprefix("v")
     return (int(digits) if digits.isdecimal() else 0, version)

@@ -7,25 +7,28 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
-from codexrun_core.registry.events import RunEvent
-from codexrun_core.registry.queries import COLUMNS
+from codexrun_core.registry.queries import RUN_COLUMNS
+from codexrun_core.registry.rows import RunEvent
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
-from codexrun_core.runs.record import RunRecord, merge, usage_columns, usage_order, words_of
-from codexrun_core.runs.transitions import DELETED, Transition, transition
+from codexrun_core.resources.phases import DELETED
+from codexrun_core.runs.record import RunRecord, merge, search_text, usage_columns, usage_order
+from codexrun_core.runs.transitions import Transition, transition_between
 
 # Made once: putting 45 columns together takes longer than the database does.
-HELD = sa.select(*COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
-CHANGE = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
+LOCKED_ROW = (
+    sa.select(*RUN_COLUMNS).where(runs.c.run_id == sa.bindparam("run_id")).with_for_update()
+)
+UPDATE_ROW = sa.update(runs).where(runs.c.run_id == sa.bindparam("changed"))
 
 
 class Writes(Database):
     """Rows and their moves, as the mirror and the gates report them."""
 
     async def record(self, run: RunRecord) -> Transition | None:
-        """Insert or patch the row of this run, and answer the transition if it is new.
+        """Insert or patch the row of this run, and return the transition if it is new.
 
         What is older than the row changes nothing, and a row that has ended keeps its outcome.
         """
@@ -52,7 +55,7 @@ class Writes(Database):
 
         def write(connection: sa.Connection) -> bool:
             row = self._locked(connection, run_id)
-            if row is None or row.final or row.status == DELETED:
+            if row is None or row.terminal or row.status == DELETED:
                 return False
             after = replace(row, **usage_columns(usage))
             if after == row or usage_order(after) < usage_order(row):
@@ -87,34 +90,34 @@ class Writes(Database):
         return await self._write(write)
 
     def _locked(self, connection: sa.Connection, run_id: str) -> RunRecord | None:
-        """The row, held until the end of the transaction (SQLite: the transaction holds everything
-        already)."""
-        found = connection.execute(HELD, {"run_id": run_id})
-        row = found.first()
+        """Return the row, held until the end of the transaction (SQLite: the transaction holds
+        everything already)."""
+        result = connection.execute(LOCKED_ROW, {"run_id": run_id})
+        row = result.first()
         return record_from(row) if row else None
 
     def _insert(self, connection: sa.Connection, run: RunRecord) -> bool:
-        """False if another process was faster."""
+        """Insert the row; False if another process was faster."""
         inserted = connection.execute(insert_once(self.dialect, runs), values_of(run))
         return inserted.first() is not None
 
     def _update(self, connection: sa.Connection, run: RunRecord) -> None:
-        connection.execute(CHANGE, {**values_of(run), "changed": run.run_id})
+        connection.execute(UPDATE_ROW, {**values_of(run), "changed": run.run_id})
 
     def _move(
         self, connection: sa.Connection, before: RunRecord | None, after: RunRecord
     ) -> Transition | None:
-        moved = transition(before, after)
-        if moved is None:
+        move = transition_between(before, after)
+        if move is None:
             return None
-        event = {field.name: getattr(moved, field.name) for field in fields(RunEvent)}
+        event = {field.name: getattr(move, field.name) for field in fields(RunEvent)}
         recorded = connection.execute(insert_once(self.dialect, run_events), event)
-        return moved if recorded.first() is not None else None
+        return move if recorded.first() is not None else None
 
 
 def values_of(run: RunRecord) -> dict[str, Any]:
-    return {column.name: getattr(run, column.name) for column in COLUMNS} | {
-        "words": words_of(run),
+    return {column.name: getattr(run, column.name) for column in RUN_COLUMNS} | {
+        "words": search_text(run),
         "lasted_ms": run.lasted_ms,
     }
 

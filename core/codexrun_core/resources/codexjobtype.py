@@ -246,7 +246,7 @@ class McpServer(Part):
         Field(
             min_length=1,
             max_length=32,
-            pattern=f"^{tools.SERVER}$",
+            pattern=f"^{tools.SERVER_PATTERN}$",
             description="As allowedTools names it: letters and digits.",
         ),
     ]
@@ -275,7 +275,7 @@ class McpServer(Part):
     ] = None
 
 
-ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY)]
+ToolEntry = Annotated[str, Field(max_length=128, pattern=tools.ENTRY_PATTERN)]
 
 
 class JobTypeSpec(Part):
@@ -461,8 +461,10 @@ class JobTypeSpec(Part):
 
     @property
     def usable_tools(self) -> list[str]:
-        """allowedTools with its default, in a fixed order."""
-        return sorted(set(tools.DEFAULT if self.allowed_tools is None else self.allowed_tools))
+        """Return allowedTools with its default, in a fixed order."""
+        return sorted(
+            set(tools.DEFAULT_TOOLS if self.allowed_tools is None else self.allowed_tools)
+        )
 
 
 class JobTypeStatus(Part):

@@ -29,7 +29,7 @@ ANOTHER_RUN = "create another CodexRun instead (spec.retryOf links it to this on
 
 
 def immutable(field: str) -> JsonDict:
-    """The field may be neither set, changed nor removed after creation.
+    """Return rules by which the field may be neither set, changed nor removed after creation.
 
     The rule stands on the parent, because one on an optional field does not run when the field
     comes or goes (KEP-2876).

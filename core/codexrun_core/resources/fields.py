@@ -28,8 +28,8 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
 def cel(rule: str, message: str) -> JsonDict:
-    """One entry of x-kubernetes-validations (KEP-2876); the message names the field and the way
-    out."""
+    """Return one entry of x-kubernetes-validations (KEP-2876); the message names the field and the
+    way out."""
     return {"rule": rule, "message": message}
 
 
@@ -40,7 +40,7 @@ NAME_IS_A_LABEL = cel(
 
 
 def one_of(*values: str) -> Any:
-    """An enumeration of the CRD's schema, for a `str` field.
+    """Return an enumeration of the CRD's schema, for a `str` field.
 
     The apiserver holds writers to it. Readers take any text: a newer version may know more values.
     """
@@ -60,15 +60,16 @@ class Part(BaseModel):
     )
 
     def dump(self) -> dict[str, Any]:
-        """Plain JSON, camelCase; what is not known is absent."""
+        """Return plain JSON, camelCase; what is not known is absent."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Aware and in UTC; the first or last moment there is, where UTC has none:
+    """Return the moment aware and in UTC; the first or last moment there is, where UTC has none:
     0001-01-01T00:00:00+14:00 is a date-time too."""
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
@@ -140,8 +141,8 @@ class Limits(Part):
     ] = None
 
     def within(self, ceiling: "Limits | None") -> "Limits":
-        """These where they are given, else those of the ceiling; for a run that admission has let
-        through."""
+        """Return these limits where they are given, else those of the ceiling; for a run that
+        admission has let through."""
         return (ceiling or Limits()).model_copy(update=self.model_dump(exclude_none=True))
 
 

@@ -18,8 +18,8 @@ class UrlError(ValueError):
 
 
 def allowed_url(url: str, allowed: Sequence[str]) -> SplitResult:
-    """The parts of a URL that is http(s), unambiguous, and on the list: exactly, or by an entry
-    that ends in `*`.
+    """Return the parts of a URL that is http(s), unambiguous, and on the list: exactly, or by an
+    entry that ends in `*`.
 
     Raises:
         UrlError: and why not.

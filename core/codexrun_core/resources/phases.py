@@ -1,4 +1,4 @@
-"""The vocabulary of a run's life: phases, their order, and the classes of failure.
+"""The vocabulary of a run's life: phases, their order, statuses, and the classes of failure.
 
 Phases are derived from conditions for people (Kubernetes API conventions, "typical status
 properties"); conditions are the record. Terminal phases never change again. docs/architecture.md
@@ -43,12 +43,12 @@ class Phase(OpenEnum):
 
     @property
     def terminal(self) -> bool:
-        return self in TERMINAL
+        return self in TERMINAL_PHASES
 
     @property
     def rank(self) -> int:
-        """Position within one attempt: nothing goes to a smaller rank, and all terminal phases
-        share the last one.
+        """Return the position within one attempt: nothing goes to a smaller rank, and all terminal
+        phases share the last one.
 
         What is not known stands above all, so that nothing is started or written in its place.
         """
@@ -62,11 +62,25 @@ UNKNOWN_RANK = (
     1000  # the registry keeps ranks: no later list of phases may come to mean something by it
 )
 
-TERMINAL = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
+TERMINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
+LIVE_PHASES = tuple(phase for phase in Phase if phase not in TERMINAL_PHASES)
+SLOT_PHASES = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})  # a pod's slot is taken
+
+# A status is what people see of a run, and what a row of the registry has: its phase in lower case,
+# or DELETED for a row whose object went while nobody watched. That is no phase, for how the run
+# ended is not known.
+DELETED = "deleted"
+STATUSES = (*(phase.lower() for phase in Phase), DELETED)
+LIVE_STATUSES = tuple(phase.lower() for phase in LIVE_PHASES)
+TERMINAL_STATUSES = frozenset(phase.lower() for phase in TERMINAL_PHASES)
+SLOT_STATUSES = frozenset(phase.lower() for phase in SLOT_PHASES)
+ENDED_STATUSES = TERMINAL_STATUSES | {DELETED}  # such a run never moves again
 
 # What a watch that only wants live runs sends to the server (KEP-4358, selectable fields of custom
 # resources).
-LIVE_RUNS_SELECTOR = ",".join(f"status.phase!={phase}" for phase in Phase if phase.terminal)
+LIVE_RUNS_SELECTOR = ",".join(
+    f"status.phase!={phase}" for phase in Phase if phase in TERMINAL_PHASES
+)
 
 
 class FailureClass(OpenEnum):
@@ -94,8 +108,8 @@ class FailureClass(OpenEnum):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same run, started again unchanged, has a fair chance: the cause lies outside
-        of it."""
+        """Return whether the same run, started again unchanged, has a fair chance: the cause lies
+        outside of it."""
         return self in _RETRYABLE
 
 

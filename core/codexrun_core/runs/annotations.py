@@ -1,8 +1,14 @@
-"""What the REST facade writes on the runs that it makes, and what others read there."""
+"""The annotations that codexrun sets, each key once: on runs, on the Jobs and pods of their
+attempts, and on the ConfigMaps of prompts."""
 
-from codexrun_core.resources import CodexRun
+from typing import TYPE_CHECKING
+
 from codexrun_core.resources.phases import Phase
 
+if TYPE_CHECKING:  # whoever writes manifests needs no pydantic
+    from codexrun_core.resources import CodexRun
+
+# On a run, from whoever made it.
 REQUESTED_BY = "codexrun.dev/requested-by"
 ORIGIN = "codexrun.dev/origin"  # api, cli, console, kubectl
 REQUEST_ID = "codexrun.dev/request-id"
@@ -13,8 +19,19 @@ REQUEST_SHA256 = "codexrun.dev/request-sha256"
 # object goes at once.
 DELETE_IF_REJECTED = "codexrun.dev/delete-if-rejected"
 
+# On an attempt's Job, from the operator: with what the run was admitted.
+ADMITTED_WITH = "codexrun.dev/admitted-with"
+# On an attempt's pod: the managed policy of Codex, requirements.toml, is a file from here:
+# read-only for the agent, and no object of its own.
+CODEX_REQUIREMENTS = "codexrun.dev/codex-requirements"
 
-def untold(run: CodexRun) -> bool:
+# On the ConfigMap of a prompt's version.
+PROMPT_SHA256 = "codexrun.dev/sha256"
+PROMPT_OWNER = "codexrun.dev/owner"
+PROMPT_UPDATED_AT = "codexrun.dev/updated-at"
+
+
+def untold(run: "CodexRun") -> bool:
     """A run whose caller still waits for the first verdict, or was refused by it; one that was
     queued has been told of."""
     if run.metadata.annotations.get(DELETE_IF_REJECTED) != "true":

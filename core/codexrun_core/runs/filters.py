@@ -11,14 +11,15 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from codexrun_core.runs.labels import Requirement
-from codexrun_core.runs.record import COUNT_LIMIT, RunRecord
-from codexrun_core.runs.sorting import ALWAYS_KNOWN, NEWEST, Sort
+from codexrun_core.runs.record import MAX_COUNT, RunRecord
+from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
-PAGE_SIZE, LARGEST_PAGE = 50, 500
-_LONGEST_TOKEN = 1024
+PAGE_SIZE = 50
+MAX_PAGE_SIZE = 500
+_MAX_TOKEN_CHARACTERS = 1024
 
 
-class BadToken(ValueError):
+class InvalidPageToken(ValueError):
     """The page token is none of ours, or belongs to a list with another filter."""
 
 
@@ -40,18 +41,19 @@ class Filter:
 
     @property
     def fingerprint(self) -> str:
-        """The same for filters that select the same runs, whatever the order of their values.
+        """Return a digest that is the same for filters that select the same runs, whatever the
+        order of their values.
 
         Times are left out: `7d` is another moment with every page that is asked for.
         """
-        given = {
+        values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.name not in ("since", "until")
         }
         canonical = {
-            name: sorted({str(one) for one in value}) if isinstance(value, tuple) else value
-            for name, value in given.items()
+            name: sorted({str(item) for item in value}) if isinstance(value, tuple) else value
+            for name, value in values.items()
             if value
         }
         return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()[:16]
@@ -64,7 +66,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Last:
+class Cursor:
     """Where a page ended."""
 
     created_at: datetime
@@ -74,36 +76,41 @@ class Last:
     )
 
 
-def last_of(run: RunRecord, sort: Sort) -> Last:
-    return Last(
+def cursor_of(run: RunRecord, sort: Sort) -> Cursor:
+    return Cursor(
         run.created_at.astimezone(UTC),
         run.run_id,
         None if sort.key == "created" else sort.value(run),
     )
 
 
-def token_after(run: RunRecord, chosen: Filter, sort: Sort = NEWEST) -> str:
-    """The token of the page that begins after `run`, in a list of this filter in this order."""
-    last = last_of(run, sort)
-    parts: list[object] = [last.created_at.isoformat(), last.run_id, _fingerprint(chosen, sort)]
+def token_after(run: RunRecord, run_filter: Filter, sort: Sort = NEWEST) -> str:
+    """Return the token of the page that begins after `run`, in a list of this filter in this
+    order."""
+    cursor = cursor_of(run, sort)
+    parts: list[object] = [
+        cursor.created_at.isoformat(),
+        cursor.run_id,
+        _fingerprint(run_filter, sort),
+    ]
     if sort.key != "created":
         parts.append(
-            last.value.astimezone(UTC).isoformat()
-            if isinstance(last.value, datetime)
-            else last.value
+            cursor.value.astimezone(UTC).isoformat()
+            if isinstance(cursor.value, datetime)
+            else cursor.value
         )
     text = json.dumps(parts, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
-    """Where the page begins.
+def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
+    """Return where the page begins.
 
     Raises:
         BadToken: not a token of ours, or of a list with another filter or order.
     """
     try:
-        if len(token) > _LONGEST_TOKEN:
+        if len(token) > _MAX_TOKEN_CHARACTERS:
             raise ValueError(token)
         text = base64.b64decode(
             token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
@@ -113,41 +120,41 @@ def read_token(token: str, chosen: Filter, sort: Sort = NEWEST) -> Last:
         if not isinstance(run_id, str) or not isinstance(fingerprint, str) or len(more) > 1:
             raise ValueError(token)
     except (ValueError, TypeError, RecursionError, OverflowError, binascii.Error) as error:
-        raise _none_of_ours() from error
-    if fingerprint != _fingerprint(chosen, sort):
-        raise BadToken(
+        raise _invalid_token() from error
+    if fingerprint != _fingerprint(run_filter, sort):
+        raise InvalidPageToken(
             "page_token: belongs to a list with other filters or in another order; keep them, or"
             " leave it out to start anew"
         )
     if len(more) != (sort.key != "created"):
-        raise _none_of_ours()
+        raise _invalid_token()
     try:
-        return Last(created, run_id, _value(sort, more[0]) if more else None)
+        return Cursor(created, run_id, _cursor_value(sort, more[0]) if more else None)
     except (ValueError, TypeError, OverflowError) as error:
-        raise _none_of_ours() from error
+        raise _invalid_token() from error
 
 
-def _fingerprint(chosen: Filter, sort: Sort) -> str:
-    return chosen.fingerprint if sort == NEWEST else f"{chosen.fingerprint}{sort}"
+def _fingerprint(run_filter: Filter, sort: Sort) -> str:
+    return run_filter.fingerprint if sort == NEWEST else f"{run_filter.fingerprint}{sort}"
 
 
-def _value(sort: Sort, said: object) -> datetime | int | None:
-    if said is None and sort.key not in ALWAYS_KNOWN:
+def _cursor_value(sort: Sort, value: object) -> datetime | int | None:
+    if value is None and sort.key not in NEVER_NULL:
         return None
     if sort.key in ("started", "finished"):
-        return _moment(said)
-    if type(said) is not int or not 0 <= said <= COUNT_LIMIT:
-        raise ValueError(said)
-    return said
+        return _moment(value)
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError(value)
+    return value
 
 
-def _moment(said: object) -> datetime:
-    if not isinstance(said, str) or (moment := datetime.fromisoformat(said)).tzinfo is None:
-        raise ValueError(said)
+def _moment(value: object) -> datetime:
+    if not isinstance(value, str) or (moment := datetime.fromisoformat(value)).tzinfo is None:
+        raise ValueError(value)
     return moment.astimezone(UTC)
 
 
-def _none_of_ours() -> BadToken:
-    return BadToken(
+def _invalid_token() -> InvalidPageToken:
+    return InvalidPageToken(
         "page_token: not a token of this list; leave it out to start from the first page"
     )

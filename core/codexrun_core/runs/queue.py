@@ -1,5 +1,5 @@
-"""Where does a waiting run stand, and about when may it start? From the runs of its job type, its
-limit, and how long its like usually take.
+"""The position of a waiting run in the queue, and about when it may start: from the runs of its job
+type, its limit, and how long its like usually take.
 
 Computed when read: storing it would cost a write per waiting run per freed slot. Pure.
 """
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-HOLDS_SLOT = frozenset({"starting", "running", "stopping"})
+from codexrun_core.resources.phases import SLOT_STATUSES
+
 SOON = timedelta(seconds=1)  # a run that is past the usual length may end at any moment
 
 
 class Queueable(Protocol):
-    """What decides about a place in the queue; a registry row has it."""
+    """What decides about a run's position in the queue; a registry row has it."""
 
     @property
     def run_id(self) -> str: ...
@@ -42,73 +43,70 @@ class Timed(Protocol):
 
 
 @dataclass(frozen=True)
-class QueuePlace:
+class QueuePosition:
     position: int  # 1 is next
-    eta: (
-        datetime | None
-    )  # when a slot is likely free; None: nothing to learn from, or no slot will come
+    # when a slot is likely free; None: nothing to learn from, or no slot will come
+    eta: datetime | None
 
 
-def usual_length(runs: Iterable[Timed]) -> timedelta | None:
-    """The median length of the good runs, from the agent's start; None where there was none."""
-    done = [
+def usual_duration(runs: Iterable[Timed]) -> timedelta | None:
+    """Return the median duration of the good runs, from the agent's start; None without any."""
+    durations = [
         (run.finished_at - run.started_at).total_seconds()
         for run in runs
         if run.status == "succeeded" and run.started_at and run.finished_at
     ]
-    return timedelta(seconds=statistics.median(done)) if done else None
+    return timedelta(seconds=statistics.median(durations)) if durations else None
 
 
-def turn(run: Queueable) -> tuple[int, datetime, str]:
-    """The order of admission: priority, then age; the id breaks ties for good."""
+def admission_order(run: Queueable) -> tuple[int, datetime, str]:
+    """Return the sort key of admission: priority, then age; the id breaks ties for good."""
     return -run.priority, run.created_at, run.run_id
 
 
-def place(
+def queue_position(
     run: Queueable,
     peers: Iterable[Queueable],
     limit: int,
     usual: timedelta | None,
     now: datetime,
-    *,
-    hold_until: datetime | None = None,
-) -> QueuePlace | None:
-    """The place of `run` among all runs of its job type (`peers`, with or without it); None if it
-    does not wait.
+) -> QueuePosition | None:
+    """Return the position of `run` among all runs of its job type (`peers`, with or without it);
+    None if it does not wait.
 
-    `usual` is the median duration of the job type's last good runs, `hold_until` the moment before
-    which the whole job type waits (a rate limit). A suspended job type has a limit of 0.
+    `usual` is the median duration of the job type's last good runs. A suspended job type has a
+    limit of 0.
     """
     if run.status != "queued":
         return None
     everyone = list(peers)
-    ahead = sum(1 for peer in everyone if peer.status == "queued" and turn(peer) < turn(run))
-    return QueuePlace(ahead + 1, free_at(ahead, everyone, limit, usual, now, hold_until=hold_until))
+    ahead = sum(
+        1
+        for peer in everyone
+        if peer.status == "queued" and admission_order(peer) < admission_order(run)
+    )
+    return QueuePosition(ahead + 1, slot_free_at(ahead, everyone, limit, usual, now))
 
 
-def free_at(
+def slot_free_at(
     ahead: int,
     peers: Iterable[Queueable],
     limit: int,
     usual: timedelta | None,
     now: datetime,
-    *,
-    hold_until: datetime | None = None,
 ) -> datetime | None:
-    """When a slot is free for the run that has `ahead` others before it.
+    """Return when a slot is free for the run that has `ahead` others before it.
 
     Slots become free as their runs reach the usual length; each run ahead takes the first free one
     and holds it as long. Where the limit was lowered, as many runs must end first as are too many.
     """
-    earliest = max(now, hold_until or now)
-    holders = [peer for peer in peers if peer.status in HOLDS_SLOT]
+    holders = [peer for peer in peers if peer.status in SLOT_STATUSES]
     if limit <= 0:
         return None
     if usual is None:
-        return earliest if limit - len(holders) > ahead else None
+        return now if limit - len(holders) > ahead else None
     ends = sorted(max(now + SOON, (peer.started_at or now) + usual) for peer in holders)
     slots = [now] * (limit - len(ends)) + ends[max(0, len(ends) - limit) :]
-    slots = [max(slot, earliest) for slot in slots]
     heapq.heapify(slots)
     for _ in range(ahead):
         heapq.heapreplace(slots, slots[0] + usual)

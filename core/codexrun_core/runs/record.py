@@ -7,19 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codexrun_core.resources import CodexRun, Usage
-from codexrun_core.resources.phases import UNKNOWN_RANK, Phase
+from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
-from codexrun_core.runs.transitions import DELETED, FINAL
 
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
-LONGEST_USER = 253
-LONGEST_WORD_COLUMN = (
+MAX_USER_CHARACTERS = 253
+MAX_INDEXED_CHARACTERS = (
     512  # characters of a name in a column with an index; the CRD bounds not all of them
 )
-MOST_WORDS, LONGEST_WORD = 1000, 64
-INTEGER_LIMIT = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
-COUNT_LIMIT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
+MAX_SEARCH_WORDS = 1000
+MAX_WORD_CHARACTERS = 64
+MAX_INTEGER = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
+MAX_COUNT = 2**53 - 1  # of what a column, JSON and JavaScript can all hold
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,28 @@ class RunRecord:
     )
 
     @property
-    def final(self) -> bool:
-        """Whether the run has ended; such a row keeps its outcome for good."""
-        return self.status in FINAL
+    def terminal(self) -> bool:
+        """Return whether the run has ended; such a row keeps its outcome for good."""
+        return self.status in TERMINAL_STATUSES
 
     @property
     def lasted_ms(self) -> int | None:
-        """Milliseconds from the agent's start to its end; None before that."""
+        """Return the milliseconds from the agent's start to its end; None before that."""
         if self.started_at is None or self.finished_at is None:
             return None
         return max(0, (self.finished_at - self.started_at) // timedelta(milliseconds=1))
 
     @property
-    def place(self) -> tuple[int, int, int]:
-        """What is later in a run's life is larger."""
+    def revision(self) -> tuple[int, int, int]:
+        """Return (attempt, rank, resourceVersion): what is later in a run's life is larger."""
         return self.attempt, self.rank, self.resource_version
 
 
 def record_of(run: CodexRun) -> RunRecord:
-    """The row that a CodexRun amounts to."""
-    meta, spec, status = run.metadata, run.spec, run.status
+    """Return the row that a CodexRun amounts to."""
+    meta = run.metadata
+    spec = run.spec
+    status = run.status
     created = _utc(meta.creation_timestamp) or NEVER
     times = [
         created,
@@ -111,22 +113,23 @@ def record_of(run: CodexRun) -> RunRecord:
     if error is None and status.phase in (Phase.REJECTED, Phase.CANCELLED, Phase.FAILED):
         error = status.message
     spec_json = spec.dump()
-    user, origin = meta.annotations.get(REQUESTED_BY), meta.annotations.get(ORIGIN, "")
+    user = meta.annotations.get(REQUESTED_BY)
+    origin = meta.annotations.get(ORIGIN, "")
     return RunRecord(
         run_id=meta.uid,
         name=meta.name,
         namespace=meta.namespace or "",
         job_type=spec.job_type,
         status=status.phase.lower(),
-        reason=_word(status.reason),
+        reason=_for_index(status.reason),
         created_at=created,
         updated_at=max(time for moment in times if (time := _utc(moment))),
         started_at=_utc(status.started_at),
         finished_at=_utc(status.finished_at),
-        prompt_name=_word(status.prompt.name) if status.prompt else None,
-        prompt_version=_word(status.prompt.version) if status.prompt else spec.prompt_version,
+        prompt_name=_for_index(status.prompt.name) if status.prompt else None,
+        prompt_version=_for_index(status.prompt.version) if status.prompt else spec.prompt_version,
         prompt_sha256=status.prompt.sha256 if status.prompt else None,
-        model=_word(status.model or spec.model),
+        model=_for_index(status.model or spec.model),
         effort=spec.effort,
         params=spec_json.get("inputs", {}),
         result=status.result.message if status.result else None,
@@ -134,45 +137,45 @@ def record_of(run: CodexRun) -> RunRecord:
         failure_class=status.failure.class_.value if status.failure else None,
         retryable=bool(status.failure and status.failure.retryable),
         **usage_columns(status.usage),
-        attempt=place_of(run)[0],
+        attempt=revision_of(run)[0],
         rank=status.phase.rank,
         retry_of=spec.retry_of.uid if spec.retry_of else None,
         retry_of_name=spec.retry_of.name if spec.retry_of else None,
-        requested_by=user[:LONGEST_USER] if user else None,
+        requested_by=user[:MAX_USER_CHARACTERS] if user else None,
         origin=origin if origin in ORIGINS else "kubectl",
-        turns=None if status.turns is None else min(status.turns, INTEGER_LIMIT),
+        turns=None if status.turns is None else min(status.turns, MAX_INTEGER),
         thread_id=status.thread_id,
         priority=spec.priority,
         spec=spec_json,
         labels=dict(meta.labels),
-        resource_version=place_of(run)[2],
+        resource_version=revision_of(run)[2],
     )
 
 
-def place_of(run: CodexRun) -> tuple[int, int, int]:
-    """RunRecord.place of the row that it amounts to, without making that."""
+def revision_of(run: CodexRun) -> tuple[int, int, int]:
+    """Return `RunRecord.revision` of a run's row, without making the row."""
     version = run.metadata.resource_version
     return (
-        min(run.status.attempt or 1, INTEGER_LIMIT),
+        min(run.status.attempt or 1, MAX_INTEGER),
         run.status.phase.rank,
         int(version) if version.isdecimal() else 0,
     )
 
 
-def is_later(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    """Return whether the first place (attempt, rank, version) is later in a run's life than the
-    second.
+def is_later(first: tuple[int, int, int], second: tuple[int, int, int]) -> bool:
+    """Return whether the first revision (attempt, rank, resourceVersion) is later in a run's life
+    than the second.
 
     Where a phase that this version does not know belongs is not known: then the version alone
     orders.
     """
-    if max(one[1], other[1]) >= UNKNOWN_RANK:
-        return (one[0], one[2]) > (other[0], other[2])
-    return one > other
+    if max(first[1], second[1]) >= UNKNOWN_RANK:
+        return (first[0], first[2]) > (second[0], second[2])
+    return first > second
 
 
 def usage_columns(usage: Usage | None) -> dict[str, Any]:
-    """Usage as columns; none at all is 0 beside `usage_complete = False`."""
+    """Return usage as columns; none at all is 0 beside `usage_complete = False`."""
     if usage is None:
         return {}
     return {
@@ -188,7 +191,7 @@ def usage_columns(usage: Usage | None) -> dict[str, Any]:
     }
 
 
-USAGE = (
+USAGE_COLUMNS = (
     "cost_tokens",
     "cost_cents",
     "cost_micro_usd",
@@ -199,64 +202,66 @@ USAGE = (
     "requests",
     "usage_complete",
 )
-LOG = ("log_path", "log_bytes", "log_complete", "log_note")
+LOG_COLUMNS = ("log_path", "log_bytes", "log_complete", "log_note")
 
 
-def merge(row: RunRecord, seen: RunRecord) -> RunRecord:
-    """What the row becomes when this state of its run is seen: terminal is final, nothing goes
-    back, and of two states in one phase the later one stands. The row itself if nothing changes.
-    Only labels change after the end: people put them there."""
+def merge(row: RunRecord, state: RunRecord) -> RunRecord:
+    """Return what the row becomes when this state of its run is seen: terminal is final, nothing
+    goes back, and of two states in one phase the later one stands. The row itself if nothing
+    changes. Only labels change after the end: people put them there."""
     if (
-        row.final
-        and seen.final
-        and seen.labels != row.labels
-        and seen.resource_version >= row.resource_version
+        row.terminal
+        and state.terminal
+        and state.labels != row.labels
+        and state.resource_version >= row.resource_version
     ):
-        return replace(row, labels=seen.labels, resource_version=seen.resource_version)
-    if row.final or (row.status == DELETED and not seen.final):
+        return replace(row, labels=state.labels, resource_version=state.resource_version)
+    if row.terminal or (row.status == DELETED and not state.terminal):
         return row
-    if row.status != DELETED and is_later(row.place, seen.place):
+    if row.status != DELETED and is_later(row.revision, state.revision):
         return row
-    kept = {name: getattr(row, name) for name in (*LOG, "deleted_at")}
+    log = {name: getattr(row, name) for name in (*LOG_COLUMNS, "deleted_at")}
     return replace(
-        seen, **kept, **_usage(row, seen), updated_at=max(row.updated_at, seen.updated_at)
+        state, **log, **_usage(row, state), updated_at=max(row.updated_at, state.updated_at)
     )
 
 
-def _usage(row: RunRecord, seen: RunRecord) -> dict[str, Any]:
-    """The gate's last word if it is complete; else the larger of it and what the gate had shipped
-    before (an eviction loses the termination message, not what came here)."""
-    told = seen.requests or seen.cost_tokens
-    if (seen.final and seen.usage_complete and told) or usage_order(seen) >= usage_order(row):
-        return {name: getattr(seen, name) for name in USAGE}
-    return {name: getattr(row, name) for name in USAGE} | (
-        {"usage_complete": False} if seen.final else {}
+def _usage(row: RunRecord, state: RunRecord) -> dict[str, Any]:
+    """Return the gate's last word if it is complete; else the larger of it and what the gate had
+    shipped before (an eviction loses the termination message, not what came here)."""
+    reported = state.requests or state.cost_tokens
+    if (state.terminal and state.usage_complete and reported) or usage_order(state) >= usage_order(
+        row
+    ):
+        return {name: getattr(state, name) for name in USAGE_COLUMNS}
+    return {name: getattr(row, name) for name in USAGE_COLUMNS} | (
+        {"usage_complete": False} if state.terminal else {}
     )
 
 
 def usage_order(record: RunRecord) -> tuple[int, int]:
-    """Usage only grows."""
+    """Return what only grows with the usage of a run."""
     return record.requests, record.cost_tokens
 
 
-def words_of(record: RunRecord) -> str:
-    """What a search finds: the words of name, error and final message, each once."""
-    found = words(" ".join(filter(None, (record.name, record.error, record.result))))
-    return " ".join(dict.fromkeys(found[:MOST_WORDS]))
+def search_text(record: RunRecord) -> str:
+    """Return what a search finds: the words of name, error and final message, each once."""
+    words = search_words(" ".join(filter(None, (record.name, record.error, record.result))))
+    return " ".join(dict.fromkeys(words[:MAX_SEARCH_WORDS]))
 
 
-def words(text: str) -> list[str]:
-    """Runs of letters and digits, case folded: the same on every database."""
-    return [word[:LONGEST_WORD] for word in re.findall(r"[^\W_]+", text.casefold())]
+def search_words(text: str) -> list[str]:
+    """Split a text into runs of letters and digits, case folded: the same on every database."""
+    return [word[:MAX_WORD_CHARACTERS] for word in re.findall(r"[^\W_]+", text.casefold())]
 
 
-def _word(text: str | None) -> str | None:
-    """As an index takes it: Postgres has no entries above 2,704 bytes."""
-    return text[:LONGEST_WORD_COLUMN] if text else text
+def _for_index(text: str | None) -> str | None:
+    """Cut a name as an index takes it: Postgres has no entries above 2,704 bytes."""
+    return text[:MAX_INDEXED_CHARACTERS] if text else text
 
 
 def _bounded(count: int) -> int:
-    return max(0, min(count, COUNT_LIMIT))
+    return max(0, min(count, MAX_COUNT))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

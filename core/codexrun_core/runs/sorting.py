@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from codexrun_core.runs.record import RunRecord
 
-COLUMNS = {
+SORT_COLUMNS = {
     "created": "created_at",
     "started": "started_at",
     "finished": "finished_at",
@@ -16,7 +16,7 @@ COLUMNS = {
     "tokens": "cost_tokens",
     "cost": "cost_micro_usd",
 }
-ALWAYS_KNOWN = ("created", "tokens")
+NEVER_NULL = ("created", "tokens")
 
 
 @dataclass(frozen=True)
@@ -32,36 +32,37 @@ class Sort:
 
     @property
     def column(self) -> str:
-        return COLUMNS[self.key]
+        return SORT_COLUMNS[self.key]
 
     def value(self, run: RunRecord) -> datetime | int | None:
-        found: datetime | int | None = getattr(run, self.column)
-        return found
+        value: datetime | int | None = getattr(run, self.column)
+        return value
 
 
 NEWEST = Sort()
 
 
-def read_sort(text: str) -> Sort:
-    """`cost` is the lowest first, `-cost` the highest.
+def parse_sort(text: str) -> Sort:
+    """Read an order: `cost` is the lowest first, `-cost` the highest.
 
     Raises:
         ValueError: no such order; the message says which there are.
     """
     key = text.removeprefix("-")
-    if key not in COLUMNS:
+    if key not in SORT_COLUMNS:
         raise ValueError(
-            f'"{text}" is no order; use {", ".join(COLUMNS)}, with - before it for the highest or'
-            " latest first"
+            f'"{text}" is no order; use {", ".join(SORT_COLUMNS)}, with - before it for the highest'
+            " or latest first"
         )
     return Sort(key, descending=text.startswith("-"))
 
 
-def ordered(runs: Iterable[RunRecord], sort: Sort) -> list[RunRecord]:
-    """All of them, as the registry's pages have them one after another."""
-    known, unknown = list[RunRecord](), list[RunRecord]()
+def sort_runs(runs: Iterable[RunRecord], sort: Sort) -> list[RunRecord]:
+    """Sort runs as the registry's pages have them one after another."""
+    valued = list[RunRecord]()
+    unvalued = list[RunRecord]()
     for run in runs:
-        (unknown if sort.value(run) is None else known).append(run)
-    place = attrgetter("created_at", "run_id")
-    known.sort(key=lambda run: (sort.value(run), *place(run)), reverse=sort.descending)
-    return known + sorted(unknown, key=place, reverse=sort.descending)
+        (unvalued if sort.value(run) is None else valued).append(run)
+    creation = attrgetter("created_at", "run_id")
+    valued.sort(key=lambda run: (sort.value(run), *creation(run)), reverse=sort.descending)
+    return valued + sorted(unvalued, key=creation, reverse=sort.descending)

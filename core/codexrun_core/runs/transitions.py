@@ -11,24 +11,15 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from codexrun_core.logs import fields
-from codexrun_core.resources.phases import TERMINAL, UNKNOWN_RANK, Phase
-
-if TYPE_CHECKING:  # the operator needs no database
-    from codexrun_core.runs.record import RunRecord
+from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
+from codexrun_core.runs.record import RunRecord
 
 log = logging.getLogger("codexrun.lifecycle")
 
-# A row whose object went while nobody watched: no phase, for how the run ended is not known.
-DELETED = "deleted"
-
-FINAL = frozenset(phase.lower() for phase in TERMINAL)
-_FAILED = frozenset({Phase.FAILED.lower(), Phase.REJECTED.lower()})
-_LOST_ID = uuid.UUID(
-    "6b2f0a0e-54a6-4c39-9d9b-0a4d2c1e7f55"
-)  # namespace for run ids that are no UUIDs
+# Of the event ids of runs whose ids are not UUIDs.
+_NAMESPACE = uuid.UUID("6b2f0a0e-54a6-4c39-9d9b-0a4d2c1e7f55")
 
 
 @dataclass(frozen=True)
@@ -61,18 +52,18 @@ class Transition:
 
     @property
     def terminal(self) -> bool:
-        return self.status in FINAL
+        return self.status in TERMINAL_STATUSES
 
     @property
     def duration_ms(self) -> int | None:
-        """From the agent's start to the end."""
+        """Return the milliseconds from the agent's start to the end; None before that."""
         if self.started_at is None or self.finished_at is None:
             return None
         return max(0, int((self.finished_at - self.started_at).total_seconds() * 1000))
 
     @property
     def queue_ms(self) -> int | None:
-        """From the run's creation to the agent's start."""
+        """Return the milliseconds from the run's creation to the agent's start."""
         if self.started_at is None:
             return None
         return max(0, int((self.started_at - self.created_at).total_seconds() * 1000))
@@ -82,18 +73,18 @@ Sink = Callable[[Transition], None]
 
 
 def event_id(run_id: str, attempt: int, status: str) -> str:
-    """The same move has the same id, whoever sees it and however often."""
+    """Return the id of a move: the same one, whoever sees it and however often."""
     try:
-        space = uuid.UUID(run_id)
+        namespace = uuid.UUID(run_id)
     except ValueError:
-        space = uuid.uuid5(_LOST_ID, run_id)
-    return str(uuid.uuid5(space, f"{attempt}/{status}"))
+        namespace = uuid.uuid5(_NAMESPACE, run_id)
+    return str(uuid.uuid5(namespace, f"{attempt}/{status}"))
 
 
-def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | None:
-    """The move from one state of a run to a later one; None if it did not move, or would move back.
-    Pure."""
-    if before and not _forward(before, after):
+def transition_between(before: RunRecord | None, after: RunRecord) -> Transition | None:
+    """Return the move from one state of a run to a later one; None if it did not move, or would
+    move back. Pure."""
+    if before and not _moves_forward(before, after):
         return None
     return Transition(
         event_id=event_id(after.run_id, after.attempt, after.status),
@@ -105,7 +96,7 @@ def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | N
         before=before.status if before else None,
         status=after.status,
         reason=after.reason,
-        at=_when(after),
+        at=_time_of(after),
         created_at=after.created_at,
         started_at=after.started_at,
         finished_at=after.finished_at,
@@ -122,94 +113,86 @@ def transition(before: "RunRecord | None", after: "RunRecord") -> Transition | N
     )
 
 
-def _when(after: "RunRecord") -> datetime:
-    """The agent's start and end as its node saw them: the operator's look comes later, and may come
-    after both."""
-    own = (
-        after.finished_at
-        if after.status in FINAL
-        else after.started_at
-        if after.status == Phase.RUNNING.lower()
-        else None
-    )
-    return own or after.updated_at
+def _time_of(after: RunRecord) -> datetime:
+    """Return when the run moved: the agent's start and end as its node saw them, for the operator
+    looks later, and maybe after both."""
+    time = None
+    if after.status in TERMINAL_STATUSES:
+        time = after.finished_at
+    elif after.status == Phase.RUNNING.lower():
+        time = after.started_at
+    return time or after.updated_at
 
 
-def _forward(before: "RunRecord", after: "RunRecord") -> bool:
-    if before.status in FINAL:
+def _moves_forward(before: RunRecord, after: RunRecord) -> bool:
+    if before.status in TERMINAL_STATUSES:
         return False
     if before.status == DELETED:
-        return after.status in FINAL  # the end was seen after all
+        return after.status in TERMINAL_STATUSES  # the end was seen after all
     if max(before.rank, after.rank) >= UNKNOWN_RANK and before.attempt == after.attempt:
         return before.status != after.status
     return (after.attempt, after.rank) > (before.attempt, before.rank)
 
 
-def record_run_start(moved: Transition, sinks: Iterable[Sink]) -> None:
-    """The agent runs."""
-    _tell(moved, sinks, {Phase.RUNNING.lower()})
+def publish(transition: Transition, sinks: Iterable[Sink]) -> None:
+    """Hand a transition to the process's sinks, by the hook of its kind where it has one."""
+    match transition.status:
+        case "running":
+            record_run_start(transition, sinks)
+        case "succeeded":
+            record_run_success(transition, sinks)
+        case "failed" | "rejected":
+            record_run_failure(transition, sinks)
+        case "cancelled":
+            record_run_cancelled(transition, sinks)
+        case _:  # on the way between start and end
+            _send(transition, sinks)
 
 
-def record_run_success(moved: Transition, sinks: Iterable[Sink]) -> None:
-    """The run ended, and its success is proven."""
-    _tell(moved, sinks, {Phase.SUCCEEDED.lower()})
+def record_run_start(transition: Transition, sinks: Iterable[Sink]) -> None:
+    """Record that the agent runs."""
+    _send(transition, sinks)
 
 
-def record_run_failure(moved: Transition, sinks: Iterable[Sink]) -> None:
-    """The run failed, or was rejected before it could start."""
-    _tell(moved, sinks, _FAILED)
+def record_run_success(transition: Transition, sinks: Iterable[Sink]) -> None:
+    """Record that the run ended, and that its success is proven."""
+    _send(transition, sinks)
 
 
-def record_run_cancelled(moved: Transition, sinks: Iterable[Sink]) -> None:
-    """Somebody stopped the run."""
-    _tell(moved, sinks, {Phase.CANCELLED.lower()})
+def record_run_failure(transition: Transition, sinks: Iterable[Sink]) -> None:
+    """Record that the run failed, or was rejected before it could start."""
+    _send(transition, sinks)
 
 
-def record_transition(moved: Transition, sinks: Iterable[Sink]) -> None:
-    """Any move: through the hook of its kind, or, on the way between start and end, straight to the
-    sinks."""
-    hook = _HOOKS.get(moved.status)
-    if hook:
-        hook(moved, sinks)
-    else:
-        _tell(moved, sinks, {moved.status})
+def record_run_cancelled(transition: Transition, sinks: Iterable[Sink]) -> None:
+    """Record that somebody stopped the run."""
+    _send(transition, sinks)
 
 
-_HOOKS: dict[str, Callable[[Transition, Iterable[Sink]], None]] = {
-    Phase.RUNNING.lower(): record_run_start,
-    Phase.SUCCEEDED.lower(): record_run_success,
-    Phase.FAILED.lower(): record_run_failure,
-    Phase.REJECTED.lower(): record_run_failure,
-    Phase.CANCELLED.lower(): record_run_cancelled,
-}
-
-
-def _tell(moved: Transition, sinks: Iterable[Sink], expected: Iterable[str]) -> None:
-    if moved.status not in expected:
-        raise ValueError(f"{moved.name}: a move to {moved.status} belongs to another hook")
+def _send(transition: Transition, sinks: Iterable[Sink]) -> None:
     for sink in sinks:
-        sink(moved)
+        sink(transition)
 
 
-def log_transition(moved: Transition) -> None:
-    """A sink: one line with the fields that every line about a run has."""
+def log_transition(transition: Transition) -> None:
+    """Log one line with the fields that every line about a run has: a sink."""
     log.info(
-        f"run.{moved.status}",
+        f"run.{transition.status}",
         extra=fields(
-            event_id=moved.event_id,
-            run_id=moved.run_id,
-            name=moved.name,
-            namespace=moved.namespace,
-            job_type=moved.job_type,
-            status=moved.status,
-            reason=moved.reason,
-            attempt=moved.attempt,
-            prompt_version=moved.prompt_version,
-            phase="report" if moved.terminal else "admit",
-            duration_ms=moved.duration_ms,
-            cost_tokens=moved.cost_tokens,
-            cost_cents=moved.cost_cents,
-            cost_micro_usd=moved.cost_micro_usd,
-            failure_class=moved.failure_class,
+            event_id=transition.event_id,
+            run_id=transition.run_id,
+            name=transition.name,
+            namespace=transition.namespace,
+            job_type=transition.job_type,
+            status=transition.status,
+            reason=transition.reason,
+            attempt=transition.attempt,
+            prompt_version=transition.prompt_version,
+            phase="report" if transition.terminal else "admit",
+            duration_ms=transition.duration_ms,
+            cost_tokens=transition.cost_tokens,
+            cost_cents=transition.cost_cents,
+            cost_micro_usd=transition.cost_micro_usd,
+            failure_class=transition.failure_class,
         ),
     )

@@ -9,13 +9,14 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
-from codexrun_core.schemas.json_schema import BadSchemaError, Schema, check_schema, violations
+from codexrun_core import reasons
+from codexrun_core.schemas.json_schema import InvalidSchemaError, Schema, check_schema, violations
 from codexrun_core.schemas.nesting import nesting_problem
 
 # bytes of JSON; a larger environment variable would not fit the kernel's limit for one string
-INPUTS_LIMIT = 64 * 1024
-MOST_TOLD = 3
-MOST_NESTED = 8
+MAX_INPUTS_BYTES = 64 * 1024
+MAX_REPORTED_VIOLATIONS = 3
+MAX_DEFAULT_LEVELS = 8
 
 
 class InputsError(ValueError):
@@ -28,8 +29,8 @@ class InputsError(ValueError):
 
 
 def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) -> dict[str, Any]:
-    """The job type's schema, or what the prompt's placeholders say: each a required string, no
-    others."""
+    """Return the job type's schema, or what the prompt's placeholders say: each a required string,
+    no others."""
     if declared is not None:
         return declared
     names = sorted(set(placeholders))
@@ -41,8 +42,8 @@ def inputs_schema(declared: dict[str, Any] | None, placeholders: Iterable[str]) 
     }
 
 
-def schema_trouble(schema: Schema) -> str | None:
-    """Why runs cannot be judged by this inputsSchema, or None."""
+def inputs_schema_problem(schema: Schema) -> str | None:
+    """Return why no run can be held against this inputsSchema; None if it is fine."""
     try:
         check_schema(schema)
         if schema.get("type", "object") != "object":
@@ -57,59 +58,68 @@ def schema_trouble(schema: Schema) -> str | None:
                     wrong[0].under(f"spec.inputsSchema/properties/{name}/default")
                     + "; correct the default"
                 )
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         return f"spec.inputsSchema{error.pointer}: {error}"
     return None
 
 
-def output_trouble(schema: Schema | None) -> str | None:
-    """Why nothing could be held against this outputSchema, or None."""
+def output_schema_problem(schema: Schema | None) -> str | None:
+    """Return why nothing could be held against this outputSchema; None if it is fine."""
     if schema is None:
         return None
     try:
         check_schema(schema)
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         return f"spec.outputSchema{error.pointer}: {error}"
     if schema.get("type") != "object":
         return 'spec.outputSchema/type: models are asked for an object; use "object"'
     return None
 
 
-def check_inputs(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
-    """`given` with the schema's defaults filled in, if it fits.
+def check_inputs(schema: Schema, values: dict[str, Any]) -> dict[str, Any]:
+    """Return `values` with the schema's defaults filled in, if it fits.
 
     Raises:
         InputsError: it does not, or the schema cannot say.
     """
-    if isinstance(given, LeftOut):
-        raise given.error
-    if problem := nesting_problem(given):
-        raise InputsError("InvalidInputs", f"spec.inputs: {problem}")
-    if trouble := schema_trouble(schema):
-        raise InputsError("JobTypeInvalid", trouble)
-    inputs: dict[str, Any] = _filled(schema, given)
-    if too_much := _limit_error(inputs):
-        raise too_much
+    if isinstance(values, OmittedInputs):
+        raise values.error
+    if problem := nesting_problem(values):
+        raise InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
+    if problem := inputs_schema_problem(schema):
+        raise InputsError(reasons.JOB_TYPE_INVALID, problem)
+    inputs: dict[str, Any] = _filled(schema, values)
+    if limit_error := _limit_error(inputs):
+        raise limit_error
     try:
         wrong = violations({**schema, "type": "object"}, inputs)
-    except BadSchemaError as error:
-        raise InputsError("JobTypeInvalid", f"spec.inputsSchema{error.pointer}: {error}") from None
-    if wrong:
-        said = "; ".join(one.under("spec.inputs") for one in wrong[:MOST_TOLD])
-        more = f" (and {len(wrong) - MOST_TOLD} more)" if len(wrong) > MOST_TOLD else ""
+    except InvalidSchemaError as error:
         raise InputsError(
-            "InvalidInputs", f"{said}{more}; the job type's inputsSchema says what is expected"
+            reasons.JOB_TYPE_INVALID, f"spec.inputsSchema{error.pointer}: {error}"
+        ) from None
+    if wrong:
+        sentences = "; ".join(
+            violation.under("spec.inputs") for violation in wrong[:MAX_REPORTED_VIOLATIONS]
+        )
+        remainder = (
+            f" (and {len(wrong) - MAX_REPORTED_VIOLATIONS} more)"
+            if len(wrong) > MAX_REPORTED_VIOLATIONS
+            else ""
+        )
+        raise InputsError(
+            reasons.INVALID_INPUTS,
+            f"{sentences}{remainder}; the job type's inputsSchema says what is expected",
         )
     return inputs
 
 
-def above_limit(inputs: dict[str, Any]) -> bool:
+def exceeds_limit(inputs: dict[str, Any]) -> bool:
     """Return whether no job type takes these inputs, because they are too large or nested too
     deeply."""
     return _limit_error(inputs) is not None
 
 
-class LeftOut(dict[str, Any]):
+class OmittedInputs(dict[str, Any]):
     """What stands in memory for inputs that no job type takes: nothing but why. 1 MiB of JSON may
     be 35 MiB of objects."""
 
@@ -118,23 +128,23 @@ class LeftOut(dict[str, Any]):
         self.error = error
 
 
-def within_limit(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the inputs, or `LeftOut` where they are above a limit that holds for every job
+def omit_above_limit(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs, or `OmittedInputs` where they are above a limit that holds for every job
     type."""
     error = _limit_error(inputs)
-    return LeftOut(error) if error else inputs
+    return OmittedInputs(error) if error else inputs
 
 
 def _limit_error(inputs: dict[str, Any]) -> InputsError | None:
     if problem := nesting_problem(inputs):
-        return InputsError("InvalidInputs", f"spec.inputs: {problem}")
+        return InputsError(reasons.INVALID_INPUTS, f"spec.inputs: {problem}")
     size = _bytes_of_json(inputs)
-    if size <= INPUTS_LIMIT:
+    if size <= MAX_INPUTS_BYTES:
         return None
     return InputsError(
-        "InputsTooLarge",
-        f"spec.inputs: {size} bytes of JSON are above {INPUTS_LIMIT}; put large material into the"
-        " workspace instead",
+        reasons.INPUTS_TOO_LARGE,
+        f"spec.inputs: {size} bytes of JSON are above {MAX_INPUTS_BYTES}; put large material into"
+        " the workspace instead",
     )
 
 
@@ -143,8 +153,8 @@ def _bytes_of_json(inputs: dict[str, Any]) -> int:
 
 
 def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
-    """With the defaults of absent properties, in objects within objects too."""
-    if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MOST_NESTED:
+    """Return the value with the defaults of absent properties, in objects within objects too."""
+    if not isinstance(schema, dict) or not isinstance(value, dict) or depth > MAX_DEFAULT_LEVELS:
         return value
     parts = schema.get("properties")
     if not isinstance(parts, dict):
@@ -155,12 +165,12 @@ def _filled(schema: Any, value: Any, depth: int = 0) -> Any:
         if isinstance(part, dict) and "default" in part
     }
     merged = {**defaults, **value}
-    return {name: _filled(parts.get(name), one, depth + 1) for name, one in merged.items()}
+    return {name: _filled(parts.get(name), item, depth + 1) for name, item in merged.items()}
 
 
 def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
-    """A pydantic class of these inputs, for callers in Python: typed fields, and the schema's own
-    word on the whole.
+    """Make a pydantic class of these inputs, for callers in Python: typed fields, and the schema's
+    own word on the whole.
 
     Types are taken from plain schemas (type, enum, items, properties); whatever a schema says
     beyond them is judged all the same, by `check_inputs`, when an object is made.
@@ -168,8 +178,8 @@ def inputs_model(name: str, schema: Schema) -> type[BaseModel]:
     Raises:
         InputsError: the schema is none.
     """
-    if trouble := schema_trouble(schema):
-        raise InputsError("JobTypeInvalid", trouble)
+    if trouble := inputs_schema_problem(schema):
+        raise InputsError(reasons.JOB_TYPE_INVALID, trouble)
 
     class Judged(BaseModel):
         model_config = ConfigDict(extra="allow", populate_by_name=True)
@@ -192,25 +202,23 @@ def _fields(schema: Schema) -> dict[str, Any]:
     for name, part in schema.get("properties", {}).items():
         plain = part if isinstance(part, dict) else {}
         kind = _kind(name, plain)
-        about: dict[str, Any] = {"description": plain.get("description")}
+        options: dict[str, Any] = {"description": plain.get("description")}
+        field = name
         if (
             not name.isidentifier()
             or name.startswith("_")
             or hasattr(BaseModel, name)
             or name == "inputs"
         ):
-            about["alias"] = name
-        field = (
-            f"{''.join(c if c.isalnum() else '_' for c in name).strip('_') or 'field'}_"
-            if "alias" in about
-            else name
-        )
+            options["alias"] = name
+            letters = "".join(c if c.isalnum() else "_" for c in name).strip("_")
+            field = f"{letters or 'field'}_"
         if name in required and "default" not in plain:
-            fields[field] = (kind, Field(**about))
+            fields[field] = (kind, Field(**options))
         else:
             fields[field] = (
                 kind if "default" in plain else kind | None,
-                Field(plain.get("default"), **about),
+                Field(plain.get("default"), **options),
             )
     return fields
 
@@ -225,7 +233,7 @@ _SIMPLE: dict[str, Any] = {
 
 
 def _kind(name: str, part: Schema) -> Any:
-    if part.get("enum") and all(isinstance(one, str | int | bool | None) for one in part["enum"]):
+    if part.get("enum") and all(isinstance(item, str | int | bool | None) for item in part["enum"]):
         return Literal[tuple(part["enum"])]
     match part.get("type"):
         case "array":
@@ -237,7 +245,7 @@ def _kind(name: str, part: Schema) -> Any:
             return dict[str, Any]
         case str() as simple:
             return _SIMPLE.get(simple, Any)
-        case list() as several if several and all(one in _SIMPLE for one in several):
-            return reduce(or_, (_SIMPLE[one] for one in several))
+        case list() as several if several and all(item in _SIMPLE for item in several):
+            return reduce(or_, (_SIMPLE[item] for item in several))
         case _:
             return Any

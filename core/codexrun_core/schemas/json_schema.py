@@ -19,19 +19,19 @@ from jsonschema.validators import extend
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper, nesting_problem
+from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper, nesting_problem
 
-LARGEST_SCHEMA = 64 * 1024  # bytes of JSON
+MAX_SCHEMA_BYTES = 64 * 1024  # bytes of JSON
 # a keyword applied to a value is one, or more where either is long; less than a second in all
-MOST_STEPS = 25_000
-LONGEST_WORDS = 200
-PAGE = "https://json-schema.org/draft/2020-12"
+MAX_STEPS = 25_000
+MAX_MESSAGE_CHARACTERS = 200
+SPECIFICATION_URL = "https://json-schema.org/draft/2020-12"
 
 Schema = Mapping[str, Any]
 Rule = Callable[..., Iterable[ValidationError] | None]
 
 
-class BadSchemaError(ValueError):
+class InvalidSchemaError(ValueError):
     """The schema cannot be used; `pointer` is where (RFC 6901), the message names the trouble and
     the way out."""
 
@@ -49,29 +49,31 @@ class Violation:
     words: str
 
     def under(self, root: str) -> str:
-        """As a sentence about the field `root`, such as "spec.inputs"."""
+        """Return a sentence about the field `root`, such as "spec.inputs"."""
         return f"{root}{self.pointer}: {self.words}"
 
 
 def check_schema(schema: Schema) -> None:
-    """Whether it is a JSON Schema that can be used here.
+    """Check that it is a JSON Schema that can be used here.
 
     Raises:
         BadSchemaError: it is not.
     """
-    if is_deeper(schema, KEPT_LEVELS):
-        raise BadSchemaError("", f"nested more than {KEPT_LEVELS} levels deep; make it flatter")
-    size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
-    if size > LARGEST_SCHEMA:
-        raise BadSchemaError(
-            "", f"{size} bytes of JSON are above {LARGEST_SCHEMA}; shorten the schema"
+    if is_deeper(schema, MAX_SHOWN_LEVELS):
+        raise InvalidSchemaError(
+            "", f"nested more than {MAX_SHOWN_LEVELS} levels deep; make it flatter"
         )
-    _checked(json.dumps(schema, sort_keys=True))
+    size = len(json.dumps(schema, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > MAX_SCHEMA_BYTES:
+        raise InvalidSchemaError(
+            "", f"{size} bytes of JSON are above {MAX_SCHEMA_BYTES}; shorten the schema"
+        )
+    _check_text(json.dumps(schema, sort_keys=True))
 
 
-def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list[Violation]:
-    """What is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply fits
-    no schema.
+def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[Violation]:
+    """Return what is wrong with `value`, sorted by place; nothing if it fits. One nested too deeply
+    fits no schema.
 
     Raises:
         BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in
@@ -82,53 +84,53 @@ def violations(schema: Schema, value: Any, most_steps: int = MOST_STEPS) -> list
     token = _steps.set([most_steps, most_steps])
     try:
         # An empty registry: by default the library fetches what a $ref names, from anywhere.
-        found = [
+        result = [
             v
             for error in _Validator(schema, registry=Registry()).iter_errors(value)
-            for v in _told(error)
+            for v in _describe(error)
         ]
     except Unresolvable as error:
-        raise BadSchemaError(
+        raise InvalidSchemaError(
             "", f'there is no "{error.ref}"; a $ref names a part of the schema'
         ) from None
     except RecursionError:
-        raise BadSchemaError(
+        raise InvalidSchemaError(
             "", "a $ref leads back to itself without end; break the circle"
         ) from None
     finally:
         _steps.reset(token)
-    return sorted(found, key=lambda v: (v.pointer, v.words))
+    return sorted(result, key=lambda v: (v.pointer, v.words))
 
 
 def pointer(path: Iterable[Any]) -> str:
-    """RFC 6901."""
+    """Return a path as RFC 6901 writes it."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 @lru_cache(maxsize=256)
-def _checked(text: str) -> None:
+def _check_text(text: str) -> None:
     schema = json.loads(text)
     try:
         Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
     except SchemaError as error:
-        raise BadSchemaError(
-            pointer(error.absolute_path), f"{_short(error.message)}; see {PAGE}"
+        raise InvalidSchemaError(
+            pointer(error.absolute_path), f"{_shorten(error.message)}; see {SPECIFICATION_URL}"
         ) from None
     except RecursionError:
-        raise BadSchemaError("", "nested too deeply; make it flatter") from None
+        raise InvalidSchemaError("", "nested too deeply; make it flatter") from None
     for path, pattern in _patterns(schema, ()):
         try:
             _compiled(pattern)
         except re2.error as error:
-            said = (
+            reason = (
                 error.args[0].decode()
                 if error.args and isinstance(error.args[0], bytes)
                 else str(error)
             )
-            raise BadSchemaError(
+            raise InvalidSchemaError(
                 pointer(path),
-                f"{json.dumps(pattern)} is no pattern of RE2 ({said}); it knows no look-around and"
-                " no back-references, see https://github.com/google/re2/wiki/Syntax",
+                f"{json.dumps(pattern)} is no pattern of RE2 ({reason}); it knows no look-around"
+                " and no back-references, see https://github.com/google/re2/wiki/Syntax",
             ) from None
 
 
@@ -164,7 +166,7 @@ def _spend(steps: int) -> None:
     left = _steps.get()
     left[0] -= steps
     if left[0] < 0:
-        raise BadSchemaError(
+        raise InvalidSchemaError(
             "", f"judging this value takes more than {left[1]} steps; make the schema simpler"
         )
 
@@ -182,9 +184,9 @@ def _counted(rule: Rule) -> Rule:
     return counting
 
 
-def _pattern(validator: Any, wanted: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    if validator.is_type(instance, "string") and not _compiled(wanted).search(instance):
-        yield ValidationError(f"{instance!r} does not match {wanted!r}")
+def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _compiled(pattern).search(instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _pattern_properties(
@@ -203,17 +205,18 @@ def _additional(
 ) -> Iterator[ValidationError]:
     if not validator.is_type(instance, "object"):
         return
-    known, patterns = schema.get("properties", {}), list(schema.get("patternProperties", {}))
+    properties = schema.get("properties", {})
+    patterns = list(schema.get("patternProperties", {}))
     _spend((len(instance) + sum(map(len, instance)) // 64) * (1 + len(patterns)))
     extra = [
         key
         for key in instance
-        if key not in known and not any(_compiled(one).search(key) for one in patterns)
+        if key not in properties and not any(_compiled(pattern).search(key) for pattern in patterns)
     ]
     if rules is False:
         if extra:
             error = ValidationError("unknown fields")
-            error.extra, error.known = extra, list(known)  # type: ignore[attr-defined]
+            error.extra, error.known = extra, list(properties)  # type: ignore[attr-defined]
             yield error
         return
     for key in extra:
@@ -229,24 +232,24 @@ def _required(validator: Any, names: Any, instance: Any, _: Any) -> Iterator[Val
                 yield error
 
 
-def _unique(validator: Any, wanted: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
-    """By sorting, where the library compares each with each."""
-    if wanted and validator.is_type(instance, "array"):
-        seen = [json.dumps(_plain(one), sort_keys=True) for one in instance]
-        if len(set(seen)) != len(seen):
+def _unique(validator: Any, unique: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    """Compare by sorting, where the library compares each with each."""
+    if unique and validator.is_type(instance, "array"):
+        texts = [json.dumps(_plain(item), sort_keys=True) for item in instance]
+        if len(set(texts)) != len(texts):
             yield ValidationError(f"{instance!r} has non-unique elements")
 
 
 def _plain(value: Any) -> Any:
-    """1.0 is 1 to JSON Schema."""
+    """Return the value with 1.0 as 1, which are the same to JSON Schema."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_plain(item) for item in value]
+    return {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-_OURS: dict[str, Rule] = {
+_OVERRIDES: dict[str, Rule] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional,
@@ -256,27 +259,29 @@ _OURS: dict[str, Rule] = {
 _RULES: Mapping[str, Any] = Draft202012Validator.VALIDATORS
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
-    {name: _counted(_OURS.get(name, rule)) for name, rule in _RULES.items()},
+    {name: _counted(_OVERRIDES.get(name, rule)) for name, rule in _RULES.items()},
 )
 
 
-def _told(error: ValidationError) -> Iterator[Violation]:
-    """In our words where a field is missing or too many, which is what people get wrong most."""
+def _describe(error: ValidationError) -> Iterator[Violation]:
+    """Yield an error in plain words where a field is missing or unknown, which is what people get
+    wrong most."""
     at = pointer(error.absolute_path)
     if (missing := getattr(error, "missing", None)) is not None:
         yield Violation(at + pointer([missing]), "missing; give it a value")
         return
     if extra := getattr(error, "extra", None):
-        known = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
+        properties = ", ".join(error.known) or "none"  # type: ignore[attr-defined]
         yield from (
-            Violation(at + pointer([key]), f"unknown; the fields are: {_short(known)}")
+            Violation(at + pointer([key]), f"unknown; the fields are: {_shorten(properties)}")
             for key in extra
         )
         return
-    yield Violation(at, _short(error.message))
+    yield Violation(at, _shorten(error.message))
 
 
-def _short(message: str) -> str:
-    """The values themselves stay out of the message when they are long: it is shown in many
-    places."""
-    return message if len(message) <= LONGEST_WORDS else f"{message[:80]} … {message[-100:]}"
+def _shorten(message: str) -> str:
+    """Return the message without long values: it is shown in many places."""
+    return (
+        message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:80]} … {message[-100:]}"
+    )

@@ -7,7 +7,7 @@ TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep; make it flatter"
 
 # Of what is shown and kept of an object all the same: pydantic serializes 255 levels, PyYAML writes
 # about 300, and an answer or a view adds some around it.
-KEPT_LEVELS = 100
+MAX_SHOWN_LEVELS = 100
 
 
 def is_deeper(value: Any, levels: int) -> bool:
@@ -31,7 +31,7 @@ def nesting_problem(value: Any) -> str | None:
     return TOO_DEEP if is_deeper(value, MAX_LEVELS) else None
 
 
-def cut(value: Any, levels: int = KEPT_LEVELS) -> Any:
+def cut(value: Any, levels: int = MAX_SHOWN_LEVELS) -> Any:
     """Return `value` with null for what is nested deeper than `levels`; the value itself if nothing
     is."""
     return _cut(value, levels) if is_deeper(value, levels) else value

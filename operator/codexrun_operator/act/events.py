@@ -7,12 +7,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core import reasons
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.record import record_of
-from codexrun_core.runs.transitions import log_transition, record_transition, transition
+from codexrun_core.runs.transitions import log_transition, publish, transition_between
 from codexrun_operator.act.run_metrics import RunMetrics
 
 log = logging.getLogger(__name__)
@@ -22,9 +24,9 @@ def tell(run: CodexRun, status: RunStatus, counters: RunMetrics) -> None:
     """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase
     is the status's to tell."""
     after = run.model_copy(update={"status": status})
-    moved = transition(record_of(run) if _seen(run) else None, record_of(after))
+    moved = transition_between(record_of(run) if _seen(run) else None, record_of(after))
     if moved:
-        record_transition(moved, (log_transition, partial(counters.count, before=run, after=after)))
+        publish(moved, (log_transition, partial(counters.count, before=run, after=after)))
 
 
 def _seen(run: CodexRun) -> bool:
@@ -35,7 +37,10 @@ def _seen(run: CodexRun) -> bool:
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
     """The Event that this transition deserves; its name makes a repetition the same Event. A
     success deserves none."""
-    unhealthy = status.phase is Phase.STARTING and status.reason not in ("Starting", "Cloning")
+    unhealthy = status.phase is Phase.STARTING and status.reason not in (
+        reasons.STARTING,
+        reasons.CLONING,
+    )
     if status.phase in (Phase.FAILED, Phase.REJECTED) or unhealthy:
         kind = "Warning"
     elif status.phase is Phase.CANCELLED:

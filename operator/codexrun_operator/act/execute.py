@@ -1,13 +1,13 @@
 """Carry out a decision: actions first, then one status write. Every step can be repeated; "already
 done" is success."""
 
-from datetime import UTC, datetime
 from typing import Any
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
-from codexrun_core.kube.refusals import Cause
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
+from codexrun_core.refusals import Cause
 from codexrun_core.resources import CodexRun, RunStatus
-from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
+from codexrun_core.runs.names import EVIDENCE_FINALIZER
 from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 
 Json = dict[str, Any]
@@ -103,8 +103,3 @@ def _replacing(old: Json, new: Json) -> Json:
                 **_replacing(before, value),
             }
     return patch
-
-
-def now() -> datetime:
-    """The clock, cut to the second as Kubernetes writes it."""
-    return datetime.now(UTC).replace(microsecond=0)

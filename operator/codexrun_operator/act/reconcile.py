@@ -7,19 +7,22 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
-from codexrun_core.kube.refusals import without_name
+from codexrun_core import times
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.prices.file import PriceFile
+from codexrun_core.refusals import without_name
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
-from codexrun_core.resources.phases import TERMINAL, Phase
+from codexrun_core.resources.phases import TERMINAL_PHASES, Phase
 from codexrun_core.runs.annotations import untold
+from codexrun_core.runs.names import MANAGED_BY_CODEXRUN, RUN_UID_LABEL
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act import events, execute
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.job_type_status import job_type_status
-from codexrun_operator.decide.observed import OURS, RUN_UID_LABEL, Event, job_from, pod_from
+from codexrun_operator.decide.observed import Event, job_from, pod_from
 from codexrun_operator.decide.plan import CreateJob, ReleaseEvidence, Seen, plan, wants_slot
 from codexrun_operator.decide.status import same
 from codexrun_operator.job.job import build_job, job_name
@@ -49,7 +52,7 @@ class Reconciler:
         self.state = State(
             changed=self.queue.add,
             clock=clock,
-            prices=lambda: self.price_file.on(execute.now().date()),
+            prices=lambda: self.price_file.on(times.now().date()),
         )
         self.counters = RunMetrics(self.state, kube.namespace)
         self._unsure: dict[
@@ -97,7 +100,7 @@ class Reconciler:
             seen = dataclasses.replace(seen, admitted=state.may_start(seen.run, seen.job_type))
         else:
             seen = dataclasses.replace(seen, missing_for=missing_for, warnings=warnings)
-        now = execute.now()
+        now = times.now()
         decision = plan(seen, now)
         if decision.waiting:
             state.wait(seen.run)
@@ -217,7 +220,7 @@ class Reconciler:
         remembers of the run."""
         uid = run.metadata.uid
         events.tell(run, status, self.counters)
-        event = events.event_for(run, status, execute.now())
+        event = events.event_for(run, status, times.now())
         if status.phase.terminal:
             self.state.forget(uid, version_of(written))
             self.queue.forget(uid)
@@ -279,7 +282,7 @@ class Reconciler:
         hold = self.state.holds.of(name)
         if self.state.holds.tell_waiting(name, self.clock()):
             self.state.look_at_unstarted(name)
-        status = job_type_status(job_type, prompt, self.state.prices(), execute.now(), hold)
+        status = job_type_status(job_type, prompt, self.state.prices(), times.now(), hold)
         if _told(status) == _told(job_type.status):
             return
         try:
@@ -333,7 +336,10 @@ class Reconciler:
             raw = await self.kube.get(f"{self.kube.runs}/{name}")
         except NotFound:
             return True
-        if raw["metadata"]["uid"] != uid or (raw.get("status") or {}).get("phase") in TERMINAL:
+        if (
+            raw["metadata"]["uid"] != uid
+            or (raw.get("status") or {}).get("phase") in TERMINAL_PHASES
+        ):
             return True
         with one_object("codexrun", name, raw["metadata"]["resourceVersion"]):
             self.state.run_seen(raw)
@@ -341,7 +347,7 @@ class Reconciler:
 
     async def _end_strays(self, uid: str) -> None:
         # Both: others may label objects of their own with the run that they belong to.
-        selector = f"{OURS},{RUN_UID_LABEL}={uid}"
+        selector = f"{MANAGED_BY_CODEXRUN},{RUN_UID_LABEL}={uid}"
         jobs = [job_from(item) async for item in self._items(self.kube.jobs, selector)]
         pods = [pod_from(item) async for item in self._items(self.kube.pods, selector)]
         live = [pod for pod in pods if not (pod.deleting or pod.ended)]
@@ -420,7 +426,7 @@ def seconds_to_live(run: CodexRun) -> float | None:
         return 0.0
     if not run.status.phase.terminal or run.status.finished_at is None:
         return None
-    age = (execute.now() - run.status.finished_at).total_seconds()
+    age = (times.now() - run.status.finished_at).total_seconds()
     return run.spec.ttl_seconds_after_finished - age
 
 
@@ -429,7 +435,7 @@ def _needs_warnings(seen: Seen) -> bool:
     if job is None or job.created is None or seen.phase.rank > Phase.STARTING.rank or job.finished:
         return False
     started = seen.pod is not None and seen.pod.agent.state in ("running", "terminated")
-    return not started and execute.now() - job.created > WARNINGS_AFTER
+    return not started and times.now() - job.created > WARNINGS_AFTER
 
 
 def _told(status: JobTypeStatus) -> list[tuple[str, str, str, str]]:

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from codexrun_core.kube.refusals import Cause
+from codexrun_core import reasons
+from codexrun_core.refusals import Cause
 from codexrun_core.resources import CodexJobType, CodexRun, Usage
-from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.resources.phases import LIVE_PHASES, FailureClass, Phase
 from codexrun_core.runs.record import ORIGINS
 from codexrun_core.runs.transitions import Transition
 from codexrun_operator import metrics
-from codexrun_operator.decide.validation import CHECKSUM_MISMATCH
 from codexrun_operator.watch.cache import State
 
 UNKNOWN = "unknown"  # the label for a job type that does not exist: anybody can type anything there
-LIVE = tuple(phase for phase in Phase if not phase.terminal)
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning_output")
 
 
@@ -76,7 +75,7 @@ class RunMetrics(Collector):
         if status.usage and status.model:
             self._spend(moved.namespace, job_type, status.model, status.usage)
         kind = self._state.job_types.get(moved.job_type)
-        if moved.reason == CHECKSUM_MISMATCH and kind:
+        if moved.reason == reasons.PROMPT_CHECKSUM_MISMATCH and kind:
             metrics.CHECKSUM_MISMATCH.labels(kind.spec.prompt.name).inc()
 
     def _spend(self, namespace: str, job_type: str, model: str, usage: Usage) -> None:
@@ -108,7 +107,7 @@ class RunMetrics(Collector):
             (self._label(run.spec.job_type), run.status.phase) for run in state.runs.values()
         )
         for job_type in sorted({*state.job_types, *(name for name, _ in tally)}):
-            for phase in LIVE:
+            for phase in LIVE_PHASES:
                 runs.add_metric([namespace, job_type, phase], tally[job_type, phase])
         waiting = (
             run.metadata.creation_timestamp.timestamp()

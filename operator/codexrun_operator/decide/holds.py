@@ -12,7 +12,7 @@ try that succeeds ends the hold for all.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from codexrun_core.kube.refusals import Cause
+from codexrun_core.refusals import Cause
 from codexrun_operator.decide.slots import Place
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries

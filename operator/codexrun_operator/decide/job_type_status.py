@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
+from codexrun_core import reasons
 from codexrun_core.prices.table import Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
-from codexrun_core.schemas.inputs import inputs_schema, output_trouble, schema_trouble
+from codexrun_core.schemas.inputs import inputs_schema, inputs_schema_problem, output_schema_problem
 from codexrun_operator.decide.holds import Hold
 from codexrun_operator.decide.validation import (
     Refused,
@@ -47,7 +48,7 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
     if prompt is None:
         return (
             "False",
-            "PromptNotFound",
+            reasons.PROMPT_NOT_FOUND,
             (
                 f'spec.prompt: there is no prompt "{wanted.name}" {wanted.version} in this'
                 " namespace; apply its ConfigMap (`codexrun prompts manifests`)"
@@ -56,13 +57,15 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
     if refused := checksum_refusal(wanted.sha256, prompt):
         return "False", refused.reason, refused.message
     inputs = inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))
-    if trouble := schema_trouble(inputs) or output_trouble(job_type.spec.output_schema):
-        return "False", "InvalidSchema", trouble
+    if trouble := inputs_schema_problem(inputs) or output_schema_problem(
+        job_type.spec.output_schema
+    ):
+        return "False", reasons.INVALID_SCHEMA, trouble
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
     if not isinstance(limits, Refused) and (
         refused := price_refusal(job_type, job_type.spec.model, limits, prices)
     ):
         return "False", refused.reason, refused.message
     if job_type.spec.suspended:
-        return "True", "Suspended", "Valid, but suspended: its runs wait"
-    return "True", "Valid", "Prompt found, checksum right, schemas valid"
+        return "True", reasons.SUSPENDED, "Valid, but suspended: its runs wait"
+    return "True", reasons.VALID, "Prompt found, checksum right, schemas valid"

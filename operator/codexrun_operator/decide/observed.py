@@ -12,18 +12,16 @@ from pydantic import ValidationError
 
 from codexrun_core.resources import PromptUsed
 from codexrun_core.resources.fields import DAY
+from codexrun_core.runs.annotations import ADMITTED_WITH
+from codexrun_core.runs.names import (
+    ATTEMPT_LABEL,
+    EVIDENCE_FINALIZER,
+    RUN_NAME_LABEL,
+)
 from codexrun_core.schemas.nesting import nesting_problem
 
 Json = Mapping[str, Any]
 
-EVIDENCE_FINALIZER = "codexrun.dev/evidence"
-RUN_LABEL = "codexrun.dev/run"
-RUN_UID_LABEL = "codexrun.dev/run-uid"
-JOB_TYPE_LABEL = "codexrun.dev/job-type"
-ATTEMPT_LABEL = "codexrun.dev/attempt"
-MANAGED_BY = "app.kubernetes.io/managed-by"
-ADMITTED = "codexrun.dev/admitted-with"
-OURS = f"{MANAGED_BY}=codexrun"
 # The kubelet dates what never happened, such as the start of a container that failed to, at the
 # epoch.
 YEARS = range(1971, 9000)
@@ -203,7 +201,7 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        run=(metadata.get("labels") or {}).get(RUN_LABEL, ""),
+        run=(metadata.get("labels") or {}).get(RUN_NAME_LABEL, ""),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -251,7 +249,7 @@ def _admitted(text: str) -> dict[str, Any]:
 def job_from(raw: Json) -> Job:
     """A Job as the apiserver sent it."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
-    admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED, ""))
+    admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED_WITH, ""))
     labels = metadata.get("labels") or {}
     attempt = labels.get(ATTEMPT_LABEL, "")
     number = int(attempt) if attempt.isdecimal() else 0
@@ -260,7 +258,7 @@ def job_from(raw: Json) -> Job:
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
-        run=labels.get(RUN_LABEL, ""),
+        run=labels.get(RUN_NAME_LABEL, ""),
         attempt=number if 0 < number <= MAX_ATTEMPT else 1,
         created=when(metadata.get("creationTimestamp")),
         deadline=_after(when(status.get("startTime")), spec.get("activeDeadlineSeconds")),

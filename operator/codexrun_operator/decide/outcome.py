@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from codexrun_core.pod_contract import RUNNER, ReportKey
 from codexrun_core.resources import Failure, Result, Usage
 from codexrun_core.resources.phases import FailureClass
 from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
@@ -44,14 +45,14 @@ def outcome(pod: Pod) -> Outcome:
     """The verdict on a pod that has ended (or is gone)."""
     report = pod.agent.report
     failure = next((f for judge in JUDGES if (f := judge(pod))), None)
-    thread = report.get("threadId")
+    thread = report.get(ReportKey.THREAD_ID)
     return Outcome(
         failure=failure,
         usage=usage(pod),
         result=_result(pod),
         thread_id=thread[:128] if isinstance(thread, str) and thread else None,
-        turns=_count(report.get("turns")),
-        commands=_count(report.get("commands")),
+        turns=_count(report.get(ReportKey.TURNS)),
+        commands=_count(report.get(ReportKey.COMMANDS)),
         # Proven, it had ended before any signal could matter.
         own=failure is None or _by_itself(pod),
     )
@@ -62,14 +63,16 @@ def usage(pod: Pod) -> Usage | None:
     gate = pod.gate.report
     if not gate:
         return None
-    counted = {key: value for key, value in _part(gate, "usage").items() if _is_count(value)}
-    micro, table = counted.get("costMicroUSD"), gate.get("priceTable")
+    counted = {
+        key: value for key, value in _part(gate, ReportKey.USAGE).items() if _is_count(value)
+    }
+    micro, table = counted.get(ReportKey.COST_MICRO_USD), gate.get(ReportKey.PRICE_TABLE)
     return Usage.model_validate(
         {
             **counted,
-            "requests": gate["requests"] if _is_count(gate.get("requests")) else 0,
+            "requests": gate[ReportKey.REQUESTS] if _is_count(gate.get(ReportKey.REQUESTS)) else 0,
             # A gate that was still running has counted on since.
-            "complete": gate.get("complete") is True and pod.gate.ended,
+            "complete": gate.get(ReportKey.COMPLETE) is True and pod.gate.ended,
             "priceTable": table[:64] if isinstance(table, str) and micro is not None else None,
             "costCents": None if micro is None else -(-micro // 10_000),
             "cost": None if micro is None else dollars(micro),
@@ -99,7 +102,7 @@ def _part(report: Json, key: str) -> Json:
 
 
 def _class(part: Json) -> str:
-    class_ = part.get("class")
+    class_ = part.get(ReportKey.CLASS)
     return class_ if isinstance(class_, str) else ""
 
 
@@ -111,10 +114,10 @@ def _text(value: Any) -> str:
 
 def _result(pod: Pod) -> Result | None:
     report = pod.agent.report
-    message = report.get("finalMessage")
+    message = report.get(ReportKey.FINAL_MESSAGE)
     if not isinstance(message, str) or not message.strip():
         return None
-    full = report.get("finalMessageBytes")
+    full = report.get(ReportKey.FINAL_MESSAGE_BYTES)
     size = len(message.encode())
     cut = len(message) > 4096 or (isinstance(full, int) and full > size)
     return Result(message=message[:4096], truncated=cut, output=_output(pod, message))
@@ -123,10 +126,10 @@ def _result(pod: Pod) -> Result | None:
 def _output(pod: Pod, message: str) -> dict[str, Any] | None:
     """The message as JSON, if it is the very one that the gate has held against the
     outputSchema."""
-    said = _part(pod.gate.report, "output")
+    said = _part(pod.gate.report, ReportKey.OUTPUT)
     if (
-        said.get("ok") is not True
-        or said.get("sha256") != hashlib.sha256(message.encode()).hexdigest()
+        said.get(ReportKey.OUTPUT_OK) is not True
+        or said.get(ReportKey.OUTPUT_SHA256) != hashlib.sha256(message.encode()).hexdigest()
     ):
         return None
     try:
@@ -142,7 +145,7 @@ def _output(pod: Pod, message: str) -> dict[str, Any] | None:
 def _output_problem(pod: Pod) -> str | None:
     """What the gate's word does not cover: the nesting of the message, whichever version the gate
     is of."""
-    message = pod.agent.report.get("finalMessage")
+    message = pod.agent.report.get(ReportKey.FINAL_MESSAGE)
     if not isinstance(message, str):
         return None
     try:
@@ -158,9 +161,9 @@ def _by_itself(pod: Pod) -> bool:
     be before the signal."""
     report = pod.agent.report
     return (
-        report.get("state") == "done"
-        and report.get("stopped") != "signal"
-        and pod.gate.report.get("cutShort") is not True
+        report.get(ReportKey.STATE) == "done"
+        and report.get(ReportKey.STOPPED) != "signal"
+        and pod.gate.report.get(ReportKey.CUT_SHORT) is not True
     )
 
 
@@ -206,9 +209,11 @@ def out_of_memory(pod: Pod) -> Failure | None:
 
 def clone_failed(pod: Pod) -> Failure | None:
     if pod.clone.ended and pod.clone.exit_code:
-        said = _part(pod.clone.report, "failure")
+        said = _part(pod.clone.report, ReportKey.FAILURE)
         return failed(
-            Class.WORKSPACE, said.get("message") or _last_words(pod.clone), pod.clone.exit_code
+            Class.WORKSPACE,
+            said.get(ReportKey.MESSAGE) or _last_words(pod.clone),
+            pod.clone.exit_code,
         )
     return None
 
@@ -224,7 +229,7 @@ def never_started(pod: Pod) -> Failure | None:
     ):
         return failed(
             Class.IMAGE,
-            "The agent's image cannot start /opt/codexrun/bin/runner: build it with `make image"
+            f"The agent's image cannot start {RUNNER}: build it with `make image"
             f" BASE_IMAGE=...` on a base that has python3. {_last_words(agent)}",
             agent.exit_code,
         )
@@ -236,17 +241,25 @@ CANNOT_START = ("StartError", "ContainerCannotRun", "RunContainerError", "Create
 
 def gate_stopped_it(pod: Pod) -> Failure | None:
     """The gate's word about budget and guardrails stands above all that the agent says."""
-    stop = _part(pod.gate.report, "stop")
+    stop = _part(pod.gate.report, ReportKey.STOP)
     if _class(stop) in ("budget", "guardrail"):
-        return failed(FailureClass(stop["class"]), stop.get("message", ""), pod.agent.exit_code)
+        return failed(
+            FailureClass(stop[ReportKey.CLASS]),
+            stop.get(ReportKey.MESSAGE, ""),
+            pod.agent.exit_code,
+        )
     return None
 
 
 def runner_stopped_it(pod: Pod) -> Failure | None:
     """What the runner ended itself, or refused to begin."""
-    said = _part(pod.agent.report, "failure")
+    said = _part(pod.agent.report, ReportKey.FAILURE)
     if _class(said) in ("timeout", "stall", "storage", "config", "guardrail", "internal"):
-        return failed(FailureClass(said["class"]), said.get("message", ""), pod.agent.exit_code)
+        return failed(
+            FailureClass(said[ReportKey.CLASS]),
+            said.get(ReportKey.MESSAGE, ""),
+            pod.agent.exit_code,
+        )
     return None
 
 
@@ -264,13 +277,13 @@ def deadline(pod: Pod) -> Failure | None:
 def model_said_no(pod: Pod) -> Failure | None:
     """Not proven, and the last request to the model failed: its error is the cause that people can
     act on."""
-    error = _part(pod.gate.report, "lastError")
+    error = _part(pod.gate.report, ReportKey.LAST_ERROR)
     class_ = _class(error)
     if _agent_proves(pod) or class_ not in WHAT_TO_DO:
         return None
     return failed(
         FailureClass(class_),
-        f"{error.get('message', '')} ({WHAT_TO_DO[class_]})",
+        f"{error.get(ReportKey.MESSAGE, '')} ({WHAT_TO_DO[class_]})",
         pod.agent.exit_code,
     )
 
@@ -288,12 +301,12 @@ WHAT_TO_DO = {
 
 def agent_failed(pod: Pod) -> Failure | None:
     """Codex said `turn.failed`, or ended with an error of its own."""
-    said = _part(pod.agent.report, "failure")
+    said = _part(pod.agent.report, ReportKey.FAILURE)
     if said:
         known = _class(said) in {c.value for c in FailureClass}
         return failed(
-            FailureClass(said["class"]) if known else Class.AGENT_ERROR,
-            said.get("message", ""),
+            FailureClass(said[ReportKey.CLASS]) if known else Class.AGENT_ERROR,
+            said.get(ReportKey.MESSAGE, ""),
             _codex_exit(pod),
         )
     return None
@@ -319,7 +332,7 @@ def unproven(pod: Pod) -> Failure | None:
             "The agent reports success, but the gate's record of it is lost",
             _codex_exit(pod),
         )
-    completed = pod.gate.report.get("completed")
+    completed = pod.gate.report.get(ReportKey.COMPLETED)
     if not (_is_count(completed) and completed):
         return failed(
             Class.SILENT_DEATH,
@@ -331,15 +344,15 @@ def unproven(pod: Pod) -> Failure | None:
 
 def does_not_fit(pod: Pod) -> Failure | None:
     """Where the job type has an outputSchema the gate says whether the final message keeps it."""
-    said = pod.gate.report.get("output")
+    said = pod.gate.report.get(ReportKey.OUTPUT)
     if said is None:
         return None
-    part = _part(pod.gate.report, "output")
-    fits = part.get("ok") is True
-    problem = _output_problem(pod) if fits else part.get("message") or "not judged"
+    part = _part(pod.gate.report, ReportKey.OUTPUT)
+    fits = part.get(ReportKey.OUTPUT_OK) is True
+    problem = _output_problem(pod) if fits else part.get(ReportKey.MESSAGE) or "not judged"
     if problem is None:
         return None
-    where = f"output{part.get('pointer') or ''}"
+    where = f"output{part.get(ReportKey.OUTPUT_POINTER) or ''}"
     return failed(
         Class.AGENT_ERROR,
         f"{where}: {problem}; the final message must be JSON that fits the job type's outputSchema",
@@ -368,16 +381,16 @@ def _agent_proves(pod: Pod) -> bool:
     report = pod.agent.report
     return (
         pod.agent.exit_code == 0
-        and _is_count(report.get("exitCode"))
-        and report["exitCode"] == 0
-        and report.get("turnCompleted") is True
-        and not report.get("turnFailed")
+        and _is_count(report.get(ReportKey.EXIT_CODE))
+        and report[ReportKey.EXIT_CODE] == 0
+        and report.get(ReportKey.TURN_COMPLETED) is True
+        and not report.get(ReportKey.TURN_FAILED)
         and _result(pod) is not None
     )
 
 
 def _codex_exit(pod: Pod) -> int | None:
-    code = pod.agent.report.get("exitCode")
+    code = pod.agent.report.get(ReportKey.EXIT_CODE)
     return code if isinstance(code, int) and -255 <= code <= 255 else pod.agent.exit_code
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Condition, RunStatus
 from codexrun_core.resources.phases import Phase
 
@@ -50,7 +51,11 @@ SUBJECT: dict[Phase, tuple[str, ...]] = {
     Phase.REJECTED: ("Accepted", "Succeeded"),
 }
 
-SETTLED = {"Accepted": "Valid", "Admitted": "SlotTaken", "Started": "AgentRunning"}
+SETTLED = {
+    "Accepted": reasons.VALID,
+    "Admitted": reasons.SLOT_TAKEN,
+    "Started": reasons.AGENT_RUNNING,
+}
 
 
 def moved(

@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from codexrun_core.prices.table import UNKNOWN, Prices
+from codexrun_core import reasons
+from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
-from codexrun_core.schemas.inputs import InputsError, check_inputs, inputs_schema, output_trouble
+from codexrun_core.schemas.inputs import (
+    InputsError,
+    check_inputs,
+    inputs_schema,
+    output_schema_problem,
+)
 
-CHECKSUM_MISMATCH = "PromptChecksumMismatch"
 DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)
 
 
@@ -58,7 +63,7 @@ def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
 
 
 def judge(
-    run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN
+    run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN_PRICES
 ) -> Accepted | Refused | Missing:
     """The first rule that objects wins. A run that waits is judged again each time, by what holds
     then."""
@@ -71,13 +76,13 @@ def judge(
         and not kind.prompt.allow_override
     ):
         return Refused(
-            "PromptVersionNotAllowed",
+            reasons.PROMPT_VERSION_NOT_ALLOWED,
             f'spec.promptVersion: job type "{name}" fixes version {kind.prompt.version}; leave the'
             " field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
         return Missing(
-            "PromptNotFound",
+            reasons.PROMPT_NOT_FOUND,
             f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no"
             " prompt "
             f'"{kind.prompt.name}" {version} in this namespace; apply its ConfigMap (`codexrun'
@@ -91,20 +96,23 @@ def judge(
     model = spec.model or kind.model
     allowed_models = kind.allowed_models or [kind.model]
     if model not in allowed_models:
-        return Refused("ModelNotAllowed", _not_allowed("spec.model", model, name, allowed_models))
+        return Refused(
+            reasons.MODEL_NOT_ALLOWED, _not_allowed("spec.model", model, name, allowed_models)
+        )
     effort = spec.effort or kind.effort
     allowed_efforts = kind.allowed_efforts or ([kind.effort] if kind.effort else [])
     if spec.effort and spec.effort not in allowed_efforts:
         return Refused(
-            "EffortNotAllowed", _not_allowed("spec.effort", spec.effort, name, allowed_efforts)
+            reasons.EFFORT_NOT_ALLOWED,
+            _not_allowed("spec.effort", spec.effort, name, allowed_efforts),
         )
     limits = effective_limits(spec.limits, kind.limits, name)
     if isinstance(limits, Refused):
         return limits
     if refusal := price_refusal(job_type, model, limits, prices):
         return refusal
-    if trouble := output_trouble(kind.output_schema):
-        return Refused("JobTypeInvalid", trouble)
+    if trouble := output_schema_problem(kind.output_schema):
+        return Refused(reasons.JOB_TYPE_INVALID, trouble)
     if refusal := _workspace(run, job_type):
         return refusal
     try:
@@ -137,13 +145,13 @@ def checksum_refusal(pinned: str | None, prompt: Prompt) -> Refused | None:
     named = f'prompt "{prompt.name}" {prompt.version}'
     if prompt.declared_sha256 != prompt.sha256:
         return Refused(
-            CHECKSUM_MISMATCH,
+            reasons.PROMPT_CHECKSUM_MISMATCH,
             f"{named}: its text has sha256 {prompt.sha256}, its ConfigMap's annotation says "
             f"{prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
         )
     if pinned and pinned != prompt.sha256:
         return Refused(
-            CHECKSUM_MISMATCH,
+            reasons.PROMPT_CHECKSUM_MISMATCH,
             f"{named}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is"
             f" {pinned}; apply the manifests from Git again",
         )
@@ -159,7 +167,7 @@ def effective_limits(asked: Limits | None, ceiling: Limits, job_type: str) -> Li
         if wish is not None and top is not None and wish > top:
             alias = Limits.model_fields[key].alias
             return Refused(
-                "LimitAboveJobType",
+                reasons.LIMIT_ABOVE_JOB_TYPE,
                 f'spec.limits.{alias}: {wish} is above {top}, the limit of job type "{job_type}";'
                 " lower it, or ask its owner to raise the job type's limit",
             )
@@ -177,13 +185,13 @@ def price_refusal(
     unknown = f'the price of model "{model}" is not in the price table {prices.version}'
     if limits.max_cost_cents is not None:
         return Refused(
-            "UnknownPrice",
+            reasons.UNKNOWN_PRICE,
             f"spec.limits.maxCostCents: {unknown}, so that this limit cannot be kept; use"
             " maxTokens, another model, or add its price",
         )
     if job_type.spec.require_known_price:
         return Refused(
-            "UnknownPrice",
+            reasons.UNKNOWN_PRICE,
             f'spec.model: {unknown}, and job type "{job_type.metadata.name}" asks for one'
             " (requireKnownPrice); use another model, or add its price",
         )
@@ -196,12 +204,12 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Refused | None:
     url, name, git = run.spec.workspace.git.url, job_type.metadata.name, job_type.spec.git
     if git is None:
         return Refused(
-            "WorkspaceNotAllowed",
+            reasons.WORKSPACE_NOT_ALLOWED,
             f'spec.workspace: job type "{name}" works without a repository; leave the field out, or'
             " ask its owner for git.allowedURLs",
         )
     try:
         allowed_url(url, git.allowed_urls)
     except UrlError as error:
-        return Refused("WorkspaceNotAllowed", f"spec.workspace.git.url: {error}")
+        return Refused(reasons.WORKSPACE_NOT_ALLOWED, f"spec.workspace.git.url: {error}")
     return None

@@ -5,11 +5,21 @@ import json
 from typing import Any
 
 from codexrun_core.codex import policy as codex_policy
+from codexrun_core.pod_contract import (
+    AGENT_HOME,
+    CODEX_FOLDER,
+    GATE_PORT,
+    INPUTS_ENV,
+    PROMPT_FOLDER,
+    RUN_ENV,
+    RUNNER,
+    WORKSPACE,
+)
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.containers import (
     AGENT_UID,
-    GATE_PORT,
     GIB,
     empty,
     env_json,
@@ -20,10 +30,6 @@ from codexrun_operator.job.containers import (
 from codexrun_operator.settings import PodSettings
 
 WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
-# The managed policy of Codex is a file from here: read-only for the agent, and no object of its
-# own.
-POLICY_ANNOTATION = "codexrun.dev/codex-requirements"
-
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
     "limits": {"memory": "2Gi", "ephemeral-storage": "14Gi"},
@@ -62,22 +68,22 @@ def container(
         "name": "agent",
         "image": spec.image or settings.agent_image,
         "imagePullPolicy": settings.agent_pull_policy,
-        "command": ["/opt/codexrun/bin/runner"],
-        "workingDir": "/workspace",
+        "command": [RUNNER],
+        "workingDir": WORKSPACE,
         "env": [
-            {"name": "CODEXRUN_RUN", "value": env_json(config)},
-            {"name": "CODEXRUN_INPUTS", "value": base64.b64encode(inputs).decode()},
+            {"name": RUN_ENV, "value": env_json(config)},
+            {"name": INPUTS_ENV, "value": base64.b64encode(inputs).decode()},
             *output_schema(job_type),
-            {"name": "HOME", "value": "/home/agent"},
+            {"name": "HOME", "value": AGENT_HOME},
             *(variable.dump() for variable in secrets),
         ],
         "resources": _resources(job_type),
         "securityContext": locked_down(AGENT_UID),
         "volumeMounts": [
-            mount("prompt", "/etc/codexrun/prompt", read_only=True),
-            mount("codex-policy", "/etc/codex", read_only=True),
-            mount("workspace", "/workspace"),
-            mount("home", "/home/agent"),
+            mount("prompt", PROMPT_FOLDER, read_only=True),
+            mount("codex-policy", CODEX_FOLDER, read_only=True),
+            mount("workspace", WORKSPACE),
+            mount("home", AGENT_HOME),
             mount("tmp", "/tmp"),
         ],
     }
@@ -86,7 +92,7 @@ def container(
 def annotations(job_type: CodexJobType) -> dict[str, str]:
     """Of the pod."""
     return {
-        POLICY_ANNOTATION: codex_policy.requirements(
+        CODEX_REQUIREMENTS: codex_policy.requirements(
             job_type.spec.usable_tools, job_type.spec.sandbox
         )
     }
@@ -96,7 +102,7 @@ def volumes(accepted: Accepted) -> list[dict[str, Any]]:
     prompt = accepted.prompt
     policy = {
         "path": "requirements.toml",
-        "fieldRef": {"fieldPath": f"metadata.annotations['{POLICY_ANNOTATION}']"},
+        "fieldRef": {"fieldPath": f"metadata.annotations['{CODEX_REQUIREMENTS}']"},
     }
     return [
         {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from codexrun_core.pod_contract import CLONE_ENV, GIT_CREDENTIALS_FOLDER, WORKSPACE
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.job.containers import AGENT_UID, empty, env_json, locked_down, mount
 from codexrun_operator.settings import PodSettings
@@ -19,9 +20,9 @@ def containers(
     if run.spec.workspace is None or job_type.spec.git is None:
         return []
     git = run.spec.workspace.git
-    mounts = [mount("workspace", "/workspace"), mount("clone-home", "/tmp")]
+    mounts = [mount("workspace", WORKSPACE), mount("clone-home", "/tmp")]
     if job_type.spec.git.credentials_secret_ref:
-        mounts.append(mount("git-credentials", "/var/run/codexrun/git", read_only=True))
+        mounts.append(mount("git-credentials", GIT_CREDENTIALS_FOLDER, read_only=True))
     return [
         {
             "name": "clone",
@@ -30,7 +31,7 @@ def containers(
             "command": ["python3", "-m", "codexrun_pod.clone"],
             "env": [
                 {
-                    "name": "CODEXRUN_CLONE",
+                    "name": CLONE_ENV,
                     "value": env_json(
                         {
                             "url": git.url,

@@ -4,11 +4,11 @@ import base64
 import json
 from typing import Any
 
+from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
 from codexrun_core.resources import CodexJobType
 
 GIB = 1024**3
 AGENT_UID, GATE_UID = 10001, 10002
-GATE_PORT = 8390
 
 
 def env_json(value: Any) -> str:
@@ -23,7 +23,7 @@ def output_schema(job_type: CodexJobType) -> list[dict[str, str]]:
     if job_type.spec.output_schema is None:
         return []
     text = json.dumps(job_type.spec.output_schema, ensure_ascii=False, separators=(",", ":"))
-    return [{"name": "CODEXRUN_OUTPUT_SCHEMA", "value": base64.b64encode(text.encode()).decode()}]
+    return [{"name": OUTPUT_SCHEMA_ENV, "value": base64.b64encode(text.encode()).decode()}]
 
 
 def locked_down(uid: int) -> dict[str, Any]:

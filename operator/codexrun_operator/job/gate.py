@@ -2,10 +2,21 @@
 
 from typing import Any
 
+from codexrun_core.pod_contract import (
+    GATE_ENV,
+    GATE_PORT,
+    GATE_STATE_FOLDER,
+    GATE_STOPPING_FILE,
+    INGEST_AUDIENCE,
+    INGEST_TOKEN_FILE,
+    INGEST_TOKEN_FOLDER,
+    MODEL_CA_FOLDER,
+    MODEL_KEY_FILE,
+    MODEL_KEY_FOLDER,
+)
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.containers import (
-    GATE_PORT,
     GATE_UID,
     empty,
     env_json,
@@ -17,7 +28,7 @@ from codexrun_operator.settings import PodSettings
 
 # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 STATE_BYTES = 160 * 1024**2
-INGEST_AUDIENCE, INGEST_TOKEN_SECONDS = "codexrun-api", 3600
+INGEST_TOKEN_SECONDS = 3600
 RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
@@ -52,13 +63,13 @@ def container(
         "priceTable": accepted.price_table,
         "ingestURL": settings.ingest_url or None,
     }
-    mounts = [mount("gate-state", "/var/lib/codexrun-gate")]
+    mounts = [mount("gate-state", GATE_STATE_FOLDER)]
     if settings.ingest_url:
-        mounts.append(mount("ingest-token", "/var/run/codexrun/ingest", read_only=True))
+        mounts.append(mount("ingest-token", INGEST_TOKEN_FOLDER, read_only=True))
     if key_secret(job_type, settings):
-        mounts.append(mount("model-key", "/var/run/codexrun/model", read_only=True))
+        mounts.append(mount("model-key", MODEL_KEY_FOLDER, read_only=True))
     if model.ca_config_map:
-        mounts.append(mount("model-ca", "/var/run/codexrun/ca", read_only=True))
+        mounts.append(mount("model-ca", MODEL_CA_FOLDER, read_only=True))
     return {
         "name": "gate",
         "image": settings.control_image,
@@ -67,7 +78,7 @@ def container(
         "command": ["python3", "-m", "codexrun_pod.gate"],
         "env": [
             {
-                "name": "CODEXRUN_GATE",
+                "name": GATE_ENV,
                 "value": env_json(
                     {key: value for key, value in config.items() if value is not None}
                 ),
@@ -77,7 +88,7 @@ def container(
         # Runs at the start of a deletion, while the agent still ends: no new request may begin
         # then.
         "lifecycle": {
-            "preStop": {"exec": {"command": ["touch", "/var/lib/codexrun-gate/stopping"]}}
+            "preStop": {"exec": {"command": ["touch", f"{GATE_STATE_FOLDER}/{GATE_STOPPING_FILE}"]}}
         },
         "resources": RESOURCES,
         "securityContext": locked_down(GATE_UID),
@@ -93,7 +104,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
         token = {
             "audience": INGEST_AUDIENCE,
             "expirationSeconds": INGEST_TOKEN_SECONDS,
-            "path": "token",
+            "path": INGEST_TOKEN_FILE,
         }
         found.append(
             {
@@ -102,7 +113,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
             }
         )
     if secret := key_secret(job_type, settings):
-        items = [{"key": "api-key", "path": "api-key"}]
+        items = [{"key": "api-key", "path": MODEL_KEY_FILE}]
         found.append(
             {
                 "name": "model-key",

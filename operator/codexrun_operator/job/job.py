@@ -6,12 +6,13 @@ from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.runs import names
-from codexrun_operator.decide.observed import (
-    ADMITTED,
+from codexrun_core.runs.annotations import ADMITTED_WITH
+from codexrun_core.runs.names import (
     ATTEMPT_LABEL,
     JOB_TYPE_LABEL,
-    MANAGED_BY,
-    RUN_LABEL,
+    MANAGED_BY_LABEL,
+    MANAGER,
+    RUN_NAME_LABEL,
     RUN_UID_LABEL,
 )
 from codexrun_operator.decide.validation import Accepted
@@ -30,9 +31,9 @@ def job_name(run: CodexRun, attempt: int) -> str:
 
 def labels(run: CodexRun, attempt: int) -> dict[str, str]:
     return {
-        MANAGED_BY: "codexrun",
+        MANAGED_BY_LABEL: MANAGER,
         "app.kubernetes.io/name": "codexrun-run",
-        RUN_LABEL: run.metadata.name,
+        RUN_NAME_LABEL: run.metadata.name,
         RUN_UID_LABEL: run.metadata.uid,
         JOB_TYPE_LABEL: run.spec.job_type,
         ATTEMPT_LABEL: str(attempt),
@@ -54,7 +55,7 @@ def build_job(
             "namespace": run.metadata.namespace,
             "labels": labels(run, attempt),
             "annotations": {
-                ADMITTED: json.dumps(
+                ADMITTED_WITH: json.dumps(
                     {
                         "startSeconds": start,
                         "prompt": accepted.prompt.dump(),

@@ -8,23 +8,21 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from codexrun_core.kube.refusals import Cause
+from codexrun_core import reasons
 from codexrun_core.prices.table import Prices, built_in
-from codexrun_core.prompts.stored import LABEL as PROMPT_LABEL
-from codexrun_core.prompts.stored import VERSION_LABEL as PROMPT_VERSION_LABEL
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
+from codexrun_core.refusals import Cause
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
-from codexrun_core.schemas.inputs import within_limit
-from codexrun_operator.decide.holds import Holds
-from codexrun_operator.decide.observed import (
+from codexrun_core.runs.names import (
     JOB_TYPE_LABEL,
+    PROMPT_LABEL,
+    PROMPT_VERSION_LABEL,
     RUN_UID_LABEL,
-    Job,
-    Pod,
-    job_from,
-    pod_from,
 )
+from codexrun_core.schemas.inputs import omit_above_limit
+from codexrun_operator.decide.holds import Holds
+from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Seen
 from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
 from codexrun_operator.decide.validation import prompt_version
@@ -459,10 +457,10 @@ class State:
                 f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
                 f" {hold.words}"
             )
-            return Blocked("JobTypeHeld", trouble)
+            return Blocked(reasons.JOB_TYPE_HELD, trouble)
         if tries := self.holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
-                "JobRefused",
+                reasons.JOB_REFUSED,
                 f"the apiserver refuses its Job, and not that of others: {tries.words}",
             )
         return None
@@ -485,7 +483,7 @@ def run_from(raw: Json) -> CodexRun:
     """A CodexRun as the apiserver sent it, without inputs that can start nothing."""
     run = CodexRun.model_validate(raw)
     if run.spec.inputs:
-        run.spec.inputs = within_limit(run.spec.inputs)
+        run.spec.inputs = omit_above_limit(run.spec.inputs)
     return run
 
 

@@ -6,12 +6,13 @@ import logging
 import time
 from contextlib import AbstractContextManager
 
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
+from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
-from codexrun_operator.act.execute import now
 from codexrun_operator.act.reconcile import seconds_to_live
 from codexrun_operator.watch.cache import Json, State, place, run_from, version_of
 from codexrun_operator.watch.workqueue import WorkQueue

@@ -8,13 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codexrun_core.codex.tools import DEFAULT as DEFAULT_TOOLS
-from codexrun_pod import termination
+from codexrun_core.codex.tools import DEFAULT_TOOLS
+from codexrun_core.pod_contract import (
+    GATE_ENV,
+    GATE_STATE_FOLDER,
+    INGEST_TOKEN_FILE,
+    INGEST_TOKEN_FOLDER,
+    MODEL_CA_FILE,
+    MODEL_CA_FOLDER,
+    MODEL_KEY_FILE,
+    MODEL_KEY_FOLDER,
+    OUTPUT_SCHEMA_ENV,
+    TERMINATION_LOG,
+    TERMINATION_LOG_ENV,
+)
 from codexrun_pod.gate.budget.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.output import schema_from
 
-CA_FILE = Path("/var/run/codexrun/ca/ca.crt")
+CA_FILE = Path(MODEL_CA_FOLDER, MODEL_CA_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +52,10 @@ class Settings:
     price_table: str | None = None
     ingest: str | None = None
     output_schema: Mapping[str, Any] | None = None
-    key_file: Path = Path("/var/run/codexrun/model/api-key")
-    ingest_token: Path = Path("/var/run/codexrun/ingest/token")
-    state_dir: Path = Path("/var/lib/codexrun-gate")
-    termination_log: str = termination.DEFAULT_PATH
+    key_file: Path = Path(MODEL_KEY_FOLDER, MODEL_KEY_FILE)
+    ingest_token: Path = Path(INGEST_TOKEN_FOLDER, INGEST_TOKEN_FILE)
+    state_dir: Path = Path(GATE_STATE_FOLDER)
+    termination_log: str = TERMINATION_LOG
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
@@ -54,7 +66,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
     """
     try:
-        given = json.loads(environ["CODEXRUN_GATE"])
+        given = json.loads(environ[GATE_ENV])
         return Settings(
             run_id=str(given["runId"]),
             job_type=str(given["jobType"]),
@@ -73,13 +85,13 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             },
             price_table=given.get("priceTable"),
             ingest=given.get("ingestURL") or None,
-            output_schema=schema_from(environ.get("CODEXRUN_OUTPUT_SCHEMA", "")),
+            output_schema=schema_from(environ.get(OUTPUT_SCHEMA_ENV, "")),
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
             ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),
             state_dir=Path(environ.get("CODEXRUN_GATE_STATE", Settings.state_dir)),
-            termination_log=environ.get("CODEXRUN_TERMINATION_LOG", Settings.termination_log),
+            termination_log=environ.get(TERMINATION_LOG_ENV, Settings.termination_log),
         )
     except KeyError as missing:
-        raise ValueError(f"CODEXRUN_GATE: {missing} is missing") from missing
+        raise ValueError(f"{GATE_ENV}: {missing} is missing") from missing
     except (TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"CODEXRUN_GATE: {error}") from error
+        raise ValueError(f"{GATE_ENV}: {error}") from error

@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_core.codex.tools import DEFAULT as DEFAULT_TOOLS
-from codexrun_pod import termination
+from codexrun_core.codex.tools import DEFAULT_TOOLS
+from codexrun_core.pod_contract import (
+    AGENT_HOME,
+    INPUTS_ENV,
+    OUTPUT_SCHEMA_ENV,
+    PROMPT_FOLDER,
+    RUN_ENV,
+    TERMINATION_LOG,
+    TERMINATION_LOG_ENV,
+    WORKSPACE,
+    WORKSPACE_ENV,
+)
 
 
 class CannotStartError(Exception):
@@ -71,7 +81,7 @@ class Settings:
 def termination_log(environ: Mapping[str, str]) -> str:
     """Where the termination message goes; known before anything else, so that every failure can be
     told."""
-    return environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
+    return environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
 
 
 def from_env(environ: Mapping[str, str]) -> Settings:
@@ -84,7 +94,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         ConfigError: a variable is missing or broken; the message names it.
     """
     run = _run(environ)
-    home = Path(environ.get("HOME", "/home/agent"))
+    home = Path(environ.get("HOME", AGENT_HOME))
     try:
         return Settings(
             run_id=str(run["runId"]),
@@ -109,46 +119,44 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             mcp_servers=tuple(run.get("mcpServers") or ()),
             sandbox=str(run.get("sandbox", "pod")),
             inputs=_inputs(environ),
-            output_schema=base64.b64decode(environ.get("CODEXRUN_OUTPUT_SCHEMA", ""), validate=True)
+            output_schema=base64.b64decode(environ.get(OUTPUT_SCHEMA_ENV, ""), validate=True)
             or None,
-            prompt=Path(environ.get("CODEXRUN_PROMPT", "/etc/codexrun/prompt/prompt.md")),
+            prompt=Path(environ.get("CODEXRUN_PROMPT", f"{PROMPT_FOLDER}/prompt.md")),
             codex=Path(environ.get("CODEXRUN_CODEX", "/opt/codex/bin/codex")),
-            workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),
+            workspace=Path(environ.get(WORKSPACE_ENV, WORKSPACE)),
             home=home,
             codex_home=Path(environ.get("CODEX_HOME", str(home / ".codex"))),
             tmp=Path(environ.get("TMPDIR", "/tmp")),
         )
     except KeyError as missing:
         raise ConfigError(
-            f"CODEXRUN_RUN lacks {missing}: the operator and the agent image do not match"
+            f"{RUN_ENV} lacks {missing}: the operator and the agent image do not match"
         ) from missing
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"CODEXRUN_RUN: {error}: the operator and the agent image do not match"
+            f"{RUN_ENV}: {error}: the operator and the agent image do not match"
         ) from error
 
 
 def _run(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
-        run = json.loads(environ["CODEXRUN_RUN"])
+        run = json.loads(environ[RUN_ENV])
     except KeyError as missing:
         raise ConfigError(
-            "CODEXRUN_RUN is not set: this image is started by codexrun's operator only"
+            f"{RUN_ENV} is not set: this image is started by codexrun's operator only"
         ) from missing
     except ValueError as error:
-        raise ConfigError(f"CODEXRUN_RUN is not JSON: {error}") from error
+        raise ConfigError(f"{RUN_ENV} is not JSON: {error}") from error
     if not isinstance(run, dict):
-        raise ConfigError("CODEXRUN_RUN is not a JSON object")
+        raise ConfigError(f"{RUN_ENV} is not a JSON object")
     return run
 
 
 def _inputs(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
-        inputs = json.loads(
-            base64.b64decode(environ.get("CODEXRUN_INPUTS") or "e30=", validate=True)
-        )
+        inputs = json.loads(base64.b64decode(environ.get(INPUTS_ENV) or "e30=", validate=True))
     except ValueError as error:
-        raise ConfigError(f"CODEXRUN_INPUTS is not base64 of JSON: {error}") from error
+        raise ConfigError(f"{INPUTS_ENV} is not base64 of JSON: {error}") from error
     if not isinstance(inputs, dict):
-        raise ConfigError("CODEXRUN_INPUTS is not a JSON object")
+        raise ConfigError(f"{INPUTS_ENV} is not a JSON object")
     return inputs

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import loglines, termination
 from codexrun_pod.runner.codex.progress import Failure, Seen
 from codexrun_pod.runner.logs.log import Log
@@ -39,21 +40,21 @@ class Report:
         mask = self.log.mask
         final = mask.text(seen.final_message)
         content: dict[str, Any] = {
-            "v": 1,
-            "src": "runner",
-            "state": state,
-            "startedAt": self.started_at,
-            "durationMs": int((time.monotonic() - self.started) * 1000),
-            "exitCode": code,
-            "threadId": seen.thread_id,
-            "turns": seen.turns,
-            "commands": seen.commands,
-            "turnCompleted": seen.turn_completed,
-            "turnFailed": seen.turn_failed,
-            "finalMessage": termination.cut(final, LONGEST_FINAL_MESSAGE),
-            "finalMessageBytes": len(final.encode("utf-8", "replace")),
-            "stopped": stopped,
-            "failure": Failure(failure.class_, mask.text(failure.message)).json
+            ReportKey.VERSION: 1,
+            ReportKey.SOURCE: "runner",
+            ReportKey.STATE: state,
+            ReportKey.STARTED_AT: self.started_at,
+            ReportKey.DURATION_MS: int((time.monotonic() - self.started) * 1000),
+            ReportKey.EXIT_CODE: code,
+            ReportKey.THREAD_ID: seen.thread_id,
+            ReportKey.TURNS: seen.turns,
+            ReportKey.COMMANDS: seen.commands,
+            ReportKey.TURN_COMPLETED: seen.turn_completed,
+            ReportKey.TURN_FAILED: seen.turn_failed,
+            ReportKey.FINAL_MESSAGE: termination.cut(final, LONGEST_FINAL_MESSAGE),
+            ReportKey.FINAL_MESSAGE_BYTES: len(final.encode("utf-8", "replace")),
+            ReportKey.STOPPED: stopped,
+            ReportKey.FAILURE: Failure(failure.class_, mask.text(failure.message)).json
             if failure
             else None,
         }

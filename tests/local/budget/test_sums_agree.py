@@ -20,8 +20,9 @@ from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
 from gatestand import GateStand, event, listening
 from prometheus_client import REGISTRY
 
-from codexrun_core.registry import Filter, Registry
+from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import record_of
 from codexrun_operator.act.events import tell
 from codexrun_operator.act.run_metrics import RunMetrics

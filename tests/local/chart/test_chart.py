@@ -15,7 +15,7 @@ import pytest
 import yaml
 from docblocks import Block, all_blocks
 
-from codexrun_core.schemas.inputs import INPUTS_LIMIT, InputsError, check_inputs
+from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES, InputsError, check_inputs
 
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/codexrun"
@@ -416,9 +416,9 @@ def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_opera
     only = {"matchLabels": {"kubernetes.io/metadata.name": "codexrun"}}
     assert binding["spec"]["matchResources"]["namespaceSelector"] == only
     (validation,) = policy["spec"]["validations"]
-    assert f"<= {INPUTS_LIMIT} " in validation["expression"]
+    assert f"<= {MAX_INPUTS_BYTES} " in validation["expression"]
     with pytest.raises(InputsError) as refused:
-        check_inputs({"type": "object"}, {"a": "x" * INPUTS_LIMIT})
+        check_inputs({"type": "object"}, {"a": "x" * MAX_INPUTS_BYTES})
     field, _, problem_and_fix = str(refused.value).partition(" bytes of JSON are above ")
     assert field.startswith("spec.inputs: ")
     assert validation["message"] == f"spec.inputs: its bytes of JSON are above {problem_and_fix}"

@@ -361,7 +361,7 @@ WRONG = [
     (["start", "hello", "--ref", "main"], "give --git too"),
     (["start", "hello", "--dry-run", "maybe"], "write client"),
     (["start", "hello", "--timeout", "soon"], '"soon" is no duration'),
-    (["list", "--since", "yesterday"], '"yesterday" is no time'),
+    (["list", "--since", "yesterday"], '"yesterday" is not a valid time'),
     (["list", "--status", "done"], '"done" is no status; use pending'),
     (["list", "--server", "example.com"], '"example.com" is no URL'),
     (["list", "--server", "http://x", "-n", "team"], "give one of both"),

@@ -27,7 +27,7 @@ from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.transports import Heard, LogWish
 from codexrun_cli.transports.cluster import pod_logs
-from codexrun_core.kube.client import NotFound, Refused, Unavailable
+from codexrun_core.errors import NotFound, Refused, Unavailable
 
 PATIENCE = 60
 BEGAN = "2026-01-31T12:00:00Z"

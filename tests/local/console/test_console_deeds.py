@@ -114,7 +114,7 @@ async def test_500_cancels_do_not_block_the_request(
 async def test_each_run_of_a_bulk_has_its_own_result(
     console: Console, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codexrun_core.kube.client import Refused
+    from codexrun_core.errors import Refused
 
     ids = [console.run(f"each-{n}", "Running", user="each") for n in range(3)]
     await console.mirrored()

@@ -28,10 +28,10 @@ from codexrun_api.console.view.run_rows import key_of, newer
 from codexrun_api.console.view.states import STATES
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LONGEST, LineIndex
-from codexrun_api.schemas.params import STATUSES
 from codexrun_api.schemas.responses import QueueView
-from codexrun_core.registry import RunEvent, RunRecord
-from codexrun_core.resources.phases import FailureClass
+from codexrun_core.registry import RunEvent
+from codexrun_core.resources.phases import STATUSES, FailureClass
+from codexrun_core.runs.record import RunRecord
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 RUN = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"

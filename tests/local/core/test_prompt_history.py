@@ -10,7 +10,7 @@ import pytest
 
 from codexrun_core.prompts import index as prompts
 from codexrun_core.prompts.add import add_version
-from codexrun_core.prompts.history import edited
+from codexrun_core.prompts.history import find_edited_versions
 from codexrun_core.prompts.index import FolderError
 
 TODAY = date(2026, 11, 24)
@@ -51,7 +51,7 @@ class Team:
         return new
 
     def edited(self, ref: str = "main") -> list[str]:
-        return edited(self.root, ref, prompts.load(self.root / "prompts"))
+        return find_edited_versions(self.root, ref, prompts.load(self.root / "prompts"))
 
 
 @pytest.fixture
@@ -154,4 +154,4 @@ def test_a_shallow_clone_says_that_it_cannot_know(team: Team, tmp_path: Path) ->
     )
     shallow = tmp_path / "shallow"
     with pytest.raises(FolderError, match="fetch-depth: 0"):
-        edited(shallow, "HEAD", prompts.load(shallow / "prompts"))
+        find_edited_versions(shallow, "HEAD", prompts.load(shallow / "prompts"))

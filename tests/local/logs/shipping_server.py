@@ -22,7 +22,7 @@ from codexrun_api.logs.gate_identity import NotASender, Sender
 from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.schemas import problems
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 

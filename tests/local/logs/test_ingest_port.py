@@ -6,7 +6,7 @@ import pytest
 
 from codexrun_api.logs.gate_identity import NotASender, Sender
 from codexrun_api.logs.ingest import CUT, create_ingest_app
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 
 RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
 GATES = {

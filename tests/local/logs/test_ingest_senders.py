@@ -7,7 +7,7 @@ import manifests
 import pytest
 
 from codexrun_api.logs.gate_identity import NotASender, Sender, Senders
-from codexrun_core.kube.client import NotFound, Unavailable
+from codexrun_core.errors import NotFound, Unavailable
 from codexrun_core.resources import CodexRun
 
 UID, OTHER = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"

@@ -63,10 +63,8 @@ def test_the_gate_takes_no_more_than_its_limit_whoever_sends(tmp_path):
     assert spool.read(0, 100) == b"123456789a"
 
 
-def test_both_sides_of_the_ingest_port_mean_the_same_limits():
+def test_the_api_takes_as_much_in_one_request_as_the_gate_sends():
     from codexrun_api.logs import ingest
-    from codexrun_pod import shipments
+    from codexrun_core import pod_contract
 
-    assert ingest.ARTIFACTS == shipments.ARTIFACTS
-    assert ingest.LOG_LIMIT == shipments.LOG_LIMIT
-    assert ingest.LOG_PIECE >= shipments.CHUNK
+    assert ingest.MAX_LOG_REQUEST_BYTES >= pod_contract.LOG_CHUNK_BYTES

@@ -9,10 +9,10 @@ import pytest
 
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.sealing import LogEnds
-from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import record_of
+from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs.transitions import transition
+from codexrun_core.runs.record import record_of
+from codexrun_core.runs.transitions import transition_between
 
 RUN = "11111111-2222-3333-4444-555555555555"
 
@@ -28,7 +28,7 @@ def seen(phase, **status):
 
 
 def moved(phase, **status):
-    return transition(None, seen(phase, **{**STARTED, **status}))
+    return transition_between(None, seen(phase, **{**STARTED, **status}))
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import Follower
 from codexrun_api.schemas import problems
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.line_cutter import MAX_LINE_BYTES
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 MIB = 1024 * 1024
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

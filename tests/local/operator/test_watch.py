@@ -12,18 +12,10 @@ from aiohttp.test_utils import TestServer
 from fake_kube import FakeKube
 from kubernetes.aio import client
 
+from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
 from codexrun_core.kube import watch
-from codexrun_core.kube.client import (
-    MAX_PAGE_BYTES,
-    Conflict,
-    Gone,
-    Kube,
-    NotFound,
-    Refused,
-    Unavailable,
-    verb_and_resource,
-)
-from codexrun_core.kube.watch import PAUSES, Watcher
+from codexrun_core.kube.client import MAX_PAGE_BYTES, Kube, verb_and_resource
+from codexrun_core.kube.watch import RETRY_SECONDS, Watcher
 
 Json = dict[str, Any]
 
@@ -101,7 +93,7 @@ async def test_a_broken_or_silent_stream_goes_on_too(
     script = Script(monkeypatch, [event("ADDED", "a", 105), trouble], [event("MODIFIED", "a", 106)])
     await script.play()
     assert (script.lists, script.positions) == (1, ["100", "105", "106"])
-    assert script.pauses == [PAUSES[0]]
+    assert script.pauses == [RETRY_SECONDS[0]]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +115,7 @@ async def test_what_vanished_between_two_lists_is_told_gone_with_its_last_state(
     script = Script(monkeypatch, [event("MODIFIED", "a", 105), Gone(410, "Expired", "")])
     script.kube.put("pods", item("a"))
     last: list[Json] = []
-    script.watcher._seen = lambda it, gone: (
+    script.watcher._on_object = lambda it, gone: (
         last.append(it) if gone else None,
         script.kube.objects.clear(),
     )  # type: ignore[assignment]
@@ -136,14 +128,14 @@ async def test_an_apiserver_that_is_away_is_asked_less_and_less_and_then_for_a_n
 ) -> None:
     script = Script(monkeypatch, *[[Unavailable("away")]] * 7)
     await script.play()
-    assert script.pauses == [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    assert script.pauses == [*RETRY_SECONDS, RETRY_SECONDS[-1], RETRY_SECONDS[-1]]
     assert script.lists > 1
 
 
 async def test_a_stream_that_ends_at_once_is_no_hot_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(monkeypatch, *[[]] * 4)
     await script.play()
-    assert script.pauses == list(PAUSES[1:4])
+    assert script.pauses == list(RETRY_SECONDS[1:4])
 
 
 async def test_the_list_itself_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codexrun_core.registry import RunRecord, record_of
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.record import RunRecord, record_of
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 UID = "3f0c5a52-6d0e-4f5e-9f1b-0d6c1c1c7a11"

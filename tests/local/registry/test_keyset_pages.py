@@ -12,9 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row, run_id
 
-from codexrun_core.registry import BadToken, Filter, Page, Registry, RunRecord
-from codexrun_core.runs.filters import Last, read_token, token_after
-from codexrun_core.runs.labels import selector
+from codexrun_core.registry import Registry
+from codexrun_core.runs.filters import (
+    Cursor,
+    Filter,
+    InvalidPageToken,
+    Page,
+    parse_token,
+    token_after,
+)
+from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.record import RunRecord
 
 
 async def listed(registry: Registry, chosen: Filter, size: int = 2) -> list[str]:
@@ -151,23 +159,28 @@ FILTERS = [
     ),
     (Filter(user=("x' OR '1'='1",)), []),
     (Filter(model=("nul\0",)), []),
-    (Filter(labels=selector("team=a")), [2, 0]),
-    (Filter(labels=selector("team==a,env!=dev")), [0]),
-    (Filter(labels=selector("team!=a")), [4, 3, 1]),
-    (Filter(labels=selector("team")), [2, 1, 0]),
-    (Filter(labels=selector("!team")), [4, 3]),
-    (Filter(labels=selector("env=")), [1]),
-    (Filter(labels=selector("env in (dev, prod),example.com/ticket!=7")), [2, 0]),
-    (Filter(labels=selector("team notin (a,c)")), [4, 3, 1]),
-    (Filter(labels=selector("example.com/ticket,team=b")), [1]),
-    (Filter(labels=selector("team=a,team=b")), []),
-    (Filter(labels=selector("tea=a")), []),
-    (Filter(labels=selector("team=a"), status=("running",), job_type=("triage",), since=NOON), [2]),
-    (Filter(labels=selector("team"), model=("small",), user=("ann",)), [0]),
-    (Filter(labels=selector("!team"), prompt=("sort",)), [4]),
-    (Filter(labels=selector("team=b"), search="parser"), [1]),
-    (Filter(labels=selector("team=a"), search="parser", status=("succeeded",)), [0]),
-    (Filter(labels=selector("team=a"), retry_of=(run_id(1),)), [2]),
+    (Filter(labels=parse_selector("team=a")), [2, 0]),
+    (Filter(labels=parse_selector("team==a,env!=dev")), [0]),
+    (Filter(labels=parse_selector("team!=a")), [4, 3, 1]),
+    (Filter(labels=parse_selector("team")), [2, 1, 0]),
+    (Filter(labels=parse_selector("!team")), [4, 3]),
+    (Filter(labels=parse_selector("env=")), [1]),
+    (Filter(labels=parse_selector("env in (dev, prod),example.com/ticket!=7")), [2, 0]),
+    (Filter(labels=parse_selector("team notin (a,c)")), [4, 3, 1]),
+    (Filter(labels=parse_selector("example.com/ticket,team=b")), [1]),
+    (Filter(labels=parse_selector("team=a,team=b")), []),
+    (Filter(labels=parse_selector("tea=a")), []),
+    (
+        Filter(
+            labels=parse_selector("team=a"), status=("running",), job_type=("triage",), since=NOON
+        ),
+        [2],
+    ),
+    (Filter(labels=parse_selector("team"), model=("small",), user=("ann",)), [0]),
+    (Filter(labels=parse_selector("!team"), prompt=("sort",)), [4]),
+    (Filter(labels=parse_selector("team=b"), search="parser"), [1]),
+    (Filter(labels=parse_selector("team=a"), search="parser", status=("succeeded",)), [0]),
+    (Filter(labels=parse_selector("team=a"), retry_of=(run_id(1),)), [2]),
 ]
 
 
@@ -205,7 +218,7 @@ async def test_the_last_page_says_so(filled: Registry) -> None:
 async def test_a_token_belongs_to_its_filter(filled: Registry) -> None:
     tokens = {chosen: token_after(RUNS[2], chosen) for chosen, _ in (*FILTERS[:12], *FILTERS[-6:])}
     for one, other in combinations(tokens, 2):
-        with pytest.raises(BadToken, match="other filters"):
+        with pytest.raises(InvalidPageToken, match="other filters"):
             await filled.page(one, tokens[other])
     same = Filter(status=("queued", "failed", "failed"))
     assert isinstance(
@@ -236,18 +249,18 @@ PRINT = Filter().fingerprint
     ],
 )
 def test_what_is_no_token_is_refused(token: str) -> None:
-    with pytest.raises(BadToken):
-        read_token(token, Filter())
+    with pytest.raises(InvalidPageToken):
+        parse_token(token, Filter())
 
 
 @settings(deadline=None)
 @given(st.text())
 def test_no_text_at_all_breaks_the_reader(token: str) -> None:
-    with pytest.raises(BadToken):
-        read_token(token, Filter())
+    with pytest.raises(InvalidPageToken):
+        parse_token(token, Filter())
 
 
 def test_a_token_says_where_the_page_begins() -> None:
-    assert read_token(token_after(RUNS[1], Filter()), Filter()) == Last(
+    assert parse_token(token_after(RUNS[1], Filter()), Filter()) == Cursor(
         later(60).astimezone(UTC), run_id(1)
     )

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 from registry_rows import later, row, run_id
 
-from codexrun_core.registry import Filter, Registry, SchemaError, schema
+from codexrun_core.registry import Registry, SchemaError, schema
 from codexrun_core.registry.schema import head
-from codexrun_core.runs.labels import selector
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.labels import parse_selector
 
 
 async def on(registry: Registry, action: Callable[[sa.Connection], None]) -> None:
@@ -73,7 +74,7 @@ async def test_rows_of_before_labels_and_orders_are_kept_and_filled_when_seen_ag
         assert [value for (value,) in found] == [ended.lasted_ms, None] == [60_100, None]
         assert (await registry.get(ended.run_id)).labels == {}  # type: ignore[union-attr]
         await registry.record(ended)
-        assert await registry.counts(Filter(labels=selector("team=a"))) == {"succeeded": 1}
+        assert await registry.counts(Filter(labels=parse_selector("team=a"))) == {"succeeded": 1}
 
 
 async def test_the_tables_are_what_the_chain_makes(registry: Registry) -> None:

@@ -4,9 +4,9 @@ import crdobjects
 import pytest
 import sqlalchemy as sa
 
-from codexrun_core.registry import place_of, record_of
 from codexrun_core.registry.tables import runs
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import record_of, revision_of
 
 SMALL = sorted(
     column.name
@@ -28,7 +28,7 @@ def test_every_number_of_a_row_fits_its_column_and_every_time_is_in_utc(
 ) -> None:
     run = CodexRun.model_validate({"metadata": {}, **body})
     record = record_of(run)
-    assert record.place == place_of(run)
+    assert record.revision == revision_of(run)
     for names, limit in ((SMALL, 2**31), (BIG, 2**63)):
         for name in names:
             value = getattr(record, name)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row
 
-from codexrun_core.registry import RunRecord
-from codexrun_core.runs.queue import QueuePlace, free_at, place
+from codexrun_core.runs.queue import QueuePosition, queue_position, slot_free_at
+from codexrun_core.runs.record import RunRecord
 
 MINUTE = timedelta(minutes=1)
 
@@ -65,25 +65,17 @@ CASES = [
     ids=[case[0] for case in CASES],
 )
 def test_place(peers: list[RunRecord], limit: int, eta: datetime | None, position: int) -> None:
-    assert place(ME, peers, limit, MINUTE, NOON) == QueuePlace(position, eta)
+    assert queue_position(ME, peers, limit, MINUTE, NOON) == QueuePosition(position, eta)
 
 
 def test_with_nothing_to_learn_from_only_a_free_slot_has_a_time() -> None:
-    assert place(ME, [ME, running(0, 0)], 1, None, NOON) == QueuePlace(1, None)
-    assert place(ME, [ME], 1, None, NOON) == QueuePlace(1, NOON)
-
-
-def test_a_hold_comes_before_any_slot() -> None:
-    held = later(300)
-    assert place(ME, [ME, queued(1)], 1, MINUTE, NOON, hold_until=held) == QueuePlace(
-        2, held + MINUTE
-    )
-    assert place(ME, [ME], 1, MINUTE, NOON, hold_until=later(-5)) == QueuePlace(1, NOON)
+    assert queue_position(ME, [ME, running(0, 0)], 1, None, NOON) == QueuePosition(1, None)
+    assert queue_position(ME, [ME], 1, None, NOON) == QueuePosition(1, NOON)
 
 
 @pytest.mark.parametrize("status", ["pending", "starting", "running", "succeeded"])
 def test_what_does_not_wait_has_no_place(status: str) -> None:
-    assert place(row(0, status), [], 1, MINUTE, NOON) is None
+    assert queue_position(row(0, status), [], 1, MINUTE, NOON) is None
 
 
 peers = st.lists(
@@ -106,7 +98,9 @@ peers = st.lists(
 def test_places_are_numbered_in_turn_and_times_never_fall(
     everyone: list[RunRecord], limit: int
 ) -> None:
-    places = [found for run in everyone if (found := place(run, everyone, limit, MINUTE, NOON))]
+    places = [
+        found for run in everyone if (found := queue_position(run, everyone, limit, MINUTE, NOON))
+    ]
     places.sort(key=lambda found: found.position)
     assert [found.position for found in places] == list(range(1, len(places) + 1))
     times = [found.eta for found in places if found.eta]
@@ -118,8 +112,8 @@ def test_places_are_numbered_in_turn_and_times_never_fall(
 @settings(deadline=None)
 @given(peers, st.integers(1, 5), st.integers(0, 5))
 def test_one_slot_more_is_never_later(everyone: list[RunRecord], limit: int, ahead: int) -> None:
-    one = free_at(ahead, everyone, limit, MINUTE, NOON)
-    more = free_at(ahead, everyone, limit + 1, MINUTE, NOON)
+    one = slot_free_at(ahead, everyone, limit, MINUTE, NOON)
+    more = slot_free_at(ahead, everyone, limit + 1, MINUTE, NOON)
     assert one
     assert more
     assert more <= one

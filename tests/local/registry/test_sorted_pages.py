@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from registry_rows import later, row, run_id
 
-from codexrun_core.registry import BadToken, Filter, Registry, RunRecord
-from codexrun_core.runs.labels import selector
-from codexrun_core.runs.sorting import COLUMNS, NEWEST, Sort, ordered, read_sort
+from codexrun_core.registry import Registry
+from codexrun_core.runs.filters import Filter, InvalidPageToken
+from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, Sort, parse_sort, sort_runs
 
-SORTS = [Sort(key, descending=down) for key in COLUMNS for down in (True, False)]
+SORTS = [Sort(key, descending=down) for key in SORT_COLUMNS for down in (True, False)]
 
 
 async def listed(registry: Registry, chosen: Filter, sort: Sort, size: int) -> list[RunRecord]:
@@ -79,14 +81,14 @@ def test_every_order_has_every_row_once_and_the_unknown_last(
                 await registry.record(run)
             chosen = {
                 Filter(): there,
-                Filter(labels=selector("team=a")): [
+                Filter(labels=parse_selector("team=a")): [
                     run for run in there if run.labels.get("team") == "a"
                 ],
                 Filter(status=("failed",)): [run for run in there if run.status == "failed"],
             }
             for sort in SORTS:
                 for wanted, found in chosen.items():
-                    assert await listed(registry, wanted, sort, size) == ordered(found, sort), (
+                    assert await listed(registry, wanted, sort, size) == sort_runs(found, sort), (
                         sort,
                         wanted,
                     )
@@ -96,13 +98,13 @@ def test_every_order_has_every_row_once_and_the_unknown_last(
 
 def test_the_unknown_comes_last_both_ways() -> None:
     there = [row(0, cost_micro_usd=5), row(1), row(2, cost_micro_usd=7), row(3, cost_micro_usd=0)]
-    assert [run.name for run in ordered(there, read_sort("cost"))] == [
+    assert [run.name for run in sort_runs(there, parse_sort("cost"))] == [
         "run-3",
         "run-0",
         "run-2",
         "run-1",
     ]
-    assert [run.name for run in ordered(there, read_sort("-cost"))] == [
+    assert [run.name for run in sort_runs(there, parse_sort("-cost"))] == [
         "run-2",
         "run-0",
         "run-3",
@@ -116,7 +118,7 @@ def test_what_is_no_order_is_refused_with_those_there_are(text: str) -> None:
         ValueError,
         match="is no order; use created, started, finished, duration, tokens, cost, with -",
     ):
-        read_sort(text)
+        parse_sort(text)
 
 
 async def test_a_token_belongs_to_its_order(registry: Registry) -> None:
@@ -126,9 +128,9 @@ async def test_a_token_belongs_to_its_order(registry: Registry) -> None:
     for sort in SORTS:
         for other in SORTS:
             if other != sort:
-                with pytest.raises(BadToken, match="in another order"):
+                with pytest.raises(InvalidPageToken, match="in another order"):
                     await registry.page(Filter(), tokens[other], sort=sort)
-    with pytest.raises(BadToken, match="other filters"):
+    with pytest.raises(InvalidPageToken, match="other filters"):
         await registry.page(Filter(status=("running",)), tokens[NEWEST])
 
 
@@ -137,7 +139,7 @@ async def test_a_forged_value_is_no_token(registry: Registry) -> None:
         print_of = Filter().fingerprint + ("" if sort == NEWEST else str(sort))
         for value in (2**80, -1, True, "x", [], 1.5, "2026-06-01T12:00:00", {}):
             forged = json.dumps(["2026-06-01T12:00:00+00:00", run_id(0), print_of, value])
-            with pytest.raises(BadToken, match="not a token"):
+            with pytest.raises(InvalidPageToken, match="not a token"):
                 await registry.page(
                     Filter(),
                     base64.urlsafe_b64encode(forged.encode()).decode().rstrip("="),
@@ -149,22 +151,25 @@ async def test_labels_follow_the_object_also_after_its_end(registry: Registry) -
     live = row(0, "running", resource_version=1, labels={"team": "a", "env": "dev"})
     await registry.record(live)
     await registry.record(replace(live, resource_version=2, labels={"team": "b"}))
-    assert await registry.counts(Filter(labels=selector("team=a"))) == {}
-    assert await registry.counts(Filter(labels=selector("team=b,!env"))) == {"running": 1}
+    assert await registry.counts(Filter(labels=parse_selector("team=a"))) == {}
+    assert await registry.counts(Filter(labels=parse_selector("team=b,!env"))) == {"running": 1}
     ended = row(0, "succeeded", resource_version=3, labels={"team": "b"})
     await registry.record(ended)
-    assert await registry.counts(Filter(labels=selector("team=b"))) == {"succeeded": 1}
+    assert await registry.counts(Filter(labels=parse_selector("team=b"))) == {"succeeded": 1}
     await registry.record(replace(ended, resource_version=5, labels={"team": "c"}))
     await registry.record(replace(ended, resource_version=4, labels={"team": "stale"}))
     assert (await registry.get(live.run_id)).labels == {"team": "c"}  # type: ignore[union-attr]
-    assert await registry.counts(Filter(labels=selector("team=c"))) == {"succeeded": 1}
+    assert await registry.counts(Filter(labels=parse_selector("team=c"))) == {"succeeded": 1}
 
 
 async def test_labels_go_with_the_row_and_follow_a_deletion(registry: Registry) -> None:
     await registry.record(row(0, labels={"team": "a"}))
     await registry.record(row(1, labels={"team": "a"}))
     await registry.mark_deleted([run_id(0)])
-    assert await registry.counts(Filter(labels=selector("team=a"))) == {"deleted": 1, "running": 1}
+    assert await registry.counts(Filter(labels=parse_selector("team=a"))) == {
+        "deleted": 1,
+        "running": 1,
+    }
     await registry.remove([run_id(0), run_id(1)])
     left = await registry._reading(
         lambda c: c.exec_driver_sql("SELECT count(*) FROM run_labels").scalar()

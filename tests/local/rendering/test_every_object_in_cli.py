@@ -25,8 +25,8 @@ from codexrun_cli.output import runs as shown
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports.cluster import details as cluster_details
 from codexrun_cli.transports.cluster import views
-from codexrun_core.registry import record_of
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import record_of
 
 Json = dict[str, Any]
 

@@ -10,8 +10,8 @@ import pytest
 from render_stand import Stand, standing
 
 from codexrun_api.console.view.limits import WORDS, rows
-from codexrun_core.registry import read_spec
 from codexrun_core.resources.fields import Limits
+from codexrun_core.runs.stored_spec import read_spec
 
 Json = dict[str, Any]
 KIND: Json = {"prompt": {"name": "hello", "version": "v1"}, "model": "gpt-5.5"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from fake_kube import FakeKube
 
-from codexrun_core.kube.client import Conflict, Unavailable
+from codexrun_core.errors import Conflict, Unavailable
 
 Json = dict[str, Any]
 

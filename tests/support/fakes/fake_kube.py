@@ -5,7 +5,8 @@ import copy
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
+from codexrun_core.errors import Conflict, NotFound, Refused
+from codexrun_core.kube.client import Kube
 
 Json = dict[str, Any]
 

@@ -28,9 +28,9 @@ from codexrun_api.settings import Settings
 from codexrun_cli.main import app
 from codexrun_cli.transports.cluster.event_loop import Loop
 from codexrun_cli.transports.cluster.transport import Cluster
-from codexrun_core.kube.client import NotFound
+from codexrun_core.errors import NotFound
 from codexrun_core.registry import Registry
-from codexrun_core.runs.labels import selected, selector
+from codexrun_core.runs.labels import matches, parse_selector
 from codexrun_pod import loglines
 
 PATIENCE = 30  # seconds until a wait gives up; a bound, never an assertion
@@ -96,7 +96,7 @@ def _fits(item: Any, selectors: dict[str, str]) -> bool:
         if str(found) != value:
             return False
     wanted = selectors.get("labelSelector", "")
-    return not wanted or selected(selector(wanted), item["metadata"].get("labels") or {})
+    return not wanted or matches(parse_selector(wanted), item["metadata"].get("labels") or {})
 
 
 @dataclass

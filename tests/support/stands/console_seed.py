@@ -16,7 +16,7 @@ from pathlib import Path
 from console_stand import TOKEN, Console, item, running, said
 from manifests import job_type, prompt
 
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 REVIEW = """Review the change in `/workspace` against `main`.
 

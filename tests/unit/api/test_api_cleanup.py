@@ -14,7 +14,9 @@ from codexrun_api.app import create_app
 from codexrun_api.logs.archive import Archive
 from codexrun_api.runs import retention
 from codexrun_api.settings import Settings
-from codexrun_core.registry import Registry, RunRecord, Unavailable
+from codexrun_core.errors import Unavailable
+from codexrun_core.registry import Registry
+from codexrun_core.runs.record import RunRecord
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=15)
 

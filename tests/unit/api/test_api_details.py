@@ -4,7 +4,7 @@ from apistand import Stand
 from fake_cluster import condition
 from manifests import job_type
 
-from codexrun_core.registry import Unavailable
+from codexrun_core.errors import Unavailable
 
 
 async def details(stand: Stand, wanted: str) -> dict:

@@ -11,9 +11,9 @@ from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.registry_writer import Writer
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.runs import actions
-from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import Filter
+from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.filters import Filter
 
 
 def applied(stand: Stand, name: str, inputs: dict | None = None) -> dict:
@@ -261,7 +261,7 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
     events = stand.services.feed.since(0)
     assert all(len(run.model_dump_json()) < 5_000 for run in kept)
     assert all(
-        len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._known.values()
+        len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._objects.values()
     )
     assert events
     assert all(len(event.data) < 5_000 for event in events)

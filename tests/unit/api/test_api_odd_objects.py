@@ -16,10 +16,11 @@ from prometheus_client import REGISTRY
 from codexrun_api.console.view.states import STATES, state_of
 from codexrun_api.mirror.registry_writer import Writer
 from codexrun_api.schemas import responses
-from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import Filter, SchemaError
+from codexrun_core.errors import Unavailable
+from codexrun_core.registry import SchemaError
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.runs.filters import Filter
 from codexrun_core.schemas.nesting import TOO_DEEP
 
 Json = dict[str, Any]

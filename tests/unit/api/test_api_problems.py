@@ -11,7 +11,7 @@ from fake_cluster import FakeCluster, FakeOperator
 from codexrun_api.app import create_app
 from codexrun_api.http.auth import Tokens
 from codexrun_api.settings import Settings, SettingsError, settings_from
-from codexrun_core.kube.client import Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.logs import JsonFormatter
 
 FIELDS = {"type", "title", "status", "detail", "code", "request_id"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from apistand import Stand
 from manifests import prompt
 
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 
 async def fill(stand: Stand) -> None:

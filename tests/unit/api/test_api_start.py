@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from apistand import Stand
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 
 
 async def rows(stand: Stand) -> dict[str, int]:
-    from codexrun_core.registry import Filter
+    from codexrun_core.runs.filters import Filter
 
     return await stand.registry.counts(Filter())
 

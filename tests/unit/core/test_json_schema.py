@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from codexrun_core.schemas.json_schema import BadSchemaError, check_schema, violations
+from codexrun_core.schemas.json_schema import InvalidSchemaError, check_schema, violations
 
 
 def told(schema: dict[str, Any], value: Any) -> list[tuple[str, str]]:
@@ -42,7 +42,7 @@ def test_errors_have_json_pointers(value: Any, pointer: str, words: str) -> None
 
 @pytest.mark.parametrize("pattern", ["(?=x)", r"(a)\1", "(", "(?<!a)b"])
 def test_a_pattern_that_needs_backtracking_is_no_pattern_here(pattern: str) -> None:
-    with pytest.raises(BadSchemaError, match="RE2") as caught:
+    with pytest.raises(InvalidSchemaError, match="RE2") as caught:
         check_schema({"properties": {"x": {"pattern": pattern}}})
     assert caught.value.pointer == "/properties/x/pattern"
 
@@ -96,7 +96,7 @@ def test_no_schema_takes_for_ever(schema: dict[str, Any], value: Any) -> None:
     said = ""
     try:
         violations(schema, value)
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         said = str(error)
     assert said == "" or "takes more than" in said
 
@@ -110,12 +110,12 @@ def test_no_schema_takes_for_ever(schema: dict[str, Any], value: Any) -> None:
     ],
 )
 def test_references_that_lead_nowhere_are_said(schema: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadSchemaError, match=said):
+    with pytest.raises(InvalidSchemaError, match=said):
         violations(schema, 1)
 
 
 def test_a_schema_has_a_size() -> None:
-    with pytest.raises(BadSchemaError, match="shorten"):
+    with pytest.raises(InvalidSchemaError, match="shorten"):
         check_schema({"description": "x" * 70_000})
 
 

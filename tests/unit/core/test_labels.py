@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core.runs.labels import MOST, check, handed_on, selected, selector
+from codexrun_core.runs.labels import (
+    MAX_LABELS,
+    check_labels,
+    inherited_labels,
+    matches,
+    parse_selector,
+)
 
 LABELS = {"team": "a", "env": "", "example.com/ticket": "42"}
 
@@ -41,9 +47,9 @@ LABELS = {"team": "a", "env": "", "example.com/ticket": "42"}
     ],
 )
 def test_a_selector_means_what_it_means_to_kubectl(text: str, *, holds: bool) -> None:
-    asked = selector(text)
-    assert selected(asked, LABELS) is holds
-    assert selector(",".join(map(str, asked))) == asked, "as the apiserver is told"
+    asked = parse_selector(text)
+    assert matches(asked, LABELS) is holds
+    assert parse_selector(",".join(map(str, asked))) == asked, "as the apiserver is told"
 
 
 @pytest.mark.parametrize(
@@ -71,30 +77,30 @@ def test_a_selector_means_what_it_means_to_kubectl(text: str, *, holds: bool) ->
 )
 def test_what_is_no_selector_is_refused_in_words(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        selector(text)
+        parse_selector(text)
 
 
 @given(st.text())
 def test_no_text_breaks_the_reader(text: str) -> None:
     try:
-        asked = selector(text)
+        asked = parse_selector(text)
     except ValueError:
         return
-    assert selector(",".join(map(str, asked))) == asked
+    assert parse_selector(",".join(map(str, asked))) == asked
 
 
 def test_labels_that_a_caller_may_give() -> None:
-    check({"team": "a", "env": "", "example.com/ticket": "42"})
+    check_labels({"team": "a", "env": "", "example.com/ticket": "42"})
     for labels, said in (
         ({"codexrun.dev/run": "x"}, "keys under codexrun.dev/ are codexrun's own"),
         ({"team!": "a"}, '"team!" is no label key'),
         ({"team": "a b"}, '"a b" is no label value'),
         ({"": "a"}, '"" is no label key'),
-        ({f"k{n}": "" for n in range(MOST + 1)}, "too many"),
+        ({f"k{n}": "" for n in range(MAX_LABELS + 1)}, "too many"),
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
-            check(labels)
+            check_labels(labels)
 
 
 def test_a_retry_takes_over_what_people_set_and_not_what_tools_did() -> None:
-    assert handed_on({"team": "a", "argocd.argoproj.io/instance": "x"}) == {"team": "a"}
+    assert inherited_labels({"team": "a", "argocd.argoproj.io/instance": "x"}) == {"team": "a"}

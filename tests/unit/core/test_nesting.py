@@ -18,10 +18,10 @@ from codexrun_core import deep_json
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import record_of
 from codexrun_core.schemas.inputs import InputsError, check_inputs
-from codexrun_core.schemas.json_schema import BadSchemaError, check_schema, violations
+from codexrun_core.schemas.json_schema import InvalidSchemaError, check_schema, violations
 from codexrun_core.schemas.nesting import (
-    KEPT_LEVELS,
     MAX_LEVELS,
+    MAX_SHOWN_LEVELS,
     TOO_DEEP,
     cut,
     is_deeper,
@@ -62,8 +62,8 @@ def test_shared_parts_cost_once_and_a_circle_ends() -> None:
 @given(JSON)
 def test_what_is_kept_has_the_bound_and_is_the_value_itself_within_it(value: Any) -> None:
     kept = cut(value)
-    assert not is_deeper(kept, KEPT_LEVELS)
-    assert kept is value or is_deeper(value, KEPT_LEVELS)
+    assert not is_deeper(kept, MAX_SHOWN_LEVELS)
+    assert kept is value or is_deeper(value, MAX_SHOWN_LEVELS)
 
 
 @pytest.mark.parametrize("levels", LEVELS)
@@ -93,7 +93,7 @@ def test_a_schema_too_deep_is_none(levels: int) -> None:
     schema: dict[str, Any] = {}
     for _ in range(levels):
         schema = {"not": schema}
-    with pytest.raises(BadSchemaError, match="levels deep; make it flatter"):
+    with pytest.raises(InvalidSchemaError, match="levels deep; make it flatter"):
         check_schema(schema)
 
 
@@ -110,7 +110,7 @@ def test_the_row_of_a_run_can_be_made_and_written_whatever_its_inputs_are(value:
     json.dumps(record.params, allow_nan=False)  # a database takes no NaN
 
 
-@given(st.integers(0, KEPT_LEVELS - 1))
+@given(st.integers(0, MAX_SHOWN_LEVELS - 1))
 def test_the_row_has_the_inputs_as_they_were_given_up_to_the_bound(levels: int) -> None:
     inputs = {"a": nested(levels)}
     raw = {"metadata": {"name": "odd", "uid": "u"}, "spec": {"jobType": "hello", "inputs": inputs}}

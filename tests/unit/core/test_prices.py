@@ -8,7 +8,7 @@ import yaml
 from docblocks import ROOT, blocks
 
 from codexrun_core.prices.file import PriceFile
-from codexrun_core.prices.table import PricesError, built_in, read
+from codexrun_core.prices.table import PricesError, built_in, parse_prices
 
 DAY = date(2026, 11, 24)
 
@@ -31,7 +31,9 @@ def entry(model: str = "m", begins: str = "2026-01-01", **more: str) -> str:
 
 def test_dollars_become_micro_dollars_without_a_float() -> None:
     price = (
-        read(table(entry(input="0.125", cachedInput="0.000001", output="30"))).on(DAY).models["m"]
+        parse_prices(table(entry(input="0.125", cachedInput="0.000001", output="30")))
+        .on(DAY)
+        .models["m"]
     )
     assert (price.input, price.cached_input, price.cache_write, price.output) == (
         125_000,
@@ -42,7 +44,7 @@ def test_dollars_become_micro_dollars_without_a_float() -> None:
 
 
 def test_of_a_model_s_prices_the_newest_that_has_begun_holds() -> None:
-    prices = read(
+    prices = parse_prices(
         table(
             entry(begins="2026-09-01", input="3"),
             entry(begins="2026-12-01", input="9"),
@@ -57,7 +59,7 @@ def test_of_a_model_s_prices_the_newest_that_has_begun_holds() -> None:
 
 def test_the_gate_gets_every_rate_of_its_model() -> None:
     long = "{aboveInputTokens: 1000, input: 2, cachedInput: 0.2, output: 3}"
-    prices = read(table(entry(cacheWrite="1.25", longContext=long))).on(DAY)
+    prices = parse_prices(table(entry(cacheWrite="1.25", longContext=long))).on(DAY)
     assert prices.for_gate("m") == {
         "m": {
             "inputMicroUSDPerMTok": 1_000_000,
@@ -90,7 +92,7 @@ def test_the_gate_gets_every_rate_of_its_model() -> None:
 )
 def test_a_wrong_table_says_where(text: str, said: str) -> None:
     with pytest.raises(PricesError, match=said):
-        read(text)
+        parse_prices(text)
 
 
 def test_our_own_table_names_a_source_for_every_price() -> None:
@@ -126,7 +128,7 @@ def test_an_operator_does_not_start_with_a_table_that_is_wrong(tmp_path: Path) -
 def test_the_documented_table_is_one() -> None:
     (block,) = [block for block in blocks(ROOT / "docs/prices.md") if block.language == "yaml"]
     assert (
-        read(yaml.safe_load(block.text)["data"]["prices.yaml"])
+        parse_prices(yaml.safe_load(block.text)["data"]["prices.yaml"])
         .on(date(2026, 12, 1))
         .models["gpt-5.5"]
         .output

@@ -60,7 +60,7 @@ def test_an_edited_old_version_stops_it(tmp_path: Path) -> None:
         ("Triage", "two\n", "a", '"Triage" is no name for a prompt'),
         ("triage", "  \n", "a", "is empty"),
         ("triage", "two\n", "", "owner"),
-        ("triage", "x" * (index.LARGEST_PROMPT + 1), "a", "shorten it"),
+        ("triage", "x" * (index.MAX_PROMPT_BYTES + 1), "a", "shorten it"),
     ],
 )
 def test_what_cannot_be_published_leaves_the_folder_as_it_was(

@@ -3,8 +3,8 @@
 import pytest
 from refusals import REFUSALS
 
-from codexrun_core.kube.client import Refused
-from codexrun_core.kube.refusals import Cause, cause_of, without_name
+from codexrun_core.errors import Refused
+from codexrun_core.refusals import Cause, cause_of, without_name
 
 
 @pytest.mark.parametrize("name", REFUSALS)

@@ -28,7 +28,7 @@ from codexrun_pod.runner.codex import config
     ],
 )
 def test_what_a_name_needs(name: str, entry: str | None) -> None:
-    assert tools.needed(name) == entry
+    assert tools.required_entry(name) == entry
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_what_an_entry_covers(allowed: list[str], entry: str | None, covered: bo
 
 
 def test_a_resource_is_as_powerful_as_its_server() -> None:
-    assert tools.needed("read_mcp_resource", {"server": "docs", "uri": "x"}) == "mcp:docs"
+    assert tools.required_entry("read_mcp_resource", {"server": "docs", "uri": "x"}) == "mcp:docs"
 
 
 @pytest.mark.parametrize("entry", ["shell", "mcp:docs", "mcp:docs/get-it.v2"])
 def test_an_entry_that_may_be_written(entry: str) -> None:
-    assert re.search(tools.ENTRY, entry)
+    assert re.search(tools.ENTRY_PATTERN, entry)
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_an_entry_that_may_be_written(entry: str) -> None:
     ],
 )
 def test_an_entry_that_may_not_be_written(entry: str) -> None:
-    assert not re.search(tools.ENTRY, entry)
+    assert not re.search(tools.ENTRY_PATTERN, entry)
 
 
 def test_servers_and_their_tools() -> None:
-    assert tools.servers(["shell", "mcp:a/x", "mcp:a/y", "mcp:b", "mcp:b/z"]) == {
+    assert tools.mcp_servers(["shell", "mcp:a/x", "mcp:a/y", "mcp:b", "mcp:b/z"]) == {
         "a": ["x", "y"],
         "b": None,
     }

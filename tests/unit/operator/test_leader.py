@@ -9,7 +9,8 @@ from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 
-from codexrun_core.kube.client import WRITE_TIMEOUT, Unavailable
+from codexrun_core.errors import Unavailable
+from codexrun_core.kube.client import WRITE_TIMEOUT_SECONDS
 from codexrun_operator import leader
 from codexrun_operator.leader import LEASE_SECONDS, MARGIN, FencedLease, lead
 
@@ -83,7 +84,7 @@ async def test_a_write_may_begin_only_while_the_lease_outlives_it(
 ) -> None:
     assert await lease.create("operator", "codexrun", RECORD)
     lease.may_write()
-    clock.now += LEASE_SECONDS - WRITE_TIMEOUT - MARGIN
+    clock.now += LEASE_SECONDS - WRITE_TIMEOUT_SECONDS - MARGIN
     lease.may_write()
     clock.now += 0.001
     assert lease.held

@@ -33,10 +33,11 @@ from codexrun_api.mirror.catalog import Catalog
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.runs.annotations import ADMITTED_WITH
 from codexrun_core.schemas.nesting import TOO_DEEP, is_deeper
 from codexrun_operator.act import events as report
 from codexrun_operator.act.run_metrics import RunMetrics
-from codexrun_operator.decide.observed import ADMITTED, job_from, pod_from
+from codexrun_operator.decide.observed import job_from, pod_from
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan import NOTHING, plan, wants_slot
 from codexrun_operator.decide.status import moved
@@ -52,7 +53,7 @@ def raw_job(annotation: str = "{}", **spec: Any) -> Json:
         "name": "j",
         "uid": "job-1",
         "resourceVersion": "1",
-        "annotations": {ADMITTED: annotation},
+        "annotations": {ADMITTED_WITH: annotation},
     }
     return {"metadata": metadata, "spec": spec, "status": {"startTime": "2026-11-24T12:00:00Z"}}
 

@@ -7,11 +7,11 @@ import pytest
 from builders import UID, by, kind_json, prompt_json, run_json
 from fake_kube import FakeKube
 
-from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices.table import Prices, built_in
+from codexrun_core.runs.names import EVIDENCE_FINALIZER
 from codexrun_operator.act.execute import act, create_job
 from codexrun_operator.act.reconcile import PATIENT_LOOKS, Reconciler
-from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
 from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.resync import Resync

@@ -15,8 +15,8 @@ from builders import NOON, agent_report, by, gate_report, kind_json, prompt_json
 from fake_kube import FakeKube
 from refusals import REFUSALS
 
-from codexrun_core.kube.client import Refused, Unavailable
-from codexrun_core.kube.refusals import Cause
+from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.refusals import Cause
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 

@@ -23,7 +23,7 @@ from builders import (
 from fake_kube import FakeKube
 from prometheus_client import REGISTRY
 
-from codexrun_core.kube.client import Conflict, Unavailable
+from codexrun_core.errors import Conflict, Unavailable
 from codexrun_core.logs import JsonFormatter
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings

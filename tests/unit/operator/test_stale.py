@@ -8,7 +8,7 @@ import pytest
 from builders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
 from fake_kube import FakeKube
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.resync import Resync

@@ -10,7 +10,7 @@ import pytest
 from builders import UID, kind_json, prompt_json, run_json
 from fake_kube import FakeKube
 
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator import __main__ as main
 from codexrun_operator.act.reconcile import Reconciler

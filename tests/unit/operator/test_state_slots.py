@@ -29,11 +29,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from codexrun_core.kube.client import Refused, Unavailable
+from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.names import EVIDENCE_FINALIZER
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.decide.holds import LONGEST_PAUSE
-from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.resync import Resync
 

@@ -91,7 +91,7 @@ def test_a_request_whose_tools_are_allowed_is_not_touched():
         "tools": offer("exec_command", "apply_patch"),
         "input": code_mode("exec_command", "list_mcp_resources"),
     }
-    body, stripped = sent(given, tools.DEFAULT)
+    body, stripped = sent(given, tools.DEFAULT_TOOLS)
     assert (body["tools"], body["input"], stripped) == (given["tools"], given["input"], frozenset())
 
 
@@ -245,6 +245,6 @@ def test_no_answer_breaks_it(item, response):
 
 @given(st.text())
 def test_an_unknown_name_is_never_allowed(name):
-    entry = tools.needed(name)
-    if not tools.known(name):
+    entry = tools.required_entry(name)
+    if not tools.is_known(name):
         assert not tools.permits(ALL, entry)

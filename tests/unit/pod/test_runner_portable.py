@@ -15,7 +15,9 @@ FILES = [
     *POD.glob("runner/*.py"),
     *POD.glob("*.py"),
     REPOSITORY / "core/codexrun_core/prompts/rendering.py",
+    REPOSITORY / "core/codexrun_core/codex/policy.py",
     REPOSITORY / "core/codexrun_core/codex/tools.py",
+    REPOSITORY / "core/codexrun_core/pod_contract.py",
     REPOSITORY / "pod/bin/runner",
     REPOSITORY / "pod/bin/audit-tool",
 ]
@@ -54,7 +56,9 @@ def image(tmp_path):
         "prompts/__init__.py",
         "prompts/rendering.py",
         "codex/__init__.py",
+        "codex/policy.py",
         "codex/tools.py",
+        "pod_contract.py",
     ):
         (tmp_path / "lib/codexrun_core" / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "core/codexrun_core" / name, tmp_path / "lib/codexrun_core" / name)

@@ -15,9 +15,10 @@ from codexrun_api.console.visitors import Seen
 from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.stored import StoredPrompt
-from codexrun_core.registry import Filter, PromptStats
+from codexrun_core.registry import PromptStats
+from codexrun_core.runs.filters import Filter
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

@@ -18,7 +18,7 @@ from codexrun_api.console.visitors import Seen
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import Here
 from codexrun_core.prompts.stored import StoredPrompt
-from codexrun_core.registry import RunRecord
+from codexrun_core.runs.record import RunRecord
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

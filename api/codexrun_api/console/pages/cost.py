@@ -13,7 +13,10 @@ from codexrun_api.console.pages.run_list import models
 from codexrun_api.console.templating import Page, page
 from codexrun_api.console.visitors import Seen
 from codexrun_api.services import Here, Services
-from codexrun_core.registry import Filter, JobTypeStats, RunRecord, Sort, Stats
+from codexrun_core.registry import JobTypeStats, Stats
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import Sort
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

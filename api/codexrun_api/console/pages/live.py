@@ -11,7 +11,6 @@ from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
 from codexrun_api.console.templating import Page
-from codexrun_api.console.view.states import ACTIVE
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import Bells
@@ -19,8 +18,9 @@ from codexrun_api.runs import event_routes
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import Here, Services
-from codexrun_core.kube.client import Unavailable
-from codexrun_core.registry import RunRecord
+from codexrun_core.errors import Unavailable
+from codexrun_core.resources.phases import LIVE_STATUSES
+from codexrun_core.runs.record import RunRecord
 
 PAUSE = 1.0  # seconds between two bells
 LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells
@@ -62,7 +62,9 @@ async def _list(here: Services) -> AsyncIterator[bytes]:
         position, told = here.feed.end, loop.time()
         while not here.stop.is_set():
             changed = here.feed.end > position
-            active = any(run.status.phase.lower() in ACTIVE for run in here.mirror.runs.values())
+            active = any(
+                run.status.phase.lower() in LIVE_STATUSES for run in here.mirror.runs.values()
+            )
             if changed or (active and loop.time() - told >= TICK):
                 position, told = here.feed.end, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
@@ -96,7 +98,7 @@ async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> A
             if record and (now_state := _state(here, record)) != state:
                 state, told = now_state, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
-            if record is None or record.final or record.status == "deleted":
+            if record is None or record.terminal or record.status == "deleted":
                 over = over or loop.time()
                 if loop.time() - over >= GONE or await asyncio.to_thread(_closed, archive, run_id):
                     yield format_sse_event(event="ended", data_str="{}")

@@ -26,11 +26,13 @@ from codexrun_api.logs.archive import Archive
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, not_found
 from codexrun_api.services import Here, Services
-from codexrun_core.kube.client import Unavailable
+from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
-from codexrun_core.registry import Filter, RunRecord, read_spec
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.fields import Limits
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.stored_spec import read_spec
 
 TABS = {
     "codex": "Codex",
@@ -156,7 +158,7 @@ async def _head(
         "resumable": bool(record.thread_id),
         "live_url": f"/console/runs/{record.run_id}/live",
         "streams": live
-        or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
+        or (record.terminal and record.log_complete is None and size > 0 and _fresh(record, now)),
     }
 
 

@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
-from codexrun_api.catalog.job_types import _SLOT
 from codexrun_api.console.templating import Page, page
 from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.console.visitors import Seen
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
-from codexrun_core.registry import NEWEST, BadToken, Filter, RunRecord, Sort, read_sort
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.filters import token_after
+from codexrun_core.resources.phases import SLOT_PHASES, Phase
+from codexrun_core.runs.filters import Filter, InvalidPageToken, token_after
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.sorting import NEWEST, Sort, parse_sort
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
@@ -95,7 +95,7 @@ def sort_of(asked: urls.Asked) -> Sort:
         Problem: 422, it has none of that name.
     """
     try:
-        return read_sort(asked.sort) if asked.sort else NEWEST
+        return parse_sort(asked.sort) if asked.sort else NEWEST
     except ValueError as error:
         raise Problem(422, "invalid-filter", f"Sort: {error}") from error
 
@@ -109,7 +109,7 @@ async def _listed(
             found = await here.registry.page(wish, asked.token or None, asked.size, sort)
             return found.runs, found.next_token, 0
         found = await here.registry.page(wish, None, min(500, asked.size + 200))
-    except BadToken as error:
+    except InvalidPageToken as error:
         raise Problem(400, "bad-page-token", str(error)) from error
     fresh = sum(newer(record, above) for record in found.runs)
     shown = found.runs[fresh : fresh + asked.size]
@@ -136,7 +136,7 @@ def _row(here: Services, record: RunRecord, now: datetime) -> Row:
 
 def busy_slots(here: Services, job_type: str) -> int:
     return sum(
-        run.status.phase in _SLOT
+        run.status.phase in SLOT_PHASES
         for run in here.mirror.runs.values()
         if run.spec.job_type == job_type
     )
@@ -177,7 +177,7 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
     )
     good, bad = day.get("succeeded", 0), day.get("failed", 0)
     return {
-        "busy": sum(run.status.phase in _SLOT for run in live),
+        "busy": sum(run.status.phase in SLOT_PHASES for run in live),
         "slots": sum(
             0 if kind.spec.suspended else kind.spec.concurrency_limit
             for kind in here.catalog.job_types.values()

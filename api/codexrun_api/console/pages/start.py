@@ -21,8 +21,9 @@ from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.prompts.rendering import placeholders
-from codexrun_core.registry import RunRecord, StoredSpec, read_spec
 from codexrun_core.resources import CodexJobType
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.stored_spec import StoredSpec, read_spec
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from codexrun_core.registry import RunRecord
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Command:
 
 def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
     """Those that work now: once the object is gone, kubectl knows nothing of the run."""
-    found = [Command(f"codexrun logs{'' if record.final else ' -f'} {record.name}")]
+    found = [Command(f"codexrun logs{'' if record.terminal else ' -f'} {record.name}")]
     if run is None:
         return found
     kubectl, pod = f"kubectl -n {record.namespace}", run.status.pod_name
@@ -24,7 +24,7 @@ def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
         found.append(
             Command(f"{kubectl} get job,pod -l batch.kubernetes.io/job-name={run.status.job_name}")
         )
-    if pod and not record.final:
+    if pod and not record.terminal:
         found.append(Command(f"{kubectl} describe pod {pod}", "with the Events of its pod"))
     if pod and record.status == "stopping":
         why = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 
@@ -55,4 +56,4 @@ def cluster(ready: bool) -> Sign:
 
 
 def _explained(run: CodexRun) -> bool:
-    return run.status.reason == "JobTypeNotFound"
+    return run.status.reason == reasons.JOB_TYPE_NOT_FOUND

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from codexrun_api.schemas.params import FilterWish
-from codexrun_core.registry import NEWEST, read_sort
-from codexrun_core.runs.labels import selector
+from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.sorting import NEWEST, parse_sort
 
 SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of")
 SINGLE = ("search", "since", "until", "label")
@@ -109,7 +109,7 @@ class Asked:
     @property
     def order(self) -> str:
         """In words."""
-        sort = read_sort(self.sort) if self.sort else NEWEST
+        sort = parse_sort(self.sort) if self.sort else NEWEST
         first, last = ORDERS[sort.key]
         return first if sort.descending else last
 
@@ -125,7 +125,7 @@ class Asked:
             if name != "status"
             for value in self.fields.get(name, ())
         ]
-        parts = selector(self.label) if self.label else ()
+        parts = parse_selector(self.label) if self.label else ()
         for one in parts:
             rest = ",".join(str(other) for other in parts if other != one)
             found.append(Chip(NAMES["label"], str(one), replace(self, label=rest, token="").url()))

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from codexrun_api.console.view import safe_html
 from codexrun_api.console.view.transcript import unwrapped
-from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper
+from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
 LONGEST = 4000  # characters of one line; the raw log has the rest
 
@@ -101,7 +101,7 @@ def _parsed(raw: bytes) -> dict[str, Any] | None:
         said = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) and not is_deeper(said, KEPT_LEVELS) else None
+    return said if isinstance(said, dict) and not is_deeper(said, MAX_SHOWN_LEVELS) else None
 
 
 def _time(value: Any) -> datetime | None:

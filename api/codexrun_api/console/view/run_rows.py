@@ -6,10 +6,11 @@ from datetime import datetime
 from codexrun_api.console.view import status_text
 from codexrun_api.console.view.states import State, state_of
 from codexrun_api.schemas.responses import QueueView
-from codexrun_core.registry import RunRecord, read_spec
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.codexrun import GitWorkspace
 from codexrun_core.resources.fields import Limits
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.stored_spec import read_spec
 
 ORIGINS = {"api": "REST", "cli": "command line", "console": "console", "kubectl": "kubectl"}
 

@@ -31,6 +31,3 @@ def state_of(status: str) -> State:
     """Return how a status is shown; one that a newer operator writes by its own name, as going
     on."""
     return STATES.get(status) or State(status.capitalize(), "wait", "pending", "?", True)
-
-
-ACTIVE = tuple(name for name, state in STATES.items() if state.active)

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 from codexrun_api.console.view.formats import about, duration
 from codexrun_api.schemas.responses import QueueView
-from codexrun_core.registry import RunRecord
+from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.record import RunRecord
 
 _MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
 
@@ -46,13 +47,13 @@ WAYS_OUT = {
 
 # What a waiting run waits for, where the queue itself does not tell.
 WAITS = {
-    "Suspended": "Waiting: its job type is suspended",
-    "JobTypeHeld": "Waiting: the cluster refuses its job type's Jobs for now",
-    "JobRefused": "Waiting: the cluster refuses its Job for now",
-    "Unreadable": "Waiting: its job type or prompt is from another version of codexrun",
-    "JobTypeNotFound": "Waiting for its job type to be made; rejected after one minute",
-    "ImagePull": "Starting: pulling the agent's image",
-    "Unschedulable": "Starting: no node has room for it yet",
+    reasons.SUSPENDED: "Waiting: its job type is suspended",
+    reasons.JOB_TYPE_HELD: "Waiting: the cluster refuses its job type's Jobs for now",
+    reasons.JOB_REFUSED: "Waiting: the cluster refuses its Job for now",
+    reasons.UNREADABLE: "Waiting: its job type or prompt is from another version of codexrun",
+    reasons.JOB_TYPE_NOT_FOUND: "Waiting for its job type to be made; rejected after one minute",
+    reasons.IMAGE_PULL: "Starting: pulling the agent's image",
+    reasons.UNSCHEDULABLE: "Starting: no node has room for it yet",
 }
 
 
@@ -159,7 +160,7 @@ def took(record: RunRecord, now: datetime) -> float | None:
     """Seconds that the agent ran, up to now if it still does; None where it never did."""
     if record.started_at is None:
         return None
-    end = record.finished_at or (None if record.final or record.status == "deleted" else now)
+    end = record.finished_at or (None if record.terminal or record.status == "deleted" else now)
     return (end - record.started_at).total_seconds() if end else None
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from codexrun_api.console.view.states import State, state_of
-from codexrun_core.registry import RunEvent, RunRecord
+from codexrun_core.registry import RunEvent
+from codexrun_core.runs.record import RunRecord
 
 LEAST = 2.0  # percent: what is short is still seen
 

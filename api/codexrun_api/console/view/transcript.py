@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from codexrun_core.schemas.nesting import KEPT_LEVELS, is_deeper
+from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
 Json = dict[str, Any]
 
@@ -155,7 +155,7 @@ class _Reader:
             return
         try:
             line = json.loads(raw)
-            if isinstance(line, dict) and not is_deeper(line, KEPT_LEVELS):
+            if isinstance(line, dict) and not is_deeper(line, MAX_SHOWN_LEVELS):
                 self._line(offset, line)
                 return
         except (ValueError, RecursionError):

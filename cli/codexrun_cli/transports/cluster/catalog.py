@@ -7,6 +7,8 @@ from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports.cluster import views
 from codexrun_core.kube.client import Kube
+from codexrun_core.prompts.stored import TEXT_KEY
+from codexrun_core.runs.names import PROMPT_LABEL, PROMPT_VERSION_LABEL
 
 Json = dict[str, Any]
 
@@ -27,7 +29,7 @@ async def job_types(kube: Kube, runs: Iterable[Json]) -> list[Json]:
 
 async def prompts(kube: Kube) -> list[Json]:
     """Every version that has been applied, by prompt."""
-    maps = await _items(kube, kube.config_maps, labelSelector="codexrun.dev/prompt")
+    maps = await _items(kube, kube.config_maps, labelSelector=PROMPT_LABEL)
     return views.prompts_json(maps, await _items(kube, kube.job_types))
 
 
@@ -37,9 +39,9 @@ async def prompt_text(kube: Kube, name: str, version: str) -> str:
     Raises:
         Trouble: there is none such.
     """
-    selector = f"codexrun.dev/prompt={name},codexrun.dev/prompt-version={version}"
+    selector = f"{PROMPT_LABEL}={name},{PROMPT_VERSION_LABEL}={version}"
     for raw in await _items(kube, kube.config_maps, labelSelector=selector):
-        return str((raw.get("data") or {}).get("prompt.md", ""))
+        return str((raw.get("data") or {}).get(TEXT_KEY, ""))
     raise Trouble(
         Code.NOT_FOUND,
         f'there is no prompt "{name}" with a version "{version}"',

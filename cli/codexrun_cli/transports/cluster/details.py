@@ -3,7 +3,8 @@ and the Events about it."""
 
 from typing import Any
 
-from codexrun_core.kube.client import Kube, Refused
+from codexrun_core.errors import Refused
+from codexrun_core.kube.client import Kube
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.fields import Limits
 

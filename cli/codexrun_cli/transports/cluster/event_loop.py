@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from codexrun_cli.errors import Away, Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 
 T = TypeVar("T")
 

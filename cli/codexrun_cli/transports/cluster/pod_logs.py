@@ -12,16 +12,17 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from codexrun_cli.times import moment
 from codexrun_cli.transports import Heard, LogWish
-from codexrun_core.kube.client import Kube, NotFound, Refused, Unavailable
+from codexrun_core.errors import NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.line_cutter import LineCutter
+from codexrun_core.runs.names import RUN_UID_LABEL
+from codexrun_core.times import moment
 
 Json = dict[str, Any]
 
 SILENCE = 3600.0  # seconds: a log may be still as long as a command runs
 LOOK = 0.5
-RUN_LABEL = "codexrun.dev/run-uid"
 
 
 class Seen:
@@ -68,7 +69,7 @@ async def pod_of(kube: Kube, run_id: str) -> Json | None:
     """The newest pod of the run."""
     pods = [
         pod
-        async for page in kube.pages(kube.pods, labelSelector=f"{RUN_LABEL}={run_id}")
+        async for page in kube.pages(kube.pods, labelSelector=f"{RUN_UID_LABEL}={run_id}")
         for pod in page["items"]
     ]
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)

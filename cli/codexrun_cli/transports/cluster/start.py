@@ -10,7 +10,8 @@ from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Json
 from codexrun_cli.transports.cluster import views
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
 from codexrun_core.runs import annotations as notes
 
 VERDICT_SECONDS = 10.0

@@ -14,11 +14,12 @@ from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
 from codexrun_cli.transports.cluster.event_loop import Loop, trouble
 from codexrun_cli.transports.cluster.start import Starting
-from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused
+from codexrun_core.errors import Conflict, NotFound, Refused
+from codexrun_core.kube.client import Kube
 from codexrun_core.runs import queue
-from codexrun_core.runs.labels import handed_on, selector
+from codexrun_core.runs.labels import inherited_labels, parse_selector
 from codexrun_core.runs.record import RunRecord
-from codexrun_core.runs.sorting import NEWEST, ordered, read_sort
+from codexrun_core.runs.sorting import NEWEST, parse_sort, sort_runs
 
 TRIES = 4
 ALL_RUNS = "/apis/codexrun.dev/v1alpha1/codexruns"
@@ -113,7 +114,7 @@ class Cluster:
             else manifest.retry_name(run["name"], run["run_id"], len(retries))
         )
         sha256 = f"{run['run_id']}/{manifest.fingerprint(changes)}"
-        labels = handed_on(run["labels"])
+        labels = inherited_labels(run["labels"])
         return await self._shown(
             await self._starting.start(name, spec, user, sha256, keyed=True, labels=labels)
         )
@@ -130,7 +131,7 @@ class Cluster:
     def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
         """Newest first, or sorted. Objects come without an order, so all that match are read before
         the first is shown."""
-        now, order = datetime.now(UTC), read_sort(sort) if sort else NEWEST
+        now, order = datetime.now(UTC), parse_sort(sort) if sort else NEWEST
 
         async def look() -> list[Json]:
             return [raw async for raw in self._all(_selectors(chosen))]
@@ -140,7 +141,7 @@ class Cluster:
 
         found = list(filter(None, views.readable("codexruns", self.loop.call(look()), read)))
         raws = {record.run_id: raw for record, raw in found}
-        first = ordered([record for record, _ in found], order)[:limit]
+        first = sort_runs([record for record, _ in found], order)[:limit]
         yield from (views.run_json(raws[record.run_id]) for record in first)
 
     def log(self, run: Json, wish: LogWish) -> LogText:
@@ -202,7 +203,7 @@ class Cluster:
     def usual_seconds(self, job_type: str) -> float | None:
         async def look() -> float | None:
             found = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = queue.usual_length(views.readable("codexruns", found, views.record))
+            usual = queue.usual_duration(views.readable("codexruns", found, views.record))
             return usual.total_seconds() if usual else None
 
         return self.loop.call(look())
@@ -282,7 +283,7 @@ def _selectors(chosen: Chosen) -> dict[str, str]:
         fields.append(f"status.phase={chosen.status.capitalize()}")
     found = {"fieldSelector": ",".join(fields)} if fields else {}
     return (
-        {**found, "labelSelector": ",".join(map(str, selector(chosen.label)))}
+        {**found, "labelSelector": ",".join(map(str, parse_selector(chosen.label)))}
         if chosen.label
         else found
     )

@@ -1,25 +1,24 @@
 """Objects of the cluster as the api would show them: the same fields, computed from the same
 functions of core. Pure."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from codexrun_cli.errors import say
-from codexrun_cli.times import moment
 from codexrun_cli.transports import Chosen
+from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.resources.phases import Phase
+from codexrun_core.resources.phases import SLOT_STATUSES, Phase
 from codexrun_core.runs import queue as queueing
-from codexrun_core.runs.record import RunRecord, record_of, words, words_of
+from codexrun_core.runs.record import RunRecord, record_of, search_text, search_words
 from codexrun_core.schemas.nesting import cut
+from codexrun_core.times import moment
 from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]
 T = TypeVar("T")
 
-SLOT = ("starting", "running", "stopping")
 _RUN = (
     *(
         "run_id",
@@ -108,7 +107,9 @@ def run_json(raw: Json, queue: Json | None = None) -> Json:
 def place(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Json | None:
     """Where a queued run stands among the runs of its job type; None for one that does not wait."""
     records = readable("codexruns", peers, record)
-    found = queueing.place(record(raw), records, limit, queueing.usual_length(records), now)
+    found = queueing.queue_position(
+        record(raw), records, limit, queueing.usual_duration(records), now
+    )
     if found is None:
         return None
     eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
@@ -142,8 +143,8 @@ def matches(raw: Json, chosen: Chosen, now: datetime) -> bool:
 
 
 def _said(record: RunRecord, search: str) -> bool:
-    known = words_of(record).split()
-    return all(any(word.startswith(wanted) for word in known) for wanted in words(search))
+    known = search_text(record).split()
+    return all(any(word.startswith(wanted) for word in known) for wanted in search_words(search))
 
 
 def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:
@@ -163,7 +164,7 @@ def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:
             "inputs_schema": cut(spec.inputs_schema),
             "limits": spec.limits.model_dump(exclude_none=True),
             "concurrency_limit": spec.concurrency_limit,
-            "running": sum(status in SLOT for status in statuses),
+            "running": sum(status in SLOT_STATUSES for status in statuses),
             "queued": sum(status == "queued" for status in statuses),
             "suspended": spec.suspended,
             "ready": ready.status == "True" if ready else None,
@@ -176,19 +177,15 @@ def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list
     """ConfigMaps of prompt versions, grouped by prompt; versions oldest first."""
     found: dict[str, list[Json]] = {}
     for raw in config_maps:
-        labels, notes = (
-            raw["metadata"].get("labels") or {},
-            raw["metadata"].get("annotations") or {},
-        )
-        sha256 = hashlib.sha256((raw.get("data") or {}).get("prompt.md", "").encode()).hexdigest()
+        prompt = StoredPrompt.read(raw)
         version = {
-            "version": labels.get("codexrun.dev/prompt-version", ""),
-            "sha256": sha256,
-            "checksum_ok": notes.get("codexrun.dev/sha256", "") == sha256,
-            "owner": notes.get("codexrun.dev/owner", ""),
-            "updated_at": notes.get("codexrun.dev/updated-at", ""),
+            "version": prompt.version,
+            "sha256": prompt.sha256,
+            "checksum_ok": prompt.checksum_ok,
+            "owner": prompt.owner,
+            "updated_at": prompt.updated_at,
         }
-        found.setdefault(labels.get("codexrun.dev/prompt", ""), []).append(version)
+        found.setdefault(prompt.name, []).append(version)
     users: dict[str, list[str]] = {}
     for kind in job_types:
         users.setdefault(kind["spec"]["prompt"]["name"], []).append(kind["metadata"]["name"])

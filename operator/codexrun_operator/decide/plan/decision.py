@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from codexrun_core.prices.table import UNKNOWN, Prices
+from codexrun_core import reasons
+from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Event, Job, Pod
 from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
-
-JOB_TYPE_NOT_FOUND = "JobTypeNotFound"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Seen:
     run: CodexRun
     job_type: CodexJobType | None = None
     prompt: Prompt | None = None
-    prices: Prices = UNKNOWN
+    prices: Prices = UNKNOWN_PRICES
     queued: int = 0
     waits: bool = False
     blocked: Blocked | None = None
@@ -62,7 +61,7 @@ class Seen:
         if self.begun or self.unreadable:
             return None
         if self.job_type is None:
-            return JOB_TYPE_NOT_FOUND
+            return reasons.JOB_TYPE_NOT_FOUND
         return self.verdict.reason if isinstance(self.verdict, Missing) else None
 
     @property

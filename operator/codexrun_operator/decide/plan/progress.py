@@ -3,6 +3,7 @@ it has ended."""
 
 from datetime import datetime
 
+from codexrun_core import reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan.decision import Decision, Seen
@@ -41,7 +42,7 @@ def show_progress(seen: Seen, now: datetime) -> Decision | None:
         status = moved(
             run,
             Phase.RUNNING,
-            "AgentRunning",
+            reasons.AGENT_RUNNING,
             "The agent is running",
             now,
             started_at=started,
@@ -54,7 +55,10 @@ def show_progress(seen: Seen, now: datetime) -> Decision | None:
     look_again = min(
         10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds())
     )
-    calm = run.status.phase is Phase.STARTING and run.status.reason in ("Starting", "Cloning")
+    calm = run.status.phase is Phase.STARTING and run.status.reason in (
+        reasons.STARTING,
+        reasons.CLONING,
+    )
     if trouble.expected and calm:
         # "Still starting" is not worth a status write.
         return Decision(look_again=look_again)

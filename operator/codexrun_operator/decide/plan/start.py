@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
+from codexrun_core import reasons
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed
 from codexrun_operator.decide.plan.decision import (
-    JOB_TYPE_NOT_FOUND,
     Blocked,
     CreateJob,
     Decision,
@@ -43,15 +43,15 @@ def explain_lost_job(seen: Seen, now: datetime) -> Decision | None:
         return None
     if seen.pod is not None and not seen.pod.gone and (seen.pod.holds_slot or seen.pod.held):
         # Orphaned by the Job's deletion: it keeps the slot until it is gone.
-        return keep_evidence(seen, now) or begin_stop(seen, now, "JobDeleted", JOB_DELETED)
+        return keep_evidence(seen, now) or begin_stop(seen, now, reasons.JOB_DELETED, JOB_DELETED)
     if seen.phase is Phase.STOPPING:
         return terminal_after_stop(seen, now)
     if end := own_end(seen):
         return terminal(seen, now, *end)
     if seen.witnessed:
-        return terminal(seen, now, "JobDeleted", JOB_DELETED, None)
+        return terminal(seen, now, reasons.JOB_DELETED, JOB_DELETED, None)
     message = "The Job was gone when the operator came back; how the run ended is not known"
-    return terminal(seen, now, "JobLost", message, failed(FailureClass.INTERNAL, message))
+    return terminal(seen, now, reasons.JOB_LOST, message, failed(FailureClass.INTERNAL, message))
 
 
 def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
@@ -60,7 +60,9 @@ def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
         return None
     words = cancel_words(seen.run)
     return Decision(
-        status=moved(seen.run, Phase.CANCELLED, "CancelRequested", words, now, finished_at=now)
+        status=moved(
+            seen.run, Phase.CANCELLED, reasons.CANCEL_REQUESTED, words, now, finished_at=now
+        )
     )
 
 
@@ -76,7 +78,7 @@ def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
         " upgrade it, or create the run "
         f"again with one of {', '.join(WHEN_FULL)}"
     )
-    return Decision(status=moved(run, phase, "UnknownValue", message, now))
+    return Decision(status=moved(run, phase, reasons.UNKNOWN_VALUE, message, now))
 
 
 def _patience(seen: Seen, reason: str, message: str, now: datetime) -> Decision:
@@ -108,7 +110,7 @@ def wait_for_what_is_unreadable(seen: Seen, now: datetime) -> Decision | None:
         " log says why. The run waits: upgrade codexrun, or apply it again in the form of this"
         " version"
     )
-    return Decision(status=moved(seen.run, phase, "Unreadable", message, now))
+    return Decision(status=moved(seen.run, phase, reasons.UNREADABLE, message, now))
 
 
 def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
@@ -118,7 +120,7 @@ def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
         f'spec.jobType: there is no job type "{seen.run.spec.job_type}" in this namespace; `kubectl'
         " get codexjobtypes` lists them"
     )
-    return _patience(seen, JOB_TYPE_NOT_FOUND, message, now)
+    return _patience(seen, reasons.JOB_TYPE_NOT_FOUND, message, now)
 
 
 def reject_what_is_wrong(seen: Seen, now: datetime) -> Decision | None:
@@ -164,15 +166,15 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
             "sandbox": job_type.spec.sandbox,
             "job_name": job_name(run, 1),
         }
-        status = moved(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)
+        status = moved(run, Phase.STARTING, reasons.STARTING, "The pod is starting", now, **fields)
         return Decision(actions=(CreateJob(1, accepted),), status=status, look_again=5)
     blocked = seen.blocked
     if job_type.spec.suspended:
-        blocked = Blocked("Suspended", f'job type "{job_type.metadata.name}" is suspended')
+        blocked = Blocked(reasons.SUSPENDED, f'job type "{job_type.metadata.name}" is suspended')
     elif blocked is None:
         limit = job_type.spec.concurrency_limit
         blocked = Blocked(
-            "ConcurrencyLimit",
+            reasons.CONCURRENCY_LIMIT,
             f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
         )
     reason, trouble = blocked.reason, blocked.trouble
@@ -193,7 +195,12 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
         )
         return Decision(
             status=moved(
-                run, Phase.REJECTED, "QueueFull", f"Rejected: {message}", now, finished_at=now
+                run,
+                Phase.REJECTED,
+                reasons.QUEUE_FULL,
+                f"Rejected: {message}",
+                now,
+                finished_at=now,
             )
         )
     return Decision(

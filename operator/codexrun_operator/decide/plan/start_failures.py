@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from codexrun_core import reasons
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
 
@@ -41,10 +42,12 @@ def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Troub
         for warning in warnings:
             if warning.reason == "FailedCreate":
                 return Trouble(
-                    FailureClass.CONFIG, "PodRefused", f"No pod can be made: {warning.message}"
+                    FailureClass.CONFIG,
+                    reasons.POD_REFUSED,
+                    f"No pod can be made: {warning.message}",
                 )
         return Trouble(
-            FailureClass.INTERNAL, "Starting", f"Job {job.name} has no pod yet", expected=True
+            FailureClass.INTERNAL, reasons.STARTING, f"Job {job.name} has no pod yet", expected=True
         )
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
@@ -55,14 +58,14 @@ def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Troub
         if warning.reason in ("FailedMount", "FailedAttachVolume"):
             return Trouble(
                 FailureClass.CONFIG,
-                "MissingVolume",
+                reasons.MISSING_VOLUME,
                 f"A volume of the pod cannot be had: {warning.message}",
             )
     if pod.clone.state == "running":
         return Trouble(
-            FailureClass.WORKSPACE, "Cloning", "The repository is being cloned", expected=True
+            FailureClass.WORKSPACE, reasons.CLONING, "The repository is being cloned", expected=True
         )
-    return Trouble(FailureClass.INTERNAL, "Starting", "The pod is starting", expected=True)
+    return Trouble(FailureClass.INTERNAL, reasons.STARTING, "The pod is starting", expected=True)
 
 
 def _unschedulable(said: str) -> Trouble:
@@ -84,7 +87,7 @@ def _unschedulable(said: str) -> Trouble:
     message = f"No node for the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
     )
-    return Trouble(FailureClass.UNSCHEDULABLE, "Unschedulable", message, hopeless=too_large)
+    return Trouble(FailureClass.UNSCHEDULABLE, reasons.UNSCHEDULABLE, message, hopeless=too_large)
 
 
 def _container_trouble(name: str, container: Container) -> Trouble | None:
@@ -95,13 +98,19 @@ def _container_trouble(name: str, container: Container) -> Trouble | None:
         message = (
             f"The image of container {name} cannot be had ({reason}): {said or 'no further word'}"
         )
-        return Trouble(FailureClass.IMAGE, "ImagePull", message, hopeless=reason in HOPELESS_IMAGE)
+        return Trouble(
+            FailureClass.IMAGE, reasons.IMAGE_PULL, message, hopeless=reason in HOPELESS_IMAGE
+        )
     if reason == "CreateContainerConfigError":
         return Trouble(
-            FailureClass.CONFIG, "MissingConfig", f"Container {name} cannot be configured: {said}"
+            FailureClass.CONFIG,
+            reasons.MISSING_CONFIG,
+            f"Container {name} cannot be configured: {said}",
         )
     if reason in ("CreateContainerError", "RunContainerError"):
         return Trouble(
-            FailureClass.IMAGE, "ContainerRefused", f"Container {name} cannot be made: {said}"
+            FailureClass.IMAGE,
+            reasons.CONTAINER_REFUSED,
+            f"Container {name} cannot be made: {said}",
         )
     return None

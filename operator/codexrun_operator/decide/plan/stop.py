@@ -9,6 +9,7 @@ with the failure in the status.
 from datetime import datetime, timedelta
 from typing import Any
 
+from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed, outcome
@@ -24,8 +25,14 @@ from codexrun_operator.decide.plan.decision import (
 from codexrun_operator.decide.plan.start_failures import camel, start_trouble
 from codexrun_operator.decide.status import duration, moved
 
-CANCELLED_BY = frozenset({"CancelRequested", "PodDeleted", "JobDeleted", "JobSuspended"})
-COMPLETED = "Completed"
+CANCELLED_BY = frozenset(
+    {
+        reasons.CANCEL_REQUESTED,
+        reasons.POD_DELETED,
+        reasons.JOB_DELETED,
+        reasons.JOB_SUSPENDED,
+    }
+)
 CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and ours
 
 
@@ -81,7 +88,7 @@ def own_end(seen: Seen) -> tuple[str, str, Failure | None] | None:
     if not judged.own:
         return None
     if judged.failure is None:
-        return COMPLETED, "Success is proven", None
+        return reasons.COMPLETED, "Success is proven", None
     return camel(judged.failure.class_), judged.failure.message, judged.failure
 
 
@@ -94,7 +101,7 @@ def terminal(
         return Decision(
             status=moved(seen.run, Phase.CANCELLED, reason, message, now, **fields, failure=None)
         )
-    if reason == COMPLETED:
+    if reason == reasons.COMPLETED:
         return Decision(
             status=moved(seen.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None)
         )
@@ -204,7 +211,7 @@ def cancel_words(run: CodexRun) -> str:
 def stop_when_cancelled(seen: Seen, now: datetime) -> Decision | None:
     if seen.run.spec.cancel is None or seen.job is None:
         return None
-    return begin_stop(seen, now, "CancelRequested", cancel_words(seen.run))
+    return begin_stop(seen, now, reasons.CANCEL_REQUESTED, cancel_words(seen.run))
 
 
 def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
@@ -224,22 +231,26 @@ def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
                 f" removes pod {pod.name}"
             )
             return begin_stop(
-                seen, now, "NodeLost", message, failed(FailureClass.NODE_LOST, message)
+                seen, now, reasons.NODE_LOST, message, failed(FailureClass.NODE_LOST, message)
             )
         message = f"The pod was evicted ({pod.disruption}); retry the run"
-        return begin_stop(seen, now, "Evicted", message, failed(FailureClass.EVICTED, message))
+        return begin_stop(
+            seen, now, reasons.EVICTED, message, failed(FailureClass.EVICTED, message)
+        )
     if job.deleting and not job.finished:
-        return begin_stop(seen, now, "JobDeleted", f"Job {job.name} was deleted by hand")
+        return begin_stop(seen, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
     if job.suspended:
         # By hand, unless it was us, and the status write was lost.
         return stop_on_time(seen, now) or begin_stop(
-            seen, now, "JobSuspended", f"Job {job.name} was suspended by hand"
+            seen, now, reasons.JOB_SUSPENDED, f"Job {job.name} was suspended by hand"
         )
     if pod and (pod.deleting or pod.gone):
-        return begin_stop(seen, now, "PodDeleted", f"Pod {pod.name} was deleted by hand")
+        return begin_stop(seen, now, reasons.POD_DELETED, f"Pod {pod.name} was deleted by hand")
     if job.finished and pod is None:
         message = "The pod was gone when the operator came back; how the run ended is not known"
-        return terminal(seen, now, "PodLost", message, failed(FailureClass.INTERNAL, message))
+        return terminal(
+            seen, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
+        )
     return None
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from codexrun_core.pod_contract import GATE_STOPPING_FILE, ReportKey
 from codexrun_pod import loglines, termination
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account
@@ -19,7 +20,6 @@ from codexrun_pod.gate.policy.rules import Limits
 from codexrun_pod.gate.settings import Settings
 
 STATE = "account.json"
-STOPPING = "stopping"  # made by the container's preStop hook: a stop has begun
 
 
 class Ledger:
@@ -61,7 +61,7 @@ class Ledger:
             max_pico=self.settings.max_pico,
             spent_pico=self.account.pico_usd,
             prices=self.settings.prices,
-            stopping=self.terminating or (self.settings.state_dir / STOPPING).exists(),
+            stopping=self.terminating or (self.settings.state_dir / GATE_STOPPING_FILE).exists(),
             stopped=self.account.stop,
         )
 
@@ -87,9 +87,9 @@ class Ledger:
         settings = self.settings
         more: dict[str, Any] = {}
         if settings.ingest:
-            more |= {"logBytes": self.log_bytes, "logComplete": self.log_complete}
+            more |= {ReportKey.LOG_BYTES: self.log_bytes, ReportKey.LOG_COMPLETE: self.log_complete}
         if settings.output_schema is not None:
-            more["output"] = (self.account.output or NONE_CAME).json
+            more[ReportKey.OUTPUT] = (self.account.output or NONE_CAME).json
         text = meter.message(self.account, settings.prices, settings.price_table, more)
         try:
             termination.write(settings.termination_log, text)

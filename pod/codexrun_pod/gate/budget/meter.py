@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import termination
 from codexrun_pod.gate import errors
 from codexrun_pod.gate.budget import usage as tokens
@@ -164,18 +165,21 @@ def message(
     output."""
     stop = account.stop
     content = {
-        "v": 1,
-        "src": "gate",
-        "requests": account.requests,
-        "completed": account.completed,
-        "usage": usage(account, prices),
-        "priceTable": price_table,
-        "complete": account.complete,
-        "stop": {"class": stop.code, "message": stop.message[: termination.LONGEST_MESSAGE]}
+        ReportKey.VERSION: 1,
+        ReportKey.SOURCE: "gate",
+        ReportKey.REQUESTS: account.requests,
+        ReportKey.COMPLETED: account.completed,
+        ReportKey.USAGE: usage(account, prices),
+        ReportKey.PRICE_TABLE: price_table,
+        ReportKey.COMPLETE: account.complete,
+        ReportKey.STOP: {
+            ReportKey.CLASS: stop.code,
+            ReportKey.MESSAGE: stop.message[: termination.LONGEST_MESSAGE],
+        }
         if stop
         else None,
-        "lastError": account.last_error.json if account.last_error else None,
-        "cutShort": account.cut_short or None,
+        ReportKey.LAST_ERROR: account.last_error.json if account.last_error else None,
+        ReportKey.CUT_SHORT: account.cut_short or None,
         **(more or {}),
     }
     return termination.encode(content, MAY_SHORTEN)

@@ -14,12 +14,18 @@ from dataclasses import replace
 import aiohttp
 from aiohttp import web
 
+from codexrun_core.pod_contract import (
+    AGENT_ARTIFACTS,
+    FINAL_MESSAGE,
+    MAX_ARTIFACT_BYTES,
+    MIB,
+    OUTPUT,
+)
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Away, Declined
 from codexrun_pod.gate.logs.spool import TooLarge
 from codexrun_pod.gate.logs.upload import Shipping
 from codexrun_pod.gate.policy import output
-from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, FROM_AGENT, MIB, OUTPUT
 
 
 class Intake:
@@ -58,10 +64,10 @@ class Intake:
     async def artifact(self, request: web.Request) -> web.Response:
         """PUT /artifacts/<name>: the names of `shipments`, and nothing else."""
         name = request.match_info["name"]
-        if name not in FROM_AGENT:
-            return _no(404, f"artifacts are {', '.join(sorted(FROM_AGENT))}")
-        if (request.content_length or 0) > ARTIFACTS[name]:
-            return _no(413, f"{name} is above {ARTIFACTS[name]} bytes")
+        if name not in AGENT_ARTIFACTS:
+            return _no(404, f"artifacts are {', '.join(sorted(AGENT_ARTIFACTS))}")
+        if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
+            return _no(413, f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
         kept: list[tuple[str, AsyncIterator[bytes]]] = [(name, request.content.iter_any())]
         if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
             try:

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterable
 from pathlib import Path
 
-from codexrun_pod.shipments import ARTIFACTS, LOG_LIMIT
+from codexrun_core.pod_contract import MAX_ARTIFACT_BYTES, MAX_LOG_BYTES
 
 
 class TooLarge(Exception):
@@ -23,7 +23,7 @@ class Spool:
     """A killed gate's successor finds all of it: sizes are the files' own, and artifacts are whole
     or not there."""
 
-    def __init__(self, folder: Path, limit: int = LOG_LIMIT) -> None:
+    def __init__(self, folder: Path, limit: int = MAX_LOG_BYTES) -> None:
         """limit: bytes of log."""
         self.folder = folder
         self.limit = limit
@@ -65,8 +65,8 @@ class Spool:
         try:
             with path.open("wb") as file:
                 async for part in content:
-                    if file.tell() + len(part) > ARTIFACTS[name]:
-                        raise TooLarge(f"{name} is above {ARTIFACTS[name]} bytes")
+                    if file.tell() + len(part) > MAX_ARTIFACT_BYTES[name]:
+                        raise TooLarge(f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
                     file.write(part)
             path.replace(self._artifacts / name)
         finally:
@@ -74,4 +74,8 @@ class Spool:
 
     def waiting(self) -> list[Path]:
         """Artifacts that are still to be shipped."""
-        return [self._artifacts / name for name in ARTIFACTS if (self._artifacts / name).exists()]
+        return [
+            self._artifacts / name
+            for name in MAX_ARTIFACT_BYTES
+            if (self._artifacts / name).exists()
+        ]

@@ -13,10 +13,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from codexrun_core.pod_contract import LOG_CHUNK_BYTES
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Away, Declined, Receiver
 from codexrun_pod.gate.logs.spool import Spool
-from codexrun_pod.shipments import CHUNK
 
 BATCH_SECONDS = 1.0  # a line waits so long for company, unless CHUNK bytes are there
 PAUSES = (0.1, 0.3, 1.0, 2.0)  # while the api is away
@@ -51,7 +51,7 @@ class Shipping:
     def news(self) -> None:
         """There is more in the spool."""
         self._log_news.set()
-        if self.spool.ended or self.spool.size - (self.kept or 0) >= CHUNK:
+        if self.spool.ended or self.spool.size - (self.kept or 0) >= LOG_CHUNK_BYTES:
             self._hurry.set()
 
     async def finish(self, seconds: float) -> None:
@@ -110,7 +110,7 @@ class Shipping:
             said = await self.receiver.log(0, b"")
             self.kept, self.sealed = said.size, said.ended
         while self.kept < spool.size and not self.sealed:
-            said = await self.receiver.log(self.kept, spool.read(self.kept, CHUNK))
+            said = await self.receiver.log(self.kept, spool.read(self.kept, LOG_CHUNK_BYTES))
             if said.size > spool.size:
                 raise Declined(f"the api has {said.size} bytes of this log, the gate {spool.size}")
             if said.size == self.kept:

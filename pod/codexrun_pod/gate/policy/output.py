@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
+
 LONGEST = 300  # characters
 MOST_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
 NAN = "NaN and Infinity are no JSON"
@@ -39,14 +41,14 @@ def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     """Never raises: a message that cannot be judged does not fit. May take seconds."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small
     # for.
-    from codexrun_core.schemas.json_schema import BadSchemaError, violations
+    from codexrun_core.schemas.json_schema import InvalidSchemaError, violations
     from codexrun_core.schemas.nesting import TOO_DEEP
 
     digest = hashlib.sha256(text).hexdigest()
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
         wrong = violations(schema, value, MOST_STEPS)
-    except BadSchemaError as error:
+    except InvalidSchemaError as error:
         return Output(False, f"cannot be judged: {error}"[:LONGEST], error.pointer, digest)
     except RecursionError:
         return Output(False, TOO_DEEP, "", digest)
@@ -80,5 +82,5 @@ def schema_from(text: str) -> dict[str, Any] | None:
         return None
     schema = json.loads(base64.b64decode(text, validate=True))
     if not isinstance(schema, dict):
-        raise ValueError("CODEXRUN_OUTPUT_SCHEMA is not an object")
+        raise ValueError(f"{OUTPUT_SCHEMA_ENV} is not an object")
     return schema

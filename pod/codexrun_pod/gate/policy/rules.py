@@ -49,7 +49,7 @@ class Limits:
     given before."""
 
     models: frozenset[str]
-    tools: frozenset[str] = frozenset(tools.DEFAULT)
+    tools: frozenset[str] = frozenset(tools.DEFAULT_TOOLS)
     max_tokens: int | None = None
     spent: int = 0
     max_pico: int | None = None

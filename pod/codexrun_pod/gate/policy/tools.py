@@ -54,7 +54,7 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
                 return f"the hosted tool {kind!r} is not allowed"
             if tool.get("name") == CODE_MODE:
                 for name in DECLARED.findall(str(tool.get("description", ""))):
-                    if not tools.permits(allowed, tools.needed(name)):
+                    if not tools.permits(allowed, tools.required_entry(name)):
                         return f"Codex offers the tool {name!r} to scripts, which is not allowed"
     return None
 
@@ -72,7 +72,7 @@ def strip(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
             if (
                 name is None
                 or tool.get("type") == "namespace"
-                or tools.permits(allowed, tools.needed(name))
+                or tools.permits(allowed, tools.required_entry(name))
             ):
                 kept.append(tool)
             else:
@@ -113,8 +113,8 @@ def _forbidden_item(
             return _forbidden_in_script(
                 str(item.get("input") or item.get("arguments") or ""), allowed
             )
-        bad = not tools.permits(allowed, tools.needed(name, _arguments(item))) and (
-            tools.known(name) or name in stripped
+        bad = not tools.permits(allowed, tools.required_entry(name, _arguments(item))) and (
+            tools.is_known(name) or name in stripped
         )
         return name if bad else None
     return kind if kind.endswith("_call") or kind.startswith("mcp_") else None
@@ -127,9 +127,11 @@ def _forbidden_in_script(source: str, allowed: Collection[str]) -> str | None:
     names = (
         word
         for word in sorted(words)
-        if word in tools.IN_SCRIPTS or (word.startswith("mcp__") and tools.known(word))
+        if word in tools.SCRIPT_TOOLS or (word.startswith("mcp__") and tools.is_known(word))
     )
-    return next((name for name in names if not tools.permits(allowed, tools.needed(name))), None)
+    return next(
+        (name for name in names if not tools.permits(allowed, tools.required_entry(name))), None
+    )
 
 
 def _arguments(item: Mapping[str, Any]) -> Any:

@@ -25,7 +25,7 @@ def entry_of(item: Mapping[str, Any]) -> str | None:
     if kind == "web_search":
         return tools.WEB_SEARCH
     if kind == "mcp_tool_call":
-        return f"{tools.MCP}{item.get('server')}/{item.get('tool')}"
+        return f"{tools.MCP_PREFIX}{item.get('server')}/{item.get('tool')}"
     return None if kind in PLAIN_ITEMS or not isinstance(kind, str) else kind
 
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.codex import tools
+from codexrun_core.codex.policy import SANDBOX_MODES
 from codexrun_core.prompts.rendering import render
 from codexrun_pod.runner.codex import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
-
-# pod: the container is the sandbox, whose seccomp profile lets bubblewrap make no namespace. codex:
-# Codex's own as well.
-SANDBOX_MODES = {"pod": "danger-full-access", "codex": "workspace-write"}
 
 CONFIG = """\
 model = {model}
@@ -129,7 +126,7 @@ def config_toml(settings: Settings) -> str:
 
 def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] | None]]:
     """The job type's servers of which some tool is allowed, with those tools, None for all."""
-    usable = tools.servers(settings.allowed_tools)
+    usable = tools.mcp_servers(settings.allowed_tools)
     return [
         (server, usable[server["name"]])
         for server in settings.mcp_servers

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     try:
         call = json.load(sys.stdin)
         name = str(call["tool_name"])
-        if tools.permits(argv[1:], tools.needed(name, call.get("tool_input"))):
+        if tools.permits(argv[1:], tools.required_entry(name, call.get("tool_input"))):
             return 0
     except Exception as error:  # whatever it is: fail closed
         name = f"call that cannot be read ({type(error).__name__})"

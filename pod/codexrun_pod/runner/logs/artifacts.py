@@ -13,10 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
+from codexrun_core.pod_contract import FINAL_MESSAGE, MAX_ARTIFACT_BYTES, PATCH, ROLLOUT
 from codexrun_pod.runner.codex.progress import Seen
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
-from codexrun_pod.shipments import ARTIFACTS, FINAL_MESSAGE, PATCH, ROLLOUT
 
 ANSWER_SECONDS = 10.0
 # The repository is the agent's: whatever its configuration would have run is left out, as far as
@@ -46,8 +46,10 @@ def send(settings: Settings, log: Log, seen: Seen, commit: str | None) -> None:
     """Hand each one that there is to the gate. What is too large or fails is said in the log;
     nothing raises."""
     for name, content in _made(settings, log, seen, commit):
-        if len(content) > ARTIFACTS[name]:
-            _tell(log, name, f"{len(content)} bytes are above the limit of {ARTIFACTS[name]}")
+        if len(content) > MAX_ARTIFACT_BYTES[name]:
+            _tell(
+                log, name, f"{len(content)} bytes are above the limit of {MAX_ARTIFACT_BYTES[name]}"
+            )
         elif content:
             try:
                 _put(settings.gate_port, name, content)
@@ -65,7 +67,7 @@ def _made(
     settings: Settings, log: Log, seen: Seen, commit: str | None
 ) -> Iterator[tuple[str, bytes]]:
     final = log.mask.text(seen.final_message).encode("utf-8", "replace")
-    yield FINAL_MESSAGE, final[: ARTIFACTS[FINAL_MESSAGE]]
+    yield FINAL_MESSAGE, final[: MAX_ARTIFACT_BYTES[FINAL_MESSAGE]]
     if commit:
         try:
             yield PATCH, log.mask.raw(patch(settings, commit))
@@ -73,7 +75,7 @@ def _made(
             _tell(log, PATCH, f"git made none: {error}")
     with contextlib.suppress(OSError):
         if path := rollout_path(settings, seen.thread_id):
-            yield ROLLOUT, log.mask.raw(_read(path, ARTIFACTS[ROLLOUT]))
+            yield ROLLOUT, log.mask.raw(_read(path, MAX_ARTIFACT_BYTES[ROLLOUT]))
 
 
 def patch(settings: Settings, commit: str) -> bytes:

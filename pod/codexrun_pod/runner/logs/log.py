@@ -15,11 +15,11 @@ import threading
 import time
 from typing import Any
 
+from codexrun_core.pod_contract import MAX_LOG_BYTES
 from codexrun_pod import loglines
 from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.logs.upload import Shipping
 from codexrun_pod.runner.settings import Settings
-from codexrun_pod.shipments import LOG_LIMIT
 
 LINES_WAITING = 16  # of Codex; one may be megabytes
 FLUSH_SECONDS = 5.0
@@ -31,7 +31,7 @@ OWN_SHARE = (
 class Log:
     """Masks, stamps and writes lines."""
 
-    def __init__(self, descriptor: int = 1, limit: int = LOG_LIMIT) -> None:
+    def __init__(self, descriptor: int = 1, limit: int = MAX_LOG_BYTES) -> None:
         """`descriptor`: where lines go; limit: bytes. `seed` and `mask` are set once they are
         known."""
         self.seed: dict[str, Any] = {}

@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from codexrun_pod.shipments import CHUNK
+from codexrun_core.pod_contract import LOG_CHUNK_BYTES
 
 IN_MEMORY = 1024 * 1024  # bytes; more goes to disk
 ANSWER_SECONDS = 5.0
@@ -89,7 +89,7 @@ class Shipping:
 
     def _read(self) -> bytes:
         self._spill.seek(self._sent)
-        return self._spill.read(min(CHUNK, self._size - self._sent))
+        return self._spill.read(min(LOG_CHUNK_BYTES, self._size - self._sent))
 
     def _post(self, chunk: bytes) -> int:
         """The size that the gate has now.

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import given as forall
 from hypothesis import strategies as st
 
-from codexrun_core.prices.table import UNKNOWN
+from codexrun_core.prices.table import UNKNOWN_PRICES
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Container, Job, Pod
 from codexrun_operator.decide.plan import (
@@ -175,7 +175,7 @@ READY = given(run("Pending"))
     ),
     case(
         "its model's price left the table of a job type that asks for one: rejected",
-        given(run("Queued"), job_type=kind(requireKnownPrice=True), prices=UNKNOWN),
+        given(run("Queued"), job_type=kind(requireKnownPrice=True), prices=UNKNOWN_PRICES),
         phase="Rejected",
         reason="UnknownPrice",
     ),

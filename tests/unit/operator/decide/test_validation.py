@@ -11,7 +11,7 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
-from codexrun_core.schemas.inputs import INPUTS_LIMIT
+from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES
 from codexrun_operator.decide.job_type_status import job_type_status
 from codexrun_operator.decide.validation import Accepted, Missing, Refused, effective_limits, judge
 from codexrun_operator.watch.cache import run_from
@@ -151,7 +151,13 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         kind(outputSchema={"type": "string"}),
         prompt(),
     ),
-    ("InputsTooLarge", "spec.inputs", asks(inputs={"name": "x" * INPUTS_LIMIT}), kind(), prompt()),
+    (
+        "InputsTooLarge",
+        "spec.inputs",
+        asks(inputs={"name": "x" * MAX_INPUTS_BYTES}),
+        kind(),
+        prompt(),
+    ),
     (
         "JobTypeInvalid",
         "spec.inputsSchema/properties/a",
@@ -297,7 +303,7 @@ def test_three_errors_are_enough_and_long_values_are_cut() -> None:
 
 
 def test_64_kib_are_the_largest_inputs_defaults_included() -> None:
-    room = INPUTS_LIMIT - len(json.dumps({"name": ""}))
+    room = MAX_INPUTS_BYTES - len(json.dumps({"name": ""}))
     assert isinstance(judge(run(inputs={"name": "x" * room}), kind(), prompt()), Accepted)
     assert isinstance(judge(run(inputs={"name": "x" * (room + 1)}), kind(), prompt()), Refused)
     assert isinstance(judge(run(inputs={"name": "ü" * (room // 2 + 1)}), kind(), prompt()), Refused)

@@ -22,7 +22,7 @@ class Cause(StrEnum):
 
     @property
     def about_the_object(self) -> bool:
-        """Whether another object could fare better than this one, at the same moment."""
+        """Return whether another object could fare better than this one, at the same moment."""
         return self in (Cause.DENIED, Cause.INVALID)
 
 
@@ -55,6 +55,6 @@ def cause_of(status: int, message: str) -> Cause:
 
 
 def without_name(message: str) -> str:
-    """The apiserver's words without the object's name at their beginning, so that they are the same
-    for its like."""
+    """Return the apiserver's message without the object's name at its beginning, so that it is the
+    same for all objects of a kind."""
     return _NAMED.sub("", message)
