@@ -1,4 +1,4 @@
-"""One line of JSON per log record, for every process that is ours and every library in it.
+"""One line of JSON per log record, for every process of codexrun and every library in it.
 
 docs/logs.md says what the fields mean, docs/log-line.schema.json what a line looks like.
 """
@@ -61,10 +61,8 @@ class JsonFormatter(logging.Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (
-        TypeError,
-        ValueError,
-    ):  # a library's arguments do not fit its message: both are worth more than no line
+    except (TypeError, ValueError):
+        # a library's arguments do not fit its message: both are worth more than no line
         return f"{record.msg} {record.args!r}"
 
 
@@ -73,11 +71,7 @@ def _kopf_object(record: logging.LogRecord) -> dict[str, Any]:
     only."""
     reference = getattr(record, "k8s_ref", None)
     names = reference if isinstance(reference, Mapping) else {}
-    return {
-        ours: names[theirs]
-        for ours, theirs in (("namespace", "namespace"), ("name", "name"))
-        if names.get(theirs)
-    }
+    return {key: names[key] for key in ("namespace", "name") if names.get(key)}
 
 
 def log_to_stderr(level: str, count: Callable[[str], object] = lambda _: None) -> None:

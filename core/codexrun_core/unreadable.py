@@ -24,13 +24,8 @@ UNREADABLE = Counter(
     "Objects that could not be read and were passed over, by kind.",
     ("kind",),
 )
-for _kind in (
-    "codexrun",
-    "codexjobtype",
-    "configmap",
-    "job",
-    "pod",
-):  # a rate needs a series that begins at 0
+for _kind in ("codexrun", "codexjobtype", "configmap", "job", "pod"):
+    # a rate needs a series that begins at 0
     UNREADABLE.labels(_kind)
 _logged: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 

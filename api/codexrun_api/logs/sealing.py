@@ -36,8 +36,8 @@ class LogEnds:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, moved: Transition) -> None:
-        if moved.terminal and moved.started_at:
-            self._later(self._end(moved))
+        if moved.terminal and moved.run.started_at:
+            self._later(self._end(moved.run))
 
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
         """open_logs: runs that have started and ended, and whose rows do not say whether the log is
@@ -50,7 +50,7 @@ class LogEnds:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _end(self, run: Transition | RunRecord) -> None:
+    async def _end(self, run: RunRecord) -> None:
         """Archive first, row second; also the row of a log that has ended: the registry may have
         been away then."""
         archive, run_id = self._archive, run.run_id
@@ -71,7 +71,7 @@ class LogEnds:
     async def _over(self, run_id: str) -> bool:
         return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
 
-    async def _cut(self, run: Transition | RunRecord) -> bool:
+    async def _cut(self, run: RunRecord) -> bool:
         run_id, why = run.run_id, run.failure_class or run.reason or run.status
         attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
         part = "the rest" if self._archive.size(run_id) else "any"

@@ -1,6 +1,6 @@
 """How is the registry's database reached, and what can be wrong with it?
 
-Two kinds of trouble only: the schema is not ours (SchemaError), or the database is away
+Two kinds of trouble only: the schema is another version's (SchemaError), or the database is away
 (Unavailable).
 """
 

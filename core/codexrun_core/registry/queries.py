@@ -18,12 +18,8 @@ NEWEST_FIRST = (runs.c.created_at.desc(), runs.c.run_id.desc())
 
 
 _OTHER = run_labels.alias("other")
-INDEXED_FIELDS = (
-    "job_type",
-    "status",
-    "since",
-    "until",
-)  # what the indexes of words (Postgres) and of labels can answer alone
+# what the indexes of words (Postgres) and of labels can answer alone
+INDEXED_FIELDS = ("job_type", "status", "since", "until")
 
 
 def conditions(run_filter: Filter, dialect: str) -> list[Condition]:

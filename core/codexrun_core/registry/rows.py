@@ -79,7 +79,7 @@ class Rows(Database):
         met once.
 
         Raises:
-            BadToken: the token is none, or of a list with another filter or order.
+            InvalidPageToken: the token is none, or of a list with another filter or order.
         """
         size = max(1, min(size, MAX_PAGE_SIZE))
         cursor = parse_token(after, run_filter, sort) if after else None

@@ -1,5 +1,5 @@
-"""Which schema does the database have, and how does it get ours? One chain, and one process at a
-time on it.
+"""The schema of the database, and how it is brought to this version's: one chain of migrations, and
+one process at a time on it.
 
 Migrations are additive, so that `helm rollback` works: the version before runs on what a newer one
 has migrated.
@@ -18,9 +18,8 @@ from alembic.script import ScriptDirectory
 
 from codexrun_core.registry.tables import metadata
 
-LOCK_KEY = (
-    0x636F646578_72756E % 2**63
-)  # "codexrun": advisory locks share one number space per database
+# "codexrun": advisory locks share one number space per database
+LOCK_KEY = 0x636F646578_72756E % 2**63
 
 
 class SchemaError(Exception):

@@ -46,9 +46,8 @@ class SafeText(sa.TypeDecorator[str]):
 
 
 BIG_INTEGER = sa.BigInteger()
-ROW_KEY = sa.BigInteger().with_variant(
-    sa.Integer(), "sqlite"
-)  # SQLite numbers rows itself in an INTEGER PRIMARY KEY only
+# SQLite numbers rows itself in an INTEGER PRIMARY KEY only
+ROW_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _column(name: str, kind: Any, *, null: bool = True) -> sa.Column[Any]:

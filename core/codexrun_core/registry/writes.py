@@ -1,7 +1,7 @@
 """What does a row become? Whatever was written may be written again, by any process and in any
 order."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry.database import Database, insert_once, record_from
 from codexrun_core.registry.queries import RUN_COLUMNS
-from codexrun_core.registry.rows import RunEvent
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
@@ -110,7 +109,14 @@ class Writes(Database):
         move = transition_between(before, after)
         if move is None:
             return None
-        event = {field.name: getattr(move, field.name) for field in fields(RunEvent)}
+        event = {
+            "event_id": move.event_id,
+            "run_id": after.run_id,
+            "attempt": after.attempt,
+            "status": after.status,
+            "reason": after.reason,
+            "at": move.at,
+        }
         recorded = connection.execute(insert_once(self.dialect, run_events), event)
         return move if recorded.first() is not None else None
 

@@ -58,9 +58,8 @@ class Phase(OpenEnum):
 _RANKS = {
     phase: min(place, list(Phase).index(Phase.SUCCEEDED)) for place, phase in enumerate(Phase)
 }
-UNKNOWN_RANK = (
-    1000  # the registry keeps ranks: no later list of phases may come to mean something by it
-)
+# The registry keeps ranks: no later list of phases may come to mean something by it.
+UNKNOWN_RANK = 1000
 
 TERMINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED})
 LIVE_PHASES = tuple(phase for phase in Phase if phase not in TERMINAL_PHASES)

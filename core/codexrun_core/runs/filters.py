@@ -1,4 +1,4 @@
-"""Which runs does a list show, and where does its next page begin? Pure.
+"""The filter of a list of runs, and the token by which its next page begins. Pure.
 
 One filter serves lists, counts and bulk actions.
 """
@@ -20,7 +20,7 @@ _MAX_TOKEN_CHARACTERS = 1024
 
 
 class InvalidPageToken(ValueError):
-    """The page token is none of ours, or belongs to a list with another filter."""
+    """The page token was not issued by this server, or belongs to a list with another filter."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ class Cursor:
 
     created_at: datetime
     run_id: str
-    value: datetime | int | None = (
-        None  # of what the list is sorted by, unless that is its creation; None: not known
-    )
+    # of what the list is sorted by, unless that is its creation; None: not known
+    value: datetime | int | None = None
 
 
 def cursor_of(run: RunRecord, sort: Sort) -> Cursor:
@@ -107,7 +106,7 @@ def parse_token(token: str, run_filter: Filter, sort: Sort = NEWEST) -> Cursor:
     """Return where the page begins.
 
     Raises:
-        BadToken: not a token of ours, or of a list with another filter or order.
+        InvalidPageToken: not a token of this server, or of a list with another filter or order.
     """
     try:
         if len(token) > _MAX_TOKEN_CHARACTERS:

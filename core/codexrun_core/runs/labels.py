@@ -80,7 +80,7 @@ def check_labels(labels: Mapping[str, str]) -> None:
     """Check that a caller may give a run these labels.
 
     Raises:
-        ValueError: the first that is none, or is ours to give.
+        ValueError: the first that is not valid, or is codexrun's own.
     """
     if len(labels) > MAX_LABELS:
         raise ValueError(f"{len(labels)} labels are too many; give at most {MAX_LABELS}")

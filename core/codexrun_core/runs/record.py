@@ -13,9 +13,8 @@ from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
 MAX_USER_CHARACTERS = 253
-MAX_INDEXED_CHARACTERS = (
-    512  # characters of a name in a column with an index; the CRD bounds not all of them
-)
+# of a name in a column with an index; the CRD bounds not all of them
+MAX_INDEXED_CHARACTERS = 512
 MAX_SEARCH_WORDS = 1000
 MAX_WORD_CHARACTERS = 64
 MAX_INTEGER = 2**31 - 1  # of a column of whole numbers; the resource has no bound of its own
@@ -70,14 +69,12 @@ class RunRecord:
     turns: int | None = None
     thread_id: str | None = None
     priority: int = 0
-    spec: dict[str, Any] = field(
-        default_factory=dict
-    )  # all of it: a retry needs it when the object is gone
+    # all of it: a retry needs it when the object is gone
+    spec: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)  # metadata.labels, all of them
     deleted_at: datetime | None = None
-    resource_version: int = (
-        0  # orders what changes within one phase; comparable within one resource (KEP-5504)
-    )
+    # orders what changes within one phase; comparable within one resource (KEP-5504)
+    resource_version: int = 0
 
     @property
     def terminal(self) -> bool:

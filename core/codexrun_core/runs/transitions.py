@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from codexrun_core.logs import fields
 from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
@@ -24,49 +24,29 @@ _NAMESPACE = uuid.UUID("6b2f0a0e-54a6-4c39-9d9b-0a4d2c1e7f55")
 
 @dataclass(frozen=True)
 class Transition:
-    """One move of one run, with what log and metrics say about it."""
+    """One move of one run: from a status to the state that it has now."""
 
     event_id: str
-    run_id: str
-    name: str
-    namespace: str
-    job_type: str
-    attempt: int
-    before: str | None  # None: seen for the first time
-    status: str
-    reason: str | None
+    before: str | None  # the status; None: seen for the first time
+    run: RunRecord
     at: datetime
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    prompt_name: str | None
-    prompt_version: str | None
-    model: str | None
-    origin: str
-    failure_class: str | None
-    retryable: bool
-    cost_tokens: int
-    cost_cents: int
-    cost_micro_usd: int | None
-    usage_complete: bool
+
+    @property
+    def status(self) -> str:
+        """Return the status that the run has now."""
+        return self.run.status
 
     @property
     def terminal(self) -> bool:
-        return self.status in TERMINAL_STATUSES
-
-    @property
-    def duration_ms(self) -> int | None:
-        """Return the milliseconds from the agent's start to the end; None before that."""
-        if self.started_at is None or self.finished_at is None:
-            return None
-        return max(0, int((self.finished_at - self.started_at).total_seconds() * 1000))
+        """Return whether the run has ended by this move."""
+        return self.run.terminal
 
     @property
     def queue_ms(self) -> int | None:
-        """Return the milliseconds from the run's creation to the agent's start."""
-        if self.started_at is None:
+        """Return the milliseconds from the run's creation to the agent's start; None before it."""
+        if self.run.started_at is None:
             return None
-        return max(0, int((self.started_at - self.created_at).total_seconds() * 1000))
+        return max(0, (self.run.started_at - self.run.created_at) // timedelta(milliseconds=1))
 
 
 Sink = Callable[[Transition], None]
@@ -88,28 +68,9 @@ def transition_between(before: RunRecord | None, after: RunRecord) -> Transition
         return None
     return Transition(
         event_id=event_id(after.run_id, after.attempt, after.status),
-        run_id=after.run_id,
-        name=after.name,
-        namespace=after.namespace,
-        job_type=after.job_type,
-        attempt=after.attempt,
         before=before.status if before else None,
-        status=after.status,
-        reason=after.reason,
+        run=after,
         at=_time_of(after),
-        created_at=after.created_at,
-        started_at=after.started_at,
-        finished_at=after.finished_at,
-        prompt_name=after.prompt_name,
-        prompt_version=after.prompt_version,
-        model=after.model,
-        origin=after.origin,
-        failure_class=after.failure_class,
-        retryable=after.retryable,
-        cost_tokens=after.cost_tokens,
-        cost_cents=after.cost_cents,
-        cost_micro_usd=after.cost_micro_usd,
-        usage_complete=after.usage_complete,
     )
 
 
@@ -176,23 +137,24 @@ def _send(transition: Transition, sinks: Iterable[Sink]) -> None:
 
 def log_transition(transition: Transition) -> None:
     """Log one line with the fields that every line about a run has: a sink."""
+    run = transition.run
     log.info(
-        f"run.{transition.status}",
+        f"run.{run.status}",
         extra=fields(
             event_id=transition.event_id,
-            run_id=transition.run_id,
-            name=transition.name,
-            namespace=transition.namespace,
-            job_type=transition.job_type,
-            status=transition.status,
-            reason=transition.reason,
-            attempt=transition.attempt,
-            prompt_version=transition.prompt_version,
-            phase="report" if transition.terminal else "admit",
-            duration_ms=transition.duration_ms,
-            cost_tokens=transition.cost_tokens,
-            cost_cents=transition.cost_cents,
-            cost_micro_usd=transition.cost_micro_usd,
-            failure_class=transition.failure_class,
+            run_id=run.run_id,
+            name=run.name,
+            namespace=run.namespace,
+            job_type=run.job_type,
+            status=run.status,
+            reason=run.reason,
+            attempt=run.attempt,
+            prompt_version=run.prompt_version,
+            phase="report" if run.terminal else "admit",
+            duration_ms=run.lasted_ms,
+            cost_tokens=run.cost_tokens,
+            cost_cents=run.cost_cents,
+            cost_micro_usd=run.cost_micro_usd,
+            failure_class=run.failure_class,
         ),
     )

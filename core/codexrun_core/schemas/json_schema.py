@@ -57,7 +57,7 @@ def check_schema(schema: Schema) -> None:
     """Check that it is a JSON Schema that can be used here.
 
     Raises:
-        BadSchemaError: it is not.
+        InvalidSchemaError: it is not.
     """
     if is_deeper(schema, MAX_SHOWN_LEVELS):
         raise InvalidSchemaError(
@@ -76,7 +76,7 @@ def violations(schema: Schema, value: Any, most_steps: int = MAX_STEPS) -> list[
     fits no schema.
 
     Raises:
-        BadSchemaError: a reference leads nowhere or round in circles, or the work has no end in
+        InvalidSchemaError: a reference leads nowhere or round in circles, or the work has no end in
             sight.
     """
     if problem := nesting_problem(value):

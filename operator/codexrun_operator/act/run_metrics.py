@@ -49,23 +49,24 @@ class RunMetrics(Collector):
 
     def count(self, moved: Transition, before: CodexRun, after: CodexRun) -> None:
         """A sink of the lifecycle hooks, once `before` and `after` are given."""
-        job_type, status = self._label(moved.job_type), after.status
+        run = moved.run
+        job_type, status = self._label(run.job_type), after.status
         if moved.before is None:
-            metrics.CREATED.labels(moved.namespace, job_type, moved.origin).inc()
-        if before.status.started_at is None and moved.started_at is not None:
+            metrics.CREATED.labels(run.namespace, job_type, run.origin).inc()
+        if before.status.started_at is None and run.started_at is not None:
             metrics.QUEUE.labels(job_type).observe(_seconds(moved.queue_ms))
-            job = self._state.jobs.get(moved.run_id)
+            job = self._state.jobs.get(run.run_id)
             if job and job.created:
                 metrics.STARTUP.labels(job_type).observe(
-                    max(0.0, (moved.started_at - job.created).total_seconds())
+                    max(0.0, (run.started_at - job.created).total_seconds())
                 )
         if not moved.terminal:
             return
         metrics.FINISHED.labels(
-            moved.namespace, job_type, status.phase, moved.failure_class or ""
+            run.namespace, job_type, status.phase, run.failure_class or ""
         ).inc()
-        if moved.duration_ms is not None:
-            metrics.DURATION.labels(job_type, status.phase).observe(_seconds(moved.duration_ms))
+        if run.lasted_ms is not None:
+            metrics.DURATION.labels(job_type, status.phase).observe(_seconds(run.lasted_ms))
         metrics.TURNS.labels(job_type).inc(status.turns or 0)
         metrics.COMMANDS.labels(job_type).inc(status.commands or 0)
         if status.prompt:
@@ -73,9 +74,9 @@ class RunMetrics(Collector):
                 status.prompt.name, status.prompt.version, status.phase
             ).inc()
         if status.usage and status.model:
-            self._spend(moved.namespace, job_type, status.model, status.usage)
-        kind = self._state.job_types.get(moved.job_type)
-        if moved.reason == reasons.PROMPT_CHECKSUM_MISMATCH and kind:
+            self._spend(run.namespace, job_type, status.model, status.usage)
+        kind = self._state.job_types.get(run.job_type)
+        if run.reason == reasons.PROMPT_CHECKSUM_MISMATCH and kind:
             metrics.CHECKSUM_MISMATCH.labels(kind.spec.prompt.name).inc()
 
     def _spend(self, namespace: str, job_type: str, model: str, usage: Usage) -> None:

@@ -1,0 +1,68 @@
+"""What several parts must agree on stands in one module of core, and nowhere else as a literal."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from codexrun_core import pod_contract
+from codexrun_core.runs import annotations, names
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PARTS = ("core", "operator", "api", "pod", "cli")
+KEYS = {
+    value
+    for module in (names, annotations)
+    for value in vars(module).values()
+    if isinstance(value, str) and value.startswith("codexrun.dev/")
+}
+CONTRACT = {
+    value
+    for name, value in vars(pod_contract).items()
+    if name.endswith(("_ENV", "_FOLDER")) or name in ("RUNNER", "INGEST_AUDIENCE")
+}
+# Names that another contract has too, with the same text for another reason.
+EXCEPTIONS = {
+    ("api/codexrun_api/__main__.py", pod_contract.INGEST_AUDIENCE),  # the api's User-Agent
+}
+
+
+def literals(path: Path) -> set[str]:
+    """The strings in a module, its docstrings excepted."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "homes"),
+    [
+        (KEYS, {"runs/names.py", "runs/annotations.py"}),
+        (CONTRACT, {"pod_contract.py"}),
+    ],
+    ids=["labels and annotations", "environment, paths and audience of the pod"],
+)
+def test_a_name_of_the_contract_stands_in_one_module(texts: set[str], homes: set[str]) -> None:
+    assert texts
+    copies = [
+        (name, text)
+        for part in PARTS
+        for path in sorted((REPOSITORY / part).rglob("*.py"))
+        if (name := str(path.relative_to(REPOSITORY))).removeprefix("core/codexrun_core/")
+        not in homes
+        for text in sorted(texts & literals(path))
+        if (name, text) not in EXCEPTIONS
+    ]
+    assert copies == []
