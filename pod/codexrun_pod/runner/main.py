@@ -67,7 +67,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     log.know(mine, Mask.of(mine.mask_env, environ))
     log.ship(Shipping(mine.gate_port, mine.tmp))
     supervisor = Supervisor(mine, log, report)
-    report.write("starting", supervisor.seen)
+    report.write("starting", supervisor.progress)
     processes.adopt_orphans()
     log.own(
         "run.started",
@@ -101,7 +101,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
             " the image for this CPU?"
         )
         raise CannotStartError("config", why) from error
-    return _end(log, report, supervisor, ended, progress.verdict(supervisor.seen, ended))
+    return _end(log, report, supervisor, ended, progress.verdict(supervisor.progress, ended))
 
 
 def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None:
@@ -134,7 +134,7 @@ def _end(
 ) -> int:
     """Message first, artifacts and line after: the message must be there even when the gate or the
     log's reader is stuck."""
-    seen = supervisor.seen if supervisor else progress.Seen()
+    seen = supervisor.progress if supervisor else progress.Progress()
     proven = failure is None and ended.code == 0 and seen.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     report.write("done", seen, code=ended.code, stopped=stopped, failure=failure)
@@ -161,7 +161,7 @@ def hand_over(supervisor: Supervisor, stop: Stop | None) -> None:
     commit = None if stop and stop.reason == "storage" else supervisor.commit
 
     def send() -> None:
-        artifacts.send(mine, log, supervisor.seen, commit)
+        artifacts.send(mine, log, supervisor.progress, commit)
         supervisor.inbox.put(None)
 
     work = threading.Thread(target=send, name="artifacts", daemon=True)

@@ -12,13 +12,15 @@ import time
 from collections import deque
 from typing import IO, Any
 
+from codexrun_core.codex import events
+from codexrun_core.codex.events import Event
 from codexrun_pod.runner import processes, watchdogs
 from codexrun_pod.runner.codex import audit, config
 from codexrun_pod.runner.codex.progress import (
     BACKTRACE,
-    STDERR_LINES_KEPT,
+    MAX_STDERR_LINES,
     Ended,
-    Seen,
+    Progress,
     Stop,
     activity,
     fold,
@@ -43,13 +45,13 @@ class Supervisor:
         self.settings = settings
         self.log = log
         self.report = report
-        self.seen = Seen()
+        self.progress = Progress()
         self.commit: str | None = None  # what the workspace held before Codex began
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
         self.last_event, self.last_activity = time.monotonic(), "none"
-        self.stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self.stderr: deque[str] = deque(maxlen=MAX_STDERR_LINES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(SIGNAL))
         signal.signal(signal.SIGCHLD, lambda *_: self.inbox.put(None))
@@ -86,7 +88,7 @@ class Supervisor:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self.report.write("running", self.seen)
+        self.report.write("running", self.progress)
         readers = self._follow(codex, prompt)
         code = self._until_gone(codex.pid, watch)
         stop = self.stop  # a signal that comes from here on did not end Codex
@@ -167,7 +169,7 @@ class Supervisor:
             or watch.silent(
                 now,
                 self.last_event,
-                len(self.seen.open_items),
+                len(self.progress.open_items),
                 lambda: watchdogs.gate_idle(port),
                 self.last_activity,
             )
@@ -185,16 +187,15 @@ class Supervisor:
                 if isinstance(told, Stop):
                     self._begin_stop(told)
                 elif told is not None:
-                    self._event(told)
+                    self._event(Event(told))
                 told = self.inbox.get_nowait()
 
-    def _event(self, event: dict[str, Any]) -> None:
-        if (
-            event.get("type") != "error"
-        ):  # a try to reconnect is no progress, and some would go on for ever
+    def _event(self, event: Event) -> None:
+        # A try to reconnect is no progress, and some would go on for ever.
+        if event.type != events.ERROR:
             self.last_event, self.last_activity = time.monotonic(), activity(event)
         if (stop := audit.forbidden(event, self.settings.audited_tools)) is not None:
             self._begin_stop(stop)
-        self.seen = fold(self.seen, event)
-        if event.get("type") in ("turn.completed", "turn.failed"):
-            self.report.write("running", self.seen)
+        self.progress = fold(self.progress, event)
+        if event.type in (events.TURN_COMPLETED, events.TURN_FAILED):
+            self.report.write("running", self.progress)

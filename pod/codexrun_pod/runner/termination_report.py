@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from codexrun_pod import loglines, termination
-from codexrun_pod.runner.codex.progress import Failure, Seen
+from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 
 LONGEST_FINAL_MESSAGE = 2048  # bytes of UTF-8; the whole one is in the log
@@ -28,7 +28,7 @@ class Report:
     def write(
         self,
         state: str,
-        seen: Seen,
+        progress: Progress,
         *,
         code: int | None = None,
         stopped: str | None = None,
@@ -37,7 +37,7 @@ class Report:
         """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner
         ended Codex."""
         mask = self.log.mask
-        final = mask.text(seen.final_message)
+        final = mask.text(progress.final_message)
         content: dict[str, Any] = {
             "v": 1,
             "src": "runner",
@@ -45,11 +45,11 @@ class Report:
             "startedAt": self.started_at,
             "durationMs": int((time.monotonic() - self.started) * 1000),
             "exitCode": code,
-            "threadId": seen.thread_id,
-            "turns": seen.turns,
-            "commands": seen.commands,
-            "turnCompleted": seen.turn_completed,
-            "turnFailed": seen.turn_failed,
+            "threadId": progress.thread_id,
+            "turns": progress.turns,
+            "commands": progress.commands,
+            "turnCompleted": progress.turn_completed,
+            "turnFailed": progress.turn_failed,
             "finalMessage": termination.cut(final, LONGEST_FINAL_MESSAGE),
             "finalMessageBytes": len(final.encode("utf-8", "replace")),
             "stopped": stopped,

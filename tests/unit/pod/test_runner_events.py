@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codexrun_core.codex.events import Event
 from codexrun_pod.runner.codex.progress import (
     Ended,
     Failure,
-    Seen,
+    Progress,
     Stop,
     exit_code,
     fold,
@@ -56,11 +57,11 @@ REFUSED = {
 BUDGET = json.dumps({"type": "turn.failed", "error": {"message": json.dumps(REFUSED)}})
 
 
-def seen(*lines):
-    state = Seen()
+def progress_after(*lines):
+    progress = Progress()
     for line in lines:
-        state = fold(state, json.loads(line))
-    return state
+        progress = fold(progress, Event(json.loads(line)))
+    return progress
 
 
 FOLDS = [
@@ -92,8 +93,8 @@ FOLDS = [
 
 @pytest.mark.parametrize(("lines", "facts"), [f[1:] for f in FOLDS], ids=[f[0] for f in FOLDS])
 def test_fold(lines, facts):
-    state = seen(*lines)
-    assert {name: getattr(state, name) for name in facts} == facts
+    progress = progress_after(*lines)
+    assert {name: getattr(progress, name) for name in facts} == facts
 
 
 PROVEN = [THREAD, TURN, SAID, DONE]
@@ -123,7 +124,7 @@ VERDICTS = [
     ("lines", "ended", "class_", "text"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS]
 )
 def test_verdict(lines, ended, class_, text):
-    failure = verdict(seen(*lines), ended)
+    failure = verdict(progress_after(*lines), ended)
     assert (failure.class_ if failure else None) == class_
     assert text in (failure.message if failure else "")
 
@@ -180,11 +181,11 @@ event = st.fixed_dictionaries(
 
 @given(st.lists(event), st.integers(-15, 5))
 def test_success_is_never_assumed(events, code):
-    state = Seen()
-    for one in events:
-        state = fold(state, one)
-    if verdict(state, Ended(code)) is None:
-        kinds = [one["type"] for one in events if one["type"] in ("turn.completed", "turn.failed")]
+    progress = Progress()
+    for raw in events:
+        progress = fold(progress, Event(raw))
+    if verdict(progress, Ended(code)) is None:
+        kinds = [raw["type"] for raw in events if raw["type"] in ("turn.completed", "turn.failed")]
         assert code == 0
         assert kinds[-1] == "turn.completed"
-        assert any((one.get("item", {}).get("text") or "").strip() for one in events)
+        assert any((raw.get("item", {}).get("text") or "").strip() for raw in events)

@@ -12,9 +12,10 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 POD = REPOSITORY / "pod" / "codexrun_pod"
 FILES = [
-    *POD.glob("runner/*.py"),
+    *POD.glob("runner/**/*.py"),
     *POD.glob("*.py"),
     REPOSITORY / "core/codexrun_core/prompts/rendering.py",
+    REPOSITORY / "core/codexrun_core/codex/events.py",
     REPOSITORY / "core/codexrun_core/codex/tools.py",
     REPOSITORY / "pod/bin/runner",
     REPOSITORY / "pod/bin/audit-tool",
@@ -54,6 +55,7 @@ def image(tmp_path):
         "prompts/__init__.py",
         "prompts/rendering.py",
         "codex/__init__.py",
+        "codex/events.py",
         "codex/tools.py",
     ):
         (tmp_path / "lib/codexrun_core" / name).parent.mkdir(exist_ok=True)
