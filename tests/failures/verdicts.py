@@ -9,7 +9,14 @@ from runbuilders import NOON, ended, gate_report, given, job, pod, run
 from codexrun_core.codex.events import Event
 from codexrun_operator.decide.plan import plan
 from codexrun_pod.runner.codex import audit
-from codexrun_pod.runner.codex.progress import Ended, Progress, Stop, exit_code, fold, verdict
+from codexrun_pod.runner.codex.progress import (
+    CodexExit,
+    Progress,
+    Stop,
+    exit_code,
+    find_failure,
+    fold,
+)
 
 Json = dict[str, Any]
 ALLOWED = ["apply_patch", "shell", "mcp:t"]
@@ -36,9 +43,9 @@ def of_output(
     stopped = Stop(*stop) if stop else None
     for line in lines:
         event = Event(json.loads(line))
-        stopped = stopped or audit.forbidden(event, ALLOWED)
+        stopped = stopped or audit.find_forbidden_tool(event, ALLOWED)
         progress = fold(progress, event)
-    failure = verdict(progress, Ended(code, stopped, tuple(stderr)))
+    failure = find_failure(progress, CodexExit(code, stopped, tuple(stderr)))
     report = {
         "v": 1,
         "src": "runner",

@@ -19,10 +19,10 @@ from codexrun_pod.runner.codex import audit, config
 from codexrun_pod.runner.codex.progress import (
     BACKTRACE,
     MAX_STDERR_LINES,
-    Ended,
+    CodexExit,
     Progress,
     Stop,
-    activity,
+    describe_event,
     fold,
 )
 from codexrun_pod.runner.logs.log import Log
@@ -69,7 +69,7 @@ class Supervisor:
         environ: dict[str, str],
         watch: watchdogs.Watch,
         thread: str | None = None,
-    ) -> Ended:
+    ) -> CodexExit:
         """Start Codex with the prompt, follow it to its end, and end whatever it left running.
 
         thread: an earlier run's, to go on with.
@@ -102,9 +102,9 @@ class Supervisor:
         # What the job type forbids is no success, also where Codex was faster than the watch.
         if stop is None or stop.reason != "guardrail":
             found = self.stop if self.stop and self.stop.reason == "guardrail" else None
-            stop = found or audit.refused_by_hook(self.settings.codex_home) or stop
+            stop = found or audit.find_refused_call(self.settings.codex_home) or stop
         killed = processes.out_of_memory_kills() > oom_before
-        return Ended(code, stop, tuple(self.stderr), killed)
+        return CodexExit(code, stop, tuple(self.stderr), killed)
 
     def _follow(self, codex: subprocess.Popen[bytes], prompt: bytes) -> list[threading.Thread]:
         work = (
@@ -164,7 +164,7 @@ class Supervisor:
     def _due(self, watch: watchdogs.Watch, now: float) -> Stop | None:
         port = self.settings.gate_port
         return (
-            audit.refused_by_hook(self.settings.codex_home)
+            audit.find_refused_call(self.settings.codex_home)
             or watch.too_long(now)
             or watch.silent(
                 now,
@@ -193,8 +193,8 @@ class Supervisor:
     def _event(self, event: Event) -> None:
         # A try to reconnect is no progress, and some would go on for ever.
         if event.type != events.ERROR:
-            self.last_event, self.last_activity = time.monotonic(), activity(event)
-        if (stop := audit.forbidden(event, self.settings.audited_tools)) is not None:
+            self.last_event, self.last_activity = time.monotonic(), describe_event(event)
+        if (stop := audit.find_forbidden_tool(event, self.settings.audited_tools)) is not None:
             self._begin_stop(stop)
         self.progress = fold(self.progress, event)
         if event.type in (events.TURN_COMPLETED, events.TURN_FAILED):

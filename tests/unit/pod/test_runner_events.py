@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from codexrun_core.codex.events import Event
 from codexrun_pod.runner.codex.progress import (
-    Ended,
+    CodexExit,
     Failure,
     Progress,
     Stop,
     exit_code,
+    find_failure,
     fold,
-    plain,
-    verdict,
+    unwrap_error,
 )
 
 THREAD = '{"type":"thread.started","thread_id":"01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}'
@@ -99,32 +99,34 @@ def test_fold(lines, facts):
 
 PROVEN = [THREAD, TURN, SAID, DONE]
 VERDICTS = [
-    ("proven", PROVEN, Ended(0), None, ""),
-    ("proven, and told to stop too late", PROVEN, Ended(0, Stop("signal", "")), None, ""),
-    ("proven at the last moment before the timeout's kill", PROVEN, Ended(0, Stop("timeout", "")), None, ""),
-    ("told to stop", [TURN], Ended(1, Stop("signal", "stop")), None, ""),
-    ("too long", [TURN], Ended(1, Stop("timeout", "ran for 5 s")), "timeout", "ran for 5 s"),
-    ("silent", [TURN], Ended(-9, Stop("stall", "no byte")), "stall", "no byte"),
-    ("full", [TURN], Ended(None, Stop("storage", "full")), "storage", "full"),
-    ("Codex's own words", [TURN, FAILED], Ended(1), "agent_error", "401 Unauthorized"),
-    ("the gate's refusal, read out of its JSON", [TURN, BUDGET], Ended(1), "agent_error", "the budget is spent"),
-    ("a failed turn with exit code 0", [TURN, SAID, FAILED], Ended(0), "agent_error", "401"),
-    ("a config that Codex refuses", [], Ended(1, stderr=("Error: bad value", "x")), "agent_error", "Error: bad value; x"),
-    ("killed", [TURN], Ended(-11), "agent_error", "signal 11"),
-    ("killed for memory", [TURN], Ended(-9, out_of_memory=True), "oom", "memory"),
-    ("a command killed for memory, Codex fails on", [TURN, FAILED], Ended(1, out_of_memory=True), "agent_error", "401"),
-    ("0 without the turn's end", [TURN, SAID], Ended(0), "silent_death", "turn.completed"),
-    ("0 without a message", [TURN, DONE], Ended(0), "silent_death", "final message"),
-    ("0 without anything", [], Ended(0), "silent_death", "turn.completed"),
-    ("proof, but another exit code", PROVEN, Ended(1), "agent_error", "exited with 1"),
+    ("proven", PROVEN, CodexExit(0), None, ""),
+    ("proven, and told to stop too late", PROVEN, CodexExit(0, Stop("signal", "")), None, ""),
+    ("proven at the last moment before the timeout's kill", PROVEN, CodexExit(0, Stop("timeout", "")), None, ""),
+    ("told to stop", [TURN], CodexExit(1, Stop("signal", "stop")), None, ""),
+    ("too long", [TURN], CodexExit(1, Stop("timeout", "ran for 5 s")), "timeout", "ran for 5 s"),
+    ("silent", [TURN], CodexExit(-9, Stop("stall", "no byte")), "stall", "no byte"),
+    ("full", [TURN], CodexExit(None, Stop("storage", "full")), "storage", "full"),
+    ("Codex's own words", [TURN, FAILED], CodexExit(1), "agent_error", "401 Unauthorized"),
+    ("the gate's refusal, read out of its JSON", [TURN, BUDGET], CodexExit(1), "agent_error", "the budget is spent"),
+    ("a failed turn with exit code 0", [TURN, SAID, FAILED], CodexExit(0), "agent_error", "401"),
+    ("a config that Codex refuses", [], CodexExit(1, stderr=("Error: bad value", "x")), "agent_error", "Error: bad value; x"),
+    ("killed", [TURN], CodexExit(-11), "agent_error", "signal 11"),
+    ("killed for memory", [TURN], CodexExit(-9, out_of_memory=True), "oom", "memory"),
+    ("a command killed for memory, Codex fails on", [TURN, FAILED], CodexExit(1, out_of_memory=True), "agent_error", "401"),
+    ("0 without the turn's end", [TURN, SAID], CodexExit(0), "silent_death", "turn.completed"),
+    ("0 without a message", [TURN, DONE], CodexExit(0), "silent_death", "final message"),
+    ("0 without anything", [], CodexExit(0), "silent_death", "turn.completed"),
+    ("proof, but another exit code", PROVEN, CodexExit(1), "agent_error", "exited with 1"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("lines", "ended", "class_", "text"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS]
+    ("lines", "codex_exit", "class_", "text"),
+    [v[1:] for v in VERDICTS],
+    ids=[v[0] for v in VERDICTS],
 )
-def test_verdict(lines, ended, class_, text):
-    failure = verdict(progress_after(*lines), ended)
+def test_verdict(lines, codex_exit, class_, text):
+    failure = find_failure(progress_after(*lines), codex_exit)
     assert (failure.class_ if failure else None) == class_
     assert text in (failure.message if failure else "")
 
@@ -149,7 +151,7 @@ def test_a_message_for_people_is_cut():
 
 @given(st.text())
 def test_text_that_is_no_error_body_stays(text):
-    assert plain(text) == text
+    assert unwrap_error(text) == text
 
 
 event = st.fixed_dictionaries(
@@ -184,7 +186,7 @@ def test_success_is_never_assumed(events, code):
     progress = Progress()
     for raw in events:
         progress = fold(progress, Event(raw))
-    if verdict(progress, Ended(code)) is None:
+    if find_failure(progress, CodexExit(code)) is None:
         kinds = [raw["type"] for raw in events if raw["type"] in ("turn.completed", "turn.failed")]
         assert code == 0
         assert kinds[-1] == "turn.completed"

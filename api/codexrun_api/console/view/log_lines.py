@@ -37,8 +37,8 @@ class Line:
         return self.at.strftime("%H:%M:%S") if self.at else ""
 
 
-def line(number: int, raw: bytes, size: int, *, json_form: bool = False) -> Line:
-    """Return a line of the log. size: of the whole line, if `raw` is only its beginning."""
+def read_line(number: int, raw: bytes, size: int, *, json_form: bool = False) -> Line:
+    """Return a line of the log for people. size: of the whole line, if `raw` is only its beginning."""
     entry = None if size > len(raw) else _parse(raw)
     if entry is None or json_form:
         text = raw.decode("utf-8", "replace")

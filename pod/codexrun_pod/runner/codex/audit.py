@@ -34,7 +34,7 @@ def entry_of(item: Item) -> str | None:
     return _ENTRIES.get(item.type, item.type) or None
 
 
-def forbidden(event: Event, allowed: Sequence[str]) -> Stop | None:
+def find_forbidden_tool(event: Event, allowed: Sequence[str]) -> Stop | None:
     """Return a reason to end the run, if this event is about a tool that is not allowed."""
     if event.item is None:
         return None
@@ -42,17 +42,17 @@ def forbidden(event: Event, allowed: Sequence[str]) -> Stop | None:
     # A patch that a command applies is such an item too; whoever may run commands may write files.
     if tools.permits(allowed, entry) or (entry == tools.APPLY_PATCH and tools.SHELL in allowed):
         return None
-    return _stop(f"Codex used {entry}")
+    return _guardrail_stop(f"Codex used {entry}")
 
 
-def refused_by_hook(codex_home: Path) -> Stop | None:
+def find_refused_call(codex_home: Path) -> Stop | None:
     """Return a reason to end the run, if the hook has refused a call."""
     try:
         names = (codex_home / RECORD).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return None
-    return _stop(f"Codex was about to use {names[0][:MAX_TOOL_CHARACTERS]}")
+    return _guardrail_stop(f"Codex was about to use {names[0][:MAX_TOOL_CHARACTERS]}")
 
 
-def _stop(what: str) -> Stop:
+def _guardrail_stop(what: str) -> Stop:
     return Stop("guardrail", f"{what}, which the job type does not allow (allowedTools)")

@@ -35,7 +35,7 @@ class Progress:
 
     @property
     def proven(self) -> bool:
-        """A turn completed, none failed after it, and there is something to show."""
+        """Whether a turn completed, none failed after it, and there is something to show."""
         return self.turn_completed and not self.turn_failed and bool(self.final_message.strip())
 
 
@@ -48,7 +48,7 @@ class Failure:
 
     @property
     def json(self) -> dict[str, str]:
-        """As the termination message has it."""
+        """The failure as the termination message has it."""
         return {"class": self.class_, "message": self.message[:LONGEST_MESSAGE]}
 
 
@@ -62,12 +62,12 @@ class Stop:
 
     @property
     def failure(self) -> Failure | None:
-        """None for a signal: why that was sent is the operator's to know."""
+        """The run's failure; None for a signal: why that was sent is the operator's to know."""
         return None if self.reason == "signal" else Failure(self.reason, self.message)
 
 
 @dataclass(frozen=True)
-class Ended:
+class CodexExit:
     """How Codex's process ended. code: its exit code, minus the signal's number if one killed it,
     None if it lives on.
 
@@ -101,40 +101,40 @@ def fold(progress: Progress, event: Event) -> Progress:
     return progress
 
 
-def activity(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """Return what happened, for people: the event's type, and its item's."""
     kind = event.type[:MAX_TYPE_CHARACTERS]
     item = event.item.type[:MAX_TYPE_CHARACTERS] if event.item else ""
     return f"{kind} of {item}" if item else kind
 
 
-def verdict(progress: Progress, ended: Ended) -> Failure | None:
+def find_failure(progress: Progress, codex_exit: CodexExit) -> Failure | None:
     """Return why the run failed, as far as the runner can tell; None if it did not, or if it was
     told to stop (SIGTERM).
 
     The first rule that fits: a forbidden tool; proof of success, which stands whatever came after
     it; then the runner's own stop, Codex's own words, the way its process ended, and silence.
     """
-    if ended.stop is not None and ended.stop.reason == "guardrail":
-        return ended.stop.failure
-    if ended.code == 0 and progress.proven:
+    code = codex_exit.code
+    stop = codex_exit.stop
+    if stop is not None and stop.reason == "guardrail":
+        return stop.failure
+    if code == 0 and progress.proven:
         return None
-    if ended.stop is not None:
-        return ended.stop.failure
+    if stop is not None:
+        return stop.failure
     if progress.turn_failed:
-        return Failure("agent_error", plain(progress.failure_text) or "Codex gave no reason")
-    if ended.out_of_memory and ended.code not in (0, 1):
+        return Failure("agent_error", unwrap_error(progress.failure_text) or "Codex gave no reason")
+    if codex_exit.out_of_memory and code not in (0, 1):
         return Failure(
             "oom",
             "Codex was killed for want of memory; raise the job type's resources.limits.memory",
         )
-    stderr = "; ".join(ended.stderr[-MAX_STDERR_LINES:])
-    if ended.code is not None and ended.code < 0:
-        return Failure("agent_error", f"Codex was killed by signal {-ended.code}: {stderr}")
-    if ended.code:
-        return Failure(
-            "agent_error", f"Codex exited with {ended.code} before its turn ended: {stderr}"
-        )
+    stderr = "; ".join(codex_exit.stderr[-MAX_STDERR_LINES:])
+    if code is not None and code < 0:
+        return Failure("agent_error", f"Codex was killed by signal {-code}: {stderr}")
+    if code:
+        return Failure("agent_error", f"Codex exited with {code} before its turn ended: {stderr}")
     missing = events.TURN_COMPLETED if not progress.turn_completed else "a final message"
     return Failure(
         "silent_death",
@@ -149,7 +149,7 @@ def exit_code(failed: bool, stopped: str | None) -> int:
     return 1 if failed else 0
 
 
-def plain(text: str) -> str:
+def unwrap_error(text: str) -> str:
     """Return the message inside a JSON error body, which Codex repeats verbatim; other text as it
     is."""
     try:
