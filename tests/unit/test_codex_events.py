@@ -133,10 +133,10 @@ def read_all(event: Event) -> None:
     for name in (name for name in dir(Event) if not name.startswith("_")):
         getattr(event, name)
     if event.item:
-        for name in (name for name in dir(Item) if not name.startswith("_") and name != "shown"):
+        for name in (name for name in dir(Item) if not name.startswith("_") and name != "display"):
             getattr(event.item, name)
         for name in NAMES:
-            assert isinstance(event.item.shown(name), str)
+            assert isinstance(event.item.display(name), str)
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), JUNK, max_size=5))

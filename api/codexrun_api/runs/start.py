@@ -30,7 +30,7 @@ from codexrun_core.resources import CodexRun
 from codexrun_core.runs import new_run
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
 from codexrun_core.runs.new_run import NewRun
-from codexrun_core.runs.verdict import Cause, Verdict, read_refusal, verdict_of
+from codexrun_core.runs.verdict import RefusalKind, Verdict, read_refusal, verdict_of
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +163,10 @@ def refusal_problem(run: CodexRun, retry_after: int) -> Problem:
     else the caller's to correct."""
     refusal = read_refusal(run.status.reason, run.status.message)
     reason, message = refusal.reason, refusal.message
-    if refusal.cause is Cause.FULL:
+    if refusal.kind is RefusalKind.FULL:
         code = _FULL_CODES.get(reason) or _kebab_case(reason)
         return Problem(429, code, message, retry_after=retry_after)
-    if refusal.cause is Cause.JOB_TYPE_NOT_FOUND:
+    if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
         return job_type_not_found(run.spec.job_type)
     errors = pointed(message)
     if not errors and (pointer := _FIELDS.get(reason)):

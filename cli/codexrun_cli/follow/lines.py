@@ -132,9 +132,9 @@ class Reader:
             case events.TODO_LIST if item.steps or not completed:
                 return [DisplayLine("plan", _plan_step(step)) for step in item.steps]
             case events.AGENT_MESSAGE if completed:
-                return [DisplayLine("say", item.shown("text"))]
+                return [DisplayLine("say", item.display("text"))]
             case events.REASONING if completed:
-                return [DisplayLine("dim", item.shown("text"))]
+                return [DisplayLine("dim", item.display("text"))]
             case events.FILE_CHANGE if item.changes and completed:
                 failed = " (failed)" if item.status == events.FAILED else ""
                 return [
@@ -150,9 +150,9 @@ class Reader:
                 arguments = _compact(item.raw.get("arguments"))
                 return [DisplayLine("command", f"{_tool(item)} {arguments}")]
             case events.WEB_SEARCH if completed:
-                return [DisplayLine("command", f"search: {item.shown('query')}")]
+                return [DisplayLine("command", f"search: {item.display('query')}")]
             case events.ERROR:
-                return [DisplayLine("warn", item.shown("message"))]
+                return [DisplayLine("warn", item.display("message"))]
         # What is known and goes on is worth no line; what has ended and was not read above is.
         return [DisplayLine("note", _compact(item.raw))] if completed else []
 
@@ -209,7 +209,7 @@ def _runner(text: str, entry: Json) -> list[DisplayLine]:
 
 
 def _tool(item: Item) -> str:
-    return f"{item.shown('server')}.{item.shown('tool')}"
+    return f"{item.display('server')}.{item.display('tool')}"
 
 
 def _plan_step(step: PlanStep) -> str:

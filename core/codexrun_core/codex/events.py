@@ -88,7 +88,7 @@ class Item:
     @property
     def id(self) -> str:
         """The same in all events of one item; begins anew with each turn and thread."""
-        return self.shown("id")
+        return self.display("id")
 
     @property
     def type(self) -> str:
@@ -112,12 +112,12 @@ class Item:
     @property
     def command(self) -> str:
         """The command without the shell that Codex wraps around every one."""
-        return unwrap_shell(self.shown("command"))
+        return unwrap_shell(self.display("command"))
 
     @property
     def output(self) -> str:
         """What a command has printed so far."""
-        return self.shown("aggregated_output")
+        return self.display("aggregated_output")
 
     @property
     def exit_code(self) -> int | None:
@@ -148,9 +148,9 @@ class Item:
         """Why it failed; empty if it did not say."""
         return _error_message(self.raw)
 
-    def shown(self, name: str) -> str:
+    def display(self, name: str) -> str:
         """Return a field for people: a string as it is, nothing as nothing, all else as JSON."""
-        return _shown(self.raw.get(name))
+        return _display(self.raw.get(name))
 
 
 @dataclass(frozen=True)
@@ -208,14 +208,14 @@ def unwrap_shell(command: str) -> str:
 def _error_message(raw: Mapping[str, Any]) -> str:
     error = raw.get("error")
     message = error.get("message") if isinstance(error, dict) else error
-    return _shown(message) or _shown(raw.get("message"))
+    return _display(message) or _display(raw.get("message"))
 
 
 def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     try:

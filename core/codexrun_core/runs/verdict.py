@@ -13,8 +13,7 @@ PROMPT_NOT_FOUND = "PromptNotFound"
 # A run that kubectl made waits a minute for these; who sends a request or types a command does not.
 _MISSING = frozenset({JOB_TYPE_NOT_FOUND, PROMPT_NOT_FOUND})
 
-# The same request may be accepted later. Only a run that does not want to wait is rejected for
-# these.
+# The same request may be accepted later.
 _FULL = frozenset({"ConcurrencyLimit", "Suspended", "JobTypeHeld", "JobRefused", "QueueFull"})
 
 
@@ -30,7 +29,7 @@ class Verdict(Enum):
         return self is not Verdict.PENDING
 
 
-class Cause(Enum):
+class RefusalKind(Enum):
     """Why a run is refused, as far as its caller can do something about it."""
 
     FULL = "full"  # try again later, or let it wait
@@ -42,7 +41,7 @@ class Cause(Enum):
 class Refusal:
     """A refused run, for its caller. reason: one CamelCase word; message: the same for people."""
 
-    cause: Cause
+    kind: RefusalKind
     reason: str
     message: str
 
@@ -64,12 +63,12 @@ def verdict_of(run: CodexRun) -> Verdict:
 def read_refusal(reason: str | None, message: str | None) -> Refusal:
     """Return why a run is refused, from the status.reason and status.message of one that is."""
     reason = reason or "Rejected"
-    cause = Cause.INVALID
+    kind = RefusalKind.INVALID
     if reason == JOB_TYPE_NOT_FOUND:
-        cause = Cause.JOB_TYPE_NOT_FOUND
+        kind = RefusalKind.JOB_TYPE_NOT_FOUND
     elif reason in _FULL:
-        cause = Cause.FULL
-    return Refusal(cause, reason, message or "the operator rejected it")
+        kind = RefusalKind.FULL
+    return Refusal(kind, reason, message or "the operator rejected it")
 
 
 def is_provisional(run: CodexRun) -> bool:

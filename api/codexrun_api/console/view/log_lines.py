@@ -38,7 +38,7 @@ class Line:
 
 
 def read_line(number: int, raw: bytes, size: int, *, json_form: bool = False) -> Line:
-    """Return a line of the log for people. size: of the whole line, if `raw` is only its beginning."""
+    """Return a line of the log for people. size: of the whole line, if `raw` is its beginning."""
     entry = None if size > len(raw) else _parse(raw)
     if entry is None or json_form:
         text = raw.decode("utf-8", "replace")
@@ -86,9 +86,9 @@ def _item(event: Event, item: Item) -> tuple[str, str, bool]:
     label = f"{item.type or 'item'} {event.step or event.type}"
     match item.type:
         case events.AGENT_MESSAGE | events.REASONING:
-            return label, item.shown("text"), False
+            return label, item.display("text"), False
         case events.ERROR:
-            return label, item.shown("message"), True
+            return label, item.display("message"), True
         case events.COMMAND_EXECUTION:
             code = "" if item.exit_code is None else f"  (exit {item.exit_code})"
             return label, f"$ {item.command}{code}\n{item.output}".rstrip("\n"), item.failed

@@ -52,7 +52,7 @@ class Entry:
 
     def word(self, name: str) -> str:
         """Return a field of the item for people."""
-        return self.item.shown(name)
+        return self.item.display(name)
 
     @property
     def command(self) -> str:

@@ -10,7 +10,7 @@ from codexrun_cli.transports import Json
 from codexrun_core.kube.client import Conflict, Kube, NotFound, Refused, Unavailable
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
 from codexrun_core.runs.new_run import NewRun
-from codexrun_core.runs.verdict import Cause, Verdict, read_refusal, read_verdict
+from codexrun_core.runs.verdict import RefusalKind, Verdict, read_refusal, read_verdict
 
 VERDICT_SECONDS = 10.0
 CREATE_ATTEMPTS = 4
@@ -159,7 +159,7 @@ def _refusal(raw: Json) -> Trouble:
     """Return a refused run as the error that its start ends with."""
     status = raw.get("status") or {}
     refusal = read_refusal(status.get("reason"), status.get("message"))
-    if refusal.cause is Cause.JOB_TYPE_NOT_FOUND:
+    if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
         return _job_type_not_found(raw["spec"]["jobType"])
     hint = _HINTS.get(refusal.reason, "")
     return Trouble(Code.FAILED, refusal.message, title=refusal.reason, hint=hint)

@@ -28,7 +28,7 @@ def entry_of(item: Item) -> str | None:
     """Return the entry of allowedTools that an item needs; None if it needs none. Unknown ones need
     themselves."""
     if item.type == events.MCP_TOOL_CALL:
-        return f"{tools.MCP}{item.shown('server')}/{item.shown('tool')}"
+        return f"{tools.MCP}{item.display('server')}/{item.display('tool')}"
     if item.type in _TOOLLESS_ITEMS:
         return None
     return _ENTRIES.get(item.type, item.type) or None
