@@ -66,7 +66,6 @@ class Reader:
         self._max_output_lines = max_output_lines
         self.turns = 0
         self.last_command = ""  # for a status line
-        self.tokens = 0
         self._open_commands: set[str] = set()  # ids of their items
 
     def read(self, line: bytes) -> list[DisplayLine]:
@@ -105,7 +104,7 @@ class Reader:
                 self.turns += 1
                 return [DisplayLine("turn", f"turn {self.turns}")]
             case events.TURN_COMPLETED:
-                return [DisplayLine("usage", self._usage(event.usage))]
+                return [DisplayLine("usage", _usage(event.usage))]
             case events.TURN_FAILED:
                 return [DisplayLine("bad", f"turn failed: {event.message or NO_MESSAGE}")]
             case events.ERROR:
@@ -114,15 +113,6 @@ class Reader:
             case events.ITEM_STARTED | events.ITEM_UPDATED | events.ITEM_COMPLETED if event.item:
                 return self._item(event.type, event.item)
         return [DisplayLine("note", _compact(event.raw))]
-
-    def _usage(self, usage: TurnUsage | None) -> str:
-        if usage is None:
-            return "turn completed"
-        self.tokens = usage.input_tokens + usage.output_tokens
-        return (
-            f"turn completed: {usage.input_tokens} tokens in ({usage.cached_input_tokens} cached),"
-            f" {usage.output_tokens} out"
-        )
 
     def _item(self, event_type: str, item: Item) -> list[DisplayLine]:
         completed = event_type == events.ITEM_COMPLETED
@@ -206,6 +196,15 @@ def _runner(text: str, entry: Json) -> list[DisplayLine]:
             return [DisplayLine("note", _compact(entry))]
     bad = entry.get("status") == "failed" or text.endswith(".broken")
     return [DisplayLine("bad" if bad else "dim", f"{text}{reason}")]
+
+
+def _usage(usage: TurnUsage | None) -> str:
+    if usage is None:
+        return "turn completed"
+    return (
+        f"turn completed: {usage.input_tokens} tokens in ({usage.cached_input_tokens} cached),"
+        f" {usage.output_tokens} out"
+    )
 
 
 def _tool(item: Item) -> str:
