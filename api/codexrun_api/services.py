@@ -24,8 +24,8 @@ from codexrun_core.refusals import Cause
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.annotations import untold
 from codexrun_core.runs.record import RunRecord, is_later, record_of, revision_of
+from codexrun_core.runs.verdict import is_provisional
 
 
 class Archive(Protocol):
@@ -96,7 +96,7 @@ class Services:
         run = self.mirror.find(wanted)
         if run and run.metadata.uid != wanted:
             wanted = run.metadata.uid  # a name: the run that has it now
-        known = run if run and not untold(run) else None
+        known = run if run and not is_provisional(run) else None
         try:
             record = await self.registry.get(wanted)
             if record is None and known is None:

@@ -6,9 +6,17 @@ from typing import Any
 
 from builders import NOON, ended, gate_report, given, job, pod, run
 
+from codexrun_core.codex.events import Event
 from codexrun_operator.decide.plan import plan
 from codexrun_pod.runner.codex import audit
-from codexrun_pod.runner.codex.progress import Ended, Seen, Stop, exit_code, fold, verdict
+from codexrun_pod.runner.codex.progress import (
+    CodexExit,
+    Progress,
+    Stop,
+    exit_code,
+    find_failure,
+    fold,
+)
 
 Json = dict[str, Any]
 ALLOWED = ["apply_patch", "shell", "mcp:t"]
@@ -31,22 +39,23 @@ def of_output(
     lines: list[str], stderr: list[str], code: int, stop: tuple[str, str] | None, gate: Json
 ) -> str:
     """The same from Codex's own output: the runner's part of it first."""
-    seen, stopped = Seen(), Stop(*stop) if stop else None
+    progress = Progress()
+    stopped = Stop(*stop) if stop else None
     for line in lines:
-        event = json.loads(line)
-        stopped = stopped or audit.forbidden(event, ALLOWED)
-        seen = fold(seen, event)
-    failure = verdict(seen, Ended(code, stopped, tuple(stderr)))
+        event = Event(json.loads(line))
+        stopped = stopped or audit.find_forbidden_tool(event, ALLOWED)
+        progress = fold(progress, event)
+    failure = find_failure(progress, CodexExit(code, stopped, tuple(stderr)))
     report = {
         "v": 1,
         "src": "runner",
         "state": "done",
         "exitCode": code,
-        "threadId": seen.thread_id,
-        "turnCompleted": seen.turn_completed,
-        "turnFailed": seen.turn_failed,
-        "finalMessage": seen.final_message,
-        "finalMessageBytes": len(seen.final_message.encode()),
+        "threadId": progress.thread_id,
+        "turnCompleted": progress.turn_completed,
+        "turnFailed": progress.turn_failed,
+        "finalMessage": progress.final_message,
+        "finalMessageBytes": len(progress.final_message.encode()),
         "stopped": stopped.reason if stopped else None,
         "failure": failure.json if failure else None,
     }

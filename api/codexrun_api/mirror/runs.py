@@ -21,7 +21,7 @@ from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs.annotations import untold
+from codexrun_core.runs.verdict import is_provisional
 from codexrun_core.schemas.inputs import exceeds_limit
 from codexrun_core.unreadable import one_object
 
@@ -150,7 +150,7 @@ class Mirror:
             self.peers[run.spec.job_type][uid] = queue.peer(run)
         for followed in self._followed.get(name, ()):
             followed.tell(run, gone=gone)
-        if untold(run):
+        if is_provisional(run):
             return
         if gone:
             # The watch brings a deletion with a version of its own; a new list brings the last one
@@ -176,7 +176,7 @@ class Mirror:
     def _publish(self, run: CodexRun, known: CodexRun | None, *, gone: bool) -> None:
         if not self.watcher.synced.is_set():
             return
-        before = known and not untold(known) and (known.status.attempt, known.status.phase)
+        before = known and not is_provisional(known) and (known.status.attempt, known.status.phase)
         if gone:
             self.feed.publish(self.event(run, "run.deleted"))
         elif before != (run.status.attempt, run.status.phase):
@@ -193,8 +193,8 @@ class Mirror:
 
     def changed_since(self, version: int) -> list[CodexRun]:
         """Runs whose newest state is younger than `version`, oldest first."""
-        newer = (run for run in self.runs.values() if _version(run) > version and not untold(run))
-        return sorted(newer, key=_version)
+        newer = [run for run in self.runs.values() if _version(run) > version]
+        return sorted((run for run in newer if not is_provisional(run)), key=_version)
 
 
 def _kept(run: CodexRun) -> CodexRun:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
-from codexrun_api.runs.routes import From, Key, Wait, answer, ended
+from codexrun_api.runs.routes import From, Key, Wait
+from codexrun_api.runs.start import respond, wait_until_terminal
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import (
     Problem,
@@ -137,7 +138,7 @@ async def cancel_run(
     """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
     409."""
     record = await actions.cancel(here, id, user, wish.reason if wish else None)
-    return here.view(await ended(here, record, wait) if wait else record)
+    return here.view(await wait_until_terminal(here, record, wait) if wait else record)
 
 
 @router.post(
@@ -165,7 +166,7 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     started = await actions.retry(
         here, id, wish, user=user, origin=origin, request_id=request_id, key=key
     )
-    return await answer(here, response, started, wait)
+    return await respond(here, response, started, wait)
 
 
 async def _bulk(

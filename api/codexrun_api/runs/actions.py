@@ -1,85 +1,90 @@
 """Cancel, retry and delete one run.
 
 All can be repeated: a cancel that was asked for stands, a retry that has not ended is the retry,
-and gone is gone.
+and a deleted run is deleted.
 """
 
 import contextlib
-import uuid
 from typing import Any
 
-from codexrun_api.runs import orders, start
+from codexrun_api.runs import start
 from codexrun_api.schemas import requests
 from codexrun_api.schemas.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import ENDED_STATUSES, Phase
+from codexrun_core.runs import new_run
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import inherited_labels
+from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord, record_of
 
-TRIES = 3
+CANCEL_ATTEMPTS = 3
+MAX_USER_CHARACTERS = 253  # of spec.cancel.requestedBy
 
 
-async def cancel(here: Services, wanted: str, user: str, reason: str | None) -> RunRecord:
-    """Ask for it; the operator does it.
+async def cancel(services: Services, run_id: str, user: str, reason: str | None) -> RunRecord:
+    """Ask for a run to be cancelled; the operator does it. run_id: or its name.
 
     Raises:
         Problem: there is no such run, or it has ended otherwise.
     """
-    run = here.mirror.find(wanted)
+    run = services.mirror.find(run_id)
     if run is None:
-        record = await here.find(wanted)
+        record = await services.find(run_id)
         if record is None:
-            raise not_found(wanted)
+            raise not_found(run_id)
         if record.status == Phase.CANCELLED.lower():
             return record
-        raise _ended(record.name, record.status)
-    path = f"{here.kube.runs}/{run.metadata.name}"
-    wish: dict[str, Any] = {"requestedBy": user[:253]} | ({"reason": reason} if reason else {})
-    for _ in range(TRIES):
-        if run.status.phase is Phase.CANCELLED or (
-            run.spec.cancel and not run.status.phase.terminal
-        ):
-            return await here.record(run)
-        if run.status.phase.terminal:
-            raise _ended(run.metadata.name, run.status.phase.lower())
-        version = run.metadata.resource_version
+        raise _finished(record.name, record.status)
+    path = f"{services.kube.runs}/{run.metadata.name}"
+    cancel: dict[str, Any] = {"requestedBy": user[:MAX_USER_CHARACTERS]}
+    if reason:
+        cancel["reason"] = reason
+    for _ in range(CANCEL_ATTEMPTS):
+        phase = run.status.phase
+        if phase is Phase.CANCELLED or (run.spec.cancel and not phase.terminal):
+            return await services.record(run)
+        if phase.terminal:
+            raise _finished(run.metadata.name, phase.lower())
+        metadata = {"resourceVersion": run.metadata.resource_version}
+        patch = {"metadata": metadata, "spec": {"cancel": cancel}}
         try:
-            raw = await here.kube.merge(
-                path, {"metadata": {"resourceVersion": version}, "spec": {"cancel": wish}}
-            )
+            raw = await services.kube.merge(path, patch)
         except Conflict:
-            raw = await here.kube.get(path)
+            raw = await services.kube.get(path)
             run = CodexRun.model_validate(raw)
             continue
         except NotFound as gone:
-            raise not_found(wanted) from gone
+            raise not_found(run_id) from gone
         except Refused as refused:
             raise from_refusal(refused) from refused
-        here.mirror.seen(raw)
+        services.mirror.seen(raw)
         return record_of(CodexRun.model_validate(raw))
     raise Problem(503, "unavailable", "the run keeps changing; try again", retry_after=1)
 
 
-async def delete(here: Services, wanted: str) -> RunRecord:
-    """Take the object of a run that has ended out of the cluster, its Job and pod with it. Row, log
-    and artifacts stay.
+async def delete(services: Services, run_id: str) -> RunRecord:
+    """Delete the object of a run that has ended, and with it its Job and pod. Row, log and
+    artifacts stay. run_id: or its name.
 
     Raises:
         Problem: there is no such run, or it has not ended.
     """
-    run = here.mirror.find(wanted)
+    run = services.mirror.find(run_id)
     if run is None:
-        if (record := await here.find(wanted)) is None:
-            raise not_found(wanted)
+        record = await services.find(run_id)
+        if record is None:
+            raise not_found(run_id)
         return record
     if not run.status.phase.terminal:
-        raise _going(run.metadata.name, run.status.phase.lower())
-    record = await here.record(run)
+        raise _not_finished(run.metadata.name, run.status.phase.lower())
+    record = await services.record(run)
     try:
-        await here.kube.delete(f"{here.kube.runs}/{run.metadata.name}", uid=run.metadata.uid)
+        await services.kube.delete(
+            f"{services.kube.runs}/{run.metadata.name}", uid=run.metadata.uid
+        )
     except (NotFound, Conflict):
         pass  # it is gone, or another run has its name
     except Refused as refused:
@@ -87,83 +92,81 @@ async def delete(here: Services, wanted: str) -> RunRecord:
     return record
 
 
-def _going(name: str, status: str) -> Problem:
-    return Problem(
-        409, "run-not-finished", f'run "{name}" has not ended ({status}); cancel it first'
-    )
-
-
-def _ended(name: str, status: str) -> Problem:
-    return Problem(
-        409, "run-finished", f'run "{name}" has ended ({status}); it can be retried, not cancelled'
-    )
-
-
 async def retry(
-    here: Services,
-    wanted: str,
-    wish: requests.RetryWish,
+    services: Services,
+    run_id: str,
+    request: requests.RetryWish,
     *,
     user: str,
     origin: str,
     request_id: str,
     key: str | None = None,
 ) -> start.Started:
-    """A new run with the spec of an earlier one; from its row where the object is gone.
+    """Start a new run with the spec of an earlier one; from its row where the object is gone.
+    run_id: the earlier run's, or its name.
 
     Raises:
         Problem: there is no such run, it has not ended, or its retry is refused.
     """
-    run = here.mirror.find(wanted)
-    source = await here.record(run) if run else await here.find(wanted)
+    run = services.mirror.find(run_id)
+    source = await services.record(run) if run else await services.find(run_id)
     if source is None:
-        raise not_found(wanted)
+        raise not_found(run_id)
     if source.status not in ENDED_STATUSES:
-        raise _going(source.name, source.status)
-    if key is None and (going := _live_retry(here, source.run_id)):
-        return start.Started(record_of(going), replayed=True)
-    name = orders.keyed_name(user, key) if key else await _retry_name(here, source)
-    order = orders.Order(
+        raise _not_finished(source.name, source.status)
+    if key is None and (live := _live_retry(services, source.run_id)):
+        return start.Started(record_of(live), replayed=True)
+    name = new_run.keyed_name(user, key) if key else await _retry_name(services, source)
+    new = NewRun(
         name=name,
-        spec=retry_spec(source.spec, source, wish),
+        spec=retry_spec(source, request),
         user=user,
         origin=origin,
         request_id=request_id,
-        sha256=f"{source.run_id}/{requests.fingerprint(wish)}",
+        sha256=new_run.retry_fingerprint(source.run_id, request.dump()),
         labels=inherited_labels(source.labels),
         keyed=True,  # two at once derive the same name: one run
     )
-    return await start.start(here, order)
+    return await start.start(services, new)
 
 
-def retry_spec(spec: dict[str, Any], source: RunRecord, wish: requests.RetryWish) -> dict[str, Any]:
-    """Only what was asked to differ differs."""
-    kept = {key: value for key, value in spec.items() if key not in ("cancel", "retryOf")}
-    link: dict[str, Any] = {"name": source.name, "uid": source.run_id}
-    if wish.resume:
-        link["resume"] = True
-    return {**kept, **wish.spec(), "retryOf": link}
+def retry_spec(source: RunRecord, request: requests.RetryWish) -> dict[str, Any]:
+    """Return the spec of a run's retry."""
+    return new_run.retry_spec(
+        source.spec, name=source.name, run_id=source.run_id, changes=request.dump()
+    )
 
 
-def _live_retry(here: Services, run_id: str) -> CodexRun | None:
-    for run in here.mirror.runs.values():
+def _not_finished(name: str, status: str) -> Problem:
+    return Problem(
+        409, "run-not-finished", f'run "{name}" has not ended ({status}); cancel it first'
+    )
+
+
+def _finished(name: str, status: str) -> Problem:
+    return Problem(
+        409, "run-finished", f'run "{name}" has ended ({status}); it can be retried, not cancelled'
+    )
+
+
+def _live_retry(services: Services, run_id: str) -> CodexRun | None:
+    """Return the retry of a run that has not ended."""
+    for run in services.mirror.runs.values():
         if run.spec.retry_of and run.spec.retry_of.uid == run_id and not run.status.phase.terminal:
             return run
     return None
 
 
-async def _retry_name(here: Services, source: RunRecord) -> str:
-    """The same for calls at the same time, another one once a retry has ended."""
-    seen = {
-        r.metadata.uid
-        for r in here.mirror.runs.values()
-        if r.spec.retry_of and r.spec.retry_of.uid == source.run_id
+async def _retry_name(services: Services, source: RunRecord) -> str:
+    """Return the name of a run's next retry."""
+    retries = {
+        run.metadata.uid
+        for run in services.mirror.runs.values()
+        if run.spec.retry_of and run.spec.retry_of.uid == source.run_id
     }
-    count = len(seen)
+    count = len(retries)
     # Without the registry only the objects that are still there are counted.
     with contextlib.suppress(Unavailable):
-        count = max(
-            count, sum((await here.registry.counts(Filter(retry_of=(source.run_id,)))).values())
-        )
-    stem = source.name.split("-retry-")[0][:46].rstrip("-.")
-    return f"{stem}-retry-{uuid.uuid5(uuid.UUID(source.run_id), str(count)).hex[:8]}"
+        counts = await services.registry.counts(Filter(retry_of=(source.run_id,)))
+        count = max(count, sum(counts.values()))
+    return new_run.retry_name(source.name, source.run_id, count)

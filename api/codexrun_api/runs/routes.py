@@ -6,13 +6,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.runs import orders, start
-from codexrun_api.runs.verdicts import no_job_type
+from codexrun_api.runs import start
 from codexrun_api.schemas import params, requests, responses
-from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid, not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas.problems import FieldError, Problem, answers, not_found
+from codexrun_api.services import Here
 from codexrun_core.runs.filters import InvalidPageToken
-from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import parse_sort
 
 router = APIRouter(tags=["runs"])
@@ -66,71 +64,10 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
 ) -> responses.RunView:
     """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when
     full and `Reject`."""
-    order = await ordered(
+    new = await start.build_run(
         here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key
     )
-    return await answer(here, response, await start.start(here, order), wait)
-
-
-async def ordered(
-    here: Services,
-    wish: requests.StartWish,
-    *,
-    user: str,
-    origin: str,
-    request_id: str,
-    key: str | None,
-    when_full: str = "Reject",
-) -> orders.Order:
-    """The run that this wish amounts to; `when_full`: what holds where the wish does not say.
-
-    Raises:
-        Problem: another namespace, or no such job type.
-    """
-    if wish.namespace and wish.namespace != here.settings.namespace:
-        detail = (
-            f'this installation serves the namespace "{here.settings.namespace}"; leave the'
-            " field out"
-        )
-        raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
-    if await here.catalog.job_type(wish.job_type) is None:
-        raise no_job_type(wish.job_type)
-    return orders.Order(
-        name=wish.name
-        or (orders.keyed_name(user, key) if key else orders.fresh_name(wish.job_type)),
-        spec={"whenFull": when_full, **wish.spec()},
-        user=user,
-        origin=origin,
-        request_id=request_id,
-        sha256=requests.fingerprint(wish),
-        keyed=key is not None,
-        labels=wish.labels or {},
-    )
-
-
-async def answer(
-    here: Services, response: Response, started: start.Started, wait: float
-) -> responses.RunView:
-    """A started run, now or when it has ended."""
-    record = started.record
-    if wait:
-        record = await ended(here, record, wait)
-    response.headers["Location"] = f"{here.settings.external_url}/runs/{record.run_id}"
-    response.headers["Retry-After"] = "2"
-    if started.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return here.view(record)
-
-
-async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
-    """The run's record once it has ended, or as it is after so many seconds."""
-    async with here.mirror.follow(record.name) as followed:
-        run = here.mirror.runs.get(record.run_id)
-        if run is None:
-            return await here.registry.get(record.run_id) or record
-        followed.tell(run, gone=False)
-        await followed.until(lambda r: r.status.phase.terminal, record.run_id, seconds, here.stop)
-        return await here.record(followed.run or run)
+    return await start.respond(here, response, await start.start(here, new), wait)
 
 
 @router.get(

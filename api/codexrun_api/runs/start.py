@@ -1,120 +1,248 @@
-"""Start a run: make the object, wait for the operator's word, tell the caller. Who is refused
+"""Start a run: make the object, wait for the operator's verdict, tell the caller. A refused run
 leaves nothing behind.
 
 The object's name is its identity. With an Idempotency-Key it derives from caller and key, so that a
-repeated call finds it with the registry down and after any crash; without one, our own retries
-after a lost answer find it by the request's id.
+repeated call finds it with the registry down and after any crash; without one, a repetition of this
+call's own after a lost answer finds it by the request's id.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from fastapi import Response
 
 from codexrun_api import metrics
 from codexrun_api.mirror.runs import Followed
-from codexrun_api.runs.orders import Order
-from codexrun_api.runs.verdicts import Verdict, decided, refusal, verdict
-from codexrun_api.schemas.problems import Problem, from_refusal, unavailable
+from codexrun_api.schemas import requests, responses
+from codexrun_api.schemas.problems import (
+    FieldError,
+    Problem,
+    from_refusal,
+    invalid,
+    pointed,
+    unavailable,
+)
 from codexrun_api.services import Services
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs import annotations as notes
+from codexrun_core.runs import new_run
+from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
+from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord, record_of
+from codexrun_core.runs.verdict import RefusalKind, Verdict, read_refusal, verdict_of
 
 log = logging.getLogger(__name__)
 
-TRIES = 4
+START_ATTEMPTS = 4  # verdicts; all but one are of earlier calls
+CREATE_ATTEMPTS = 4
+WRITE_ATTEMPTS = 4  # against the operator's own writes
+
+# Problem codes of refusals that may pass; their status is 429.
+_FULL_CODES = {
+    "ConcurrencyLimit": "concurrency-limit",
+    "Suspended": "job-type-suspended",
+    "JobTypeHeld": "job-type-held",
+    "JobRefused": "job-type-held",
+    "QueueFull": "queue-full",
+}
+# Where the fault is, for reasons whose messages do not begin with a field.
+_FIELDS = {
+    "PromptVersionNotAllowed": "/prompt_version",
+    "PromptNotFound": "/prompt_version",
+    "ModelNotAllowed": "/model",
+    "EffortNotAllowed": "/effort",
+    "WorkspaceNotAllowed": "/workspace",
+    "InputsTooLarge": "/inputs",
+    "InvalidInputs": "/inputs",
+}
 
 
 @dataclass(frozen=True)
 class Started:
+    """A run that was started. replayed: by an earlier call."""
+
     record: RunRecord
-    replayed: bool = field(default=False)
+    replayed: bool = False
 
 
-async def start(here: Services, order: Order) -> Started:
-    """Until the operator has spoken.
+async def build_run(
+    services: Services,
+    request: requests.StartWish,
+    *,
+    user: str,
+    origin: str,
+    request_id: str,
+    key: str | None,
+    when_full: str = "Reject",
+) -> NewRun:
+    """Return the run that a request asks for. when_full: what holds where the request does not say.
 
     Raises:
-        Problem: refused, or no word in time.
+        Problem: another namespace, or no such job type.
     """
-    if order.keyed and (earlier := await _only_in_registry(here, order)):
+    if request.namespace and request.namespace != services.settings.namespace:
+        detail = (
+            f'this installation serves the namespace "{services.settings.namespace}"; leave the'
+            " field out"
+        )
+        raise invalid(detail, FieldError(pointer="/namespace", detail=detail))
+    if await services.catalog.job_type(request.job_type) is None:
+        raise job_type_not_found(request.job_type)
+    body = request.dump()
+    return NewRun(
+        name=request.name or new_run.name_of(request.job_type, user, key),
+        spec={"whenFull": when_full, **new_run.spec_of(body)},
+        user=user,
+        origin=origin,
+        request_id=request_id,
+        sha256=new_run.fingerprint(body),
+        keyed=key is not None,
+        labels=request.labels or {},
+    )
+
+
+async def start(services: Services, new: NewRun) -> Started:
+    """Make a run and wait until the operator has answered.
+
+    Raises:
+        Problem: it is refused, or there is no verdict in time.
+    """
+    if new.keyed and (earlier := await _only_in_registry(services, new)):
         return Started(earlier, replayed=True)
-    async with here.mirror.follow(order.name) as followed:
-        for _ in range(TRIES):
-            run, ours = await _make(here, order)
-            if not ours:
-                _same_or_problem(run, order)
-            run = await _settled(here, run, followed, reject=order.spec.get("whenFull") == "Reject")
-            if verdict(run) is not Verdict.REFUSED:
-                await (
-                    here.mirror.writer.caught_up()
-                )  # read your writes, in lists too; with the registry away it comes later
-                _count(order, ours)
-                return Started(record_of(run), replayed=not ours)
-            await _clear_away(here, run)
-            if ours:
-                raise refusal(run, here.next_slot(run))
+    async with services.mirror.follow(new.name) as followed:
+        for _ in range(START_ATTEMPTS):
+            run, created = await _create_or_find(services, new)
+            if not created:
+                _require_same_request(run, new)
+            run = await _wait_for_verdict(
+                services, run, followed, reject=new.spec.get("whenFull") == "Reject"
+            )
+            if verdict_of(run) is not Verdict.REFUSED:
+                # Read your writes, in lists too; with the registry away it comes later.
+                await services.mirror.writer.caught_up()
+                _count(new, created)
+                return Started(record_of(run), replayed=not created)
+            await _delete_refused(services, run)
+            if created:
+                raise refusal_problem(run, services.next_slot(run))
             # An earlier call's refusal is never repeated: this one gets its own verdict.
     raise unavailable("the name is still taken by a run that is being deleted")
 
 
-async def _only_in_registry(here: Services, order: Order) -> RunRecord | None:
-    """A keyed run whose object is gone already."""
-    if here.mirror.find(order.name):
+async def respond(
+    services: Services, response: Response, started: Started, wait: float
+) -> responses.RunView:
+    """Return a started run and set the answer's headers: now, or when it has ended, after `wait`
+    seconds at the latest."""
+    record = started.record
+    if wait:
+        record = await wait_until_terminal(services, record, wait)
+    response.headers["Location"] = f"{services.settings.external_url}/runs/{record.run_id}"
+    response.headers["Retry-After"] = "2"
+    if started.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return services.view(record)
+
+
+async def wait_until_terminal(services: Services, record: RunRecord, seconds: float) -> RunRecord:
+    """Return the run's record once it has ended, or as it is after so many seconds."""
+    async with services.mirror.follow(record.name) as followed:
+        run = services.mirror.runs.get(record.run_id)
+        if run is None:
+            return await services.registry.get(record.run_id) or record
+        followed.tell(run, gone=False)
+        await followed.until(
+            lambda run: run.status.phase.terminal, record.run_id, seconds, services.stop
+        )
+        return await services.record(followed.run or run)
+
+
+def refusal_problem(run: CodexRun, retry_after: int) -> Problem:
+    """Return a refused run as the answer to its start: full is 429, an unknown job type 404, all
+    else the caller's to correct."""
+    refusal = read_refusal(run.status.reason, run.status.message)
+    reason, message = refusal.reason, refusal.message
+    if refusal.kind is RefusalKind.FULL:
+        code = _FULL_CODES.get(reason) or _kebab_case(reason)
+        return Problem(429, code, message, retry_after=retry_after)
+    if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
+        return job_type_not_found(run.spec.job_type)
+    errors = pointed(message)
+    if not errors and (pointer := _FIELDS.get(reason)):
+        errors = [FieldError(pointer=pointer, detail=message)]
+    return Problem(422, _kebab_case(reason), message, errors=errors)
+
+
+def job_type_not_found(name: str) -> Problem:
+    """Return the answer to a request that names a job type which does not exist."""
+    detail = f'there is no job type "{name}"; GET /jobtypes lists them'
+    return Problem(
+        404, "job-type-not-found", detail, errors=[FieldError(pointer="/job_type", detail=detail)]
+    )
+
+
+async def _only_in_registry(services: Services, new: NewRun) -> RunRecord | None:
+    """Return the record of a keyed run whose object is gone already."""
+    if services.mirror.find(new.name):
         return None
     try:
-        row = await here.registry.find_by_name(here.settings.namespace, order.name)
+        record = await services.registry.find_by_name(services.settings.namespace, new.name)
     except Unavailable:
         return None
-    if row is None or row.deleted_at is None:
+    if record is None or record.deleted_at is None:
         return None
-    asked = CodexRun.model_validate({"metadata": {}, "spec": order.spec}).spec.dump()
-    stored = CodexRun.model_validate({"metadata": {}, "spec": row.spec}).spec.dump()
-    if {k: v for k, v in stored.items() if k != "cancel"} != asked:
+    requested = CodexRun.model_validate({"metadata": {}, "spec": new.spec}).spec.dump()
+    stored = CodexRun.model_validate({"metadata": {}, "spec": record.spec}).spec.dump()
+    stored.pop("cancel", None)
+    if stored != requested:
         raise _mismatch()
     metrics.IDEMPOTENCY.labels("replay").inc()
-    return row
+    return record
 
 
-async def _make(here: Services, order: Order) -> tuple[CodexRun, bool]:
-    """The object of that name, and whether this call made it.
+async def _create_or_find(services: Services, new: NewRun) -> tuple[CodexRun, bool]:
+    """Return the object of that name, and whether this call made it.
 
     Raises:
         Problem: refused by the apiserver, or it stays away.
     """
-    trouble = ""
-    for _ in range(TRIES):
-        ours = True
+    kube = services.kube
+    failure = ""
+    for _ in range(CREATE_ATTEMPTS):
+        created = True
         try:
-            raw = await here.kube.create(here.kube.runs, order.body(here.settings.namespace))
+            raw = await kube.create(kube.runs, new.manifest(services.settings.namespace))
         except Conflict:
             try:
-                raw = await here.kube.get(f"{here.kube.runs}/{order.name}")
+                raw = await kube.get(f"{kube.runs}/{new.name}")
             except NotFound:
                 continue  # deleted in between: its name is free
             # After a lost answer it may be the one that this call has made.
-            ours = (
-                bool(trouble)
-                and raw["metadata"].get("annotations", {}).get(notes.REQUEST_ID) == order.request_id
-            )
+            request_id = raw["metadata"].get("annotations", {}).get(REQUEST_ID)
+            created = bool(failure) and request_id == new.request_id
         except Refused as refused:
             raise from_refusal(refused) from refused
-        except Unavailable as away:
-            trouble = str(away)
+        except Unavailable as error:
+            failure = str(error)
             continue  # it may exist: the same name again finds it
-        here.mirror.seen(raw)
-        return CodexRun.model_validate(raw), ours
-    raise unavailable(
-        f"the cluster does not answer: {trouble}" if trouble else "the run's name is not free yet"
-    )
+        services.mirror.seen(raw)
+        return CodexRun.model_validate(raw), created
+    if failure:
+        raise unavailable(f"the cluster does not answer: {failure}")
+    raise unavailable("the run's name is not free yet")
 
 
-def _same_or_problem(run: CodexRun, order: Order) -> None:
-    if not order.keyed:
-        detail = f'there is a run "{order.name}" already; choose another name'
+def _require_same_request(run: CodexRun, new: NewRun) -> None:
+    """Check that an existing run was made by the same request.
+
+    Raises:
+        Problem: it was not.
+    """
+    if not new.keyed:
+        detail = f'there is a run "{new.name}" already; choose another name'
         raise Problem(409, "name-taken", detail)
-    if run.metadata.annotations.get(notes.REQUEST_SHA256) != order.sha256:
+    if run.metadata.annotations.get(REQUEST_SHA256) != new.sha256:
         raise _mismatch()
 
 
@@ -124,57 +252,65 @@ def _mismatch() -> Problem:
     return Problem(422, "idempotency-key-reused", detail)
 
 
-async def _settled(here: Services, run: CodexRun, followed: Followed, *, reject: bool) -> CodexRun:
-    """The run once the operator has spoken, or still undecided if it may wait.
+async def _wait_for_verdict(
+    services: Services, run: CodexRun, followed: Followed, *, reject: bool
+) -> CodexRun:
+    """Return the run once the operator has answered, or without a verdict if it may wait for one.
 
     Raises:
-        Problem: no word, and the caller does not want to wait: the object is deleted.
+        Problem: no verdict, and the caller does not want to wait: the object is deleted.
     """
-    uid, path = run.metadata.uid, f"{here.kube.runs}/{run.metadata.name}"
+    uid = run.metadata.uid
+    path = f"{services.kube.runs}/{run.metadata.name}"
+    seconds = services.settings.verdict_seconds
     followed.tell(run, gone=False)
-    await followed.until(decided, uid, here.settings.verdict_seconds, here.stop)
-    for _ in range(TRIES):
+    await followed.until(_has_verdict, uid, seconds, services.stop)
+    for _ in range(WRITE_ATTEMPTS):
         newest = followed.run if followed.run and followed.run.metadata.uid == uid else run
-        if decided(newest):
+        if _has_verdict(newest):
             return newest
         if followed.gone:
             raise Problem(409, "run-deleted", "somebody deleted the run before the operator saw it")
         try:
             if reject:
-                await here.kube.delete(path, uid=uid, version=newest.metadata.resource_version)
+                await services.kube.delete(path, uid=uid, version=newest.metadata.resource_version)
                 raise unavailable(
-                    f"no verdict of the operator within {here.settings.verdict_seconds:.0f} s; the"
-                    " run is deleted"
+                    f"no verdict of the operator within {seconds:.0f} s; the run is deleted"
                 )
             metadata = {
                 "resourceVersion": newest.metadata.resource_version,
-                "annotations": {notes.DELETE_IF_REJECTED: None},
+                "annotations": {DELETE_IF_REJECTED: None},
             }
-            raw = await here.kube.merge(path, {"metadata": metadata})
-            here.mirror.seen(raw)
+            raw = await services.kube.merge(path, {"metadata": metadata})
+            services.mirror.seen(raw)
             return CodexRun.model_validate(raw)
         except Conflict:
-            await _look(here, path, uid, followed)
+            await _refresh(services, path, uid, followed)
         except NotFound as gone:
             raise unavailable("the run was deleted before its verdict was seen") from gone
     raise unavailable("the run keeps changing")
 
 
-async def _look(here: Services, path: str, uid: str, followed: Followed) -> None:
-    """The watch may be behind."""
-    raw = await here.kube.get(path)
+def _has_verdict(run: CodexRun) -> bool:
+    return verdict_of(run).final
+
+
+async def _refresh(services: Services, path: str, uid: str, followed: Followed) -> None:
+    """Read the run from the apiserver: the watch may be behind."""
+    raw = await services.kube.get(path)
     if raw["metadata"]["uid"] != uid:
         raise unavailable("the run was deleted before its verdict was seen")
-    here.mirror.seen(raw)
+    services.mirror.seen(raw)
     followed.tell(CodexRun.model_validate(raw), gone=False)
 
 
-async def _clear_away(here: Services, run: CodexRun) -> None:
-    """The operator does the same with what it rejected; whoever comes first."""
-    path = f"{here.kube.runs}/{run.metadata.name}"
+async def _delete_refused(services: Services, run: CodexRun) -> None:
+    """Delete a refused run's object. The operator does the same with what it rejected; whoever
+    comes first."""
+    path = f"{services.kube.runs}/{run.metadata.name}"
     try:
         version = None if run.status.phase.terminal else run.metadata.resource_version
-        await here.kube.delete(path, uid=run.metadata.uid, version=version)
+        await services.kube.delete(path, uid=run.metadata.uid, version=version)
     except (NotFound, Conflict):
         return
     except (Refused, Unavailable) as error:
@@ -184,6 +320,12 @@ async def _clear_away(here: Services, run: CodexRun) -> None:
         )
 
 
-def _count(order: Order, ours: bool) -> None:
-    if order.keyed:
-        metrics.IDEMPOTENCY.labels("new" if ours else "replay").inc()
+def _count(new: NewRun, created: bool) -> None:
+    if new.keyed:
+        metrics.IDEMPOTENCY.labels("new" if created else "replay").inc()
+
+
+def _kebab_case(reason: str) -> str:
+    return "".join(
+        f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(reason)
+    )

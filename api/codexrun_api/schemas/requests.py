@@ -1,7 +1,6 @@
 """POST bodies: what a caller may ask for. Their names are the API's, the values' forms those of the
 resource."""
 
-import hashlib
 import json
 from typing import Annotated, Any, Literal
 
@@ -19,6 +18,10 @@ class Body(BaseModel):
     """Unknown fields are refused: a mistyped limit must not be a missing one."""
 
     model_config = ConfigDict(extra="forbid")
+
+    def dump(self) -> dict[str, Any]:
+        """Return the fields that were given, in the API's names."""
+        return self.model_dump(exclude_none=True)
 
 
 class LimitsWish(Body):
@@ -76,14 +79,6 @@ class Overrides(Body):
         ).encode()  # Python reads NaN and Infinity, which are no JSON
         return value
 
-    def spec(self) -> dict[str, Any]:
-        """The fields that were given, as the resource names them."""
-        wish = self.model_dump(exclude_none=True, exclude={"name", "namespace", "labels", "resume"})
-        camel = {_camel(key): value for key, value in wish.items()}
-        if limits := wish.get("limits"):
-            camel["limits"] = {_camel(key): value for key, value in limits.items()}
-        return camel
-
 
 class StartWish(Overrides):
     model_config = ConfigDict(
@@ -104,8 +99,7 @@ class StartWish(Overrides):
         dict[str, str] | None,
         Field(
             description=(
-                "The object's labels, to find the run by; a retry takes over those without a"
-                " prefix."
+                "The object's labels, to find the run by; a retry takes over those without a prefix."
             ),
             examples=[{"team": "a"}],
         ),
@@ -136,14 +130,3 @@ class CancelWish(Body):
     reason: Annotated[
         str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
     ] = None
-
-
-def fingerprint(wish: Body) -> str:
-    """Of what was asked, whatever the order of its keys."""
-    text = json.dumps(wish.model_dump(exclude_none=True), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.title() for word in rest)

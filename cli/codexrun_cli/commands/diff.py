@@ -109,11 +109,11 @@ def _logs(transport: Transport, first: Json, second: Json) -> str:
 def _words(transport: Transport, run: Json) -> list[str]:
     from codexrun_cli.follow.lines import Reader
 
-    reader = Reader(most_output=1000)
+    reader = Reader(max_output_lines=1000)
     log = b"".join(transport.log(run, LogWish()).pieces)
     return [
-        said.plain()
+        shown.plain()
         for line in log.splitlines()
-        for said in reader.read(line)
-        if not said.text.startswith("thread ")
+        for shown in reader.read(line)
+        if not shown.text.startswith("thread ")
     ]

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import completion, context, manifest, options, output
+from codexrun_cli import completion, context, options, output
 from codexrun_cli.errors import say, usage
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.output.runs import kind, next_command, state
 from codexrun_cli.transports import Json, Transport
+from codexrun_core.runs import new_run
 
 Wait = Annotated[
     bool,
@@ -111,7 +112,7 @@ def start(
     from codexrun_cli.transports.connection import opened
 
     # A name and a key of this very call: repeated after a lost answer, it is the same run.
-    mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
+    mine = {} if key or name else {"name": new_run.fresh_name(job_type)}
     with opened(context.flags(ctx)) as transport:
         run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
         go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
@@ -137,9 +138,9 @@ def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.F
     else:
         # A name that is free again and again: `kubectl apply` needs one, and a second run another
         # one.
-        name = wish.get("name") or manifest.name_for(wish["job_type"], "", None)
-        shown = manifest.manifest(
-            name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels")
+        name = wish.get("name") or new_run.fresh_name(wish["job_type"])
+        shown = new_run.manifest(
+            name, new_run.spec_of(wish), namespace=flags.namespace, labels=wish.get("labels")
         )
     output.emit_document(shown, output.Format("yaml") if wanted.human else wanted)
 

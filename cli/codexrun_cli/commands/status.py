@@ -68,9 +68,9 @@ def _last_lines(transport: Transport, run: Json) -> None:
         text = b"".join(transport.log(run, LogWish(tail=LAST_LINES)).pieces)
     except Trouble:
         return
-    reader = Reader(most_output=5)
-    said = [one.plain() for line in text.splitlines() for one in reader.read(line)]
-    if said:
+    reader = Reader(max_output_lines=5)
+    lines = [shown.plain() for line in text.splitlines() for shown in reader.read(line)]
+    if lines:
         output.write(
-            "\nThe end of its log:\n" + "".join(f"  {line}\n" for line in said[-LAST_LINES:])
+            "\nThe end of its log:\n" + "".join(f"  {line}\n" for line in lines[-LAST_LINES:])
         )

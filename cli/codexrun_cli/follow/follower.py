@@ -14,7 +14,7 @@ from typing import Any
 
 from codexrun_cli.errors import Away, Trouble
 from codexrun_cli.exit_codes import Code, ended
-from codexrun_cli.follow.lines import Reader, wanted
+from codexrun_cli.follow.lines import Reader, reaches_level
 from codexrun_cli.follow.screen import View
 from codexrun_cli.transports import Heard, Json, LogWish, Transport
 from codexrun_cli.transports.rest.transport import GIVE_UP
@@ -142,7 +142,7 @@ def _show(  # noqa: PLR0912 - one match
                 raise one
             case Heard(kind="line", text=text):
                 cut = False
-                view.lines([said for said in reader.read(text) if wanted(said, level)])
+                view.lines([line for line in reader.read(text) if reaches_level(line, level)])
             case Heard(kind="end", text=text):
                 log_over = True
                 if text:

@@ -1,4 +1,4 @@
-"""How does a person read a run's log? Each line becomes a few lines of words, or none. Pure.
+"""A run's log in words: each line becomes a few lines for people, or none. Pure.
 
 What is not known is shown as it is: a new kind of event must never vanish.
 """
@@ -7,6 +7,9 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from codexrun_core.codex import events
+from codexrun_core.codex.events import Event, Item, PlanStep, TurnUsage
 
 Json = dict[str, Any]
 Kind = Literal[
@@ -25,12 +28,13 @@ Kind = Literal[
 ]
 
 LEVELS = {"error": ("bad",), "warning": ("bad", "warn")}
-MOST_OUTPUT = 10  # lines of a command's output that are shown; --raw has all
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)")
+MAX_OUTPUT_LINES = 10  # of a command; --raw has all
+NO_MESSAGE = "no message"
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)")
 
 
 @dataclass(frozen=True)
-class Said:
+class DisplayLine:
     """One line for people, of a kind that decides its colour."""
 
     kind: Kind
@@ -38,6 +42,7 @@ class Said:
     ts: str = ""
 
     def plain(self) -> str:
+        """Return the line with its mark, without colour."""
         return MARKS.get(self.kind, "") + self.text
 
 
@@ -57,214 +62,157 @@ ASCII_MARKS = {"file": "~ "}
 class Reader:
     """Reads a log from its first line; what came before decides how the next one reads."""
 
-    def __init__(self, most_output: int = MOST_OUTPUT) -> None:
-        self._most = most_output
+    def __init__(self, max_output_lines: int = MAX_OUTPUT_LINES) -> None:
+        self._max_output_lines = max_output_lines
         self.turns = 0
-        self.last = ""  # the last command, for a status line
-        self.tokens = 0
-        self._commands: set[str] = set()
+        self.last_command = ""  # for a status line
+        self._open_commands: set[str] = set()  # ids of their items
 
-    def read(self, line: bytes) -> list[Said]:
-        """A line of the log, without its end."""
+    def read(self, line: bytes) -> list[DisplayLine]:
+        """Return a line of the log, without its end, in words."""
         text = line.decode("utf-8", "replace")
         try:
             entry = json.loads(text)
-            found = self._entry(entry) if isinstance(entry, dict) else None
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-            RecursionError,
-        ):  # an agent may print anything
-            found = None
-        if found is None:
-            return [Said("note", clean(text))] if text.strip() else []
+            lines = self._entry(entry) if isinstance(entry, dict) else None
+        except (ValueError, RecursionError):  # an agent may print anything
+            lines = None
+        if lines is None:
+            return [DisplayLine("note", clean(text))] if text.strip() else []
         ts = str(entry.get("ts", ""))
         return [
-            Said(said.kind, part, ts)
-            for said in found
-            for part in (clean(p) for p in said.text.split("\n"))
+            DisplayLine(line.kind, clean(part), ts)
+            for line in lines
+            for part in line.text.split("\n")
         ]
 
-    def _entry(self, entry: Json) -> list[Said]:
+    def _entry(self, entry: Json) -> list[DisplayLine]:
         event = entry.get("event")
         if isinstance(event, dict):
-            return self._event(event)
+            return self._event(Event(event))
         text = str(entry.get("text", ""))
         if entry.get("src") == "runner":
             return _runner(text, entry)
         if entry.get("src") == "stderr":
-            return [Said("dim", text)] if text.strip() else []
-        return [Said("note", text or _compact(entry))]
+            return [DisplayLine("dim", text)] if text.strip() else []
+        return [DisplayLine("note", text or _compact(entry))]
 
-    def _event(self, event: Json) -> list[Said]:
-        kind = str(event.get("type", ""))
-        match kind:
-            case "thread.started":
-                return [Said("dim", f"thread {event.get('thread_id', '')}")]
-            case "turn.started":
+    def _event(self, event: Event) -> list[DisplayLine]:
+        match event.type:
+            case events.THREAD_STARTED:
+                return [DisplayLine("dim", f"thread {event.thread_id}")]
+            case events.TURN_STARTED:
                 self.turns += 1
-                return [Said("turn", f"turn {self.turns}")]
-            case "turn.completed":
-                return [Said("usage", self._usage(event.get("usage")))]
-            case "turn.failed":
-                return [Said("bad", f"turn failed: {_message(event)}")]
-            case "error":
-                text = _message(event)
-                return [Said("warn" if text.startswith("Reconnecting") else "bad", text)]
-            case "item.started" | "item.updated" | "item.completed":
-                item = event.get("item")
-                if isinstance(item, dict):
-                    return self._item(kind.removeprefix("item."), item)
-        return [Said("note", _compact(event))]
+                return [DisplayLine("turn", f"turn {self.turns}")]
+            case events.TURN_COMPLETED:
+                return [DisplayLine("usage", _usage(event.usage))]
+            case events.TURN_FAILED:
+                return [DisplayLine("bad", f"turn failed: {event.message or NO_MESSAGE}")]
+            case events.ERROR:
+                text = event.message or NO_MESSAGE
+                return [DisplayLine("warn" if text.startswith("Reconnecting") else "bad", text)]
+            case events.ITEM_STARTED | events.ITEM_UPDATED | events.ITEM_COMPLETED if event.item:
+                return self._item(event.type, event.item)
+        return [DisplayLine("note", _compact(event.raw))]
 
-    def _usage(self, usage: Any) -> str:
-        if not isinstance(usage, dict):
-            return "turn completed"
-        into, out, cached = (
-            int(usage.get(f"{k}_tokens") or 0) for k in ("input", "output", "cached_input")
-        )
-        self.tokens = into + out
-        return f"turn completed: {into} tokens in ({cached} cached), {out} out"
-
-    def _item(self, step: str, item: Json) -> list[Said]:
-        match item.get("type"):
-            case "command_execution":
-                return self._command(step, item)
-            case "todo_list":
+    def _item(self, event_type: str, item: Item) -> list[DisplayLine]:
+        completed = event_type == events.ITEM_COMPLETED
+        match item.type:
+            case events.COMMAND_EXECUTION:
+                return self._command(item, completed=completed)
+            case events.TODO_LIST if item.steps or not completed:
+                return [DisplayLine("plan", _plan_step(step)) for step in item.steps]
+            case events.AGENT_MESSAGE if completed:
+                return [DisplayLine("say", item.display("text"))]
+            case events.REASONING if completed:
+                return [DisplayLine("dim", item.display("text"))]
+            case events.FILE_CHANGE if item.changes and completed:
+                failed = " (failed)" if item.status == events.FAILED else ""
                 return [
-                    Said("plan", _todo(todo))
-                    for todo in item.get("items") or []
-                    if isinstance(todo, dict)
+                    DisplayLine("file", f"{change.kind or 'change'} {change.path or '?'}{failed}")
+                    for change in item.changes
                 ]
-            case "agent_message" if step == "completed":
-                return [Said("say", str(item.get("text", "")))]
-            case "reasoning" if step == "completed":
-                return [Said("dim", str(item.get("text", "")))]
-            case "file_change" if step == "completed":
-                changes = [
-                    change for change in item.get("changes") or [] if isinstance(change, dict)
-                ]
-                failed = " (failed)" if item.get("status") == "failed" else ""
-                return [
-                    Said(
-                        "file", f"{change.get('kind', 'change')} {change.get('path', '?')}{failed}"
-                    )
-                    for change in changes
-                ]
-            case "mcp_tool_call" if step == "completed":
-                name = f"{item.get('server')}.{item.get('tool')}"
-                return [
-                    (
-                        Said("bad", f"{name}: {_message(item)}")
-                        if item.get("error")
-                        else Said("good", f"{name}: done")
-                    )
-                ]
-            case "mcp_tool_call" if step == "started":
-                return [
-                    Said(
-                        "command",
-                        f"{item.get('server')}.{item.get('tool')}"
-                        f" {_compact(item.get('arguments'))}",
-                    )
-                ]
-            case "web_search" if step == "completed":
-                return [Said("command", f"search: {item.get('query', '')}")]
-            case "error":
-                return [Said("warn", str(item.get("message", "")))]
-            case "agent_message" | "reasoning" | "file_change" | "mcp_tool_call" | "web_search":
-                return []
-        return [Said("note", _compact(item))] if step == "completed" else []
+            case events.MCP_TOOL_CALL if completed:
+                if item.raw.get("error"):
+                    message = item.error_message or NO_MESSAGE
+                    return [DisplayLine("bad", f"{_tool(item)}: {message}")]
+                return [DisplayLine("good", f"{_tool(item)}: done")]
+            case events.MCP_TOOL_CALL if event_type == events.ITEM_STARTED:
+                arguments = _compact(item.raw.get("arguments"))
+                return [DisplayLine("command", f"{_tool(item)} {arguments}")]
+            case events.WEB_SEARCH if completed:
+                return [DisplayLine("command", f"search: {item.display('query')}")]
+            case events.ERROR:
+                return [DisplayLine("warn", item.display("message"))]
+        # What is known and goes on is worth no line; what has ended and was not read above is.
+        return [DisplayLine("note", _compact(item.raw))] if completed else []
 
-    def _command(self, step: str, item: Json) -> list[Said]:
-        command, identity = _shown_command(str(item.get("command", ""))), str(item.get("id", ""))
-        found = []
-        if identity not in self._commands:
-            self._commands.add(identity)
-            found.append(Said("command", command))
-            self.last = command.split("\n")[0]
-        if step != "completed":
-            return found
-        self._commands.discard(identity)
-        output = str(item.get("aggregated_output") or "").rstrip("\n")
-        lines = output.split("\n") if output else []
-        if len(lines) > self._most:
-            found.append(
-                Said("output", f"... {len(lines) - self._most} lines before these; --raw has all")
-            )
-        found += [Said("output", line) for line in lines[-self._most :]]
-        code = item.get("exit_code")
-        if item.get("status") == "declined":
-            return [*found, Said("bad", "declined")]
-        return [
-            *found,
-            Said("good" if code == 0 else "bad", f"exit {'?' if code is None else code}"),
-        ]
+    def _command(self, item: Item, *, completed: bool) -> list[DisplayLine]:
+        lines = []
+        if item.id not in self._open_commands:
+            self._open_commands.add(item.id)
+            lines.append(DisplayLine("command", item.command))
+            self.last_command = item.command.split("\n")[0]
+        if not completed:
+            return lines
+        self._open_commands.discard(item.id)
+        text = item.output.rstrip("\n")
+        output = text.split("\n") if text else []
+        if len(output) > self._max_output_lines:
+            hidden = len(output) - self._max_output_lines
+            lines.append(DisplayLine("output", f"... {hidden} lines before these; --raw has all"))
+        lines += [DisplayLine("output", line) for line in output[-self._max_output_lines :]]
+        if item.status == events.DECLINED:
+            return [*lines, DisplayLine("bad", "declined")]
+        code = item.exit_code
+        end = f"exit {'?' if code is None else code}"
+        return [*lines, DisplayLine("good" if code == 0 else "bad", end)]
 
 
-def wanted(said: Said, level: str | None) -> bool:
-    """Whether a line is at least of that level."""
-    return (
-        level is None
-        or level == "debug"
-        or (said.kind in LEVELS[level] if level in LEVELS else said.kind != "dim")
-    )
+def reaches_level(line: DisplayLine, level: str | None) -> bool:
+    """Tell whether a line is at least of that level."""
+    if level is None or level == "debug":
+        return True
+    if level in LEVELS:
+        return line.kind in LEVELS[level]
+    return line.kind != "dim"
 
 
 def clean(text: str) -> str:
-    """Nothing that a terminal would obey: the text is the agent's."""
+    """Return text without anything that a terminal would obey: it is the agent's."""
     return "".join(
-        c if c.isprintable() or c == "\t" else "" for c in _COLOUR.sub("", text)
+        c if c.isprintable() or c == "\t" else "" for c in _ESCAPES.sub("", text)
     ).expandtabs(4)
 
 
-def _runner(text: str, entry: Json) -> list[Said]:
+def _runner(text: str, entry: Json) -> list[DisplayLine]:
     reason = f": {entry['reason']}" if entry.get("reason") else ""
     match text:
         case "run.started":
-            return [
-                Said(
-                    "dim",
-                    f"prompt {entry.get('prompt_version') or ''}, model"
-                    f" {entry.get('model') or '?'}",
-                )
-            ]
+            prompt, model = entry.get("prompt_version") or "", entry.get("model") or "?"
+            return [DisplayLine("dim", f"prompt {prompt}, model {model}")]
         case "codex.starting":
-            return [Said("dim", "codex starts")]
+            return [DisplayLine("dim", "codex starts")]
+        case "":
+            return [DisplayLine("note", _compact(entry))]
     bad = entry.get("status") == "failed" or text.endswith(".broken")
+    return [DisplayLine("bad" if bad else "dim", f"{text}{reason}")]
+
+
+def _usage(usage: TurnUsage | None) -> str:
+    if usage is None:
+        return "turn completed"
     return (
-        [Said("bad" if bad else "dim", f"{text}{reason}")]
-        if text
-        else [Said("note", _compact(entry))]
+        f"turn completed: {usage.input_tokens} tokens in ({usage.cached_input_tokens} cached),"
+        f" {usage.output_tokens} out"
     )
 
 
-def _message(event: Json) -> str:
-    error = event.get("error")
-    return str(
-        error.get("message")
-        if isinstance(error, dict)
-        else error or event.get("message") or "no message"
-    )
+def _tool(item: Item) -> str:
+    return f"{item.display('server')}.{item.display('tool')}"
 
 
-def _todo(todo: Json) -> str:
-    return f"[{'x' if todo.get('completed') else ' '}] {todo.get('text', '')}"
-
-
-def _shown_command(command: str) -> str:
-    """Without the shell that Codex wraps around every command."""
-    match = re.fullmatch(
-        r"(?:/usr)?(?:/bin/)?(?:ba|z)?sh -l?c '(.*)'|(?:/usr)?(?:/bin/)?(?:ba|z)?sh -l?c (\S+)",
-        command,
-        re.S,
-    )
-    if not match:
-        return command
-    return (
-        match[1].replace("'\\''", "'").replace("'\"'\"'", "'") if match[1] is not None else match[2]
-    )
+def _plan_step(step: PlanStep) -> str:
+    return f"[{'x' if step.completed else ' '}] {step.text}"
 
 
 def _compact(value: Any) -> str:

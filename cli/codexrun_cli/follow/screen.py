@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from codexrun_cli import times
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import ended
-from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, Reader, Said
+from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, DisplayLine, Reader
 from codexrun_cli.output import details
 from codexrun_cli.output import runs as shown
 from codexrun_cli.output.table import fit, printable
@@ -34,25 +34,25 @@ class View(Protocol):
     """What following shows. `lines` are of the log, `state` is the run's newest, `word` is about
     following itself."""
 
-    def lines(self, said: list[Said]) -> None: ...
+    def lines(self, lines: list[DisplayLine]) -> None: ...
     def state(self, run: Run) -> None: ...
     def word(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def close(self) -> None: ...
 
 
-def text_of(said: Said, terminal: Terminal) -> str:
-    """A line in the terminal's colours."""
-    mark = MARKS.get(said.kind, "")
+def text_of(line: DisplayLine, terminal: Terminal) -> str:
+    """Return a line in the terminal's colours."""
+    mark = MARKS.get(line.kind, "")
     if not terminal.utf8:
-        mark = ASCII_MARKS.get(said.kind, mark)
-    return terminal.paint(mark + said.text, COLOURS.get(said.kind)) if said.text or mark else ""
+        mark = ASCII_MARKS.get(line.kind, mark)
+    return terminal.paint(mark + line.text, COLOURS.get(line.kind)) if line.text or mark else ""
 
 
 class Quiet:
     """--wait: nothing but the end."""
 
-    def lines(self, said: list[Said]) -> None:
+    def lines(self, lines: list[DisplayLine]) -> None:
         """Not shown."""
 
     def state(self, run: Run) -> None:
@@ -74,9 +74,9 @@ class Plain(Quiet):
     def __init__(self, terminal: Terminal, prefix: str = "") -> None:
         self._terminal, self._prefix, self._said = terminal, prefix, ""
 
-    def lines(self, said: list[Said]) -> None:
-        for one in said:
-            say(self._prefix + text_of(one, self._terminal))
+    def lines(self, lines: list[DisplayLine]) -> None:
+        for line in lines:
+            say(self._prefix + text_of(line, self._terminal))
 
     def state(self, run: Run) -> None:
         text = shown.state(run)
@@ -116,11 +116,11 @@ class Live:
         self._since = time.monotonic()  # of its present status, as far as it was watched
         self._live.start()
 
-    def lines(self, said: list[Said]) -> None:
+    def lines(self, lines: list[DisplayLine]) -> None:
         from rich.text import Text
 
-        for one in said:
-            self._console.print(Text.from_ansi(text_of(one, self._terminal)), soft_wrap=True)
+        for line in lines:
+            self._console.print(Text.from_ansi(text_of(line, self._terminal)), soft_wrap=True)
 
     def state(self, run: Run) -> None:
         from rich.text import Text
@@ -189,6 +189,6 @@ def status_line(
     if reader.turns:
         parts.append(f"turn {reader.turns}")
     parts += filter(None, (details.tokens_used(run, limits), details.money_used(run, limits)))
-    if reader.last:
-        parts.append(f"$ {printable(reader.last)}")
+    if reader.last_command:
+        parts.append(f"$ {printable(reader.last_command)}")
     return "  ".join(parts)

@@ -1,13 +1,6 @@
 """The annotations that codexrun sets, each key once: on runs, on the Jobs and pods of their
 attempts, and on the ConfigMaps of prompts."""
 
-from typing import TYPE_CHECKING
-
-from codexrun_core.resources.phases import Phase
-
-if TYPE_CHECKING:  # whoever writes manifests needs no pydantic
-    from codexrun_core.resources import CodexRun
-
 # On a run, from whoever made it.
 REQUESTED_BY = "codexrun.dev/requested-by"
 ORIGIN = "codexrun.dev/origin"  # api, cli, console, kubectl
@@ -29,12 +22,3 @@ CODEX_REQUIREMENTS = "codexrun.dev/codex-requirements"
 PROMPT_SHA256 = "codexrun.dev/sha256"
 PROMPT_OWNER = "codexrun.dev/owner"
 PROMPT_UPDATED_AT = "codexrun.dev/updated-at"
-
-
-def untold(run: "CodexRun") -> bool:
-    """A run whose caller still waits for the first verdict, or was refused by it; one that was
-    queued has been told of."""
-    if run.metadata.annotations.get(DELETE_IF_REJECTED) != "true":
-        return False
-    queued = any(condition.type == "Admitted" for condition in run.status.conditions)
-    return run.status.phase is Phase.PENDING or (run.status.phase is Phase.REJECTED and not queued)

@@ -15,8 +15,8 @@ from codexrun_core.prices.file import PriceFile
 from codexrun_core.refusals import without_name
 from codexrun_core.resources import CodexRun, JobTypeStatus, RunStatus
 from codexrun_core.resources.phases import TERMINAL_PHASES, Phase
-from codexrun_core.runs.annotations import untold
 from codexrun_core.runs.names import MANAGED_BY_CODEXRUN, RUN_UID_LABEL
+from codexrun_core.runs.verdict import is_provisional
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act import events, execute
@@ -422,7 +422,7 @@ def seconds_to_live(run: CodexRun) -> float | None:
 
     A refused REST start leaves no object, also when the api that would have deleted it has died.
     """
-    if run.status.phase is Phase.REJECTED and untold(run):
+    if run.status.phase is Phase.REJECTED and is_provisional(run):
         return 0.0
     if not run.status.phase.terminal or run.status.finished_at is None:
         return None

@@ -10,7 +10,7 @@ from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_pod.runner import processes, resume, sandbox, settings, watchdogs
 from codexrun_pod.runner.codex import config, progress
-from codexrun_pod.runner.codex.progress import Ended, Failure, Stop
+from codexrun_pod.runner.codex.progress import CodexExit, Failure, Stop
 from codexrun_pod.runner.logs import artifacts
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.logs.masking import Mask
@@ -45,13 +45,17 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     try:
         return attempt(dict(environ), log, report, started)
     except CannotStartError as error:
-        return _end(log, report, None, Ended(None), Failure(error.class_, str(error)))
+        return _end(log, report, None, CodexExit(None), Failure(error.class_, str(error)))
     except Exception as error:  # the last resort: whatever it is, the operator must read it
         trace = traceback.format_exc(limit=8)
         log.own("runner.broken", status="failed", phase="report", level="error", reason=trace)
         processes.end_all()
         return _end(
-            log, report, None, Ended(None), Failure("internal", f"{type(error).__name__}: {error}")
+            log,
+            report,
+            None,
+            CodexExit(None),
+            Failure("internal", f"{type(error).__name__}: {error}"),
         )
     finally:
         log.close()
@@ -67,7 +71,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     log.know(mine, Mask.of(mine.mask_env, environ))
     log.ship(Shipping(mine.gate_port, mine.tmp))
     supervisor = Supervisor(mine, log, report)
-    report.write("starting", supervisor.seen)
+    report.write("starting", supervisor.progress)
     processes.adopt_orphans()
     log.own(
         "run.started",
@@ -84,12 +88,12 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
     watch = watchdogs.Watch(mine.timeout, mine.stall, started)
     stop = wait_for_gate(supervisor, watch)
     if stop is not None:
-        return _end(log, report, supervisor, Ended(None, stop), stop.failure)
+        return _end(log, report, supervisor, CodexExit(None, stop), stop.failure)
     thread = None
     if mine.resume:
         found = resume.prepare(mine, supervisor.pause)
         if isinstance(found, Stop):
-            return _end(log, report, supervisor, Ended(None, found), found.failure)
+            return _end(log, report, supervisor, CodexExit(None, found), found.failure)
         thread, prompt = found, resume.PROMPT
     about = {"prompt_bytes": len(prompt), "resumed_thread": thread}
     log.own("codex.starting", status="running", phase="codex", cost_tokens=0, cost_cents=0, **about)
@@ -101,7 +105,7 @@ def attempt(environ: dict[str, str], log: Log, report: Report, started: float) -
             " the image for this CPU?"
         )
         raise CannotStartError("config", why) from error
-    return _end(log, report, supervisor, ended, progress.verdict(supervisor.seen, ended))
+    return _end(log, report, supervisor, ended, progress.find_failure(supervisor.progress, ended))
 
 
 def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None:
@@ -130,11 +134,15 @@ def wait_for_gate(supervisor: Supervisor, watch: watchdogs.Watch) -> Stop | None
 
 
 def _end(
-    log: Log, report: Report, supervisor: Supervisor | None, ended: Ended, failure: Failure | None
+    log: Log,
+    report: Report,
+    supervisor: Supervisor | None,
+    ended: CodexExit,
+    failure: Failure | None,
 ) -> int:
     """Message first, artifacts and line after: the message must be there even when the gate or the
     log's reader is stuck."""
-    seen = supervisor.seen if supervisor else progress.Seen()
+    seen = supervisor.progress if supervisor else progress.Progress()
     proven = failure is None and ended.code == 0 and seen.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
     report.write("done", seen, code=ended.code, stopped=stopped, failure=failure)
@@ -161,7 +169,7 @@ def hand_over(supervisor: Supervisor, stop: Stop | None) -> None:
     commit = None if stop and stop.reason == "storage" else supervisor.commit
 
     def send() -> None:
-        artifacts.send(mine, log, supervisor.seen, commit)
+        artifacts.send(mine, log, supervisor.progress, commit)
         supervisor.inbox.put(None)
 
     work = threading.Thread(target=send, name="artifacts", daemon=True)

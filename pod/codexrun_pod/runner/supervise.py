@@ -12,15 +12,17 @@ import time
 from collections import deque
 from typing import IO, Any
 
+from codexrun_core.codex import events
+from codexrun_core.codex.events import Event
 from codexrun_pod.runner import processes, watchdogs
 from codexrun_pod.runner.codex import audit, config
 from codexrun_pod.runner.codex.progress import (
     BACKTRACE,
-    STDERR_LINES_KEPT,
-    Ended,
-    Seen,
+    MAX_STDERR_LINES,
+    CodexExit,
+    Progress,
     Stop,
-    activity,
+    describe_event,
     fold,
 )
 from codexrun_pod.runner.logs.log import Log
@@ -43,13 +45,13 @@ class Supervisor:
         self.settings = settings
         self.log = log
         self.report = report
-        self.seen = Seen()
+        self.progress = Progress()
         self.commit: str | None = None  # what the workspace held before Codex began
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
         self.last_event, self.last_activity = time.monotonic(), "none"
-        self.stderr: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self.stderr: deque[str] = deque(maxlen=MAX_STDERR_LINES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(SIGNAL))
         signal.signal(signal.SIGCHLD, lambda *_: self.inbox.put(None))
@@ -67,7 +69,7 @@ class Supervisor:
         environ: dict[str, str],
         watch: watchdogs.Watch,
         thread: str | None = None,
-    ) -> Ended:
+    ) -> CodexExit:
         """Start Codex with the prompt, follow it to its end, and end whatever it left running.
 
         thread: an earlier run's, to go on with.
@@ -86,7 +88,7 @@ class Supervisor:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self.report.write("running", self.seen)
+        self.report.write("running", self.progress)
         readers = self._follow(codex, prompt)
         code = self._until_gone(codex.pid, watch)
         stop = self.stop  # a signal that comes from here on did not end Codex
@@ -100,9 +102,9 @@ class Supervisor:
         # What the job type forbids is no success, also where Codex was faster than the watch.
         if stop is None or stop.reason != "guardrail":
             found = self.stop if self.stop and self.stop.reason == "guardrail" else None
-            stop = found or audit.refused_by_hook(self.settings.codex_home) or stop
+            stop = found or audit.find_refused_call(self.settings.codex_home) or stop
         killed = processes.out_of_memory_kills() > oom_before
-        return Ended(code, stop, tuple(self.stderr), killed)
+        return CodexExit(code, stop, tuple(self.stderr), killed)
 
     def _follow(self, codex: subprocess.Popen[bytes], prompt: bytes) -> list[threading.Thread]:
         work = (
@@ -162,12 +164,12 @@ class Supervisor:
     def _due(self, watch: watchdogs.Watch, now: float) -> Stop | None:
         port = self.settings.gate_port
         return (
-            audit.refused_by_hook(self.settings.codex_home)
+            audit.find_refused_call(self.settings.codex_home)
             or watch.too_long(now)
             or watch.silent(
                 now,
                 self.last_event,
-                len(self.seen.open_items),
+                len(self.progress.open_items),
                 lambda: watchdogs.gate_idle(port),
                 self.last_activity,
             )
@@ -185,16 +187,15 @@ class Supervisor:
                 if isinstance(told, Stop):
                     self._begin_stop(told)
                 elif told is not None:
-                    self._event(told)
+                    self._event(Event(told))
                 told = self.inbox.get_nowait()
 
-    def _event(self, event: dict[str, Any]) -> None:
-        if (
-            event.get("type") != "error"
-        ):  # a try to reconnect is no progress, and some would go on for ever
-            self.last_event, self.last_activity = time.monotonic(), activity(event)
-        if (stop := audit.forbidden(event, self.settings.audited_tools)) is not None:
+    def _event(self, event: Event) -> None:
+        # A try to reconnect is no progress, and some would go on for ever.
+        if event.type != events.ERROR:
+            self.last_event, self.last_activity = time.monotonic(), describe_event(event)
+        if (stop := audit.find_forbidden_tool(event, self.settings.audited_tools)) is not None:
             self._begin_stop(stop)
-        self.seen = fold(self.seen, event)
-        if event.get("type") in ("turn.completed", "turn.failed"):
-            self.report.write("running", self.seen)
+        self.progress = fold(self.progress, event)
+        if event.type in (events.TURN_COMPLETED, events.TURN_FAILED):
+            self.report.write("running", self.progress)

@@ -8,7 +8,7 @@ from typing import Any
 
 from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import loglines, termination
-from codexrun_pod.runner.codex.progress import Failure, Seen
+from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 
 LONGEST_FINAL_MESSAGE = 2048  # bytes of UTF-8; the whole one is in the log
@@ -29,7 +29,7 @@ class Report:
     def write(
         self,
         state: str,
-        seen: Seen,
+        progress: Progress,
         *,
         code: int | None = None,
         stopped: str | None = None,
@@ -38,7 +38,7 @@ class Report:
         """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner
         ended Codex."""
         mask = self.log.mask
-        final = mask.text(seen.final_message)
+        final = mask.text(progress.final_message)
         content: dict[str, Any] = {
             ReportKey.VERSION: 1,
             ReportKey.SOURCE: "runner",
@@ -46,11 +46,11 @@ class Report:
             ReportKey.STARTED_AT: self.started_at,
             ReportKey.DURATION_MS: int((time.monotonic() - self.started) * 1000),
             ReportKey.EXIT_CODE: code,
-            ReportKey.THREAD_ID: seen.thread_id,
-            ReportKey.TURNS: seen.turns,
-            ReportKey.COMMANDS: seen.commands,
-            ReportKey.TURN_COMPLETED: seen.turn_completed,
-            ReportKey.TURN_FAILED: seen.turn_failed,
+            ReportKey.THREAD_ID: progress.thread_id,
+            ReportKey.TURNS: progress.turns,
+            ReportKey.COMMANDS: progress.commands,
+            ReportKey.TURN_COMPLETED: progress.turn_completed,
+            ReportKey.TURN_FAILED: progress.turn_failed,
             ReportKey.FINAL_MESSAGE: termination.cut(final, LONGEST_FINAL_MESSAGE),
             ReportKey.FINAL_MESSAGE_BYTES: len(final.encode("utf-8", "replace")),
             ReportKey.STOPPED: stopped,

@@ -454,10 +454,10 @@ def test_any_bytes_are_read(data: bytes) -> None:
 
 
 def test_levels() -> None:
-    kinds = {kind: lines.Said(kind, "x") for kind in ("bad", "warn", "say", "dim")}  # type: ignore[arg-type]
+    kinds = {kind: lines.DisplayLine(kind, "x") for kind in ("bad", "warn", "say", "dim")}  # type: ignore[arg-type]
 
     def shown(level: str | None) -> set[str]:
-        return {kind for kind, one in kinds.items() if lines.wanted(one, level)}
+        return {kind for kind, one in kinds.items() if lines.reaches_level(one, level)}
 
     assert shown("error") == {"bad"}
     assert shown("warning") == {"bad", "warn"}

@@ -137,3 +137,19 @@ async def test_each_run_of_a_bulk_has_its_own_result(
     result = (await http.get(done.headers["location"])).text
     assert "2 of 3 asked to stop, 1 failed" in result
     assert "not this one" in result
+
+
+async def test_the_manifest_is_what_a_start_and_a_retry_would_make(
+    console: Console, http: httpx.AsyncClient
+) -> None:
+    run = console.run("first-try", "Failed", spec={"inputs": {"name": "Oslo"}})
+    await console.mirrored()
+    form = {"csrf": await csrf_of(http), "what": "preview", "input.name": "Rome"}
+    before = list(console.kube.run_names)
+    start = (await http.post("/console/start/hello", data={**form, "name": "mine"})).text
+    for line in ("kind: CodexRun", "name: mine", "jobType: hello", "name: Rome"):
+        assert line in start, start
+    retry = (await http.post(f"/console/runs/{run}/rerun", data=form)).text
+    for line in ("whenFull: Queue", "retryOf:", "name: first-try", f"uid: {run}", "name: Rome"):
+        assert line in retry, retry
+    assert console.kube.run_names == before

@@ -30,6 +30,7 @@ from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LONGEST, LineIndex
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunEvent
+from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import STATUSES, FailureClass
 from codexrun_core.runs.record import RunRecord
 
@@ -453,6 +454,23 @@ def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:
 def test_the_operators_silence_is_told() -> None:
     assert health_strip.registry(0.01).good
     assert health_strip.registry(9).text == "registry 9 s behind"
+
+
+@pytest.mark.parametrize(
+    ("reason", "good"), [(None, False), ("JobTypeNotFound", True), ("PromptNotFound", True)]
+)
+def test_an_operator_that_has_said_what_a_run_waits_for_is_not_silent(
+    reason: str | None, good: bool
+) -> None:
+    run = CodexRun.model_validate(
+        {
+            "metadata": {"name": "a", "creationTimestamp": "2026-01-31T12:00:00Z"},
+            "spec": {"jobType": "hello"},
+            "status": {"phase": "Pending", "reason": reason},
+        }
+    )
+    now = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
+    assert health_strip.operator([run], now).good is good
 
 
 @pytest.mark.parametrize(

@@ -7,39 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codexrun_core.codex.events import Event
 from codexrun_pod.runner.codex.progress import (
-    Ended,
+    CodexExit,
     Failure,
-    Seen,
+    Progress,
     Stop,
     exit_code,
+    find_failure,
     fold,
-    plain,
-    verdict,
+    unwrap_error,
 )
 
 THREAD = '{"type":"thread.started","thread_id":"01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}'
-WARNING = (
-    '{"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata not'
-    ' found."}}'
-)
+WARNING = '{"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata not found."}}'
 TURN = '{"type":"turn.started"}'
-SAID = (
-    '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"hi from the'
-    ' model"}}'
-)
-DONE = (
-    '{"type":"turn.completed",'
-    '"usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
-)
-STARTED = (
-    '{"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash'
-    ' -c ls","aggregated_output":"","exit_code":null,"status":"in_progress"}}'
-)
-ENDED = (
-    '{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"/bin/bash'
-    ' -c ls","aggregated_output":"out.txt\\n","exit_code":7,"status":"failed"}}'
-)
+SAID = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"hi from the model"}}'
+DONE = '{"type":"turn.completed","usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
+STARTED = '{"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -c ls","aggregated_output":"","exit_code":null,"status":"in_progress"}}'
+ENDED = '{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -c ls","aggregated_output":"out.txt\\n","exit_code":7,"status":"failed"}}'
 REASONING = (
     '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Thinking** hard"}}'
 )
@@ -47,26 +33,20 @@ RETRY = '{"type":"error","message":"Reconnecting... 1/5 (stream disconnected bef
 ERROR = (
     '{"type":"error","message":"unexpected status 401 Unauthorized: Incorrect API key provided"}'
 )
-FAILED = (
-    '{"type":"turn.failed","error":{"message":"unexpected status 401 Unauthorized: Incorrect API'
-    ' key provided"}}'
-)
+FAILED = '{"type":"turn.failed","error":{"message":"unexpected status 401 Unauthorized: Incorrect API key provided"}}'
 EMPTY = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":" \\n"}}'
-MCP = (
-    '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call",'
-    '"server":"t","tool":"alpha","status":"in_progress"}}'
-)
+MCP = '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"t","tool":"alpha","status":"in_progress"}}'
 REFUSED = {
     "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}
 }
 BUDGET = json.dumps({"type": "turn.failed", "error": {"message": json.dumps(REFUSED)}})
 
 
-def seen(*lines):
-    state = Seen()
+def progress_after(*lines):
+    progress = Progress()
     for line in lines:
-        state = fold(state, json.loads(line))
-    return state
+        progress = fold(progress, Event(json.loads(line)))
+    return progress
 
 
 FOLDS = [
@@ -154,62 +134,64 @@ FOLDS = [
 
 @pytest.mark.parametrize(("lines", "facts"), [f[1:] for f in FOLDS], ids=[f[0] for f in FOLDS])
 def test_fold(lines, facts):
-    state = seen(*lines)
-    assert {name: getattr(state, name) for name in facts} == facts
+    progress = progress_after(*lines)
+    assert {name: getattr(progress, name) for name in facts} == facts
 
 
 PROVEN = [THREAD, TURN, SAID, DONE]
 VERDICTS = [
-    ("proven", PROVEN, Ended(0), None, ""),
-    ("proven, and told to stop too late", PROVEN, Ended(0, Stop("signal", "")), None, ""),
+    ("proven", PROVEN, CodexExit(0), None, ""),
+    ("proven, and told to stop too late", PROVEN, CodexExit(0, Stop("signal", "")), None, ""),
     (
         "proven at the last moment before the timeout's kill",
         PROVEN,
-        Ended(0, Stop("timeout", "")),
+        CodexExit(0, Stop("timeout", "")),
         None,
         "",
     ),
-    ("told to stop", [TURN], Ended(1, Stop("signal", "stop")), None, ""),
-    ("too long", [TURN], Ended(1, Stop("timeout", "ran for 5 s")), "timeout", "ran for 5 s"),
-    ("silent", [TURN], Ended(-9, Stop("stall", "no byte")), "stall", "no byte"),
-    ("full", [TURN], Ended(None, Stop("storage", "full")), "storage", "full"),
-    ("Codex's own words", [TURN, FAILED], Ended(1), "agent_error", "401 Unauthorized"),
+    ("told to stop", [TURN], CodexExit(1, Stop("signal", "stop")), None, ""),
+    ("too long", [TURN], CodexExit(1, Stop("timeout", "ran for 5 s")), "timeout", "ran for 5 s"),
+    ("silent", [TURN], CodexExit(-9, Stop("stall", "no byte")), "stall", "no byte"),
+    ("full", [TURN], CodexExit(None, Stop("storage", "full")), "storage", "full"),
+    ("Codex's own words", [TURN, FAILED], CodexExit(1), "agent_error", "401 Unauthorized"),
     (
         "the gate's refusal, read out of its JSON",
         [TURN, BUDGET],
-        Ended(1),
+        CodexExit(1),
         "agent_error",
         "the budget is spent",
     ),
-    ("a failed turn with exit code 0", [TURN, SAID, FAILED], Ended(0), "agent_error", "401"),
+    ("a failed turn with exit code 0", [TURN, SAID, FAILED], CodexExit(0), "agent_error", "401"),
     (
         "a config that Codex refuses",
         [],
-        Ended(1, stderr=("Error: bad value", "x")),
+        CodexExit(1, stderr=("Error: bad value", "x")),
         "agent_error",
         "Error: bad value; x",
     ),
-    ("killed", [TURN], Ended(-11), "agent_error", "signal 11"),
-    ("killed for memory", [TURN], Ended(-9, out_of_memory=True), "oom", "memory"),
+    ("killed", [TURN], CodexExit(-11), "agent_error", "signal 11"),
+    ("killed for memory", [TURN], CodexExit(-9, out_of_memory=True), "oom", "memory"),
     (
         "a command killed for memory, Codex fails on",
         [TURN, FAILED],
-        Ended(1, out_of_memory=True),
+        CodexExit(1, out_of_memory=True),
         "agent_error",
         "401",
     ),
-    ("0 without the turn's end", [TURN, SAID], Ended(0), "silent_death", "turn.completed"),
-    ("0 without a message", [TURN, DONE], Ended(0), "silent_death", "final message"),
-    ("0 without anything", [], Ended(0), "silent_death", "turn.completed"),
-    ("proof, but another exit code", PROVEN, Ended(1), "agent_error", "exited with 1"),
+    ("0 without the turn's end", [TURN, SAID], CodexExit(0), "silent_death", "turn.completed"),
+    ("0 without a message", [TURN, DONE], CodexExit(0), "silent_death", "final message"),
+    ("0 without anything", [], CodexExit(0), "silent_death", "turn.completed"),
+    ("proof, but another exit code", PROVEN, CodexExit(1), "agent_error", "exited with 1"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("lines", "ended", "class_", "text"), [v[1:] for v in VERDICTS], ids=[v[0] for v in VERDICTS]
+    ("lines", "codex_exit", "class_", "text"),
+    [v[1:] for v in VERDICTS],
+    ids=[v[0] for v in VERDICTS],
 )
-def test_verdict(lines, ended, class_, text):
-    failure = verdict(seen(*lines), ended)
+def test_verdict(lines, codex_exit, class_, text):
+    failure = find_failure(progress_after(*lines), codex_exit)
     assert (failure.class_ if failure else None) == class_
     assert text in (failure.message if failure else "")
 
@@ -234,7 +216,7 @@ def test_a_message_for_people_is_cut():
 
 @given(st.text())
 def test_text_that_is_no_error_body_stays(text):
-    assert plain(text) == text
+    assert unwrap_error(text) == text
 
 
 event = st.fixed_dictionaries(
@@ -266,11 +248,11 @@ event = st.fixed_dictionaries(
 
 @given(st.lists(event), st.integers(-15, 5))
 def test_success_is_never_assumed(events, code):
-    state = Seen()
-    for one in events:
-        state = fold(state, one)
-    if verdict(state, Ended(code)) is None:
-        kinds = [one["type"] for one in events if one["type"] in ("turn.completed", "turn.failed")]
+    progress = Progress()
+    for raw in events:
+        progress = fold(progress, Event(raw))
+    if find_failure(progress, CodexExit(code)) is None:
+        kinds = [raw["type"] for raw in events if raw["type"] in ("turn.completed", "turn.failed")]
         assert code == 0
         assert kinds[-1] == "turn.completed"
-        assert any((one.get("item", {}).get("text") or "").strip() for one in events)
+        assert any((raw.get("item", {}).get("text") or "").strip() for raw in events)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from codexrun_pod import termination
 from codexrun_pod.runner import settings, watchdogs
 from codexrun_pod.runner.codex import config as codex_config
-from codexrun_pod.runner.codex.progress import Failure, Seen
+from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.settings import ConfigError
@@ -105,7 +105,7 @@ def test_the_report_masks_cuts_and_counts(tmp_path):
     final = "hunter22 " + "é" * 2000
     report.write(
         "done",
-        Seen(final_message=final, turns=1),
+        Progress(final_message=final, turns=1),
         code=1,
         failure=Failure("agent_error", "no hunter22"),
     )
@@ -278,8 +278,8 @@ def test_silence(now, event, items, idle, stalled, asked):
 def test_a_stall_names_the_last_activity():
     said = WATCH.silent(1050, 1030, 0, lambda: 25.0, "item.completed of command_execution").message
     assert (
-        "Last activity: item.completed of command_execution, 20 s ago; the gate's last byte, 25"
-        " s ago" in said
+        "Last activity: item.completed of command_execution, 20 s ago; the gate's last byte, 25 s ago"
+        in said
     )
     assert (
         "the gate does not answer"

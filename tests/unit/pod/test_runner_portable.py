@@ -12,10 +12,11 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[3]
 POD = REPOSITORY / "pod" / "codexrun_pod"
 FILES = [
-    *POD.glob("runner/*.py"),
+    *POD.glob("runner/**/*.py"),
     *POD.glob("*.py"),
     REPOSITORY / "core/codexrun_core/prompts/rendering.py",
     REPOSITORY / "core/codexrun_core/codex/policy.py",
+    REPOSITORY / "core/codexrun_core/codex/events.py",
     REPOSITORY / "core/codexrun_core/codex/tools.py",
     REPOSITORY / "core/codexrun_core/pod_contract.py",
     REPOSITORY / "pod/bin/runner",
@@ -57,6 +58,7 @@ def image(tmp_path):
         "prompts/rendering.py",
         "codex/__init__.py",
         "codex/policy.py",
+        "codex/events.py",
         "codex/tools.py",
         "pod_contract.py",
     ):

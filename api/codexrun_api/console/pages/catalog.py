@@ -12,7 +12,7 @@ from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import limits, safe_html
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.console.visitors import Seen
-from codexrun_api.runs.verdicts import no_job_type
+from codexrun_api.runs.start import job_type_not_found
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_core.errors import Unavailable
@@ -37,7 +37,7 @@ async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Respo
     )
     kind = here.catalog.job_types.get(name)
     if view is None or kind is None:
-        raise no_job_type(name[:63])
+        raise job_type_not_found(name[:63])
     stats = await here.registry.stats(Filter(job_type=(name,)))
     shown = {
         "apiVersion": kind.api_version,

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view.log_lines import Line, line
+from codexrun_api.console.view.log_lines import Line, read_line
 from codexrun_api.console.view.log_search import Found, search
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
@@ -161,7 +161,9 @@ def _lines(
     size, index = archive.size(run_id), LineIndex(archive, run_id)
     total = index.lines(size)
     whole = index.read(first, min(count, max(0, total - first + 1)), size)
-    return [line(number, data, length, json_form=raw) for number, _, data, length in whole], total
+    return [
+        read_line(number, data, length, json_form=raw) for number, _, data, length in whole
+    ], total
 
 
 def _number(text: str) -> int | None:

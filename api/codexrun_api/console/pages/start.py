@@ -14,14 +14,14 @@ from codexrun_api.console.templating import Page, off_loop, page, see_other
 from codexrun_api.console.view import input_form, limits
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.console.visitors import Acting, Seen, Visitor, acted
-from codexrun_api.runs import actions, orders, routes
+from codexrun_api.runs import actions
 from codexrun_api.runs import start as starting
-from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import Problem, not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.resources import CodexJobType
+from codexrun_core.runs import new_run
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import StoredSpec, read_spec
 
@@ -74,7 +74,7 @@ async def rerun(request: Request, here: Here, seen: Acting, id: params.RunId) ->
 async def _kind(here: Services, name: str) -> CodexJobType:
     kind = await here.catalog.job_type(name) if len(name) <= 63 else None
     if kind is None:
-        raise no_job_type(name[:63])
+        raise starting.job_type_not_found(name[:63])
     return kind
 
 
@@ -97,8 +97,10 @@ async def _submitted(
     try:
         wish = _wish(kind, form, inputs, source)
         if form.get("what") == "preview":
-            spec = wish.spec() if isinstance(wish, requests.StartWish) else _again(source, wish)
-            manifest = await off_loop(partial(_manifest, here, kind, wish, spec))
+            spec = _spec(source, wish)
+            name = getattr(wish, "name", None) or new_run.fresh_name(kind.metadata.name)
+            body = new_run.manifest(name, spec, namespace=here.settings.namespace)
+            manifest = await off_loop(partial(as_yaml, body))
             return _form(request, here, kind, {}, inputs=None, manifest=manifest, **again)
         started = await _start(request, here, seen, wish, source=source, key=form.get("key", ""))
     except ValidationError as error:
@@ -151,7 +153,7 @@ async def _start(
             key=f"form-{key}" if key else None,
         )
     assert isinstance(wish, requests.StartWish)
-    order = await routes.ordered(
+    new = await starting.build_run(
         here,
         wish,
         user=seen.user,
@@ -160,7 +162,7 @@ async def _start(
         key=f"form-{key}" if key else None,
         when_full="Queue",
     )
-    return await starting.start(here, order)
+    return await starting.start(here, new)
 
 
 def _wish(
@@ -196,10 +198,11 @@ def _wish(
     return requests.StartWish(job_type=kind.metadata.name, **body)
 
 
-def _again(source: RunRecord | None, wish: requests.Overrides) -> dict[str, Any]:
+def _spec(source: RunRecord | None, wish: requests.Overrides) -> dict[str, Any]:
+    if not isinstance(wish, requests.RetryWish):
+        return new_run.spec_of(wish.dump())
     assert source is not None
-    assert isinstance(wish, requests.RetryWish)
-    return actions.retry_spec(source.spec, source, wish)
+    return actions.retry_spec(source, wish)
 
 
 def _whole(text: str) -> int | str:
@@ -277,17 +280,3 @@ def _values_of(asked: StoredSpec) -> dict[str, str]:
     found = {"prompt_version": asked.prompt_version, "model": asked.model, "effort": asked.effort}
     chosen = {**found, "priority": asked.priority or None, **asked.limits.model_dump()}
     return {name: str(value) for name, value in chosen.items() if value is not None}
-
-
-def _manifest(
-    here: Services, kind: CodexJobType, wish: requests.Overrides, spec: Mapping[str, Any]
-) -> str:
-    """What `kubectl apply` would be given."""
-    name = getattr(wish, "name", None) or orders.fresh_name(kind.metadata.name)
-    body = {
-        "apiVersion": kind.api_version,
-        "kind": "CodexRun",
-        "metadata": {"name": name, "namespace": here.settings.namespace},
-        "spec": dict(spec),
-    }
-    return as_yaml(body)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
-from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.verdict import verdict_of
 
 if TYPE_CHECKING:
     from codexrun_api.services import Services
@@ -34,11 +33,7 @@ def of(here: "Services", now: datetime) -> tuple[Sign, ...]:
 
 def operator(runs: Iterable[CodexRun], now: datetime) -> Sign:
     """It judges a new run within a second; one that waits longer waits for an operator."""
-    pending = [
-        r.metadata.creation_timestamp
-        for r in runs
-        if r.status.phase is Phase.PENDING and not _explained(r)
-    ]
+    pending = [r.metadata.creation_timestamp for r in runs if not verdict_of(r).final]
     waits = max(((now - since).total_seconds() for since in pending if since), default=0.0)
     if waits > SILENT:
         return Sign("operator", False, f"operator silent for {round(waits)} s")
@@ -53,7 +48,3 @@ def registry(lag: float) -> Sign:
 
 def cluster(ready: bool) -> Sign:
     return Sign("cluster", ready, "cluster" if ready else "cluster not listed yet")
-
-
-def _explained(run: CodexRun) -> bool:
-    return run.status.reason == reasons.JOB_TYPE_NOT_FOUND

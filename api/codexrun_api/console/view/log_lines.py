@@ -8,100 +8,101 @@ from typing import Any
 from markupsafe import Markup
 
 from codexrun_api.console.view import safe_html
-from codexrun_api.console.view.transcript import unwrapped
+from codexrun_core.codex import events
+from codexrun_core.codex.events import Event, Item
 from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
-LONGEST = 4000  # characters of one line; the raw log has the rest
+Json = dict[str, Any]
+
+MAX_LINE_CHARACTERS = 4000  # the raw log has the rest
+MAX_SRC_CHARACTERS = 16
+_RUNNER_FIELDS = ("reason", "message", "exit_code", "duration_ms", "cost_tokens")
 
 
 @dataclass(frozen=True)
 class Line:
+    """A line for people. cut: how many bytes of it are not shown."""
+
     number: int
     at: datetime | None
-    src: str  # runner, codex, stderr; empty for what is none of ours
+    src: str  # runner, codex, stderr; empty for a line of another form
     label: str
     text: Markup
     bad: bool
     warn: bool
-    cut: int  # bytes that are not shown
+    cut: int
 
     @property
     def clock(self) -> str:
         return self.at.strftime("%H:%M:%S") if self.at else ""
 
 
-def line(number: int, raw: bytes, whole: int, *, json_form: bool = False) -> Line:
-    """`whole`: the line's length, if `raw` is only its beginning."""
-    said = None if whole > len(raw) else _parsed(raw)
-    if said is None or json_form:
+def read_line(number: int, raw: bytes, size: int, *, json_form: bool = False) -> Line:
+    """Return a line of the log for people. size: of the whole line, if `raw` is its beginning."""
+    entry = None if size > len(raw) else _parse(raw)
+    if entry is None or json_form:
         text = raw.decode("utf-8", "replace")
-        src = str(said.get("src", "")) if said else ""
+        src = str(entry.get("src", "")) if entry else ""
         label, bad = "", False
     else:
-        src = str(said.get("src", ""))[:16]
-        label, text, bad = _gist(said)
-    level = said.get("level") if said else None
+        src = str(entry.get("src", ""))[:MAX_SRC_CHARACTERS]
+        label, text, bad = _summary(entry)
+    level = entry.get("level") if entry else None
     return Line(
         number=number,
-        at=_time(said.get("ts")) if said else None,
+        at=_time(entry.get("ts")) if entry else None,
         src=src,
         label=label,
-        text=safe_html.ansi(text[:LONGEST]),
+        text=safe_html.ansi(text[:MAX_LINE_CHARACTERS]),
         bad=bad or level in ("error", "critical"),
         warn=level == "warning",
-        cut=whole - len(raw) + max(0, len(text) - LONGEST),
+        cut=size - len(raw) + max(0, len(text) - MAX_LINE_CHARACTERS),
     )
 
 
-def _gist(said: dict[str, Any]) -> tuple[str, str, bool]:
-    """Label, text, and whether it is bad news."""
-    event = said.get("event")
+def _summary(entry: Json) -> tuple[str, str, bool]:
+    """Return label, text, and whether it is bad news."""
+    event = entry.get("event")
     if isinstance(event, dict):
-        return _event(event)
-    text = str(said.get("text", ""))
-    if said.get("src") != "runner":
-        return "", text, said.get("src") == "stderr" and "error" in text.lower()
-    kept = ("reason", "message", "exit_code", "duration_ms", "cost_tokens")
-    more = [f"{key}={said[key]}" for key in kept if said.get(key) not in (None, "")]
-    return str(said.get("phase", "")), " ".join([text, *more]), said.get("status") == "failed"
+        return _event(Event(event))
+    text = str(entry.get("text", ""))
+    if entry.get("src") != "runner":
+        return "", text, entry.get("src") == "stderr" and "error" in text.lower()
+    details = [f"{key}={entry[key]}" for key in _RUNNER_FIELDS if entry.get(key) not in (None, "")]
+    return str(entry.get("phase", "")), " ".join([text, *details]), entry.get("status") == "failed"
 
 
-def _event(event: dict[str, Any]) -> tuple[str, str, bool]:
-    kind, item = str(event.get("type", "event")), event.get("item")
-    if not isinstance(item, dict):
-        error = event.get("error")
-        message = event.get("message") or (
-            error.get("message") if isinstance(error, dict) else None
-        )
-        if message is not None:
-            return kind, str(message), True
-        rest = {key: value for key, value in event.items() if key != "type"}
-        return kind, json.dumps(rest, ensure_ascii=False) if rest else "", False
-    label = f"{item.get('type', 'item')} {kind.removeprefix('item.')}"
-    bad = item.get("status") in ("failed", "declined")
-    match item.get("type"):
-        case "agent_message" | "reasoning":
-            return label, str(item.get("text", "")), False
-        case "error":
-            return label, str(item.get("message", "")), True
-        case "command_execution":
-            code = item.get("exit_code")
-            output = str(item.get("aggregated_output") or "")
-            said = f"$ {unwrapped(str(item.get('command', '')))}" + (
-                "" if code is None else f"  (exit {code})"
-            )
-            return label, f"{said}\n{output}".rstrip("\n"), bad
+def _event(event: Event) -> tuple[str, str, bool]:
+    if event.item:
+        return _item(event, event.item)
+    label = event.type or "event"
+    if event.message or event.type in (events.ERROR, events.TURN_FAILED):
+        return label, event.message, True
+    others = {key: value for key, value in event.raw.items() if key != "type"}
+    return label, json.dumps(others, ensure_ascii=False) if others else "", False
+
+
+def _item(event: Event, item: Item) -> tuple[str, str, bool]:
+    label = f"{item.type or 'item'} {event.step or event.type}"
+    match item.type:
+        case events.AGENT_MESSAGE | events.REASONING:
+            return label, item.display("text"), False
+        case events.ERROR:
+            return label, item.display("message"), True
+        case events.COMMAND_EXECUTION:
+            code = "" if item.exit_code is None else f"  (exit {item.exit_code})"
+            return label, f"$ {item.command}{code}\n{item.output}".rstrip("\n"), item.failed
         case _:
-            rest = {key: value for key, value in item.items() if key not in ("id", "type")}
-            return label, json.dumps(rest, ensure_ascii=False), bad
+            others = {key: value for key, value in item.raw.items() if key not in ("id", "type")}
+            return label, json.dumps(others, ensure_ascii=False), item.failed
 
 
-def _parsed(raw: bytes) -> dict[str, Any] | None:
+def _parse(raw: bytes) -> Json | None:
     try:
-        said = json.loads(raw)
+        entry = json.loads(raw)
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) and not is_deeper(said, MAX_SHOWN_LEVELS) else None
+    return entry if isinstance(entry, dict) and not is_deeper(entry, MAX_SHOWN_LEVELS) else None
 
 
 def _time(value: Any) -> datetime | None:

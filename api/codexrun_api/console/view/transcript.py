@@ -1,156 +1,138 @@
-"""What did Codex do? Turns of entries, read from lines of the log. Pure.
+"""The log as turns of entries: what Codex did. Pure.
 
-An item is told twice or more (started, updated, completed); its entry stands where it was first
-seen, in its newest state. Kinds that are not known here are shown as they are, as JSON: a newer
+An item comes twice or more (started, updated, completed); its entry stands where the item first
+came, in its newest state. Kinds that are not known here are shown as they are, as JSON: a newer
 Codex hides nothing.
 """
 
 import json
-import re
-import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from codexrun_core.codex import events
+from codexrun_core.codex.events import Event, FileChange, Item, PlanStep, TurnUsage
 from codexrun_core.schemas.nesting import MAX_SHOWN_LEVELS, is_deeper
 
 Json = dict[str, Any]
 
-_SHELL = re.compile(r"^(?:/\S*/)?(?:ba|z|da)?sh -l?c (.*)$", re.DOTALL)
-MAX_UNWRAPPED = 4_000  # characters of a command
-MAX_PRETTY, MAX_PRETTY_DEPTH = (
-    20_000,
-    32,
-)  # characters and levels of a JSON value that is shown with its structure
-KNOWN = (
-    "agent_message",
-    "reasoning",
-    "command_execution",
-    "file_change",
-    "mcp_tool_call",
-    "todo_list",
-    "web_search",
-    "error",
-)
+# Of a JSON value that is shown with its structure.
+MAX_PRETTY_CHARACTERS = 20_000
+MAX_PRETTY_LEVELS = 32
+MAX_DOING_CHARACTERS = 80
+
+# Entries that are no item of Codex.
+REMARK = "remark"  # the runner's
+STDERR = "stderr"
+JSON = "json"  # an event or item of an unknown type
+
+# A runner begins anew, and so do the ids of items.
+_RUNNER_STARTS = ("runner.started", "run.started")
 
 
 @dataclass
 class Entry:
-    kind: str  # one of KNOWN, or: remark, stderr, json
+    """One item of Codex, or one line of something else. `open`: it goes on."""
+
+    kind: str  # one of events.ITEM_TYPES, or REMARK, STDERR or JSON
     key: str  # the same for the same entry whenever it is read
     at: datetime | None
-    item: Json = field(default_factory=dict)
+    item: Item = field(default_factory=lambda: Item({}))
     text: str = ""
-    began: datetime | None = None
-    ended: datetime | None = None
-    open: bool = False  # it goes on
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    open: bool = False
 
     @property
     def seconds(self) -> float | None:
-        return (self.ended - self.began).total_seconds() if self.began and self.ended else None
-
-    # What an item says is the agent's word: any of it may be missing, or of another type than it
-    # should be.
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
     def word(self, name: str) -> str:
-        value = self.item.get(name)
-        return (
-            value
-            if isinstance(value, str)
-            else ""
-            if value is None
-            else json.dumps(value, ensure_ascii=False)
-        )
+        """Return a field of the item for people."""
+        return self.item.display(name)
 
     @property
     def command(self) -> str:
-        return unwrapped(self.word("command"))
+        return self.item.command
 
     @property
     def exit_code(self) -> int | None:
-        code = self.item.get("exit_code")
-        return code if isinstance(code, int) else None
+        return self.item.exit_code
 
     @property
     def bad(self) -> bool:
-        return self.item.get("status") in ("failed", "declined") or bool(self.item.get("error"))
+        return self.item.failed
 
     @property
-    def changes(self) -> list[tuple[str, str, str]]:
-        """Kind, path and diff of each changed file."""
-        return [
-            (_word(c, "kind"), _word(c, "path"), _word(c, "diff") or _word(c, "unified_diff"))
-            for c in self._parts("changes")
-        ]
+    def changes(self) -> tuple[FileChange, ...]:
+        return self.item.changes
 
     @property
-    def steps(self) -> list[tuple[str, bool]]:
-        """Of a plan, each with whether it is done."""
-        return [
-            (_word(step, "text"), step.get("completed") is True) for step in self._parts("items")
-        ]
-
-    def _parts(self, name: str) -> list[Json]:
-        parts = self.item.get(name)
-        return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    def steps(self) -> tuple[PlanStep, ...]:
+        return self.item.steps
 
     @property
     def pretty(self) -> str:
-        return _pretty(self.item)
+        return _pretty(self.item.raw)
 
 
 @dataclass
 class Turn:
+    """One turn of Codex. number: 0 before the first one."""
+
     number: int
     key: str
     at: datetime | None = None
     entries: list[Entry] = field(default_factory=list)
-    usage: Json | None = None
+    usage: TurnUsage | None = None
     failed: str = ""
     open: bool = True
 
     @property
     def tokens(self) -> tuple[int, int] | None:
-        """In and out."""
-        if self.usage is None:
-            return None
-        given, made = (self.usage.get(name) for name in ("input_tokens", "output_tokens"))
-        return (given if isinstance(given, int) else 0, made if isinstance(made, int) else 0)
+        """Input and output tokens."""
+        return (self.usage.input_tokens, self.usage.output_tokens) if self.usage else None
 
 
 @dataclass
 class Transcript:
+    """All that was read of a log."""
+
     turns: list[Turn]
     thread_id: str = ""
 
     @property
     def doing(self) -> str:
         """The command that is being run, for one line."""
-        entries = [
-            e
+        running = [
+            entry
             for turn in self.turns
-            for e in turn.entries
-            if e.open and e.kind == "command_execution"
+            for entry in turn.entries
+            if entry.open and entry.kind == events.COMMAND_EXECUTION
         ]
-        return " ".join(entries[-1].command.split())[:80] if entries else ""
+        if not running:
+            return ""
+        return " ".join(running[-1].command.split())[:MAX_DOING_CHARACTERS]
 
 
 def read(lines: Iterable[tuple[int, bytes]]) -> Transcript:
-    """From lines with their offsets in the log."""
+    """Return the transcript of lines with their offsets in the log."""
     reader = _Reader()
     for offset, raw in lines:
-        reader.take(offset, raw)
-    return reader.done()
+        reader.read(offset, raw)
+    return reader.transcript()
 
 
 class _Reader:
     def __init__(self) -> None:
         self.turns: list[Turn] = []
-        self.items: dict[str, Entry] = {}
-        self.thread = ""
+        self.entries: dict[str, Entry] = {}  # by the ids of their items
+        self.thread_id = ""
 
-    def take(self, offset: int, raw: bytes) -> None:
+    def read(self, offset: int, raw: bytes) -> None:
         if not raw.strip():
             return
         try:
@@ -160,78 +142,74 @@ class _Reader:
                 return
         except (ValueError, RecursionError):
             pass
-        self._add(Entry("stderr", f"e{offset}", None, text=raw.decode("utf-8", "replace")))
+        self._add(Entry(STDERR, f"e{offset}", None, text=raw.decode("utf-8", "replace")))
 
     def _line(self, offset: int, line: Json) -> None:
-        at, event = _time(line.get("ts")), line.get("event")
+        at = _time(line.get("ts"))
+        event = line.get("event")
         if isinstance(event, dict):
-            self._event(offset, at, event)
+            self._event(offset, at, Event(event))
         elif line.get("src") == "runner":
             self._runner(offset, at, line)
         else:
             self._text(offset, at, str(line.get("text", "")))
 
-    def _event(self, offset: int, at: datetime | None, event: Json) -> None:
-        item = event.get("item")
-        match event.get("type"):
-            case "item.started" | "item.updated" | "item.completed" if isinstance(item, dict):
-                self._item(offset, at, item, ended=event["type"] == "item.completed")
-            case "thread.started":
-                self.thread = str(event.get("thread_id", ""))
-                self.items.clear()  # their ids begin anew
-            case "turn.started":
-                self.items.clear()
-                self.turns.append(
-                    Turn(sum(turn.number > 0 for turn in self.turns) + 1, f"t{offset}", at)
-                )
-            case "turn.completed":
-                self._turn().usage = (
-                    event.get("usage") if isinstance(event.get("usage"), dict) else {}
-                )
-                self._close()
-            case "turn.failed":
-                error = event.get("error")
-                self._turn().failed = (
-                    str(error.get("message", "")) if isinstance(error, dict) else str(error)
-                )
-                self._close()
-            case "error":
-                self._add(Entry("error", f"e{offset}", at, {"message": event.get("message", "")}))
+    def _event(self, offset: int, at: datetime | None, event: Event) -> None:
+        item = event.item
+        match event.type:
+            case events.ITEM_STARTED | events.ITEM_UPDATED | events.ITEM_COMPLETED if item:
+                self._item(offset, at, item, completed=event.type == events.ITEM_COMPLETED)
+            case events.THREAD_STARTED:
+                self.thread_id = event.thread_id
+                self.entries.clear()  # their ids begin anew
+            case events.TURN_STARTED:
+                self.entries.clear()
+                number = sum(turn.number > 0 for turn in self.turns) + 1
+                self.turns.append(Turn(number, f"t{offset}", at))
+            case events.TURN_COMPLETED:
+                self._turn().usage = event.usage or TurnUsage()
+                self._close_turn()
+            case events.TURN_FAILED:
+                self._turn().failed = event.message or "no message"
+                self._close_turn()
+            case events.ERROR:
+                self._add(Entry(events.ERROR, f"e{offset}", at, Item({"message": event.message})))
             case _:
-                self._add(Entry("json", f"e{offset}", at, event, text=_pretty(event)))
+                text = _pretty(event.raw)
+                self._add(Entry(JSON, f"e{offset}", at, Item(event.raw), text=text))
 
-    def _item(self, offset: int, at: datetime | None, item: Json, *, ended: bool) -> None:
-        name = str(item.get("id", offset))
-        entry = self.items.get(name)
+    def _item(self, offset: int, at: datetime | None, item: Item, *, completed: bool) -> None:
+        item_id = item.id or str(offset)
+        entry = self.entries.get(item_id)
         if entry is None:
-            kind = str(item.get("type"))
-            entry = Entry(
-                kind if kind in KNOWN else "json", f"e{offset}", at, began=None if ended else at
-            )
-            self.items[name] = entry
+            kind = item.type if item.type in events.ITEM_TYPES else JSON
+            entry = Entry(kind, f"e{offset}", at, started_at=None if completed else at)
+            self.entries[item_id] = entry
             self._add(entry)
-        entry.item, entry.open = item, not ended
-        entry.ended = at if ended else None
-        if entry.kind == "json":
-            entry.text = _pretty(item)
+        entry.item = item
+        entry.open = not completed
+        entry.finished_at = at if completed else None
+        if entry.kind == JSON:
+            entry.text = _pretty(item.raw)
 
     def _runner(self, offset: int, at: datetime | None, line: Json) -> None:
         text = str(line.get("text", ""))
-        if line.get("phase") == "admit" or text in ("runner.started", "run.started"):
-            self.items.clear()
-        more = [
+        if line.get("phase") == "admit" or text in _RUNNER_STARTS:
+            self.entries.clear()
+        details = [
             f"{key} {line[key]}"
             for key in ("reason", "message", "exit_code")
             if line.get(key) not in (None, "")
         ]
-        self._add(Entry("remark", f"e{offset}", at, line, text=" · ".join([text, *more])))
+        text = " · ".join([text, *details])
+        self._add(Entry(REMARK, f"e{offset}", at, Item(line), text=text))
 
     def _text(self, offset: int, at: datetime | None, text: str) -> None:
         last = self.turns[-1].entries[-1] if self.turns and self.turns[-1].entries else None
-        if last and last.kind == "stderr":
+        if last and last.kind == STDERR:
             last.text += f"\n{text}"
         else:
-            self._add(Entry("stderr", f"e{offset}", at, text=text))
+            self._add(Entry(STDERR, f"e{offset}", at, text=text))
 
     def _add(self, entry: Entry) -> None:
         self._turn().entries.append(entry)
@@ -241,52 +219,33 @@ class _Reader:
             self.turns.append(Turn(0, "t0"))  # before the first, or the log is read from its middle
         return self.turns[-1]
 
-    def _close(self) -> None:
+    def _close_turn(self) -> None:
         turn = self._turn()
         turn.open = False
         for entry in turn.entries:
             entry.open = False  # Codex ends what is left when its turn ends
 
-    def done(self) -> Transcript:
-        return Transcript(
-            [
-                turn
-                for turn in self.turns
-                if turn.entries or turn.usage or turn.failed or turn.number
-            ],
-            self.thread,
-        )
+    def transcript(self) -> Transcript:
+        turns = [
+            turn
+            for turn in self.turns
+            if turn.number or turn.entries or turn.failed or any(turn.usage or ())
+        ]
+        return Transcript(turns, self.thread_id)
 
 
-def unwrapped(command: str) -> str:
-    """`pytest -x` of `/bin/bash -lc 'pytest -x'`. A very long one stays as it is: shlex takes
-    quadratic time."""
-    match = _SHELL.match(command) if len(command) <= MAX_UNWRAPPED else None
-    if match is None:
-        return command
-    try:
-        words = shlex.split(match[1])
-    except ValueError:
-        return command
-    return words[0] if len(words) == 1 else command
-
-
-def _word(part: Json, name: str) -> str:
-    value = part.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _pretty(value: Json) -> str:
-    """As JSON with its structure; without it what is longer or deeper than a page shows: its
-    indentation would outgrow it."""
+def _pretty(value: Mapping[str, Any]) -> str:
+    """Return a value as JSON with its structure; without it what is longer or deeper than a page
+    shows: its indentation would outgrow it."""
     text = json.dumps(value, ensure_ascii=False)
-    if len(text) > MAX_PRETTY or _depth(text) > MAX_PRETTY_DEPTH:
+    if len(text) > MAX_PRETTY_CHARACTERS or _depth(text) > MAX_PRETTY_LEVELS:
         return text
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _depth(text: str) -> int:
-    """How deep this JSON is nested at most: brackets within its texts count too."""
+    """Return how many levels deep this JSON is nested at most: brackets within its texts count
+    too."""
     depth = deepest = 0
     for character in text:
         if character in "[{":

@@ -1,101 +1,97 @@
-"""Start a run without the api: make the object, wait for the operator's word, leave nothing behind
-of what was refused."""
+"""Start a run without the api: make the object, wait for the operator's verdict, leave nothing
+behind of a refused one."""
 
 import asyncio
 import getpass
-import uuid
 
-from codexrun_cli import manifest
 from codexrun_cli.errors import Trouble
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Json
-from codexrun_cli.transports.cluster import views
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
-from codexrun_core.runs import annotations as notes
+from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
+from codexrun_core.runs.new_run import NewRun
+from codexrun_core.runs.verdict import RefusalKind, Verdict, read_refusal, read_verdict
 
 VERDICT_SECONDS = 10.0
-TRIES = 4
-_MISSING = (
-    "JobTypeNotFound",
-    "PromptNotFound",
-)  # kubectl's runs wait a minute for these; who types a command does not
+CREATE_ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.2  # doubled after each attempt
+MAX_USER_CHARACTERS = 253  # of spec.cancel.requestedBy
+SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+_HINTS = {
+    "ConcurrencyLimit": "leave --reject out, and it waits for its turn",
+    "Suspended": "leave --reject out, and it waits until the job type goes on",
+    "JobTypeHeld": "leave --reject out, and it waits until the cluster takes its Jobs again",
+    "InvalidInputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
+}
 
 
-class Starting:
+class Starter:
+    """Starts runs in one namespace."""
+
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
 
-    async def start(
-        self,
-        name: str,
-        spec: Json,
-        user: str,
-        sha256: str,
-        *,
-        keyed: bool,
-        labels: Json | None = None,
-        dry_run: bool = False,
-        told: bool = False,
-    ) -> Json:
+    async def start(self, new: NewRun, *, dry_run: bool = False) -> Json:
+        """Make a run and wait until the operator has answered. Returns its object.
+
+        Raises:
+            Trouble: no such job type, name or key taken, or refused.
+        """
+        await self._require_job_type(new.spec["jobType"])
+        body = new.manifest(self.kube.namespace)
+        if dry_run:
+            return await self.kube.create(f"{self.kube.runs}?dryRun=All", body)
+        raw, created = await self._create_or_find(new, body)
+        if not created:
+            _require_same_request(raw, new)
+        return await self._wait_for_verdict(raw)
+
+    async def user(self) -> str:
+        """Return who the cluster says is calling; the login name where it does not say."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         try:
-            await self.kube.get(f"{self.kube.job_types}/{spec['jobType']}")
+            review = await self.kube.create(SELF_REVIEWS, body)
+            return str(review["status"]["userInfo"]["username"])[:MAX_USER_CHARACTERS]
+        except (Refused, Unavailable, KeyError):
+            try:
+                return getpass.getuser()
+            except (KeyError, OSError):
+                return "unknown"
+
+    async def _require_job_type(self, name: str) -> None:
+        try:
+            await self.kube.get(f"{self.kube.job_types}/{name}")
         except NotFound as missing:
             if "could not find the requested resource" in missing.message:
                 raise
-            raise _no_job_type(spec["jobType"]) from None
-        request_id = str(uuid.uuid4())
-        about = {
-            notes.REQUESTED_BY: user,
-            notes.ORIGIN: "cli",
-            notes.REQUEST_ID: request_id,
-            notes.REQUEST_SHA256: sha256,
-            **({} if told else {notes.DELETE_IF_REJECTED: "true"}),
-        }
-        body = manifest.manifest(name, self.kube.namespace, spec, about, labels)
-        if dry_run:
-            return await self.kube.create(f"{self.kube.runs}?dryRun=All", body)
-        raw, ours = await self._make(name, body, request_id)
-        if not ours:
-            if not keyed:
-                raise Trouble(
-                    Code.CONFLICT,
-                    f'there is a run "{name}" already',
-                    title="Conflict",
-                    hint="choose another --name",
-                )
-            if raw["metadata"].get("annotations", {}).get(notes.REQUEST_SHA256) != sha256:
-                raise Trouble(
-                    Code.CONFLICT,
-                    "this idempotency key was used for another run",
-                    title="Conflict",
-                    hint="use another --idempotency-key, or leave it out",
-                )
-        return await self._judged(raw)
+            raise _job_type_not_found(name) from None
 
-    async def _make(self, name: str, body: Json, request_id: str) -> tuple[Json, bool]:
-        """The object of that name, and whether this call made it; also when an answer was lost."""
-        away: Unavailable | None = None
-        for attempt in range(TRIES):
+    async def _create_or_find(self, new: NewRun, body: Json) -> tuple[Json, bool]:
+        """Return the object of that name, and whether this call made it; also when an answer was
+        lost."""
+        unavailable: Unavailable | None = None
+        for attempt in range(CREATE_ATTEMPTS):
             try:
                 return await self.kube.create(self.kube.runs, body), True
             except Conflict:
-                raw = await self.kube.get(f"{self.kube.runs}/{name}")
-                found = raw["metadata"].get("annotations", {}).get(notes.REQUEST_ID)
-                return raw, away is not None and found == request_id
+                raw = await self.kube.get(f"{self.kube.runs}/{new.name}")
+                request_id = _annotation(raw, REQUEST_ID)
+                return raw, unavailable is not None and request_id == new.request_id
             except Unavailable as error:
-                away = error
-                await asyncio.sleep(0.2 * 2**attempt)
-        assert away is not None
-        raise away
+                unavailable = error
+                await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+        assert unavailable is not None
+        raise unavailable
 
-    async def _judged(self, raw: Json) -> Json:
-        """The run once the operator has spoken; a refused one is an error and leaves nothing
-        behind."""
+    async def _wait_for_verdict(self, raw: Json) -> Json:
+        """Return the run once the operator has answered; a refused one is an error and leaves
+        nothing behind."""
         name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
         try:
             async with asyncio.timeout(VERDICT_SECONDS):
-                if not _decided(raw):
+                if not _verdict(raw).final:
                     selector = {"fieldSelector": f"metadata.name={name}"}
                     version = raw["metadata"]["resourceVersion"]
                     async for event in self.kube.watch(
@@ -106,70 +102,70 @@ class Starting:
                             and event["object"]["metadata"]["uid"] == uid
                         ):
                             raw = event["object"]
-                            if _decided(raw) or event["type"] == "DELETED":
+                            if _verdict(raw).final or event["type"] == "DELETED":
                                 break
         except (TimeoutError, Unavailable):
             raw = await self.kube.get(f"{self.kube.runs}/{name}")
-        if _refused(raw):
-            await self._clear_away(name, uid)
+        verdict = _verdict(raw)
+        if verdict is Verdict.REFUSED:
+            await self._delete_refused(name, uid)
             raise _refusal(raw)
-        if not _decided(
-            raw
-        ):  # it has been told of now: whatever comes of it stays for people to see
-            patch = {"metadata": {"annotations": {notes.DELETE_IF_REJECTED: None}}}
+        if not verdict.final:
+            # Its caller is told of it now: whatever comes of it stays for people to see.
+            patch = {"metadata": {"annotations": {DELETE_IF_REJECTED: None}}}
             raw = await self.kube.merge(f"{self.kube.runs}/{name}", patch)
         return raw
 
-    async def _clear_away(self, name: str, uid: str) -> None:
-        """The operator does the same; whoever comes first."""
+    async def _delete_refused(self, name: str, uid: str) -> None:
+        """Delete a refused run's object. The operator does the same; whoever comes first."""
         try:
             await self.kube.delete(f"{self.kube.runs}/{name}", uid=uid)
         except (Refused, Unavailable):
             return
 
-    async def user(self) -> str:
-        """Who the cluster says we are; the login name where it does not say."""
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-        try:
-            found = await self.kube.create(
-                "/apis/authentication.k8s.io/v1/selfsubjectreviews", body
-            )
-            return str(found["status"]["userInfo"]["username"])[:253]
-        except (Refused, Unavailable, KeyError):
-            try:
-                return getpass.getuser()
-            except (KeyError, OSError):
-                return "unknown"
+
+def _require_same_request(raw: Json, new: NewRun) -> None:
+    """Check that an existing run was made by the same request.
+
+    Raises:
+        Trouble: it was not.
+    """
+    if not new.keyed:
+        raise Trouble(
+            Code.CONFLICT,
+            f'there is a run "{new.name}" already',
+            title="Conflict",
+            hint="choose another --name",
+        )
+    if _annotation(raw, REQUEST_SHA256) != new.sha256:
+        raise Trouble(
+            Code.CONFLICT,
+            "this idempotency key was used for another run",
+            title="Conflict",
+            hint="use another --idempotency-key, or leave it out",
+        )
 
 
-def _decided(raw: Json) -> bool:
-    return views.status_of(raw) != "pending" or _refused(raw)
+def _annotation(raw: Json, key: str) -> str | None:
+    value: str | None = raw["metadata"].get("annotations", {}).get(key)
+    return value
 
 
-def _refused(raw: Json) -> bool:
+def _verdict(raw: Json) -> Verdict:
     status = raw.get("status") or {}
-    return status.get("phase") == "Rejected" or (
-        views.status_of(raw) == "pending" and status.get("reason") in _MISSING
-    )
+    return read_verdict(status.get("phase") or "Pending", status.get("reason"))
 
 
 def _refusal(raw: Json) -> Trouble:
+    """Return a refused run as the error that its start ends with."""
     status = raw.get("status") or {}
-    reason, message = (
-        status.get("reason") or "Rejected",
-        status.get("message") or "the operator rejected it",
-    )
-    if reason == "JobTypeNotFound":
-        return _no_job_type(raw["spec"]["jobType"])
-    hint = {
-        "ConcurrencyLimit": "leave --reject out, and it waits for its turn",
-        "Suspended": "leave --reject out, and it waits until the job type goes on",
-        "JobTypeHeld": "leave --reject out, and it waits until the cluster takes its Jobs again",
-        "InvalidInputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
-    }.get(reason, "")
-    return Trouble(Code.FAILED, message, title=reason, hint=hint)
+    refusal = read_refusal(status.get("reason"), status.get("message"))
+    if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
+        return _job_type_not_found(raw["spec"]["jobType"])
+    hint = _HINTS.get(refusal.reason, "")
+    return Trouble(Code.FAILED, refusal.message, title=refusal.reason, hint=hint)
 
 
-def _no_job_type(name: str) -> Trouble:
+def _job_type_not_found(name: str) -> Trouble:
     hint = "`codexrun jobtypes list` shows what can be started"
     return Trouble(Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint)

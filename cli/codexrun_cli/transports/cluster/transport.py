@@ -2,22 +2,23 @@
 live pods."""
 
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from codexrun_cli import manifest
 from codexrun_cli.errors import NeedsApi, Trouble
 from codexrun_cli.exit_codes import Code, ended
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
 from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
 from codexrun_cli.transports.cluster.event_loop import Loop, trouble
-from codexrun_cli.transports.cluster.start import Starting
+from codexrun_cli.transports.cluster.start import Starter
 from codexrun_core.errors import Conflict, NotFound, Refused
 from codexrun_core.kube.client import Kube
-from codexrun_core.runs import queue
+from codexrun_core.runs import new_run, queue
 from codexrun_core.runs.labels import inherited_labels, parse_selector
+from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, parse_sort, sort_runs
 
@@ -31,22 +32,26 @@ class Cluster:
 
     def __init__(self, kube: Kube, loop: Loop, *, everywhere: bool = False) -> None:
         self.kube, self.loop, self._everywhere = kube, loop, everywhere
-        self._starting = Starting(kube)
+        self._starter = Starter(kube)
 
     # -- start, cancel, retry
     # -----------------------------------------------------------------------
 
     def start(self, wish: Json, key: str | None, *, dry_run: bool = False) -> Json:
-        user = self.loop.raw(self._starting.user())
-        name = wish.get("name") or manifest.name_for(wish["job_type"], user, key)
-        spec = {"whenFull": "Queue", **manifest.spec_of(wish)}
+        user = self.loop.raw(self._starter.user())
+        new = NewRun(
+            name=wish.get("name") or new_run.name_of(wish["job_type"], user, key),
+            spec={"whenFull": "Queue", **new_run.spec_of(wish)},
+            user=user,
+            origin="cli",
+            request_id=str(uuid.uuid4()),
+            sha256=new_run.fingerprint(wish),
+            labels=wish.get("labels") or {},
+            keyed=key is not None,
+        )
 
         async def begin() -> Json:
-            sha256 = manifest.fingerprint(wish)
-            labels = wish.get("labels")
-            raw = await self._starting.start(
-                name, spec, user, sha256, keyed=key is not None, labels=labels, dry_run=dry_run
-            )
+            raw = await self._starter.start(new, dry_run=dry_run)
             return raw if dry_run else await self._shown(raw)
 
         return self.loop.call(begin())
@@ -55,10 +60,7 @@ class Cluster:
         return self.loop.call(self._cancel(wanted, reason))
 
     async def _cancel(self, wanted: str, reason: str | None) -> Json:
-        wish = {
-            "requestedBy": await self._starting.user(),
-            **({"reason": reason} if reason else {}),
-        }
+        wish = {"requestedBy": await self._starter.user(), **({"reason": reason} if reason else {})}
         for _ in range(TRIES):
             raw = await self._find(wanted)
             status = views.status_of(raw)
@@ -67,8 +69,7 @@ class Cluster:
             if ended(status):
                 raise Trouble(
                     Code.CONFLICT,
-                    f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
-                    " cancelled",
+                    f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not cancelled',
                     title="Conflict",
                     hint="`codexrun retry NAME` runs it again",
                 )
@@ -95,10 +96,9 @@ class Cluster:
                 title="Conflict",
                 hint="`codexrun cancel NAME` stops it first",
             )
-        spec = {
-            **manifest.retry_spec(source["spec"], run, changes),
-            "whenFull": changes.get("when_full") or "Queue",
-        }
+        spec = new_run.retry_spec(
+            source["spec"], name=run["name"], run_id=run["run_id"], changes=changes
+        )
         retries = [
             r
             async for r in self._all({})
@@ -107,17 +107,22 @@ class Cluster:
         going = next((r for r in retries if not ended(views.status_of(r))), None)
         if going and not key:
             return await self._shown(going)
-        user = await self._starting.user()
-        name = (
-            manifest.name_for("", user, key)
-            if key
-            else manifest.retry_name(run["name"], run["run_id"], len(retries))
+        user = await self._starter.user()
+        if key:
+            name = new_run.keyed_name(user, key)
+        else:
+            name = new_run.retry_name(run["name"], run["run_id"], len(retries))
+        new = NewRun(
+            name=name,
+            spec={**spec, "whenFull": changes.get("when_full") or "Queue"},
+            user=user,
+            origin="cli",
+            request_id=str(uuid.uuid4()),
+            sha256=new_run.retry_fingerprint(run["run_id"], changes),
+            labels=inherited_labels(run["labels"]),
+            keyed=True,  # two at once derive the same name: one run
         )
-        sha256 = f"{run['run_id']}/{manifest.fingerprint(changes)}"
-        labels = inherited_labels(run["labels"])
-        return await self._shown(
-            await self._starting.start(name, spec, user, sha256, keyed=True, labels=labels)
-        )
+        return await self._shown(await self._starter.start(new))
 
     # -- reading
     # -------------------------------------------------------------------------------------

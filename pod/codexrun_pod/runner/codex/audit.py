@@ -1,54 +1,58 @@
-"""Did Codex use a tool that the job type does not allow? What its events and its hook say. The
-rules are pure."""
+"""Finds tools that Codex used although the job type does not allow them, in its events and in its
+hook's record. The rules are pure."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Mapping, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
+from typing import Sequence  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_core.codex import tools
+from codexrun_core.codex import events, tools
+from codexrun_core.codex.events import Event, Item
 from codexrun_pod.runner.codex.progress import Stop
 from codexrun_pod.runner.codex.tool_hook import RECORD
 
+MAX_TOOL_CHARACTERS = 200  # of a tool's name, in a message
+
+_ENTRIES = {
+    events.COMMAND_EXECUTION: tools.SHELL,
+    events.FILE_CHANGE: tools.APPLY_PATCH,
+    events.WEB_SEARCH: tools.WEB_SEARCH,
+}
 # Items that say nothing of a tool, or of one that reaches nothing.
-PLAIN_ITEMS = frozenset({"agent_message", "reasoning", "todo_list", "error"})
+_TOOLLESS_ITEMS = frozenset(
+    {events.AGENT_MESSAGE, events.REASONING, events.TODO_LIST, events.ERROR}
+)
 
 
-def entry_of(item: Mapping[str, Any]) -> str | None:
-    """The entry of allowedTools that an item of the event stream needs; None if it needs none.
-    Unknown ones need themselves."""
-    kind = item.get("type")
-    if kind == "command_execution":
-        return tools.SHELL
-    if kind == "file_change":
-        return tools.APPLY_PATCH
-    if kind == "web_search":
-        return tools.WEB_SEARCH
-    if kind == "mcp_tool_call":
-        return f"{tools.MCP_PREFIX}{item.get('server')}/{item.get('tool')}"
-    return None if kind in PLAIN_ITEMS or not isinstance(kind, str) else kind
-
-
-def forbidden(event: Mapping[str, Any], allowed: Sequence[str]) -> Stop | None:
-    """A reason to end the run, if this event is about a tool that is not allowed."""
-    item = event.get("item")
-    if not isinstance(item, dict):
+def entry_of(item: Item) -> str | None:
+    """Return the entry of allowedTools that an item needs; None if it needs none. Unknown ones need
+    themselves."""
+    if item.type == events.MCP_TOOL_CALL:
+        return f"{tools.MCP_PREFIX}{item.display('server')}/{item.display('tool')}"
+    if item.type in _TOOLLESS_ITEMS:
         return None
-    entry = entry_of(item)
+    return _ENTRIES.get(item.type, item.type) or None
+
+
+def find_forbidden_tool(event: Event, allowed: Sequence[str]) -> Stop | None:
+    """Return a reason to end the run, if this event is about a tool that is not allowed."""
+    if event.item is None:
+        return None
+    entry = entry_of(event.item)
     # A patch that a command applies is such an item too; whoever may run commands may write files.
     if tools.permits(allowed, entry) or (entry == tools.APPLY_PATCH and tools.SHELL in allowed):
         return None
-    return _stop(f"Codex used {entry}")
+    return _guardrail_stop(f"Codex used {entry}")
 
 
-def refused_by_hook(codex_home: Path) -> Stop | None:
-    """The same for a call that the hook has refused."""
+def find_refused_call(codex_home: Path) -> Stop | None:
+    """Return a reason to end the run, if the hook has refused a call."""
     try:
         names = (codex_home / RECORD).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return None
-    return _stop(f"Codex was about to use {names[0][:200]}")
+    return _guardrail_stop(f"Codex was about to use {names[0][:MAX_TOOL_CHARACTERS]}")
 
 
-def _stop(what: str) -> Stop:
+def _guardrail_stop(what: str) -> Stop:
     return Stop("guardrail", f"{what}, which the job type does not allow (allowedTools)")

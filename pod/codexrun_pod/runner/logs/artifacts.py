@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Iterator, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 from codexrun_core.pod_contract import FINAL_MESSAGE, MAX_ARTIFACT_BYTES, PATCH, ROLLOUT
-from codexrun_pod.runner.codex.progress import Seen
+from codexrun_pod.runner.codex.progress import Progress
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
 
@@ -42,10 +42,10 @@ def checked_out(settings: Settings) -> str | None:
     )
 
 
-def send(settings: Settings, log: Log, seen: Seen, commit: str | None) -> None:
+def send(settings: Settings, log: Log, progress: Progress, commit: str | None) -> None:
     """Hand each one that there is to the gate. What is too large or fails is said in the log;
     nothing raises."""
-    for name, content in _made(settings, log, seen, commit):
+    for name, content in _made(settings, log, progress, commit):
         if len(content) > MAX_ARTIFACT_BYTES[name]:
             _tell(
                 log, name, f"{len(content)} bytes are above the limit of {MAX_ARTIFACT_BYTES[name]}"
@@ -64,9 +64,9 @@ def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
 
 
 def _made(
-    settings: Settings, log: Log, seen: Seen, commit: str | None
+    settings: Settings, log: Log, progress: Progress, commit: str | None
 ) -> Iterator[tuple[str, bytes]]:
-    final = log.mask.text(seen.final_message).encode("utf-8", "replace")
+    final = log.mask.text(progress.final_message).encode("utf-8", "replace")
     yield FINAL_MESSAGE, final[: MAX_ARTIFACT_BYTES[FINAL_MESSAGE]]
     if commit:
         try:
@@ -74,7 +74,7 @@ def _made(
         except (OSError, subprocess.SubprocessError) as error:
             _tell(log, PATCH, f"git made none: {error}")
     with contextlib.suppress(OSError):
-        if path := rollout_path(settings, seen.thread_id):
+        if path := rollout_path(settings, progress.thread_id):
             yield ROLLOUT, log.mask.raw(_read(path, MAX_ARTIFACT_BYTES[ROLLOUT]))
 
 

@@ -8,7 +8,7 @@ import pytest
 from codexrun_core import pod_contract
 from codexrun_core.runs import annotations, names
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PARTS = ("core", "operator", "api", "pod", "cli")
 KEYS = {
     value
