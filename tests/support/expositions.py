@@ -8,12 +8,16 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from programs import environment
 
+if TYPE_CHECKING:
+    from codexrun_operator.__main__ import Operator
+
 
 def exposition(component: str) -> str:
-    """Of `operator` or `api`."""
+    """Return what the metrics port of `operator` or `api` answers."""
     command = [sys.executable, __file__, component]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -21,7 +25,6 @@ def exposition(component: str) -> str:
 
 
 async def operator() -> str:
-    import aiohttp
     from builders import (
         UID,
         agent_report,
@@ -37,7 +40,7 @@ async def operator() -> str:
     from fake_kube import FakeKube
     from prometheus_client import REGISTRY
 
-    from codexrun_operator import health, metrics
+    from codexrun_operator import metrics
     from codexrun_operator.__main__ import Operator
     from codexrun_operator.leader import FencedLease
     from codexrun_operator.settings import PodSettings, Settings
@@ -62,22 +65,26 @@ async def operator() -> str:
     )
     await it.reconciler.reconcile(UID)
     metrics.request_answered("list", "jobs", "200", 0.1)
-    return await served(health.serve, it, aiohttp)
+    return await served(it)
 
 
-async def served(serve, it, aiohttp) -> str:  # type: ignore[no-untyped-def]
-    """Through the port, as Prometheus gets it."""
+async def served(operator: "Operator") -> str:
+    """Return the exposition as Prometheus gets it, through the port."""
     import socket
+
+    import aiohttp
+
+    from codexrun_operator import health
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    runner = await serve(port, {}, lambda: None, it.refresh_gauges)
+    runner = await health.serve(port, {}, lambda: None, operator.refresh_gauges)
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}/metrics") as answer,
     ):
-        text = await answer.text()
+        text = str(await answer.text())
     await runner.cleanup()
     return text
 

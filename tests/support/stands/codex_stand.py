@@ -12,11 +12,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+Json = dict[str, Any]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PYTHONPATH = ":".join(str(REPOSITORY / part) for part in ("core", "pod", "demo-model"))
@@ -25,21 +29,21 @@ SLOW_MACHINE = 60  # seconds that anything here may take at most
 
 
 def find_codex() -> Path:
-    """CODEX_BIN, else the agent image's own, else what `make codex` keeps in the user's cache
-    folder."""
-    if given := os.environ.get("CODEX_BIN"):
-        return Path(given)
+    """Return CODEX_BIN, else the agent image's own, else what `make codex` keeps in the user's
+    cache folder."""
+    if path := os.environ.get("CODEX_BIN"):
+        return Path(path)
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
-    found = [
+    binaries = [
         path
         for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("codex/*/bin/codex")))
         if path.is_file()
     ]
-    if not found:
+    if not binaries:
         pytest.fail(
             f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False
         )
-    return found[0]
+    return binaries[0]
 
 
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a
@@ -56,7 +60,15 @@ NAMESPACE = (
 MOUNTS = ("unshare", *(() if os.geteuid() == 0 else ("-r",)), "-m")
 
 
-def start(module, *arguments, env=None, namespace=False, policy=(), **options):
+def start(
+    module: str,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    namespace: bool = False,
+    policy: Sequence[str] = (),
+    **options: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a module of the pod as a process; `options` are those of Popen."""
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -73,8 +85,8 @@ def start(module, *arguments, env=None, namespace=False, policy=(), **options):
 
 
 @contextmanager
-def demo_model(folder):
-    """Its base URL, without /v1."""
+def demo_model(folder: Path) -> Iterator[str]:
+    """Serve the demo model; yields its base URL, without /v1."""
     port = free_port()
     with (folder / "log").open("wb") as log:
         server = start(
@@ -94,12 +106,12 @@ def demo_model(folder):
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
-def get(url):
+def get(url: str) -> Any:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return json.load(answer)
@@ -107,7 +119,7 @@ def get(url):
         return None
 
 
-def until(condition, what, seconds=SLOW_MACHINE):
+def until(condition: Callable[[], Any], what: str, seconds: float = SLOW_MACHINE) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -117,21 +129,21 @@ def until(condition, what, seconds=SLOW_MACHINE):
 
 @dataclass
 class Result:
-    """How the agent's container ended: exit code, both messages (dicts), the log's lines
-    (dicts)."""
+    """How the agent's container ended: exit code, both messages, the log's lines."""
 
     code: int
-    runner: dict
-    gate: dict
-    lines: list
+    runner: Json
+    gate: Json
+    lines: list[Json]
 
     @property
-    def events(self):
+    def events(self) -> list[Json]:
         return [line["event"] for line in self.lines if "event" in line]
 
     @property
-    def failure(self):
-        return self.runner.get("failure", {}).get("class")
+    def failure(self) -> str | None:
+        failure: Json = self.runner.get("failure", {})
+        return failure.get("class")
 
 
 @dataclass
@@ -140,11 +152,11 @@ class Pod:
     codex: Path
     demo: str
     run_id: str = "11111111-2222-3333-4444-555555555555"
-    gate: subprocess.Popen | None = None
-    runner: subprocess.Popen | None = None
+    gate: subprocess.Popen[bytes] | None = None
+    runner: subprocess.Popen[bytes] | None = None
     gate_port: int = field(default_factory=free_port)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("workspace", "home", "tmp", "gate-state"):
             (self.root / name).mkdir()
         (self.root / "api-key").write_text(KEY)
@@ -156,14 +168,14 @@ class Pod:
     def start_gate(
         self,
         *,
-        max_tokens=None,
-        models=("gpt-5.5", "gpt-6-sol"),
-        upstream=None,
-        prices=None,
-        ingest=None,
-        environment=None,
-        **more,
-    ):
+        max_tokens: int | None = None,
+        models: Sequence[str] = ("gpt-5.5", "gpt-6-sol"),
+        upstream: str | None = None,
+        prices: Json | None = None,
+        ingest: str | None = None,
+        environment: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
         settings = {
             "runId": self.run_id,
             "jobType": "test",
@@ -187,7 +199,7 @@ class Pod:
         }
         self.restart_gate()
 
-    def restart_gate(self):
+    def restart_gate(self) -> None:
         self.gate = start(
             "codexrun_pod.gate",
             stdout=(self.root / "gate.log").open("ab"),
@@ -196,18 +208,18 @@ class Pod:
 
     def start_runner(
         self,
-        prompt="scenario: {{scenario}}",
-        inputs=None,
+        prompt: str = "scenario: {{scenario}}",
+        inputs: Json | None = None,
         *,
-        model="gpt-5.5",
-        timeout=50,
-        stall=30,
-        env=None,
-        namespace=False,
-        policy=None,
-        without_bwrap=False,
-        **more,
-    ):
+        model: str = "gpt-5.5",
+        timeout: float = 50,
+        stall: float = 30,
+        env: dict[str, str] | None = None,
+        namespace: bool = False,
+        policy: str | None = None,
+        without_bwrap: bool = False,
+        **more: Any,
+    ) -> None:
         """For this process tree alone: policy, text of /etc/codex/requirements.toml; without_bwrap,
         no sandbox of Codex's."""
         (self.root / "prompt.md").write_bytes(prompt.encode())
@@ -266,12 +278,12 @@ class Pod:
             (root / "lib/codexrun_core").symlink_to(REPOSITORY / "core/codexrun_core")
         return root / "bin"
 
-    def no_bwrap(self) -> tuple:
+    def no_bwrap(self) -> tuple[str, ...]:
         """The command words that make bubblewrap fail, as it does under a pod's seccomp profile."""
         bwrap = self.codex.parent.parent / "codex-resources/bwrap"
         return (*MOUNTS, "sh", "-c", f'mount --bind /bin/false {bwrap} && exec "$@"', "sh")
 
-    def policy_mount(self, text) -> tuple:
+    def policy_mount(self, text: str | None) -> tuple[str, ...]:
         """The command words that put a policy over /etc, in a mount namespace of their own."""
         if text is None:
             return ()
@@ -285,33 +297,35 @@ class Pod:
         )
         return (*MOUNTS, "sh", "-c", script, "sh")
 
-    def play(self, scenario, **options) -> Result:
+    def play(self, scenario: str, **options: Any) -> Result:
         """One whole run of a scenario, gate included."""
         if self.gate is None:
             self.start_gate()
         self.start_runner(inputs={"scenario": scenario}, **options)
         return self.end()
 
-    def end(self, patience=SLOW_MACHINE) -> Result:
+    def end(self, patience: float = SLOW_MACHINE) -> Result:
         """Wait for the agent, then end the gate, as the kubelet does."""
+        assert self.runner is not None
         code = self.runner.wait(patience)
         if self.gate is not None:
             self.gate.terminate()
             assert self.gate.wait(20) == 0, (self.root / "gate.log").read_text()
         return Result(code, self.message("runner"), self.message("gate"), self.lines())
 
-    def message(self, who) -> dict:
+    def message(self, who: str) -> Json:
         path = self.root / f"{who}-message"
         if not path.exists():
             return {}
         raw = path.read_bytes()
         assert len(raw) == 3000
-        return json.loads(raw)
+        report: Json = json.loads(raw)
+        return report
 
-    def lines(self) -> list:
+    def lines(self) -> list[Json]:
         return [json.loads(line) for line in (self.root / "agent.log").read_bytes().splitlines()]
 
-    def until_event(self, kind, text=""):
+    def until_event(self, kind: str, text: str = "") -> None:
         """Wait until a line of Codex's with this event type and text is there."""
         until(
             lambda: any(
@@ -321,11 +335,11 @@ class Pod:
             f"Codex says {kind} {text}",
         )
 
-    def whole_lines(self):
+    def whole_lines(self) -> list[Json]:
         raw = (self.root / "agent.log").read_bytes()
         return [json.loads(line) for line in raw[: raw.rfind(b"\n") + 1].splitlines()]
 
-    def clear(self):
+    def clear(self) -> None:
         for process in (self.runner, self.gate):
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
