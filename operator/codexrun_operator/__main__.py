@@ -40,12 +40,12 @@ class Operator:
     ) -> None:
         self.settings, self.lease, self.stop = settings, lease, stop
         self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
-        state, queue = self.reconciler.state, self.reconciler.queue
-        self.resync = Resync(kube, state, queue)
+        cache, queue = self.reconciler.cache, self.reconciler.queue
+        self.resync = Resync(kube, cache, queue)
         self.watchers = [
-            _watcher(kube, kube.config_maps, state.prompt_seen, "configmaps", PROMPT_LABEL),
-            _watcher(kube, kube.jobs, state.job_seen, "jobs", OURS),
-            _watcher(kube, kube.pods, state.pod_seen, "pods", OURS),
+            _watcher(kube, kube.config_maps, cache.update_prompt, "configmaps", PROMPT_LABEL),
+            _watcher(kube, kube.jobs, cache.update_job, "jobs", OURS),
+            _watcher(kube, kube.pods, cache.update_pod, "pods", OURS),
         ]
         self.working = False
 
@@ -68,7 +68,7 @@ class Operator:
 
     async def _inform(self) -> None:
         await kopf.operator(
-            registry=kopf_informer.registry(self.reconciler.state, self.resync.heard),
+            registry=kopf_informer.registry(self.reconciler.cache, self.resync.heard),
             settings=kopf_informer.settings(),
             namespaces=[self.settings.namespace],
             standalone=True,
@@ -109,21 +109,21 @@ class Operator:
         return checks
 
     def refresh_gauges(self) -> None:
-        state = self.reconciler.state
+        cache = self.reconciler.cache
         metrics.LEADER.set(self.lease.held)
         metrics.DEPTH.set(self.reconciler.queue.depth)
         metrics.SLOTS.clear()  # those of a deleted job type would stay as they were
         metrics.HELD.clear()
-        for name in state.job_types:
-            metrics.SLOTS.labels(name).set(len(state.holders[name]))
-            metrics.HELD.labels(name).set(state.holds.of(name) is not None)
+        for name in cache.job_types:
+            metrics.SLOTS.labels(name).set(len(cache.holders[name]))
+            metrics.HELD.labels(name).set(cache.holds.of(name) is not None)
 
 
 def _watcher(
-    kube: Kube, path: str, seen: Callable[[Json, bool], None], resource: str, selector: str
+    kube: Kube, path: str, update: Callable[[Json, bool], None], resource: str, selector: str
 ) -> Watcher:
     restarted = metrics.WATCH_RESTARTS.labels(resource).inc
-    return Watcher(kube, path, seen, restarted=restarted, labelSelector=selector)
+    return Watcher(kube, path, update, restarted=restarted, labelSelector=selector)
 
 
 async def run(settings: Settings) -> int:
@@ -133,7 +133,7 @@ async def run(settings: Settings) -> int:
     kube = Kube(api, settings.namespace, lease.may_write, answered=metrics.request_answered)
     stop = asyncio.Event()
     operator = Operator(settings, kube, lease, stop)
-    REGISTRY.register(operator.reconciler.counters)
+    REGISTRY.register(operator.reconciler.run_metrics)
     started = time.monotonic()
     told = fields(
         version=version("codexrun"), identity=settings.pod_name, namespace=settings.namespace

@@ -8,10 +8,10 @@ from prometheus_client import REGISTRY
 from runbuilders import NOON, PRICES, ended, given, job, kind, pod, run
 
 from codexrun_core.runs.record import record_of
-from codexrun_operator.act.events import tell
+from codexrun_operator.act.events import record_move
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.cost import Price
 from codexrun_pod.gate.budget.meter import Account, InFlight
@@ -58,10 +58,10 @@ def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(
 
     labels = {"namespace": "codexrun", "job_type": "hello", "model": MODEL}
     counted = REGISTRY.get_sample_value("codexrun_cost_usd_total", labels) or 0.0
-    state = State(lambda _: None)
-    state.job_types["hello"] = kind()
+    cache = Cache(lambda _: None)
+    cache.job_types["hello"] = kind()
     with caplog.at_level(logging.INFO):
-        tell(before, status, RunMetrics(state, "codexrun"))
+        record_move(before, status, RunMetrics(cache, "codexrun"))
     (line,) = [record for record in caplog.records if record.getMessage() == "run.succeeded"]
     told = vars(line)["fields"]
 

@@ -11,7 +11,7 @@ from codexrun_core.prompts import index, manifests
 from codexrun_core.prompts.index import FolderError
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.settings import ConfigError, from_env
 
@@ -76,9 +76,9 @@ def test_one_changed_byte_is_refused_at_admission(changed: tuple[Path, str, str]
     assert stored["immutable"] is True
     stored["metadata"]["uid"] = "u"
     stored["data"]["prompt.md"] = (folder / "prompts/hello/v1.md").read_text()
-    state = State(changed=lambda _: None)
-    state.prompt_seen(stored)
-    seen: Prompt = state.prompts["hello", "v1"]
+    cache = Cache(enqueue=lambda _: None)
+    cache.update_prompt(stored)
+    seen: Prompt = cache.prompts["hello", "v1"]
     verdict = judge(run(), kind(), seen, PRICES)
     assert isinstance(verdict, Refused)
     assert verdict.reason == "PromptChecksumMismatch"

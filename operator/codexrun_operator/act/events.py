@@ -18,16 +18,18 @@ from codexrun_operator.act.run_metrics import RunMetrics
 log = logging.getLogger(__name__)
 
 
-def tell(run: CodexRun, status: RunStatus, counters: RunMetrics) -> None:
+def record_move(run: CodexRun, status: RunStatus, run_metrics: RunMetrics) -> None:
     """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase
     is the status's to tell."""
     after = run.model_copy(update={"status": status})
-    moved = transition(record_of(run) if _seen(run) else None, record_of(after))
+    moved = transition(record_of(run) if _was_written(run) else None, record_of(after))
     if moved:
-        record_transition(moved, (log_transition, partial(counters.count, before=run, after=after)))
+        record_transition(
+            moved, (log_transition, partial(run_metrics.count, before=run, after=after))
+        )
 
 
-def _seen(run: CodexRun) -> bool:
+def _was_written(run: CodexRun) -> bool:
     """Whether its status was ever written; an apiserver with our CRD fills in -1 (kstatus)."""
     return (run.status.observed_generation or -1) > 0
 

@@ -13,7 +13,7 @@ from codexrun_core.runs.record import ORIGINS
 from codexrun_core.runs.transitions import Transition
 from codexrun_operator import metrics
 from codexrun_operator.decide.validation import CHECKSUM_MISMATCH
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 
 UNKNOWN = "unknown"  # the label for a job type that does not exist: anybody can type anything there
 LIVE = tuple(phase for phase in Phase if not phase.terminal)
@@ -23,8 +23,8 @@ TOKEN_TYPES = ("input", "cached_input", "output", "reasoning_output")
 class RunMetrics(Collector):
     """Counters that move with transitions, and at each scrape the gauges over `state`."""
 
-    def __init__(self, state: State, namespace: str) -> None:
-        self._state, self._namespace = state, namespace
+    def __init__(self, cache: Cache, namespace: str) -> None:
+        self._cache, self._namespace = cache, namespace
         self._job_types: set[str] = set()  # that there ever were, as far as this process knows
 
     def expect(self, job_type: CodexJobType) -> None:
@@ -48,25 +48,27 @@ class RunMetrics(Collector):
         metrics.COMMANDS.labels(name)
         metrics.CHECKSUM_MISMATCH.labels(spec.prompt.name)
 
-    def count(self, moved: Transition, before: CodexRun, after: CodexRun) -> None:
+    def count(self, transition: Transition, before: CodexRun, after: CodexRun) -> None:
         """A sink of the lifecycle hooks, once `before` and `after` are given."""
-        job_type, status = self._label(moved.job_type), after.status
-        if moved.before is None:
-            metrics.CREATED.labels(moved.namespace, job_type, moved.origin).inc()
-        if before.status.started_at is None and moved.started_at is not None:
-            metrics.QUEUE.labels(job_type).observe(_seconds(moved.queue_ms))
-            job = self._state.jobs.get(moved.run_id)
+        job_type, status = self._label(transition.job_type), after.status
+        if transition.before is None:
+            metrics.CREATED.labels(transition.namespace, job_type, transition.origin).inc()
+        if before.status.started_at is None and transition.started_at is not None:
+            metrics.QUEUE.labels(job_type).observe(_seconds(transition.queue_ms))
+            job = self._cache.jobs.get(transition.run_id)
             if job and job.created:
                 metrics.STARTUP.labels(job_type).observe(
-                    max(0.0, (moved.started_at - job.created).total_seconds())
+                    max(0.0, (transition.started_at - job.created).total_seconds())
                 )
-        if not moved.terminal:
+        if not transition.terminal:
             return
         metrics.FINISHED.labels(
-            moved.namespace, job_type, status.phase, moved.failure_class or ""
+            transition.namespace, job_type, status.phase, transition.failure_class or ""
         ).inc()
-        if moved.duration_ms is not None:
-            metrics.DURATION.labels(job_type, status.phase).observe(_seconds(moved.duration_ms))
+        if transition.duration_ms is not None:
+            metrics.DURATION.labels(job_type, status.phase).observe(
+                _seconds(transition.duration_ms)
+            )
         metrics.TURNS.labels(job_type).inc(status.turns or 0)
         metrics.COMMANDS.labels(job_type).inc(status.commands or 0)
         if status.prompt:
@@ -74,10 +76,10 @@ class RunMetrics(Collector):
                 status.prompt.name, status.prompt.version, status.phase
             ).inc()
         if status.usage and status.model:
-            self._spend(moved.namespace, job_type, status.model, status.usage)
-        kind = self._state.job_types.get(moved.job_type)
-        if moved.reason == CHECKSUM_MISMATCH and kind:
-            metrics.CHECKSUM_MISMATCH.labels(kind.spec.prompt.name).inc()
+            self._spend(transition.namespace, job_type, status.model, status.usage)
+        resource = self._cache.job_types.get(transition.job_type)
+        if transition.reason == CHECKSUM_MISMATCH and resource:
+            metrics.CHECKSUM_MISMATCH.labels(resource.spec.prompt.name).inc()
 
     def _spend(self, namespace: str, job_type: str, model: str, usage: Usage) -> None:
         counts = (
@@ -93,7 +95,7 @@ class RunMetrics(Collector):
     def _label(self, job_type: str) -> str:
         return (
             job_type
-            if job_type in self._job_types or job_type in self._state.job_types
+            if job_type in self._job_types or job_type in self._cache.job_types
             else UNKNOWN
         )
 
@@ -103,16 +105,16 @@ class RunMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         runs, oldest = self._families()
-        state, namespace = self._state, self._namespace
+        cache, namespace = self._cache, self._namespace
         tally = Tally(
-            (self._label(run.spec.job_type), run.status.phase) for run in state.runs.values()
+            (self._label(run.spec.job_type), run.status.phase) for run in cache.runs.values()
         )
-        for job_type in sorted({*state.job_types, *(name for name, _ in tally)}):
+        for job_type in sorted({*cache.job_types, *(name for name, _ in tally)}):
             for phase in LIVE:
                 runs.add_metric([namespace, job_type, phase], tally[job_type, phase])
         waiting = (
             run.metadata.creation_timestamp.timestamp()
-            for run in state.runs.values()
+            for run in cache.runs.values()
             if run.status.phase in (Phase.PENDING, Phase.QUEUED) and run.metadata.creation_timestamp
         )
         oldest.add_metric([namespace], min(waiting, default=0.0))

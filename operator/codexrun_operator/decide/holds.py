@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codexrun_core.kube.refusals import Cause
-from codexrun_operator.decide.slots import Place
+from codexrun_operator.decide.slots import QueueKey
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries
 FIRST_TRIES, OTHER_TRIES = (
@@ -76,7 +76,7 @@ class Holds:
         tries = line.tries.get(uid) if line and not line.hold else None
         return tries if tries and tries.due > now else None
 
-    def refused(self, job_type: str, uid: str, cause: Cause, words: str, now: float) -> bool:
+    def record_refusal(self, job_type: str, uid: str, cause: Cause, words: str, now: float) -> bool:
         """The apiserver has refused this run's Job; returns whether the job type is held now."""
         line = self._lines.setdefault(job_type, Line())
         hold = line.hold
@@ -98,14 +98,14 @@ class Holds:
             hold.cause, hold.words = cause, words
         return True
 
-    def unknown(self, job_type: str, uid: str, now: float) -> None:
+    def record_unknown(self, job_type: str, uid: str, now: float) -> None:
         """Nothing is known of this run's try: the next one is another run's, after the same growing
         pause."""
         hold = self.of(job_type)
         if hold and hold.prober == uid:
             hold.put_off(now)
 
-    def created(self, job_type: str, uid: str, now: float) -> bool:
+    def record_creation(self, job_type: str, uid: str, now: float) -> bool:
         """This run's Job was created; returns whether that has ended a hold. One sent before the
         hold proves nothing."""
         line = self._lines.get(job_type)
@@ -135,7 +135,7 @@ class Holds:
         if line := self._lines.get(job_type):
             line.tries.pop(uid, None)
 
-    def eligible(self, job_type: str, waiting: Iterable[Place], now: float) -> list[Place]:
+    def eligible(self, job_type: str, waiting: Iterable[QueueKey], now: float) -> list[QueueKey]:
         """Those who wait and are not passed over now, in no order."""
         places = list(waiting)
         line = self._lines.get(job_type)
@@ -158,7 +158,7 @@ class Holds:
         dues = [tries.due for tries in line.tries.values()] + ([line.hold.due] if line.hold else [])
         return min((due - now for due in dues if due > now), default=None)
 
-    def tell_waiting(self, job_type: str, now: float) -> bool:
+    def must_notify(self, job_type: str, now: float) -> bool:
         """Whether those who wait are to be told that the hold came, changed or went; remembers that
         they were."""
         line = self._lines.get(job_type)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class QueueKey:
     """Where a run stands in the queue of its job type: priority first, then age; the uid breaks
     ties for good."""
 
@@ -34,13 +34,13 @@ class Slots:
         return 0 if self.suspended else max(0, self.limit - self.holders)
 
 
-def may_start(place: Place, waiting: Collection[Place], slots: Slots) -> bool:
+def may_start(place: QueueKey, waiting: Collection[QueueKey], slots: Slots) -> bool:
     """Whether the run at `place` gets a slot now; `waiting` holds all runs that wait for one, with
     or without this one."""
     ahead = sum(1 for other in waiting if other < place)
     return ahead < slots.free
 
 
-def next_in_line(waiting: Iterable[Place], slots: Slots) -> list[Place]:
+def next_to_start(waiting: Iterable[QueueKey], slots: Slots) -> list[QueueKey]:
     """Whom to look at when slots have become free, best first."""
     return sorted(waiting)[: slots.free]

@@ -11,9 +11,10 @@ from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.unreadable import one_object
-from codexrun_operator.act.execute import now
-from codexrun_operator.act.reconcile import seconds_to_live
-from codexrun_operator.watch.cache import Json, State, place, run_from, version_of
+from codexrun_operator.clock import now
+from codexrun_operator.decide.expiry import seconds_to_live
+from codexrun_operator.watch.cache import Cache, Json, queue_key, run_from, version_of
+from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Resync:
     """`missed` counts the lists that found runs of which kopf had told nothing, since kopf last
     told anything."""
 
-    def __init__(self, kube: Kube, state: State, queue: WorkQueue) -> None:
-        self._kube, self._state, self._queue = kube, state, queue
+    def __init__(self, kube: Kube, cache: Cache, queue: WorkQueue[Key]) -> None:
+        self._kube, self._cache, self._queue = kube, cache, queue
         self.missed = 0
         self.turned = time.monotonic()
         self.synced = asyncio.Event()  # job types and runs were listed in full
@@ -48,11 +49,11 @@ class Resync:
             for item in page["items"]:
                 names.add(item["metadata"]["name"])
                 with _reading("codexjobtype", item):
-                    self._state.job_type_seen(item)
-        self._state.job_types_listed(names, version)
-        for name in self._state.job_types:
+                    self._cache.update_job_type(item)
+        self._cache.remove_unlisted_job_types(names, version)
+        for name in self._cache.job_types:
             self._queue.add(
-                f"jobtype/{name}"
+                Key(Kind.JOB_TYPE, name)
             )  # prices change by a file and by the calendar, and nothing tells
         live: list[CodexRun] = []
         uids: set[str] = set()
@@ -64,14 +65,14 @@ class Resync:
         # The first list comes before kopf could tell anything.
         unknown = [run for run in live if self.synced.is_set() and self._unknown(run) and _old(run)]
         # In the order of the queue, so that a restart lets nobody jump it.
-        for run in sorted(live, key=place):
+        for run in sorted(live, key=queue_key):
             with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
-                self._state.run_known(run)
-        for uid in self._state.runs.keys() - uids:
+                self._cache.store_run(run)
+        for uid in self._cache.runs.keys() - uids:
             # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would
             # keep its place.
-            self._queue.add(f"again/{uid}")
-        self._state.look_for_strays()
+            self._queue.add(Key(Kind.REREAD_RUN, uid))
+        self._cache.enqueue_strays()
         self.synced.set()
         if unknown:
             self.missed += 1
@@ -82,7 +83,7 @@ class Resync:
 
     def _unknown(self, run: CodexRun) -> bool:
         uid = run.metadata.uid
-        return uid not in self._state.runs and not self._state.over.covers(
+        return uid not in self._cache.runs and not self._cache.tombstones.covers(
             uid, int(run.metadata.resource_version or 0)
         )
 
@@ -107,9 +108,11 @@ class Resync:
                 for item in page["items"]:
                     with _reading("codexrun", item):
                         run = CodexRun.model_validate(item)
-                        rest = seconds_to_live(run)
+                        rest = seconds_to_live(run, now())
                         if rest is not None and rest < 2 * EXPIRY_PERIOD:
-                            self._queue.add_later(f"expire/{run.metadata.name}", max(0.0, rest))
+                            self._queue.add_later(
+                                Key(Kind.EXPIRY, run.metadata.name), max(0.0, rest)
+                            )
 
 
 def _reading(kind: str, item: Json) -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ from fakekube import FakeKube
 from runbuilders import run_json
 
 from codexrun_operator import health
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.resync import Resync
 from codexrun_operator.watch.workqueue import WorkQueue
 
@@ -29,7 +29,7 @@ def kube() -> FakeKube:
 @pytest.fixture
 def resync(kube: FakeKube) -> Resync:
     queue = WorkQueue(nothing, workers=1)
-    return Resync(kube, State(changed=queue.add), queue)
+    return Resync(kube, Cache(enqueue=queue.add), queue)
 
 
 async def test_runs_of_the_first_list_blame_nobody(kube: FakeKube, resync: Resync) -> None:
@@ -80,7 +80,7 @@ async def test_a_key_that_no_worker_takes_grows_old() -> None:
 @pytest.mark.local
 async def test_healthz_answers_503_and_says_which_check_failed(unused_tcp_port: int) -> None:
     trouble: list[str | None] = [None]
-    runner = await health.serve(
+    runner = await health.offer_slots(
         unused_tcp_port, {"kopf": lambda: trouble[0]}, lambda: None, lambda: None
     )
     try:

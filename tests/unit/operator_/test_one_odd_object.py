@@ -40,7 +40,7 @@ from codexrun_operator.decide.observed import ADMITTED, job_from, pod_from
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan import NOTHING, plan, wants_slot
 from codexrun_operator.decide.status import moved
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
@@ -230,12 +230,12 @@ ODD_OBJECTS = st.builds(
 async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gone: bool) -> None:
     """To the consumers of operator and api as they are."""
     kube = FakeKube()
-    state, catalog = State(changed=lambda key: None), Catalog(kube)
+    state, catalog = Cache(enqueue=lambda key: None), Catalog(kube)
     seen = {
-        "config_maps": (state.prompt_seen, catalog.prompt_seen),
-        "jobs": (state.job_seen,),
-        "pods": (state.pod_seen,),
-        "job_types": (catalog.job_type_seen,),
+        "config_maps": (state.update_prompt, catalog.update_prompt),
+        "jobs": (state.update_job,),
+        "pods": (state.update_pod,),
+        "job_types": (catalog.update_job_type,),
     }[plural]
     for consumer in seen:
         told: list[str] = []
@@ -343,9 +343,9 @@ def test_one_that_waits_is_refused_by_the_bound() -> None:
 @settings(deadline=None)
 def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
     """It was missing in log and metrics, although the status was written."""
-    state = State(changed=lambda key: None)
-    state.job_type_seen(kind_json())
-    counters = RunMetrics(state, "codexrun")
+    state = Cache(enqueue=lambda key: None)
+    state.update_job_type(kind_json())
+    run_metrics = RunMetrics(state, "codexrun")
     one = CodexRun.model_validate(run_json(inputs={"a": inputs}))
     labels = {
         "namespace": "codexrun",
@@ -358,5 +358,5 @@ def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
         return REGISTRY.get_sample_value("codexrun_runs_finished_total", labels) or 0
 
     before = count()
-    report.tell(one, moved(one, Phase.REJECTED, "InvalidInputs", "", NOON), counters)
+    report.tell(one, moved(one, Phase.REJECTED, "InvalidInputs", "", NOON), run_metrics)
     assert count() - before == 1

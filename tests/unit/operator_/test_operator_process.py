@@ -36,7 +36,7 @@ async def apiserver() -> AsyncIterator[HttpApiserver]:
     """With the prompt of job type "hello"."""
     apiserver = HttpApiserver()
     apiserver.put("configmaps", prompt_json())
-    runner = await apiserver.serve()
+    runner = await apiserver.offer_slots()
     yield apiserver
     await runner.cleanup()
 
@@ -74,7 +74,7 @@ async def until(apiserver: HttpApiserver, holds: Callable[[], bool], log: Path) 
     try:
         async with asyncio.timeout(PATIENCE):
             while not holds():
-                await apiserver.changed()
+                await apiserver.enqueue()
     except TimeoutError:
         pytest.fail(f"never came to it; the operator's log:\n{_last_lines(log)}")
 

@@ -9,7 +9,7 @@ from runbuilders import NOON, ago, run
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, FailureClass, Phase
-from codexrun_operator.act.execute import write_status
+from codexrun_operator.act.status_writer import write_status
 from codexrun_operator.decide.status import CONDITIONS, SUBJECT, duration, moved, same
 
 TERMINAL = [Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED]

@@ -10,16 +10,15 @@ from datetime import datetime
 
 from codexrun_operator.decide.plan.decision import (
     NOTHING,
-    Blocked,
     CreateJob,
     Decision,
     DeleteJob,
     ReleaseEvidence,
-    Seen,
     StopPod,
     SuspendJob,
 )
 from codexrun_operator.decide.plan.progress import finish, show_progress
+from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.start import (
     cancel_before_start,
     explain_lost_job,
@@ -47,24 +46,24 @@ __all__ = [
     "Decision",
     "DeleteJob",
     "ReleaseEvidence",
-    "Seen",
+    "Snapshot",
     "StopPod",
     "SuspendJob",
     "plan",
     "wants_slot",
 ]
 
-Rule = Callable[[Seen, datetime], Decision | None]
+Rule = Callable[[Snapshot, datetime], Decision | None]
 
 
-def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+def leave_finished_alone(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
     """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the
     slot until it is gone).
 
     Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for
     ever.
     """
-    run, pod = seen.run, seen.pod
+    run, pod = snapshot.run, snapshot.pod
     if not (run.status.phase.terminal or run.metadata.deletion_timestamp):
         return None
     if pod and pod.held and not pod.gone:
@@ -72,9 +71,9 @@ def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa:
     return NOTHING
 
 
-def leave_unknown_phase_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+def leave_unknown_phase_alone(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
     """A newer operator has brought the run where this one does not know the way on."""
-    return None if seen.phase.known else NOTHING
+    return None if snapshot.phase.known else NOTHING
 
 
 RULES: tuple[Rule, ...] = (
@@ -100,6 +99,6 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def plan(seen: Seen, now: datetime) -> Decision:
+def plan(snapshot: Snapshot, now: datetime) -> Decision:
     """Decide about one run at `now` (UTC)."""
-    return next((decision for rule in RULES if (decision := rule(seen, now))), NOTHING)
+    return next((decision for rule in RULES if (decision := rule(snapshot, now))), NOTHING)
