@@ -19,7 +19,7 @@ from codexrun_operator.act.status_writer import StatusWriter
 from codexrun_operator.clock import now
 from codexrun_operator.decide.observed import Event
 from codexrun_operator.decide.plan import CreateJob, plan
-from codexrun_operator.decide.status import same
+from codexrun_operator.decide.status import same_content
 from codexrun_operator.job.job import job_name
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.cache import Cache
@@ -95,7 +95,7 @@ class Reconciler:
             elif not await self._creator.create(snapshot, action):
                 self.queue.add(run_key(uid))  # it waits; the next look says for what
                 return
-        if decision.status is not None and not same(snapshot.run.status, decision.status):
+        if decision.status is not None and not same_content(snapshot.run.status, decision.status):
             await self._statuses.write(snapshot.run, decision.status)
         if decision.look_again is not None and uid in cache.runs:
             self.queue.add_later(run_key(uid), decision.look_again)

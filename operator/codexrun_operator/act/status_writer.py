@@ -7,7 +7,7 @@ from codexrun_operator.act import events
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.clock import now
 from codexrun_operator.decide.expiry import seconds_to_live
-from codexrun_operator.decide.status import same
+from codexrun_operator.decide.status import same_content
 from codexrun_operator.watch.cache import Cache, Json, version_of
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
@@ -60,7 +60,9 @@ class StatusWriter:
             del self._unanswered[uid]
             return
         del self._unanswered[uid]
-        if raw["metadata"]["uid"] == uid and same(CodexRun.model_validate(raw).status, status):
+        if raw["metadata"]["uid"] == uid and same_content(
+            CodexRun.model_validate(raw).status, status
+        ):
             await self._publish(run, status, raw)
 
     async def read_again(self, run: CodexRun) -> None:

@@ -13,7 +13,7 @@ from runbuilders import PRICES, SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.observed import job_from
-from codexrun_operator.decide.validation import Accepted, judge
+from codexrun_operator.decide.validation import Accepted, validate_run
 from codexrun_operator.job.containers import env_json
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
 from codexrun_operator.settings import ModelAccess, PodSettings
@@ -54,7 +54,7 @@ def built(
     settings: PodSettings = SETTINGS,
 ) -> dict[str, Any]:
     of, job_type = of or run(), job_type or kind()
-    verdict = judge(of, job_type, prompt(), PRICES)
+    verdict = validate_run(of, job_type, prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
     return build_job(of, job_type, verdict, 1, settings)
 

@@ -39,7 +39,7 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.observed import ADMITTED, job_from, pod_from
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan import NOTHING, plan, wants_slot
-from codexrun_operator.decide.status import moved
+from codexrun_operator.decide.status import with_phase
 from codexrun_operator.watch.cache import Cache
 
 Json = dict[str, Any]
@@ -305,7 +305,7 @@ def test_a_run_in_a_phase_that_is_not_known_is_left_alone(trace: tuple[Any, ...]
 @pytest.mark.parametrize("phase", Phase)
 def test_no_phase_is_written_over_one_that_is_not_known(phase: Phase) -> None:
     with pytest.raises(ValueError, match=r"Paused -> .* would go back"):
-        moved(run("Paused"), phase, "Reason", "", NOON)
+        with_phase(run("Paused"), phase, "Reason", "", NOON)
 
 
 def test_a_wish_that_is_not_known_waits_for_an_operator_that_knows_it() -> None:
@@ -358,5 +358,5 @@ def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
         return REGISTRY.get_sample_value("codexrun_runs_finished_total", labels) or 0
 
     before = count()
-    report.tell(one, moved(one, Phase.REJECTED, "InvalidInputs", "", NOON), run_metrics)
+    report.tell(one, with_phase(one, Phase.REJECTED, "InvalidInputs", "", NOON), run_metrics)
     assert count() - before == 1

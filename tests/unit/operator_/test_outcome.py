@@ -12,7 +12,7 @@ from runbuilders import agent_report, ended, gate_report, pod, running, signalle
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Pod, pod_from
-from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage
+from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage_of
 
 
 def after(
@@ -123,19 +123,23 @@ def test_success_needs_every_piece_of_the_proof(end: Pod) -> None:
 
 
 def test_what_counts_as_the_run_s_own_end() -> None:
-    assert outcome(after()).own
-    assert outcome(after(failure("timeout"), 1)).own
-    assert not outcome(after(signalled(), 143)).own
-    assert not outcome(after(agent_report(state="running", turnCompleted=None), 137)).own
-    assert not outcome(after({}, 137)).own
-    assert not outcome(after(failure("agent_error"), 1, gate=gate_report(cutShort=True))).own
+    assert outcome(after()).ended_by_itself
+    assert outcome(after(failure("timeout"), 1)).ended_by_itself
+    assert not outcome(after(signalled(), 143)).ended_by_itself
+    assert not outcome(
+        after(agent_report(state="running", turnCompleted=None), 137)
+    ).ended_by_itself
+    assert not outcome(after({}, 137)).ended_by_itself
+    assert not outcome(
+        after(failure("agent_error"), 1, gate=gate_report(cutShort=True))
+    ).ended_by_itself
 
 
 # -- usage ---------------------------------------------------------------------------------------
 
 
 def test_usage_is_the_gate_s() -> None:
-    counted = usage(after(agent_report(usage={"inputTokens": 9})))
+    counted = usage_of(after(agent_report(usage={"inputTokens": 9})))
     assert counted is not None
     assert counted.dump() == {
         "inputTokens": 100,
@@ -153,17 +157,17 @@ def test_usage_is_the_gate_s() -> None:
 
 
 def test_an_unknown_price_is_absent_and_not_nothing() -> None:
-    counted = usage(after(gate=gate_report(usage={"totalTokens": 5})))
+    counted = usage_of(after(gate=gate_report(usage={"totalTokens": 5})))
     assert counted is not None
     assert counted.dump().keys() & {"costMicroUSD", "costCents", "cost", "priceTable"} == set()
 
 
 def test_no_word_of_the_gate_no_usage() -> None:
-    assert usage(after(gate={})) is None
+    assert usage_of(after(gate={})) is None
 
 
 def test_a_gate_that_still_ran_has_counted_on() -> None:
-    counted = usage(pod(gate=running(report=gate_report())))
+    counted = usage_of(pod(gate=running(report=gate_report())))
     assert counted is not None
     assert counted.complete is False
 
@@ -174,7 +178,7 @@ def test_a_gate_that_still_ran_has_counted_on() -> None:
      (10_001, "$0.0101", 2), (1_234_567, "$1.2346", 124), (12_000_000, "$12.0000", 1200)],
 )  # fmt: skip
 def test_cost_is_rounded_up(micro: int, text: str, cents: int) -> None:
-    counted = usage(after(gate=gate_report(usage={"costMicroUSD": micro})))
+    counted = usage_of(after(gate=gate_report(usage={"costMicroUSD": micro})))
     assert counted is not None
     assert (dollars(micro), counted.cost, counted.cost_cents) == (text, text, cents)
 

@@ -48,7 +48,7 @@ from codexrun_operator.decide.plan import (
     plan,
     wants_slot,
 )
-from codexrun_operator.decide.status import same
+from codexrun_operator.decide.status import same_content
 from codexrun_operator.job.job import job_name
 
 STOP = StopPod("hello-11111111-1-abcde", "pod-1")
@@ -91,7 +91,7 @@ def check(c: Case) -> None:
     assert acted == c.actions
     want = dict(c.want)
     if want.get("phase") is NO_WRITE:
-        assert decision.status is None or same(c.snapshot.run.status, decision.status)
+        assert decision.status is None or same_content(c.snapshot.run.status, decision.status)
         del want["phase"]
     assert {
         path: field_of(decision, path) for path in want if path not in ("again", "waiting")
@@ -1160,7 +1160,7 @@ def test_a_whole_life_needs_three_writes() -> None:
             pod=has_pod,
         )
         decision = plan(snapshot, NOON)
-        if decision.status and not same(snapshot.run.status, decision.status):
+        if decision.status and not same_content(snapshot.run.status, decision.status):
             writes.append(decision.status.phase)
             snapshot = replace(
                 snapshot, run=snapshot.run.model_copy(update={"status": decision.status})
@@ -1301,7 +1301,7 @@ def test_the_same_sight_again_is_written_once(snapshot: Snapshot) -> None:
     statuses = [snapshot.run.status]
     for _ in range(6):
         decision = plan(snapshot, NOON)
-        if decision.status is None or same(snapshot.run.status, decision.status):
+        if decision.status is None or same_content(snapshot.run.status, decision.status):
             break
         statuses.append(decision.status)
         snapshot = replace(

@@ -9,18 +9,18 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Event, Job, Pod
-from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
+from codexrun_operator.decide.validation import Accepted, Missing, Rejected, validate_run
 
 JOB_TYPE_NOT_FOUND = "JobTypeNotFound"
 
 
 @dataclass(frozen=True)
 class Blocked:
-    """The cause that keeps a run waiting although a slot may be free; `trouble` is the middle of a
+    """The cause that keeps a run waiting although a slot may be free; `message` is the middle of a
     sentence."""
 
     reason: str
-    trouble: str
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +51,13 @@ class Snapshot:
     warnings: tuple[Event, ...] = ()
 
     @cached_property
-    def verdict(self) -> Accepted | Refused | Missing | None:
+    def verdict(self) -> Accepted | Rejected | Missing | None:
         """The run against its job type and prompt; None while there is no job type."""
-        return judge(self.run, self.job_type, self.prompt, self.prices) if self.job_type else None
+        return (
+            validate_run(self.run, self.job_type, self.prompt, self.prices)
+            if self.job_type
+            else None
+        )
 
     @property
     def missing(self) -> str | None:

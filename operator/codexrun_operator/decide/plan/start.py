@@ -9,14 +9,14 @@ from codexrun_operator.decide.plan.decision import CreateJob, Decision
 from codexrun_operator.decide.plan.snapshot import JOB_TYPE_NOT_FOUND, Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
     begin_stop,
-    cancel_words,
+    cancel_message,
     keep_evidence,
-    own_end,
-    terminal,
+    own_outcome,
     terminal_after_stop,
+    terminal_decision,
 )
-from codexrun_operator.decide.status import moved
-from codexrun_operator.decide.validation import Accepted, Missing, Refused
+from codexrun_operator.decide.status import with_phase
+from codexrun_operator.decide.validation import Accepted, Missing, Rejected
 from codexrun_operator.job.job import job_name
 
 JOB_DELETED = "The Job was deleted by hand"
@@ -45,21 +45,25 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
         return keep_evidence(snapshot, now) or begin_stop(snapshot, now, "JobDeleted", JOB_DELETED)
     if snapshot.phase is Phase.STOPPING:
         return terminal_after_stop(snapshot, now)
-    if end := own_end(snapshot):
-        return terminal(snapshot, now, *end)
+    if end := own_outcome(snapshot):
+        return terminal_decision(snapshot, now, *end)
     if snapshot.witnessed:
-        return terminal(snapshot, now, "JobDeleted", JOB_DELETED, None)
+        return terminal_decision(snapshot, now, "JobDeleted", JOB_DELETED, None)
     message = "The Job was gone when the operator came back; how the run ended is not known"
-    return terminal(snapshot, now, "JobLost", message, failed(FailureClass.INTERNAL, message))
+    return terminal_decision(
+        snapshot, now, "JobLost", message, failed(FailureClass.INTERNAL, message)
+    )
 
 
 def cancel_before_start(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Nothing was started: cancelled at once, no pod needed."""
     if snapshot.job is not None or snapshot.run.spec.cancel is None:
         return None
-    words = cancel_words(snapshot.run)
+    message = cancel_message(snapshot.run)
     return Decision(
-        status=moved(snapshot.run, Phase.CANCELLED, "CancelRequested", words, now, finished_at=now)
+        status=with_phase(
+            snapshot.run, Phase.CANCELLED, "CancelRequested", message, now, finished_at=now
+        )
     )
 
 
@@ -75,7 +79,7 @@ def leave_what_is_not_understood(snapshot: Snapshot, now: datetime) -> Decision 
         " upgrade it, or create the run "
         f"again with one of {', '.join(WHEN_FULL)}"
     )
-    return Decision(status=moved(run, phase, "UnknownValue", message, now))
+    return Decision(status=with_phase(run, phase, "UnknownValue", message, now))
 
 
 def _patience(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Decision:
@@ -87,13 +91,17 @@ def _patience(snapshot: Snapshot, reason: str, message: str, now: datetime) -> D
     if run.status.phase is Phase.QUEUED:
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
         # by a re-apply.
-        return Decision(status=moved(run, Phase.QUEUED, reason, message, now), look_again=30)
+        return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now), look_again=30)
     if waited >= MISSING_PATIENCE:
-        return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
-    rest = (MISSING_PATIENCE - waited).total_seconds()
+        return Decision(
+            status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
+        )
+    remaining = (MISSING_PATIENCE - waited).total_seconds()
     if waited < MISSING_QUIET:
         return Decision(look_again=(MISSING_QUIET - waited).total_seconds())
-    return Decision(status=moved(run, Phase.PENDING, reason, message, now), look_again=rest)
+    return Decision(
+        status=with_phase(run, Phase.PENDING, reason, message, now), look_again=remaining
+    )
 
 
 def wait_for_what_is_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
@@ -107,7 +115,7 @@ def wait_for_what_is_unreadable(snapshot: Snapshot, now: datetime) -> Decision |
         " operator's log says why. The run waits: upgrade codexrun, or apply it again in the form"
         " of this version"
     )
-    return Decision(status=moved(snapshot.run, phase, "Unreadable", message, now))
+    return Decision(status=with_phase(snapshot.run, phase, "Unreadable", message, now))
 
 
 def wait_for_job_type(snapshot: Snapshot, now: datetime) -> Decision | None:
@@ -127,9 +135,9 @@ def reject_what_is_wrong(snapshot: Snapshot, now: datetime) -> Decision | None:
     verdict = snapshot.verdict
     if isinstance(verdict, Missing):
         return _patience(snapshot, verdict.reason, verdict.message, now)
-    if isinstance(verdict, Refused):
+    if isinstance(verdict, Rejected):
         return Decision(
-            status=moved(
+            status=with_phase(
                 snapshot.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now
             )
         )
@@ -167,7 +175,7 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
             "sandbox": job_type.spec.sandbox,
             "job_name": job_name(run, 1),
         }
-        status = moved(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)
+        status = with_phase(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)
         return Decision(actions=(CreateJob(1, accepted),), status=status, look_again=5)
     blocked = snapshot.blocked
     if job_type.spec.suspended:
@@ -178,27 +186,30 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
             "ConcurrencyLimit",
             f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
         )
-    reason, trouble = blocked.reason, blocked.trouble
+    reason, cause = blocked.reason, blocked.message
     if run.spec.when_full == "Reject":
-        message = f"Rejected, as spec.whenFull asks: {trouble}"
-        return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
-    most = job_type.spec.max_queued
+        message = f"Rejected, as spec.whenFull asks: {cause}"
+        return Decision(
+            status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
+        )
+    max_queued = job_type.spec.max_queued
     # Who waits already stays, also when the limit is lowered.
     if (
-        most is not None
+        max_queued is not None
         and run.status.phase is not Phase.QUEUED
         and not snapshot.waits
-        and snapshot.queued >= most
+        and snapshot.queued >= max_queued
     ):
         message = (
-            f"{trouble}, and {snapshot.queued} runs wait, as many as its maxQueued of {most} lets"
+            f"{cause}, and {snapshot.queued} runs wait, as many as its maxQueued of {max_queued}"
+            " lets"
             " wait; try again later, or ask its owner to raise maxQueued"
         )
         return Decision(
-            status=moved(
+            status=with_phase(
                 run, Phase.REJECTED, "QueueFull", f"Rejected: {message}", now, finished_at=now
             )
         )
     return Decision(
-        status=moved(run, Phase.QUEUED, reason, f"Waiting: {trouble}", now), waiting=True
+        status=with_phase(run, Phase.QUEUED, reason, f"Waiting: {cause}", now), waiting=True
     )

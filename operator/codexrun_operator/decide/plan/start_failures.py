@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
 
-PULL = {
+PULL_REASONS = {
     "ErrImagePull",
     "ImagePullBackOff",
     "ImageInspectError",
     "RegistryUnavailable",
     "SignatureValidationFailed",
 }
-HOPELESS_IMAGE = {"InvalidImageName", "ErrImageNeverPull"}
+HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StartProblem:
     """`reason` is what status.reason shows while the run starts; `class_` what it fails with if
     that does not change."""
 
@@ -30,42 +30,42 @@ class Trouble:
     expected: bool = False  # no trouble at all: starting takes a moment
 
 
-def camel(class_: FailureClass) -> str:
+def reason_of(class_: FailureClass) -> str:
     """rate_limit -> RateLimit: a failure class as a condition's reason."""
     return "".join(word.capitalize() for word in class_.value.split("_"))
 
 
-def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Trouble:
+def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> StartProblem:
     """The first cause that explains it, the more certain ones first."""
     if pod is None:
         for warning in warnings:
             if warning.reason == "FailedCreate":
-                return Trouble(
+                return StartProblem(
                     FailureClass.CONFIG, "PodRefused", f"No pod can be made: {warning.message}"
                 )
-        return Trouble(
+        return StartProblem(
             FailureClass.INTERNAL, "Starting", f"Job {job.name} has no pod yet", expected=True
         )
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
     for name, container in (("clone", pod.clone), ("gate", pod.gate), ("agent", pod.agent)):
-        if trouble := _container_trouble(name, container):
-            return trouble
+        if problem := _container_problem(name, container):
+            return problem
     for warning in warnings:
         if warning.reason in ("FailedMount", "FailedAttachVolume"):
-            return Trouble(
+            return StartProblem(
                 FailureClass.CONFIG,
                 "MissingVolume",
                 f"A volume of the pod cannot be had: {warning.message}",
             )
     if pod.clone.state == "running":
-        return Trouble(
+        return StartProblem(
             FailureClass.WORKSPACE, "Cloning", "The repository is being cloned", expected=True
         )
-    return Trouble(FailureClass.INTERNAL, "Starting", "The pod is starting", expected=True)
+    return StartProblem(FailureClass.INTERNAL, "Starting", "The pod is starting", expected=True)
 
 
-def _unschedulable(said: str) -> Trouble:
+def _unschedulable(said: str) -> StartProblem:
     """The scheduler's words. A request larger than any node shows as one that preemption cannot
     help either: with "No preemption victims found" it would fit an emptier node, with "not helpful"
     on all of them it fits none."""
@@ -81,27 +81,29 @@ def _unschedulable(said: str) -> Trouble:
         "its request is larger than any node; lower resources.requests of the job type, or add a"
         " larger node"
     )
-    message = f"No node for the pod: {advice if too_large else said}" + (
+    text = f"No node for the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
     )
-    return Trouble(FailureClass.UNSCHEDULABLE, "Unschedulable", message, hopeless=too_large)
+    return StartProblem(FailureClass.UNSCHEDULABLE, "Unschedulable", text, hopeless=too_large)
 
 
-def _container_trouble(name: str, container: Container) -> Trouble | None:
+def _container_problem(name: str, container: Container) -> StartProblem | None:
     if container.state != "waiting":
         return None
-    reason, said = container.reason, container.message
-    if reason in PULL or reason in HOPELESS_IMAGE:
+    reason, detail = container.reason, container.message
+    if reason in PULL_REASONS or reason in HOPELESS_PULL_REASONS:
         message = (
-            f"The image of container {name} cannot be had ({reason}): {said or 'no further word'}"
+            f"The image of container {name} cannot be had ({reason}): {detail or 'no further word'}"
         )
-        return Trouble(FailureClass.IMAGE, "ImagePull", message, hopeless=reason in HOPELESS_IMAGE)
+        return StartProblem(
+            FailureClass.IMAGE, "ImagePull", message, hopeless=reason in HOPELESS_PULL_REASONS
+        )
     if reason == "CreateContainerConfigError":
-        return Trouble(
-            FailureClass.CONFIG, "MissingConfig", f"Container {name} cannot be configured: {said}"
+        return StartProblem(
+            FailureClass.CONFIG, "MissingConfig", f"Container {name} cannot be configured: {detail}"
         )
     if reason in ("CreateContainerError", "RunContainerError"):
-        return Trouble(
-            FailureClass.IMAGE, "ContainerRefused", f"Container {name} cannot be made: {said}"
+        return StartProblem(
+            FailureClass.IMAGE, "ContainerRefused", f"Container {name} cannot be made: {detail}"
         )
     return None

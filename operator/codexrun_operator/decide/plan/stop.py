@@ -21,8 +21,8 @@ from codexrun_operator.decide.plan.decision import (
     SuspendJob,
 )
 from codexrun_operator.decide.plan.snapshot import Snapshot
-from codexrun_operator.decide.plan.start_failures import camel, start_trouble
-from codexrun_operator.decide.status import duration, moved
+from codexrun_operator.decide.plan.start_failures import reason_of, start_problem
+from codexrun_operator.decide.status import duration, with_phase
 
 CANCELLED_BY = frozenset({"CancelRequested", "PodDeleted", "JobDeleted", "JobSuspended"})
 COMPLETED = "Completed"
@@ -33,9 +33,9 @@ def started_fields(snapshot: Snapshot) -> dict[str, Any]:
     """What Job and pod say of their run. Said in every status, as the one after the Job's creation
     may be lost."""
     job, pod = snapshot.job, snapshot.pod
-    known: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if job:
-        known = {
+        fields = {
             "attempt": job.attempt,
             "job_name": job.name,
             "prompt": job.prompt,
@@ -44,7 +44,7 @@ def started_fields(snapshot: Snapshot) -> dict[str, Any]:
         }
     return {
         key: value
-        for key, value in {**known, "pod_name": pod.name if pod else None}.items()
+        for key, value in {**fields, "pod_name": pod.name if pod else None}.items()
         if value is not None
     }
 
@@ -55,15 +55,15 @@ def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
     fields = started_fields(snapshot)
     started, finished = status.started_at, status.finished_at or now
     if pod:
-        judged = outcome(pod)
-        known = {
-            "usage": judged.usage,
-            "result": judged.result,
-            "thread_id": judged.thread_id,
-            "turns": judged.turns,
-            "commands": judged.commands,
+        result = outcome(pod)
+        reported = {
+            "usage": result.usage,
+            "result": result.result,
+            "thread_id": result.thread_id,
+            "turns": result.turns,
+            "commands": result.commands,
         }
-        fields |= {key: value for key, value in known.items() if value is not None}
+        fields |= {key: value for key, value in reported.items() if value is not None}
         started = started or (pod.agent.started_at if pod.agent.report else None)
         finished = status.finished_at or pod.agent.finished_at or now
     fields["finished_at"] = finished
@@ -72,39 +72,39 @@ def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
     return fields
 
 
-def own_end(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
+def own_outcome(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
     """Reason, message and failure of a pod that came to its end before any signal did; None where
     one cut it short."""
     if snapshot.pod is None:
         return None
-    judged = outcome(snapshot.pod)
-    if not judged.own:
+    result = outcome(snapshot.pod)
+    if not result.ended_by_itself:
         return None
-    if judged.failure is None:
+    if result.failure is None:
         return COMPLETED, "Success is proven", None
-    return camel(judged.failure.class_), judged.failure.message, judged.failure
+    return reason_of(result.failure.class_), result.failure.message, result.failure
 
 
-def terminal(
+def terminal_decision(
     snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> Decision:
     """The last status, by the reason that was recorded or found."""
     fields = ended_fields(snapshot, now)
     if reason in CANCELLED_BY:
         return Decision(
-            status=moved(
+            status=with_phase(
                 snapshot.run, Phase.CANCELLED, reason, message, now, **fields, failure=None
             )
         )
     if reason == COMPLETED:
         return Decision(
-            status=moved(
+            status=with_phase(
                 snapshot.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None
             )
         )
     failure = failure or failed(FailureClass.INTERNAL, message)
     return Decision(
-        status=moved(
+        status=with_phase(
             snapshot.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure
         )
     )
@@ -112,9 +112,11 @@ def terminal(
 
 def terminal_after_stop(snapshot: Snapshot, now: datetime) -> Decision:
     status = snapshot.run.status
-    if end := own_end(snapshot):
-        return terminal(snapshot, now, *end)
-    return terminal(snapshot, now, status.reason or "", status.message or "", status.failure)
+    if end := own_outcome(snapshot):
+        return terminal_decision(snapshot, now, *end)
+    return terminal_decision(
+        snapshot, now, status.reason or "", status.message or "", status.failure
+    )
 
 
 def begin_stop(
@@ -123,13 +125,13 @@ def begin_stop(
     """Stop what runs, and record why."""
     fields = {**started_fields(snapshot), **({"failure": failure} if failure else {})}
     return Decision(
-        actions=_stopping(snapshot),
-        status=moved(snapshot.run, Phase.STOPPING, reason, message, now, **fields),
+        actions=_stop_actions(snapshot),
+        status=with_phase(snapshot.run, Phase.STOPPING, reason, message, now, **fields),
         look_again=5,
     )
 
 
-def _stopping(snapshot: Snapshot) -> tuple[Action, ...]:
+def _stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
     """What is still to be done so that the pod goes, or none comes."""
     job, pod = snapshot.job, snapshot.pod
     if pod and not pod.gone and (pod.node or job is None):
@@ -146,12 +148,12 @@ def _stopping(snapshot: Snapshot) -> tuple[Action, ...]:
     return (SuspendJob(job.name),)
 
 
-def ending(
+def ending_status(
     snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> RunStatus:
     """All that the last status will say, while the pod is still held: it must be written before the
     evidence is let go."""
-    return moved(
+    return with_phase(
         snapshot.run,
         Phase.STOPPING,
         reason,
@@ -188,16 +190,16 @@ def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
     if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
         if status.finished_at is not None:
             return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
-        reason, message, failure = own_end(snapshot) or (
+        reason, message, failure = own_outcome(snapshot) or (
             status.reason or "",
             status.message or "",
             status.failure,
         )
-        return Decision(status=ending(snapshot, now, reason, message, failure), look_again=1)
-    return Decision(actions=_stopping(snapshot), look_again=10)
+        return Decision(status=ending_status(snapshot, now, reason, message, failure), look_again=1)
+    return Decision(actions=_stop_actions(snapshot), look_again=10)
 
 
-def cancel_words(run: CodexRun) -> str:
+def cancel_message(run: CodexRun) -> str:
     """Who and why, for status and event."""
     cancel = run.spec.cancel
     if cancel is None:
@@ -208,7 +210,7 @@ def cancel_words(run: CodexRun) -> str:
 def stop_when_cancelled(snapshot: Snapshot, now: datetime) -> Decision | None:
     if snapshot.run.spec.cancel is None or snapshot.job is None:
         return None
-    return begin_stop(snapshot, now, "CancelRequested", cancel_words(snapshot.run))
+    return begin_stop(snapshot, now, "CancelRequested", cancel_message(snapshot.run))
 
 
 def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None:
@@ -243,7 +245,9 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         return begin_stop(snapshot, now, "PodDeleted", f"Pod {pod.name} was deleted by hand")
     if job.finished and pod is None:
         message = "The pod was gone when the operator came back; how the run ended is not known"
-        return terminal(snapshot, now, "PodLost", message, failed(FailureClass.INTERNAL, message))
+        return terminal_decision(
+            snapshot, now, "PodLost", message, failed(FailureClass.INTERNAL, message)
+        )
     return None
 
 
@@ -262,9 +266,9 @@ def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
         )
     else:
         assert snapshot.job is not None
-        trouble = start_trouble(snapshot.job, snapshot.pod, snapshot.warnings)
-        failure = failed(trouble.class_, f"The agent did not start in time: {trouble.message}")
-    return begin_stop(snapshot, now, camel(failure.class_), failure.message, failure)
+        problem = start_problem(snapshot.job, snapshot.pod, snapshot.warnings)
+        failure = failed(problem.class_, f"The agent did not start in time: {problem.message}")
+    return begin_stop(snapshot, now, reason_of(failure.class_), failure.message, failure)
 
 
 def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
@@ -273,14 +277,14 @@ def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
     job = snapshot.job
     if job is None or _agent_ran(snapshot):
         return None
-    trouble = start_trouble(job, snapshot.pod, snapshot.warnings)
+    problem = start_problem(job, snapshot.pod, snapshot.warnings)
     late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
-    if not (trouble.hopeless or late):
+    if not (problem.hopeless or late):
         return None
     message = (
-        trouble.message
-        if trouble.hopeless
-        else f"Not started within {job.start_seconds} s: {trouble.message}"
+        problem.message
+        if problem.hopeless
+        else f"Not started within {job.start_seconds} s: {problem.message}"
     )
-    failure = failed(trouble.class_, message)
-    return begin_stop(snapshot, now, camel(failure.class_), failure.message, failure)
+    failure = failed(problem.class_, message)
+    return begin_stop(snapshot, now, reason_of(failure.class_), failure.message, failure)
