@@ -13,7 +13,7 @@ from codexrun_operator import metrics
 from codexrun_operator.act.actions import carry_out
 from codexrun_operator.clock import now
 from codexrun_operator.decide.expiry import seconds_to_live
-from codexrun_operator.decide.observed import OURS, RUN_UID_LABEL, job_from, pod_from
+from codexrun_operator.decide.observed import MANAGED_SELECTOR, RUN_UID_LABEL, job_from, pod_from
 from codexrun_operator.decide.plan import ReleaseEvidence
 from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind
@@ -55,7 +55,7 @@ class Cleanup:
 
     async def _end_strays(self, uid: str) -> None:
         # Both: others may label objects of their own with the run that they belong to.
-        selector = f"{OURS},{RUN_UID_LABEL}={uid}"
+        selector = f"{MANAGED_SELECTOR},{RUN_UID_LABEL}={uid}"
         jobs = [job_from(item) async for item in self._items(self._kube.jobs, selector)]
         pods = [pod_from(item) async for item in self._items(self._kube.pods, selector)]
         live_pods = [pod for pod in pods if not (pod.deleting or pod.ended)]

@@ -1,4 +1,4 @@
-"""What do the metrics make of a run's move, and of the runs there are?"""
+"""Move the metrics with a run's transition, and count the live runs at each scrape."""
 
 from collections import Counter as Tally
 from collections.abc import Iterator
@@ -24,7 +24,8 @@ class RunMetrics(Collector):
     """Counters that move with transitions, and at each scrape the gauges over `state`."""
 
     def __init__(self, cache: Cache, namespace: str) -> None:
-        self._cache, self._namespace = cache, namespace
+        self._cache = cache
+        self._namespace = namespace
         self._job_types: set[str] = set()  # that there ever were, as far as this process knows
 
     def expect(self, job_type: CodexJobType) -> None:
@@ -49,7 +50,8 @@ class RunMetrics(Collector):
         metrics.CHECKSUM_MISMATCH.labels(spec.prompt.name)
 
     def count(self, transition: Transition, before: CodexRun, after: CodexRun) -> None:
-        """A sink of the lifecycle hooks, once `before` and `after` are given."""
+        """Count a transition: a sink of the lifecycle hooks, once `before` and `after` are
+        bound."""
         job_type, status = self._label(transition.job_type), after.status
         if transition.before is None:
             metrics.CREATED.labels(transition.namespace, job_type, transition.origin).inc()
@@ -100,7 +102,7 @@ class RunMetrics(Collector):
         )
 
     def describe(self) -> Iterator[Metric]:
-        """Names only: the state is not asked before the first scrape."""
+        """Return names only: the cache is not read before the first scrape."""
         yield from self._families()
 
     def collect(self) -> Iterator[Metric]:

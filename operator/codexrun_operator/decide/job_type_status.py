@@ -29,7 +29,7 @@ def job_type_status(
     status, reason, message = _ready(job_type, prompt, prices)
     if hold and status == "True":
         status, reason = "False", hold.cause
-        message = f"Its runs wait: the apiserver refuses their Jobs: {hold.words}"
+        message = f"Its runs wait: the apiserver refuses their Jobs: {hold.message}"
     previous = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
     since = previous.last_transition_time if previous and previous.status == status else now
     condition = Condition(

@@ -60,9 +60,10 @@ def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
 def validate_run(
     run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN
 ) -> Accepted | Rejected | Missing:
-    """Return what the run will use, or the first objection. A run that waits is validated again
-    each
-    time, by what holds then."""
+    """Return what the run will use, or the first objection.
+
+    A run that waits is validated again each time, by what holds then.
+    """
     spec, type_spec = run.spec, job_type.spec
     name = job_type.metadata.name
     version = prompt_version(run, job_type)
@@ -74,17 +75,14 @@ def validate_run(
         return Rejected(
             "PromptVersionNotAllowed",
             f'spec.promptVersion: job type "{name}" fixes version {type_spec.prompt.version}; leave'
-            " the"
-            " field out, or set prompt.allowOverride in the job type",
+            " the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
         return Missing(
             "PromptNotFound",
             f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no"
-            " prompt "
-            f'"{type_spec.prompt.name}" {version} in this namespace; apply its ConfigMap (`codexrun'
-            " prompts manifests`) or name "
-            "another version",
+            f' prompt "{type_spec.prompt.name}" {version} in this namespace; apply its ConfigMap'
+            " (`codexrun prompts manifests`) or name another version",
         )
     if rejection := checksum_rejection(
         type_spec.prompt.sha256 if version == type_spec.prompt.version else None, prompt
@@ -157,17 +155,14 @@ def effective_limits(requested: Limits | None, ceiling: Limits, job_type: str) -
     defaults."""
     effective: dict[str, int | None] = {}
     for key in Limits.model_fields:
-        highest, value = (
-            getattr(ceiling, key) or getattr(DEFAULT_LIMITS, key),
-            getattr(requested, key, None),
-        )
+        highest = getattr(ceiling, key) or getattr(DEFAULT_LIMITS, key)
+        value = getattr(requested, key, None)
         if value is not None and highest is not None and value > highest:
             alias = Limits.model_fields[key].alias
             return Rejected(
                 "LimitAboveJobType",
                 f"spec.limits.{alias}: {value} is above {highest}, the limit of job type"
-                f' "{job_type}";'
-                " lower it, or ask its owner to raise the job type's limit",
+                f' "{job_type}"; lower it, or ask its owner to raise the limit of the job type',
             )
         effective[key] = value if value is not None else highest
     return Limits(**effective)
@@ -177,8 +172,7 @@ def price_rejection(
     job_type: CodexJobType, model: str, limits: Limits, prices: Prices
 ) -> Rejected | None:
     """Reject a limit in money that nobody could keep, and a model without a price where the job
-    type
-    requires one."""
+    type requires one."""
     if model in prices.models:
         return None
     problem = f'the price of model "{model}" is not in the price table {prices.version}'

@@ -1,4 +1,4 @@
-"""The gate: the native sidecar that holds the model's key, meters and refuses. Pure."""
+"""The gate's container: the native sidecar that holds the model's key, meters and refuses. Pure."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.containers import (
     GATE_PORT,
     GATE_UID,
-    empty,
+    empty_dir,
     env_json,
     locked_down,
     mount,
@@ -17,7 +17,8 @@ from codexrun_operator.settings import PodSettings
 
 # the whole log (64 MiB) and the artifacts (49 MiB) while the api is away, and some air
 STATE_BYTES = 160 * 1024**2
-INGEST_AUDIENCE, INGEST_TOKEN_SECONDS = "codexrun-api", 3600
+INGEST_AUDIENCE = "codexrun-api"
+INGEST_TOKEN_SECONDS = 3600
 RESOURCES = {
     "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": "16Mi"},
     "limits": {"memory": "256Mi", "ephemeral-storage": "384Mi"},
@@ -25,7 +26,8 @@ RESOURCES = {
 
 
 def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
-    """The Secret with the model's key: the team's own, else the installation's; "" for none."""
+    """Return the Secret with the model's key: the team's own, else the installation's; "" for
+    none."""
     own = job_type.spec.model_secret_ref
     return own.name if own else settings.model_secret
 
@@ -86,7 +88,7 @@ def container(
 
 
 def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
-    found = [empty("gate-state", STATE_BYTES)]
+    sources = [empty_dir("gate-state", STATE_BYTES)]
     if settings.ingest_url:
         # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the
         # gate's user is not root.
@@ -95,7 +97,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
             "expirationSeconds": INGEST_TOKEN_SECONDS,
             "path": "token",
         }
-        found.append(
+        sources.append(
             {
                 "name": "ingest-token",
                 "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444},
@@ -103,7 +105,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
         )
     if secret := key_secret(job_type, settings):
         items = [{"key": "api-key", "path": "api-key"}]
-        found.append(
+        sources.append(
             {
                 "name": "model-key",
                 "secret": {"secretName": secret, "items": items, "defaultMode": 0o444},
@@ -111,10 +113,10 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
         )
     if settings.model.ca_config_map:
         items = [{"key": settings.model.ca_key, "path": "ca.crt"}]
-        found.append(
+        sources.append(
             {
                 "name": "model-ca",
                 "configMap": {"name": settings.model.ca_config_map, "items": items},
             }
         )
-    return found
+    return sources

@@ -31,7 +31,7 @@ from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
 from codexrun_operator.decide.slots import QueueKey, Slots, may_start, next_to_start
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
-from codexrun_operator.watch.tombstones import FOR_EVER, Tombstones
+from codexrun_operator.watch.tombstones import DELETED_VERSION, Tombstones
 
 Json = dict[str, Any]
 
@@ -116,7 +116,7 @@ class Cache:
             self.waiting[run.spec.job_type].setdefault(uid, queue_key(run))
         self.enqueue(run_key(uid))
 
-    def forget(self, uid: str, version: int = FOR_EVER) -> None:
+    def forget(self, uid: str, version: int = DELETED_VERSION) -> None:
         """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod
         may still hold the slot."""
         self.tombstones.bury(uid, version)
@@ -471,13 +471,13 @@ class Cache:
         if hold := self.holds.of(job_type):
             trouble = (
                 f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
-                f" {hold.words}"
+                f" {hold.message}"
             )
             return Blocked("JobTypeHeld", trouble)
         if refusals := self.holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
                 "JobRefused",
-                f"the apiserver refuses its Job, and not that of others: {refusals.words}",
+                f"the apiserver refuses its Job, and not that of others: {refusals.message}",
             )
         return None
 

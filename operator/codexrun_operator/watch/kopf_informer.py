@@ -1,7 +1,7 @@
-"""kopf as the informer of our own resources: events in, `Cache` told, nothing else.
+"""kopf as the informer of codexrun's own resources: events in, the cache updated, nothing else.
 
 on.event only: such handlers need no finalizer and no annotation, and they are level-triggered by
-our own queue (kopf never retries them).
+the work queue (kopf never retries them).
 """
 
 from collections.abc import Callable
@@ -41,7 +41,8 @@ def settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True  # no CRDs and namespaces to watch: fewer rights
     settings.posting.enabled = False
-    settings.networking.request_timeout, settings.networking.connect_timeout = 30, 5
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
     settings.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
     # Pages of kopf's own list, which knows no bytes: 50 objects of the size that admission allows
@@ -49,13 +50,14 @@ def settings() -> kopf.OperatorSettings:
     # live runs is 100 requests at the start.
     settings.watching.chunk_size = 50
     # A limit would cap new objects at limit / idle_timeout a second.
-    settings.queueing.worker_limit, settings.queueing.idle_timeout = None, 1.0
+    settings.queueing.worker_limit = None
+    settings.queueing.idle_timeout = 1.0
     settings.persistence.diffbase_storage = NoDiffs()
     return settings
 
 
 def registry(cache: Cache, on_event: Callable[[], None]) -> kopf.OperatorRegistry:
-    """The handlers, bound to `cache`; `on_event` is called for every event."""
+    """Return the handlers, bound to `cache`; `on_event` is called for every event."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)

@@ -19,29 +19,33 @@ from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-PERIOD = 60.0
-FIRST_PERIOD = 2.0  # until the first list is complete: nothing is decided before
-PATIENCE = 30.0  # seconds after its creation that a run may be unknown without anybody being blamed
-EXPIRY_PERIOD = 600.0
+RESYNC_SECONDS = 60.0
+FIRST_RESYNC_SECONDS = 2.0  # until the first list is complete: nothing is decided before
+UNKNOWN_RUN_SECONDS = (
+    30.0  # seconds after its creation that a run may be unknown without anybody being blamed
+)
+EXPIRY_SECONDS = 600.0
 
 
 class Resync:
-    """`missed` counts the lists that found runs of which kopf had told nothing, since kopf last
-    told anything."""
+    """Lists periodically. `missed` counts the lists that held runs of which kopf had reported
+    nothing, since kopf last reported anything."""
 
     def __init__(self, kube: Kube, cache: Cache, queue: WorkQueue[Key]) -> None:
-        self._kube, self._cache, self._queue = kube, cache, queue
+        self._kube = kube
+        self._cache = cache
+        self._queue = queue
         self.missed = 0
         self.turned = time.monotonic()
         self.synced = asyncio.Event()  # job types and runs were listed in full
         self._expiries_read = float("-inf")
 
-    def heard(self) -> None:
-        """kopf told something: it is alive."""
+    def kopf_reported(self) -> None:
+        """Note that kopf reported an event: it is alive."""
         self.missed = 0
 
-    async def once(self) -> None:
-        """One pass over job types and live runs."""
+    async def sync(self) -> None:
+        """List job types and live runs once, and bring the cache up to date."""
         names: set[str] = set()
         version = 0
         async for page in self._kube.pages(self._kube.job_types):
@@ -87,20 +91,21 @@ class Resync:
             uid, int(run.metadata.resource_version or 0)
         )
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
         while True:
             self.turned = time.monotonic()
             try:
-                await self.once()
-                if time.monotonic() - self._expiries_read >= EXPIRY_PERIOD:
+                await self.sync()
+                if time.monotonic() - self._expiries_read >= EXPIRY_SECONDS:
                     await self._schedule_expiries()
                     self._expiries_read = time.monotonic()
             except (Unavailable, Refused) as error:
                 log.warning("resync.failed", extra=fields(error=str(error)))
-            await asyncio.sleep(PERIOD if self.synced.is_set() else FIRST_PERIOD)
+            await asyncio.sleep(RESYNC_SECONDS if self.synced.is_set() else FIRST_RESYNC_SECONDS)
 
     async def _schedule_expiries(self) -> None:
-        """Finished runs have left the watch: read when each is to be deleted, now and then."""
+        """Read when each finished run is to be deleted: they have left the watch."""
         for phase in (phase for phase in Phase if phase.terminal):
             async for page in self._kube.pages(
                 self._kube.runs, fieldSelector=f"status.phase={phase}"
@@ -108,19 +113,19 @@ class Resync:
                 for item in page["items"]:
                     with _reading("codexrun", item):
                         run = CodexRun.model_validate(item)
-                        rest = seconds_to_live(run, now())
-                        if rest is not None and rest < 2 * EXPIRY_PERIOD:
+                        seconds = seconds_to_live(run, now())
+                        if seconds is not None and seconds < 2 * EXPIRY_SECONDS:
                             self._queue.add_later(
-                                Key(Kind.EXPIRY, run.metadata.name), max(0.0, rest)
+                                Key(Kind.EXPIRY, run.metadata.name), max(0.0, seconds)
                             )
 
 
 def _reading(kind: str, item: Json) -> AbstractContextManager[None]:
-    """An object that cannot be read stops none of the others."""
+    """Log an object that cannot be read, which stops none of the others."""
     metadata = item["metadata"]
     return one_object(kind, metadata["name"], metadata.get("resourceVersion", ""))
 
 
 def _old(run: CodexRun) -> bool:
     created = run.metadata.creation_timestamp
-    return created is not None and (now() - created).total_seconds() > PATIENCE
+    return created is not None and (now() - created).total_seconds() > UNKNOWN_RUN_SECONDS

@@ -11,7 +11,7 @@ from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRec
 
 from codexrun_core.kube.client import WRITE_TIMEOUT, Unavailable
 from codexrun_operator import leader
-from codexrun_operator.leader import LEASE_SECONDS, MARGIN, FencedLease, lead
+from codexrun_operator.leader import LEASE_SECONDS, MARGIN_SECONDS, FencedLease, lead
 
 
 class Clock:
@@ -83,7 +83,7 @@ async def test_a_write_may_begin_only_while_the_lease_outlives_it(
 ) -> None:
     assert await lease.create("operator", "codexrun", RECORD)
     lease.may_write()
-    clock.now += LEASE_SECONDS - WRITE_TIMEOUT - MARGIN
+    clock.now += LEASE_SECONDS - WRITE_TIMEOUT - MARGIN_SECONDS
     lease.may_write()
     clock.now += 0.001
     assert lease.held

@@ -34,20 +34,20 @@ def resync(kube: FakeKube) -> Resync:
 
 async def test_runs_of_the_first_list_blame_nobody(kube: FakeKube, resync: Resync) -> None:
     kube.put("codexruns", run_json(name="old", uid="uid-old", age=DAYS))
-    await resync.once()
+    await resync.sync()
     assert resync.missed == 0
 
 
 async def test_a_run_that_kopf_never_told_of_counts_until_kopf_speaks(
     kube: FakeKube, resync: Resync
 ) -> None:
-    await resync.once()
+    await resync.sync()
     for number, name in enumerate(("one", "two"), start=1):
         kube.put("codexruns", run_json(name=name, uid=f"uid-{name}", age=DAYS))
-        await resync.once()
-        await resync.once()  # nothing new: no proof of life either
+        await resync.sync()
+        await resync.sync()  # nothing new: no proof of life either
         assert resync.missed == number
-    resync.heard()
+    resync.kopf_reported()
     assert resync.missed == 0
 
 

@@ -36,7 +36,7 @@ from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.schemas.nesting import TOO_DEEP, is_deeper
 from codexrun_operator.act import events as report
 from codexrun_operator.act.run_metrics import RunMetrics
-from codexrun_operator.decide.observed import ADMITTED, job_from, pod_from
+from codexrun_operator.decide.observed import ADMITTED_ANNOTATION, job_from, pod_from
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan import NOTHING, plan, wants_slot
 from codexrun_operator.decide.status import with_phase
@@ -52,7 +52,7 @@ def raw_job(annotation: str = "{}", **spec: Any) -> Json:
         "name": "j",
         "uid": "job-1",
         "resourceVersion": "1",
-        "annotations": {ADMITTED: annotation},
+        "annotations": {ADMITTED_ANNOTATION: annotation},
     }
     return {"metadata": metadata, "spec": spec, "status": {"startTime": "2026-11-24T12:00:00Z"}}
 

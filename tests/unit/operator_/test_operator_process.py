@@ -19,7 +19,7 @@ from runbuilders import kind_json, prompt_json, run_json, stamp
 pytestmark = pytest.mark.local
 
 Json = dict[str, Any]
-PATIENCE = 120  # seconds until a wait gives up; a bound, never an assertion
+UNKNOWN_RUN_SECONDS = 120  # seconds until a wait gives up; a bound, never an assertion
 
 # Its own `main`, on any free port: another operator may have the usual one on this machine.
 MAIN = """
@@ -72,7 +72,7 @@ async def operator(apiserver: HttpApiserver, folder: Path) -> AsyncIterator[Path
 
 async def until(apiserver: HttpApiserver, holds: Callable[[], bool], log: Path) -> None:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(UNKNOWN_RUN_SECONDS):
             while not holds():
                 await apiserver.enqueue()
     except TimeoutError:

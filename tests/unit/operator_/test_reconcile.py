@@ -393,7 +393,7 @@ async def test_resync_tells_what_kopf_missed_in_the_order_of_the_queue(operator:
         ("urgent", "u3", 90, 5),
     ):
         operator.kube.put("codexruns", run_json(uid=uid, name=name, age=age, priority=priority))
-    await resync.once()
+    await resync.sync()
     assert list(operator.cache.runs) == ["u3", UID, OTHER]
 
 
@@ -411,7 +411,7 @@ async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_
     for prices, ready in ((Prices("of today", {}), "False"), (built_in().on(date.max), "True")):
         operator.cache.prices = lambda prices=prices: prices
         asked.clear()
-        await resync.once()
+        await resync.sync()
         for key in asked:
             await operator.look(key)
         status = operator.kube.objects[operator.kube.path_of("codexjobtypes", "hello")]["status"]
@@ -422,7 +422,7 @@ async def test_resync_reads_again_what_the_list_does_not_show(operator: Operator
     resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     operator.apply(run_json("Queued"))
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
-    await resync.once()
+    await resync.sync()
     await operator.look(Key(Kind.REREAD_RUN, UID))
     assert operator.cache.runs == {}
 
@@ -432,5 +432,5 @@ async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> Non
     operator.kube.put("codexruns", run_json(uid=OTHER, name="odd", priority="high"))
     operator.kube.put("codexjobtypes", kind_json(name="odd", model=""))
     operator.kube.put("codexruns", run_json())
-    await resync.once()
+    await resync.sync()
     assert operator.cache.runs.keys() == {UID}

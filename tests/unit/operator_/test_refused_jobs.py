@@ -19,7 +19,7 @@ from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.kube.refusals import Cause
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.watch.keys import Kind
+from codexrun_operator.watch.keys import Key, Kind
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
@@ -69,7 +69,7 @@ class Cluster:
         self.cache.update_prompt(prompt_json())
         self.cache.update_job_type(self.kube.put("codexjobtypes", kind_json(**spec)))
 
-    def later(self, key: str, seconds: float) -> None:
+    def later(self, key: Key, seconds: float) -> None:
         if key.kind is not Kind.EXPIRY:
             heapq.heappush(self.timers, (self.seconds + seconds, key))
 
@@ -191,7 +191,7 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
             cluster.apply(number)
         await cluster.until(OUTAGE)
         assert {reason.partition("/")[0] for reason in cluster.reasons()} == {"Queued"}
-        assert len(cluster.state.waiting["hello"]) + len(cluster.state.creations) == runs
+        assert len(cluster.cache.waiting["hello"]) + len(cluster.cache.creations) == runs
         if REFUSALS[name][3] is Cause.CONFLICT:
             # No verdict: the first in line keep their slots, and try again as after any lost
             # answer.
@@ -316,7 +316,7 @@ async def test_when_the_one_that_tries_is_gone_the_next_one_tries(what: str) -> 
         if what == "cancelled":
             cluster.change(0, cancel=by())
         elif what == "deleted":
-            cluster.state.update_run(
+            cluster.cache.update_run(
                 cluster.kube.objects.pop(cluster.kube.path_of("codexruns", "r0")), gone=True
             )
         else:
@@ -334,7 +334,7 @@ async def test_a_job_type_that_was_changed_is_tried_at_once() -> None:
         await cluster.until(300)
         cluster.kube.refuses = lambda run: None
         changed = kind_json(version=cluster.kube.version + 1, generation=2, concurrencyLimit=2)
-        cluster.state.update_job_type(cluster.kube.put("codexjobtypes", changed))
+        cluster.cache.update_job_type(cluster.kube.put("codexjobtypes", changed))
         await cluster.until(300)
         assert cluster.kube.made == ["r0"]
 
@@ -389,4 +389,4 @@ async def test_a_cancel_is_carried_out_although_no_creation_is_answered(*, held:
         assert cluster.status(0)["phase"] == "Cancelled"
         assert len(cluster.kube.posts) <= posts + 1
         assert cluster.kube.made == []
-        assert not cluster.state.holders["hello"]
+        assert not cluster.cache.holders["hello"]

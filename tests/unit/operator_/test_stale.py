@@ -12,7 +12,7 @@ from codexrun_core.kube.client import Unavailable
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.resync import Resync
-from codexrun_operator.watch.tombstones import FOR_EVER, Tombstones
+from codexrun_operator.watch.tombstones import DELETED_VERSION, Tombstones
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
@@ -114,7 +114,7 @@ async def test_a_list_that_is_older_than_a_run_s_end_starts_nothing(
         await operator.drain()
 
     operator.kube.meanwhile[operator.kube.runs] = meanwhile
-    await operator.resync.once()
+    await operator.resync.sync()
     await operator.drain()
     assert operator.jobs() == []
     assert operator.cache.runs == {}
@@ -131,7 +131,7 @@ async def test_a_list_that_is_older_than_a_rejection_starts_nothing(operator: Op
         slot_taken(operator, free=True)
 
     operator.kube.meanwhile[operator.kube.runs] = meanwhile
-    await operator.resync.once()
+    await operator.resync.sync()
     await operator.drain()
     assert operator.run()["status"]["phase"] == "Rejected"
     assert operator.jobs() == []
@@ -146,7 +146,7 @@ async def test_a_list_that_is_older_than_a_revocation_brings_no_job_type_back(
         operator.cache.update_job_type(operator.change(old), gone=True)
 
     operator.kube.meanwhile[operator.kube.job_types] = meanwhile
-    await operator.resync.once()
+    await operator.resync.sync()
     assert operator.cache.job_types == {}
 
 
@@ -161,13 +161,13 @@ async def test_a_job_type_that_the_list_lacks_is_gone_unless_it_is_younger(
         )
 
     operator.kube.meanwhile[operator.kube.job_types] = meanwhile
-    await operator.resync.once()
+    await operator.resync.sync()
     assert operator.cache.job_types.keys() == {"young"}
 
 
 def test_tombstones_are_bounded_and_let_newer_versions_pass() -> None:
     graves = Tombstones(limit=2)
-    for uid, version in (("a", 5), ("b", FOR_EVER), ("a", 3)):
+    for uid, version in (("a", 5), ("b", DELETED_VERSION), ("a", 3)):
         graves.bury(uid, version)
     assert [graves.covers("a", version) for version in (4, 5, 6)] == [True, True, False]
     assert graves.covers("b", 10**12)
@@ -290,7 +290,7 @@ async def test_an_apiserver_that_is_away_proves_nothing_and_a_list_looks_again(
     with pytest.raises(Unavailable):
         await operator.drain()
     assert not operator.kube.writes("delete", "/")
-    await operator.resync.once()
+    await operator.resync.sync()
     await operator.drain()
     assert operator.jobs() == []
 

@@ -59,9 +59,9 @@ async def operator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[main.Operat
     async def nothing(_: main.Operator) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(main, "SETTLE", 0)
+    monkeypatch.setattr(main, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(main.Operator, "_inform", nothing)
-    monkeypatch.setattr(resyncing, "FIRST_PERIOD", 0)
+    monkeypatch.setattr(resyncing, "FIRST_RESYNC_SECONDS", 0)
     kube = SlowLists()
     kube.put("codexjobtypes", kind_json(concurrencyLimit=20))
     kube.objects[f"{kube.config_maps}/prompt-hello-v1"] = prompt_json()
@@ -225,7 +225,7 @@ async def test_whatever_one_object_raises_the_rest_of_the_list_is_told(
 
         monkeypatch.setattr(resource, "model_validate", reads)
     resync = Resync(looking.kube, looking.cache, looking.reconciler.queue)
-    await resync.once()
+    await resync.sync()
     assert resync.synced.is_set()
     assert looking.cache.runs.keys() == {"uid-1", "uid-2"}
     assert looking.cache.job_types.keys() == {"run", "good"}

@@ -32,10 +32,10 @@ from runbuilders import (
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_operator.act.reconcile import Reconciler
-from codexrun_operator.decide.holds import LONGEST_PAUSE
+from codexrun_operator.decide.holds import MAX_PAUSE_SECONDS
 from codexrun_operator.decide.observed import EVIDENCE_FINALIZER
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.watch.keys import Kind
+from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
@@ -208,7 +208,7 @@ class Cluster(RuleBasedStateMachine):
 
         async def drain() -> None:
             for _ in range(400):
-                self.seconds += LONGEST_PAUSE
+                self.seconds += MAX_PAUSE_SECONDS
                 for key, (_, timer) in list(queue._timers.items()):
                     timer.cancel()
                     del queue._timers[key]
@@ -227,14 +227,14 @@ class Cluster(RuleBasedStateMachine):
 
         self.loop.run_until_complete(drain())
 
-    def busy(self, keys: list[str]) -> bool:
+    def busy(self, keys: list[Key]) -> bool:
         """Whether anything but the clock is left to move; a second look without any change would
         only repeat itself."""
         now = (self.kube.version, len(self.kube.calls), len(self.reconciler.queue._ready))
         before, self.progress = getattr(self, "progress", None), now
         return before != now
 
-    async def look_at(self, key: str) -> None:
+    async def look_at(self, key: Key) -> None:
         try:
             await self.reconciler.reconcile(key)
         except (Unavailable, Refused):
@@ -340,7 +340,7 @@ class Cluster(RuleBasedStateMachine):
     def a_list_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
         past = data.draw(st.sampled_from(self.past))
         self.loop.run_until_complete(
-            Resync(past, self.reconciler.cache, self.reconciler.queue).once()
+            Resync(past, self.reconciler.cache, self.reconciler.queue).sync()
         )
         self.nobody_is_back()
         self.work()

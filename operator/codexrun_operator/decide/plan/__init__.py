@@ -1,8 +1,8 @@
-"""What to do next with one run. Pure: all that it knows is in its arguments.
+"""Decide what to do next with one run. Pure: everything it uses is in its arguments.
 
-The first rule that has an answer wins; the order of RULES is the precedence, and the documentation
-(docs/architecture.md draws it). Executing a decision is somebody else's work: actions first, then
-one status write, then the events that it justifies.
+The first rule that has an answer wins; the order of RULES is the precedence. Carrying
+out a decision is the work of `act`: actions first, then one status write, then the events that it
+justifies.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.start import (
     cancel_before_start,
     explain_lost_job,
-    leave_what_is_not_understood,
-    reject_what_is_wrong,
+    reject_invalid_run,
     start_when_admitted,
     wait_for_job_to_show,
     wait_for_job_type,
-    wait_for_what_is_unreadable,
+    wait_for_newer_operator,
+    wait_for_unreadable,
     wants_slot,
 )
 from codexrun_operator.decide.plan.stop import (
@@ -56,9 +56,9 @@ __all__ = [
 Rule = Callable[[Snapshot, datetime], Decision | None]
 
 
-def leave_finished_alone(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
-    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the
-    slot until it is gone).
+def leave_terminal_run_alone(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
+    """A terminal phase never changes; a run being deleted is the garbage collector's (its pod keeps
+    the slot until it is gone).
 
     Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for
     ever.
@@ -77,20 +77,20 @@ def leave_unknown_phase_alone(snapshot: Snapshot, now: datetime) -> Decision | N
 
 
 RULES: tuple[Rule, ...] = (
-    leave_finished_alone,
+    leave_terminal_run_alone,
     leave_unknown_phase_alone,
     # no Job yet
     wait_for_job_to_show,  # its creation is under way: look again
     explain_lost_job,  # it had one, which is gone
     cancel_before_start,
-    leave_what_is_not_understood,  # spec.whenFull of a newer version
-    wait_for_what_is_unreadable,  # it is there, which is all that is known
+    wait_for_newer_operator,  # spec.whenFull of a newer version
+    wait_for_unreadable,  # it is there, which is all that is known
     wait_for_job_type,  # and for its prompt: one minute, then Rejected
-    reject_what_is_wrong,
+    reject_invalid_run,
     start_when_admitted,
     # there is a Job
     conclude_stop,  # Stopping, and proven gone
-    keep_evidence,  # Stopping, containers ended: write down what they said, then let the pod go
+    keep_evidence,  # Stopping, containers ended: write down their reports, then release the pod
     finish,  # ended by itself: the outcome names phase and class
     stop_when_cancelled,
     stop_what_others_ended,  # a person, an eviction, a lost node
@@ -100,5 +100,9 @@ RULES: tuple[Rule, ...] = (
 
 
 def plan(snapshot: Snapshot, now: datetime) -> Decision:
-    """Decide about one run at `now` (UTC)."""
-    return next((decision for rule in RULES if (decision := rule(snapshot, now))), NOTHING)
+    """Return the first rule's decision about one run at `now` (UTC)."""
+    for rule in RULES:
+        decision = rule(snapshot, now)
+        if decision:
+            return decision
+    return NOTHING

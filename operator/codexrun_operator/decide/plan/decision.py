@@ -25,7 +25,7 @@ class StopPod:
 
 @dataclass(frozen=True)
 class ReleaseEvidence:
-    """Take our finalizer off the pod."""
+    """Take the evidence finalizer off the pod."""
 
     name: str
     uid: str

@@ -20,10 +20,9 @@ from codexrun_operator.decide.validation import Accepted, Missing, Rejected
 from codexrun_operator.job.job import job_name
 
 JOB_DELETED = "The Job was deleted by hand"
-MISSING_PATIENCE = timedelta(minutes=1)
-MISSING_QUIET = timedelta(
-    seconds=3
-)  # files of one `kubectl apply` arrive within this; no status write for that
+MISSING_REJECT_AFTER = timedelta(minutes=1)
+# Files of one `kubectl apply` arrive within this; no status write for that.
+MISSING_QUIET_TIME = timedelta(seconds=3)
 
 
 def wait_for_job_to_show(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
@@ -33,7 +32,7 @@ def wait_for_job_to_show(snapshot: Snapshot, now: datetime) -> Decision | None: 
 
 
 def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """It was admitted and its Job is gone: nothing may start in its place."""
+    """Conclude a run whose Job is gone: nothing may start in its place."""
     if snapshot.job is not None or not snapshot.begun:
         return None
     if (
@@ -56,7 +55,7 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
 
 
 def cancel_before_start(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Nothing was started: cancelled at once, no pod needed."""
+    """Cancel at once: nothing was started."""
     if snapshot.job is not None or snapshot.run.spec.cancel is None:
         return None
     message = cancel_message(snapshot.run)
@@ -67,9 +66,9 @@ def cancel_before_start(snapshot: Snapshot, now: datetime) -> Decision | None:
     )
 
 
-def leave_what_is_not_understood(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """A newer version's wish, which this operator can neither keep nor call wrong: the run waits
-    for one that can."""
+def wait_for_newer_operator(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """A value of a newer version, which this operator can neither carry out nor reject: the run
+    waits for one that can."""
     run = snapshot.run
     if snapshot.job is not None or run.spec.when_full in WHEN_FULL:
         return None
@@ -82,7 +81,7 @@ def leave_what_is_not_understood(snapshot: Snapshot, now: datetime) -> Decision 
     return Decision(status=with_phase(run, phase, "UnknownValue", message, now))
 
 
-def _patience(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Decision:
+def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Decision:
     """Wait a minute for what may still be applied, then reject: apply order must not matter.
 
     A minute of this process: what nobody was there to see has not been missing.
@@ -92,19 +91,19 @@ def _patience(snapshot: Snapshot, reason: str, message: str, now: datetime) -> D
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
         # by a re-apply.
         return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now), look_again=30)
-    if waited >= MISSING_PATIENCE:
+    if waited >= MISSING_REJECT_AFTER:
         return Decision(
             status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
         )
-    remaining = (MISSING_PATIENCE - waited).total_seconds()
-    if waited < MISSING_QUIET:
-        return Decision(look_again=(MISSING_QUIET - waited).total_seconds())
+    remaining = (MISSING_REJECT_AFTER - waited).total_seconds()
+    if waited < MISSING_QUIET_TIME:
+        return Decision(look_again=(MISSING_QUIET_TIME - waited).total_seconds())
     return Decision(
         status=with_phase(run, Phase.PENDING, reason, message, now), look_again=remaining
     )
 
 
-def wait_for_what_is_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
+def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Not missing, and nobody's mistake in the run: an older operator after a newer version's
     objects, for example."""
     if snapshot.job is not None or not snapshot.unreadable:
@@ -125,16 +124,16 @@ def wait_for_job_type(snapshot: Snapshot, now: datetime) -> Decision | None:
         f'spec.jobType: there is no job type "{snapshot.run.spec.job_type}" in this namespace;'
         " `kubectl get codexjobtypes` lists them"
     )
-    return _patience(snapshot, JOB_TYPE_NOT_FOUND, message, now)
+    return _wait_then_reject(snapshot, JOB_TYPE_NOT_FOUND, message, now)
 
 
-def reject_what_is_wrong(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Rejected before anything is started; never gets a Job."""
+def reject_invalid_run(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """Reject an invalid run before anything is started; it never gets a Job."""
     if snapshot.job is not None:
         return None
     verdict = snapshot.verdict
     if isinstance(verdict, Missing):
-        return _patience(snapshot, verdict.reason, verdict.message, now)
+        return _wait_then_reject(snapshot, verdict.reason, verdict.message, now)
     if isinstance(verdict, Rejected):
         return Decision(
             status=with_phase(
@@ -145,7 +144,7 @@ def reject_what_is_wrong(snapshot: Snapshot, now: datetime) -> Decision | None:
 
 
 def wants_slot(snapshot: Snapshot) -> bool:
-    """Whether admission is to be asked at all: valid, not cancelled, and nothing started yet."""
+    """Return whether the run may ask for a slot: valid, not cancelled, and nothing started yet."""
     run = snapshot.run
     return (
         not snapshot.begun
@@ -158,8 +157,7 @@ def wants_slot(snapshot: Snapshot) -> bool:
 
 
 def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Take the slot that admission gave, or wait in the queue (or leave it, if the run does not
-    want to wait)."""
+    """Take the free slot, or wait in the queue, or reject a run that does not want to wait."""
     if (
         snapshot.job is not None
         or snapshot.job_type is None
@@ -202,8 +200,7 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
     ):
         message = (
             f"{cause}, and {snapshot.queued} runs wait, as many as its maxQueued of {max_queued}"
-            " lets"
-            " wait; try again later, or ask its owner to raise maxQueued"
+            " lets wait; try again later, or ask its owner to raise maxQueued"
         )
         return Decision(
             status=with_phase(

@@ -1,5 +1,5 @@
-"""Why does the agent not run yet? From the pod's own words and Kubernetes' warnings to a class and
-a message. Pure."""
+"""Why does the agent not run yet? Finds class and message in the pod's status and Kubernetes'
+warnings. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -31,12 +31,13 @@ class StartProblem:
 
 
 def reason_of(class_: FailureClass) -> str:
-    """rate_limit -> RateLimit: a failure class as a condition's reason."""
+    """Return a failure class as a condition's reason: rate_limit -> RateLimit."""
     return "".join(word.capitalize() for word in class_.value.split("_"))
 
 
 def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> StartProblem:
-    """The first cause that explains it, the more certain ones first."""
+    """Return the first cause that explains why the agent does not run, the more certain ones
+    first."""
     if pod is None:
         for warning in warnings:
             if warning.reason == "FailedCreate":

@@ -26,12 +26,12 @@ from codexrun_operator.decide.status import duration, with_phase
 
 CANCELLED_BY = frozenset({"CancelRequested", "PodDeleted", "JobDeleted", "JobSuspended"})
 COMPLETED = "Completed"
-CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and ours
+CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and this one
 
 
 def started_fields(snapshot: Snapshot) -> dict[str, Any]:
-    """What Job and pod say of their run. Said in every status, as the one after the Job's creation
-    may be lost."""
+    """Return what Job and pod tell of their run. It is in every status, as the one after the Job's
+    creation may be lost."""
     job, pod = snapshot.job, snapshot.pod
     fields: dict[str, Any] = {}
     if job:
@@ -50,7 +50,7 @@ def started_fields(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
-    """What is known of the end: usage, last message, times. What is not known stays as it is."""
+    """Return what is known of the end: usage, last message, times. The rest stays as it is."""
     status, pod = snapshot.run.status, snapshot.pod
     fields = started_fields(snapshot)
     started, finished = status.started_at, status.finished_at or now
@@ -73,8 +73,8 @@ def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
 
 
 def own_outcome(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
-    """Reason, message and failure of a pod that came to its end before any signal did; None where
-    one cut it short."""
+    """Return reason, message and failure of a pod that ended before any signal came; None where one
+    cut it short."""
     if snapshot.pod is None:
         return None
     result = outcome(snapshot.pod)
@@ -88,7 +88,7 @@ def own_outcome(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
 def terminal_decision(
     snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> Decision:
-    """The last status, by the reason that was recorded or found."""
+    """Decide on the last status, by the reason that was recorded or found."""
     fields = ended_fields(snapshot, now)
     if reason in CANCELLED_BY:
         return Decision(
@@ -132,7 +132,7 @@ def begin_stop(
 
 
 def _stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
-    """What is still to be done so that the pod goes, or none comes."""
+    """Return what is still to be done so that the pod goes, or none comes."""
     job, pod = snapshot.job, snapshot.pod
     if pod and not pod.gone and (pod.node or job is None):
         return () if pod.deleting else (StopPod(pod.name, pod.uid),)
@@ -200,7 +200,7 @@ def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
 
 
 def cancel_message(run: CodexRun) -> str:
-    """Who and why, for status and event."""
+    """Return who cancelled the run and why, for status and Event."""
     cancel = run.spec.cancel
     if cancel is None:
         return ""
@@ -214,8 +214,8 @@ def stop_when_cancelled(snapshot: Snapshot, now: datetime) -> Decision | None:
 
 
 def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Somebody else ends it. By hand is a cancel too; what the cluster does is a failure with its
-    own class."""
+    """Stop a run that somebody else ends. By hand is a cancel too; what the cluster does is a
+    failure with its own class."""
     job, pod = snapshot.job, snapshot.pod
     if job is None:
         return None
