@@ -13,8 +13,8 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.cost import Price
 from codexrun_pod.gate.budget.meter import Account, InFlight
+from codexrun_pod.gate.cost import Price
 from codexrun_pod.gate.sse import Last
 
 # A short request with input written and read, and a long one: 7 and 3 tokens make no whole

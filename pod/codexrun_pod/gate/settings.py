@@ -10,7 +10,7 @@ from typing import Any
 
 from codexrun_core.codex.tools import DEFAULT as DEFAULT_TOOLS
 from codexrun_pod import termination
-from codexrun_pod.gate.budget.cost import Price, pico_of_cents
+from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.output import schema_from
 

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.budget import meter, usage
-from codexrun_pod.gate.budget.cost import Price, micro_dollars, pico_dollars
+from codexrun_pod.gate import usage
+from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account, InFlight
-from codexrun_pod.gate.budget.usage import Usage, parse
+from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
 from codexrun_pod.gate.policy.rules import Refused
 from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.usage import Usage, parse
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PRICES = {"m": Price(input=1_250_000, cached_input=125_000, output=10_000_000)}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.budget.cost import Price, pico_of_cents
+from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.policy.rules import SMALLEST_CAP, Admitted, Limits, Refused, admit
 
 LIMITS = Limits(models=frozenset({"m", "n"}))

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.runs.names import job_name
 from codexrun_operator.decide.outcome import failed
 from codexrun_operator.decide.plan.decision import CreateJob, Decision
 from codexrun_operator.decide.plan.snapshot import JOB_TYPE_NOT_FOUND, Blocked, Snapshot
@@ -17,7 +18,6 @@ from codexrun_operator.decide.plan.stop import (
 )
 from codexrun_operator.decide.status import with_phase
 from codexrun_operator.decide.validation import Accepted, Missing, Rejected
-from codexrun_operator.job.job import job_name
 
 JOB_DELETED = "The Job was deleted by hand"
 MISSING_REJECT_AFTER = timedelta(minutes=1)
@@ -171,7 +171,7 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
             "prompt": accepted.prompt,
             "model": accepted.model,
             "sandbox": job_type.spec.sandbox,
-            "job_name": job_name(run, 1),
+            "job_name": job_name(run.metadata.name, run.metadata.uid, 1),
         }
         status = with_phase(run, Phase.STARTING, "Starting", "The pod is starting", now, **fields)
         return Decision(actions=(CreateJob(1, accepted),), status=status, look_again=5)

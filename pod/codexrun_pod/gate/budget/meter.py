@@ -13,13 +13,13 @@ from typing import Any
 
 from codexrun_pod import termination
 from codexrun_pod.gate import errors
-from codexrun_pod.gate.budget import usage as tokens
-from codexrun_pod.gate.budget.cost import Price, micro_dollars, pico_at_most, pico_dollars
-from codexrun_pod.gate.budget.usage import Usage
+from codexrun_pod.gate import usage as tokens
+from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
 from codexrun_pod.gate.policy.output import Output
 from codexrun_pod.gate.policy.rules import Refused
 from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.usage import Usage
 
 MAY_SHORTEN = (("lastError", "message"), ("stop", "message"), ("output", "message"))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codexrun_core.codex import tools
-from codexrun_pod.gate.budget.cost import Price, dollars
+from codexrun_pod.gate.cost import Price, dollars
 from codexrun_pod.gate.policy import tools as offered
 
 Code = Literal["budget", "guardrail", "stopping"]

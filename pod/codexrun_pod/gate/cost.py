@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_pod.gate.budget.usage import Usage
+from codexrun_pod.gate.usage import Usage
 
 PICO_PER_MICRO = 1_000_000
 
