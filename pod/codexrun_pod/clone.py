@@ -23,7 +23,7 @@ from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import loglines, termination, uncaught
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-REFS_NAMED = 10  # of the repository's branches, in the message about a wrong ref
+MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
 
 
 class CloneError(Exception):
@@ -48,11 +48,11 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         CloneError: it is missing or broken.
     """
     try:
-        given = json.loads(environ["CODEXRUN_CLONE"])
+        config = json.loads(environ["CODEXRUN_CLONE"])
         return Settings(
-            url=given["url"],
-            ref=given.get("ref"),
-            allowed=tuple(given["allowedURLs"]),
+            url=config["url"],
+            ref=config.get("ref"),
+            allowed=tuple(config["allowedURLs"]),
             workspace=Path(environ.get("CODEXRUN_WORKSPACE", "/workspace")),
             credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", "/var/run/codexrun/git")),
         )
@@ -96,7 +96,7 @@ class Git:
         Raises:
             CloneError: it failed; the message is for people and holds no secret.
         """
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *self.options, *arguments],
             cwd=self.settings.workspace,
             env={
@@ -118,17 +118,17 @@ class Git:
             errors="replace",
             check=False,
         )
-        if done.returncode == 0:
-            return done.stdout.rstrip("\n")
+        if result.returncode == 0:
+            return result.stdout.rstrip("\n")
         if not must:
             return ""
-        raise CloneError(self._why(done.stderr))
+        raise CloneError(self._message_for(result.stderr))
 
-    def _why(self, said: str) -> str:
+    def _message_for(self, stderr: str) -> str:
         url = self.settings.url
         for secret in self.secrets:
-            said = said.replace(secret, "***")
-        if re.search(r"Authentication failed|returned error: 401|returned error: 403", said):
+            stderr = stderr.replace(secret, "***")
+        if re.search(r"Authentication failed|returned error: 401|returned error: 403", stderr):
             if self.secrets:
                 return (
                     f"{url} refuses the credentials of the job type's git.credentialsSecretRef;"
@@ -138,21 +138,21 @@ class Git:
                 f"{url} asks for credentials; name a Secret in the job type's"
                 " git.credentialsSecretRef"
             )
-        if re.search(r"could not read (Username|Password)", said):
+        if re.search(r"could not read (Username|Password)", stderr):
             return (
                 f"{url} asks for credentials; name a Secret in the job type's"
                 " git.credentialsSecretRef"
             )
-        if re.search(r"returned error: 30\d|redirect", said):
+        if re.search(r"returned error: 30\d|redirect", stderr):
             return (
                 f"{url} answers with a redirect, which is not followed; give the URL that it"
                 " leads to"
             )
-        if re.search(r"not found|returned error: 404", said):
+        if re.search(r"not found|returned error: 404", stderr):
             return f"{url} does not exist, or the job type's credentials may not read it"
         lines = [
-            line for line in said.splitlines() if line.startswith(("fatal:", "error:"))
-        ] or said.splitlines()
+            line for line in stderr.splitlines() if line.startswith(("fatal:", "error:"))
+        ] or stderr.splitlines()
         return f"git cannot clone {url}: {lines[-1] if lines else 'it gave no reason'}"
 
 
@@ -202,8 +202,8 @@ def _check_out(git: Git, url: str, ref: str) -> None:
             "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin"
         ).split()
         names = [name for name in names if name != "HEAD"]
-        more = ", ..." if len(names) > REFS_NAMED else ""
-        some = ", ".join(names[:REFS_NAMED]) + more
+        more = ", ..." if len(names) > MAX_NAMED_BRANCHES else ""
+        some = ", ".join(names[:MAX_NAMED_BRANCHES]) + more
         raise CloneError(
             f"{url} has neither a branch nor a tag {ref!r}; its branches: {some or 'none'}"
         )
@@ -233,30 +233,32 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     """Clone and tell; 0, or 1 with a failure of class `workspace`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not be heard
     began = time.monotonic()
-    told: dict[str, object] = {}
+    report: dict[str, object] = {}
     try:
         settings = from_env(environ)
-        told["commit"] = clone(settings)
-        fields = {"commit": told["commit"], "url": settings.url, "ref": settings.ref}
+        report["commit"] = clone(settings)
+        fields = {"commit": report["commit"], "url": settings.url, "ref": settings.ref}
         text, code = "workspace.cloned", 0
     except (CloneError, OSError) as error:
-        told["failure"] = {
+        report["failure"] = {
             "class": "workspace",
             "message": str(error)[: termination.LONGEST_MESSAGE],
         }
         fields, text, code = {"reason": str(error)}, "workspace.failed", 1
-    took = int((time.monotonic() - began) * 1000)
+    duration_ms = int((time.monotonic() - began) * 1000)
     level = "error" if code else "info"
     sys.stdout.buffer.write(
-        loglines.line("clone", level=level, text=text, phase="clone", duration_ms=took, **fields)
+        loglines.line(
+            "clone", level=level, text=text, phase="clone", duration_ms=duration_ms, **fields
+        )
     )
     path = environ.get("CODEXRUN_TERMINATION_LOG", termination.DEFAULT_PATH)
     termination.write(
-        path, termination.encode({"v": 1, "src": "clone", **told}, [("failure", "message")])
+        path, termination.encode({"v": 1, "src": "clone", **report}, [("failure", "message")])
     )
     return code
 
 
 if __name__ == "__main__":
-    uncaught.take_over("clone")
+    uncaught.install("clone")
     sys.exit(main())

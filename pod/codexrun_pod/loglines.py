@@ -13,15 +13,15 @@ def timestamp(seconds: float | None = None) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
 
 
-OURS = ("runner", "gate", "clone")
+CODEXRUN_SOURCES = ("runner", "gate", "clone")
 
 
 def line(src: str, **fields: Any) -> bytes:
     """The line with its newline; fields of None are left out. Our own lines have a level, `info`
     unless said otherwise."""
-    known = {key: value for key, value in fields.items() if value is not None}
-    level = {"level": known.pop("level", "info")} if src in OURS else {}
-    return encode({"ts": timestamp(), "src": src, **level, **known})
+    present = {key: value for key, value in fields.items() if value is not None}
+    level = {"level": present.pop("level", "info")} if src in CODEXRUN_SOURCES else {}
+    return encode({"ts": timestamp(), "src": src, **level, **present})
 
 
 def encode(value: Any) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from codexrun_pod import loglines
 
 
-class Lines(logging.Handler):
+class LogLineHandler(logging.Handler):
     """Writes records to stdout as lines of `src`, with the fields of `seed`."""
 
     def __init__(self, src: str, seed: dict[str, Any]) -> None:
@@ -42,9 +42,9 @@ class Lines(logging.Handler):
         self.write("error", f"{self._src}.broken", error)
 
 
-def take_over(src: str, **seed: Any) -> None:
+def install(src: str, **seed: Any) -> None:
     """From now on; nothing of the process prints anything else."""
-    lines = Lines(src, seed)
+    lines = LogLineHandler(src, seed)
     logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
     sys.excepthook = lines.crashed

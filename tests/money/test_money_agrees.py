@@ -15,7 +15,7 @@ from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account, InFlight
 from codexrun_pod.gate.cost import Price
-from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.sse import LastEvent
 
 # A short request with input written and read, and a long one: 7 and 3 tokens make no whole
 # micro-dollar.
@@ -39,7 +39,11 @@ def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(
             "output_tokens": tokens_out,
         }
         account = meter.answered(
-            meter.sent(account, InFlight(MODEL, 9)), Last("completed", usage), True, prices, NOON
+            meter.sent(account, InFlight(MODEL, 9)),
+            LastEvent("completed", usage),
+            True,
+            prices,
+            NOON,
         )
     # Dollars per million tokens: 2 / 0.20 / 2.50 / 10, and 4 / 0.40 / 5 / 15 for the long one.
     short = 466 * 2.0 + 334 * 0.2 + 200 * 2.5 + 7 * 10

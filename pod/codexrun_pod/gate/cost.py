@@ -34,7 +34,7 @@ class Price:
             KeyError: a field is missing. ValueError: one is negative.
         """
         long = price.get("longContext")
-        one = cls(
+        parsed = cls(
             price["inputMicroUSDPerMTok"],
             price["cachedInputMicroUSDPerMTok"],
             price["outputMicroUSDPerMTok"],
@@ -42,9 +42,9 @@ class Price:
             long["aboveInputTokens"] if long else None,
             cls.from_json(long) if long else None,
         )
-        if min(one.input, one.cached_input, one.output, one.written) < 0:
+        if min(parsed.input, parsed.cached_input, parsed.output, parsed.written) < 0:
             raise ValueError(f"a price is negative: {dict(price)}")
-        return one
+        return parsed
 
     @property
     def written(self) -> int:

@@ -28,20 +28,20 @@ class Endpoint:
     proxy: str | None = None
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any], ca_file: Path) -> Endpoint:
+    def from_json(cls, config: Mapping[str, Any], ca_file: Path) -> Endpoint:
         """From the operator's words.
 
         Raises:
             KeyError: upstreamURL is missing.
         """
         return cls(
-            upstream=str(given["upstreamURL"]).rstrip("/"),
-            auth_header=given.get("authHeader") or BEARER,
+            upstream=str(config["upstreamURL"]).rstrip("/"),
+            auth_header=config.get("authHeader") or BEARER,
             query={
-                str(name): str(value) for name, value in (given.get("queryParams") or {}).items()
+                str(name): str(value) for name, value in (config.get("queryParams") or {}).items()
             },
-            ca_file=ca_file if given.get("caBundle") else None,
-            proxy=given.get("proxy") or None,
+            ca_file=ca_file if config.get("caBundle") else None,
+            proxy=config.get("proxy") or None,
         )
 
     @property

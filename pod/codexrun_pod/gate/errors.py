@@ -59,9 +59,9 @@ def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetim
         class_ = "rate_limit"
     else:
         class_ = "model_error"
-    said = error.get("message") or body.strip() or "no message"
+    message = error.get("message") or body.strip() or "no message"
     reset = _reset_at(headers, error, now) if class_ in ("rate_limit", "quota") else None
-    return UpstreamError(class_, _short(f"HTTP {status}: {said}"), status, reset)
+    return UpstreamError(class_, _short(f"HTTP {status}: {message}"), status, reset)
 
 
 def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
@@ -69,13 +69,17 @@ def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
     error = _plain(error)
     codes = {error.get("code"), error.get("type")}
     class_: Class = "model_error"
-    for known, name in ((QUOTA_CODES, "quota"), (RATE_CODES, "rate_limit"), (AUTH_CODES, "auth")):
-        if codes & known:
+    for class_codes, name in (
+        (QUOTA_CODES, "quota"),
+        (RATE_CODES, "rate_limit"),
+        (AUTH_CODES, "auth"),
+    ):
+        if codes & class_codes:
             class_ = name  # type: ignore[assignment]  # the tuple above holds classes only
             break
-    said = f"{error.get('code') or 'failed'}: {error.get('message') or 'no message'}"
+    message = f"{error.get('code') or 'failed'}: {error.get('message') or 'no message'}"
     return UpstreamError(
-        class_, _short(said), None, _reset_at({}, error, now) if class_ == "rate_limit" else None
+        class_, _short(message), None, _reset_at({}, error, now) if class_ == "rate_limit" else None
     )
 
 
@@ -114,8 +118,8 @@ def _reset_at(headers: Mapping[str, str], error: Mapping[str, Any], now: datetim
         seconds = float(error["resets_in_seconds"])
     if seconds is None and isinstance(error.get("resets_at"), (int, float)):
         seconds = error["resets_at"] - now.timestamp()
-    if seconds is None and (told := TRY_AGAIN.search(str(error.get("message", "")))):
-        seconds = _number(told.group(1), SECONDS[(told.group(2) or "s").lower()])
+    if seconds is None and (match := TRY_AGAIN.search(str(error.get("message", "")))):
+        seconds = _number(match.group(1), SECONDS[(match.group(2) or "s").lower()])
     if seconds is None or not 0 <= seconds < 10 * 366 * 86400:
         return None
     return (

@@ -26,13 +26,13 @@ DOWN_PREFIXES = (
 def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
     """For the model's endpoint, with our credentials. Identity encoding, so that events can be read
     as they pass."""
-    kept = {
+    passed = {
         name: value
         for name, value in headers.items()
         if name.lower() in UP or name.lower().startswith(UP_PREFIXES)
     }
-    kept |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    return kept | dict(credentials)
+    passed |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    return passed | dict(credentials)
 
 
 def down(headers: Mapping[str, str]) -> dict[str, str]:

@@ -54,25 +54,25 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
     """
     try:
-        given = json.loads(environ["CODEXRUN_GATE"])
+        config = json.loads(environ["CODEXRUN_GATE"])
         return Settings(
-            run_id=str(given["runId"]),
-            job_type=str(given["jobType"]),
-            attempt=int(given["attempt"]),
-            endpoint=Endpoint.from_json(given, Path(environ.get("CODEXRUN_GATE_CA", CA_FILE))),
-            port=int(given["port"]),
-            models=frozenset(given["models"]),
-            tools=frozenset(given.get("allowedTools", DEFAULT_TOOLS)),
-            max_tokens=given.get("maxTokens"),
+            run_id=str(config["runId"]),
+            job_type=str(config["jobType"]),
+            attempt=int(config["attempt"]),
+            endpoint=Endpoint.from_json(config, Path(environ.get("CODEXRUN_GATE_CA", CA_FILE))),
+            port=int(config["port"]),
+            models=frozenset(config["models"]),
+            tools=frozenset(config.get("allowedTools", DEFAULT_TOOLS)),
+            max_tokens=config.get("maxTokens"),
             max_pico=None
-            if given.get("maxCostCents") is None
-            else pico_of_cents(int(given["maxCostCents"])),
+            if config.get("maxCostCents") is None
+            else pico_of_cents(int(config["maxCostCents"])),
             prices={
                 model: Price.from_json(price)
-                for model, price in (given.get("prices") or {}).items()
+                for model, price in (config.get("prices") or {}).items()
             },
-            price_table=given.get("priceTable"),
-            ingest=given.get("ingestURL") or None,
+            price_table=config.get("priceTable"),
+            ingest=config.get("ingestURL") or None,
             output_schema=schema_from(environ.get("CODEXRUN_OUTPUT_SCHEMA", "")),
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
             ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),

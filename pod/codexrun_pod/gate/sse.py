@@ -17,7 +17,7 @@ NO_OUTPUT_YET = ("response.created", "response.in_progress", "response.queued")
 
 
 @dataclass(frozen=True)
-class Last:
+class LastEvent:
     """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: of
     failed."""
 
@@ -27,7 +27,7 @@ class Last:
     error: Mapping[str, Any] | None = None
 
 
-class Watch:
+class EventStream:
     """Fed with the stream's bytes in chunks of any size; gives them back event by event, up to one
     that is forbidden."""
 
@@ -35,7 +35,7 @@ class Watch:
         self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None
     ) -> None:
         """forbidden: the name of the tool that an event calls although it may not."""
-        self.last: Last | None = None
+        self.last: LastEvent | None = None
         self.output_seen = False
         self.called: str | None = (
             None  # the forbidden tool; nothing was given back from its event on
@@ -87,18 +87,18 @@ def _parsed(data: bytes) -> Mapping[str, Any]:
         return {}
 
 
-def _last(event: Mapping[str, Any]) -> Last | None:
+def _last(event: Mapping[str, Any]) -> LastEvent | None:
     kind = event.get("type")
     response = _mapping(event.get("response"))
     usage = response.get("usage")
     if kind == "response.completed":
-        return Last("completed", usage)
+        return LastEvent("completed", usage)
     if kind == "response.incomplete":
-        return Last("incomplete", usage, reason=_reason(response))
+        return LastEvent("incomplete", usage, reason=_reason(response))
     if kind == "response.failed":
-        return Last("failed", usage, error=_mapping(response.get("error")))
+        return LastEvent("failed", usage, error=_mapping(response.get("error")))
     if kind == "error":
-        return Last("failed", usage, error=_mapping(event.get("error")) or event)
+        return LastEvent("failed", usage, error=_mapping(event.get("error")) or event)
     return None
 
 

@@ -73,13 +73,13 @@ def others() -> list[int]:
     own = os.getpid()
     if own == 1:
         return [pid for pid in parents if pid != 1]
-    found = {own}
-    grown = True
-    while grown:
-        below = {pid for pid, parent in parents.items() if parent in found}
-        grown = not below <= found
-        found |= below
-    return sorted(found - {own})
+    descendants = {own}
+    growing = True
+    while growing:
+        children = {pid for pid, parent in parents.items() if parent in descendants}
+        growing = not children <= descendants
+        descendants |= children
+    return sorted(descendants - {own})
 
 
 def _parents() -> dict[int, int]:

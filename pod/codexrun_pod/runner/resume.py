@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.5
 ANSWER_SECONDS = 60.0
 THREAD = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STARTED = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
-WAY_OUT = "start the run again without spec.retryOf.resume"
+ADVICE = "start the run again without spec.retryOf.resume"
 
 
 def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | Stop:
@@ -32,16 +32,16 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        status, body = _ask(settings.gate_port)
+        status, body = _get_rollout(settings.gate_port)
         if status == 200:
-            return _lay_down(settings, body)
+            return _write_rollout(settings, body)
         if status == 404:
-            said = (
+            problem = (
                 "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended"
                 " before it could hand over its"
             )
             raise ConfigError(
-                f"{said} rollout, or was cleaned up, or this installation has no api); {WAY_OUT}"
+                f"{problem} rollout, or was cleaned up, or this installation has no api); {ADVICE}"
             )
         if time.monotonic() > deadline:
             raise CannotStartError(
@@ -52,7 +52,7 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
             return stop
 
 
-def _ask(port: int) -> tuple[int, bytes]:
+def _get_rollout(port: int) -> tuple[int, bytes]:
     """Status and body; 0 and the reason when there was no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
@@ -66,7 +66,7 @@ def _ask(port: int) -> tuple[int, bytes]:
         connection.close()
 
 
-def _lay_down(settings: Settings, rollout: bytes) -> str:
+def _write_rollout(settings: Settings, rollout: bytes) -> str:
     thread, (year, month, day, *clock) = _head(rollout)
     folder = settings.codex_home / "sessions" / year / month / day
     try:
@@ -91,5 +91,5 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
         pass
     raise ConfigError(
         "spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex;"
-        f" {WAY_OUT}"
+        f" {ADVICE}"
     )

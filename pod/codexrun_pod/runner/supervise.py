@@ -25,7 +25,7 @@ from codexrun_pod.runner.codex.progress import (
 )
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
-from codexrun_pod.runner.termination_report import Report
+from codexrun_pod.runner.termination_report import TerminationReport
 
 TICK_SECONDS = 0.5
 INTERRUPT_SECONDS = 2.0  # Codex needs less than a tenth of one to end on SIGINT
@@ -38,12 +38,12 @@ class Supervisor:
     """One run of Codex. All state is the main thread's; readers and signals only put into the
     inbox."""
 
-    def __init__(self, settings: Settings, log: Log, report: Report) -> None:
+    def __init__(self, settings: Settings, log: Log, report: TerminationReport) -> None:
         """Signals are heard from here on; `wait` is what acts on them."""
         self.settings = settings
         self.log = log
         self.report = report
-        self.seen = Seen()
+        self.progress = Seen()
         self.commit: str | None = None  # what the workspace held before Codex began
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
@@ -57,15 +57,15 @@ class Supervisor:
     def pause(self, seconds: float) -> Stop | None:
         """Wait before Codex runs; the reason to end the run, if one comes."""
         with contextlib.suppress(queue.Empty):
-            told = self.inbox.get(timeout=seconds)
-            return told if isinstance(told, Stop) else None
+            message = self.inbox.get(timeout=seconds)
+            return message if isinstance(message, Stop) else None
         return None
 
     def run(
         self,
         prompt: bytes,
         environ: dict[str, str],
-        watch: watchdogs.Watch,
+        time_limits: watchdogs.TimeLimits,
         thread: str | None = None,
     ) -> Ended:
         """Start Codex with the prompt, follow it to its end, and end whatever it left running.
@@ -86,9 +86,9 @@ class Supervisor:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self.report.write("running", self.seen)
-        readers = self._follow(codex, prompt)
-        code = self._until_gone(codex.pid, watch)
+        self.report.write("running", self.progress)
+        readers = self._start_readers(codex, prompt)
+        code = self._wait_for_exit(codex.pid, time_limits)
         stop = self.stop  # a signal that comes from here on did not end Codex
         code = processes.end_all().get(codex.pid, code)
         # reaped here, not by subprocess
@@ -99,16 +99,18 @@ class Supervisor:
         self._read_inbox()
         # What the job type forbids is no success, also where Codex was faster than the watch.
         if stop is None or stop.reason != "guardrail":
-            found = self.stop if self.stop and self.stop.reason == "guardrail" else None
-            stop = found or audit.refused_by_hook(self.settings.codex_home) or stop
+            forbidden = self.stop if self.stop and self.stop.reason == "guardrail" else None
+            stop = forbidden or audit.refused_by_hook(self.settings.codex_home) or stop
         killed = processes.out_of_memory_kills() > oom_before
         return Ended(code, stop, tuple(self.stderr), killed)
 
-    def _follow(self, codex: subprocess.Popen[bytes], prompt: bytes) -> list[threading.Thread]:
+    def _start_readers(
+        self, codex: subprocess.Popen[bytes], prompt: bytes
+    ) -> list[threading.Thread]:
         work = (
-            (self._feed, codex.stdin, prompt),
-            (self._events, codex.stdout),
-            (self._complaints, codex.stderr),
+            (self._write_prompt, codex.stdin, prompt),
+            (self._read_events, codex.stdout),
+            (self._read_stderr, codex.stderr),
         )
         threads = [
             threading.Thread(target=do, args=arguments, daemon=True) for do, *arguments in work
@@ -126,23 +128,23 @@ class Supervisor:
         )
         return threads
 
-    def _feed(self, pipe: IO[bytes], prompt: bytes) -> None:
+    def _write_prompt(self, pipe: IO[bytes], prompt: bytes) -> None:
         with contextlib.suppress(OSError), pipe:
             pipe.write(prompt)
 
-    def _events(self, pipe: IO[bytes]) -> None:
+    def _read_events(self, pipe: IO[bytes]) -> None:
         for raw in iter(pipe.readline, b""):
-            event = self.log.codex(raw)
+            event = self.log.write_codex(raw)
             if event is not None:
                 self.inbox.put(event)
 
-    def _complaints(self, pipe: IO[bytes]) -> None:
+    def _read_stderr(self, pipe: IO[bytes]) -> None:
         for raw in iter(pipe.readline, b""):
-            line = self.log.foreign("stderr", raw)
+            line = self.log.write_plain("stderr", raw)
             if not BACKTRACE.fullmatch(line.strip()):
                 self.stderr.append(line)
 
-    def _until_gone(self, pid: int, watch: watchdogs.Watch) -> int | None:
+    def _wait_for_exit(self, pid: int, time_limits: watchdogs.TimeLimits) -> int | None:
         """Codex's exit code; None if it outlived its kill."""
         interrupted, kill_at = False, float("inf")
         while True:
@@ -151,42 +153,44 @@ class Supervisor:
             if pid in ended:
                 return ended[pid]
             now = time.monotonic()
-            if self.stop is None and (due := self._due(watch, now)):
-                self._begin_stop(due)
+            if self.stop is None and (stop := self._reason_to_stop(time_limits, now)):
+                self._begin_stop(stop)
             if self.stop is not None and not interrupted:
                 processes.interrupt(pid)
                 interrupted, kill_at = True, now + INTERRUPT_SECONDS
             if now >= kill_at:
                 return processes.end_all().get(pid)
 
-    def _due(self, watch: watchdogs.Watch, now: float) -> Stop | None:
+    def _reason_to_stop(self, time_limits: watchdogs.TimeLimits, now: float) -> Stop | None:
         port = self.settings.gate_port
         return (
             audit.refused_by_hook(self.settings.codex_home)
-            or watch.too_long(now)
-            or watch.silent(
+            or time_limits.too_long(now)
+            or time_limits.silent(
                 now,
                 self.last_event,
-                len(self.seen.open_items),
+                len(self.progress.open_items),
                 lambda: watchdogs.gate_idle(port),
                 self.last_activity,
             )
         )
 
-    def _begin_stop(self, why: Stop) -> None:
+    def _begin_stop(self, stop: Stop) -> None:
         if self.stop is None:
-            self.stop = why
-            self.log.own("codex.stopping", status="stopping", phase="stop", reason=why.message)
+            self.stop = stop
+            self.log.write_own(
+                "codex.stopping", status="stopping", phase="stop", reason=stop.message
+            )
 
     def _read_inbox(self, wait: float = 0.0) -> None:
         with contextlib.suppress(queue.Empty):
-            told = self.inbox.get(timeout=wait) if wait else self.inbox.get_nowait()
+            message = self.inbox.get(timeout=wait) if wait else self.inbox.get_nowait()
             while True:
-                if isinstance(told, Stop):
-                    self._begin_stop(told)
-                elif told is not None:
-                    self._event(told)
-                told = self.inbox.get_nowait()
+                if isinstance(message, Stop):
+                    self._begin_stop(message)
+                elif message is not None:
+                    self._event(message)
+                message = self.inbox.get_nowait()
 
     def _event(self, event: dict[str, Any]) -> None:
         if (
@@ -195,6 +199,6 @@ class Supervisor:
             self.last_event, self.last_activity = time.monotonic(), activity(event)
         if (stop := audit.forbidden(event, self.settings.audited_tools)) is not None:
             self._begin_stop(stop)
-        self.seen = fold(self.seen, event)
+        self.progress = fold(self.progress, event)
         if event.get("type") in ("turn.completed", "turn.failed"):
-            self.report.write("running", self.seen)
+            self.report.write("running", self.progress)

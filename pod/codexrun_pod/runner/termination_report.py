@@ -10,11 +10,11 @@ from codexrun_pod import loglines, termination
 from codexrun_pod.runner.codex.progress import Failure, Seen
 from codexrun_pod.runner.logs.log import Log
 
-LONGEST_FINAL_MESSAGE = 2048  # bytes of UTF-8; the whole one is in the log
+MAX_FINAL_MESSAGE_BYTES = 2048  # bytes of UTF-8; the whole one is in the log
 MAY_SHORTEN = (("", "finalMessage"), ("failure", "message"))
 
 
-class Report:
+class TerminationReport:
     """What has been told so far."""
 
     def __init__(self, path: str, log: Log) -> None:
@@ -28,7 +28,7 @@ class Report:
     def write(
         self,
         state: str,
-        seen: Seen,
+        progress: Seen,
         *,
         code: int | None = None,
         stopped: str | None = None,
@@ -37,7 +37,7 @@ class Report:
         """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner
         ended Codex."""
         mask = self.log.mask
-        final = mask.text(seen.final_message)
+        final = mask.text(progress.final_message)
         content: dict[str, Any] = {
             "v": 1,
             "src": "runner",
@@ -45,12 +45,12 @@ class Report:
             "startedAt": self.started_at,
             "durationMs": int((time.monotonic() - self.started) * 1000),
             "exitCode": code,
-            "threadId": seen.thread_id,
-            "turns": seen.turns,
-            "commands": seen.commands,
-            "turnCompleted": seen.turn_completed,
-            "turnFailed": seen.turn_failed,
-            "finalMessage": termination.cut(final, LONGEST_FINAL_MESSAGE),
+            "threadId": progress.thread_id,
+            "turns": progress.turns,
+            "commands": progress.commands,
+            "turnCompleted": progress.turn_completed,
+            "turnFailed": progress.turn_failed,
+            "finalMessage": termination.cut(final, MAX_FINAL_MESSAGE_BYTES),
             "finalMessageBytes": len(final.encode("utf-8", "replace")),
             "stopped": stopped,
             "failure": Failure(failure.class_, mask.text(failure.message)).json
@@ -60,4 +60,6 @@ class Report:
         try:
             termination.write(self.path, termination.encode(content, MAY_SHORTEN))
         except OSError as error:
-            self.log.own("message.unwritten", status="running", phase="report", reason=str(error))
+            self.log.write_own(
+                "message.unwritten", status="running", phase="report", reason=str(error)
+            )

@@ -16,13 +16,13 @@ from codexrun_pod.runner.codex.progress import Stop
 
 # of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are
 # lost
-FULL = 0.95
-LOOK_SECONDS = 1.0
-LOOK_SHARE = 0.1  # of one core's time, at most, for walking large trees
+FULL_SHARE = 0.95
+CHECK_SECONDS = 1.0
+MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
 
 @dataclass(frozen=True)
-class Watch:
+class TimeLimits:
     """Limits in seconds; times on one monotonic clock."""
 
     timeout: float
@@ -65,11 +65,11 @@ class Watch:
             "stall",
             f"no event from Codex and no byte from the model for {self.stall:g} s"
             f" (limits.stallSeconds). Last activity: {activity}, {quiet:.0f} s ago;"
-            f" {gate_said(gate)}. The model's endpoint hangs, or the limit is too short for it",
+            f" {gate_activity(gate)}. The model's endpoint hangs, or the limit is too short for it",
         )
 
 
-def gate_said(idle: float | None) -> str:
+def gate_activity(idle: float | None) -> str:
     """When the gate saw the last byte, for people."""
     return "the gate does not answer" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
 
@@ -129,7 +129,7 @@ def disk_use(root: Path) -> int:
 
 def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
     """Above FULL of the limit (bytes; 0 for none)."""
-    if not limit or used < limit * FULL:
+    if not limit or used < limit * FULL_SHARE:
         return None
     return Stop(
         "storage",
@@ -138,18 +138,18 @@ def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
     )
 
 
-def watch_disks(limits: Sequence[tuple[Path, int]], tell: Callable[[Stop], None]) -> None:
+def watch_disks(limits: Sequence[tuple[Path, int]], on_full: Callable[[Stop], None]) -> None:
     """Look at each directory about once a second, in a thread of its own, and tell once when one is
     nearly full."""
 
-    def look() -> None:
+    def check() -> None:
         while True:
             began = time.monotonic()
             for root, limit in limits:
                 if limit and (failure := nearly_full(root, disk_use(root), limit)):
-                    tell(failure)
+                    on_full(failure)
                     return
             took = time.monotonic() - began
-            time.sleep(max(LOOK_SECONDS, took / LOOK_SHARE))
+            time.sleep(max(CHECK_SECONDS, took / MAX_CPU_SHARE))
 
-    threading.Thread(target=look, name="disks", daemon=True).start()
+    threading.Thread(target=check, name="disks", daemon=True).start()

@@ -232,10 +232,10 @@ async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gon
     kube = FakeKube()
     state, catalog = Cache(enqueue=lambda key: None), Catalog(kube)
     seen = {
-        "config_maps": (state.update_prompt, catalog.update_prompt),
+        "config_maps": (state.update_prompt, catalog.prompt_seen),
         "jobs": (state.update_job,),
         "pods": (state.update_pod,),
-        "job_types": (catalog.update_job_type,),
+        "job_types": (catalog.job_type_seen,),
     }[plural]
     for consumer in seen:
         told: list[str] = []

@@ -14,7 +14,7 @@ from typing import Any
 from codexrun_pod import loglines, termination
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account
-from codexrun_pod.gate.policy.output import NONE_CAME
+from codexrun_pod.gate.policy.output import NO_MESSAGE
 from codexrun_pod.gate.policy.rules import Limits
 from codexrun_pod.gate.settings import Settings
 
@@ -31,9 +31,9 @@ class Ledger:
         self.settings = settings
         self.terminating = False
         self.last_byte = time.monotonic()
-        self.settled: Callable[[], None] = lambda: None  # told whenever the account has changed
+        self.on_change: Callable[[], None] = lambda: None  # told whenever the account has changed
         self.log_bytes, self.log_complete = 0, False  # of the agent's log, with the api
-        self.account = self._found()
+        self.account = self._load()
         if (flight := self.account.in_flight) is not None:
             self.account = meter.charged_at_most(self.account, settings.prices)
             why = "the gate ended while a request was in flight"
@@ -41,7 +41,7 @@ class Ledger:
         self.save(self.account)
         self.publish()
 
-    def _found(self) -> Account:
+    def _load(self) -> Account:
         try:
             return meter.from_json(json.loads((self.settings.state_dir / STATE).read_bytes()))
         except FileNotFoundError:
@@ -85,12 +85,12 @@ class Ledger:
     def publish(self) -> None:
         """Write the termination message."""
         settings = self.settings
-        more: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if settings.ingest:
-            more |= {"logBytes": self.log_bytes, "logComplete": self.log_complete}
+            extra |= {"logBytes": self.log_bytes, "logComplete": self.log_complete}
         if settings.output_schema is not None:
-            more["output"] = (self.account.output or NONE_CAME).json
-        text = meter.message(self.account, settings.prices, settings.price_table, more)
+            extra["output"] = (self.account.output or NO_MESSAGE).json
+        text = meter.message(self.account, settings.prices, settings.price_table, extra)
         try:
             termination.write(settings.termination_log, text)
         except OSError as error:
@@ -100,7 +100,7 @@ class Ledger:
         """Save and publish."""
         self.save(account)
         self.publish()
-        self.settled()
+        self.on_change()
 
     def cost(self) -> int | None:
         """Micro-dollars so far, None if unknown."""
@@ -110,12 +110,12 @@ class Ledger:
         """The account so far, as the api wants it."""
         account = self.account
         used = meter.usage(account, self.settings.prices)
-        more = {
+        extra = {
             "requests": account.requests,
             "complete": account.complete,
             "priceTable": self.settings.price_table,
         }
-        return {key: value for key, value in {**used, **more}.items() if value is not None}
+        return {key: value for key, value in {**used, **extra}.items() if value is not None}
 
     def log(self, text: str, **fields: Any) -> None:
         """One line on stdout; never a header and never a body."""

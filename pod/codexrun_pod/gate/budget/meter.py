@@ -16,9 +16,9 @@ from codexrun_pod.gate import errors
 from codexrun_pod.gate import usage as tokens
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
-from codexrun_pod.gate.policy.output import Output
-from codexrun_pod.gate.policy.rules import Refused
-from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.policy.output import OutputVerdict
+from codexrun_pod.gate.policy.rules import Denied
+from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage
 
 MAY_SHORTEN = (("lastError", "message"), ("stop", "message"), ("output", "message"))
@@ -48,11 +48,11 @@ class Account:
     pico_usd: int = 0
     priced: bool = True
     complete: bool = True
-    stop: Refused | None = None
+    stop: Denied | None = None
     last_error: UpstreamError | None = None
     in_flight: InFlight | None = None
     cut_short: bool = False
-    output: Output | None = None  # the verdict on the final message, once one has come
+    output: OutputVerdict | None = None  # the verdict on the final message, once one has come
 
 
 Prices = Mapping[str, Price]
@@ -71,7 +71,7 @@ def streamed(account: Account, total_bytes: int) -> Account:
 
 
 def answered(
-    account: Account, last: Last, output_seen: bool, prices: Prices, now: datetime
+    account: Account, last: LastEvent, output_seen: bool, prices: Prices, now: datetime
 ) -> Account:
     """The response ended with its last event.
 
@@ -92,7 +92,7 @@ def answered(
         return replace(account, last_error=errors.from_event(last.error or {}, now))
     if lowered and last.reason == "max_output_tokens":
         message = f"the response was cut at what remained of the budget ({lowered})"
-        return stopped(account, Refused("budget", message))
+        return stopped(account, Denied("budget", message))
     return replace(account, last_error=errors.incomplete(last.reason))
 
 
@@ -117,7 +117,7 @@ def charged_at_most(account: Account, prices: Prices) -> Account:
     return replace(_charge(account, bound, prices, pico_at_most), complete=False)
 
 
-def stopped(account: Account, stop: Refused) -> Account:
+def stopped(account: Account, stop: Denied) -> Account:
     """The run ends for this reason; the first one stands."""
     return account if account.stop is not None else replace(account, stop=stop)
 
@@ -200,9 +200,9 @@ def from_json(stored: Mapping[str, Any]) -> Account:
         **{
             **stored,
             "usage": Usage(**stored["usage"]),
-            "stop": maybe(Refused, "stop"),
+            "stop": maybe(Denied, "stop"),
             "last_error": maybe(UpstreamError, "last_error"),
             "in_flight": maybe(InFlight, "in_flight"),
-            "output": maybe(Output, "output"),
+            "output": maybe(OutputVerdict, "output"),
         }
     )

@@ -15,11 +15,11 @@ ANSWER_SECONDS = (
     5.0  # of an api that vanished in the middle: twenty are all that a gate has at the end
 )
 CONNECT_SECONDS = 2.0
-WHOLE_FILE = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
-FOR_GOOD = frozenset({400, 404, 405, 409, 413, 422})
+FILE_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
+DECLINED_STATUSES = frozenset({400, 404, 405, 409, 413, 422})
 
 
-class Away(Exception):
+class Unavailable(Exception):
     """Nobody answered, or not yet with a yes; nothing is known about what arrived."""
 
 
@@ -28,14 +28,14 @@ class Declined(Exception):
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredLog:
     """How much of the attempt's log the api has, and whether it takes more."""
 
     size: int
-    ended: bool
+    closed: bool
 
 
-class Receiver:
+class IngestClient:
     """One attempt's."""
 
     def __init__(self, url: str, token_file: Path) -> None:
@@ -50,14 +50,14 @@ class Receiver:
         """Connections too."""
         await self._session.close()
 
-    async def log(self, offset: int, data: bytes, end: str | None = None) -> Kept:
+    async def log(self, offset: int, data: bytes, end: str | None = None) -> StoredLog:
         """end: `complete` or `cut`, with the last bytes' end as offset."""
         query = {"offset": str(offset)} | ({"end": end} if end else {})
-        said = await self._json("POST", "/ingest/log", params=query, data=data)
+        answer = await self._json("POST", "/ingest/log", params=query, data=data)
         try:
-            return Kept(int(said["size"]), bool(said.get("ended")))
+            return StoredLog(int(answer["size"]), bool(answer.get("ended")))
         except (KeyError, TypeError, ValueError) as error:
-            raise Away(f"the api's answer makes no sense: {error!r}") from error
+            raise Unavailable(f"the api's answer makes no sense: {error!r}") from error
 
     async def usage(self, usage: dict[str, Any]) -> None:
         """The account so far."""
@@ -66,7 +66,7 @@ class Receiver:
     async def artifact(self, name: str, path: Path) -> None:
         """A whole file."""
         with path.open("rb") as file:
-            await self._json("PUT", f"/ingest/artifacts/{name}", data=file, timeout=WHOLE_FILE)
+            await self._json("PUT", f"/ingest/artifacts/{name}", data=file, timeout=FILE_TIMEOUT)
 
     @asynccontextmanager
     async def rollout(self) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -75,7 +75,7 @@ class Receiver:
         Raises:
             Away, Declined: and why.
         """
-        async with self._answer("GET", "/ingest/rollout", timeout=WHOLE_FILE) as answer:
+        async with self._answer("GET", "/ingest/rollout", timeout=FILE_TIMEOUT) as answer:
             yield answer
 
     async def _json(self, method: str, path: str, **options: Any) -> Any:
@@ -83,7 +83,7 @@ class Receiver:
             try:
                 return await answer.json()
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise Away(f"{method} {path}: {error or type(error).__name__}") from error
+                raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
 
     @asynccontextmanager
     async def _answer(
@@ -95,19 +95,19 @@ class Receiver:
                 method, self._url + path, headers=head, allow_redirects=False, **options
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Away(f"{method} {path}: {error or type(error).__name__}") from error
+            raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         async with answer:
             if answer.status == 200:
                 yield answer
                 return
             why = f"{method} {path}: HTTP {answer.status}: {(await _text(answer))[:200]}"
-            raise (Declined if answer.status in FOR_GOOD else Away)(why)
+            raise (Declined if answer.status in DECLINED_STATUSES else Unavailable)(why)
 
     def _token(self) -> str:
         try:
             return self._token_file.read_text().strip()
         except OSError as error:
-            raise Away(f"no token at {self._token_file}: {error.strerror}") from error
+            raise Unavailable(f"no token at {self._token_file}: {error.strerror}") from error
 
 
 async def _text(answer: aiohttp.ClientResponse) -> str:

@@ -33,26 +33,26 @@ class Spool:
             partial.unlink()
         self._log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.size = os.fstat(self._log).st_size
-        self.ended = (folder / "log.ended").exists()  # the runner said that this was all
+        self.closed = (folder / "log.ended").exists()  # the runner said that this was all
 
     def append(self, offset: int, data: bytes) -> int:
         """The log's size afterwards; what does not follow on from its end, or is above the limit,
         is not taken."""
-        if offset == self.size and not self.ended:
+        if offset == self.size and not self.closed:
             with contextlib.suppress(OSError):  # no room: the size says how far it went
                 os.pwrite(self._log, data[: self.limit - self.size], offset)
             self.size = os.fstat(self._log).st_size
         return self.size
 
-    def end(self, offset: int) -> None:
+    def close(self, offset: int) -> None:
         """That was all, if it ends there."""
         if offset == self.size:
             (self.folder / "log.ended").touch()
-            self.ended = True
+            self.closed = True
 
-    def read(self, offset: int, most: int) -> bytes:
+    def read(self, offset: int, max_bytes: int) -> bytes:
         """Of the log."""
-        return os.pread(self._log, most, offset)
+        return os.pread(self._log, max_bytes, offset)
 
     async def keep(self, name: str, content: AsyncIterable[bytes]) -> None:
         """An artifact; a later one of that name replaces it.

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-LONGEST = 300  # characters
-MOST_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
+MAX_MESSAGE_CHARS = 300  # characters
+MAX_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
 NAN = "NaN and Infinity are no JSON"
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputVerdict:
     """The verdict. pointer: RFC 6901, where it does not fit; sha256: of the message that was
     judged."""
 
@@ -32,10 +32,10 @@ class Output:
         return {key: value for key, value in asdict(self).items() if value not in ("", None)}
 
 
-NONE_CAME = Output(ok=False, message="no final message came")
+NO_MESSAGE = OutputVerdict(ok=False, message="no final message came")
 
 
-def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
+def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
     """Never raises: a message that cannot be judged does not fit. May take seconds."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small
     # for.
@@ -45,17 +45,24 @@ def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     digest = hashlib.sha256(text).hexdigest()
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
-        wrong = violations(schema, value, MOST_STEPS)
+        problems = violations(schema, value, MAX_STEPS)
     except BadSchemaError as error:
-        return Output(False, f"cannot be judged: {error}"[:LONGEST], error.pointer, digest)
+        return OutputVerdict(
+            False, f"cannot be judged: {error}"[:MAX_MESSAGE_CHARS], error.pointer, digest
+        )
     except RecursionError:
-        return Output(False, TOO_DEEP, "", digest)
+        return OutputVerdict(False, TOO_DEEP, "", digest)
     except ValueError as error:
-        return Output(False, f"is not JSON: {error}"[:LONGEST], "", digest)
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return Output(False, wrong[0].words[:LONGEST] + more, wrong[0].pointer[:LONGEST], digest)
-    return Output(True, sha256=digest)
+        return OutputVerdict(False, f"is not JSON: {error}"[:MAX_MESSAGE_CHARS], "", digest)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return OutputVerdict(
+            False,
+            problems[0].words[:MAX_MESSAGE_CHARS] + more,
+            problems[0].pointer[:MAX_MESSAGE_CHARS],
+            digest,
+        )
+    return OutputVerdict(True, sha256=digest)
 
 
 def _no_constant(_: str) -> Any:

@@ -59,27 +59,27 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
     return None
 
 
-def strip(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
+def remove_forbidden(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
     """Take the tools that are not allowed out of a request, in place; their names."""
-    gone: set[str] = set()
+    removed: set[str] = set()
     for holder in _holders(body):
-        given = holder.get("tools")
-        if not isinstance(given, list):
+        offered = holder.get("tools")
+        if not isinstance(offered, list):
             continue
-        kept = []
-        for tool in given:
+        allowed_tools = []
+        for tool in offered:
             name = _full_name(tool, holder) if isinstance(tool, dict) else None
             if (
                 name is None
                 or tool.get("type") == "namespace"
                 or tools.permits(allowed, tools.needed(name))
             ):
-                kept.append(tool)
+                allowed_tools.append(tool)
             else:
-                gone.add(name)
-        if len(kept) != len(given):
-            holder["tools"] = kept
-    return frozenset(gone)
+                removed.add(name)
+        if len(allowed_tools) != len(offered):
+            holder["tools"] = allowed_tools
+    return frozenset(removed)
 
 
 def forbidden_call(
@@ -164,4 +164,4 @@ def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

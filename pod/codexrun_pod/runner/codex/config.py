@@ -89,10 +89,10 @@ def rendered_prompt(settings: Settings) -> bytes:
         raise ConfigError(
             f"the prompt at {settings.prompt} cannot be read: {error.strerror}"
         ) from error
-    found = hashlib.sha256(text).hexdigest()
-    if found != settings.prompt_sha256:
+    sha256 = hashlib.sha256(text).hexdigest()
+    if sha256 != settings.prompt_sha256:
         raise ConfigError(
-            f"the prompt mounted for version {settings.prompt_version} has sha256 {found}, the run"
+            f"the prompt mounted for version {settings.prompt_version} has sha256 {sha256}, the run"
             f" names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed"
             " file"
         )
@@ -174,8 +174,8 @@ def schema_path(settings: Settings) -> Path:
 
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The container's, without what was meant for the runner."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
-    return {**kept, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
+    variables = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
+    return {**variables, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
 
 
 def prepare(settings: Settings) -> None:

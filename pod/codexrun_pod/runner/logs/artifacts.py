@@ -42,17 +42,21 @@ def checked_out(settings: Settings) -> str | None:
     )
 
 
-def send(settings: Settings, log: Log, seen: Seen, commit: str | None) -> None:
+def upload(settings: Settings, log: Log, progress: Seen, commit: str | None) -> None:
     """Hand each one that there is to the gate. What is too large or fails is said in the log;
     nothing raises."""
-    for name, content in _made(settings, log, seen, commit):
+    for name, content in _artifacts(settings, log, progress, commit):
         if len(content) > ARTIFACTS[name]:
-            _tell(log, name, f"{len(content)} bytes are above the limit of {ARTIFACTS[name]}")
+            _log_left_out(
+                log, name, f"{len(content)} bytes are above the limit of {ARTIFACTS[name]}"
+            )
         elif content:
             try:
                 _put(settings.gate_port, name, content)
             except (OSError, http.client.HTTPException) as error:
-                _tell(log, name, f"the gate did not take it: {error or type(error).__name__}")
+                _log_left_out(
+                    log, name, f"the gate did not take it: {error or type(error).__name__}"
+                )
 
 
 def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
@@ -61,18 +65,18 @@ def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
     return max((settings.codex_home / "sessions").glob(names), default=None) if thread_id else None
 
 
-def _made(
-    settings: Settings, log: Log, seen: Seen, commit: str | None
+def _artifacts(
+    settings: Settings, log: Log, progress: Seen, commit: str | None
 ) -> Iterator[tuple[str, bytes]]:
-    final = log.mask.text(seen.final_message).encode("utf-8", "replace")
+    final = log.mask.text(progress.final_message).encode("utf-8", "replace")
     yield FINAL_MESSAGE, final[: ARTIFACTS[FINAL_MESSAGE]]
     if commit:
         try:
             yield PATCH, log.mask.raw(patch(settings, commit))
         except (OSError, subprocess.SubprocessError) as error:
-            _tell(log, PATCH, f"git made none: {error}")
+            _log_left_out(log, PATCH, f"git made none: {error}")
     with contextlib.suppress(OSError):
-        if path := rollout_path(settings, seen.thread_id):
+        if path := rollout_path(settings, progress.thread_id):
             yield ROLLOUT, log.mask.raw(_read(path, ARTIFACTS[ROLLOUT]))
 
 
@@ -85,30 +89,30 @@ def patch(settings: Settings, commit: str) -> bytes:
     Raises:
         OSError, SubprocessError: no repository any more, or not enough room.
     """
-    own = settings.workspace / ".git"
+    repository = settings.workspace / ".git"
     with tempfile.TemporaryDirectory(dir=str(settings.tmp)) as scratch:
         index, objects = Path(scratch, "index"), Path(scratch, "objects")
         objects.mkdir()
-        if (own / "index").is_file():
+        if (repository / "index").is_file():
             # With its time: Git compares contents only where a file is as young as the index that
             # knows it.
-            shutil.copy2(str(own / "index"), str(index))
-        elsewhere = {
+            shutil.copy2(str(repository / "index"), str(index))
+        environment = {
             "GIT_INDEX_FILE": str(index),
             "GIT_OBJECT_DIRECTORY": str(objects),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(own / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository / "objects"),
         }
-        _git(settings, "add", "--all", "--ignore-errors", environ=elsewhere)
+        _git(settings, "add", "--all", "--ignore-errors", environ=environment)
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color")
         return _git(
-            settings, "diff", "--cached", *options, commit, "--", must=True, environ=elsewhere
+            settings, "diff", "--cached", *options, commit, "--", must=True, environ=environment
         )
 
 
 def _git(
     settings: Settings, *arguments: str, must: bool = False, environ: Mapping[str, str] = NOTHING
 ) -> bytes:
-    known = {
+    environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": str(settings.home),
         "LC_ALL": "C",
@@ -116,16 +120,16 @@ def _git(
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [*GIT, *arguments],
         cwd=str(settings.workspace),
-        env={**known, **environ},
+        env={**environment, **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=must,
     )
-    return done.stdout if done.returncode == 0 else b""
+    return result.stdout if result.returncode == 0 else b""
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -146,5 +150,7 @@ def _put(port: int, name: str, content: bytes) -> None:
         raise OSError(f"HTTP {status}")
 
 
-def _tell(log: Log, name: str, reason: str) -> None:
-    log.own("artifact.left_out", status="running", phase="report", artifact=name, reason=reason)
+def _log_left_out(log: Log, name: str, reason: str) -> None:
+    log.write_own(
+        "artifact.left_out", status="running", phase="report", artifact=name, reason=reason
+    )

@@ -17,13 +17,13 @@ from typing import Any
 
 from codexrun_pod import loglines
 from codexrun_pod.runner.logs.masking import Mask
-from codexrun_pod.runner.logs.upload import Shipping
+from codexrun_pod.runner.logs.upload import LogUploader
 from codexrun_pod.runner.settings import Settings
 from codexrun_pod.shipments import LOG_LIMIT
 
-LINES_WAITING = 16  # of Codex; one may be megabytes
+MAX_WAITING_LINES = 16  # of Codex; one may be megabytes
 FLUSH_SECONDS = 5.0
-OWN_SHARE = (
+OWN_LINES_SHARE = (
     64  # of the limit, one part is kept for the runner's own lines: how the run ended is never cut
 )
 
@@ -42,13 +42,13 @@ class Log:
         self._written = 0
         self._cut = False
         self._broken = False
-        self._shipping: Shipping | None = None
+        self._uploader: LogUploader | None = None
         self._lines: queue.SimpleQueue[tuple[bytes, bool] | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(LINES_WAITING)
+        self._room = threading.Semaphore(MAX_WAITING_LINES)
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
 
-    def know(self, settings: Settings, mask: Mask) -> None:
+    def set_run(self, settings: Settings, mask: Mask) -> None:
         """From now on the runner's own lines carry the run's fields, and nothing prints a
         secret."""
         self.mask = mask
@@ -60,24 +60,24 @@ class Log:
             "prompt_version": settings.prompt_version,
         }
 
-    def ship(self, shipping: Shipping) -> None:
+    def upload_to(self, uploader: LogUploader) -> None:
         """From now on every line goes to the gate too."""
-        self._shipping = shipping
+        self._uploader = uploader
 
-    def own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
+    def write_own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
         """A line of the runner's; `text` is what happened, as noun.verb."""
-        took = int((time.monotonic() - self.started) * 1000)
+        duration_ms = int((time.monotonic() - self.started) * 1000)
         content = {
             "text": text,
             **self.seed,
             "status": status,
             "phase": phase,
-            "duration_ms": took,
+            "duration_ms": duration_ms,
             **fields,
         }
         self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
 
-    def codex(self, raw: bytes) -> dict[str, Any] | None:
+    def write_codex(self, raw: bytes) -> dict[str, Any] | None:
         """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event,
         unmasked."""
         try:
@@ -86,7 +86,7 @@ class Log:
         except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):
-            self.foreign("codex", raw)
+            self.write_plain("codex", raw)
             return None
         if masked == event:  # not written anew, so that it stands there byte for byte
             head = loglines.encode({"ts": loglines.timestamp(), "src": "codex", "event": 0})[:-3]
@@ -95,7 +95,7 @@ class Log:
             self._wait_and_put(loglines.line("codex", event=masked))
         return event
 
-    def foreign(self, src: str, raw: bytes) -> str:
+    def write_plain(self, src: str, raw: bytes) -> str:
         """A line of plain text; invalid UTF-8 is replaced and marked. Returns what was printed."""
         line = raw.rstrip(b"\r\n")
         text = self.mask.text(line.decode("utf-8", "replace"))
@@ -109,9 +109,9 @@ class Log:
         deadline = time.monotonic() + seconds
         self._lines.put(None)
         self._writer.join(seconds)
-        if self._shipping is None or self._writer.is_alive():
+        if self._uploader is None or self._writer.is_alive():
             return False
-        return self._shipping.finish(deadline - time.monotonic())
+        return self._uploader.finish(deadline - time.monotonic())
 
     def _wait_and_put(self, line: bytes) -> None:
         self._room.acquire()
@@ -131,13 +131,13 @@ class Log:
 
     def _fits(self, line: bytes, foreign: bool) -> bool:
         """After the cut no line but the runner's own, so that the log has no holes."""
-        limit = self._limit - self._limit // OWN_SHARE if foreign else self._limit
+        limit = self._limit - self._limit // OWN_LINES_SHARE if foreign else self._limit
         return not (foreign and self._cut) and self._written + len(line) <= limit
 
     def _put_out(self, line: bytes) -> None:
         self._written += len(line)
-        if self._shipping is not None:
-            self._shipping.add(line)
+        if self._uploader is not None:
+            self._uploader.add(line)
         view = memoryview(line)
         while view and not self._broken:
             try:

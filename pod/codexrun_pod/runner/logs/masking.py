@@ -6,7 +6,7 @@ import json
 from typing import Any, Iterable, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 STARS = "***"
-SHORTEST_LINE = (
+MIN_LINE_CHARS = (
     8  # characters; a line of a secret of several lines below that (such as "}") is no secret
 )
 
@@ -18,7 +18,7 @@ class Mask:
         """`values`: the secrets as the environment has them; empty ones are ignored."""
         forms: set[str] = set()
         for value in values:
-            lines = [line for line in value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
+            lines = [line for line in value.splitlines() if len(line.strip()) >= MIN_LINE_CHARS]
             for text in (value, value.strip(), *lines):
                 forms |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
         # The longest first, or a shorter one inside of it would leave its rest.

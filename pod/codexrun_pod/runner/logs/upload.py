@@ -16,9 +16,9 @@ from pathlib import Path
 
 from codexrun_pod.shipments import CHUNK
 
-IN_MEMORY = 1024 * 1024  # bytes; more goes to disk
+MEMORY_BYTES = 1024 * 1024  # bytes; more goes to disk
 ANSWER_SECONDS = 5.0
-PAUSES = (
+RETRY_SECONDS = (
     0.05,
     0.1,
     0.2,
@@ -27,16 +27,16 @@ PAUSES = (
 )  # while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
 
 
-class Shipping:
+class LogUploader:
     """`add` never waits for the gate."""
 
     def __init__(self, port: int, tmp: Path) -> None:
         """port: the gate's on 127.0.0.1; tmp: where the file goes."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-        self._spill = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(tmp))  # noqa: SIM115 - as long as the process
+        self._spill = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES, dir=str(tmp))  # noqa: SIM115 - as long as the process
         self._size = 0
         self._sent = 0
-        self._ended = False
+        self._closed = False
         self._broken = False
         self._changed = threading.Condition()
         self._delivered = threading.Event()
@@ -47,7 +47,7 @@ class Shipping:
         """Take one more piece of the log. If the disk refuses it, the log ends for the gate just
         before it."""
         with self._changed:
-            if self._broken or self._ended:
+            if self._broken or self._closed:
                 return
             try:
                 self._spill.seek(self._size)
@@ -62,7 +62,7 @@ class Shipping:
         """Nothing more will be added. True once the gate has all of it and knows that this was
         all."""
         with self._changed:
-            self._ended = True
+            self._closed = True
             self._changed.notify()
         return self._delivered.wait(max(0.0, seconds)) and not self._broken
 
@@ -70,20 +70,20 @@ class Shipping:
         failures = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._sent < self._size or self._ended)
+                self._changed.wait_for(lambda: self._sent < self._size or self._closed)
                 chunk = self._read()
             try:
-                before = self._sent
+                previous = self._sent
                 self._sent = self._post(chunk)
-                if chunk and self._sent == before:
+                if chunk and self._sent == previous:
                     raise OSError("the gate takes no more")
                 failures = 0
             except (OSError, http.client.HTTPException, ValueError):
                 self._connection.close()
-                time.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+                time.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
-            if self._ended and not chunk and self._sent == self._size:
+            if self._closed and not chunk and self._sent == self._size:
                 self._delivered.set()
                 return
 
@@ -97,11 +97,11 @@ class Shipping:
         Raises:
             OSError, HTTPException, ValueError: it did not say.
         """
-        last = "&end=1" if self._ended and not chunk and not self._broken else ""
+        last = "&end=1" if self._closed and not chunk and not self._broken else ""
         self._connection.request("POST", f"/log?offset={self._sent}{last}", body=chunk)
         answer = self._connection.getresponse()
-        said = json.loads(answer.read(65536))
-        size = said.get("size") if answer.status == 200 and isinstance(said, dict) else None
+        reply = json.loads(answer.read(65536))
+        size = reply.get("size") if answer.status == 200 and isinstance(reply, dict) else None
         if not isinstance(size, int) or not 0 <= size <= self._size:
             raise ValueError("no size of a log that is ours")
         return size
