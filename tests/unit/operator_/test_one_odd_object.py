@@ -358,5 +358,5 @@ def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
         return REGISTRY.get_sample_value("codexrun_runs_finished_total", labels) or 0
 
     before = count()
-    report.tell(one, with_phase(one, Phase.REJECTED, "InvalidInputs", "", NOON), run_metrics)
+    report.record_move(one, with_phase(one, Phase.REJECTED, "InvalidInputs", "", NOON), run_metrics)
     assert count() - before == 1

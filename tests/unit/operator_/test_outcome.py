@@ -119,7 +119,7 @@ WITHOUT = [
 
 @pytest.mark.parametrize("end", [w[1] for w in WITHOUT], ids=[f"without {w[0]}" for w in WITHOUT])
 def test_success_needs_every_piece_of_the_proof(end: Pod) -> None:
-    assert not outcome(end).succeeded
+    assert outcome(end).failure is not None
 
 
 def test_what_counts_as_the_run_s_own_end() -> None:
@@ -258,7 +258,7 @@ def test_hostile_words_stop_nobody(message: str) -> None:
         outcome(raw(message, json.dumps(gate_report()), 1)),
         outcome(raw(message, message)),
     ):
-        assert not judged.succeeded
+        assert judged.failure is not None
         storable(judged)
 
 
@@ -319,7 +319,9 @@ def test_garbage_never_raises_and_can_be_stored(
 @given(st.dictionaries(st.sampled_from(AGENT_KEYS), junk))
 def test_the_agent_alone_never_succeeds(agent: dict[str, Any]) -> None:
     for gate in ({}, gate_report(completed=0)):
-        assert not outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate))).succeeded
+        assert (
+            outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate))).failure is not None
+        )
 
 
 def test_a_long_final_message_is_cut() -> None:
@@ -345,7 +347,7 @@ def test_turns_and_commands_are_the_agent_s_word_where_it_is_a_number(
     said: object, kept: int | None
 ) -> None:
     judged = outcome(after(agent_report(turns=said, commands=said)))
-    assert (judged.turns, judged.commands, judged.succeeded) == (kept, kept, True)
+    assert (judged.turns, judged.commands, judged.failure) == (kept, kept, None)
 
 
 def test_a_restarted_gate_keeps_its_words() -> None:
@@ -356,6 +358,6 @@ def test_a_restarted_gate_keeps_its_words() -> None:
             gate=Container(state="waiting", reason="CrashLoopBackOff", report=gate_report()),
         )
     )
-    assert judged.succeeded
+    assert judged.failure is None
     assert judged.usage is not None
     assert judged.usage.complete is False
