@@ -1,4 +1,4 @@
-"""What tokens cost. Pure, exact: whole pico-dollars inside, micro-dollars rounded up outside."""
+"""The cost of tokens. Pure, exact: whole pico-dollars inside, micro-dollars rounded up outside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Price:
 
     @classmethod
     def from_json(cls, price: Mapping[str, Any]) -> Price:
-        """From the operator's `prices` entry.
+        """Read the operator's `prices` entry.
 
         Raises:
             KeyError: a field is missing. ValueError: one is negative.
@@ -48,24 +48,24 @@ class Price:
 
     @property
     def written(self) -> int:
-        """Of input that the model's cache takes up."""
+        """Return the price of input that the model's cache takes up."""
         return self.input if self.cache_write is None else self.cache_write
 
     @property
     def highest_output(self) -> int:
-        """Whatever the request's length."""
+        """Return the highest price of output, whatever the request's length."""
         return max(self.output, self.long.output) if self.long else self.output
 
     def of(self, usage: Usage) -> Price:
-        """The price that this request has: by its length."""
+        """Return the price of a request by its length."""
         if self.long is not None and self.long_above is not None and usage.input > self.long_above:
             return self.long
         return self
 
 
 def pico_dollars(usage: Usage, price: Price) -> int:
-    """Cost of one response; cached and written input count at their own prices and not as other
-    input too."""
+    """Return the cost of one response; cached and written input count at their own prices and not
+    as other input too."""
     rates = price.of(usage)
     fresh = usage.input - usage.cached - usage.written
     inputs = fresh * rates.input + usage.cached * rates.cached_input + usage.written * rates.written
@@ -73,22 +73,22 @@ def pico_dollars(usage: Usage, price: Price) -> int:
 
 
 def pico_at_most(usage: Usage, price: Price) -> int:
-    """What a response of so many tokens can have cost, whatever its input's share of the cache
-    was."""
+    """Return the highest cost of a response of so many tokens, whatever its input's share of the
+    cache was."""
     rates = price.of(usage)
     return usage.input * max(rates.input, rates.written) + usage.output * rates.output
 
 
 def pico_of_cents(cents: int) -> int:
-    """A limit in cents, exactly."""
+    """Convert a limit in cents, exactly."""
     return cents * 10_000 * PICO_PER_MICRO
 
 
 def dollars(pico: int) -> str:
-    """For people: four decimals, rounded up."""
+    """Format pico-dollars for people: four decimals, rounded up."""
     return f"${-(-pico // (100 * PICO_PER_MICRO)) / 10_000:.4f}"
 
 
 def micro_dollars(pico: int) -> int:
-    """Rounded up: what was spent is never shown as less."""
+    """Convert to micro-dollars, rounded up: what was spent is never shown as less."""
     return -(-pico // PICO_PER_MICRO)

@@ -1,4 +1,4 @@
-"""Which class of failure an upstream's error is, and until when it holds. Pure; the clock is an
+"""Classify the model's errors: class of failure, and until when it holds. Pure; the clock is an
 argument.
 
 OpenAI's codes: https://platform.openai.com/docs/guides/error-codes/api-errors
@@ -37,7 +37,7 @@ class UpstreamError:
 
     @property
     def json(self) -> dict[str, Any]:
-        """As the termination message has it."""
+        """Return it as the termination message has it."""
         fields = {
             "class": self.class_,
             "status": self.status,
@@ -48,7 +48,7 @@ class UpstreamError:
 
 
 def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetime) -> UpstreamError:
-    """An HTTP answer other than 200."""
+    """Classify an HTTP answer other than 200."""
     error = _error_object(body)
     codes = {error.get("code"), error.get("type")}
     if codes & QUOTA_CODES:
@@ -65,7 +65,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetim
 
 
 def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
-    """The `error` of a `response.failed`, or an `error` event."""
+    """Classify the `error` of a `response.failed`, or an `error` event."""
     error = _plain(error)
     codes = {error.get("code"), error.get("type")}
     class_: Class = "model_error"
@@ -84,17 +84,17 @@ def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
 
 
 def unreachable(host: str, reason: str) -> UpstreamError:
-    """No answer at all: name resolution, connection, TLS."""
+    """Build the error of no answer at all: name resolution, connection, TLS."""
     return UpstreamError("model_error", _short(f"cannot reach the model at {host}: {reason}"))
 
 
 def cut(host: str) -> UpstreamError:
-    """The stream ended before its last event."""
+    """Build the error of a stream that ended before its last event."""
     return UpstreamError("model_error", f"the stream from {host} ended before response.completed")
 
 
 def incomplete(reason: str) -> UpstreamError:
-    """`response.incomplete` for another reason than a budget of ours."""
+    """Build the error of a `response.incomplete` that no budget of the run caused."""
     return UpstreamError("model_error", _short(f"the model's response is incomplete: {reason}"))
 
 
@@ -131,7 +131,7 @@ def _reset_at(headers: Mapping[str, str], error: Mapping[str, Any], now: datetim
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """`Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3)."""
+    """Read `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3)."""
     if retry_after is None:
         return None
     if (number := _number(retry_after, 1.0)) is not None:

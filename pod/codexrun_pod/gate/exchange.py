@@ -41,7 +41,7 @@ class AbandonedError(Exception):
 
 
 class Exchange:
-    """The way of one request. Its account entry is settled whatever happens in between."""
+    """One request, there and back. Its account entry is settled whatever happens in between."""
 
     def __init__(
         self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None
@@ -64,8 +64,8 @@ class Exchange:
         self.check_at = self.began + CHECK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
-        """The answer for the client: upstream's stream, upstream's error, or 502 when there was
-        none."""
+        """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
+        was none."""
         ledger, prices = self.ledger, self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
@@ -89,7 +89,7 @@ class Exchange:
             )
             return _bad_gateway(ledger)
         finally:
-            if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
+            if ledger.account.in_flight is not None:  # cancelled, or a fault of the gate
                 ledger.settle(meter.broken(self._account(), None, prices))
             last_error = ledger.account.last_error
             ledger.log(
@@ -124,7 +124,7 @@ class Exchange:
             answer.close()
 
     async def _error(self, answer: aiohttp.ClientResponse) -> web.Response:
-        """Passed on unchanged, but for the key, should the answer quote it."""
+        """Pass an error on unchanged, but for the key, should the answer quote it."""
         body = await self._while_attended(answer.read())
         if self.key:
             body = body.replace(self.key.encode(), b"***")
@@ -164,8 +164,8 @@ class Exchange:
         return down
 
     def _meter(self, chunk: bytes) -> bytes:
-        """Before anything is passed on, so that what Codex has seen is in the account; gives what
-        may be passed on."""
+        """Meter a chunk before it is passed on, so that what Codex has seen is in the account;
+        return what may be passed on."""
         previous = self.events.last
         allowed = self.events.feed(chunk)
         if self.events.last is not None and previous is None:
@@ -179,8 +179,8 @@ class Exchange:
         return allowed
 
     async def _end_run(self, down: web.StreamResponse) -> None:
-        """The model has called what it may not: Codex never sees the call. The answer is read on
-        for its usage."""
+        """End the run: the model has called what it may not, and Codex never sees the call. The
+        answer is read on for its usage."""
         message = (
             f"the model called the tool {self.events.called!r}, which the job type does not allow"
             " (allowedTools)"
@@ -201,8 +201,8 @@ class Exchange:
 
     @property
     def attended(self) -> bool:
-        """Whether somebody still waits for this answer: neither has it ended, nor has the client
-        left."""
+        """Return whether somebody still waits for this answer: neither has it ended, nor has the
+        client left."""
         gone = self.request.transport is None or self.request.transport.is_closing()
         return self.events.last is None and self.client_left_at is None and not gone
 
@@ -211,7 +211,7 @@ class Exchange:
             self.client_left_at = time.monotonic()
 
     async def _while_attended(self, work: Awaitable[T]) -> T:
-        """`work`'s result, looking up once a second.
+        """Return `work`'s result, looking at the client once a second.
 
         Raises:
             AbandonedError: it will not be waited for any longer.
@@ -232,7 +232,8 @@ class Exchange:
             task.cancel()
 
     def _save_streamed(self) -> None:
-        """What has been streamed, in case this process does not live to see the end of it."""
+        """Save how much has been streamed, in case this process does not live to see the end of
+        it."""
         if self.streamed != self.saved_bytes and self.ledger.account.in_flight is not None:
             self.saved_bytes = self.streamed
             self.ledger.save(self._account())

@@ -24,8 +24,8 @@ DOWN_PREFIXES = (
 
 
 def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
-    """For the model's endpoint, with our credentials. Identity encoding, so that events can be read
-    as they pass."""
+    """Return the headers for the model's endpoint, with the credentials. Identity encoding, so that
+    events can be read as they pass."""
     passed = {
         name: value
         for name, value in headers.items()
@@ -36,7 +36,7 @@ def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, 
 
 
 def down(headers: Mapping[str, str]) -> dict[str, str]:
-    """For the agent."""
+    """Return the headers for the agent."""
     return {
         name: value for name, value in headers.items() if name.lower().startswith(DOWN_PREFIXES)
     }

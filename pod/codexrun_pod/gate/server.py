@@ -24,9 +24,8 @@ CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
 # if it is not ASCII.
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-LAST_RESPONSE_SECONDS = (
-    10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
-)
+# At a stop; with what follows, well inside the 20 s the pod leaves the gate.
+LAST_RESPONSE_SECONDS = 10.0
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
 PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
@@ -57,7 +56,7 @@ class Gate:
             self.uploader.start()
 
     async def close(self, seconds: float) -> None:
-        """Ship what is left within so many seconds; no further request will come."""
+        """Upload what is left within `seconds`; no further request will come."""
         if self.uploader is not None:
             await self.uploader.finish(max(0.0, seconds))
             await self.uploader.client.close()
@@ -96,8 +95,8 @@ class Gate:
                 self.current = None
 
     async def _parallel(self) -> bool:
-        """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries
-        again after a cut."""
+        """Return whether somebody is being answered. A client that has left is no reason to refuse:
+        Codex tries again after a cut."""
         deadline = time.monotonic() + PARALLEL_SECONDS
         while (
             self.current is not None and self.current.attended and self.ledger.account.stop is None
@@ -116,8 +115,8 @@ class Gate:
         return web.json_response(denial.body, status=400)
 
     def _key(self) -> str | None:
-        """Read for each request, since the kubelet renews a mounted Secret in place; None without
-        one.
+        """Read the key, for each request, since the kubelet renews a mounted Secret in place; None
+        without one.
 
         Raises:
             ValueError: it cannot be sent as a header.
@@ -153,7 +152,7 @@ class Gate:
         )
 
     def application(self) -> web.Application:
-        """The model's route, two for the runner to ask, and what it hands over."""
+        """Build the application: the model's route, and the runner's."""
         app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_post("/v1/responses", self.responses)
         app.router.add_get("/activity", self.activity)
@@ -190,7 +189,7 @@ async def serve(ledger: Ledger) -> None:
 
 
 async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) -> bool:
-    """True once the port is ours, False if told to stop before.
+    """Listen; return True once the port is the gate's, False if told to stop before.
 
     A port that somebody holds is the agent's doing, as nothing else runs in the pod: whoever
     answers there is not the gate, so the run ends `guardrail`. The gate goes on trying, since it is
@@ -215,7 +214,8 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
 
 
 async def _last_response(gate: Gate) -> None:
-    """The agent is gone; what its last response used is worth a moment while bytes still come."""
+    """Wait a moment for the usage of the last response while bytes still come, although the agent
+    is gone."""
     deadline = time.monotonic() + LAST_RESPONSE_SECONDS
     while gate.current is not None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the operator tells the gate, and where things lie in its container."""
+"""The gate's settings, from the environment that the operator sets, and its paths."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Watches a stream of server-sent events go by: its last event, whether there was output, and calls
-of tools. Pure.
+"""Reads a stream of server-sent events as it passes: its last event, whether there was output, and
+calls of tools. Pure.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -37,17 +37,16 @@ class EventStream:
         """forbidden: the name of the tool that an event calls although it may not."""
         self.last: LastEvent | None = None
         self.output_seen = False
-        self.called: str | None = (
-            None  # the forbidden tool; nothing was given back from its event on
-        )
+        # The forbidden tool; nothing was given back from its event on.
+        self.called: str | None = None
         self._forbidden = forbidden
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> bytes:
-        """What may be passed on. Sets `last` at the first event that ends a response, `output_seen`
-        at the first output."""
+        """Return what may be passed on. Sets `last` at the first event that ends a response,
+        `output_seen` at the first output."""
         text = self._rest + chunk
         passed: list[bytes] = []
         start = 0

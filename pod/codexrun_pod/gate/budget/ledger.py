@@ -31,8 +31,9 @@ class Ledger:
         self.settings = settings
         self.terminating = False
         self.last_byte = time.monotonic()
-        self.on_change: Callable[[], None] = lambda: None  # told whenever the account has changed
-        self.log_bytes, self.log_complete = 0, False  # of the agent's log, with the api
+        self.on_change: Callable[[], None] = lambda: None  # called whenever the account has changed
+        self.log_bytes = 0  # of the agent's log, with the api
+        self.log_complete = False
         self.account = self._load()
         if (flight := self.account.in_flight) is not None:
             self.account = meter.charged_at_most(self.account, settings.prices)
@@ -52,7 +53,7 @@ class Ledger:
 
     @property
     def limits(self) -> Limits:
-        """What the next request may do."""
+        """Return what the next request may do."""
         return Limits(
             models=self.settings.models,
             tools=self.settings.tools,
@@ -66,7 +67,7 @@ class Ledger:
         )
 
     def touch(self) -> None:
-        """A byte came from the model. A request is none: Codex would go on asking an endpoint that
+        """Note a byte from the model. A request is none: Codex would go on asking an endpoint that
         hangs, and never stall."""
         self.last_byte = time.monotonic()
 
@@ -103,11 +104,11 @@ class Ledger:
         self.on_change()
 
     def cost(self) -> int | None:
-        """Micro-dollars so far, None if unknown."""
+        """Return the micro-dollars so far, None if unknown."""
         return meter.cost(self.account, self.settings.prices)
 
     def usage(self) -> dict[str, Any]:
-        """The account so far, as the api wants it."""
+        """Return the account so far, as the api expects it."""
         account = self.account
         used = meter.usage(account, self.settings.prices)
         extra = {
@@ -118,7 +119,7 @@ class Ledger:
         return {key: value for key, value in {**used, **extra}.items() if value is not None}
 
     def log(self, text: str, **fields: Any) -> None:
-        """One line on stdout; never a header and never a body."""
+        """Write one line to stdout; never a header and never a body."""
         settings = self.settings
         seed = {
             "run_id": settings.run_id,

@@ -1,4 +1,4 @@
-"""The api's ingest port as the gate sees it. Two kinds of failure: Away (try again), Declined (for
+"""The client of the api's ingest port. Two kinds of failure: Away (try again), Declined (for
 good)."""
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from typing import Any
 
 import aiohttp
 
-ANSWER_SECONDS = (
-    5.0  # of an api that vanished in the middle: twenty are all that a gate has at the end
-)
+# Of an api that vanished in the middle: twenty are all that a gate has at the end.
+ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
 FILE_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
 DECLINED_STATUSES = frozenset({400, 404, 405, 409, 413, 422})
 
 
 class Unavailable(Exception):
-    """Nobody answered, or not yet with a yes; nothing is known about what arrived."""
+    """The api did not answer, or cannot take it now; what arrived is unknown."""
 
 
 class Declined(Exception):
@@ -29,14 +28,14 @@ class Declined(Exception):
 
 @dataclass(frozen=True)
 class StoredLog:
-    """How much of the attempt's log the api has, and whether it takes more."""
+    """The attempt's log as the api has it: its bytes, and whether it is closed."""
 
     size: int
     closed: bool
 
 
 class IngestClient:
-    """One attempt's."""
+    """Sends one attempt's log, usage and artifacts."""
 
     def __init__(self, url: str, token_file: Path) -> None:
         """url: without a path; token_file: the kubelet renews it, so it is read for each request.
@@ -47,11 +46,14 @@ class IngestClient:
         self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
 
     async def close(self) -> None:
-        """Connections too."""
+        """Close the client and its connections."""
         await self._session.close()
 
     async def log(self, offset: int, data: bytes, end: str | None = None) -> StoredLog:
-        """end: `complete` or `cut`, with the last bytes' end as offset."""
+        """Send bytes of the log from `offset` on; return what the api has afterwards.
+
+        end: `complete` or `cut`, with the last bytes' end as offset.
+        """
         query = {"offset": str(offset)} | ({"end": end} if end else {})
         answer = await self._json("POST", "/ingest/log", params=query, data=data)
         try:
@@ -60,17 +62,17 @@ class IngestClient:
             raise Unavailable(f"the api's answer makes no sense: {error!r}") from error
 
     async def usage(self, usage: dict[str, Any]) -> None:
-        """The account so far."""
+        """Send the account so far."""
         await self._json("POST", "/ingest/usage", json=usage)
 
     async def artifact(self, name: str, path: Path) -> None:
-        """A whole file."""
+        """Send a whole file."""
         with path.open("rb") as file:
             await self._json("PUT", f"/ingest/artifacts/{name}", data=file, timeout=FILE_TIMEOUT)
 
     @asynccontextmanager
     async def rollout(self) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The earlier run's, as it comes.
+        """Stream the rollout of the run that this one resumes.
 
         Raises:
             Away, Declined: and why.

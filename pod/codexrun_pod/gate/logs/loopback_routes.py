@@ -1,5 +1,5 @@
-"""What the runner hands over on loopback: its log, its artifacts; and what it asks for, an earlier
-run's rollout.
+"""Routes for the runner on loopback: it hands over log and artifacts, and gets an earlier run's
+rollout.
 
 Whatever runs in the agent's container can call this, so the limits hold for anybody: what comes
 here is the agent's word.
@@ -26,11 +26,12 @@ class LoopbackRoutes:
     """Without `uploader` (no api in the installation) everything is taken and dropped."""
 
     def __init__(self, uploader: Uploader | None, ledger: Ledger) -> None:
-        """The routes of one gate."""
-        self.uploader, self.ledger = uploader, ledger
+        """Make the routes of one gate."""
+        self.uploader = uploader
+        self.ledger = ledger
 
     def add_routes(self, app: web.Application) -> None:
-        """Three of them."""
+        """Add POST /log, PUT /artifacts and GET /rollout."""
         app.router.add_post("/log", self.log)
         app.router.add_put("/artifacts/{name}", self.artifact)
         app.router.add_get("/rollout", self.rollout)
@@ -85,8 +86,8 @@ class LoopbackRoutes:
         return web.json_response({})
 
     async def _stored_names(self, text: bytes) -> list[str]:
-        """Under which names it is kept. The verdict is written down before the runner hears that
-        its message has come."""
+        """Return the names under which a final message is stored. The verdict is written down
+        before the runner hears that its message has come."""
         schema = self.ledger.settings.output_schema
         assert schema is not None
         verdict = await asyncio.to_thread(output.validate_output, text, schema)

@@ -1,5 +1,5 @@
-"""From the gate's spool to the api: log by byte offset, artifacts, and what the run has cost so
-far.
+"""Upload from the gate's spool to the api: log by byte offset, artifacts, and what the run has cost
+so far.
 
 Two tasks, so that a long log does not hold up the account. An api that is away is tried again; what
 is left behind at the end is said in the termination message.
@@ -23,25 +23,25 @@ RETRY_SECONDS = (0.1, 0.3, 1.0, 2.0)  # while the api is away
 
 
 class Uploader:
-    """Of one attempt."""
+    """Uploads one attempt's log, artifacts and account."""
 
     def __init__(self, ledger: Ledger, spool: Spool, client: IngestClient) -> None:
         """Call `start` inside the event loop."""
-        self.ledger, self.spool, self.client = ledger, spool, client
+        self.ledger = ledger
+        self.spool = spool
+        self.client = client
         self.stored_bytes: int | None = None  # bytes that the api has; None before it has said so
         self.closed = False  # the api knows that this was all
         self.declined = False
         self._sent_usage: dict[str, Any] | None = None  # the account as the api knows it
-        self._log_changed, self._batch_full, self._usage_changed = (
-            asyncio.Event(),
-            asyncio.Event(),
-            asyncio.Event(),
-        )
+        self._log_changed = asyncio.Event()
+        self._batch_full = asyncio.Event()
+        self._usage_changed = asyncio.Event()
         self._finishing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Ship until `finish`."""
+        """Upload until `finish`."""
         self._log_changed.set()
         self._usage_changed.set()
         self.ledger.on_change = self._usage_changed.set
@@ -51,14 +51,13 @@ class Uploader:
         ]
 
     def notify(self) -> None:
-        """There is more in the spool."""
+        """Note that there is more in the spool."""
         self._log_changed.set()
         if self.spool.closed or self.spool.size - (self.stored_bytes or 0) >= CHUNK:
             self._batch_full.set()
 
     async def finish(self, seconds: float) -> None:
-        """The agent is gone: ship the rest, tell the api that this was all, or give up after so
-        many seconds."""
+        """Upload the rest, as the agent is gone, and close the log, or give up after `seconds`."""
         self._finishing = True
         for event in (self._log_changed, self._batch_full, self._usage_changed):
             event.set()
@@ -71,9 +70,10 @@ class Uploader:
         self.publish()
 
     def publish(self) -> None:
-        """For the termination message."""
+        """Put into the ledger what the termination message says of the log."""
         whole = self.closed and self.spool.closed and self.stored_bytes == self.spool.size
-        self.ledger.log_bytes, self.ledger.log_complete = self.stored_bytes or 0, whole
+        self.ledger.log_bytes = self.stored_bytes or 0
+        self.ledger.log_complete = whole
 
     async def _upload_on_change(
         self, changed: asyncio.Event, upload: Callable[[], Awaitable[None]]

@@ -1,5 +1,5 @@
-"""Does the final message fit the job type's outputSchema? Judged here, where all of it passes and
-none of it is trusted."""
+"""Does the final message fit the job type's outputSchema? Validated here, where all of it passes
+and none of it is trusted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OutputVerdict:
 
     @property
     def json(self) -> dict[str, Any]:
-        """For the termination message."""
+        """Return it as the termination message has it."""
         return {key: value for key, value in asdict(self).items() if value not in ("", None)}
 
 
@@ -36,7 +36,8 @@ NO_MESSAGE = OutputVerdict(ok=False, message="no final message came")
 
 
 def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
-    """Never raises: a message that cannot be judged does not fit. May take seconds."""
+    """Validate a final message; may take seconds. Never raises: one that cannot be validated does
+    not fit."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small
     # for.
     from codexrun_core.schemas.json_schema import BadSchemaError, violations
@@ -70,7 +71,8 @@ def _no_constant(_: str) -> Any:
 
 
 def _finite(text: str) -> float:
-    """1e999 is infinite to Python, and no number to the apiserver that has to store it."""
+    """Read a number: 1e999 is infinite to Python, and no number to the apiserver that has to store
+    it."""
     number = float(text)
     if math.isinf(number):
         raise ValueError(NAN)
@@ -78,7 +80,7 @@ def _finite(text: str) -> float:
 
 
 def schema_from(text: str) -> dict[str, Any] | None:
-    """From the environment: base64 of JSON; None for a job type without.
+    """Read the schema from the environment: base64 of JSON; None for a job type without.
 
     Raises:
         ValueError: it is something else.

@@ -1,4 +1,4 @@
-"""May this request go to the model? Pure. The rules below are in the order of precedence."""
+"""May this request go to the model? Decides by rules in the order of precedence. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ PLAIN_TIERS = (None, "auto", "default")  # others have other prices
 
 @dataclass(frozen=True)
 class Denied:
-    """Why not. `final` refusals end the run with that class; others only turn this request down."""
+    """The request is denied. A `final` denial ends the run with that class; others only turn this
+    request down."""
 
     code: Code
     message: str
@@ -28,13 +29,13 @@ class Denied:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON of the 400, which Codex shows verbatim and does not retry."""
+        """Return the JSON of the 400, which Codex shows verbatim and does not retry."""
         return {"error": {"type": "codexrun_refused", "code": self.code, "message": self.message}}
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """What to send. lowered: the limit to whose rest max_output_tokens was set or lowered;
+    """The body to send. lowered: the limit to whose remainder max_output_tokens was set or lowered;
     stripped: tools taken out."""
 
     body: bytes
@@ -45,8 +46,8 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the run may do, and what it has done. Tokens, and pico-dollars; stopped: a final refusal
-    given before."""
+    """The run's limits, and what it has spent, in tokens and pico-dollars; stopped: an earlier
+    final denial."""
 
     models: frozenset[str]
     tools: frozenset[str] = frozenset(tools.DEFAULT)
@@ -60,8 +61,8 @@ class Limits:
 
 
 def admit(raw: bytes, limits: Limits) -> Admitted | Denied:
-    """Judge one body; an admitted one is written anew, so that no key that occurs twice means two
-    things."""
+    """Decide on one body; an admitted one is written anew, so that no key that occurs twice means
+    two things."""
     if limits.stopping:
         return Denied(
             "stopping", "the run is being stopped; no further model requests", final=False
@@ -84,13 +85,13 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Denied:
 
 
 def only_streams(body: dict[str, Any], _: Limits) -> Denied | None:
-    """A response that is not streamed shows its usage only at the end, or never to a client that
-    leaves."""
+    """Require a stream: a response that is not streamed shows its usage only at the end, or never
+    to a client that leaves."""
     return None if body.get("stream") is True else _guardrail("stream must be true")
 
 
 def nothing_kept_upstream(body: dict[str, Any], _: Limits) -> Denied | None:
-    """Stored state and background work outlive the run and are paid for unseen."""
+    """Deny stored state and background work: they outlive the run and are paid for unseen."""
     for key in ("background", "store"):
         if body.get(key) not in (None, False):
             return _guardrail(f"{key} must not be set")
@@ -101,7 +102,7 @@ def nothing_kept_upstream(body: dict[str, Any], _: Limits) -> Denied | None:
 
 
 def allowed_model(body: dict[str, Any], limits: Limits) -> Denied | None:
-    """The job type's word."""
+    """Deny a model that the job type does not allow."""
     if isinstance(body.get("model"), str) and body["model"] in limits.models:
         return None
     return _guardrail(
@@ -111,20 +112,20 @@ def allowed_model(body: dict[str, Any], limits: Limits) -> Denied | None:
 
 
 def plain_tier(body: dict[str, Any], _: Limits) -> Denied | None:
-    """Other tiers have other prices than the run's price table."""
+    """Deny other tiers: they have other prices than the run's price table."""
     tier = body.get("service_tier")
     return None if tier in PLAIN_TIERS else _guardrail(f"service_tier {tier!r} is not allowed")
 
 
 def allowed_tools(body: dict[str, Any], limits: Limits) -> Denied | None:
-    """Tools that the provider runs are refused; so are those of a script, whose calls nobody could
-    take out."""
+    """Deny tools that the provider runs, and those of a script, whose calls nobody could take
+    out."""
     reason = offered.refusal(body, limits.tools)
     return None if reason is None else _guardrail(f"{reason} (allowedTools)")
 
 
 def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
-    """A limit in money holds only where money is counted."""
+    """Deny a model without a price: a limit in money holds only where money is counted."""
     if limits.max_pico is None or body["model"] in limits.prices:
         return None
     return _guardrail(
@@ -133,8 +134,8 @@ def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
 
 
 def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
-    """The next request is refused; what overshoots is at most one request's input. Less than the
-    API's minimum is nothing."""
+    """Deny a request beyond the budget; what overshoots is at most one request's input. Less than
+    the API's minimum is nothing."""
     if limits.max_tokens is not None and limits.max_tokens - limits.spent < MIN_OUTPUT_TOKENS:
         return Denied(
             "budget",
@@ -158,7 +159,7 @@ RULES: tuple[Callable[[dict[str, Any], Limits], Denied | None], ...] = (
 
 
 def _affordable(body: dict[str, Any], limits: Limits) -> int:
-    """Tokens of output that the rest of the money buys."""
+    """Return the tokens of output that the remaining money buys."""
     assert limits.max_pico is not None
     price = limits.prices[body["model"]].highest_output
     remaining = limits.max_pico - limits.spent_pico

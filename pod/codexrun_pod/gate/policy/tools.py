@@ -44,7 +44,7 @@ NAMED_CALLS = ("function_call", "custom_tool_call")
 
 
 def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
-    """Why a request must not go to the model for the tools in it, or None."""
+    """Return why a request must not go to the model for the tools in it, or None."""
     for holder in _holders(body):
         for tool in _dicts(holder.get("tools")):
             kind = str(tool.get("type", ""))
@@ -60,7 +60,7 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
 
 
 def remove_forbidden(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
-    """Take the tools that are not allowed out of a request, in place; their names."""
+    """Remove the tools that are not allowed from a request, in place; return their names."""
     removed: set[str] = set()
     for holder in _holders(body):
         offered = holder.get("tools")
@@ -85,7 +85,7 @@ def remove_forbidden(body: dict[str, Any], allowed: Collection[str]) -> frozense
 def forbidden_call(
     event: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]
 ) -> str | None:
-    """The tool that an event of the response calls although it is not allowed, or None.
+    """Return the tool that an event of the response calls although it is not allowed, or None.
 
     A name that Codex does not have and that was not offered is passed on: Codex itself answers it
     with an error.
@@ -121,8 +121,8 @@ def _forbidden_item(
 
 
 def _forbidden_in_script(source: str, allowed: Collection[str]) -> str | None:
-    """Any word of the source that is the name of a tool which is not allowed, be it in a text or a
-    comment."""
+    """Return any word of the source that is the name of a tool which is not allowed, be it in a
+    text or a comment."""
     words = set(WORD.findall(source)) | set(WORD.findall(ESCAPE.sub(_unescaped, source)))
     names = (
         word
@@ -145,8 +145,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Everything in a request that may have `tools`: itself, items of the input (code-mode models),
-    namespaces, nested."""
+    """Iterate over everything in a request that may have `tools`: itself, items of the input
+    (code-mode models), namespaces, nested."""
     waiting = [body, *_dicts(body.get("input"))]
     while waiting:
         holder = waiting.pop()
@@ -156,7 +156,8 @@ def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None:
-    """`alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other namespaces say nothing."""
+    """Return a tool's full name: `alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other
+    namespaces say nothing."""
     name, space = tool.get("name"), holder.get("name")
     if not isinstance(name, str):
         return None
