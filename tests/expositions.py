@@ -63,7 +63,7 @@ async def operator() -> str:
     )
     await it.reconciler.reconcile(run_key(UID))
     metrics.request_answered("list", "jobs", "200", 0.1)
-    return await served(health.offer_slots, it, aiohttp)
+    return await served(health.serve, it, aiohttp)
 
 
 async def served(serve, it, aiohttp) -> str:  # type: ignore[no-untyped-def]

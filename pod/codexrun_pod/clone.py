@@ -32,7 +32,7 @@ class CloneError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to clone, and where things lie."""
+    """What to clone, and the paths."""
 
     url: str
     ref: str | None
@@ -61,7 +61,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
 
 
 class Git:
-    """The git command line, shut off from every configuration but ours."""
+    """The git command line, shut off from every configuration but this one."""
 
     def __init__(self, settings: Settings, parts: SplitResult) -> None:
         """`parts`: the checked URL's."""
@@ -91,7 +91,7 @@ class Git:
         self.options = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
 
     def run(self, *arguments: str, must: bool = True) -> str:
-        """Its standard output, without the last newline; with must=False "" if it failed.
+        """Run git, and return its output without the last newline; with must=False "" if it failed.
 
         Raises:
             CloneError: it failed; the message is for people and holds no secret.
@@ -157,7 +157,7 @@ class Git:
 
 
 def clone(settings: Settings) -> str:
-    """Clone with the whole history, check out the ref; the commit's id.
+    """Clone with the whole history, check out the ref, and return the commit's id.
 
     Raises:
         CloneError: no workspace.
@@ -179,7 +179,7 @@ def clone(settings: Settings) -> str:
 
 
 def _check_out(git: Git, url: str, ref: str) -> None:
-    """A full commit id, a branch (checked out as one), or a tag; short forms as git's own order has
+    """Check out a full commit id, a branch (as one), or a tag; short forms as git's own order has
     them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
@@ -191,7 +191,7 @@ def _check_out(git: Git, url: str, ref: str) -> None:
         git.run("checkout", "--quiet", "--detach", ref)
         return
     if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
-        raise CloneError(f"{ref!r} is no name of a branch or tag")
+        raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
     branch, tag = ref.removeprefix("refs/heads/"), ref.removeprefix("refs/tags/")
     if not ref.startswith("refs/tags/") and _exists(git, f"refs/remotes/origin/{branch}"):
         git.run("checkout", "--quiet", "-B", branch, "--track", f"refs/remotes/origin/{branch}")
@@ -214,7 +214,7 @@ def _exists(git: Git, name: str) -> bool:
 
 
 def _empty(workspace: Path) -> None:
-    """An init container may run again after a node's restart."""
+    """Empty the workspace: an init container may run again after a node's restart."""
     for entry in workspace.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -230,7 +230,7 @@ def _read(path: Path) -> str | None:
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Clone and tell; 0, or 1 with a failure of class `workspace`."""
+    """Clone and report; return 0, or 1 with a failure of class `workspace`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not be heard
     began = time.monotonic()
     report: dict[str, object] = {}

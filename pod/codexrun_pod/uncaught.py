@@ -1,4 +1,4 @@
-"""What libraries log and what nobody caught, as lines of the container like all others."""
+"""Print what libraries log and what nobody caught as lines like all others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class LogLineHandler(logging.Handler):
         self.write(level, record.getMessage(), error, logger=record.name)
 
     def write(self, level: str, text: str, error: BaseException | None, **fields: Any) -> None:
-        """One line; the traceback is of places in the code, the error's own words are in it."""
+        """Write one line; the traceback is of places in the code, the error's own words are in
+        it."""
         trace = (
             "".join(traceback.format_exception(type(error), error, error.__traceback__))
             if error
@@ -38,12 +39,12 @@ class LogLineHandler(logging.Handler):
     def crashed(
         self, _kind: type[BaseException], error: BaseException, _trace: TracebackType | None
     ) -> None:
-        """For sys.excepthook."""
+        """Write an uncaught error, as sys.excepthook."""
         self.write("error", f"{self._src}.broken", error)
 
 
 def install(src: str, **seed: Any) -> None:
-    """From now on; nothing of the process prints anything else."""
+    """Install the handlers: from now on nothing of the process prints anything else."""
     lines = LogLineHandler(src, seed)
     logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
     logging.captureWarnings(True)

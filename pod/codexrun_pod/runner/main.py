@@ -20,11 +20,10 @@ from codexrun_pod.runner.supervise import Supervisor
 from codexrun_pod.runner.termination_report import TerminationReport
 
 GATE_SECONDS = 60.0  # the kubelet brings a crashed gate back after 1.3, then 16, then 30 s
-GATE_LOOK_SECONDS = 0.1
+GATE_POLL_SECONDS = 0.1
 ARTIFACT_SECONDS = 20.0  # for a large repository's patch
-HURRIED_SECONDS = (
-    3.0  # when the pod is being stopped: 15 s are the runner's, and the log comes after
-)
+# When the pod is being stopped: 15 s are the runner's, and the log comes after.
+HURRIED_SECONDS = 3.0
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -60,10 +59,10 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def attempt(environ: dict[str, str], log: Log, report: TerminationReport, started: float) -> int:
-    """From the environment to the verdict.
+    """Run one attempt from the environment to the verdict, and return the exit code.
 
     Raises:
-        CannotStartError: and why.
+        CannotStartError: Codex was never started; the message says why.
     """
     settings = from_env(environ)
     log.set_run(settings, Mask.of(settings.mask_env, environ))
@@ -109,7 +108,8 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
 
 
 def wait_for_gate(supervisor: Supervisor, time_limits: watchdogs.TimeLimits) -> Stop | None:
-    """None once this run's gate answers; else why the run has to stop before it began.
+    """Wait until this run's gate answers; return why the run has to stop before it began, if it
+    has.
 
     Raises:
         CannotStartError: guardrail if something else answers, internal if nothing does.
@@ -128,7 +128,7 @@ def wait_for_gate(supervisor: Supervisor, time_limits: watchdogs.TimeLimits) -> 
                 f"port {settings.gate_port} is answered by something that is not this run's gate"
             )
             raise CannotStartError("guardrail", message)
-        stop = supervisor.pause(GATE_LOOK_SECONDS) or time_limits.too_long(time.monotonic())
+        stop = supervisor.pause(GATE_POLL_SECONDS) or time_limits.too_long(time.monotonic())
         if stop is not None:
             return stop
     silent = f"the gate did not answer on 127.0.0.1:{settings.gate_port} within {GATE_SECONDS:g} s"
@@ -142,8 +142,8 @@ def _end(
     ended: Ended,
     failure: Failure | None,
 ) -> int:
-    """Message first, artifacts and line after: the message must be there even when the gate or the
-    log's reader is stuck."""
+    """Write the termination message first, artifacts and log line after: the message must be there
+    even when the gate or the log's reader is stuck."""
     progress = supervisor.progress if supervisor else Seen()
     proven = failure is None and ended.code == 0 and progress.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
@@ -166,7 +166,8 @@ def _end(
 
 
 def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
-    """Artifacts, within their time; a full disk gets no patch, which would need more of it."""
+    """Upload artifacts within their time; a full disk gets no patch, which would need more of
+    it."""
     settings, log = supervisor.settings, supervisor.log
     commit = None if stop and stop.reason == "storage" else supervisor.commit
 
@@ -178,7 +179,7 @@ def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
     work.start()
     deadline = time.monotonic() + (HURRIED_SECONDS if stop else ARTIFACT_SECONDS)
     while work.is_alive() and (remaining := deadline - time.monotonic()) > 0:
-        if (new_stop := supervisor.pause(min(remaining, GATE_LOOK_SECONDS))) is not None:
+        if (new_stop := supervisor.pause(min(remaining, GATE_POLL_SECONDS))) is not None:
             deadline = min(
                 deadline,
                 time.monotonic() + (0.0 if new_stop.reason == "storage" else HURRIED_SECONDS),
@@ -194,7 +195,7 @@ def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
 
 
 def _usage_fields(settings: Settings) -> dict[str, object]:
-    """What the gate has counted; nothing if it does not say."""
+    """Return what the gate has counted; nothing if it does not answer."""
     try:
         answer = watchdogs.gate_answer(settings.gate_port, "/activity") or {}
     except OSError:

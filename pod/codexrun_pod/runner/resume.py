@@ -1,4 +1,4 @@
-"""A run that goes on where an earlier one stopped: its rollout, from the archive by way of the
+"""Resume a run where an earlier one stopped: bring its rollout, from the archive by way of the
 gate, into CODEX_HOME."""
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ ADVICE = "start the run again without spec.retryOf.resume"
 
 
 def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | Stop:
-    """Put the rollout where Codex looks for it; the thread's id, or why the run has to stop before
-    it began.
+    """Put the rollout where Codex looks for it; return the thread's id, or why the run has to stop
+    before it began.
 
     Raises:
         CannotStartError: config if there is no rollout, or none that is one; internal if nobody
@@ -53,7 +53,7 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
 
 
 def _get_rollout(port: int) -> tuple[int, bytes]:
-    """Status and body; 0 and the reason when there was no answer."""
+    """Request the rollout; return status and body, or 0 and the reason when there was no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/rollout")
@@ -80,7 +80,7 @@ def _write_rollout(settings: Settings, rollout: bytes) -> str:
 
 
 def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
-    """Thread and start, from the first line: {"timestamp", "type": "session_meta", "payload":
+    """Read thread and start from the first line: {"timestamp", "type": "session_meta", "payload":
     {"id"}}."""
     try:
         meta = json.loads(rollout.partition(b"\n")[0])
@@ -90,6 +90,6 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(
-        "spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex;"
+        "spec.retryOf.resume: what the archive has of the earlier run is not a rollout of Codex;"
         f" {ADVICE}"
     )

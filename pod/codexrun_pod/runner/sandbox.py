@@ -12,10 +12,10 @@ CHECK_SECONDS = 30
 
 
 def check(settings: Settings) -> None:
-    """For `sandbox: codex`; the pod alone needs no check.
+    """Check Codex's own sandbox, for `sandbox: codex`; the pod alone needs no check.
 
     Raises:
-        ConfigError: it cannot; with Codex's words.
+        ConfigError: it does not work; with Codex's output.
     """
     if settings.sandbox != "codex":
         return

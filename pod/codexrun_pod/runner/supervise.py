@@ -39,7 +39,7 @@ class Supervisor:
     inbox."""
 
     def __init__(self, settings: Settings, log: Log, report: TerminationReport) -> None:
-        """Signals are heard from here on; `wait` is what acts on them."""
+        """Install the signal handlers; `pause` and `run` act on signals."""
         self.settings = settings
         self.log = log
         self.report = report
@@ -55,7 +55,7 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: self.inbox.put(None))
 
     def pause(self, seconds: float) -> Stop | None:
-        """Wait before Codex runs; the reason to end the run, if one comes."""
+        """Wait before Codex runs; return the reason to end the run, if one comes."""
         with contextlib.suppress(queue.Empty):
             message = self.inbox.get(timeout=seconds)
             return message if isinstance(message, Stop) else None
@@ -145,7 +145,7 @@ class Supervisor:
                 self.stderr.append(line)
 
     def _wait_for_exit(self, pid: int, time_limits: watchdogs.TimeLimits) -> int | None:
-        """Codex's exit code; None if it outlived its kill."""
+        """Wait until Codex is gone; return its exit code, None if it outlived its kill."""
         interrupted, kill_at = False, float("inf")
         while True:
             self._read_inbox(wait=TICK_SECONDS)

@@ -1,5 +1,5 @@
-"""The runner's termination message. Rewritten at every step, so that a killed runner has told what
-it knew."""
+"""The runner's termination message: rewritten at every step, so that a killed runner has reported
+what it knew."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAY_SHORTEN = (("", "finalMessage"), ("failure", "message"))
 
 
 class TerminationReport:
-    """What has been told so far."""
+    """Writes the termination message."""
 
     def __init__(self, path: str, log: Log) -> None:
         """`path`: the termination message's file; `log` masks, and takes the complaint if it cannot
@@ -34,8 +34,8 @@ class TerminationReport:
         stopped: str | None = None,
         failure: Failure | None = None,
     ) -> None:
-        """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner
-        ended Codex."""
+        """Write the message. `state`: starting, running or done; code: Codex's exit code; stopped:
+        why the runner ended Codex."""
         mask = self.log.mask
         final = mask.text(progress.final_message)
         content: dict[str, Any] = {

@@ -1,5 +1,5 @@
-"""When a run has to be ended: too long, silent, or nearly out of disk. The rules are pure; asking
-is below them."""
+"""Rules for when a run has to be ended: too long, silent, or nearly out of disk. The rules are
+pure; the queries are below them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
 @dataclass(frozen=True)
 class TimeLimits:
-    """Limits in seconds; times on one monotonic clock."""
+    """The limits of a run in seconds; times are on one monotonic clock."""
 
     timeout: float
     stall: float
     started: float
 
     def too_long(self, now: float) -> Stop | None:
-        """The run's whole time is over."""
+        """Return the reason to stop a run whose whole time is over."""
         if now - self.started < self.timeout:
             return None
         return Stop(
@@ -47,8 +47,8 @@ class TimeLimits:
         idle: Callable[[], float | None],
         activity: str,
     ) -> Stop | None:
-        """Neither Codex nor the model said anything for too long. A command that runs may be
-        silent.
+        """Return the reason to stop a run in which neither Codex nor the model was active for too
+        long. A command that runs may be silent.
 
         activity: Codex's last event, for the message.
 
@@ -70,12 +70,12 @@ class TimeLimits:
 
 
 def gate_activity(idle: float | None) -> str:
-    """When the gate saw the last byte, for people."""
+    """Describe when the gate saw the last byte, for people."""
     return "the gate does not answer" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
 
 
 def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object] | None:
-    """The JSON object that 127.0.0.1:port answers; {} if it answers with something else.
+    """Return the JSON object that 127.0.0.1:port answers; {} for any other answer.
 
     Raises:
         OSError: nobody listens, or nobody answers in time.
@@ -94,7 +94,7 @@ def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object]
 
 
 def gate_idle(port: int) -> float | None:
-    """Seconds since the last byte through the gate; None if it does not say."""
+    """Return the seconds since the last byte through the gate; None if it does not answer."""
     try:
         idle = (gate_answer(port, "/activity") or {}).get("idleSeconds")
     except OSError:
@@ -103,8 +103,8 @@ def gate_idle(port: int) -> float | None:
 
 
 def disk_use(root: Path) -> int:
-    """Bytes that the files below `root` take on disk, hard links once: what the kubelet's `du`
-    would say."""
+    """Return the bytes that the files below `root` take on disk, hard links once, as the kubelet's
+    `du` counts."""
     total, linked, waiting = 0, set(), [str(root)]
     while waiting:
         try:
@@ -128,7 +128,7 @@ def disk_use(root: Path) -> int:
 
 
 def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
-    """Above FULL of the limit (bytes; 0 for none)."""
+    """Return the reason to stop a run above FULL_SHARE of the limit (bytes; 0 for none)."""
     if not limit or used < limit * FULL_SHARE:
         return None
     return Stop(
@@ -139,8 +139,8 @@ def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
 
 
 def watch_disks(limits: Sequence[tuple[Path, int]], on_full: Callable[[Stop], None]) -> None:
-    """Look at each directory about once a second, in a thread of its own, and tell once when one is
-    nearly full."""
+    """Check each directory about once a second, in a thread of its own, and call `on_full` once
+    when one is nearly full."""
 
     def check() -> None:
         while True:

@@ -13,12 +13,12 @@ LIST_SECONDS = 30
 
 
 def path(settings: Settings) -> Path:
-    """Where config.toml finds it."""
+    """Return where config.toml finds the list."""
     return settings.codex_home / "models.json"
 
 
 def without_apply_patch(settings: Settings) -> None:
-    """Write the list that Codex brings along, changed.
+    """Write Codex's own list of models, without the tool.
 
     Raises:
         ConfigError: Codex does not print its list. OSError: it cannot be written.

@@ -1,5 +1,5 @@
-"""What is kept of a run besides its log: the final message, the patch of the workspace, Codex's
-rollout."""
+"""The artifacts of a run, kept besides its log: the final message, the patch of the workspace,
+Codex's rollout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GIT = (
 
 
 def checked_out(settings: Settings) -> str | None:
-    """The commit in the workspace before the agent began; None without Git."""
+    """Return the commit in the workspace before the agent began; None without Git."""
     return (
         _git(settings, "rev-parse", "--verify", "HEAD").decode().strip() or None
         if settings.git
@@ -43,8 +43,8 @@ def checked_out(settings: Settings) -> str | None:
 
 
 def upload(settings: Settings, log: Log, progress: Seen, commit: str | None) -> None:
-    """Hand each one that there is to the gate. What is too large or fails is said in the log;
-    nothing raises."""
+    """Upload each artifact that there is to the gate. One that is too large or fails is noted in
+    the log; nothing raises."""
     for name, content in _artifacts(settings, log, progress, commit):
         if len(content) > ARTIFACTS[name]:
             _log_left_out(
@@ -60,7 +60,7 @@ def upload(settings: Settings, log: Log, progress: Seen, commit: str | None) -> 
 
 
 def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
-    """Codex's record of the thread."""
+    """Return the path of Codex's record of the thread."""
     names = f"*/*/*/rollout-*-{thread_id}.jsonl"
     return max((settings.codex_home / "sessions").glob(names), default=None) if thread_id else None
 
@@ -81,7 +81,8 @@ def _artifacts(
 
 
 def patch(settings: Settings, commit: str) -> bytes:
-    """Everything that differs from `commit`, committed or not, new files too, ignored ones not.
+    """Return a patch of everything that differs from `commit`, committed or not, new files too,
+    ignored ones not.
 
     Git works on a copy of the index and writes its objects elsewhere, so that the workspace stays
     as the agent left it.
@@ -133,7 +134,7 @@ def _git(
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """One byte more than the limit at most, so that what is larger is known to be."""
+    """Read one byte more than the limit at most, so that a larger file is recognised."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(limit + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""

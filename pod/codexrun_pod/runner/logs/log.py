@@ -49,8 +49,8 @@ class Log:
         self._writer.start()
 
     def set_run(self, settings: Settings, mask: Mask) -> None:
-        """From now on the runner's own lines carry the run's fields, and nothing prints a
-        secret."""
+        """Set the run's fields, which the runner's own lines carry from now on, and the mask of its
+        secrets."""
         self.mask = mask
         self.seed = {
             "run_id": settings.run_id,
@@ -61,11 +61,11 @@ class Log:
         }
 
     def upload_to(self, uploader: LogUploader) -> None:
-        """From now on every line goes to the gate too."""
+        """Send every line to the gate too, from now on."""
         self._uploader = uploader
 
     def write_own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
-        """A line of the runner's; `text` is what happened, as noun.verb."""
+        """Write a line of the runner's own; `text` is what happened, as noun.verb."""
         duration_ms = int((time.monotonic() - self.started) * 1000)
         content = {
             "text": text,
@@ -78,8 +78,8 @@ class Log:
         self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
 
     def write_codex(self, raw: bytes) -> dict[str, Any] | None:
-        """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event,
-        unmasked."""
+        """Write a line of Codex's stdout, as an event if it is one, after waiting for room; return
+        the event, unmasked."""
         try:
             event = json.loads(raw)
             masked = self.mask.value(event)
@@ -96,7 +96,8 @@ class Log:
         return event
 
     def write_plain(self, src: str, raw: bytes) -> str:
-        """A line of plain text; invalid UTF-8 is replaced and marked. Returns what was printed."""
+        """Write a line of plain text; invalid UTF-8 is replaced and marked. Return what was
+        written."""
         line = raw.rstrip(b"\r\n")
         text = self.mask.text(line.decode("utf-8", "replace"))
         broken = line.decode("utf-8", "ignore").encode() != line
@@ -104,7 +105,7 @@ class Log:
         return text
 
     def close(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Write and ship what waits; give up after so many seconds. True if the gate has all of
+        """Write and upload what waits; give up after `seconds`. Return whether the gate has all of
         it."""
         deadline = time.monotonic() + seconds
         self._lines.put(None)
@@ -130,7 +131,8 @@ class Log:
                 self._room.release()
 
     def _fits(self, line: bytes, foreign: bool) -> bool:
-        """After the cut no line but the runner's own, so that the log has no holes."""
+        """Return whether a line may be written: after the cut only the runner's own, so that the
+        log has no holes."""
         limit = self._limit - self._limit // OWN_LINES_SHARE if foreign else self._limit
         return not (foreign and self._cut) and self._written + len(line) <= limit
 

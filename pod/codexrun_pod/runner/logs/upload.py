@@ -1,4 +1,4 @@
-"""The log's second way out: to the gate, by byte offset, from a thread of its own.
+"""Upload the log to the gate, by byte offset, from a thread of its own.
 
 The gate answers with the size it has, and the sender goes on from there: nothing is lost or doubled
 by a lost answer or a restarted gate. All that was written is kept (in memory first, then in a file
@@ -28,7 +28,7 @@ RETRY_SECONDS = (
 
 
 class LogUploader:
-    """`add` never waits for the gate."""
+    """Uploads the log; `add` never waits for the gate."""
 
     def __init__(self, port: int, tmp: Path) -> None:
         """port: the gate's on 127.0.0.1; tmp: where the file goes."""
@@ -44,7 +44,7 @@ class LogUploader:
         self._thread.start()
 
     def add(self, line: bytes) -> None:
-        """Take one more piece of the log. If the disk refuses it, the log ends for the gate just
+        """Add one more piece of the log. If the disk refuses it, the log ends for the gate just
         before it."""
         with self._changed:
             if self._broken or self._closed:
@@ -59,8 +59,8 @@ class LogUploader:
             self._changed.notify()
 
     def finish(self, seconds: float) -> bool:
-        """Nothing more will be added. True once the gate has all of it and knows that this was
-        all."""
+        """Close the log; return whether the gate has all of it within `seconds`, and knows that it
+        is closed."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -92,7 +92,7 @@ class LogUploader:
         return self._spill.read(min(CHUNK, self._size - self._sent))
 
     def _post(self, chunk: bytes) -> int:
-        """The size that the gate has now.
+        """Send a chunk, and return the size that the gate has now.
 
         Raises:
             OSError, HTTPException, ValueError: it did not say.
@@ -103,5 +103,5 @@ class LogUploader:
         reply = json.loads(answer.read(65536))
         size = reply.get("size") if answer.status == 200 and isinstance(reply, dict) else None
         if not isinstance(size, int) or not 0 <= size <= self._size:
-            raise ValueError("no size of a log that is ours")
+            raise ValueError("the gate does not answer with a size of this log")
         return size
