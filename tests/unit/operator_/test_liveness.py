@@ -80,7 +80,7 @@ async def test_a_key_that_no_worker_takes_grows_old() -> None:
 @pytest.mark.local
 async def test_healthz_answers_503_and_says_which_check_failed(unused_tcp_port: int) -> None:
     trouble: list[str | None] = [None]
-    runner = await health.offer_slots(
+    runner = await health.serve(
         unused_tcp_port, {"kopf": lambda: trouble[0]}, lambda: None, lambda: None
     )
     try:

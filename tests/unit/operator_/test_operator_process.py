@@ -19,7 +19,7 @@ from runbuilders import kind_json, prompt_json, run_json, stamp
 pytestmark = pytest.mark.local
 
 Json = dict[str, Any]
-UNKNOWN_RUN_SECONDS = 120  # seconds until a wait gives up; a bound, never an assertion
+PATIENCE = 120  # seconds until a wait gives up; a bound, never an assertion
 
 # Its own `main`, on any free port: another operator may have the usual one on this machine.
 MAIN = """
@@ -36,7 +36,7 @@ async def apiserver() -> AsyncIterator[HttpApiserver]:
     """With the prompt of job type "hello"."""
     apiserver = HttpApiserver()
     apiserver.put("configmaps", prompt_json())
-    runner = await apiserver.offer_slots()
+    runner = await apiserver.serve()
     yield apiserver
     await runner.cleanup()
 
@@ -72,9 +72,9 @@ async def operator(apiserver: HttpApiserver, folder: Path) -> AsyncIterator[Path
 
 async def until(apiserver: HttpApiserver, holds: Callable[[], bool], log: Path) -> None:
     try:
-        async with asyncio.timeout(UNKNOWN_RUN_SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while not holds():
-                await apiserver.enqueue()
+                await apiserver.changed()
     except TimeoutError:
         pytest.fail(f"never came to it; the operator's log:\n{_last_lines(log)}")
 

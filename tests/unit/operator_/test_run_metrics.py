@@ -62,7 +62,7 @@ class Told:
         """How often, and the sum."""
         return self.by(f"{name}_count", **labels), self.by(f"{name}_sum", **labels)
 
-    def enqueue(self, *names: str) -> dict[str, float]:
+    def changed(self, *names: str) -> dict[str, float]:
         now = self._samples()
         return {
             key: now[key] - self._before[key]
@@ -126,7 +126,7 @@ async def test_a_run_from_creation_to_success(operator: Operator, told: Told) ->
         await operator.look()
     assert told.events == ["run.starting", "run.running", "run.succeeded"]
     assert told.lines[-1]["cost_tokens"] == 110
-    assert told.enqueue(
+    assert told.changed(
         "codexrun_runs_", "codexrun_prompt_", "codexrun_turns", "codexrun_commands"
     ) == {
         told.key(
@@ -173,7 +173,7 @@ async def test_a_write_in_doubt_is_counted_once_if_it_arrived_and_again_when_it_
         await operator.look()
     for _ in range(2):
         await operator.look()
-    finished = told.enqueue("codexrun_runs_finished_total")
+    finished = told.changed("codexrun_runs_finished_total")
     assert (told.events, list(finished.values())) == (["run.cancelled"], [1])
 
 
@@ -183,7 +183,7 @@ async def test_a_write_that_another_was_faster_than_is_not_counted(
     operator.apply(run_json())
     operator.kube.fail("merge", "/status", Conflict(409, "Conflict", "modified"))
     await operator.look()
-    assert (told.events, told.enqueue("codexrun_runs_")) == ([], {})
+    assert (told.events, told.changed("codexrun_runs_")) == ([], {})
 
 
 async def test_a_run_deleted_while_its_write_was_in_doubt_is_not_counted(
@@ -196,7 +196,7 @@ async def test_a_run_deleted_while_its_write_was_in_doubt_is_not_counted(
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
     operator.cache.forget(UID)
     await operator.look()
-    assert (told.events, told.enqueue("codexrun_runs_")) == ([], {})
+    assert (told.events, told.changed("codexrun_runs_")) == ([], {})
 
 
 async def test_a_change_within_a_phase_is_no_transition(operator: Operator, told: Told) -> None:
@@ -207,7 +207,7 @@ async def test_a_change_within_a_phase_is_no_transition(operator: Operator, told
     )
     await operator.look()
     assert operator.kube.writes("merge", "/status")
-    assert (told.events, told.enqueue("codexrun_runs_")) == ([], {})
+    assert (told.events, told.changed("codexrun_runs_")) == ([], {})
 
 
 async def test_a_failure_is_counted_by_its_class(operator: Operator, told: Told) -> None:
@@ -233,7 +233,7 @@ async def test_a_failure_is_counted_by_its_class(operator: Operator, told: Told)
 async def test_a_job_type_that_nobody_has_is_no_label(operator: Operator, told: Told) -> None:
     operator.apply(run_json(jobType="whatever-somebody-typed", cancel=by("ana")))
     await operator.look()
-    changed = told.enqueue("codexrun_runs_")
+    changed = told.changed("codexrun_runs_")
     assert len(changed) == 2
     assert all('"job_type": "unknown"' in key for key in changed)
 
