@@ -192,7 +192,7 @@ def test_the_gate_s_libraries_and_crashes_are_lines_of_the_gate() -> None:
     code = """
 import logging, warnings
 from codexrun_pod import uncaught
-uncaught.take_over("gate", run_id="r", attempt=1)
+uncaught.install("gate", run_id="r", attempt=1)
 logging.getLogger("aiohttp.server").error("Error handling request", exc_info=ValueError("x"))
 warnings.warn("old")
 raise RuntimeError("lost")

@@ -73,7 +73,7 @@ class Cache:
     waiting: dict[str, dict[str, QueueKey]] = field(default_factory=lambda: defaultdict(dict))
     orphans: dict[str, str] = field(
         default_factory=dict
-    )  # Job uid -> name: ours, and controlled by no run
+    )  # Job uid -> name: codexrun made it, and no run controls it
     tombstones: Tombstones = field(default_factory=Tombstones)
     holds: Holds = field(default_factory=Holds)
     unreadable_job_types: dict[str, tuple[str, int]] = field(
@@ -210,7 +210,7 @@ class Cache:
     def update_job(self, raw: Json, gone: bool = False) -> None:
         uid, job_type = _labels(raw)
         if not uid:
-            return  # not one of ours, whoever labelled it
+            return  # codexrun did not make it, whoever labelled it
         job = job_from(raw)
         if creation := self.creations.pop(uid, None):
             self._creation_succeeded(uid, creation.job_type)

@@ -258,7 +258,7 @@ def _agent_ran(snapshot: Snapshot) -> bool:
 
 
 def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
-    """The backstop fired: it has deleted the pod, ours were shorter and did not."""
+    """The backstop fired: it has deleted the pod, which the shorter deadlines did not."""
     if snapshot.run.status.started_at or _agent_ran(snapshot):
         failure = failed(
             FailureClass.TIMEOUT,
