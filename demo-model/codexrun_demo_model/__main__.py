@@ -15,8 +15,8 @@ def main() -> None:
     options.add_argument(
         "--list", action="store_true", help="print the scenarios as a table and exit"
     )
-    given = options.parse_args()
-    if given.list:
+    arguments = options.parse_args()
+    if arguments.list:
         from codexrun_demo_model.scenarios import SCENARIOS
 
         rows = (f"| `{scenario.name}` | {scenario.description} |\n" for scenario in SCENARIOS)
@@ -26,11 +26,11 @@ def main() -> None:
 
     from codexrun_demo_model.server import application
 
-    sys.stderr.write(f"demo model listens on {given.host}:{given.port}\n")
+    sys.stderr.write(f"demo model listens on {arguments.host}:{arguments.port}\n")
     web.run_app(
         application(),
-        host=given.host,
-        port=given.port,
+        host=arguments.host,
+        port=arguments.port,
         print=None,
         access_log=None,
         shutdown_timeout=2.0,

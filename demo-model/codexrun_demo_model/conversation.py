@@ -1,4 +1,4 @@
-"""What one request of Codex asks for: which scenario, which step of it, in which form tools are
+"""Reads one request of Codex: which scenario, which step of it, in which form tools are
 called.
 
 Shapes as Codex 0.169 sends them: tools are in `tools`, or for models in code mode in an
@@ -22,7 +22,7 @@ REMEMBERED_TURNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ModelRequest:
     """One request, as scenarios see it.
 
     step: distinct requests of this turn before this one; a repeated request (Codex's retry) has the
@@ -43,13 +43,13 @@ class Asked:
     max_output_tokens: int | None = None
 
 
-def read(body: Json, headers: Mapping[str, str], body_bytes: int) -> Asked:
-    """The request without its place in the turn (`Turns.place` adds that)."""
+def read(body: Json, headers: Mapping[str, str], body_bytes: int) -> ModelRequest:
+    """Read a request without its place in the turn (`Turns.place` adds that)."""
     items = body["input"] if isinstance(body.get("input"), list) else [_user(body.get("input", ""))]
     texts = [_text(item.get("content")) for item in items if item.get("role") == "user"]
     chosen = next((text for text in texts if CHOICE.search(text)), None)
     last = items[-1] if items else {}
-    return Asked(
+    return ModelRequest(
         scenario=CHOICE.findall(chosen)[-1] if chosen else "hello",
         prompt=chosen
         or next((t for t in reversed(texts) if not t.startswith(("<", "# AGENTS.md"))), ""),
@@ -65,7 +65,7 @@ def read(body: Json, headers: Mapping[str, str], body_bytes: int) -> Asked:
 
 
 def metadata(headers: Mapping[str, str]) -> Json:
-    """Codex's `x-codex-turn-metadata`, empty when absent or broken."""
+    """Return Codex's `x-codex-turn-metadata`, empty when absent or broken."""
     try:
         value = json.loads(headers.get("x-codex-turn-metadata", "{}"))
     except ValueError:
@@ -82,30 +82,36 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        """Nothing seen yet."""
-        self._seen: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
+        """Start without any turn."""
+        self._turns: OrderedDict[tuple[str, str], dict[str, int]] = OrderedDict()
         self._scenarios: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
-    def place(self, asked: Asked, body: Json, headers: Mapping[str, str]) -> Asked:
-        """`asked` with step and attempt, and with the thread's scenario where a compaction dropped
-        its text."""
-        if asked.thread:
-            first = self._scenarios.setdefault(asked.thread, (asked.scenario, asked.prompt))
-            asked = replace(asked, scenario=first[0], prompt=first[1])
+    def place(
+        self, model_request: ModelRequest, body: Json, headers: Mapping[str, str]
+    ) -> ModelRequest:
+        """`model_request` with step and attempt, and with the thread's scenario where a compaction
+        dropped its text."""
+        if model_request.thread:
+            first = self._scenarios.setdefault(
+                model_request.thread, (model_request.scenario, model_request.prompt)
+            )
+            model_request = replace(model_request, scenario=first[0], prompt=first[1])
             _forget_oldest(self._scenarios)
-        if asked.compaction:
-            return asked
-        turn = self._seen.setdefault((asked.thread, str(metadata(headers).get("turn_id", ""))), {})
-        _forget_oldest(self._seen)
+        if model_request.compaction:
+            return model_request
+        turn = self._turns.setdefault(
+            (model_request.thread, str(metadata(headers).get("turn_id", ""))), {}
+        )
+        _forget_oldest(self._turns)
         print_of_input = hashlib.sha256(json.dumps(body.get("input")).encode()).hexdigest()
         attempt = turn.get(print_of_input, 0)
         turn[print_of_input] = attempt + 1
-        step = list(turn).index(print_of_input) if asked.thread else _results(body)
-        return replace(asked, step=step, attempt=attempt)
+        step = list(turn).index(print_of_input) if model_request.thread else _results(body)
+        return replace(model_request, step=step, attempt=attempt)
 
 
 def _results(body: Json) -> int:
-    """Steps of a client that sends no thread id (curl): the tool results it shows."""
+    """Count the steps of a client that sends no thread id (curl): the tool results it shows."""
     items = body["input"] if isinstance(body.get("input"), list) else []
     return sum(str(item.get("type", "")).endswith("_call_output") for item in items)
 

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 
-from codexrun_demo_model.conversation import Asked
+from codexrun_demo_model.conversation import ModelRequest
 from codexrun_demo_model.replies import Reply, run, say
 
 PATTERNS = (
@@ -50,14 +50,16 @@ SECTIONS = (
 )
 
 
-def code_review(asked: Asked, _: int) -> Reply:
+def code_review(model_request: ModelRequest, _: int) -> Reply:
     """Looks at the diff against the prompt's base; each added line that has one of PATTERNS is a
     finding."""
-    if asked.step == 0:
+    if model_request.step == 0:
         base = shlex.quote(
-            _between(asked.prompt, "everything that differs between ", " and the commit")
+            _between(model_request.prompt, "everything that differs between ", " and the commit")
         )
-        return run(asked, f"git diff --unified=0 {base}...HEAD || git diff --unified=0 {base} HEAD")
+        return run(
+            model_request, f"git diff --unified=0 {base}...HEAD || git diff --unified=0 {base} HEAD"
+        )
     findings = [
         {
             "severity": severity,
@@ -67,7 +69,7 @@ def code_review(asked: Asked, _: int) -> Reply:
             "why": why,
             "suggestion": suggestion,
         }
-        for path, line, text in _added(_output(asked))
+        for path, line, text in _added(_output(model_request))
         for pattern, severity, title, why, suggestion in PATTERNS
         if re.search(pattern, text)
     ]
@@ -81,50 +83,54 @@ def code_review(asked: Asked, _: int) -> Reply:
     return say(json.dumps({"summary": f"{fit} {len(findings)} findings.", "findings": findings}))
 
 
-def misfit(_asked: Asked, _: int) -> Reply:
+def misfit(_asked: ModelRequest, _: int) -> Reply:
     """An answer that keeps no schema of a review."""
     return say(json.dumps({"summary": "Looks good.", "findings": [{"severity": "terrible"}]}))
 
 
-def fix_failing_test(asked: Asked, _: int) -> Reply:
+def fix_failing_test(model_request: ModelRequest, _: int) -> Reply:
     """Runs the prompt's command, finds the line that the hint names, patches it, and runs the
     command again."""
-    told = re.search(r"in (\S+) `(.+?)` should be `(.+?)`", asked.prompt)
-    command = _between(asked.prompt, "The command that shows it:\n\n    ", "\n")
-    if told is None or not command:
+    instruction = re.search(r"in (\S+) `(.+?)` should be `(.+?)`", model_request.prompt)
+    command = _between(model_request.prompt, "The command that shows it:\n\n    ", "\n")
+    if instruction is None or not command:
         return say("Not fixed: this model needs a hint, in <path> `<old>` should be `<new>`.")
-    path, old, new = told.groups()
-    match asked.step:
+    path, old, new = instruction.groups()
+    match model_request.step:
         case 0:
-            return run(asked, command, wait_seconds=30)
+            return run(model_request, command, wait_seconds=30)
         case 1:
-            return run(asked, f"grep -F -- {shlex.quote(old)} {shlex.quote(path)}")
+            return run(model_request, f"grep -F -- {shlex.quote(old)} {shlex.quote(path)}")
         case 2:
-            lines = _output(asked).splitlines() or [old]
+            lines = _output(model_request).splitlines() or [old]
             changes = "".join(f"@@\n-{line}\n+{line.replace(old, new)}\n" for line in lines)
             patch = f"*** Begin Patch\n*** Update File: {path}\n{changes}*** End Patch"
-            return run(asked, f"apply_patch <<'PATCH'\n{patch}\nPATCH")
+            return run(model_request, f"apply_patch <<'PATCH'\n{patch}\nPATCH")
         case 3:
-            return run(asked, command, wait_seconds=30)
+            return run(model_request, command, wait_seconds=30)
         case _:
-            last = "\n".join(_output(asked).splitlines()[-3:])
+            last = "\n".join(_output(model_request).splitlines()[-3:])
             return say(
                 f"`{path}` said `{old}` where it had to say `{new}`; changed that"
                 f" line.\n\n```text\n{last}\n```"
             )
 
 
-def release_notes(asked: Asked, _: int) -> Reply:
+def release_notes(model_request: ModelRequest, _: int) -> Reply:
     """Sorts the subjects of the commits since the prompt's version into sections, by their first
     word."""
-    if asked.step == 0:
-        since = shlex.quote(_between(asked.prompt, "everything in `git log ", "..HEAD`"))
-        return run(asked, f"git log --reverse --format='%h %s' {since}..HEAD")
+    if model_request.step == 0:
+        since = shlex.quote(_between(model_request.prompt, "everything in `git log ", "..HEAD`"))
+        return run(model_request, f"git log --reverse --format='%h %s' {since}..HEAD")
     lines: dict[str, list[str]] = {name: [] for name, _ in SECTIONS}
-    for commit, _space, subject in (line.partition(" ") for line in _output(asked).splitlines()):
+    for commit, _space, subject in (
+        line.partition(" ") for line in _output(model_request).splitlines()
+    ):
         section = next(name for name, pattern in SECTIONS if pattern.match(subject))
         lines[section].append(f"- {subject} ({commit})")
-    version = _between(asked.prompt, "Write release notes for version ", " of the Git repository")
+    version = _between(
+        model_request.prompt, "Write release notes for version ", " of the Git repository"
+    )
     parts = [f"### {name}\n\n" + "\n".join(found) for name, found in lines.items() if found]
     return say("\n\n".join([f"## {version}", *parts]))
 
@@ -133,9 +139,9 @@ def _between(text: str, before: str, after: str) -> str:
     return text.partition(before)[2].partition(after)[0].strip()
 
 
-def _output(asked: Asked) -> str:
+def _output(model_request: ModelRequest) -> str:
     """What the last command printed, line ends and indentation as they were."""
-    output = asked.output or ""
+    output = model_request.output or ""
     try:  # code mode: the last line is JSON
         return str(json.loads(output.rsplit("\n", 1)[-1])["output"]).strip("\n")
     except (ValueError, KeyError, TypeError):
@@ -144,7 +150,7 @@ def _output(asked: Asked) -> str:
 
 def _added(diff: str) -> list[tuple[str, int, str]]:
     """(path, line number, text) of each added line."""
-    found: list[tuple[str, int, str]] = []
+    added: list[tuple[str, int, str]] = []
     path, line = "", 0
     for text in diff.splitlines():
         if text.startswith("+++ "):
@@ -152,6 +158,6 @@ def _added(diff: str) -> list[tuple[str, int, str]]:
         elif hunk := re.match(r"@@ -\S+ \+(\d+)", text):
             line = int(hunk.group(1))
         elif text.startswith("+"):
-            found.append((path, line, text[1:]))
+            added.append((path, line, text[1:]))
             line += 1
-    return found
+    return added

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from codexrun_demo_model.conversation import Asked, Json
+from codexrun_demo_model.conversation import Json, ModelRequest
 
 Ending = Literal["completed", "failed", "incomplete", "cut", "silence"]
 
@@ -20,7 +20,7 @@ class Usage:
 
     @property
     def wire(self) -> Json:
-        """As the Responses API sends it."""
+        """Return it as the Responses API sends it."""
         return {
             "input_tokens": self.input,
             "input_tokens_details": {"cached_tokens": self.cached, "cache_write_tokens": 0},
@@ -53,12 +53,12 @@ class Reply:
 
 
 def say(text: str, **more: Any) -> Reply:
-    """A message, which ends the turn."""
+    """Reply with a message, which ends the turn."""
     return Reply(items=(message(text),), **more)
 
 
 def message(text: str) -> Json:
-    """An assistant's message item."""
+    """Build an assistant's message item."""
     return {
         "type": "message",
         "role": "assistant",
@@ -66,7 +66,7 @@ def message(text: str) -> Json:
     }
 
 
-def run(asked: Asked, command: str, *, wait_seconds: int = 10, **more: Any) -> Reply:
+def run(model_request: ModelRequest, command: str, *, wait_seconds: int = 10, **more: Any) -> Reply:
     """A shell command, called as the request's model calls tools: directly, or from a script in
     code mode.
 
@@ -74,24 +74,26 @@ def run(asked: Asked, command: str, *, wait_seconds: int = 10, **more: Any) -> R
     allows 30 at most).
     """
     arguments = {"cmd": command, "yield_time_ms": wait_seconds * 1000}
-    return Reply(items=(_tool_call(asked, "exec_command", arguments),), **more)
+    return Reply(items=(_tool_call(model_request, "exec_command", arguments),), **more)
 
 
-def wait_for(asked: Asked, session: int) -> Reply:
-    """Waits up to 30 s for a command that still runs."""
+def wait_for(model_request: ModelRequest, session: int) -> Reply:
+    """Wait up to 30 s for a command that still runs."""
     return Reply(
         items=(
             _tool_call(
-                asked, "write_stdin", {"session_id": session, "chars": "", "yield_time_ms": 30_000}
+                model_request,
+                "write_stdin",
+                {"session_id": session, "chars": "", "yield_time_ms": 30_000},
             ),
         )
     )
 
 
-def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
-    call = f"call_{asked.step}_{asked.attempt}"
+def _tool_call(model_request: ModelRequest, tool: str, arguments: Json) -> Json:
+    call = f"call_{model_request.step}_{model_request.attempt}"
     text = json.dumps(arguments)
-    if not asked.code_mode:
+    if not model_request.code_mode:
         return {
             "type": "function_call",
             "id": f"fc_{call}",
@@ -110,7 +112,7 @@ def _tool_call(asked: Asked, tool: str, arguments: Json) -> Json:
 
 
 def http_error(status: int, code: str | None, text: str, *headers: tuple[str, str]) -> Reply:
-    """An error before any stream, in OpenAI's shape."""
+    """Reply with an error before any stream, in OpenAI's shape."""
     kind = {401: "invalid_request_error", 429: code or "requests"}.get(status, "server_error")
     return Reply(
         status=status,
@@ -120,5 +122,5 @@ def http_error(status: int, code: str | None, text: str, *headers: tuple[str, st
 
 
 def failed(code: str, text: str) -> Reply:
-    """A stream that ends with response.failed."""
+    """Reply with a stream that ends with response.failed."""
     return Reply(ending="failed", error={"code": code, "message": text})

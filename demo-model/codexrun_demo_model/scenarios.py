@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codexrun_demo_model import jobs
-from codexrun_demo_model.conversation import Asked
+from codexrun_demo_model.conversation import ModelRequest
 from codexrun_demo_model.probe import ENV_PROBE
 from codexrun_demo_model.replies import (
     Reply,
@@ -40,35 +40,37 @@ class Scenario:
 
     name: str
     description: str
-    script: Callable[[Asked, int], Reply]
+    script: Callable[[ModelRequest, int], Reply]
 
 
-def reply(asked: Asked) -> Reply:
+def reply(model_request: ModelRequest) -> Reply:
     """The scenario's answer; a compaction gets its summary, an unknown scenario a 400 that lists
     the known ones."""
-    if asked.compaction:
+    if model_request.compaction:
         return say("Summary: the work so far went as planned.")
-    plain, _, number = asked.scenario.rpartition("-")
+    plain, _, number = model_request.scenario.rpartition("-")
     for name, argument in (
-        (asked.scenario, 0),
+        (model_request.scenario, 0),
         (f"{plain}-<n>", int(number) if number.isdigit() else 0),
     ):
         if name in BY_NAME:
-            return BY_NAME[name].script(asked, argument)
+            return BY_NAME[name].script(model_request, argument)
     known = ", ".join(BY_NAME)
     return http_error(
-        400, "unknown_scenario", f"no scenario {asked.scenario!r}; the demo model knows {known}"
+        400,
+        "unknown_scenario",
+        f"no scenario {model_request.scenario!r}; the demo model knows {known}",
     )
 
 
-def command(asked: Asked, text: str, then: str = "") -> Reply:
+def command(model_request: ModelRequest, text: str, then: str = "") -> Reply:
     """Runs a shell command, waits until it ends, then says `then` or, without it, what the command
     printed."""
-    if asked.step == 0:
-        return run(asked, text, wait_seconds=30)
-    if running := SESSION.search(asked.output or ""):
-        return wait_for(asked, int(running.group(1) or running.group(2)))
-    return say(then or printed(asked.output or ""))
+    if model_request.step == 0:
+        return run(model_request, text, wait_seconds=30)
+    if running := SESSION.search(model_request.output or ""):
+        return wait_for(model_request, int(running.group(1) or running.group(2)))
+    return say(then or printed(model_request.output or ""))
 
 
 def printed(output: str) -> str:
@@ -79,67 +81,71 @@ def printed(output: str) -> str:
         return output.partition("Output:\n")[2].strip() or "done"
 
 
-def hello(asked: Asked, _: int) -> Reply:
+def hello(model_request: ModelRequest, _: int) -> Reply:
     """Writes the greeting to hello.txt and says it."""
-    found = NAME.search(asked.prompt)
+    found = NAME.search(model_request.prompt)
     greeting = f"Hello, {found.group(1).strip() if found else 'there'}!"
     return command(
-        asked, f"printf '%s\\n' {shlex.quote(greeting)} > hello.txt && cat hello.txt", then=greeting
+        model_request,
+        f"printf '%s\\n' {shlex.quote(greeting)} > hello.txt && cat hello.txt",
+        then=greeting,
     )
 
 
-def shell(asked: Asked, _: int) -> Reply:
+def shell(model_request: ModelRequest, _: int) -> Reply:
     """The command of the prompt's line `command: ...`, or one that shows the workspace."""
-    given = re.search(r"^command:[ \t]*(.+)$", asked.prompt, re.M)
-    return command(asked, given.group(1) if given else "pwd && ls -la")
+    given = re.search(r"^command:[ \t]*(.+)$", model_request.prompt, re.M)
+    return command(model_request, given.group(1) if given else "pwd && ls -la")
 
 
-def call(asked: Asked, times: int) -> Reply:
+def call(model_request: ModelRequest, times: int) -> Reply:
     """The item of the prompt's line `call: {...}` as it is, so often; then what the last one
     gave."""
-    given = re.search(r"^call:[ \t]*(\{.+\})$", asked.prompt, re.M)
-    if given is None or asked.step >= times:
-        return say(asked.output or "There was nothing to call.")
+    given = re.search(r"^call:[ \t]*(\{.+\})$", model_request.prompt, re.M)
+    if given is None or model_request.step >= times:
+        return say(model_request.output or "There was nothing to call.")
     try:
         item = json.loads(given.group(1))
     except ValueError as error:
         return http_error(400, "no_call", f"the line `call: ...` is no JSON: {error}")
-    return Reply(items=({**item, "call_id": f"call_{asked.step}_{asked.attempt}"},))
+    return Reply(items=({**item, "call_id": f"call_{model_request.step}_{model_request.attempt}"},))
 
 
-def several_turns(asked: Asked, _: int) -> Reply:
+def several_turns(model_request: ModelRequest, _: int) -> Reply:
     """Three commands, one after another, then a message."""
     steps = ("echo one > steps.txt", "echo two >> steps.txt", "wc -l < steps.txt")
-    if asked.step < len(steps):
-        return run(asked, steps[asked.step])
-    return say(f"Did {len(steps)} steps; steps.txt has {printed(asked.output or '')} lines.")
+    if model_request.step < len(steps):
+        return run(model_request, steps[model_request.step])
+    return say(
+        f"Did {len(steps)} steps; steps.txt has {printed(model_request.output or '')} lines."
+    )
 
 
-def code_mode(asked: Asked, _: int) -> Reply:
+def code_mode(model_request: ModelRequest, _: int) -> Reply:
     """A tool call as models in code mode make it, whatever the request's form."""
-    in_code_mode = Asked(**{**vars(asked), "code_mode": True})
+    in_code_mode = ModelRequest(**{**vars(model_request), "code_mode": True})
     return command(in_code_mode, "echo written in code mode > code-mode.txt && cat code-mode.txt")
 
 
-def runaway(asked: Asked, _: int) -> Reply:
+def runaway(model_request: ModelRequest, _: int) -> Reply:
     """Never ends by itself."""
-    return run(asked, f"echo loop {asked.step}", usage=EACH_LOOP)
+    return run(model_request, f"echo loop {model_request.step}", usage=EACH_LOOP)
 
 
-def echo(asked: Asked, _: int) -> Reply:
+def echo(model_request: ModelRequest, _: int) -> Reply:
     """Says how the prompt arrived, so that a test can compare it byte for byte."""
-    text = asked.prompt.encode()
+    text = model_request.prompt.encode()
     return say(json.dumps({"sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}))
 
 
-def recovers(asked: Asked, _: int) -> Reply:
+def recovers(model_request: ModelRequest, _: int) -> Reply:
     """Two refusals with Retry-After, then an answer."""
-    if asked.attempt < 2:
+    if model_request.attempt < 2:
         return http_error(429, "rate_limit_exceeded", RATE_LIMITED, ("Retry-After", "1"))
     return say("Answered at the third try.")
 
 
-def always(answer: Reply) -> Callable[[Asked, int], Reply]:
+def always(answer: Reply) -> Callable[[ModelRequest, int], Reply]:
     """The same answer to every request."""
     return lambda _asked, _number: answer
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from codexrun_demo_model.conversation import Asked, Json, Turns, read
+from codexrun_demo_model.conversation import Json, ModelRequest, Turns, read
 from codexrun_demo_model.replies import Reply, Usage
 from codexrun_demo_model.scenarios import reply
 from codexrun_demo_model.stream import capped, count, events
@@ -24,7 +24,7 @@ class DemoModel:
     """One server's memory: turns, caches, counters."""
 
     def __init__(self) -> None:
-        """Nothing asked yet."""
+        """Start without any request."""
         self.turns = Turns()
         self.ids = itertools.count(1)
         self.threads: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -35,15 +35,17 @@ class DemoModel:
         raw = await request.read()
         try:
             body = json.loads(raw)
-            asked = self.turns.place(read(body, request.headers, len(raw)), body, request.headers)
+            model_request = self.turns.place(
+                read(body, request.headers, len(raw)), body, request.headers
+            )
         except (ValueError, TypeError, AttributeError) as error:
             return _error(400, f"not a request of the Responses API: {error}")
         if body.get("stream") is not True:
             return _error(400, "the demo model only streams; send stream: true")
-        answer = reply(asked)
-        usage = count(asked, answer, self.last_input.get(asked.thread, 0))
-        answer, usage = capped(asked, answer, usage)
-        self.threads[asked.thread]["requests"] += 1
+        answer = reply(model_request)
+        usage = count(model_request, answer, self.last_input.get(model_request.thread, 0))
+        answer, usage = capped(model_request, answer, usage)
+        self.threads[model_request.thread]["requests"] += 1
         if not answer.answers:
             await _until_client_leaves(request)
             return web.Response(status=504)
@@ -51,10 +53,15 @@ class DemoModel:
             return web.json_response(
                 answer.body, status=answer.status, headers=dict(answer.headers)
             )
-        return await self._stream(request, asked, answer, usage, str(body.get("model", "")))
+        return await self._stream(request, model_request, answer, usage, str(body.get("model", "")))
 
     async def _stream(
-        self, request: web.Request, asked: Asked, answer: Reply, usage: Usage | None, model: str
+        self,
+        request: web.Request,
+        model_request: ModelRequest,
+        answer: Reply,
+        usage: Usage | None,
+        model: str,
     ) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
@@ -69,12 +76,12 @@ class DemoModel:
             if request.transport is not None:
                 request.transport.abort()
         elif usage is not None and answer.ending != "failed":
-            self._charge(asked, usage)
+            self._charge(model_request, usage)
         return response
 
-    def _charge(self, asked: Asked, usage: Usage) -> None:
-        self.last_input[asked.thread] = usage.input
-        self.threads[asked.thread].update(
+    def _charge(self, model_request: ModelRequest, usage: Usage) -> None:
+        self.last_input[model_request.thread] = usage.input
+        self.threads[model_request.thread].update(
             inputTokens=usage.input,
             cachedInputTokens=usage.cached,
             outputTokens=usage.output,
@@ -98,12 +105,12 @@ async def models(_: web.Request) -> web.Response:
 
 
 async def healthz(_: web.Request) -> web.Response:
-    """GET /healthz."""
+    """GET /healthz: the process serves."""
     return web.json_response({"status": "ok"})
 
 
 def application() -> web.Application:
-    """The demo model's routes around one fresh memory."""
+    """Build the demo model's routes around one fresh memory."""
     demo = DemoModel()
     app = web.Application(client_max_size=LARGEST_REQUEST)
     app.router.add_post("/v1/responses", demo.respond)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from codexrun_demo_model.conversation import Asked, Json
+from codexrun_demo_model.conversation import Json, ModelRequest
 from codexrun_demo_model.replies import Reply, Usage
 
 BYTES_PER_TOKEN = 4  # the rule of thumb for English and code
@@ -18,7 +18,7 @@ class Chunk(NamedTuple):
     after: float = 0.0
 
 
-def count(asked: Asked, reply: Reply, cached_before: int) -> Usage | None:
+def count(model_request: ModelRequest, reply: Reply, cached_before: int) -> Usage | None:
     """Tokens of this response: the scenario's, or counted from the bytes; None when it must carry
     none.
 
@@ -29,16 +29,18 @@ def count(asked: Asked, reply: Reply, cached_before: int) -> Usage | None:
     if isinstance(reply.usage, Usage):
         return reply.usage
     said = sum(len(json.dumps(item)) for item in reply.items) + 16 * reply.seconds
-    input_tokens = max(1, asked.body_bytes // BYTES_PER_TOKEN)
+    input_tokens = max(1, model_request.body_bytes // BYTES_PER_TOKEN)
     output = said // BYTES_PER_TOKEN + 8
     cached = min(cached_before, input_tokens) // CACHE_STEP * CACHE_STEP
     return Usage(input=input_tokens, output=output, cached=cached, reasoning=output // 3)
 
 
-def capped(asked: Asked, reply: Reply, usage: Usage | None) -> tuple[Reply, Usage | None]:
+def capped(
+    model_request: ModelRequest, reply: Reply, usage: Usage | None
+) -> tuple[Reply, Usage | None]:
     """Keeps `max_output_tokens` as the API does: output is cut there and the response is
     incomplete."""
-    cap = asked.max_output_tokens
+    cap = model_request.max_output_tokens
     if cap is None or usage is None or usage.output <= cap or reply.ending != "completed":
         return reply, usage
     cut = Usage(

@@ -30,36 +30,38 @@ from codexrun_operator.watch.resync import Resync
 log = logging.getLogger(__name__)
 
 WORKERS = 16
-SETTLE = 2.0  # seconds; a write of a predecessor that was killed may still be on its way
+SETTLE_SECONDS = 2.0  # seconds; a write of a predecessor that was killed may still be on its way
 
 
 class Operator:
     def __init__(
         self, settings: Settings, kube: Kube, lease: FencedLease, stop: asyncio.Event
     ) -> None:
-        self.settings, self.lease, self.stop = settings, lease, stop
+        self.settings = settings
+        self.lease = lease
+        self.stop = stop
         self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
-        state, queue = self.reconciler.state, self.reconciler.queue
-        self.resync = Resync(kube, state, queue)
+        cache, queue = self.reconciler.cache, self.reconciler.queue
+        self.resync = Resync(kube, cache, queue)
         self.watchers = [
-            _watcher(kube, kube.config_maps, state.prompt_seen, "configmaps", PROMPT_LABEL),
-            _watcher(kube, kube.jobs, state.job_seen, "jobs", MANAGED_BY_CODEXRUN),
-            _watcher(kube, kube.pods, state.pod_seen, "pods", MANAGED_BY_CODEXRUN),
+            _watcher(kube, kube.config_maps, cache.update_prompt, "configmaps", PROMPT_LABEL),
+            _watcher(kube, kube.jobs, cache.update_job, "jobs", MANAGED_BY_CODEXRUN),
+            _watcher(kube, kube.pods, cache.update_pod, "pods", MANAGED_BY_CODEXRUN),
         ]
         self.working = False
 
     async def work(self) -> None:
-        """What a leader does."""
+        """Do a leader's work: learn the cluster's state, then reconcile."""
         log.info("lease.taken", extra=fields(identity=self.settings.pod_name))
-        await asyncio.sleep(SETTLE)
+        await asyncio.sleep(SETTLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
             for watcher in self.watchers:
                 tasks.create_task(watcher.run())
-            resync = tasks.create_task(self.resync.forever())
+            resync = tasks.create_task(self.resync.run())
             # Nothing is decided before each of the five kinds was listed: an empty cache is not an
             # empty cluster.
-            for listed in (*(watcher.synced for watcher in self.watchers), self.resync.synced):
-                await listed.wait()
+            for synced in (*(watcher.synced for watcher in self.watchers), self.resync.synced):
+                await synced.wait()
             tasks.create_task(self.reconciler.queue.run())
             tasks.create_task(self._inform())
             self.working = True
@@ -67,7 +69,7 @@ class Operator:
 
     async def _inform(self) -> None:
         await kopf.operator(
-            registry=kopf_informer.registry(self.reconciler.state, self.resync.heard),
+            registry=kopf_informer.registry(self.reconciler.cache, self.resync.kopf_reported),
             settings=kopf_informer.settings(),
             namespaces=[self.settings.namespace],
             standalone=True,
@@ -76,17 +78,17 @@ class Operator:
         self.stop.set()
 
     def checks(self) -> dict[str, health.Check]:
-        """By name, what /healthz holds against this process."""
+        """Return the checks of /healthz, by name."""
 
         def leading(check: health.Check) -> health.Check:
             return lambda: check() if self.working else None
 
         checks = {
             "election": health.older_than(
-                health.STUCK, lambda: self.lease.turned, "lease election"
+                health.STUCK_SECONDS, lambda: self.lease.turned, "lease election"
             ),
             "resync": leading(
-                health.older_than(2 * health.STUCK, lambda: self.resync.turned, "resync")
+                health.older_than(2 * health.STUCK_SECONDS, lambda: self.resync.turned, "resync")
             ),
             "kopf": leading(
                 lambda: "kopf told nothing of runs that exist" if self.resync.missed >= 2 else None
@@ -94,7 +96,7 @@ class Operator:
             "workers": leading(
                 lambda: (
                     "no worker takes the oldest key"
-                    if self.reconciler.queue.oldest_wait > health.STUCK
+                    if self.reconciler.queue.oldest_wait > health.STUCK_SECONDS
                     else None
                 )
             ),
@@ -102,42 +104,44 @@ class Operator:
         for watcher, name in zip(self.watchers, ("prompts", "jobs", "pods"), strict=True):
             checks[f"watch-{name}"] = leading(
                 health.older_than(
-                    2 * health.STUCK, partial(getattr, watcher, "turned"), f"watch of {name}"
+                    2 * health.STUCK_SECONDS,
+                    partial(getattr, watcher, "turned"),
+                    f"watch of {name}",
                 )
             )
         return checks
 
     def refresh_gauges(self) -> None:
-        state = self.reconciler.state
+        cache = self.reconciler.cache
         metrics.LEADER.set(self.lease.held)
         metrics.DEPTH.set(self.reconciler.queue.depth)
         metrics.SLOTS.clear()  # those of a deleted job type would stay as they were
         metrics.HELD.clear()
-        for name in state.job_types:
-            metrics.SLOTS.labels(name).set(len(state.holders[name]))
-            metrics.HELD.labels(name).set(state.holds.of(name) is not None)
+        for name in cache.job_types:
+            metrics.SLOTS.labels(name).set(len(cache.holders[name]))
+            metrics.HELD.labels(name).set(cache.holds.of(name) is not None)
 
 
 def _watcher(
-    kube: Kube, path: str, seen: Callable[[Json, bool], None], resource: str, selector: str
+    kube: Kube, path: str, update: Callable[[Json, bool], None], resource: str, selector: str
 ) -> Watcher:
     restarted = metrics.WATCH_RESTARTS.labels(resource).inc
-    return Watcher(kube, path, seen, restarted=restarted, labelSelector=selector)
+    return Watcher(kube, path, update, restarted=restarted, labelSelector=selector)
 
 
 async def run(settings: Settings) -> int:
-    """Until SIGTERM (0) or the loss of the lease (1)."""
+    """Run until SIGTERM (0) or the loss of the lease (1)."""
     api = await connect()
     lease = FencedLease(settings.lease, settings.namespace, settings.pod_name, api)
     kube = Kube(api, settings.namespace, lease.may_write, answered=metrics.request_answered)
     stop = asyncio.Event()
     operator = Operator(settings, kube, lease, stop)
-    REGISTRY.register(operator.reconciler.counters)
+    REGISTRY.register(operator.reconciler.run_metrics)
     started = time.monotonic()
-    told = fields(
+    identity = fields(
         version=version("codexrun"), identity=settings.pod_name, namespace=settings.namespace
     )
-    log.info("operator.started", extra=told)
+    log.info("operator.started", extra=identity)
     server = await health.serve(
         settings.port, operator.checks(), lambda: None, operator.refresh_gauges
     )

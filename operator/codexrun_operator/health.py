@@ -11,13 +11,13 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-STUCK = 120.0  # seconds
+STUCK_SECONDS = 120.0  # seconds
 
 Check = Callable[[], str | None]
 
 
 def older_than(limit: float, since: Callable[[], float], what: str) -> Check:
-    """A check that fails when `since()` (monotonic) is too long ago."""
+    """Return a check that fails when `since()` (monotonic) is too long ago."""
 
     def check() -> str | None:
         age = time.monotonic() - since()
@@ -32,13 +32,13 @@ async def serve(
     """Serve /healthz, /readyz and /metrics until the runner is cleaned up."""
 
     async def healthz(_: web.Request) -> web.Response:
-        failed = {name: trouble for name, check in checks.items() if (trouble := check())}
+        failed = {name: problem for name, check in checks.items() if (problem := check())}
         return web.json_response({"failed": failed}, status=503 if failed else 200)
 
     async def readyz(_: web.Request) -> web.Response:
-        trouble = ready()
+        problem = ready()
         return web.json_response(
-            {"ready": trouble is None, "why": trouble}, status=503 if trouble else 200
+            {"ready": problem is None, "why": problem}, status=503 if problem else 200
         )
 
     async def metrics(_: web.Request) -> web.Response:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 15
 RENEW_SECONDS = 10
 RETRY_SECONDS = 2
-MARGIN = 1.0
+MARGIN_SECONDS = 1.0
 STOP_SECONDS = 5
 
 
@@ -42,11 +42,15 @@ class FencedLease(LeaseLock):
         self.turned = time.monotonic()  # when the election last did something
 
     def may_write(self) -> None:
-        """Raises Unavailable unless the lease outlives a write that begins now."""
-        rest = self._held_until - time.monotonic()
-        if rest < WRITE_TIMEOUT_SECONDS + MARGIN:
+        """Check that the lease outlives a write that begins now.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        remaining = self._held_until - time.monotonic()
+        if remaining < WRITE_TIMEOUT_SECONDS + MARGIN_SECONDS:
             raise Unavailable(
-                f"not the leader for long enough to write ({max(0.0, rest):.1f} s left)"
+                f"not the leader for long enough to write ({max(0.0, remaining):.1f} s left)"
             )
 
     @property
@@ -91,8 +95,8 @@ class FencedLease(LeaseLock):
         return held
 
     async def release(self) -> None:
-        """Let the next one in at once, instead of after the lease has run out. Best effort: it runs
-        out anyway."""
+        """Give the lease up, so that the next leader need not wait until it has run out. Best
+        effort."""
         if not self.held:
             return
         self._held_until = 0.0

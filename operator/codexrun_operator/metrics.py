@@ -10,8 +10,8 @@ from codexrun_core.logs import LEVELS
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-CALL = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+DURATION_BUCKETS = (1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
+CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 # Of runs: they change with a transition whose status write has worked, and with nothing else.
 CREATED = Counter(
@@ -23,19 +23,22 @@ FINISHED = Counter(
     ("namespace", "job_type", "phase", "failure_class"),
 )
 DURATION = Histogram(
-    "codexrun_run_duration_seconds", "Agent's start to end.", ("job_type", "phase"), buckets=MINUTES
+    "codexrun_run_duration_seconds",
+    "Agent's start to end.",
+    ("job_type", "phase"),
+    buckets=DURATION_BUCKETS,
 )
 QUEUE = Histogram(
     "codexrun_run_queue_seconds",
     "Creation of a run to its agent's start.",
     ("job_type",),
-    buckets=MINUTES,
+    buckets=DURATION_BUCKETS,
 )
 STARTUP = Histogram(
     "codexrun_run_startup_seconds",
     "Creation of a Job to its agent's start.",
     ("job_type",),
-    buckets=MINUTES,
+    buckets=DURATION_BUCKETS,
 )
 TOKENS = Counter(
     "codexrun_tokens",
@@ -81,7 +84,7 @@ RECONCILE_SECONDS = Histogram(
     "codexrun_operator_reconcile_seconds",
     "One look at one object, its writes included.",
     ("handler",),
-    buckets=CALL,
+    buckets=CALL_BUCKETS,
 )
 WATCH_RESTARTS = Counter(
     "codexrun_operator_watch_restarts", "Watches opened anew, for whatever reason.", ("resource",)
@@ -97,7 +100,7 @@ REQUEST_SECONDS = Histogram(
     "codexrun_k8s_request_seconds",
     "Request to the head of the apiserver's answer.",
     ("verb", "resource"),
-    buckets=CALL,
+    buckets=CALL_BUCKETS,
 )
 LOG_MESSAGES = Counter("codexrun_operator_log_messages", "Lines of log.", ("level",))
 BUILD = Gauge("codexrun_operator_build_info", "1; the labels say what runs.", ("version", "python"))

@@ -59,7 +59,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
         SettingsError: one is missing or wrong.
     """
 
-    def need(name: str) -> str:
+    def required(name: str) -> str:
         if not (value := env.get(name, "").strip()):
             raise SettingsError(f"{name} is not set; the chart's operator Deployment sets it")
         return value
@@ -71,19 +71,19 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
             f"CODEXRUN_JOB_TTL_SECONDS is {ttl!r}; it must be a whole number of seconds"
         )
     return Settings(
-        namespace=need("CODEXRUN_NAMESPACE"),
-        pod_name=need("CODEXRUN_POD_NAME"),
+        namespace=required("CODEXRUN_NAMESPACE"),
+        pod_name=required("CODEXRUN_POD_NAME"),
         lease=env.get("CODEXRUN_LEASE", "codexrun-operator"),
         log_level=env.get("CODEXRUN_LOG_LEVEL", "INFO").upper(),
         pods=PodSettings(
-            control_image=need("CODEXRUN_CONTROL_IMAGE"),
-            agent_image=need("CODEXRUN_AGENT_IMAGE"),
+            control_image=required("CODEXRUN_CONTROL_IMAGE"),
+            agent_image=required("CODEXRUN_AGENT_IMAGE"),
             pull_policy=env.get("CODEXRUN_IMAGE_PULL_POLICY", "IfNotPresent"),
             agent_pull_policy=env.get("CODEXRUN_AGENT_IMAGE_PULL_POLICY", "IfNotPresent"),
             pull_secrets=tuple(
                 s for s in env.get("CODEXRUN_IMAGE_PULL_SECRETS", "").split(",") if s
             ),
-            upstream_url=need("CODEXRUN_UPSTREAM_URL"),
+            upstream_url=required("CODEXRUN_UPSTREAM_URL"),
             model=ModelAccess(
                 auth_header=env.get("CODEXRUN_MODEL_AUTH_HEADER", "") or "Authorization",
                 query_params=_query_params(env.get("CODEXRUN_MODEL_QUERY_PARAMS", "")),
@@ -102,7 +102,7 @@ def settings_from(env: Mapping[str, str] = os.environ) -> Settings:
 
 def _query_params(text: str) -> dict[str, str]:
     try:
-        given = json.loads(text or "{}")
-        return {str(name): str(value) for name, value in given.items()}
+        params = json.loads(text or "{}")
+        return {str(name): str(value) for name, value in params.items()}
     except (ValueError, AttributeError) as error:
         raise SettingsError(f"CODEXRUN_MODEL_QUERY_PARAMS is not a JSON object: {error}") from error

@@ -32,7 +32,7 @@ from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_pod import loglines, termination, uncaught
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-REFS_NAMED = 10  # of the repository's branches, in the message about a wrong ref
+MAX_NAMED_BRANCHES = 10  # of the repository's branches, in the message about a wrong ref
 
 
 class CloneError(Exception):
@@ -41,7 +41,7 @@ class CloneError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to clone, and where things lie."""
+    """What to clone, and the paths."""
 
     url: str
     ref: str | None
@@ -57,11 +57,11 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         CloneError: it is missing or broken.
     """
     try:
-        given = json.loads(environ[CLONE_ENV])
+        config = json.loads(environ[CLONE_ENV])
         return Settings(
-            url=given["url"],
-            ref=given.get("ref"),
-            allowed=tuple(given["allowedURLs"]),
+            url=config["url"],
+            ref=config.get("ref"),
+            allowed=tuple(config["allowedURLs"]),
             workspace=Path(environ.get(WORKSPACE_ENV, WORKSPACE)),
             credentials=Path(environ.get("CODEXRUN_GIT_CREDENTIALS", GIT_CREDENTIALS_FOLDER)),
         )
@@ -70,7 +70,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
 
 
 class Git:
-    """The git command line, shut off from every configuration but ours."""
+    """The git command line, shut off from every configuration but this one."""
 
     def __init__(self, settings: Settings, parts: SplitResult) -> None:
         """`parts`: the checked URL's."""
@@ -94,18 +94,17 @@ class Git:
         if self.secrets:
             at = str(settings.credentials)
             options[f"credential.{parts.scheme}://{parts.netloc}.helper"] = (
-                '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
-                f'"$(cat "{at}/username")" "$(cat "{at}/password")"; }}; f'
+                f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" "$(cat "{at}/username")" "$(cat "{at}/password")"; }}; f'
             )
         self.options = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
 
     def run(self, *arguments: str, must: bool = True) -> str:
-        """Its standard output, without the last newline; with must=False "" if it failed.
+        """Run git, and return its output without the last newline; with must=False "" if it failed.
 
         Raises:
             CloneError: it failed; the message is for people and holds no secret.
         """
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *self.options, *arguments],
             cwd=self.settings.workspace,
             env={
@@ -127,46 +126,34 @@ class Git:
             errors="replace",
             check=False,
         )
-        if done.returncode == 0:
-            return done.stdout.rstrip("\n")
+        if result.returncode == 0:
+            return result.stdout.rstrip("\n")
         if not must:
             return ""
-        raise CloneError(self._why(done.stderr))
+        raise CloneError(self._message_for(result.stderr))
 
-    def _why(self, said: str) -> str:
+    def _message_for(self, stderr: str) -> str:
         url = self.settings.url
         for secret in self.secrets:
-            said = said.replace(secret, "***")
-        if re.search(r"Authentication failed|returned error: 401|returned error: 403", said):
+            stderr = stderr.replace(secret, "***")
+        if re.search(r"Authentication failed|returned error: 401|returned error: 403", stderr):
             if self.secrets:
-                return (
-                    f"{url} refuses the credentials of the job type's git.credentialsSecretRef;"
-                    " renew that Secret"
-                )
-            return (
-                f"{url} asks for credentials; name a Secret in the job type's"
-                " git.credentialsSecretRef"
-            )
-        if re.search(r"could not read (Username|Password)", said):
-            return (
-                f"{url} asks for credentials; name a Secret in the job type's"
-                " git.credentialsSecretRef"
-            )
-        if re.search(r"returned error: 30\d|redirect", said):
-            return (
-                f"{url} answers with a redirect, which is not followed; give the URL that it"
-                " leads to"
-            )
-        if re.search(r"not found|returned error: 404", said):
+                return f"{url} refuses the credentials of the job type's git.credentialsSecretRef; renew that Secret"
+            return f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
+        if re.search(r"could not read (Username|Password)", stderr):
+            return f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
+        if re.search(r"returned error: 30\d|redirect", stderr):
+            return f"{url} answers with a redirect, which is not followed; give the URL that it leads to"
+        if re.search(r"not found|returned error: 404", stderr):
             return f"{url} does not exist, or the job type's credentials may not read it"
         lines = [
-            line for line in said.splitlines() if line.startswith(("fatal:", "error:"))
-        ] or said.splitlines()
+            line for line in stderr.splitlines() if line.startswith(("fatal:", "error:"))
+        ] or stderr.splitlines()
         return f"git cannot clone {url}: {lines[-1] if lines else 'it gave no reason'}"
 
 
 def clone(settings: Settings) -> str:
-    """Clone with the whole history, check out the ref; the commit's id.
+    """Clone with the whole history, check out the ref, and return the commit's id.
 
     Raises:
         CloneError: no workspace.
@@ -188,7 +175,7 @@ def clone(settings: Settings) -> str:
 
 
 def _check_out(git: Git, url: str, ref: str) -> None:
-    """A full commit id, a branch (checked out as one), or a tag; short forms as git's own order has
+    """Check out a full commit id, a branch (as one), or a tag; short forms as git's own order has
     them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
@@ -200,7 +187,7 @@ def _check_out(git: Git, url: str, ref: str) -> None:
         git.run("checkout", "--quiet", "--detach", ref)
         return
     if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
-        raise CloneError(f"{ref!r} is no name of a branch or tag")
+        raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
     branch, tag = ref.removeprefix("refs/heads/"), ref.removeprefix("refs/tags/")
     if not ref.startswith("refs/tags/") and _exists(git, f"refs/remotes/origin/{branch}"):
         git.run("checkout", "--quiet", "-B", branch, "--track", f"refs/remotes/origin/{branch}")
@@ -211,8 +198,8 @@ def _check_out(git: Git, url: str, ref: str) -> None:
             "for-each-ref", "--format=%(refname:lstrip=3)", "refs/remotes/origin"
         ).split()
         names = [name for name in names if name != "HEAD"]
-        more = ", ..." if len(names) > REFS_NAMED else ""
-        some = ", ".join(names[:REFS_NAMED]) + more
+        more = ", ..." if len(names) > MAX_NAMED_BRANCHES else ""
+        some = ", ".join(names[:MAX_NAMED_BRANCHES]) + more
         raise CloneError(
             f"{url} has neither a branch nor a tag {ref!r}; its branches: {some or 'none'}"
         )
@@ -223,7 +210,7 @@ def _exists(git: Git, name: str) -> bool:
 
 
 def _empty(workspace: Path) -> None:
-    """An init container may run again after a node's restart."""
+    """Empty the workspace: an init container may run again after a node's restart."""
     for entry in workspace.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -239,36 +226,38 @@ def _read(path: Path) -> str | None:
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
-    """Clone and tell; 0, or 1 with a failure of class `workspace`."""
+    """Clone and report; return 0, or 1 with a failure of class `workspace`."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as PID 1 it would not be heard
     began = time.monotonic()
-    told: dict[str, object] = {}
+    report: dict[str, object] = {}
     try:
         settings = from_env(environ)
-        told[ReportKey.COMMIT] = clone(settings)
-        fields = {"commit": told[ReportKey.COMMIT], "url": settings.url, "ref": settings.ref}
+        report[ReportKey.COMMIT] = clone(settings)
+        fields = {"commit": report[ReportKey.COMMIT], "url": settings.url, "ref": settings.ref}
         text, code = "workspace.cloned", 0
     except (CloneError, OSError) as error:
-        told[ReportKey.FAILURE] = {
+        report[ReportKey.FAILURE] = {
             ReportKey.CLASS: "workspace",
             ReportKey.MESSAGE: str(error)[: termination.LONGEST_MESSAGE],
         }
         fields, text, code = {"reason": str(error)}, "workspace.failed", 1
-    took = int((time.monotonic() - began) * 1000)
+    duration_ms = int((time.monotonic() - began) * 1000)
     level = "error" if code else "info"
     sys.stdout.buffer.write(
-        loglines.line("clone", level=level, text=text, phase="clone", duration_ms=took, **fields)
+        loglines.line(
+            "clone", level=level, text=text, phase="clone", duration_ms=duration_ms, **fields
+        )
     )
     path = environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
     termination.write(
         path,
         termination.encode(
-            {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **told}, [("failure", "message")]
+            {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **report}, [("failure", "message")]
         ),
     )
     return code
 
 
 if __name__ == "__main__":
-    uncaught.take_over("clone")
+    uncaught.install("clone")
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What libraries log and what nobody caught, as lines of the container like all others."""
+"""Print what libraries log and what nobody caught as lines like all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from codexrun_pod import loglines
 
 
-class Lines(logging.Handler):
+class LogLineHandler(logging.Handler):
     """Writes records to stdout as lines of `src`, with the fields of `seed`."""
 
     def __init__(self, src: str, seed: dict[str, Any]) -> None:
@@ -24,7 +24,8 @@ class Lines(logging.Handler):
         self.write(level, record.getMessage(), error, logger=record.name)
 
     def write(self, level: str, text: str, error: BaseException | None, **fields: Any) -> None:
-        """One line; the traceback is of places in the code, the error's own words are in it."""
+        """Write one line; the traceback is of places in the code, the error's own words are in
+        it."""
         trace = (
             "".join(traceback.format_exception(type(error), error, error.__traceback__))
             if error
@@ -38,13 +39,13 @@ class Lines(logging.Handler):
     def crashed(
         self, _kind: type[BaseException], error: BaseException, _trace: TracebackType | None
     ) -> None:
-        """For sys.excepthook."""
+        """Write an uncaught error, as sys.excepthook."""
         self.write("error", f"{self._src}.broken", error)
 
 
-def take_over(src: str, **seed: Any) -> None:
-    """From now on; nothing of the process prints anything else."""
-    lines = Lines(src, seed)
+def install(src: str, **seed: Any) -> None:
+    """Install the handlers: from now on nothing of the process prints anything else."""
+    lines = LogLineHandler(src, seed)
     logging.basicConfig(handlers=[lines], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
     sys.excepthook = lines.crashed

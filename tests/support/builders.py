@@ -12,7 +12,7 @@ from codexrun_core.prices.table import built_in
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
-from codexrun_operator.decide.plan import Seen
+from codexrun_operator.decide.plan import Snapshot
 
 Json = dict[str, Any]
 
@@ -220,9 +220,9 @@ def warning(reason: str, message: str) -> Event:
 
 def given(
     of: CodexRun, job: Job | None = None, pod: Pod | None = None, *warnings: Event, **more: Any
-) -> Seen:
+) -> Snapshot:
     """What the planner sees; job type and prompt are there unless a test takes them away."""
-    return Seen(
+    return Snapshot(
         **{
             "run": of,
             "job_type": kind(),

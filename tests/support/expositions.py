@@ -44,26 +44,27 @@ async def operator() -> str:
     from codexrun_operator.__main__ import Operator
     from codexrun_operator.leader import FencedLease
     from codexrun_operator.settings import PodSettings, Settings
+    from codexrun_operator.watch.keys import Key, Kind, run_key
 
     pods = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
     settings = Settings(namespace="codexrun", pod_name="p", lease="l", log_level="INFO", pods=pods)
     kube = FakeKube()
     it = Operator(settings, kube, FencedLease("l", "codexrun", "p", None), asyncio.Event())  # type: ignore[arg-type]
-    REGISTRY.register(it.reconciler.counters)
-    state = it.reconciler.state
-    state.prompt_seen(prompt_json())
-    state.job_type_seen(kube.put("codexjobtypes", kind_json()))
-    await it.reconciler.reconcile("jobtype/hello")
-    state.run_seen(kube.put("codexruns", run_json()))
-    await it.reconciler.reconcile(UID)
-    state.creating.clear()
+    REGISTRY.register(it.reconciler.run_metrics)
+    state = it.reconciler.cache
+    state.update_prompt(prompt_json())
+    state.update_job_type(kube.put("codexjobtypes", kind_json()))
+    await it.reconciler.reconcile(Key(Kind.JOB_TYPE, "hello"))
+    state.update_run(kube.put("codexruns", run_json()))
+    await it.reconciler.reconcile(run_key(UID))
+    state.creations.clear()
     state.jobs[UID], state.pods[UID] = job(), pod("Running")
-    await it.reconciler.reconcile(UID)
+    await it.reconciler.reconcile(run_key(UID))
     state.jobs[UID] = done_job(complete=True)
     state.pods[UID] = pod(
         "Succeeded", agent=ended(report=agent_report(turns=1)), gate=ended(report=gate_report())
     )
-    await it.reconciler.reconcile(UID)
+    await it.reconciler.reconcile(run_key(UID))
     metrics.request_answered("list", "jobs", "200", 0.1)
     return await served(it)
 

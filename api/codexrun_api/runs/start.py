@@ -23,6 +23,7 @@ from codexrun_api.schemas.problems import (
     unavailable,
 )
 from codexrun_api.services import Services
+from codexrun_core import reasons
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
@@ -40,21 +41,21 @@ WRITE_ATTEMPTS = 4  # against the operator's own writes
 
 # Problem codes of refusals that may pass; their status is 429.
 _FULL_CODES = {
-    "ConcurrencyLimit": "concurrency-limit",
-    "Suspended": "job-type-suspended",
-    "JobTypeHeld": "job-type-held",
-    "JobRefused": "job-type-held",
-    "QueueFull": "queue-full",
+    reasons.CONCURRENCY_LIMIT: "concurrency-limit",
+    reasons.SUSPENDED: "job-type-suspended",
+    reasons.JOB_TYPE_HELD: "job-type-held",
+    reasons.JOB_REFUSED: "job-type-held",
+    reasons.QUEUE_FULL: "queue-full",
 }
 # Where the fault is, for reasons whose messages do not begin with a field.
 _FIELDS = {
-    "PromptVersionNotAllowed": "/prompt_version",
-    "PromptNotFound": "/prompt_version",
-    "ModelNotAllowed": "/model",
-    "EffortNotAllowed": "/effort",
-    "WorkspaceNotAllowed": "/workspace",
-    "InputsTooLarge": "/inputs",
-    "InvalidInputs": "/inputs",
+    reasons.PROMPT_VERSION_NOT_ALLOWED: "/prompt_version",
+    reasons.PROMPT_NOT_FOUND: "/prompt_version",
+    reasons.MODEL_NOT_ALLOWED: "/model",
+    reasons.EFFORT_NOT_ALLOWED: "/effort",
+    reasons.WORKSPACE_NOT_ALLOWED: "/workspace",
+    reasons.INPUTS_TOO_LARGE: "/inputs",
+    reasons.INVALID_INPUTS: "/inputs",
 }
 
 

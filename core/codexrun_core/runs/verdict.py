@@ -3,18 +3,27 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED
 
-JOB_TYPE_NOT_FOUND = "JobTypeNotFound"
-PROMPT_NOT_FOUND = "PromptNotFound"
+JOB_TYPE_NOT_FOUND = reasons.JOB_TYPE_NOT_FOUND
+PROMPT_NOT_FOUND = reasons.PROMPT_NOT_FOUND
 
 # A run that kubectl made waits a minute for these; who sends a request or types a command does not.
 _MISSING = frozenset({JOB_TYPE_NOT_FOUND, PROMPT_NOT_FOUND})
 
 # The same request may be accepted later.
-_FULL = frozenset({"ConcurrencyLimit", "Suspended", "JobTypeHeld", "JobRefused", "QueueFull"})
+_FULL = frozenset(
+    {
+        reasons.CONCURRENCY_LIMIT,
+        reasons.SUSPENDED,
+        reasons.JOB_TYPE_HELD,
+        reasons.JOB_REFUSED,
+        reasons.QUEUE_FULL,
+    }
+)
 
 
 class Verdict(Enum):

@@ -1,5 +1,5 @@
-"""Tell the world about a transition, after the status write that made it: log line, metrics, and
-Kubernetes Events for warnings and ends that people must see."""
+"""Publish a transition, after the status write that made it: log line, metrics, and Kubernetes
+Events for warnings and ends that people must see."""
 
 import logging
 import uuid
@@ -20,23 +20,26 @@ from codexrun_operator.act.run_metrics import RunMetrics
 log = logging.getLogger(__name__)
 
 
-def tell(run: CodexRun, status: RunStatus, counters: RunMetrics) -> None:
-    """Log and count a run's move, if it is one; `run` is as it was before. A change within a phase
-    is the status's to tell."""
+def record_move(run: CodexRun, status: RunStatus, run_metrics: RunMetrics) -> None:
+    """Log and count a run's transition, if it is one; `run` is as it was before.
+
+    A change within a phase shows in the status only.
+    """
     after = run.model_copy(update={"status": status})
-    moved = transition_between(record_of(run) if _seen(run) else None, record_of(after))
-    if moved:
-        publish(moved, (log_transition, partial(counters.count, before=run, after=after)))
+    change = transition_between(record_of(run) if _was_written(run) else None, record_of(after))
+    if change:
+        publish(change, (log_transition, partial(run_metrics.count, before=run, after=after)))
 
 
-def _seen(run: CodexRun) -> bool:
-    """Whether its status was ever written; an apiserver with our CRD fills in -1 (kstatus)."""
+def _was_written(run: CodexRun) -> bool:
+    """Return whether its status was ever written; an apiserver with our CRD fills in -1
+    (kstatus)."""
     return (run.status.observed_generation or -1) > 0
 
 
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
-    """The Event that this transition deserves; its name makes a repetition the same Event. A
-    success deserves none."""
+    """Build the Event of this transition; its name makes a repetition the same Event. A success has
+    none."""
     unhealthy = status.phase is Phase.STARTING and status.reason not in (
         reasons.STARTING,
         reasons.CLONING,
@@ -77,7 +80,7 @@ def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any]
 
 
 async def post_event(kube: Kube, event: dict[str, Any]) -> None:
-    """Best effort: an Event that cannot be posted changes nothing."""
+    """Post an Event, best effort: one that cannot be posted changes nothing."""
     try:
         await kube.create(kube.events, event)
     except (Refused, Unavailable) as error:

@@ -1,4 +1,4 @@
-"""What do the metrics make of a run's move, and of the runs there are?"""
+"""Move the metrics with a run's transition, and count the live runs at each scrape."""
 
 from collections import Counter as Tally
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from codexrun_core.resources.phases import LIVE_PHASES, FailureClass, Phase
 from codexrun_core.runs.record import ORIGINS
 from codexrun_core.runs.transitions import Transition
 from codexrun_operator import metrics
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 
 UNKNOWN = "unknown"  # the label for a job type that does not exist: anybody can type anything there
 TOKEN_TYPES = ("input", "cached_input", "output", "reasoning_output")
@@ -22,8 +22,9 @@ TOKEN_TYPES = ("input", "cached_input", "output", "reasoning_output")
 class RunMetrics(Collector):
     """Counters that move with transitions, and at each scrape the gauges over `state`."""
 
-    def __init__(self, state: State, namespace: str) -> None:
-        self._state, self._namespace = state, namespace
+    def __init__(self, cache: Cache, namespace: str) -> None:
+        self._cache = cache
+        self._namespace = namespace
         self._job_types: set[str] = set()  # that there ever were, as far as this process knows
 
     def expect(self, job_type: CodexJobType) -> None:
@@ -47,26 +48,28 @@ class RunMetrics(Collector):
         metrics.COMMANDS.labels(name)
         metrics.CHECKSUM_MISMATCH.labels(spec.prompt.name)
 
-    def count(self, moved: Transition, before: CodexRun, after: CodexRun) -> None:
-        """A sink of the lifecycle hooks, once `before` and `after` are given."""
-        run = moved.run
-        job_type, status = self._label(run.job_type), after.status
-        if moved.before is None:
-            metrics.CREATED.labels(run.namespace, job_type, run.origin).inc()
-        if before.status.started_at is None and run.started_at is not None:
-            metrics.QUEUE.labels(job_type).observe(_seconds(moved.queue_ms))
-            job = self._state.jobs.get(run.run_id)
+    def count(self, transition: Transition, before: CodexRun, after: CodexRun) -> None:
+        """Count a transition: a sink of the lifecycle hooks, once `before` and `after` are
+        bound."""
+        job_type, status = self._label(transition.run.job_type), after.status
+        if transition.before is None:
+            metrics.CREATED.labels(transition.run.namespace, job_type, transition.run.origin).inc()
+        if before.status.started_at is None and transition.run.started_at is not None:
+            metrics.QUEUE.labels(job_type).observe(_seconds(transition.queue_ms))
+            job = self._cache.jobs.get(transition.run.run_id)
             if job and job.created:
                 metrics.STARTUP.labels(job_type).observe(
-                    max(0.0, (run.started_at - job.created).total_seconds())
+                    max(0.0, (transition.run.started_at - job.created).total_seconds())
                 )
-        if not moved.terminal:
+        if not transition.terminal:
             return
         metrics.FINISHED.labels(
-            run.namespace, job_type, status.phase, run.failure_class or ""
+            transition.run.namespace, job_type, status.phase, transition.run.failure_class or ""
         ).inc()
-        if run.lasted_ms is not None:
-            metrics.DURATION.labels(job_type, status.phase).observe(_seconds(run.lasted_ms))
+        if transition.run.lasted_ms is not None:
+            metrics.DURATION.labels(job_type, status.phase).observe(
+                _seconds(transition.run.lasted_ms)
+            )
         metrics.TURNS.labels(job_type).inc(status.turns or 0)
         metrics.COMMANDS.labels(job_type).inc(status.commands or 0)
         if status.prompt:
@@ -74,10 +77,10 @@ class RunMetrics(Collector):
                 status.prompt.name, status.prompt.version, status.phase
             ).inc()
         if status.usage and status.model:
-            self._spend(run.namespace, job_type, status.model, status.usage)
-        kind = self._state.job_types.get(run.job_type)
-        if run.reason == reasons.PROMPT_CHECKSUM_MISMATCH and kind:
-            metrics.CHECKSUM_MISMATCH.labels(kind.spec.prompt.name).inc()
+            self._spend(transition.run.namespace, job_type, status.model, status.usage)
+        resource = self._cache.job_types.get(transition.run.job_type)
+        if transition.run.reason == reasons.PROMPT_CHECKSUM_MISMATCH and resource:
+            metrics.CHECKSUM_MISMATCH.labels(resource.spec.prompt.name).inc()
 
     def _spend(self, namespace: str, job_type: str, model: str, usage: Usage) -> None:
         counts = (
@@ -93,26 +96,26 @@ class RunMetrics(Collector):
     def _label(self, job_type: str) -> str:
         return (
             job_type
-            if job_type in self._job_types or job_type in self._state.job_types
+            if job_type in self._job_types or job_type in self._cache.job_types
             else UNKNOWN
         )
 
     def describe(self) -> Iterator[Metric]:
-        """Names only: the state is not asked before the first scrape."""
+        """Return names only: the cache is not read before the first scrape."""
         yield from self._families()
 
     def collect(self) -> Iterator[Metric]:
         runs, oldest = self._families()
-        state, namespace = self._state, self._namespace
+        cache, namespace = self._cache, self._namespace
         tally = Tally(
-            (self._label(run.spec.job_type), run.status.phase) for run in state.runs.values()
+            (self._label(run.spec.job_type), run.status.phase) for run in cache.runs.values()
         )
-        for job_type in sorted({*state.job_types, *(name for name, _ in tally)}):
+        for job_type in sorted({*cache.job_types, *(name for name, _ in tally)}):
             for phase in LIVE_PHASES:
                 runs.add_metric([namespace, job_type, phase], tally[job_type, phase])
         waiting = (
             run.metadata.creation_timestamp.timestamp()
-            for run in state.runs.values()
+            for run in cache.runs.values()
             if run.status.phase in (Phase.PENDING, Phase.QUEUED) and run.metadata.creation_timestamp
         )
         oldest.add_metric([namespace], min(waiting, default=0.0))

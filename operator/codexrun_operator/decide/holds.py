@@ -1,172 +1,190 @@
-"""Job types whose Jobs the apiserver refuses: one run tries, with a growing pause, and the others
-wait.
+"""Holds on job types whose Jobs the apiserver refuses: one run tries, with a growing pause, and the
+others wait.
 
 Pure; times are in seconds of a monotonic clock.
 
-The first in line tries. Where the refusal may be about its own Job (a policy, an invalid field),
-each other run may try once after the first has had its three tries, so that one bad run holds
-nobody up; who keeps being refused while others pass is passed over and tries again now and then. A
-try that succeeds ends the hold for all.
-"""
+The first in the queue tries. Where the refusal may be about its own Job (a policy, an invalid
+field), each other run may try once after the first has had its three tries, so that one bad run
+holds nobody up; who keeps being refused while others pass is passed over and tries again now and
+then. A try that succeeds ends the hold for all."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codexrun_core.refusals import Cause
-from codexrun_operator.decide.slots import Place
+from codexrun_operator.decide.slots import QueueKey
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between tries
-FIRST_TRIES, OTHER_TRIES = (
-    3,
-    1,
-)  # of the first in line, of each other run, before they are passed over
-TOLD_AFTER = 3  # refusals in a row; a shorter hold is not worth a status write per waiting run
-# seconds; a hold that comes and goes (quota) costs a waiting run one write in this time at most
-TOLD_PERIOD = 60.0
+FIRST_PAUSE_SECONDS = 1.0  # between tries
+MAX_PAUSE_SECONDS = 60.0
+FIRST_RUN_TRIES = 3  # of the first in the queue, before it is passed over
+OTHER_RUN_TRIES = 1  # of each other run
+NOTIFY_AFTER_REFUSALS = 3  # in a row; a shorter hold is not worth a status write per waiting run
+# A hold that comes and goes (quota) costs a waiting run one write in this time at most.
+NOTIFY_SECONDS = 60.0
 
 
 @dataclass
 class Hold:
-    """`prober` is the run that tries, or tried last; `due` when the next may."""
+    """A job type's hold. `prober` is the run that tries, or tried last; `due` is when the next
+    may."""
 
     cause: Cause
-    words: str
+    message: str
     prober: str
     due: float
     refusals: int = 1
 
     def put_off(self, now: float) -> None:
-        """Count a try that was of no use; the next one may come after a longer pause."""
-        self.due = now + min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.refusals)
+        """Count a try in vain; the next one may come after a longer pause."""
+        self.due = now + min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self.refusals)
         self.refusals += 1
 
 
 @dataclass
-class Tries:
-    """One run's own refusals."""
+class RunRefusals:
+    """The refusals of one run's own Job; `due` is when it may try again, once it is passed over."""
 
     count: int
     due: float
-    words: str
+    message: str
 
 
 @dataclass
-class Line:
-    """What is remembered of one job type."""
+class JobTypeQueue:
+    """The hold of one job type, and the refusals of its runs.
+
+    `notified` is the cause that the waiting runs were last told of, and when.
+    """
 
     hold: Hold | None = None
-    tries: dict[str, Tries] = field(default_factory=dict)  # by run uid
-    told: tuple[Cause | None, float] = (None, float("-inf"))
+    refusals: dict[str, RunRefusals] = field(default_factory=dict)  # by run uid
+    notified: tuple[Cause | None, float] = (None, float("-inf"))
 
 
 class Holds:
-    """By name of the job type."""
+    """The holds of all job types, by name."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, Line] = {}
+        self._queues: dict[str, JobTypeQueue] = {}
 
     def of(self, job_type: str) -> Hold | None:
-        """The hold on a job type, if there is one."""
-        line = self._lines.get(job_type)
-        return line.hold if line else None
+        """Return the hold on a job type, if there is one."""
+        queue = self._queues.get(job_type)
+        return queue.hold if queue else None
 
-    def passed_over(self, job_type: str, uid: str, now: float) -> Tries | None:
-        """The run's own refusals while it is passed over, although its job type is not held."""
-        line = self._lines.get(job_type)
-        tries = line.tries.get(uid) if line and not line.hold else None
-        return tries if tries and tries.due > now else None
+    def passed_over(self, job_type: str, uid: str, now: float) -> RunRefusals | None:
+        """Return the run's own refusals while it is passed over, although its job type is not
+        held."""
+        queue = self._queues.get(job_type)
+        refusals = queue.refusals.get(uid) if queue and not queue.hold else None
+        return refusals if refusals and refusals.due > now else None
 
-    def refused(self, job_type: str, uid: str, cause: Cause, words: str, now: float) -> bool:
-        """The apiserver has refused this run's Job; returns whether the job type is held now."""
-        line = self._lines.setdefault(job_type, Line())
-        hold = line.hold
+    def record_refusal(
+        self, job_type: str, uid: str, cause: Cause, message: str, now: float
+    ) -> bool:
+        """Record that the apiserver has refused this run's Job; return whether the job type is held
+        now."""
+        queue = self._queues.setdefault(job_type, JobTypeQueue())
+        hold = queue.hold
         if hold and uid != hold.prober:
             return True  # it was under way when the hold began, and says nothing new
         if cause.about_the_object:
-            tries = line.tries.setdefault(uid, Tries(0, 0.0, words))
-            tries.count += 1
-            tries.due, tries.words = now + LONGEST_PAUSE, words
-            if hold is None and tries.count > FIRST_TRIES:
+            refusals = queue.refusals.setdefault(uid, RunRefusals(0, 0.0, message))
+            refusals.count += 1
+            refusals.due = now + MAX_PAUSE_SECONDS
+            refusals.message = message
+            if hold is None and refusals.count > FIRST_RUN_TRIES:
                 return False  # others have passed since: it is this run alone
         if hold is None:
-            line.hold = Hold(cause, words, uid, now + FIRST_PAUSE)
+            queue.hold = Hold(cause, message, uid, now + FIRST_PAUSE_SECONDS)
             return True
         hold.put_off(now)
         if hold.cause is not cause:
-            # Within one cause the first words stay: numbers in them would be a status write each
+            # Within one cause the first message stays: numbers in it would be a status write each
             # time.
-            hold.cause, hold.words = cause, words
+            hold.cause = cause
+            hold.message = message
         return True
 
-    def unknown(self, job_type: str, uid: str, now: float) -> None:
-        """Nothing is known of this run's try: the next one is another run's, after the same growing
+    def record_unknown(self, job_type: str, uid: str, now: float) -> None:
+        """Record a try of unknown outcome: the next one is another run's, after the same growing
         pause."""
         hold = self.of(job_type)
         if hold and hold.prober == uid:
             hold.put_off(now)
 
-    def created(self, job_type: str, uid: str, now: float) -> bool:
-        """This run's Job was created; returns whether that has ended a hold. One sent before the
-        hold proves nothing."""
-        line = self._lines.get(job_type)
-        if line is None:
+    def record_creation(self, job_type: str, uid: str, now: float) -> bool:
+        """Record that this run's Job was created; return whether that has ended a hold.
+
+        A Job sent before the hold proves nothing.
+        """
+        queue = self._queues.get(job_type)
+        if queue is None:
             return False
-        line.tries.pop(uid, None)
-        if line.hold is None or line.hold.prober != uid:
+        queue.refusals.pop(uid, None)
+        if queue.hold is None or queue.hold.prober != uid:
             return False
-        line.hold = None
+        queue.hold = None
         # Whoever had all its tries gets one more at once, in its turn: it was the policy, or it is
         # the run.
-        line.tries = {
-            other: tries for other, tries in line.tries.items() if tries.count >= FIRST_TRIES
+        queue.refusals = {
+            other: refusals
+            for other, refusals in queue.refusals.items()
+            if refusals.count >= FIRST_RUN_TRIES
         }
-        for tries in line.tries.values():
-            tries.due = now
+        for refusals in queue.refusals.values():
+            refusals.due = now
         return True
 
     def lift(self, job_type: str) -> None:
-        """The job type was changed or deleted, or nobody waits: start anew."""
-        if line := self._lines.get(job_type):
-            line.hold = None
-            line.tries.clear()
+        """End the hold: the job type was changed or deleted, or nobody waits."""
+        if queue := self._queues.get(job_type):
+            queue.hold = None
+            queue.refusals.clear()
 
     def forget_run(self, job_type: str, uid: str) -> None:
-        """The run is over."""
-        if line := self._lines.get(job_type):
-            line.tries.pop(uid, None)
+        """Drop what is remembered of a run that is over."""
+        if queue := self._queues.get(job_type):
+            queue.refusals.pop(uid, None)
 
-    def eligible(self, job_type: str, waiting: Iterable[Place], now: float) -> list[Place]:
-        """Those who wait and are not passed over now, in no order."""
-        places = list(waiting)
-        line = self._lines.get(job_type)
-        if not places or line is None or not line.tries:
-            return places
-        first = min(places)
-        found = []
-        for place in places:
-            tries = line.tries.get(place.uid)
-            allowed = FIRST_TRIES if place is first else OTHER_TRIES
-            if tries is None or tries.due <= now or (line.hold and tries.count < allowed):
-                found.append(place)
-        return found
+    def eligible(self, job_type: str, waiting: Iterable[QueueKey], now: float) -> list[QueueKey]:
+        """Return those of the waiting runs that are not passed over now, in no order."""
+        keys = list(waiting)
+        queue = self._queues.get(job_type)
+        if not keys or queue is None or not queue.refusals:
+            return keys
+        first = min(keys)
+        eligible = []
+        for key in keys:
+            refusals = queue.refusals.get(key.uid)
+            free_tries = FIRST_RUN_TRIES if key is first else OTHER_RUN_TRIES
+            if (
+                refusals is None
+                or refusals.due <= now
+                or (queue.hold and refusals.count < free_tries)
+            ):
+                eligible.append(key)
+        return eligible
 
     def next_due(self, job_type: str, now: float) -> float | None:
-        """Seconds until somebody may try who may not now; None if nobody is waited for."""
-        line = self._lines.get(job_type)
-        if line is None:
+        """Return the seconds until a run may try that may not now; None if there is none."""
+        queue = self._queues.get(job_type)
+        if queue is None:
             return None
-        dues = [tries.due for tries in line.tries.values()] + ([line.hold.due] if line.hold else [])
+        dues = [refusals.due for refusals in queue.refusals.values()]
+        if queue.hold:
+            dues.append(queue.hold.due)
         return min((due - now for due in dues if due > now), default=None)
 
-    def tell_waiting(self, job_type: str, now: float) -> bool:
-        """Whether those who wait are to be told that the hold came, changed or went; remembers that
-        they were."""
-        line = self._lines.get(job_type)
-        if line is None:
+    def must_notify(self, job_type: str, now: float) -> bool:
+        """Return whether the waiting runs' statuses are to say that the hold came, changed or went,
+        and remember that they do."""
+        queue = self._queues.get(job_type)
+        if queue is None:
             return False
-        hold = line.hold
-        cause = hold.cause if hold and hold.refusals >= TOLD_AFTER else None
-        if cause is line.told[0] or now - line.told[1] < TOLD_PERIOD:
+        hold = queue.hold
+        cause = hold.cause if hold and hold.refusals >= NOTIFY_AFTER_REFUSALS else None
+        if cause is queue.notified[0] or now - queue.notified[1] < NOTIFY_SECONDS:
             return False
-        line.told = (cause, now)
+        queue.notified = (cause, now)
         return True

@@ -1,4 +1,4 @@
-"""Is this job type usable? Its Ready condition, for people who write one. Pure."""
+"""Is this job type usable? Builds its Ready condition, for people who write one. Pure."""
 
 from datetime import datetime
 
@@ -10,10 +10,10 @@ from codexrun_core.resources import CodexJobType, Condition, JobTypeStatus
 from codexrun_core.schemas.inputs import inputs_schema, inputs_schema_problem, output_schema_problem
 from codexrun_operator.decide.holds import Hold
 from codexrun_operator.decide.validation import (
-    Refused,
-    checksum_refusal,
+    Rejected,
+    checksum_rejection,
     effective_limits,
-    price_refusal,
+    price_rejection,
 )
 
 
@@ -24,14 +24,15 @@ def job_type_status(
     now: datetime,
     hold: Hold | None = None,
 ) -> JobTypeStatus:
-    """Ready, or the first thing that keeps its runs from starting; what the apiserver says of its
-    Jobs comes last."""
+    """Return a status with Ready, or with the first cause that keeps its runs from starting; a
+    hold,
+    as the apiserver refuses its Jobs, comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
     if hold and status == "True":
         status, reason = "False", hold.cause
-        message = f"Its runs wait: the apiserver refuses their Jobs: {hold.words}"
-    old = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
-    since = old.last_transition_time if old and old.status == status else now
+        message = f"Its runs wait: the apiserver refuses their Jobs: {hold.message}"
+    previous = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
+    since = previous.last_transition_time if previous and previous.status == status else now
     condition = Condition(
         type="Ready",
         status="True" if status == "True" else "False",
@@ -44,28 +45,27 @@ def job_type_status(
 
 
 def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tuple[str, str, str]:
-    wanted = job_type.spec.prompt
+    reference = job_type.spec.prompt
     if prompt is None:
         return (
             "False",
             reasons.PROMPT_NOT_FOUND,
             (
-                f'spec.prompt: there is no prompt "{wanted.name}" {wanted.version} in this'
-                " namespace; apply its ConfigMap (`codexrun prompts manifests`)"
+                f'spec.prompt: there is no prompt "{reference.name}" {reference.version} in this namespace; apply its ConfigMap (`codexrun prompts manifests`)'
             ),
         )
-    if refused := checksum_refusal(wanted.sha256, prompt):
-        return "False", refused.reason, refused.message
+    if rejection := checksum_rejection(reference.sha256, prompt):
+        return "False", rejection.reason, rejection.message
     inputs = inputs_schema(job_type.spec.inputs_schema, placeholders(prompt.text))
-    if trouble := inputs_schema_problem(inputs) or output_schema_problem(
+    if problem := inputs_schema_problem(inputs) or output_schema_problem(
         job_type.spec.output_schema
     ):
-        return "False", reasons.INVALID_SCHEMA, trouble
+        return "False", reasons.INVALID_SCHEMA, problem
     limits = effective_limits(None, job_type.spec.limits, job_type.metadata.name)
-    if not isinstance(limits, Refused) and (
-        refused := price_refusal(job_type, job_type.spec.model, limits, prices)
+    if not isinstance(limits, Rejected) and (
+        rejection := price_rejection(job_type, job_type.spec.model, limits, prices)
     ):
-        return "False", refused.reason, refused.message
+        return "False", rejection.reason, rejection.message
     if job_type.spec.suspended:
         return "True", reasons.SUSPENDED, "Valid, but suspended: its runs wait"
     return "True", reasons.VALID, "Prompt found, checksum right, schemas valid"

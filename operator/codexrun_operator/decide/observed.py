@@ -1,5 +1,4 @@
-"""What the operator has seen of one run's Job and pod, as plain values: the planner's whole view of
-the cluster."""
+"""Jobs, pods and Events as plain values: the planner's whole view of the cluster."""
 
 import contextlib
 import json
@@ -24,18 +23,19 @@ Json = Mapping[str, Any]
 
 # The kubelet dates what never happened, such as the start of a container that failed to, at the
 # epoch.
-YEARS = range(1971, 9000)
+PLAUSIBLE_YEARS = range(1971, 9000)
 MAX_ATTEMPT = 2**31 - 1
 
 
-def when(value: Any) -> datetime | None:
-    """Return a Kubernetes timestamp (RFC 3339, UTC); None for none, and for one that nothing can be
-    reckoned with."""
+def parse_time(value: Any) -> datetime | None:
+    """Return a Kubernetes timestamp (RFC 3339, UTC); None where it is absent or implausible."""
     try:
-        moment = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except (ValueError, TypeError):
         return None
-    return moment if YEARS.start <= moment.year < YEARS.stop and moment.tzinfo else None
+    return (
+        time if PLAUSIBLE_YEARS.start <= time.year < PLAUSIBLE_YEARS.stop and time.tzinfo else None
+    )
 
 
 def _after(start: datetime | None, seconds: Any) -> datetime | None:
@@ -44,15 +44,15 @@ def _after(start: datetime | None, seconds: Any) -> datetime | None:
     if start is None or not isinstance(seconds, int):
         return None
     try:
-        moment = start + timedelta(seconds=seconds)
+        time = start + timedelta(seconds=seconds)
     except OverflowError:
         return None
-    return moment if moment.year < YEARS.stop else None
+    return time if time.year < PLAUSIBLE_YEARS.stop else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """One container of the pod. `report` is its termination message, where that is one of ours
+    """One container of the pod. `report` is its termination message, where codexrun wrote that
     (JSON with a `src`)."""
 
     state: str = "absent"  # absent | waiting | running | terminated
@@ -79,10 +79,10 @@ class Pod:
     node: str = ""
     created: datetime | None = None
     deleting: bool = False
-    held: bool = False  # our finalizer is on it
+    held: bool = False  # the evidence finalizer is on it
     owned: bool = True  # a Job is its controller
     disruption: str = ""  # reason of the DisruptionTarget condition (KEP-3329)
-    unschedulable: str = ""  # the scheduler's words
+    unschedulable: str = ""  # the scheduler's message
     gone: bool = False  # the object is deleted; this is its last state
     agent: Container = Container()
     gate: Container = Container()
@@ -90,8 +90,7 @@ class Pod:
 
     @property
     def ended(self) -> bool:
-        """Nothing of it runs any more and nothing of it will: both containers' last words are
-        in."""
+        """Nothing of it runs any more and nothing of it will: both containers' reports are in."""
         return self.phase in ("Succeeded", "Failed") or (self.agent.ended and self.gate.ended)
 
     @property
@@ -128,8 +127,7 @@ class Job:
 
     @property
     def gone(self) -> bool:
-        """Proof that no container of it runs and none will start, by the Job controller's own
-        word."""
+        """No container of it runs and none will start, as the Job controller itself says."""
         return (self.finished or (self.suspended and self.suspension_seen)) and not self.terminating
 
 
@@ -142,7 +140,9 @@ class Event:
 
 
 def _report(text: str) -> Json:
-    """The agent's is untrusted: deep nesting, or half surrogates, which are no text, must stop
+    """Parse a termination message; {} for anything but a report.
+
+    The agent's is untrusted: deep nesting, or half surrogates, which are no text, must stop
     nothing."""
     try:
         report = json.loads(
@@ -150,8 +150,8 @@ def _report(text: str) -> Json:
         )
     except (ValueError, RecursionError):
         return {}
-    ours = isinstance(report, dict) and "src" in report and not nesting_problem(report)
-    return report if ours else {}
+    is_report = isinstance(report, dict) and "src" in report and not nesting_problem(report)
+    return report if is_report else {}
 
 
 def _container(statuses: list[Json], name: str) -> Container:
@@ -164,7 +164,7 @@ def _container(statuses: list[Json], name: str) -> Container:
         last = (status.get("lastState") or {}).get("terminated") or {}
         return Container(
             state="running",
-            started_at=when(running.get("startedAt")),
+            started_at=parse_time(running.get("startedAt")),
             report=_report(last.get("message", "")),
         )
     if ended := state.get("terminated"):
@@ -173,8 +173,8 @@ def _container(statuses: list[Json], name: str) -> Container:
             reason=ended.get("reason", ""),
             message=ended.get("message", ""),
             exit_code=ended.get("exitCode"),
-            started_at=when(ended.get("startedAt")),
-            finished_at=when(ended.get("finishedAt")),
+            started_at=parse_time(ended.get("startedAt")),
+            finished_at=parse_time(ended.get("finishedAt")),
             report=_report(ended.get("message", "")),
         )
     waiting = state.get("waiting") or {}
@@ -192,7 +192,7 @@ def _conditions(status: Json) -> dict[str, Json]:
 
 
 def pod_from(raw: Json, *, gone: bool = False) -> Pod:
-    """A pod as the apiserver sent it; `gone` when that came with a DELETED event."""
+    """Read a pod as the apiserver sent it; `gone` when that came with a DELETED event."""
     metadata, status = raw["metadata"], raw.get("status") or {}
     conditions = _conditions(status)
     scheduled = conditions.get("PodScheduled", {})
@@ -206,7 +206,7 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         node=(raw.get("spec") or {}).get("nodeName") or "",
-        created=when(metadata.get("creationTimestamp")),
+        created=parse_time(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
         held=EVIDENCE_FINALIZER in (metadata.get("finalizers") or []),
         owned=any(
@@ -225,8 +225,8 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
 
 
 def _admitted(text: str) -> dict[str, Any]:
-    """What the Job records of the run's admission. Anybody who may edit Jobs may have spoilt it:
-    what is left of it holds."""
+    """Read what the Job records of the run's admission. Anybody who may edit Jobs may have spoilt
+    it: what is left of it holds."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
@@ -247,33 +247,35 @@ def _admitted(text: str) -> dict[str, Any]:
 
 
 def job_from(raw: Json) -> Job:
-    """A Job as the apiserver sent it."""
+    """Read a Job as the apiserver sent it."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED_WITH, ""))
     labels = metadata.get("labels") or {}
     attempt = labels.get(ATTEMPT_LABEL, "")
-    number = int(attempt) if attempt.isdecimal() else 0
-    true = {name: c for name, c in _conditions(status).items() if c.get("status") == "True"}
-    failed = true.get("Failed") or true.get("FailureTarget") or {}
+    attempt_number = int(attempt) if attempt.isdecimal() else 0
+    true_conditions = {
+        name: c for name, c in _conditions(status).items() if c.get("status") == "True"
+    }
+    failed = true_conditions.get("Failed") or true_conditions.get("FailureTarget") or {}
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
         run=labels.get(RUN_NAME_LABEL, ""),
-        attempt=number if 0 < number <= MAX_ATTEMPT else 1,
-        created=when(metadata.get("creationTimestamp")),
-        deadline=_after(when(status.get("startTime")), spec.get("activeDeadlineSeconds")),
+        attempt=attempt_number if 0 < attempt_number <= MAX_ATTEMPT else 1,
+        created=parse_time(metadata.get("creationTimestamp")),
+        deadline=_after(parse_time(status.get("startTime")), spec.get("activeDeadlineSeconds")),
         **admitted,
         owned=any(
             o.get("kind") == "CodexRun" and o.get("controller")
             for o in metadata.get("ownerReferences") or []
         ),
         suspended=bool(spec.get("suspend")),
-        suspension_seen="Suspended" in true,
+        suspension_seen="Suspended" in true_conditions,
         active=status.get("active") or 0,
         terminating=status.get("terminating") or 0,
-        complete="Complete" in true,
+        complete="Complete" in true_conditions,
         failed=failed.get("reason", ""),
-        finished="Complete" in true or "Failed" in true,
+        finished="Complete" in true_conditions or "Failed" in true_conditions,
         message=failed.get("message", ""),
         deleting=bool(metadata.get("deletionTimestamp")),
     )

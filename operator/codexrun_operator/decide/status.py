@@ -1,4 +1,4 @@
-"""From a phase to a whole status: one place knows which conditions a phase means. Pure."""
+"""Build a whole status from a phase: one place knows which conditions a phase means. Pure."""
 
 from datetime import datetime
 from typing import Any
@@ -7,9 +7,9 @@ from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Condition, RunStatus
 from codexrun_core.resources.phases import Phase
 
-MESSAGE_LIMIT = 2048
+MAX_MESSAGE_CHARS = 2048
 
-# What each phase says of each condition; "" leaves it as it is (absent, if it never was). The
+# The status of each condition in a phase; "" leaves it as it is (absent, if it never was). The
 # reason of a condition is the phase's reason where this phase decides it, else the phase's name.
 CONDITIONS: dict[Phase, dict[str, str]] = {
     Phase.PENDING: {"Accepted": "Unknown", "Succeeded": "Unknown"},
@@ -51,37 +51,41 @@ SUBJECT: dict[Phase, tuple[str, ...]] = {
     Phase.REJECTED: ("Accepted", "Succeeded"),
 }
 
-SETTLED = {
+SETTLED_REASONS = {
     "Accepted": reasons.VALID,
     "Admitted": reasons.SLOT_TAKEN,
     "Started": reasons.AGENT_RUNNING,
 }
 
 
-def moved(
+def with_phase(
     run: CodexRun, phase: Phase, reason: str, message: str, now: datetime, **fields: Any
 ) -> RunStatus:
-    """The run's status after it has moved to `phase`; `fields` are further status fields to set.
+    """Return the run's status after it has moved to `phase`; `fields` are further status fields.
 
     Going back is refused: a phase of a smaller rank in the same attempt would rewrite history.
     """
-    old = run.status
-    if phase.rank < old.phase.rank or (old.phase.terminal and phase is not old.phase):
-        raise ValueError(f"{run.metadata.name}: {old.phase} -> {phase} would go back")
-    message = message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
-    conditions = {condition.type: condition for condition in old.conditions}
+    previous = run.status
+    if phase.rank < previous.phase.rank or (
+        previous.phase.terminal and phase is not previous.phase
+    ):
+        raise ValueError(f"{run.metadata.name}: {previous.phase} -> {phase} would go back")
+    message = (
+        message if len(message) <= MAX_MESSAGE_CHARS else message[: MAX_MESSAGE_CHARS - 1] + "…"
+    )
+    conditions = {condition.type: condition for condition in previous.conditions}
     for kind, status in CONDITIONS[phase].items():
         subject = kind in SUBJECT[phase]
         conditions[kind] = _condition(
             conditions.get(kind),
             type=kind,
             status=status,
-            reason=reason if subject else SETTLED.get(kind, phase.value),
+            reason=reason if subject else SETTLED_REASONS.get(kind, phase.value),
             message=message if subject else "",
             observed_generation=run.metadata.generation,
             now=now,
         )
-    return old.model_copy(
+    return previous.model_copy(
         update={
             "phase": phase,
             "reason": reason,
@@ -94,27 +98,28 @@ def moved(
 
 
 def _condition(old: Condition | None, *, now: datetime, **fields: Any) -> Condition:
-    """lastTransitionTime moves with the status only (Kubernetes API conventions)."""
+    """Build a condition: lastTransitionTime moves with the status only (Kubernetes API
+    conventions)."""
     since = old.last_transition_time if old and old.status == fields["status"] else now
     return Condition(last_transition_time=since, **fields)
 
 
-def same(old: RunStatus, new: RunStatus) -> bool:
-    """Whether writing `new` would tell nobody anything: a write that changes nothing confuses kopf
-    and costs the apiserver."""
-    return _told(old) == _told(new)
+def same_content(old: RunStatus, new: RunStatus) -> bool:
+    """Return whether writing `new` would change nothing: such a write confuses kopf and costs the
+    apiserver."""
+    return _content(old) == _content(new)
 
 
-def _told(status: RunStatus) -> dict[str, Any]:
-    told = status.dump()
-    told.pop("observedGeneration", None)
-    for condition in told.get("conditions", []):
+def _content(status: RunStatus) -> dict[str, Any]:
+    content = status.dump()
+    content.pop("observedGeneration", None)
+    for condition in content.get("conditions", []):
         condition.pop("observedGeneration", None)
-    return told
+    return content
 
 
 def duration(start: datetime, end: datetime) -> str:
-    """For people, as kubectl prints ages: 42s, 3m5s, 1h2m."""
+    """Format a duration for people, as kubectl prints ages: 42s, 3m5s, 1h2m."""
     seconds = max(0, int((end - start).total_seconds()))
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,4 +1,4 @@
-"""The agent: runner and Codex, untrusted. Pure."""
+"""The agent's container: runner and Codex, untrusted. Pure."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.containers import (
     AGENT_UID,
     GIB,
-    empty,
+    empty_dir,
     env_json,
     locked_down,
     mount,
@@ -29,7 +29,9 @@ from codexrun_operator.job.containers import (
 )
 from codexrun_operator.settings import PodSettings
 
-WORKSPACE_BYTES, HOME_BYTES, TMP_BYTES = 8 * GIB, 2 * GIB, 2 * GIB
+WORKSPACE_BYTES = 8 * GIB
+HOME_BYTES = 2 * GIB
+TMP_BYTES = 2 * GIB
 DEFAULT_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "256Mi", "ephemeral-storage": "1Gi"},
     "limits": {"memory": "2Gi", "ephemeral-storage": "14Gi"},
@@ -90,7 +92,7 @@ def container(
 
 
 def annotations(job_type: CodexJobType) -> dict[str, str]:
-    """Of the pod."""
+    """Return the pod's annotations."""
     return {
         CODEX_REQUIREMENTS: codex_policy.requirements(
             job_type.spec.usable_tools, job_type.spec.sandbox
@@ -107,16 +109,17 @@ def volumes(accepted: Accepted) -> list[dict[str, Any]]:
     return [
         {"name": "prompt", "configMap": {"name": f"prompt-{prompt.name}-{prompt.version}"}},
         {"name": "codex-policy", "downwardAPI": {"items": [policy]}},
-        empty("workspace", WORKSPACE_BYTES),
-        empty("home", HOME_BYTES),
-        empty("tmp", TMP_BYTES),
+        empty_dir("workspace", WORKSPACE_BYTES),
+        empty_dir("home", HOME_BYTES),
+        empty_dir("tmp", TMP_BYTES),
     ]
 
 
 def _resources(job_type: CodexJobType) -> dict[str, Any]:
-    """The job type's, and defaults that fit them: a request above its limit would be refused."""
-    asked = job_type.spec.resources.dump() if job_type.spec.resources else {}
-    requests, limits = asked.get("requests", {}), asked.get("limits", {})
+    """Return the job type's resources, and defaults that fit them: a request above its limit would
+    be refused."""
+    resources = job_type.spec.resources.dump() if job_type.spec.resources else {}
+    requests, limits = resources.get("requests", {}), resources.get("limits", {})
     return {
         # A limit alone is its own request; the apiserver fills that in.
         "requests": {

@@ -1,10 +1,11 @@
-"""The step that fetches a Git workspace: the only container that sees Git credentials. Pure."""
+"""The container that fetches a Git workspace: the only container that sees Git credentials.
+Pure."""
 
 from typing import Any
 
 from codexrun_core.pod_contract import CLONE_ENV, GIT_CREDENTIALS_FOLDER, WORKSPACE
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.job.containers import AGENT_UID, empty, env_json, locked_down, mount
+from codexrun_operator.job.containers import AGENT_UID, empty_dir, env_json, locked_down, mount
 from codexrun_operator.settings import PodSettings
 
 RESOURCES = {
@@ -16,7 +17,7 @@ RESOURCES = {
 def containers(
     run: CodexRun, job_type: CodexJobType, settings: PodSettings
 ) -> list[dict[str, Any]]:
-    """None for a run without a workspace."""
+    """Return the init container that clones; none for a run without a workspace."""
     if run.spec.workspace is None or job_type.spec.git is None:
         return []
     git = run.spec.workspace.git
@@ -53,12 +54,12 @@ def containers(
 def volumes(run: CodexRun, job_type: CodexJobType) -> list[dict[str, Any]]:
     if run.spec.workspace is None or job_type.spec.git is None:
         return []
-    found = [empty("clone-home", 64 * 1024**2)]
+    result = [empty_dir("clone-home", 64 * 1024**2)]
     if reference := job_type.spec.git.credentials_secret_ref:
-        found.append(
+        result.append(
             {
                 "name": "git-credentials",
                 "secret": {"secretName": reference.name, "defaultMode": 0o444},
             }
         )
-    return found
+    return result

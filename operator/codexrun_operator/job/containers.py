@@ -8,18 +8,19 @@ from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
 from codexrun_core.resources import CodexJobType
 
 GIB = 1024**3
-AGENT_UID, GATE_UID = 10001, 10002
+AGENT_UID = 10001
+GATE_UID = 10002
 
 
 def env_json(value: Any) -> str:
-    """JSON for an environment variable. Every `$` is escaped: the kubelet would expand `$(X)` and
-    `$$`."""
+    """Return JSON for an environment variable. Every `$` is escaped: the kubelet would expand
+    `$(X)` and `$$`."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("$", "\\u0024")
 
 
 def output_schema(job_type: CodexJobType) -> list[dict[str, str]]:
-    """For runner and gate, as base64 of JSON: the kubelet would expand `$(X)`, and every $ref has
-    one to escape."""
+    """Return the variable with the outputSchema for runner and gate, as base64 of JSON: the kubelet
+    would expand `$(X)`, and every $ref has one to escape."""
     if job_type.spec.output_schema is None:
         return []
     text = json.dumps(job_type.spec.output_schema, ensure_ascii=False, separators=(",", ":"))
@@ -27,7 +28,7 @@ def output_schema(job_type: CodexJobType) -> list[dict[str, str]]:
 
 
 def locked_down(uid: int) -> dict[str, Any]:
-    """Restricted Pod Security, and a read-only root besides."""
+    """Return a securityContext: restricted Pod Security, and a read-only root besides."""
     return {
         "runAsUser": uid,
         "runAsGroup": uid,
@@ -41,6 +42,6 @@ def mount(name: str, path: str, *, read_only: bool = False) -> dict[str, Any]:
     return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
-def empty(name: str, size: int) -> dict[str, Any]:
-    """A volume of at most so many bytes."""
+def empty_dir(name: str, size: int) -> dict[str, Any]:
+    """Return a volume of at most `size` bytes."""
     return {"name": name, "emptyDir": {"sizeLimit": str(size)}}

@@ -1,4 +1,4 @@
-"""The gate: the native sidecar that holds the model's key, meters and refuses. Pure."""
+"""The gate's container: the native sidecar that holds the model's key, meters and refuses. Pure."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.containers import (
     GATE_UID,
-    empty,
+    empty_dir,
     env_json,
     locked_down,
     mount,
@@ -36,7 +36,8 @@ RESOURCES = {
 
 
 def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
-    """The Secret with the model's key: the team's own, else the installation's; "" for none."""
+    """Return the Secret with the model's key: the team's own, else the installation's; "" for
+    none."""
     own = job_type.spec.model_secret_ref
     return own.name if own else settings.model_secret
 
@@ -97,7 +98,7 @@ def container(
 
 
 def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any]]:
-    found = [empty("gate-state", STATE_BYTES)]
+    sources = [empty_dir("gate-state", STATE_BYTES)]
     if settings.ingest_url:
         # Bound to the pod: the api sees in a TokenReview which one it is. The mode, because the
         # gate's user is not root.
@@ -106,7 +107,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
             "expirationSeconds": INGEST_TOKEN_SECONDS,
             "path": INGEST_TOKEN_FILE,
         }
-        found.append(
+        sources.append(
             {
                 "name": "ingest-token",
                 "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o444},
@@ -114,7 +115,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
         )
     if secret := key_secret(job_type, settings):
         items = [{"key": "api-key", "path": MODEL_KEY_FILE}]
-        found.append(
+        sources.append(
             {
                 "name": "model-key",
                 "secret": {"secretName": secret, "items": items, "defaultMode": 0o444},
@@ -122,10 +123,10 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
         )
     if settings.model.ca_config_map:
         items = [{"key": settings.model.ca_key, "path": "ca.crt"}]
-        found.append(
+        sources.append(
             {
                 "name": "model-ca",
                 "configMap": {"name": settings.model.ca_config_map, "items": items},
             }
         )
-    return found
+    return sources

@@ -1,4 +1,4 @@
-"""What does a run's Job look like? Pure; docs/architecture.md has the rules, tests hold them to
+"""Build a run's Job. Pure; docs/architecture.md has the rules, tests hold them to
 restricted Pod Security."""
 
 import json
@@ -25,7 +25,7 @@ LOST_NODE_SECONDS = 60
 
 
 def job_name(run: CodexRun, attempt: int) -> str:
-    """As the api knows it too."""
+    """Return the name of an attempt's Job, which the api derives too."""
     return names.job_name(run.metadata.name, run.metadata.uid, attempt)
 
 
@@ -43,7 +43,7 @@ def labels(run: CodexRun, attempt: int) -> dict[str, str]:
 def build_job(
     run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
 ) -> dict[str, Any]:
-    """The batch/v1 Job of one attempt."""
+    """Build the batch/v1 Job of one attempt."""
     limits = accepted.limits
     start, timeout = limits.start_seconds or 0, limits.timeout_seconds or 0
     pod_deadline = start + timeout + GRACE_SECONDS
@@ -132,7 +132,7 @@ def _placement(job_type: CodexJobType, settings: PodSettings) -> dict[str, Any]:
         *({"name": name} for name in settings.pull_secrets),
     ]
     # A lost node is given up after a minute instead of the default five.
-    lost = [
+    tolerations = [
         {
             "key": f"node.kubernetes.io/{state}",
             "operator": "Exists",
@@ -146,6 +146,6 @@ def _placement(job_type: CodexJobType, settings: PodSettings) -> dict[str, Any]:
         "priorityClassName": template.get("priorityClassName"),
         "runtimeClassName": job_type.spec.runtime_class_name,
         "imagePullSecrets": secrets or None,
-        "tolerations": [*template.get("tolerations", []), *lost],
+        "tolerations": [*template.get("tolerations", []), *tolerations],
     }
     return {key: value for key, value in placement.items() if value is not None}

@@ -1,6 +1,7 @@
 """What the operator knows, kept current by the watches: runs, job types, prompts, Jobs, pods, and
 who holds which slot."""
 
+import dataclasses
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection
@@ -22,39 +23,38 @@ from codexrun_core.runs.names import (
 )
 from codexrun_core.schemas.inputs import omit_above_limit
 from codexrun_operator.decide.holds import Holds
-from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
-from codexrun_operator.decide.plan import Blocked, Seen
-from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
+from codexrun_operator.decide.observed import Event, Job, Pod, job_from, pod_from
+from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
+from codexrun_operator.decide.slots import QueueKey, Slots, may_start, next_to_start
 from codexrun_operator.decide.validation import prompt_version
-from codexrun_operator.watch.tombstones import FOR_EVER, Tombstones
+from codexrun_operator.watch.keys import Key, Kind, run_key
+from codexrun_operator.watch.tombstones import DELETED_VERSION, Tombstones
 
 Json = dict[str, Any]
 
 
 @dataclass
-class Creating:
-    """A Job whose creation was sent; `confirmed` when the apiserver has answered. It holds a slot
-    until the watch shows it."""
+class Creation:
+    """A Job's creation that was sent; `confirmed` when the apiserver has answered. It holds a slot
+    until the watch shows the Job."""
 
     job_type: str
     body: Json
     confirmed: bool = False
     doubtful: bool = False  # an answer was lost: it may exist
-    looks: int = 0  # without seeing it since
+    checks: int = 0  # in vain, whether the watch has shown the Job since
 
 
 @dataclass
-class State:
-    """`changed(key)` is called for every run (by uid), job type ("jobtype/<name>"), held job type
-    of which a run may try ("probe/<name>"), Job without a run ("orphan/<Job uid>"), pod held for a
-    run that is over ("evidence/<run uid>") and run that seems over while its Job or pod is not
-    ("stray/<run uid>") that has to be looked at again.
+class Cache:
+    """All that the operator knows. `enqueue(key)` is called for every object that has to be looked
+    at again.
 
-    `clock` is monotonic, in seconds. Whatever tells of an object raises what reading it raises, and
-    is otherwise unchanged.
+    `clock` is monotonic, in seconds. A method that takes a raw object raises what reading it
+    raises, and is otherwise unchanged.
     """
 
-    changed: Callable[[str], None]
+    enqueue: Callable[[Key], None]
     clock: Callable[[], float] = time.monotonic
     prices: Callable[[], Prices] = field(default=lambda: built_in().on(date.max))  # that hold now
     runs: dict[str, CodexRun] = field(default_factory=dict)
@@ -62,16 +62,16 @@ class State:
     prompts: dict[tuple[str, str], Prompt] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # by run uid, like all below
     pods: dict[str, Pod] = field(default_factory=dict)
-    creating: dict[str, Creating] = field(default_factory=dict)
+    creations: dict[str, Creation] = field(default_factory=dict)
     witnessed: set[str] = field(default_factory=set)
     holders: dict[str, set[str]] = field(
         default_factory=lambda: defaultdict(set)
     )  # job type -> run uids
-    waiting: dict[str, dict[str, Place]] = field(default_factory=lambda: defaultdict(dict))
+    waiting: dict[str, dict[str, QueueKey]] = field(default_factory=lambda: defaultdict(dict))
     orphans: dict[str, str] = field(
         default_factory=dict
-    )  # Job uid -> name: ours, and controlled by no run
-    over: Tombstones = field(default_factory=Tombstones)
+    )  # Job uid -> name: codexrun made it, and no run controls it
+    tombstones: Tombstones = field(default_factory=Tombstones)
     holds: Holds = field(default_factory=Holds)
     unreadable_job_types: dict[str, tuple[str, int]] = field(
         default_factory=dict
@@ -83,65 +83,65 @@ class State:
 
     # -- what the watches tell -------------------------------------------------------------------
 
-    def run_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_run(self, raw: Json, gone: bool = False) -> None:
         """A CodexRun came, changed, or left the watch (deleted, or terminal: this operator wrote
         that)."""
         uid, version = raw["metadata"]["uid"], version_of(raw)
         if gone:
             self.forget(uid, version)
             return
-        if self.over.covers(uid, version):
+        if self.tombstones.covers(uid, version):
             return  # a list, a GET or an event from before its end
-        self.run_known(run_from(raw))
+        self.store_run(run_from(raw))
 
-    def run_known(self, run: CodexRun) -> None:
+    def store_run(self, run: CodexRun) -> None:
         """The same of a run that is there and was read."""
         uid, version = run.metadata.uid, _version(run)
-        if self.over.covers(uid, version):
+        if self.tombstones.covers(uid, version):
             return
-        known = self.runs.get(uid)
-        if known and _version(known) >= version:
+        stored = self.runs.get(uid)
+        if stored and _version(stored) >= version:
             return
         if run.status.phase.terminal:
             self.forget(uid, version)
-            self._look_for_stray(uid)
+            self._enqueue_stray(uid)
             return
         self.runs[uid] = run
         if run.status.phase is Phase.QUEUED:
             # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
             # looked at first.
-            self.waiting[run.spec.job_type].setdefault(uid, place(run))
-        self.changed(uid)
+            self.waiting[run.spec.job_type].setdefault(uid, queue_key(run))
+        self.enqueue(run_key(uid))
 
-    def forget(self, uid: str, version: int = FOR_EVER) -> None:
+    def forget(self, uid: str, version: int = DELETED_VERSION) -> None:
         """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod
         may still hold the slot."""
-        self.over.bury(uid, version)
+        self.tombstones.bury(uid, version)
         run = self.runs.pop(uid, None)
         if run:
             self.holds.forget_run(run.spec.job_type, uid)
-            self.leave(run)
-            self._count(uid, run.spec.job_type)
+            self.leave_queue(run)
+            self._recount_holders(uid, run.spec.job_type)
         self.witnessed.discard(uid)
         self.missing.pop(uid, None)
         if pod := self.pods.get(uid):
             if pod.gone:
                 del self.pods[uid]
             elif pod.held:
-                self.changed(f"evidence/{uid}")
-        if uid in self.creating:
-            self.changed(uid)
+                self.enqueue(Key(Kind.EVIDENCE, uid))
+        if uid in self.creations:
+            self.enqueue(run_key(uid))
 
-    def job_type_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_job_type(self, raw: Json, gone: bool = False) -> None:
         name, uid, version = raw["metadata"]["name"], raw["metadata"]["uid"], version_of(raw)
         if gone:
             self._job_type_gone(name, uid, version)
             return
-        known = self.job_types.get(name)
-        known_version = (
-            _version(known) if known else self.unreadable_job_types.get(name, ("", -1))[1]
+        stored = self.job_types.get(name)
+        stored_version = (
+            _version(stored) if stored else self.unreadable_job_types.get(name, ("", -1))[1]
         )
-        if known_version >= version or self.over.covers(uid, version):
+        if stored_version >= version or self.tombstones.covers(uid, version):
             return
         try:
             job_type = CodexJobType.model_validate(raw)
@@ -153,26 +153,28 @@ class State:
             raise
         self.unreadable_job_types.pop(name, None)
         self.job_types[name] = job_type
-        if known and (known.metadata.uid, known.metadata.generation) == (
+        if stored and (stored.metadata.uid, stored.metadata.generation) == (
             uid,
             job_type.metadata.generation,
         ):
             return
-        self.changed(f"jobtype/{name}")
+        self.enqueue(Key(Kind.JOB_TYPE, name))
         self._job_type_changed(name)
 
-    def job_types_listed(self, names: Collection[str], version: int) -> None:
+    def remove_unlisted_job_types(self, names: Collection[str], version: int) -> None:
         """A list of all job types, as of resourceVersion `version`: what it lacks and is not
         younger is gone."""
-        known = {name: (kind.metadata.uid, _version(kind)) for name, kind in self.job_types.items()}
-        for name, (uid, seen) in (known | self.unreadable_job_types).items():
-            if name not in names and seen <= version:
+        readable = {
+            name: (kind.metadata.uid, _version(kind)) for name, kind in self.job_types.items()
+        }
+        for name, (uid, stored_version) in (readable | self.unreadable_job_types).items():
+            if name not in names and stored_version <= version:
                 self._job_type_gone(name, uid, version)
 
     def _job_type_gone(self, name: str, uid: str, version: int) -> None:
-        self.over.bury(uid, version)
-        known = self.job_types.get(name)
-        if known and known.metadata.uid == uid:
+        self.tombstones.bury(uid, version)
+        stored = self.job_types.get(name)
+        if stored and stored.metadata.uid == uid:
             del self.job_types[name]
         elif self.unreadable_job_types.get(name, ("", 0))[0] == uid:
             del self.unreadable_job_types[name]
@@ -182,9 +184,9 @@ class State:
 
     def _job_type_changed(self, name: str) -> None:
         self.holds.lift(name)
-        self.look_at_unstarted(name)
+        self.enqueue_unstarted(name)
 
-    def prompt_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_prompt(self, raw: Json, gone: bool = False) -> None:
         """A prompt version's ConfigMap."""
         labels = raw["metadata"].get("labels") or {}
         key = (labels.get(PROMPT_LABEL, ""), labels.get(PROMPT_VERSION_LABEL, ""))
@@ -199,19 +201,19 @@ class State:
         finally:
             for name, job_type in self.job_types.items():
                 if job_type.spec.prompt.name == key[0]:
-                    self.changed(f"jobtype/{name}")
-                    self.look_at_unstarted(name)
+                    self.enqueue(Key(Kind.JOB_TYPE, name))
+                    self.enqueue_unstarted(name)
 
-    def job_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_job(self, raw: Json, gone: bool = False) -> None:
         uid, job_type = _labels(raw)
         if not uid:
-            return  # not one of ours, whoever labelled it
+            return  # codexrun did not make it, whoever labelled it
         job = job_from(raw)
-        if creating := self.creating.pop(uid, None):
-            self._passed(uid, creating.job_type)
+        if creation := self.creations.pop(uid, None):
+            self._creation_succeeded(uid, creation.job_type)
         if gone:
             self.orphans.pop(job.uid, None)
-            if (known := self.jobs.get(uid)) and known.uid != job.uid:
+            if (stored := self.jobs.get(uid)) and stored.uid != job.uid:
                 return  # another Job of this run is there
             self.jobs.pop(uid, None)
             if uid in self.runs:
@@ -220,20 +222,20 @@ class State:
             self.jobs[uid] = job
             if not job.owned and not job.gone and not job.deleting:
                 self.orphans[job.uid] = job.name
-                self.changed(f"orphan/{job.uid}")
-            self._look_for_stray(uid)
-        self._count(uid, job_type)
-        self.changed(uid)
+                self.enqueue(Key(Kind.ORPHAN, job.uid))
+            self._enqueue_stray(uid)
+        self._recount_holders(uid, job_type)
+        self.enqueue(run_key(uid))
 
-    def pod_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_pod(self, raw: Json, gone: bool = False) -> None:
         uid, job_type = _labels(raw)
         if not uid:
             return
         pod = pod_from(raw, gone=gone)
         if (
-            (known := self.pods.get(uid))
-            and known.uid != pod.uid
-            and (gone or not (pod.owned or known.gone))
+            (stored := self.pods.get(uid))
+            and stored.uid != pod.uid
+            and (gone or not (pod.owned or stored.gone))
         ):
             # another pod of this run is there; one that only bears its labels takes its place from
             # nobody
@@ -244,27 +246,27 @@ class State:
             # A tombstone stays until the run is over: it carries the containers' last words.
             self.pods[uid] = pod
             if pod.held and not gone and uid not in self.runs:
-                self.changed(f"evidence/{uid}")
-            self._look_for_stray(uid)
-        self._count(uid, job_type)
-        self.changed(uid)
+                self.enqueue(Key(Kind.EVIDENCE, uid))
+            self._enqueue_stray(uid)
+        self._recount_holders(uid, job_type)
+        self.enqueue(run_key(uid))
 
-    def look_at_unstarted(self, job_type: str) -> None:
+    def enqueue_unstarted(self, job_type: str) -> None:
         """Look at the runs of a job type that have no Job, best first."""
         for run in sorted(
-            (run for run in self.runs.values() if run.spec.job_type == job_type), key=place
+            (run for run in self.runs.values() if run.spec.job_type == job_type), key=queue_key
         ):
             if run.metadata.uid not in self.jobs:
-                self.changed(run.metadata.uid)
+                self.enqueue(run_key(run.metadata.uid))
 
-    def look_for_strays(self) -> None:
+    def enqueue_strays(self) -> None:
         """Look at every run that is not live here and has a Job or pod that is."""
         for uid in self.jobs.keys() | self.pods.keys():
-            self._look_for_stray(uid)
+            self._enqueue_stray(uid)
 
-    def _look_for_stray(self, uid: str) -> None:
+    def _enqueue_stray(self, uid: str) -> None:
         if self.stray(uid) is not None:
-            self.changed(f"stray/{uid}")
+            self.enqueue(Key(Kind.STRAY, uid))
 
     def stray(self, uid: str) -> str | None:
         """The name of the run, if it is not live here and its Job or pod is; None otherwise.
@@ -293,20 +295,20 @@ class State:
     def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
         """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is
         to try."""
-        name, here, slots = run.spec.job_type, place(run), self.slots(job_type)
+        name, own, slots = run.spec.job_type, queue_key(run), self.slots(job_type)
         if not slots.free or not self._may_try(name):
             return False
-        waiting = {**self.waiting[name], here.uid: here}
+        waiting = {**self.waiting[name], own.uid: own}
         eligible = self.holds.eligible(name, waiting.values(), self.clock())
         if self.holds.of(name):
-            return here == min(eligible, default=None)
-        return here in eligible and may_start(here, eligible, slots)
+            return own == min(eligible, default=None)
+        return own in eligible and may_start(own, eligible, slots)
 
     def next_to_try(self, job_type: str) -> str | None:
         """The run that may try now although its job type is held; None if none may yet, or no slot
         is free."""
-        kind = self.job_types.get(job_type)
-        if kind is None or not self.slots(kind).free or not self._may_try(job_type):
+        resource = self.job_types.get(job_type)
+        if resource is None or not self.slots(resource).free or not self._may_try(job_type):
             return None
         best = min(
             self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()),
@@ -318,110 +320,113 @@ class State:
         """Whether a creation may be sent at all: while the job type is held one at a time, and not
         too soon."""
         hold = self.holds.of(job_type)
-        return hold is None or (hold.due <= self.clock() and not self.unanswered(hold.prober))
+        return hold is None or (hold.due <= self.clock() and not self.awaits_answer(hold.prober))
 
-    def unanswered(self, uid: str) -> bool:
+    def awaits_answer(self, uid: str) -> bool:
         """Whether a creation is under way for the run; one whose answer was lost is not waited for
         by others."""
-        creating = self.creating.get(uid)
-        return creating is not None and not (creating.confirmed or creating.doubtful)
+        creation = self.creations.get(uid)
+        return creation is not None and not (creation.confirmed or creation.doubtful)
 
-    def reserve(self, run: CodexRun, body: Json) -> None:
+    def reserve_slot(self, run: CodexRun, body: Json) -> None:
         """Count the slot before the Job's creation is sent."""
         uid, job_type = run.metadata.uid, run.spec.job_type
-        self.creating[uid] = Creating(job_type, body)
+        self.creations[uid] = Creation(job_type, body)
         self.waiting[job_type].pop(uid, None)
         if hold := self.holds.of(job_type):
             hold.prober = uid
-        self._count(uid, job_type)
+        self._recount_holders(uid, job_type)
 
-    def created(self, uid: str) -> None:
+    def confirm_creation(self, uid: str) -> None:
         """The apiserver has confirmed the Job's creation."""
-        if creating := self.creating.get(uid):
-            creating.confirmed = True
-            self._passed(uid, creating.job_type)
+        if creation := self.creations.get(uid):
+            creation.confirmed = True
+            self._creation_succeeded(uid, creation.job_type)
 
-    def unknown(self, uid: str) -> None:
+    def doubt_creation(self, uid: str) -> None:
         """The creation's answer was lost: the Job may exist, so that its slot stays taken, and it
         is sent again."""
-        creating = self.creating.get(uid)
-        if creating is None or creating.doubtful:
+        creation = self.creations.get(uid)
+        if creation is None or creation.doubtful:
             return  # sent again: the next one who tries waits for that no longer
-        creating.doubtful = True
-        self.holds.unknown(creating.job_type, uid, self.clock())
-        self.changed(f"probe/{creating.job_type}")
+        creation.doubtful = True
+        self.holds.record_unknown(creation.job_type, uid, self.clock())
+        self.enqueue(Key(Kind.PROBE, creation.job_type))
 
-    def refused(self, uid: str, cause: Cause, words: str) -> None:
+    def refuse_creation(self, uid: str, cause: Cause, message: str) -> None:
         """The apiserver has refused the Job: it was not created, and its run waits again where it
         waited before."""
-        creating = self.creating.get(uid)
-        if creating is None:
+        creation = self.creations.get(uid)
+        if creation is None:
             return  # the watch has shown it meanwhile
-        job_type = creating.job_type
+        job_type = creation.job_type
         # Held first: the slot that becomes free is nobody's but the next one's who tries.
-        self.holds.refused(job_type, uid, cause, words, self.clock())
+        self.holds.record_refusal(job_type, uid, cause, message, self.clock())
         run = self.runs.get(uid)
         if run is None:
             self.holds.forget_run(job_type, uid)
         elif run.spec.when_full == "Queue":
-            self.waiting[job_type][uid] = place(run)
-        self.give_back(uid)
-        self.changed(f"jobtype/{job_type}")
-        self.changed(f"probe/{job_type}")
+            self.waiting[job_type][uid] = queue_key(run)
+        self.release_slot(uid)
+        self.enqueue(Key(Kind.JOB_TYPE, job_type))
+        self.enqueue(Key(Kind.PROBE, job_type))
 
-    def _passed(self, uid: str, job_type: str) -> None:
-        if self.holds.created(job_type, uid, self.clock()):
-            self.changed(f"probe/{job_type}")
+    def _creation_succeeded(self, uid: str, job_type: str) -> None:
+        if self.holds.record_creation(job_type, uid, self.clock()):
+            self.enqueue(Key(Kind.PROBE, job_type))
 
-    def give_back(self, uid: str) -> None:
+    def release_slot(self, uid: str) -> None:
         """The Job was surely not created."""
-        if creating := self.creating.pop(uid, None):
-            self._count(uid, creating.job_type)
+        if creation := self.creations.pop(uid, None):
+            self._recount_holders(uid, creation.job_type)
 
-    def wait(self, run: CodexRun) -> None:
+    def join_queue(self, run: CodexRun) -> None:
         """Put the run in the queue, or to its new place there."""
-        waiting, uid, new = self.waiting[run.spec.job_type], run.metadata.uid, place(run)
-        if waiting.get(uid) != new:
-            waiting[uid] = new
-            self.serve(run.spec.job_type)
+        waiting, uid, key = self.waiting[run.spec.job_type], run.metadata.uid, queue_key(run)
+        if waiting.get(uid) != key:
+            waiting[uid] = key
+            self.offer_slots(run.spec.job_type)
 
-    def leave(self, run: CodexRun) -> None:
+    def leave_queue(self, run: CodexRun) -> None:
         """The run waits for no slot any more; one that was free for it is the next one's."""
         if self.waiting[run.spec.job_type].pop(run.metadata.uid, None):
-            self.serve(run.spec.job_type)
+            self.offer_slots(run.spec.job_type)
 
-    def serve(self, job_type: str) -> None:
+    def offer_slots(self, job_type: str) -> None:
         """Look at the runs for which a slot is free."""
-        kind = self.job_types.get(job_type)
-        if kind is None or not (slots := self.slots(kind)).free:
+        resource = self.job_types.get(job_type)
+        if resource is None or not (slots := self.slots(resource)).free:
             return
         if self.holds.of(job_type):
-            self.changed(f"probe/{job_type}")
+            self.enqueue(Key(Kind.PROBE, job_type))
             return
-        for waiter in next_in_line(
+        for key in next_to_start(
             self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), slots
         ):
-            self.changed(waiter.uid)
+            self.enqueue(run_key(key.uid))
 
-    def _count(self, uid: str, job_type: str) -> None:
+    def _recount_holders(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
         job, pod = self.jobs.get(uid), self.pods.get(uid)
-        holds = (
-            uid in self.creating
+        holds_slot = (
+            uid in self.creations
             or (job is not None and not job.gone)
             or (pod is not None and pod.holds_slot)
         )
         holders = self.holders[job_type]
-        if holds:
+        if holds_slot:
             holders.add(uid)
         elif uid in holders:
             holders.discard(uid)
-            self.serve(job_type)
+            self.offer_slots(job_type)
 
     # -- the planner's view ----------------------------------------------------------------------
 
-    def view(self, uid: str) -> Seen | None:
-        """All that is known about one run, or None if it is over."""
+    def snapshot(self, uid: str, warnings: tuple[Event, ...] = ()) -> Snapshot | None:
+        """Return all that is known about one run, and whether it may start now; None if it is over.
+
+        `warnings`: Kubernetes' about its Job and pod, which no watch brings.
+        """
         run = self.runs.get(uid)
         if run is None:
             return None
@@ -435,7 +440,7 @@ class State:
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
         waiting = self.waiting[name]
-        return Seen(
+        snapshot = Snapshot(
             run=run,
             prices=self.prices(),
             queued=len(waiting) - (uid in waiting),
@@ -444,10 +449,18 @@ class State:
             job_type=job_type,
             prompt=prompt,
             unreadable=unreadable,
-            creating=uid in self.creating,
+            creating=uid in self.creations,
             job=self.jobs.get(uid),
             pod=self.pods.get(uid),
             witnessed=uid in self.witnessed,
+            warnings=warnings,
+        )
+        return dataclasses.replace(
+            snapshot,
+            missing_for=self.missing_for(uid, snapshot.missing),
+            admitted=job_type is not None
+            and wants_slot(snapshot)
+            and self.may_start(run, job_type),
         )
 
     def _blocked(self, job_type: str, uid: str) -> Blocked | None:
@@ -455,28 +468,28 @@ class State:
         if hold := self.holds.of(job_type):
             trouble = (
                 f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
-                f" {hold.words}"
+                f" {hold.message}"
             )
             return Blocked(reasons.JOB_TYPE_HELD, trouble)
-        if tries := self.holds.passed_over(job_type, uid, self.clock()):
+        if refusals := self.holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
                 reasons.JOB_REFUSED,
-                f"the apiserver refuses its Job, and not that of others: {tries.words}",
+                f"the apiserver refuses its Job, and not that of others: {refusals.message}",
             )
         return None
 
-    def missing_for(self, uid: str, what: str | None) -> timedelta:
-        """How long this process has seen that `what` is missing for the run; None: nothing is.
+    def missing_for(self, uid: str, reason: str | None) -> timedelta:
+        """How long this process has seen that `reason` is missing for the run; None: nothing is.
 
         Never from the run's age: while no operator was there, nobody could see anything.
         """
-        if what is None:
+        if reason is None:
             self.missing.pop(uid, None)
             return timedelta()
-        known, now = self.missing.get(uid), self.clock()
-        if known is None or known[0] != what:
-            known = self.missing[uid] = what, now
-        return timedelta(seconds=now - known[1])
+        missing, now = self.missing.get(uid), self.clock()
+        if missing is None or missing[0] != reason:
+            missing = self.missing[uid] = reason, now
+        return timedelta(seconds=now - missing[1])
 
 
 def run_from(raw: Json) -> CodexRun:
@@ -487,9 +500,9 @@ def run_from(raw: Json) -> CodexRun:
     return run
 
 
-def place(run: CodexRun) -> Place:
+def queue_key(run: CodexRun) -> QueueKey:
     assert run.metadata.creation_timestamp is not None
-    return Place(-run.spec.priority, run.metadata.creation_timestamp, run.metadata.uid)
+    return QueueKey(-run.spec.priority, run.metadata.creation_timestamp, run.metadata.uid)
 
 
 def version_of(raw: Json) -> int:

@@ -1,7 +1,7 @@
-"""kopf as the informer of our own resources: events in, `State` told, nothing else.
+"""kopf as the informer of codexrun's own resources: events in, the cache updated, nothing else.
 
 on.event only: such handlers need no finalizer and no annotation, and they are level-triggered by
-our own queue (kopf never retries them).
+the work queue (kopf never retries them).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import kopf
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR
 from codexrun_core.unreadable import one_object
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 
 
 class NoDiffs(kopf.DiffBaseStorage):
@@ -38,42 +38,44 @@ def _one(kind: str, item: Any) -> AbstractContextManager[None]:
 
 
 def settings() -> kopf.OperatorSettings:
-    chosen = kopf.OperatorSettings()
-    chosen.scanning.disabled = True  # no CRDs and namespaces to watch: fewer rights
-    chosen.posting.enabled = False
-    chosen.networking.request_timeout, chosen.networking.connect_timeout = 30, 5
-    chosen.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
-    chosen.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True  # no CRDs and namespaces to watch: fewer rights
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = [0.1, 0.5, 1, 2, 5]
+    settings.watching.field_selectors[GROUP, VERSION, "codexruns"] = LIVE_RUNS_SELECTOR
     # Pages of kopf's own list, which knows no bytes: 50 objects of the size that admission allows
     # (64 KiB of inputs, and as much again of status and metadata) are 6 MiB, and a list of 5,000
     # live runs is 100 requests at the start.
-    chosen.watching.chunk_size = 50
+    settings.watching.chunk_size = 50
     # A limit would cap new objects at limit / idle_timeout a second.
-    chosen.queueing.worker_limit, chosen.queueing.idle_timeout = None, 1.0
-    chosen.persistence.diffbase_storage = NoDiffs()
-    return chosen
+    settings.queueing.worker_limit = None
+    settings.queueing.idle_timeout = 1.0
+    settings.persistence.diffbase_storage = NoDiffs()
+    return settings
 
 
-def registry(state: State, heard: Callable[[], None]) -> kopf.OperatorRegistry:
-    """The handlers, bound to `state`; `heard` is called for every event."""
-    handlers = kopf.OperatorRegistry()
+def registry(cache: Cache, on_event: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Return the handlers, bound to `cache`; `on_event` is called for every event."""
+    registry = kopf.OperatorRegistry()
 
-    @kopf.on.login(registry=handlers)
+    @kopf.on.login(registry=registry)
     async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(
             **arguments
         )
 
-    @kopf.on.event(GROUP, VERSION, "codexruns", registry=handlers)
+    @kopf.on.event(GROUP, VERSION, "codexruns", registry=registry)
     async def run_event(event: Any, **_: Any) -> None:
-        heard()
+        on_event()
         with _one("codexrun", event["object"]):
-            state.run_seen(event["object"], gone=event["type"] == "DELETED")
+            cache.update_run(event["object"], gone=event["type"] == "DELETED")
 
-    @kopf.on.event(GROUP, VERSION, "codexjobtypes", registry=handlers)
+    @kopf.on.event(GROUP, VERSION, "codexjobtypes", registry=registry)
     async def job_type_event(event: Any, **_: Any) -> None:
-        heard()
+        on_event()
         with _one("codexjobtype", event["object"]):
-            state.job_type_seen(event["object"], gone=event["type"] == "DELETED")
+            cache.update_job_type(event["object"], gone=event["type"] == "DELETED")
 
-    return handlers
+    return registry

@@ -13,35 +13,40 @@ from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
-from codexrun_operator.act.reconcile import seconds_to_live
-from codexrun_operator.watch.cache import Json, State, place, run_from, version_of
+from codexrun_operator.decide.expiry import seconds_to_live
+from codexrun_operator.watch.cache import Cache, Json, queue_key, run_from, version_of
+from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-PERIOD = 60.0
-FIRST_PERIOD = 2.0  # until the first list is complete: nothing is decided before
-PATIENCE = 30.0  # seconds after its creation that a run may be unknown without anybody being blamed
-EXPIRY_PERIOD = 600.0
+RESYNC_SECONDS = 60.0
+FIRST_RESYNC_SECONDS = 2.0  # until the first list is complete: nothing is decided before
+UNKNOWN_RUN_SECONDS = (
+    30.0  # seconds after its creation that a run may be unknown without anybody being blamed
+)
+EXPIRY_SECONDS = 600.0
 
 
 class Resync:
-    """`missed` counts the lists that found runs of which kopf had told nothing, since kopf last
-    told anything."""
+    """Lists periodically. `missed` counts the lists that held runs of which kopf had reported
+    nothing, since kopf last reported anything."""
 
-    def __init__(self, kube: Kube, state: State, queue: WorkQueue) -> None:
-        self._kube, self._state, self._queue = kube, state, queue
+    def __init__(self, kube: Kube, cache: Cache, queue: WorkQueue[Key]) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._queue = queue
         self.missed = 0
         self.turned = time.monotonic()
         self.synced = asyncio.Event()  # job types and runs were listed in full
         self._expiries_read = float("-inf")
 
-    def heard(self) -> None:
-        """kopf told something: it is alive."""
+    def kopf_reported(self) -> None:
+        """Note that kopf reported an event: it is alive."""
         self.missed = 0
 
-    async def once(self) -> None:
-        """One pass over job types and live runs."""
+    async def sync(self) -> None:
+        """List job types and live runs once, and bring the cache up to date."""
         names: set[str] = set()
         version = 0
         async for page in self._kube.pages(self._kube.job_types):
@@ -49,11 +54,11 @@ class Resync:
             for item in page["items"]:
                 names.add(item["metadata"]["name"])
                 with _reading("codexjobtype", item):
-                    self._state.job_type_seen(item)
-        self._state.job_types_listed(names, version)
-        for name in self._state.job_types:
+                    self._cache.update_job_type(item)
+        self._cache.remove_unlisted_job_types(names, version)
+        for name in self._cache.job_types:
             self._queue.add(
-                f"jobtype/{name}"
+                Key(Kind.JOB_TYPE, name)
             )  # prices change by a file and by the calendar, and nothing tells
         live: list[CodexRun] = []
         uids: set[str] = set()
@@ -65,14 +70,14 @@ class Resync:
         # The first list comes before kopf could tell anything.
         unknown = [run for run in live if self.synced.is_set() and self._unknown(run) and _old(run)]
         # In the order of the queue, so that a restart lets nobody jump it.
-        for run in sorted(live, key=place):
+        for run in sorted(live, key=queue_key):
             with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
-                self._state.run_known(run)
-        for uid in self._state.runs.keys() - uids:
+                self._cache.store_run(run)
+        for uid in self._cache.runs.keys() - uids:
             # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would
             # keep its place.
-            self._queue.add(f"again/{uid}")
-        self._state.look_for_strays()
+            self._queue.add(Key(Kind.REREAD_RUN, uid))
+        self._cache.enqueue_strays()
         self.synced.set()
         if unknown:
             self.missed += 1
@@ -83,24 +88,25 @@ class Resync:
 
     def _unknown(self, run: CodexRun) -> bool:
         uid = run.metadata.uid
-        return uid not in self._state.runs and not self._state.over.covers(
+        return uid not in self._cache.runs and not self._cache.tombstones.covers(
             uid, int(run.metadata.resource_version or 0)
         )
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
+        """List again and again, until cancelled."""
         while True:
             self.turned = time.monotonic()
             try:
-                await self.once()
-                if time.monotonic() - self._expiries_read >= EXPIRY_PERIOD:
+                await self.sync()
+                if time.monotonic() - self._expiries_read >= EXPIRY_SECONDS:
                     await self._schedule_expiries()
                     self._expiries_read = time.monotonic()
             except (Unavailable, Refused) as error:
                 log.warning("resync.failed", extra=fields(error=str(error)))
-            await asyncio.sleep(PERIOD if self.synced.is_set() else FIRST_PERIOD)
+            await asyncio.sleep(RESYNC_SECONDS if self.synced.is_set() else FIRST_RESYNC_SECONDS)
 
     async def _schedule_expiries(self) -> None:
-        """Finished runs have left the watch: read when each is to be deleted, now and then."""
+        """Read when each finished run is to be deleted: they have left the watch."""
         for phase in (phase for phase in Phase if phase.terminal):
             async for page in self._kube.pages(
                 self._kube.runs, fieldSelector=f"status.phase={phase}"
@@ -108,17 +114,19 @@ class Resync:
                 for item in page["items"]:
                     with _reading("codexrun", item):
                         run = CodexRun.model_validate(item)
-                        rest = seconds_to_live(run)
-                        if rest is not None and rest < 2 * EXPIRY_PERIOD:
-                            self._queue.add_later(f"expire/{run.metadata.name}", max(0.0, rest))
+                        seconds = seconds_to_live(run, now())
+                        if seconds is not None and seconds < 2 * EXPIRY_SECONDS:
+                            self._queue.add_later(
+                                Key(Kind.EXPIRY, run.metadata.name), max(0.0, seconds)
+                            )
 
 
 def _reading(kind: str, item: Json) -> AbstractContextManager[None]:
-    """An object that cannot be read stops none of the others."""
+    """Log an object that cannot be read, which stops none of the others."""
     metadata = item["metadata"]
     return one_object(kind, metadata["name"], metadata.get("resourceVersion", ""))
 
 
 def _old(run: CodexRun) -> bool:
     created = run.metadata.creation_timestamp
-    return created is not None and (now() - created).total_seconds() > PATIENCE
+    return created is not None and (now() - created).total_seconds() > UNKNOWN_RUN_SECONDS

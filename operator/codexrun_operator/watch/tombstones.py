@@ -1,22 +1,22 @@
-"""What is over: a list, a GET or an event that is older than an object's end must not bring it back
-to life."""
+"""Tombstones of objects that are over: a list, a GET or an event that is older than an object's end
+must not bring it back to life."""
 
 from collections import OrderedDict
 
-FOR_EVER = 2**63 - 1  # of an object that was deleted: its uid never comes back
+DELETED_VERSION = 2**63 - 1  # of an object that was deleted: its uid never comes back
 
 # What is late is at most as old as a list whose pages are being read: the apiserver compacts its
 # history every five minutes, and a list goes on no longer than that (410 Gone). So many ends in
 # that time are 109 a second, some five times what one operator can write; an entry takes about 250
 # bytes.
-LIMIT = 32_768
+MAX_ENTRIES = 32_768
 
 
 class Tombstones:
     """uid -> the resourceVersion at which the object was known to be over; the oldest entries go
     first."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self._limit = limit
         self._versions: OrderedDict[str, int] = OrderedDict()
 
@@ -27,7 +27,7 @@ class Tombstones:
             self._versions.popitem(last=False)
 
     def covers(self, uid: str, version: int) -> bool:
-        """Whether `version` of the object is from before its end."""
+        """Return whether `version` of the object is from before its end."""
         return version <= self._versions.get(uid, -1)
 
     def __len__(self) -> int:

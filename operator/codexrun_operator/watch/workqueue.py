@@ -9,29 +9,35 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
 
 from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+FIRST_PAUSE_SECONDS = 0.1
+MAX_PAUSE_SECONDS = 30.0
+
+K = TypeVar("K", bound=Hashable)
 
 
-class WorkQueue:
-    """`handle(key)` for every key added; first in, first out."""
+class WorkQueue(Generic[K]):
+    """Calls `handle(key)` for every key added; first in, first out."""
 
-    def __init__(self, handle: Callable[[str], Awaitable[None]], *, workers: int) -> None:
-        self._handle, self._workers = handle, workers
-        self._ready: deque[str] = deque()
-        self._queued: dict[str, float] = {}  # key -> when it was added, monotonic
-        self._running: set[str] = set()
-        self._again: set[str] = set()
-        self._failures: dict[str, int] = {}
-        self._timers: dict[str, tuple[float, asyncio.TimerHandle]] = {}
+    def __init__(self, handle: Callable[[K], Awaitable[None]], *, workers: int) -> None:
+        self._handle = handle
+        self._workers = workers
+        self._ready: deque[K] = deque()
+        self._queued: dict[K, float] = {}  # key -> when it was added, monotonic
+        self._running: set[K] = set()
+        self._again: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._timers: dict[K, tuple[float, asyncio.TimerHandle]] = {}
         self._wake = asyncio.Event()
 
-    def add(self, key: str) -> None:
+    def add(self, key: K) -> None:
+        """Queue a key, once; one that is being handled is handled again afterwards."""
         if key in self._running:
             self._again.add(key)
         elif key not in self._queued:
@@ -39,34 +45,35 @@ class WorkQueue:
             self._ready.append(key)
             self._wake.set()
 
-    def add_later(self, key: str, seconds: float) -> None:
+    def add_later(self, key: K, seconds: float) -> None:
         """Add after `seconds`; of several timers of a key the earliest stays."""
         due = time.monotonic() + seconds
         if (timer := self._timers.get(key)) and timer[0] <= due:
             return
         if timer:
             timer[1].cancel()
-        handle = asyncio.get_running_loop().call_later(seconds, self._ring, key)
+        handle = asyncio.get_running_loop().call_later(seconds, self._timer_due, key)
         self._timers[key] = (due, handle)
 
-    def _ring(self, key: str) -> None:
+    def _timer_due(self, key: K) -> None:
         self._timers.pop(key, None)
         self.add(key)
 
-    def forget(self, key: str) -> None:
-        """Nothing is to be done about this key any more."""
+    def forget(self, key: K) -> None:
+        """Drop the key's timer and its failures: nothing is to be done about it any more."""
         if timer := self._timers.pop(key, None):
             timer[1].cancel()
         self._failures.pop(key, None)
 
     @property
     def depth(self) -> int:
+        """Return the number of keys that wait for a worker."""
         return len(self._queued)
 
     @property
     def oldest_wait(self) -> float:
-        """Seconds that the longest waiting key has waited for a worker: grows without end when the
-        workers are stuck."""
+        """Return the seconds that the longest waiting key has waited for a worker; without end when
+        the workers are stuck."""
         return max((time.monotonic() - since for since in self._queued.values()), default=0.0)
 
     async def run(self) -> None:
@@ -93,10 +100,12 @@ class WorkQueue:
                 self._failures.pop(key, None)
             except Exception as error:
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 12))
+                pause = min(MAX_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(failures, 12))
                 log.warning(
                     "reconcile.failed",
-                    extra=fields(key=key, error=f"{type(error).__name__}: {error}", pause=pause),
+                    extra=fields(
+                        key=str(key), error=f"{type(error).__name__}: {error}", pause=pause
+                    ),
                     exc_info=None if failures % 5 else error,
                 )
                 self.add_later(key, pause)

@@ -26,7 +26,7 @@ def main() -> int:
     from codexrun_pod import uncaught
     from codexrun_pod.gate.server import serve
 
-    uncaught.take_over(
+    uncaught.install(
         "gate", run_id=settings.run_id, job_type=settings.job_type, attempt=settings.attempt
     )
 

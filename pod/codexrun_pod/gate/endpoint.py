@@ -1,4 +1,4 @@
-"""Where the model is, and how companies reach it: a header of their own for the key, a query, a
+"""The model's endpoint, and how companies reach it: a header of their own for the key, a query, a
 private CA, a proxy."""
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ BEARER = "Authorization"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """upstream: URL that ends where Codex's base_url would (".../v1").
+    """The model's endpoint.
+
+    upstream: URL that ends where Codex's base_url would (".../v1").
 
     auth_header: the header that carries the key, as a bearer token in Authorization, bare in any
     other. ca_file: PEM, used instead of the system's CAs. proxy: http:// URL of a proxy.
@@ -28,35 +30,35 @@ class Endpoint:
     proxy: str | None = None
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any], ca_file: Path) -> Endpoint:
-        """From the operator's words.
+    def from_json(cls, config: Mapping[str, Any], ca_file: Path) -> Endpoint:
+        """Read the operator's configuration.
 
         Raises:
             KeyError: upstreamURL is missing.
         """
         return cls(
-            upstream=str(given["upstreamURL"]).rstrip("/"),
-            auth_header=given.get("authHeader") or BEARER,
+            upstream=str(config["upstreamURL"]).rstrip("/"),
+            auth_header=config.get("authHeader") or BEARER,
             query={
-                str(name): str(value) for name, value in (given.get("queryParams") or {}).items()
+                str(name): str(value) for name, value in (config.get("queryParams") or {}).items()
             },
-            ca_file=ca_file if given.get("caBundle") else None,
-            proxy=given.get("proxy") or None,
+            ca_file=ca_file if config.get("caBundle") else None,
+            proxy=config.get("proxy") or None,
         )
 
     @property
     def responses(self) -> str:
-        """The URL that a request goes to."""
+        """Return the URL that a request goes to."""
         query = f"?{urlencode(self.query)}" if self.query else ""
         return f"{self.upstream}/responses{query}"
 
     @property
     def host(self) -> str:
-        """For messages."""
+        """Return the host, for messages."""
         return urlsplit(self.upstream).netloc
 
     def credentials(self, key: str | None) -> dict[str, str]:
-        """The header with the key; none without one."""
+        """Return the header with the key; none without one."""
         if not key:
             return {}
         return {
@@ -64,7 +66,7 @@ class Endpoint:
         }
 
     def tls(self) -> ssl.SSLContext | bool:
-        """For aiohttp.
+        """Return the TLS context for aiohttp; True for the system's CAs.
 
         Raises:
             OSError, ssl.SSLError: the bundle cannot be read.

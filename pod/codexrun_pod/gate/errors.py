@@ -1,4 +1,4 @@
-"""Which class of failure an upstream's error is, and until when it holds. Pure; the clock is an
+"""Classify the model's errors: class of failure, and until when it holds. Pure; the clock is an
 argument.
 
 OpenAI's codes: https://platform.openai.com/docs/guides/error-codes/api-errors
@@ -37,7 +37,7 @@ class UpstreamError:
 
     @property
     def json(self) -> dict[str, Any]:
-        """As the termination message has it."""
+        """Return it as the termination message has it."""
         fields = {
             "class": self.class_,
             "status": self.status,
@@ -48,7 +48,7 @@ class UpstreamError:
 
 
 def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetime) -> UpstreamError:
-    """An HTTP answer other than 200."""
+    """Classify an HTTP answer other than 200."""
     error = _error_object(body)
     codes = {error.get("code"), error.get("type")}
     if codes & QUOTA_CODES:
@@ -59,38 +59,42 @@ def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetim
         class_ = "rate_limit"
     else:
         class_ = "model_error"
-    said = error.get("message") or body.strip() or "no message"
+    message = error.get("message") or body.strip() or "no message"
     reset = _reset_at(headers, error, now) if class_ in ("rate_limit", "quota") else None
-    return UpstreamError(class_, _short(f"HTTP {status}: {said}"), status, reset)
+    return UpstreamError(class_, _short(f"HTTP {status}: {message}"), status, reset)
 
 
 def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:
-    """The `error` of a `response.failed`, or an `error` event."""
+    """Classify the `error` of a `response.failed`, or an `error` event."""
     error = _plain(error)
     codes = {error.get("code"), error.get("type")}
     class_: Class = "model_error"
-    for known, name in ((QUOTA_CODES, "quota"), (RATE_CODES, "rate_limit"), (AUTH_CODES, "auth")):
-        if codes & known:
+    for class_codes, name in (
+        (QUOTA_CODES, "quota"),
+        (RATE_CODES, "rate_limit"),
+        (AUTH_CODES, "auth"),
+    ):
+        if codes & class_codes:
             class_ = name  # type: ignore[assignment]  # the tuple above holds classes only
             break
-    said = f"{error.get('code') or 'failed'}: {error.get('message') or 'no message'}"
+    message = f"{error.get('code') or 'failed'}: {error.get('message') or 'no message'}"
     return UpstreamError(
-        class_, _short(said), None, _reset_at({}, error, now) if class_ == "rate_limit" else None
+        class_, _short(message), None, _reset_at({}, error, now) if class_ == "rate_limit" else None
     )
 
 
 def unreachable(host: str, reason: str) -> UpstreamError:
-    """No answer at all: name resolution, connection, TLS."""
+    """Build the error of no answer at all: name resolution, connection, TLS."""
     return UpstreamError("model_error", _short(f"cannot reach the model at {host}: {reason}"))
 
 
 def cut(host: str) -> UpstreamError:
-    """The stream ended before its last event."""
+    """Build the error of a stream that ended before its last event."""
     return UpstreamError("model_error", f"the stream from {host} ended before response.completed")
 
 
 def incomplete(reason: str) -> UpstreamError:
-    """`response.incomplete` for another reason than a budget of ours."""
+    """Build the error of a `response.incomplete` that no budget of the run caused."""
     return UpstreamError("model_error", _short(f"the model's response is incomplete: {reason}"))
 
 
@@ -114,8 +118,8 @@ def _reset_at(headers: Mapping[str, str], error: Mapping[str, Any], now: datetim
         seconds = float(error["resets_in_seconds"])
     if seconds is None and isinstance(error.get("resets_at"), (int, float)):
         seconds = error["resets_at"] - now.timestamp()
-    if seconds is None and (told := TRY_AGAIN.search(str(error.get("message", "")))):
-        seconds = _number(told.group(1), SECONDS[(told.group(2) or "s").lower()])
+    if seconds is None and (match := TRY_AGAIN.search(str(error.get("message", "")))):
+        seconds = _number(match.group(1), SECONDS[(match.group(2) or "s").lower()])
     if seconds is None or not 0 <= seconds < 10 * 366 * 86400:
         return None
     return (
@@ -127,7 +131,7 @@ def _reset_at(headers: Mapping[str, str], error: Mapping[str, Any], now: datetim
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """`Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3)."""
+    """Read `Retry-After`: seconds or an HTTP date (RFC 9110, 10.2.3)."""
     if retry_after is None:
         return None
     if (number := _number(retry_after, 1.0)) is not None:

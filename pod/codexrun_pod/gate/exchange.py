@@ -18,12 +18,12 @@ from codexrun_pod.gate import errors, headers
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.policy import tools
-from codexrun_pod.gate.policy.rules import Admitted, Refused
-from codexrun_pod.gate.sse import Watch
+from codexrun_pod.gate.policy.rules import Admitted, Denied
+from codexrun_pod.gate.sse import EventStream
 
 T = TypeVar("T")
 
-LOOK_SECONDS = (
+CHECK_SECONDS = (
     1.0  # how often the record in flight is brought up to date and the client looked after
 )
 # the answer to a client that left is read on for its usage, unless it is silent for so long
@@ -41,7 +41,7 @@ class AbandonedError(Exception):
 
 
 class Exchange:
-    """The way of one request. Its account entry is settled whatever happens in between."""
+    """One request, there and back. Its account entry is settled whatever happens in between."""
 
     def __init__(
         self, ledger: Ledger, request: web.Request, admitted: Admitted, key: str | None
@@ -53,24 +53,24 @@ class Exchange:
         self.key = key
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
-        self.watch = Watch(
+        self.events = EventStream(
             lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped)
         )
         self.streamed = 0
-        self.written_down = 0
+        self.saved_bytes = 0
         self.client_left_at: float | None = None
         self.abandon = False
         self.began = time.monotonic()
-        self.look_at = self.began + LOOK_SECONDS
+        self.check_at = self.began + CHECK_SECONDS
 
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
-        """The answer for the client: upstream's stream, upstream's error, or 502 when there was
-        none."""
+        """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
+        was none."""
         ledger, prices = self.ledger, self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
         try:
-            return await self._there_and_back(session)
+            return await self._forward(session)
         except AbandonedError:
             ledger.settle(meter.broken(self._account(), None, prices))
             if self.request.transport is not None:
@@ -89,23 +89,23 @@ class Exchange:
             )
             return _bad_gateway(ledger)
         finally:
-            if ledger.account.in_flight is not None:  # cancelled, or a fault of ours
+            if ledger.account.in_flight is not None:  # cancelled, or a fault of the gate
                 ledger.settle(meter.broken(self._account(), None, prices))
-            trouble = ledger.account.last_error
+            last_error = ledger.account.last_error
             ledger.log(
                 "request.ended",
                 model=self.admitted.model,
                 duration_ms=int((time.monotonic() - self.began) * 1000),
-                ended=self.watch.last.kind if self.watch.last else None,
+                ended=self.events.last.kind if self.events.last else None,
                 cost_tokens=ledger.account.usage.total,
                 complete=ledger.account.complete,
-                failure_class=trouble.class_ if trouble else None,
-                code=trouble.status if trouble else None,
-                error=trouble.message if trouble else None,
+                failure_class=last_error.class_ if last_error else None,
+                code=last_error.status if last_error else None,
+                error=last_error.message if last_error else None,
                 stop=ledger.account.stop.message if ledger.account.stop else None,
             )
 
-    async def _there_and_back(self, session: aiohttp.ClientSession) -> web.StreamResponse:
+    async def _forward(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         head = headers.up(self.request.headers, self.endpoint.credentials(self.key))
         sending = session.post(
             URL(self.endpoint.responses, encoded=True),
@@ -124,7 +124,7 @@ class Exchange:
             answer.close()
 
     async def _error(self, answer: aiohttp.ClientResponse) -> web.Response:
-        """Passed on unchanged, but for the key, should the answer quote it."""
+        """Pass an error on unchanged, but for the key, should the answer quote it."""
         body = await self._while_attended(answer.read())
         if self.key:
             body = body.replace(self.key.encode(), b"***")
@@ -141,21 +141,21 @@ class Exchange:
             while chunk := await self._while_attended(answer.content.readany()):
                 self.ledger.touch()
                 self.streamed += len(chunk)
-                passed = self._meter(chunk)
-                if passed and self.client_left_at is None:
-                    await self._pass_on(down.write(passed))
-                if self.watch.called and self.client_left_at is None:
+                allowed = self._meter(chunk)
+                if allowed and self.client_left_at is None:
+                    await self._pass_on(down.write(allowed))
+                if self.events.called and self.client_left_at is None:
                     await self._end_run(down)
-                if self.watch.last and self.client_left_at is not None:
+                if self.events.last and self.client_left_at is not None:
                     break  # Codex leaves as soon as it has read response.completed
         except AbandonedError:
-            if self.watch.last is None:
+            if self.events.last is None:
                 raise
         except aiohttp.ClientError:
             # Broken off in the middle: told below, and to the client by breaking off too. What came
             # with it is lost, but paid.
             self.streamed = max(self.streamed, answer.content.total_bytes)
-        if self.watch.last is None:
+        if self.events.last is None:
             self.ledger.settle(
                 meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices)
             )
@@ -164,31 +164,31 @@ class Exchange:
         return down
 
     def _meter(self, chunk: bytes) -> bytes:
-        """Before anything is passed on, so that what Codex has seen is in the account; gives what
-        may be passed on."""
-        known = self.watch.last
-        passed = self.watch.feed(chunk)
-        if self.watch.last is not None and known is None:
+        """Meter a chunk before it is passed on, so that what Codex has seen is in the account;
+        return what may be passed on."""
+        previous = self.events.last
+        allowed = self.events.feed(chunk)
+        if self.events.last is not None and previous is None:
             ledger = self.ledger
             prices = ledger.settings.prices
             ledger.settle(
                 meter.answered(
-                    self._account(), self.watch.last, self.watch.output_seen, prices, _now()
+                    self._account(), self.events.last, self.events.output_seen, prices, _now()
                 )
             )
-        return passed
+        return allowed
 
     async def _end_run(self, down: web.StreamResponse) -> None:
-        """The model has called what it may not: Codex never sees the call. The answer is read on
-        for its usage."""
+        """End the run: the model has called what it may not, and Codex never sees the call. The
+        answer is read on for its usage."""
         message = (
-            f"the model called the tool {self.watch.called!r}, which the job type does not allow"
+            f"the model called the tool {self.events.called!r}, which the job type does not allow"
             " (allowedTools)"
         )
-        refused = Refused("guardrail", message)
-        self.ledger.settle(meter.stopped(self.ledger.account, refused))
-        self.ledger.log("call.withheld", tool=self.watch.called)
-        response = {"id": "codexrun_refused", "status": "failed", "error": refused.body["error"]}
+        denial = Denied("guardrail", message)
+        self.ledger.settle(meter.stopped(self.ledger.account, denial))
+        self.ledger.log("call.withheld", tool=self.events.called)
+        response = {"id": "codexrun_refused", "status": "failed", "error": denial.body["error"]}
         event = json.dumps({"type": "response.failed", "response": response})
         await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
         self._client_left()
@@ -201,17 +201,17 @@ class Exchange:
 
     @property
     def attended(self) -> bool:
-        """Whether somebody still waits for this answer: neither has it ended, nor has the client
-        left."""
+        """Return whether somebody still waits for this answer: neither has it ended, nor has the
+        client left."""
         gone = self.request.transport is None or self.request.transport.is_closing()
-        return self.watch.last is None and self.client_left_at is None and not gone
+        return self.events.last is None and self.client_left_at is None and not gone
 
     def _client_left(self) -> None:
         if self.client_left_at is None:
             self.client_left_at = time.monotonic()
 
     async def _while_attended(self, work: Awaitable[T]) -> T:
-        """`work`'s result, looking up once a second.
+        """Return `work`'s result, looking at the client once a second.
 
         Raises:
             AbandonedError: it will not be waited for any longer.
@@ -220,21 +220,22 @@ class Exchange:
         try:
             while True:
                 ready, _ = await asyncio.wait(
-                    {task}, timeout=max(0.0, self.look_at - time.monotonic())
+                    {task}, timeout=max(0.0, self.check_at - time.monotonic())
                 )
-                if time.monotonic() >= self.look_at:
-                    self.look_at = time.monotonic() + LOOK_SECONDS
-                    self._write_down()
+                if time.monotonic() >= self.check_at:
+                    self.check_at = time.monotonic() + CHECK_SECONDS
+                    self._save_streamed()
                 if ready:
                     return task.result()
                 self._give_up_if_pointless()
         finally:
             task.cancel()
 
-    def _write_down(self) -> None:
-        """What has been streamed, in case this process does not live to see the end of it."""
-        if self.streamed != self.written_down and self.ledger.account.in_flight is not None:
-            self.written_down = self.streamed
+    def _save_streamed(self) -> None:
+        """Save how much has been streamed, in case this process does not live to see the end of
+        it."""
+        if self.streamed != self.saved_bytes and self.ledger.account.in_flight is not None:
+            self.saved_bytes = self.streamed
             self.ledger.save(self._account())
 
     def _account(self) -> meter.Account:

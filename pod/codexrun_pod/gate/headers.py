@@ -24,19 +24,19 @@ DOWN_PREFIXES = (
 
 
 def up(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
-    """For the model's endpoint, with our credentials. Identity encoding, so that events can be read
-    as they pass."""
-    kept = {
+    """Return the headers for the model's endpoint, with the credentials. Identity encoding, so that
+    events can be read as they pass."""
+    passed = {
         name: value
         for name, value in headers.items()
         if name.lower() in UP or name.lower().startswith(UP_PREFIXES)
     }
-    kept |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    return kept | dict(credentials)
+    passed |= {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    return passed | dict(credentials)
 
 
 def down(headers: Mapping[str, str]) -> dict[str, str]:
-    """For the agent."""
+    """Return the headers for the agent."""
     return {
         name: value for name, value in headers.items() if name.lower().startswith(DOWN_PREFIXES)
     }

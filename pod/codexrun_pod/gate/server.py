@@ -14,19 +14,18 @@ from aiohttp import web
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.exchange import Exchange
-from codexrun_pod.gate.logs.ingest_client import Receiver
-from codexrun_pod.gate.logs.loopback_routes import Intake
+from codexrun_pod.gate.logs.ingest_client import IngestClient
+from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
-from codexrun_pod.gate.logs.upload import Shipping
-from codexrun_pod.gate.policy.rules import Refused, admit
+from codexrun_pod.gate.logs.upload import Uploader
+from codexrun_pod.gate.policy.rules import Denied, admit
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
 # if it is not ASCII.
-LARGEST_REQUEST = 16 * 1024 * 1024
-LAST_RESPONSE_SECONDS = (
-    10.0  # at a stop; with what follows, well inside the 20 s the pod leaves the gate
-)
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+# At a stop; with what follows, well inside the 20 s the pod leaves the gate.
+LAST_RESPONSE_SECONDS = 10.0
 LAST_IDLE_SECONDS = 3.0  # a response that is silent for so long is not waited for then
 PORT_RETRY_SECONDS = 1.0
 PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
@@ -41,7 +40,7 @@ class Gate:
     def __init__(self, ledger: Ledger) -> None:
         """Call inside the event loop."""
         self.ledger = ledger
-        self.one_at_a_time = asyncio.Lock()
+        self.request_lock = asyncio.Lock()
         self.current: Exchange | None = None
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
@@ -50,17 +49,17 @@ class Gate:
                 limit=4, keepalive_timeout=10.0, ssl=ledger.settings.endpoint.tls()
             ),
         )
-        self.shipping: Shipping | None = None
+        self.uploader: Uploader | None = None
         if url := ledger.settings.ingest:
-            receiver = Receiver(url, ledger.settings.ingest_token)
-            self.shipping = Shipping(ledger, Spool(ledger.settings.state_dir / "spool"), receiver)
-            self.shipping.start()
+            client = IngestClient(url, ledger.settings.ingest_token)
+            self.uploader = Uploader(ledger, Spool(ledger.settings.state_dir / "spool"), client)
+            self.uploader.start()
 
     async def close(self, seconds: float) -> None:
-        """Ship what is left within so many seconds; no further request will come."""
-        if self.shipping is not None:
-            await self.shipping.finish(max(0.0, seconds))
-            await self.shipping.receiver.close()
+        """Upload what is left within `seconds`; no further request will come."""
+        if self.uploader is not None:
+            await self.uploader.finish(max(0.0, seconds))
+            await self.uploader.client.close()
         await self.session.close()
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
@@ -70,25 +69,25 @@ class Gate:
             raw = await request.read()
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(
-                Refused("guardrail", f"a request above {LARGEST_REQUEST} bytes is not allowed")
+                Denied("guardrail", f"a request above {MAX_REQUEST_BYTES} bytes is not allowed")
             )
         if await self._parallel():
             return self._refuse(
-                Refused(
+                Denied(
                     "guardrail",
                     "requests at the same time are not allowed: the run has no sub-agents",
                 )
             )
-        async with self.one_at_a_time:
+        async with self.request_lock:
             if request.transport is None or request.transport.is_closing():
                 return web.Response(status=499)  # it left while it waited: nothing was sent
             verdict = admit(raw, self.ledger.limits)
-            if isinstance(verdict, Refused):
+            if isinstance(verdict, Denied):
                 return self._refuse(verdict)
             try:
                 key = self._key()
             except ValueError as error:
-                return self._refuse(Refused("guardrail", str(error)))
+                return self._refuse(Denied("guardrail", str(error)))
             self.current = Exchange(self.ledger, request, verdict, key)
             try:
                 return await self.current.run(self.session)
@@ -96,8 +95,8 @@ class Gate:
                 self.current = None
 
     async def _parallel(self) -> bool:
-        """Whether somebody is being answered. One that has left is no reason to refuse: Codex tries
-        again after a cut."""
+        """Return whether somebody is being answered. A client that has left is no reason to refuse:
+        Codex tries again after a cut."""
         deadline = time.monotonic() + PARALLEL_SECONDS
         while (
             self.current is not None and self.current.attended and self.ledger.account.stop is None
@@ -107,19 +106,17 @@ class Gate:
             await asyncio.sleep(0.02)
         return False
 
-    def _refuse(self, refused: Refused) -> web.Response:
-        if refused.final and self.ledger.account.stop is None:
-            self.ledger.settle(meter.stopped(self.ledger.account, refused))
-        if refused.code == "stopping" and not self.ledger.account.cut_short:
+    def _refuse(self, denial: Denied) -> web.Response:
+        if denial.final and self.ledger.account.stop is None:
+            self.ledger.settle(meter.stopped(self.ledger.account, denial))
+        if denial.code == "stopping" and not self.ledger.account.cut_short:
             self.ledger.settle(replace(self.ledger.account, cut_short=True))
-        self.ledger.log(
-            "request.refused", level="warning", code=refused.code, reason=refused.message
-        )
-        return web.json_response(refused.body, status=400)
+        self.ledger.log("request.refused", level="warning", code=denial.code, reason=denial.message)
+        return web.json_response(denial.body, status=400)
 
     def _key(self) -> str | None:
-        """Read for each request, since the kubelet renews a mounted Secret in place; None without
-        one.
+        """Read the key, for each request, since the kubelet renews a mounted Secret in place; None
+        without one.
 
         Raises:
             ValueError: it cannot be sent as a header.
@@ -155,12 +152,12 @@ class Gate:
         )
 
     def application(self) -> web.Application:
-        """The model's route, two for the runner to ask, and what it hands over."""
-        app = web.Application(client_max_size=LARGEST_REQUEST)
+        """Build the application: the model's route, and the runner's."""
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
         app.router.add_post("/v1/responses", self.responses)
         app.router.add_get("/activity", self.activity)
         app.router.add_get("/healthz", self.healthz)
-        Intake(self.shipping, self.ledger).add_routes(app)
+        LoopbackRoutes(self.uploader, self.ledger).add_routes(app)
         return app
 
 
@@ -176,23 +173,23 @@ async def serve(ledger: Ledger) -> None:
         if await _listen(runner, ledger, stop):
             ledger.log("gate.listening", port=ledger.settings.port)
             await stop.wait()
-        told = time.monotonic()
+        stopped_at = time.monotonic()
         ledger.terminating = True
         await _last_response(gate)
-        await gate.close(told + LAST_SHIPPING_SECONDS - time.monotonic())
+        await gate.close(stopped_at + LAST_SHIPPING_SECONDS - time.monotonic())
     finally:
         await runner.cleanup()
         ledger.publish()
-        about = {
+        fields = {
             "complete": ledger.account.complete,
             "log_bytes": ledger.log_bytes,
             "log_complete": ledger.log_complete,
         }
-        ledger.log("gate.ended", cost_tokens=ledger.account.usage.total, **about)
+        ledger.log("gate.ended", cost_tokens=ledger.account.usage.total, **fields)
 
 
 async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) -> bool:
-    """True once the port is ours, False if told to stop before.
+    """Listen; return True once the port is the gate's, False if told to stop before.
 
     A port that somebody holds is the agent's doing, as nothing else runs in the pod: whoever
     answers there is not the gate, so the run ends `guardrail`. The gate goes on trying, since it is
@@ -204,7 +201,7 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            taken = Refused(
+            taken = Denied(
                 "guardrail", f"port {ledger.settings.port} of the gate was taken by another process"
             )
             if ledger.account.stop is None:
@@ -217,7 +214,8 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
 
 
 async def _last_response(gate: Gate) -> None:
-    """The agent is gone; what its last response used is worth a moment while bytes still come."""
+    """Wait a moment for the usage of the last response while bytes still come, although the agent
+    is gone."""
     deadline = time.monotonic() + LAST_RESPONSE_SECONDS
     while gate.current is not None:
         now = time.monotonic()

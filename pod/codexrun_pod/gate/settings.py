@@ -1,4 +1,4 @@
-"""What the operator tells the gate, and where things lie in its container."""
+"""The gate's settings, from the environment that the operator sets, and its paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from codexrun_core.pod_contract import (
     TERMINATION_LOG,
     TERMINATION_LOG_ENV,
 )
-from codexrun_pod.gate.budget.cost import Price, pico_of_cents
+from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.output import schema_from
 
@@ -66,25 +66,25 @@ def from_env(environ: Mapping[str, str]) -> Settings:
         ValueError: CODEXRUN_GATE is missing, no JSON, or lacks a field; the message names it.
     """
     try:
-        given = json.loads(environ[GATE_ENV])
+        config = json.loads(environ[GATE_ENV])
         return Settings(
-            run_id=str(given["runId"]),
-            job_type=str(given["jobType"]),
-            attempt=int(given["attempt"]),
-            endpoint=Endpoint.from_json(given, Path(environ.get("CODEXRUN_GATE_CA", CA_FILE))),
-            port=int(given["port"]),
-            models=frozenset(given["models"]),
-            tools=frozenset(given.get("allowedTools", DEFAULT_TOOLS)),
-            max_tokens=given.get("maxTokens"),
+            run_id=str(config["runId"]),
+            job_type=str(config["jobType"]),
+            attempt=int(config["attempt"]),
+            endpoint=Endpoint.from_json(config, Path(environ.get("CODEXRUN_GATE_CA", CA_FILE))),
+            port=int(config["port"]),
+            models=frozenset(config["models"]),
+            tools=frozenset(config.get("allowedTools", DEFAULT_TOOLS)),
+            max_tokens=config.get("maxTokens"),
             max_pico=None
-            if given.get("maxCostCents") is None
-            else pico_of_cents(int(given["maxCostCents"])),
+            if config.get("maxCostCents") is None
+            else pico_of_cents(int(config["maxCostCents"])),
             prices={
                 model: Price.from_json(price)
-                for model, price in (given.get("prices") or {}).items()
+                for model, price in (config.get("prices") or {}).items()
             },
-            price_table=given.get("priceTable"),
-            ingest=given.get("ingestURL") or None,
+            price_table=config.get("priceTable"),
+            ingest=config.get("ingestURL") or None,
             output_schema=schema_from(environ.get(OUTPUT_SCHEMA_ENV, "")),
             key_file=Path(environ.get("CODEXRUN_GATE_KEY", Settings.key_file)),
             ingest_token=Path(environ.get("CODEXRUN_GATE_INGEST_TOKEN", Settings.ingest_token)),

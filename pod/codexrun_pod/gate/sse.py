@@ -1,5 +1,5 @@
-"""Watches a stream of server-sent events go by: its last event, whether there was output, and calls
-of tools. Pure.
+"""Reads a stream of server-sent events as it passes: its last event, whether there was output, and
+calls of tools. Pure.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -17,7 +17,7 @@ NO_OUTPUT_YET = ("response.created", "response.in_progress", "response.queued")
 
 
 @dataclass(frozen=True)
-class Last:
+class LastEvent:
     """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: of
     failed."""
 
@@ -27,7 +27,7 @@ class Last:
     error: Mapping[str, Any] | None = None
 
 
-class Watch:
+class EventStream:
     """Fed with the stream's bytes in chunks of any size; gives them back event by event, up to one
     that is forbidden."""
 
@@ -35,19 +35,18 @@ class Watch:
         self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None
     ) -> None:
         """forbidden: the name of the tool that an event calls although it may not."""
-        self.last: Last | None = None
+        self.last: LastEvent | None = None
         self.output_seen = False
-        self.called: str | None = (
-            None  # the forbidden tool; nothing was given back from its event on
-        )
+        # The forbidden tool; nothing was given back from its event on.
+        self.called: str | None = None
         self._forbidden = forbidden
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
 
     def feed(self, chunk: bytes) -> bytes:
-        """What may be passed on. Sets `last` at the first event that ends a response, `output_seen`
-        at the first output."""
+        """Return what may be passed on. Sets `last` at the first event that ends a response,
+        `output_seen` at the first output."""
         text = self._rest + chunk
         passed: list[bytes] = []
         start = 0
@@ -87,18 +86,18 @@ def _parsed(data: bytes) -> Mapping[str, Any]:
         return {}
 
 
-def _last(event: Mapping[str, Any]) -> Last | None:
+def _last(event: Mapping[str, Any]) -> LastEvent | None:
     kind = event.get("type")
     response = _mapping(event.get("response"))
     usage = response.get("usage")
     if kind == "response.completed":
-        return Last("completed", usage)
+        return LastEvent("completed", usage)
     if kind == "response.incomplete":
-        return Last("incomplete", usage, reason=_reason(response))
+        return LastEvent("incomplete", usage, reason=_reason(response))
     if kind == "response.failed":
-        return Last("failed", usage, error=_mapping(response.get("error")))
+        return LastEvent("failed", usage, error=_mapping(response.get("error")))
     if kind == "error":
-        return Last("failed", usage, error=_mapping(event.get("error")) or event)
+        return LastEvent("failed", usage, error=_mapping(event.get("error")) or event)
     return None
 
 

@@ -40,13 +40,13 @@ def reap() -> dict[int, int]:
 
 
 def interrupt(pid: int) -> None:
-    """SIGINT, on which Codex kills its commands and ends in order; on SIGTERM it would not."""
+    """Send SIGINT, on which Codex kills its commands and ends in order; on SIGTERM it would not."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGINT)
 
 
 def end_all() -> dict[int, int]:
-    """SIGKILL all others, again until none is left or SWEEP_SECONDS are over. Returns what was
+    """Kill all other processes, again until none is left or SWEEP_SECONDS are over; return what was
     reaped.
 
     As PID 1 all others of the container, in one call that no fork escapes; else only this process's
@@ -68,23 +68,23 @@ def end_all() -> dict[int, int]:
 
 
 def others() -> list[int]:
-    """Live processes that are this one's to end: all as PID 1, else the descendants."""
+    """Return the live processes that are this one's to end: all as PID 1, else the descendants."""
     parents = _parents()
     own = os.getpid()
     if own == 1:
         return [pid for pid in parents if pid != 1]
-    found = {own}
-    grown = True
-    while grown:
-        below = {pid for pid, parent in parents.items() if parent in found}
-        grown = not below <= found
-        found |= below
-    return sorted(found - {own})
+    descendants = {own}
+    growing = True
+    while growing:
+        children = {pid for pid, parent in parents.items() if parent in descendants}
+        growing = not children <= descendants
+        descendants |= children
+    return sorted(descendants - {own})
 
 
 def _parents() -> dict[int, int]:
-    """pid to parent's pid, without zombies (proc(5): state and ppid follow the name, which may hold
-    anything)."""
+    """Map pid to parent's pid, without zombies (proc(5): state and ppid follow the name, which may
+    hold anything)."""
     parents = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit():
@@ -96,8 +96,8 @@ def _parents() -> dict[int, int]:
 
 
 def out_of_memory_kills() -> int:
-    """How many processes of this container the kernel has killed for memory; 0 where that cannot be
-    read."""
+    """Return how many processes of this container the kernel has killed for memory; 0 where that
+    cannot be read."""
     for path in (
         "/sys/fs/cgroup/memory.events",
         "/sys/fs/cgroup/memory/memory.oom_control",

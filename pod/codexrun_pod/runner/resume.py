@@ -1,4 +1,4 @@
-"""A run that goes on where an earlier one stopped: its rollout, from the archive by way of the
+"""Resume a run where an earlier one stopped: bring its rollout, from the archive by way of the
 gate, into CODEX_HOME."""
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PAUSE_SECONDS = 0.5
 ANSWER_SECONDS = 60.0
 THREAD = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STARTED = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)")
-WAY_OUT = "start the run again without spec.retryOf.resume"
+ADVICE = "start the run again without spec.retryOf.resume"
 
 
 def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | Stop:
-    """Put the rollout where Codex looks for it; the thread's id, or why the run has to stop before
-    it began.
+    """Put the rollout where Codex looks for it; return the thread's id, or why the run has to stop
+    before it began.
 
     Raises:
         CannotStartError: config if there is no rollout, or none that is one; internal if nobody
@@ -32,16 +32,16 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        status, body = _ask(settings.gate_port)
+        status, body = _get_rollout(settings.gate_port)
         if status == 200:
-            return _lay_down(settings, body)
+            return _write_rollout(settings, body)
         if status == 404:
-            said = (
+            problem = (
                 "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended"
                 " before it could hand over its"
             )
             raise ConfigError(
-                f"{said} rollout, or was cleaned up, or this installation has no api); {WAY_OUT}"
+                f"{problem} rollout, or was cleaned up, or this installation has no api); {ADVICE}"
             )
         if time.monotonic() > deadline:
             raise CannotStartError(
@@ -52,8 +52,8 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
             return stop
 
 
-def _ask(port: int) -> tuple[int, bytes]:
-    """Status and body; 0 and the reason when there was no answer."""
+def _get_rollout(port: int) -> tuple[int, bytes]:
+    """Request the rollout; return status and body, or 0 and the reason when there was no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/rollout")
@@ -66,7 +66,7 @@ def _ask(port: int) -> tuple[int, bytes]:
         connection.close()
 
 
-def _lay_down(settings: Settings, rollout: bytes) -> str:
+def _write_rollout(settings: Settings, rollout: bytes) -> str:
     thread, (year, month, day, *clock) = _head(rollout)
     folder = settings.codex_home / "sessions" / year / month / day
     try:
@@ -80,7 +80,7 @@ def _lay_down(settings: Settings, rollout: bytes) -> str:
 
 
 def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
-    """Thread and start, from the first line: {"timestamp", "type": "session_meta", "payload":
+    """Read thread and start from the first line: {"timestamp", "type": "session_meta", "payload":
     {"id"}}."""
     try:
         meta = json.loads(rollout.partition(b"\n")[0])
@@ -90,6 +90,6 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ConfigError(
-        "spec.retryOf.resume: what the archive has of the earlier run is no rollout of Codex;"
-        f" {WAY_OUT}"
+        "spec.retryOf.resume: what the archive has of the earlier run is not a rollout of Codex;"
+        f" {ADVICE}"
     )

@@ -8,34 +8,34 @@ import subprocess
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.settings import ConfigError, Settings
 
-SECONDS = 30
+CHECK_SECONDS = 30
 
 
 def check(settings: Settings) -> None:
-    """For `sandbox: codex`; the pod alone needs no check.
+    """Check Codex's own sandbox, for `sandbox: codex`; the pod alone needs no check.
 
     Raises:
-        ConfigError: it cannot; with Codex's words.
+        ConfigError: it does not work; with Codex's output.
     """
     if settings.sandbox != "codex":
         return
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [str(settings.codex), "sandbox", "--", "true"],
             cwd=str(settings.workspace),
             env=config.environment({"PATH": "/usr/local/bin:/usr/bin:/bin"}, settings),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=SECONDS,
+            timeout=CHECK_SECONDS,
             check=False,
         )
-        failed, said = done.returncode != 0, done.stdout.decode("utf-8", "replace").strip()
+        failed, output = result.returncode != 0, result.stdout.decode("utf-8", "replace").strip()
     except subprocess.TimeoutExpired:
-        failed, said = True, f"no answer within {SECONDS} s"
+        failed, output = True, f"no answer within {CHECK_SECONDS} s"
     if failed:
         raise ConfigError(
             "sandbox: codex does not work in this pod:"
-            f" {said.splitlines()[-1] if said else 'it gave no reason'}; give the job type a"
+            f" {output.splitlines()[-1] if output else 'it gave no reason'}; give the job type a"
             " runtimeClassName whose containers may make user namespaces, or set sandbox: pod"
         )

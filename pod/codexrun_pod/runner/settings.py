@@ -1,4 +1,4 @@
-"""What the operator tells the runner, and where things lie in its container."""
+"""The runner's settings, from the environment that the operator sets, and its paths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CannotStartError(Exception):
     """Codex was never started; `class_` is a failure class, the message says what to correct."""
 
     def __init__(self, class_: str, message: str) -> None:
-        """As a failure."""
+        """`class_`: the failure class; `message`: what to correct."""
         super().__init__(message)
         self.class_ = class_
 
@@ -35,7 +35,7 @@ class ConfigError(CannotStartError):
     """The run cannot start as it is set up."""
 
     def __init__(self, message: str) -> None:
-        """Of class `config`."""
+        """Set the class `config`."""
         super().__init__("config", message)
 
 
@@ -79,8 +79,8 @@ class Settings:
 
 
 def termination_log(environ: Mapping[str, str]) -> str:
-    """Where the termination message goes; known before anything else, so that every failure can be
-    told."""
+    """Return where the termination message goes; known before anything else, so that every failure
+    can be reported."""
     return environ.get(TERMINATION_LOG_ENV, TERMINATION_LOG)
 
 

@@ -27,7 +27,7 @@ from codexrun_pod.runner.codex.progress import (
 )
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
-from codexrun_pod.runner.termination_report import Report
+from codexrun_pod.runner.termination_report import TerminationReport
 
 TICK_SECONDS = 0.5
 INTERRUPT_SECONDS = 2.0  # Codex needs less than a tenth of one to end on SIGINT
@@ -40,8 +40,8 @@ class Supervisor:
     """One run of Codex. All state is the main thread's; readers and signals only put into the
     inbox."""
 
-    def __init__(self, settings: Settings, log: Log, report: Report) -> None:
-        """Signals are heard from here on; `wait` is what acts on them."""
+    def __init__(self, settings: Settings, log: Log, report: TerminationReport) -> None:
+        """Install the signal handlers; `pause` and `run` act on signals."""
         self.settings = settings
         self.log = log
         self.report = report
@@ -57,17 +57,17 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: self.inbox.put(None))
 
     def pause(self, seconds: float) -> Stop | None:
-        """Wait before Codex runs; the reason to end the run, if one comes."""
+        """Wait before Codex runs; return the reason to end the run, if one comes."""
         with contextlib.suppress(queue.Empty):
-            told = self.inbox.get(timeout=seconds)
-            return told if isinstance(told, Stop) else None
+            message = self.inbox.get(timeout=seconds)
+            return message if isinstance(message, Stop) else None
         return None
 
     def run(
         self,
         prompt: bytes,
         environ: dict[str, str],
-        watch: watchdogs.Watch,
+        time_limits: watchdogs.TimeLimits,
         thread: str | None = None,
     ) -> CodexExit:
         """Start Codex with the prompt, follow it to its end, and end whatever it left running.
@@ -89,8 +89,8 @@ class Supervisor:
             start_new_session=True,
         )
         self.report.write("running", self.progress)
-        readers = self._follow(codex, prompt)
-        code = self._until_gone(codex.pid, watch)
+        readers = self._start_readers(codex, prompt)
+        code = self._wait_for_exit(codex.pid, time_limits)
         stop = self.stop  # a signal that comes from here on did not end Codex
         code = processes.end_all().get(codex.pid, code)
         # reaped here, not by subprocess
@@ -101,16 +101,18 @@ class Supervisor:
         self._read_inbox()
         # What the job type forbids is no success, also where Codex was faster than the watch.
         if stop is None or stop.reason != "guardrail":
-            found = self.stop if self.stop and self.stop.reason == "guardrail" else None
-            stop = found or audit.find_refused_call(self.settings.codex_home) or stop
+            forbidden = self.stop if self.stop and self.stop.reason == "guardrail" else None
+            stop = forbidden or audit.find_refused_call(self.settings.codex_home) or stop
         killed = processes.out_of_memory_kills() > oom_before
         return CodexExit(code, stop, tuple(self.stderr), killed)
 
-    def _follow(self, codex: subprocess.Popen[bytes], prompt: bytes) -> list[threading.Thread]:
+    def _start_readers(
+        self, codex: subprocess.Popen[bytes], prompt: bytes
+    ) -> list[threading.Thread]:
         work = (
-            (self._feed, codex.stdin, prompt),
-            (self._events, codex.stdout),
-            (self._complaints, codex.stderr),
+            (self._write_prompt, codex.stdin, prompt),
+            (self._read_events, codex.stdout),
+            (self._read_stderr, codex.stderr),
         )
         threads = [
             threading.Thread(target=do, args=arguments, daemon=True) for do, *arguments in work
@@ -128,24 +130,24 @@ class Supervisor:
         )
         return threads
 
-    def _feed(self, pipe: IO[bytes], prompt: bytes) -> None:
+    def _write_prompt(self, pipe: IO[bytes], prompt: bytes) -> None:
         with contextlib.suppress(OSError), pipe:
             pipe.write(prompt)
 
-    def _events(self, pipe: IO[bytes]) -> None:
+    def _read_events(self, pipe: IO[bytes]) -> None:
         for raw in iter(pipe.readline, b""):
-            event = self.log.codex(raw)
+            event = self.log.write_codex(raw)
             if event is not None:
                 self.inbox.put(event)
 
-    def _complaints(self, pipe: IO[bytes]) -> None:
+    def _read_stderr(self, pipe: IO[bytes]) -> None:
         for raw in iter(pipe.readline, b""):
-            line = self.log.foreign("stderr", raw)
+            line = self.log.write_plain("stderr", raw)
             if not BACKTRACE.fullmatch(line.strip()):
                 self.stderr.append(line)
 
-    def _until_gone(self, pid: int, watch: watchdogs.Watch) -> int | None:
-        """Codex's exit code; None if it outlived its kill."""
+    def _wait_for_exit(self, pid: int, time_limits: watchdogs.TimeLimits) -> int | None:
+        """Wait until Codex is gone; return its exit code, None if it outlived its kill."""
         interrupted, kill_at = False, float("inf")
         while True:
             self._read_inbox(wait=TICK_SECONDS)
@@ -153,20 +155,20 @@ class Supervisor:
             if pid in ended:
                 return ended[pid]
             now = time.monotonic()
-            if self.stop is None and (due := self._due(watch, now)):
-                self._begin_stop(due)
+            if self.stop is None and (stop := self._reason_to_stop(time_limits, now)):
+                self._begin_stop(stop)
             if self.stop is not None and not interrupted:
                 processes.interrupt(pid)
                 interrupted, kill_at = True, now + INTERRUPT_SECONDS
             if now >= kill_at:
                 return processes.end_all().get(pid)
 
-    def _due(self, watch: watchdogs.Watch, now: float) -> Stop | None:
+    def _reason_to_stop(self, time_limits: watchdogs.TimeLimits, now: float) -> Stop | None:
         port = self.settings.gate_port
         return (
             audit.find_refused_call(self.settings.codex_home)
-            or watch.too_long(now)
-            or watch.silent(
+            or time_limits.too_long(now)
+            or time_limits.silent(
                 now,
                 self.last_event,
                 len(self.progress.open_items),
@@ -175,20 +177,22 @@ class Supervisor:
             )
         )
 
-    def _begin_stop(self, why: Stop) -> None:
+    def _begin_stop(self, stop: Stop) -> None:
         if self.stop is None:
-            self.stop = why
-            self.log.own("codex.stopping", status="stopping", phase="stop", reason=why.message)
+            self.stop = stop
+            self.log.write_own(
+                "codex.stopping", status="stopping", phase="stop", reason=stop.message
+            )
 
     def _read_inbox(self, wait: float = 0.0) -> None:
         with contextlib.suppress(queue.Empty):
-            told = self.inbox.get(timeout=wait) if wait else self.inbox.get_nowait()
+            message = self.inbox.get(timeout=wait) if wait else self.inbox.get_nowait()
             while True:
-                if isinstance(told, Stop):
-                    self._begin_stop(told)
-                elif told is not None:
-                    self._event(Event(told))
-                told = self.inbox.get_nowait()
+                if isinstance(message, Stop):
+                    self._begin_stop(message)
+                elif message is not None:
+                    self._event(Event(message))
+                message = self.inbox.get_nowait()
 
     def _event(self, event: Event) -> None:
         # A try to reconnect is no progress, and some would go on for ever.

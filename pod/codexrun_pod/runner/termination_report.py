@@ -1,5 +1,5 @@
-"""The runner's termination message. Rewritten at every step, so that a killed runner has told what
-it knew."""
+"""The runner's termination message: rewritten at every step, so that a killed runner has reported
+what it knew."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from codexrun_pod import loglines, termination
 from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 
-LONGEST_FINAL_MESSAGE = 2048  # bytes of UTF-8; the whole one is in the log
+MAX_FINAL_MESSAGE_BYTES = 2048  # bytes of UTF-8; the whole one is in the log
 MAY_SHORTEN = (("", "finalMessage"), ("failure", "message"))
 
 
-class Report:
-    """What has been told so far."""
+class TerminationReport:
+    """Writes the termination message."""
 
     def __init__(self, path: str, log: Log) -> None:
         """`path`: the termination message's file; `log` masks, and takes the complaint if it cannot
@@ -35,8 +35,8 @@ class Report:
         stopped: str | None = None,
         failure: Failure | None = None,
     ) -> None:
-        """`state`: starting, running or done; code: Codex's exit code; stopped: why the runner
-        ended Codex."""
+        """Write the message. `state`: starting, running or done; code: Codex's exit code; stopped:
+        why the runner ended Codex."""
         mask = self.log.mask
         final = mask.text(progress.final_message)
         content: dict[str, Any] = {
@@ -51,7 +51,7 @@ class Report:
             ReportKey.COMMANDS: progress.commands,
             ReportKey.TURN_COMPLETED: progress.turn_completed,
             ReportKey.TURN_FAILED: progress.turn_failed,
-            ReportKey.FINAL_MESSAGE: termination.cut(final, LONGEST_FINAL_MESSAGE),
+            ReportKey.FINAL_MESSAGE: termination.cut(final, MAX_FINAL_MESSAGE_BYTES),
             ReportKey.FINAL_MESSAGE_BYTES: len(final.encode("utf-8", "replace")),
             ReportKey.STOPPED: stopped,
             ReportKey.FAILURE: Failure(failure.class_, mask.text(failure.message)).json
@@ -61,4 +61,6 @@ class Report:
         try:
             termination.write(self.path, termination.encode(content, MAY_SHORTEN))
         except OSError as error:
-            self.log.own("message.unwritten", status="running", phase="report", reason=str(error))
+            self.log.write_own(
+                "message.unwritten", status="running", phase="report", reason=str(error)
+            )

@@ -1,5 +1,5 @@
-"""When a run has to be ended: too long, silent, or nearly out of disk. The rules are pure; asking
-is below them."""
+"""Rules for when a run has to be ended: too long, silent, or nearly out of disk. The rules are
+pure; the queries are below them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from codexrun_pod.runner.codex.progress import Stop
 
 # of a size limit; beyond it the kubelet evicts the pod with one second's notice, and messages are
 # lost
-FULL = 0.95
-LOOK_SECONDS = 1.0
-LOOK_SHARE = 0.1  # of one core's time, at most, for walking large trees
+FULL_SHARE = 0.95
+CHECK_SECONDS = 1.0
+MAX_CPU_SHARE = 0.1  # of one core's time, at most, for walking large trees
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Limits in seconds; times on one monotonic clock."""
+class TimeLimits:
+    """The limits of a run in seconds; times are on one monotonic clock."""
 
     timeout: float
     stall: float
     started: float
 
     def too_long(self, now: float) -> Stop | None:
-        """The run's whole time is over."""
+        """Return the reason to stop a run whose whole time is over."""
         if now - self.started < self.timeout:
             return None
         return Stop(
@@ -47,8 +47,8 @@ class Watch:
         idle: Callable[[], float | None],
         activity: str,
     ) -> Stop | None:
-        """Neither Codex nor the model said anything for too long. A command that runs may be
-        silent.
+        """Return the reason to stop a run in which neither Codex nor the model was active for too
+        long. A command that runs may be silent.
 
         activity: Codex's last event, for the message.
 
@@ -65,17 +65,17 @@ class Watch:
             "stall",
             f"no event from Codex and no byte from the model for {self.stall:g} s"
             f" (limits.stallSeconds). Last activity: {activity}, {quiet:.0f} s ago;"
-            f" {gate_said(gate)}. The model's endpoint hangs, or the limit is too short for it",
+            f" {gate_activity(gate)}. The model's endpoint hangs, or the limit is too short for it",
         )
 
 
-def gate_said(idle: float | None) -> str:
-    """When the gate saw the last byte, for people."""
+def gate_activity(idle: float | None) -> str:
+    """Describe when the gate saw the last byte, for people."""
     return "the gate does not answer" if idle is None else f"the gate's last byte, {idle:.0f} s ago"
 
 
 def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object] | None:
-    """The JSON object that 127.0.0.1:port answers; {} if it answers with something else.
+    """Return the JSON object that 127.0.0.1:port answers; {} for any other answer.
 
     Raises:
         OSError: nobody listens, or nobody answers in time.
@@ -94,7 +94,7 @@ def gate_answer(port: int, path: str, timeout: float = 2.0) -> dict[str, object]
 
 
 def gate_idle(port: int) -> float | None:
-    """Seconds since the last byte through the gate; None if it does not say."""
+    """Return the seconds since the last byte through the gate; None if it does not answer."""
     try:
         idle = (gate_answer(port, "/activity") or {}).get("idleSeconds")
     except OSError:
@@ -103,8 +103,8 @@ def gate_idle(port: int) -> float | None:
 
 
 def disk_use(root: Path) -> int:
-    """Bytes that the files below `root` take on disk, hard links once: what the kubelet's `du`
-    would say."""
+    """Return the bytes that the files below `root` take on disk, hard links once, as the kubelet's
+    `du` counts."""
     total, linked, waiting = 0, set(), [str(root)]
     while waiting:
         try:
@@ -128,8 +128,8 @@ def disk_use(root: Path) -> int:
 
 
 def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
-    """Above FULL of the limit (bytes; 0 for none)."""
-    if not limit or used < limit * FULL:
+    """Return the reason to stop a run above FULL_SHARE of the limit (bytes; 0 for none)."""
+    if not limit or used < limit * FULL_SHARE:
         return None
     return Stop(
         "storage",
@@ -138,18 +138,18 @@ def nearly_full(root: Path, used: int, limit: int) -> Stop | None:
     )
 
 
-def watch_disks(limits: Sequence[tuple[Path, int]], tell: Callable[[Stop], None]) -> None:
-    """Look at each directory about once a second, in a thread of its own, and tell once when one is
-    nearly full."""
+def watch_disks(limits: Sequence[tuple[Path, int]], on_full: Callable[[Stop], None]) -> None:
+    """Check each directory about once a second, in a thread of its own, and call `on_full` once
+    when one is nearly full."""
 
-    def look() -> None:
+    def check() -> None:
         while True:
             began = time.monotonic()
             for root, limit in limits:
                 if limit and (failure := nearly_full(root, disk_use(root), limit)):
-                    tell(failure)
+                    on_full(failure)
                     return
             took = time.monotonic() - began
-            time.sleep(max(LOOK_SECONDS, took / LOOK_SHARE))
+            time.sleep(max(CHECK_SECONDS, took / MAX_CPU_SHARE))
 
-    threading.Thread(target=look, name="disks", daemon=True).start()
+    threading.Thread(target=check, name="disks", daemon=True).start()

@@ -8,21 +8,18 @@ from builders import NOON, PRICES, ended, given, job, kind, pod, run
 from prometheus_client import REGISTRY
 
 from codexrun_core.runs.record import record_of
-from codexrun_operator.act.events import tell
+from codexrun_operator.act.events import record_move
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.cost import Price
 from codexrun_pod.gate.budget.meter import Account, InFlight
-from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.cost import Price
+from codexrun_pod.gate.sse import LastEvent
 
 # A short request with input written and read, and a long one: 7 and 3 tokens make no whole
 # micro-dollar.
-WIRE = (
-    (1000, 334, 200, 7),
-    (300_001, 1, 0, 3),
-)
+WIRE = ((1000, 334, 200, 7), (300_001, 1, 0, 3))
 MODEL = "gpt-6-sol"
 
 
@@ -39,7 +36,11 @@ def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(
             "output_tokens": tokens_out,
         }
         account = meter.answered(
-            meter.sent(account, InFlight(MODEL, 9)), Last("completed", usage), True, prices, NOON
+            meter.sent(account, InFlight(MODEL, 9)),
+            LastEvent("completed", usage),
+            True,
+            prices,
+            NOON,
         )
     # Dollars per million tokens: 2 / 0.20 / 2.50 / 10, and 4 / 0.40 / 5 / 15 for the long one.
     short = 466 * 2.0 + 334 * 0.2 + 200 * 2.5 + 7 * 10
@@ -58,10 +59,10 @@ def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(
 
     labels = {"namespace": "codexrun", "job_type": "hello", "model": MODEL}
     counted = REGISTRY.get_sample_value("codexrun_cost_usd_total", labels) or 0.0
-    state = State(lambda _: None)
-    state.job_types["hello"] = kind()
+    cache = Cache(lambda _: None)
+    cache.job_types["hello"] = kind()
     with caplog.at_level(logging.INFO):
-        tell(before, status, RunMetrics(state, "codexrun"))
+        record_move(before, status, RunMetrics(cache, "codexrun"))
     (line,) = [record for record in caplog.records if record.getMessage() == "run.succeeded"]
     told = vars(line)["fields"]
 

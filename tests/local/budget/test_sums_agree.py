@@ -24,10 +24,10 @@ from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import record_of
-from codexrun_operator.act.events import tell
+from codexrun_operator.act.events import record_move
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 
 RUNS, AT_ONCE, SEED = 1000, 20, 20261124
 FIELDS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens")
@@ -206,9 +206,9 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
         messages = await asyncio.gather(*(play(number) for number in range(RUNS)))
     capfd.readouterr()  # the gates' log lines
 
-    state = State(lambda _key: None)
-    state.job_types["hello"] = kind()
-    counters, before_all = RunMetrics(state, "codexrun"), metered()
+    cache = Cache(lambda _key: None)
+    cache.job_types["hello"] = kind()
+    counters, before_all = RunMetrics(cache, "codexrun"), metered()
     books, statuses = Counter[str](), Counter[str]()
     async with await Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry:
         await registry.migrate()
@@ -231,7 +231,7 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
                 await registry.record(record_of(before))
             for _ in range(2):  # the mirror may see an end twice
                 await registry.record(record_of(after))
-            tell(before, after.status, counters)  # once, after its own status write
+            record_move(before, after.status, counters)  # once, after its own status write
         rows = [row async for row in every_row(registry)]
 
     assert len(rows) == RUNS

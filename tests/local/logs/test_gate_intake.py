@@ -109,7 +109,7 @@ async def test_log_and_artifacts_are_shipped_with_the_token_of_the_moment(tmp_pa
         assert await stand.ask("POST", "/log?offset=0", b"one\n") == (200, b'{"size": 4}')
         (tmp_path / "token").write_text("renewed\n")
         assert await stand.ask("POST", "/log?offset=4&end=1", b"") == (200, b'{"size": 4}')
-        await stand.gate.shipping.finish(30)
+        await stand.gate.uploader.finish(30)
         assert api.log == b"one\n"
         assert ("PUT", "/ingest/artifacts/final-message.md", "Bearer renewed", b"bye") in api.seen
         assert (stand.message()["logBytes"], stand.message()["logComplete"]) == (4, True)
@@ -120,14 +120,14 @@ async def test_what_could_not_be_shipped_is_said(tmp_path, api):
     api.status = 503
     async with Stand(tmp_path, api.url) as stand:
         await stand.ask("POST", "/log?offset=0&end=1", b"one\n")
-        await stand.gate.shipping.finish(0.0)
+        await stand.gate.uploader.finish(0.0)
         assert (stand.message()["logBytes"], stand.message()["logComplete"]) == (0, False)
 
 
 async def test_a_log_that_its_runner_did_not_end_is_not_complete(tmp_path, api):
     async with Stand(tmp_path, api.url) as stand:
         await stand.ask("POST", "/log?offset=0", b"half")
-        await stand.gate.shipping.finish(30)
+        await stand.gate.uploader.finish(30)
         assert api.log == b"half"
         assert (stand.message()["logBytes"], stand.message()["logComplete"]) == (4, False)
 

@@ -25,7 +25,7 @@ def written(tmp_path, limit, steps):
     path = tmp_path / "stdout"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     log, taken = Log(descriptor, limit), Taken()
-    log.ship(taken)
+    log.upload_to(taken)
     steps(log)
     assert log.close()
     os.close(descriptor)
@@ -36,9 +36,9 @@ def written(tmp_path, limit, steps):
 def test_the_cut_is_one_marker_and_the_end_of_the_run_is_kept(tmp_path):
     def steps(log):
         for number in range(200):
-            log.codex(json.dumps({"type": "item", "n": number, "text": "x" * 1000}).encode())
-        log.foreign("stderr", b"short, but after the cut")
-        log.own("run.ended", status="succeeded", phase="report")
+            log.write_codex(json.dumps({"type": "item", "n": number, "text": "x" * 1000}).encode())
+        log.write_plain("stderr", b"short, but after the cut")
+        log.write_own("run.ended", status="succeeded", phase="report")
 
     lines, size = written(tmp_path, LIMIT, steps)
     assert size <= LIMIT
@@ -50,7 +50,7 @@ def test_the_cut_is_one_marker_and_the_end_of_the_run_is_kept(tmp_path):
 
 def test_a_log_within_the_limit_has_no_marker(tmp_path):
     lines, _ = written(
-        tmp_path, LIMIT, lambda log: [log.foreign("stderr", b"%d" % n) for n in range(100)]
+        tmp_path, LIMIT, lambda log: [log.write_plain("stderr", b"%d" % n) for n in range(100)]
     )
     assert [line["text"] for line in lines] == [str(n) for n in range(100)]
 

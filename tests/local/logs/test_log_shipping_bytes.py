@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from codexrun_api.logs.archive import Archive, Superseded
 from codexrun_pod.gate.logs import upload as gate_shipping
-from codexrun_pod.gate.logs.ingest_client import Away, Kept
+from codexrun_pod.gate.logs.ingest_client import StoredLog, Unavailable
 from codexrun_pod.gate.logs.spool import Spool
-from codexrun_pod.gate.logs.upload import Shipping
+from codexrun_pod.gate.logs.upload import Uploader
 from codexrun_pod.runner.logs import upload as runner_shipping
 
 RUN = "11111111-2222-3333-4444-555555555555"
@@ -28,7 +28,7 @@ faults = st.lists(st.sampled_from(FAULTS), max_size=30)
 
 
 class FakeLedger:
-    settled = None
+    on_change = None
     log_bytes, log_complete = 0, False
 
     def usage(self):
@@ -53,23 +53,23 @@ class World:
         return archive
 
     async def log(self, offset, data, end=None):
-        """The api's answer, as gate/receiver.py gives it."""
+        """The api's answer, as gate/logs/ingest_client.py gives it."""
         fault = self.trouble.pop(0) if self.trouble else "none"
         if fault == "before":
-            raise Away("nobody listens")
+            raise Unavailable("nobody listens")
         if fault == "api restarts":
             self.archive = self.fresh_archive()
-            raise Away("nobody listens")
+            raise Unavailable("nobody listens")
         size, ended = self.archive.append_attempt(RUN, 1, offset, data)
         if end and size == offset + len(data):
             self.archive.seal(RUN, 1, complete=end == "complete")
             ended = True
         if fault == "after":
-            raise Away("the answer is lost")
+            raise Unavailable("the answer is lost")
         if fault == "gate restarts":
             self.crash.set()
             await asyncio.Event().wait()
-        return Kept(size, ended)
+        return StoredLog(size, ended)
 
     async def close(self):
         pass
@@ -83,17 +83,17 @@ async def through_the_gate(root, written, trouble):
     bounds = [sum(map(len, written[: n + 1])) for n in range(len(written))]
     while True:
         spool = Spool(root / "spool")
-        shipping = Shipping(FakeLedger(), spool, world)
+        shipping = Uploader(FakeLedger(), spool, world)
         shipping.start()
         crashed = asyncio.ensure_future(world.crash.wait())
         while sent < len(whole) and not crashed.done():
             end = next(bound for bound in bounds if bound > sent)
             sent = spool.append(sent, whole[sent:end])
-            shipping.news()
+            shipping.notify()
             await asyncio.sleep(0)
         if sent == len(whole):
-            spool.end(sent)
-            shipping.news()
+            spool.close(sent)
+            shipping.notify()
         done = asyncio.ensure_future(shipping.finish(20))
         await asyncio.wait((done, crashed), return_when=asyncio.FIRST_COMPLETED)
         if done.done():
@@ -108,8 +108,12 @@ async def through_the_gate(root, written, trouble):
 @SLOW
 @given(written=pieces, trouble=faults, chunk=st.integers(1, 300))
 def test_gate_and_api_keep_every_byte_once(written, trouble, chunk):
-    was = gate_shipping.CHUNK, gate_shipping.PAUSES, gate_shipping.BATCH_SECONDS
-    gate_shipping.CHUNK, gate_shipping.PAUSES, gate_shipping.BATCH_SECONDS = chunk, (0.0,), 0.0
+    was = gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS
+    gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS = (
+        chunk,
+        (0.0,),
+        0.0,
+    )
     try:
         with TemporaryDirectory() as folder:
             archive, shipping = asyncio.run(through_the_gate(Path(folder), written, trouble))
@@ -118,7 +122,7 @@ def test_gate_and_api_keep_every_byte_once(written, trouble, chunk):
             assert archive.log(RUN).complete is True
             assert (shipping.ledger.log_bytes, shipping.ledger.log_complete) == (len(whole), True)
     finally:
-        gate_shipping.CHUNK, gate_shipping.PAUSES, gate_shipping.BATCH_SECONDS = was
+        gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS = was
 
 
 class FlakyGate(http.server.BaseHTTPRequestHandler):
@@ -138,7 +142,7 @@ class FlakyGate(http.server.BaseHTTPRequestHandler):
             stand.spool = Spool(stand.folder)
         size = stand.spool.append(int(query["offset"]), data)
         if "end" in query:
-            stand.spool.end(int(query["offset"]) + len(data))
+            stand.spool.close(int(query["offset"]) + len(data))
         if fault == "after":
             self.close_connection = True
             return
@@ -168,8 +172,8 @@ class FlakyStand:
     chunk=st.integers(1, 300),
 )
 def test_runner_and_gate_keep_every_byte_once(written, trouble, in_memory, chunk):
-    was = runner_shipping.CHUNK, runner_shipping.PAUSES, runner_shipping.IN_MEMORY
-    runner_shipping.CHUNK, runner_shipping.PAUSES, runner_shipping.IN_MEMORY = (
+    was = runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES
+    runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES = (
         chunk,
         (0.0,),
         in_memory,
@@ -177,17 +181,17 @@ def test_runner_and_gate_keep_every_byte_once(written, trouble, in_memory, chunk
     try:
         with TemporaryDirectory() as folder:
             stand = FlakyStand(Path(folder), trouble)
-            shipping = runner_shipping.Shipping(stand.server.server_port, Path(folder))
+            shipping = runner_shipping.LogUploader(stand.server.server_port, Path(folder))
             for piece in written:
                 shipping.add(piece)
             assert shipping.finish(30)
             whole = b"".join(written)
             assert stand.spool.read(0, len(whole) + 1000) == whole
-            assert stand.spool.ended
+            assert stand.spool.closed
             stand.server.shutdown()
             stand.server.server_close()
     finally:
-        runner_shipping.CHUNK, runner_shipping.PAUSES, runner_shipping.IN_MEMORY = was
+        runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES = was
 
 
 @SLOW

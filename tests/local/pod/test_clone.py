@@ -229,12 +229,17 @@ WRONG = [
         "neither a branch nor a tag 'nope'; its branches: main, topic/a",
     ),
     ("no such commit", "/public/app.git", {"ref": "0" * 40}, "has no commit"),
-    ("a ref that is an option", "/public/app.git", {"ref": "--output=x"}, "no name of a branch"),
+    (
+        "a ref that is an option",
+        "/public/app.git",
+        {"ref": "--output=x"},
+        "not a valid name of a branch",
+    ),
     (
         "a ref with a revision expression",
         "/public/app.git",
         {"ref": "main~1"},
-        "no name of a branch",
+        "not a valid name of a branch",
     ),
     ("an empty repository", "/public/empty.git", {}, "no commit to check out"),
     (

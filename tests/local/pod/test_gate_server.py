@@ -291,7 +291,7 @@ async def test_a_stream_that_goes_on_is_followed_for_a_client_that_left(stand, m
     """However long: only silence ends that, or an agent could leave what it does not want to be
     counted."""
     monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.1)
     stand.upstream.scripts = [streams(*[DELTA] * 8, COMPLETED, pause=0.2)]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
         await answer.content.readany()
@@ -339,7 +339,7 @@ async def test_a_client_that_leaves_is_metered_to_the_end(stand):
 
 async def test_a_client_that_leaves_for_too_long_is_charged_at_most(stand, monkeypatch):
     monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.1)
     stand.upstream.scripts = [streams(DELTA, pause=5)]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
         await answer.content.readany()

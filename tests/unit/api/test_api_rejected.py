@@ -9,6 +9,7 @@ from fake_cluster import FakeCluster, condition, stamp
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.keys import Key, Kind
 
 
 @pytest.mark.parametrize(
@@ -31,5 +32,5 @@ async def test_who_deletes_a_rejected_start(
     kube.put(kube.runs, {"metadata": metadata, "spec": {"jobType": "hello"}})
     kube.status("refused", "Rejected", finishedAt=stamp(), conditions=conditions)
     operator = Reconciler(kube, PodSettings(control_image="c:1", agent_image="a:1"), workers=1)
-    await operator.reconcile("expire/refused")
+    await operator.reconcile(Key(Kind.EXPIRY, "refused"))
     assert kube.run_names == (["refused"] if stays else [])

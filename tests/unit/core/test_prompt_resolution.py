@@ -10,8 +10,8 @@ from builders import PRICES, kind, prompt, run
 from codexrun_core.prompts import index, manifests
 from codexrun_core.prompts.index import FolderError
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
-from codexrun_operator.decide.validation import Accepted, Missing, Refused, judge
-from codexrun_operator.watch.cache import State
+from codexrun_operator.decide.validation import Accepted, Missing, Rejected, validate_run
+from codexrun_operator.watch.cache import Cache
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.settings import ConfigError, from_env
 
@@ -28,7 +28,7 @@ RUNNING = {
 
 
 def test_the_job_type_s_version_is_the_default() -> None:
-    verdict = judge(run(), kind(), prompt(), PRICES)
+    verdict = validate_run(run(), kind(), prompt(), PRICES)
     assert isinstance(verdict, Accepted)
     assert verdict.prompt.version == "v1"
 
@@ -36,14 +36,14 @@ def test_the_job_type_s_version_is_the_default() -> None:
 def test_a_run_s_override_counts_where_the_job_type_allows_it() -> None:
     named = {"name": "hello", "version": "v1"}
     of, v2 = run(promptVersion="v2"), prompt(version="v2")
-    verdict = judge(of, kind(prompt={**named, "allowOverride": True}), v2, PRICES)
+    verdict = validate_run(of, kind(prompt={**named, "allowOverride": True}), v2, PRICES)
     assert isinstance(verdict, Accepted)
     assert verdict.prompt.version == "v2", "what is stored is the version, never a word like latest"
-    assert isinstance(judge(of, kind(prompt=named), v2, PRICES), Refused)
+    assert isinstance(validate_run(of, kind(prompt=named), v2, PRICES), Rejected)
 
 
 def test_a_version_that_is_not_there_is_waited_for() -> None:
-    assert isinstance(judge(run(), kind(), None, PRICES), Missing)
+    assert isinstance(validate_run(run(), kind(), None, PRICES), Missing)
 
 
 @pytest.fixture
@@ -76,11 +76,11 @@ def test_one_changed_byte_is_refused_at_admission(changed: tuple[Path, str, str]
     assert stored["immutable"] is True
     stored["metadata"]["uid"] = "u"
     stored["data"]["prompt.md"] = (folder / "prompts/hello/v1.md").read_text()
-    state = State(changed=lambda _: None)
-    state.prompt_seen(stored)
-    seen: Prompt = state.prompts["hello", "v1"]
-    verdict = judge(run(), kind(), seen, PRICES)
-    assert isinstance(verdict, Refused)
+    cache = Cache(enqueue=lambda _: None)
+    cache.update_prompt(stored)
+    seen: Prompt = cache.prompts["hello", "v1"]
+    verdict = validate_run(run(), kind(), seen, PRICES)
+    assert isinstance(verdict, Rejected)
     assert verdict.reason == "PromptChecksumMismatch"
     assert found in verdict.message
     assert published in verdict.message

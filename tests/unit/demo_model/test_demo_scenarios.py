@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from codexrun_demo_model.conversation import Asked, Turns, read
+from codexrun_demo_model.conversation import ModelRequest, Turns, read
 from codexrun_demo_model.replies import Reply, Usage, say
 from codexrun_demo_model.scenarios import SCENARIOS, reply
 from codexrun_demo_model.stream import capped, count, events
@@ -87,7 +87,7 @@ def test_a_compaction_does_not_lose_the_scenario():
     later = {"input": [user("a summary")]}
     assert turns.place(read(later, headers(), 0), later, headers()).scenario == "runaway"
     assert (
-        reply(Asked(scenario="runaway", compaction=True))
+        reply(ModelRequest(scenario="runaway", compaction=True))
         .items[0]["content"][0]["text"]
         .startswith("Summary")
     )
@@ -97,7 +97,7 @@ def test_every_scenario_answers_and_is_described():
     for scenario in SCENARIOS:
         name = scenario.name.replace("<n>", "3")
         for step in range(3):
-            answer = reply(Asked(scenario=name, step=step, output="Output:\nx"))
+            answer = reply(ModelRequest(scenario=name, step=step, output="Output:\nx"))
             assert isinstance(answer, Reply), name
             assert answer.status != 400, name
         assert re.fullmatch(r"[a-z0-9-]+(<n>)?", scenario.name)
@@ -105,7 +105,7 @@ def test_every_scenario_answers_and_is_described():
 
 
 def test_an_unknown_scenario_is_a_400_that_lists_the_known_ones():
-    answer = reply(Asked(scenario="nope"))
+    answer = reply(ModelRequest(scenario="nope"))
     assert answer.status == 400
     assert "runaway" in answer.body["error"]["message"]
 
@@ -128,16 +128,18 @@ def said(answer):
     ],
 )
 def test_hello_greets_whom_the_prompt_names(prompt, greeting):
-    assert said(reply(Asked(prompt=prompt, step=1))) == greeting
+    assert said(reply(ModelRequest(prompt=prompt, step=1))) == greeting
 
 
 def test_shell_runs_the_prompts_command_and_says_what_it_printed():
-    asked = Asked(scenario="shell", prompt="scenario: shell\ncommand: ls | wc -l\nmore")
+    asked = ModelRequest(scenario="shell", prompt="scenario: shell\ncommand: ls | wc -l\nmore")
     arguments = json.loads(reply(asked).items[0]["arguments"])
     assert arguments["cmd"] == "ls | wc -l"
-    done = Asked(scenario="shell", step=1, output="Chunk ID: 1\nWall time: 0 s\nOutput:\n42\n")
+    done = ModelRequest(
+        scenario="shell", step=1, output="Chunk ID: 1\nWall time: 0 s\nOutput:\n42\n"
+    )
     assert said(reply(done)) == "42"
-    code_mode = Asked(
+    code_mode = ModelRequest(
         scenario="shell",
         step=1,
         output='Script completed\nOutput:\n\n{"exit_code":0,"output":"42\\n"}',
@@ -146,7 +148,7 @@ def test_shell_runs_the_prompts_command_and_says_what_it_printed():
 
 
 def test_a_command_that_still_runs_is_waited_for():
-    running = Asked(
+    running = ModelRequest(
         scenario="sleep-60", step=1, output="Process running with session ID 26659\nOutput:\n"
     )
     item = reply(running).items[0]
@@ -155,13 +157,13 @@ def test_a_command_that_still_runs_is_waited_for():
     assert (
         "write_stdin"
         in reply(
-            Asked(scenario="sleep-60", step=1, code_mode=True, output='{"session_id":7}')
+            ModelRequest(scenario="sleep-60", step=1, code_mode=True, output='{"session_id":7}')
         ).items[0]["input"]
     )
 
 
 def test_code_mode_calls_from_a_script():
-    item = reply(Asked(scenario="hello", code_mode=True)).items[0]
+    item = reply(ModelRequest(scenario="hello", code_mode=True)).items[0]
     assert (item["type"], item["name"]) == ("custom_tool_call", "exec")
     assert "tools.exec_command(" in item["input"]
 
@@ -170,7 +172,7 @@ def test_code_mode_calls_from_a_script():
 
 
 def test_tokens_are_counted_from_bytes_unless_the_scenario_fixes_them():
-    asked = Asked(body_bytes=4000)
+    asked = ModelRequest(body_bytes=4000)
     usage = count(asked, say("x" * 100), cached_before=700)
     assert (usage.input, usage.cached) == (1000, 640)
     assert 25 < usage.output < 80
@@ -179,11 +181,13 @@ def test_tokens_are_counted_from_bytes_unless_the_scenario_fixes_them():
 
 
 def test_a_cap_on_output_makes_the_response_incomplete():
-    answer, usage = capped(Asked(max_output_tokens=16), say("long"), Usage(100, 50, reasoning=40))
+    answer, usage = capped(
+        ModelRequest(max_output_tokens=16), say("long"), Usage(100, 50, reasoning=40)
+    )
     assert (answer.ending, answer.error) == ("incomplete", {"reason": "max_output_tokens"})
     assert usage == Usage(100, 16, 0, 16)
     unchanged = say("short")
-    assert capped(Asked(max_output_tokens=50), unchanged, Usage(100, 50)) == (
+    assert capped(ModelRequest(max_output_tokens=50), unchanged, Usage(100, 50)) == (
         unchanged,
         Usage(100, 50),
     )

@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_operator.decide.plan import plan
-from codexrun_operator.decide.slots import Place, Slots, may_start
-from codexrun_operator.watch.cache import State
+from codexrun_operator.decide.slots import QueueKey, Slots, may_start
+from codexrun_operator.watch.cache import Cache
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PLACES = st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 5)), max_size=12).map(
     lambda given: [
-        Place(-p, NOON + timedelta(seconds=age), f"{n:03}") for n, (p, age) in enumerate(given)
+        QueueKey(-p, NOON + timedelta(seconds=age), f"{n:03}") for n, (p, age) in enumerate(given)
     ]
 )
 
 
 @given(PLACES, st.integers(1, 5), st.integers(0, 6))
 def test_no_more_start_than_slots_are_free_and_the_first_in_line_do(
-    waiting: list[Place], limit: int, holders: int
+    waiting: list[QueueKey], limit: int, holders: int
 ) -> None:
     slots = Slots(limit=limit, holders=holders)
     starting = [place for place in waiting if may_start(place, waiting, slots)]
@@ -30,7 +30,7 @@ def test_no_more_start_than_slots_are_free_and_the_first_in_line_do(
 
 
 @given(PLACES)
-def test_a_suspended_job_type_starts_nothing(waiting: list[Place]) -> None:
+def test_a_suspended_job_type_starts_nothing(waiting: list[QueueKey]) -> None:
     assert not any(
         may_start(place, waiting, Slots(limit=9, holders=0, suspended=True)) for place in waiting
     )
@@ -38,16 +38,16 @@ def test_a_suspended_job_type_starts_nothing(waiting: list[Place]) -> None:
 
 def test_max_queued_is_exact_also_for_an_operator_that_has_just_started() -> None:
     """The runs that wait already count before they are looked at."""
-    state = State(changed=lambda _: None)
-    state.job_type_seen(kind_json(concurrencyLimit=1, maxQueued=2))
-    state.prompt_seen(prompt_json())
+    cache = Cache(enqueue=lambda _: None)
+    cache.update_job_type(kind_json(concurrencyLimit=1, maxQueued=2))
+    cache.update_prompt(prompt_json())
     for number in range(2):
-        state.run_seen(
+        cache.update_run(
             run_json("Queued", uid=f"{number:08}-2222-4333-8444-555555555555", name=f"old-{number}")
         )
     late = run_json("Pending", uid="9" * 8 + "-2222-4333-8444-555555555555", name="late")
-    state.run_seen(late)
-    seen = state.view(late["metadata"]["uid"])
+    cache.update_run(late)
+    seen = cache.snapshot(late["metadata"]["uid"])
     assert seen is not None
     assert seen.queued == 2
     status = plan(seen, NOON).status

@@ -18,7 +18,7 @@ from aiohttp import web
 from codexrun_core import deep_json
 from codexrun_core.unreadable import UNREADABLE
 from codexrun_operator.watch import kopf_informer
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 
 GROUP = "codexrun.dev/v1alpha1"
 KUBECONFIG = """
@@ -130,7 +130,7 @@ async def main(levels: list[int]) -> dict[str, object]:
         told.add(uid)
         changed.set()
 
-    state = State(changed=mark)
+    state = Cache(enqueue=mark)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "kubeconfig"
         config.write_text(KUBECONFIG.format(port=port))

@@ -13,7 +13,7 @@ from builders import PRICES, SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.observed import job_from
-from codexrun_operator.decide.validation import Accepted, judge
+from codexrun_operator.decide.validation import Accepted, validate_run
 from codexrun_operator.job.containers import env_json
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
 from codexrun_operator.settings import ModelAccess, PodSettings
@@ -54,7 +54,7 @@ def built(
     settings: PodSettings = SETTINGS,
 ) -> dict[str, Any]:
     of, job_type = of or run(), job_type or kind()
-    verdict = judge(of, job_type, prompt(), PRICES)
+    verdict = validate_run(of, job_type, prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
     return build_job(of, job_type, verdict, 1, settings)
 
@@ -156,11 +156,7 @@ def test_one_pod_and_no_second() -> None:
         spec["backoffLimit"],
         spec["podReplacementPolicy"],
         spec["ttlSecondsAfterFinished"],
-    ) == (
-        0,
-        "TerminatingOrFailed",
-        600,
-    )
+    ) == (0, "TerminatingOrFailed", 600)
     assert spec.keys() & {"completions", "parallelism", "podFailurePolicy"} == set()
 
 
@@ -459,10 +455,7 @@ def test_placement_comes_from_the_job_type() -> None:
     assert {"key": "codex", "operator": "Exists"} in pod["tolerations"]
     assert {
         t["key"]: t["tolerationSeconds"] for t in pod["tolerations"] if "tolerationSeconds" in t
-    } == {
-        "node.kubernetes.io/not-ready": 60,
-        "node.kubernetes.io/unreachable": 60,
-    }
+    } == {"node.kubernetes.io/not-ready": 60, "node.kubernetes.io/unreachable": 60}
     assert containers(rich())["agent"]["image"] == "example/go-agent:2"
     assert containers(rich())["gate"]["image"] == "example/codexrun:1"
 

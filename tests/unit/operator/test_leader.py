@@ -12,7 +12,7 @@ from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRec
 from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import WRITE_TIMEOUT_SECONDS
 from codexrun_operator import leader
-from codexrun_operator.leader import LEASE_SECONDS, MARGIN, FencedLease, lead
+from codexrun_operator.leader import LEASE_SECONDS, MARGIN_SECONDS, FencedLease, lead
 
 
 class Clock:
@@ -84,7 +84,7 @@ async def test_a_write_may_begin_only_while_the_lease_outlives_it(
 ) -> None:
     assert await lease.create("operator", "codexrun", RECORD)
     lease.may_write()
-    clock.now += LEASE_SECONDS - WRITE_TIMEOUT_SECONDS - MARGIN
+    clock.now += LEASE_SECONDS - WRITE_TIMEOUT_SECONDS - MARGIN_SECONDS
     lease.may_write()
     clock.now += 0.001
     assert lease.held

@@ -10,7 +10,7 @@ from builders import run_json
 from fake_kube import FakeKube
 
 from codexrun_operator import health
-from codexrun_operator.watch.cache import State
+from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.resync import Resync
 from codexrun_operator.watch.workqueue import WorkQueue
 
@@ -29,25 +29,25 @@ def kube() -> FakeKube:
 @pytest.fixture
 def resync(kube: FakeKube) -> Resync:
     queue = WorkQueue(nothing, workers=1)
-    return Resync(kube, State(changed=queue.add), queue)
+    return Resync(kube, Cache(enqueue=queue.add), queue)
 
 
 async def test_runs_of_the_first_list_blame_nobody(kube: FakeKube, resync: Resync) -> None:
     kube.put("codexruns", run_json(name="old", uid="uid-old", age=DAYS))
-    await resync.once()
+    await resync.sync()
     assert resync.missed == 0
 
 
 async def test_a_run_that_kopf_never_told_of_counts_until_kopf_speaks(
     kube: FakeKube, resync: Resync
 ) -> None:
-    await resync.once()
+    await resync.sync()
     for number, name in enumerate(("one", "two"), start=1):
         kube.put("codexruns", run_json(name=name, uid=f"uid-{name}", age=DAYS))
-        await resync.once()
-        await resync.once()  # nothing new: no proof of life either
+        await resync.sync()
+        await resync.sync()  # nothing new: no proof of life either
         assert resync.missed == number
-    resync.heard()
+    resync.kopf_reported()
     assert resync.missed == 0
 
 

@@ -40,8 +40,8 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.observed import job_from, pod_from
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan import NOTHING, plan, wants_slot
-from codexrun_operator.decide.status import moved
-from codexrun_operator.watch.cache import State
+from codexrun_operator.decide.status import with_phase
+from codexrun_operator.watch.cache import Cache
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent
@@ -231,11 +231,11 @@ ODD_OBJECTS = st.builds(
 async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gone: bool) -> None:
     """To the consumers of operator and api as they are."""
     kube = FakeKube()
-    state, catalog = State(changed=lambda key: None), Catalog(kube)
+    state, catalog = Cache(enqueue=lambda key: None), Catalog(kube)
     seen = {
-        "config_maps": (state.prompt_seen, catalog.prompt_seen),
-        "jobs": (state.job_seen,),
-        "pods": (state.pod_seen,),
+        "config_maps": (state.update_prompt, catalog.prompt_seen),
+        "jobs": (state.update_job,),
+        "pods": (state.update_pod,),
         "job_types": (catalog.job_type_seen,),
     }[plural]
     for consumer in seen:
@@ -306,7 +306,7 @@ def test_a_run_in_a_phase_that_is_not_known_is_left_alone(trace: tuple[Any, ...]
 @pytest.mark.parametrize("phase", Phase)
 def test_no_phase_is_written_over_one_that_is_not_known(phase: Phase) -> None:
     with pytest.raises(ValueError, match=r"Paused -> .* would go back"):
-        moved(run("Paused"), phase, "Reason", "", NOON)
+        with_phase(run("Paused"), phase, "Reason", "", NOON)
 
 
 def test_a_wish_that_is_not_known_waits_for_an_operator_that_knows_it() -> None:
@@ -344,9 +344,9 @@ def test_one_that_waits_is_refused_by_the_bound() -> None:
 @settings(deadline=None)
 def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
     """It was missing in log and metrics, although the status was written."""
-    state = State(changed=lambda key: None)
-    state.job_type_seen(kind_json())
-    counters = RunMetrics(state, "codexrun")
+    state = Cache(enqueue=lambda key: None)
+    state.update_job_type(kind_json())
+    run_metrics = RunMetrics(state, "codexrun")
     one = CodexRun.model_validate(run_json(inputs={"a": inputs}))
     labels = {
         "namespace": "codexrun",
@@ -359,5 +359,5 @@ def test_a_transition_of_any_run_is_told(inputs: Any) -> None:
         return REGISTRY.get_sample_value("codexrun_runs_finished_total", labels) or 0
 
     before = count()
-    report.tell(one, moved(one, Phase.REJECTED, "InvalidInputs", "", NOON), counters)
+    report.record_move(one, with_phase(one, Phase.REJECTED, "InvalidInputs", "", NOON), run_metrics)
     assert count() - before == 1

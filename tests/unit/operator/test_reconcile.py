@@ -10,10 +10,12 @@ from fake_kube import FakeKube
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices.table import Prices, built_in
 from codexrun_core.runs.names import EVIDENCE_FINALIZER
-from codexrun_operator.act.execute import act, create_job
-from codexrun_operator.act.reconcile import PATIENT_LOOKS, Reconciler
+from codexrun_operator.act.actions import carry_out, create_job
+from codexrun_operator.act.job_creation import PATIENT_CHECKS
+from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
@@ -27,17 +29,17 @@ class Operator:
     def __init__(self) -> None:
         self.kube = FakeKube()
         self.reconciler = Reconciler(self.kube, PODS, workers=1)
-        self.state = self.reconciler.state
+        self.cache = self.reconciler.cache
         self.later: dict[str, float] = {}
         self.reconciler.queue.add_later = self.later.__setitem__  # type: ignore[method-assign]
-        self.state.prompt_seen(prompt_json())
-        self.state.job_type_seen(self.kube.put("codexjobtypes", kind_json()))
+        self.cache.update_prompt(prompt_json())
+        self.cache.update_job_type(self.kube.put("codexjobtypes", kind_json()))
 
     def apply(self, item: Json) -> None:
-        self.state.run_seen(self.kube.put("codexruns", item))
+        self.cache.update_run(self.kube.put("codexruns", item))
 
-    async def look(self, key: str = UID) -> None:
-        await self.reconciler.reconcile(key)
+    async def look(self, key: Key | str = UID) -> None:
+        await self.reconciler.reconcile(run_key(key) if isinstance(key, str) else key)
 
     def stored(self, name: str = "hello") -> Json:
         status: Json = self.kube.objects[self.kube.path_of("codexruns", name)]["status"]
@@ -52,7 +54,7 @@ class Operator:
 
     @property
     def held(self) -> int:
-        return len(self.state.holders["hello"])
+        return len(self.cache.holders["hello"])
 
 
 @pytest.fixture
@@ -68,9 +70,9 @@ async def test_a_run_gets_its_job_and_one_status_write(operator: Operator) -> No
         ("merge", "status"),
     ]
     assert operator.stored()["phase"] == "Starting"
-    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
-    operator.state.job_seen(operator.job)
-    assert (operator.held, operator.state.creating) == (1, {})
+    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    operator.cache.update_job(operator.job)
+    assert (operator.held, operator.cache.creations) == (1, {})
 
 
 @pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
@@ -81,11 +83,11 @@ async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(
     operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
     with pytest.raises(Unavailable):
         await operator.look()
-    assert (operator.held, operator.state.creating[UID].confirmed) == (1, False)
+    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, False)
     await operator.look()
-    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
     assert len({body["metadata"]["name"] for body in operator.kube.writes("create", "/jobs")}) == 1
-    operator.state.job_seen(operator.job)
+    operator.cache.update_job(operator.job)
     await operator.look()
     assert operator.stored()["attempt"] == 1
     assert operator.held == 1
@@ -109,7 +111,7 @@ async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Op
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.state.creating) == (0, {})
+    assert (operator.held, operator.cache.creations) == (0, {})
     assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "JobTypeHeld")
 
 
@@ -122,9 +124,9 @@ async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operato
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.state.creating[UID].confirmed) == (1, True)
-    assert operator.state.holds.of("hello") is None
-    operator.state.job_seen(operator.job)
+    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    assert operator.cache.holds.of("hello") is None
+    operator.cache.update_job(operator.job)
     await operator.look()
     assert (operator.held, operator.stored()["phase"]) == (1, "Starting")
 
@@ -137,7 +139,7 @@ async def test_somebody_was_faster_read_again(operator: Operator) -> None:
     await operator.look()
     await operator.look()
     assert operator.stored()["phase"] == "Pending"
-    assert operator.state.runs[UID].spec.cancel is not None
+    assert operator.cache.runs[UID].spec.cancel is not None
     await operator.look()
     assert operator.stored()["phase"] == "Cancelled"
 
@@ -148,20 +150,20 @@ async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job
     operator.apply(run_json())
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
     await operator.look()
-    assert operator.state.runs == {}
+    assert operator.cache.runs == {}
     assert operator.held == 1
     await operator.look()
     assert operator.held == 1
     del operator.kube.objects[operator.kube.path_of("jobs", operator.job["metadata"]["name"])]
     await operator.look()
-    assert (operator.held, operator.state.creating) == (0, {})
+    assert (operator.held, operator.cache.creations) == (0, {})
 
 
 async def test_another_run_of_the_name_is_another_run(operator: Operator) -> None:
     operator.apply(run_json(inputs={}))
     operator.kube.put("codexruns", run_json(uid=OTHER, version=9))
     await operator.look()
-    assert operator.state.runs.keys() == {OTHER}
+    assert operator.cache.runs.keys() == {OTHER}
 
 
 async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
@@ -170,7 +172,7 @@ async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
     operator.apply(run_json())
     await operator.look()
     name = operator.job["metadata"]["name"]
-    for _ in range(PATIENT_LOOKS - 1):
+    for _ in range(PATIENT_CHECKS - 1):
         await operator.look()
     assert operator.held == 1
     assert not any(name in read for read in operator.kube.reads)
@@ -188,20 +190,20 @@ async def test_a_finished_run_is_forgotten_and_expires(operator: Operator) -> No
     operator.apply(run_json(inputs={}, ttlSecondsAfterFinished=60))
     await operator.look()
     assert operator.stored()["phase"] == "Rejected"
-    assert operator.later == {"expire/hello": 60}
-    await operator.look("expire/hello")
-    assert 0 < operator.later["expire/hello"] <= 60
+    assert operator.later == {Key(Kind.EXPIRY, "hello"): 60}
+    await operator.look(Key(Kind.EXPIRY, "hello"))
+    assert 0 < operator.later[Key(Kind.EXPIRY, "hello")] <= 60
     operator.stored()["finishedAt"] = "2026-01-01T00:00:00Z"
-    await operator.look("expire/hello")
+    await operator.look(Key(Kind.EXPIRY, "hello"))
     assert operator.kube.path_of("codexruns", "hello") not in operator.kube.objects
-    await operator.look("expire/hello")
+    await operator.look(Key(Kind.EXPIRY, "hello"))
 
 
 async def test_a_late_sight_of_a_finished_run_is_not_taken_for_a_live_one(
     operator: Operator,
 ) -> None:
     operator.apply(run_json("Succeeded"))
-    assert operator.state.runs == {}
+    assert operator.cache.runs == {}
 
 
 async def test_an_event_that_cannot_be_posted_changes_nothing(operator: Operator) -> None:
@@ -244,8 +246,8 @@ async def test_a_held_pod_is_let_go_when_its_run_is_over(
 ) -> None:
     if run:
         operator.kube.put("codexruns", run)
-    operator.state.pod_seen(operator.kube.put("pods", pod_json()))
-    await operator.look(f"evidence/{UID}")
+    operator.cache.update_pod(operator.kube.put("pods", pod_json()))
+    await operator.look(Key(Kind.EVIDENCE, UID))
     finalizers = operator.kube.objects[operator.kube.path_of("pods", "p")]["metadata"]["finalizers"]
     assert finalizers == ([] if released else [EVIDENCE_FINALIZER])
 
@@ -260,9 +262,9 @@ def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(
         {"kind": "Job", "name": "j", "uid": "job-1", "controller": True}
     ]
     copy["metadata"]["uid"] = "pod-2"
-    operator.state.pod_seen(real)
-    operator.state.pod_seen(copy, gone)
-    assert operator.state.pods[UID].uid == "pod-1"
+    operator.cache.update_pod(real)
+    operator.cache.update_pod(copy, gone)
+    assert operator.cache.pods[UID].uid == "pod-1"
 
 
 async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator: Operator) -> None:
@@ -279,16 +281,16 @@ async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator:
         "spec": {},
     }
     for job in (foreign, operator.kube.put("jobs", orphan)):
-        operator.state.job_seen(job)
-    assert operator.state.orphans == {"j1": "ours"}
-    await operator.look("orphan/j1")
+        operator.cache.update_job(job)
+    assert operator.cache.orphans == {"j1": "ours"}
+    await operator.look(Key(Kind.ORPHAN, "j1"))
     (deletion,) = operator.kube.writes("delete", "/jobs")
     assert deletion == {"uid": "j1", "propagation": "Background"}
 
 
 async def test_ready_is_written_once(operator: Operator) -> None:
-    await operator.look("jobtype/hello")
-    await operator.look("jobtype/hello")
+    await operator.look(Key(Kind.JOB_TYPE, "hello"))
+    await operator.look(Key(Kind.JOB_TYPE, "hello"))
     (write,) = operator.kube.writes("merge", "/codexjobtypes/hello/status")
     assert write["status"]["conditions"][0]["status"] == "True"
 
@@ -297,9 +299,9 @@ async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(
     operator: Operator,
 ) -> None:
     old = operator.kube.objects[operator.kube.path_of("codexjobtypes", "hello")]
-    operator.state.job_type_seen(kind_json(uid="kind-2", version=9, concurrencyLimit=7))
-    operator.state.job_type_seen(old, gone=True)
-    assert operator.state.job_types["hello"].spec.concurrency_limit == 7
+    operator.cache.update_job_type(kind_json(uid="kind-2", version=9, concurrencyLimit=7))
+    operator.cache.update_job_type(old, gone=True)
+    assert operator.cache.job_types["hello"].spec.concurrency_limit == 7
 
 
 # -- actions -------------------------------------------------------------------------------------
@@ -308,7 +310,7 @@ async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(
 async def test_the_finalizer_comes_before_the_deletion() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
-    await act(kube, StopPod("p", "pod-1"))
+    await carry_out(kube, StopPod("p", "pod-1"))
     assert [verb for verb, _, _ in kube.calls] == ["strategic", "delete"]
     assert kube.objects[kube.path_of("pods", "p")]["metadata"]["deletionTimestamp"]
 
@@ -321,7 +323,7 @@ async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() ->
         "finalizers": ["batch.kubernetes.io/job-tracking"],
     }
     kube.put("pods", pod)
-    await act(kube, StopPod("p", "pod-1"))
+    await carry_out(kube, StopPod("p", "pod-1"))
     assert kube.calls[-1][0] == "delete"
 
 
@@ -344,7 +346,7 @@ async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None
     kube = FakeKube()
     for verb in ("strategic", "delete", "merge"):
         kube.fail(verb, "/", error)
-    await act(kube, action)
+    await carry_out(kube, action)
 
 
 @pytest.mark.parametrize(
@@ -361,13 +363,13 @@ async def test_an_apiserver_that_is_away_is_no_success(action: Any) -> None:
     for verb in ("strategic", "delete", "merge"):
         kube.fail(verb, "/", Unavailable("away"))
     with pytest.raises(Unavailable):
-        await act(kube, action)
+        await carry_out(kube, action)
 
 
 async def test_another_uid_is_another_pod() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
-    await act(kube, StopPod("p", "pod-0"))
+    await carry_out(kube, StopPod("p", "pod-0"))
     assert kube.objects[kube.path_of("pods", "p")]["metadata"]["finalizers"] == []
 
 
@@ -384,32 +386,32 @@ async def test_a_job_that_exists_is_this_one() -> None:
 
 
 async def test_resync_tells_what_kopf_missed_in_the_order_of_the_queue(operator: Operator) -> None:
-    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     for name, uid, age, priority in (
         ("young", OTHER, 100, 0),
         ("old", UID, 200, 0),
         ("urgent", "u3", 90, 5),
     ):
         operator.kube.put("codexruns", run_json(uid=uid, name=name, age=age, priority=priority))
-    await resync.once()
-    assert list(operator.state.runs) == ["u3", UID, OTHER]
+    await resync.sync()
+    assert list(operator.cache.runs) == ["u3", UID, OTHER]
 
 
 async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_changed(
     operator: Operator,
 ) -> None:
-    operator.state.job_type_seen(
+    operator.cache.update_job_type(
         operator.kube.put(
             "codexjobtypes", kind_json(version=4, generation=2, requireKnownPrice=True)
         )
     )
     asked: set[str] = set()
     operator.reconciler.queue.add = asked.add  # type: ignore[method-assign]
-    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     for prices, ready in ((Prices("of today", {}), "False"), (built_in().on(date.max), "True")):
-        operator.state.prices = lambda prices=prices: prices
+        operator.cache.prices = lambda prices=prices: prices
         asked.clear()
-        await resync.once()
+        await resync.sync()
         for key in asked:
             await operator.look(key)
         status = operator.kube.objects[operator.kube.path_of("codexjobtypes", "hello")]["status"]
@@ -417,18 +419,18 @@ async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_
 
 
 async def test_resync_reads_again_what_the_list_does_not_show(operator: Operator) -> None:
-    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     operator.apply(run_json("Queued"))
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
-    await resync.once()
-    await operator.look(f"again/{UID}")
-    assert operator.state.runs == {}
+    await resync.sync()
+    await operator.look(Key(Kind.REREAD_RUN, UID))
+    assert operator.cache.runs == {}
 
 
 async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> None:
-    resync = Resync(operator.kube, operator.state, operator.reconciler.queue)
+    resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     operator.kube.put("codexruns", run_json(uid=OTHER, name="odd", priority="high"))
     operator.kube.put("codexjobtypes", kind_json(name="odd", model=""))
     operator.kube.put("codexruns", run_json())
-    await resync.once()
-    assert operator.state.runs.keys() == {UID}
+    await resync.sync()
+    assert operator.cache.runs.keys() == {UID}

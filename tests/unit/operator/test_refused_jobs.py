@@ -19,6 +19,7 @@ from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.refusals import Cause
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.keys import Key, Kind
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
@@ -63,13 +64,13 @@ class Cluster:
         self.seconds = 0.0
         self.timers: list[tuple[float, str]] = []
         self.reconciler = Reconciler(self.kube, PODS, workers=WORKERS, clock=lambda: self.seconds)
-        self.state, self.queue = self.reconciler.state, self.reconciler.queue
+        self.cache, self.queue = self.reconciler.cache, self.reconciler.queue
         self.queue.add_later = self.later  # type: ignore[method-assign]
-        self.state.prompt_seen(prompt_json())
-        self.state.job_type_seen(self.kube.put("codexjobtypes", kind_json(**spec)))
+        self.cache.update_prompt(prompt_json())
+        self.cache.update_job_type(self.kube.put("codexjobtypes", kind_json(**spec)))
 
-    def later(self, key: str, seconds: float) -> None:
-        if not key.startswith("expire/"):
+    def later(self, key: Key, seconds: float) -> None:
+        if key.kind is not Kind.EXPIRY:
             heapq.heappush(self.timers, (self.seconds + seconds, key))
 
     def apply(self, number: int, phase: str = "Queued", **spec: Any) -> None:
@@ -82,14 +83,14 @@ class Cluster:
             version=10 + number,
             **spec,
         )
-        self.state.run_seen(self.kube.put("codexruns", item))
+        self.cache.update_run(self.kube.put("codexruns", item))
 
     def change(self, number: int, **spec: Any) -> None:
         item = self.kube.objects[self.kube.path_of("codexruns", f"r{number}")]
         self.kube.version += 1000
         item["metadata"]["resourceVersion"] = str(self.kube.version)
         item["spec"] |= spec
-        self.state.run_seen(item)
+        self.cache.update_run(item)
 
     def status(self, number: int) -> Json:
         status: Json = self.kube.objects[self.kube.path_of("codexruns", f"r{number}")]["status"]
@@ -108,14 +109,14 @@ class Cluster:
     async def settle(self) -> None:
         while self.queue._ready or self.queue._running:
             assert (
-                len(self.state.holders["hello"])
-                <= self.state.job_types["hello"].spec.concurrency_limit
+                len(self.cache.holders["hello"])
+                <= self.cache.job_types["hello"].spec.concurrency_limit
             )
             await asyncio.sleep(0)
             for job in self.kube.items(self.kube.jobs):
                 if "seen" not in job:
                     job["seen"] = True
-                    self.state.job_seen(job)
+                    self.cache.update_job(job)
 
     async def until(self, seconds: float) -> None:
         """Let every timer ring that is due by then."""
@@ -142,16 +143,16 @@ class Cluster:
                     "initContainerStatuses": [_ended("gate", gate_report())],
                 },
             }
-            self.state.pod_seen(pod)
+            self.cache.update_pod(pod)
             job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-            self.state.job_seen(job)
+            self.cache.update_job(job)
 
     async def run_all(self) -> None:
         """Until every run has ended."""
         for _ in range(3000):
             self.finish_jobs()
             await self.until(self.seconds + 1)
-            if not self.state.runs:
+            if not self.cache.runs:
                 return
         raise AssertionError(f"not all have run: {self.reasons()}")
 
@@ -190,7 +191,7 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
             cluster.apply(number)
         await cluster.until(OUTAGE)
         assert {reason.partition("/")[0] for reason in cluster.reasons()} == {"Queued"}
-        assert len(cluster.state.waiting["hello"]) + len(cluster.state.creating) == runs
+        assert len(cluster.cache.waiting["hello"]) + len(cluster.cache.creations) == runs
         if REFUSALS[name][3] is Cause.CONFLICT:
             # No verdict: the first in line keep their slots, and try again as after any lost
             # answer.
@@ -315,7 +316,7 @@ async def test_when_the_one_that_tries_is_gone_the_next_one_tries(what: str) -> 
         if what == "cancelled":
             cluster.change(0, cancel=by())
         elif what == "deleted":
-            cluster.state.run_seen(
+            cluster.cache.update_run(
                 cluster.kube.objects.pop(cluster.kube.path_of("codexruns", "r0")), gone=True
             )
         else:
@@ -333,7 +334,7 @@ async def test_a_job_type_that_was_changed_is_tried_at_once() -> None:
         await cluster.until(300)
         cluster.kube.refuses = lambda run: None
         changed = kind_json(version=cluster.kube.version + 1, generation=2, concurrencyLimit=2)
-        cluster.state.job_type_seen(cluster.kube.put("codexjobtypes", changed))
+        cluster.cache.update_job_type(cluster.kube.put("codexjobtypes", changed))
         await cluster.until(300)
         assert cluster.kube.made == ["r0"]
 
@@ -388,4 +389,4 @@ async def test_a_cancel_is_carried_out_although_no_creation_is_answered(*, held:
         assert cluster.status(0)["phase"] == "Cancelled"
         assert len(cluster.kube.posts) <= posts + 1
         assert cluster.kube.made == []
-        assert not cluster.state.holders["hello"]
+        assert not cluster.cache.holders["hello"]

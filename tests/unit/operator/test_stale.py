@@ -12,7 +12,7 @@ from codexrun_core.errors import Unavailable
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.resync import Resync
-from codexrun_operator.watch.tombstones import FOR_EVER, Tombstones
+from codexrun_operator.watch.tombstones import DELETED_VERSION, Tombstones
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
@@ -38,11 +38,11 @@ class Operator:
     def __init__(self) -> None:
         self.kube = Paging()
         self.reconciler = Reconciler(self.kube, PODS, workers=1)
-        self.state, self.queue = self.reconciler.state, self.reconciler.queue
+        self.cache, self.queue = self.reconciler.cache, self.reconciler.queue
         self.queue.add_later = lambda key, seconds: None  # type: ignore[method-assign]
-        self.resync = Resync(self.kube, self.state, self.queue)
-        self.state.prompt_seen(prompt_json())
-        self.state.job_type_seen(self.kube.put("codexjobtypes", kind_json(concurrencyLimit=1)))
+        self.resync = Resync(self.kube, self.cache, self.queue)
+        self.cache.update_prompt(prompt_json())
+        self.cache.update_job_type(self.kube.put("codexjobtypes", kind_json(concurrencyLimit=1)))
 
     def change(self, item: Json, **metadata: Any) -> Json:
         self.kube.version += 1
@@ -77,18 +77,18 @@ def slot_taken(operator: Operator, *, free: bool = False) -> None:
     }
     over = {"conditions": [{"type": "Complete", "status": "True"}]} if free else {}
     metadata = {"name": "other", "uid": "job-other", "labels": labels, "ownerReferences": OWNER}
-    operator.state.job_seen({"metadata": metadata, "spec": {}, "status": over})
+    operator.cache.update_job({"metadata": metadata, "spec": {}, "status": over})
 
 
 async def cancelled(operator: Operator) -> None:
     item = operator.change(operator.run())
     item["spec"]["cancel"] = by()
-    operator.state.run_seen(operator.kube.put("codexruns", item))
+    operator.cache.update_run(operator.kube.put("codexruns", item))
 
 
 async def deleted(operator: Operator) -> None:
     gone = operator.change(operator.kube.objects.pop(operator.kube.path_of("codexruns", "hello")))
-    operator.state.run_seen(gone, gone=True)
+    operator.cache.update_run(gone, gone=True)
 
 
 async def made_again(operator: Operator) -> None:
@@ -96,7 +96,7 @@ async def made_again(operator: Operator) -> None:
     again = operator.change(
         run_json(age=1, whenFull="Reject"), uid="77777777-2222-4333-8444-555555555555"
     )
-    operator.state.run_seen(operator.kube.put("codexruns", again))
+    operator.cache.update_run(operator.kube.put("codexruns", again))
 
 
 @pytest.mark.parametrize("ends", [cancelled, deleted, made_again])
@@ -104,7 +104,7 @@ async def test_a_list_that_is_older_than_a_run_s_end_starts_nothing(
     operator: Operator, ends: Callable[[Operator], Awaitable[None]]
 ) -> None:
     slot_taken(operator)
-    operator.state.run_seen(operator.kube.put("codexruns", run_json()))
+    operator.cache.update_run(operator.kube.put("codexruns", run_json()))
     await operator.drain()
 
     async def meanwhile() -> None:
@@ -114,10 +114,10 @@ async def test_a_list_that_is_older_than_a_run_s_end_starts_nothing(
         await operator.drain()
 
     operator.kube.meanwhile[operator.kube.runs] = meanwhile
-    await operator.resync.once()
+    await operator.resync.sync()
     await operator.drain()
     assert operator.jobs() == []
-    assert operator.state.runs == {}
+    assert operator.cache.runs == {}
     assert operator.resync.missed == 0
 
 
@@ -126,12 +126,12 @@ async def test_a_list_that_is_older_than_a_rejection_starts_nothing(operator: Op
     item = operator.kube.put("codexruns", run_json(whenFull="Reject"))
 
     async def meanwhile() -> None:
-        operator.state.run_seen(copy.deepcopy(item))
+        operator.cache.update_run(copy.deepcopy(item))
         await operator.drain()
         slot_taken(operator, free=True)
 
     operator.kube.meanwhile[operator.kube.runs] = meanwhile
-    await operator.resync.once()
+    await operator.resync.sync()
     await operator.drain()
     assert operator.run()["status"]["phase"] == "Rejected"
     assert operator.jobs() == []
@@ -143,11 +143,11 @@ async def test_a_list_that_is_older_than_a_revocation_brings_no_job_type_back(
     old = kind_json()
 
     async def meanwhile() -> None:
-        operator.state.job_type_seen(operator.change(old), gone=True)
+        operator.cache.update_job_type(operator.change(old), gone=True)
 
     operator.kube.meanwhile[operator.kube.job_types] = meanwhile
-    await operator.resync.once()
-    assert operator.state.job_types == {}
+    await operator.resync.sync()
+    assert operator.cache.job_types == {}
 
 
 async def test_a_job_type_that_the_list_lacks_is_gone_unless_it_is_younger(
@@ -156,18 +156,18 @@ async def test_a_job_type_that_the_list_lacks_is_gone_unless_it_is_younger(
     operator.kube.objects.clear()
 
     async def meanwhile() -> None:
-        operator.state.job_type_seen(
+        operator.cache.update_job_type(
             kind_json(name="young", uid="kind-2", version=operator.kube.version + 5)
         )
 
     operator.kube.meanwhile[operator.kube.job_types] = meanwhile
-    await operator.resync.once()
-    assert operator.state.job_types.keys() == {"young"}
+    await operator.resync.sync()
+    assert operator.cache.job_types.keys() == {"young"}
 
 
 def test_tombstones_are_bounded_and_let_newer_versions_pass() -> None:
     graves = Tombstones(limit=2)
-    for uid, version in (("a", 5), ("b", FOR_EVER), ("a", 3)):
+    for uid, version in (("a", 5), ("b", DELETED_VERSION), ("a", 3)):
         graves.bury(uid, version)
     assert [graves.covers("a", version) for version in (4, 5, 6)] == [True, True, False]
     assert graves.covers("b", 10**12)
@@ -255,9 +255,9 @@ async def test_a_live_job_or_pod_of_a_run_that_is_over_is_ended(
     if run:
         operator.kube.put("codexruns", run)
     if job:
-        operator.state.job_seen(operator.kube.put("jobs", job))
+        operator.cache.update_job(operator.kube.put("jobs", job))
     if pod:
-        operator.state.pod_seen(operator.kube.put("pods", pod))
+        operator.cache.update_pod(operator.kube.put("pods", pod))
     await operator.drain()
     deletions = [
         (path.rpartition("/")[2], body)
@@ -268,7 +268,7 @@ async def test_a_live_job_or_pod_of_a_run_that_is_over_is_ended(
     for _, body in deletions:
         assert body["propagation"] == "Background"
         assert body["uid"] in ("job-1", "pod-1")
-    assert (UID in operator.state.runs) is (run is RUN_LIVES)
+    assert (UID in operator.cache.runs) is (run is RUN_LIVES)
 
 
 async def test_what_the_caches_do_not_know_yet_is_read_before_anything_is_ended(
@@ -277,7 +277,7 @@ async def test_what_the_caches_do_not_know_yet_is_read_before_anything_is_ended(
     """The watch of pods is behind: in truth the pod has ended, and its Job is about to say so."""
     operator.kube.put("codexruns", RUN_ENDED)
     operator.kube.put("pods", pod_json("Succeeded"))
-    operator.state.job_seen(operator.kube.put("jobs", job_json()))
+    operator.cache.update_job(operator.kube.put("jobs", job_json()))
     await operator.drain()
     assert not operator.kube.writes("delete", "/")
 
@@ -286,11 +286,11 @@ async def test_an_apiserver_that_is_away_proves_nothing_and_a_list_looks_again(
     operator: Operator,
 ) -> None:
     operator.kube.fail("get", "/codexruns/", Unavailable("away"))
-    operator.state.job_seen(operator.kube.put("jobs", job_json()))
+    operator.cache.update_job(operator.kube.put("jobs", job_json()))
     with pytest.raises(Unavailable):
         await operator.drain()
     assert not operator.kube.writes("delete", "/")
-    await operator.resync.once()
+    await operator.resync.sync()
     await operator.drain()
     assert operator.jobs() == []
 
@@ -300,14 +300,14 @@ async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(
 ) -> None:
     """The apiserver carried the creation out late: its client had given up, and the run was deleted
     meanwhile."""
-    operator.state.run_seen(operator.kube.put("codexruns", run_json()))
+    operator.cache.update_run(operator.kube.put("codexruns", run_json()))
     operator.kube.fail("create", "/jobs", Unavailable("timeout"))
     with pytest.raises(Unavailable):
         await operator.drain()
     await deleted(operator)
     await operator.drain()
-    assert len(operator.state.holders["hello"]) == 0
-    operator.state.job_seen(operator.kube.put("jobs", job_json()))
+    assert len(operator.cache.holders["hello"]) == 0
+    operator.cache.update_job(operator.kube.put("jobs", job_json()))
     await operator.drain()
     assert operator.jobs() == []
 
@@ -320,7 +320,7 @@ async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(
     theirs["metadata"]["labels"] = {"codexrun.dev/run-uid": UID}
     operator.kube.put("codexruns", RUN_ENDED)
     operator.kube.put("pods", theirs)
-    operator.state.job_seen(operator.kube.put("jobs", job_json()))
+    operator.cache.update_job(operator.kube.put("jobs", job_json()))
     await operator.drain()
     assert operator.jobs() == []
     assert [pod["metadata"]["name"] for pod in operator.kube.items(operator.kube.pods)] == [

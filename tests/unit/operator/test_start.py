@@ -16,6 +16,7 @@ from codexrun_operator import __main__ as main
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings, Settings
 from codexrun_operator.watch import resync as resyncing
+from codexrun_operator.watch.keys import run_key
 from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
@@ -58,9 +59,9 @@ async def operator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[main.Operat
     async def nothing(_: main.Operator) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(main, "SETTLE", 0)
+    monkeypatch.setattr(main, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(main.Operator, "_inform", nothing)
-    monkeypatch.setattr(resyncing, "FIRST_PERIOD", 0)
+    monkeypatch.setattr(resyncing, "FIRST_RESYNC_SECONDS", 0)
     kube = SlowLists()
     kube.put("codexjobtypes", kind_json(concurrencyLimit=20))
     kube.objects[f"{kube.config_maps}/prompt-hello-v1"] = prompt_json()
@@ -124,12 +125,12 @@ class Looking:
         self.kube = FakeKube()
         self.seconds = 5000.0
         self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)
-        self.state = self.reconciler.state
+        self.cache = self.reconciler.cache
         self.later: dict[str, float] = {}
         self.reconciler.queue.add_later = self.later.__setitem__  # type: ignore[method-assign]
 
     async def look(self) -> tuple[str, str]:
-        await self.reconciler.reconcile(UID)
+        await self.reconciler.reconcile(run_key(UID))
         status = self.kube.objects[self.kube.path_of("codexruns", "hello")]["status"]
         return status["phase"], status["reason"]
 
@@ -137,7 +138,7 @@ class Looking:
 @pytest.fixture
 async def looking() -> Looking:
     looking = Looking()
-    looking.state.run_seen(looking.kube.put("codexruns", run_json(age=86_400)))
+    looking.cache.update_run(looking.kube.put("codexruns", run_json(age=86_400)))
     return looking
 
 
@@ -159,36 +160,36 @@ async def test_missing_is_counted_from_when_this_process_first_saw_it(looking: L
 async def test_what_is_missing_next_has_its_own_minute(looking: Looking) -> None:
     await looking.look()
     looking.seconds += 59
-    looking.state.job_type_seen(kind_json())
+    looking.cache.update_job_type(kind_json())
     await looking.look()
     looking.seconds += 59
     assert await looking.look() == ("Pending", "PromptNotFound")
-    looking.state.prompt_seen(prompt_json())
+    looking.cache.update_prompt(prompt_json())
     assert await looking.look() == ("Starting", "Starting")
-    assert looking.state.missing == {}
+    assert looking.cache.missing == {}
 
 
 async def test_a_job_type_that_cannot_be_read_is_waited_for_and_never_missing(
     looking: Looking,
 ) -> None:
-    looking.state.prompt_seen(prompt_json())
+    looking.cache.update_prompt(prompt_json())
     with pytest.raises(ValueError, match="model"):
-        looking.state.job_type_seen(kind_json(model=""))
+        looking.cache.update_job_type(kind_json(model=""))
     for _ in range(3):
         looking.seconds += 3600
         assert await looking.look() == ("Pending", "Unreadable")
-    looking.state.job_type_seen(kind_json(version=4, generation=2))
+    looking.cache.update_job_type(kind_json(version=4, generation=2))
     assert await looking.look() == ("Starting", "Starting")
 
 
 async def test_an_edit_that_cannot_be_read_takes_what_was_known_away(looking: Looking) -> None:
     """The old one holds no more: its image or its limits may be just what was changed."""
-    looking.state.prompt_seen(prompt_json())
-    looking.state.job_type_seen(kind_json())
+    looking.cache.update_prompt(prompt_json())
+    looking.cache.update_job_type(kind_json())
     with pytest.raises(ValueError, match="model"):
-        looking.state.job_type_seen(kind_json(version=4, generation=2, model=""))
+        looking.cache.update_job_type(kind_json(version=4, generation=2, model=""))
     assert await looking.look() == ("Pending", "Unreadable")
-    looking.state.job_type_seen(kind_json(version=5, model=""), gone=True)
+    looking.cache.update_job_type(kind_json(version=5, model=""), gone=True)
     looking.seconds += 5
     await looking.look()
     looking.seconds += 5
@@ -198,12 +199,12 @@ async def test_an_edit_that_cannot_be_read_takes_what_was_known_away(looking: Lo
 async def test_a_prompt_that_cannot_be_read_is_waited_for_and_never_missing(
     looking: Looking,
 ) -> None:
-    looking.state.job_type_seen(kind_json())
+    looking.cache.update_job_type(kind_json())
     with pytest.raises(AttributeError):
-        looking.state.prompt_seen(prompt_json() | {"data": {"prompt.md": 7}})
+        looking.cache.update_prompt(prompt_json() | {"data": {"prompt.md": 7}})
     looking.seconds += 3600
     assert await looking.look() == ("Pending", "Unreadable")
-    looking.state.prompt_seen(prompt_json())
+    looking.cache.update_prompt(prompt_json())
     assert await looking.look() == ("Starting", "Starting")
 
 
@@ -223,8 +224,8 @@ async def test_whatever_one_object_raises_the_rest_of_the_list_is_told(
             return real(raw)
 
         monkeypatch.setattr(resource, "model_validate", reads)
-    resync = Resync(looking.kube, looking.state, looking.reconciler.queue)
-    await resync.once()
+    resync = Resync(looking.kube, looking.cache, looking.reconciler.queue)
+    await resync.sync()
     assert resync.synced.is_set()
-    assert looking.state.runs.keys() == {"uid-1", "uid-2"}
-    assert looking.state.job_types.keys() == {"run", "good"}
+    assert looking.cache.runs.keys() == {"uid-1", "uid-2"}
+    assert looking.cache.job_types.keys() == {"run", "good"}

@@ -33,8 +33,9 @@ from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.names import EVIDENCE_FINALIZER
 from codexrun_operator.act.reconcile import Reconciler
-from codexrun_operator.decide.holds import LONGEST_PAUSE
+from codexrun_operator.decide.holds import MAX_PAUSE_SECONDS
 from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.resync import Resync
 
 Json = dict[str, Any]
@@ -85,15 +86,15 @@ class Cluster(RuleBasedStateMachine):
         return [item for key, item in self.kube.objects.items() if key.rpartition("/")[0] == path]
 
     def tell(self, item: Json, *, gone: bool = False) -> None:
-        state, copy = self.reconciler.state, {**item}
+        state, copy = self.reconciler.cache, {**item}
         if "jobType" in item.get("spec", {}):
             terminal = item["status"]["phase"] in TERMINAL
-            state.run_seen(copy, gone or terminal)
+            state.update_run(copy, gone or terminal)
         elif "template" in item.get("spec", {}):
             if item not in self.late:
-                state.job_seen(copy, gone)
+                state.update_job(copy, gone)
         else:
-            state.pod_seen(copy, gone)
+            state.update_pod(copy, gone)
 
     def change(self, path: str, item: Json) -> None:
         self.kube.version += 1
@@ -207,11 +208,11 @@ class Cluster(RuleBasedStateMachine):
 
         async def drain() -> None:
             for _ in range(400):
-                self.seconds += LONGEST_PAUSE
+                self.seconds += MAX_PAUSE_SECONDS
                 for key, (_, timer) in list(queue._timers.items()):
                     timer.cancel()
                     del queue._timers[key]
-                    if not key.startswith("expire/"):
+                    if key.kind is not Kind.EXPIRY:
                         queue.add(key)
                 keys = list(queue._ready)
                 queue._ready.clear()
@@ -226,14 +227,14 @@ class Cluster(RuleBasedStateMachine):
 
         self.loop.run_until_complete(drain())
 
-    def busy(self, keys: list[str]) -> bool:
+    def busy(self, keys: list[Key]) -> bool:
         """Whether anything but the clock is left to move; a second look without any change would
         only repeat itself."""
         now = (self.kube.version, len(self.kube.calls), len(self.reconciler.queue._ready))
         before, self.progress = getattr(self, "progress", None), now
         return before != now
 
-    async def look_at(self, key: str) -> None:
+    async def look_at(self, key: Key) -> None:
         try:
             await self.reconciler.reconcile(key)
         except (Unavailable, Refused):
@@ -266,7 +267,7 @@ class Cluster(RuleBasedStateMachine):
                     else:
                         self.tell(made)
         for item in self.items(self.kube.runs):
-            known = self.reconciler.state.runs.get(item["metadata"]["uid"])
+            known = self.reconciler.cache.runs.get(item["metadata"]["uid"])
             if (
                 known is None
                 or known.metadata.resource_version != item["metadata"]["resourceVersion"]
@@ -339,7 +340,7 @@ class Cluster(RuleBasedStateMachine):
     def a_list_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
         past = data.draw(st.sampled_from(self.past))
         self.loop.run_until_complete(
-            Resync(past, self.reconciler.state, self.reconciler.queue).once()
+            Resync(past, self.reconciler.cache, self.reconciler.queue).sync()
         )
         self.nobody_is_back()
         self.work()
@@ -350,7 +351,7 @@ class Cluster(RuleBasedStateMachine):
         item = data.draw(
             st.sampled_from([item for past in self.past for item in past.items(past.runs)])
         )
-        self.reconciler.state.run_seen(item)
+        self.reconciler.cache.update_run(item)
         self.nobody_is_back()
         self.work()
 
@@ -358,7 +359,7 @@ class Cluster(RuleBasedStateMachine):
         """What has ended or was deleted is not live here."""
         runs = self.items(self.kube.runs)
         live = {run["metadata"]["uid"] for run in runs if run["status"]["phase"] not in TERMINAL}
-        assert self.reconciler.state.runs.keys() <= live
+        assert self.reconciler.cache.runs.keys() <= live
 
     @rule(after=st.booleans())
     def a_status_write_fails(self, after: bool) -> None:
@@ -444,15 +445,15 @@ class Cluster(RuleBasedStateMachine):
         does, in any order each."""
         self.late, self.past = [], []
         self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)
-        state = self.reconciler.state
-        state.prompt_seen(prompt_json())
+        state = self.reconciler.cache
+        state.update_prompt(prompt_json())
         for path in (self.kube.jobs, self.kube.pods, self.kube.job_types, self.kube.runs):
             items = self.items(path)
             if shuffle:
                 shuffle.shuffle(items)
             for item in items:
                 if path == self.kube.job_types:
-                    state.job_type_seen(item)
+                    state.update_job_type(item)
                 else:
                     self.tell(item)
 
@@ -460,7 +461,7 @@ class Cluster(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_the_limit(self) -> None:
-        assert len(self.reconciler.state.holders["hello"]) <= self.limit
+        assert len(self.reconciler.cache.holders["hello"]) <= self.limit
         running = [pod for pod in self.pod_objects() if pod["status"]["phase"] == "Running"]
         assert len(running) <= self.limit
 
@@ -473,11 +474,11 @@ class Cluster(RuleBasedStateMachine):
         assert all(count <= 1 for count in self.created.values())
 
     def unsettled(self) -> bool:
-        state = self.reconciler.state
+        state = self.reconciler.cache
         return bool(
             state.runs
             or state.holders["hello"]
-            or state.creating
+            or state.creations
             or [p for p in state.pods.values() if p.held or p.gone]
         )
 
@@ -513,12 +514,12 @@ class Cluster(RuleBasedStateMachine):
                 and not self.unsettled()
             ):
                 break
-        state = self.reconciler.state
+        state = self.reconciler.cache
         assert {item["status"]["phase"] for item in self.items(self.kube.runs)} <= set(TERMINAL)
         assert not state.runs
         assert not state.holders["hello"]
         assert not state.waiting["hello"]
-        assert not state.creating
+        assert not state.creations
         assert not state.witnessed
         assert not [pod for pod in state.pods.values() if pod.gone]
         assert state.pods.keys() == {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from codexrun_operator.watch import workqueue
-from codexrun_operator.watch.workqueue import FIRST_PAUSE, LONGEST_PAUSE, WorkQueue
+from codexrun_operator.watch.workqueue import FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, WorkQueue
 
 
 @asynccontextmanager
@@ -103,9 +103,9 @@ async def test_failures_wait_longer_each_time_and_a_success_forgets_them(
         fail = False
         queue.add("a")
         await until(lambda: not queue._failures)
-    assert pauses[0] == FIRST_PAUSE * 2
+    assert pauses[0] == FIRST_PAUSE_SECONDS * 2
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE
+    assert pauses[-1] == MAX_PAUSE_SECONDS
 
 
 async def test_a_failure_ends_no_worker() -> None:

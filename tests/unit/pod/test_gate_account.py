@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.budget import meter, usage
-from codexrun_pod.gate.budget.cost import Price, micro_dollars, pico_dollars
+from codexrun_pod.gate import usage
+from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account, InFlight
-from codexrun_pod.gate.budget.usage import Usage, parse
+from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
-from codexrun_pod.gate.policy.rules import Refused
-from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.policy.rules import Denied
+from codexrun_pod.gate.sse import LastEvent
+from codexrun_pod.gate.usage import Usage, parse
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 PRICES = {"m": Price(input=1_250_000, cached_input=125_000, output=10_000_000)}
@@ -84,7 +85,7 @@ def answered(account, last, output_seen=True):
 
 def test_a_completed_response_is_counted_and_clears_the_last_error():
     before = meter.refused_upstream(flying(), UpstreamError("model_error", "500"))
-    after = answered(meter.sent(before, InFlight("m", 1000)), Last("completed", WIRE))
+    after = answered(meter.sent(before, InFlight("m", 1000)), LastEvent("completed", WIRE))
     assert (after.requests, after.completed, after.usage) == (2, 1, Usage(100, 40, 20, 5, 120))
     assert after.complete
     assert after.last_error is None
@@ -92,12 +93,12 @@ def test_a_completed_response_is_counted_and_clears_the_last_error():
 
 
 ESTIMATES = [
-    ("completed without usage", Last("completed"), True, 1000 + 300, False),
-    ("incomplete without usage", Last("incomplete"), True, 1000 + 300, False),
-    ("failed after output, without usage", Last("failed"), True, 1000 + 300, False),
-    ("failed before any output: free", Last("failed"), False, 0, True),
-    ("failed with usage", Last("failed", WIRE), False, 120, True),
-    ("incomplete with usage", Last("incomplete", WIRE), True, 120, True),
+    ("completed without usage", LastEvent("completed"), True, 1000 + 300, False),
+    ("incomplete without usage", LastEvent("incomplete"), True, 1000 + 300, False),
+    ("failed after output, without usage", LastEvent("failed"), True, 1000 + 300, False),
+    ("failed before any output: free", LastEvent("failed"), False, 0, True),
+    ("failed with usage", LastEvent("failed", WIRE), False, 120, True),
+    ("incomplete with usage", LastEvent("incomplete", WIRE), True, 120, True),
 ]
 
 
@@ -111,7 +112,8 @@ def test_what_a_response_is_charged(last, seen, total, complete):
 
 def test_a_response_cut_at_the_budget_is_a_budget_stop():
     after = answered(
-        flying(lowered="limits.maxTokens"), Last("incomplete", WIRE, reason="max_output_tokens")
+        flying(lowered="limits.maxTokens"),
+        LastEvent("incomplete", WIRE, reason="max_output_tokens"),
     )
     assert after.stop.code == "budget"
     assert after.last_error is None
@@ -121,7 +123,7 @@ def test_a_response_cut_at_the_budget_is_a_budget_stop():
     ("lowered", "reason"), [(None, "max_output_tokens"), ("limits.maxTokens", "content_filter")]
 )
 def test_any_other_incomplete_response_is_the_models_error(lowered, reason):
-    after = answered(flying(lowered=lowered), Last("incomplete", WIRE, reason=reason))
+    after = answered(flying(lowered=lowered), LastEvent("incomplete", WIRE, reason=reason))
     assert after.stop is None
     assert after.last_error.class_ == "model_error"
     assert reason in after.last_error.message
@@ -140,8 +142,8 @@ def test_a_broken_stream_is_charged_at_its_bytes():
 
 def test_a_model_without_a_price_makes_the_cost_unknown_for_good():
     account = meter.sent(Account(), InFlight("other", 10))
-    account = answered(account, Last("completed", WIRE))
-    account = answered(meter.sent(account, InFlight("m", 10)), Last("completed", WIRE))
+    account = answered(account, LastEvent("completed", WIRE))
+    account = answered(meter.sent(account, InFlight("m", 10)), LastEvent("completed", WIRE))
     assert meter.cost(account, PRICES) is None
     assert "costMicroUSD" not in json.loads(meter.message(account, PRICES, None))["usage"]
 
@@ -152,15 +154,15 @@ def test_nothing_asked_yet_costs_nothing_where_prices_are_known():
 
 
 def test_the_first_stop_stands():
-    account = meter.stopped(Account(), Refused("budget", "one"))
-    assert meter.stopped(account, Refused("guardrail", "two")).stop.message == "one"
+    account = meter.stopped(Account(), Denied("budget", "one"))
+    assert meter.stopped(account, Denied("guardrail", "two")).stop.message == "one"
 
 
 def test_the_message_is_what_the_operator_reads():
-    account = answered(flying(), Last("completed", WIRE))
+    account = answered(flying(), LastEvent("completed", WIRE))
     error = UpstreamError("rate_limit", "HTTP 429: later", 429, "2026-11-24T12:00:20Z")
     account = meter.refused_upstream(meter.sent(account, InFlight("m", 1)), error)
-    account = meter.stopped(account, Refused("budget", "spent"))
+    account = meter.stopped(account, Denied("budget", "spent"))
     raw = meter.message(account, PRICES, "2026-11-24")
     assert len(raw) == 3000
     assert json.loads(raw) == {
@@ -189,7 +191,7 @@ def test_the_message_is_what_the_operator_reads():
 
 
 def test_the_longest_messages_fit():
-    account = meter.stopped(Account(), Refused("guardrail", "\x00👩" * 400))
+    account = meter.stopped(Account(), Denied("guardrail", "\x00👩" * 400))
     account = meter.refused_upstream(account, UpstreamError("model_error", "\x01👩" * 400, 500))
     told = json.loads(meter.message(account, PRICES, "t"))
     assert told["stop"]["message"]
@@ -204,7 +206,7 @@ accounts = st.builds(
     priced=st.booleans(),
     complete=st.booleans(),
     usage=st.builds(Usage, *[st.integers(0, 2**63)] * 5),
-    stop=st.none() | st.builds(Refused, st.sampled_from(["budget", "guardrail"]), st.text()),
+    stop=st.none() | st.builds(Denied, st.sampled_from(["budget", "guardrail"]), st.text()),
     last_error=st.none()
     | st.builds(UpstreamError, st.just("quota"), st.text(), st.none() | st.integers(), st.none()),
     in_flight=st.none()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.budget.cost import Price, pico_of_cents
-from codexrun_pod.gate.policy.rules import SMALLEST_CAP, Admitted, Limits, Refused, admit
+from codexrun_pod.gate.cost import Price, pico_of_cents
+from codexrun_pod.gate.policy.rules import MIN_OUTPUT_TOKENS, Admitted, Denied, Limits, admit
 
 LIMITS = Limits(models=frozenset({"m", "n"}))
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
@@ -68,7 +68,7 @@ def test_verdict(change, refusal):
     if refusal is None:
         assert isinstance(verdict, Admitted)
     else:
-        assert isinstance(verdict, Refused)
+        assert isinstance(verdict, Denied)
         assert refusal in verdict.message
         assert (verdict.code, verdict.final) == ("guardrail", True)
         assert verdict.body["error"]["type"] == "codexrun_refused"
@@ -79,7 +79,7 @@ def test_verdict(change, refusal):
 )
 def test_what_is_no_request_is_refused_but_ends_nothing(raw):
     verdict = admit(raw, LIMITS)
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, Denied)
     assert not verdict.final
 
 
@@ -89,7 +89,7 @@ def test_a_stop_comes_before_everything():
 
 
 def test_once_stopped_always_stopped():
-    first = Refused("guardrail", "earlier")
+    first = Denied("guardrail", "earlier")
     assert (
         admit(json.dumps(PLAIN).encode(), Limits(models=frozenset({"m"}), stopped=first)) is first
     )
@@ -116,7 +116,7 @@ BUDGETS = [
     ("none asked for: what remains", 1000, 400, None, 600, True),
     ("more asked for than remains", 1000, 400, 700, 600, True),
     ("less asked for than remains", 1000, 400, 100, 100, False),
-    ("the API's minimum remains", 1000, 984, None, SMALLEST_CAP, True),
+    ("the API's minimum remains", 1000, 984, None, MIN_OUTPUT_TOKENS, True),
     ("less than the API's minimum remains", 1000, 985, None, "refused", None),
     ("exactly spent", 1000, 1000, None, "refused", None),
     ("more than spent", 1000, 1400, None, "refused", None),
@@ -154,7 +154,7 @@ def test_the_overshoot_is_at_most_one_input(most, wishes):
             json.dumps(PLAIN).encode(),
             Limits(models=frozenset({"m"}), max_tokens=most, spent=spent),
         )
-        if isinstance(verdict, Refused):
+        if isinstance(verdict, Denied):
             break
         cap = json.loads(verdict.body)["max_output_tokens"]
         spent += tokens_in + min(tokens_out, cap)
@@ -209,4 +209,4 @@ def test_free_output_is_not_capped():
 @given(ANY_JSON)
 def test_no_json_breaks_it(value):
     for body in (value, {**PLAIN, "tools": value, "input": value, "max_output_tokens": value}):
-        assert isinstance(admit(json.dumps(body).encode(), LIMITS), Admitted | Refused)
+        assert isinstance(admit(json.dumps(body).encode(), LIMITS), Admitted | Denied)

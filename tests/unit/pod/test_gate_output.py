@@ -10,7 +10,7 @@ from codexrun_core.schemas.nesting import TOO_DEEP
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account
 from codexrun_pod.gate.policy import output
-from codexrun_pod.gate.policy.output import Output, judge, schema_from
+from codexrun_pod.gate.policy.output import OutputVerdict, schema_from, validate_output
 
 SCHEMA = {
     "type": "object",
@@ -20,9 +20,9 @@ SCHEMA = {
 
 
 def test_a_message_that_fits():
-    assert judge(b'{"a": [1]}', SCHEMA).json == {
+    assert validate_output(b'{"a": [1]}', SCHEMA).json == {
         "ok": True,
-        "sha256": judge(b'{"a": [1]}', SCHEMA).sha256,
+        "sha256": validate_output(b'{"a": [1]}', SCHEMA).sha256,
     }
 
 
@@ -56,14 +56,14 @@ def test_a_message_that_fits():
     ],
 )
 def test_a_message_that_does_not(text, pointer, said):
-    verdict = judge(text, SCHEMA)
+    verdict = validate_output(text, SCHEMA)
     assert (verdict.ok, verdict.pointer) == (False, pointer)
     assert said in verdict.message
-    assert len(verdict.message) <= output.LONGEST + 20
+    assert len(verdict.message) <= output.MAX_MESSAGE_CHARS + 20
 
 
 def test_the_verdict_survives_the_gate_and_fits_its_message():
-    account = Account(output=Output(False, "x" * 300, "/" + "y" * 299, "0" * 64))
+    account = Account(output=OutputVerdict(False, "x" * 300, "/" + "y" * 299, "0" * 64))
     assert meter.from_json(json.loads(json.dumps(meter.to_json(account)))) == account
     told = json.loads(meter.message(account, {}, None, {"output": account.output.json}))
     assert told["output"]["ok"] is False

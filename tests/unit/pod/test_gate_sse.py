@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.sse import Last, Watch
+from codexrun_pod.gate.sse import EventStream, LastEvent
 
 
 def event(kind, end="\n", **fields):
@@ -18,17 +18,17 @@ DELTA = event("response.output_text.delta", delta='"response.completed" \r\n\n d
 COMPLETED = event("response.completed", response={"usage": {"input_tokens": 1}})
 
 STREAMS = [
-    ("completed", CREATED + DELTA + COMPLETED, Last("completed", {"input_tokens": 1}), True),
+    ("completed", CREATED + DELTA + COMPLETED, LastEvent("completed", {"input_tokens": 1}), True),
     (
         "completed without output",
         CREATED + COMPLETED,
-        Last("completed", {"input_tokens": 1}),
+        LastEvent("completed", {"input_tokens": 1}),
         False,
     ),
     (
         "usage is absent",
         event("response.completed", response={"id": "r"}),
-        Last("completed"),
+        LastEvent("completed"),
         False,
     ),
     (
@@ -36,25 +36,25 @@ STREAMS = [
         event(
             "response.incomplete", response={"incomplete_details": {"reason": "max_output_tokens"}}
         ),
-        Last("incomplete", reason="max_output_tokens"),
+        LastEvent("incomplete", reason="max_output_tokens"),
         False,
     ),
     (
         "incomplete without a reason",
         event("response.incomplete", response={}),
-        Last("incomplete"),
+        LastEvent("incomplete"),
         False,
     ),
     (
         "failed",
         event("response.failed", response={"error": {"code": "c"}}),
-        Last("failed", error={"code": "c"}),
+        LastEvent("failed", error={"code": "c"}),
         False,
     ),
     (
         "an error event",
         event("error", error={"code": "c"}),
-        Last("failed", error={"code": "c"}),
+        LastEvent("failed", error={"code": "c"}),
         False,
     ),
     ("cut", CREATED + DELTA, None, True),
@@ -62,44 +62,44 @@ STREAMS = [
     (
         "carriage returns",
         event("response.completed", "\r\n", response={"usage": 1}),
-        Last("completed", 1),
+        LastEvent("completed", 1),
         False,
     ),
     (
         "only carriage returns",
         event("response.completed", "\r", response={"usage": 1}) + "x",
-        Last("completed", 1),
+        LastEvent("completed", 1),
         False,
     ),
     (
         "data over two lines",
         'data: {"type":\ndata: "response.completed"}\n\n',
-        Last("completed"),
+        LastEvent("completed"),
         False,
     ),
     (
         "comments and other fields",
         ": ping\n\nid: 1\nretry: 5\n" + COMPLETED,
-        Last("completed", {"input_tokens": 1}),
+        LastEvent("completed", {"input_tokens": 1}),
         False,
     ),
     (
         "no blank after the colon",
         'data:{"type":"response.completed"}\n\n',
-        Last("completed"),
+        LastEvent("completed"),
         False,
     ),
     (
         "only the first last event counts",
         COMPLETED + event("response.failed", response={}),
-        Last("completed", {"input_tokens": 1}),
+        LastEvent("completed", {"input_tokens": 1}),
         False,
     ),
     ("no JSON", "data: response.completed\n\ndata: [DONE]\n\n", None, True),
     (
         "a response that is a list",
         event("response.completed", response=[1]),
-        Last("completed"),
+        LastEvent("completed"),
         False,
     ),
 ]
@@ -109,7 +109,7 @@ STREAMS = [
     ("stream", "last", "output"), [s[1:] for s in STREAMS], ids=[s[0] for s in STREAMS]
 )
 def test_a_stream(stream, last, output):
-    watch = Watch()
+    watch = EventStream()
     watch.feed(stream.encode())
     assert watch.last == last
     assert watch.output_seen is output
@@ -117,7 +117,7 @@ def test_a_stream(stream, last, output):
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))
 def test_chunks_of_any_size_mean_the_same(stream, sizes):
-    whole, parts = Watch(), Watch()
+    whole, parts = EventStream(), EventStream()
     data = stream.encode()
     whole.feed(data)
     position, turn = 0, 0
@@ -130,7 +130,7 @@ def test_chunks_of_any_size_mean_the_same(stream, sizes):
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))
 def test_whole_events_are_given_back_to_the_byte(stream, sizes):
-    watch, data, passed = Watch(), stream.encode(), b""
+    watch, data, passed = EventStream(), stream.encode(), b""
     position, turn = 0, 0
     while position < len(data):
         size = sizes[turn % len(sizes)]
@@ -142,4 +142,4 @@ def test_whole_events_are_given_back_to_the_byte(stream, sizes):
 
 @given(st.binary())
 def test_no_bytes_break_it(data):
-    Watch().feed(data)
+    EventStream().feed(data)

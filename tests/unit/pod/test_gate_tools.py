@@ -8,16 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_core.codex import tools
-from codexrun_pod.gate.policy.rules import Admitted, Limits, Refused, admit
+from codexrun_pod.gate.policy.rules import Admitted, Denied, Limits, admit
 from codexrun_pod.gate.policy.tools import forbidden_call
-from codexrun_pod.gate.sse import Watch
+from codexrun_pod.gate.sse import EventStream
 
 ALL = frozenset({"apply_patch", "mcp:t", "shell", "view_image", "web_search"})
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
-NESTED = (
-    "### `{0}`\nexec tool declaration:\n```ts\ndeclare const tools: {{ {0}(args: {{ a: string }}):"
-    " Promise<unknown>; }};\n```\n"
-)
+NESTED = "### `{0}`\nexec tool declaration:\n```ts\ndeclare const tools: {{ {0}(args: {{ a: string }}): Promise<unknown>; }};\n```\n"
 
 
 def offer(*names):
@@ -102,7 +99,7 @@ def test_code_mode_must_not_offer_to_scripts_what_is_not_allowed(name):
     """It stands in a text, and its calls would hide in one: nothing could be taken out."""
     body = json.dumps({**PLAIN, "input": code_mode("list_mcp_resources", name)}).encode()
     refused = admit(body, Limits(models=frozenset({"m"}), tools=frozenset()))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Denied)
     assert (refused.code, refused.final, name in refused.message) == ("guardrail", True, True)
 
 
@@ -216,7 +213,7 @@ def test_a_hundred_calls_and_not_a_byte_of_one_passes():
                 + b'data: {"type":"response.completed","response":{}}\n\n'
             )
             allowed = ALL - {entry}
-            watch = Watch(lambda event, allowed=allowed: forbidden_call(event, allowed, ()))
+            watch = EventStream(lambda event, allowed=allowed: forbidden_call(event, allowed, ()))
             passed, position = b"", 0
             while position < len(stream):
                 size = chance.randint(1, 60)

@@ -18,7 +18,7 @@ from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.logs.masking import Mask
 from codexrun_pod.runner.settings import ConfigError
-from codexrun_pod.runner.termination_report import Report
+from codexrun_pod.runner.termination_report import TerminationReport
 
 # masks
 
@@ -101,7 +101,7 @@ def test_a_cut_is_between_characters(text, limit):
 def test_the_report_masks_cuts_and_counts(tmp_path):
     log = Log(os.open(os.devnull, os.O_WRONLY))
     log.mask = Mask(["hunter22"])
-    report = Report(str(tmp_path / "message"), log)
+    report = TerminationReport(str(tmp_path / "message"), log)
     final = "hunter22 " + "é" * 2000
     report.write(
         "done",
@@ -251,7 +251,7 @@ def test_an_image_without_codex_is_said_so(tmp_path):
 
 # watchdogs
 
-WATCH = watchdogs.Watch(timeout=100, stall=10, started=1000)
+WATCH = watchdogs.TimeLimits(timeout=100, stall=10, started=1000)
 STALLS = [
     # name, now, last event, open items, the gate's idle seconds, stalled, asked
     ("an event a moment ago", 1050, 1045, 0, 999, False, False),
@@ -323,20 +323,22 @@ def printed(*calls, mask=()):
 
 def test_an_event_stands_unchanged_to_the_byte():
     raw = b'{"type": "x",  "n": 1.50, "big": 12345678901234567890, "s": "\\u00e9\\ud83d"}'
-    (line,) = printed(("codex", raw + b"\n"))
+    (line,) = printed(("write_codex", raw + b"\n"))
     assert line.endswith(b'"src":"codex","event":' + raw + b"}")
     assert json.loads(line)["event"]["big"] == 12345678901234567890
 
 
 def test_a_masked_event_is_still_an_event():
-    (line,) = printed(("codex", b'{"s":"a hunter22","n":2}'), mask=["hunter22"])
+    (line,) = printed(("write_codex", b'{"s":"a hunter22","n":2}'), mask=["hunter22"])
     assert json.loads(line)["event"] == {"s": "a ***", "n": 2}
 
 
 def test_text_and_broken_text():
     lines = [
         json.loads(line)
-        for line in printed(("foreign", "stderr", b"warn\r\n"), ("foreign", "stderr", b"\xff!"))
+        for line in printed(
+            ("write_plain", "stderr", b"warn\r\n"), ("write_plain", "stderr", b"\xff!")
+        )
     ]
     assert [(line["src"], line["text"], line.get("invalid_utf8")) for line in lines] == [
         ("stderr", "warn", None),
@@ -346,7 +348,7 @@ def test_text_and_broken_text():
 
 @pytest.mark.parametrize("raw", [b"not json", b"[1]", b"7", b""])
 def test_a_line_of_codex_that_is_no_event_is_text(raw):
-    assert json.loads(printed(("codex", raw))[0])["text"] == raw.decode()
+    assert json.loads(printed(("write_codex", raw))[0])["text"] == raw.decode()
 
 
 def test_a_reader_that_goes_away_holds_nobody_up():
@@ -354,6 +356,6 @@ def test_a_reader_that_goes_away_holds_nobody_up():
     log = Log(writer)
     os.close(reader)
     for _ in range(100):
-        log.foreign("stderr", b"x" * 10_000)
+        log.write_plain("stderr", b"x" * 10_000)
     log.close()
     os.close(writer)

@@ -1,8 +1,8 @@
-"""What to do next with one run. Pure: all that it knows is in its arguments.
+"""Decide what to do next with one run. Pure: everything it uses is in its arguments.
 
-The first rule that has an answer wins; the order of RULES is the precedence, and the documentation
-(docs/architecture.md draws it). Executing a decision is somebody else's work: actions first, then
-one status write, then the events that it justifies.
+The first rule that has an answer wins; the order of RULES is the precedence. Carrying
+out a decision is the work of `act`: actions first, then one status write, then the events that it
+justifies.
 """
 
 from collections.abc import Callable
@@ -10,25 +10,24 @@ from datetime import datetime
 
 from codexrun_operator.decide.plan.decision import (
     NOTHING,
-    Blocked,
     CreateJob,
     Decision,
     DeleteJob,
     ReleaseEvidence,
-    Seen,
     StopPod,
     SuspendJob,
 )
 from codexrun_operator.decide.plan.progress import finish, show_progress
+from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.start import (
     cancel_before_start,
     explain_lost_job,
-    leave_what_is_not_understood,
-    reject_what_is_wrong,
+    reject_invalid_run,
     start_when_admitted,
     wait_for_job_to_show,
     wait_for_job_type,
-    wait_for_what_is_unreadable,
+    wait_for_newer_operator,
+    wait_for_unreadable,
     wants_slot,
 )
 from codexrun_operator.decide.plan.stop import (
@@ -47,24 +46,24 @@ __all__ = [
     "Decision",
     "DeleteJob",
     "ReleaseEvidence",
-    "Seen",
+    "Snapshot",
     "StopPod",
     "SuspendJob",
     "plan",
     "wants_slot",
 ]
 
-Rule = Callable[[Seen, datetime], Decision | None]
+Rule = Callable[[Snapshot, datetime], Decision | None]
 
 
-def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
-    """Terminal never changes; a run being deleted is the garbage collector's (its pod keeps the
-    slot until it is gone).
+def leave_terminal_run_alone(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
+    """A terminal phase never changes; a run being deleted is the garbage collector's (its pod keeps
+    the slot until it is gone).
 
     Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for
     ever.
     """
-    run, pod = seen.run, seen.pod
+    run, pod = snapshot.run, snapshot.pod
     if not (run.status.phase.terminal or run.metadata.deletion_timestamp):
         return None
     if pod and pod.held and not pod.gone:
@@ -72,26 +71,26 @@ def leave_finished_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa:
     return NOTHING
 
 
-def leave_unknown_phase_alone(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+def leave_unknown_phase_alone(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
     """A newer operator has brought the run where this one does not know the way on."""
-    return None if seen.phase.known else NOTHING
+    return None if snapshot.phase.known else NOTHING
 
 
 RULES: tuple[Rule, ...] = (
-    leave_finished_alone,
+    leave_terminal_run_alone,
     leave_unknown_phase_alone,
     # no Job yet
     wait_for_job_to_show,  # its creation is under way: look again
     explain_lost_job,  # it had one, which is gone
     cancel_before_start,
-    leave_what_is_not_understood,  # spec.whenFull of a newer version
-    wait_for_what_is_unreadable,  # it is there, which is all that is known
+    wait_for_newer_operator,  # spec.whenFull of a newer version
+    wait_for_unreadable,  # it is there, which is all that is known
     wait_for_job_type,  # and for its prompt: one minute, then Rejected
-    reject_what_is_wrong,
+    reject_invalid_run,
     start_when_admitted,
     # there is a Job
     conclude_stop,  # Stopping, and proven gone
-    keep_evidence,  # Stopping, containers ended: write down what they said, then let the pod go
+    keep_evidence,  # Stopping, containers ended: write down their reports, then release the pod
     finish,  # ended by itself: the outcome names phase and class
     stop_when_cancelled,
     stop_what_others_ended,  # a person, an eviction, a lost node
@@ -100,6 +99,10 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def plan(seen: Seen, now: datetime) -> Decision:
-    """Decide about one run at `now` (UTC)."""
-    return next((decision for rule in RULES if (decision := rule(seen, now))), NOTHING)
+def plan(snapshot: Snapshot, now: datetime) -> Decision:
+    """Return the first rule's decision about one run at `now` (UTC)."""
+    for rule in RULES:
+        decision = rule(snapshot, now)
+        if decision:
+            return decision
+    return NOTHING

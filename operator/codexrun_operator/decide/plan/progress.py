@@ -6,63 +6,69 @@ from datetime import datetime
 from codexrun_core import reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.outcome import outcome
-from codexrun_operator.decide.plan.decision import Decision, Seen
-from codexrun_operator.decide.plan.start_failures import camel, start_trouble
-from codexrun_operator.decide.plan.stop import ending, own_end, started_fields, terminal
-from codexrun_operator.decide.status import moved
+from codexrun_operator.decide.plan.decision import Decision
+from codexrun_operator.decide.plan.snapshot import Snapshot
+from codexrun_operator.decide.plan.start_failures import reason_of, start_problem
+from codexrun_operator.decide.plan.stop import (
+    ending_status,
+    own_outcome,
+    started_fields,
+    terminal_decision,
+)
+from codexrun_operator.decide.status import with_phase
 
 
-def finish(seen: Seen, now: datetime) -> Decision | None:
+def finish(snapshot: Snapshot, now: datetime) -> Decision | None:
     """The pod has ended by itself. Read from the containers' states, which come some 3 s before the
     Job's condition."""
-    pod = seen.pod
-    if seen.job is None or pod is None or seen.phase is Phase.STOPPING:
+    pod = snapshot.pod
+    if snapshot.job is None or pod is None or snapshot.phase is Phase.STOPPING:
         return None
-    end = own_end(seen) if pod.ended or pod.gone else None
+    end = own_outcome(snapshot) if pod.ended or pod.gone else None
     if end is None:
         if not pod.ended or pod.deleting or pod.gone:
             return None
         failure = outcome(pod).failure
         assert failure is not None  # success is never anybody else's work
-        end = (camel(failure.class_), failure.message, failure)
+        end = (reason_of(failure.class_), failure.message, failure)
     if pod.held and not pod.gone:
         # A stop had begun, was not recorded, and its run was faster.
-        return Decision(status=ending(seen, now, *end), look_again=1)
-    return terminal(seen, now, *end)
+        return Decision(status=ending_status(snapshot, now, *end), look_again=1)
+    return terminal_decision(snapshot, now, *end)
 
 
-def show_progress(seen: Seen, now: datetime) -> Decision | None:
+def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Starting, with what it waits for; or Running."""
-    job, pod, run = seen.job, seen.pod, seen.run
-    if job is None or seen.phase is Phase.STOPPING:
+    job, pod, run = snapshot.job, snapshot.pod, snapshot.run
+    if job is None or snapshot.phase is Phase.STOPPING:
         return None
-    known = started_fields(seen)
+    fields = started_fields(snapshot)
     if pod and pod.agent.state in ("running", "terminated"):
         started = run.status.started_at or pod.agent.started_at or now
-        status = moved(
+        status = with_phase(
             run,
             Phase.RUNNING,
             reasons.AGENT_RUNNING,
             "The agent is running",
             now,
             started_at=started,
-            **known,
+            **fields,
         )
         return Decision(status=status)
-    if seen.phase is Phase.RUNNING:
+    if snapshot.phase is Phase.RUNNING:
         return Decision(look_again=5)  # its pod is gone, and the Job will say so
-    trouble = start_trouble(job, pod, seen.warnings)
+    cause = start_problem(job, pod, snapshot.warnings)
     look_again = min(
         10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds())
     )
-    calm = run.status.phase is Phase.STARTING and run.status.reason in (
+    unchanged = run.status.phase is Phase.STARTING and run.status.reason in (
         reasons.STARTING,
         reasons.CLONING,
     )
-    if trouble.expected and calm:
+    if cause.expected and unchanged:
         # "Still starting" is not worth a status write.
         return Decision(look_again=look_again)
     return Decision(
-        status=moved(run, Phase.STARTING, trouble.reason, trouble.message, now, **known),
+        status=with_phase(run, Phase.STARTING, cause.reason, cause.message, now, **fields),
         look_again=look_again,
     )

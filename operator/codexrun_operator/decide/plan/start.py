@@ -5,72 +5,75 @@ from datetime import datetime, timedelta
 from codexrun_core import reasons
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
+from codexrun_core.runs.names import job_name
 from codexrun_operator.decide.outcome import failed
-from codexrun_operator.decide.plan.decision import (
-    Blocked,
-    CreateJob,
-    Decision,
-    Seen,
-)
+from codexrun_operator.decide.plan.decision import CreateJob, Decision
+from codexrun_operator.decide.plan.snapshot import JOB_TYPE_NOT_FOUND, Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
     begin_stop,
-    cancel_words,
+    cancel_message,
     keep_evidence,
-    own_end,
-    terminal,
+    own_outcome,
     terminal_after_stop,
+    terminal_decision,
 )
-from codexrun_operator.decide.status import moved
-from codexrun_operator.decide.validation import Accepted, Missing, Refused
-from codexrun_operator.job.job import job_name
+from codexrun_operator.decide.status import with_phase
+from codexrun_operator.decide.validation import Accepted, Missing, Rejected
 
 JOB_DELETED = "The Job was deleted by hand"
-MISSING_PATIENCE = timedelta(minutes=1)
-MISSING_QUIET = timedelta(
-    seconds=3
-)  # files of one `kubectl apply` arrive within this; no status write for that
+MISSING_REJECT_AFTER = timedelta(minutes=1)
+# Files of one `kubectl apply` arrive within this; no status write for that.
+MISSING_QUIET_TIME = timedelta(seconds=3)
 
 
-def wait_for_job_to_show(seen: Seen, now: datetime) -> Decision | None:  # noqa: ARG001
+def wait_for_job_to_show(snapshot: Snapshot, now: datetime) -> Decision | None:  # noqa: ARG001
     """A Job that was created and has not come back on the watch yet is not a missing Job (KubeRay
     issue 715)."""
-    return Decision(look_again=2) if seen.creating and seen.job is None else None
+    return Decision(look_again=2) if snapshot.creating and snapshot.job is None else None
 
 
-def explain_lost_job(seen: Seen, now: datetime) -> Decision | None:
-    """It was admitted and its Job is gone: nothing may start in its place."""
-    if seen.job is not None or not seen.begun:
+def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """Conclude a run whose Job is gone: nothing may start in its place."""
+    if snapshot.job is not None or not snapshot.begun:
         return None
-    if seen.pod is not None and not seen.pod.gone and (seen.pod.holds_slot or seen.pod.held):
+    if (
+        snapshot.pod is not None
+        and not snapshot.pod.gone
+        and (snapshot.pod.holds_slot or snapshot.pod.held)
+    ):
         # Orphaned by the Job's deletion: it keeps the slot until it is gone.
-        return keep_evidence(seen, now) or begin_stop(seen, now, reasons.JOB_DELETED, JOB_DELETED)
-    if seen.phase is Phase.STOPPING:
-        return terminal_after_stop(seen, now)
-    if end := own_end(seen):
-        return terminal(seen, now, *end)
-    if seen.witnessed:
-        return terminal(seen, now, reasons.JOB_DELETED, JOB_DELETED, None)
+        return keep_evidence(snapshot, now) or begin_stop(
+            snapshot, now, reasons.JOB_DELETED, JOB_DELETED
+        )
+    if snapshot.phase is Phase.STOPPING:
+        return terminal_after_stop(snapshot, now)
+    if end := own_outcome(snapshot):
+        return terminal_decision(snapshot, now, *end)
+    if snapshot.witnessed:
+        return terminal_decision(snapshot, now, reasons.JOB_DELETED, JOB_DELETED, None)
     message = "The Job was gone when the operator came back; how the run ended is not known"
-    return terminal(seen, now, reasons.JOB_LOST, message, failed(FailureClass.INTERNAL, message))
+    return terminal_decision(
+        snapshot, now, reasons.JOB_LOST, message, failed(FailureClass.INTERNAL, message)
+    )
 
 
-def cancel_before_start(seen: Seen, now: datetime) -> Decision | None:
-    """Nothing was started: cancelled at once, no pod needed."""
-    if seen.job is not None or seen.run.spec.cancel is None:
+def cancel_before_start(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """Cancel at once: nothing was started."""
+    if snapshot.job is not None or snapshot.run.spec.cancel is None:
         return None
-    words = cancel_words(seen.run)
+    message = cancel_message(snapshot.run)
     return Decision(
-        status=moved(
-            seen.run, Phase.CANCELLED, reasons.CANCEL_REQUESTED, words, now, finished_at=now
+        status=with_phase(
+            snapshot.run, Phase.CANCELLED, reasons.CANCEL_REQUESTED, message, now, finished_at=now
         )
     )
 
 
-def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
-    """A newer version's wish, which this operator can neither keep nor call wrong: the run waits
-    for one that can."""
-    run = seen.run
-    if seen.job is not None or run.spec.when_full in WHEN_FULL:
+def wait_for_newer_operator(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """A value of a newer version, which this operator can neither carry out nor reject: the run
+    waits for one that can."""
+    run = snapshot.run
+    if snapshot.job is not None or run.spec.when_full in WHEN_FULL:
         return None
     phase = Phase.QUEUED if run.status.phase is Phase.QUEUED else Phase.PENDING
     message = (
@@ -78,97 +81,106 @@ def leave_what_is_not_understood(seen: Seen, now: datetime) -> Decision | None:
         " upgrade it, or create the run "
         f"again with one of {', '.join(WHEN_FULL)}"
     )
-    return Decision(status=moved(run, phase, reasons.UNKNOWN_VALUE, message, now))
+    return Decision(status=with_phase(run, phase, reasons.UNKNOWN_VALUE, message, now))
 
 
-def _patience(seen: Seen, reason: str, message: str, now: datetime) -> Decision:
+def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: datetime) -> Decision:
     """Wait a minute for what may still be applied, then reject: apply order must not matter.
 
     A minute of this process: what nobody was there to see has not been missing.
     """
-    run, waited = seen.run, seen.missing_for
+    run, waited = snapshot.run, snapshot.missing_for
     if run.status.phase is Phase.QUEUED:
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
         # by a re-apply.
-        return Decision(status=moved(run, Phase.QUEUED, reason, message, now), look_again=30)
-    if waited >= MISSING_PATIENCE:
-        return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
-    rest = (MISSING_PATIENCE - waited).total_seconds()
-    if waited < MISSING_QUIET:
-        return Decision(look_again=(MISSING_QUIET - waited).total_seconds())
-    return Decision(status=moved(run, Phase.PENDING, reason, message, now), look_again=rest)
+        return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now), look_again=30)
+    if waited >= MISSING_REJECT_AFTER:
+        return Decision(
+            status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
+        )
+    remaining = (MISSING_REJECT_AFTER - waited).total_seconds()
+    if waited < MISSING_QUIET_TIME:
+        return Decision(look_again=(MISSING_QUIET_TIME - waited).total_seconds())
+    return Decision(
+        status=with_phase(run, Phase.PENDING, reason, message, now), look_again=remaining
+    )
 
 
-def wait_for_what_is_unreadable(seen: Seen, now: datetime) -> Decision | None:
+def wait_for_unreadable(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Not missing, and nobody's mistake in the run: an older operator after a newer version's
     objects, for example."""
-    if seen.job is not None or not seen.unreadable:
+    if snapshot.job is not None or not snapshot.unreadable:
         return None
-    phase = Phase.QUEUED if seen.phase is Phase.QUEUED else Phase.PENDING
+    phase = Phase.QUEUED if snapshot.phase is Phase.QUEUED else Phase.PENDING
     message = (
-        f"{seen.unreadable} is there, and this version of codexrun cannot read it; the operator's"
-        " log says why. The run waits: upgrade codexrun, or apply it again in the form of this"
-        " version"
+        f"{snapshot.unreadable} is there, and this version of codexrun cannot read it; the"
+        " operator's log says why. The run waits: upgrade codexrun, or apply it again in the form"
+        " of this version"
     )
-    return Decision(status=moved(seen.run, phase, reasons.UNREADABLE, message, now))
+    return Decision(status=with_phase(snapshot.run, phase, reasons.UNREADABLE, message, now))
 
 
-def wait_for_job_type(seen: Seen, now: datetime) -> Decision | None:
-    if seen.job is not None or seen.job_type is not None:
+def wait_for_job_type(snapshot: Snapshot, now: datetime) -> Decision | None:
+    if snapshot.job is not None or snapshot.job_type is not None:
         return None
     message = (
-        f'spec.jobType: there is no job type "{seen.run.spec.job_type}" in this namespace; `kubectl'
-        " get codexjobtypes` lists them"
+        f'spec.jobType: there is no job type "{snapshot.run.spec.job_type}" in this namespace;'
+        " `kubectl get codexjobtypes` lists them"
     )
-    return _patience(seen, reasons.JOB_TYPE_NOT_FOUND, message, now)
+    return _wait_then_reject(snapshot, JOB_TYPE_NOT_FOUND, message, now)
 
 
-def reject_what_is_wrong(seen: Seen, now: datetime) -> Decision | None:
-    """Rejected before anything is started; never gets a Job."""
-    if seen.job is not None:
+def reject_invalid_run(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """Reject an invalid run before anything is started; it never gets a Job."""
+    if snapshot.job is not None:
         return None
-    verdict = seen.verdict
+    verdict = snapshot.verdict
     if isinstance(verdict, Missing):
-        return _patience(seen, verdict.reason, verdict.message, now)
-    if isinstance(verdict, Refused):
+        return _wait_then_reject(snapshot, verdict.reason, verdict.message, now)
+    if isinstance(verdict, Rejected):
         return Decision(
-            status=moved(
-                seen.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now
+            status=with_phase(
+                snapshot.run, Phase.REJECTED, verdict.reason, verdict.message, now, finished_at=now
             )
         )
     return None
 
 
-def wants_slot(seen: Seen) -> bool:
-    """Whether admission is to be asked at all: valid, not cancelled, and nothing started yet."""
-    run = seen.run
+def wants_slot(snapshot: Snapshot) -> bool:
+    """Return whether the run may ask for a slot: valid, not cancelled, and nothing started yet."""
+    run = snapshot.run
     return (
-        not seen.begun
-        and not seen.creating
+        not snapshot.begun
+        and not snapshot.creating
         and run.spec.when_full in WHEN_FULL
         and run.metadata.deletion_timestamp is None
         and run.spec.cancel is None
-        and isinstance(seen.verdict, Accepted)
+        and isinstance(snapshot.verdict, Accepted)
     )
 
 
-def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
-    """Take the slot that admission gave, or wait in the queue (or leave it, if the run does not
-    want to wait)."""
-    if seen.job is not None or seen.job_type is None or not isinstance(seen.verdict, Accepted):
+def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """Take the free slot, or wait in the queue, or reject a run that does not want to wait."""
+    if (
+        snapshot.job is not None
+        or snapshot.job_type is None
+        or not isinstance(snapshot.verdict, Accepted)
+    ):
         return None
-    run, job_type, accepted = seen.run, seen.job_type, seen.verdict
-    if seen.admitted:
+    run, job_type, accepted = snapshot.run, snapshot.job_type, snapshot.verdict
+    if snapshot.admitted:
         fields = {
             "attempt": 1,
             "prompt": accepted.prompt,
             "model": accepted.model,
             "sandbox": job_type.spec.sandbox,
-            "job_name": job_name(run, 1),
+            "job_name": job_name(run.metadata.name, run.metadata.uid, 1),
         }
-        status = moved(run, Phase.STARTING, reasons.STARTING, "The pod is starting", now, **fields)
+        status = with_phase(
+            run, Phase.STARTING, reasons.STARTING, "The pod is starting", now, **fields
+        )
         return Decision(actions=(CreateJob(1, accepted),), status=status, look_again=5)
-    blocked = seen.blocked
+    blocked = snapshot.blocked
     if job_type.spec.suspended:
         blocked = Blocked(reasons.SUSPENDED, f'job type "{job_type.metadata.name}" is suspended')
     elif blocked is None:
@@ -177,24 +189,26 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
             reasons.CONCURRENCY_LIMIT,
             f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
         )
-    reason, trouble = blocked.reason, blocked.trouble
+    reason, cause = blocked.reason, blocked.message
     if run.spec.when_full == "Reject":
-        message = f"Rejected, as spec.whenFull asks: {trouble}"
-        return Decision(status=moved(run, Phase.REJECTED, reason, message, now, finished_at=now))
-    most = job_type.spec.max_queued
+        message = f"Rejected, as spec.whenFull asks: {cause}"
+        return Decision(
+            status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
+        )
+    max_queued = job_type.spec.max_queued
     # Who waits already stays, also when the limit is lowered.
     if (
-        most is not None
+        max_queued is not None
         and run.status.phase is not Phase.QUEUED
-        and not seen.waits
-        and seen.queued >= most
+        and not snapshot.waits
+        and snapshot.queued >= max_queued
     ):
         message = (
-            f"{trouble}, and {seen.queued} runs wait, as many as its maxQueued of {most} lets wait;"
-            " try again later, or ask its owner to raise maxQueued"
+            f"{cause}, and {snapshot.queued} runs wait, as many as its maxQueued of {max_queued}"
+            " lets wait; try again later, or ask its owner to raise maxQueued"
         )
         return Decision(
-            status=moved(
+            status=with_phase(
                 run,
                 Phase.REJECTED,
                 reasons.QUEUE_FULL,
@@ -204,5 +218,5 @@ def start_when_admitted(seen: Seen, now: datetime) -> Decision | None:
             )
         )
     return Decision(
-        status=moved(run, Phase.QUEUED, reason, f"Waiting: {trouble}", now), waiting=True
+        status=with_phase(run, Phase.QUEUED, reason, f"Waiting: {cause}", now), waiting=True
     )

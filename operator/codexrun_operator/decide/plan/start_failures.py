@@ -1,5 +1,5 @@
-"""Why does the agent not run yet? From the pod's own words and Kubernetes' warnings to a class and
-a message. Pure."""
+"""Why does the agent not run yet? Finds class and message in the pod's status and Kubernetes'
+warnings. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from codexrun_core import reasons
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Event, Job, Pod
 
-PULL = {
+PULL_REASONS = {
     "ErrImagePull",
     "ImagePullBackOff",
     "ImageInspectError",
     "RegistryUnavailable",
     "SignatureValidationFailed",
 }
-HOPELESS_IMAGE = {"InvalidImageName", "ErrImageNeverPull"}
+HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StartProblem:
     """`reason` is what status.reason shows while the run starts; `class_` what it fails with if
     that does not change."""
 
@@ -31,44 +31,47 @@ class Trouble:
     expected: bool = False  # no trouble at all: starting takes a moment
 
 
-def camel(class_: FailureClass) -> str:
-    """rate_limit -> RateLimit: a failure class as a condition's reason."""
+def reason_of(class_: FailureClass) -> str:
+    """Return a failure class as a condition's reason: rate_limit -> RateLimit."""
     return "".join(word.capitalize() for word in class_.value.split("_"))
 
 
-def start_trouble(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Trouble:
-    """The first cause that explains it, the more certain ones first."""
+def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> StartProblem:
+    """Return the first cause that explains why the agent does not run, the more certain ones
+    first."""
     if pod is None:
         for warning in warnings:
             if warning.reason == "FailedCreate":
-                return Trouble(
+                return StartProblem(
                     FailureClass.CONFIG,
                     reasons.POD_REFUSED,
                     f"No pod can be made: {warning.message}",
                 )
-        return Trouble(
+        return StartProblem(
             FailureClass.INTERNAL, reasons.STARTING, f"Job {job.name} has no pod yet", expected=True
         )
     if pod.unschedulable:
         return _unschedulable(pod.unschedulable)
     for name, container in (("clone", pod.clone), ("gate", pod.gate), ("agent", pod.agent)):
-        if trouble := _container_trouble(name, container):
-            return trouble
+        if problem := _container_problem(name, container):
+            return problem
     for warning in warnings:
         if warning.reason in ("FailedMount", "FailedAttachVolume"):
-            return Trouble(
+            return StartProblem(
                 FailureClass.CONFIG,
                 reasons.MISSING_VOLUME,
                 f"A volume of the pod cannot be had: {warning.message}",
             )
     if pod.clone.state == "running":
-        return Trouble(
+        return StartProblem(
             FailureClass.WORKSPACE, reasons.CLONING, "The repository is being cloned", expected=True
         )
-    return Trouble(FailureClass.INTERNAL, reasons.STARTING, "The pod is starting", expected=True)
+    return StartProblem(
+        FailureClass.INTERNAL, reasons.STARTING, "The pod is starting", expected=True
+    )
 
 
-def _unschedulable(said: str) -> Trouble:
+def _unschedulable(said: str) -> StartProblem:
     """The scheduler's words. A request larger than any node shows as one that preemption cannot
     help either: with "No preemption victims found" it would fit an emptier node, with "not helpful"
     on all of them it fits none."""
@@ -80,37 +83,37 @@ def _unschedulable(said: str) -> Trouble:
         and re.search(rf"\b{nodes[1]} Preemption is not helpful", preemption)
         and re.search(rf"\b{nodes[1]} Insufficient", said)
     )
-    advice = (
-        "its request is larger than any node; lower resources.requests of the job type, or add a"
-        " larger node"
-    )
-    message = f"No node for the pod: {advice if too_large else said}" + (
+    advice = "its request is larger than any node; lower resources.requests of the job type, or add a larger node"
+    text = f"No node for the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
     )
-    return Trouble(FailureClass.UNSCHEDULABLE, reasons.UNSCHEDULABLE, message, hopeless=too_large)
+    return StartProblem(FailureClass.UNSCHEDULABLE, reasons.UNSCHEDULABLE, text, hopeless=too_large)
 
 
-def _container_trouble(name: str, container: Container) -> Trouble | None:
+def _container_problem(name: str, container: Container) -> StartProblem | None:
     if container.state != "waiting":
         return None
-    reason, said = container.reason, container.message
-    if reason in PULL or reason in HOPELESS_IMAGE:
+    reason, detail = container.reason, container.message
+    if reason in PULL_REASONS or reason in HOPELESS_PULL_REASONS:
         message = (
-            f"The image of container {name} cannot be had ({reason}): {said or 'no further word'}"
+            f"The image of container {name} cannot be had ({reason}): {detail or 'no further word'}"
         )
-        return Trouble(
-            FailureClass.IMAGE, reasons.IMAGE_PULL, message, hopeless=reason in HOPELESS_IMAGE
+        return StartProblem(
+            FailureClass.IMAGE,
+            reasons.IMAGE_PULL,
+            message,
+            hopeless=reason in HOPELESS_PULL_REASONS,
         )
     if reason == "CreateContainerConfigError":
-        return Trouble(
+        return StartProblem(
             FailureClass.CONFIG,
             reasons.MISSING_CONFIG,
-            f"Container {name} cannot be configured: {said}",
+            f"Container {name} cannot be configured: {detail}",
         )
     if reason in ("CreateContainerError", "RunContainerError"):
-        return Trouble(
+        return StartProblem(
             FailureClass.IMAGE,
             reasons.CONTAINER_REFUSED,
-            f"Container {name} cannot be made: {said}",
+            f"Container {name} cannot be made: {detail}",
         )
     return None

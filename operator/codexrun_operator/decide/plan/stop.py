@@ -18,31 +18,26 @@ from codexrun_operator.decide.plan.decision import (
     Decision,
     DeleteJob,
     ReleaseEvidence,
-    Seen,
     StopPod,
     SuspendJob,
 )
-from codexrun_operator.decide.plan.start_failures import camel, start_trouble
-from codexrun_operator.decide.status import duration, moved
+from codexrun_operator.decide.plan.snapshot import Snapshot
+from codexrun_operator.decide.plan.start_failures import reason_of, start_problem
+from codexrun_operator.decide.status import duration, with_phase
 
 CANCELLED_BY = frozenset(
-    {
-        reasons.CANCEL_REQUESTED,
-        reasons.POD_DELETED,
-        reasons.JOB_DELETED,
-        reasons.JOB_SUSPENDED,
-    }
+    {reasons.CANCEL_REQUESTED, reasons.POD_DELETED, reasons.JOB_DELETED, reasons.JOB_SUSPENDED}
 )
-CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and ours
+CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and this one
 
 
-def started_fields(seen: Seen) -> dict[str, Any]:
-    """What Job and pod say of their run. Said in every status, as the one after the Job's creation
-    may be lost."""
-    job, pod = seen.job, seen.pod
-    known: dict[str, Any] = {}
+def started_fields(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what Job and pod tell of their run. It is in every status, as the one after the Job's
+    creation may be lost."""
+    job, pod = snapshot.job, snapshot.pod
+    fields: dict[str, Any] = {}
     if job:
-        known = {
+        fields = {
             "attempt": job.attempt,
             "job_name": job.name,
             "prompt": job.prompt,
@@ -51,26 +46,26 @@ def started_fields(seen: Seen) -> dict[str, Any]:
         }
     return {
         key: value
-        for key, value in {**known, "pod_name": pod.name if pod else None}.items()
+        for key, value in {**fields, "pod_name": pod.name if pod else None}.items()
         if value is not None
     }
 
 
-def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
-    """What is known of the end: usage, last message, times. What is not known stays as it is."""
-    status, pod = seen.run.status, seen.pod
-    fields = started_fields(seen)
+def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
+    """Return what is known of the end: usage, last message, times. The rest stays as it is."""
+    status, pod = snapshot.run.status, snapshot.pod
+    fields = started_fields(snapshot)
     started, finished = status.started_at, status.finished_at or now
     if pod:
-        judged = outcome(pod)
-        known = {
-            "usage": judged.usage,
-            "result": judged.result,
-            "thread_id": judged.thread_id,
-            "turns": judged.turns,
-            "commands": judged.commands,
+        result = outcome(pod)
+        reported = {
+            "usage": result.usage,
+            "result": result.result,
+            "thread_id": result.thread_id,
+            "turns": result.turns,
+            "commands": result.commands,
         }
-        fields |= {key: value for key, value in known.items() if value is not None}
+        fields |= {key: value for key, value in reported.items() if value is not None}
         started = started or (pod.agent.started_at if pod.agent.report else None)
         finished = status.finished_at or pod.agent.finished_at or now
     fields["finished_at"] = finished
@@ -79,62 +74,68 @@ def ended_fields(seen: Seen, now: datetime) -> dict[str, Any]:
     return fields
 
 
-def own_end(seen: Seen) -> tuple[str, str, Failure | None] | None:
-    """Reason, message and failure of a pod that came to its end before any signal did; None where
-    one cut it short."""
-    if seen.pod is None:
+def own_outcome(snapshot: Snapshot) -> tuple[str, str, Failure | None] | None:
+    """Return reason, message and failure of a pod that ended before any signal came; None where one
+    cut it short."""
+    if snapshot.pod is None:
         return None
-    judged = outcome(seen.pod)
-    if not judged.own:
+    result = outcome(snapshot.pod)
+    if not result.ended_by_itself:
         return None
-    if judged.failure is None:
+    if result.failure is None:
         return reasons.COMPLETED, "Success is proven", None
-    return camel(judged.failure.class_), judged.failure.message, judged.failure
+    return reason_of(result.failure.class_), result.failure.message, result.failure
 
 
-def terminal(
-    seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None
+def terminal_decision(
+    snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> Decision:
-    """The last status, by the reason that was recorded or found."""
-    fields = ended_fields(seen, now)
+    """Decide on the last status, by the reason that was recorded or found."""
+    fields = ended_fields(snapshot, now)
     if reason in CANCELLED_BY:
         return Decision(
-            status=moved(seen.run, Phase.CANCELLED, reason, message, now, **fields, failure=None)
+            status=with_phase(
+                snapshot.run, Phase.CANCELLED, reason, message, now, **fields, failure=None
+            )
         )
     if reason == reasons.COMPLETED:
         return Decision(
-            status=moved(seen.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None)
+            status=with_phase(
+                snapshot.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None
+            )
         )
     failure = failure or failed(FailureClass.INTERNAL, message)
     return Decision(
-        status=moved(
-            seen.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure
+        status=with_phase(
+            snapshot.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure
         )
     )
 
 
-def terminal_after_stop(seen: Seen, now: datetime) -> Decision:
-    status = seen.run.status
-    if end := own_end(seen):
-        return terminal(seen, now, *end)
-    return terminal(seen, now, status.reason or "", status.message or "", status.failure)
+def terminal_after_stop(snapshot: Snapshot, now: datetime) -> Decision:
+    status = snapshot.run.status
+    if end := own_outcome(snapshot):
+        return terminal_decision(snapshot, now, *end)
+    return terminal_decision(
+        snapshot, now, status.reason or "", status.message or "", status.failure
+    )
 
 
 def begin_stop(
-    seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None = None
+    snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None = None
 ) -> Decision:
     """Stop what runs, and record why."""
-    fields = {**started_fields(seen), **({"failure": failure} if failure else {})}
+    fields = {**started_fields(snapshot), **({"failure": failure} if failure else {})}
     return Decision(
-        actions=_stopping(seen),
-        status=moved(seen.run, Phase.STOPPING, reason, message, now, **fields),
+        actions=_stop_actions(snapshot),
+        status=with_phase(snapshot.run, Phase.STOPPING, reason, message, now, **fields),
         look_again=5,
     )
 
 
-def _stopping(seen: Seen) -> tuple[Action, ...]:
-    """What is still to be done so that the pod goes, or none comes."""
-    job, pod = seen.job, seen.pod
+def _stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
+    """Return what is still to be done so that the pod goes, or none comes."""
+    job, pod = snapshot.job, snapshot.pod
     if pod and not pod.gone and (pod.node or job is None):
         return () if pod.deleting else (StopPod(pod.name, pod.uid),)
     if (
@@ -149,145 +150,142 @@ def _stopping(seen: Seen) -> tuple[Action, ...]:
     return (SuspendJob(job.name),)
 
 
-def ending(
-    seen: Seen, now: datetime, reason: str, message: str, failure: Failure | None
+def ending_status(
+    snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None
 ) -> RunStatus:
     """All that the last status will say, while the pod is still held: it must be written before the
     evidence is let go."""
-    return moved(
-        seen.run,
+    return with_phase(
+        snapshot.run,
         Phase.STOPPING,
         reason,
         message,
         now,
-        **{**ended_fields(seen, now), "failure": failure},
+        **{**ended_fields(snapshot, now), "failure": failure},
     )
 
 
-def conclude_stop(seen: Seen, now: datetime) -> Decision | None:
+def conclude_stop(snapshot: Snapshot, now: datetime) -> Decision | None:
     """`Stopping` ends when the Job controller says that nothing runs and nothing will, and the pod
     object is gone."""
-    job, pod = seen.job, seen.pod
+    job, pod = snapshot.job, snapshot.pod
     if (
-        seen.phase is not Phase.STOPPING
+        snapshot.phase is not Phase.STOPPING
         or job is None
         or not job.gone
         or (pod is not None and not pod.gone)
     ):
         return None
-    decision = terminal_after_stop(seen, now)
+    decision = terminal_after_stop(snapshot, now)
     if job.suspended and not job.finished:
         # Anyone could resume it.
         return Decision(actions=(DeleteJob(job.name, job.uid),), status=decision.status)
     return decision
 
 
-def keep_evidence(seen: Seen, now: datetime) -> Decision | None:
+def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Write down what the containers said while the finalizer still holds the pod, and only then
     let it go."""
-    if seen.phase is not Phase.STOPPING:
+    if snapshot.phase is not Phase.STOPPING:
         return None
-    pod, status = seen.pod, seen.run.status
+    pod, status = snapshot.pod, snapshot.run.status
     if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
         if status.finished_at is not None:
             return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
-        reason, message, failure = own_end(seen) or (
+        reason, message, failure = own_outcome(snapshot) or (
             status.reason or "",
             status.message or "",
             status.failure,
         )
-        return Decision(status=ending(seen, now, reason, message, failure), look_again=1)
-    return Decision(actions=_stopping(seen), look_again=10)
+        return Decision(status=ending_status(snapshot, now, reason, message, failure), look_again=1)
+    return Decision(actions=_stop_actions(snapshot), look_again=10)
 
 
-def cancel_words(run: CodexRun) -> str:
-    """Who and why, for status and event."""
+def cancel_message(run: CodexRun) -> str:
+    """Return who cancelled the run and why, for status and Event."""
     cancel = run.spec.cancel
     if cancel is None:
         return ""
     return f"Cancelled by {cancel.requested_by}" + (f": {cancel.reason}" if cancel.reason else "")
 
 
-def stop_when_cancelled(seen: Seen, now: datetime) -> Decision | None:
-    if seen.run.spec.cancel is None or seen.job is None:
+def stop_when_cancelled(snapshot: Snapshot, now: datetime) -> Decision | None:
+    if snapshot.run.spec.cancel is None or snapshot.job is None:
         return None
-    return begin_stop(seen, now, reasons.CANCEL_REQUESTED, cancel_words(seen.run))
+    return begin_stop(snapshot, now, reasons.CANCEL_REQUESTED, cancel_message(snapshot.run))
 
 
-def stop_what_others_ended(seen: Seen, now: datetime) -> Decision | None:
-    """Somebody else ends it. By hand is a cancel too; what the cluster does is a failure with its
-    own class."""
-    job, pod = seen.job, seen.pod
+def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None:
+    """Stop a run that somebody else ends. By hand is a cancel too; what the cluster does is a
+    failure with its own class."""
+    job, pod = snapshot.job, snapshot.pod
     if job is None:
         return None
     # Its controller deletes the pod before it says why, and pod and Job come on two watches.
     overdue = job.deadline is not None and now >= job.deadline - CLOCK_SKEW
     if job.failed == "DeadlineExceeded" or (overdue and pod and (pod.deleting or pod.gone)):
-        return _past_job_deadline(seen, now)
+        return _past_job_deadline(snapshot, now)
     if pod and pod.disruption and (pod.deleting or pod.gone):
         if pod.disruption == "DeletionByTaintManager":
-            message = (
-                f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin"
-                f" removes pod {pod.name}"
-            )
+            message = f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin removes pod {pod.name}"
             return begin_stop(
-                seen, now, reasons.NODE_LOST, message, failed(FailureClass.NODE_LOST, message)
+                snapshot, now, reasons.NODE_LOST, message, failed(FailureClass.NODE_LOST, message)
             )
         message = f"The pod was evicted ({pod.disruption}); retry the run"
         return begin_stop(
-            seen, now, reasons.EVICTED, message, failed(FailureClass.EVICTED, message)
+            snapshot, now, reasons.EVICTED, message, failed(FailureClass.EVICTED, message)
         )
     if job.deleting and not job.finished:
-        return begin_stop(seen, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
+        return begin_stop(snapshot, now, reasons.JOB_DELETED, f"Job {job.name} was deleted by hand")
     if job.suspended:
         # By hand, unless it was us, and the status write was lost.
-        return stop_on_time(seen, now) or begin_stop(
-            seen, now, reasons.JOB_SUSPENDED, f"Job {job.name} was suspended by hand"
+        return stop_on_time(snapshot, now) or begin_stop(
+            snapshot, now, reasons.JOB_SUSPENDED, f"Job {job.name} was suspended by hand"
         )
     if pod and (pod.deleting or pod.gone):
-        return begin_stop(seen, now, reasons.POD_DELETED, f"Pod {pod.name} was deleted by hand")
+        return begin_stop(snapshot, now, reasons.POD_DELETED, f"Pod {pod.name} was deleted by hand")
     if job.finished and pod is None:
         message = "The pod was gone when the operator came back; how the run ended is not known"
-        return terminal(
-            seen, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
+        return terminal_decision(
+            snapshot, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)
         )
     return None
 
 
-def _agent_ran(seen: Seen) -> bool:
-    return seen.phase is Phase.RUNNING or (
-        seen.pod is not None and seen.pod.agent.state in ("running", "terminated")
+def _agent_ran(snapshot: Snapshot) -> bool:
+    return snapshot.phase is Phase.RUNNING or (
+        snapshot.pod is not None and snapshot.pod.agent.state in ("running", "terminated")
     )
 
 
-def _past_job_deadline(seen: Seen, now: datetime) -> Decision:
-    """The backstop fired: it has deleted the pod, ours were shorter and did not."""
-    if seen.run.status.started_at or _agent_ran(seen):
+def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
+    """The backstop fired: it has deleted the pod, which the shorter deadlines did not."""
+    if snapshot.run.status.started_at or _agent_ran(snapshot):
         failure = failed(
             FailureClass.TIMEOUT,
             "The Job outlived every deadline; neither runner nor kubelet stopped it",
         )
     else:
-        assert seen.job is not None
-        trouble = start_trouble(seen.job, seen.pod, seen.warnings)
-        failure = failed(trouble.class_, f"The agent did not start in time: {trouble.message}")
-    return begin_stop(seen, now, camel(failure.class_), failure.message, failure)
+        assert snapshot.job is not None
+        problem = start_problem(snapshot.job, snapshot.pod, snapshot.warnings)
+        failure = failed(problem.class_, f"The agent did not start in time: {problem.message}")
+    return begin_stop(snapshot, now, reason_of(failure.class_), failure.message, failure)
 
 
-def stop_on_time(seen: Seen, now: datetime) -> Decision | None:
+def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
     """The agent must be running `startSeconds` after the Job's creation; what cannot heal is not
     waited for."""
-    job = seen.job
-    if job is None or _agent_ran(seen):
+    job = snapshot.job
+    if job is None or _agent_ran(snapshot):
         return None
-    trouble = start_trouble(job, seen.pod, seen.warnings)
+    problem = start_problem(job, snapshot.pod, snapshot.warnings)
     late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
-    if not (trouble.hopeless or late):
+    if not (problem.hopeless or late):
         return None
     message = (
-        trouble.message
-        if trouble.hopeless
-        else f"Not started within {job.start_seconds} s: {trouble.message}"
+        problem.message
+        if problem.hopeless
+        else f"Not started within {job.start_seconds} s: {problem.message}"
     )
-    failure = failed(trouble.class_, message)
-    return begin_stop(seen, now, camel(failure.class_), failure.message, failure)
+    failure = failed(problem.class_, message)
+    return begin_stop(snapshot, now, reason_of(failure.class_), failure.message, failure)

@@ -15,7 +15,7 @@ from codexrun_core.pod_contract import GATE_STOPPING_FILE, ReportKey
 from codexrun_pod import loglines, termination
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account
-from codexrun_pod.gate.policy.output import NONE_CAME
+from codexrun_pod.gate.policy.output import NO_MESSAGE
 from codexrun_pod.gate.policy.rules import Limits
 from codexrun_pod.gate.settings import Settings
 
@@ -31,9 +31,10 @@ class Ledger:
         self.settings = settings
         self.terminating = False
         self.last_byte = time.monotonic()
-        self.settled: Callable[[], None] = lambda: None  # told whenever the account has changed
-        self.log_bytes, self.log_complete = 0, False  # of the agent's log, with the api
-        self.account = self._found()
+        self.on_change: Callable[[], None] = lambda: None  # called whenever the account has changed
+        self.log_bytes = 0  # of the agent's log, with the api
+        self.log_complete = False
+        self.account = self._load()
         if (flight := self.account.in_flight) is not None:
             self.account = meter.charged_at_most(self.account, settings.prices)
             why = "the gate ended while a request was in flight"
@@ -41,7 +42,7 @@ class Ledger:
         self.save(self.account)
         self.publish()
 
-    def _found(self) -> Account:
+    def _load(self) -> Account:
         try:
             return meter.from_json(json.loads((self.settings.state_dir / STATE).read_bytes()))
         except FileNotFoundError:
@@ -52,7 +53,7 @@ class Ledger:
 
     @property
     def limits(self) -> Limits:
-        """What the next request may do."""
+        """Return what the next request may do."""
         return Limits(
             models=self.settings.models,
             tools=self.settings.tools,
@@ -66,7 +67,7 @@ class Ledger:
         )
 
     def touch(self) -> None:
-        """A byte came from the model. A request is none: Codex would go on asking an endpoint that
+        """Note a byte from the model. A request is none: Codex would go on asking an endpoint that
         hangs, and never stall."""
         self.last_byte = time.monotonic()
 
@@ -85,12 +86,15 @@ class Ledger:
     def publish(self) -> None:
         """Write the termination message."""
         settings = self.settings
-        more: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if settings.ingest:
-            more |= {ReportKey.LOG_BYTES: self.log_bytes, ReportKey.LOG_COMPLETE: self.log_complete}
+            extra |= {
+                ReportKey.LOG_BYTES: self.log_bytes,
+                ReportKey.LOG_COMPLETE: self.log_complete,
+            }
         if settings.output_schema is not None:
-            more[ReportKey.OUTPUT] = (self.account.output or NONE_CAME).json
-        text = meter.message(self.account, settings.prices, settings.price_table, more)
+            extra[ReportKey.OUTPUT] = (self.account.output or NO_MESSAGE).json
+        text = meter.message(self.account, settings.prices, settings.price_table, extra)
         try:
             termination.write(settings.termination_log, text)
         except OSError as error:
@@ -100,25 +104,25 @@ class Ledger:
         """Save and publish."""
         self.save(account)
         self.publish()
-        self.settled()
+        self.on_change()
 
     def cost(self) -> int | None:
-        """Micro-dollars so far, None if unknown."""
+        """Return the micro-dollars so far, None if unknown."""
         return meter.cost(self.account, self.settings.prices)
 
     def usage(self) -> dict[str, Any]:
-        """The account so far, as the api wants it."""
+        """Return the account so far, as the api expects it."""
         account = self.account
         used = meter.usage(account, self.settings.prices)
-        more = {
+        extra = {
             "requests": account.requests,
             "complete": account.complete,
             "priceTable": self.settings.price_table,
         }
-        return {key: value for key, value in {**used, **more}.items() if value is not None}
+        return {key: value for key, value in {**used, **extra}.items() if value is not None}
 
     def log(self, text: str, **fields: Any) -> None:
-        """One line on stdout; never a header and never a body."""
+        """Write one line to stdout; never a header and never a body."""
         settings = self.settings
         seed = {
             "run_id": settings.run_id,

@@ -1,5 +1,4 @@
-"""The run's account: what was asked, what it used, what went wrong. Pure; each step gives a new
-account.
+"""The run's account: requests, usage, errors. Pure; each step returns a new account.
 
 What cannot be known is charged at an upper bound and makes the account incomplete.
 """
@@ -14,13 +13,13 @@ from typing import Any
 from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import termination
 from codexrun_pod.gate import errors
-from codexrun_pod.gate.budget import usage as tokens
-from codexrun_pod.gate.budget.cost import Price, micro_dollars, pico_at_most, pico_dollars
-from codexrun_pod.gate.budget.usage import Usage
+from codexrun_pod.gate import usage as tokens
+from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
-from codexrun_pod.gate.policy.output import Output
-from codexrun_pod.gate.policy.rules import Refused
-from codexrun_pod.gate.sse import Last
+from codexrun_pod.gate.policy.output import OutputVerdict
+from codexrun_pod.gate.policy.rules import Denied
+from codexrun_pod.gate.sse import LastEvent
+from codexrun_pod.gate.usage import Usage
 
 MAY_SHORTEN = (("lastError", "message"), ("stop", "message"), ("output", "message"))
 
@@ -32,7 +31,7 @@ class InFlight:
 
     model: str
     request_bytes: int
-    lowered: str | None = None  # the limit to whose rest its output was cut
+    lowered: str | None = None  # the limit to whose remainder its output was cut
     streamed_bytes: int = 0
 
 
@@ -49,32 +48,32 @@ class Account:
     pico_usd: int = 0
     priced: bool = True
     complete: bool = True
-    stop: Refused | None = None
+    stop: Denied | None = None
     last_error: UpstreamError | None = None
     in_flight: InFlight | None = None
     cut_short: bool = False
-    output: Output | None = None  # the verdict on the final message, once one has come
+    output: OutputVerdict | None = None  # the verdict on the final message, once one has come
 
 
 Prices = Mapping[str, Price]
 
 
 def sent(account: Account, request: InFlight) -> Account:
-    """A request is about to be forwarded."""
+    """Count a request that is about to be forwarded."""
     return replace(account, requests=account.requests + 1, in_flight=request)
 
 
 def streamed(account: Account, total_bytes: int) -> Account:
-    """So many bytes of the answer have come."""
+    """Note how many bytes of the answer have come."""
     if account.in_flight is None:
         return account
     return replace(account, in_flight=replace(account.in_flight, streamed_bytes=total_bytes))
 
 
 def answered(
-    account: Account, last: Last, output_seen: bool, prices: Prices, now: datetime
+    account: Account, last: LastEvent, output_seen: bool, prices: Prices, now: datetime
 ) -> Account:
-    """The response ended with its last event.
+    """Charge a response that ended with its last event.
 
     A response that failed before any output and without usage is free: providers bill what they
     generated.
@@ -93,17 +92,17 @@ def answered(
         return replace(account, last_error=errors.from_event(last.error or {}, now))
     if lowered and last.reason == "max_output_tokens":
         message = f"the response was cut at what remained of the budget ({lowered})"
-        return stopped(account, Refused("budget", message))
+        return stopped(account, Denied("budget", message))
     return replace(account, last_error=errors.incomplete(last.reason))
 
 
 def refused_upstream(account: Account, error: UpstreamError) -> Account:
-    """An HTTP error, or no connection: nothing was generated."""
+    """Note an HTTP error, or no connection: nothing was generated."""
     return replace(account, in_flight=None, last_error=error)
 
 
 def broken(account: Account, error: UpstreamError | None, prices: Prices) -> Account:
-    """The end of the response was not seen; error: None if that was not the model's fault."""
+    """Charge a response whose end was not seen; error: None if that was not the model's fault."""
     account = charged_at_most(account, prices)
     return account if error is None else replace(account, last_error=error)
 
@@ -118,8 +117,8 @@ def charged_at_most(account: Account, prices: Prices) -> Account:
     return replace(_charge(account, bound, prices, pico_at_most), complete=False)
 
 
-def stopped(account: Account, stop: Refused) -> Account:
-    """The run ends for this reason; the first one stands."""
+def stopped(account: Account, stop: Denied) -> Account:
+    """Note the reason for which the run ends; the first one stands."""
     return account if account.stop is not None else replace(account, stop=stop)
 
 
@@ -140,12 +139,12 @@ def _charge(
 
 
 def cost(account: Account, prices: Prices) -> int | None:
-    """Micro-dollars; None if a model without a price was used, or nothing has one."""
+    """Return micro-dollars; None if a model without a price was used, or nothing has one."""
     return micro_dollars(account.pico_usd) if account.priced and prices else None
 
 
 def usage(account: Account, prices: Prices) -> dict[str, Any]:
-    """Tokens and cost, as the termination message and the api have them."""
+    """Return tokens and cost, as the termination message and the api have them."""
     used = account.usage
     return {
         "inputTokens": used.input,
@@ -161,8 +160,8 @@ def usage(account: Account, prices: Prices) -> dict[str, Any]:
 def message(
     account: Account, prices: Prices, price_table: str | None, more: Mapping[str, Any] | None = None
 ) -> bytes:
-    """The termination message's bytes; more: what it says about the log's shipping, and about the
-    output."""
+    """Return the termination message's bytes; more: what it says about the log's upload, and about
+    the output."""
     stop = account.stop
     content = {
         ReportKey.VERSION: 1,
@@ -186,15 +185,15 @@ def message(
 
 
 def to_json(account: Account) -> dict[str, Any]:
-    """For the state file."""
+    """Serialise the account for the state file."""
     return asdict(account)
 
 
 def from_json(stored: Mapping[str, Any]) -> Account:
-    """Back from the state file.
+    """Read an account from the state file.
 
     Raises:
-        KeyError, TypeError: it is not one of ours.
+        KeyError, TypeError: it is not an account.
     """
 
     def maybe(kind: Any, key: str) -> Any:
@@ -204,9 +203,9 @@ def from_json(stored: Mapping[str, Any]) -> Account:
         **{
             **stored,
             "usage": Usage(**stored["usage"]),
-            "stop": maybe(Refused, "stop"),
+            "stop": maybe(Denied, "stop"),
             "last_error": maybe(UpstreamError, "last_error"),
             "in_flight": maybe(InFlight, "in_flight"),
-            "output": maybe(Output, "output"),
+            "output": maybe(OutputVerdict, "output"),
         }
     )

@@ -1,4 +1,4 @@
-"""The api's ingest port as the gate sees it. Two kinds of failure: Away (try again), Declined (for
+"""The client of the api's ingest port. Two kinds of failure: Away (try again), Declined (for
 good)."""
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from typing import Any
 
 import aiohttp
 
-ANSWER_SECONDS = (
-    5.0  # of an api that vanished in the middle: twenty are all that a gate has at the end
-)
+# Of an api that vanished in the middle: twenty are all that a gate has at the end.
+ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
-WHOLE_FILE = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
-FOR_GOOD = frozenset({400, 404, 405, 409, 413, 422})
+FILE_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
+DECLINED_STATUSES = frozenset({400, 404, 405, 409, 413, 422})
 
 
-class Away(Exception):
-    """Nobody answered, or not yet with a yes; nothing is known about what arrived."""
+class Unavailable(Exception):
+    """The api did not answer, or cannot take it now; what arrived is unknown."""
 
 
 class Declined(Exception):
@@ -28,15 +27,15 @@ class Declined(Exception):
 
 
 @dataclass(frozen=True)
-class Kept:
-    """How much of the attempt's log the api has, and whether it takes more."""
+class StoredLog:
+    """The attempt's log as the api has it: its bytes, and whether it is closed."""
 
     size: int
-    ended: bool
+    closed: bool
 
 
-class Receiver:
-    """One attempt's."""
+class IngestClient:
+    """Sends one attempt's log, usage and artifacts."""
 
     def __init__(self, url: str, token_file: Path) -> None:
         """url: without a path; token_file: the kubelet renews it, so it is read for each request.
@@ -47,35 +46,38 @@ class Receiver:
         self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False)
 
     async def close(self) -> None:
-        """Connections too."""
+        """Close the client and its connections."""
         await self._session.close()
 
-    async def log(self, offset: int, data: bytes, end: str | None = None) -> Kept:
-        """end: `complete` or `cut`, with the last bytes' end as offset."""
+    async def log(self, offset: int, data: bytes, end: str | None = None) -> StoredLog:
+        """Send bytes of the log from `offset` on; return what the api has afterwards.
+
+        end: `complete` or `cut`, with the last bytes' end as offset.
+        """
         query = {"offset": str(offset)} | ({"end": end} if end else {})
-        said = await self._json("POST", "/ingest/log", params=query, data=data)
+        answer = await self._json("POST", "/ingest/log", params=query, data=data)
         try:
-            return Kept(int(said["size"]), bool(said.get("ended")))
+            return StoredLog(int(answer["size"]), bool(answer.get("ended")))
         except (KeyError, TypeError, ValueError) as error:
-            raise Away(f"the api's answer makes no sense: {error!r}") from error
+            raise Unavailable(f"the api's answer makes no sense: {error!r}") from error
 
     async def usage(self, usage: dict[str, Any]) -> None:
-        """The account so far."""
+        """Send the account so far."""
         await self._json("POST", "/ingest/usage", json=usage)
 
     async def artifact(self, name: str, path: Path) -> None:
-        """A whole file."""
+        """Send a whole file."""
         with path.open("rb") as file:
-            await self._json("PUT", f"/ingest/artifacts/{name}", data=file, timeout=WHOLE_FILE)
+            await self._json("PUT", f"/ingest/artifacts/{name}", data=file, timeout=FILE_TIMEOUT)
 
     @asynccontextmanager
     async def rollout(self) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The earlier run's, as it comes.
+        """Stream the rollout of the run that this one resumes.
 
         Raises:
             Away, Declined: and why.
         """
-        async with self._answer("GET", "/ingest/rollout", timeout=WHOLE_FILE) as answer:
+        async with self._answer("GET", "/ingest/rollout", timeout=FILE_TIMEOUT) as answer:
             yield answer
 
     async def _json(self, method: str, path: str, **options: Any) -> Any:
@@ -83,7 +85,7 @@ class Receiver:
             try:
                 return await answer.json()
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise Away(f"{method} {path}: {error or type(error).__name__}") from error
+                raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
 
     @asynccontextmanager
     async def _answer(
@@ -95,19 +97,19 @@ class Receiver:
                 method, self._url + path, headers=head, allow_redirects=False, **options
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Away(f"{method} {path}: {error or type(error).__name__}") from error
+            raise Unavailable(f"{method} {path}: {error or type(error).__name__}") from error
         async with answer:
             if answer.status == 200:
                 yield answer
                 return
             why = f"{method} {path}: HTTP {answer.status}: {(await _text(answer))[:200]}"
-            raise (Declined if answer.status in FOR_GOOD else Away)(why)
+            raise (Declined if answer.status in DECLINED_STATUSES else Unavailable)(why)
 
     def _token(self) -> str:
         try:
             return self._token_file.read_text().strip()
         except OSError as error:
-            raise Away(f"no token at {self._token_file}: {error.strerror}") from error
+            raise Unavailable(f"no token at {self._token_file}: {error.strerror}") from error
 
 
 async def _text(answer: aiohttp.ClientResponse) -> str:

@@ -1,5 +1,5 @@
-"""What the runner hands over on loopback: its log, its artifacts; and what it asks for, an earlier
-run's rollout.
+"""Routes for the runner on loopback: it hands over log and artifacts, and gets an earlier run's
+rollout.
 
 Whatever runs in the agent's container can call this, so the limits hold for anybody: what comes
 here is the agent's word.
@@ -22,21 +22,22 @@ from codexrun_core.pod_contract import (
     OUTPUT,
 )
 from codexrun_pod.gate.budget.ledger import Ledger
-from codexrun_pod.gate.logs.ingest_client import Away, Declined
+from codexrun_pod.gate.logs.ingest_client import Declined, Unavailable
 from codexrun_pod.gate.logs.spool import TooLarge
-from codexrun_pod.gate.logs.upload import Shipping
+from codexrun_pod.gate.logs.upload import Uploader
 from codexrun_pod.gate.policy import output
 
 
-class Intake:
-    """Without `shipping` (no api in the installation) everything is taken and dropped."""
+class LoopbackRoutes:
+    """Without `uploader` (no api in the installation) everything is taken and dropped."""
 
-    def __init__(self, shipping: Shipping | None, ledger: Ledger) -> None:
-        """The routes of one gate."""
-        self.shipping, self.ledger = shipping, ledger
+    def __init__(self, uploader: Uploader | None, ledger: Ledger) -> None:
+        """Make the routes of one gate."""
+        self.uploader = uploader
+        self.ledger = ledger
 
     def add_routes(self, app: web.Application) -> None:
-        """Three of them."""
+        """Add POST /log, PUT /artifacts and GET /rollout."""
         app.router.add_post("/log", self.log)
         app.router.add_put("/artifacts/{name}", self.artifact)
         app.router.add_get("/rollout", self.rollout)
@@ -45,67 +46,67 @@ class Intake:
         """POST /log?offset=N[&end=1]: {"size": N}, from where the sender goes on."""
         offset = request.query.get("offset", "")
         if not offset.isascii() or not offset.isdecimal() or len(offset) > 12:
-            return _no(400, "offset must be a number of bytes")
+            return _error(400, "offset must be a number of bytes")
         if (request.content_length or 0) > MIB:
-            return _no(413, "1 MiB of log at once at most")
+            return _error(413, "1 MiB of log at once at most")
         try:
             data = await request.read()
         except aiohttp.ClientError:
-            return _no(400, "the body broke off")
-        if self.shipping is None:
+            return _error(400, "the body broke off")
+        if self.uploader is None:
             return web.json_response({"size": int(offset) + len(data)})
-        spool = self.shipping.spool
+        spool = self.uploader.spool
         size = spool.append(int(offset), data)
         if request.query.get("end") == "1":
-            spool.end(int(offset) + len(data))
-        self.shipping.news()
+            spool.close(int(offset) + len(data))
+        self.uploader.notify()
         return web.json_response({"size": size})
 
     async def artifact(self, request: web.Request) -> web.Response:
         """PUT /artifacts/<name>: the names of `shipments`, and nothing else."""
         name = request.match_info["name"]
         if name not in AGENT_ARTIFACTS:
-            return _no(404, f"artifacts are {', '.join(sorted(AGENT_ARTIFACTS))}")
+            return _error(404, f"artifacts are {', '.join(sorted(AGENT_ARTIFACTS))}")
         if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
-            return _no(413, f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
-        kept: list[tuple[str, AsyncIterator[bytes]]] = [(name, request.content.iter_any())]
+            return _error(413, f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
+        parts: list[tuple[str, AsyncIterator[bytes]]] = [(name, request.content.iter_any())]
         if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
             try:
                 text = await request.read()
             except aiohttp.ClientError:
-                return _no(400, "the body broke off")
-            kept = [(one, _once(text)) for one in await self._judged(text)]
+                return _error(400, "the body broke off")
+            parts = [(kept_name, _once(text)) for kept_name in await self._stored_names(text)]
         try:
-            for one, body in kept:
-                if self.shipping is not None:
-                    await self.shipping.spool.keep(one, body)
+            for kept_name, body in parts:
+                if self.uploader is not None:
+                    await self.uploader.spool.keep(kept_name, body)
                 else:
                     async for _ in body:
                         pass
         except TooLarge as error:
-            return _no(413, str(error))
+            return _error(413, str(error))
         except OSError as error:
-            return _no(507, error.strerror or "no room")
-        if self.shipping is not None:
-            self.shipping.news()
+            return _error(507, error.strerror or "no room")
+        if self.uploader is not None:
+            self.uploader.notify()
         return web.json_response({})
 
-    async def _judged(self, text: bytes) -> list[str]:
-        """Under which names it is kept. The verdict is written down before the runner hears that
-        its message has come."""
+    async def _stored_names(self, text: bytes) -> list[str]:
+        """Return the names under which a final message is stored. The verdict is written down
+        before the runner hears that its message has come."""
         schema = self.ledger.settings.output_schema
         assert schema is not None
-        verdict = await asyncio.to_thread(output.judge, text, schema)
+        verdict = await asyncio.to_thread(output.validate_output, text, schema)
         self.ledger.settle(replace(self.ledger.account, output=verdict))
         self.ledger.log("output.judged", **verdict.json)
         return [FINAL_MESSAGE, OUTPUT] if verdict.ok else [FINAL_MESSAGE]
 
     async def rollout(self, request: web.Request) -> web.StreamResponse:
         """GET /rollout: 404 if there is none, 503 while nobody can say."""
-        if self.shipping is None:
-            return _no(404, "this installation has no api that keeps rollouts")
+        if self.uploader is None:
+            return _error(404, "this installation has no api that keeps rollouts")
         try:
-            async with self.shipping.receiver.rollout() as answer:
+            async with self.uploader.client.rollout() as answer:
                 down = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
                 down.content_length = answer.content_length
                 await down.prepare(request)
@@ -113,14 +114,14 @@ class Intake:
                     await down.write(part)
                 return down
         except Declined as error:
-            return _no(404, str(error))
-        except Away as error:
-            return _no(503, str(error))
+            return _error(404, str(error))
+        except Unavailable as error:
+            return _error(503, str(error))
 
 
 async def _once(text: bytes) -> AsyncIterator[bytes]:
     yield text
 
 
-def _no(status: int, reason: str) -> web.Response:
+def _error(status: int, reason: str) -> web.Response:
     return web.json_response({"error": reason}, status=status)

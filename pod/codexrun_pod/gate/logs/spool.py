@@ -1,5 +1,5 @@
-"""What the agent handed over, on the gate's own emptyDir: the log so far, and the artifacts that
-wait for the api.
+"""The spool on the gate's own emptyDir: the agent's log so far, and the artifacts that wait for the
+api.
 
 The whole log is kept until the pod ends, so that whatever size the api says it has, it can go on
 from there.
@@ -33,29 +33,29 @@ class Spool:
             partial.unlink()
         self._log = os.open(folder / "log", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.size = os.fstat(self._log).st_size
-        self.ended = (folder / "log.ended").exists()  # the runner said that this was all
+        self.closed = (folder / "log.ended").exists()  # the runner said that this was all
 
     def append(self, offset: int, data: bytes) -> int:
-        """The log's size afterwards; what does not follow on from its end, or is above the limit,
-        is not taken."""
-        if offset == self.size and not self.ended:
+        """Append to the log, and return its size; bytes that do not follow on from its end, or are
+        above the limit, are not taken."""
+        if offset == self.size and not self.closed:
             with contextlib.suppress(OSError):  # no room: the size says how far it went
                 os.pwrite(self._log, data[: self.limit - self.size], offset)
             self.size = os.fstat(self._log).st_size
         return self.size
 
-    def end(self, offset: int) -> None:
-        """That was all, if it ends there."""
+    def close(self, offset: int) -> None:
+        """Close the log, if `offset` is its end."""
         if offset == self.size:
             (self.folder / "log.ended").touch()
-            self.ended = True
+            self.closed = True
 
-    def read(self, offset: int, most: int) -> bytes:
-        """Of the log."""
-        return os.pread(self._log, most, offset)
+    def read(self, offset: int, max_bytes: int) -> bytes:
+        """Read at most `max_bytes` of the log."""
+        return os.pread(self._log, max_bytes, offset)
 
     async def keep(self, name: str, content: AsyncIterable[bytes]) -> None:
-        """An artifact; a later one of that name replaces it.
+        """Store an artifact; a later one of that name replaces it.
 
         Raises:
             TooLarge: above its limit.
@@ -73,7 +73,7 @@ class Spool:
             path.unlink(missing_ok=True)
 
     def waiting(self) -> list[Path]:
-        """Artifacts that are still to be shipped."""
+        """Return the artifacts that are still to be uploaded."""
         return [
             self._artifacts / name
             for name in MAX_ARTIFACT_BYTES

@@ -1,5 +1,5 @@
-"""Does the final message fit the job type's outputSchema? Judged here, where all of it passes and
-none of it is trusted."""
+"""Does the final message fit the job type's outputSchema? Validated here, where all of it passes
+and none of it is trusted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
 
-LONGEST = 300  # characters
-MOST_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
+MAX_MESSAGE_CHARS = 300  # characters
+MAX_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
 NAN = "NaN and Infinity are no JSON"
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputVerdict:
     """The verdict. pointer: RFC 6901, where it does not fit; sha256: of the message that was
     judged."""
 
@@ -30,15 +30,16 @@ class Output:
 
     @property
     def json(self) -> dict[str, Any]:
-        """For the termination message."""
+        """Return it as the termination message has it."""
         return {key: value for key, value in asdict(self).items() if value not in ("", None)}
 
 
-NONE_CAME = Output(ok=False, message="no final message came")
+NO_MESSAGE = OutputVerdict(ok=False, message="no final message came")
 
 
-def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
-    """Never raises: a message that cannot be judged does not fit. May take seconds."""
+def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
+    """Validate a final message; may take seconds. Never raises: one that cannot be validated does
+    not fit."""
     # Late: most runs have no outputSchema, and these take memory that the gate's limit is small
     # for.
     from codexrun_core.schemas.json_schema import InvalidSchemaError, violations
@@ -47,17 +48,24 @@ def judge(text: bytes, schema: Mapping[str, Any]) -> Output:
     digest = hashlib.sha256(text).hexdigest()
     try:
         value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
-        wrong = violations(schema, value, MOST_STEPS)
+        problems = violations(schema, value, MAX_STEPS)
     except InvalidSchemaError as error:
-        return Output(False, f"cannot be judged: {error}"[:LONGEST], error.pointer, digest)
+        return OutputVerdict(
+            False, f"cannot be judged: {error}"[:MAX_MESSAGE_CHARS], error.pointer, digest
+        )
     except RecursionError:
-        return Output(False, TOO_DEEP, "", digest)
+        return OutputVerdict(False, TOO_DEEP, "", digest)
     except ValueError as error:
-        return Output(False, f"is not JSON: {error}"[:LONGEST], "", digest)
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return Output(False, wrong[0].words[:LONGEST] + more, wrong[0].pointer[:LONGEST], digest)
-    return Output(True, sha256=digest)
+        return OutputVerdict(False, f"is not JSON: {error}"[:MAX_MESSAGE_CHARS], "", digest)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return OutputVerdict(
+            False,
+            problems[0].words[:MAX_MESSAGE_CHARS] + more,
+            problems[0].pointer[:MAX_MESSAGE_CHARS],
+            digest,
+        )
+    return OutputVerdict(True, sha256=digest)
 
 
 def _no_constant(_: str) -> Any:
@@ -65,7 +73,8 @@ def _no_constant(_: str) -> Any:
 
 
 def _finite(text: str) -> float:
-    """1e999 is infinite to Python, and no number to the apiserver that has to store it."""
+    """Read a number: 1e999 is infinite to Python, and no number to the apiserver that has to store
+    it."""
     number = float(text)
     if math.isinf(number):
         raise ValueError(NAN)
@@ -73,7 +82,7 @@ def _finite(text: str) -> float:
 
 
 def schema_from(text: str) -> dict[str, Any] | None:
-    """From the environment: base64 of JSON; None for a job type without.
+    """Read the schema from the environment: base64 of JSON; None for a job type without.
 
     Raises:
         ValueError: it is something else.

@@ -44,7 +44,7 @@ NAMED_CALLS = ("function_call", "custom_tool_call")
 
 
 def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
-    """Why a request must not go to the model for the tools in it, or None."""
+    """Return why a request must not go to the model for the tools in it, or None."""
     for holder in _holders(body):
         for tool in _dicts(holder.get("tools")):
             kind = str(tool.get("type", ""))
@@ -59,33 +59,33 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
     return None
 
 
-def strip(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
-    """Take the tools that are not allowed out of a request, in place; their names."""
-    gone: set[str] = set()
+def remove_forbidden(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
+    """Remove the tools that are not allowed from a request, in place; return their names."""
+    removed: set[str] = set()
     for holder in _holders(body):
-        given = holder.get("tools")
-        if not isinstance(given, list):
+        offered = holder.get("tools")
+        if not isinstance(offered, list):
             continue
-        kept = []
-        for tool in given:
+        allowed_tools = []
+        for tool in offered:
             name = _full_name(tool, holder) if isinstance(tool, dict) else None
             if (
                 name is None
                 or tool.get("type") == "namespace"
                 or tools.permits(allowed, tools.required_entry(name))
             ):
-                kept.append(tool)
+                allowed_tools.append(tool)
             else:
-                gone.add(name)
-        if len(kept) != len(given):
-            holder["tools"] = kept
-    return frozenset(gone)
+                removed.add(name)
+        if len(allowed_tools) != len(offered):
+            holder["tools"] = allowed_tools
+    return frozenset(removed)
 
 
 def forbidden_call(
     event: Mapping[str, Any], allowed: Collection[str], stripped: Collection[str]
 ) -> str | None:
-    """The tool that an event of the response calls although it is not allowed, or None.
+    """Return the tool that an event of the response calls although it is not allowed, or None.
 
     A name that Codex does not have and that was not offered is passed on: Codex itself answers it
     with an error.
@@ -121,8 +121,8 @@ def _forbidden_item(
 
 
 def _forbidden_in_script(source: str, allowed: Collection[str]) -> str | None:
-    """Any word of the source that is the name of a tool which is not allowed, be it in a text or a
-    comment."""
+    """Return any word of the source that is the name of a tool which is not allowed, be it in a
+    text or a comment."""
     words = set(WORD.findall(source)) | set(WORD.findall(ESCAPE.sub(_unescaped, source)))
     names = (
         word
@@ -147,8 +147,8 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Everything in a request that may have `tools`: itself, items of the input (code-mode models),
-    namespaces, nested."""
+    """Iterate over everything in a request that may have `tools`: itself, items of the input
+    (code-mode models), namespaces, nested."""
     waiting = [body, *_dicts(body.get("input"))]
     while waiting:
         holder = waiting.pop()
@@ -158,7 +158,8 @@ def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None:
-    """`alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other namespaces say nothing."""
+    """Return a tool's full name: `alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other
+    namespaces say nothing."""
     name, space = tool.get("name"), holder.get("name")
     if not isinstance(name, str):
         return None
@@ -166,4 +167,4 @@ def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

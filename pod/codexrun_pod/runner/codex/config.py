@@ -1,4 +1,4 @@
-"""How Codex is started: prompt, config.toml, environment, command line. Checked with Codex 0.169.0
+"""Codex's start: prompt, config.toml, environment, command line. Checked with Codex 0.169.0
 --strict-config."""
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ wire_api = "responses"
 
 
 def rendered_prompt(settings: Settings) -> bytes:
-    """The reviewed prompt with the run's inputs, as UTF-8.
+    """Render the reviewed prompt with the run's inputs, as UTF-8.
 
     Raises:
         ConfigError: the prompt cannot be read, is not the version that the run names, or does not
@@ -86,12 +86,10 @@ def rendered_prompt(settings: Settings) -> bytes:
         raise ConfigError(
             f"the prompt at {settings.prompt} cannot be read: {error.strerror}"
         ) from error
-    found = hashlib.sha256(text).hexdigest()
-    if found != settings.prompt_sha256:
+    sha256 = hashlib.sha256(text).hexdigest()
+    if sha256 != settings.prompt_sha256:
         raise ConfigError(
-            f"the prompt mounted for version {settings.prompt_version} has sha256 {found}, the run"
-            f" names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed"
-            " file"
+            f"the prompt mounted for version {settings.prompt_version} has sha256 {sha256}, the run names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed file"
         )
     try:
         return render(text.decode("utf-8"), settings.inputs).encode("utf-8")
@@ -108,7 +106,7 @@ def rendered_prompt(settings: Settings) -> bytes:
 
 
 def config_toml(settings: Settings) -> str:
-    """$CODEX_HOME/config.toml."""
+    """Build the text of $CODEX_HOME/config.toml."""
     allowed = settings.allowed_tools
     catalogue = f"model_catalog_json = {_toml(str(model_catalogue.path(settings)))}\n"
     return CONFIG.format(
@@ -125,7 +123,8 @@ def config_toml(settings: Settings) -> str:
 
 
 def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] | None]]:
-    """The job type's servers of which some tool is allowed, with those tools, None for all."""
+    """Return the job type's servers of which some tool is allowed, with those tools, None for
+    all."""
     usable = tools.mcp_servers(settings.allowed_tools)
     return [
         (server, usable[server["name"]])
@@ -135,8 +134,8 @@ def _mcp_servers(settings: Settings) -> list[tuple[Mapping[str, Any], list[str] 
 
 
 def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
-    """Its table. Required: a run without the server that it was given would do something else than
-    its job type says."""
+    """Build a server's table. It is required: a run without the server that it was given would do
+    something else than its job type says."""
     command = server.get("command") or []
     fields = {
         "command": command[0] if command else None,
@@ -156,23 +155,23 @@ def _mcp_server(server: Mapping[str, Any], only: list[str] | None) -> str:
 
 
 def command(settings: Settings, thread: str | None = None) -> list[str]:
-    """The native binary; the prompt comes by stdin. thread: the one to go on with, by its id, never
-    by `--last`."""
+    """Return Codex's command line; the prompt comes by stdin. thread: the one to resume, by its id,
+    never by `--last`."""
     resume = ["resume", thread] if thread else []
     schema = ["--output-schema", str(schema_path(settings))] if settings.output_schema else []
     return [str(settings.codex), "exec", *resume, "--json", "--skip-git-repo-check", *schema, "-"]
 
 
 def schema_path(settings: Settings) -> Path:
-    """Of the job type's outputSchema, which Codex passes on to the model and does not hold the
-    answer against."""
+    """Return the path of the job type's outputSchema, which Codex passes on to the model and does
+    not hold the answer against."""
     return settings.codex_home / "output-schema.json"
 
 
 def environment(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """The container's, without what was meant for the runner."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
-    return {**kept, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
+    """Return the container's environment, without what was meant for the runner."""
+    variables = {name: value for name, value in environ.items() if not name.startswith("CODEXRUN_")}
+    return {**variables, "CODEX_HOME": str(settings.codex_home), "HOME": str(settings.home)}
 
 
 def prepare(settings: Settings) -> None:
@@ -200,6 +199,6 @@ def prepare(settings: Settings) -> None:
 
 
 def _toml(value: str | bool | list[str]) -> str:
-    """JSON's strings, lists and booleans are TOML's, but for DEL and for surrogate pairs, which
-    ensure_ascii would make."""
+    """Write a TOML value: JSON's strings, lists and booleans are TOML's, but for DEL and for
+    surrogate pairs, which ensure_ascii would make."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -13,27 +13,27 @@ LIST_SECONDS = 30
 
 
 def path(settings: Settings) -> Path:
-    """Where config.toml finds it."""
+    """Return where config.toml finds the list."""
     return settings.codex_home / "models.json"
 
 
 def without_apply_patch(settings: Settings) -> None:
-    """Write the list that Codex brings along, changed.
+    """Write Codex's own list of models, without the tool.
 
     Raises:
         ConfigError: Codex does not print its list. OSError: it cannot be written.
     """
-    elsewhere = settings.codex_home.with_name(
+    scratch_home = settings.codex_home.with_name(
         ".codex-models"
     )  # config.toml names a list that is not there yet
-    elsewhere.mkdir(parents=True, exist_ok=True)
+    scratch_home.mkdir(parents=True, exist_ok=True)
     environment = {
-        "CODEX_HOME": str(elsewhere),
+        "CODEX_HOME": str(scratch_home),
         "HOME": str(settings.home),
         "PATH": "/usr/bin:/bin",
     }
     try:
-        listed = subprocess.run(
+        result = subprocess.run(
             [str(settings.codex), "debug", "models"],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -42,7 +42,7 @@ def without_apply_patch(settings: Settings) -> None:
             timeout=LIST_SECONDS,
             check=True,
         )
-        catalogue = json.loads(listed.stdout)
+        catalogue = json.loads(result.stdout)
         for model in catalogue["models"]:
             model["apply_patch_tool_type"] = None
     except (subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:

@@ -1,5 +1,5 @@
-"""What is kept of a run besides its log: the final message, the patch of the workspace, Codex's
-rollout."""
+"""The artifacts of a run, kept besides its log: the final message, the patch of the workspace,
+Codex's rollout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GIT = (
 
 
 def checked_out(settings: Settings) -> str | None:
-    """The commit in the workspace before the agent began; None without Git."""
+    """Return the commit in the workspace before the agent began; None without Git."""
     return (
         _git(settings, "rev-parse", "--verify", "HEAD").decode().strip() or None
         if settings.git
@@ -42,28 +42,30 @@ def checked_out(settings: Settings) -> str | None:
     )
 
 
-def send(settings: Settings, log: Log, progress: Progress, commit: str | None) -> None:
-    """Hand each one that there is to the gate. What is too large or fails is said in the log;
-    nothing raises."""
-    for name, content in _made(settings, log, progress, commit):
+def upload(settings: Settings, log: Log, progress: Progress, commit: str | None) -> None:
+    """Upload each artifact that there is to the gate. One that is too large or fails is noted in
+    the log; nothing raises."""
+    for name, content in _artifacts(settings, log, progress, commit):
         if len(content) > MAX_ARTIFACT_BYTES[name]:
-            _tell(
+            _log_left_out(
                 log, name, f"{len(content)} bytes are above the limit of {MAX_ARTIFACT_BYTES[name]}"
             )
         elif content:
             try:
                 _put(settings.gate_port, name, content)
             except (OSError, http.client.HTTPException) as error:
-                _tell(log, name, f"the gate did not take it: {error or type(error).__name__}")
+                _log_left_out(
+                    log, name, f"the gate did not take it: {error or type(error).__name__}"
+                )
 
 
 def rollout_path(settings: Settings, thread_id: str | None) -> Path | None:
-    """Codex's record of the thread."""
+    """Return the path of Codex's record of the thread."""
     names = f"*/*/*/rollout-*-{thread_id}.jsonl"
     return max((settings.codex_home / "sessions").glob(names), default=None) if thread_id else None
 
 
-def _made(
+def _artifacts(
     settings: Settings, log: Log, progress: Progress, commit: str | None
 ) -> Iterator[tuple[str, bytes]]:
     final = log.mask.text(progress.final_message).encode("utf-8", "replace")
@@ -72,14 +74,15 @@ def _made(
         try:
             yield PATCH, log.mask.raw(patch(settings, commit))
         except (OSError, subprocess.SubprocessError) as error:
-            _tell(log, PATCH, f"git made none: {error}")
+            _log_left_out(log, PATCH, f"git made none: {error}")
     with contextlib.suppress(OSError):
         if path := rollout_path(settings, progress.thread_id):
             yield ROLLOUT, log.mask.raw(_read(path, MAX_ARTIFACT_BYTES[ROLLOUT]))
 
 
 def patch(settings: Settings, commit: str) -> bytes:
-    """Everything that differs from `commit`, committed or not, new files too, ignored ones not.
+    """Return a patch of everything that differs from `commit`, committed or not, new files too,
+    ignored ones not.
 
     Git works on a copy of the index and writes its objects elsewhere, so that the workspace stays
     as the agent left it.
@@ -87,30 +90,30 @@ def patch(settings: Settings, commit: str) -> bytes:
     Raises:
         OSError, SubprocessError: no repository any more, or not enough room.
     """
-    own = settings.workspace / ".git"
+    repository = settings.workspace / ".git"
     with tempfile.TemporaryDirectory(dir=str(settings.tmp)) as scratch:
         index, objects = Path(scratch, "index"), Path(scratch, "objects")
         objects.mkdir()
-        if (own / "index").is_file():
+        if (repository / "index").is_file():
             # With its time: Git compares contents only where a file is as young as the index that
             # knows it.
-            shutil.copy2(str(own / "index"), str(index))
-        elsewhere = {
+            shutil.copy2(str(repository / "index"), str(index))
+        environment = {
             "GIT_INDEX_FILE": str(index),
             "GIT_OBJECT_DIRECTORY": str(objects),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(own / "objects"),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repository / "objects"),
         }
-        _git(settings, "add", "--all", "--ignore-errors", environ=elsewhere)
+        _git(settings, "add", "--all", "--ignore-errors", environ=environment)
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color")
         return _git(
-            settings, "diff", "--cached", *options, commit, "--", must=True, environ=elsewhere
+            settings, "diff", "--cached", *options, commit, "--", must=True, environ=environment
         )
 
 
 def _git(
     settings: Settings, *arguments: str, must: bool = False, environ: Mapping[str, str] = NOTHING
 ) -> bytes:
-    known = {
+    environment = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "HOME": str(settings.home),
         "LC_ALL": "C",
@@ -118,20 +121,20 @@ def _git(
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
     }
-    done = subprocess.run(
+    result = subprocess.run(
         [*GIT, *arguments],
         cwd=str(settings.workspace),
-        env={**known, **environ},
+        env={**environment, **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=must,
     )
-    return done.stdout if done.returncode == 0 else b""
+    return result.stdout if result.returncode == 0 else b""
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """One byte more than the limit at most, so that what is larger is known to be."""
+    """Read one byte more than the limit at most, so that a larger file is recognised."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         return file.read(limit + 1) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
@@ -148,5 +151,7 @@ def _put(port: int, name: str, content: bytes) -> None:
         raise OSError(f"HTTP {status}")
 
 
-def _tell(log: Log, name: str, reason: str) -> None:
-    log.own("artifact.left_out", status="running", phase="report", artifact=name, reason=reason)
+def _log_left_out(log: Log, name: str, reason: str) -> None:
+    log.write_own(
+        "artifact.left_out", status="running", phase="report", artifact=name, reason=reason
+    )

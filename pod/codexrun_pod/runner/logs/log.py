@@ -18,12 +18,12 @@ from typing import Any
 from codexrun_core.pod_contract import MAX_LOG_BYTES
 from codexrun_pod import loglines
 from codexrun_pod.runner.logs.masking import Mask
-from codexrun_pod.runner.logs.upload import Shipping
+from codexrun_pod.runner.logs.upload import LogUploader
 from codexrun_pod.runner.settings import Settings
 
-LINES_WAITING = 16  # of Codex; one may be megabytes
+MAX_WAITING_LINES = 16  # of Codex; one may be megabytes
 FLUSH_SECONDS = 5.0
-OWN_SHARE = (
+OWN_LINES_SHARE = (
     64  # of the limit, one part is kept for the runner's own lines: how the run ended is never cut
 )
 
@@ -42,15 +42,15 @@ class Log:
         self._written = 0
         self._cut = False
         self._broken = False
-        self._shipping: Shipping | None = None
+        self._uploader: LogUploader | None = None
         self._lines: queue.SimpleQueue[tuple[bytes, bool] | None] = queue.SimpleQueue()
-        self._room = threading.Semaphore(LINES_WAITING)
+        self._room = threading.Semaphore(MAX_WAITING_LINES)
         self._writer = threading.Thread(target=self._write, name="log", daemon=True)
         self._writer.start()
 
-    def know(self, settings: Settings, mask: Mask) -> None:
-        """From now on the runner's own lines carry the run's fields, and nothing prints a
-        secret."""
+    def set_run(self, settings: Settings, mask: Mask) -> None:
+        """Set the run's fields, which the runner's own lines carry from now on, and the mask of its
+        secrets."""
         self.mask = mask
         self.seed = {
             "run_id": settings.run_id,
@@ -60,33 +60,33 @@ class Log:
             "prompt_version": settings.prompt_version,
         }
 
-    def ship(self, shipping: Shipping) -> None:
-        """From now on every line goes to the gate too."""
-        self._shipping = shipping
+    def upload_to(self, uploader: LogUploader) -> None:
+        """Send every line to the gate too, from now on."""
+        self._uploader = uploader
 
-    def own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
-        """A line of the runner's; `text` is what happened, as noun.verb."""
-        took = int((time.monotonic() - self.started) * 1000)
+    def write_own(self, text: str, *, status: str, phase: str, **fields: Any) -> None:
+        """Write a line of the runner's own; `text` is what happened, as noun.verb."""
+        duration_ms = int((time.monotonic() - self.started) * 1000)
         content = {
             "text": text,
             **self.seed,
             "status": status,
             "phase": phase,
-            "duration_ms": took,
+            "duration_ms": duration_ms,
             **fields,
         }
         self._lines.put((loglines.line("runner", **self.mask.value(content)), False))
 
-    def codex(self, raw: bytes) -> dict[str, Any] | None:
-        """A line of Codex's stdout, as an event if it is one; waits for room. Returns the event,
-        unmasked."""
+    def write_codex(self, raw: bytes) -> dict[str, Any] | None:
+        """Write a line of Codex's stdout, as an event if it is one, after waiting for room; return
+        the event, unmasked."""
         try:
             event = json.loads(raw)
             masked = self.mask.value(event)
         except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):
-            self.foreign("codex", raw)
+            self.write_plain("codex", raw)
             return None
         if masked == event:  # not written anew, so that it stands there byte for byte
             head = loglines.encode({"ts": loglines.timestamp(), "src": "codex", "event": 0})[:-3]
@@ -95,8 +95,9 @@ class Log:
             self._wait_and_put(loglines.line("codex", event=masked))
         return event
 
-    def foreign(self, src: str, raw: bytes) -> str:
-        """A line of plain text; invalid UTF-8 is replaced and marked. Returns what was printed."""
+    def write_plain(self, src: str, raw: bytes) -> str:
+        """Write a line of plain text; invalid UTF-8 is replaced and marked. Return what was
+        written."""
         line = raw.rstrip(b"\r\n")
         text = self.mask.text(line.decode("utf-8", "replace"))
         broken = line.decode("utf-8", "ignore").encode() != line
@@ -104,14 +105,14 @@ class Log:
         return text
 
     def close(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Write and ship what waits; give up after so many seconds. True if the gate has all of
+        """Write and upload what waits; give up after `seconds`. Return whether the gate has all of
         it."""
         deadline = time.monotonic() + seconds
         self._lines.put(None)
         self._writer.join(seconds)
-        if self._shipping is None or self._writer.is_alive():
+        if self._uploader is None or self._writer.is_alive():
             return False
-        return self._shipping.finish(deadline - time.monotonic())
+        return self._uploader.finish(deadline - time.monotonic())
 
     def _wait_and_put(self, line: bytes) -> None:
         self._room.acquire()
@@ -130,14 +131,15 @@ class Log:
                 self._room.release()
 
     def _fits(self, line: bytes, foreign: bool) -> bool:
-        """After the cut no line but the runner's own, so that the log has no holes."""
-        limit = self._limit - self._limit // OWN_SHARE if foreign else self._limit
+        """Return whether a line may be written: after the cut only the runner's own, so that the
+        log has no holes."""
+        limit = self._limit - self._limit // OWN_LINES_SHARE if foreign else self._limit
         return not (foreign and self._cut) and self._written + len(line) <= limit
 
     def _put_out(self, line: bytes) -> None:
         self._written += len(line)
-        if self._shipping is not None:
-            self._shipping.add(line)
+        if self._uploader is not None:
+            self._uploader.add(line)
         view = memoryview(line)
         while view and not self._broken:
             try:

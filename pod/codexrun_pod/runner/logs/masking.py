@@ -1,4 +1,4 @@
-"""Keeps the values of the job type's Secret variables out of everything that is printed. Pure."""
+"""Mask the values of the job type's Secret variables in everything that is printed. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import json
 from typing import Any, Iterable, Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
 STARS = "***"
-SHORTEST_LINE = (
-    8  # characters; a line of a secret of several lines below that (such as "}") is no secret
-)
+MIN_LINE_CHARS = 8  # a shorter line of a secret of several lines (such as "}") is not masked
 
 
 class Mask:
@@ -18,7 +16,7 @@ class Mask:
         """`values`: the secrets as the environment has them; empty ones are ignored."""
         forms: set[str] = set()
         for value in values:
-            lines = [line for line in value.splitlines() if len(line.strip()) >= SHORTEST_LINE]
+            lines = [line for line in value.splitlines() if len(line.strip()) >= MIN_LINE_CHARS]
             for text in (value, value.strip(), *lines):
                 forms |= {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
         # The longest first, or a shorter one inside of it would leave its rest.
@@ -26,23 +24,23 @@ class Mask:
 
     @classmethod
     def of(cls, names: Iterable[str], environ: Mapping[str, str]) -> Mask:
-        """For the variables `names`."""
+        """Build the mask for the variables `names`."""
         return cls(environ.get(name, "") for name in names)
 
     def text(self, text: str) -> str:
-        """`text` without any of the values."""
+        """Mask a text."""
         for form in self._forms:
             text = text.replace(form, STARS)
         return text
 
     def raw(self, data: bytes) -> bytes:
-        """The same for a file's bytes, whatever their encoding."""
+        """Mask a file's bytes, whatever their encoding."""
         if not self._forms:
             return data
         return self.text(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
 
     def value(self, value: Any) -> Any:
-        """A JSON value with all its strings masked, keys too."""
+        """Mask all strings of a JSON value, keys too."""
         if not self._forms:
             return value
         if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The log's second way out: to the gate, by byte offset, from a thread of its own.
+"""Upload the log to the gate, by byte offset, from a thread of its own.
 
 The gate answers with the size it has, and the sender goes on from there: nothing is lost or doubled
 by a lost answer or a restarted gate. All that was written is kept (in memory first, then in a file
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from codexrun_core.pod_contract import LOG_CHUNK_BYTES
 
-IN_MEMORY = 1024 * 1024  # bytes; more goes to disk
+MEMORY_BYTES = 1024 * 1024  # bytes; more goes to disk
 ANSWER_SECONDS = 5.0
-PAUSES = (
+RETRY_SECONDS = (
     0.05,
     0.1,
     0.2,
@@ -27,16 +27,16 @@ PAUSES = (
 )  # while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
 
 
-class Shipping:
-    """`add` never waits for the gate."""
+class LogUploader:
+    """Uploads the log; `add` never waits for the gate."""
 
     def __init__(self, port: int, tmp: Path) -> None:
         """port: the gate's on 127.0.0.1; tmp: where the file goes."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-        self._spill = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=str(tmp))  # noqa: SIM115 - as long as the process
+        self._spill = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES, dir=str(tmp))  # noqa: SIM115 - as long as the process
         self._size = 0
         self._sent = 0
-        self._ended = False
+        self._closed = False
         self._broken = False
         self._changed = threading.Condition()
         self._delivered = threading.Event()
@@ -44,10 +44,10 @@ class Shipping:
         self._thread.start()
 
     def add(self, line: bytes) -> None:
-        """Take one more piece of the log. If the disk refuses it, the log ends for the gate just
+        """Add one more piece of the log. If the disk refuses it, the log ends for the gate just
         before it."""
         with self._changed:
-            if self._broken or self._ended:
+            if self._broken or self._closed:
                 return
             try:
                 self._spill.seek(self._size)
@@ -59,10 +59,10 @@ class Shipping:
             self._changed.notify()
 
     def finish(self, seconds: float) -> bool:
-        """Nothing more will be added. True once the gate has all of it and knows that this was
-        all."""
+        """Close the log; return whether the gate has all of it within `seconds`, and knows that it
+        is closed."""
         with self._changed:
-            self._ended = True
+            self._closed = True
             self._changed.notify()
         return self._delivered.wait(max(0.0, seconds)) and not self._broken
 
@@ -70,20 +70,20 @@ class Shipping:
         failures = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._sent < self._size or self._ended)
+                self._changed.wait_for(lambda: self._sent < self._size or self._closed)
                 chunk = self._read()
             try:
-                before = self._sent
+                previous = self._sent
                 self._sent = self._post(chunk)
-                if chunk and self._sent == before:
+                if chunk and self._sent == previous:
                     raise OSError("the gate takes no more")
                 failures = 0
             except (OSError, http.client.HTTPException, ValueError):
                 self._connection.close()
-                time.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+                time.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
                 failures += 1
                 continue
-            if self._ended and not chunk and self._sent == self._size:
+            if self._closed and not chunk and self._sent == self._size:
                 self._delivered.set()
                 return
 
@@ -92,16 +92,16 @@ class Shipping:
         return self._spill.read(min(LOG_CHUNK_BYTES, self._size - self._sent))
 
     def _post(self, chunk: bytes) -> int:
-        """The size that the gate has now.
+        """Send a chunk, and return the size that the gate has now.
 
         Raises:
             OSError, HTTPException, ValueError: it did not say.
         """
-        last = "&end=1" if self._ended and not chunk and not self._broken else ""
+        last = "&end=1" if self._closed and not chunk and not self._broken else ""
         self._connection.request("POST", f"/log?offset={self._sent}{last}", body=chunk)
         answer = self._connection.getresponse()
-        said = json.loads(answer.read(65536))
-        size = said.get("size") if answer.status == 200 and isinstance(said, dict) else None
+        reply = json.loads(answer.read(65536))
+        size = reply.get("size") if answer.status == 200 and isinstance(reply, dict) else None
         if not isinstance(size, int) or not 0 <= size <= self._size:
-            raise ValueError("no size of a log that is ours")
+            raise ValueError("the gate does not answer with a size of this log")
         return size

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import FailureClass
 from codexrun_operator.decide.observed import Container, Pod, pod_from
-from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage
+from codexrun_operator.decide.outcome import Outcome, dollars, outcome, usage_of
 
 
 def after(
@@ -135,23 +135,27 @@ WITHOUT = [
 
 @pytest.mark.parametrize("end", [w[1] for w in WITHOUT], ids=[f"without {w[0]}" for w in WITHOUT])
 def test_success_needs_every_piece_of_the_proof(end: Pod) -> None:
-    assert not outcome(end).succeeded
+    assert outcome(end).failure is not None
 
 
 def test_what_counts_as_the_run_s_own_end() -> None:
-    assert outcome(after()).own
-    assert outcome(after(failure("timeout"), 1)).own
-    assert not outcome(after(signalled(), 143)).own
-    assert not outcome(after(agent_report(state="running", turnCompleted=None), 137)).own
-    assert not outcome(after({}, 137)).own
-    assert not outcome(after(failure("agent_error"), 1, gate=gate_report(cutShort=True))).own
+    assert outcome(after()).ended_by_itself
+    assert outcome(after(failure("timeout"), 1)).ended_by_itself
+    assert not outcome(after(signalled(), 143)).ended_by_itself
+    assert not outcome(
+        after(agent_report(state="running", turnCompleted=None), 137)
+    ).ended_by_itself
+    assert not outcome(after({}, 137)).ended_by_itself
+    assert not outcome(
+        after(failure("agent_error"), 1, gate=gate_report(cutShort=True))
+    ).ended_by_itself
 
 
 # -- usage ---------------------------------------------------------------------------------------
 
 
 def test_usage_is_the_gate_s() -> None:
-    counted = usage(after(agent_report(usage={"inputTokens": 9})))
+    counted = usage_of(after(agent_report(usage={"inputTokens": 9})))
     assert counted is not None
     assert counted.dump() == {
         "inputTokens": 100,
@@ -169,17 +173,17 @@ def test_usage_is_the_gate_s() -> None:
 
 
 def test_an_unknown_price_is_absent_and_not_nothing() -> None:
-    counted = usage(after(gate=gate_report(usage={"totalTokens": 5})))
+    counted = usage_of(after(gate=gate_report(usage={"totalTokens": 5})))
     assert counted is not None
     assert counted.dump().keys() & {"costMicroUSD", "costCents", "cost", "priceTable"} == set()
 
 
 def test_no_word_of_the_gate_no_usage() -> None:
-    assert usage(after(gate={})) is None
+    assert usage_of(after(gate={})) is None
 
 
 def test_a_gate_that_still_ran_has_counted_on() -> None:
-    counted = usage(pod(gate=running(report=gate_report())))
+    counted = usage_of(pod(gate=running(report=gate_report())))
     assert counted is not None
     assert counted.complete is False
 
@@ -199,7 +203,7 @@ def test_a_gate_that_still_ran_has_counted_on() -> None:
     ],
 )
 def test_cost_is_rounded_up(micro: int, text: str, cents: int) -> None:
-    counted = usage(after(gate=gate_report(usage={"costMicroUSD": micro})))
+    counted = usage_of(after(gate=gate_report(usage={"costMicroUSD": micro})))
     assert counted is not None
     assert (dollars(micro), counted.cost, counted.cost_cents) == (text, text, cents)
 
@@ -279,7 +283,7 @@ def test_hostile_words_stop_nobody(message: str) -> None:
         outcome(raw(message, json.dumps(gate_report()), 1)),
         outcome(raw(message, message)),
     ):
-        assert not judged.succeeded
+        assert judged.failure is not None
         storable(judged)
 
 
@@ -340,7 +344,9 @@ def test_garbage_never_raises_and_can_be_stored(
 @given(st.dictionaries(st.sampled_from(AGENT_KEYS), junk))
 def test_the_agent_alone_never_succeeds(agent: dict[str, Any]) -> None:
     for gate in ({}, gate_report(completed=0)):
-        assert not outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate))).succeeded
+        assert (
+            outcome(raw(json.dumps(agent_report() | agent), json.dumps(gate))).failure is not None
+        )
 
 
 def test_a_long_final_message_is_cut() -> None:
@@ -366,7 +372,7 @@ def test_turns_and_commands_are_the_agent_s_word_where_it_is_a_number(
     said: object, kept: int | None
 ) -> None:
     judged = outcome(after(agent_report(turns=said, commands=said)))
-    assert (judged.turns, judged.commands, judged.succeeded) == (kept, kept, True)
+    assert (judged.turns, judged.commands, judged.failure) == (kept, kept, None)
 
 
 def test_a_restarted_gate_keeps_its_words() -> None:
@@ -377,6 +383,6 @@ def test_a_restarted_gate_keeps_its_words() -> None:
             gate=Container(state="waiting", reason="CrashLoopBackOff", report=gate_report()),
         )
     )
-    assert judged.succeeded
+    assert judged.failure is None
     assert judged.usage is not None
     assert judged.usage.complete is False

@@ -42,13 +42,13 @@ from codexrun_operator.decide.plan import (
     Decision,
     DeleteJob,
     ReleaseEvidence,
-    Seen,
+    Snapshot,
     StopPod,
     SuspendJob,
     plan,
     wants_slot,
 )
-from codexrun_operator.decide.status import same
+from codexrun_operator.decide.status import same_content
 from codexrun_operator.job.job import job_name
 
 STOP = StopPod("hello-11111111-1-abcde", "pod-1")
@@ -62,7 +62,7 @@ HELD = Blocked("JobTypeHeld", "its Jobs are refused")
 @dataclass(frozen=True)
 class Case:
     says: str
-    seen: Seen
+    snapshot: Snapshot
     actions: tuple[Any, ...]
     want: dict[str, Any]
 
@@ -70,10 +70,10 @@ class Case:
         return self.says
 
 
-def case(says: str, seen: Seen, *actions: Any, **want: Any) -> Case:
+def case(says: str, snapshot: Snapshot, *actions: Any, **want: Any) -> Case:
     """`want`: status fields by path (`failure__class` for failure.class); `phase=NO_WRITE` when
     nothing is to be written."""
-    return Case(says, seen, actions, want)
+    return Case(says, snapshot, actions, want)
 
 
 def field_of(decision: Decision, path: str) -> Any:
@@ -84,14 +84,14 @@ def field_of(decision: Decision, path: str) -> Any:
 
 
 def check(c: Case) -> None:
-    decision = plan(c.seen, NOON)
+    decision = plan(c.snapshot, NOON)
     acted = tuple(
         "create" if isinstance(action, CreateJob) else action for action in decision.actions
     )
     assert acted == c.actions
     want = dict(c.want)
     if want.get("phase") is NO_WRITE:
-        assert decision.status is None or same(c.seen.run.status, decision.status)
+        assert decision.status is None or same_content(c.snapshot.run.status, decision.status)
         del want["phase"]
     assert {
         path: field_of(decision, path) for path in want if path not in ("again", "waiting")
@@ -271,8 +271,7 @@ READY = given(run("Pending"))
         reason="Suspended",
     ),
     case(
-        "refused once it had a slot: it has its place among those who wait, whatever maxQueued"
-        " says",
+        "refused once it had a slot: it has its place among those who wait, whatever maxQueued says",
         given(run(), job_type=kind(maxQueued=0), blocked=HELD, waits=True),
         phase="Queued",
         reason="JobTypeHeld",
@@ -362,8 +361,7 @@ def test_begin(c: Case) -> None:
         phase="Stopping",
     ),
     case(
-        "pod deleted but Stopping not recorded: our finalizer is on it, and the wish still stands"
-        " in the spec",
+        "pod deleted but Stopping not recorded: our finalizer is on it, and the wish still stands in the spec",
         given(run("Running", cancel=by()), job(), pod(held=True, deleting=True)),
         phase="Stopping",
         reason="CancelRequested",
@@ -508,8 +506,7 @@ def test_begin(c: Case) -> None:
         reason="JobDeleted",
     ),
     case(
-        "Job gone before its first status was written, its pod runs on: no second Job, stop"
-        " the pod",
+        "Job gone before its first status was written, its pod runs on: no second Job, stop the pod",
         given(run(), None, pod(), admitted=True),
         STOP,
         phase="Stopping",
@@ -618,8 +615,7 @@ def test_crash_points(c: Case) -> None:
         result__message="Hello, world!",
     ),
     case(
-        "run faster than its stop, which was not recorded: the end is written before the evidence"
-        " goes",
+        "run faster than its stop, which was not recorded: the end is written before the evidence goes",
         given(run("Running", cancel=by()), job(), pod("Succeeded", held=True, deleting=True)),
         phase="Stopping",
         reason="Completed",
@@ -923,11 +919,7 @@ def test_the_cluster_ends_it(c: Case) -> None:
 NO_CPU = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
 TOO_LARGE = NO_CPU + "2 Preemption is not helpful for scheduling."
 TOO_FULL = NO_CPU + "2 No preemption victims found for incoming pod."
-MIXED = (
-    "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu."
-    " preemption: 0/12 nodes are available: 1 Preemption is not helpful for scheduling, 11 No"
-    " preemption victims found for incoming pod."
-)
+MIXED = "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu. preemption: 0/12 nodes are available: 1 Preemption is not helpful for scheduling, 11 No preemption victims found for incoming pod."
 NEW = job(created=ago(20))
 LATE = job(created=ago(600))
 
@@ -1132,13 +1124,13 @@ def test_start_and_follow(c: Case) -> None:
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Cancelled", "Rejected"])
 @pytest.mark.parametrize("held", [False, True])
 def test_finished_is_left_alone_but_for_a_held_pod(phase: str, held: bool) -> None:
-    seen = given(run(phase, cancel=by()), done_job(), pod("Failed", held=held, deleting=True))
-    assert plan(seen, NOON) == (Decision(actions=(RELEASE,)) if held else NOTHING)
+    snapshot = given(run(phase, cancel=by()), done_job(), pod("Failed", held=held, deleting=True))
+    assert plan(snapshot, NOON) == (Decision(actions=(RELEASE,)) if held else NOTHING)
 
 
 def test_a_whole_life_needs_three_writes() -> None:
     """Starting, Running, Succeeded: a successful run's share of the API budget."""
-    seen, writes = replace(READY, admitted=True), []
+    snapshot, writes = replace(READY, admitted=True), []
     course: Iterable[tuple[Job | None, Pod | None]] = [
         (None, None),
         (job(created=NOON, active=0), None),
@@ -1151,18 +1143,20 @@ def test_a_whole_life_needs_three_writes() -> None:
         (job(created=NOON, complete=True, finished=True), pod("Succeeded")),
     ]
     for has_job, has_pod in course:
-        seen = Seen(
-            run=seen.run,
-            job_type=seen.job_type,
-            prompt=seen.prompt,
+        snapshot = Snapshot(
+            run=snapshot.run,
+            job_type=snapshot.job_type,
+            prompt=snapshot.prompt,
             admitted=True,
             job=has_job,
             pod=has_pod,
         )
-        decision = plan(seen, NOON)
-        if decision.status and not same(seen.run.status, decision.status):
+        decision = plan(snapshot, NOON)
+        if decision.status and not same_content(snapshot.run.status, decision.status):
             writes.append(decision.status.phase)
-            seen = replace(seen, run=seen.run.model_copy(update={"status": decision.status}))
+            snapshot = replace(
+                snapshot, run=snapshot.run.model_copy(update={"status": decision.status})
+            )
     assert writes == ["Starting", "Running", "Succeeded"]
 
 
@@ -1241,7 +1235,7 @@ runs = st.builds(
     whenFull=st.sampled_from(["Queue", "Reject"]),
 )
 anything = st.builds(
-    Seen,
+    Snapshot,
     run=runs,
     job_type=st.sampled_from([None, kind(), kind(suspended=True)]),
     prompt=st.sampled_from([None, prompt()]),
@@ -1263,11 +1257,11 @@ moderate = settings(max_examples=400, deadline=None, suppress_health_check=[Heal
 
 @moderate
 @forall(anything)
-def test_plan_never_raises_and_never_goes_back(seen: Seen) -> None:
-    decision = plan(seen, NOON)
+def test_plan_never_raises_and_never_goes_back(snapshot: Snapshot) -> None:
+    decision = plan(snapshot, NOON)
     if decision.status is None:
         return
-    old, new = seen.run.status, decision.status
+    old, new = snapshot.run.status, decision.status
     assert new.phase.rank >= old.phase.rank
     assert not old.phase.terminal
     assert new.phase.terminal is (new.finished_at is not None) or new.phase is Phase.STOPPING
@@ -1279,44 +1273,46 @@ def test_plan_never_raises_and_never_goes_back(seen: Seen) -> None:
 
 @moderate
 @forall(anything)
-def test_a_job_is_created_only_where_nothing_ever_was(seen: Seen) -> None:
-    decision = plan(seen, NOON)
+def test_a_job_is_created_only_where_nothing_ever_was(snapshot: Snapshot) -> None:
+    decision = plan(snapshot, NOON)
     if any(isinstance(action, CreateJob) for action in decision.actions):
-        assert seen.job is None
-        assert seen.pod is None
-        assert not seen.creating
-        assert not seen.witnessed
-        assert seen.run.status.attempt is None
-        assert seen.run.spec.cancel is None
-        assert seen.admitted
-        assert wants_slot(seen)
+        assert snapshot.job is None
+        assert snapshot.pod is None
+        assert not snapshot.creating
+        assert not snapshot.witnessed
+        assert snapshot.run.status.attempt is None
+        assert snapshot.run.spec.cancel is None
+        assert snapshot.admitted
+        assert wants_slot(snapshot)
 
 
 @moderate
 @forall(anything)
-def test_the_same_sight_again_is_written_once(seen: Seen) -> None:
-    assume(not any(isinstance(action, CreateJob) for action in plan(seen, NOON).actions))
-    statuses = [seen.run.status]
+def test_the_same_sight_again_is_written_once(snapshot: Snapshot) -> None:
+    assume(not any(isinstance(action, CreateJob) for action in plan(snapshot, NOON).actions))
+    statuses = [snapshot.run.status]
     for _ in range(6):
-        decision = plan(seen, NOON)
-        if decision.status is None or same(seen.run.status, decision.status):
+        decision = plan(snapshot, NOON)
+        if decision.status is None or same_content(snapshot.run.status, decision.status):
             break
         statuses.append(decision.status)
-        seen = replace(seen, run=seen.run.model_copy(update={"status": decision.status}))
+        snapshot = replace(
+            snapshot, run=snapshot.run.model_copy(update={"status": decision.status})
+        )
     else:
         pytest.fail(f"never settles: {[(s.phase, s.reason) for s in statuses]}")
 
 
 @moderate
 @forall(anything)
-def test_evidence_is_let_go_only_when_written(seen: Seen) -> None:
-    decision = plan(seen, NOON)
+def test_evidence_is_let_go_only_when_written(snapshot: Snapshot) -> None:
+    decision = plan(snapshot, NOON)
     if any(isinstance(action, ReleaseEvidence) for action in decision.actions):
-        status = seen.run.status
+        status = snapshot.run.status
         assert (
             status.finished_at is not None
             or status.phase.terminal
-            or seen.run.metadata.deletion_timestamp
+            or snapshot.run.metadata.deletion_timestamp
         )
 
 

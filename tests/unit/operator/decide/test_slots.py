@@ -6,23 +6,28 @@ from builders import NOON
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_operator.decide.slots import Place, Slots, may_start, next_in_line
+from codexrun_operator.decide.slots import QueueKey, Slots, may_start, next_to_start
 
 places = st.builds(
-    Place,
+    QueueKey,
     minus_priority=st.integers(-3, 3),
     created=st.integers(0, 3).map(lambda minutes: NOON + timedelta(minutes=minutes)),
     uid=st.text("abcdef", min_size=1, max_size=4),
 )
-queues = st.lists(places, max_size=8, unique_by=lambda place: place.uid)
+queues = st.lists(places, max_size=8, unique_by=lambda queue_key: queue_key.uid)
 
 
-def place(uid: str, *, priority: int = 0, minute: int = 0) -> Place:
-    return Place(-priority, NOON + timedelta(minutes=minute), uid)
+def queue_key(uid: str, *, priority: int = 0, minute: int = 0) -> QueueKey:
+    return QueueKey(-priority, NOON + timedelta(minutes=minute), uid)
 
 
 def test_higher_priority_first_then_the_older_one_then_the_uid() -> None:
-    line = [place("c", minute=1), place("b"), place("a"), place("z", priority=1, minute=9)]
+    line = [
+        queue_key("c", minute=1),
+        queue_key("b"),
+        queue_key("a"),
+        queue_key("z", priority=1, minute=9),
+    ]
     assert [p.uid for p in sorted(line)] == ["z", "a", "b", "c"]
 
 
@@ -33,15 +38,15 @@ def test_no_slots_are_free_while_suspended_or_over_the_limit() -> None:
 
 
 @given(queues, st.integers(0, 9), st.integers(0, 9))
-def test_exactly_the_best_start(waiting: list[Place], limit: int, holders: int) -> None:
+def test_exactly_the_best_start(waiting: list[QueueKey], limit: int, holders: int) -> None:
     slots = Slots(limit=limit, holders=holders)
     starting = [p for p in waiting if may_start(p, waiting, slots)]
-    assert sorted(starting) == next_in_line(waiting, slots) == sorted(waiting)[: slots.free]
+    assert sorted(starting) == next_to_start(waiting, slots) == sorted(waiting)[: slots.free]
 
 
 @given(queues, places, st.integers(0, 4))
 def test_it_does_not_matter_whether_one_is_in_the_line_already(
-    waiting: list[Place], newcomer: Place, limit: int
+    waiting: list[QueueKey], newcomer: QueueKey, limit: int
 ) -> None:
     others = [p for p in waiting if p.uid != newcomer.uid]
     slots = Slots(limit=limit, holders=0)

@@ -9,8 +9,8 @@ from fake_kube import FakeKube, merged
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, FailureClass, Phase
-from codexrun_operator.act.execute import write_status
-from codexrun_operator.decide.status import CONDITIONS, SUBJECT, duration, moved, same
+from codexrun_operator.act.status_writer import write_status
+from codexrun_operator.decide.status import CONDITIONS, SUBJECT, duration, same_content, with_phase
 
 TERMINAL = [Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.REJECTED]
 
@@ -60,7 +60,7 @@ def test_the_phase_follows_from_the_conditions(way: list[Phase]) -> None:
     of = run()
     for phase in way:
         of = of.model_copy(
-            update={"status": moved(of, phase, WORDS.get(phase, phase.value), "said", NOON)}
+            update={"status": with_phase(of, phase, WORDS.get(phase, phase.value), "said", NOON)}
         )
         assert phase_of(of.status) is phase
         RunStatus.model_validate(of.status.dump())
@@ -78,8 +78,7 @@ def test_ranks() -> None:
     assert {phase.rank for phase in TERMINAL} == {5}
     assert [phase for phase in Phase if phase.terminal] == TERMINAL
     assert LIVE_RUNS_SELECTOR == (
-        "status.phase!=Succeeded,status.phase!=Failed"
-        ",status.phase!=Cancelled,status.phase!=Rejected"
+        "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled,status.phase!=Rejected"
     )
 
 
@@ -112,32 +111,34 @@ def test_failure_classes_are_the_closed_list() -> None:
 def test_nothing_goes_back(old: Phase, new: Phase) -> None:
     if new.rank < old.rank or (old.terminal and new is not old):
         with pytest.raises(ValueError, match="would go back"):
-            moved(run(old), new, "x", "", NOON)
+            with_phase(run(old), new, "x", "", NOON)
     else:
-        assert moved(run(old), new, "x", "", NOON).phase is new
+        assert with_phase(run(old), new, "x", "", NOON).phase is new
 
 
 def test_a_condition_s_time_moves_with_its_status_only() -> None:
     of = run()
-    of = of.model_copy(update={"status": moved(of, Phase.QUEUED, "ConcurrencyLimit", "", ago(60))})
-    again = moved(of, Phase.QUEUED, "Suspended", "", NOON)
+    of = of.model_copy(
+        update={"status": with_phase(of, Phase.QUEUED, "ConcurrencyLimit", "", ago(60))}
+    )
+    again = with_phase(of, Phase.QUEUED, "Suspended", "", NOON)
     assert {c.type: c.last_transition_time for c in again.conditions}["Admitted"] == ago(60)
-    started = moved(of, Phase.STARTING, "Starting", "", NOON)
+    started = with_phase(of, Phase.STARTING, "Starting", "", NOON)
     times = {c.type: c.last_transition_time for c in started.conditions}
     assert (times["Accepted"], times["Admitted"], times["Started"]) == (ago(60), NOON, NOON)
 
 
 def test_a_long_message_is_cut_for_status_and_condition() -> None:
-    status = moved(run(), Phase.QUEUED, "x", "m" * 5000, NOON)
+    status = with_phase(run(), Phase.QUEUED, "x", "m" * 5000, NOON)
     RunStatus.model_validate(status.dump())
     assert status.message is not None
     assert len(status.message) == 2048
 
 
 def test_only_the_generation_is_nothing_new() -> None:
-    status = moved(run(), Phase.QUEUED, "x", "m", NOON)
-    assert same(status, status.model_copy(update={"observed_generation": 9}))
-    assert not same(status, status.model_copy(update={"message": "n"}))
+    status = with_phase(run(), Phase.QUEUED, "x", "m", NOON)
+    assert same_content(status, status.model_copy(update={"observed_generation": 9}))
+    assert not same_content(status, status.model_copy(update={"message": "n"}))
 
 
 @pytest.mark.parametrize(

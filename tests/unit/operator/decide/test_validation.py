@@ -13,7 +13,13 @@ from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES
 from codexrun_operator.decide.job_type_status import job_type_status
-from codexrun_operator.decide.validation import Accepted, Missing, Refused, effective_limits, judge
+from codexrun_operator.decide.validation import (
+    Accepted,
+    Missing,
+    Rejected,
+    effective_limits,
+    validate_run,
+)
 from codexrun_operator.watch.cache import run_from
 
 OTHER = "f" * 64
@@ -193,8 +199,8 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
 def test_refusals(
     reason: str, words: str, of: CodexRun, job_type: CodexJobType, text: Prompt
 ) -> None:
-    verdict = judge(of, job_type, text, PRICES)
-    assert isinstance(verdict, Refused), verdict
+    verdict = validate_run(of, job_type, text, PRICES)
+    assert isinstance(verdict, Rejected), verdict
     assert verdict.reason == reason
     assert words in verdict.message
     assert len(verdict.message) < 2048
@@ -203,12 +209,12 @@ def test_refusals(
 def test_no_schema_is_fetched_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[Any] = []
     monkeypatch.setattr("urllib.request.urlopen", lambda *arguments, **_: fetched.append(arguments))
-    judge(run(), needs({"$ref": "http://169.254.169.254/latest"}), prompt())
+    validate_run(run(), needs({"$ref": "http://169.254.169.254/latest"}), prompt())
     assert fetched == []
 
 
 def test_a_missing_prompt_is_waited_for() -> None:
-    verdict = judge(run(), kind(), None)
+    verdict = validate_run(run(), kind(), None)
     assert isinstance(verdict, Missing)
     assert verdict.reason == "PromptNotFound"
     assert '"hello" v1' in verdict.message
@@ -216,13 +222,13 @@ def test_a_missing_prompt_is_waited_for() -> None:
 
 
 def test_a_missing_version_of_the_run_s_own_choice_names_the_run_s_field() -> None:
-    verdict = judge(run(promptVersion="v7"), kind(**names(allowOverride=True)), None)
+    verdict = validate_run(run(promptVersion="v7"), kind(**names(allowOverride=True)), None)
     assert isinstance(verdict, Missing)
     assert verdict.message.startswith("spec.promptVersion: ")
 
 
 def accepted(of: CodexRun, job_type: CodexJobType, text: Prompt | None = None) -> Accepted:
-    verdict = judge(of, job_type, text or prompt(), PRICES)
+    verdict = validate_run(of, job_type, text or prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
     return verdict
 
@@ -279,9 +285,9 @@ def test_inputs_take_the_schema_s_defaults() -> None:
         "name": "a",
         "tone": "b",
     }
-    assert judge(
+    assert validate_run(
         run(), needs({"properties": {"n": {"type": "integer", "default": "x"}}}), prompt()
-    ) == Refused(
+    ) == Rejected(
         "JobTypeInvalid",
         "spec.inputsSchema/properties/n/default: 'x' is not of type 'integer'; correct the default",
     )
@@ -289,26 +295,32 @@ def test_inputs_take_the_schema_s_defaults() -> None:
 
 def test_pointers_are_json_pointers() -> None:
     schema = {"properties": {"a/b~c": {"type": "array", "items": {"type": "integer"}}}}
-    verdict = judge(run(inputs={"a/b~c": [1, "x"]}), needs(schema), prompt())
-    assert isinstance(verdict, Refused)
+    verdict = validate_run(run(inputs={"a/b~c": [1, "x"]}), needs(schema), prompt())
+    assert isinstance(verdict, Rejected)
     assert verdict.message.startswith("spec.inputs/a~1b~0c/1: ")
 
 
 def test_three_errors_are_enough_and_long_values_are_cut() -> None:
     schema = {"additionalProperties": {"type": "integer"}}
-    verdict = judge(run(inputs={name: name * 900 for name in "abcde"}), needs(schema), prompt())
-    assert isinstance(verdict, Refused)
+    verdict = validate_run(
+        run(inputs={name: name * 900 for name in "abcde"}), needs(schema), prompt()
+    )
+    assert isinstance(verdict, Rejected)
     assert "(and 2 more)" in verdict.message
     assert len(verdict.message) < 1024
 
 
 def test_64_kib_are_the_largest_inputs_defaults_included() -> None:
     room = MAX_INPUTS_BYTES - len(json.dumps({"name": ""}))
-    assert isinstance(judge(run(inputs={"name": "x" * room}), kind(), prompt()), Accepted)
-    assert isinstance(judge(run(inputs={"name": "x" * (room + 1)}), kind(), prompt()), Refused)
-    assert isinstance(judge(run(inputs={"name": "ü" * (room // 2 + 1)}), kind(), prompt()), Refused)
+    assert isinstance(validate_run(run(inputs={"name": "x" * room}), kind(), prompt()), Accepted)
+    assert isinstance(
+        validate_run(run(inputs={"name": "x" * (room + 1)}), kind(), prompt()), Rejected
+    )
+    assert isinstance(
+        validate_run(run(inputs={"name": "ü" * (room // 2 + 1)}), kind(), prompt()), Rejected
+    )
     padded = needs({"properties": {"pad": {"default": "x" * 20}}})
-    assert isinstance(judge(run(inputs={"name": "x" * room}), padded, prompt()), Refused)
+    assert isinstance(validate_run(run(inputs={"name": "x" * room}), padded, prompt()), Rejected)
 
 
 def test_a_run_lowers_limits_and_never_raises_them() -> None:
@@ -322,7 +334,7 @@ def test_a_run_lowers_limits_and_never_raises_them() -> None:
     assert effective_limits(Limits(max_tokens=5), Limits(), "t") == Limits(
         max_tokens=5, timeout_seconds=3600, stall_seconds=600, start_seconds=600
     )
-    assert isinstance(effective_limits(Limits(start_seconds=601), ceiling, "t"), Refused)
+    assert isinstance(effective_limits(Limits(start_seconds=601), ceiling, "t"), Rejected)
 
 
 # -- repositories --------------------------------------------------------------------------------
@@ -428,7 +440,7 @@ def test_inputs_that_start_nothing_are_not_kept_and_rejected_all_the_same(
 ) -> None:
     kept = run_from(run_json(inputs=inputs))
     assert kept.spec.inputs == {}
-    verdict = judge(kept, kind(inputsSchema={"type": "object"}), prompt())
-    assert isinstance(verdict, Refused)
+    verdict = validate_run(kept, kind(inputsSchema={"type": "object"}), prompt())
+    assert isinstance(verdict, Rejected)
     assert verdict.reason == reason
     assert words in verdict.message

@@ -38,8 +38,8 @@ NOTHING = Usage()
 
 
 def parse(wire: Any) -> Usage | None:
-    """The API's usage object; None if it is absent or makes no sense, so that the caller charges an
-    upper bound."""
+    """Read the API's usage object; None if it is absent or makes no sense, so that the caller
+    charges an upper bound."""
     if not isinstance(wire, Mapping):
         return None
     tokens_in, tokens_out = _count(wire.get("input_tokens")), _count(wire.get("output_tokens"))
@@ -54,8 +54,8 @@ def parse(wire: Any) -> Usage | None:
 
 
 def upper_bound(request_bytes: int, streamed_bytes: int) -> Usage:
-    """What an unmetered request can have cost at most, as far as bytes tell: a token is at least
-    one byte of text.
+    """Return the most that an unmetered request can have used, as far as bytes tell: a token is at
+    least one byte of text.
 
     Reasoning that the model did not stream is not in it: nobody outside of the provider can know
     that.

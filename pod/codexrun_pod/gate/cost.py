@@ -1,4 +1,4 @@
-"""What tokens cost. Pure, exact: whole pico-dollars inside, micro-dollars rounded up outside."""
+"""The cost of tokens. Pure, exact: whole pico-dollars inside, micro-dollars rounded up outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from codexrun_pod.gate.budget.usage import Usage
+from codexrun_pod.gate.usage import Usage
 
 PICO_PER_MICRO = 1_000_000
 
@@ -28,13 +28,13 @@ class Price:
 
     @classmethod
     def from_json(cls, price: Mapping[str, Any]) -> Price:
-        """From the operator's `prices` entry.
+        """Read the operator's `prices` entry.
 
         Raises:
             KeyError: a field is missing. ValueError: one is negative.
         """
         long = price.get("longContext")
-        one = cls(
+        parsed = cls(
             price["inputMicroUSDPerMTok"],
             price["cachedInputMicroUSDPerMTok"],
             price["outputMicroUSDPerMTok"],
@@ -42,30 +42,30 @@ class Price:
             long["aboveInputTokens"] if long else None,
             cls.from_json(long) if long else None,
         )
-        if min(one.input, one.cached_input, one.output, one.written) < 0:
+        if min(parsed.input, parsed.cached_input, parsed.output, parsed.written) < 0:
             raise ValueError(f"a price is negative: {dict(price)}")
-        return one
+        return parsed
 
     @property
     def written(self) -> int:
-        """Of input that the model's cache takes up."""
+        """Return the price of input that the model's cache takes up."""
         return self.input if self.cache_write is None else self.cache_write
 
     @property
     def highest_output(self) -> int:
-        """Whatever the request's length."""
+        """Return the highest price of output, whatever the request's length."""
         return max(self.output, self.long.output) if self.long else self.output
 
     def of(self, usage: Usage) -> Price:
-        """The price that this request has: by its length."""
+        """Return the price of a request by its length."""
         if self.long is not None and self.long_above is not None and usage.input > self.long_above:
             return self.long
         return self
 
 
 def pico_dollars(usage: Usage, price: Price) -> int:
-    """Cost of one response; cached and written input count at their own prices and not as other
-    input too."""
+    """Return the cost of one response; cached and written input count at their own prices and not
+    as other input too."""
     rates = price.of(usage)
     fresh = usage.input - usage.cached - usage.written
     inputs = fresh * rates.input + usage.cached * rates.cached_input + usage.written * rates.written
@@ -73,22 +73,22 @@ def pico_dollars(usage: Usage, price: Price) -> int:
 
 
 def pico_at_most(usage: Usage, price: Price) -> int:
-    """What a response of so many tokens can have cost, whatever its input's share of the cache
-    was."""
+    """Return the highest cost of a response of so many tokens, whatever its input's share of the
+    cache was."""
     rates = price.of(usage)
     return usage.input * max(rates.input, rates.written) + usage.output * rates.output
 
 
 def pico_of_cents(cents: int) -> int:
-    """A limit in cents, exactly."""
+    """Convert a limit in cents, exactly."""
     return cents * 10_000 * PICO_PER_MICRO
 
 
 def dollars(pico: int) -> str:
-    """For people: four decimals, rounded up."""
+    """Format pico-dollars for people: four decimals, rounded up."""
     return f"${-(-pico // (100 * PICO_PER_MICRO)) / 10_000:.4f}"
 
 
 def micro_dollars(pico: int) -> int:
-    """Rounded up: what was spent is never shown as less."""
+    """Convert to micro-dollars, rounded up: what was spent is never shown as less."""
     return -(-pico // PICO_PER_MICRO)

@@ -1,0 +1,111 @@
+"""Create a run's Job: reserve its slot, send it, and find out what became of a creation whose
+answer was lost."""
+
+import logging
+
+from codexrun_core.errors import NotFound, Refused, Unavailable
+from codexrun_core.kube.client import Kube
+from codexrun_core.logs import fields
+from codexrun_core.refusals import without_name
+from codexrun_operator import metrics
+from codexrun_operator.act.actions import create_job
+from codexrun_operator.decide.plan import CreateJob, Snapshot
+from codexrun_operator.job.job import build_job
+from codexrun_operator.settings import PodSettings
+from codexrun_operator.watch.cache import Cache, Creation
+from codexrun_operator.watch.keys import Key, run_key
+from codexrun_operator.watch.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 2.0  # between looks for a Job; it shows on the watch within milliseconds
+PATIENT_CHECKS = 5  # so often the watch is waited for, before the apiserver is asked
+
+
+class JobCreator:
+    """Carries out CreateJob."""
+
+    def __init__(
+        self, kube: Kube, cache: Cache, queue: WorkQueue[Key], settings: PodSettings
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._queue = queue
+        self._settings = settings
+
+    async def create(self, snapshot: Snapshot, action: CreateJob) -> bool:
+        """Reserve the slot, and create the Job; False if the apiserver refuses it.
+
+        Raises:
+            Unavailable: unknown. It keeps its slot, and is sent again.
+        """
+        run, job_type = snapshot.run, snapshot.job_type
+        assert job_type is not None
+        body = build_job(run, job_type, action.accepted, action.attempt, self._settings)
+        self._cache.reserve_slot(run, body)
+        return await self._send(run.metadata.uid)
+
+    async def settle(self, uid: str) -> None:
+        """Send an unconfirmed creation again, or find out what became of it.
+
+        A Job may come and go between two lists of a broken watch, and its run may be deleted before
+        the creation is known to have worked. Both would hold the slot for ever; a consistent read
+        knows.
+        """
+        creation = self._cache.creations.get(uid)
+        if creation is None:
+            return
+        run = self._cache.runs.get(uid)
+        if run is not None and not creation.confirmed:
+            if run.spec.cancel is None and run.metadata.deletion_timestamp is None:
+                await self._send(uid)
+            elif await self._exists(creation):
+                self._cache.confirm_creation(uid)
+            else:
+                # Should it still arrive, it is ended as a stray.
+                self._cache.release_slot(uid)
+            return
+        creation.checks += 1
+        if uid in self._cache.runs and creation.checks < PATIENT_CHECKS:
+            return
+        if not await self._exists(creation):
+            if creation.confirmed and uid in self._cache.runs:
+                self._cache.witnessed.add(uid)
+            self._cache.release_slot(uid)
+            return
+        self._queue.add_later(run_key(uid), CHECK_SECONDS)
+
+    async def _send(self, uid: str) -> bool:
+        """Create the reserved Job; False if the apiserver refuses it, whatever for: its run waits
+        on.
+
+        Raises:
+            Unavailable: unknown. It keeps its slot, and is sent again.
+        """
+        creation = self._cache.creations[uid]
+        try:
+            await create_job(self._kube, creation.body)
+        except Unavailable:
+            self._cache.doubt_creation(uid)
+            raise
+        except Refused as error:
+            if creation.doubtful and await self._exists(creation):
+                # The lost answer was a success; quota, for one, is asked before the name.
+                self._cache.confirm_creation(uid)
+                return True
+            job = creation.body["metadata"]["name"]
+            log.warning(
+                "job.refused", extra=fields(job=job, reason=error.cause, error=error.message)
+            )
+            metrics.REFUSALS.labels(creation.job_type, error.cause).inc()
+            self._cache.refuse_creation(uid, error.cause, without_name(error.message))
+            return False
+        self._cache.confirm_creation(uid)
+        return True
+
+    async def _exists(self, creation: Creation) -> bool:
+        try:
+            await self._kube.get(f"{self._kube.jobs}/{creation.body['metadata']['name']}")
+        except NotFound:
+            return False
+        return True
