@@ -83,7 +83,7 @@ async def test_while_the_registry_is_away_the_object_still_speaks(
     async def away(*_: object) -> None:
         raise Unavailable("away")
 
-    for method in ("get", "find", "events"):
+    for method in ("get", "find_by_name", "events"):
         monkeypatch.setattr(stand.registry, method, away)
     shown = await details(stand, name)
     assert shown["conditions"]

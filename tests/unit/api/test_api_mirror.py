@@ -272,7 +272,7 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
     async def away(*_: object) -> None:
         raise Unavailable("registry: away")
 
-    stand.registry.get = stand.registry.find = away
+    stand.registry.get = stand.registry.find_by_name = away
     assert (await stand.http.get("/runs/away")).json()["params"] == inputs, "from the object"
     assert (await actions.delete(stand.services, "away")).params == inputs
 
