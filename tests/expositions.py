@@ -85,11 +85,12 @@ async def served(serve, it, aiohttp) -> str:  # type: ignore[no-untyped-def]
 async def api() -> str:
     import tempfile
 
-    from apistand import NoArchive, job_type, prompt
+    from apistand import job_type, prompt
     from fake_kube import FakeKube
     from httpx import ASGITransport, AsyncClient
 
     from codexrun_api.app import create_app
+    from codexrun_api.services import Services
     from codexrun_api.settings import Settings
     from codexrun_core.registry import Registry
 
@@ -103,7 +104,7 @@ async def api() -> str:
         kube.put(kube.config_maps, prompt())
         async with await Registry.open(url) as registry:
             await registry.migrate()
-            app = create_app(settings, registry, kube, NoArchive())
+            app = create_app(Services.make(settings, registry, kube))
             async with (
                 app.router.lifespan_context(app),
                 AsyncClient(transport=ASGITransport(app), base_url="http://api") as http,

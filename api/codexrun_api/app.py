@@ -3,22 +3,23 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from codexrun_api import health
 from codexrun_api.catalog import job_types, prompts
+from codexrun_api.console import routes as console_routes
 from codexrun_api.http import bounds, middleware
+from codexrun_api.logs import artifact_routes
+from codexrun_api.logs import routes as log_routes
 from codexrun_api.runs import action_routes, detail_routes, event_routes, retention, routes
 from codexrun_api.schemas import problems
-from codexrun_api.services import Archive, Services
-from codexrun_api.settings import Settings
-from codexrun_core.kube.client import Kube, Refused, Unavailable
+from codexrun_api.services import Services
+from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.logs import fields
-from codexrun_core.registry import Registry
 from codexrun_core.registry import Unavailable as RegistryUnavailable
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 ROUTERS = (
     *(routes.router, detail_routes.router, action_routes.router, event_routes.router),
     *(job_types.router, prompts.router, retention.router, health.router),
+    *(log_routes.router, artifact_routes.router, console_routes.router),
 )
 FORESEEN = (
     problems.Problem,
@@ -37,16 +39,8 @@ FORESEEN = (
 )
 
 
-def create_app(
-    settings: Settings,
-    registry: Registry,
-    kube: Kube,
-    archive: Archive,
-    more: Iterable[APIRouter] = (),
-) -> FastAPI:
-    """The public application; its lifespan runs the mirror. `more`: routers of logs, artifacts and
-    the console."""
-    services = Services.make(settings, registry, kube, archive)
+def create_app(services: Services) -> FastAPI:
+    """Return the public application, REST and console; its lifespan runs the mirror."""
     app = FastAPI(
         title="codexrun",
         version="0.1.0",
@@ -64,10 +58,10 @@ def create_app(
     app.state.services = services
     for error in FORESEEN:
         app.add_exception_handler(error, problems.handle)
-    for router in (*ROUTERS, *more):
+    for router in ROUTERS:
         app.include_router(router)
     _describe(app)
-    app.add_middleware(middleware.Requests, body_limit=settings.body_limit)
+    app.add_middleware(middleware.Requests, body_limit=services.settings.body_limit)
     return app
 
 

@@ -2,18 +2,23 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from codexrun_api.http.auth import Tokens
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import Bells
 from codexrun_api.mirror import queue as pace
 from codexrun_api.mirror.catalog import Catalog
 from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.runs import Mirror
+from codexrun_api.runs.bulk_actions import BulkActions
 from codexrun_api.schemas import responses
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, NotFound
@@ -26,42 +31,42 @@ from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.annotations import untold
 
 
-class Archive(Protocol):
-    """The part of the archive that retention needs."""
-
-    def holds(self, run_id: str) -> bool: ...
-    def remove(self, run_id: str) -> bool: ...
-
-
 @dataclass
 class Services:
     settings: Settings
     registry: Registry
     kube: Kube
     archive: Archive
+    notifier: Bells
     tokens: Tokens
     feed: Feed
     mirror: Mirror
     catalog: Catalog
     price_file: PriceFile
-    stop: asyncio.Event = field(
-        default_factory=asyncio.Event
-    )  # set on SIGTERM: streams and waits end
-    tasks: list[asyncio.Task[None]] = field(
-        default_factory=list
-    )  # beside the routes; none of them ever ends
+    bulk_actions: BulkActions = field(default_factory=BulkActions)
+    # Two at once: each may take its whole time, and the threads of everything else are not theirs.
+    searchers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(2, "log-search")
+    )
+    # signs the console's forms where no token is asked for
+    form_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    # set on SIGTERM: streams and waits end
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    # beside the routes; none of them ever ends
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
-    def make(
-        cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive
-    ) -> "Services":
+    def make(cls, settings: Settings, registry: Registry, kube: Kube) -> "Services":
+        """Return what one process works with. The archive is not opened yet, and the mirror does
+        not run."""
         feed = Feed()
         mirror = Mirror(kube, registry, feed, settings.external_url)
         return cls(
             settings,
             registry,
             kube,
-            archive,
+            Archive(settings.archive),
+            Bells(),
             Tokens(settings),
             feed,
             mirror,

@@ -13,6 +13,7 @@ from fake_kube import FakeKube
 from codexrun_api.app import create_app
 from codexrun_api.logs.archive import Archive
 from codexrun_api.runs import retention
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry, RunRecord, Unavailable
 
@@ -60,11 +61,11 @@ class Kept(Stand):
 
 @pytest.fixture
 async def kept(settings: Settings) -> AsyncIterator[Kept]:
-    archive = Archive(settings.archive)
-    archive.open()
     async with await Registry.open(settings.registry_url) as registry:
         await registry.migrate()
-        made = Kept(FakeKube(), registry, create_app(settings, registry, FakeKube(), archive))
+        services = Services.make(settings, registry, FakeKube())
+        services.archive.open()
+        made = Kept(FakeKube(), registry, create_app(services))
         async with made.http:
             yield made
 

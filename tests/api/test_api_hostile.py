@@ -21,16 +21,13 @@ from fake_kube import FakeKube
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
 from codexrun_api.app import create_app
-from codexrun_api.console import routes as console_routes
 from codexrun_api.console import sessions
 from codexrun_api.console.pages import run
 from codexrun_api.console.view import safe_html
 from codexrun_api.http import bounds
-from codexrun_api.logs import artifact_routes
-from codexrun_api.logs import routes as log_routes
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -104,19 +101,15 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         archive=tmp_path / "archive",
         token=TOKEN,
     )
-    kube, archive, bells = FakeKube(), Archive(settings.archive), Bells()
+    kube = FakeKube()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
-    archive.open()
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    routers = (
-        log_routes.router(archive, bells),
-        artifact_routes.router(archive),
-        console_routes.router(archive, bells),
-    )
-    app = create_app(settings, registry, kube, archive, routers)
-    made = Whole(app, kube, archive)
+    services = Services.make(settings, registry, kube)
+    services.archive.open()
+    app = create_app(services)
+    made = Whole(app, kube, services.archive)
     async with app.router.lifespan_context(app):
         for watcher in (app.state.services.mirror.watcher, *app.state.services.catalog.watchers):
             await watcher.synced.wait()

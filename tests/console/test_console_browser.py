@@ -285,10 +285,10 @@ async def test_a_hidden_tab_stops_listening_and_catches_up_when_it_is_shown(
     await console.mirrored()
     page = await visit.context.new_page()
     await page.goto(f"{console.url}/console/runs/{run}")
-    await console.until(lambda: len(console.bells._waiting.get(run, ())) == 1)
+    await console.until(lambda: len(console.services.notifier._waiting.get(run, ())) == 1)
     hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true}); document.dispatchEvent(new Event('visibilitychange'))"
     await page.evaluate(hide % "true")
-    await console.until(lambda: len(console.bells._waiting.get(run, ())) == 0)
+    await console.until(lambda: len(console.services.notifier._waiting.get(run, ())) == 0)
     console.say(run, item("agent_message", 1, text="Said to nobody."))
     await page.evaluate(hide % "false")
     await expect(page.locator("#codex")).to_contain_text("Said to nobody.")
@@ -387,7 +387,7 @@ async def test_a_cut_stream_loses_and_doubles_no_line(
 
         def heard() -> bool:
             """Somebody listens, and has looked at what there is."""
-            bells = console.bells._waiting.get(run)
+            bells = console.services.notifier._waiting.get(run)
             return bool(bells) and not any(bell.is_set() for bell in bells)
 
         await console.until(heard)

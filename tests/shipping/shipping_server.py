@@ -56,13 +56,15 @@ async def main(port, root):
     app = FastAPI()
     app.state.services = SimpleNamespace(
         find=find,
+        archive=archive,
+        notifier=bells,
         stop=stop,
         tokens=SimpleNamespace(user=lambda _: "me"),
         settings=SimpleNamespace(external_url=""),
     )
     app.add_exception_handler(problems.Problem, problems.handle)
-    app.include_router(routes.router(archive, bells))
-    app.include_router(artifact_routes.router(archive))
+    app.include_router(routes.router)
+    app.include_router(artifact_routes.router)
     app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, bells))
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)

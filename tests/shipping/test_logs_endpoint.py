@@ -37,7 +37,8 @@ def record(status="running"):
 class Here:
     """What logs and artifacts want of the application's services."""
 
-    def __init__(self):
+    def __init__(self, archive, bells):
+        self.archive, self.notifier = archive, bells
         self.run, self.down, self.stop = record(), False, asyncio.Event()
         self.tokens = SimpleNamespace(user=lambda token: "me" if token == "secret" else None)
         self.settings = SimpleNamespace(external_url="http://api")
@@ -49,8 +50,8 @@ class Here:
 
 
 @pytest.fixture
-def here():
-    return Here()
+def here(archive, bells):
+    return Here(archive, bells)
 
 
 @pytest.fixture
@@ -59,13 +60,13 @@ def bells():
 
 
 @pytest.fixture
-async def client(archive, here, bells):
+async def client(here):
     app = FastAPI()
     app.state.services = here
     for error in FORESEEN:
         app.add_exception_handler(error, problems.handle)
-    app.include_router(routes.router(archive, bells))
-    app.include_router(artifact_routes.router(archive))
+    app.include_router(routes.router)
+    app.include_router(artifact_routes.router)
     app.add_middleware(middleware.Requests, body_limit=1000)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://api"

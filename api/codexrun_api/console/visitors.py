@@ -1,7 +1,6 @@
 """Who is looking, and may this form be acted on? Dependencies of the console's routes."""
 
 import logging
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -16,8 +15,6 @@ from codexrun_api.services import Here
 from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
-
-_OPEN = secrets.token_bytes(32)  # signs forms where no token is asked for
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def visitor_of(request: Request) -> Visitor | None:
     here = request.app.state.services
     read_only = here.settings.console_read_only
     if here.tokens.open_to_all:
-        return Visitor(ANYBODY, sessions.form_key(_OPEN), read_only, logged_in=False)
+        return Visitor(ANYBODY, sessions.form_key(here.form_secret), read_only, logged_in=False)
     cookie = request.cookies.get(sessions.COOKIE, "")
     session = sessions.session_of(cookie, here.tokens.digests(), time.time())
     return Visitor(session.user, session.csrf, read_only, logged_in=True) if session else None

@@ -9,7 +9,6 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.logs.archive import Archive
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, answers, not_found
 from codexrun_api.services import Here
@@ -21,6 +20,8 @@ TYPES = {
     ".jsonl": "application/x-ndjson",
     ".json": "application/json",
 }
+router = APIRouter(tags=["artifacts"])
+
 OTHER = "application/octet-stream"
 
 Name = Annotated[
@@ -45,57 +46,51 @@ class ArtifactList(BaseModel):
     artifacts: list[ArtifactView]
 
 
-def router(archive: Archive) -> APIRouter:
-    routes = APIRouter(tags=["artifacts"])
+@router.get(
+    "/runs/{id}/artifacts",
+    operation_id="listRunArtifacts",
+    responses=answers(401, 404, 422, 500, 503),
+)
+async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
+    """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
+    that there are."""
+    run = await here.find(id)
+    if run is None:
+        raise not_found(id)
+    found = await asyncio.to_thread(here.archive.list, run.run_id)
+    base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
+    shown = [
+        ArtifactView(name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}")
+        for a in found
+    ]
+    return ArtifactList(artifacts=shown)
 
-    @routes.get(
-        "/runs/{id}/artifacts",
-        operation_id="listRunArtifacts",
-        responses=answers(401, 404, 422, 500, 503),
-    )
-    async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
-        """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
-        that there are."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        found = await asyncio.to_thread(archive.list, run.run_id)
-        base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
-        shown = [
-            ArtifactView(
-                name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}"
-            )
-            for a in found
-        ]
-        return ArtifactList(artifacts=shown)
 
-    @routes.get(
-        "/runs/{id}/artifacts/{name}",
-        operation_id="getRunArtifact",
-        response_class=FileResponse,
-        responses={
-            200: {
-                "description": "The file.",
-                "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)},
-            },
-            **answers(401, 404, 422, 500, 503),
+@router.get(
+    "/runs/{id}/artifacts/{name}",
+    operation_id="getRunArtifact",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)},
         },
-    )
-    async def get_run_artifact(here: Here, _: Caller, id: params.RunId, name: Name) -> FileResponse:  # noqa: A002
-        """One of them, as it was handed over."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        path = await asyncio.to_thread(archive.artifact, run.run_id, name)
-        if path is None:
-            raise Problem(
-                404,
-                "artifact-not-found",
-                f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them',
-            )
-        media = TYPES.get(path.suffix, OTHER)
-        return FileResponse(
-            path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"}
+        **answers(401, 404, 422, 500, 503),
+    },
+)
+async def get_run_artifact(here: Here, _: Caller, id: params.RunId, name: Name) -> FileResponse:  # noqa: A002
+    """One of them, as it was handed over."""
+    run = await here.find(id)
+    if run is None:
+        raise not_found(id)
+    path = await asyncio.to_thread(here.archive.artifact, run.run_id, name)
+    if path is None:
+        raise Problem(
+            404,
+            "artifact-not-found",
+            f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them',
         )
-
-    return routes
+    media = TYPES.get(path.suffix, OTHER)
+    return FileResponse(
+        path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"}
+    )

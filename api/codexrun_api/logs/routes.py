@@ -11,13 +11,14 @@ from fastapi.responses import StreamingResponse
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import HEADERS, Follower
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, answers, not_found
 from codexrun_api.services import Here
 from codexrun_core.registry import RunRecord
+
+router = APIRouter(tags=["logs"])
 
 EVENT_STREAM = "text/event-stream"
 PIECE = 64 * 1024  # bytes read at once
@@ -63,55 +64,48 @@ class Unsatisfiable(Problem):
         self.headers = {"Content-Range": f"bytes */{size}"}
 
 
-def router(archive: Archive, bells: Bells) -> APIRouter:
-    """bells: those that the ingest port rings."""
-    routes = APIRouter(tags=["logs"])
-
-    @routes.get(
-        "/runs/{id}/logs",
-        operation_id="getRunLogs",
-        response_class=Response,
-        responses={200: LOG, 206: PART, **answers(400, 401, 404, 416, 422, 500, 503)},
-    )
-    async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
-        request: Request,
-        here: Here,
-        _: Caller,
-        id: params.RunId,  # noqa: A002
-        tail: Tail = None,
-        since: Since = None,
-        after: After = None,
-        follow: Follow = False,
-        last: LastId = None,
-        part: Range = None,
-    ) -> Response:
-        """What the agent's container printed; also while it prints, and when nothing of the run is
-        left in the cluster."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        size = await asyncio.to_thread(archive.size, run.run_id)
-        start = after or 0
-        if last is not None and last.isascii() and last.isdecimal():
-            start, tail, since = int(last), None, None  # what was chosen at first lies behind
-        if since:
-            start = max(
-                start,
-                await asyncio.to_thread(
-                    at_or_after, archive, run.run_id, size, params.moment(since)
-                ),
-            )
-        if tail is not None:
-            start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
-        if follow or EVENT_STREAM in request.headers.get("accept", ""):
-            follower = Follower(archive, bells, run.run_id, here.find, here.stop)
-            stream = follower.events(min(start, size), resumed=last is not None)
-            return StreamingResponse(stream, media_type=EVENT_STREAM, headers=HEADERS)
-        if part and not (tail is not None or since or after):
-            return _part(archive, run, part, size)
-        return _text(archive, run, min(start, size), size)
-
-    return routes
+@router.get(
+    "/runs/{id}/logs",
+    operation_id="getRunLogs",
+    response_class=Response,
+    responses={200: LOG, 206: PART, **answers(400, 401, 404, 416, 422, 500, 503)},
+)
+async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    here: Here,
+    _: Caller,
+    id: params.RunId,  # noqa: A002
+    tail: Tail = None,
+    since: Since = None,
+    after: After = None,
+    follow: Follow = False,
+    last: LastId = None,
+    part: Range = None,
+) -> Response:
+    """What the agent's container printed; also while it prints, and when nothing of the run is
+    left in the cluster."""
+    run = await here.find(id)
+    if run is None:
+        raise not_found(id)
+    archive = here.archive
+    size = await asyncio.to_thread(archive.size, run.run_id)
+    start = after or 0
+    if last is not None and last.isascii() and last.isdecimal():
+        start, tail, since = int(last), None, None  # what was chosen at first lies behind
+    if since:
+        start = max(
+            start,
+            await asyncio.to_thread(at_or_after, archive, run.run_id, size, params.moment(since)),
+        )
+    if tail is not None:
+        start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
+    if follow or EVENT_STREAM in request.headers.get("accept", ""):
+        follower = Follower(archive, here.notifier, run.run_id, here.find, here.stop)
+        stream = follower.events(min(start, size), resumed=last is not None)
+        return StreamingResponse(stream, media_type=EVENT_STREAM, headers=HEADERS)
+    if part and not (tail is not None or since or after):
+        return _part(archive, run, part, size)
+    return _text(archive, run, min(start, size), size)
 
 
 def _part(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:

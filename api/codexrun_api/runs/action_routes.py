@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
@@ -19,44 +18,15 @@ from codexrun_api.schemas.problems import (
     not_found,
     problem_of,
 )
+from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkWish
+from codexrun_api.schemas.responses import BulkAnswer, BulkItem
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["actions"])
 
-MOST, AT_ONCE, PAGE = 1000, 16, 200
-
-
-class BulkWish(requests.Body):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"filter": {"status": "failed", "since": "1d"}, "dry_run": True}
-        }
-    )
-
-    filter: params.FilterWish | None = None
-    ids: Annotated[
-        list[params.Word] | None,
-        Field(max_length=MOST, description="Run ids or names, instead of a filter."),
-    ] = None
-    dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
-    reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
-
-
-class BulkItem(BaseModel):
-    run_id: str
-    name: str
-    outcome: Literal["done", "would_do", "skipped", "failed"]
-    new_run_id: Annotated[str | None, Field(description="Of the retry.")] = None
-    problem: ProblemBody | None = None
-
-
-class BulkAnswer(BaseModel):
-    dry_run: bool
-    matched: int
-    more: Annotated[bool, Field(description=f"There are more than {MOST}: call again.")] = False
-    results: list[BulkItem]
+AT_ONCE, PAGE = 16, 200
 
 
 Act = Callable[[RunRecord], Awaitable[str | None]]
@@ -216,9 +186,9 @@ async def _chosen(here: Services, wish: BulkWish) -> tuple[list[RunRecord], list
         )
     assert wish.filter is not None
     chosen, listed, token = wish.filter.filter(), list[RunRecord](), None
-    while len(listed) < MOST:
+    while len(listed) < MAX_BULK_RUNS:
         page = await here.registry.page(chosen, token, PAGE)
         listed += page.runs
         if (token := page.next_token) is None:
-            return listed[:MOST], [], len(listed) > MOST
-    return listed[:MOST], [], True
+            return listed[:MAX_BULK_RUNS], [], len(listed) > MAX_BULK_RUNS
+    return listed[:MAX_BULK_RUNS], [], True

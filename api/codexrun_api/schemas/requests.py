@@ -7,9 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
+from codexrun_api.schemas import params
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
 from codexrun_core.runs.labels import check
 from codexrun_core.schemas.nesting import nesting_problem
+
+MAX_BULK_RUNS = 1000
 
 Whole = Annotated[int, Strict()]  # "5" and true are no numbers
 Seconds = Annotated[Whole | None, Field(ge=1, le=7 * DAY)]
@@ -136,6 +139,22 @@ class CancelWish(Body):
     reason: Annotated[
         str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
     ] = None
+
+
+class BulkWish(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"filter": {"status": "failed", "since": "1d"}, "dry_run": True}
+        }
+    )
+
+    filter: params.FilterWish | None = None
+    ids: Annotated[
+        list[params.Word] | None,
+        Field(max_length=MAX_BULK_RUNS, description="Run ids or names, instead of a filter."),
+    ] = None
+    dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
+    reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
 
 
 def fingerprint(wish: Body) -> str:

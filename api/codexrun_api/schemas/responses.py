@@ -2,10 +2,12 @@
 links grouped."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from codexrun_api.schemas.problems import ProblemBody
+from codexrun_api.schemas.requests import MAX_BULK_RUNS
 from codexrun_core.registry import RunRecord, record_of
 from codexrun_core.resources import CodexRun
 
@@ -110,6 +112,23 @@ class RunView(BaseModel):
     log_note: str | None = None
     queue: QueueView | None = None
     links: LinksView
+
+
+class BulkItem(BaseModel):
+    run_id: str
+    name: str
+    outcome: Literal["done", "would_do", "skipped", "failed"]
+    new_run_id: Annotated[str | None, Field(description="Of the retry.")] = None
+    problem: ProblemBody | None = None
+
+
+class BulkAnswer(BaseModel):
+    dry_run: bool
+    matched: int
+    more: Annotated[
+        bool, Field(description=f"There are more than {MAX_BULK_RUNS}: call again.")
+    ] = False
+    results: list[BulkItem]
 
 
 def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None = None) -> RunView:

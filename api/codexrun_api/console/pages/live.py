@@ -14,13 +14,14 @@ from codexrun_api.console.templating import Page
 from codexrun_api.console.view.states import ACTIVE
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
 from codexrun_api.runs import event_routes
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import Here, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import RunRecord
+
+router = APIRouter(route_class=Page, include_in_schema=False)
 
 PAUSE = 1.0  # seconds between two bells
 LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells
@@ -30,25 +31,21 @@ GONE = 30.0  # seconds after a run's end until its page stops listening
 RETRY = 1000
 
 
-def router(archive: Archive, bells: Bells) -> APIRouter:
-    routes = APIRouter(route_class=Page, include_in_schema=False)
+@router.get("/console/live")
+async def live(here: Here, _: Seen) -> StreamingResponse:
+    """For lists: `refresh` when a run has changed, and now and then while one is active."""
+    return _stream(_list(here))
 
-    @routes.get("/console/live")
-    async def live(here: Here, _: Seen) -> StreamingResponse:
-        """For lists: `refresh` when a run has changed, and now and then while one is active."""
-        return _stream(_list(here))
 
-    @routes.get("/console/runs/{id}/live")
-    async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
-        """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
-        `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
-        own timers go when a part of it is swapped."""
-        record = await here.find(id)
-        if record is None:
-            raise not_found(id)
-        return _stream(_run(here, archive, bells, record.run_id))
-
-    return routes
+@router.get("/console/runs/{id}/live")
+async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
+    """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
+    `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
+    own timers go when a part of it is swapped."""
+    record = await here.find(id)
+    if record is None:
+        raise not_found(id)
+    return _stream(_run(here, record.run_id))
 
 
 def _stream(bell: AsyncIterator[bytes]) -> StreamingResponse:
@@ -74,8 +71,9 @@ async def _list(here: Services) -> AsyncIterator[bytes]:
         yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
 
 
-async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> AsyncIterator[bytes]:
-    with metrics.STREAMS.labels("logs").track_inprogress(), bells.heard(run_id) as bell:
+async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
+    archive = here.archive
+    with metrics.STREAMS.labels("logs").track_inprogress(), here.notifier.heard(run_id) as bell:
         yield format_sse_event(comment="codexrun", retry=RETRY)
         loop = asyncio.get_running_loop()
         state: object = None

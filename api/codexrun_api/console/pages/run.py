@@ -32,6 +32,8 @@ from codexrun_core.registry import Filter, RunRecord, read_spec
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.fields import Limits
 
+router = APIRouter(route_class=Page, include_in_schema=False)
+
 TABS = {
     "codex": "Codex",
     "log": "Log",
@@ -45,48 +47,44 @@ MAX_LINES = 2_000  # of the log in a page, however short they are
 MESSAGE, PATCH = "final-message.md", "workspace.patch"
 
 
-def router(archive: Archive) -> APIRouter:
-    routes = APIRouter(route_class=Page, include_in_schema=False)
+@router.get("/console/runs/{id}")
+async def run(
+    request: Request,
+    here: Here,
+    _: Seen,
+    id: params.RunId,  # noqa: A002
+    part: str = "",
+) -> Response:
+    record = await here.find(id)
+    if record is None:
+        raise not_found(id)
+    tab = tab_of(request.query_params)
+    now = datetime.now(UTC)
+    context = {"tab": tab, "tabs": TABS, **await _head(here, record, now)}
+    if part == "run" and tab == "log":  # the page keeps its own lines
+        context |= NO_WINDOW
+    else:
+        context |= await _tab(here, record, request.query_params)
+    return page(request, "run.html", block="run" if part == "run" else "", **context)
 
-    @routes.get("/console/runs/{id}")
-    async def run(
-        request: Request,
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        part: str = "",
-    ) -> Response:
-        record = await here.find(id)
-        if record is None:
-            raise not_found(id)
-        tab = tab_of(request.query_params)
-        now = datetime.now(UTC)
-        context = {"tab": tab, "tabs": TABS, **await _head(here, archive, record, now)}
-        if part == "run" and tab == "log":  # the page keeps its own lines
-            context |= NO_WINDOW
-        else:
-            context |= await _tab(here, archive, record, request.query_params)
-        return page(request, "run.html", block="run" if part == "run" else "", **context)
 
-    @routes.get("/console/runs/{id}/artifacts/{name}")
-    async def artifact(
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        name: artifact_routes.Name,
-    ) -> FileResponse:
-        """The same file as REST's, for a browser that has a session and no token."""
-        record = await here.find(id)
-        if record is None:
-            raise not_found(id)
-        path = await asyncio.to_thread(archive.artifact, record.run_id, name)
-        if path is None:
-            raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
-        return FileResponse(
-            path, media_type="application/octet-stream", filename=f"{record.name}-{name}"
-        )
-
-    return routes
+@router.get("/console/runs/{id}/artifacts/{name}")
+async def artifact(
+    here: Here,
+    _: Seen,
+    id: params.RunId,  # noqa: A002
+    name: artifact_routes.Name,
+) -> FileResponse:
+    """The same file as REST's, for a browser that has a session and no token."""
+    record = await here.find(id)
+    if record is None:
+        raise not_found(id)
+    path = await asyncio.to_thread(here.archive.artifact, record.run_id, name)
+    if path is None:
+        raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
+    return FileResponse(
+        path, media_type="application/octet-stream", filename=f"{record.name}-{name}"
+    )
 
 
 def tab_of(query: Mapping[str, str]) -> str:
@@ -94,20 +92,18 @@ def tab_of(query: Mapping[str, str]) -> str:
     return tab if tab in TABS else "codex"
 
 
-async def _head(
-    here: Services, archive: Archive, record: RunRecord, now: datetime
-) -> dict[str, Any]:
+async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, Any]:
     """What stands above the tabs and beside them."""
     run = here.mirror.runs.get(record.run_id)
     job_type = here.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
     state, asked = state_of(record.status), read_spec(record.spec)
     live = state.active
-    size = await asyncio.to_thread(archive.size, record.run_id)
+    size = await asyncio.to_thread(here.archive.size, record.run_id)
     doing = ""
     if record.status == "running":
         _, tail = await off_loop(
-            partial(_entries, archive, record.run_id, max(0, size - TAIL), size)
+            partial(_entries, here.archive, record.run_id, max(0, size - TAIL), size)
         )
         doing = tail.doing
     events, usual, retries = await asyncio.gather(
@@ -211,19 +207,17 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(
-    here: Services, archive: Archive, record: RunRecord, query: Mapping[str, str]
-) -> dict[str, Any]:
+async def _tab(here: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
     run_id, tab = record.run_id, tab_of(query)
     match tab:
         case "codex":
-            return await off_loop(partial(_codex, archive, record, query.get("before", "")))
+            return await off_loop(partial(_codex, here.archive, record, query.get("before", "")))
         case "log":
-            return await window(archive, run_id, query)
+            return await window(here, run_id, query)
         case "prompt":
             return await off_loop(partial(_prompt, here, record))
         case "artifacts":
-            return await off_loop(partial(_artifacts, archive, run_id))
+            return await off_loop(partial(_artifacts, here.archive, run_id))
         case _:
             return {"manifest": await off_loop(partial(manifest, here, record))}
 

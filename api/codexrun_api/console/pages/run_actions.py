@@ -2,11 +2,8 @@
 everything that matches."""
 
 import asyncio
-import secrets
-from collections import OrderedDict
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,26 +13,19 @@ from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.states import STATES
 from codexrun_api.console.visitors import Acting, Seen, acted
 from codexrun_api.runs import actions
-from codexrun_api.runs.action_routes import (
-    MOST,
-    BulkAnswer,
-    BulkItem,
-    BulkWish,
-    cancel_many,
-    retry_many,
-)
+from codexrun_api.runs.action_routes import cancel_many, retry_many
+from codexrun_api.runs.bulk_actions import BulkAction, Verb
 from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import Problem, problem_of
+from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkWish
+from codexrun_api.schemas.responses import BulkAnswer
 from codexrun_api.services import Here, Services
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
 TYPED = 20  # above so many runs the number is typed
-KEPT = 50  # results of bulk actions
 SHOWN = 200
 AT_ONCE = 1.0  # seconds: a few runs are done by then, and their page shows it
-
-Verb = Literal["cancel", "retry"]
 
 
 @router.post("/console/runs/{id}/cancel")
@@ -66,45 +56,6 @@ async def delete(request: Request, here: Here, seen: Acting, id: params.RunId) -
     return see_other(f"/console/runs/{record.run_id}")
 
 
-@dataclass
-class Bulk:
-    """One bulk action, while it goes on and after."""
-
-    verb: Verb
-    user: str
-    began: datetime
-    expected: int
-    items: list[BulkItem] = field(default_factory=list)
-    answer: BulkAnswer | None = None
-    problem: Problem | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.answer is not None or self.problem is not None
-
-    def counted(self, outcome: str) -> int:
-        return sum(item.outcome == outcome for item in self.items)
-
-
-class Bulks:
-    """The last ones. They are gone with the process: what they did is in the runs, and each can be
-    asked for again."""
-
-    def __init__(self) -> None:
-        self.kept: OrderedDict[str, Bulk] = OrderedDict()
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def add(self, bulk: Bulk) -> str:
-        number = secrets.token_hex(8)
-        self.kept[number] = bulk
-        while len(self.kept) > KEPT:
-            self.kept.popitem(last=False)
-        return number
-
-
-_BULKS = Bulks()
-
-
 @router.post("/console/bulk")
 async def bulk(request: Request, here: Here, seen: Acting) -> Response:
     """First it says what would be done; sent again with `confirmed` it is done, in the
@@ -121,8 +72,10 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
             "nothing-selected",
             "no run is selected; select some, or choose all that match the filter",
         )
-    if len(ids) > MOST:
-        raise Problem(422, "too-many", f"{len(ids)} runs are selected; {MOST} are possible at once")
+    if len(ids) > MAX_BULK_RUNS:
+        raise Problem(
+            422, "too-many", f"{len(ids)} runs are selected; {MAX_BULK_RUNS} are possible at once"
+        )
     reason = str(form.get("reason", "")).strip()[:1024] or None
     wish = _wish(asked, ids, verb if matching else None, reason)
     preview = await _run(
@@ -149,19 +102,21 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
             "shown": SHOWN,
         }
         return page(request, "bulk.html", 422 if wrong else 200, **context)
-    started = Bulk(verb, seen.user, datetime.now(UTC), count)
-    number = _BULKS.add(started)
+    started = BulkAction(verb, seen.user, datetime.now(UTC), count)
+    number = here.bulk_actions.add(started)
     acted(request, seen, "runs.bulk_requested", verb=verb, runs=count)
     task = asyncio.create_task(_do(here, started, wish, request.state.request_id))
-    _BULKS.tasks.add(task)
-    task.add_done_callback(_BULKS.tasks.discard)
+    here.bulk_actions.tasks.add(task)
+    task.add_done_callback(here.bulk_actions.tasks.discard)
     await asyncio.wait({task}, timeout=AT_ONCE)
     return see_other(f"/console/bulk/{number}")
 
 
 @router.get("/console/bulk/{number}")
-async def bulk_result(request: Request, _: Seen, number: str, part: str = "") -> Response:
-    found = _BULKS.kept.get(number)
+async def bulk_result(
+    request: Request, here: Here, _: Seen, number: str, part: str = ""
+) -> Response:
+    found = here.bulk_actions.get(number)
     if found is None:
         detail = "this result is no longer kept; the list shows what became of the runs"
         raise Problem(404, "bulk-not-found", detail)
@@ -196,7 +151,7 @@ async def _run(
     *,
     user: str,
     request_id: str,
-    bulk: Bulk | None = None,
+    bulk: BulkAction | None = None,
 ) -> BulkAnswer:
     told = bulk.items.append if bulk else lambda _: None
     if verb == "cancel":
@@ -204,7 +159,7 @@ async def _run(
     return await retry_many(here, wish, user, request_id, origin="console", told=told)
 
 
-async def _do(here: Services, bulk: Bulk, wish: BulkWish, request_id: str) -> None:
+async def _do(here: Services, bulk: BulkAction, wish: BulkWish, request_id: str) -> None:
     try:
         bulk.answer = await _run(
             here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk

@@ -7,7 +7,6 @@ asks for those after the last one it has, so that a stream that is cut loses and
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any
 
@@ -22,7 +21,9 @@ from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here
+from codexrun_api.services import Here, Services
+
+router = APIRouter(route_class=Page, include_in_schema=False)
 
 LONGEST_Q = 200  # characters that are searched for
 AT_ONCE = 500  # lines
@@ -37,99 +38,92 @@ NO_WINDOW: dict[str, Any] = {
     "q": "",
 }
 
-# Two at once: each may take its whole time, and the threads of everything else are not theirs.
-_SEARCHERS = ThreadPoolExecutor(2, "log-search")
+
+@router.get("/console/runs/{id}/log/lines")
+async def lines(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    here: Here,
+    _: Seen,
+    id: params.RunId,  # noqa: A002
+    first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
+    count: Annotated[int, Query(ge=1, le=1000)] = AT_ONCE,
+    raw: bool = False,
+) -> Response:
+    """So many lines from that one on, as HTML; a header says how many the log has."""
+    run = await here.find(id)
+    if run is None:
+        raise not_found(id)
+    found, total = await off_loop(partial(_lines, here.archive, run.run_id, first, count, raw=raw))
+    answer = page(request, "log_lines.html", lines=found, run=run)
+    answer.headers["X-Log-Lines"] = str(total)
+    return answer
 
 
-def router(archive: Archive) -> APIRouter:
-    routes = APIRouter(route_class=Page, include_in_schema=False)
-
-    @routes.get("/console/runs/{id}/log/lines")
-    async def lines(  # noqa: PLR0917 - FastAPI passes them by name
-        request: Request,
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
-        count: Annotated[int, Query(ge=1, le=1000)] = AT_ONCE,
-        raw: bool = False,
-    ) -> Response:
-        """So many lines from that one on, as HTML; a header says how many the log has."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        found, total = await off_loop(partial(_lines, archive, run.run_id, first, count, raw=raw))
-        answer = page(request, "log_lines.html", lines=found, run=run)
-        answer.headers["X-Log-Lines"] = str(total)
-        return answer
-
-    @routes.get("/console/runs/{id}/log/matches")
-    async def matches(
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        q: Annotated[str, Query(min_length=1, max_length=LONGEST_Q)],
-        regexp: bool = False,
-    ) -> Response:
-        """Numbers of the lines that hold the text, what matched in them, and a word about both."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        found = await searched(archive, run.run_id, q, regexp=regexp)
-        return JSONResponse(
-            {
-                "lines": found.lines,
-                "texts": found.texts,
-                "said": found.said,
-                "error": bool(found.error),
-            }
-        )
-
-    @routes.get("/console/runs/{id}/log/raw")
-    async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
-        """All of it, byte for byte."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        size = await asyncio.to_thread(archive.size, run.run_id)
-
-        async def pieces() -> Any:
-            at = 0
-            while at < size and (
-                piece := await asyncio.to_thread(
-                    archive.read, run.run_id, at, min(size, at + PIECE)
-                )
-            ):
-                at += len(piece)
-                yield piece
-
-        about = {"Content-Length": str(size)}
-        if download:
-            about["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
-        return StreamingResponse(pieces(), 200, about, media_type="text/plain; charset=utf-8")
-
-    return routes
+@router.get("/console/runs/{id}/log/matches")
+async def matches(
+    here: Here,
+    _: Seen,
+    id: params.RunId,  # noqa: A002
+    q: Annotated[str, Query(min_length=1, max_length=LONGEST_Q)],
+    regexp: bool = False,
+) -> Response:
+    """Numbers of the lines that hold the text, what matched in them, and a word about both."""
+    run = await here.find(id)
+    if run is None:
+        raise not_found(id)
+    found = await searched(here, run.run_id, q, regexp=regexp)
+    return JSONResponse(
+        {
+            "lines": found.lines,
+            "texts": found.texts,
+            "said": found.said,
+            "error": bool(found.error),
+        }
+    )
 
 
-async def searched(archive: Archive, run_id: str, q: str, *, regexp: bool) -> Found:
+@router.get("/console/runs/{id}/log/raw")
+async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
+    """All of it, byte for byte."""
+    run = await here.find(id)
+    if run is None:
+        raise not_found(id)
+    archive = here.archive
+    size = await asyncio.to_thread(archive.size, run.run_id)
+
+    async def pieces() -> Any:
+        at = 0
+        while at < size and (
+            piece := await asyncio.to_thread(archive.read, run.run_id, at, min(size, at + PIECE))
+        ):
+            at += len(piece)
+            yield piece
+
+    about = {"Content-Length": str(size)}
+    if download:
+        about["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
+    return StreamingResponse(pieces(), 200, about, media_type="text/plain; charset=utf-8")
+
+
+async def searched(here: Services, run_id: str, q: str, *, regexp: bool) -> Found:
     """Outside the event loop."""
-    call = partial(search, archive, run_id, q, regexp=regexp)
-    return await asyncio.get_running_loop().run_in_executor(_SEARCHERS, call)
+    call = partial(search, here.archive, run_id, q, regexp=regexp)
+    return await asyncio.get_running_loop().run_in_executor(here.searchers, call)
 
 
-async def window(archive: Archive, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+async def window(here: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the log that a URL asks for: around a line, around the next match, or its end."""
     q, regexp, wanted = (
         query.get("q", "")[:LONGEST_Q],
         query.get("regexp") == "1",
         _number(query.get("line", "")),
     )
-    found = await searched(archive, run_id, q, regexp=regexp) if q else Found()
+    found = await searched(here, run_id, q, regexp=regexp) if q else Found()
     if wanted is None and found.lines:
         wanted = found.lines[0]
     about = {"q": q, "regexp": regexp, "found": found}
     return about | await off_loop(
-        partial(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
+        partial(_window, here.archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
     )
 
 
