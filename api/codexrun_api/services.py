@@ -19,7 +19,8 @@ from codexrun_api.mirror.catalog import Catalog
 from codexrun_api.mirror.event_buffer import Feed
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.runs.bulk_actions import BulkActions
-from codexrun_api.schemas import responses
+from codexrun_api.schemas import params, responses
+from codexrun_api.schemas.problems import not_found
 from codexrun_api.settings import Settings
 from codexrun_core.kube.client import Kube, NotFound
 from codexrun_core.kube.refusals import Cause
@@ -177,3 +178,21 @@ async def _of(
 
 
 Here = Annotated[Services, Depends(_of)]
+
+
+async def run_by_id(here: Here, run_id: params.RunId) -> RunRecord:
+    """Return the run that the path names.
+
+    Raises:
+        Problem: 404, there is none.
+        Unavailable: the registry is away, and no such object is there.
+    """
+    record = await here.find(run_id)
+    if record is None:
+        raise not_found(run_id)
+    return record
+
+
+# Dependencies are resolved in the order of a route's parameters: declare it after whoever is
+# calling, so that nobody without a token learns which runs there are.
+Run = Annotated[RunRecord, Depends(run_by_id)]

@@ -9,9 +9,8 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import Problem, answers, not_found
-from codexrun_api.services import Here
+from codexrun_api.schemas.problems import Problem, answers
+from codexrun_api.services import Here, Run
 
 # Never a type that a browser would run: the content is the agent's.
 TYPES = {
@@ -51,12 +50,9 @@ class ArtifactList(BaseModel):
     operation_id="listRunArtifacts",
     responses=answers(401, 404, 422, 500, 503),
 )
-async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
+async def list_run_artifacts(here: Here, _: Caller, run: Run) -> ArtifactList:
     """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
     that there are."""
-    run = await here.find(id)
-    if run is None:
-        raise not_found(id)
     found = await asyncio.to_thread(here.archive.list, run.run_id)
     base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
     shown = [
@@ -78,17 +74,14 @@ async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> Artifac
         **answers(401, 404, 422, 500, 503),
     },
 )
-async def get_run_artifact(here: Here, _: Caller, id: params.RunId, name: Name) -> FileResponse:  # noqa: A002
+async def get_run_artifact(here: Here, _: Caller, run: Run, name: Name) -> FileResponse:
     """One of them, as it was handed over."""
-    run = await here.find(id)
-    if run is None:
-        raise not_found(id)
     path = await asyncio.to_thread(here.archive.artifact, run.run_id, name)
     if path is None:
         raise Problem(
             404,
             "artifact-not-found",
-            f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them',
+            f'this run has no artifact "{name}"; GET /runs/{run.run_id}/artifacts lists them',
         )
     media = TYPES.get(path.suffix, OTHER)
     return FileResponse(

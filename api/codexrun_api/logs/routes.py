@@ -14,8 +14,8 @@ from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import HEADERS, Follower
 from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import Problem, answers, not_found
-from codexrun_api.services import Here
+from codexrun_api.schemas.problems import Problem, answers
+from codexrun_api.services import Here, Run
 from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["logs"])
@@ -74,7 +74,7 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     here: Here,
     _: Caller,
-    id: params.RunId,  # noqa: A002
+    run: Run,
     tail: Tail = None,
     since: Since = None,
     after: After = None,
@@ -84,9 +84,6 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
 ) -> Response:
     """What the agent's container printed; also while it prints, and when nothing of the run is
     left in the cluster."""
-    run = await here.find(id)
-    if run is None:
-        raise not_found(id)
     archive = here.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
     start = after or 0

@@ -99,13 +99,13 @@ async def retry_many(
 async def cancel_run(
     here: Here,
     user: Caller,
-    id: params.RunId,  # noqa: A002
+    run_id: params.RunId,
     wish: requests.CancelWish | None = None,
     wait: Wait = 0,
 ) -> responses.RunView:
     """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
     409."""
-    record = await actions.cancel(here, id, user, wish.reason if wish else None)
+    record = await actions.cancel(here, run_id, user, wish.reason if wish else None)
     return here.view(await ended(here, record, wait) if wait else record)
 
 
@@ -121,7 +121,7 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     response: Response,
     here: Here,
     user: Caller,
-    id: params.RunId,  # noqa: A002
+    run_id: params.RunId,
     wish: requests.RetryWish | None = None,
     key: Key = None,
     origin: From = "api",
@@ -132,7 +132,7 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     wish = wish or requests.RetryWish()
     request_id = request.state.request_id
     started = await actions.retry(
-        here, id, wish, user=user, origin=origin, request_id=request_id, key=key
+        here, run_id, wish, user=user, origin=origin, request_id=request_id, key=key
     )
     return await answer(here, response, started, wait)
 

@@ -8,9 +8,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import answers, not_found
-from codexrun_api.services import Here
+from codexrun_api.schemas.problems import answers
+from codexrun_api.services import Here, Run
 from codexrun_core.registry import Unavailable, read_spec
 
 router = APIRouter(tags=["runs"])
@@ -59,12 +58,9 @@ class RunDetails(BaseModel):
     response_model_exclude_none=True,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run_details(here: Here, _: Caller, id: params.RunId) -> RunDetails:  # noqa: A002
+async def get_run_details(here: Here, _: Caller, record: Run) -> RunDetails:
     """Limits in force, conditions, and every transition of one run; the latter also after its
     object is gone."""
-    record = await here.find(id)
-    if record is None:
-        raise not_found(id)
     run, job_type = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
     limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
     return RunDetails(

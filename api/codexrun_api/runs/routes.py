@@ -9,8 +9,8 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.runs import orders, start
 from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import params, requests, responses
-from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid, not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid
+from codexrun_api.services import Here, Run, Services
 from codexrun_core.registry import BadToken, RunRecord, read_sort
 
 router = APIRouter(tags=["runs"])
@@ -163,11 +163,9 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
     response_model=responses.RunView,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run(here: Here, _: Caller, id: params.RunId) -> Response:  # noqa: A002
+async def get_run(here: Here, _: Caller, record: Run) -> Response:
     """One run, also after its object is gone."""
-    if record := await here.find(id):
-        return plain(here.view(record))
-    raise not_found(id)
+    return plain(here.view(record))
 
 
 def plain(view: BaseModel) -> Response:

@@ -149,6 +149,7 @@ class ListWish(FilterWish):
 RunId = Annotated[
     str,
     Path(
+        alias="id",
         description="run_id, or the run's name.",
         min_length=1,
         max_length=63,

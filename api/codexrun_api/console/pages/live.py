@@ -15,9 +15,7 @@ from codexrun_api.console.view.states import ACTIVE
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
 from codexrun_api.runs import event_routes
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.services import Here, Run, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import RunRecord
 
@@ -38,13 +36,10 @@ async def live(here: Here, _: Seen) -> StreamingResponse:
 
 
 @router.get("/console/runs/{id}/live")
-async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
+async def run_live(here: Here, _: Seen, record: Run) -> StreamingResponse:
     """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
     `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
     own timers go when a part of it is swapped."""
-    record = await here.find(id)
-    if record is None:
-        raise not_found(id)
     return _stream(_run(here, record.run_id))
 
 

@@ -23,9 +23,8 @@ from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs import artifact_routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import Problem, not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.services import Here, Run, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
 from codexrun_core.registry import Filter, RunRecord, read_spec
@@ -52,12 +51,9 @@ async def run(
     request: Request,
     here: Here,
     _: Seen,
-    id: params.RunId,  # noqa: A002
+    record: Run,
     part: str = "",
 ) -> Response:
-    record = await here.find(id)
-    if record is None:
-        raise not_found(id)
     tab = tab_of(request.query_params)
     now = datetime.now(UTC)
     context = {"tab": tab, "tabs": TABS, **await _head(here, record, now)}
@@ -72,13 +68,10 @@ async def run(
 async def artifact(
     here: Here,
     _: Seen,
-    id: params.RunId,  # noqa: A002
+    record: Run,
     name: artifact_routes.Name,
 ) -> FileResponse:
     """The same file as REST's, for a browser that has a session and no token."""
-    record = await here.find(id)
-    if record is None:
-        raise not_found(id)
     path = await asyncio.to_thread(here.archive.artifact, record.run_id, name)
     if path is None:
         raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')

@@ -29,29 +29,29 @@ AT_ONCE = 1.0  # seconds: a few runs are done by then, and their page shows it
 
 
 @router.post("/console/runs/{id}/cancel")
-async def cancel(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+async def cancel(request: Request, here: Here, seen: Acting, run_id: params.RunId) -> Response:
     reason = str((await request.form()).get("reason", "")).strip()[:1024] or None
-    record = await actions.cancel(here, id, seen.user, reason)
+    record = await actions.cancel(here, run_id, seen.user, reason)
     acted(request, seen, "run.cancel_requested", run_id=record.run_id, name=record.name)
     return see_other(f"/console/runs/{record.run_id}")
 
 
 @router.post("/console/runs/{id}/retry")
-async def retry(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+async def retry(request: Request, here: Here, seen: Acting, run_id: params.RunId) -> Response:
     """A new run with the same spec; with `resume` it goes on with the earlier one's thread."""
     resume = (await request.form()).get("resume") == "true"
     wish = requests.RetryWish(when_full="Queue", resume=resume)
     started = await actions.retry(
-        here, id, wish, user=seen.user, origin="console", request_id=request.state.request_id
+        here, run_id, wish, user=seen.user, origin="console", request_id=request.state.request_id
     )
     acted(request, seen, "run.retried", run_id=started.record.run_id, name=started.record.name)
     return see_other(f"/console/runs/{started.record.run_id}")
 
 
 @router.post("/console/runs/{id}/delete")
-async def delete(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+async def delete(request: Request, here: Here, seen: Acting, run_id: params.RunId) -> Response:
     """Only the object: what is recorded of the run stays until it is cleaned up."""
-    record = await actions.delete(here, id)
+    record = await actions.delete(here, run_id)
     acted(request, seen, "run.deleted", run_id=record.run_id, name=record.name)
     return see_other(f"/console/runs/{record.run_id}")
 

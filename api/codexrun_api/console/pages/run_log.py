@@ -19,9 +19,7 @@ from codexrun_api.console.view.log_search import Found, search
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.services import Here, Run, Services
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
@@ -44,15 +42,12 @@ async def lines(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     here: Here,
     _: Seen,
-    id: params.RunId,  # noqa: A002
+    run: Run,
     first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
     count: Annotated[int, Query(ge=1, le=1000)] = AT_ONCE,
     raw: bool = False,
 ) -> Response:
     """So many lines from that one on, as HTML; a header says how many the log has."""
-    run = await here.find(id)
-    if run is None:
-        raise not_found(id)
     found, total = await off_loop(partial(_lines, here.archive, run.run_id, first, count, raw=raw))
     answer = page(request, "log_lines.html", lines=found, run=run)
     answer.headers["X-Log-Lines"] = str(total)
@@ -63,14 +58,11 @@ async def lines(  # noqa: PLR0917 - FastAPI passes them by name
 async def matches(
     here: Here,
     _: Seen,
-    id: params.RunId,  # noqa: A002
+    run: Run,
     q: Annotated[str, Query(min_length=1, max_length=LONGEST_Q)],
     regexp: bool = False,
 ) -> Response:
     """Numbers of the lines that hold the text, what matched in them, and a word about both."""
-    run = await here.find(id)
-    if run is None:
-        raise not_found(id)
     found = await searched(here, run.run_id, q, regexp=regexp)
     return JSONResponse(
         {
@@ -83,11 +75,8 @@ async def matches(
 
 
 @router.get("/console/runs/{id}/log/raw")
-async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
+async def raw(here: Here, _: Seen, run: Run, download: bool = False) -> Response:
     """All of it, byte for byte."""
-    run = await here.find(id)
-    if run is None:
-        raise not_found(id)
     archive = here.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
 

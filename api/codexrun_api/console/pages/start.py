@@ -17,9 +17,9 @@ from codexrun_api.console.visitors import Acting, Seen, Visitor, acted
 from codexrun_api.runs import actions, orders, routes
 from codexrun_api.runs import start as starting
 from codexrun_api.runs.verdicts import no_job_type
-from codexrun_api.schemas import params, requests
-from codexrun_api.schemas.problems import Problem, not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas import requests
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.services import Here, Run, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.registry import RunRecord, StoredSpec, read_spec
 from codexrun_core.resources import CodexJobType
@@ -49,9 +49,8 @@ async def start(request: Request, here: Here, seen: Acting, job_type: str) -> Re
 
 
 @router.get("/console/runs/{id}/rerun")
-async def rerun_form(request: Request, here: Here, _: Seen, id: params.RunId) -> Response:  # noqa: A002
+async def rerun_form(request: Request, here: Here, _: Seen, source: Run) -> Response:
     """The same form, filled with the run's own values."""
-    source = await _source(here, id)
     kind = await _kind(here, source.job_type)
     return _form(
         request,
@@ -65,8 +64,7 @@ async def rerun_form(request: Request, here: Here, _: Seen, id: params.RunId) ->
 
 
 @router.post("/console/runs/{id}/rerun")
-async def rerun(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
-    source = await _source(here, id)
+async def rerun(request: Request, here: Here, seen: Acting, source: Run) -> Response:
     return await _submitted(request, here, seen, await _kind(here, source.job_type), source)
 
 
@@ -75,13 +73,6 @@ async def _kind(here: Services, name: str) -> CodexJobType:
     if kind is None:
         raise no_job_type(name[:63])
     return kind
-
-
-async def _source(here: Services, wanted: str) -> RunRecord:
-    record = await here.find(wanted)
-    if record is None:
-        raise not_found(wanted)
-    return record
 
 
 async def _submitted(
