@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shipping_stand import LOG, RUN, events_of
 
 from codexrun_api.app import FORESEEN
-from codexrun_api.http import middleware
+from codexrun_api.http import middleware, sse
 from codexrun_api.logs import artifact_routes, routes, stream
 from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.offsets import at_or_after, last_lines
@@ -311,7 +311,7 @@ async def test_the_end_waits_for_the_last_words_of_a_log_that_is_open(archive, b
 
 
 async def test_a_log_whose_gate_died_ends_all_the_same(archive, bells, here, monkeypatch):
-    monkeypatch.setattr(stream, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(stream, "CLOSE_SECONDS", 0.0)
     archive.append_attempt(RUN, 1, 0, LINES[0] + b"half")
     here.run = record("failed")
     lines, end = events_of(b"".join(await follow(archive, bells, here)))
@@ -339,7 +339,7 @@ async def test_a_stream_ends_when_the_process_does_and_outlives_the_registry(arc
 
 
 async def test_a_silent_stream_is_pinged(archive, bells, here, monkeypatch):
-    monkeypatch.setattr(stream, "PING", 0.0)
+    monkeypatch.setattr(sse, "PING_SECONDS", 0.0)
     follower = Follower(archive, bells, RUN, here.find, here.stop).events(0)
     assert b"retry: 1000" in await anext(follower)
     assert await anext(follower) == b": ping\n\n"

@@ -23,7 +23,7 @@ class Tokens:
     needs no restart."""
 
     def __init__(self, settings: Settings) -> None:
-        self._fixed = {_digest(settings.token): SHARED} if settings.token else {}
+        self._fixed = {token_digest(settings.token): SHARED} if settings.token else {}
         self._file: Path | None = settings.token_file
         self._open = settings.insecure_no_token and not settings.token and not settings.token_file
         self._stamp: tuple[int, int] | None = None
@@ -36,7 +36,7 @@ class Tokens:
         if not token:
             return None
         self._read()
-        given, found = _digest(token), None
+        given, found = token_digest(token), None
         for known, name in (*self._fixed.items(), *self._named.items()):
             if hmac.compare_digest(
                 known, given
@@ -80,11 +80,12 @@ def parse(text: str) -> dict[bytes, str]:
             if not colon:
                 name, token = SHARED, name
             if token.strip():
-                found[_digest(token.strip())] = name.strip() or SHARED
+                found[token_digest(token.strip())] = name.strip() or SHARED
     return found
 
 
-def _digest(token: str) -> bytes:
+def token_digest(token: str) -> bytes:
+    """Return what a token is remembered, compared and signed by, so that it need not be kept."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 

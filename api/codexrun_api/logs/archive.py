@@ -48,6 +48,12 @@ class Log:
     complete: bool | None = None
     note: str | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can come: its attempt has said so, or there never was one (rejected,
+        cancelled in the queue)."""
+        return self.complete is not None or not self.begins
+
 
 @dataclass(frozen=True)
 class Artifact:

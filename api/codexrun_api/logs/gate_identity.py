@@ -8,13 +8,13 @@ token is asked about again every minute.
 """
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from codexrun_api.http.auth import token_digest
 from codexrun_core.kube.client import Kube, NotFound, Refused
 from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.runs.names import job_name
@@ -64,7 +64,7 @@ class Senders:
             NotASender: it may ship nothing.
             Unavailable: the apiserver does not say.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        digest = token_digest(token)
         known = self._pods.get(digest)
         if known is None or known[0] <= self._clock():
             async with self._reviewing:

@@ -3,16 +3,16 @@ or a stream that resumes."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.offsets import at_or_after, last_lines
-from codexrun_api.logs.stream import HEADERS, Follower
+from codexrun_api.logs.stream import Follower, read_chunks
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, answers
 from codexrun_api.services import Here, Run
@@ -20,8 +20,6 @@ from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["logs"])
 
-EVENT_STREAM = "text/event-stream"
-PIECE = 64 * 1024  # bytes read at once
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
@@ -51,7 +49,7 @@ LOG = {
     "headers": {
         "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}
     },
-    "content": {"text/plain": {"schema": {"type": "string"}}, EVENT_STREAM: {}},
+    "content": {"text/plain": {"schema": {"type": "string"}}, sse.CONTENT_TYPE: {}},
 }
 PART = {"description": "The range.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
@@ -96,10 +94,10 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
         )
     if tail is not None:
         start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
-    if follow or EVENT_STREAM in request.headers.get("accept", ""):
+    if follow or sse.CONTENT_TYPE in request.headers.get("accept", ""):
         follower = Follower(archive, here.notifier, run.run_id, here.find, here.stop)
-        stream = follower.events(min(start, size), resumed=last is not None)
-        return StreamingResponse(stream, media_type=EVENT_STREAM, headers=HEADERS)
+        events = follower.events(min(start, size), resumed=last is not None)
+        return sse.stream_response(events)
     if part and not (tail is not None or since or after):
         return _part(archive, run, part, size)
     return _text(archive, run, min(start, size), size)
@@ -136,14 +134,9 @@ def _text(
         **({} if whole is None else {"Content-Range": f"bytes {start}-{end - 1}/{whole}"}),
     }
 
-    async def pieces() -> AsyncIterator[bytes]:
-        at = start
-        while at < end and (
-            piece := await asyncio.to_thread(archive.read, run.run_id, at, min(end, at + PIECE))
-        ):
-            at += len(piece)
-            yield piece
-
     return StreamingResponse(
-        pieces(), 200 if whole is None else 206, about, media_type="text/plain; charset=utf-8"
+        read_chunks(archive, run.run_id, start, end),
+        200 if whole is None else 206,
+        about,
+        media_type="text/plain; charset=utf-8",
     )

@@ -11,6 +11,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from codexrun_api.http.sse import wait_for_any
 from codexrun_api.mirror import queue
 from codexrun_api.mirror.event_buffer import Event, Feed
 from codexrun_api.mirror.queue import Peer
@@ -54,21 +55,14 @@ class Followed:
     ) -> None:
         """Return when the run of that uid is `done` or gone, when time is up, or when this process
         stops."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    while not stop.is_set() and not self._settled(done, uid):
-                        self._changed.clear()
-                        changed = asyncio.ensure_future(self._changed.wait())
-                        try:
-                            await asyncio.wait(
-                                (changed, stopping), return_when=asyncio.FIRST_COMPLETED
-                            )
-                        finally:
-                            changed.cancel()
-        finally:
-            stopping.cancel()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not stop.is_set() and not self._settled(done, uid):
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                return
+            self._changed.clear()
+            await wait_for_any(self._changed.wait(), stop.wait(), seconds=remaining)
 
     def _settled(self, done: Callable[[CodexRun], bool], uid: str) -> bool:
         return (

@@ -1,6 +1,5 @@
 """GET /events: what happens to runs, as server-sent events that resume where they were cut."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict
 
 from codexrun_api import metrics
+from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.mirror.event_buffer import Event, Lagged
 from codexrun_api.schemas import params
@@ -17,10 +17,6 @@ from codexrun_api.schemas.problems import answers
 from codexrun_api.services import Here, Services
 
 router = APIRouter(tags=["events"])
-
-PING = 15.0
-RETRY = 1000  # milliseconds until a client comes back
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 LastId = Annotated[
     str | None, Header(alias="Last-Event-ID", max_length=64, description="Resume after this event.")
@@ -57,7 +53,7 @@ def _in(wanted: str | None, value: str) -> bool:
                 "`run.phase`, `run.usage`, `run.deleted` with the run as data, without its"
                 " `params`; `reconnect` before the server stops."
             ),
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {sse.CONTENT_TYPE: {"schema": {"type": "string"}}},
         },
         **answers(401, 422, 500, 503),
     },
@@ -66,13 +62,12 @@ async def stream_events(
     here: Here, _: Caller, only: Annotated[Only, Query()], last: LastId = None
 ) -> StreamingResponse:
     """Follow all runs, or those of some job types or ids. Without a last id it begins now."""
-    stream = _follow(here, only, last or only.after)
-    return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+    return sse.stream_response(_follow(here, only, last or only.after))
 
 
 async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator[bytes]:
     with metrics.STREAMS.labels("events").track_inprogress():
-        yield format_sse_event(comment="codexrun", retry=RETRY)
+        yield sse.FIRST
         position = here.feed.end
         if last:
             metrics.RECONNECTS.labels("events").inc()
@@ -89,38 +84,21 @@ async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator
                 events = here.feed.since(position)
             except Lagged:
                 metrics.DROPPED.labels("events").inc()
-                yield format_sse_event(event="reconnect", data_str="{}")
+                yield sse.RECONNECT
                 return
             position += len(events)
             for event in events:
                 if only(event):
                     yield _wire(event)
-            match await something(here, position):
-                case "stop":
-                    yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
-                    return
-                case "ping":
-                    yield format_sse_event(comment="ping")
-
-
-async def something(here: Services, position: int) -> str:
-    """Wait: `event`, `stop` (this process ends), or `ping` (nothing for a while)."""
-    more, stop = (
-        asyncio.ensure_future(here.feed.more(position)),
-        asyncio.ensure_future(here.stop.wait()),
-    )
-    try:
-        await asyncio.wait((more, stop), timeout=PING, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        more.cancel()
-        stop.cancel()
-    return (
-        "event"
-        if more.done() and not more.cancelled()
-        else "stop"
-        if here.stop.is_set()
-        else "ping"
-    )
+            await sse.wait_for_any(
+                here.feed.more(position), here.stop.wait(), seconds=sse.PING_SECONDS
+            )
+            if here.feed.end > position:
+                continue
+            if here.stop.is_set():
+                yield sse.RECONNECT
+                return
+            yield sse.PING
 
 
 def _wire(event: Event) -> bytes:

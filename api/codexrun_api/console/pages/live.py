@@ -2,8 +2,7 @@
 with the next one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -13,8 +12,7 @@ from codexrun_api import metrics
 from codexrun_api.console.templating import Page
 from codexrun_api.console.view.states import ACTIVE
 from codexrun_api.console.visitors import Seen
-from codexrun_api.logs.archive import Archive
-from codexrun_api.runs import event_routes
+from codexrun_api.http import sse
 from codexrun_api.services import Here, Run, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import RunRecord
@@ -24,15 +22,13 @@ router = APIRouter(route_class=Page, include_in_schema=False)
 PAUSE = 1.0  # seconds between two bells
 LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells
 TICK = 5.0  # seconds between bells of a list in which something runs
-PING = 15.0
 GONE = 30.0  # seconds after a run's end until its page stops listening
-RETRY = 1000
 
 
 @router.get("/console/live")
 async def live(here: Here, _: Seen) -> StreamingResponse:
     """For lists: `refresh` when a run has changed, and now and then while one is active."""
-    return _stream(_list(here))
+    return sse.stream_response(_list(here))
 
 
 @router.get("/console/runs/{id}/live")
@@ -40,16 +36,12 @@ async def run_live(here: Here, _: Seen, record: Run) -> StreamingResponse:
     """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
     `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
     own timers go when a part of it is swapped."""
-    return _stream(_run(here, record.run_id))
-
-
-def _stream(bell: AsyncIterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(bell, media_type="text/event-stream", headers=event_routes.HEADERS)
+    return sse.stream_response(_run(here, record.run_id))
 
 
 async def _list(here: Services) -> AsyncIterator[bytes]:
     with metrics.STREAMS.labels("events").track_inprogress():
-        yield format_sse_event(event="refresh", data_str="{}", retry=RETRY)
+        yield format_sse_event(event="refresh", data_str="{}", retry=sse.RETRY_MILLISECONDS)
         loop = asyncio.get_running_loop()
         position, told = here.feed.end, loop.time()
         while not here.stop.is_set():
@@ -58,18 +50,18 @@ async def _list(here: Services) -> AsyncIterator[bytes]:
             if changed or (active and loop.time() - told >= TICK):
                 position, told = here.feed.end, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
-            elif loop.time() - told >= PING:
+            elif loop.time() - told >= sse.PING_SECONDS:
                 told = loop.time()
-                yield format_sse_event(comment="ping")
+                yield sse.PING
             await asyncio.sleep(PAUSE if changed else 0)
-            await _any(here, TICK, here.feed.more(position))
-        yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+            await sse.wait_for_any(here.feed.more(position), here.stop.wait(), seconds=TICK)
+        yield sse.RECONNECT
 
 
 async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
     archive = here.archive
     with metrics.STREAMS.labels("logs").track_inprogress(), here.notifier.heard(run_id) as bell:
-        yield format_sse_event(comment="codexrun", retry=RETRY)
+        yield sse.FIRST
         loop = asyncio.get_running_loop()
         state: object = None
         size, position, told, over = -1, here.feed.end, loop.time(), 0.0
@@ -91,16 +83,21 @@ async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
                 yield format_sse_event(event="refresh", data_str="{}")
             if record is None or record.final or record.status == "deleted":
                 over = over or loop.time()
-                if loop.time() - over >= GONE or await asyncio.to_thread(_closed, archive, run_id):
+                if (
+                    loop.time() - over >= GONE
+                    or (await asyncio.to_thread(archive.log, run_id)).closed
+                ):
                     yield format_sse_event(event="ended", data_str="{}")
                     return
-            if loop.time() - told >= PING:
+            if loop.time() - told >= sse.PING_SECONDS:
                 told = loop.time()
-                yield format_sse_event(comment="ping")
+                yield sse.PING
             await asyncio.sleep(PAUSE / 4)  # many small pieces are one bell
-            await _any(here, LOOK, bell.wait(), here.feed.more(position))
+            await sse.wait_for_any(
+                bell.wait(), here.feed.more(position), here.stop.wait(), seconds=LOOK
+            )
             position = here.feed.end
-        yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+        yield sse.RECONNECT
 
 
 def _state(here: Services, record: RunRecord) -> object:
@@ -115,23 +112,8 @@ def _state(here: Services, record: RunRecord) -> object:
     )
 
 
-def _closed(archive: Archive, run_id: str) -> bool:
-    log = archive.log(run_id)
-    return log.complete is not None or not log.begins
-
-
 async def _find(here: Services, run_id: str) -> RunRecord | None:
     try:
         return await here.find(run_id)
     except Unavailable:
         return None
-
-
-async def _any(here: Services, seconds: float, *waits: Coroutine[Any, Any, object]) -> None:
-    """Until one of them is done, this process ends, or time is up."""
-    tasks = [asyncio.ensure_future(wait) for wait in (*waits, here.stop.wait())]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

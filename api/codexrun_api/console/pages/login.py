@@ -1,6 +1,5 @@
 """/console/login, /logout and /theme."""
 
-import hashlib
 import logging
 import time
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from codexrun_api.console import sessions
 from codexrun_api.console.templating import THEME, Page, page, see_other
 from codexrun_api.console.visitors import from_here, visitor_of
+from codexrun_api.http.auth import token_digest
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_core.logs import fields
@@ -46,10 +46,9 @@ async def login(request: Request, here: Here) -> Response:
         )
         return page(request, "login.html", 401, back=back, wrong=True)
     answer = see_other(back)
-    digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
     answer.set_cookie(
         sessions.COOKIE,
-        sessions.opened(digest, time.time()),
+        sessions.opened(token_digest(token), time.time()),
         max_age=sessions.HOURS * 3600,
         path="/console",
         httponly=True,

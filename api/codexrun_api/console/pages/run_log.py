@@ -19,6 +19,7 @@ from codexrun_api.console.view.log_search import Found, search
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
+from codexrun_api.logs.stream import read_chunks
 from codexrun_api.services import Here, Run, Services
 
 router = APIRouter(route_class=Page, include_in_schema=False)
@@ -26,7 +27,6 @@ router = APIRouter(route_class=Page, include_in_schema=False)
 LONGEST_Q = 200  # characters that are searched for
 AT_ONCE = 500  # lines
 AT_FIRST = 250  # of a page that is opened
-PIECE = 256 * 1024
 NO_WINDOW: dict[str, Any] = {
     **dict.fromkeys(("wanted", "previous_hit", "next_hit", "earlier_line", "later_line")),
     **dict.fromkeys(("total", "first", "last"), 0),
@@ -80,18 +80,15 @@ async def raw(here: Here, _: Seen, run: Run, download: bool = False) -> Response
     archive = here.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
 
-    async def pieces() -> Any:
-        at = 0
-        while at < size and (
-            piece := await asyncio.to_thread(archive.read, run.run_id, at, min(size, at + PIECE))
-        ):
-            at += len(piece)
-            yield piece
-
     about = {"Content-Length": str(size)}
     if download:
         about["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
-    return StreamingResponse(pieces(), 200, about, media_type="text/plain; charset=utf-8")
+    return StreamingResponse(
+        read_chunks(archive, run.run_id, 0, size),
+        200,
+        about,
+        media_type="text/plain; charset=utf-8",
+    )
 
 
 async def searched(here: Services, run_id: str, q: str, *, regexp: bool) -> Found:
