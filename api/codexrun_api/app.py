@@ -15,7 +15,7 @@ from codexrun_api.console import routes as console_routes
 from codexrun_api.http import bounds, middleware
 from codexrun_api.logs import artifact_routes
 from codexrun_api.logs import routes as log_routes
-from codexrun_api.runs import action_routes, detail_routes, event_routes, retention, routes
+from codexrun_api.runs import action_routes, event_routes, retention, routes
 from codexrun_api.schemas import problems
 from codexrun_api.services import Services
 from codexrun_core.kube.client import Refused, Unavailable
@@ -25,7 +25,7 @@ from codexrun_core.registry import Unavailable as RegistryUnavailable
 log = logging.getLogger(__name__)
 
 ROUTERS = (
-    *(routes.router, detail_routes.router, action_routes.router, event_routes.router),
+    *(routes.router, action_routes.router, event_routes.router),
     *(job_types.router, prompts.router, retention.router, health.router),
     *(log_routes.router, artifact_routes.router, console_routes.router),
 )

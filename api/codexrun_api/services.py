@@ -148,6 +148,11 @@ class Services:
             return None
         return pace.place(pace.peer(run), self._peers(run), self._limit(run))
 
+    def busy_slots(self, job_type: str) -> int:
+        """Return how many slots of the job type are taken."""
+        runs = self.mirror.runs.values()
+        return sum(pace.holds_slot(run) for run in runs if run.spec.job_type == job_type)
+
     def next_slot(self, run: CodexRun) -> int:
         """Seconds until a slot of its job type may be free."""
         return pace.next_slot(self._peers(run), self._limit(run))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from odd import JSON, LEVELS, nested
 from prometheus_client import REGISTRY
 
-from codexrun_api.console.view.states import STATES, state_of
+from codexrun_api.console.view.status_text import STATES, state_of
 from codexrun_api.mirror.registry_writer import Writer
 from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Unavailable

@@ -25,7 +25,7 @@ from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.keyboard import BINDINGS
 from codexrun_api.console.view.log_search import search
 from codexrun_api.console.view.run_rows import key_of, newer
-from codexrun_api.console.view.states import STATES
+from codexrun_api.console.view.status_text import STATES
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LONGEST, LineIndex
 from codexrun_api.schemas.params import STATUSES

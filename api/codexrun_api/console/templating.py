@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from codexrun_api.console.view import formats, health_strip
 from codexrun_api.console.view.keyboard import BINDINGS
-from codexrun_api.console.view.states import STATES, state_of
+from codexrun_api.console.view.status_text import STATES, state_of
 from codexrun_api.console.visitors import NotLoggedIn, visitor_of
 from codexrun_api.schemas.problems import Problem, problem_of
 

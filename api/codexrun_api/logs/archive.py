@@ -26,7 +26,6 @@ from typing import IO
 
 from codexrun_api import metrics
 from codexrun_api.logs import line_counts
-from codexrun_api.logs.atomic_file import whole
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
@@ -173,7 +172,9 @@ class Archive:
     def put(self, run_id: str, name: str) -> Iterator[IO[bytes]]:
         """A file to write the artifact into; it is there, whole, when the block ends well, and
         never was otherwise."""
-        with whole(self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial) as file:
+        with _atomic_write(
+            self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial
+        ) as file:
             yield file
 
     def list(self, run_id: str) -> list[Artifact]:
@@ -241,7 +242,7 @@ class Archive:
         return log, log.begins[str(attempt)]
 
     def _save(self, run_id: str, log: Log) -> None:
-        with whole(self._folder(run_id) / ATTEMPTS, self._partial) as file:
+        with _atomic_write(self._folder(run_id) / ATTEMPTS, self._partial) as file:
             file.write(json.dumps(asdict(log)).encode())
 
 
@@ -250,3 +251,28 @@ def _fit(shape: re.Pattern[str], text: str) -> str:
     if not shape.fullmatch(text):
         raise ValueError(f"{text!r} is no name of the archive's")
     return text
+
+
+@contextlib.contextmanager
+def _atomic_write(path: Path, partial: Path) -> Iterator[IO[bytes]]:
+    """Write into the file; it is at `path` when the block ends well: there whole or not at all, and
+    on disk before anybody is told. partial: a folder of the same file system."""
+    draft = partial / uuid.uuid4().hex
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.replace(path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

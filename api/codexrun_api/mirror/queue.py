@@ -24,6 +24,11 @@ class Peer:
     finished_at: datetime | None
 
 
+def holds_slot(run: CodexRun) -> bool:
+    """Return whether the run has a slot of its job type."""
+    return run.status.phase.lower() in queue.HOLDS_SLOT
+
+
 def peer(run: CodexRun) -> Peer:
     created, status = run.metadata.creation_timestamp or datetime.now(UTC), run.status
     return Peer(

@@ -1,9 +1,10 @@
-"""POST /runs/start, GET /runs, GET /runs/{id}."""
+"""POST /runs/start, GET /runs, GET /runs/{id}, GET /runs/{id}/details and GET /stats."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import orders, start
@@ -11,7 +12,7 @@ from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid
 from codexrun_api.services import Here, Run, Services
-from codexrun_core.registry import BadToken, RunRecord, read_sort
+from codexrun_core.registry import BadToken, RunRecord, Unavailable, read_sort, read_spec
 
 router = APIRouter(tags=["runs"])
 
@@ -43,6 +44,72 @@ Wait = Annotated[
 class RunList(BaseModel):
     runs: list[responses.RunView]
     next_page_token: str | None = None
+
+
+class ConditionView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    type: Annotated[str, Field(examples=["Admitted"])]
+    status: Annotated[str, Field(examples=["True"], description="True, False or Unknown.")]
+    reason: str
+    message: str
+    last_transition_time: datetime
+
+
+class TransitionView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    attempt: int
+    status: Annotated[str, Field(examples=["running"])]
+    reason: str | None = None
+
+
+class RunDetails(BaseModel):
+    limits: Annotated[
+        dict[str, int],
+        Field(
+            examples=[{"max_tokens": 200000}],
+            description="The run's own, else those of its job type.",
+        ),
+    ]
+    conditions: Annotated[
+        list[ConditionView] | None,
+        Field(description="The record that the operator keeps; absent when the object is gone."),
+    ] = None
+    transitions: Annotated[
+        list[TransitionView] | None,
+        Field(description="Every move of every attempt, oldest first; absent while unreadable."),
+    ] = None
+
+
+class Stats(BaseModel):
+    """Over the runs that match the filter. Durations (agent's start to end) are those of the last
+    good ones."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    runs: int
+    statuses: Annotated[dict[str, int], Field(examples=[{"succeeded": 12, "failed": 1}])]
+    success_rate: Annotated[
+        float | None, Field(description="Succeeded among succeeded and failed.")
+    ]
+    cost_tokens: int
+    cost_micro_usd: int
+    median_seconds: float | None
+    p95_seconds: float | None
+    job_types: list["JobTypeStats"]
+
+
+class JobTypeStats(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    job_type: str
+    runs: int
+    statuses: dict[str, int]
+    success_rate: float | None
+    cost_tokens: int
+    cost_micro_usd: int
 
 
 @router.post(
@@ -166,6 +233,42 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
 async def get_run(here: Here, _: Caller, record: Run) -> Response:
     """One run, also after its object is gone."""
     return plain(here.view(record))
+
+
+@router.get(
+    "/runs/{id}/details",
+    operation_id="getRunDetails",
+    response_model_exclude_none=True,
+    responses=answers(401, 404, 422, 500, 503),
+)
+async def get_run_details(here: Here, _: Caller, record: Run) -> RunDetails:
+    """Limits in force, conditions, and every transition of one run; the latter also after its
+    object is gone."""
+    run, job_type = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
+    limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
+    return RunDetails(
+        limits=limits.model_dump(exclude_none=True),
+        conditions=[ConditionView.model_validate(one) for one in run.status.conditions]
+        if run
+        else None,
+        transitions=await _transitions(here, record.run_id),
+    )
+
+
+async def _transitions(here: Here, run_id: str) -> list[TransitionView] | None:
+    await here.mirror.writer.caught_up()
+    try:
+        return [
+            TransitionView.model_validate(event) for event in await here.registry.events(run_id)
+        ]
+    except Unavailable:
+        return None
+
+
+@router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
+async def get_stats(here: Here, _: Caller, wish: Annotated[params.FilterWish, Query()]) -> Stats:
+    """Counts by status, tokens and cost of the runs that match."""
+    return Stats.model_validate(await here.registry.stats(wish.filter()))
 
 
 def plain(view: BaseModel) -> Response:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import formats, safe_html, status_text
-from codexrun_api.console.view.states import state_of
+from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.console.visitors import Seen
 from codexrun_api.schemas.problems import not_found

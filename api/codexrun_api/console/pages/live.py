@@ -10,7 +10,7 @@ from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
 from codexrun_api.console.templating import Page
-from codexrun_api.console.view.states import ACTIVE
+from codexrun_api.console.view.status_text import ACTIVE
 from codexrun_api.console.visitors import Seen
 from codexrun_api.http import sse
 from codexrun_api.services import Here, Run, Services

@@ -11,14 +11,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from codexrun_api.console.pages.run_list import busy_slots
 from codexrun_api.console.pages.run_log import NO_WINDOW, window
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import commands, safe_html, timeline, transcript
 from codexrun_api.console.view import status_text as words
 from codexrun_api.console.view.formats import duration
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
-from codexrun_api.console.view.states import state_of
+from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
 from codexrun_api.console.visitors import Seen
 from codexrun_api.logs import artifact_routes
@@ -107,7 +106,7 @@ async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, A
     limits = limits_of(record, job_type)
     prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
     place = here.queue(record.run_id)
-    busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
+    busy = here.busy_slots(record.job_type) if record.status == "queued" else 0
     return {
         "run": record,
         "object": run,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from codexrun_api.console.pages.run_list import filter_of
 from codexrun_api.console.templating import Page, page, see_other
 from codexrun_api.console.view import list_query as urls
-from codexrun_api.console.view.states import STATES
+from codexrun_api.console.view.status_text import STATES
 from codexrun_api.console.visitors import Acting, Seen, acted
 from codexrun_api.runs import actions
 from codexrun_api.runs.action_routes import cancel_many, retry_many

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
-from codexrun_api.catalog.job_types import _SLOT
 from codexrun_api.console.templating import Page, page
 from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.console.visitors import Seen
+from codexrun_api.mirror import queue
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import Here, Services
 from codexrun_core.registry import NEWEST, BadToken, Filter, RunRecord, Sort, read_sort
@@ -128,18 +128,10 @@ def _with_token(asked: urls.Asked, token: str) -> str:
 
 
 def _row(here: Services, record: RunRecord, now: datetime) -> Row:
-    busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
+    busy = here.busy_slots(record.job_type) if record.status == "queued" else 0
     place = here.queue(record.run_id) if record.status == "queued" else None
     run, kind = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
     return row(record, now, run=run, job_type=kind, place=place, busy=busy)
-
-
-def busy_slots(here: Services, job_type: str) -> int:
-    return sum(
-        run.status.phase in _SLOT
-        for run in here.mirror.runs.values()
-        if run.spec.job_type == job_type
-    )
 
 
 def models(here: Services) -> list[str]:
@@ -177,7 +169,7 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
     )
     good, bad = day.get("succeeded", 0), day.get("failed", 0)
     return {
-        "busy": sum(run.status.phase in _SLOT for run in live),
+        "busy": sum(map(queue.holds_slot, live)),
         "slots": sum(
             0 if kind.spec.suspended else kind.spec.concurrency_limit
             for kind in here.catalog.job_types.values()

@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from codexrun_api.console.pages.run_list import busy_slots
 from codexrun_api.console.templating import Page, off_loop, page, see_other
 from codexrun_api.console.view import input_form, limits
 from codexrun_api.console.view.yaml_text import as_yaml
@@ -254,7 +253,7 @@ def _form(
         "models": spec.allowed_models or [],
         "efforts": spec.allowed_efforts or [],
         "limits": limits.rows(spec.limits),
-        "busy": busy_slots(here, kind.metadata.name),
+        "busy": here.busy_slots(kind.metadata.name),
         "prices": here.prices,
         "manifest": manifest,
         "problem": problem,

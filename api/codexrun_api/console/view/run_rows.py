@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from codexrun_api.console.view import status_text
-from codexrun_api.console.view.states import State, state_of
+from codexrun_api.console.view.status_text import State, state_of
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunRecord, read_spec
 from codexrun_core.resources import CodexJobType, CodexRun

@@ -1,12 +1,49 @@
-"""What is going on with a run, in one sentence, and what to do about it. Pure."""
+"""What a run's state is called, what is going on with it in one sentence, and what to do about it.
+Pure."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from codexrun_api.console.view.formats import about, duration
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunRecord
 from codexrun_core.resources import CodexRun
+
+
+@dataclass(frozen=True)
+class State:
+    """How a state is called and shown: a closed table, so that no state is told by colour alone."""
+
+    word: str
+    tone: str  # a class of the style sheet: wait, run, stop, ok, bad, off
+    icon: str  # a symbol of icons.svg
+    mark: str  # in the page's title
+    active: bool
+
+
+STATES = {
+    "pending": State("Pending", "wait", "pending", "○", True),
+    "queued": State("Queued", "wait", "queued", "◷", True),
+    "starting": State("Starting", "run", "starting", "◔", True),
+    "running": State("Running", "run", "running", "●", True),
+    "stopping": State("Stopping", "stop", "stopping", "◍", True),
+    "succeeded": State("Succeeded", "ok", "succeeded", "✓", False),
+    "failed": State("Failed", "bad", "failed", "✗", False),
+    "cancelled": State("Cancelled", "off", "cancelled", "⊘", False),
+    "rejected": State("Rejected", "bad", "rejected", "⊗", False),
+    "deleted": State("Deleted", "off", "deleted", "?", False),
+}
+
+
+def state_of(status: str) -> State:
+    """Return how a status is shown; one that a newer operator writes by its own name, as going
+    on."""
+    return STATES.get(status) or State(status.capitalize(), "wait", "pending", "?", True)
+
+
+ACTIVE = tuple(name for name, state in STATES.items() if state.active)
+
 
 _MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
 

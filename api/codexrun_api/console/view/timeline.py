@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from codexrun_api.console.view.states import State, state_of
+from codexrun_api.console.view.status_text import State, state_of
 from codexrun_core.registry import RunEvent, RunRecord
 
 LEAST = 2.0  # percent: what is short is still seen
