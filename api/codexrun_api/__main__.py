@@ -13,9 +13,9 @@ import uvicorn
 from codexrun_api import metrics
 from codexrun_api.app import create_app
 from codexrun_api.http.bounds import BoundedProtocol
-from codexrun_api.logs.gate_identity import Senders
+from codexrun_api.logs.gate_identity import GateAuthentication
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.sealing import LogEnds
+from codexrun_api.logs.sealing import LogSealer
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.kube.client import Kube, connect
@@ -25,7 +25,7 @@ from codexrun_core.registry import Registry, SchemaError, Unavailable
 
 log = logging.getLogger(__name__)
 
-GRACE = 1  # seconds that open connections get; streams end by themselves at once
+SHUTDOWN_SECONDS = 1  # seconds that open connections get; streams end by themselves at once
 
 
 class Server(uvicorn.Server):
@@ -46,7 +46,7 @@ def server(app: object, port: int) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return Server(config)
 
@@ -61,11 +61,11 @@ async def run(settings: Settings) -> int:
         services = Services.make(settings, registry, kube)
         archive, notifier = services.archive, services.notifier
         archive.open()
-        ends = LogEnds(archive, registry.set_log, notifier)
+        ends = LogSealer(archive, registry.set_log, notifier)
         services.mirror.writer.listen(ends)
         ends.catch_up(await registry.open_logs())
         ingest = create_ingest_app(
-            archive, Senders(kube), registry.set_usage, registry.set_log, notifier
+            archive, GateAuthentication(kube), registry.set_usage, registry.set_log, notifier
         )
         servers = [
             server(create_app(services), settings.port),

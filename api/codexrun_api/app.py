@@ -29,7 +29,7 @@ ROUTERS = (
     *(job_types.router, prompts.router, retention.router, health.router),
     *(log_routes.router, artifact_routes.router, console_routes.router),
 )
-FORESEEN = (
+HANDLED_ERRORS = (
     problems.Problem,
     RequestValidationError,
     HTTPException,
@@ -56,12 +56,12 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for error in FORESEEN:
+    for error in HANDLED_ERRORS:
         app.add_exception_handler(error, problems.handle)
     for router in ROUTERS:
         app.include_router(router)
     _describe(app)
-    app.add_middleware(middleware.Requests, body_limit=services.settings.body_limit)
+    app.add_middleware(middleware.RequestMiddleware, body_limit=services.settings.body_limit)
     return app
 
 
@@ -73,7 +73,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(services.catalog.run(), name="catalog"),
     ]
     for task in tasks:
-        task.add_done_callback(_tell)
+        task.add_done_callback(_log_end)
     try:
         yield
     finally:
@@ -83,7 +83,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tell(task: asyncio.Task[None]) -> None:
+def _log_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         log.error("task.ended", extra=fields(task=task.get_name()), exc_info=task.exception())
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from codexrun_api import metrics
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.registry import Filter, Unavailable, schema
 from codexrun_core.resources import GROUP, VERSION
 from codexrun_core.resources.phases import Phase
@@ -28,7 +28,7 @@ router = APIRouter(tags=["health"])
         **answers(500),
     },
 )
-async def get_health(here: Here) -> JSONResponse:
+async def get_health(here: CurrentServices) -> JSONResponse:
     """This process answers, and its mirror turns. An apiserver or a registry that is away is no
     reason to restart it."""
     return JSONResponse(
@@ -47,7 +47,7 @@ async def get_health(here: Here) -> JSONResponse:
         **answers(500),
     },
 )
-async def get_readiness(here: Here) -> JSONResponse:
+async def get_readiness(here: CurrentServices) -> JSONResponse:
     """Migrated, and every run, job type and prompt listed once."""
     ready = here.ready
     return JSONResponse(
@@ -68,7 +68,7 @@ class Versions(BaseModel):
 
 
 @router.get("/version", operation_id="getVersion", responses=answers(401, 500, 503))
-async def get_version(here: Here, _: Caller) -> Versions:
+async def get_version(here: CurrentServices, _: Caller) -> Versions:
     """What runs here, for clients that compare it with themselves."""
     return Versions(
         version=importlib.metadata.version("codexrun"),
@@ -87,7 +87,7 @@ async def get_version(here: Here, _: Caller) -> Versions:
         **answers(500),
     },
 )
-async def get_metrics(here: Here) -> Response:
+async def get_metrics(here: CurrentServices) -> Response:
     """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""
     metrics.LAG.set(here.mirror.writer.lag)
     try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
-KNOWN = ("name", "namespace", "run_id", "job_type", "start", "end")
+PLACEHOLDERS = ("name", "namespace", "run_id", "job_type", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _link(number: int, about: object) -> Link:
         )
     template = string.Template(url)
     if not template.is_valid() or (
-        unknown := [name for name in template.get_identifiers() if name not in KNOWN]
+        unknown := [name for name in template.get_identifiers() if name not in PLACEHOLDERS]
     ):
         said = (
             "a $ that begins no placeholder (write $$)"
@@ -69,6 +69,6 @@ def _link(number: int, about: object) -> Link:
         )
         raise ValueError(
             f"[{number}].url has {said}; placeholders are"
-            f" {', '.join(f'${{{name}}}' for name in KNOWN)}"
+            f" {', '.join(f'${{{name}}}' for name in PLACEHOLDERS)}"
         )
     return Link(about["name"], url)

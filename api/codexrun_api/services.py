@@ -13,10 +13,10 @@ from fastapi import Depends, Request
 
 from codexrun_api.http.auth import Tokens
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.mirror import queue as pace
 from codexrun_api.mirror.catalog import Catalog
-from codexrun_api.mirror.event_buffer import Feed
+from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.runs.bulk_actions import BulkActions
 from codexrun_api.schemas import params, responses
@@ -38,9 +38,9 @@ class Services:
     registry: Registry
     kube: Kube
     archive: Archive
-    notifier: Bells
+    notifier: LogNotifier
     tokens: Tokens
-    feed: Feed
+    event_buffer: EventBuffer
     mirror: Mirror
     catalog: Catalog
     price_file: PriceFile
@@ -60,14 +60,14 @@ class Services:
     def make(cls, settings: Settings, registry: Registry, kube: Kube) -> "Services":
         """Return what one process works with. The archive is not opened yet, and the mirror does
         not run."""
-        feed = Feed()
+        feed = EventBuffer()
         mirror = Mirror(kube, registry, feed, settings.external_url)
         return cls(
             settings,
             registry,
             kube,
             Archive(settings.archive),
-            Bells(),
+            LogNotifier(),
             Tokens(settings),
             feed,
             mirror,
@@ -146,7 +146,7 @@ class Services:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None
-        return pace.place(pace.peer(run), self._peers(run), self._limit(run))
+        return pace.position_of(pace.peer_of(run), self._peers(run), self._limit(run))
 
     def busy_slots(self, job_type: str) -> int:
         """Return how many slots of the job type are taken."""
@@ -155,7 +155,7 @@ class Services:
 
     def next_slot(self, run: CodexRun) -> int:
         """Seconds until a slot of its job type may be free."""
-        return pace.next_slot(self._peers(run), self._limit(run))
+        return pace.seconds_to_next_slot(self._peers(run), self._limit(run))
 
     def _peers(self, run: CodexRun) -> Collection[pace.Peer]:
         return self.mirror.peers[run.spec.job_type].values()
@@ -175,17 +175,17 @@ def _held(job_type: CodexJobType) -> bool:
     )
 
 
-async def _of(
+async def _services_of(
     request: Request,
 ) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
     found: Services = request.app.state.services
     return found
 
 
-Here = Annotated[Services, Depends(_of)]
+CurrentServices = Annotated[Services, Depends(_services_of)]
 
 
-async def run_by_id(here: Here, run_id: params.RunId) -> RunRecord:
+async def run_by_id(here: CurrentServices, run_id: params.RunId) -> RunRecord:
     """Return the run that the path names.
 
     Raises:

@@ -108,7 +108,7 @@ async def test_a_run_that_has_ended_goes_however_it_did(kept: Kept, status: str)
 
 
 async def test_it_is_done_in_batches(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH_RUNS", 2)
     for number in range(5):
         await kept.run(number)
     remove, batches = kept.registry.remove, []

@@ -41,7 +41,7 @@ WHOLE_LOG = (
     "/runs/{id}/logs",
     "/console/runs/{id}/log/raw",
 )  # these are as long as the log, in pieces
-COOKIE = f"{sessions.COOKIE}={sessions.opened(hashlib.sha256(TOKEN.encode()).digest(), time.time())}".encode()
+COOKIE = f"{sessions.COOKIE}={sessions.open_session(hashlib.sha256(TOKEN.encode()).digest(), time.time())}".encode()
 LOGGED_IN = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", COOKIE)]
 
 
@@ -424,8 +424,10 @@ def test_no_table_has_more_cells_than_are_counted(name: str) -> None:
     """In small, so that it may be rendered: the count is of the text as the renderer gets it."""
     text = MARKDOWN[name].replace("a|" * 256, "a|" * 4).replace("-|" * 256, "-|" * 4)
     text = "\n".join(line[:200] for line in text.split("\n")[:40])
-    html = str(safe_html._markdown.render(safe_html._seen(text)))
-    assert html.count("<td") + html.count("<th>") <= safe_html.table_cells(safe_html._seen(text))
+    html = str(safe_html._markdown.render(safe_html._visible_text(text)))
+    assert html.count("<td") + html.count("<th>") <= safe_html.table_cells(
+        safe_html._visible_text(text)
+    )
 
 
 def test_what_is_above_a_bound_is_shown_as_text_with_the_bound() -> None:

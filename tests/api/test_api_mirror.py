@@ -6,8 +6,8 @@ import json
 from apistand import Stand, prompt
 from fake_kube import FakeKube
 
-from codexrun_api.mirror.event_buffer import Feed
-from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.mirror.event_buffer import EventBuffer
+from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.mirror.runs import Mirror
 from codexrun_api.runs import actions
 from codexrun_core.kube.client import Unavailable
@@ -60,7 +60,7 @@ async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> 
     """Another process starts later on the same registry, with a cluster that has lost the run."""
     uid = applied(stand, "mine")["metadata"]["uid"]
     await stand.mirrored()
-    later = Mirror(FakeKube(), stand.registry, Feed())
+    later = Mirror(FakeKube(), stand.registry, EventBuffer())
     later.writer.missing(lambda run_id: run_id not in later.runs)
     await later.writer.drain()
     row = await stand.registry.get(uid)
@@ -68,7 +68,7 @@ async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> 
 
 
 async def test_while_the_registry_is_away_changes_wait_and_lag_shows(stand: Stand) -> None:
-    writer = Writer(stand.registry)
+    writer = RegistryWriter(stand.registry)
     record, down = stand.registry.record, True
 
     async def sometimes(run: object) -> object:
@@ -260,7 +260,7 @@ async def test_the_mirror_keeps_no_inputs_of_ended_runs_and_every_answer_has_the
     await stand.finish("large")
     await stand.finish("away")
     kept = [stand.services.mirror.find(name) for name in ("large", "away")]
-    events = stand.services.feed.since(0)
+    events = stand.services.event_buffer.since(0)
     assert all(len(run.model_dump_json()) < 5_000 for run in kept)
     assert all(
         len(json.dumps(raw)) < 5_000 for raw in stand.services.mirror.watcher._known.values()

@@ -13,7 +13,7 @@ from odd import JSON, LEVELS, nested
 from prometheus_client import REGISTRY
 
 from codexrun_api.console.view.status_text import STATES, state_of
-from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import Filter, SchemaError
@@ -110,7 +110,7 @@ async def test_an_unreadable_run_is_counted_and_gone_when_it_is_deleted(stand: S
 )
 async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error: Exception) -> None:
     """It ended the writer, or stood before all others."""
-    writer, record = Writer(stand.registry), stand.registry.record
+    writer, record = RegistryWriter(stand.registry), stand.registry.record
 
     async def sometimes(run: Any) -> Any:
         if run.name == "odd":
@@ -127,7 +127,7 @@ async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error:
 
 
 async def test_what_waits_for_a_registry_that_is_away_is_not_set_aside(stand: Stand) -> None:
-    writer, before = Writer(stand.registry), unread()
+    writer, before = RegistryWriter(stand.registry), unread()
 
     async def away(run: Any) -> Any:
         raise Unavailable("registry: away")

@@ -50,7 +50,7 @@ async def main(port: int, root: Path) -> None:
     while not serving.done():
         await asyncio.sleep(0.05)
         # lines come from another process, which rings nothing
-        services.notifier.ring(run["metadata"]["uid"])
+        services.notifier.notify(run["metadata"]["uid"])
         if (root / "ended").exists() and kube.run(run["metadata"]["name"])["status"][
             "phase"
         ] == "Running":

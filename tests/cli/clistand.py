@@ -266,7 +266,7 @@ class Stand:
         self.at_once(self.kube.put, self.kube.pods, pod)
         self.kube.logs[f"{name}-pod"] = stamped
         if self._server is not None:
-            self.at_once(self.services.notifier.ring, run_id)
+            self.at_once(self.services.notifier.notify, run_id)
         return text
 
     def run_id(self, name: str) -> str:

@@ -119,7 +119,7 @@ class Console:
         begin = self.archive.log(run_id).begins.get(str(attempt))
         offset = self.archive.size(run_id) - begin if begin is not None else 0
         self.archive.append_attempt(run_id, attempt, offset, data)
-        self.services.notifier.ring(run_id)
+        self.services.notifier.notify(run_id)
 
     def put(self, run_id: str, name: str, data: bytes) -> None:
         with self.archive.put(run_id, name) as file:

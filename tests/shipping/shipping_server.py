@@ -18,9 +18,9 @@ from fastapi import FastAPI
 
 from codexrun_api.logs import artifact_routes, routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.schemas import problems
 from codexrun_core.registry import RunRecord
 
@@ -31,12 +31,12 @@ async def authenticate(token):
     run_id, _, rest = token.partition("/")
     attempt, _, resumes = rest.partition("/")
     if not attempt.isdecimal():
-        raise NotASender(401, "no token of a pod")
-    return Sender(run_id, int(attempt), "pod", resumes or None)
+        raise NotAGate(401, "no token of a pod")
+    return GateIdentity(run_id, int(attempt), "pod", resumes or None)
 
 
 async def main(port, root):
-    archive, bells, stop = Archive(root / "archive"), Bells(), asyncio.Event()
+    archive, bells, stop = Archive(root / "archive"), LogNotifier(), asyncio.Event()
     archive.open()
 
     def tell(**about):

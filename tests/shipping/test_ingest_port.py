@@ -4,15 +4,15 @@ shut."""
 import httpx
 import pytest
 
-from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import CUT, create_ingest_app
 from codexrun_core.kube.client import Unavailable
 
 RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
 GATES = {
-    "one": Sender(RUN, 1, "p"),
-    "two": Sender(RUN, 2, "q"),
-    "again": Sender(RUN, 3, "r", resumes=OLD),
+    "one": GateIdentity(RUN, 1, "p"),
+    "two": GateIdentity(RUN, 2, "q"),
+    "again": GateIdentity(RUN, 3, "r", resumes=OLD),
 }
 
 
@@ -34,7 +34,7 @@ class Row:
 async def authenticate(token):
     if token in GATES:
         return GATES[token]
-    raise NotASender(401 if token != "other" else 403, "no gate of ours")
+    raise NotAGate(401 if token != "other" else 403, "no gate of ours")
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping_stand import LOG, RUN, events_of
 
-from codexrun_api.app import FORESEEN
+from codexrun_api.app import HANDLED_ERRORS
 from codexrun_api.http import middleware, sse
 from codexrun_api.logs import artifact_routes, routes, stream
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import Follower
 from codexrun_api.schemas import problems
@@ -56,18 +56,18 @@ def here(archive, bells):
 
 @pytest.fixture
 def bells():
-    return Bells()
+    return LogNotifier()
 
 
 @pytest.fixture
 async def client(here):
     app = FastAPI()
     app.state.services = here
-    for error in FORESEEN:
+    for error in HANDLED_ERRORS:
         app.add_exception_handler(error, problems.handle)
     app.include_router(routes.router)
     app.include_router(artifact_routes.router)
-    app.add_middleware(middleware.Requests, body_limit=1000)
+    app.add_middleware(middleware.RequestMiddleware, body_limit=1000)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://api"
     ) as client:
@@ -197,9 +197,9 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive,
     for line in LINES:
         half = len(line) // 2
         at, _ = archive.append_attempt(RUN, 1, at, line[:half])
-        bells.ring(RUN)
+        bells.notify(RUN)
         at, _ = archive.append_attempt(RUN, 1, at, line[half:])
-        bells.ring(RUN)
+        bells.notify(RUN)
         while (
             sum(b"data: {" in piece for piece in got) < len(got)
             or not got
@@ -211,7 +211,7 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive,
         got = [piece for piece in got if b"data" in piece]
     archive.seal(RUN, 1, complete=True)
     here.run = record("succeeded")
-    bells.ring(RUN)
+    bells.notify(RUN)
     got += [piece async for piece in follower]
     lines, end = events_of(b"".join(got))
     assert b"".join(line.encode() + b"\n" for _, line in lines) == LOG
@@ -303,7 +303,7 @@ async def test_the_end_waits_for_the_last_words_of_a_log_that_is_open(archive, b
     await asyncio.sleep(0)
     archive.append_attempt(RUN, 1, len(LINES[0]), LINES[1])
     archive.seal(RUN, 1, complete=True)
-    bells.ring(RUN)
+    bells.notify(RUN)
     got += [await waiting] + [piece async for piece in follower]
     lines, end = events_of(b"".join(got))
     assert [line.encode() + b"\n" for _, line in lines] == LINES[:2]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from codexrun_api.http.auth import Caller
 from codexrun_api.mirror import queue
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.resources.phases import Phase
 from codexrun_core.schemas.nesting import cut
 
@@ -55,7 +55,7 @@ class JobTypeList(BaseModel):
     response_model_exclude_none=True,
     responses=answers(401, 500, 503),
 )
-async def list_job_types(here: Here, _: Caller) -> JobTypeList:
+async def list_job_types(here: CurrentServices, _: Caller) -> JobTypeList:
     """What can be started, and how full it is."""
     found = []
     for name, job_type in sorted(here.catalog.job_types.items()):

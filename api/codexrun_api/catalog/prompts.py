@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import Problem, answers
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.logs import fields
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import PromptStats, Unavailable
@@ -83,14 +83,14 @@ class PromptText(PromptVersionView):
 
 
 @router.get("/prompts", operation_id="listPrompts", responses=answers(401, 500, 503))
-async def list_prompts(here: Here, _: Caller) -> PromptList:
+async def list_prompts(here: CurrentServices, _: Caller) -> PromptList:
     """Every prompt version in the cluster, whether its text is what its checksum says, and how its
     runs did."""
     return PromptList(prompts=await _views(here))
 
 
 @router.get("/prompts/{name}", operation_id="getPrompt", responses=answers(401, 404, 422, 500, 503))
-async def get_prompt(here: Here, _: Caller, name: Name) -> PromptView:
+async def get_prompt(here: CurrentServices, _: Caller, name: Name) -> PromptView:
     """One prompt with all its versions."""
     found = next((view for view in await _views(here) if view.name == name), None)
     if found is None:
@@ -105,7 +105,9 @@ async def get_prompt(here: Here, _: Caller, name: Name) -> PromptView:
     operation_id="getPromptVersion",
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version) -> PromptText:
+async def get_prompt_version(
+    here: CurrentServices, _: Caller, name: Name, version: Version
+) -> PromptText:
     """One version: its text, and what its runs usually take."""
     prompt = here.catalog.prompts.get((name, version))
     if prompt is None:
@@ -129,7 +131,7 @@ async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version
     return PromptText(**view, name=name, text=prompt.text, stats=stats)
 
 
-async def _views(here: Here) -> list[PromptView]:
+async def _views(here: CurrentServices) -> list[PromptView]:
     try:
         sums: dict[tuple[str, str], PromptStats] | None = await _sums(here)
     except Unavailable as away:
@@ -155,5 +157,5 @@ async def _views(here: Here) -> list[PromptView]:
     ]
 
 
-async def _sums(here: Here) -> dict[tuple[str, str], PromptStats]:
+async def _sums(here: CurrentServices) -> dict[tuple[str, str], PromptStats]:
     return {(one.name, one.version): one for one in await here.registry.prompt_stats()}

@@ -17,15 +17,15 @@ from codexrun_api.console.pages import (
     run_log,
     start,
 )
-from codexrun_api.console.templating import STATIC, TYPES, Page, page, see_other, static_files
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.templating import MEDIA_TYPES, STATIC, Page, page, see_other, static_files
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.registry import Filter
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-FOR_EVER = "public, max-age=31536000, immutable"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 @router.get("/")
@@ -42,12 +42,12 @@ async def static(request: Request, name: str) -> Response:
     if url is None:
         raise Problem(404, "not-found", "there is no such file")
     file = STATIC / name
-    kept = FOR_EVER if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
-    return FileResponse(file, media_type=TYPES[file.suffix], headers={"Cache-Control": kept})
+    kept = IMMUTABLE if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
+    return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers={"Cache-Control": kept})
 
 
 @router.get("/console/health")
-async def health(request: Request, here: Here, _: Seen) -> Response:
+async def health(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
     rows = sum((await here.registry.counts(Filter())).values())
     return page(
         request,
@@ -64,5 +64,5 @@ for module in (login, run_list, start, run_actions, catalog, cost, compare, live
 
 
 @router.get("/console/{rest:path}")
-async def nothing(_: Seen, rest: str) -> Response:
+async def nothing(_: CurrentVisitor, rest: str) -> Response:
     raise Problem(404, "not-found", f"there is no page /console/{rest[:100]}")

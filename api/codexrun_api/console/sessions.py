@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 COOKIE = "codexrun_session"
-HOURS = 12
+SESSION_HOURS = 12
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Session:
     csrf: str  # what every form of this session carries
 
 
-def opened(digest: bytes, now: float) -> str:
+def open_session(digest: bytes, now: float) -> str:
     """The cookie of a new session for whoever showed the token of that digest; `now` in seconds
     since the epoch."""
-    body = f"{int(now) + HOURS * 3600}.{secrets.token_hex(12)}"
+    body = f"{int(now) + SESSION_HOURS * 3600}.{secrets.token_hex(12)}"
     return f"{body}.{_sign(digest, 'session', body)}"
 
 
@@ -49,7 +49,7 @@ def form_key(secret: bytes) -> str:
     return _sign(secret, "form", "open")
 
 
-def same(given: str, expected: str) -> bool:
+def equals(given: str, expected: str) -> bool:
     """In constant time."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 

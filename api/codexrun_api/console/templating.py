@@ -32,7 +32,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parent
 STATIC = ROOT / "static"
 THEME = "codexrun_theme"
-TYPES = {
+MEDIA_TYPES = {
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
@@ -62,7 +62,7 @@ HEADERS = {
 _RENDERERS = ThreadPoolExecutor(2, "render")
 
 
-def _shown(value: Any) -> Any:
+def _visible(value: Any) -> Any:
     """Every text that a template puts out: nothing in it stays invisible. Escaping is
     autoescape's."""
     return (
@@ -76,7 +76,7 @@ def _shown(value: Any) -> Any:
 def static_files() -> dict[str, str]:
     """Every file that is served, by its name below static/, with the URL that has its digest: by
     it, it never changes."""
-    files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in TYPES)
+    files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in MEDIA_TYPES)
     digests = {
         str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         for file in files
@@ -94,7 +94,7 @@ def templates() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT / "templates"),
         autoescape=True,
-        finalize=_shown,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -163,7 +163,7 @@ def page(
         ),
         "theme": theme if theme in ("light", "dark") else "",
         "namespace": here.settings.namespace,
-        "strip": health_strip.of(here, now) if seen else (),
+        "strip": health_strip.signs_of(here, now) if seen else (),
     }
     known = {**shared, **context}
     return PageResponse(partial(_rendered, template, block, known), status)
@@ -182,7 +182,7 @@ def see_other(url: str) -> RedirectResponse:
     return RedirectResponse(url, 303)
 
 
-def trouble(request: Request, problem: Problem) -> Response:
+def problem_page(request: Request, problem: Problem) -> Response:
     """An error as a page: what is wrong, the way out, and the id that the log knows it by."""
     answer = page(
         request, "error.html", problem.status, problem=problem, request_id=request.state.request_id
@@ -207,7 +207,7 @@ class Page(APIRoute):
                 problem = problem_of(error)
                 if problem.code == "internal":
                     log.exception("console.failed")
-                response = await _whole(trouble(request, problem))
+                response = await _whole(problem_page(request, problem))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers.setdefault("Cache-Control", "no-store")
@@ -226,7 +226,7 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": stranger.login})
     if request.method != "GET":
-        return trouble(
+        return problem_page(
             request,
             Problem(
                 401,

@@ -9,9 +9,9 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 
 from codexrun_api.console import sessions
-from codexrun_api.http.auth import ANYBODY
+from codexrun_api.http.auth import ANONYMOUS
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ def visitor_of(request: Request) -> Visitor | None:
     here = request.app.state.services
     read_only = here.settings.console_read_only
     if here.tokens.open_to_all:
-        return Visitor(ANYBODY, sessions.form_key(here.form_secret), read_only, logged_in=False)
+        return Visitor(ANONYMOUS, sessions.form_key(here.form_secret), read_only, logged_in=False)
     cookie = request.cookies.get(sessions.COOKIE, "")
     session = sessions.session_of(cookie, here.tokens.digests(), time.time())
     return Visitor(session.user, session.csrf, read_only, logged_in=True) if session else None
 
 
-async def visitor(request: Request, _: Here) -> Visitor:
+async def current_visitor(request: Request, _: CurrentServices) -> Visitor:
     """Whoever is logged in.
 
     Raises:
@@ -59,21 +59,23 @@ async def visitor(request: Request, _: Here) -> Visitor:
     return found
 
 
-async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) -> Visitor:
+async def editing_visitor(
+    request: Request, seen: Annotated[Visitor, Depends(current_visitor)]
+) -> Visitor:
     """Whoever may change something: logged in, by a form of ours, and not in read-only mode. What
     buttons hide is refused here.
 
     Raises:
         Problem: 403.
     """
-    if not from_here(request):
+    if not is_same_origin(request):
         raise Problem(
             403,
             "foreign-form",
             "this form was sent by another site; open the console itself and do it there",
         )
     form = await request.form()
-    if not sessions.same(str(form.get("csrf", "")), seen.csrf):
+    if not sessions.equals(str(form.get("csrf", "")), seen.csrf):
         raise Problem(
             403,
             "form-expired",
@@ -90,12 +92,12 @@ async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) ->
     return seen
 
 
-def from_here(request: Request) -> bool:
+def is_same_origin(request: Request) -> bool:
     """What the browser says about where a request comes from; older ones say nothing."""
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-def acted(request: Request, seen: Visitor, action: str, **about: object) -> None:
+def log_action(request: Request, seen: Visitor, action: str, **about: object) -> None:
     """The audit line: who did what to which run, from where."""
     client = request.client.host if request.client else None
     log.info(
@@ -110,5 +112,5 @@ def acted(request: Request, seen: Visitor, action: str, **about: object) -> None
     )
 
 
-Seen = Annotated[Visitor, Depends(visitor)]
-Acting = Annotated[Visitor, Depends(actor)]
+CurrentVisitor = Annotated[Visitor, Depends(current_visitor)]
+EditingVisitor = Annotated[Visitor, Depends(editing_visitor)]

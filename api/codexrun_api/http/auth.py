@@ -15,7 +15,7 @@ from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
 
-SHARED, ANYBODY = "shared", "anonymous"
+SHARED, ANONYMOUS = "shared", "anonymous"
 
 
 class Tokens:
@@ -32,7 +32,7 @@ class Tokens:
     def user(self, token: str | None) -> str | None:
         """The name behind a token; None for a stranger."""
         if self._open:
-            return ANYBODY
+            return ANONYMOUS
         if not token:
             return None
         self._read()
@@ -63,14 +63,14 @@ class Tokens:
             stamp = (stat.st_mtime_ns, stat.st_ino)
             if stamp == self._stamp:
                 return
-            self._named, self._stamp = parse(self._file.read_text(encoding="utf-8")), stamp
+            self._named, self._stamp = parse_tokens(self._file.read_text(encoding="utf-8")), stamp
             log.info("tokens.read", extra=fields(path=str(self._file), tokens=len(self._named)))
         except (OSError, UnicodeDecodeError) as error:
             # A file that is being replaced locks nobody out: what was known stays.
             log.warning("tokens.unreadable", extra=fields(path=str(self._file), error=str(error)))
 
 
-def parse(text: str) -> dict[bytes, str]:
+def parse_tokens(text: str) -> dict[bytes, str]:
     """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment
     line."""
     found = {}

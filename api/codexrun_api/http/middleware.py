@@ -19,13 +19,13 @@ from codexrun_core.logs import CONTEXT, fields
 
 log = logging.getLogger("codexrun_api.http")
 
-HEADER = "X-Request-ID"
+REQUEST_ID_HEADER = "X-Request-ID"
 _FIT = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-class Requests:
+class RequestMiddleware:
     """Pure ASGI: BaseHTTPMiddleware would buffer streams and hide disconnects."""
 
     def __init__(self, app: ASGIApp, body_limit: int) -> None:
@@ -35,7 +35,7 @@ class Requests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
+        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         request_id = given if _FIT.fullmatch(given) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
         token = CONTEXT.set({**CONTEXT.get(), "request_id": request_id})
@@ -46,7 +46,7 @@ class Requests:
             await self._answer(scope, exchange)
         finally:
             metrics.IN_FLIGHT.dec()
-            _tell(scope, exchange.status, time.monotonic() - began)
+            _log_answer(scope, exchange.status, time.monotonic() - began)
             CONTEXT.reset(token)
 
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
@@ -85,7 +85,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)[HEADER] = self.request_id
+            MutableHeaders(scope=message)[REQUEST_ID_HEADER] = self.request_id
         await self._send(message)
 
 
@@ -113,7 +113,7 @@ def _too_large(limit: int) -> HTTPException:
     )
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _log_answer(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in _METHODS else "OTHER"
     route = getattr(scope.get("route"), "path", "unmatched")
     metrics.REQUESTS.labels(method, route, str(status)).inc()

@@ -96,11 +96,11 @@ class Archive:
 
     def newlines(self, run_id: str, size: int) -> list[int]:
         """How many there are up to the end of each whole block of the first `size` bytes."""
-        folder, blocks = self._folder(run_id), size // line_counts.BLOCK
-        known, _ = line_counts.kept(folder / LINES) if blocks else ([], 0)
+        folder, blocks = self._folder(run_id), size // line_counts.BLOCK_BYTES
+        known, _ = line_counts.read_counts(folder / LINES) if blocks else ([], 0)
         if len(known) < blocks:
             with self._lock(run_id):
-                known = line_counts.extended(folder / LOG, folder / LINES)
+                known = line_counts.extend_counts(folder / LOG, folder / LINES)
         return known[:blocks]
 
     def append(self, run_id: str, offset: int, data: bytes) -> int:
@@ -226,8 +226,8 @@ class Archive:
                     file.write(data)
             size = os.fstat(file.fileno()).st_size
         metrics.ARCHIVED.inc(size - before)
-        if size // line_counts.BLOCK > before // line_counts.BLOCK:
-            line_counts.extended(folder / LOG, folder / LINES, before)
+        if size // line_counts.BLOCK_BYTES > before // line_counts.BLOCK_BYTES:
+            line_counts.extend_counts(folder / LOG, folder / LINES, before)
         return size
 
     def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:

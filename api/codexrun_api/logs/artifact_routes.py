@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import Problem, answers
-from codexrun_api.services import Here, Run
+from codexrun_api.services import CurrentServices, Run
 
 # Never a type that a browser would run: the content is the agent's.
-TYPES = {
+MEDIA_TYPES = {
     ".md": "text/markdown; charset=utf-8",
     ".patch": "text/x-patch; charset=utf-8",
     ".jsonl": "application/x-ndjson",
@@ -21,7 +21,7 @@ TYPES = {
 }
 router = APIRouter(tags=["artifacts"])
 
-OTHER = "application/octet-stream"
+OTHER_MEDIA_TYPE = "application/octet-stream"
 
 Name = Annotated[
     str,
@@ -50,7 +50,7 @@ class ArtifactList(BaseModel):
     operation_id="listRunArtifacts",
     responses=answers(401, 404, 422, 500, 503),
 )
-async def list_run_artifacts(here: Here, _: Caller, run: Run) -> ArtifactList:
+async def list_run_artifacts(here: CurrentServices, _: Caller, run: Run) -> ArtifactList:
     """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
     that there are."""
     found = await asyncio.to_thread(here.archive.list, run.run_id)
@@ -69,12 +69,14 @@ async def list_run_artifacts(here: Here, _: Caller, run: Run) -> ArtifactList:
     responses={
         200: {
             "description": "The file.",
-            "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)},
+            "content": {
+                kind.partition(";")[0]: {} for kind in (*MEDIA_TYPES.values(), OTHER_MEDIA_TYPE)
+            },
         },
         **answers(401, 404, 422, 500, 503),
     },
 )
-async def get_run_artifact(here: Here, _: Caller, run: Run, name: Name) -> FileResponse:
+async def get_run_artifact(here: CurrentServices, _: Caller, run: Run, name: Name) -> FileResponse:
     """One of them, as it was handed over."""
     path = await asyncio.to_thread(here.archive.artifact, run.run_id, name)
     if path is None:
@@ -83,7 +85,7 @@ async def get_run_artifact(here: Here, _: Caller, run: Run, name: Name) -> FileR
             "artifact-not-found",
             f'this run has no artifact "{name}"; GET /runs/{run.run_id}/artifacts lists them',
         )
-    media = TYPES.get(path.suffix, OTHER)
+    media = MEDIA_TYPES.get(path.suffix, OTHER_MEDIA_TYPE)
     return FileResponse(
         path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"}
     )

@@ -20,14 +20,14 @@ from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.runs.names import job_name
 
 AUDIENCE = "codexrun-api"
-REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
-EXTRA = "authentication.kubernetes.io/"
-REMEMBERED = 60.0  # seconds; what KEP-1205 calls bounded staleness
-MOST = 4096  # of each that are remembered
-LONGEST_TOKEN = 8192
+REVIEWS_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
+EXTRA_PREFIX = "authentication.kubernetes.io/"
+REVIEW_TTL_SECONDS = 60.0  # seconds; what KEP-1205 calls bounded staleness
+MAX_REMEMBERED = 4096  # of each that are remembered
+MAX_TOKEN_CHARACTERS = 8192
 
 
-class NotASender(Exception):
+class NotAGate(Exception):
     """Not authenticated (401), or not one of our gates (403)."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -36,7 +36,7 @@ class NotASender(Exception):
 
 
 @dataclass(frozen=True)
-class Sender:
+class GateIdentity:
     """The gate of one attempt. resumes: the run_id whose rollout it may read."""
 
     run_id: str
@@ -45,19 +45,19 @@ class Sender:
     resumes: str | None = None
 
 
-Authenticate = Callable[[str], Awaitable[Sender]]
+Authenticate = Callable[[str], Awaitable[GateIdentity]]
 
 
-class Senders:
+class GateAuthentication:
     """Call it with a bearer token."""
 
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube, self._clock = kube, clock
         self._pods: OrderedDict[bytes, tuple[float, tuple[str, str]]] = OrderedDict()
-        self._chains: OrderedDict[str, Sender] = OrderedDict()
+        self._chains: OrderedDict[str, GateIdentity] = OrderedDict()
         self._reviewing = asyncio.Semaphore(16)
 
-    async def __call__(self, token: str) -> Sender:
+    async def __call__(self, token: str) -> GateIdentity:
         """Whose it is.
 
         Raises:
@@ -68,7 +68,7 @@ class Senders:
         known = self._pods.get(digest)
         if known is None or known[0] <= self._clock():
             async with self._reviewing:
-                known = (self._clock() + REMEMBERED, await self._review(token))
+                known = (self._clock() + REVIEW_TTL_SECONDS, await self._review(token))
             _remember(self._pods, digest, known)
         name, uid = known[1]
         if (sender := self._chains.get(uid)) is None:
@@ -78,29 +78,29 @@ class Senders:
 
     async def _review(self, token: str) -> tuple[str, str]:
         """Name and uid of the pod that the token is bound to."""
-        if not token or len(token) > LONGEST_TOKEN:
-            raise NotASender(401, "no token")
+        if not token or len(token) > MAX_TOKEN_CHARACTERS:
+            raise NotAGate(401, "no token")
         wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
         answer = await self._kube.create(
-            REVIEWS, {**wish, "spec": {"token": token, "audiences": [AUDIENCE]}}
+            REVIEWS_PATH, {**wish, "spec": {"token": token, "audiences": [AUDIENCE]}}
         )
         status = answer.get("status") or {}
         if status.get("authenticated") is not True or AUDIENCE not in (
             status.get("audiences") or ()
         ):
-            raise NotASender(401, "the token is not valid for this audience")
+            raise NotAGate(401, "the token is not valid for this audience")
         user = status.get("user") or {}
         if not str(user.get("username")).startswith(
             f"system:serviceaccount:{self._kube.namespace}:"
         ):
-            raise NotASender(403, "not a service account of this namespace")
+            raise NotAGate(403, "not a service account of this namespace")
         extra = user.get("extra") or {}
         try:
-            return extra[f"{EXTRA}pod-name"][0], extra[f"{EXTRA}pod-uid"][0]
+            return extra[f"{EXTRA_PREFIX}pod-name"][0], extra[f"{EXTRA_PREFIX}pod-uid"][0]
         except (KeyError, IndexError, TypeError):
-            raise NotASender(403, "the token is not bound to a pod") from None
+            raise NotAGate(403, "the token is not bound to a pod") from None
 
-    async def _chain(self, name: str, uid: str) -> Sender:
+    async def _chain(self, name: str, uid: str) -> GateIdentity:
         pod = await self._get(f"{self._kube.pods}/{name}", uid)
         owner = _controller(pod, "batch/v1", "Job")
         job = await self._get(f"{self._kube.jobs}/{owner['name']}", owner["uid"])
@@ -112,10 +112,10 @@ class Senders:
         if not attempt.isdecimal() or owner["name"] != job_name(
             run.metadata.name, run.metadata.uid, int(attempt)
         ):
-            raise NotASender(403, "the pod's Job is not an attempt of a run")
+            raise NotAGate(403, "the pod's Job is not an attempt of a run")
         retry = run.spec.retry_of
         resumes = (retry.uid or await self._uid_of(retry.name)) if retry and retry.resume else None
-        return Sender(run.metadata.uid, int(attempt), name, resumes)
+        return GateIdentity(run.metadata.uid, int(attempt), name, resumes)
 
     async def _get(self, path: str, uid: str) -> dict[str, Any]:
         try:
@@ -123,11 +123,9 @@ class Senders:
         except NotFound:
             found = {"metadata": {}}
         except Refused as error:
-            raise NotASender(403, f"{path} cannot be read: {error}") from error
+            raise NotAGate(403, f"{path} cannot be read: {error}") from error
         if found["metadata"].get("uid") != uid:
-            raise NotASender(
-                403, "the pod, its Job or its run is gone, or another one of that name"
-            )
+            raise NotAGate(403, "the pod, its Job or its run is gone, or another one of that name")
         return found
 
     async def _uid_of(self, run: str) -> str | None:
@@ -146,11 +144,11 @@ def _controller(thing: dict[str, Any], version: str, kind: str) -> dict[str, str
         ):
             found: dict[str, str] = owner
             return found
-    raise NotASender(403, f"not controlled by a {kind}: no pod of a run")
+    raise NotAGate(403, f"not controlled by a {kind}: no pod of a run")
 
 
 def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     memory[key] = value
     memory.move_to_end(key)
-    if len(memory) > MOST:
+    if len(memory) > MAX_REMEMBERED:
         memory.popitem(last=False)

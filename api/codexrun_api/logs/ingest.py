@@ -24,8 +24,8 @@ from starlette.routing import Route
 
 from codexrun_api.http.bounds import BoundedHeads
 from codexrun_api.logs.archive import Archive, Superseded
-from codexrun_api.logs.gate_identity import Authenticate, NotASender, Sender
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.gate_identity import Authenticate, GateIdentity, NotAGate
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.logs.sealing import cut_line
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.logs import fields
@@ -60,7 +60,7 @@ class Ingest:
         authenticate: Authenticate,
         on_usage: OnUsage,
         on_log: OnLog,
-        bells: Bells,
+        bells: LogNotifier,
     ) -> None:
         self.archive, self.authenticate, self.on_usage, self.on_log = (
             archive,
@@ -100,10 +100,10 @@ class Ingest:
                 await self._note(run_id)
             except Unavailable as error:
                 log.warning("log.not_noted", extra=fields(run_id=run_id, error=str(error)))
-        self.bells.ring(run_id)
+        self.bells.notify(run_id)
         return JSONResponse({"size": size, "ended": ended})
 
-    async def _end(self, sender: Sender, *, complete: bool) -> None:
+    async def _end(self, sender: GateIdentity, *, complete: bool) -> None:
         """Sealed first, then noted; when the registry is away the gate comes again, and only the
         note is made up for."""
         run_id, last = (
@@ -115,7 +115,7 @@ class Ingest:
             self.archive.seal, run_id, sender.attempt, complete=complete, note=note, last=last
         )
         self._noted.pop(run_id, None)
-        self.bells.ring(run_id)
+        self.bells.notify(run_id)
         state = self.archive.log(run_id)
         await self._note(run_id, complete=state.complete, note=state.note)
         log.info(
@@ -158,11 +158,11 @@ class Ingest:
             )
         return FileResponse(path, media_type="application/x-ndjson")
 
-    async def _sender(self, request: Request) -> Sender:
+    async def _sender(self, request: Request) -> GateIdentity:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         try:
             return await self.authenticate(token.strip() if kind.lower() == "bearer" else "")
-        except NotASender as error:
+        except NotAGate as error:
             log.warning("sender.refused", extra=fields(reason=str(error), route=request.url.path))
             raise HTTPException(error.status, str(error)) from error
 
@@ -179,11 +179,11 @@ def create_ingest_app(
     authenticate: Authenticate,
     on_usage: OnUsage,
     on_log: OnLog,
-    bells: Bells | None = None,
+    bells: LogNotifier | None = None,
 ) -> Starlette:
     """For a port of its own. bells: rung when a log has grown, for followers in the same
     process."""
-    here = Ingest(archive, authenticate, on_usage, on_log, bells or Bells())
+    here = Ingest(archive, authenticate, on_usage, on_log, bells or LogNotifier())
     routes = [
         Route("/ingest/log", here.post_log, methods=["POST"]),
         Route("/ingest/usage", here.post_usage, methods=["POST"]),

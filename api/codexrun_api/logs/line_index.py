@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from codexrun_api.logs import line_counts
 from codexrun_api.logs.archive import Archive
 
-LONGEST = 16 * 1024  # bytes of a line that are shown
+MAX_LINE_BYTES = 16 * 1024  # bytes of a line that are shown
 
 
 class LineIndex:
@@ -23,10 +23,10 @@ class LineIndex:
         if size == 0:
             return 0
         self._extend(size)
-        block = size // line_counts.BLOCK
+        block = size // line_counts.BLOCK_BYTES
         rest = (
-            self._archive.read(self._run_id, block * line_counts.BLOCK, size)
-            if size % line_counts.BLOCK
+            self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, size)
+            if size % line_counts.BLOCK_BYTES
             else b""
         )
         ends = self._before[block] + rest.count(b"\n")
@@ -41,20 +41,22 @@ class LineIndex:
         block = max(0, bisect_left(self._before, wanted) - 1)
         left = wanted - self._before[block]
         data = self._archive.read(
-            self._run_id, block * line_counts.BLOCK, min(size, (block + 1) * line_counts.BLOCK)
+            self._run_id,
+            block * line_counts.BLOCK_BYTES,
+            min(size, (block + 1) * line_counts.BLOCK_BYTES),
         )
         at = -1
         for _ in range(left):
             at = data.find(b"\n", at + 1)
             if at < 0:
                 return size
-        return block * line_counts.BLOCK + at + 1
+        return block * line_counts.BLOCK_BYTES + at + 1
 
     def line_at(self, offset: int, size: int) -> int:
         """The line that this byte is in."""
         self._extend(size)
-        block = min(offset, size) // line_counts.BLOCK
-        data = self._archive.read(self._run_id, block * line_counts.BLOCK, min(offset, size))
+        block = min(offset, size) // line_counts.BLOCK_BYTES
+        data = self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, min(offset, size))
         return self._before[block] + data.count(b"\n") + 1
 
     def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
@@ -62,10 +64,15 @@ class LineIndex:
         is cut."""
         at, number = self.offset(first, size), first
         while number < first + count and at < size:
-            data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK))
+            data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK_BYTES))
             begin = 0
             while number < first + count and (end := data.find(b"\n", begin)) >= 0:
-                yield number, at + begin, data[begin : min(end, begin + LONGEST)], end - begin
+                yield (
+                    number,
+                    at + begin,
+                    data[begin : min(end, begin + MAX_LINE_BYTES)],
+                    end - begin,
+                )
                 begin, number = end + 1, number + 1
             if number >= first + count:
                 return
@@ -83,9 +90,14 @@ class LineIndex:
                     else 0
                 )
             )
-            yield number, at, self._archive.read(self._run_id, at, at + min(LONGEST, whole)), whole
+            yield (
+                number,
+                at,
+                self._archive.read(self._run_id, at, at + min(MAX_LINE_BYTES, whole)),
+                whole,
+            )
             at, number = end, number + 1
 
     def _extend(self, size: int) -> None:
-        if len(self._before) * line_counts.BLOCK <= size:
+        if len(self._before) * line_counts.BLOCK_BYTES <= size:
             self._before = [0, *self._archive.newlines(self._run_id, size)]

@@ -6,11 +6,13 @@ from datetime import datetime
 
 from codexrun_api.logs.archive import Archive
 
-BLOCK = 64 * 1024
+READ_BLOCK_BYTES = 64 * 1024
 # bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log
-PROBE = 1024 * 1024
+PROBE_BYTES = 1024 * 1024
 MAX_PROBE_LINES = 1000
-HEAD = 64  # bytes of a line within which its time stands: {"ts":"2026-01-31T12:00:00.000Z",...
+HEAD_BYTES = (
+    64  # bytes of a line within which its time stands: {"ts":"2026-01-31T12:00:00.000Z",...
+)
 
 
 def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
@@ -21,7 +23,7 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
     if size and archive.read(run_id, size - 1, size) == b"\n":
         end = size - 1
     while end > 0:
-        start = max(0, end - BLOCK)
+        start = max(0, end - READ_BLOCK_BYTES)
         block = archive.read(run_id, start, end)
         at = len(block)
         while (at := block.rfind(b"\n", 0, at)) >= 0:
@@ -57,14 +59,14 @@ def _first_time(archive: Archive, run_id: str, at: int, limit: int) -> tuple[int
     """Where the first line with a time begins, at or after `at` and before `limit`, and its
     time."""
     start = max(0, at - 1)
-    data = archive.read(run_id, start, min(start + PROBE, limit + HEAD))
+    data = archive.read(run_id, start, min(start + PROBE_BYTES, limit + HEAD_BYTES))
     begin = 0 if at == 0 else data.find(b"\n") + 1
     if at and not begin:
         return at, None
     for _ in range(MAX_PROBE_LINES):
         if start + begin >= limit:
             break
-        if (time := _time(data[begin : begin + HEAD])) is not None:
+        if (time := _time(data[begin : begin + HEAD_BYTES])) is not None:
             return start + begin, time
         end = data.find(b"\n", begin)
         if end < 0:
@@ -79,7 +81,7 @@ def _line_start(archive: Archive, run_id: str, at: int, limit: int) -> int:
         return 0
     start = at - 1
     while start < limit:
-        block = archive.read(run_id, start, min(limit, start + BLOCK))
+        block = archive.read(run_id, start, min(limit, start + READ_BLOCK_BYTES))
         found = block.find(b"\n")
         if found >= 0:
             return min(limit, start + found + 1)

@@ -15,7 +15,7 @@ from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import Follower, read_chunks
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import Problem, answers
-from codexrun_api.services import Here, Run
+from codexrun_api.services import CurrentServices, Run
 from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["logs"])
@@ -33,15 +33,15 @@ After = Annotated[
         ge=0, le=2**50, description="Bytes to leave out; Last-Event-ID for callers without headers."
     ),
 ]
-LastId = Annotated[
+LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", max_length=20, description="Resume after this event.")
 ]
-Range = Annotated[
+RangeHeader = Annotated[
     str | None,
     Header(alias="Range", max_length=64, description="`bytes=0-99`, `bytes=100-`, `bytes=-100`"),
 ]
 
-LOG = {
+LOG_RESPONSE = {
     "description": (
         "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it;"
         " `end` at the run's end, `reconnect` before the server stops."
@@ -51,7 +51,10 @@ LOG = {
     },
     "content": {"text/plain": {"schema": {"type": "string"}}, sse.CONTENT_TYPE: {}},
 }
-PART = {"description": "The range.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+RANGE_RESPONSE = {
+    "description": "The range.",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
+}
 
 
 class Unsatisfiable(Problem):
@@ -66,19 +69,23 @@ class Unsatisfiable(Problem):
     "/runs/{id}/logs",
     operation_id="getRunLogs",
     response_class=Response,
-    responses={200: LOG, 206: PART, **answers(400, 401, 404, 416, 422, 500, 503)},
+    responses={
+        200: LOG_RESPONSE,
+        206: RANGE_RESPONSE,
+        **answers(400, 401, 404, 416, 422, 500, 503),
+    },
 )
 async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
-    here: Here,
+    here: CurrentServices,
     _: Caller,
     run: Run,
     tail: Tail = None,
     since: Since = None,
     after: After = None,
     follow: Follow = False,
-    last: LastId = None,
-    part: Range = None,
+    last: LastEventId = None,
+    part: RangeHeader = None,
 ) -> Response:
     """What the agent's container printed; also while it prints, and when nothing of the run is
     left in the cluster."""
@@ -99,27 +106,27 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
         events = follower.events(min(start, size), resumed=last is not None)
         return sse.stream_response(events)
     if part and not (tail is not None or since or after):
-        return _part(archive, run, part, size)
-    return _text(archive, run, min(start, size), size)
+        return _range_response(archive, run, part, size)
+    return _text_response(archive, run, min(start, size), size)
 
 
-def _part(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:
+def _range_response(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:
     """RFC 9110, 14.2: one range; what is no range of bytes is ignored."""
     found = RANGE.fullmatch(wanted.strip())
     if found is None or not (found[1] or found[2]):
-        return _text(archive, run, 0, size)
+        return _text_response(archive, run, 0, size)
     if found[1]:
         start, end = int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
         if found[2] and int(found[2]) < int(found[1]):
-            return _text(archive, run, 0, size)
+            return _text_response(archive, run, 0, size)
     else:
         start, end = max(0, size - int(found[2])), size
     if start >= end:
         raise Unsatisfiable(size)
-    return _text(archive, run, start, end, size)
+    return _text_response(archive, run, start, end, size)
 
 
-def _text(
+def _text_response(
     archive: Archive, run: RunRecord, start: int, end: int, whole: int | None = None
 ) -> StreamingResponse:
     """From start to end; whole: the log's size, if this is a range of it."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
 from codexrun_api.logs.archive import Archive, Superseded
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.registry import RunRecord
@@ -20,17 +20,17 @@ from codexrun_core.runs.transitions import Transition
 log = logging.getLogger(__name__)
 
 GATE_SECONDS = 20.0  # so long after the agent's end a gate may still ship
-PAUSE = 5.0  # while the registry is away
+RETRY_SECONDS = 5.0  # while the registry is away
 
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 
 
-class LogEnds:
+class LogSealer:
     """Told of transitions; ends what is still open when a gate has had its time. Call it inside the
     event loop."""
 
     def __init__(
-        self, archive: Archive, on_log: OnLog, bells: Bells, wait: float = GATE_SECONDS
+        self, archive: Archive, on_log: OnLog, bells: LogNotifier, wait: float = GATE_SECONDS
     ) -> None:
         self._archive, self._on_log, self._bells, self._wait = archive, on_log, bells, wait
         self.tasks: set[asyncio.Task[None]] = set()
@@ -66,7 +66,7 @@ class LogEnds:
                 )
                 return
             except Unavailable:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _over(self, run_id: str) -> bool:
         return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
@@ -84,7 +84,7 @@ class LogEnds:
         except (Superseded, OSError) as error:
             log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
             return False
-        self._bells.ring(run_id)
+        self._bells.notify(run_id)
         log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
         return True
 

@@ -13,7 +13,7 @@ from fastapi.sse import format_sse_event
 from codexrun_api import metrics
 from codexrun_api.http import sse
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.line_cutter import Line, LineCutter
 from codexrun_core.registry import RunRecord
@@ -47,7 +47,7 @@ class Follower:
     def __init__(
         self,
         archive: Archive,
-        notifier: Bells,
+        notifier: LogNotifier,
         run_id: str,
         find: Callable[[str], Awaitable[RunRecord | None]],
         stop: asyncio.Event,
@@ -64,7 +64,7 @@ class Follower:
             metrics.RECONNECTS.labels("logs").inc()
         with (
             metrics.STREAMS.labels("logs").track_inprogress(),
-            self._notifier.heard(self._run_id) as grown,
+            self._notifier.subscribe(self._run_id) as grown,
         ):
             yield sse.FIRST
             loop = asyncio.get_running_loop()

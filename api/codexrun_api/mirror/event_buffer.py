@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-KEPT = 4096
+MAX_EVENTS = 4096
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Lagged(Exception):
     """The reader is so far behind that events it has not seen are gone."""
 
 
-class Feed:
-    def __init__(self, kept: int = KEPT) -> None:
+class EventBuffer:
+    def __init__(self, kept: int = MAX_EVENTS) -> None:
         self._events: deque[Event] = deque(maxlen=kept)
         self._end = 0  # how many there ever were
         self._bell = asyncio.Event()
@@ -61,7 +61,7 @@ class Feed:
             raise Lagged
         return [self._events[i] for i in range(position - begin, len(self._events))]
 
-    async def more(self, position: int) -> None:
+    async def wait_for_events(self, position: int) -> None:
         """Return when there is something from `position` on."""
         self.waiting += 1
         try:

@@ -29,7 +29,7 @@ def holds_slot(run: CodexRun) -> bool:
     return run.status.phase.lower() in queue.HOLDS_SLOT
 
 
-def peer(run: CodexRun) -> Peer:
+def peer_of(run: CodexRun) -> Peer:
     created, status = run.metadata.creation_timestamp or datetime.now(UTC), run.status
     return Peer(
         run.metadata.uid,
@@ -41,7 +41,7 @@ def peer(run: CodexRun) -> Peer:
     )
 
 
-def place(
+def position_of(
     run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None
 ) -> QueueView | None:
     """The place of a queued run among all runs of its job type; None for one that does not wait."""
@@ -53,7 +53,7 @@ def place(
     return QueueView(position=found.position, eta_seconds=eta)
 
 
-def next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
+def seconds_to_next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
     """Seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
     eta = queue.free_at(0, peers, limit, queue.usual_length(peers), now)

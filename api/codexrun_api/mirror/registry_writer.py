@@ -20,7 +20,7 @@ from codexrun_core.unreadable import one_object
 log = logging.getLogger(__name__)
 
 CATCH_UP_SECONDS = 0.5  # that a caller waits for rows
-PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Change:
     written: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Writer:
+class RegistryWriter:
     def __init__(self, registry: Registry, sinks: tuple[Sink, ...] = (log_transition,)) -> None:
         self._registry, self._sinks = registry, sinks
         self._changes: deque[Change] = deque()
@@ -96,7 +96,7 @@ class Writer:
                 await self.drain()
                 failures = 0
             except (Unavailable, SchemaError) as error:
-                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
                 log.warning(
                     "registry.away",

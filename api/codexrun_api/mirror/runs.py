@@ -13,9 +13,9 @@ from typing import Any
 
 from codexrun_api.http.sse import wait_for_any
 from codexrun_api.mirror import queue
-from codexrun_api.mirror.event_buffer import Event, Feed
+from codexrun_api.mirror.event_buffer import Event, EventBuffer
 from codexrun_api.mirror.queue import Peer
-from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
@@ -29,7 +29,7 @@ from codexrun_core.unreadable import one_object
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-GONE_KEPT = 10_000
+MAX_GONE_RUNS = 10_000
 
 
 class Followed:
@@ -71,15 +71,17 @@ class Followed:
 
 
 class Mirror:
-    def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
-        self.kube, self.feed, self._external_url = kube, feed, external_url
+    def __init__(
+        self, kube: Kube, registry: Registry, feed: EventBuffer, external_url: str = ""
+    ) -> None:
+        self.kube, self.event_buffer, self._external_url = kube, feed, external_url
         self.runs: dict[
             str, CodexRun
         ] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
         self.without_inputs: set[str] = set()  # uids of those
         self.names: dict[str, str] = {}  # name -> uid
         self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
-        self.writer = Writer(registry)
+        self.writer = RegistryWriter(registry)
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._followed: dict[str, set[Followed]] = defaultdict(set)
         self.watcher = Watcher(kube, kube.runs, self.seen)
@@ -137,11 +139,11 @@ class Mirror:
         if gone:
             self._forget(run)
         else:
-            self.runs[uid] = kept = _kept(run)
+            self.runs[uid] = kept = _without_large_inputs(run)
             if kept is not run:
                 self.without_inputs.add(uid)
             self.names[name] = uid
-            self.peers[run.spec.job_type][uid] = queue.peer(run)
+            self.peers[run.spec.job_type][uid] = queue.peer_of(run)
         for followed in self._followed.get(name, ()):
             followed.tell(run, gone=gone)
         if untold(run):
@@ -164,7 +166,7 @@ class Mirror:
         if self.names.get(name) == uid:
             del self.names[name]
         self._gone[uid] = None
-        if len(self._gone) > GONE_KEPT:
+        if len(self._gone) > MAX_GONE_RUNS:
             self._gone.popitem(last=False)
 
     def _publish(self, run: CodexRun, known: CodexRun | None, *, gone: bool) -> None:
@@ -172,11 +174,11 @@ class Mirror:
             return
         before = known and not untold(known) and (known.status.attempt, known.status.phase)
         if gone:
-            self.feed.publish(self.event(run, "run.deleted"))
+            self.event_buffer.publish(self.event(run, "run.deleted"))
         elif before != (run.status.attempt, run.status.phase):
-            self.feed.publish(self.event(run, "run.phase"))
+            self.event_buffer.publish(self.event(run, "run.phase"))
         elif known and known.status.usage != run.status.usage:
-            self.feed.publish(self.event(run, "run.usage"))
+            self.event_buffer.publish(self.event(run, "run.usage"))
 
     def event(self, run: CodexRun, kind: str) -> Event:
         # Without the inputs: thousands of events are kept, and each may have 64 KiB of them.
@@ -191,7 +193,7 @@ class Mirror:
         return sorted(newer, key=_version)
 
 
-def _kept(run: CodexRun) -> CodexRun:
+def _without_large_inputs(run: CodexRun) -> CodexRun:
     """Return the run as it stays in memory; `Services.record` has the inputs that are left out
     here.
 

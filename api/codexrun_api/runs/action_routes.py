@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
-from codexrun_api.runs.routes import From, Key, Wait, answer, ended
+from codexrun_api.runs.routes import IdempotencyKey, OriginHeader, WaitSeconds, answer, ended
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import (
     Problem,
@@ -18,33 +18,43 @@ from codexrun_api.schemas.problems import (
     not_found,
     problem_of,
 )
-from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkWish
+from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkRequest
 from codexrun_api.schemas.responses import BulkAnswer, BulkItem
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.kube.client import Refused, Unavailable
 from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["actions"])
 
-AT_ONCE, PAGE = 16, 200
+MAX_CONCURRENT_ACTIONS, PAGE_SIZE = 16, 200
 
 
-Act = Callable[[RunRecord], Awaitable[str | None]]
-Told = Callable[[BulkItem], None]
+Action = Callable[[RunRecord], Awaitable[str | None]]
+OnResult = Callable[[BulkItem], None]
 
-BULK = answers(400, 401, 413, 422, 500, 503)
+BULK_PROBLEMS = answers(400, 401, 413, 422, 500, 503)
 
 
 @router.post(
-    "/runs/cancel", operation_id="cancelRuns", response_model_exclude_none=True, responses=BULK
+    "/runs/cancel",
+    operation_id="cancelRuns",
+    response_model_exclude_none=True,
+    responses=BULK_PROBLEMS,
 )
-async def cancel_runs(request: Request, here: Here, user: Caller, wish: BulkWish) -> BulkAnswer:
+async def cancel_runs(
+    request: Request, here: CurrentServices, user: Caller, wish: BulkRequest
+) -> BulkAnswer:
     """Cancel every run that matches and has not ended; each has its own result."""
     return await cancel_many(here, wish, user, request.state.request_id)
 
 
 async def cancel_many(
-    here: Services, wish: BulkWish, user: str, request_id: str, *, told: Told = lambda _: None
+    here: Services,
+    wish: BulkRequest,
+    user: str,
+    request_id: str,
+    *,
+    told: OnResult = lambda _: None,
 ) -> BulkAnswer:
     """The same for other doors; `told` hears of each result as it comes."""
 
@@ -57,10 +67,17 @@ async def cancel_many(
 
 
 @router.post(
-    "/runs/retry", operation_id="retryRuns", response_model_exclude_none=True, responses=BULK
+    "/runs/retry",
+    operation_id="retryRuns",
+    response_model_exclude_none=True,
+    responses=BULK_PROBLEMS,
 )
 async def retry_runs(
-    request: Request, here: Here, user: Caller, wish: BulkWish, origin: From = "api"
+    request: Request,
+    here: CurrentServices,
+    user: Caller,
+    wish: BulkRequest,
+    origin: OriginHeader = "api",
 ) -> BulkAnswer:
     """Retry every run that matches and has ended; the new ones wait in the queue."""
     return await retry_many(here, wish, user, request.state.request_id, origin=origin)
@@ -68,15 +85,15 @@ async def retry_runs(
 
 async def retry_many(
     here: Services,
-    wish: BulkWish,
+    wish: BulkRequest,
     user: str,
     request_id: str,
     *,
     origin: str,
-    told: Told = lambda _: None,
+    told: OnResult = lambda _: None,
 ) -> BulkAnswer:
     """The same for other doors; `told` hears of each result as it comes."""
-    changes = requests.RetryWish(when_full="Queue")
+    changes = requests.RetryRunRequest(when_full="Queue")
 
     async def act(record: RunRecord) -> str:
         started = await actions.retry(
@@ -97,11 +114,11 @@ async def retry_many(
     responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
 )
 async def cancel_run(
-    here: Here,
+    here: CurrentServices,
     user: Caller,
     run_id: params.RunId,
-    wish: requests.CancelWish | None = None,
-    wait: Wait = 0,
+    wish: requests.CancelRunRequest | None = None,
+    wait: WaitSeconds = 0,
 ) -> responses.RunView:
     """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
     409."""
@@ -119,17 +136,17 @@ async def cancel_run(
 async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     response: Response,
-    here: Here,
+    here: CurrentServices,
     user: Caller,
     run_id: params.RunId,
-    wish: requests.RetryWish | None = None,
-    key: Key = None,
-    origin: From = "api",
+    wish: requests.RetryRunRequest | None = None,
+    key: IdempotencyKey = None,
+    origin: OriginHeader = "api",
     wait: Annotated[float, Query(ge=0, le=300)] = 0,
 ) -> responses.RunView:
     """A new run with the same spec, also when the object is long gone. While a retry goes on,
     asking again gives that one."""
-    wish = wish or requests.RetryWish()
+    wish = wish or requests.RetryRunRequest()
     request_id = request.state.request_id
     started = await actions.retry(
         here, run_id, wish, user=user, origin=origin, request_id=request_id, key=key
@@ -140,16 +157,16 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
 async def _bulk(
     request_id: str,
     here: Services,
-    wish: BulkWish,
-    act: Act,
+    wish: BulkRequest,
+    act: Action,
     *,
     fits: Callable[[str], bool],
-    told: Told,
+    told: OnResult,
 ) -> BulkAnswer:
     if (wish.filter is None or wish.filter.empty) == (wish.ids is None):
         raise invalid("give either `filter` with at least one field, or `ids`")
     records, unknown, more = await _chosen(here, wish)
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(MAX_CONCURRENT_ACTIONS)
 
     async def one(record: RunRecord) -> BulkItem:
         item = BulkItem(
@@ -174,7 +191,7 @@ async def _bulk(
     return BulkAnswer(dry_run=wish.dry_run, matched=len(records), more=more, results=results)
 
 
-async def _chosen(here: Services, wish: BulkWish) -> tuple[list[RunRecord], list[str], bool]:
+async def _chosen(here: Services, wish: BulkRequest) -> tuple[list[RunRecord], list[str], bool]:
     """The runs that match, ids that match none, and whether there are more."""
     if wish.ids is not None:
         found = {wanted: await here.find(wanted) for wanted in wish.ids}
@@ -187,7 +204,7 @@ async def _chosen(here: Services, wish: BulkWish) -> tuple[list[RunRecord], list
     assert wish.filter is not None
     chosen, listed, token = wish.filter.filter(), list[RunRecord](), None
     while len(listed) < MAX_BULK_RUNS:
-        page = await here.registry.page(chosen, token, PAGE)
+        page = await here.registry.page(chosen, token, PAGE_SIZE)
         listed += page.runs
         if (token := page.next_token) is None:
             return listed[:MAX_BULK_RUNS], [], len(listed) > MAX_BULK_RUNS

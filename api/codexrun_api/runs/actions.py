@@ -104,7 +104,7 @@ def _ended(name: str, status: str) -> Problem:
 async def retry(
     here: Services,
     wanted: str,
-    wish: requests.RetryWish,
+    wish: requests.RetryRunRequest,
     *,
     user: str,
     origin: str,
@@ -138,7 +138,9 @@ async def retry(
     return await start.start(here, order)
 
 
-def retry_spec(spec: dict[str, Any], source: RunRecord, wish: requests.RetryWish) -> dict[str, Any]:
+def retry_spec(
+    spec: dict[str, Any], source: RunRecord, wish: requests.RetryRunRequest
+) -> dict[str, Any]:
     """Only what was asked to differ differs."""
     kept = {key: value for key, value in spec.items() if key not in ("cancel", "retryOf")}
     link: dict[str, Any] = {"name": source.name, "uid": source.run_id}

@@ -14,11 +14,11 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.mirror.event_buffer import Event, Lagged
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 
 router = APIRouter(tags=["events"])
 
-LastId = Annotated[
+LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", max_length=64, description="Resume after this event.")
 ]
 After = Annotated[
@@ -26,7 +26,7 @@ After = Annotated[
 ]
 
 
-class Only(BaseModel):
+class EventQuery(BaseModel):
     """Which events."""
 
     model_config = ConfigDict(extra="forbid")
@@ -59,19 +59,19 @@ def _in(wanted: str | None, value: str) -> bool:
     },
 )
 async def stream_events(
-    here: Here, _: Caller, only: Annotated[Only, Query()], last: LastId = None
+    here: CurrentServices, _: Caller, only: Annotated[EventQuery, Query()], last: LastEventId = None
 ) -> StreamingResponse:
     """Follow all runs, or those of some job types or ids. Without a last id it begins now."""
     return sse.stream_response(_follow(here, only, last or only.after))
 
 
-async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator[bytes]:
+async def _follow(here: Services, only: EventQuery, last: str | None) -> AsyncIterator[bytes]:
     with metrics.STREAMS.labels("events").track_inprogress():
         yield sse.FIRST
-        position = here.feed.end
+        position = here.event_buffer.end
         if last:
             metrics.RECONNECTS.labels("events").inc()
-            known = here.feed.after(last)
+            known = here.event_buffer.after(last)
             if known is not None:
                 position = known
             elif last.isdecimal():
@@ -81,7 +81,7 @@ async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator
                         yield _wire(event)
         while True:
             try:
-                events = here.feed.since(position)
+                events = here.event_buffer.since(position)
             except Lagged:
                 metrics.DROPPED.labels("events").inc()
                 yield sse.RECONNECT
@@ -91,9 +91,11 @@ async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator
                 if only(event):
                     yield _wire(event)
             await sse.wait_for_any(
-                here.feed.more(position), here.stop.wait(), seconds=sse.PING_SECONDS
+                here.event_buffer.wait_for_events(position),
+                here.stop.wait(),
+                seconds=sse.PING_SECONDS,
             )
-            if here.feed.end > position:
+            if here.event_buffer.end > position:
                 continue
             if here.stop.is_set():
                 yield sse.RECONNECT

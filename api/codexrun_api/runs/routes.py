@@ -11,14 +11,14 @@ from codexrun_api.runs import orders, start
 from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import FieldError, Problem, answers, invalid
-from codexrun_api.services import Here, Run, Services
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.registry import BadToken, RunRecord, Unavailable, read_sort, read_spec
 
 router = APIRouter(tags=["runs"])
 
-LONGEST_PAGE = 500
+MAX_PAGE_SIZE = 500
 
-Key = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -31,11 +31,11 @@ Key = Annotated[
         ),
     ),
 ]
-From = Annotated[
+OriginHeader = Annotated[
     params.Origin,
     Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record."),
 ]
-Wait = Annotated[
+WaitSeconds = Annotated[
     float,
     Query(ge=0, le=300, description="Answer when the run has ended, or after so many seconds."),
 ]
@@ -122,12 +122,12 @@ class JobTypeStats(BaseModel):
 async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     response: Response,
-    here: Here,
+    here: CurrentServices,
     user: Caller,
-    wish: requests.StartWish,
-    key: Key = None,
-    origin: From = "api",
-    wait: Wait = 0,
+    wish: requests.StartRunRequest,
+    key: IdempotencyKey = None,
+    origin: OriginHeader = "api",
+    wait: WaitSeconds = 0,
 ) -> responses.RunView:
     """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when
     full and `Reject`."""
@@ -139,7 +139,7 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
 
 async def ordered(
     here: Services,
-    wish: requests.StartWish,
+    wish: requests.StartRunRequest,
     *,
     user: str,
     origin: str,
@@ -204,13 +204,15 @@ async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
     response_model=RunList,
     responses=answers(400, 401, 422, 500, 503),
 )
-async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Query()]) -> Response:
+async def list_runs(
+    here: CurrentServices, _: Caller, wish: Annotated[params.RunListQuery, Query()]
+) -> Response:
     """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while
     runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
     await here.mirror.writer.caught_up()
     try:
-        size = min(wish.page_size, LONGEST_PAGE)
+        size = min(wish.page_size, MAX_PAGE_SIZE)
         page = await here.registry.page(wish.filter(), wish.page_token, size, read_sort(wish.sort))
     except BadToken as error:
         detail = str(error) or "it belongs to another filter, or is none of ours"
@@ -221,7 +223,7 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
             errors=[FieldError(parameter="page_token", detail=detail)],
         ) from error
     shown = [responses.of_record(record, here.settings.external_url) for record in page.runs]
-    return plain(RunList(runs=shown, next_page_token=page.next_token))
+    return json_response(RunList(runs=shown, next_page_token=page.next_token))
 
 
 @router.get(
@@ -230,9 +232,9 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
     response_model=responses.RunView,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run(here: Here, _: Caller, record: Run) -> Response:
+async def get_run(here: CurrentServices, _: Caller, record: Run) -> Response:
     """One run, also after its object is gone."""
-    return plain(here.view(record))
+    return json_response(here.view(record))
 
 
 @router.get(
@@ -241,7 +243,7 @@ async def get_run(here: Here, _: Caller, record: Run) -> Response:
     response_model_exclude_none=True,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run_details(here: Here, _: Caller, record: Run) -> RunDetails:
+async def get_run_details(here: CurrentServices, _: Caller, record: Run) -> RunDetails:
     """Limits in force, conditions, and every transition of one run; the latter also after its
     object is gone."""
     run, job_type = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
@@ -255,7 +257,7 @@ async def get_run_details(here: Here, _: Caller, record: Run) -> RunDetails:
     )
 
 
-async def _transitions(here: Here, run_id: str) -> list[TransitionView] | None:
+async def _transitions(here: CurrentServices, run_id: str) -> list[TransitionView] | None:
     await here.mirror.writer.caught_up()
     try:
         return [
@@ -266,12 +268,14 @@ async def _transitions(here: Here, run_id: str) -> list[TransitionView] | None:
 
 
 @router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
-async def get_stats(here: Here, _: Caller, wish: Annotated[params.FilterWish, Query()]) -> Stats:
+async def get_stats(
+    here: CurrentServices, _: Caller, wish: Annotated[params.RunFilterQuery, Query()]
+) -> Stats:
     """Counts by status, tokens and cost of the runs that match."""
     return Stats.model_validate(await here.registry.stats(wish.filter()))
 
 
-def plain(view: BaseModel) -> Response:
+def json_response(view: BaseModel) -> Response:
     """What is ours already need not be validated again: the two routes that are called most."""
     return Response(
         view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json"

@@ -71,7 +71,7 @@ Time = Annotated[
 ]
 
 
-class FilterWish(BaseModel):
+class RunFilterQuery(BaseModel):
     """A comma means OR, but AND in `label`; several fields mean AND."""
 
     model_config = ConfigDict(extra="forbid")
@@ -127,7 +127,7 @@ class FilterWish(BaseModel):
         return not self.model_dump(exclude_none=True)
 
 
-class ListWish(FilterWish):
+class RunListQuery(RunFilterQuery):
     page_size: Annotated[int, Field(ge=1, description="Above 500 it is 500.")] = 50
     page_token: Annotated[
         Word | None,

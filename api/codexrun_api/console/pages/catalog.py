@@ -11,10 +11,10 @@ from codexrun_api.catalog.job_types import list_job_types
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import limits, safe_html
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import Filter, PromptStats
@@ -23,13 +23,15 @@ router = APIRouter(route_class=Page, include_in_schema=False)
 
 
 @router.get("/console/jobtypes")
-async def job_types(request: Request, here: Here, seen: Seen) -> Response:
+async def job_types(request: Request, here: CurrentServices, seen: CurrentVisitor) -> Response:
     kinds = (await list_job_types(here, seen.user)).job_types
     return page(request, "jobtypes.html", kinds=kinds)
 
 
 @router.get("/console/jobtypes/{name}")
-async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Response:
+async def job_type(
+    request: Request, here: CurrentServices, seen: CurrentVisitor, name: str
+) -> Response:
     view = next(
         (kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name),
         None,
@@ -54,7 +56,7 @@ async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Respo
 
 
 @router.get("/console/prompts")
-async def prompts(request: Request, here: Here, _: Seen) -> Response:
+async def prompts(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
     stats = await _stats(here)
     found: dict[str, list[StoredPrompt]] = {}
     for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, -p.number)):
@@ -63,7 +65,7 @@ async def prompts(request: Request, here: Here, _: Seen) -> Response:
 
 
 @router.get("/console/prompts/{name}")
-async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
+async def prompt(request: Request, here: CurrentServices, _: CurrentVisitor, name: str) -> Response:
     """One version's text; with `against`, what another one changes in it."""
     versions = sorted(
         (p for p in here.catalog.prompts.values() if p.name == name), key=lambda p: -p.number

@@ -14,9 +14,9 @@ from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import formats, safe_html, status_text
 from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import RunRecord
 
@@ -36,7 +36,7 @@ class Pair:
 
 
 @router.get("/console/compare")
-async def compare(request: Request, here: Here, _: Seen) -> Response:
+async def compare(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
     """Without both runs, a form that asks for them."""
     query = request.query_params
     wanted = [query.get("a", "").strip()[:63], query.get("b", "").strip()[:63]]
@@ -69,7 +69,7 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
 
 def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
     """Both runs side by side, in the order in which people ask. Pure."""
-    took = [status_text.took(run, now) for run in (a, b)]
+    took = [status_text.run_seconds(run, now) for run in (a, b)]
     inputs = sorted({*a.params, *b.params})
     return [
         _pair("Status", *(state_of(r.status).word for r in (a, b))),

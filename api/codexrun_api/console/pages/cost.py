@@ -11,15 +11,15 @@ from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console.pages.run_list import models
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.visitors import Seen
-from codexrun_api.services import Here, Services
+from codexrun_api.console.visitors import CurrentVisitor
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.registry import Filter, JobTypeStats, RunRecord, Sort, Stats
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-PERIODS = (7, 14, 30)
-TOP = 10
-AT_ONCE = 4
+PERIOD_DAYS = (7, 14, 30)
+TOP_RUNS = 10
+MAX_CONCURRENT_QUERIES = 4
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Sum:
 
 
 @router.get("/console/cost")
-async def cost(request: Request, here: Here, _: Seen) -> Response:
+async def cost(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
     """The last days, today included; days are UTC's."""
     wanted = request.query_params.get("days", "")
-    days = int(wanted) if wanted in map(str, PERIODS) else PERIODS[0]
+    days = int(wanted) if wanted in map(str, PERIOD_DAYS) else PERIOD_DAYS[0]
     today = datetime.now(UTC).date()
     begin = _midnight(today - timedelta(days=days - 1))
-    gate = asyncio.Semaphore(AT_ONCE)
+    gate = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
 
     async def of(**chosen: object) -> Stats:
         async with gate:
@@ -96,7 +96,7 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
     top = await _dearest(here, begin)
     context: dict[str, Any] = {
         "days": days,
-        "periods": PERIODS,
+        "periods": PERIOD_DAYS,
         "total": total,
         "per_day": per_day,
         "tables": tables,
@@ -107,7 +107,7 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
 
 
 async def _dearest(here: Services, since: datetime) -> list[RunRecord]:
-    found = await here.registry.page(Filter(since=since), size=TOP, sort=Sort("cost"))
+    found = await here.registry.page(Filter(since=since), size=TOP_RUNS, sort=Sort("cost"))
     return [run for run in found.runs if run.cost_micro_usd]
 
 

@@ -11,28 +11,28 @@ from fastapi.sse import format_sse_event
 from codexrun_api import metrics
 from codexrun_api.console.templating import Page
 from codexrun_api.console.view.status_text import ACTIVE
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.http import sse
-from codexrun_api.services import Here, Run, Services
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.registry import RunRecord
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-PAUSE = 1.0  # seconds between two bells
-LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells
-TICK = 5.0  # seconds between bells of a list in which something runs
-GONE = 30.0  # seconds after a run's end until its page stops listening
+REFRESH_PAUSE_SECONDS = 1.0  # seconds between two bells
+POLL_SECONDS = 2.0  # seconds between looks at a live run's usage, which no event tells
+REFRESH_SECONDS = 5.0  # seconds between bells of a list in which something runs
+LISTEN_SECONDS = 30.0  # seconds after a run's end until its page stops listening
 
 
 @router.get("/console/live")
-async def live(here: Here, _: Seen) -> StreamingResponse:
+async def live(here: CurrentServices, _: CurrentVisitor) -> StreamingResponse:
     """For lists: `refresh` when a run has changed, and now and then while one is active."""
     return sse.stream_response(_list(here))
 
 
 @router.get("/console/runs/{id}/live")
-async def run_live(here: Here, _: Seen, record: Run) -> StreamingResponse:
+async def run_live(here: CurrentServices, _: CurrentVisitor, record: Run) -> StreamingResponse:
     """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
     `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
     own timers go when a part of it is swapped."""
@@ -43,28 +43,32 @@ async def _list(here: Services) -> AsyncIterator[bytes]:
     with metrics.STREAMS.labels("events").track_inprogress():
         yield format_sse_event(event="refresh", data_str="{}", retry=sse.RETRY_MILLISECONDS)
         loop = asyncio.get_running_loop()
-        position, told = here.feed.end, loop.time()
+        position, told = here.event_buffer.end, loop.time()
         while not here.stop.is_set():
-            changed = here.feed.end > position
+            changed = here.event_buffer.end > position
             active = any(run.status.phase.lower() in ACTIVE for run in here.mirror.runs.values())
-            if changed or (active and loop.time() - told >= TICK):
-                position, told = here.feed.end, loop.time()
+            if changed or (active and loop.time() - told >= REFRESH_SECONDS):
+                position, told = here.event_buffer.end, loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
             elif loop.time() - told >= sse.PING_SECONDS:
                 told = loop.time()
                 yield sse.PING
-            await asyncio.sleep(PAUSE if changed else 0)
-            await sse.wait_for_any(here.feed.more(position), here.stop.wait(), seconds=TICK)
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS if changed else 0)
+            await sse.wait_for_any(
+                here.event_buffer.wait_for_events(position),
+                here.stop.wait(),
+                seconds=REFRESH_SECONDS,
+            )
         yield sse.RECONNECT
 
 
 async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
     archive = here.archive
-    with metrics.STREAMS.labels("logs").track_inprogress(), here.notifier.heard(run_id) as bell:
+    with metrics.STREAMS.labels("logs").track_inprogress(), here.notifier.subscribe(run_id) as bell:
         yield sse.FIRST
         loop = asyncio.get_running_loop()
         state: object = None
-        size, position, told, over = -1, here.feed.end, loop.time(), 0.0
+        size, position, told, over = -1, here.event_buffer.end, loop.time(), 0.0
         drawn, drawn_at = -1, 0.0  # the size that the last `codex` was about
         while not here.stop.is_set():
             bell.clear()
@@ -75,7 +79,7 @@ async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
             if now_size != size:
                 size, told = now_size, loop.time()
                 yield format_sse_event(event="log", data_str=str(size))
-            if size != drawn and loop.time() - drawn_at >= LOOK:
+            if size != drawn and loop.time() - drawn_at >= POLL_SECONDS:
                 drawn, drawn_at = size, loop.time()
                 yield format_sse_event(event="codex", data_str="{}")
             if record and (now_state := _state(here, record)) != state:
@@ -84,7 +88,7 @@ async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
             if record is None or record.final or record.status == "deleted":
                 over = over or loop.time()
                 if (
-                    loop.time() - over >= GONE
+                    loop.time() - over >= LISTEN_SECONDS
                     or (await asyncio.to_thread(archive.log, run_id)).closed
                 ):
                     yield format_sse_event(event="ended", data_str="{}")
@@ -92,11 +96,14 @@ async def _run(here: Services, run_id: str) -> AsyncIterator[bytes]:
             if loop.time() - told >= sse.PING_SECONDS:
                 told = loop.time()
                 yield sse.PING
-            await asyncio.sleep(PAUSE / 4)  # many small pieces are one bell
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS / 4)  # many small pieces are one bell
             await sse.wait_for_any(
-                bell.wait(), here.feed.more(position), here.stop.wait(), seconds=LOOK
+                bell.wait(),
+                here.event_buffer.wait_for_events(position),
+                here.stop.wait(),
+                seconds=POLL_SECONDS,
             )
-            position = here.feed.end
+            position = here.event_buffer.end
         yield sse.RECONNECT
 
 

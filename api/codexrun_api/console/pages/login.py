@@ -8,21 +8,21 @@ from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console import sessions
 from codexrun_api.console.templating import THEME, Page, page, see_other
-from codexrun_api.console.visitors import from_here, visitor_of
+from codexrun_api.console.visitors import is_same_origin, visitor_of
 from codexrun_api.http.auth import token_digest
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.logs import fields
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
 log = logging.getLogger(__name__)
 
-YEAR = 365 * 86_400
+YEAR_SECONDS = 365 * 86_400
 
 
 @router.get("/console/login")
-async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a route's signature
+async def form(request: Request, here: CurrentServices) -> Response:  # noqa: ARG001 - a route's signature
     back = _inside(request.query_params.get("back", ""))
     return (
         see_other(back)
@@ -32,7 +32,7 @@ async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a ro
 
 
 @router.post("/console/login")
-async def login(request: Request, here: Here) -> Response:
+async def login(request: Request, here: CurrentServices) -> Response:
     """The control token for a session. A form of another site is refused: it would log somebody in
     as somebody else."""
     _refuse_foreign(request)
@@ -48,8 +48,8 @@ async def login(request: Request, here: Here) -> Response:
     answer = see_other(back)
     answer.set_cookie(
         sessions.COOKIE,
-        sessions.opened(token_digest(token), time.time()),
-        max_age=sessions.HOURS * 3600,
+        sessions.open_session(token_digest(token), time.time()),
+        max_age=sessions.SESSION_HOURS * 3600,
         path="/console",
         httponly=True,
         samesite="strict",
@@ -63,11 +63,11 @@ async def login(request: Request, here: Here) -> Response:
 
 
 @router.post("/console/logout")
-async def logout(request: Request, here: Here) -> Response:
+async def logout(request: Request, here: CurrentServices) -> Response:
     """Also in read-only mode."""
     seen = visitor_of(request)
     form = await request.form()
-    if seen and not sessions.same(str(form.get("csrf", "")), seen.csrf):
+    if seen and not sessions.equals(str(form.get("csrf", "")), seen.csrf):
         raise Problem(
             403, "form-expired", "this form is not of your session; reload the page and try again"
         )
@@ -83,7 +83,7 @@ async def logout(request: Request, here: Here) -> Response:
 
 
 @router.post("/console/theme")
-async def theme(request: Request, here: Here) -> Response:
+async def theme(request: Request, here: CurrentServices) -> Response:
     """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
     _refuse_foreign(request)
     form = await request.form()
@@ -92,7 +92,7 @@ async def theme(request: Request, here: Here) -> Response:
         answer.set_cookie(
             THEME,
             wanted,
-            max_age=YEAR,
+            max_age=YEAR_SECONDS,
             path="/console",
             samesite="strict",
             secure=_secure(request, here),
@@ -103,7 +103,7 @@ async def theme(request: Request, here: Here) -> Response:
 
 
 def _refuse_foreign(request: Request) -> None:
-    if not from_here(request):
+    if not is_same_origin(request):
         raise Problem(
             403,
             "foreign-form",

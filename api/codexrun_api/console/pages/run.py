@@ -19,11 +19,11 @@ from codexrun_api.console.view.formats import duration
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.logs import artifact_routes
 from codexrun_api.logs.archive import Archive
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Run, Services
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.kube.client import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
 from codexrun_core.registry import Filter, RunRecord, read_spec
@@ -39,17 +39,17 @@ TABS = {
     "artifacts": "Artifacts",
     "yaml": "YAML",
 }
-WINDOW = 256 * 1024  # bytes of the log that the Codex view reads at once
-TAIL = 64 * 1024
+WINDOW_BYTES = 256 * 1024  # bytes of the log that the Codex view reads at once
+TAIL_BYTES = 64 * 1024
 MAX_LINES = 2_000  # of the log in a page, however short they are
-MESSAGE, PATCH = "final-message.md", "workspace.patch"
+MESSAGE_ARTIFACT, PATCH_ARTIFACT = "final-message.md", "workspace.patch"
 
 
 @router.get("/console/runs/{id}")
 async def run(
     request: Request,
-    here: Here,
-    _: Seen,
+    here: CurrentServices,
+    _: CurrentVisitor,
     record: Run,
     part: str = "",
 ) -> Response:
@@ -65,8 +65,8 @@ async def run(
 
 @router.get("/console/runs/{id}/artifacts/{name}")
 async def artifact(
-    here: Here,
-    _: Seen,
+    here: CurrentServices,
+    _: CurrentVisitor,
     record: Run,
     name: artifact_routes.Name,
 ) -> FileResponse:
@@ -95,7 +95,7 @@ async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, A
     doing = ""
     if record.status == "running":
         _, tail = await off_loop(
-            partial(_entries, here.archive, record.run_id, max(0, size - TAIL), size)
+            partial(_entries, here.archive, record.run_id, max(0, size - TAIL_BYTES), size)
         )
         doing = tail.doing
     events, usual, retries = await asyncio.gather(
@@ -122,7 +122,7 @@ async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, A
             doing=doing,
         ),
         "way_out": words.way_out(record),
-        "seconds": words.took(record, now),
+        "seconds": words.run_seconds(record, now),
         "stretches": timeline.stretches(record, events, now),
         "limits": limits,
         "times": time_limits(limits),
@@ -221,8 +221,8 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         if before.isascii() and before.isdecimal() and len(before) < 16
         else size
     )
-    start, read = _entries(archive, record.run_id, max(0, end - WINDOW), end)
-    found = archive.artifact(record.run_id, MESSAGE)
+    start, read = _entries(archive, record.run_id, max(0, end - WINDOW_BYTES), end)
+    found = archive.artifact(record.run_id, MESSAGE_ARTIFACT)
     message = _text(found, safe_html.MAX_MESSAGE_BYTES) if found else (record.result or "")
     budget = safe_html.Budget()
     return {
@@ -231,7 +231,7 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         "later": end < size,
         "message": message,
         "patch_bytes": patch.stat().st_size
-        if (patch := archive.artifact(record.run_id, PATCH))
+        if (patch := archive.artifact(record.run_id, PATCH_ARTIFACT))
         else 0,
         "markdown": budget.markdown,
         "output": budget.output,
@@ -271,12 +271,12 @@ def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
 
 
 def _artifacts(archive: Archive, run_id: str) -> dict[str, Any]:
-    found = archive.artifact(run_id, PATCH)
-    text = _text(found, safe_html.LONGEST_PATCH) if found else ""
+    found = archive.artifact(run_id, PATCH_ARTIFACT)
+    text = _text(found, safe_html.MAX_PATCH_BYTES) if found else ""
     return {
         "artifacts": archive.list(run_id),
         "patch": safe_html.patch(text) if text else None,
-        "patch_cut": bool(found and found.stat().st_size > safe_html.LONGEST_PATCH),
+        "patch_cut": bool(found and found.stat().st_size > safe_html.MAX_PATCH_BYTES),
     }
 
 

@@ -11,30 +11,30 @@ from pydantic import ValidationError
 from codexrun_api.console.templating import Page, page
 from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.mirror import queue
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.registry import NEWEST, BadToken, Filter, RunRecord, Sort, read_sort
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.filters import token_after
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-BARS = 40  # of the runs shown, in the card of successes
+MAX_BARS = 40  # of the runs shown, in the card of successes
 
 
 @router.get("/console/runs")
 async def runs(
     request: Request,
-    here: Here,
-    _: Seen,
+    here: CurrentServices,
+    _: CurrentVisitor,
     part: str = "",
     above: Annotated[str, Query(max_length=128)] = "",
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came
     since is only counted."""
-    asked = urls.asked(request.query_params.multi_items())
+    asked = urls.read_list_query(request.query_params.multi_items())
     await here.mirror.writer.caught_up()
     wish, sort = filter_of(asked), sort_of(asked)
     if sort != NEWEST:
@@ -70,7 +70,7 @@ async def runs(
     return page(request, "runs.html", block="live" if part == "rows" else "", **context)
 
 
-def filter_of(asked: urls.Asked) -> Filter:
+def filter_of(asked: urls.ListQuery) -> Filter:
     """The registry's filter.
 
     Raises:
@@ -88,7 +88,7 @@ def filter_of(asked: urls.Asked) -> Filter:
         ) from error
 
 
-def sort_of(asked: urls.Asked) -> Sort:
+def sort_of(asked: urls.ListQuery) -> Sort:
     """The registry's order.
 
     Raises:
@@ -101,7 +101,7 @@ def sort_of(asked: urls.Asked) -> Sort:
 
 
 async def _listed(
-    here: Services, asked: urls.Asked, wish: Filter, sort: Sort, above: str
+    here: Services, asked: urls.ListQuery, wish: Filter, sort: Sort, above: str
 ) -> tuple[tuple[RunRecord, ...], str | None, int]:
     """The page's runs, the next page's token, and how many new ones there are above it."""
     try:
@@ -123,7 +123,7 @@ def _token(record: RunRecord, wish: Filter) -> str:
     return token_after(record, wish)
 
 
-def _with_token(asked: urls.Asked, token: str) -> str:
+def _with_token(asked: urls.ListQuery, token: str) -> str:
     return replace(asked, token=token).url()
 
 
@@ -188,6 +188,6 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:
     """Finished runs of this page with their height in percent by how long they took; the oldest
     first."""
-    done = [r for r in rows if r.seconds is not None and not r.state.active][:BARS]
+    done = [r for r in rows if r.seconds is not None and not r.state.active][:MAX_BARS]
     longest = max((r.seconds or 0 for r in done), default=0) or 1
     return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(done)]

@@ -15,24 +15,24 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view.log_lines import Line, line
-from codexrun_api.console.view.log_search import Found, search
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.view.log_search import SearchResult, search
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
 from codexrun_api.logs.stream import read_chunks
-from codexrun_api.services import Here, Run, Services
+from codexrun_api.services import CurrentServices, Run, Services
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-LONGEST_Q = 200  # characters that are searched for
-AT_ONCE = 500  # lines
-AT_FIRST = 250  # of a page that is opened
+MAX_QUERY_CHARACTERS = 200  # characters that are searched for
+DEFAULT_LINES = 500  # lines
+WINDOW_LINES = 250  # of a page that is opened
 NO_WINDOW: dict[str, Any] = {
     **dict.fromkeys(("wanted", "previous_hit", "next_hit", "earlier_line", "later_line")),
     **dict.fromkeys(("total", "first", "last"), 0),
     **dict.fromkeys(("at_end", "raw", "regexp"), False),
     "lines": [],
-    "found": Found(),
+    "found": SearchResult(),
     "q": "",
 }
 
@@ -40,11 +40,11 @@ NO_WINDOW: dict[str, Any] = {
 @router.get("/console/runs/{id}/log/lines")
 async def lines(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
-    here: Here,
-    _: Seen,
+    here: CurrentServices,
+    _: CurrentVisitor,
     run: Run,
     first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
-    count: Annotated[int, Query(ge=1, le=1000)] = AT_ONCE,
+    count: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_LINES,
     raw: bool = False,
 ) -> Response:
     """So many lines from that one on, as HTML; a header says how many the log has."""
@@ -56,10 +56,10 @@ async def lines(  # noqa: PLR0917 - FastAPI passes them by name
 
 @router.get("/console/runs/{id}/log/matches")
 async def matches(
-    here: Here,
-    _: Seen,
+    here: CurrentServices,
+    _: CurrentVisitor,
     run: Run,
-    q: Annotated[str, Query(min_length=1, max_length=LONGEST_Q)],
+    q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARACTERS)],
     regexp: bool = False,
 ) -> Response:
     """Numbers of the lines that hold the text, what matched in them, and a word about both."""
@@ -75,7 +75,9 @@ async def matches(
 
 
 @router.get("/console/runs/{id}/log/raw")
-async def raw(here: Here, _: Seen, run: Run, download: bool = False) -> Response:
+async def raw(
+    here: CurrentServices, _: CurrentVisitor, run: Run, download: bool = False
+) -> Response:
     """All of it, byte for byte."""
     archive = here.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
@@ -91,7 +93,7 @@ async def raw(here: Here, _: Seen, run: Run, download: bool = False) -> Response
     )
 
 
-async def searched(here: Services, run_id: str, q: str, *, regexp: bool) -> Found:
+async def searched(here: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
     """Outside the event loop."""
     call = partial(search, here.archive, run_id, q, regexp=regexp)
     return await asyncio.get_running_loop().run_in_executor(here.searchers, call)
@@ -100,11 +102,11 @@ async def searched(here: Services, run_id: str, q: str, *, regexp: bool) -> Foun
 async def window(here: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the log that a URL asks for: around a line, around the next match, or its end."""
     q, regexp, wanted = (
-        query.get("q", "")[:LONGEST_Q],
+        query.get("q", "")[:MAX_QUERY_CHARACTERS],
         query.get("regexp") == "1",
         _number(query.get("line", "")),
     )
-    found = await searched(here, run_id, q, regexp=regexp) if q else Found()
+    found = await searched(here, run_id, q, regexp=regexp) if q else SearchResult()
     if wanted is None and found.lines:
         wanted = found.lines[0]
     about = {"q": q, "regexp": regexp, "found": found}
@@ -116,7 +118,7 @@ async def window(here: Services, run_id: str, query: Mapping[str, str]) -> dict[
 def _window(
     archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool
 ) -> dict[str, Any]:
-    total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), AT_FIRST
+    total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), WINDOW_LINES
     first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
     lines, _ = _lines(archive, run_id, first, count, raw=raw)
     last = lines[-1].number if lines else 0

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from codexrun_api.console.templating import Page, off_loop, page, see_other
 from codexrun_api.console.view import input_form, limits
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Acting, Seen, Visitor, acted
+from codexrun_api.console.visitors import CurrentVisitor, EditingVisitor, Visitor, log_action
 from codexrun_api.runs import actions, orders, routes
 from codexrun_api.runs import start as starting
 from codexrun_api.runs.verdicts import no_job_type
 from codexrun_api.schemas import requests
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Run, Services
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.registry import RunRecord, StoredSpec, read_spec
 from codexrun_core.resources import CodexJobType
@@ -29,26 +29,32 @@ LIMITS = tuple(limits.WORDS)
 
 
 @router.get("/console/start")
-async def choose(request: Request, here: Here, _: Seen) -> Response:
+async def choose(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
     """Which job type?"""
     kinds = [kind for _, kind in sorted(here.catalog.job_types.items())]
     return page(request, "choose.html", kinds=kinds)
 
 
 @router.get("/console/start/{job_type}")
-async def form(request: Request, here: Here, _: Seen, job_type: str) -> Response:
+async def form(
+    request: Request, here: CurrentServices, _: CurrentVisitor, job_type: str
+) -> Response:
     kind = await _kind(here, job_type)
     return _form(request, here, kind, {}, inputs=None, values=dict(request.query_params))
 
 
 @router.post("/console/start/{job_type}")
-async def start(request: Request, here: Here, seen: Acting, job_type: str) -> Response:
+async def start(
+    request: Request, here: CurrentServices, seen: EditingVisitor, job_type: str
+) -> Response:
     kind = await _kind(here, job_type)
     return await _submitted(request, here, seen, kind, None)
 
 
 @router.get("/console/runs/{id}/rerun")
-async def rerun_form(request: Request, here: Here, _: Seen, source: Run) -> Response:
+async def rerun_form(
+    request: Request, here: CurrentServices, _: CurrentVisitor, source: Run
+) -> Response:
     """The same form, filled with the run's own values."""
     kind = await _kind(here, source.job_type)
     return _form(
@@ -63,7 +69,9 @@ async def rerun_form(request: Request, here: Here, _: Seen, source: Run) -> Resp
 
 
 @router.post("/console/runs/{id}/rerun")
-async def rerun(request: Request, here: Here, seen: Acting, source: Run) -> Response:
+async def rerun(
+    request: Request, here: CurrentServices, seen: EditingVisitor, source: Run
+) -> Response:
     return await _submitted(request, here, seen, await _kind(here, source.job_type), source)
 
 
@@ -86,7 +94,9 @@ async def _submitted(
     try:
         wish = _wish(kind, form, inputs, source)
         if form.get("what") == "preview":
-            spec = wish.spec() if isinstance(wish, requests.StartWish) else _again(source, wish)
+            spec = (
+                wish.spec() if isinstance(wish, requests.StartRunRequest) else _again(source, wish)
+            )
             manifest = await off_loop(partial(_manifest, here, kind, wish, spec))
             return _form(request, here, kind, {}, inputs=None, manifest=manifest, **again)
         started = await _start(request, here, seen, wish, source=source, key=form.get("key", ""))
@@ -107,7 +117,7 @@ async def _submitted(
             problem=problem,
             **again,
         )
-    acted(
+    log_action(
         request,
         seen,
         "run.retried" if source else "run.started",
@@ -128,7 +138,7 @@ async def _start(
 ) -> starting.Started:
     """The form's own key: sent twice it is still one run."""
     request_id = request.state.request_id
-    if isinstance(wish, requests.RetryWish):
+    if isinstance(wish, requests.RetryRunRequest):
         assert source is not None
         return await actions.retry(
             here,
@@ -139,7 +149,7 @@ async def _start(
             request_id=request_id,
             key=f"form-{key}" if key else None,
         )
-    assert isinstance(wish, requests.StartWish)
+    assert isinstance(wish, requests.StartRunRequest)
     order = await routes.ordered(
         here,
         wish,
@@ -178,16 +188,18 @@ def _wish(
         body["priority"] = _whole(priority)
     if source:
         body.pop("name", None)
-        return requests.RetryWish(when_full="Queue", resume=form.get("resume") == "true", **body)
+        return requests.RetryRunRequest(
+            when_full="Queue", resume=form.get("resume") == "true", **body
+        )
     if url := form.get("git_url", "").strip():
         ref = form.get("git_ref", "").strip()
         body["workspace"] = {"git": {"url": url} | ({"ref": ref} if ref else {})}
-    return requests.StartWish(job_type=kind.metadata.name, **body)
+    return requests.StartRunRequest(job_type=kind.metadata.name, **body)
 
 
 def _again(source: RunRecord | None, wish: requests.Overrides) -> dict[str, Any]:
     assert source is not None
-    assert isinstance(wish, requests.RetryWish)
+    assert isinstance(wish, requests.RetryRunRequest)
     return actions.retry_spec(source.spec, source, wish)
 
 

@@ -12,8 +12,8 @@ from codexrun_core.resources.phases import Phase
 if TYPE_CHECKING:
     from codexrun_api.services import Services
 
-SILENT = 20.0  # seconds without the operator's first word about a run
-BEHIND = 5.0  # seconds that rows may lag
+MAX_SILENT_SECONDS = 20.0  # seconds without the operator's first word about a run
+MAX_LAG_SECONDS = 5.0  # seconds that rows may lag
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Sign:
     text: str
 
 
-def of(here: "Services", now: datetime) -> tuple[Sign, ...]:
+def signs_of(here: "Services", now: datetime) -> tuple[Sign, ...]:
     return (
-        operator(here.mirror.runs.values(), now),
-        registry(here.mirror.writer.lag),
-        cluster(here.ready),
+        operator_sign(here.mirror.runs.values(), now),
+        registry_sign(here.mirror.writer.lag),
+        cluster_sign(here.ready),
     )
 
 
-def operator(runs: Iterable[CodexRun], now: datetime) -> Sign:
+def operator_sign(runs: Iterable[CodexRun], now: datetime) -> Sign:
     """It judges a new run within a second; one that waits longer waits for an operator."""
     pending = [
         r.metadata.creation_timestamp
@@ -39,18 +39,18 @@ def operator(runs: Iterable[CodexRun], now: datetime) -> Sign:
         if r.status.phase is Phase.PENDING and not _explained(r)
     ]
     waits = max(((now - since).total_seconds() for since in pending if since), default=0.0)
-    if waits > SILENT:
+    if waits > MAX_SILENT_SECONDS:
         return Sign("operator", False, f"operator silent for {round(waits)} s")
     return Sign("operator", True, "operator")
 
 
-def registry(lag: float) -> Sign:
-    if lag > BEHIND:
+def registry_sign(lag: float) -> Sign:
+    if lag > MAX_LAG_SECONDS:
         return Sign("registry", False, f"registry {round(lag)} s behind")
     return Sign("registry", True, f"registry, {lag:.1f} s behind" if lag >= 0.1 else "registry")
 
 
-def cluster(ready: bool) -> Sign:
+def cluster_sign(ready: bool) -> Sign:
     return Sign("cluster", ready, "cluster" if ready else "cluster not listed yet")
 
 

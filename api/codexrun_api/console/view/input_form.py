@@ -10,7 +10,7 @@ from typing import Any
 from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
 
 PREFIX = "input."  # of the form's own names
-LINE = 200  # characters up to which a text is a line and no area
+MAX_LINE_CHARACTERS = 200  # characters up to which a text is a line and no area
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
         )
         shape = (
             "line"
-            if (longest is not None and longest <= LINE)
+            if (longest is not None and longest <= MAX_LINE_CHARACTERS)
             or about.get("format") in ("uri", "date", "email")
             else "area"
         )

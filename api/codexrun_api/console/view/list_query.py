@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from codexrun_api.schemas.params import FilterWish
+from codexrun_api.schemas.params import RunFilterQuery
 from codexrun_core.registry import NEWEST, read_sort
 from codexrun_core.runs.labels import selector
 
@@ -46,7 +46,7 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListQuery:
     fields: dict[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # of SEVERAL, those that are set
@@ -58,7 +58,7 @@ class Asked:
     size: int = 50
     token: str = ""  # of the page, by the registry
 
-    def wish(self) -> FilterWish:
+    def wish(self) -> RunFilterQuery:
         """The filter that REST would be sent.
 
         Raises:
@@ -66,7 +66,7 @@ class Asked:
         """
         several = {name: ",".join(values) for name, values in self.fields.items()}
         single = {name: value for name in SINGLE if (value := getattr(self, name))}
-        return FilterWish(**several, **single)
+        return RunFilterQuery(**several, **single)
 
     def url(self, path: str = "/console/runs", **extra: str) -> str:
         pairs = [(name, ",".join(self.fields[name])) for name in SEVERAL if self.fields.get(name)]
@@ -80,22 +80,22 @@ class Asked:
         pairs += [(name, value) for name, value in extra.items() if value]
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
-    def with_(self, name: str, values: Iterable[str]) -> "Asked":
+    def with_(self, name: str, values: Iterable[str]) -> "ListQuery":
         """Another filter begins at its first page."""
         kept = tuple(dict.fromkeys(value for value in values if value))
         fields = {key: value for key, value in self.fields.items() if key != name}
         return replace(self, fields=fields | ({name: kept} if kept else {}), token="")
 
-    def toggled(self, name: str, value: str) -> "Asked":
+    def toggled(self, name: str, value: str) -> "ListQuery":
         now = self.fields.get(name, ())
         return self.with_(name, [v for v in now if v != value] if value in now else [*now, value])
 
-    def without(self, name: str) -> "Asked":
+    def without(self, name: str) -> "ListQuery":
         """Of the filters that have one value."""
         cleared: dict[str, Any] = {name: ""}
         return replace(self, token="", **cleared)
 
-    def sorted_by(self, key: str) -> "Asked":
+    def sorted_by(self, key: str) -> "ListQuery":
         """By this column: the highest or latest first, and the other way round where it is so
         already."""
         now = self.sort or str(NEWEST)
@@ -140,7 +140,7 @@ class Asked:
         return bool(self.fields or self.search or self.since or self.until or self.label)
 
 
-def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
+def read_list_query(pairs: Iterable[tuple[str, str]]) -> ListQuery:
     """From a query string or a form; a name that comes again adds to it, and what is empty is not
     asked for."""
     fields: dict[str, tuple[str, ...]] = {}
@@ -153,7 +153,7 @@ def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
         elif name in (*SINGLE, "sort", "page", "page_size"):
             single[name] = value.strip()
     size = single.get("page_size", "")
-    return Asked(
+    return ListQuery(
         fields=fields,
         search=single.get("search", ""),
         since=single.get("since", ""),

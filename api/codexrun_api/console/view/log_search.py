@@ -14,14 +14,14 @@ from codexrun_api.console.view.formats import count, plural
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
 
-MOST = 1000  # lines
-MARKS = 10  # matches of a line that are marked
-SECONDS = 3.0
-PIECE = 1024 * 1024  # bytes read at once
+MAX_LINES = 1000  # lines
+MAX_MARKS = 10  # matches of a line that are marked
+MAX_SECONDS = 3.0
+READ_CHUNK_BYTES = 1024 * 1024  # bytes read at once
 # bytes between two looks at the clock: the worst pattern that MEMORY allows takes less than a
 # second for them
-STEP = 64 * 1024
-MEMORY = 1024 * 1024  # bytes of a pattern's program and automaton
+STEP_BYTES = 64 * 1024
+MAX_PATTERN_BYTES = 1024 * 1024  # bytes of a pattern's program and automaton
 
 
 class BadPattern(ValueError):
@@ -29,7 +29,7 @@ class BadPattern(ValueError):
 
 
 @dataclass
-class Found:
+class SearchResult:
     """`texts` are what matched in each of the lines; `stopped` is the line at which time was
     over."""
 
@@ -45,18 +45,18 @@ class Found:
             return self.error
         text = f"{count(len(self.lines))}+ lines" if self.more else plural(len(self.lines), "line")
         return (
-            f"{text}; stopped after {SECONDS:g} s, at line {count(self.stopped)}"
+            f"{text}; stopped after {MAX_SECONDS:g} s, at line {count(self.stopped)}"
             if self.stopped
             else text
         )
 
 
 def search(
-    archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = SECONDS
-) -> Found:
+    archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = MAX_SECONDS
+) -> SearchResult:
     """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands
     there with its backslash."""
-    found = Found()
+    found = SearchResult()
     try:
         pattern = _compiled(q, regexp=regexp)
     except BadPattern as error:
@@ -66,7 +66,8 @@ def search(
     at, line, ends = 0, 1, time.monotonic() + seconds
     while at < size:
         data = _whole_lines(
-            archive.read(run_id, at, min(size, at + PIECE)), last=at + PIECE >= size
+            archive.read(run_id, at, min(size, at + READ_CHUNK_BYTES)),
+            last=at + READ_CHUNK_BYTES >= size,
         )
         if not data:
             break
@@ -85,7 +86,7 @@ def search(
             after = data.find(b"\n", hit.end(), end)
             stop = after if after >= 0 else end
             if not found.lines or found.lines[-1] != line:
-                if len(found.lines) == MOST:
+                if len(found.lines) == MAX_LINES:
                     found.more = True
                     return found
                 found.lines.append(line)
@@ -102,7 +103,7 @@ def _compiled(q: str, *, regexp: bool) -> Any:
         False,
         False,
         True,
-        MEMORY,
+        MAX_PATTERN_BYTES,
     )
     text = q if regexp else re2.escape(json.dumps(q, ensure_ascii=False)[1:-1])
     try:
@@ -124,15 +125,15 @@ def _whole_lines(data: bytes, *, last: bool) -> bytes:
 
 def _step(data: bytes, begin: int) -> int:
     """About STEP bytes further, at the end of a line if there is one."""
-    if begin + STEP >= len(data):
+    if begin + STEP_BYTES >= len(data):
         return len(data)
-    return (data.rfind(b"\n", begin, begin + STEP) + 1) or begin + STEP
+    return (data.rfind(b"\n", begin, begin + STEP_BYTES) + 1) or begin + STEP_BYTES
 
 
 def _shown(hits: Iterable[Any]) -> list[str]:
     """The first of them as the page shows them, each once."""
     return list(
-        dict.fromkeys(text for hit in islice(hits, MARKS) if (text := _unquoted(hit.group())))
+        dict.fromkeys(text for hit in islice(hits, MAX_MARKS) if (text := _unquoted(hit.group())))
     )
 
 

@@ -49,7 +49,7 @@ def row(
         run=record,
         state=state_of(record.status),
         message=status_text.short(record, now, run=run, place=place, busy=busy, limit=limit),
-        seconds=status_text.took(record, now),
+        seconds=status_text.run_seconds(record, now),
         token_limit=limits_of(record, job_type).max_tokens,
         workspace=workspace(read_spec(record.spec).git),
         origin=ORIGINS.get(record.origin, record.origin),

@@ -26,8 +26,8 @@ MAX_NESTING = (
     20  # of blocks, a level of a list has two; each level of a quotation looks at every line
 )
 MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
-LONGEST_OUTPUT = 20_000  # characters of a command's output that are shown
-LONGEST_PATCH = 400 * 1024
+MAX_OUTPUT_CHARACTERS = 20_000  # characters of a command's output that are shown
+MAX_PATCH_BYTES = 400 * 1024
 MAX_PATCH_LINES = 10_000
 MAX_DIFF_LINES = 2_000  # of each side; the time to compare them grows faster than their number
 
@@ -74,7 +74,7 @@ class Budget:
             return self._plain(
                 text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters"
             )
-        seen = _seen(text)
+        seen = _visible_text(text)
         cells = table_cells(seen)
         if cells > self.cells:
             return self._plain(
@@ -110,7 +110,9 @@ class Budget:
 
     def _plain(self, text: str, why: str) -> Markup:
         shown = text[: max(0, self.html_characters)]
-        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, _seen(shown))
+        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(
+            why, _visible_text(shown)
+        )
         if len(shown) < len(text):
             html += Markup("<p><em>{:,} characters left out.</em></p>").format(
                 len(text) - len(shown)
@@ -171,8 +173,8 @@ def ansi(text: str) -> Markup:
     """Colours become classes; every other control sequence goes, links lead to web pages or
     nowhere."""
     if "\x1b" not in text:
-        return Markup(escape(_seen(text)))  # noqa: S704 - escaped
-    html = _ansi.convert(_seen(text, keep="\x1b\x07"), full=False)
+        return Markup(escape(_visible_text(text)))  # noqa: S704 - escaped
+    html = _ansi.convert(_visible_text(text, keep="\x1b\x07"), full=False)
     clean = nh3.clean(
         html,
         tags=_ANSI_TAGS,
@@ -185,9 +187,9 @@ def ansi(text: str) -> Markup:
 
 def output(text: str) -> tuple[Markup, int]:
     """A command's output, and how many characters in its middle are left out."""
-    if len(text) <= LONGEST_OUTPUT:
+    if len(text) <= MAX_OUTPUT_CHARACTERS:
         return ansi(text), 0
-    head, tail = text[: LONGEST_OUTPUT // 4], text[-LONGEST_OUTPUT * 3 // 4 :]
+    head, tail = text[: MAX_OUTPUT_CHARACTERS // 4], text[-MAX_OUTPUT_CHARACTERS * 3 // 4 :]
     left_out = len(text) - len(head) - len(tail)
     return Markup("\n").join((ansi(head), _left_out(left_out), ansi(tail))), left_out
 
@@ -196,7 +198,7 @@ def patch(text: str) -> Markup:
     """A unified diff with its lines marked, cut at MAX_PATCH_LINES."""
     lines = text.splitlines()
     shown = [
-        f'<span class="{_kind(line)}">{escape(_seen(line))}</span>'
+        f'<span class="{_kind(line)}">{escape(_visible_text(line))}</span>'
         for line in lines[:MAX_PATCH_LINES]
     ]
     if len(lines) > MAX_PATCH_LINES:
@@ -230,7 +232,7 @@ def _kind(line: str) -> str:
     return {"+": "da", "-": "dd"}.get(line[:1], "dc")
 
 
-def _seen(text: str, keep: str = "") -> str:
+def _visible_text(text: str, keep: str = "") -> str:
     """`visible`, with carriage returns and lone surrogates as they would end up on a terminal."""
     text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
     if not keep:

@@ -47,7 +47,7 @@ ACTIVE = tuple(name for name, state in STATES.items() if state.active)
 
 _MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
 
-SHORT = 180  # characters of a message in the list
+MAX_SHORT_CHARACTERS = 180  # characters of a message in the list
 
 # What a person can do, where the failure's own message does not say.
 WAYS_OUT = {
@@ -125,11 +125,13 @@ def sentence(
         case "stopping":
             return _stopping(record, run)
         case "succeeded":
-            return f"Succeeded after {duration(took(record, now))}."
+            return f"Succeeded after {duration(run_seconds(record, now))}."
         case "failed":
             kind = (record.failure_class or "unknown").replace("_", " ")
             after = (
-                f" after {duration(took(record, now))}" if record.started_at else " before it ran"
+                f" after {duration(run_seconds(record, now))}"
+                if record.started_at
+                else " before it ran"
             )
             return _ended_by_dot(f"Failed{after} ({kind}): {record.error or 'no message'}")
         case "cancelled":
@@ -179,7 +181,7 @@ def short(
             text = ""
         case _:
             text = sentence(record, now, run=run, place=place, busy=busy, limit=limit)
-    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+    return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 
 def plain(markdown: str) -> str:
@@ -192,7 +194,7 @@ def plain(markdown: str) -> str:
     return " ".join(" ".join(kept).split())
 
 
-def took(record: RunRecord, now: datetime) -> float | None:
+def run_seconds(record: RunRecord, now: datetime) -> float | None:
     """Seconds that the agent ran, up to now if it still does; None where it never did."""
     if record.started_at is None:
         return None
@@ -212,7 +214,7 @@ def _queued(record: RunRecord, place: QueueView | None, busy: int, limit: int) -
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:
-    for_ = f"Running for {duration(took(record, now))}"
+    for_ = f"Running for {duration(run_seconds(record, now))}"
     if doing:
         for_ += f", now {doing}"
     if usual is None:

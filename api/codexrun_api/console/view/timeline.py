@@ -7,7 +7,7 @@ from datetime import datetime
 from codexrun_api.console.view.status_text import State, state_of
 from codexrun_core.registry import RunEvent, RunRecord
 
-LEAST = 2.0  # percent: what is short is still seen
+MIN_WIDTH_PERCENT = 2.0  # percent: what is short is still seen
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str
 def _laid_out(found: list[Stretch]) -> list[Stretch]:
     """Widths in percent that add up to 100."""
     total = sum(s.seconds for s in found) or 1.0
-    wide = [max(LEAST, 100 * s.seconds / total) for s in found]
+    wide = [max(MIN_WIDTH_PERCENT, 100 * s.seconds / total) for s in found]
     scale, left, done = 100 / sum(wide) if wide else 1.0, 0.0, []
     for stretch, width in zip(found, wide, strict=True):
         width *= scale  # noqa: PLW2901 - the same width, to scale
