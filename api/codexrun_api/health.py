@@ -28,11 +28,11 @@ router = APIRouter(tags=["health"])
         **answers(500),
     },
 )
-async def get_health(here: CurrentServices) -> JSONResponse:
+async def get_health(services: CurrentServices) -> JSONResponse:
     """This process answers, and its mirror turns. An apiserver or a registry that is away is no
     reason to restart it."""
     return JSONResponse(
-        {"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200
+        {"ok": services.broken is None, "ended": services.broken}, 503 if services.broken else 200
     )
 
 
@@ -47,11 +47,11 @@ async def get_health(here: CurrentServices) -> JSONResponse:
         **answers(500),
     },
 )
-async def get_readiness(here: CurrentServices) -> JSONResponse:
+async def get_readiness(services: CurrentServices) -> JSONResponse:
     """Migrated, and every run, job type and prompt listed once."""
-    ready = here.ready
+    ready = services.ready
     return JSONResponse(
-        {"ready": ready, "registry_lag_seconds": round(here.mirror.writer.lag, 3)},
+        {"ready": ready, "registry_lag_seconds": round(services.mirror.writer.lag, 3)},
         200 if ready else 503,
     )
 
@@ -68,12 +68,12 @@ class Versions(BaseModel):
 
 
 @router.get("/version", operation_id="getVersion", responses=answers(401, 500, 503))
-async def get_version(here: CurrentServices, _: Caller) -> Versions:
+async def get_version(services: CurrentServices, _: Caller) -> Versions:
     """What runs here, for clients that compare it with themselves."""
     return Versions(
         version=importlib.metadata.version("codexrun"),
         resources=f"{GROUP}/{VERSION}",
-        namespace=here.settings.namespace,
+        namespace=services.settings.namespace,
         registry_schema=schema.head(),
     )
 
@@ -87,11 +87,11 @@ async def get_version(here: CurrentServices, _: Caller) -> Versions:
         **answers(500),
     },
 )
-async def get_metrics(here: CurrentServices) -> Response:
+async def get_metrics(services: CurrentServices) -> Response:
     """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""
-    metrics.LAG.set(here.mirror.writer.lag)
+    metrics.LAG.set(services.mirror.writer.lag)
     try:
-        counts = await here.registry.counts(Filter())
+        counts = await services.registry.counts(Filter())
         for phase in (*Phase, DELETED.capitalize()):
             metrics.REGISTRY_RUNS.labels(phase).set(counts.get(phase.lower(), 0))
     except Unavailable:

@@ -37,22 +37,22 @@ def links_from(text: str) -> tuple[Link, ...]:
     if not text.strip():
         return ()
     try:
-        listed = json.loads(text)
+        entries = json.loads(text)
     except ValueError as error:
         raise ValueError(f"not JSON ({error})") from None
-    if not isinstance(listed, list):
+    if not isinstance(entries, list):
         raise ValueError('not a list of {"name": ..., "url": ...}')
-    return tuple(_link(number, about) for number, about in enumerate(listed))
+    return tuple(_link(number, entry) for number, entry in enumerate(entries))
 
 
-def _link(number: int, about: object) -> Link:
-    if not isinstance(about, dict) or not all(
-        isinstance(about.get(key), str) and about[key] for key in ("name", "url")
+def _link(number: int, entry: object) -> Link:
+    if not isinstance(entry, dict) or not all(
+        isinstance(entry.get(key), str) and entry[key] for key in ("name", "url")
     ):
         raise ValueError(
-            f'[{number}] is {json.dumps(about)}; it must be {{"name": ..., "url": ...}}'
+            f'[{number}] is {json.dumps(entry)}; it must be {{"name": ..., "url": ...}}'
         )
-    url = about["url"]
+    url = entry["url"]
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or "$" in parts.netloc:
         raise ValueError(
@@ -62,13 +62,13 @@ def _link(number: int, about: object) -> Link:
     if not template.is_valid() or (
         unknown := [name for name in template.get_identifiers() if name not in PLACEHOLDERS]
     ):
-        said = (
+        problem = (
             "a $ that begins no placeholder (write $$)"
             if not template.is_valid()
             else f"${{{unknown[0]}}}"
         )
         raise ValueError(
-            f"[{number}].url has {said}; placeholders are"
+            f"[{number}].url has {problem}; placeholders are"
             f" {', '.join(f'${{{name}}}' for name in PLACEHOLDERS)}"
         )
-    return Link(about["name"], url)
+    return Link(entry["name"], url)

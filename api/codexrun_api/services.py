@@ -90,31 +90,31 @@ class Services:
         """Everything was listed once; what breaks later is answered with its own 503."""
         return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
 
-    async def find(self, wanted: str) -> RunRecord | None:
+    async def find(self, id_or_name: str) -> RunRecord | None:
         """By run id or name: the row, or what the watch knows of a run that has no row yet or while
         the registry is away.
 
         Raises:
             Unavailable: the registry is away, and no such object is there.
         """
-        run = self.mirror.find(wanted)
-        if run and run.metadata.uid != wanted:
-            wanted = run.metadata.uid  # a name: the run that has it now
-        known = run if run and not untold(run) else None
+        run = self.mirror.find(id_or_name)
+        if run and run.metadata.uid != id_or_name:
+            id_or_name = run.metadata.uid  # a name: the run that has it now
+        live = run if run and not untold(run) else None
         try:
-            record = await self.registry.get(wanted)
-            if record is None and known is None:
-                record = await self.registry.find(self.settings.namespace, wanted)
+            record = await self.registry.get(id_or_name)
+            if record is None and live is None:
+                record = await self.registry.find(self.settings.namespace, id_or_name)
         except Unavailable:
-            if known is None:
+            if live is None:
                 raise
             record = None
-        if known and (record is None or is_later(place_of(known), record.place)):
+        if live and (record is None or is_later(place_of(live), record.place)):
             # The watch has told it already, to streams too, and the row is being written.
             try:
-                return await self.record(known, record)
+                return await self.record(live, record)
             except NotFound:
-                return record_of(known)
+                return record_of(live)
         return record
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
@@ -178,21 +178,21 @@ def _held(job_type: CodexJobType) -> bool:
 async def _services_of(
     request: Request,
 ) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
-    found: Services = request.app.state.services
-    return found
+    services: Services = request.app.state.services
+    return services
 
 
 CurrentServices = Annotated[Services, Depends(_services_of)]
 
 
-async def run_by_id(here: CurrentServices, run_id: params.RunId) -> RunRecord:
+async def run_by_id(services: CurrentServices, run_id: params.RunId) -> RunRecord:
     """Return the run that the path names.
 
     Raises:
         Problem: 404, there is none.
         Unavailable: the registry is away, and no such object is there.
     """
-    record = await here.find(run_id)
+    record = await services.find(run_id)
     if record is None:
         raise not_found(run_id)
     return record

@@ -149,7 +149,7 @@ async def test_a_job_type_with_a_deep_schema_leaves_the_list_of_the_others(stand
         job_type("plain"),
     ):
         kind["metadata"] |= {"uid": f"uid-{kind['metadata']['name']}", "resourceVersion": "7"}
-        stand.services.catalog.job_type_seen(kind)
+        stand.services.catalog.update_job_type(kind)
     names = {one["name"] for one in (await stand.http.get("/jobtypes")).json()["job_types"]}
     assert names == {"hello", "deep", "plain"}
 

@@ -154,7 +154,7 @@ async def test_every_route_asks_who_is_there(gate, archive, method, path, author
         )
     ).status_code == status
     assert archive.size(RUN) == 0
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
 
 
 async def test_nothing_of_the_public_port_is_here(gate):
@@ -177,7 +177,7 @@ async def test_nothing_of_the_public_port_is_here(gate):
 )
 async def test_artifact_names_are_a_short_list(gate, archive, tmp_path, name):
     assert (await gate.put(f"/ingest/artifacts/{name}", content=b"x")).status_code in (404, 405)
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -209,7 +209,7 @@ async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
     }  # fmt: skip
     await app(scope, receive, send)
     assert sent[0]["status"] == 400
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
     assert list((tmp_path / "archive/partial").iterdir()) == []
 
 

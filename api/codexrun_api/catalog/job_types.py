@@ -55,14 +55,14 @@ class JobTypeList(BaseModel):
     response_model_exclude_none=True,
     responses=answers(401, 500, 503),
 )
-async def list_job_types(here: CurrentServices, _: Caller) -> JobTypeList:
+async def list_job_types(services: CurrentServices, _: Caller) -> JobTypeList:
     """What can be started, and how full it is."""
-    found = []
-    for name, job_type in sorted(here.catalog.job_types.items()):
+    views = []
+    for name, job_type in sorted(services.catalog.job_types.items()):
         spec = job_type.spec
-        runs = [run for run in here.mirror.runs.values() if run.spec.job_type == name]
+        runs = [run for run in services.mirror.runs.values() if run.spec.job_type == name]
         condition = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
-        found.append(
+        views.append(
             JobTypeView(
                 name=name,
                 description=spec.description,
@@ -84,4 +84,4 @@ async def list_job_types(here: CurrentServices, _: Caller) -> JobTypeList:
                 message=condition.message if condition else None,
             )
         )
-    return JobTypeList(job_types=found)
+    return JobTypeList(job_types=views)

@@ -42,20 +42,22 @@ async def static(request: Request, name: str) -> Response:
     if url is None:
         raise Problem(404, "not-found", "there is no such file")
     file = STATIC / name
-    kept = IMMUTABLE if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
-    return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers={"Cache-Control": kept})
+    cache_control = IMMUTABLE if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
+    return FileResponse(
+        file, media_type=MEDIA_TYPES[file.suffix], headers={"Cache-Control": cache_control}
+    )
 
 
 @router.get("/console/health")
-async def health(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
-    rows = sum((await here.registry.counts(Filter())).values())
+async def health(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
+    rows = sum((await services.registry.counts(Filter())).values())
     return page(
         request,
         "health.html",
-        here=here,
+        here=services,
         rows=rows,
-        lag=here.mirror.writer.lag,
-        **await run_list.cards(here, datetime.now(UTC)),
+        lag=services.mirror.writer.lag,
+        **await run_list.cards(services, datetime.now(UTC)),
     )
 
 

@@ -148,33 +148,33 @@ def page(
     request: Request, template: str, status: int = 200, *, block: str = "", **context: Any
 ) -> Response:
     """A page, or with `block` only that part of it."""
-    here = request.app.state.services
-    seen = visitor_of(request)
+    services = request.app.state.services
+    visitor = visitor_of(request)
     now = datetime.now(UTC)
     theme = request.cookies.get(THEME, "")
     shared = {
-        "seen": seen,
-        "csrf": seen.csrf if seen else "",
-        "may_act": bool(seen and not seen.read_only),
+        "seen": visitor,
+        "csrf": visitor.csrf if visitor else "",
+        "may_act": bool(visitor and not visitor.read_only),
         "now": now,
         "path": request.url.path,
         "this_url": (
             f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         ),
         "theme": theme if theme in ("light", "dark") else "",
-        "namespace": here.settings.namespace,
-        "strip": health_strip.signs_of(here, now) if seen else (),
+        "namespace": services.settings.namespace,
+        "strip": health_strip.signs_of(services, now) if visitor else (),
     }
-    known = {**shared, **context}
-    return PageResponse(partial(_rendered, template, block, known), status)
+    all_context = {**shared, **context}
+    return PageResponse(partial(_rendered, template, block, all_context), status)
 
 
-def _rendered(template: str, block: str, known: dict[str, Any]) -> str:
+def _rendered(template: str, block: str, all_context: dict[str, Any]) -> str:
     if block:
         # Swapped as a whole: space around it would stay in the page, one more node with each
         # update.
-        return render_block(templates(), template, block, known).strip()
-    return templates().get_template(template).render(known)
+        return render_block(templates(), template, block, all_context).strip()
+    return templates().get_template(template).render(all_context)
 
 
 def see_other(url: str) -> RedirectResponse:
@@ -200,14 +200,14 @@ class Page(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                response = await _whole(await handle(request))
+                response = await _with_body(await handle(request))
             except NotLoggedIn as stranger:
-                response = await _whole(_way_to_login(request, stranger))
+                response = await _with_body(_way_to_login(request, stranger))
             except Exception as error:
                 problem = problem_of(error)
                 if problem.code == "internal":
                     log.exception("console.failed")
-                response = await _whole(problem_page(request, problem))
+                response = await _with_body(problem_page(request, problem))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers.setdefault("Cache-Control", "no-store")
@@ -216,7 +216,7 @@ class Page(APIRoute):
         return answer
 
 
-async def _whole(response: Response) -> Response:
+async def _with_body(response: Response) -> Response:
     if isinstance(response, PageResponse):
         await response.make_body()
     return response

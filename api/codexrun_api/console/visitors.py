@@ -35,12 +35,14 @@ class NotLoggedIn(Exception):
 
 def visitor_of(request: Request) -> Visitor | None:
     """None for a stranger."""
-    here = request.app.state.services
-    read_only = here.settings.console_read_only
-    if here.tokens.open_to_all:
-        return Visitor(ANONYMOUS, sessions.form_key(here.form_secret), read_only, logged_in=False)
+    services = request.app.state.services
+    read_only = services.settings.console_read_only
+    if services.tokens.open_to_all:
+        return Visitor(
+            ANONYMOUS, sessions.form_key(services.form_secret), read_only, logged_in=False
+        )
     cookie = request.cookies.get(sessions.COOKIE, "")
-    session = sessions.session_of(cookie, here.tokens.digests(), time.time())
+    session = sessions.session_of(cookie, services.tokens.digests(), time.time())
     return Visitor(session.user, session.csrf, read_only, logged_in=True) if session else None
 
 
@@ -50,17 +52,17 @@ async def current_visitor(request: Request, _: CurrentServices) -> Visitor:
     Raises:
         NotLoggedIn: nobody is.
     """
-    found = visitor_of(request)
-    if found is None:
+    visitor = visitor_of(request)
+    if visitor is None:
         raise NotLoggedIn(
             f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         )
-    request.state.user, request.state.visitor = found.user, found
-    return found
+    request.state.user, request.state.visitor = visitor.user, visitor
+    return visitor
 
 
 async def editing_visitor(
-    request: Request, seen: Annotated[Visitor, Depends(current_visitor)]
+    request: Request, visitor: Annotated[Visitor, Depends(current_visitor)]
 ) -> Visitor:
     """Whoever may change something: logged in, by a form of ours, and not in read-only mode. What
     buttons hide is refused here.
@@ -75,21 +77,21 @@ async def editing_visitor(
             "this form was sent by another site; open the console itself and do it there",
         )
     form = await request.form()
-    if not sessions.equals(str(form.get("csrf", "")), seen.csrf):
+    if not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
         raise Problem(
             403,
             "form-expired",
             "this form is not of your session, which may have ended; reload the page, then send it"
             " again",
         )
-    if seen.read_only:
+    if visitor.read_only:
         raise Problem(
             403,
             "read-only",
             "this console is read-only; use the codexrun command, REST or kubectl to change"
             " something",
         )
-    return seen
+    return visitor
 
 
 def is_same_origin(request: Request) -> bool:
@@ -97,17 +99,17 @@ def is_same_origin(request: Request) -> bool:
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-def log_action(request: Request, seen: Visitor, action: str, **about: object) -> None:
+def log_action(request: Request, visitor: Visitor, action: str, **details: object) -> None:
     """The audit line: who did what to which run, from where."""
     client = request.client.host if request.client else None
     log.info(
         action,
         extra=fields(
-            user=seen.user,
+            user=visitor.user,
             origin="console",
             client=client,
             request_id=request.state.request_id,
-            **about,
+            **details,
         ),
     )
 

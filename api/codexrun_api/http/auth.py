@@ -23,7 +23,7 @@ class Tokens:
     needs no restart."""
 
     def __init__(self, settings: Settings) -> None:
-        self._fixed = {token_digest(settings.token): SHARED} if settings.token else {}
+        self._token = {token_digest(settings.token): SHARED} if settings.token else {}
         self._file: Path | None = settings.token_file
         self._open = settings.insecure_no_token and not settings.token and not settings.token_file
         self._stamp: tuple[int, int] | None = None
@@ -36,13 +36,13 @@ class Tokens:
         if not token:
             return None
         self._read()
-        given, found = token_digest(token), None
-        for known, name in (*self._fixed.items(), *self._named.items()):
+        digest, user = token_digest(token), None
+        for other, name in (*self._token.items(), *self._named.items()):
             if hmac.compare_digest(
-                known, given
+                other, digest
             ):  # all of them are compared: the time tells nothing
-                found = found or name
-        return found
+                user = user or name
+        return user
 
     @property
     def open_to_all(self) -> bool:
@@ -53,7 +53,7 @@ class Tokens:
         """Every token's digest and its owner's name, as they are now: what console sessions are
         signed with."""
         self._read()
-        return {**self._named, **self._fixed}
+        return {**self._named, **self._token}
 
     def _read(self) -> None:
         if self._file is None:
@@ -73,15 +73,15 @@ class Tokens:
 def parse_tokens(text: str) -> dict[bytes, str]:
     """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment
     line."""
-    found = {}
+    tokens = {}
     for line in map(str.strip, text.splitlines()):
         if line and not line.startswith("#"):
             name, colon, token = line.partition(":")
             if not colon:
                 name, token = SHARED, name
             if token.strip():
-                found[token_digest(token.strip())] = name.strip() or SHARED
-    return found
+                tokens[token_digest(token.strip())] = name.strip() or SHARED
+    return tokens
 
 
 def token_digest(token: str) -> bytes:
@@ -95,18 +95,20 @@ _bearer = HTTPBearer(
 
 
 async def caller(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
     """The user's name, for the record.
 
     Raises:
         Problem: 401.
     """
-    user: str | None = request.app.state.services.tokens.user(given.credentials if given else None)
+    user: str | None = request.app.state.services.tokens.user(
+        credentials.credentials if credentials else None
+    )
     if user is None:
-        trouble = "the token is not known" if given else "no token"
+        problem = "the token is not known" if credentials else "no token"
         raise Problem(
-            401, "unauthenticated", f"{trouble}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
+            401, "unauthenticated", f"{problem}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
         )
     request.state.user = user
     return user

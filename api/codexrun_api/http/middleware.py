@@ -35,8 +35,8 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = given if _FIT.fullmatch(given) else str(uuid.uuid4())
+        header = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = header if _FIT.fullmatch(header) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
         token = CONTEXT.set({**CONTEXT.get(), "request_id": request_id})
         exchange = _Exchange(request_id, receive, send, self.body_limit)
@@ -98,12 +98,12 @@ def _each_once(query: bytes) -> None:
     if b"&" not in query:
         return
     names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    if twice := next((name for name, times in names.items() if times > 1), None):
+    if repeated := next((name for name, times in names.items() if times > 1), None):
         detail = (
-            f"{twice} is given more than once; give it once, several values of a filter with commas"
-            " between them"
+            f"{repeated} is given more than once; give it once, several values of a filter with"
+            " commas between them"
         )
-        raise invalid(detail, FieldError(parameter=twice, detail=detail))
+        raise invalid(detail, FieldError(parameter=repeated, detail=detail))
 
 
 def _too_large(limit: int) -> HTTPException:
@@ -120,7 +120,7 @@ def _log_answer(scope: Scope, status: int, seconds: float) -> None:
     metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
     level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
     user = scope.get("state", {}).get("user")
-    said = fields(
+    answer = fields(
         method=method, route=route, code=status, user=user, duration_ms=round(seconds * 1000)
     )
-    log.log(level, "request.answered", extra=said)
+    log.log(level, "request.answered", extra=answer)

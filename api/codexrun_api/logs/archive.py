@@ -97,11 +97,11 @@ class Archive:
     def newlines(self, run_id: str, size: int) -> list[int]:
         """How many there are up to the end of each whole block of the first `size` bytes."""
         folder, blocks = self._folder(run_id), size // line_counts.BLOCK_BYTES
-        known, _ = line_counts.read_counts(folder / LINES) if blocks else ([], 0)
-        if len(known) < blocks:
+        counts, _ = line_counts.read_counts(folder / LINES) if blocks else ([], 0)
+        if len(counts) < blocks:
             with self._lock(run_id):
-                known = line_counts.extend_counts(folder / LOG, folder / LINES)
-        return known[:blocks]
+                counts = line_counts.extend_counts(folder / LOG, folder / LINES)
+        return counts[:blocks]
 
     def append(self, run_id: str, offset: int, data: bytes) -> int:
         """The size afterwards. What does not begin at the end writes nothing, so that the same
@@ -177,15 +177,15 @@ class Archive:
         ) as file:
             yield file
 
-    def list(self, run_id: str) -> list[Artifact]:
-        found = []
+    def list_artifacts(self, run_id: str) -> list[Artifact]:
+        artifacts = []
         with contextlib.suppress(FileNotFoundError):
             for entry in sorted(os.scandir(self._folder(run_id) / ARTIFACTS), key=lambda e: e.name):
                 stat = entry.stat()
-                found.append(
+                artifacts.append(
                     Artifact(entry.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
                 )
-        return found
+        return artifacts
 
     def artifact(self, run_id: str, name: str) -> Path | None:
         """The file; None if there is none."""
@@ -200,12 +200,12 @@ class Archive:
 
     def remove(self, run_id: str) -> bool:
         """All of a run, in one step for whoever looks. False if there was nothing."""
-        gone = self._partial / uuid.uuid4().hex
+        removed = self._partial / uuid.uuid4().hex
         try:
-            self._folder(run_id).rename(gone)
+            self._folder(run_id).rename(removed)
         except FileNotFoundError:
             return False
-        shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
+        shutil.rmtree(removed, ignore_errors=True)  # what stays is removed at the next start
         return True
 
     def _folder(self, run_id: str) -> Path:

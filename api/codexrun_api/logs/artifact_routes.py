@@ -50,16 +50,16 @@ class ArtifactList(BaseModel):
     operation_id="listRunArtifacts",
     responses=answers(401, 404, 422, 500, 503),
 )
-async def list_run_artifacts(here: CurrentServices, _: Caller, run: Run) -> ArtifactList:
+async def list_run_artifacts(services: CurrentServices, _: Caller, run: Run) -> ArtifactList:
     """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
     that there are."""
-    found = await asyncio.to_thread(here.archive.list, run.run_id)
-    base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
-    shown = [
+    artifacts = await asyncio.to_thread(services.archive.list_artifacts, run.run_id)
+    base = f"{services.settings.external_url}/runs/{run.run_id}/artifacts"
+    views = [
         ArtifactView(name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}")
-        for a in found
+        for a in artifacts
     ]
-    return ArtifactList(artifacts=shown)
+    return ArtifactList(artifacts=views)
 
 
 @router.get(
@@ -76,16 +76,18 @@ async def list_run_artifacts(here: CurrentServices, _: Caller, run: Run) -> Arti
         **answers(401, 404, 422, 500, 503),
     },
 )
-async def get_run_artifact(here: CurrentServices, _: Caller, run: Run, name: Name) -> FileResponse:
+async def get_run_artifact(
+    services: CurrentServices, _: Caller, run: Run, name: Name
+) -> FileResponse:
     """One of them, as it was handed over."""
-    path = await asyncio.to_thread(here.archive.artifact, run.run_id, name)
+    path = await asyncio.to_thread(services.archive.artifact, run.run_id, name)
     if path is None:
         raise Problem(
             404,
             "artifact-not-found",
             f'this run has no artifact "{name}"; GET /runs/{run.run_id}/artifacts lists them',
         )
-    media = MEDIA_TYPES.get(path.suffix, OTHER_MEDIA_TYPE)
+    media_type = MEDIA_TYPES.get(path.suffix, OTHER_MEDIA_TYPE)
     return FileResponse(
-        path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"}
+        path, media_type=media_type, filename=name, headers={"X-Content-Type-Options": "nosniff"}
     )

@@ -54,7 +54,7 @@ class GateAuthentication:
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
         self._kube, self._clock = kube, clock
         self._pods: OrderedDict[bytes, tuple[float, tuple[str, str]]] = OrderedDict()
-        self._chains: OrderedDict[str, GateIdentity] = OrderedDict()
+        self._identities: OrderedDict[str, GateIdentity] = OrderedDict()
         self._reviewing = asyncio.Semaphore(16)
 
     async def __call__(self, token: str) -> GateIdentity:
@@ -65,24 +65,24 @@ class GateAuthentication:
             Unavailable: the apiserver does not say.
         """
         digest = token_digest(token)
-        known = self._pods.get(digest)
-        if known is None or known[0] <= self._clock():
+        cached = self._pods.get(digest)
+        if cached is None or cached[0] <= self._clock():
             async with self._reviewing:
-                known = (self._clock() + REVIEW_TTL_SECONDS, await self._review(token))
-            _remember(self._pods, digest, known)
-        name, uid = known[1]
-        if (sender := self._chains.get(uid)) is None:
-            sender = await self._chain(name, uid)
-            _remember(self._chains, uid, sender)
-        return sender
+                cached = (self._clock() + REVIEW_TTL_SECONDS, await self._review(token))
+            _remember(self._pods, digest, cached)
+        name, uid = cached[1]
+        if (identity := self._identities.get(uid)) is None:
+            identity = await self._identity_of(name, uid)
+            _remember(self._identities, uid, identity)
+        return identity
 
     async def _review(self, token: str) -> tuple[str, str]:
         """Name and uid of the pod that the token is bound to."""
         if not token or len(token) > MAX_TOKEN_CHARACTERS:
             raise NotAGate(401, "no token")
-        wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
         answer = await self._kube.create(
-            REVIEWS_PATH, {**wish, "spec": {"token": token, "audiences": [AUDIENCE]}}
+            REVIEWS_PATH, {**review, "spec": {"token": token, "audiences": [AUDIENCE]}}
         )
         status = answer.get("status") or {}
         if status.get("authenticated") is not True or AUDIENCE not in (
@@ -100,13 +100,13 @@ class GateAuthentication:
         except (KeyError, IndexError, TypeError):
             raise NotAGate(403, "the token is not bound to a pod") from None
 
-    async def _chain(self, name: str, uid: str) -> GateIdentity:
+    async def _identity_of(self, name: str, uid: str) -> GateIdentity:
         pod = await self._get(f"{self._kube.pods}/{name}", uid)
         owner = _controller(pod, "batch/v1", "Job")
         job = await self._get(f"{self._kube.jobs}/{owner['name']}", owner["uid"])
-        above = _controller(job, f"{GROUP}/{VERSION}", "CodexRun")
+        job_owner = _controller(job, f"{GROUP}/{VERSION}", "CodexRun")
         run = CodexRun.model_validate(
-            await self._get(f"{self._kube.runs}/{above['name']}", above["uid"])
+            await self._get(f"{self._kube.runs}/{job_owner['name']}", job_owner["uid"])
         )
         attempt = owner["name"].rpartition("-")[2]
         if not attempt.isdecimal() or owner["name"] != job_name(
@@ -119,14 +119,14 @@ class GateAuthentication:
 
     async def _get(self, path: str, uid: str) -> dict[str, Any]:
         try:
-            found = await self._kube.get(path)
+            obj = await self._kube.get(path)
         except NotFound:
-            found = {"metadata": {}}
+            obj = {"metadata": {}}
         except Refused as error:
             raise NotAGate(403, f"{path} cannot be read: {error}") from error
-        if found["metadata"].get("uid") != uid:
+        if obj["metadata"].get("uid") != uid:
             raise NotAGate(403, "the pod, its Job or its run is gone, or another one of that name")
-        return found
+        return obj
 
     async def _uid_of(self, run: str) -> str | None:
         try:
@@ -136,14 +136,14 @@ class GateAuthentication:
             return None
 
 
-def _controller(thing: dict[str, Any], version: str, kind: str) -> dict[str, str]:
-    for owner in thing["metadata"].get("ownerReferences") or ():
+def _controller(obj: dict[str, Any], version: str, kind: str) -> dict[str, str]:
+    for owner in obj["metadata"].get("ownerReferences") or ():
         if owner.get("controller") and (owner.get("apiVersion"), owner.get("kind")) == (
             version,
             kind,
         ):
-            found: dict[str, str] = owner
-            return found
+            controller: dict[str, str] = owner
+            return controller
     raise NotAGate(403, f"not controlled by a {kind}: no pod of a run")
 
 

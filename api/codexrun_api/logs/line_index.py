@@ -24,12 +24,12 @@ class LineIndex:
             return 0
         self._extend(size)
         block = size // line_counts.BLOCK_BYTES
-        rest = (
+        tail = (
             self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, size)
             if size % line_counts.BLOCK_BYTES
             else b""
         )
-        ends = self._before[block] + rest.count(b"\n")
+        ends = self._before[block] + tail.count(b"\n")
         return ends if self._archive.read(self._run_id, size - 1, size) == b"\n" else ends + 1
 
     def offset(self, line: int, size: int) -> int:
@@ -37,16 +37,16 @@ class LineIndex:
         if line <= 1:
             return 0
         self._extend(size)
-        wanted = line - 1  # the newline that it follows
-        block = max(0, bisect_left(self._before, wanted) - 1)
-        left = wanted - self._before[block]
+        newline_number = line - 1  # the newline that it follows
+        block = max(0, bisect_left(self._before, newline_number) - 1)
+        remaining = newline_number - self._before[block]
         data = self._archive.read(
             self._run_id,
             block * line_counts.BLOCK_BYTES,
             min(size, (block + 1) * line_counts.BLOCK_BYTES),
         )
         at = -1
-        for _ in range(left):
+        for _ in range(remaining):
             at = data.find(b"\n", at + 1)
             if at < 0:
                 return size

@@ -19,7 +19,7 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
     """Offset of the last `lines` lines; a last one without its newline counts."""
     if lines == 0:
         return size
-    end, wanted = size, lines
+    end, remaining = size, lines
     if size and archive.read(run_id, size - 1, size) == b"\n":
         end = size - 1
     while end > 0:
@@ -27,8 +27,8 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
         block = archive.read(run_id, start, end)
         at = len(block)
         while (at := block.rfind(b"\n", 0, at)) >= 0:
-            wanted -= 1
-            if wanted == 0:
+            remaining -= 1
+            if remaining == 0:
                 return start + at + 1
         end = start
     return 0
@@ -82,9 +82,9 @@ def _line_start(archive: Archive, run_id: str, at: int, limit: int) -> int:
     start = at - 1
     while start < limit:
         block = archive.read(run_id, start, min(limit, start + READ_BLOCK_BYTES))
-        found = block.find(b"\n")
-        if found >= 0:
-            return min(limit, start + found + 1)
+        newline = block.find(b"\n")
+        if newline >= 0:
+            return min(limit, start + newline + 1)
         if not block:
             break
         start += len(block)

@@ -77,23 +77,23 @@ class Unsatisfiable(Problem):
 )
 async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
-    here: CurrentServices,
+    services: CurrentServices,
     _: Caller,
     run: Run,
     tail: Tail = None,
     since: Since = None,
     after: After = None,
     follow: Follow = False,
-    last: LastEventId = None,
-    part: RangeHeader = None,
+    last_id: LastEventId = None,
+    range_header: RangeHeader = None,
 ) -> Response:
     """What the agent's container printed; also while it prints, and when nothing of the run is
     left in the cluster."""
-    archive = here.archive
+    archive = services.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
     start = after or 0
-    if last is not None and last.isascii() and last.isdecimal():
-        start, tail, since = int(last), None, None  # what was chosen at first lies behind
+    if last_id is not None and last_id.isascii() and last_id.isdecimal():
+        start, tail, since = int(last_id), None, None  # what was chosen at first lies behind
     if since:
         start = max(
             start,
@@ -102,48 +102,50 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
     if tail is not None:
         start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
     if follow or sse.CONTENT_TYPE in request.headers.get("accept", ""):
-        follower = Follower(archive, here.notifier, run.run_id, here.find, here.stop)
-        events = follower.events(min(start, size), resumed=last is not None)
+        follower = Follower(archive, services.notifier, run.run_id, services.find, services.stop)
+        events = follower.events(min(start, size), resumed=last_id is not None)
         return sse.stream_response(events)
-    if part and not (tail is not None or since or after):
-        return _range_response(archive, run, part, size)
+    if range_header and not (tail is not None or since or after):
+        return _range_response(archive, run, range_header, size)
     return _text_response(archive, run, min(start, size), size)
 
 
-def _range_response(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:
+def _range_response(archive: Archive, run: RunRecord, range_header: str, size: int) -> Response:
     """RFC 9110, 14.2: one range; what is no range of bytes is ignored."""
-    found = RANGE.fullmatch(wanted.strip())
-    if found is None or not (found[1] or found[2]):
+    match = RANGE.fullmatch(range_header.strip())
+    if match is None or not (match[1] or match[2]):
         return _text_response(archive, run, 0, size)
-    if found[1]:
-        start, end = int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
-        if found[2] and int(found[2]) < int(found[1]):
+    if match[1]:
+        start, end = int(match[1]), min(int(match[2]) + 1 if match[2] else size, size)
+        if match[2] and int(match[2]) < int(match[1]):
             return _text_response(archive, run, 0, size)
     else:
-        start, end = max(0, size - int(found[2])), size
+        start, end = max(0, size - int(match[2])), size
     if start >= end:
         raise Unsatisfiable(size)
     return _text_response(archive, run, start, end, size)
 
 
 def _text_response(
-    archive: Archive, run: RunRecord, start: int, end: int, whole: int | None = None
+    archive: Archive, run: RunRecord, start: int, end: int, whole_size: int | None = None
 ) -> StreamingResponse:
     """From start to end; whole: the log's size, if this is a range of it."""
-    state = archive.log(run.run_id)
-    complete = {True: "true", False: "false", None: "unknown"}[state.complete]
-    about = {
+    log = archive.log(run.run_id)
+    complete = {True: "true", False: "false", None: "unknown"}[log.complete]
+    headers = {
         "Content-Length": str(end - start),
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
         "X-Log-Complete": complete,
-        **({} if whole is None else {"Content-Range": f"bytes {start}-{end - 1}/{whole}"}),
+        **(
+            {} if whole_size is None else {"Content-Range": f"bytes {start}-{end - 1}/{whole_size}"}
+        ),
     }
 
     return StreamingResponse(
         read_chunks(archive, run.run_id, start, end),
-        200 if whole is None else 206,
-        about,
+        200 if whole_size is None else 206,
+        headers,
         media_type="text/plain; charset=utf-8",
     )

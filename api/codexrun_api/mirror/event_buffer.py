@@ -26,10 +26,10 @@ class Lagged(Exception):
 
 
 class EventBuffer:
-    def __init__(self, kept: int = MAX_EVENTS) -> None:
-        self._events: deque[Event] = deque(maxlen=kept)
+    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+        self._events: deque[Event] = deque(maxlen=max_events)
         self._end = 0  # how many there ever were
-        self._bell = asyncio.Event()
+        self._published = asyncio.Event()
         self.waiting = 0  # readers that have seen everything
 
     @property
@@ -39,8 +39,8 @@ class EventBuffer:
     def publish(self, event: Event) -> None:
         self._events.append(event)
         self._end += 1
-        self._bell.set()
-        self._bell = asyncio.Event()
+        self._published.set()
+        self._published = asyncio.Event()
 
     def after(self, event_id: str) -> int | None:
         """The position behind the event of that id; None if it is not in memory."""
@@ -66,6 +66,6 @@ class EventBuffer:
         self.waiting += 1
         try:
             while self._end <= position:
-                await self._bell.wait()
+                await self._published.wait()
         finally:
             self.waiting -= 1

@@ -46,11 +46,11 @@ def position_of(
 ) -> QueueView | None:
     """The place of a queued run among all runs of its job type; None for one that does not wait."""
     now = now or datetime.now(UTC)
-    found = queue.place(run, peers, limit, queue.usual_length(peers), now)
-    if found is None:
+    position = queue.place(run, peers, limit, queue.usual_length(peers), now)
+    if position is None:
         return None
-    eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
-    return QueueView(position=found.position, eta_seconds=eta)
+    eta = max(0, round((position.eta - now).total_seconds())) if position.eta else None
+    return QueueView(position=position.position, eta_seconds=eta)
 
 
 def seconds_to_next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:

@@ -38,7 +38,7 @@ class RegistryWriter:
         self._registry, self._sinks = registry, sinks
         self._changes: deque[Change] = deque()
         self._latest: dict[tuple[str, int | None, Phase], Change] = {}
-        self._bell = asyncio.Event()
+        self._has_changes = asyncio.Event()
         self._is_missing: Callable[[str], bool] | None = None
 
     def listen(self, sink: Sink) -> None:
@@ -49,12 +49,12 @@ class RegistryWriter:
         """The newest state within a phase replaces an older one that still waits; phases all
         stay."""
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
-        if waiting := self._latest.get(key):
-            waiting.run = run
+        if pending := self._latest.get(key):
+            pending.run = run
             return
         self._latest[key] = change = Change(run)
         self._changes.append(change)
-        self._bell.set()
+        self._has_changes.set()
 
     def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
         """A live run that somebody deleted is over: cancelled by that. How one ended that was
@@ -67,12 +67,12 @@ class RegistryWriter:
             }
             self.changed(run.model_copy(update={"status": run.status.model_copy(update=status)}))
         self._changes.append(Change(run, deleted=True))
-        self._bell.set()
+        self._has_changes.set()
 
     def missing(self, is_missing: Callable[[str], bool]) -> None:
         """Mark live rows whose objects are gone."""
         self._is_missing = is_missing
-        self._bell.set()
+        self._has_changes.set()
 
     async def caught_up(self, seconds: float = CATCH_UP_SECONDS) -> None:
         """Return when what this process has told to streams by now stands in the registry, or when
@@ -91,7 +91,7 @@ class RegistryWriter:
         """Write until cancelled; a registry that is away is asked again."""
         failures = 0
         while True:
-            await self._bell.wait()
+            await self._has_changes.wait()
             try:
                 await self.drain()
                 failures = 0
@@ -110,7 +110,7 @@ class RegistryWriter:
         Raises:
             Unavailable: the rest stays.
         """
-        self._bell.clear()
+        self._has_changes.clear()
         try:
             while self._changes:
                 await self._write(self._changes[0])
@@ -123,21 +123,21 @@ class RegistryWriter:
                     log.warning("runs.deleted_unseen", extra=fields(runs=len(gone)))
                 self._is_missing = None
         except BaseException:
-            self._bell.set()
+            self._has_changes.set()
             raise
 
     async def _write(self, change: Change) -> None:
         run = change.run
-        away: Unavailable | None = None
+        unavailable: Unavailable | None = None
         # A change that can never be written is set aside; the list of the next start brings its run
         # again.
         with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
             try:
                 await self._record(change)
             except Unavailable as error:
-                away = error
-        if away:
-            raise away
+                unavailable = error
+        if unavailable:
+            raise unavailable
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
         if change.run is not run:
             return  # replaced while it was being written: once more

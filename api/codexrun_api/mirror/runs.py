@@ -96,9 +96,9 @@ class Mirror:
             # Rows of runs that ended and were deleted while nobody watched.
             self.writer.missing(lambda uid: uid not in self.runs)
 
-    def find(self, wanted: str) -> CodexRun | None:
+    def find(self, id_or_name: str) -> CodexRun | None:
         """By uid or name."""
-        return self.runs.get(wanted) or self.runs.get(self.names.get(wanted, ""))
+        return self.runs.get(id_or_name) or self.runs.get(self.names.get(id_or_name, ""))
 
     @contextlib.asynccontextmanager
     async def follow(self, name: str) -> AsyncIterator[Followed]:
@@ -133,14 +133,14 @@ class Mirror:
 
     def _take(self, run: CodexRun, gone: bool) -> None:
         uid, name = run.metadata.uid, run.metadata.name
-        known = self.runs.get(uid)
-        if uid in self._gone or (known and not gone and _version(run) <= _version(known)):
+        previous = self.runs.get(uid)
+        if uid in self._gone or (previous and not gone and _version(run) <= _version(previous)):
             return
         if gone:
             self._forget(run)
         else:
-            self.runs[uid] = kept = _without_large_inputs(run)
-            if kept is not run:
+            self.runs[uid] = stored = _without_large_inputs(run)
+            if stored is not run:
                 self.without_inputs.add(uid)
             self.names[name] = uid
             self.peers[run.spec.job_type][uid] = queue.peer_of(run)
@@ -151,10 +151,12 @@ class Mirror:
         if gone:
             # The watch brings a deletion with a version of its own; a new list brings the last one
             # that was known.
-            self.writer.deleted(run, witnessed=known is None or _version(run) > _version(known))
+            self.writer.deleted(
+                run, witnessed=previous is None or _version(run) > _version(previous)
+            )
         else:
             self.writer.changed(run)
-        self._publish(run, known, gone=gone)
+        self._publish(run, previous, gone=gone)
 
     def _forget(self, run: CodexRun) -> None:
         uid, name = run.metadata.uid, run.metadata.name
@@ -169,15 +171,17 @@ class Mirror:
         if len(self._gone) > MAX_GONE_RUNS:
             self._gone.popitem(last=False)
 
-    def _publish(self, run: CodexRun, known: CodexRun | None, *, gone: bool) -> None:
+    def _publish(self, run: CodexRun, previous: CodexRun | None, *, gone: bool) -> None:
         if not self.watcher.synced.is_set():
             return
-        before = known and not untold(known) and (known.status.attempt, known.status.phase)
+        before = (
+            previous and not untold(previous) and (previous.status.attempt, previous.status.phase)
+        )
         if gone:
             self.event_buffer.publish(self.event(run, "run.deleted"))
         elif before != (run.status.attempt, run.status.phase):
             self.event_buffer.publish(self.event(run, "run.phase"))
-        elif known and known.status.usage != run.status.usage:
+        elif previous and previous.status.usage != run.status.usage:
             self.event_buffer.publish(self.event(run, "run.usage"))
 
     def event(self, run: CodexRun, kind: str) -> Event:

@@ -39,8 +39,8 @@ class EventQuery(BaseModel):
         return _in(self.job_type, event.job_type) and _in(self.run_id, event.run_id)
 
 
-def _in(wanted: str | None, value: str) -> bool:
-    return wanted is None or value in wanted.split(",")
+def _in(names: str | None, value: str) -> bool:
+    return names is None or value in names.split(",")
 
 
 @router.get(
@@ -59,45 +59,50 @@ def _in(wanted: str | None, value: str) -> bool:
     },
 )
 async def stream_events(
-    here: CurrentServices, _: Caller, only: Annotated[EventQuery, Query()], last: LastEventId = None
+    services: CurrentServices,
+    _: Caller,
+    query: Annotated[EventQuery, Query()],
+    last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Follow all runs, or those of some job types or ids. Without a last id it begins now."""
-    return sse.stream_response(_follow(here, only, last or only.after))
+    return sse.stream_response(_follow(services, query, last_event_id or query.after))
 
 
-async def _follow(here: Services, only: EventQuery, last: str | None) -> AsyncIterator[bytes]:
+async def _follow(
+    services: Services, query: EventQuery, last_id: str | None
+) -> AsyncIterator[bytes]:
     with metrics.STREAMS.labels("events").track_inprogress():
         yield sse.FIRST
-        position = here.event_buffer.end
-        if last:
+        position = services.event_buffer.end
+        if last_id:
             metrics.RECONNECTS.labels("events").inc()
-            known = here.event_buffer.after(last)
-            if known is not None:
-                position = known
-            elif last.isdecimal():
-                for run in here.mirror.changed_since(int(last)):
-                    event = here.mirror.event(run, "run.phase")
-                    if only(event):
+            resumed_position = services.event_buffer.after(last_id)
+            if resumed_position is not None:
+                position = resumed_position
+            elif last_id.isdecimal():
+                for run in services.mirror.changed_since(int(last_id)):
+                    event = services.mirror.event(run, "run.phase")
+                    if query(event):
                         yield _wire(event)
         while True:
             try:
-                events = here.event_buffer.since(position)
+                events = services.event_buffer.since(position)
             except Lagged:
                 metrics.DROPPED.labels("events").inc()
                 yield sse.RECONNECT
                 return
             position += len(events)
             for event in events:
-                if only(event):
+                if query(event):
                     yield _wire(event)
             await sse.wait_for_any(
-                here.event_buffer.wait_for_events(position),
-                here.stop.wait(),
+                services.event_buffer.wait_for_events(position),
+                services.stop.wait(),
                 seconds=sse.PING_SECONDS,
             )
-            if here.event_buffer.end > position:
+            if services.event_buffer.end > position:
                 continue
-            if here.stop.is_set():
+            if services.stop.is_set():
                 yield sse.RECONNECT
                 return
             yield sse.PING

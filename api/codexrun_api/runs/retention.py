@@ -44,20 +44,20 @@ class CleanupAnswer(BaseModel):
 
 @router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
 async def clean_up(
-    here: CurrentServices, _: Caller, wish: CleanupRequest | None = None
+    services: CurrentServices, _: Caller, body: CleanupRequest | None = None
 ) -> CleanupAnswer:
     """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
     ended."""
-    wish = wish or CleanupRequest()
-    before = params.moment(wish.older_than)
-    if wish.dry_run:
-        expired = await here.registry.expired(before, 1_000_000)
-        folders = await asyncio.to_thread(_count_true, here.archive.holds, expired)
+    body = body or CleanupRequest()
+    before = params.moment(body.older_than)
+    if body.dry_run:
+        expired = await services.registry.expired(before, 1_000_000)
+        folders = await asyncio.to_thread(_count_true, services.archive.holds, expired)
         return CleanupAnswer(dry_run=True, before=before, removed=len(expired), folders=folders)
     removed = folders = 0
-    while run_ids := await here.registry.expired(before, BATCH_RUNS):
-        folders += await asyncio.to_thread(_count_true, here.archive.remove, run_ids)
-        removed += await here.registry.remove(run_ids)
+    while run_ids := await services.registry.expired(before, BATCH_RUNS):
+        folders += await asyncio.to_thread(_count_true, services.archive.remove, run_ids)
+        removed += await services.registry.remove(run_ids)
     log.info("runs.removed", extra=fields(runs=removed, folders=folders, before=before))
     return CleanupAnswer(dry_run=False, before=before, removed=removed, folders=folders)
 

@@ -122,9 +122,9 @@ class JobTypeStats(BaseModel):
 async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     response: Response,
-    here: CurrentServices,
+    services: CurrentServices,
     user: Caller,
-    wish: requests.StartRunRequest,
+    body: requests.StartRunRequest,
     key: IdempotencyKey = None,
     origin: OriginHeader = "api",
     wait: WaitSeconds = 0,
@@ -132,9 +132,9 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when
     full and `Reject`."""
     order = await ordered(
-        here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key
+        services, body, user=user, origin=origin, request_id=request.state.request_id, key=key
     )
-    return await answer(here, response, await start.start(here, order), wait)
+    return await answer(services, response, await start.start(services, order), wait)
 
 
 async def ordered(
@@ -205,15 +205,17 @@ async def ended(here: Services, record: RunRecord, seconds: float) -> RunRecord:
     responses=answers(400, 401, 422, 500, 503),
 )
 async def list_runs(
-    here: CurrentServices, _: Caller, wish: Annotated[params.RunListQuery, Query()]
+    services: CurrentServices, _: Caller, query: Annotated[params.RunListQuery, Query()]
 ) -> Response:
     """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while
     runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
-    await here.mirror.writer.caught_up()
+    await services.mirror.writer.caught_up()
     try:
-        size = min(wish.page_size, MAX_PAGE_SIZE)
-        page = await here.registry.page(wish.filter(), wish.page_token, size, read_sort(wish.sort))
+        size = min(query.page_size, MAX_PAGE_SIZE)
+        page = await services.registry.page(
+            query.filter(), query.page_token, size, read_sort(query.sort)
+        )
     except BadToken as error:
         detail = str(error) or "it belongs to another filter, or is none of ours"
         raise Problem(
@@ -222,8 +224,8 @@ async def list_runs(
             detail,
             errors=[FieldError(parameter="page_token", detail=detail)],
         ) from error
-    shown = [responses.of_record(record, here.settings.external_url) for record in page.runs]
-    return json_response(RunList(runs=shown, next_page_token=page.next_token))
+    views = [responses.of_record(record, services.settings.external_url) for record in page.runs]
+    return json_response(RunList(runs=views, next_page_token=page.next_token))
 
 
 @router.get(
@@ -232,9 +234,9 @@ async def list_runs(
     response_model=responses.RunView,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run(here: CurrentServices, _: Caller, record: Run) -> Response:
+async def get_run(services: CurrentServices, _: Caller, record: Run) -> Response:
     """One run, also after its object is gone."""
-    return json_response(here.view(record))
+    return json_response(services.view(record))
 
 
 @router.get(
@@ -243,25 +245,28 @@ async def get_run(here: CurrentServices, _: Caller, record: Run) -> Response:
     response_model_exclude_none=True,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run_details(here: CurrentServices, _: Caller, record: Run) -> RunDetails:
+async def get_run_details(services: CurrentServices, _: Caller, record: Run) -> RunDetails:
     """Limits in force, conditions, and every transition of one run; the latter also after its
     object is gone."""
-    run, job_type = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
+    run, job_type = (
+        services.mirror.runs.get(record.run_id),
+        services.catalog.job_types.get(record.job_type),
+    )
     limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
     return RunDetails(
         limits=limits.model_dump(exclude_none=True),
-        conditions=[ConditionView.model_validate(one) for one in run.status.conditions]
+        conditions=[ConditionView.model_validate(condition) for condition in run.status.conditions]
         if run
         else None,
-        transitions=await _transitions(here, record.run_id),
+        transitions=await _transitions(services, record.run_id),
     )
 
 
-async def _transitions(here: CurrentServices, run_id: str) -> list[TransitionView] | None:
-    await here.mirror.writer.caught_up()
+async def _transitions(services: CurrentServices, run_id: str) -> list[TransitionView] | None:
+    await services.mirror.writer.caught_up()
     try:
         return [
-            TransitionView.model_validate(event) for event in await here.registry.events(run_id)
+            TransitionView.model_validate(event) for event in await services.registry.events(run_id)
         ]
     except Unavailable:
         return None
@@ -269,10 +274,10 @@ async def _transitions(here: CurrentServices, run_id: str) -> list[TransitionVie
 
 @router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
 async def get_stats(
-    here: CurrentServices, _: Caller, wish: Annotated[params.RunFilterQuery, Query()]
+    services: CurrentServices, _: Caller, query: Annotated[params.RunFilterQuery, Query()]
 ) -> Stats:
     """Counts by status, tokens and cost of the runs that match."""
-    return Stats.model_validate(await here.registry.stats(wish.filter()))
+    return Stats.model_validate(await services.registry.stats(query.filter()))
 
 
 def json_response(view: BaseModel) -> Response:

@@ -73,16 +73,16 @@ class Problem(Exception):
         ).model_dump(exclude_none=True)
 
     def response(self, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        said = dict(headers or {})
+        all_headers = dict(headers or {})
         if self.retry_after is not None:
-            said["Retry-After"] = str(self.retry_after)
+            all_headers["Retry-After"] = str(self.retry_after)
         if self.status == HTTPStatus.UNAUTHORIZED:
-            said["WWW-Authenticate"] = 'Bearer realm="codexrun"'
-        return JSONResponse(self.body(request_id), self.status, said, media_type=JSON)
+            all_headers["WWW-Authenticate"] = 'Bearer realm="codexrun"'
+        return JSONResponse(self.body(request_id), self.status, all_headers, media_type=JSON)
 
 
-def not_found(wanted: str) -> Problem:
-    return Problem(404, "run-not-found", f'there is no run "{wanted}"; GET /runs lists them')
+def not_found(id_or_name: str) -> Problem:
+    return Problem(404, "run-not-found", f'there is no run "{id_or_name}"; GET /runs lists them')
 
 
 def invalid(detail: str, *errors: FieldError) -> Problem:
@@ -119,13 +119,13 @@ _FIELD = re.compile(r"spec\.([A-Za-z]+(?:\.[A-Za-z]+)*)(/[^:\s]*)?: (.*)")
 def pointed(message: str) -> list[FieldError]:
     """The operator's words name fields as `spec.limits.maxTokens: ...`; the body calls them
     /limits/max_tokens."""
-    found = []
+    errors = []
     for part in message.split("; "):
         if match := _FIELD.match(part):
             path, inner, detail = match.groups()
             steps = [re.sub(r"(?<!^)(?=[A-Z])", "_", step).lower() for step in path.split(".")]
-            found.append(FieldError(pointer="/" + "/".join(steps) + (inner or ""), detail=detail))
-    return found
+            errors.append(FieldError(pointer="/" + "/".join(steps) + (inner or ""), detail=detail))
+    return errors
 
 
 def _validation(error: RequestValidationError) -> Problem:
@@ -133,21 +133,21 @@ def _validation(error: RequestValidationError) -> Problem:
 
 
 def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
-    found = []
+    field_errors = []
     for error in errors:
-        place, *path = error["loc"] or ("body",)
-        if place == "body":
+        location, *path = error["loc"] or ("body",)
+        if location == "body":
             pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
-            found.append(
+            field_errors.append(
                 FieldError(
                     pointer="" if error["type"] == "json_invalid" else pointer, detail=error["msg"]
                 )
             )
         else:
-            found.append(
-                FieldError(parameter=str(path[-1]) if path else str(place), detail=error["msg"])
+            field_errors.append(
+                FieldError(parameter=str(path[-1]) if path else str(location), detail=error["msg"])
             )
-    return found
+    return field_errors
 
 
 _CODES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}

@@ -138,7 +138,9 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
         failure = FailureView(
             class_=record.failure_class, message=record.error, retryable=bool(record.retryable)
         )
-    shown = {name: getattr(record, name) for name in RunView.model_fields if hasattr(record, name)}
+    columns = {
+        name: getattr(record, name) for name in RunView.model_fields if hasattr(record, name)
+    }
     usage = UsageView(
         input_tokens=record.input_tokens,
         cached_input_tokens=record.cached_input_tokens,
@@ -152,7 +154,9 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
     )
     actions = {name: f"{own}/{name}" for name in ("cancel", "retry", "logs", "artifacts")}
     links = LinksView(self=own, **actions)
-    return RunView(**{**shown, "failure": failure, "usage": usage, "links": links, "queue": queue})
+    return RunView(
+        **{**columns, "failure": failure, "usage": usage, "links": links, "queue": queue}
+    )
 
 
 def of_run(run: CodexRun, external_url: str = "", queue: QueueView | None = None) -> RunView:

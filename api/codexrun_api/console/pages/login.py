@@ -22,7 +22,7 @@ YEAR_SECONDS = 365 * 86_400
 
 
 @router.get("/console/login")
-async def form(request: Request, here: CurrentServices) -> Response:  # noqa: ARG001 - a route's signature
+async def form(request: Request, services: CurrentServices) -> Response:  # noqa: ARG001 - a route's signature
     back = _inside(request.query_params.get("back", ""))
     return (
         see_other(back)
@@ -32,13 +32,13 @@ async def form(request: Request, here: CurrentServices) -> Response:  # noqa: AR
 
 
 @router.post("/console/login")
-async def login(request: Request, here: CurrentServices) -> Response:
+async def login(request: Request, services: CurrentServices) -> Response:
     """The control token for a session. A form of another site is refused: it would log somebody in
     as somebody else."""
     _refuse_foreign(request)
-    given = await request.form()
-    token, back = str(given.get("token", "")).strip(), _inside(str(given.get("back", "")))
-    user = here.tokens.user(token)
+    form = await request.form()
+    token, back = str(form.get("token", "")).strip(), _inside(str(form.get("back", "")))
+    user = services.tokens.user(token)
     if user is None:
         log.warning(
             "console.login_refused",
@@ -53,7 +53,7 @@ async def login(request: Request, here: CurrentServices) -> Response:
         path="/console",
         httponly=True,
         samesite="strict",
-        secure=_secure(request, here),
+        secure=_secure(request, services),
     )
     log.info(
         "console.logged_in",
@@ -63,11 +63,11 @@ async def login(request: Request, here: CurrentServices) -> Response:
 
 
 @router.post("/console/logout")
-async def logout(request: Request, here: CurrentServices) -> Response:
+async def logout(request: Request, services: CurrentServices) -> Response:
     """Also in read-only mode."""
-    seen = visitor_of(request)
+    visitor = visitor_of(request)
     form = await request.form()
-    if seen and not sessions.equals(str(form.get("csrf", "")), seen.csrf):
+    if visitor and not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
         raise Problem(
             403, "form-expired", "this form is not of your session; reload the page and try again"
         )
@@ -77,25 +77,25 @@ async def logout(request: Request, here: CurrentServices) -> Response:
         path="/console",
         httponly=True,
         samesite="strict",
-        secure=_secure(request, here),
+        secure=_secure(request, services),
     )
     return answer
 
 
 @router.post("/console/theme")
-async def theme(request: Request, here: CurrentServices) -> Response:
+async def theme(request: Request, services: CurrentServices) -> Response:
     """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
     _refuse_foreign(request)
     form = await request.form()
-    answer, wanted = see_other(_inside(str(form.get("back", "")))), str(form.get("theme", ""))
-    if wanted in ("light", "dark"):
+    answer, theme_name = see_other(_inside(str(form.get("back", "")))), str(form.get("theme", ""))
+    if theme_name in ("light", "dark"):
         answer.set_cookie(
             THEME,
-            wanted,
+            theme_name,
             max_age=YEAR_SECONDS,
             path="/console",
             samesite="strict",
-            secure=_secure(request, here),
+            secure=_secure(request, services),
         )
     else:
         answer.delete_cookie(THEME, path="/console")
@@ -111,9 +111,9 @@ def _refuse_foreign(request: Request) -> None:
         )
 
 
-def _secure(request: Request, here: Services) -> bool:
+def _secure(request: Request, services: Services) -> bool:
     """Behind a proxy that ends TLS only the external URL knows."""
-    return request.url.scheme == "https" or here.settings.external_url.startswith("https:")
+    return request.url.scheme == "https" or services.settings.external_url.startswith("https:")
 
 
 def _inside(url: str) -> str:

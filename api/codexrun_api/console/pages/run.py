@@ -48,30 +48,30 @@ MESSAGE_ARTIFACT, PATCH_ARTIFACT = "final-message.md", "workspace.patch"
 @router.get("/console/runs/{id}")
 async def run(
     request: Request,
-    here: CurrentServices,
+    services: CurrentServices,
     _: CurrentVisitor,
     record: Run,
     part: str = "",
 ) -> Response:
     tab = tab_of(request.query_params)
     now = datetime.now(UTC)
-    context = {"tab": tab, "tabs": TABS, **await _head(here, record, now)}
+    context = {"tab": tab, "tabs": TABS, **await _head(services, record, now)}
     if part == "run" and tab == "log":  # the page keeps its own lines
         context |= NO_WINDOW
     else:
-        context |= await _tab(here, record, request.query_params)
+        context |= await _tab(services, record, request.query_params)
     return page(request, "run.html", block="run" if part == "run" else "", **context)
 
 
 @router.get("/console/runs/{id}/artifacts/{name}")
 async def artifact(
-    here: CurrentServices,
+    services: CurrentServices,
     _: CurrentVisitor,
     record: Run,
     name: artifact_routes.Name,
 ) -> FileResponse:
     """The same file as REST's, for a browser that has a session and no token."""
-    path = await asyncio.to_thread(here.archive.artifact, record.run_id, name)
+    path = await asyncio.to_thread(services.archive.artifact, record.run_id, name)
     if path is None:
         raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
     return FileResponse(
@@ -84,29 +84,29 @@ def tab_of(query: Mapping[str, str]) -> str:
     return tab if tab in TABS else "codex"
 
 
-async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, Any]:
+async def _head(services: Services, record: RunRecord, now: datetime) -> dict[str, Any]:
     """What stands above the tabs and beside them."""
-    run = here.mirror.runs.get(record.run_id)
-    job_type = here.catalog.job_types.get(record.job_type)
+    run = services.mirror.runs.get(record.run_id)
+    job_type = services.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
-    state, asked = state_of(record.status), read_spec(record.spec)
+    state, spec = state_of(record.status), read_spec(record.spec)
     live = state.active
-    size = await asyncio.to_thread(here.archive.size, record.run_id)
+    size = await asyncio.to_thread(services.archive.size, record.run_id)
     doing = ""
     if record.status == "running":
         _, tail = await off_loop(
-            partial(_entries, here.archive, record.run_id, max(0, size - TAIL_BYTES), size)
+            partial(_entries, services.archive, record.run_id, max(0, size - TAIL_BYTES), size)
         )
         doing = tail.doing
     events, usual, retries = await asyncio.gather(
-        _or(here.registry.events(record.run_id), []),
-        _or(here.registry.usual(record.job_type), None) if live else _nothing(),
-        _or(_retries(here, record), ()),
+        _or(services.registry.events(record.run_id), []),
+        _or(services.registry.usual(record.job_type), None) if live else _nothing(),
+        _or(_retries(services, record), ()),
     )
     limits = limits_of(record, job_type)
-    prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
-    place = here.queue(record.run_id)
-    busy = here.busy_slots(record.job_type) if record.status == "queued" else 0
+    prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
+    position = services.queue(record.run_id)
+    busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
     return {
         "run": record,
         "object": run,
@@ -115,7 +115,7 @@ async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, A
             record,
             now,
             run=run,
-            place=place,
+            position=position,
             busy=busy,
             limit=limit,
             usual=usual if live else None,
@@ -126,19 +126,19 @@ async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, A
         "stretches": timeline.stretches(record, events, now),
         "limits": limits,
         "times": time_limits(limits),
-        "prices": here.prices.version,
-        "price_known": (record.model or "") in here.prices.models,
+        "prices": services.prices.version,
+        "price_known": (record.model or "") in services.prices.models,
         "prompt": prompt,
         "checksum": checksum(record, prompt),
-        "workspace": workspace(asked.git),
-        "git": asked.git,
+        "workspace": workspace(spec.git),
+        "git": spec.git,
         "origins": ORIGINS,
         "origin": ORIGINS.get(record.origin, record.origin),
         "conditions": run.status.conditions if run else (),
         "events": events,
-        "cancel": asked.cancel or (run.spec.cancel if run else None),
+        "cancel": spec.cancel or (run.spec.cancel if run else None),
         "commands": commands.commands(record, run),
-        "links": _links(here, record, now),
+        "links": _links(services, record, now),
         "retries": retries,
         "log_size": size,
         "resumable": bool(record.thread_id),
@@ -148,9 +148,9 @@ async def _head(here: Services, record: RunRecord, now: datetime) -> dict[str, A
     }
 
 
-def _links(here: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
+def _links(services: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
     """Names and URLs of what else knows of the run."""
-    about = {
+    words = {
         "name": record.name,
         "namespace": record.namespace,
         "run_id": record.run_id,
@@ -158,8 +158,8 @@ def _links(here: Services, record: RunRecord, now: datetime) -> list[tuple[str, 
     }
     end = record.finished_at or now
     return [
-        (link.name, link.to(start=record.created_at, end=end, **about))
-        for link in here.settings.console_links
+        (link.name, link.to(start=record.created_at, end=end, **words))
+        for link in services.settings.console_links
     ]
 
 
@@ -180,8 +180,8 @@ async def _nothing() -> timedelta | None:
     return None
 
 
-async def _retries(here: Services, record: RunRecord) -> tuple[RunRecord, ...]:
-    return (await here.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
+async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ...]:
+    return (await services.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
 
 
 def time_limits(limits: Limits) -> list[str]:
@@ -199,19 +199,21 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(here: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
+async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
     run_id, tab = record.run_id, tab_of(query)
     match tab:
         case "codex":
-            return await off_loop(partial(_codex, here.archive, record, query.get("before", "")))
+            return await off_loop(
+                partial(_codex, services.archive, record, query.get("before", ""))
+            )
         case "log":
-            return await window(here, run_id, query)
+            return await window(services, run_id, query)
         case "prompt":
-            return await off_loop(partial(_prompt, here, record))
+            return await off_loop(partial(_prompt, services, record))
         case "artifacts":
-            return await off_loop(partial(_artifacts, here.archive, run_id))
+            return await off_loop(partial(_artifacts, services.archive, run_id))
         case _:
-            return {"manifest": await off_loop(partial(manifest, here, record))}
+            return {"manifest": await off_loop(partial(manifest, services, record))}
 
 
 def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
@@ -221,12 +223,12 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         if before.isascii() and before.isdecimal() and len(before) < 16
         else size
     )
-    start, read = _entries(archive, record.run_id, max(0, end - WINDOW_BYTES), end)
-    found = archive.artifact(record.run_id, MESSAGE_ARTIFACT)
-    message = _text(found, safe_html.MAX_MESSAGE_BYTES) if found else (record.result or "")
+    start, codex_transcript = _entries(archive, record.run_id, max(0, end - WINDOW_BYTES), end)
+    path = archive.artifact(record.run_id, MESSAGE_ARTIFACT)
+    message = _text(path, safe_html.MAX_MESSAGE_BYTES) if path else (record.result or "")
     budget = safe_html.Budget()
     return {
-        "transcript": read,
+        "transcript": codex_transcript,
         "earlier": start,
         "later": end < size,
         "message": message,
@@ -256,8 +258,8 @@ def _entries(
     return lines[0][0], transcript.read(lines)
 
 
-def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
-    prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
+def _prompt(services: Services, record: RunRecord) -> dict[str, Any]:
+    prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
     if prompt is None:
         return {"source": None, "rendered": None, "unrendered": ""}
     try:
@@ -271,33 +273,35 @@ def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
 
 
 def _artifacts(archive: Archive, run_id: str) -> dict[str, Any]:
-    found = archive.artifact(run_id, PATCH_ARTIFACT)
-    text = _text(found, safe_html.MAX_PATCH_BYTES) if found else ""
+    path = archive.artifact(run_id, PATCH_ARTIFACT)
+    text = _text(path, safe_html.MAX_PATCH_BYTES) if path else ""
     return {
-        "artifacts": archive.list(run_id),
+        "artifacts": archive.list_artifacts(run_id),
         "patch": safe_html.patch(text) if text else None,
-        "patch_cut": bool(found and found.stat().st_size > safe_html.MAX_PATCH_BYTES),
+        "patch_cut": bool(path and path.stat().st_size > safe_html.MAX_PATCH_BYTES),
     }
 
 
-def _text(path: Path, most: int) -> str:
+def _text(path: Path, max_bytes: int) -> str:
     with path.open("rb") as file:
-        return file.read(most).decode("utf-8", "replace")
+        return file.read(max_bytes).decode("utf-8", "replace")
 
 
-def manifest(here: Services, record: RunRecord) -> str:
+def manifest(services: Services, record: RunRecord) -> str:
     """The object as it is, or, once it is gone, the one that would make the same run."""
-    run = here.mirror.runs.get(record.run_id)
+    run = services.mirror.runs.get(record.run_id)
     if run:
-        shown = run.dump()
+        manifest_body = run.dump()
         if "inputs" in record.spec:  # the mirror keeps none of a run that has ended
-            shown["spec"]["inputs"] = record.spec["inputs"]
-        shown["metadata"] = {k: v for k, v in shown["metadata"].items() if v not in ({}, "", None)}
+            manifest_body["spec"]["inputs"] = record.spec["inputs"]
+        manifest_body["metadata"] = {
+            k: v for k, v in manifest_body["metadata"].items() if v not in ({}, "", None)
+        }
     else:
-        shown = {
+        manifest_body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "CodexRun",
             "metadata": {"name": record.name, "namespace": record.namespace},
             "spec": record.spec,
         }
-    return as_yaml(shown)
+    return as_yaml(manifest_body)

@@ -30,45 +30,52 @@ WAIT_SECONDS = 1.0  # seconds: a few runs are done by then, and their page shows
 
 @router.post("/console/runs/{id}/cancel")
 async def cancel(
-    request: Request, here: CurrentServices, seen: EditingVisitor, run_id: params.RunId
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
 ) -> Response:
     reason = str((await request.form()).get("reason", "")).strip()[:1024] or None
-    record = await actions.cancel(here, run_id, seen.user, reason)
-    log_action(request, seen, "run.cancel_requested", run_id=record.run_id, name=record.name)
+    record = await actions.cancel(services, run_id, visitor.user, reason)
+    log_action(request, visitor, "run.cancel_requested", run_id=record.run_id, name=record.name)
     return see_other(f"/console/runs/{record.run_id}")
 
 
 @router.post("/console/runs/{id}/retry")
 async def retry(
-    request: Request, here: CurrentServices, seen: EditingVisitor, run_id: params.RunId
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
 ) -> Response:
     """A new run with the same spec; with `resume` it goes on with the earlier one's thread."""
     resume = (await request.form()).get("resume") == "true"
-    wish = requests.RetryRunRequest(when_full="Queue", resume=resume)
+    body = requests.RetryRunRequest(when_full="Queue", resume=resume)
     started = await actions.retry(
-        here, run_id, wish, user=seen.user, origin="console", request_id=request.state.request_id
+        services,
+        run_id,
+        body,
+        user=visitor.user,
+        origin="console",
+        request_id=request.state.request_id,
     )
-    log_action(request, seen, "run.retried", run_id=started.record.run_id, name=started.record.name)
+    log_action(
+        request, visitor, "run.retried", run_id=started.record.run_id, name=started.record.name
+    )
     return see_other(f"/console/runs/{started.record.run_id}")
 
 
 @router.post("/console/runs/{id}/delete")
 async def delete(
-    request: Request, here: CurrentServices, seen: EditingVisitor, run_id: params.RunId
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
 ) -> Response:
     """Only the object: what is recorded of the run stays until it is cleaned up."""
-    record = await actions.delete(here, run_id)
-    log_action(request, seen, "run.deleted", run_id=record.run_id, name=record.name)
+    record = await actions.delete(services, run_id)
+    log_action(request, visitor, "run.deleted", run_id=record.run_id, name=record.name)
     return see_other(f"/console/runs/{record.run_id}")
 
 
 @router.post("/console/bulk")
-async def bulk(request: Request, here: CurrentServices, seen: EditingVisitor) -> Response:
+async def bulk(request: Request, services: CurrentServices, visitor: EditingVisitor) -> Response:
     """First it says what would be done; sent again with `confirmed` it is done, in the
     background."""
     form = await request.form()
     pairs = [(name, str(value)) for name, value in form.multi_items()]
-    asked = urls.read_list_query(pairs)
+    query = urls.read_list_query(pairs)
     verb: Verb = "retry" if form.get("verb") == "retry" else "cancel"
     matching = form.get("scope") == "matching"
     ids = [str(value) for value in form.getlist("run")]
@@ -83,12 +90,12 @@ async def bulk(request: Request, here: CurrentServices, seen: EditingVisitor) ->
             422, "too-many", f"{len(ids)} runs are selected; {MAX_BULK_RUNS} are possible at once"
         )
     reason = str(form.get("reason", "")).strip()[:1024] or None
-    wish = _wish(asked, ids, verb if matching else None, reason)
+    body = _bulk_request(query, ids, verb if matching else None, reason)
     preview = await _run(
-        here,
+        services,
         verb,
-        wish.model_copy(update={"dry_run": True}),
-        user=seen.user,
+        body.model_copy(update={"dry_run": True}),
+        user=visitor.user,
         request_id=request.state.request_id,
     )
     count = sum(item.outcome == "would_do" for item in preview.results)
@@ -97,7 +104,7 @@ async def bulk(request: Request, here: CurrentServices, seen: EditingVisitor) ->
     if form.get("confirmed") != "1" or wrong or not count:
         context: dict[str, Any] = {
             "verb": verb,
-            "asked": asked,
+            "asked": query,
             "ids": ids,
             "matching": matching,
             "reason": reason or "",
@@ -108,70 +115,70 @@ async def bulk(request: Request, here: CurrentServices, seen: EditingVisitor) ->
             "shown": MAX_SHOWN_ITEMS,
         }
         return page(request, "bulk.html", 422 if wrong else 200, **context)
-    started = BulkAction(verb, seen.user, datetime.now(UTC), count)
-    number = here.bulk_actions.add(started)
-    log_action(request, seen, "runs.bulk_requested", verb=verb, runs=count)
-    task = asyncio.create_task(_do(here, started, wish, request.state.request_id))
-    here.bulk_actions.tasks.add(task)
-    task.add_done_callback(here.bulk_actions.tasks.discard)
+    action = BulkAction(verb, visitor.user, datetime.now(UTC), count)
+    number = services.bulk_actions.add(action)
+    log_action(request, visitor, "runs.bulk_requested", verb=verb, runs=count)
+    task = asyncio.create_task(_do(services, action, body, request.state.request_id))
+    services.bulk_actions.tasks.add(task)
+    task.add_done_callback(services.bulk_actions.tasks.discard)
     await asyncio.wait({task}, timeout=WAIT_SECONDS)
     return see_other(f"/console/bulk/{number}")
 
 
 @router.get("/console/bulk/{number}")
 async def bulk_result(
-    request: Request, here: CurrentServices, _: CurrentVisitor, number: str, part: str = ""
+    request: Request, services: CurrentServices, _: CurrentVisitor, number: str, part: str = ""
 ) -> Response:
-    found = here.bulk_actions.get(number)
-    if found is None:
+    action = services.bulk_actions.get(number)
+    if action is None:
         detail = "this result is no longer kept; the list shows what became of the runs"
         raise Problem(404, "bulk-not-found", detail)
     return page(
         request,
         "bulk_result.html",
         block="progress" if part else "",
-        bulk=found,
+        bulk=action,
         number=number,
         shown=MAX_SHOWN_ITEMS,
     )
 
 
-def _wish(
-    asked: urls.ListQuery, ids: list[str], matching: Verb | None, reason: str | None
+def _bulk_request(
+    query: urls.ListQuery, ids: list[str], matching: Verb | None, reason: str | None
 ) -> BulkRequest:
     """By ids, or by the list's filter; of all that match, those that the verb can be done to at
     all."""
     if matching is None:
         return BulkRequest(ids=ids, reason=reason)
-    filter_of(asked)  # says what is wrong with it
-    if not asked.fields.get("status"):
-        asked = asked.with_(
+    filter_of(query)  # says what is wrong with it
+    if not query.fields.get("status"):
+        query = query.with_(
             "status",
             [name for name, state in STATES.items() if state.active == (matching == "cancel")],
         )
-    return BulkRequest(filter=asked.wish(), reason=reason)
+    return BulkRequest(filter=query.filter_query(), reason=reason)
 
 
 async def _run(
-    here: Services,
+    services: Services,
     verb: Verb,
-    wish: BulkRequest,
+    body: BulkRequest,
     *,
     user: str,
     request_id: str,
-    bulk: BulkAction | None = None,
+    action: BulkAction | None = None,
 ) -> BulkAnswer:
-    told = bulk.items.append if bulk else lambda _: None
+    on_result = action.items.append if action else lambda _: None
     if verb == "cancel":
-        return await cancel_many(here, wish, user, request_id, told=told)
-    return await retry_many(here, wish, user, request_id, origin="console", told=told)
+        return await cancel_many(services, body, user, request_id, on_result=on_result)
+    return await retry_many(services, body, user, request_id, origin="console", on_result=on_result)
 
 
-async def _do(here: Services, bulk: BulkAction, wish: BulkRequest, request_id: str) -> None:
+async def _do(services: Services, action: BulkAction, body: BulkRequest, request_id: str) -> None:
     try:
-        bulk.answer = await _run(
-            here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk
+        action.answer = await _run(
+            services, action.verb, body, user=action.user, request_id=request_id, action=action
         )
-        bulk.items = bulk.answer.results
+        action.items = action.answer.results
     except Exception as error:
-        bulk.problem = problem_of(error)
+        action.problem = problem_of(error)

@@ -27,57 +27,57 @@ MAX_BARS = 40  # of the runs shown, in the card of successes
 @router.get("/console/runs")
 async def runs(
     request: Request,
-    here: CurrentServices,
+    services: CurrentServices,
     _: CurrentVisitor,
     part: str = "",
     above: Annotated[str, Query(max_length=128)] = "",
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came
     since is only counted."""
-    asked = urls.read_list_query(request.query_params.multi_items())
-    await here.mirror.writer.caught_up()
-    wish, sort = filter_of(asked), sort_of(asked)
+    query = urls.read_list_query(request.query_params.multi_items())
+    await services.mirror.writer.caught_up()
+    run_filter, sort = filter_of(query), sort_of(query)
     if sort != NEWEST:
         above = ""  # new runs have no place of their own then: they are shown where they stand
-    records, next_token, new = await _listed(here, asked, wish, sort, above)
-    if sort == NEWEST and records and not asked.token:
+    records, next_token, new = await _listed(services, query, run_filter, sort, above)
+    if sort == NEWEST and records and not query.token:
         above = above or key_of(records[0])
-    counts = await here.registry.counts(replace(wish, status=()))
+    counts = await services.registry.counts(replace(run_filter, status=()))
     now = datetime.now(UTC)
-    rows = [_row(here, record, now) for record in records]
+    rows = [_row(services, record, now) for record in records]
     context = {
-        "asked": asked,
+        "asked": query,
         "rows": rows,
-        "older": _with_token(asked, next_token) if next_token else "",
+        "older": _with_token(query, next_token) if next_token else "",
         "new": new,
         "above": above,
         "counts": counts,
         "matching": sum(
             n
             for status, n in counts.items()
-            if not asked.fields.get("status") or status in asked.fields["status"]
+            if not query.fields.get("status") or status in query.fields["status"]
         ),
         "presets": urls.PRESETS,
         "sizes": urls.SIZES,
-        "job_types": sorted(here.catalog.job_types),
-        "prompts": _prompts(here),
-        "models": models(here),
-        "refresh_url": asked.url(part="rows", above=above),
+        "job_types": sorted(services.catalog.job_types),
+        "prompts": _prompts(services),
+        "models": models(services),
+        "refresh_url": query.url(part="rows", above=above),
         "live_url": "/console/live",
         "bars": _bars(rows),
-        **await cards(here, now),
+        **await cards(services, now),
     }
     return page(request, "runs.html", block="live" if part == "rows" else "", **context)
 
 
-def filter_of(asked: urls.ListQuery) -> Filter:
+def filter_of(query: urls.ListQuery) -> Filter:
     """The registry's filter.
 
     Raises:
         Problem: 422, a value that is none.
     """
     try:
-        return asked.wish().filter()
+        return query.filter_query().filter()
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "filter"
@@ -88,64 +88,69 @@ def filter_of(asked: urls.ListQuery) -> Filter:
         ) from error
 
 
-def sort_of(asked: urls.ListQuery) -> Sort:
+def sort_of(query: urls.ListQuery) -> Sort:
     """The registry's order.
 
     Raises:
         Problem: 422, it has none of that name.
     """
     try:
-        return read_sort(asked.sort) if asked.sort else NEWEST
+        return read_sort(query.sort) if query.sort else NEWEST
     except ValueError as error:
         raise Problem(422, "invalid-filter", f"Sort: {error}") from error
 
 
 async def _listed(
-    here: Services, asked: urls.ListQuery, wish: Filter, sort: Sort, above: str
+    services: Services, query: urls.ListQuery, run_filter: Filter, sort: Sort, above: str
 ) -> tuple[tuple[RunRecord, ...], str | None, int]:
     """The page's runs, the next page's token, and how many new ones there are above it."""
     try:
-        if not above or asked.token:
-            found = await here.registry.page(wish, asked.token or None, asked.size, sort)
-            return found.runs, found.next_token, 0
-        found = await here.registry.page(wish, None, min(500, asked.size + 200))
+        if not above or query.token:
+            page_of_runs = await services.registry.page(
+                run_filter, query.token or None, query.size, sort
+            )
+            return page_of_runs.runs, page_of_runs.next_token, 0
+        page_of_runs = await services.registry.page(run_filter, None, min(500, query.size + 200))
     except BadToken as error:
         raise Problem(400, "bad-page-token", str(error)) from error
-    fresh = sum(newer(record, above) for record in found.runs)
-    shown = found.runs[fresh : fresh + asked.size]
-    if not shown:  # more new ones than were read: the page would be empty
-        return found.runs[: asked.size], None, 0
-    more = fresh + asked.size < len(found.runs) or found.next_token is not None
-    return shown, _token(shown[-1], wish) if more else None, fresh
+    new = sum(newer(record, above) for record in page_of_runs.runs)
+    visible = page_of_runs.runs[new : new + query.size]
+    if not visible:  # more new ones than were read: the page would be empty
+        return page_of_runs.runs[: query.size], None, 0
+    more = new + query.size < len(page_of_runs.runs) or page_of_runs.next_token is not None
+    return visible, _token(visible[-1], run_filter) if more else None, new
 
 
-def _token(record: RunRecord, wish: Filter) -> str:
-    return token_after(record, wish)
+def _token(record: RunRecord, run_filter: Filter) -> str:
+    return token_after(record, run_filter)
 
 
-def _with_token(asked: urls.ListQuery, token: str) -> str:
-    return replace(asked, token=token).url()
+def _with_token(query: urls.ListQuery, token: str) -> str:
+    return replace(query, token=token).url()
 
 
-def _row(here: Services, record: RunRecord, now: datetime) -> Row:
-    busy = here.busy_slots(record.job_type) if record.status == "queued" else 0
-    place = here.queue(record.run_id) if record.status == "queued" else None
-    run, kind = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
-    return row(record, now, run=run, job_type=kind, place=place, busy=busy)
+def _row(services: Services, record: RunRecord, now: datetime) -> Row:
+    busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
+    position = services.queue(record.run_id) if record.status == "queued" else None
+    run, job_type = (
+        services.mirror.runs.get(record.run_id),
+        services.catalog.job_types.get(record.job_type),
+    )
+    return row(record, now, run=run, job_type=job_type, position=position, busy=busy)
 
 
-def models(here: Services) -> list[str]:
+def models(services: Services) -> list[str]:
     """Those that job types name."""
-    found = {
+    names = {
         model
-        for kind in here.catalog.job_types.values()
-        for model in (kind.spec.model, *(kind.spec.allowed_models or ()))
+        for job_type in services.catalog.job_types.values()
+        for model in (job_type.spec.model, *(job_type.spec.allowed_models or ()))
     }
-    return sorted(found)
+    return sorted(names)
 
 
-def _prompts(here: Services) -> list[str]:
-    versions = sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number))
+def _prompts(services: Services) -> list[str]:
+    versions = sorted(services.catalog.prompts.values(), key=lambda p: (p.name, p.number))
     names = sorted({p.name for p in versions})
     return [
         option
@@ -154,9 +159,9 @@ def _prompts(here: Services) -> list[str]:
     ]
 
 
-async def cards(here: Services, now: datetime) -> dict[str, Any]:
+async def cards(services: Services, now: datetime) -> dict[str, Any]:
     """What the top of the list says: slots, queue, success and cost."""
-    live = list(here.mirror.runs.values())
+    live = list(services.mirror.runs.values())
     queued = [run for run in live if run.status.phase in (Phase.QUEUED, Phase.PENDING)]
     oldest = min(
         (run.metadata.creation_timestamp for run in queued if run.metadata.creation_timestamp),
@@ -164,15 +169,15 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
     )
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     day, today = await asyncio.gather(
-        here.registry.counts(Filter(since=now - timedelta(hours=24))),
-        here.registry.stats(Filter(since=midnight)),
+        services.registry.counts(Filter(since=now - timedelta(hours=24))),
+        services.registry.stats(Filter(since=midnight)),
     )
     good, bad = day.get("succeeded", 0), day.get("failed", 0)
     return {
         "busy": sum(map(queue.holds_slot, live)),
         "slots": sum(
-            0 if kind.spec.suspended else kind.spec.concurrency_limit
-            for kind in here.catalog.job_types.values()
+            0 if job_type.spec.suspended else job_type.spec.concurrency_limit
+            for job_type in services.catalog.job_types.values()
         ),
         "waiting": len(queued),
         "oldest": (now - oldest).total_seconds() if oldest else None,
@@ -188,6 +193,6 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:
     """Finished runs of this page with their height in percent by how long they took; the oldest
     first."""
-    done = [r for r in rows if r.seconds is not None and not r.state.active][:MAX_BARS]
-    longest = max((r.seconds or 0 for r in done), default=0) or 1
-    return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(done)]
+    finished = [r for r in rows if r.seconds is not None and not r.state.active][:MAX_BARS]
+    longest = max((r.seconds or 0 for r in finished), default=0) or 1
+    return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(finished)]

@@ -40,7 +40,7 @@ NO_WINDOW: dict[str, Any] = {
 @router.get("/console/runs/{id}/log/lines")
 async def lines(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
-    here: CurrentServices,
+    services: CurrentServices,
     _: CurrentVisitor,
     run: Run,
     first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
@@ -48,78 +48,82 @@ async def lines(  # noqa: PLR0917 - FastAPI passes them by name
     raw: bool = False,
 ) -> Response:
     """So many lines from that one on, as HTML; a header says how many the log has."""
-    found, total = await off_loop(partial(_lines, here.archive, run.run_id, first, count, raw=raw))
-    answer = page(request, "log_lines.html", lines=found, run=run)
+    lines, total = await off_loop(
+        partial(_lines, services.archive, run.run_id, first, count, raw=raw)
+    )
+    answer = page(request, "log_lines.html", lines=lines, run=run)
     answer.headers["X-Log-Lines"] = str(total)
     return answer
 
 
 @router.get("/console/runs/{id}/log/matches")
 async def matches(
-    here: CurrentServices,
+    services: CurrentServices,
     _: CurrentVisitor,
     run: Run,
     q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARACTERS)],
     regexp: bool = False,
 ) -> Response:
     """Numbers of the lines that hold the text, what matched in them, and a word about both."""
-    found = await searched(here, run.run_id, q, regexp=regexp)
+    result = await searched(services, run.run_id, q, regexp=regexp)
     return JSONResponse(
         {
-            "lines": found.lines,
-            "texts": found.texts,
-            "said": found.said,
-            "error": bool(found.error),
+            "lines": result.lines,
+            "texts": result.texts,
+            "said": result.said,
+            "error": bool(result.error),
         }
     )
 
 
 @router.get("/console/runs/{id}/log/raw")
 async def raw(
-    here: CurrentServices, _: CurrentVisitor, run: Run, download: bool = False
+    services: CurrentServices, _: CurrentVisitor, run: Run, download: bool = False
 ) -> Response:
     """All of it, byte for byte."""
-    archive = here.archive
+    archive = services.archive
     size = await asyncio.to_thread(archive.size, run.run_id)
 
-    about = {"Content-Length": str(size)}
+    headers = {"Content-Length": str(size)}
     if download:
-        about["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
+        headers["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
     return StreamingResponse(
         read_chunks(archive, run.run_id, 0, size),
         200,
-        about,
+        headers,
         media_type="text/plain; charset=utf-8",
     )
 
 
-async def searched(here: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
+async def searched(services: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
     """Outside the event loop."""
-    call = partial(search, here.archive, run_id, q, regexp=regexp)
-    return await asyncio.get_running_loop().run_in_executor(here.searchers, call)
+    call = partial(search, services.archive, run_id, q, regexp=regexp)
+    return await asyncio.get_running_loop().run_in_executor(services.searchers, call)
 
 
-async def window(here: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+async def window(services: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the log that a URL asks for: around a line, around the next match, or its end."""
-    q, regexp, wanted = (
+    q, regexp, line = (
         query.get("q", "")[:MAX_QUERY_CHARACTERS],
         query.get("regexp") == "1",
         _number(query.get("line", "")),
     )
-    found = await searched(here, run_id, q, regexp=regexp) if q else SearchResult()
-    if wanted is None and found.lines:
-        wanted = found.lines[0]
-    about = {"q": q, "regexp": regexp, "found": found}
+    result = await searched(services, run_id, q, regexp=regexp) if q else SearchResult()
+    if line is None and result.lines:
+        line = result.lines[0]
+    about = {"q": q, "regexp": regexp, "found": result}
     return about | await off_loop(
-        partial(_window, here.archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
+        partial(_window, services.archive, run_id, line, result.lines, raw=query.get("raw") == "1")
     )
 
 
 def _window(
-    archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool
+    archive: Archive, run_id: str, wanted_line: int | None, hits: list[int], *, raw: bool
 ) -> dict[str, Any]:
     total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), WINDOW_LINES
-    first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
+    first = (
+        max(1, total - count + 1) if wanted_line is None else max(1, min(wanted_line - 100, total))
+    )
     lines, _ = _lines(archive, run_id, first, count, raw=raw)
     last = lines[-1].number if lines else 0
     return {
@@ -127,11 +131,11 @@ def _window(
         "total": total,
         "first": first,
         "last": last,
-        "wanted": wanted,
-        "at_end": wanted is None,
+        "wanted": wanted_line,
+        "at_end": wanted_line is None,
         "raw": raw,
-        "previous_hit": next((n for n in reversed(hits) if wanted and n < wanted), None),
-        "next_hit": next((n for n in hits if wanted and n > wanted), None),
+        "previous_hit": next((n for n in reversed(hits) if wanted_line and n < wanted_line), None),
+        "next_hit": next((n for n in hits if wanted_line and n > wanted_line), None),
         "earlier_line": max(1, first - count + 100) if first > 1 else None,
         "later_line": last + 101 if last < total else None,
     }
@@ -142,8 +146,10 @@ def _lines(
 ) -> tuple[list[Line], int]:
     size, index = archive.size(run_id), LineIndex(archive, run_id)
     total = index.lines(size)
-    whole = index.read(first, min(count, max(0, total - first + 1)), size)
-    return [line(number, data, length, json_form=raw) for number, _, data, length in whole], total
+    raw_lines = index.read(first, min(count, max(0, total - first + 1)), size)
+    return [
+        line(number, data, length, json_form=raw) for number, _, data, length in raw_lines
+    ], total
 
 
 def _number(text: str) -> int | None:

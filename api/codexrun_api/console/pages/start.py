@@ -29,38 +29,40 @@ LIMITS = tuple(limits.WORDS)
 
 
 @router.get("/console/start")
-async def choose(request: Request, here: CurrentServices, _: CurrentVisitor) -> Response:
+async def choose(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
     """Which job type?"""
-    kinds = [kind for _, kind in sorted(here.catalog.job_types.items())]
+    kinds = [job_type for _, job_type in sorted(services.catalog.job_types.items())]
     return page(request, "choose.html", kinds=kinds)
 
 
 @router.get("/console/start/{job_type}")
 async def form(
-    request: Request, here: CurrentServices, _: CurrentVisitor, job_type: str
+    request: Request, services: CurrentServices, _: CurrentVisitor, job_type: str
 ) -> Response:
-    kind = await _kind(here, job_type)
-    return _form(request, here, kind, {}, inputs=None, values=dict(request.query_params))
+    found_job_type = await _find_job_type(services, job_type)
+    return _form(
+        request, services, found_job_type, {}, inputs=None, values=dict(request.query_params)
+    )
 
 
 @router.post("/console/start/{job_type}")
 async def start(
-    request: Request, here: CurrentServices, seen: EditingVisitor, job_type: str
+    request: Request, services: CurrentServices, visitor: EditingVisitor, job_type: str
 ) -> Response:
-    kind = await _kind(here, job_type)
-    return await _submitted(request, here, seen, kind, None)
+    found_job_type = await _find_job_type(services, job_type)
+    return await _submitted(request, services, visitor, found_job_type, None)
 
 
 @router.get("/console/runs/{id}/rerun")
 async def rerun_form(
-    request: Request, here: CurrentServices, _: CurrentVisitor, source: Run
+    request: Request, services: CurrentServices, _: CurrentVisitor, source: Run
 ) -> Response:
     """The same form, filled with the run's own values."""
-    kind = await _kind(here, source.job_type)
+    job_type = await _find_job_type(services, source.job_type)
     return _form(
         request,
-        here,
-        kind,
+        services,
+        job_type,
         {},
         inputs=source.params,
         values=_values_of(read_spec(source.spec)),
@@ -70,48 +72,62 @@ async def rerun_form(
 
 @router.post("/console/runs/{id}/rerun")
 async def rerun(
-    request: Request, here: CurrentServices, seen: EditingVisitor, source: Run
+    request: Request, services: CurrentServices, visitor: EditingVisitor, source: Run
 ) -> Response:
-    return await _submitted(request, here, seen, await _kind(here, source.job_type), source)
+    return await _submitted(
+        request, services, visitor, await _find_job_type(services, source.job_type), source
+    )
 
 
-async def _kind(here: Services, name: str) -> CodexJobType:
-    kind = await here.catalog.job_type(name) if len(name) <= 63 else None
-    if kind is None:
+async def _find_job_type(services: Services, name: str) -> CodexJobType:
+    job_type = await services.catalog.job_type(name) if len(name) <= 63 else None
+    if job_type is None:
         raise no_job_type(name[:63])
-    return kind
+    return job_type
 
 
 async def _submitted(
-    request: Request, here: Services, seen: Visitor, kind: CodexJobType, source: RunRecord | None
+    request: Request,
+    services: Services,
+    visitor: Visitor,
+    job_type: CodexJobType,
+    source: RunRecord | None,
 ) -> Response:
     form = {name: str(value) for name, value in (await request.form()).items()}
-    wanted = _fields(here, kind, None, {}, {})
-    inputs, errors = input_form.inputs_of(wanted, form)
+    form_fields = _fields(services, job_type, None, {}, {})
+    inputs, errors = input_form.inputs_of(form_fields, form)
     again: dict[str, Any] = {"values": form, "texts": form, "source": source}
     if errors:
-        return _form(request, here, kind, errors, inputs=None, status=422, **again)
+        return _form(request, services, job_type, errors, inputs=None, status=422, **again)
     try:
-        wish = _wish(kind, form, inputs, source)
+        body = _request_of(job_type, form, inputs, source)
         if form.get("what") == "preview":
             spec = (
-                wish.spec() if isinstance(wish, requests.StartRunRequest) else _again(source, wish)
+                body.spec()
+                if isinstance(body, requests.StartRunRequest)
+                else _retry_spec_of(source, body)
             )
-            manifest = await off_loop(partial(_manifest, here, kind, wish, spec))
-            return _form(request, here, kind, {}, inputs=None, manifest=manifest, **again)
-        started = await _start(request, here, seen, wish, source=source, key=form.get("key", ""))
+            manifest = await off_loop(partial(_manifest, services, job_type, body, spec))
+            return _form(request, services, job_type, {}, inputs=None, manifest=manifest, **again)
+        started = await _start(
+            request, services, visitor, body, source=source, key=form.get("key", "")
+        )
     except ValidationError as error:
-        said = {str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()}
-        return _form(request, here, kind, said, inputs=None, status=422, **again)
+        errors_by_field = {
+            str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()
+        }
+        return _form(request, services, job_type, errors_by_field, inputs=None, status=422, **again)
     except Problem as problem:
         if problem.status not in (409, 422, 429, 503):
             raise
-        said = {(e.pointer or "").rpartition("/")[2] or "form": e.detail for e in problem.errors}
+        errors_by_field = {
+            (e.pointer or "").rpartition("/")[2] or "form": e.detail for e in problem.errors
+        }
         return _form(
             request,
-            here,
-            kind,
-            said or {"form": problem.detail},
+            services,
+            job_type,
+            errors_by_field or {"form": problem.detail},
             inputs=None,
             status=problem.status,
             problem=problem,
@@ -119,7 +135,7 @@ async def _submitted(
         )
     log_action(
         request,
-        seen,
+        visitor,
         "run.retried" if source else "run.started",
         run_id=started.record.run_id,
         name=started.record.name,
@@ -129,59 +145,62 @@ async def _submitted(
 
 async def _start(
     request: Request,
-    here: Services,
-    seen: Visitor,
-    wish: requests.Overrides,
+    services: Services,
+    visitor: Visitor,
+    body: requests.Overrides,
     *,
     source: RunRecord | None,
     key: str,
 ) -> starting.Started:
     """The form's own key: sent twice it is still one run."""
     request_id = request.state.request_id
-    if isinstance(wish, requests.RetryRunRequest):
+    if isinstance(body, requests.RetryRunRequest):
         assert source is not None
         return await actions.retry(
-            here,
+            services,
             source.run_id,
-            wish,
-            user=seen.user,
+            body,
+            user=visitor.user,
             origin="console",
             request_id=request_id,
             key=f"form-{key}" if key else None,
         )
-    assert isinstance(wish, requests.StartRunRequest)
+    assert isinstance(body, requests.StartRunRequest)
     order = await routes.ordered(
-        here,
-        wish,
-        user=seen.user,
+        services,
+        body,
+        user=visitor.user,
         origin="console",
         request_id=request_id,
         key=f"form-{key}" if key else None,
         when_full="Queue",
     )
-    return await starting.start(here, order)
+    return await starting.start(services, order)
 
 
-def _wish(
-    kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], source: RunRecord | None
+def _request_of(
+    job_type: CodexJobType,
+    form: Mapping[str, str],
+    inputs: dict[str, Any],
+    source: RunRecord | None,
 ) -> requests.Overrides:
     """What the form asks for; what it leaves at the job type's own is not named.
 
     Raises:
         ValidationError: a value that REST would refuse too.
     """
-    given = {
+    overrides = {
         name: value
         for name in ("prompt_version", "model", "effort", "name")
         if (value := form.get(name, "").strip())
     }
     own = {
-        "model": kind.spec.model,
-        "prompt_version": kind.spec.prompt.version,
-        "effort": kind.spec.effort,
+        "model": job_type.spec.model,
+        "prompt_version": job_type.spec.prompt.version,
+        "effort": job_type.spec.effort,
     }
-    given = {name: value for name, value in given.items() if own.get(name) != value}
-    body: dict[str, Any] = {**given, "inputs": inputs}
+    overrides = {name: value for name, value in overrides.items() if own.get(name) != value}
+    body: dict[str, Any] = {**overrides, "inputs": inputs}
     if lower := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
         body["limits"] = lower
     if priority := form.get("priority", "").strip():
@@ -194,13 +213,13 @@ def _wish(
     if url := form.get("git_url", "").strip():
         ref = form.get("git_ref", "").strip()
         body["workspace"] = {"git": {"url": url} | ({"ref": ref} if ref else {})}
-    return requests.StartRunRequest(job_type=kind.metadata.name, **body)
+    return requests.StartRunRequest(job_type=job_type.metadata.name, **body)
 
 
-def _again(source: RunRecord | None, wish: requests.Overrides) -> dict[str, Any]:
+def _retry_spec_of(source: RunRecord | None, body: requests.Overrides) -> dict[str, Any]:
     assert source is not None
-    assert isinstance(wish, requests.RetryRunRequest)
-    return actions.retry_spec(source.spec, source, wish)
+    assert isinstance(body, requests.RetryRunRequest)
+    return actions.retry_spec(source.spec, source, body)
 
 
 def _whole(text: str) -> int | str:
@@ -212,22 +231,26 @@ def _whole(text: str) -> int | str:
 
 
 def _fields(
-    here: Services,
-    kind: CodexJobType,
+    services: Services,
+    job_type: CodexJobType,
     inputs: Mapping[str, Any] | None,
     texts: Mapping[str, str],
     errors: Mapping[str, str],
 ) -> list[input_form.Field]:
-    prompt = here.catalog.prompts.get((kind.spec.prompt.name, kind.spec.prompt.version))
+    prompt = services.catalog.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
     return input_form.fields(
-        kind.spec.inputs_schema, placeholders(prompt.text) if prompt else (), inputs, texts, errors
+        job_type.spec.inputs_schema,
+        placeholders(prompt.text) if prompt else (),
+        inputs,
+        texts,
+        errors,
     )
 
 
 def _form(
     request: Request,
-    here: Services,
-    kind: CodexJobType,
+    services: Services,
+    job_type: CodexJobType,
     errors: Mapping[str, str],
     *,
     inputs: Mapping[str, Any] | None,
@@ -238,14 +261,14 @@ def _form(
     problem: Problem | None = None,
     status: int = 200,
 ) -> Response:
-    spec = kind.spec
+    spec = job_type.spec
     versions = [
         p
-        for p in sorted(here.catalog.prompts.values(), key=lambda p: -p.number)
+        for p in sorted(services.catalog.prompts.values(), key=lambda p: -p.number)
         if p.name == spec.prompt.name
     ]
-    wanted = _fields(here, kind, inputs, texts or {}, errors)
-    known = {field.name for field in wanted} | {
+    form_fields = _fields(services, job_type, inputs, texts or {}, errors)
+    field_names = {field.name for field in form_fields} | {
         *LIMITS,
         "prompt_version",
         "model",
@@ -254,41 +277,44 @@ def _form(
         "priority",
     }
     context: dict[str, Any] = {
-        "kind": kind,
+        "kind": job_type,
         "source": source,
-        "fields": wanted,
+        "fields": form_fields,
         "errors": errors,
-        "general": [text for name, text in errors.items() if name not in known],
+        "general": [text for name, text in errors.items() if name not in field_names],
         "values": values,
         "key": values.get("key") or secrets.token_hex(12),
         "versions": versions if spec.prompt.allow_override else [],
         "models": spec.allowed_models or [],
         "efforts": spec.allowed_efforts or [],
         "limits": limits.rows(spec.limits),
-        "busy": here.busy_slots(kind.metadata.name),
-        "prices": here.prices,
+        "busy": services.busy_slots(job_type.metadata.name),
+        "prices": services.prices,
         "manifest": manifest,
         "problem": problem,
     }
     return page(request, "start.html", status, **context)
 
 
-def _values_of(asked: StoredSpec) -> dict[str, str]:
+def _values_of(spec: StoredSpec) -> dict[str, str]:
     """A run's own choices, under the form's names."""
-    found = {"prompt_version": asked.prompt_version, "model": asked.model, "effort": asked.effort}
-    chosen = {**found, "priority": asked.priority or None, **asked.limits.model_dump()}
+    names = {"prompt_version": spec.prompt_version, "model": spec.model, "effort": spec.effort}
+    chosen = {**names, "priority": spec.priority or None, **spec.limits.model_dump()}
     return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
 def _manifest(
-    here: Services, kind: CodexJobType, wish: requests.Overrides, spec: Mapping[str, Any]
+    services: Services,
+    job_type: CodexJobType,
+    request_body: requests.Overrides,
+    spec: Mapping[str, Any],
 ) -> str:
     """What `kubectl apply` would be given."""
-    name = getattr(wish, "name", None) or orders.fresh_name(kind.metadata.name)
+    name = getattr(request_body, "name", None) or orders.fresh_name(job_type.metadata.name)
     body = {
-        "apiVersion": kind.api_version,
+        "apiVersion": job_type.api_version,
         "kind": "CodexRun",
-        "metadata": {"name": name, "namespace": here.settings.namespace},
+        "metadata": {"name": name, "namespace": services.settings.namespace},
         "spec": dict(spec),
     }
     return as_yaml(body)

@@ -23,11 +23,11 @@ def duration(seconds: float | None) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 86_400:
-        hours, rest = divmod(whole, 3600)
-        minutes, left = divmod(rest, 60)
+        hours, seconds_left = divmod(whole, 3600)
+        minutes, left = divmod(seconds_left, 60)
         return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-    days, rest = divmod(whole, 86_400)
-    return f"{days} d {rest // 3600} h"
+    days, seconds_left = divmod(whole, 86_400)
+    return f"{days} d {seconds_left // 3600} h"
 
 
 def about(seconds: float) -> str:
@@ -103,10 +103,10 @@ def percent(part: float | None) -> str:
     """A ratio; never 100 % for what is not all."""
     if part is None:
         return "–"
-    shown = round(part * 100)
-    if shown == 100 and part < 1:
-        shown = 99
-    return f"{shown} %"
+    whole = round(part * 100)
+    if whole == 100 and part < 1:
+        whole = 99
+    return f"{whole} %"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

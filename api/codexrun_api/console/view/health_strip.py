@@ -23,11 +23,11 @@ class Sign:
     text: str
 
 
-def signs_of(here: "Services", now: datetime) -> tuple[Sign, ...]:
+def signs_of(services: "Services", now: datetime) -> tuple[Sign, ...]:
     return (
-        operator_sign(here.mirror.runs.values(), now),
-        registry_sign(here.mirror.writer.lag),
-        cluster_sign(here.ready),
+        operator_sign(services.mirror.runs.values(), now),
+        registry_sign(services.mirror.writer.lag),
+        cluster_sign(services.ready),
     )
 
 

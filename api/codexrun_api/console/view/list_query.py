@@ -58,7 +58,7 @@ class ListQuery:
     size: int = 50
     token: str = ""  # of the page, by the registry
 
-    def wish(self) -> RunFilterQuery:
+    def filter_query(self) -> RunFilterQuery:
         """The filter that REST would be sent.
 
         Raises:
@@ -82,13 +82,15 @@ class ListQuery:
 
     def with_(self, name: str, values: Iterable[str]) -> "ListQuery":
         """Another filter begins at its first page."""
-        kept = tuple(dict.fromkeys(value for value in values if value))
+        distinct = tuple(dict.fromkeys(value for value in values if value))
         fields = {key: value for key, value in self.fields.items() if key != name}
-        return replace(self, fields=fields | ({name: kept} if kept else {}), token="")
+        return replace(self, fields=fields | ({name: distinct} if distinct else {}), token="")
 
     def toggled(self, name: str, value: str) -> "ListQuery":
-        now = self.fields.get(name, ())
-        return self.with_(name, [v for v in now if v != value] if value in now else [*now, value])
+        current = self.fields.get(name, ())
+        return self.with_(
+            name, [v for v in current if v != value] if value in current else [*current, value]
+        )
 
     def without(self, name: str) -> "ListQuery":
         """Of the filters that have one value."""
@@ -98,9 +100,9 @@ class ListQuery:
     def sorted_by(self, key: str) -> "ListQuery":
         """By this column: the highest or latest first, and the other way round where it is so
         already."""
-        now = self.sort or str(NEWEST)
-        wanted = key if now == f"-{key}" else f"-{key}"
-        return replace(self, token="", sort="" if wanted == str(NEWEST) else wanted)
+        current = self.sort or str(NEWEST)
+        sort = key if current == f"-{key}" else f"-{key}"
+        return replace(self, token="", sort="" if sort == str(NEWEST) else sort)
 
     def aria_sort(self, key: str) -> str:
         """Of a column's head; empty where the list is not sorted by it."""
@@ -119,21 +121,25 @@ class ListQuery:
     @property
     def chips(self) -> list[Chip]:
         """Every filter that is on but the status, which has chips of its own."""
-        found = [
+        chips = [
             Chip(NAMES[name], value, self.toggled(name, value).url())
             for name in SEVERAL
             if name != "status"
             for value in self.fields.get(name, ())
         ]
         parts = selector(self.label) if self.label else ()
-        for one in parts:
-            rest = ",".join(str(other) for other in parts if other != one)
-            found.append(Chip(NAMES["label"], str(one), replace(self, label=rest, token="").url()))
+        for requirement in parts:
+            remaining = ",".join(str(other) for other in parts if other != requirement)
+            chips.append(
+                Chip(
+                    NAMES["label"], str(requirement), replace(self, label=remaining, token="").url()
+                )
+            )
         for name in (name for name in SINGLE if name != "label"):
             if value := getattr(self, name):
-                shown = PRESETS.get(value, value) if name == "since" else value
-                found.append(Chip(NAMES[name], shown, self.without(name).url()))
-        return found
+                label = PRESETS.get(value, value) if name == "since" else value
+                chips.append(Chip(NAMES[name], label, self.without(name).url()))
+        return chips
 
     @property
     def filtered(self) -> bool:

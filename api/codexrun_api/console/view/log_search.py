@@ -52,16 +52,16 @@ class SearchResult:
 
 
 def search(
-    archive: Archive, run_id: str, q: str, *, regexp: bool, seconds: float = MAX_SECONDS
+    archive: Archive, run_id: str, query: str, *, regexp: bool, seconds: float = MAX_SECONDS
 ) -> SearchResult:
     """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands
     there with its backslash."""
-    found = SearchResult()
+    result = SearchResult()
     try:
-        pattern = _compiled(q, regexp=regexp)
+        pattern = _compiled(query, regexp=regexp)
     except BadPattern as error:
-        found.error = str(error)
-        return found
+        result.error = str(error)
+        return result
     size, index = archive.size(run_id), LineIndex(archive, run_id)
     at, line, ends = 0, 1, time.monotonic() + seconds
     while at < size:
@@ -74,8 +74,8 @@ def search(
         counted = begin = 0
         while begin < len(data):
             if time.monotonic() > ends:
-                found.stopped = line + data.count(b"\n", counted, begin)
-                return found
+                result.stopped = line + data.count(b"\n", counted, begin)
+                return result
             end = _step(data, begin)
             hit = pattern.search(data, begin, end)
             if hit is None or hit.start() == end:  # nothing at the very end is no line of its own
@@ -85,19 +85,19 @@ def search(
             counted = hit.start()
             after = data.find(b"\n", hit.end(), end)
             stop = after if after >= 0 else end
-            if not found.lines or found.lines[-1] != line:
-                if len(found.lines) == MAX_LINES:
-                    found.more = True
-                    return found
-                found.lines.append(line)
-                found.texts.append(_shown(pattern.finditer(data, hit.start(), stop)))
+            if not result.lines or result.lines[-1] != line:
+                if len(result.lines) == MAX_LINES:
+                    result.more = True
+                    return result
+                result.lines.append(line)
+                result.texts.append(_distinct_texts(pattern.finditer(data, hit.start(), stop)))
             begin = stop + 1
         at += len(data)
         line = index.line_at(at, size)
-    return found
+    return result
 
 
-def _compiled(q: str, *, regexp: bool) -> Any:
+def _compiled(query: str, *, regexp: bool) -> Any:
     options = re2.Options()
     options.log_errors, options.case_sensitive, options.never_nl, options.max_mem = (
         False,
@@ -105,16 +105,16 @@ def _compiled(q: str, *, regexp: bool) -> Any:
         True,
         MAX_PATTERN_BYTES,
     )
-    text = q if regexp else re2.escape(json.dumps(q, ensure_ascii=False)[1:-1])
+    text = query if regexp else re2.escape(json.dumps(query, ensure_ascii=False)[1:-1])
     try:
         return re2.compile(b"(?m)" + text.encode("utf-8", "replace"), options=options)
     except re2.error as error:
-        said = (
+        reason = (
             error.args[0].decode()
             if error.args and isinstance(error.args[0], bytes)
             else str(error)
         )
-        raise BadPattern(f"no pattern of RE2: {said}") from None
+        raise BadPattern(f"no pattern of RE2: {reason}") from None
 
 
 def _whole_lines(data: bytes, *, last: bool) -> bytes:
@@ -130,7 +130,7 @@ def _step(data: bytes, begin: int) -> int:
     return (data.rfind(b"\n", begin, begin + STEP_BYTES) + 1) or begin + STEP_BYTES
 
 
-def _shown(hits: Iterable[Any]) -> list[str]:
+def _distinct_texts(hits: Iterable[Any]) -> list[str]:
     """The first of them as the page shows them, each once."""
     return list(
         dict.fromkeys(text for hit in islice(hits, MAX_MARKS) if (text := _unquoted(hit.group())))

@@ -41,14 +41,14 @@ def row(
     *,
     run: CodexRun | None = None,
     job_type: CodexJobType | None = None,
-    place: QueueView | None = None,
+    position: QueueView | None = None,
     busy: int = 0,
 ) -> Row:
     limit = job_type.spec.concurrency_limit if job_type else 0
     return Row(
         run=record,
         state=state_of(record.status),
-        message=status_text.short(record, now, run=run, place=place, busy=busy, limit=limit),
+        message=status_text.short(record, now, run=run, position=position, busy=busy, limit=limit),
         seconds=status_text.run_seconds(record, now),
         token_limit=limits_of(record, job_type).max_tokens,
         workspace=workspace(read_spec(record.spec).git),

@@ -74,8 +74,8 @@ class Budget:
             return self._plain(
                 text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters"
             )
-        seen = _visible_text(text)
-        cells = table_cells(seen)
+        visible_text = _visible_text(text)
+        cells = table_cells(visible_text)
         if cells > self.cells:
             return self._plain(
                 text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}"
@@ -83,7 +83,7 @@ class Budget:
         self.markdown_characters -= len(text)
         self.cells -= cells
         env: dict[str, object] = {}
-        tokens = _markdown.parse(seen, env)
+        tokens = _markdown.parse(visible_text, env)
         if any(token.level >= MAX_NESTING for token in tokens):
             # The parser leaves out what is deeper, and all that follows it.
             return self._plain(
@@ -108,14 +108,14 @@ class Budget:
         """A unified diff with its lines marked."""
         return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
 
-    def _plain(self, text: str, why: str) -> Markup:
-        shown = text[: max(0, self.html_characters)]
+    def _plain(self, text: str, reason: str) -> Markup:
+        beginning = text[: max(0, self.html_characters)]
         html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(
-            why, _visible_text(shown)
+            reason, _visible_text(beginning)
         )
-        if len(shown) < len(text):
+        if len(beginning) < len(text):
             html += Markup("<p><em>{:,} characters left out.</em></p>").format(
-                len(text) - len(shown)
+                len(text) - len(beginning)
             )
         return self._spent(html)
 
@@ -146,11 +146,11 @@ def table_cells(text: str) -> int:
 
 def _html_characters(tokens: Sequence[Token]) -> int:
     """How long these tokens' HTML is at least, each link with its whole URL and title."""
-    own = sum(
+    characters = sum(
         len(token.content) + sum(len(str(value)) for value in token.attrs.values())
         for token in tokens
     )
-    return own + sum(_html_characters(token.children) for token in tokens if token.children)
+    return characters + sum(_html_characters(token.children) for token in tokens if token.children)
 
 
 def _cleaned(html: str) -> Markup:
@@ -197,15 +197,15 @@ def output(text: str) -> tuple[Markup, int]:
 def patch(text: str) -> Markup:
     """A unified diff with its lines marked, cut at MAX_PATCH_LINES."""
     lines = text.splitlines()
-    shown = [
+    lines_of_html = [
         f'<span class="{_kind(line)}">{escape(_visible_text(line))}</span>'
         for line in lines[:MAX_PATCH_LINES]
     ]
     if len(lines) > MAX_PATCH_LINES:
-        shown.append(
+        lines_of_html.append(
             f'<span class="cut">… {len(lines) - MAX_PATCH_LINES:,} lines left out …</span>'
         )
-    return Markup("\n".join(shown))  # noqa: S704 - every line is escaped
+    return Markup("\n".join(lines_of_html))  # noqa: S704 - every line is escaped
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:

@@ -98,7 +98,7 @@ def sentence(
     now: datetime,
     *,
     run: CodexRun | None = None,
-    place: QueueView | None = None,
+    position: QueueView | None = None,
     busy: int = 0,
     limit: int = 0,
     usual: timedelta | None = None,
@@ -113,12 +113,12 @@ def sentence(
                 WAITS.get(record.reason or "") or "Waiting for the operator's word"
             )
         case "queued":
-            return _queued(record, place, busy, limit)
+            return _queued(record, position, busy, limit)
         case "starting":
-            said = status.message if status and status.message else ""
+            message = status.message if status and status.message else ""
             return _ended_by_dot(
                 WAITS.get(record.reason or "")
-                or (f"Starting: {said}" if said else "Starting its pod")
+                or (f"Starting: {message}" if message else "Starting its pod")
             )
         case "running":
             return _running(record, now, usual, doing)
@@ -146,12 +146,12 @@ def sentence(
                 or "Its object was deleted while nobody watched; how it ended is not known"
             )
         case unknown:
-            said = (
+            message = (
                 status.message
                 if status and status.message
                 else record.reason or "a newer operator's status"
             )
-            return _ended_by_dot(f"{unknown.capitalize()}: {said}")
+            return _ended_by_dot(f"{unknown.capitalize()}: {message}")
 
 
 def way_out(record: RunRecord) -> str:
@@ -164,7 +164,7 @@ def short(
     now: datetime,
     *,
     run: CodexRun | None = None,
-    place: QueueView | None = None,
+    position: QueueView | None = None,
     busy: int = 0,
     limit: int = 0,
 ) -> str:
@@ -180,18 +180,18 @@ def short(
         case "running":
             text = ""
         case _:
-            text = sentence(record, now, run=run, place=place, busy=busy, limit=limit)
+            text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
     return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 
 def plain(markdown: str) -> str:
     """Markdown in one line, without its marks."""
-    kept = (
+    lines = (
         _MARKS.sub("", line)
         for line in markdown.splitlines()
         if not line.lstrip().startswith(("|", "```"))
     )
-    return " ".join(" ".join(kept).split())
+    return " ".join(" ".join(lines).split())
 
 
 def run_seconds(record: RunRecord, now: datetime) -> float | None:
@@ -202,37 +202,37 @@ def run_seconds(record: RunRecord, now: datetime) -> float | None:
     return (end - record.started_at).total_seconds() if end else None
 
 
-def _queued(record: RunRecord, place: QueueView | None, busy: int, limit: int) -> str:
+def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int) -> str:
     if record.reason and record.reason in WAITS:
         return _ended_by_dot(WAITS[record.reason])
     parts = [f"{busy} of {limit} {record.job_type} runs are busy"] if limit else []
-    if place:
-        parts.append("next in line" if place.position == 1 else f"position {place.position}")
-        if place.eta_seconds is not None:
-            parts.append(about(place.eta_seconds))
+    if position:
+        parts.append("next in line" if position.position == 1 else f"position {position.position}")
+        if position.eta_seconds is not None:
+            parts.append(about(position.eta_seconds))
     return f"Waiting for a slot: {', '.join(parts)}." if parts else "Waiting for a slot."
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:
-    for_ = f"Running for {duration(run_seconds(record, now))}"
+    text = f"Running for {duration(run_seconds(record, now))}"
     if doing:
-        for_ += f", now {doing}"
+        text += f", now {doing}"
     if usual is None:
-        return f"{for_}."
-    return f"{for_}. Usually done after {duration(usual.total_seconds())}."
+        return f"{text}."
+    return f"{text}. Usually done after {duration(usual.total_seconds())}."
 
 
 def _stopping(record: RunRecord, run: CodexRun | None) -> str:
     if run and run.spec.cancel:
-        why = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
+        reason = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
         return (
-            f"Stopping: cancelled by {run.spec.cancel.requested_by}{why}; waiting for its pod to be"
-            " gone."
+            f"Stopping: cancelled by {run.spec.cancel.requested_by}{reason}; waiting for its pod to"
+            " be gone."
         )
-    said = run.status.message if run and run.status.message else record.reason or ""
+    message = run.status.message if run and run.status.message else record.reason or ""
     return (
-        f"Stopping: {said.rstrip('.')}; waiting for its pod to be gone."
-        if said
+        f"Stopping: {message.rstrip('.')}; waiting for its pod to be gone."
+        if message
         else "Stopping; waiting for its pod to be gone."
     )
 
