@@ -59,7 +59,8 @@ async def run(settings: Settings) -> int:
     try:
         await registry.migrate()
         services = Services.make(settings, registry, kube)
-        archive, notifier = services.archive, services.notifier
+        archive = services.archive
+        notifier = services.notifier
         archive.open()
         ends = LogSealer(archive, registry.set_log, notifier)
         services.mirror.writer.listen(ends)

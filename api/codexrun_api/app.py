@@ -89,7 +89,7 @@ def _log_end(task: asyncio.Task[None]) -> None:
 
 
 def _describe(app: FastAPI) -> None:
-    """OpenAPI without FastAPI's own error schema: ours has another shape."""
+    """Replace FastAPI's own error schemas in OpenAPI by those of RFC 9457."""
     make = app.openapi
 
     def openapi() -> dict[str, object]:

@@ -140,9 +140,9 @@ async def _views(services: CurrentServices) -> list[PromptView]:
     versions: dict[str, list[PromptVersionView]] = {}
     for prompt in sorted(services.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
         row = sums.get((prompt.name, prompt.version)) if sums else None
-        stats = (
-            PromptRuns.model_validate(row) if row else PromptRuns() if sums is not None else None
-        )
+        stats = None
+        if sums is not None:
+            stats = PromptRuns.model_validate(row) if row else PromptRuns()
         versions.setdefault(prompt.name, []).append(PromptVersionView.of(prompt, stats))
     users: dict[str, list[str]] = {}
     for name, job_type in sorted(services.catalog.job_types.items()):

@@ -37,7 +37,8 @@ async def home() -> Response:
 
 @router.get("/console/static/{name:path}")
 async def static(request: Request, name: str) -> Response:
-    """A file of ours, by its very name; by the URL with its digest it never changes."""
+    """Serve one of the console's files by its very name; by the URL with its digest it never
+    changes."""
     url = static_files().get(name)
     if url is None:
         raise Problem(404, "not-found", "there is no such file")

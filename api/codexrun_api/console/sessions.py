@@ -1,5 +1,5 @@
-"""Is this cookie a session of ours, and this form one that we rendered for it? Pure; nothing is
-stored.
+"""Sessions of the console: whether a cookie is one, and a form was rendered for it. Pure; nothing
+is stored.
 
 A session is signed with a key derived from the token that it was opened with: it survives a
 restart, and ends when that token is taken away. The cookie is no token: REST does not take it, so

@@ -34,7 +34,7 @@ class NotLoggedIn(Exception):
 
 
 def visitor_of(request: Request) -> Visitor | None:
-    """None for a stranger."""
+    """Return who is looking; None for a stranger."""
     services = request.app.state.services
     read_only = services.settings.console_read_only
     if services.tokens.open_to_all:
@@ -47,7 +47,7 @@ def visitor_of(request: Request) -> Visitor | None:
 
 
 async def current_visitor(request: Request, _: CurrentServices) -> Visitor:
-    """Whoever is logged in.
+    """Return whoever is logged in.
 
     Raises:
         NotLoggedIn: nobody is.
@@ -57,15 +57,16 @@ async def current_visitor(request: Request, _: CurrentServices) -> Visitor:
         raise NotLoggedIn(
             f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         )
-    request.state.user, request.state.visitor = visitor.user, visitor
+    request.state.user = visitor.user
+    request.state.visitor = visitor
     return visitor
 
 
 async def editing_visitor(
     request: Request, visitor: Annotated[Visitor, Depends(current_visitor)]
 ) -> Visitor:
-    """Whoever may change something: logged in, by a form of ours, and not in read-only mode. What
-    buttons hide is refused here.
+    """Return the visitor who may change something: logged in, by a form of this console, and not in
+    read-only mode. What buttons hide is refused here.
 
     Raises:
         Problem: 403.
@@ -95,12 +96,13 @@ async def editing_visitor(
 
 
 def is_same_origin(request: Request) -> bool:
-    """What the browser says about where a request comes from; older ones say nothing."""
+    """Return whether the browser says that the request comes from this console; older ones say
+    nothing, and are believed."""
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
 def log_action(request: Request, visitor: Visitor, action: str, **details: object) -> None:
-    """The audit line: who did what to which run, from where."""
+    """Write the audit line: who did what to which run, from where."""
     client = request.client.host if request.client else None
     log.info(
         action,

@@ -15,7 +15,8 @@ from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
 
-SHARED, ANONYMOUS = "shared", "anonymous"
+SHARED = "shared"
+ANONYMOUS = "anonymous"
 
 
 class Tokens:
@@ -36,7 +37,8 @@ class Tokens:
         if not token:
             return None
         self._read()
-        digest, user = token_digest(token), None
+        digest = token_digest(token)
+        user = None
         for other, name in (*self._token.items(), *self._named.items()):
             if hmac.compare_digest(
                 other, digest
@@ -63,7 +65,8 @@ class Tokens:
             stamp = (stat.st_mtime_ns, stat.st_ino)
             if stamp == self._stamp:
                 return
-            self._named, self._stamp = parse_tokens(self._file.read_text(encoding="utf-8")), stamp
+            self._named = parse_tokens(self._file.read_text(encoding="utf-8"))
+            self._stamp = stamp
             log.info("tokens.read", extra=fields(path=str(self._file), tokens=len(self._named)))
         except (OSError, UnicodeDecodeError) as error:
             # A file that is being replaced locks nobody out: what was known stays.
@@ -78,7 +81,8 @@ def parse_tokens(text: str) -> dict[bytes, str]:
         if line and not line.startswith("#"):
             name, colon, token = line.partition(":")
             if not colon:
-                name, token = SHARED, name
+                token = name
+                name = SHARED
             if token.strip():
                 tokens[token_digest(token.strip())] = name.strip() or SHARED
     return tokens

@@ -1,5 +1,5 @@
 """Around every request: its id, its log line, its metrics, a bound on its body, and an answer even
-to a fault of ours."""
+to an internal error."""
 
 import logging
 import re
@@ -29,7 +29,8 @@ class RequestMiddleware:
     """Pure ASGI: BaseHTTPMiddleware would buffer streams and hide disconnects."""
 
     def __init__(self, app: ASGIApp, body_limit: int) -> None:
-        self.app, self.body_limit = app, body_limit
+        self.app = app
+        self.body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -72,8 +73,12 @@ class _Exchange:
     """One request's two directions, watched."""
 
     def __init__(self, request_id: str, receive: Receive, send: Send, limit: int) -> None:
-        self.request_id, self.status = request_id, 0
-        self._receive, self._send, self._limit, self._got = receive, send, limit, 0
+        self.request_id = request_id
+        self.status = 0
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._got = 0
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -30,7 +30,10 @@ from codexrun_api.logs import line_counts
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 
-LOG, LINES, ATTEMPTS, ARTIFACTS = "logs.txt", "lines.txt", "attempts.json", "artifacts"
+LOG = "logs.txt"
+LINES = "lines.txt"
+ATTEMPTS = "attempts.json"
+ARTIFACTS = "artifacts"
 STRIPES = 64  # locks; runs share them
 
 
@@ -65,7 +68,8 @@ class Archive:
     """Every call is short and may be made from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self._runs, self._partial = root / "runs", root / "partial"
+        self._runs = root / "runs"
+        self._partial = root / "partial"
         self._locks = [threading.Lock() for _ in range(STRIPES)]
 
     def open(self) -> None:
@@ -96,7 +100,8 @@ class Archive:
 
     def newlines(self, run_id: str, size: int) -> list[int]:
         """How many there are up to the end of each whole block of the first `size` bytes."""
-        folder, blocks = self._folder(run_id), size // line_counts.BLOCK_BYTES
+        folder = self._folder(run_id)
+        blocks = size // line_counts.BLOCK_BYTES
         counts, _ = line_counts.read_counts(folder / LINES) if blocks else ([], 0)
         if len(counts) < blocks:
             with self._lock(run_id):
@@ -165,7 +170,8 @@ class Archive:
                 (self._folder(run_id) / LOG).open("rb") as file,
             ):
                 os.fsync(file.fileno())
-            log.complete, log.note = complete, note
+            log.complete = complete
+            log.note = note
             self._save(run_id, log)
 
     @contextlib.contextmanager

@@ -52,7 +52,8 @@ class GateAuthentication:
     """Call it with a bearer token."""
 
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
-        self._kube, self._clock = kube, clock
+        self._kube = kube
+        self._clock = clock
         self._pods: OrderedDict[bytes, tuple[float, tuple[str, str]]] = OrderedDict()
         self._identities: OrderedDict[str, GateIdentity] = OrderedDict()
         self._reviewing = asyncio.Semaphore(16)

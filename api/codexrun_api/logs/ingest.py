@@ -62,19 +62,18 @@ class Ingest:
         on_log: OnLog,
         notifier: LogNotifier,
     ) -> None:
-        self.archive, self.authenticate, self.on_usage, self.on_log = (
-            archive,
-            authenticate,
-            on_usage,
-            on_log,
-        )
+        self.archive = archive
+        self.authenticate = authenticate
+        self.on_usage = on_usage
+        self.on_log = on_log
         self.notifier = notifier
         # from when on a live run's row is told of its log's size again
         self._noted: OrderedDict[str, float] = OrderedDict()
 
     async def post_log(self, request: Request) -> Response:
         identity = await self._identity(request)
-        offset, end = request.query_params.get("offset", ""), request.query_params.get("end")
+        offset = request.query_params.get("offset", "")
+        end = request.query_params.get("end")
         if (
             not offset.isascii()
             or not offset.isdecimal()
@@ -85,7 +84,8 @@ class Ingest:
         data = await _body(request, LOG_PIECE)
         if int(offset) + len(data) > LOG_LIMIT:
             raise HTTPException(413, f"one attempt's log is {LOG_LIMIT} bytes at most")
-        archive, run_id = self.archive, identity.run_id
+        archive = self.archive
+        run_id = identity.run_id
         size, ended = await asyncio.to_thread(
             archive.append_attempt, run_id, identity.attempt, int(offset), data
         )
@@ -106,10 +106,8 @@ class Ingest:
     async def _seal(self, identity: GateIdentity, *, complete: bool) -> None:
         """Sealed first, then noted; when the registry is away the gate comes again, and only the
         note is made up for."""
-        run_id, last = (
-            identity.run_id,
-            b"" if complete else cut_line(identity.run_id, identity.attempt, CUT),
-        )
+        run_id = identity.run_id
+        last = b"" if complete else cut_line(identity.run_id, identity.attempt, CUT)
         note = None if complete else CUT
         await asyncio.to_thread(
             self.archive.seal, run_id, identity.attempt, complete=complete, note=note, last=last
@@ -205,7 +203,8 @@ def create_ingest_app(
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    parts, received = [], 0
+    parts = []
+    received = 0
     async for part in request.stream():
         received += len(part)
         if received > limit:

@@ -12,7 +12,8 @@ BLOCK_BYTES = 256 * 1024
 
 
 def read_counts(counts: Path) -> tuple[list[int], int]:
-    """Newlines up to the end of each whole block, and how many bytes of the file say so."""
+    """Return the newlines up to the end of each whole block, and how many bytes of the file say
+    so."""
     try:
         data = counts.read_bytes()
     except FileNotFoundError:
@@ -22,21 +23,17 @@ def read_counts(counts: Path) -> tuple[list[int], int]:
 
 
 def extend_counts(log: Path, counts: Path, before: int | None = None) -> list[int]:
-    """The same up to the end of the log. The caller lets nobody else write meanwhile; `before` is
-    the log's size before it has just grown: what was said of more than that is not of these
-    bytes."""
+    """Count what the file lacks up to the end of the log; return all counts. The caller lets nobody
+    else write meanwhile; `before` is the log's size before it has just grown: what was said of more
+    than that is not of these bytes."""
     counted, valid_bytes = read_counts(counts)
     with log.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        blocks, valid_blocks = (
-            size // BLOCK_BYTES,
-            (size if before is None else before) // BLOCK_BYTES,
-        )
+        blocks = size // BLOCK_BYTES
+        valid_blocks = (size if before is None else before) // BLOCK_BYTES
         if len(counted) > valid_blocks:
-            counted, valid_bytes = (
-                counted[:valid_blocks],
-                sum(len(str(number)) + 1 for number in counted[:valid_blocks]),
-            )
+            counted = counted[:valid_blocks]
+            valid_bytes = sum(len(str(number)) + 1 for number in counted)
         added = []
         for block in range(len(counted), blocks):
             before_block = counted[-1] if counted else 0

@@ -15,7 +15,8 @@ class LineIndex:
     whole yet."""
 
     def __init__(self, archive: Archive, run_id: str) -> None:
-        self._archive, self._run_id = archive, run_id
+        self._archive = archive
+        self._run_id = run_id
         self._before = [0]  # newlines before each block
 
     def lines(self, size: int) -> int:
@@ -62,7 +63,8 @@ class LineIndex:
     def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
         """Number, offset, content and whole length of so many lines; the content of a very long one
         is cut."""
-        at, number = self.offset(first, size), first
+        at = self.offset(first, size)
+        number = first
         while number < first + count and at < size:
             data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK_BYTES))
             begin = 0
@@ -73,7 +75,8 @@ class LineIndex:
                     data[begin : min(end, begin + MAX_LINE_BYTES)],
                     end - begin,
                 )
-                begin, number = end + 1, number + 1
+                begin = end + 1
+                number = number + 1
             if number >= first + count:
                 return
             if begin:
@@ -96,7 +99,8 @@ class LineIndex:
                 self._archive.read(self._run_id, at, at + min(MAX_LINE_BYTES, whole)),
                 whole,
             )
-            at, number = end, number + 1
+            at = end
+            number = number + 1
 
     def _extend(self, size: int) -> None:
         if len(self._before) * line_counts.BLOCK_BYTES <= size:

@@ -19,7 +19,8 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
     """Offset of the last `lines` lines; a last one without its newline counts."""
     if lines == 0:
         return size
-    end, remaining = size, lines
+    end = size
+    remaining = lines
     if size and archive.read(run_id, size - 1, size) == b"\n":
         end = size - 1
     while end > 0:
@@ -41,10 +42,9 @@ def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> i
     Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a
     log that is no runner's more is shown rather than less.
     """
-    low, high = (
-        0,
-        size,
-    )  # lines that begin before `low` are older; one that begins at `high` is not, or there is none
+    # Lines that begin before `low` are older; one that begins at `high` is not, or there is none.
+    low = 0
+    high = size
     while low < high:
         middle = (low + high) // 2
         begin, time = _first_time(archive, run_id, middle, high)

@@ -93,7 +93,9 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
     size = await asyncio.to_thread(archive.size, run.run_id)
     start = after or 0
     if last_id is not None and last_id.isascii() and last_id.isdecimal():
-        start, tail, since = int(last_id), None, None  # what was chosen at first lies behind
+        start = int(last_id)
+        tail = None  # what was chosen at first lies behind
+        since = None
     if since:
         start = max(
             start,
@@ -116,11 +118,13 @@ def _range_response(archive: Archive, run: RunRecord, range_header: str, size: i
     if match is None or not (match[1] or match[2]):
         return _text_response(archive, run, 0, size)
     if match[1]:
-        start, end = int(match[1]), min(int(match[2]) + 1 if match[2] else size, size)
+        start = int(match[1])
+        end = min(int(match[2]) + 1 if match[2] else size, size)
         if match[2] and int(match[2]) < int(match[1]):
             return _text_response(archive, run, 0, size)
     else:
-        start, end = max(0, size - int(match[2])), size
+        start = max(0, size - int(match[2]))
+        end = size
     if start >= end:
         raise Unsatisfiable(size)
     return _text_response(archive, run, start, end, size)

@@ -32,7 +32,10 @@ class LogSealer:
     def __init__(
         self, archive: Archive, on_log: OnLog, notifier: LogNotifier, wait: float = GATE_SECONDS
     ) -> None:
-        self._archive, self._on_log, self._notifier, self._wait = archive, on_log, notifier, wait
+        self._archive = archive
+        self._on_log = on_log
+        self._notifier = notifier
+        self._wait = wait
         self.tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, transition: Transition) -> None:
@@ -53,7 +56,8 @@ class LogSealer:
     async def _seal_when_due(self, run: Transition | RunRecord) -> None:
         """Archive first, row second; also the row of a log that has ended: the registry may have
         been away then."""
-        archive, run_id = self._archive, run.run_id
+        archive = self._archive
+        run_id = run.run_id
         if not await self._is_closed(run_id):
             await asyncio.sleep(self._wait)
             if not await self._is_closed(run_id) and not await self._seal_cut_off(run):
@@ -72,7 +76,8 @@ class LogSealer:
         return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
 
     async def _seal_cut_off(self, run: Transition | RunRecord) -> bool:
-        run_id, cause = run.run_id, run.failure_class or run.reason or run.status
+        run_id = run.run_id
+        cause = run.failure_class or run.reason or run.status
         attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
         part = "the rest" if self._archive.size(run_id) else "any"
         note = f"the pod was gone ({cause}) before {part} of its log could be shipped"

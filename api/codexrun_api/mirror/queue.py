@@ -9,7 +9,8 @@ from codexrun_api.schemas.responses import QueueView
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs import queue
 
-LONGEST, UNKNOWN = 600, 30  # seconds: bounds of what is worth saying
+MAX_RETRY_SECONDS = 600  # bounds of what is worth saying
+UNKNOWN_RETRY_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def holds_slot(run: CodexRun) -> bool:
 
 
 def peer_of(run: CodexRun) -> Peer:
-    created, status = run.metadata.creation_timestamp or datetime.now(UTC), run.status
+    created = run.metadata.creation_timestamp or datetime.now(UTC)
+    status = run.status
     return Peer(
         run.metadata.uid,
         status.phase.lower(),
@@ -57,4 +59,6 @@ def seconds_to_next_slot(peers: Collection[Peer], limit: int, now: datetime | No
     """Seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
     eta = queue.free_at(0, peers, limit, queue.usual_length(peers), now)
-    return min(LONGEST, max(1, round((eta - now).total_seconds()))) if eta else UNKNOWN
+    if eta is None:
+        return UNKNOWN_RETRY_SECONDS
+    return min(MAX_RETRY_SECONDS, max(1, round((eta - now).total_seconds())))

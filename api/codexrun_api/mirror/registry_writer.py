@@ -35,7 +35,8 @@ class Change:
 
 class RegistryWriter:
     def __init__(self, registry: Registry, sinks: tuple[Sink, ...] = (log_transition,)) -> None:
-        self._registry, self._sinks = registry, sinks
+        self._registry = registry
+        self._sinks = sinks
         self._changes: deque[Change] = deque()
         self._latest: dict[tuple[str, int | None, Phase], Change] = {}
         self._has_changes = asyncio.Event()

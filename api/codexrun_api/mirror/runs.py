@@ -47,7 +47,8 @@ class Followed:
             and _version(run) < _version(self.run)
         ):
             return
-        self.run, self.gone = run, gone
+        self.run = run
+        self.gone = gone
         self._changed.set()
 
     async def until(
@@ -74,7 +75,9 @@ class Mirror:
     def __init__(
         self, kube: Kube, registry: Registry, feed: EventBuffer, external_url: str = ""
     ) -> None:
-        self.kube, self.event_buffer, self._external_url = kube, feed, external_url
+        self.kube = kube
+        self.event_buffer = feed
+        self._external_url = external_url
         self.runs: dict[
             str, CodexRun
         ] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
@@ -132,7 +135,8 @@ class Mirror:
             return self.runs.get(raw["metadata"]["uid"])
 
     def _take(self, run: CodexRun, gone: bool) -> None:
-        uid, name = run.metadata.uid, run.metadata.name
+        uid = run.metadata.uid
+        name = run.metadata.name
         previous = self.runs.get(uid)
         if uid in self._gone or (previous and not gone and _version(run) <= _version(previous)):
             return
@@ -159,7 +163,8 @@ class Mirror:
         self._publish(run, previous, gone=gone)
 
     def _forget(self, run: CodexRun) -> None:
-        uid, name = run.metadata.uid, run.metadata.name
+        uid = run.metadata.uid
+        name = run.metadata.name
         self.runs.pop(uid, None)
         self.without_inputs.discard(uid)
         self.peers[run.spec.job_type].pop(uid, None)

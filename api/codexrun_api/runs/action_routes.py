@@ -26,7 +26,8 @@ from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["actions"])
 
-MAX_CONCURRENT_ACTIONS, PAGE_SIZE = 16, 200
+MAX_CONCURRENT_ACTIONS = 16
+PAGE_SIZE = 200
 
 
 Action = Callable[[RunRecord], Awaitable[str | None]]
@@ -216,7 +217,9 @@ async def _matching_runs(
             False,
         )
     assert body.filter is not None
-    run_filter, matching, token = body.filter.filter(), list[RunRecord](), None
+    run_filter = body.filter.filter()
+    matching = list[RunRecord]()
+    token = None
     while len(matching) < MAX_BULK_RUNS:
         page = await services.registry.page(run_filter, token, PAGE_SIZE)
         matching += page.runs

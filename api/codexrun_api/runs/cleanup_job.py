@@ -14,10 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--older-than", default="14d")
     parser.add_argument("--dry-run", action="store_true")
     options = parser.parse_args(arguments)
-    url, token = (
-        os.environ.get("CODEX_CONTROL_URL", "").rstrip("/"),
-        os.environ.get("CODEX_CONTROL_TOKEN", ""),
-    )
+    url = os.environ.get("CODEX_CONTROL_URL", "").rstrip("/")
+    token = os.environ.get("CODEX_CONTROL_TOKEN", "")
     if not url.startswith(("http://", "https://")):
         sys.stderr.write("CODEX_CONTROL_URL is not set to the api's URL\n")
         return 2

@@ -217,7 +217,7 @@ async def list_runs(
             query.filter(), query.page_token, size, read_sort(query.sort)
         )
     except BadToken as error:
-        detail = str(error) or "it belongs to another filter, or is none of ours"
+        detail = str(error) or "it belongs to another filter, or was not issued by this server"
         raise Problem(
             400,
             "bad-page-token",
@@ -248,10 +248,8 @@ async def get_run(services: CurrentServices, _: Caller, record: Run) -> Response
 async def get_run_details(services: CurrentServices, _: Caller, record: Run) -> RunDetails:
     """Limits in force, conditions, and every transition of one run; the latter also after its
     object is gone."""
-    run, job_type = (
-        services.mirror.runs.get(record.run_id),
-        services.catalog.job_types.get(record.job_type),
-    )
+    run = services.mirror.runs.get(record.run_id)
+    job_type = services.catalog.job_types.get(record.job_type)
     limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
     return RunDetails(
         limits=limits.model_dump(exclude_none=True),
@@ -281,7 +279,8 @@ async def get_stats(
 
 
 def json_response(view: BaseModel) -> Response:
-    """What is ours already need not be validated again: the two routes that are called most."""
+    """Return the view as it is: what this server has made need not be validated again, in the two
+    routes that are called most."""
     return Response(
         view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json"
     )

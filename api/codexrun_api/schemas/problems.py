@@ -57,7 +57,10 @@ class Problem(Exception):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.errors = status, code, detail, list(errors)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
         self.retry_after = None if retry_after is None else max(1, round(retry_after))
 
     def body(self, request_id: str) -> dict[str, Any]:
@@ -173,7 +176,9 @@ def problem_of(error: Exception) -> Problem:
         case Refused():
             return from_refusal(error)
         case _:
-            return Problem(500, "internal", "a fault of ours; the log has it under this request id")
+            return Problem(
+                500, "internal", "internal error; the server's log has it under this request id"
+            )
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:

@@ -55,7 +55,7 @@ class QueueView(BaseModel):
 
 class RunView(BaseModel):
     model_config = ConfigDict(
-        serialize_by_alias=True,  # `class` is no name for a field of ours
+        serialize_by_alias=True,  # `class` cannot be the name of a field
         json_schema_extra={
             "example": {
                 "run_id": RUN_ID,

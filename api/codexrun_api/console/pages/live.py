@@ -1,5 +1,5 @@
-"""Word that a page has something new to ask for. Level-triggered: a bell that is lost rings again
-with the next one."""
+"""Events that tell a page that there is something new to ask for. Level-triggered: what a lost
+event told is told again by the next one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,10 +19,10 @@ from codexrun_core.registry import RunRecord
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-REFRESH_PAUSE_SECONDS = 1.0  # seconds between two bells
-POLL_SECONDS = 2.0  # seconds between looks at a live run's usage, which no event tells
-REFRESH_SECONDS = 5.0  # seconds between bells of a list in which something runs
-LISTEN_SECONDS = 30.0  # seconds after a run's end until its page stops listening
+REFRESH_PAUSE_SECONDS = 1.0  # between two events
+POLL_SECONDS = 2.0  # between looks at a live run's usage, which no event tells
+REFRESH_SECONDS = 5.0  # between events of a list in which something runs
+LISTEN_SECONDS = 30.0  # after a run's end until its page stops listening
 
 
 @router.get("/console/live")
@@ -40,75 +40,80 @@ async def run_live(services: CurrentServices, _: CurrentVisitor, record: Run) ->
 
 
 async def _list(services: Services) -> AsyncIterator[bytes]:
+    events = services.event_buffer
     with metrics.STREAMS.labels("events").track_inprogress():
         yield format_sse_event(event="refresh", data_str="{}", retry=sse.RETRY_MILLISECONDS)
         loop = asyncio.get_running_loop()
-        position, told = services.event_buffer.end, loop.time()
+        position = events.end
+        sent_at = loop.time()
         while not services.stop.is_set():
-            changed = services.event_buffer.end > position
-            active = any(
-                run.status.phase.lower() in ACTIVE for run in services.mirror.runs.values()
-            )
-            if changed or (active and loop.time() - told >= REFRESH_SECONDS):
-                position, told = services.event_buffer.end, loop.time()
+            changed = events.end > position
+            phases = (run.status.phase.lower() for run in services.mirror.runs.values())
+            active = any(phase in ACTIVE for phase in phases)
+            if changed or (active and loop.time() - sent_at >= REFRESH_SECONDS):
+                position = events.end
+                sent_at = loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
-            elif loop.time() - told >= sse.PING_SECONDS:
-                told = loop.time()
+            elif loop.time() - sent_at >= sse.PING_SECONDS:
+                sent_at = loop.time()
                 yield sse.PING
             await asyncio.sleep(REFRESH_PAUSE_SECONDS if changed else 0)
             await sse.wait_for_any(
-                services.event_buffer.wait_for_events(position),
-                services.stop.wait(),
-                seconds=REFRESH_SECONDS,
+                events.wait_for_events(position), services.stop.wait(), seconds=REFRESH_SECONDS
             )
         yield sse.RECONNECT
 
 
 async def _run(services: Services, run_id: str) -> AsyncIterator[bytes]:
     archive = services.archive
+    events = services.event_buffer
     with (
         metrics.STREAMS.labels("logs").track_inprogress(),
-        services.notifier.subscribe(run_id) as bell,
+        services.notifier.subscribe(run_id) as grown,
     ):
         yield sse.FIRST
         loop = asyncio.get_running_loop()
         state: object = None
-        size, position, told, over = -1, services.event_buffer.end, loop.time(), 0.0
-        drawn, drawn_at = -1, 0.0  # the size that the last `codex` was about
+        size = -1
+        position = events.end
+        sent_at = loop.time()
+        finished_since: float | None = None
+        codex_size = -1  # the size that the last `codex` was about
+        codex_at = 0.0
         while not services.stop.is_set():
-            bell.clear()
-            record, now_size = (
-                await _find(services, run_id),
-                await asyncio.to_thread(archive.size, run_id),
-            )
-            if now_size != size:
-                size, told = now_size, loop.time()
+            grown.clear()
+            record = await _find(services, run_id)
+            new_size = await asyncio.to_thread(archive.size, run_id)
+            if new_size != size:
+                size = new_size
+                sent_at = loop.time()
                 yield format_sse_event(event="log", data_str=str(size))
-            if size != drawn and loop.time() - drawn_at >= POLL_SECONDS:
-                drawn, drawn_at = size, loop.time()
+            if size != codex_size and loop.time() - codex_at >= POLL_SECONDS:
+                codex_size = size
+                codex_at = loop.time()
                 yield format_sse_event(event="codex", data_str="{}")
-            if record and (now_state := _state(services, record)) != state:
-                state, told = now_state, loop.time()
+            if record and (new_state := _state(services, record)) != state:
+                state = new_state
+                sent_at = loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
             if record is None or record.final or record.status == "deleted":
-                over = over or loop.time()
-                if (
-                    loop.time() - over >= LISTEN_SECONDS
-                    or (await asyncio.to_thread(archive.log, run_id)).closed
-                ):
+                if finished_since is None:
+                    finished_since = loop.time()
+                log = await asyncio.to_thread(archive.log, run_id)
+                if log.closed or loop.time() - finished_since >= LISTEN_SECONDS:
                     yield format_sse_event(event="ended", data_str="{}")
                     return
-            if loop.time() - told >= sse.PING_SECONDS:
-                told = loop.time()
+            if loop.time() - sent_at >= sse.PING_SECONDS:
+                sent_at = loop.time()
                 yield sse.PING
-            await asyncio.sleep(REFRESH_PAUSE_SECONDS / 4)  # many small pieces are one bell
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS / 4)  # many small pieces are one event
             await sse.wait_for_any(
-                bell.wait(),
-                services.event_buffer.wait_for_events(position),
+                grown.wait(),
+                events.wait_for_events(position),
                 services.stop.wait(),
                 seconds=POLL_SECONDS,
             )
-            position = services.event_buffer.end
+            position = events.end
         yield sse.RECONNECT
 
 

@@ -37,7 +37,8 @@ async def login(request: Request, services: CurrentServices) -> Response:
     as somebody else."""
     _refuse_foreign(request)
     form = await request.form()
-    token, back = str(form.get("token", "")).strip(), _inside(str(form.get("back", "")))
+    token = str(form.get("token", "")).strip()
+    back = _inside(str(form.get("back", "")))
     user = services.tokens.user(token)
     if user is None:
         log.warning(
@@ -87,7 +88,8 @@ async def theme(request: Request, services: CurrentServices) -> Response:
     """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
     _refuse_foreign(request)
     form = await request.form()
-    answer, theme_name = see_other(_inside(str(form.get("back", "")))), str(form.get("theme", ""))
+    answer = see_other(_inside(str(form.get("back", ""))))
+    theme_name = str(form.get("theme", ""))
     if theme_name in ("light", "dark"):
         answer.set_cookie(
             THEME,

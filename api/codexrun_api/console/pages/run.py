@@ -42,7 +42,8 @@ TABS = {
 WINDOW_BYTES = 256 * 1024  # bytes of the log that the Codex view reads at once
 TAIL_BYTES = 64 * 1024
 MAX_LINES = 2_000  # of the log in a page, however short they are
-MESSAGE_ARTIFACT, PATCH_ARTIFACT = "final-message.md", "workspace.patch"
+MESSAGE_ARTIFACT = "final-message.md"
+PATCH_ARTIFACT = "workspace.patch"
 
 
 @router.get("/console/runs/{id}")
@@ -89,7 +90,8 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
     run = services.mirror.runs.get(record.run_id)
     job_type = services.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
-    state, spec = state_of(record.status), read_spec(record.spec)
+    state = state_of(record.status)
+    spec = read_spec(record.spec)
     live = state.active
     size = await asyncio.to_thread(services.archive.size, record.run_id)
     doing = ""
@@ -200,7 +202,8 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
 
 
 async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
-    run_id, tab = record.run_id, tab_of(query)
+    run_id = record.run_id
+    tab = tab_of(query)
     match tab:
         case "codex":
             return await off_loop(
@@ -249,8 +252,10 @@ def _entries(
     data = archive.read(run_id, start, end)
     if start:  # not from the middle of a line
         skipped = data.find(b"\n") + 1
-        start, data = start + skipped, data[skipped:]
-    lines, at = [], start
+        start = start + skipped
+        data = data[skipped:]
+    lines = []
+    at = start
     for raw in data.split(b"\n"):
         lines.append((at, raw))
         at += len(raw) + 1

@@ -36,7 +36,8 @@ async def runs(
     since is only counted."""
     query = urls.read_list_query(request.query_params.multi_items())
     await services.mirror.writer.caught_up()
-    run_filter, sort = filter_of(query), sort_of(query)
+    run_filter = filter_of(query)
+    sort = sort_of(query)
     if sort != NEWEST:
         above = ""  # new runs have no place of their own then: they are shown where they stand
     records, next_token, new = await _listed(services, query, run_filter, sort, above)
@@ -132,10 +133,8 @@ def _with_token(query: urls.ListQuery, token: str) -> str:
 def _row(services: Services, record: RunRecord, now: datetime) -> Row:
     busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
     position = services.queue(record.run_id) if record.status == "queued" else None
-    run, job_type = (
-        services.mirror.runs.get(record.run_id),
-        services.catalog.job_types.get(record.job_type),
-    )
+    run = services.mirror.runs.get(record.run_id)
+    job_type = services.catalog.job_types.get(record.job_type)
     return row(record, now, run=run, job_type=job_type, position=position, busy=busy)
 
 
@@ -172,7 +171,8 @@ async def cards(services: Services, now: datetime) -> dict[str, Any]:
         services.registry.counts(Filter(since=now - timedelta(hours=24))),
         services.registry.stats(Filter(since=midnight)),
     )
-    good, bad = day.get("succeeded", 0), day.get("failed", 0)
+    good = day.get("succeeded", 0)
+    bad = day.get("failed", 0)
     return {
         "busy": sum(map(queue.holds_slot, live)),
         "slots": sum(

@@ -103,11 +103,9 @@ async def searched(services: Services, run_id: str, q: str, *, regexp: bool) -> 
 
 async def window(services: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
     """The part of the log that a URL asks for: around a line, around the next match, or its end."""
-    q, regexp, line = (
-        query.get("q", "")[:MAX_QUERY_CHARACTERS],
-        query.get("regexp") == "1",
-        _number(query.get("line", "")),
-    )
+    q = query.get("q", "")[:MAX_QUERY_CHARACTERS]
+    regexp = query.get("regexp") == "1"
+    line = _number(query.get("line", ""))
     result = await searched(services, run_id, q, regexp=regexp) if q else SearchResult()
     if line is None and result.lines:
         line = result.lines[0]
@@ -120,7 +118,8 @@ async def window(services: Services, run_id: str, query: Mapping[str, str]) -> d
 def _window(
     archive: Archive, run_id: str, wanted_line: int | None, hits: list[int], *, raw: bool
 ) -> dict[str, Any]:
-    total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), WINDOW_LINES
+    total = LineIndex(archive, run_id).lines(archive.size(run_id))
+    count = WINDOW_LINES
     first = (
         max(1, total - count + 1) if wanted_line is None else max(1, min(wanted_line - 100, total))
     )
@@ -144,7 +143,8 @@ def _window(
 def _lines(
     archive: Archive, run_id: str, first: int, count: int, *, raw: bool
 ) -> tuple[list[Line], int]:
-    size, index = archive.size(run_id), LineIndex(archive, run_id)
+    size = archive.size(run_id)
+    index = LineIndex(archive, run_id)
     total = index.lines(size)
     raw_lines = index.read(first, min(count, max(0, total - first + 1)), size)
     return [

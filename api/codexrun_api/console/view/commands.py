@@ -17,7 +17,8 @@ def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
     lines = [Command(f"codexrun logs{'' if record.final else ' -f'} {record.name}")]
     if run is None:
         return lines
-    kubectl, pod = f"kubectl -n {record.namespace}", run.status.pod_name
+    kubectl = f"kubectl -n {record.namespace}"
+    pod = run.status.pod_name
     lines.append(Command(f"{kubectl} describe codexrun {record.name}", "with its Events"))
     lines.append(Command(f"{kubectl} get codexrun {record.name} -o yaml"))
     if run.status.job_name:

@@ -49,10 +49,13 @@ def fields(
             "properties": {name: {"type": "string"} for name in placeholders},
             "required": list(placeholders),
         }
-    properties, required = schema.get("properties"), schema.get("required")
+    properties = schema.get("properties")
+    required = schema.get("required")
     properties = properties if isinstance(properties, Mapping) else {}
     must = required if isinstance(required, list) else []
-    inputs, texts, errors = inputs or {}, texts or {}, errors or {}
+    inputs = inputs or {}
+    texts = texts or {}
+    errors = errors or {}
     filled = []
     for name, property_schema in properties.items():
         form_field = _field(
@@ -95,17 +98,16 @@ def inputs_of(
 
 def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> Field:
     kind = schema.get("type")
-    label, text = str(schema.get("title") or name), str(schema.get("description") or "")
+    label = str(schema.get("title") or name)
+    text = str(schema.get("description") or "")
     default = schema.get("default")
     common: dict[str, Any] = {"name": name, "required": required, "label": label, "help": text}
     enum = schema.get("enum", [schema["const"]] if "const" in schema else None)
     if isinstance(enum, list) and enum:
         options = tuple((json.dumps(option, ensure_ascii=False), _plain(option)) for option in enum)
-        value = (
-            json.dumps(default, ensure_ascii=False)
-            if default is not None
-            else (options[0][0] if required else "")
-        )
+        value = options[0][0] if required else ""
+        if default is not None:
+            value = json.dumps(default, ensure_ascii=False)
         return Field(kind="choice", options=options, value=value, **common)
     if kind == "boolean":
         return Field(
@@ -126,13 +128,12 @@ def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> Field:
             v if isinstance(v, int) else None
             for v in (schema.get("maxLength"), schema.get("minLength"))
         )
-        shape = (
-            "line"
-            if (longest is not None and longest <= MAX_LINE_CHARACTERS)
+        is_line = (
+            (longest is not None and longest <= MAX_LINE_CHARACTERS)
             or schema.get("format") in ("uri", "date", "email")
-            else "area"
+            or (longest is None and bool(schema.get("pattern")))
         )
-        shape = "line" if longest is None and schema.get("pattern") else shape
+        shape = "line" if is_line else "area"
         return Field(
             kind=shape, value=str(default or ""), longest=longest, shortest=shortest, **common
         )

@@ -62,8 +62,11 @@ def search(
     except BadPattern as error:
         result.error = str(error)
         return result
-    size, index = archive.size(run_id), LineIndex(archive, run_id)
-    at, line, ends = 0, 1, time.monotonic() + seconds
+    size = archive.size(run_id)
+    index = LineIndex(archive, run_id)
+    at = 0
+    line = 1
+    ends = time.monotonic() + seconds
     while at < size:
         data = _whole_lines(
             archive.read(run_id, at, min(size, at + READ_CHUNK_BYTES)),
@@ -99,12 +102,10 @@ def search(
 
 def _compiled(query: str, *, regexp: bool) -> Any:
     options = re2.Options()
-    options.log_errors, options.case_sensitive, options.never_nl, options.max_mem = (
-        False,
-        False,
-        True,
-        MAX_PATTERN_BYTES,
-    )
+    options.log_errors = False
+    options.case_sensitive = False
+    options.never_nl = True
+    options.max_mem = MAX_PATTERN_BYTES
     text = query if regexp else re2.escape(json.dumps(query, ensure_ascii=False)[1:-1])
     try:
         return re2.compile(b"(?m)" + text.encode("utf-8", "replace"), options=options)

@@ -42,7 +42,8 @@ _MARKDOWN_TAGS = {
     *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
 }
 _SCHEMES = {"http", "https", "mailto"}
-_ANSI_TAGS, _ANSI_ATTRIBUTES = {"span", "a"}, {"span": {"class"}, "a": {"href"}}
+_ANSI_TAGS = {"span", "a"}
+_ANSI_ATTRIBUTES = {"span": {"class"}, "a": {"href"}}
 _HEADING = re.compile(r"(</?h)([1-6])\b")
 
 _markdown = (
@@ -189,7 +190,8 @@ def output(text: str) -> tuple[Markup, int]:
     """A command's output, and how many characters in its middle are left out."""
     if len(text) <= MAX_OUTPUT_CHARACTERS:
         return ansi(text), 0
-    head, tail = text[: MAX_OUTPUT_CHARACTERS // 4], text[-MAX_OUTPUT_CHARACTERS * 3 // 4 :]
+    head = text[: MAX_OUTPUT_CHARACTERS // 4]
+    tail = text[-MAX_OUTPUT_CHARACTERS * 3 // 4 :]
     left_out = len(text) - len(head) - len(tail)
     return Markup("\n").join((ansi(head), _left_out(left_out), ansi(tail))), left_out
 
@@ -210,7 +212,8 @@ def patch(text: str) -> Markup:
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
     """What changes from one text to the other, as a marked diff; empty where they are the same."""
-    before, after = old.splitlines(), new.splitlines()
+    before = old.splitlines()
+    after = new.splitlines()
     changes = difflib.unified_diff(
         before[:MAX_DIFF_LINES], after[:MAX_DIFF_LINES], old_name, new_name, lineterm=""
     )

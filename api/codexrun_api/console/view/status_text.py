@@ -78,7 +78,7 @@ WAYS_OUT = {
     "guardrail": "It did what its job type does not allow.",
     "model_error": "The model's provider failed; retry.",
     "silent_death": "It ended without proof of success; retry, and look at its log.",
-    "internal": "A fault of ours; retry, and report it if it comes again.",
+    "internal": "An internal error of codexrun; retry, and report it if it comes again.",
 }
 
 # What a waiting run waits for, where the queue itself does not tell.

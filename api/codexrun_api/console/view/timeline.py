@@ -57,7 +57,9 @@ def _laid_out(stretches: list[Stretch]) -> list[Stretch]:
     """Widths in percent that add up to 100."""
     total = sum(s.seconds for s in stretches) or 1.0
     widths = [max(MIN_WIDTH_PERCENT, 100 * s.seconds / total) for s in stretches]
-    scale, left, laid_out = 100 / sum(widths) if widths else 1.0, 0.0, []
+    scale = 100 / sum(widths) if widths else 1.0
+    left = 0.0
+    laid_out = []
     for stretch, width in zip(stretches, widths, strict=True):
         width *= scale  # noqa: PLW2901 - the same width, to scale
         laid_out.append(
