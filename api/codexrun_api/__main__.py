@@ -52,7 +52,7 @@ def server(app: object, port: int) -> Server:
 
 
 async def run(settings: Settings) -> int:
-    """Until SIGTERM."""
+    """Serve both ports until SIGTERM; return the exit code."""
     registry = await Registry.open(settings.registry_url)
     api = await connect()
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")

@@ -19,8 +19,8 @@ class Link:
     url: str  # with placeholders
 
     def to(self, *, start: datetime, end: datetime, **words: str) -> str:
-        """Its URL for a run that was there from `start` to `end`, which are put in as milliseconds
-        since the epoch."""
+        """Return its URL for a run that was there from `start` to `end`, which are put in as
+        milliseconds since the epoch."""
         moments = {"start": start, "end": end}
         filled = {key: str(int(at.timestamp() * 1000)) for key, at in moments.items()} | words
         return string.Template(self.url).substitute(
@@ -29,7 +29,7 @@ class Link:
 
 
 def links_from(text: str) -> tuple[Link, ...]:
-    """From JSON.
+    """Read links from JSON.
 
     Raises:
         ValueError: it is no such list; the message says where and what to do.

@@ -77,22 +77,23 @@ class Services:
 
     @property
     def prices(self) -> Prices:
-        """Those of today."""
+        """Return the prices of today."""
         return self.price_file.on(datetime.now(UTC).date())
 
     @property
     def broken(self) -> str | None:
-        """A task that has ended: only a restart helps."""
+        """Return the name of a task that has ended: only a restart helps."""
         return next((task.get_name() for task in self.tasks if task.done()), None)
 
     @property
     def ready(self) -> bool:
-        """Everything was listed once; what breaks later is answered with its own 503."""
+        """Return whether everything was listed once; what breaks later is answered with its own
+        503."""
         return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
 
     async def find(self, id_or_name: str) -> RunRecord | None:
-        """By run id or name: the row, or what the watch knows of a run that has no row yet or while
-        the registry is away.
+        """Return the run of that id or name: its row, or what the watch knows of a run that has no
+        row yet or while the registry is away.
 
         Raises:
             Unavailable: the registry is away, and no such object is there.
@@ -154,7 +155,7 @@ class Services:
         return sum(pace.holds_slot(run) for run in runs if run.spec.job_type == job_type)
 
     def next_slot(self, run: CodexRun) -> int:
-        """Seconds until a slot of its job type may be free."""
+        """Return the seconds until a slot of its job type may be free."""
         return pace.seconds_to_next_slot(self._peers(run), self._limit(run))
 
     def _peers(self, run: CodexRun) -> Collection[pace.Peer]:
@@ -168,7 +169,7 @@ class Services:
 
 
 def _held(job_type: CodexJobType) -> bool:
-    """Whether the apiserver refuses its Jobs, as the operator's condition says."""
+    """Return whether the apiserver refuses its Jobs, as the operator's condition says."""
     return any(
         condition.type == "Ready" and condition.reason in list(Cause)
         for condition in job_type.status.conditions

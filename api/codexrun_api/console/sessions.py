@@ -23,14 +23,14 @@ class Session:
 
 
 def open_session(digest: bytes, now: float) -> str:
-    """The cookie of a new session for whoever showed the token of that digest; `now` in seconds
-    since the epoch."""
+    """Return the cookie of a new session for whoever showed the token of that digest. `now`:
+    seconds since the epoch."""
     body = f"{int(now) + SESSION_HOURS * 3600}.{secrets.token_hex(12)}"
     return f"{body}.{_sign(digest, 'session', body)}"
 
 
 def session_of(cookie: str, digests: Mapping[bytes, str], now: float) -> Session | None:
-    """The session; None if it is over, forged, or its token is gone."""
+    """Return the session; None if it is over, forged, or its token is gone."""
     body, _, signature = cookie.rpartition(".")
     ends, _, _ = body.partition(".")
     if not (ends.isascii() and ends.isdecimal() and len(ends) < 16) or int(ends) <= now:
@@ -45,12 +45,12 @@ def session_of(cookie: str, digests: Mapping[bytes, str], now: float) -> Session
 
 
 def form_key(secret: bytes) -> str:
-    """For forms where nobody logs in."""
+    """Return what every form carries where nobody logs in."""
     return _sign(secret, "form", "open")
 
 
 def equals(given: str, expected: str) -> bool:
-    """In constant time."""
+    """Compare in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 

@@ -63,7 +63,7 @@ _RENDERERS = ThreadPoolExecutor(2, "render")
 
 
 def _visible(value: Any) -> Any:
-    """Every text that a template puts out: nothing in it stays invisible. Escaping is
+    """Return what a template puts out, with nothing in it that stays invisible. Escaping is
     autoescape's."""
     return (
         formats.visible(value)
@@ -74,8 +74,8 @@ def _visible(value: Any) -> Any:
 
 @cache
 def static_files() -> dict[str, str]:
-    """Every file that is served, by its name below static/, with the URL that has its digest: by
-    it, it never changes."""
+    """Return every file that is served, by its name below static/, with its URL. The URL has the
+    file's digest: what it leads to never changes."""
     files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in MEDIA_TYPES)
     digests = {
         str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
@@ -85,7 +85,7 @@ def static_files() -> dict[str, str]:
 
 
 def static_url(name: str) -> str:
-    """With the file's digest, so that it may be kept for ever."""
+    """Return the file's URL with its digest, so that it may be kept for ever."""
     return static_files()[name]
 
 
@@ -147,7 +147,7 @@ class PageResponse(HTMLResponse):
 def page(
     request: Request, template: str, status: int = 200, *, block: str = "", **context: Any
 ) -> Response:
-    """A page, or with `block` only that part of it."""
+    """Return a page, or with `block` only that part of it."""
     services = request.app.state.services
     visitor = visitor_of(request)
     now = datetime.now(UTC)
@@ -178,12 +178,13 @@ def _rendered(template: str, block: str, all_context: dict[str, Any]) -> str:
 
 
 def see_other(url: str) -> RedirectResponse:
-    """After a form: the page that shows what came of it."""
+    """Send the browser to the page that shows what came of its form."""
     return RedirectResponse(url, 303)
 
 
 def problem_page(request: Request, problem: Problem) -> Response:
-    """An error as a page: what is wrong, the way out, and the id that the log knows it by."""
+    """Return an error as a page: what is wrong, the way out, and the id that the log knows it
+    by."""
     answer = page(
         request, "error.html", problem.status, problem=problem, request_id=request.state.request_id
     )

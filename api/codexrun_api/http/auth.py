@@ -31,7 +31,7 @@ class Tokens:
         self._named: dict[bytes, str] = {}
 
     def user(self, token: str | None) -> str | None:
-        """The name behind a token; None for a stranger."""
+        """Return the name behind a token; None for a stranger."""
         if self._open:
             return ANONYMOUS
         if not token:
@@ -48,12 +48,12 @@ class Tokens:
 
     @property
     def open_to_all(self) -> bool:
-        """No token is asked for."""
+        """Return whether no token is asked for."""
         return self._open
 
     def digests(self) -> dict[bytes, str]:
-        """Every token's digest and its owner's name, as they are now: what console sessions are
-        signed with."""
+        """Return every token's digest and its owner's name, as they are now: what console
+        sessions are signed with."""
         self._read()
         return {**self._named, **self._token}
 
@@ -74,8 +74,8 @@ class Tokens:
 
 
 def parse_tokens(text: str) -> dict[bytes, str]:
-    """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment
-    line."""
+    """Read lines of `name:token`; a line without a name is the shared token; `#` begins a
+    comment line."""
     tokens = {}
     for line in map(str.strip, text.splitlines()):
         if line and not line.startswith("#"):
@@ -101,7 +101,7 @@ _bearer = HTTPBearer(
 async def caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
-    """The user's name, for the record.
+    """Return the user's name, for the record.
 
     Raises:
         Problem: 401.

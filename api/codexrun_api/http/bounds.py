@@ -95,8 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0  # since something else than headers came
 
     def data_received(self, data: bytes) -> None:
-        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole
-        head.
+        """Count what was received after it was read: one piece is 256 KiB at most, and as a rule
+        holds the whole head.
 
         A piece with the end of a head, with some of a body, or with a message's end is not counted.
         """

@@ -95,7 +95,7 @@ class _Exchange:
 
 
 def _each_once(query: bytes) -> None:
-    """Two values of one parameter would be one of them, taken in silence.
+    """Refuse two values of one parameter, of which one would be taken in silence.
 
     Raises:
         Problem: 422.
@@ -112,7 +112,7 @@ def _each_once(query: bytes) -> None:
 
 
 def _too_large(limit: int) -> HTTPException:
-    """The one kind that FastAPI lets through while it reads a body."""
+    """Return the one kind of error that FastAPI lets through while it reads a body."""
     return HTTPException(
         413, f"the body is above {limit} bytes; put large material into the workspace instead"
     )

@@ -52,8 +52,8 @@ class Log:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can come: its attempt has said so, or there never was one (rejected,
-        cancelled in the queue)."""
+        """Return whether nothing more can come: its attempt has said so, or there never was one
+        (rejected, cancelled in the queue)."""
         return self.complete is not None or not self.begins
 
 
@@ -79,19 +79,19 @@ class Archive:
         self._partial.mkdir(exist_ok=True)
 
     def path(self, run_id: str) -> str:
-        """Where the log lies, for the row."""
+        """Return where the log lies, for the row."""
         _fit(RUN_ID, run_id)
         return f"runs/{run_id}/{LOG}"
 
     def size(self, run_id: str) -> int:
-        """Of the whole log; 0 if there is none."""
+        """Return the size of the whole log; 0 if there is none."""
         try:
             return (self._folder(run_id) / LOG).stat().st_size
         except FileNotFoundError:
             return 0
 
     def read(self, run_id: str, start: int, end: int) -> bytes:
-        """Bytes of the log from `start` up to `end`, or as far as it goes."""
+        """Read the bytes of the log from `start` up to `end`, or as far as it goes."""
         try:
             with (self._folder(run_id) / LOG).open("rb") as file:
                 return os.pread(file.fileno(), max(0, end - start), start)
@@ -99,7 +99,8 @@ class Archive:
             return b""
 
     def newlines(self, run_id: str, size: int) -> list[int]:
-        """How many there are up to the end of each whole block of the first `size` bytes."""
+        """Return how many newlines there are up to the end of each whole block of the first
+        `size` bytes."""
         folder = self._folder(run_id)
         blocks = size // line_counts.BLOCK_BYTES
         counts, _ = line_counts.read_counts(folder / LINES) if blocks else ([], 0)
@@ -109,8 +110,8 @@ class Archive:
         return counts[:blocks]
 
     def append(self, run_id: str, offset: int, data: bytes) -> int:
-        """The size afterwards. What does not begin at the end writes nothing, so that the same
-        piece twice is once there."""
+        """Append a piece of the log; return the size afterwards. What does not begin at the end
+        writes nothing, so that the same piece twice is once there."""
         with self._lock(run_id):
             return self._append(run_id, offset, data)
 
@@ -123,8 +124,8 @@ class Archive:
     def append_attempt(
         self, run_id: str, attempt: int, offset: int, data: bytes
     ) -> tuple[int, bool]:
-        """The same relative to where the attempt began; its size afterwards, and whether it had
-        ended before.
+        """Append a piece whose offset is relative to where the attempt began; return the attempt's
+        size afterwards, and whether it had ended before.
 
         Raises:
             Superseded: a later attempt has begun.
@@ -139,7 +140,7 @@ class Archive:
             )
 
     def open_attempt(self, run_id: str) -> int | None:
-        """The attempt whose log goes on; None if the log has ended, or there is none."""
+        """Return the attempt whose log goes on; None if the log has ended, or there is none."""
         log = self.log(run_id)
         return max(map(int, log.begins), default=None) if log.complete is None else None
 
@@ -152,7 +153,7 @@ class Archive:
         note: str | None = None,
         last: bytes = b"",
     ) -> None:
-        """The attempt's log ends here. `last` goes in as its last line; the first end stands.
+        """End the attempt's log. `last` goes in as its last line; the first end stands.
 
         Raises:
             Superseded: a later attempt has begun.
@@ -176,8 +177,8 @@ class Archive:
 
     @contextlib.contextmanager
     def put(self, run_id: str, name: str) -> Iterator[IO[bytes]]:
-        """A file to write the artifact into; it is there, whole, when the block ends well, and
-        never was otherwise."""
+        """Open a file to write the artifact into; it is there, whole, when the block ends well,
+        and never was otherwise."""
         with _atomic_write(
             self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial
         ) as file:
@@ -194,18 +195,18 @@ class Archive:
         return artifacts
 
     def artifact(self, run_id: str, name: str) -> Path | None:
-        """The file; None if there is none."""
+        """Return the file's path; None if there is none."""
         if not NAME.fullmatch(name) or not RUN_ID.fullmatch(run_id):
             return None
         path = self._runs / run_id / ARTIFACTS / name
         return path if path.is_file() else None
 
     def holds(self, run_id: str) -> bool:
-        """Whether there is anything of this run."""
+        """Return whether there is anything of this run."""
         return self._folder(run_id).is_dir()
 
     def remove(self, run_id: str) -> bool:
-        """All of a run, in one step for whoever looks. False if there was nothing."""
+        """Remove all of a run, in one step for whoever looks. Return False if there was nothing."""
         removed = self._partial / uuid.uuid4().hex
         try:
             self._folder(run_id).rename(removed)
@@ -237,7 +238,8 @@ class Archive:
         return size
 
     def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:
-        """The log as this attempt's, and where that begins; written down when it first shows up."""
+        """Return the log as this attempt's, and where that begins; it is written down when it
+        first shows up."""
         log = self.log(run_id)
         last = max(map(int, log.begins), default=0)
         if attempt < last:
@@ -253,7 +255,8 @@ class Archive:
 
 
 def _fit(shape: re.Pattern[str], text: str) -> str:
-    """Neither separators nor leading dots: no name leads anywhere else."""
+    """Return the name unchanged. With neither separators nor leading dots, no name leads
+    anywhere else."""
     if not shape.fullmatch(text):
         raise ValueError(f"{text!r} is no name of the archive's")
     return text

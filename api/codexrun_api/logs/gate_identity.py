@@ -59,7 +59,7 @@ class GateAuthentication:
         self._reviewing = asyncio.Semaphore(16)
 
     async def __call__(self, token: str) -> GateIdentity:
-        """Whose it is.
+        """Return whose token it is.
 
         Raises:
             NotASender: it may ship nothing.
@@ -78,7 +78,7 @@ class GateAuthentication:
         return identity
 
     async def _review(self, token: str) -> tuple[str, str]:
-        """Name and uid of the pod that the token is bound to."""
+        """Return name and uid of the pod that the token is bound to."""
         if not token or len(token) > MAX_TOKEN_CHARACTERS:
             raise NotAGate(401, "no token")
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}

@@ -104,8 +104,8 @@ class Ingest:
         return JSONResponse({"size": size, "ended": ended})
 
     async def _seal(self, identity: GateIdentity, *, complete: bool) -> None:
-        """Sealed first, then noted; when the registry is away the gate comes again, and only the
-        note is made up for."""
+        """Seal the log first, then note it in its row; when the registry is away the gate comes
+        again, and only the note is caught up on."""
         run_id = identity.run_id
         last = b"" if complete else cut_line(identity.run_id, identity.attempt, CUT)
         note = None if complete else CUT
@@ -181,8 +181,8 @@ def create_ingest_app(
     on_log: OnLog,
     notifier: LogNotifier | None = None,
 ) -> Starlette:
-    """For a port of its own. bells: rung when a log has grown, for followers in the same
-    process."""
+    """Return the application of the ingest port. notifier: told when a log has grown, for
+    followers in the same process."""
     ingest = Ingest(archive, authenticate, on_usage, on_log, notifier or LogNotifier())
     routes = [
         Route("/ingest/log", ingest.post_log, methods=["POST"]),

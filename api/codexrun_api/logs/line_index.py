@@ -20,7 +20,7 @@ class LineIndex:
         self._before = [0]  # newlines before each block
 
     def lines(self, size: int) -> int:
-        """How many there are in the first `size` bytes."""
+        """Return how many lines there are in the first `size` bytes."""
         if size == 0:
             return 0
         self._extend(size)
@@ -34,7 +34,7 @@ class LineIndex:
         return ends if self._archive.read(self._run_id, size - 1, size) == b"\n" else ends + 1
 
     def offset(self, line: int, size: int) -> int:
-        """Where it begins; `size` if there is no such line."""
+        """Return where the line begins; `size` if it does not exist."""
         if line <= 1:
             return 0
         self._extend(size)
@@ -54,15 +54,15 @@ class LineIndex:
         return block * line_counts.BLOCK_BYTES + at + 1
 
     def line_at(self, offset: int, size: int) -> int:
-        """The line that this byte is in."""
+        """Return the line that this byte is in."""
         self._extend(size)
         block = min(offset, size) // line_counts.BLOCK_BYTES
         data = self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, min(offset, size))
         return self._before[block] + data.count(b"\n") + 1
 
     def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
-        """Number, offset, content and whole length of so many lines; the content of a very long one
-        is cut."""
+        """Read number, offset, content and whole length of `count` lines; the content of a very
+        long one is cut."""
         at = self.offset(first, size)
         number = first
         while number < first + count and at < size:

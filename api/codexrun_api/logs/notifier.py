@@ -17,7 +17,7 @@ class LogNotifier:
 
     @contextmanager
     def subscribe(self, run_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever it rings; the listener clears it."""
+        """Yield an event that is set whenever the log has grown; the subscriber clears it."""
         event = asyncio.Event()
         self._waiting.setdefault(run_id, set()).add(event)
         try:

@@ -16,7 +16,7 @@ HEAD_BYTES = (
 
 
 def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
-    """Offset of the last `lines` lines; a last one without its newline counts."""
+    """Return the offset of the last `lines` lines; a last one without its newline counts."""
     if lines == 0:
         return size
     end = size
@@ -36,8 +36,8 @@ def last_lines(archive: Archive, run_id: str, size: int, lines: int) -> int:
 
 
 def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> int:
-    """Offset of the first line from that moment on, found by halving: a runner's lines are in the
-    order of their times.
+    """Return the offset of the first line from that moment on, found by halving: a runner's lines
+    are in the order of their times.
 
     Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a
     log that is no runner's more is shown rather than less.
@@ -56,8 +56,8 @@ def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> i
 
 
 def _first_time(archive: Archive, run_id: str, at: int, limit: int) -> tuple[int, datetime | None]:
-    """Where the first line with a time begins, at or after `at` and before `limit`, and its
-    time."""
+    """Return where the first line with a time begins, at or after `at` and before `limit`, and
+    its time."""
     start = max(0, at - 1)
     data = archive.read(run_id, start, min(start + PROBE_BYTES, limit + HEAD_BYTES))
     begin = 0 if at == 0 else data.find(b"\n") + 1
@@ -76,7 +76,8 @@ def _first_time(archive: Archive, run_id: str, at: int, limit: int) -> tuple[int
 
 
 def _line_start(archive: Archive, run_id: str, at: int, limit: int) -> int:
-    """Where the first line begins that begins at or after `at`; `limit` if none does before it."""
+    """Return where the first line begins that begins at or after `at`; `limit` if none does
+    before it."""
     if at == 0:
         return 0
     start = at - 1

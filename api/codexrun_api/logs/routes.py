@@ -113,7 +113,7 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
 
 
 def _range_response(archive: Archive, run: RunRecord, range_header: str, size: int) -> Response:
-    """RFC 9110, 14.2: one range; what is no range of bytes is ignored."""
+    """Answer one range (RFC 9110, 14.2); an invalid one is ignored."""
     match = RANGE.fullmatch(range_header.strip())
     if match is None or not (match[1] or match[2]):
         return _text_response(archive, run, 0, size)
@@ -133,7 +133,8 @@ def _range_response(archive: Archive, run: RunRecord, range_header: str, size: i
 def _text_response(
     archive: Archive, run: RunRecord, start: int, end: int, whole_size: int | None = None
 ) -> StreamingResponse:
-    """From start to end; whole: the log's size, if this is a range of it."""
+    """Answer with the log from start to end. whole_size: the log's size, if this is a range of
+    it."""
     log = archive.log(run.run_id)
     complete = {True: "true", False: "false", None: "unknown"}[log.complete]
     headers = {

@@ -43,8 +43,8 @@ class LogSealer:
             self._later(self._seal_when_due(transition))
 
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
-        """open_logs: runs that have started and ended, and whose rows do not say whether the log is
-        complete."""
+        """Seal what an earlier process did not. open_logs: runs that have started and ended, and
+        whose rows do not say whether the log is complete."""
         for run in open_logs:
             self._later(self._seal_when_due(run))
 
@@ -54,8 +54,8 @@ class LogSealer:
         task.add_done_callback(self.tasks.discard)
 
     async def _seal_when_due(self, run: Transition | RunRecord) -> None:
-        """Archive first, row second; also the row of a log that has ended: the registry may have
-        been away then."""
+        """Seal the log in the archive first, then note it in the row; also in the row of a log
+        that is sealed: the registry may have been away then."""
         archive = self._archive
         run_id = run.run_id
         if not await self._is_closed(run_id):
@@ -95,7 +95,7 @@ class LogSealer:
 
 
 def cut_line(run_id: str, attempt: int, reason: str) -> bytes:
-    """The archive's own last line of a log that has none of its runner's."""
+    """Return the archive's own last line of a log that has none of its runner's."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {
         "ts": now,

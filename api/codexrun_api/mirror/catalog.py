@@ -48,8 +48,8 @@ class Catalog:
             self.prompts[prompt.name, prompt.version] = prompt
 
     async def job_type(self, name: str) -> CodexJobType | None:
-        """From the watch; one that it does not know is asked for, since it may have been made a
-        moment ago.
+        """Return the job type from the watch; one that it does not know is asked for, since it may
+        have been made a moment ago.
 
         Raises:
             Unavailable: the apiserver is away.

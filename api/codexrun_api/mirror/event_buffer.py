@@ -43,7 +43,7 @@ class EventBuffer:
         self._published = asyncio.Event()
 
     def after(self, event_id: str) -> int | None:
-        """The position behind the event of that id; None if it is not in memory."""
+        """Return the position behind the event of that id; None if it is not in memory."""
         begin = self._end - len(self._events)
         for offset in range(len(self._events) - 1, -1, -1):
             if self._events[offset].id == event_id:
@@ -51,7 +51,7 @@ class EventBuffer:
         return None
 
     def since(self, position: int) -> list[Event]:
-        """Everything from `position` on.
+        """Return all events from `position` on.
 
         Raises:
             Lagged: some of it is gone.
@@ -62,7 +62,7 @@ class EventBuffer:
         return [self._events[i] for i in range(position - begin, len(self._events))]
 
     async def wait_for_events(self, position: int) -> None:
-        """Return when there is something from `position` on."""
+        """Return when there is an event at `position`."""
         self.waiting += 1
         try:
             while self._end <= position:

@@ -46,7 +46,8 @@ def peer_of(run: CodexRun) -> Peer:
 def position_of(
     run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None
 ) -> QueueView | None:
-    """The place of a queued run among all runs of its job type; None for one that does not wait."""
+    """Return the position of a queued run among all runs of its job type; None for one that does
+    not wait."""
     now = now or datetime.now(UTC)
     position = queue.place(run, peers, limit, queue.usual_length(peers), now)
     if position is None:
@@ -56,7 +57,7 @@ def position_of(
 
 
 def seconds_to_next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
-    """Seconds until the first slot may be free: for Retry-After."""
+    """Return the seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
     eta = queue.free_at(0, peers, limit, queue.usual_length(peers), now)
     if eta is None:

@@ -47,8 +47,8 @@ class RegistryWriter:
         self._sinks = (*self._sinks, sink)
 
     def changed(self, run: CodexRun) -> None:
-        """The newest state within a phase replaces an older one that still waits; phases all
-        stay."""
+        """Take a run's newest state. Within a phase it replaces an older one that still waits;
+        phases all stay."""
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
         if pending := self._latest.get(key):
             pending.run = run
@@ -58,8 +58,8 @@ class RegistryWriter:
         self._has_changes.set()
 
     def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
-        """A live run that somebody deleted is over: cancelled by that. How one ended that was
-        deleted unseen is not known."""
+        """Take a deletion. A live run that somebody deleted is over, cancelled by that; if
+        nobody saw the deletion, the outcome is unknown."""
         if witnessed and not run.status.phase.terminal:
             status = {
                 "phase": Phase.CANCELLED,
@@ -85,7 +85,7 @@ class RegistryWriter:
 
     @property
     def lag(self) -> float:
-        """Seconds since the oldest change that is not written."""
+        """Return the seconds since the oldest change that is not written."""
         return time.monotonic() - self._changes[0].since if self._changes else 0.0
 
     async def run(self) -> None:

@@ -100,7 +100,7 @@ class Mirror:
             self.writer.missing(lambda uid: uid not in self.runs)
 
     def find(self, id_or_name: str) -> CodexRun | None:
-        """By uid or name."""
+        """Return the run of that uid or name."""
         return self.runs.get(id_or_name) or self.runs.get(self.names.get(id_or_name, ""))
 
     @contextlib.asynccontextmanager
@@ -116,7 +116,8 @@ class Mirror:
                 del self._followed[name]
 
     def seen(self, raw: Json, gone: bool = False) -> None:
-        """From the watch, or from the answer to a write of this process."""
+        """Take the newest state of a run, from the watch or from the answer to a write of this
+        process."""
         metadata = raw["metadata"]
         with one_object("codexrun", metadata.get("name", ""), metadata.get("resourceVersion", "")):
             metadata.pop("managedFields", None)  # kilobytes a run that nobody reads
@@ -125,8 +126,8 @@ class Mirror:
                 self._take(run, gone)
 
     def _read(self, raw: Json, gone: bool) -> CodexRun | None:
-        """The run; where its last state cannot be read, the last one that could: what is gone has
-        to go."""
+        """Return the run; where its last state cannot be read, the last one that could: what is
+        gone has to go."""
         try:
             return CodexRun.model_validate(raw)
         except ValueError:
@@ -197,7 +198,7 @@ class Mirror:
         return Event(run.metadata.resource_version, kind, run.metadata.uid, run.spec.job_type, data)
 
     def changed_since(self, version: int) -> list[CodexRun]:
-        """Runs whose newest state is younger than `version`, oldest first."""
+        """Return the runs whose newest state is younger than `version`, oldest first."""
         newer = (run for run in self.runs.values() if _version(run) > version and not untold(run))
         return sorted(newer, key=_version)
 
@@ -216,6 +217,6 @@ def _without_large_inputs(run: CodexRun) -> CodexRun:
 
 
 def _version(run: CodexRun) -> int:
-    """Comparable within one resource (KEP-5504)."""
+    """Return the resourceVersion as a number, comparable within one resource (KEP-5504)."""
     version = run.metadata.resource_version
     return int(version) if version.isdecimal() else 0

@@ -57,7 +57,7 @@ async def cancel_many(
     *,
     on_result: OnResult = lambda _: None,
 ) -> BulkAnswer:
-    """The same for other doors; `told` hears of each result as it comes."""
+    """Cancel runs in bulk, for REST and console; `on_result` hears of each result as it comes."""
 
     async def action(record: RunRecord) -> None:
         await actions.cancel(services, record.run_id, user, body.reason)
@@ -98,7 +98,7 @@ async def retry_many(
     origin: str,
     on_result: OnResult = lambda _: None,
 ) -> BulkAnswer:
-    """The same for other doors; `told` hears of each result as it comes."""
+    """Retry runs in bulk, for REST and console; `on_result` hears of each result as it comes."""
     changes = requests.RetryRunRequest(when_full="Queue")
 
     async def action(record: RunRecord) -> str:
@@ -207,7 +207,7 @@ async def _bulk(
 async def _matching_runs(
     services: Services, body: BulkRequest
 ) -> tuple[list[RunRecord], list[str], bool]:
-    """The runs that match, ids that match none, and whether there are more."""
+    """Return the runs that match, ids that match none, and whether there are more."""
     if body.ids is not None:
         records_by_name = {id_or_name: await services.find(id_or_name) for id_or_name in body.ids}
         records = {record.run_id: record for record in records_by_name.values() if record}

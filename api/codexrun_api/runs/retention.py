@@ -63,5 +63,5 @@ async def clean_up(
 
 
 def _count_true(do: Callable[[str], bool], run_ids: list[str]) -> int:
-    """For how many it was true."""
+    """Return for how many runs it was true."""
     return sum(map(do, run_ids))

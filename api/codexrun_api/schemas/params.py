@@ -55,7 +55,7 @@ def _statuses(value: Any) -> Any:
 
 
 def _read_by(read: Callable[[str], object]) -> BeforeValidator:
-    """Text stays as it is once it can be read; else the reader's own words are the error."""
+    """Leave text as it is once it can be read; else the reader's own words are the error."""
 
     def check(value: Any) -> Any:
         if isinstance(value, str):

@@ -97,7 +97,7 @@ def unavailable(what: str) -> Problem:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: the problems that a route can answer with."""
+    """Return, for OpenAPI, the problems that a route can answer with."""
     described = {
         "model": ProblemBody,
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
@@ -108,7 +108,8 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def from_refusal(refused: Refused) -> Problem:
-    """What the apiserver itself refused (schema, CEL, admission policy, rights)."""
+    """Return what the apiserver itself refused (schema, CEL, admission policy, rights) as a
+    problem."""
     if refused.status == HTTPStatus.FORBIDDEN:
         return Problem(403, "refused-by-cluster", f"the cluster refused it: {refused.message}")
     if refused.status in (400, 422):
@@ -120,8 +121,8 @@ _FIELD = re.compile(r"spec\.([A-Za-z]+(?:\.[A-Za-z]+)*)(/[^:\s]*)?: (.*)")
 
 
 def pointed(message: str) -> list[FieldError]:
-    """The operator's words name fields as `spec.limits.maxTokens: ...`; the body calls them
-    /limits/max_tokens."""
+    """Return the operator's message by fields. It names them as `spec.limits.maxTokens: ...`;
+    the body calls them /limits/max_tokens."""
     errors = []
     for part in message.split("; "):
         if match := _FIELD.match(part):
@@ -158,7 +159,7 @@ _WHERE = "; /openapi.json lists what there is"
 
 
 def problem_of(error: Exception) -> Problem:
-    """What any exception that may reach a route's edge means to the caller."""
+    """Return what any exception that may reach a route's edge means to the caller."""
     match error:
         case Problem():
             return error
@@ -182,6 +183,6 @@ def problem_of(error: Exception) -> Problem:
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
-    """Registered for every exception but those nobody foresaw."""
+    """Answer an error; registered for every exception but those nobody foresaw."""
     headers = dict(getattr(error, "headers", None) or {})
     return problem_of(error).response(request.state.request_id, headers)

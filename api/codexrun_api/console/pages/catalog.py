@@ -102,7 +102,8 @@ async def prompt(
 
 
 def difference(old: StoredPrompt, new: StoredPrompt) -> Markup:
-    """As a unified diff; empty where they are the same."""
+    """Return what changes from one version to the other, as a marked diff; empty where they are
+    the same."""
     return safe_html.diff(old.text, new.text, old.version, new.version)
 
 
@@ -114,7 +115,7 @@ async def _stats(services: Services) -> dict[tuple[str, str], PromptStats]:
 
 
 def _users(services: Services) -> dict[str, list[tuple[str, str]]]:
-    """Job types by the prompt that they use, with the version."""
+    """Return the job types by the prompt that they use, with its version."""
     users: dict[str, list[tuple[str, str]]] = {}
     for name, job_type in sorted(services.catalog.job_types.items()):
         users.setdefault(job_type.spec.prompt.name, []).append((name, job_type.spec.prompt.version))

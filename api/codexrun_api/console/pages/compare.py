@@ -68,7 +68,7 @@ async def compare(request: Request, services: CurrentServices, _: CurrentVisitor
 
 
 def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
-    """Both runs side by side, in the order in which people ask. Pure."""
+    """Return both runs side by side, in the order in which people ask. Pure."""
     seconds = [status_text.run_seconds(run, now) for run in (a, b)]
     inputs = sorted({*a.params, *b.params})
     return [

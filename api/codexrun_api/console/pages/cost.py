@@ -44,7 +44,7 @@ class Sum:
 
 @router.get("/console/cost")
 async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
-    """The last days, today included; days are UTC's."""
+    """Return the cost; None where tokens were used, and none of them has a price."""
     period = request.query_params.get("days", "")
     days = int(period) if period in map(str, PERIOD_DAYS) else PERIOD_DAYS[0]
     today = datetime.now(UTC).date()
@@ -128,8 +128,8 @@ def _sum(name: str, stats: Stats | JobTypeStats, url: str) -> Sum:
 
 
 def _table(total: Stats, sums: Iterable[Sum]) -> list[Sum]:
-    """The dearest first; what none of them has stands in a line of its own, so that every table
-    adds up to the total."""
+    """Return the rows, the dearest first. What none of them has stands in a row of its own, so
+    that every table adds up to the total."""
     rows = sorted((s for s in sums if s.runs), key=lambda s: (-s.micro_usd, -s.tokens, s.name))
     other = Sum(
         "other",

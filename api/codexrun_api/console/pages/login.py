@@ -114,12 +114,13 @@ def _refuse_foreign(request: Request) -> None:
 
 
 def _secure(request: Request, services: Services) -> bool:
-    """Behind a proxy that ends TLS only the external URL knows."""
+    """Return whether cookies are for TLS only. Behind a proxy that ends TLS only the external
+    URL knows."""
     return request.url.scheme == "https" or services.settings.external_url.startswith("https:")
 
 
 def _inside(url: str) -> str:
-    """A way back that leads nowhere else."""
+    """Return the URL if it leads back into the console, else the list's."""
     parts = urlsplit(url) if url.isprintable() and "\\" not in url else urlsplit("")
     inside = not parts.scheme and not parts.netloc and parts.path.startswith("/console")
     return url if inside and not parts.path.startswith("/console/log") else "/console/runs"

@@ -86,7 +86,7 @@ def tab_of(query: Mapping[str, str]) -> str:
 
 
 async def _head(services: Services, record: RunRecord, now: datetime) -> dict[str, Any]:
-    """What stands above the tabs and beside them."""
+    """Return what stands above the tabs and beside them."""
     run = services.mirror.runs.get(record.run_id)
     job_type = services.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
@@ -151,7 +151,7 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
 
 
 def _links(services: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
-    """Names and URLs of what else knows of the run."""
+    """Return names and URLs of what else knows of the run."""
     words = {
         "name": record.name,
         "namespace": record.namespace,
@@ -166,12 +166,13 @@ def _links(services: Services, record: RunRecord, now: datetime) -> list[tuple[s
 
 
 def _fresh(record: RunRecord, now: datetime) -> bool:
-    """Its log may still be closed."""
+    """Return whether its log may still be closed."""
     return record.finished_at is not None and (now - record.finished_at).total_seconds() < 60
 
 
 async def _or(call: Any, otherwise: Any) -> Any:
-    """The page is there without what the registry would add while it is away."""
+    """Return the call's result, or `otherwise` while the registry is away: the page is there
+    without what it would add."""
     try:
         return await call
     except Unavailable:
@@ -187,13 +188,13 @@ async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ..
 
 
 def time_limits(limits: Limits) -> list[str]:
-    """`15:00`, `stall 3:00`: those that there are."""
+    """Return the limits of time that there are, as `15:00` and `stall 3:00`."""
     words = (("", limits.timeout_seconds), ("stall ", limits.stall_seconds))
     return [f"{word}{duration(seconds)}" for word, seconds in words if seconds is not None]
 
 
 def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
-    """Tone and words for the state of the run's prompt."""
+    """Return tone and words for the state of the run's prompt."""
     if prompt is None:
         return "off", "no longer in the cluster"
     if not prompt.checksum_ok or (record.prompt_sha256 and record.prompt_sha256 != prompt.sha256):
@@ -247,8 +248,8 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
 def _entries(
     archive: Archive, run_id: str, start: int, end: int
 ) -> tuple[int, transcript.Transcript]:
-    """Where it begins, after `start` where a line does, and what Codex did from there to `end`: in
-    MAX_LINES lines at most."""
+    """Return where the first line at or after `start` begins, and what Codex did from there to
+    `end`, in MAX_LINES lines at most."""
     data = archive.read(run_id, start, end)
     if start:  # not from the middle of a line
         skipped = data.find(b"\n") + 1
@@ -293,7 +294,7 @@ def _text(path: Path, max_bytes: int) -> str:
 
 
 def manifest(services: Services, record: RunRecord) -> str:
-    """The object as it is, or, once it is gone, the one that would make the same run."""
+    """Return the object as it is, or, once it is gone, the one that would make the same run."""
     run = services.mirror.runs.get(record.run_id)
     if run:
         manifest_body = run.dump()

@@ -146,8 +146,8 @@ async def bulk_result(
 def _bulk_request(
     query: urls.ListQuery, ids: list[str], matching: Verb | None, reason: str | None
 ) -> BulkRequest:
-    """By ids, or by the list's filter; of all that match, those that the verb can be done to at
-    all."""
+    """Return the request by ids, or by the list's filter; of all that match, it names those that
+    the verb can be done to at all."""
     if matching is None:
         return BulkRequest(ids=ids, reason=reason)
     filter_of(query)  # says what is wrong with it

@@ -72,7 +72,7 @@ async def runs(
 
 
 def filter_of(query: urls.ListQuery) -> Filter:
-    """The registry's filter.
+    """Return the registry's filter.
 
     Raises:
         Problem: 422, a value that is none.
@@ -90,7 +90,7 @@ def filter_of(query: urls.ListQuery) -> Filter:
 
 
 def sort_of(query: urls.ListQuery) -> Sort:
-    """The registry's order.
+    """Return the registry's order.
 
     Raises:
         Problem: 422, it has none of that name.
@@ -104,7 +104,7 @@ def sort_of(query: urls.ListQuery) -> Sort:
 async def _listed(
     services: Services, query: urls.ListQuery, run_filter: Filter, sort: Sort, above: str
 ) -> tuple[tuple[RunRecord, ...], str | None, int]:
-    """The page's runs, the next page's token, and how many new ones there are above it."""
+    """Return the page's runs, the next page's token, and how many new runs there are above it."""
     try:
         if not above or query.token:
             page_of_runs = await services.registry.page(
@@ -139,7 +139,7 @@ def _row(services: Services, record: RunRecord, now: datetime) -> Row:
 
 
 def models(services: Services) -> list[str]:
-    """Those that job types name."""
+    """Return the models that job types name, sorted."""
     names = {
         model
         for job_type in services.catalog.job_types.values()
@@ -159,7 +159,7 @@ def _prompts(services: Services) -> list[str]:
 
 
 async def cards(services: Services, now: datetime) -> dict[str, Any]:
-    """What the top of the list says: slots, queue, success and cost."""
+    """Return what the top of the list says: slots, queue, success and cost."""
     live = list(services.mirror.runs.values())
     queued = [run for run in live if run.status.phase in (Phase.QUEUED, Phase.PENDING)]
     oldest = min(
@@ -191,8 +191,8 @@ async def cards(services: Services, now: datetime) -> dict[str, Any]:
 
 
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:
-    """Finished runs of this page with their height in percent by how long they took; the oldest
-    first."""
+    """Return finished runs of this page, the oldest first, with their height in percent by how
+    long they took."""
     finished = [r for r in rows if r.seconds is not None and not r.state.active][:MAX_BARS]
     longest = max((r.seconds or 0 for r in finished), default=0) or 1
     return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(finished)]

@@ -96,13 +96,14 @@ async def raw(
 
 
 async def searched(services: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
-    """Outside the event loop."""
+    """Search the log outside the event loop."""
     call = partial(search, services.archive, run_id, q, regexp=regexp)
     return await asyncio.get_running_loop().run_in_executor(services.searchers, call)
 
 
 async def window(services: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the log that a URL asks for: around a line, around the next match, or its end."""
+    """Return the part of the log that a URL asks for: around a line, around the next match, or
+    its end."""
     q = query.get("q", "")[:MAX_QUERY_CHARACTERS]
     regexp = query.get("regexp") == "1"
     line = _number(query.get("line", ""))

@@ -152,7 +152,7 @@ async def _start(
     source: RunRecord | None,
     key: str,
 ) -> starting.Started:
-    """The form's own key: sent twice it is still one run."""
+    """Start or retry the run. The key is the form's own: sent twice it is still one run."""
     request_id = request.state.request_id
     if isinstance(body, requests.RetryRunRequest):
         assert source is not None
@@ -184,7 +184,8 @@ def _request_of(
     inputs: dict[str, Any],
     source: RunRecord | None,
 ) -> requests.Overrides:
-    """What the form asks for; what it leaves at the job type's own is not named.
+    """Return the request that the form amounts to; what it leaves at the job type's own value is
+    not named.
 
     Raises:
         ValidationError: a value that REST would refuse too.
@@ -297,7 +298,7 @@ def _form(
 
 
 def _values_of(spec: StoredSpec) -> dict[str, str]:
-    """A run's own choices, under the form's names."""
+    """Return a run's own choices, under the form's names."""
     names = {"prompt_version": spec.prompt_version, "model": spec.model, "effort": spec.effort}
     chosen = {**names, "priority": spec.priority or None, **spec.limits.model_dump()}
     return {name: str(value) for name, value in chosen.items() if value is not None}
@@ -309,7 +310,7 @@ def _manifest(
     request_body: requests.Overrides,
     spec: Mapping[str, Any],
 ) -> str:
-    """What `kubectl apply` would be given."""
+    """Return what `kubectl apply` would be given."""
     name = getattr(request_body, "name", None) or orders.fresh_name(job_type.metadata.name)
     body = {
         "apiVersion": job_type.api_version,

@@ -13,7 +13,8 @@ class Command:
 
 
 def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
-    """Those that work now: once the object is gone, kubectl knows nothing of the run."""
+    """Return the commands that work now: once the object is gone, kubectl knows nothing of the
+    run."""
     lines = [Command(f"codexrun logs{'' if record.final else ' -f'} {record.name}")]
     if run is None:
         return lines

@@ -32,7 +32,8 @@ def signs_of(services: "Services", now: datetime) -> tuple[Sign, ...]:
 
 
 def operator_sign(runs: Iterable[CodexRun], now: datetime) -> Sign:
-    """It judges a new run within a second; one that waits longer waits for an operator."""
+    """Return whether the operator is silent. It judges a new run within a second; one that waits
+    longer waits for an operator."""
     pending = [
         r.metadata.creation_timestamp
         for r in runs

@@ -42,8 +42,8 @@ def fields(
     texts: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> list[Field]:
-    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them,
-    or `texts` as typed."""
+    """Return the form's fields in the schema's order; without a schema, a required text for each
+    placeholder. `inputs` fill them, or `texts` as typed."""
     if schema is None:
         schema = {
             "properties": {name: {"type": "string"} for name in placeholders},
@@ -76,7 +76,8 @@ def fields(
 def inputs_of(
     form_fields: Sequence[Field], form: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Inputs, and what is wrong by field; an optional field that is empty is not given."""
+    """Return the inputs, and what is wrong by field; an optional field that is empty is not
+    given."""
     inputs: dict[str, Any] = {}
     errors: dict[str, str] = {}
     for field in form_fields:

@@ -59,7 +59,7 @@ class ListQuery:
     token: str = ""  # of the page, by the registry
 
     def filter_query(self) -> RunFilterQuery:
-        """The filter that REST would be sent.
+        """Return the filter that REST would be sent.
 
         Raises:
             ValidationError: a value that it would refuse.
@@ -81,7 +81,8 @@ class ListQuery:
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
     def with_(self, name: str, values: Iterable[str]) -> "ListQuery":
-        """Another filter begins at its first page."""
+        """Return the query with other values of a field. Another filter begins at its first
+        page."""
         distinct = tuple(dict.fromkeys(value for value in values if value))
         fields = {key: value for key, value in self.fields.items() if key != name}
         return replace(self, fields=fields | ({name: distinct} if distinct else {}), token="")
@@ -93,24 +94,24 @@ class ListQuery:
         )
 
     def without(self, name: str) -> "ListQuery":
-        """Of the filters that have one value."""
+        """Return the query without a field that has one value."""
         cleared: dict[str, Any] = {name: ""}
         return replace(self, token="", **cleared)
 
     def sorted_by(self, key: str) -> "ListQuery":
-        """By this column: the highest or latest first, and the other way round where it is so
-        already."""
+        """Return the query sorted by this column: the highest or latest first, and the other way
+        round where it is so already."""
         current = self.sort or str(NEWEST)
         sort = key if current == f"-{key}" else f"-{key}"
         return replace(self, token="", sort="" if sort == str(NEWEST) else sort)
 
     def aria_sort(self, key: str) -> str:
-        """Of a column's head; empty where the list is not sorted by it."""
+        """Return `aria-sort` of a column's head; empty where the list is not sorted by it."""
         return {key: "ascending", f"-{key}": "descending"}.get(self.sort or str(NEWEST), "")
 
     @property
     def order(self) -> str:
-        """In words."""
+        """Return the list's order in words."""
         sort = read_sort(self.sort) if self.sort else NEWEST
         first, last = ORDERS[sort.key]
         return first if sort.descending else last
@@ -120,7 +121,7 @@ class ListQuery:
 
     @property
     def chips(self) -> list[Chip]:
-        """Every filter that is on but the status, which has chips of its own."""
+        """Return every filter that is on but the status, which has chips of its own."""
         chips = [
             Chip(NAMES[name], value, self.toggled(name, value).url())
             for name in SEVERAL
@@ -147,8 +148,8 @@ class ListQuery:
 
 
 def read_list_query(pairs: Iterable[tuple[str, str]]) -> ListQuery:
-    """From a query string or a form; a name that comes again adds to it, and what is empty is not
-    asked for."""
+    """Read a query string or a form. A name that comes again adds to it, and what is empty is
+    not asked for."""
     fields: dict[str, tuple[str, ...]] = {}
     single: dict[str, str] = {}
     for name, value in pairs:

@@ -54,8 +54,8 @@ class SearchResult:
 def search(
     archive: Archive, run_id: str, query: str, *, regexp: bool, seconds: float = MAX_SECONDS
 ) -> SearchResult:
-    """Without regard to case. A line is searched as it is stored, as JSON: a quote in it stands
-    there with its backslash."""
+    """Search a log without regard to case. A line is searched as it is stored, as JSON: a quote
+    in it stands there with its backslash."""
     result = SearchResult()
     try:
         pattern = _compiled(query, regexp=regexp)
@@ -119,20 +119,21 @@ def _compiled(query: str, *, regexp: bool) -> Any:
 
 
 def _whole_lines(data: bytes, *, last: bool) -> bytes:
-    """Up to the last newline, if there is one: a match does not go beyond its line."""
+    """Return the data up to the last newline, if there is one: a match does not go beyond its
+    line."""
     end = data.rfind(b"\n") + 1
     return data if last or not end else data[:end]
 
 
 def _step(data: bytes, begin: int) -> int:
-    """About STEP bytes further, at the end of a line if there is one."""
+    """Return the offset about STEP_BYTES further, at the end of a line if there is one."""
     if begin + STEP_BYTES >= len(data):
         return len(data)
     return (data.rfind(b"\n", begin, begin + STEP_BYTES) + 1) or begin + STEP_BYTES
 
 
 def _distinct_texts(hits: Iterable[Any]) -> list[str]:
-    """The first of them as the page shows them, each once."""
+    """Return the first matches as the page shows them, each once."""
     return list(
         dict.fromkeys(text for hit in islice(hits, MAX_MARKS) if (text := _unquoted(hit.group())))
     )

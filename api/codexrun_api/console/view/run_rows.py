@@ -27,7 +27,7 @@ class Row:
 
     @property
     def spent(self) -> float | None:
-        """Part of the token budget."""
+        """Return the part of the token budget that is used."""
         return (
             min(1.0, self.run.cost_tokens / self.token_limit)
             if self.token_limit and self.run.cost_tokens
@@ -58,12 +58,13 @@ def row(
 
 
 def key_of(record: RunRecord) -> str:
-    """Greater for what is further up in the list."""
+    """Return the run's place in the list: greater for what is further up."""
     return f"{record.created_at.timestamp():.6f}_{record.run_id}"
 
 
 def newer(record: RunRecord, key: str) -> bool:
-    """Whether the run stands above the row of that key; a key that is none has nothing above it."""
+    """Return whether the run stands above the row of that key; an invalid key has nothing above
+    it."""
     stamp, _, run_id = key.partition("_")
     try:
         return (round(record.created_at.timestamp(), 6), record.run_id) > (float(stamp), run_id)
@@ -72,12 +73,12 @@ def newer(record: RunRecord, key: str) -> bool:
 
 
 def limits_of(record: RunRecord, job_type: CodexJobType | None) -> Limits:
-    """The run's own, else its job type's as it is now."""
+    """Return the run's own limits, else its job type's as they are now."""
     return read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
 
 
 def workspace(git: GitWorkspace | None) -> str:
-    """`shop@main` of a repository's URL and ref; empty without one."""
+    """Return `shop@main` of a repository's URL and ref; empty without one."""
     if git is None:
         return ""
     name = git.url.rstrip("/").rpartition("/")[2].removesuffix(".git")

@@ -65,8 +65,8 @@ class Budget:
     html_characters: int = MAX_PAGE_HTML
 
     def markdown(self, text: str) -> Markup:
-        """Markdown as HTML; what is above a bound as text, with the bound. Headings begin at the
-        third level: the page has the first two."""
+        """Convert Markdown to HTML, or show it as text with the bound that it is above. Headings
+        begin at the third level: the page has the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
             return self._plain(
                 text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}"
@@ -98,15 +98,15 @@ class Budget:
         return self._spent(_cleaned(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 
     def output(self, text: str) -> tuple[Markup, int]:
-        """A command's output, and how many characters of it are left out, most of them from its
-        middle."""
+        """Return a command's output, and how many characters of it are left out, most of them
+        from its middle."""
         if self.html_characters <= 0:
             return _left_out(len(text)), len(text)
         shown, left_out = output(text)
         return self._spent(shown), left_out
 
     def patch(self, text: str) -> Markup:
-        """A unified diff with its lines marked."""
+        """Mark the lines of a unified diff."""
         return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
 
     def _plain(self, text: str, reason: str) -> Markup:
@@ -146,7 +146,7 @@ def table_cells(text: str) -> int:
 
 
 def _html_characters(tokens: Sequence[Token]) -> int:
-    """How long these tokens' HTML is at least, each link with its whole URL and title."""
+    """Return how long these tokens' HTML is at least, each link with its whole URL and title."""
     characters = sum(
         len(token.content) + sum(len(str(value)) for value in token.attrs.values())
         for token in tokens
@@ -171,7 +171,7 @@ def _left_out(characters: int) -> Markup:
 
 
 def ansi(text: str) -> Markup:
-    """Colours become classes; every other control sequence goes, links lead to web pages or
+    """Make colours classes; every other control sequence goes, links lead to web pages or
     nowhere."""
     if "\x1b" not in text:
         return Markup(escape(_visible_text(text)))  # noqa: S704 - escaped
@@ -187,7 +187,7 @@ def ansi(text: str) -> Markup:
 
 
 def output(text: str) -> tuple[Markup, int]:
-    """A command's output, and how many characters in its middle are left out."""
+    """Return a command's output, and how many characters in its middle are left out."""
     if len(text) <= MAX_OUTPUT_CHARACTERS:
         return ansi(text), 0
     head = text[: MAX_OUTPUT_CHARACTERS // 4]
@@ -197,7 +197,7 @@ def output(text: str) -> tuple[Markup, int]:
 
 
 def patch(text: str) -> Markup:
-    """A unified diff with its lines marked, cut at MAX_PATCH_LINES."""
+    """Mark the lines of a unified diff, cut at MAX_PATCH_LINES."""
     lines = text.splitlines()
     lines_of_html = [
         f'<span class="{_kind(line)}">{escape(_visible_text(line))}</span>'
@@ -211,7 +211,8 @@ def patch(text: str) -> Markup:
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
-    """What changes from one text to the other, as a marked diff; empty where they are the same."""
+    """Return what changes from one text to the other, as a marked diff; empty where they are the
+    same."""
     before = old.splitlines()
     after = new.splitlines()
     changes = difflib.unified_diff(
@@ -236,7 +237,8 @@ def _kind(line: str) -> str:
 
 
 def _visible_text(text: str, keep: str = "") -> str:
-    """`visible`, with carriage returns and lone surrogates as they would end up on a terminal."""
+    """Return `visible` text, with carriage returns and lone surrogates as they would end up on a
+    terminal."""
     text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
     if not keep:
         return visible(text)

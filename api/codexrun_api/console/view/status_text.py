@@ -104,8 +104,8 @@ def sentence(
     usual: timedelta | None = None,
     doing: str = "",
 ) -> str:
-    """`busy` of `limit` slots of its job type are taken; `usual` is how long such runs take;
-    `doing` the open command."""
+    """Say what is going on with a run. `busy` of `limit` slots of its job type are taken;
+    `usual` is how long such runs take; `doing` the open command."""
     status = run.status if run else None
     match record.status:
         case "pending":
@@ -155,7 +155,7 @@ def sentence(
 
 
 def way_out(record: RunRecord) -> str:
-    """What to do about a failure; empty where there is none."""
+    """Return what to do about a failure; empty where there is none."""
     return WAYS_OUT.get(record.failure_class or "", "")
 
 
@@ -168,7 +168,7 @@ def short(
     busy: int = 0,
     limit: int = 0,
 ) -> str:
-    """The list's line under the status."""
+    """Return the list's line under the status."""
     match record.status:
         case "succeeded":
             text = plain(record.result or "")
@@ -185,7 +185,7 @@ def short(
 
 
 def plain(markdown: str) -> str:
-    """Markdown in one line, without its marks."""
+    """Return Markdown in one line, without its marks."""
     lines = (
         _MARKS.sub("", line)
         for line in markdown.splitlines()
@@ -195,7 +195,8 @@ def plain(markdown: str) -> str:
 
 
 def run_seconds(record: RunRecord, now: datetime) -> float | None:
-    """Seconds that the agent ran, up to now if it still does; None where it never did."""
+    """Return the seconds that the agent ran, up to now if it still does; None where it never
+    did."""
     if record.started_at is None:
         return None
     end = record.finished_at or (None if record.final or record.status == "deleted" else now)

@@ -22,7 +22,7 @@ class Stretch:
 
 
 def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> list[Stretch]:
-    """Every phase with its length; the end is no phase. Without events, what the row itself
+    """Return every active phase with its length. Without events, it is what the row itself
     tells."""
     marks = _marks(record, events)
     stretches: list[Stretch] = []
@@ -39,8 +39,8 @@ def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> l
 
 
 def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str, datetime]]:
-    """Attempt, phase and when it began, in order. What nobody saw happen is filled in from the
-    row's own times."""
+    """Return attempt, phase and when it began, in order. What nobody saw happen is filled in
+    from the row's own times."""
     marks = [(e.attempt, e.status, e.at) for e in events]
     statuses = {status for _, status, _ in marks}
     if record.started_at and "running" not in statuses:
@@ -54,7 +54,7 @@ def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str
 
 
 def _laid_out(stretches: list[Stretch]) -> list[Stretch]:
-    """Widths in percent that add up to 100."""
+    """Return the stretches with widths in percent that add up to 100."""
     total = sum(s.seconds for s in stretches) or 1.0
     widths = [max(MIN_WIDTH_PERCENT, 100 * s.seconds / total) for s in stretches]
     scale = 100 / sum(widths) if widths else 1.0
