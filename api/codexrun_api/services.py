@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from codexrun_api.http.auth import Tokens
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.notifier import LogNotifier
-from codexrun_api.mirror import queue as pace
+from codexrun_api.mirror import queue
 from codexrun_api.mirror.catalog import Catalog
 from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
@@ -141,24 +141,26 @@ class Services:
         return replace(record, params=row.params, spec={**record.spec, **inputs})
 
     def view(self, record: RunRecord) -> responses.RunView:
-        return responses.of_record(record, self.settings.external_url, self.queue(record.run_id))
+        return responses.of_record(
+            record, self.settings.external_url, self.queue_position(record.run_id)
+        )
 
-    def queue(self, run_id: str) -> responses.QueueView | None:
+    def queue_position(self, run_id: str) -> responses.QueueView | None:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None
-        return pace.position_of(pace.peer_of(run), self._peers(run), self._limit(run))
+        return queue.position_of(queue.peer_of(run), self._peers(run), self._limit(run))
 
     def busy_slots(self, job_type: str) -> int:
         """Return how many slots of the job type are taken."""
         runs = self.mirror.runs.values()
-        return sum(pace.holds_slot(run) for run in runs if run.spec.job_type == job_type)
+        return sum(queue.holds_slot(run) for run in runs if run.spec.job_type == job_type)
 
     def next_slot(self, run: CodexRun) -> int:
         """Return the seconds until a slot of its job type may be free."""
-        return pace.seconds_to_next_slot(self._peers(run), self._limit(run))
+        return queue.seconds_to_next_slot(self._peers(run), self._limit(run))
 
-    def _peers(self, run: CodexRun) -> Collection[pace.Peer]:
+    def _peers(self, run: CodexRun) -> Collection[queue.Peer]:
         return self.mirror.peers[run.spec.job_type].values()
 
     def _limit(self, run: CodexRun) -> int:

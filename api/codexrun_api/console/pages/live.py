@@ -118,7 +118,7 @@ async def _run(services: Services, run_id: str) -> AsyncIterator[bytes]:
 
 
 def _state(services: Services, record: RunRecord) -> object:
-    position = services.queue(record.run_id)
+    position = services.queue_position(record.run_id)
     return (
         record.status,
         record.attempt,

@@ -13,8 +13,7 @@ from fastapi.responses import FileResponse
 
 from codexrun_api.console.pages.run_log import NO_WINDOW, window
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view import commands, safe_html, timeline, transcript
-from codexrun_api.console.view import status_text as words
+from codexrun_api.console.view import commands, safe_html, status_text, timeline, transcript
 from codexrun_api.console.view.formats import duration
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.view.status_text import state_of
@@ -107,13 +106,13 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
     )
     limits = limits_of(record, job_type)
     prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
-    position = services.queue(record.run_id)
+    position = services.queue_position(record.run_id)
     busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
     return {
         "run": record,
         "object": run,
         "state": state,
-        "sentence": words.sentence(
+        "sentence": status_text.sentence(
             record,
             now,
             run=run,
@@ -123,8 +122,8 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
             usual=usual if live else None,
             doing=doing,
         ),
-        "way_out": words.way_out(record),
-        "seconds": words.run_seconds(record, now),
+        "way_out": status_text.way_out(record),
+        "seconds": status_text.run_seconds(record, now),
         "stretches": timeline.stretches(record, events, now),
         "limits": limits,
         "times": time_limits(limits),

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.view import list_query as urls
+from codexrun_api.console.view import list_query
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.mirror import queue
@@ -34,7 +34,7 @@ async def runs(
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came
     since is only counted."""
-    query = urls.read_list_query(request.query_params.multi_items())
+    query = list_query.read_list_query(request.query_params.multi_items())
     await services.mirror.writer.caught_up()
     run_filter = filter_of(query)
     sort = sort_of(query)
@@ -58,8 +58,8 @@ async def runs(
             for status, n in counts.items()
             if not query.fields.get("status") or status in query.fields["status"]
         ),
-        "presets": urls.PRESETS,
-        "sizes": urls.SIZES,
+        "presets": list_query.PRESETS,
+        "sizes": list_query.SIZES,
         "job_types": sorted(services.catalog.job_types),
         "prompts": _prompts(services),
         "models": models(services),
@@ -71,7 +71,7 @@ async def runs(
     return page(request, "runs.html", block="live" if part == "rows" else "", **context)
 
 
-def filter_of(query: urls.ListQuery) -> Filter:
+def filter_of(query: list_query.ListQuery) -> Filter:
     """Return the registry's filter.
 
     Raises:
@@ -85,11 +85,11 @@ def filter_of(query: urls.ListQuery) -> Filter:
         raise Problem(
             422,
             "invalid-filter",
-            f"{urls.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
+            f"{list_query.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
         ) from error
 
 
-def sort_of(query: urls.ListQuery) -> Sort:
+def sort_of(query: list_query.ListQuery) -> Sort:
     """Return the registry's order.
 
     Raises:
@@ -102,7 +102,7 @@ def sort_of(query: urls.ListQuery) -> Sort:
 
 
 async def _listed(
-    services: Services, query: urls.ListQuery, run_filter: Filter, sort: Sort, above: str
+    services: Services, query: list_query.ListQuery, run_filter: Filter, sort: Sort, above: str
 ) -> tuple[tuple[RunRecord, ...], str | None, int]:
     """Return the page's runs, the next page's token, and how many new runs there are above it."""
     try:
@@ -126,13 +126,13 @@ def _token(record: RunRecord, run_filter: Filter) -> str:
     return token_after(record, run_filter)
 
 
-def _with_token(query: urls.ListQuery, token: str) -> str:
+def _with_token(query: list_query.ListQuery, token: str) -> str:
     return replace(query, token=token).url()
 
 
 def _row(services: Services, record: RunRecord, now: datetime) -> Row:
     busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
-    position = services.queue(record.run_id) if record.status == "queued" else None
+    position = services.queue_position(record.run_id) if record.status == "queued" else None
     run = services.mirror.runs.get(record.run_id)
     job_type = services.catalog.job_types.get(record.job_type)
     return row(record, now, run=run, job_type=job_type, position=position, busy=busy)
