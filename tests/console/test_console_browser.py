@@ -387,8 +387,8 @@ async def test_a_cut_stream_loses_and_doubles_no_line(
 
         def heard() -> bool:
             """Somebody listens, and has looked at what there is."""
-            bells = console.services.notifier._waiting.get(run)
-            return bool(bells) and not any(bell.is_set() for bell in bells)
+            subscribed = console.services.notifier._waiting.get(run)
+            return bool(subscribed) and not any(event.is_set() for event in subscribed)
 
         await console.until(heard)
         console.say(run, b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"in two')

@@ -36,7 +36,7 @@ async def authenticate(token):
 
 
 async def main(port, root):
-    archive, bells, stop = Archive(root / "archive"), LogNotifier(), asyncio.Event()
+    archive, notifier, stop = Archive(root / "archive"), LogNotifier(), asyncio.Event()
     archive.open()
 
     def tell(**about):
@@ -57,7 +57,7 @@ async def main(port, root):
     app.state.services = SimpleNamespace(
         find=find,
         archive=archive,
-        notifier=bells,
+        notifier=notifier,
         stop=stop,
         tokens=SimpleNamespace(user=lambda _: "me"),
         settings=SimpleNamespace(external_url=""),
@@ -65,7 +65,7 @@ async def main(port, root):
     app.add_exception_handler(problems.Problem, problems.handle)
     app.include_router(routes.router)
     app.include_router(artifact_routes.router)
-    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, bells))
+    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, notifier))
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
     )

@@ -166,10 +166,10 @@ def page(
         "strip": health_strip.signs_of(services, now) if visitor else (),
     }
     all_context = {**shared, **context}
-    return PageResponse(partial(_rendered, template, block, all_context), status)
+    return PageResponse(partial(_render, template, block, all_context), status)
 
 
-def _rendered(template: str, block: str, all_context: dict[str, Any]) -> str:
+def _render(template: str, block: str, all_context: dict[str, Any]) -> str:
     if block:
         # Swapped as a whole: space around it would stay in the page, one more node with each
         # update.

@@ -20,7 +20,7 @@ from codexrun_core.logs import CONTEXT, fields
 log = logging.getLogger("codexrun_api.http")
 
 REQUEST_ID_HEADER = "X-Request-ID"
-_FIT = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -37,7 +37,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         header = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = header if _FIT.fullmatch(header) else str(uuid.uuid4())
+        request_id = header if _REQUEST_ID.fullmatch(header) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
         token = CONTEXT.set({**CONTEXT.get(), "request_id": request_id})
         exchange = _Exchange(request_id, receive, send, self.body_limit)

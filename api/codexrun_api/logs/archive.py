@@ -80,7 +80,7 @@ class Archive:
 
     def path(self, run_id: str) -> str:
         """Return where the log lies, for the row."""
-        _fit(RUN_ID, run_id)
+        _check_name(RUN_ID, run_id)
         return f"runs/{run_id}/{LOG}"
 
     def size(self, run_id: str) -> int:
@@ -180,7 +180,7 @@ class Archive:
         """Open a file to write the artifact into; it is there, whole, when the block ends well,
         and never was otherwise."""
         with _atomic_write(
-            self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial
+            self._folder(run_id) / ARTIFACTS / _check_name(NAME, name), self._partial
         ) as file:
             yield file
 
@@ -216,7 +216,7 @@ class Archive:
         return True
 
     def _folder(self, run_id: str) -> Path:
-        return self._runs / _fit(RUN_ID, run_id)
+        return self._runs / _check_name(RUN_ID, run_id)
 
     def _lock(self, run_id: str) -> threading.Lock:
         return self._locks[hash(run_id) % STRIPES]
@@ -254,7 +254,7 @@ class Archive:
             file.write(json.dumps(asdict(log)).encode())
 
 
-def _fit(shape: re.Pattern[str], text: str) -> str:
+def _check_name(shape: re.Pattern[str], text: str) -> str:
     """Return the name unchanged. With neither separators nor leading dots, no name leads
     anywhere else."""
     if not shape.fullmatch(text):

@@ -20,7 +20,7 @@ from codexrun_core.registry import RunRecord
 
 router = APIRouter(tags=["logs"])
 
-RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
 Since = Annotated[
@@ -114,7 +114,7 @@ async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
 
 def _range_response(archive: Archive, run: RunRecord, range_header: str, size: int) -> Response:
     """Answer one range (RFC 9110, 14.2); an invalid one is ignored."""
-    match = RANGE.fullmatch(range_header.strip())
+    match = _RANGE.fullmatch(range_header.strip())
     if match is None or not (match[1] or match[2]):
         return _text_response(archive, run, 0, size)
     if match[1]:

@@ -40,15 +40,15 @@ class LogSealer:
 
     def __call__(self, transition: Transition) -> None:
         if transition.terminal and transition.started_at:
-            self._later(self._seal_when_due(transition))
+            self._create_task(self._seal_when_due(transition))
 
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
         """Seal what an earlier process did not. open_logs: runs that have started and ended, and
         whose rows do not say whether the log is complete."""
         for run in open_logs:
-            self._later(self._seal_when_due(run))
+            self._create_task(self._seal_when_due(run))
 
-    def _later(self, work: Coroutine[None, None, None]) -> None:
+    def _create_task(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -62,11 +62,15 @@ class LogSealer:
             await asyncio.sleep(self._wait)
             if not await self._is_closed(run_id) and not await self._seal_cut_off(run):
                 return
-        state = await asyncio.to_thread(archive.log, run_id)
+        log_state = await asyncio.to_thread(archive.log, run_id)
         while True:
             try:
                 await self._on_log(
-                    run_id, archive.path(run_id), archive.size(run_id), state.complete, state.note
+                    run_id,
+                    archive.path(run_id),
+                    archive.size(run_id),
+                    log_state.complete,
+                    log_state.note,
                 )
                 return
             except Unavailable:

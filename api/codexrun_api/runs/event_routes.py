@@ -36,10 +36,10 @@ class EventQuery(BaseModel):
     after: After = None
 
     def __call__(self, event: Event) -> bool:
-        return _in(self.job_type, event.job_type) and _in(self.run_id, event.run_id)
+        return _matches(self.job_type, event.job_type) and _matches(self.run_id, event.run_id)
 
 
-def _in(names: str | None, value: str) -> bool:
+def _matches(names: str | None, value: str) -> bool:
     return names is None or value in names.split(",")
 
 
@@ -83,7 +83,7 @@ async def _follow(
                 for run in services.mirror.changed_since(int(last_id)):
                     event = services.mirror.event(run, "run.phase")
                     if query(event):
-                        yield _wire(event)
+                        yield _format(event)
         while True:
             try:
                 events = services.event_buffer.since(position)
@@ -94,7 +94,7 @@ async def _follow(
             position += len(events)
             for event in events:
                 if query(event):
-                    yield _wire(event)
+                    yield _format(event)
             await sse.wait_for_any(
                 services.event_buffer.wait_for_events(position),
                 services.stop.wait(),
@@ -108,5 +108,5 @@ async def _follow(
             yield sse.PING
 
 
-def _wire(event: Event) -> bytes:
+def _format(event: Event) -> bytes:
     return format_sse_event(id=event.id, event=event.kind, data_str=event.data)

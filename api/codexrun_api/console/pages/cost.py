@@ -93,10 +93,10 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
             ],
         ),
     }
-    per_day = _scaled(
+    per_day = _scale(
         [_sum(day.isoformat(), s, _day_url(day)) for day, s in zip(dates, by_day, strict=True)]
     )
-    top = await _dearest(services, begin)
+    top = await _most_expensive_runs(services, begin)
     context: dict[str, Any] = {
         "days": days,
         "periods": PERIOD_DAYS,
@@ -109,7 +109,7 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
     return page(request, "cost.html", **context)
 
 
-async def _dearest(services: Services, since: datetime) -> list[RunRecord]:
+async def _most_expensive_runs(services: Services, since: datetime) -> list[RunRecord]:
     page_of_runs = await services.registry.page(
         Filter(since=since), size=TOP_RUNS, sort=Sort("cost")
     )
@@ -138,10 +138,10 @@ def _table(total: Stats, sums: Iterable[Sum]) -> list[Sum]:
         total.cost_micro_usd - sum(s.micro_usd for s in rows),
         total.statuses.get("succeeded", 0) - sum(s.succeeded for s in rows),
     )
-    return _scaled([*rows, other] if other.runs else rows)
+    return _scale([*rows, other] if other.runs else rows)
 
 
-def _scaled(sums: list[Sum]) -> list[Sum]:
+def _scale(sums: list[Sum]) -> list[Sum]:
     largest = max((s.micro_usd or s.tokens for s in sums), default=0) or 1
     return [
         Sum(

@@ -23,7 +23,7 @@ YEAR_SECONDS = 365 * 86_400
 
 @router.get("/console/login")
 async def form(request: Request, services: CurrentServices) -> Response:  # noqa: ARG001 - a route's signature
-    back = _inside(request.query_params.get("back", ""))
+    back = _console_url(request.query_params.get("back", ""))
     return (
         see_other(back)
         if visitor_of(request)
@@ -38,7 +38,7 @@ async def login(request: Request, services: CurrentServices) -> Response:
     _refuse_foreign(request)
     form = await request.form()
     token = str(form.get("token", "")).strip()
-    back = _inside(str(form.get("back", "")))
+    back = _console_url(str(form.get("back", "")))
     user = services.tokens.user(token)
     if user is None:
         log.warning(
@@ -88,7 +88,7 @@ async def theme(request: Request, services: CurrentServices) -> Response:
     """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
     _refuse_foreign(request)
     form = await request.form()
-    answer = see_other(_inside(str(form.get("back", ""))))
+    answer = see_other(_console_url(str(form.get("back", ""))))
     theme_name = str(form.get("theme", ""))
     if theme_name in ("light", "dark"):
         answer.set_cookie(
@@ -119,7 +119,7 @@ def _secure(request: Request, services: Services) -> bool:
     return request.url.scheme == "https" or services.settings.external_url.startswith("https:")
 
 
-def _inside(url: str) -> str:
+def _console_url(url: str) -> str:
     """Return the URL if it leads back into the console, else the list's."""
     parts = urlsplit(url) if url.isprintable() and "\\" not in url else urlsplit("")
     inside = not parts.scheme and not parts.netloc and parts.path.startswith("/console")

@@ -100,9 +100,11 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
         )
         doing = tail.doing
     events, usual, retries = await asyncio.gather(
-        _or(services.registry.events(record.run_id), []),
-        _or(services.registry.usual(record.job_type), None) if live else _nothing(),
-        _or(_retries(services, record), ()),
+        _unless_unavailable(services.registry.events(record.run_id), []),
+        _unless_unavailable(services.registry.usual(record.job_type), None)
+        if live
+        else _no_duration(),
+        _unless_unavailable(_retries(services, record), ()),
     )
     limits = limits_of(record, job_type)
     prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
@@ -145,7 +147,12 @@ async def _head(services: Services, record: RunRecord, now: datetime) -> dict[st
         "resumable": bool(record.thread_id),
         "live_url": f"/console/runs/{record.run_id}/live",
         "streams": live
-        or (record.final and record.log_complete is None and size > 0 and _fresh(record, now)),
+        or (
+            record.final
+            and record.log_complete is None
+            and size > 0
+            and _may_still_close(record, now)
+        ),
     }
 
 
@@ -164,12 +171,12 @@ def _links(services: Services, record: RunRecord, now: datetime) -> list[tuple[s
     ]
 
 
-def _fresh(record: RunRecord, now: datetime) -> bool:
+def _may_still_close(record: RunRecord, now: datetime) -> bool:
     """Return whether its log may still be closed."""
     return record.finished_at is not None and (now - record.finished_at).total_seconds() < 60
 
 
-async def _or(call: Any, otherwise: Any) -> Any:
+async def _unless_unavailable(call: Any, otherwise: Any) -> Any:
     """Return the call's result, or `otherwise` while the registry is away: the page is there
     without what it would add."""
     try:
@@ -178,7 +185,7 @@ async def _or(call: Any, otherwise: Any) -> Any:
         return otherwise
 
 
-async def _nothing() -> timedelta | None:
+async def _no_duration() -> timedelta | None:
     return None
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console.pages.run_list import filter_of
 from codexrun_api.console.templating import Page, page, see_other
-from codexrun_api.console.view import list_query
+from codexrun_api.console.view.list_query import ListQuery, read_list_query
 from codexrun_api.console.view.status_text import STATES
 from codexrun_api.console.visitors import CurrentVisitor, EditingVisitor, log_action
 from codexrun_api.runs import actions
@@ -75,7 +75,7 @@ async def bulk(request: Request, services: CurrentServices, visitor: EditingVisi
     background."""
     form = await request.form()
     pairs = [(name, str(value)) for name, value in form.multi_items()]
-    query = list_query.read_list_query(pairs)
+    query = read_list_query(pairs)
     verb: Verb = "retry" if form.get("verb") == "retry" else "cancel"
     matching = form.get("scope") == "matching"
     ids = [str(value) for value in form.getlist("run")]
@@ -144,7 +144,7 @@ async def bulk_result(
 
 
 def _bulk_request(
-    query: list_query.ListQuery, ids: list[str], matching: Verb | None, reason: str | None
+    query: ListQuery, ids: list[str], matching: Verb | None, reason: str | None
 ) -> BulkRequest:
     """Return the request by ids, or by the list's filter; of all that match, it names those that
     the verb can be done to at all."""

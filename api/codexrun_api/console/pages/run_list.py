@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.view import list_query
+from codexrun_api.console.view.list_query import NAMES, PRESETS, SIZES, ListQuery, read_list_query
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
 from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.mirror import queue
@@ -34,13 +34,13 @@ async def runs(
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came
     since is only counted."""
-    query = list_query.read_list_query(request.query_params.multi_items())
+    query = read_list_query(request.query_params.multi_items())
     await services.mirror.writer.caught_up()
     run_filter = filter_of(query)
     sort = sort_of(query)
     if sort != NEWEST:
         above = ""  # new runs have no place of their own then: they are shown where they stand
-    records, next_token, new = await _listed(services, query, run_filter, sort, above)
+    records, next_token, new = await _list_page(services, query, run_filter, sort, above)
     if sort == NEWEST and records and not query.token:
         above = above or key_of(records[0])
     counts = await services.registry.counts(replace(run_filter, status=()))
@@ -58,8 +58,8 @@ async def runs(
             for status, n in counts.items()
             if not query.fields.get("status") or status in query.fields["status"]
         ),
-        "presets": list_query.PRESETS,
-        "sizes": list_query.SIZES,
+        "presets": PRESETS,
+        "sizes": SIZES,
         "job_types": sorted(services.catalog.job_types),
         "prompts": _prompts(services),
         "models": models(services),
@@ -71,7 +71,7 @@ async def runs(
     return page(request, "runs.html", block="live" if part == "rows" else "", **context)
 
 
-def filter_of(query: list_query.ListQuery) -> Filter:
+def filter_of(query: ListQuery) -> Filter:
     """Return the registry's filter.
 
     Raises:
@@ -85,11 +85,11 @@ def filter_of(query: list_query.ListQuery) -> Filter:
         raise Problem(
             422,
             "invalid-filter",
-            f"{list_query.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
+            f"{NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
         ) from error
 
 
-def sort_of(query: list_query.ListQuery) -> Sort:
+def sort_of(query: ListQuery) -> Sort:
     """Return the registry's order.
 
     Raises:
@@ -101,8 +101,8 @@ def sort_of(query: list_query.ListQuery) -> Sort:
         raise Problem(422, "invalid-filter", f"Sort: {error}") from error
 
 
-async def _listed(
-    services: Services, query: list_query.ListQuery, run_filter: Filter, sort: Sort, above: str
+async def _list_page(
+    services: Services, query: ListQuery, run_filter: Filter, sort: Sort, above: str
 ) -> tuple[tuple[RunRecord, ...], str | None, int]:
     """Return the page's runs, the next page's token, and how many new runs there are above it."""
     try:
@@ -119,14 +119,10 @@ async def _listed(
     if not visible:  # more new ones than were read: the page would be empty
         return page_of_runs.runs[: query.size], None, 0
     more = new + query.size < len(page_of_runs.runs) or page_of_runs.next_token is not None
-    return visible, _token(visible[-1], run_filter) if more else None, new
+    return visible, token_after(visible[-1], run_filter) if more else None, new
 
 
-def _token(record: RunRecord, run_filter: Filter) -> str:
-    return token_after(record, run_filter)
-
-
-def _with_token(query: list_query.ListQuery, token: str) -> str:
+def _with_token(query: ListQuery, token: str) -> str:
     return replace(query, token=token).url()
 
 

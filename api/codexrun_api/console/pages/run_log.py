@@ -65,7 +65,7 @@ async def matches(
     regexp: bool = False,
 ) -> Response:
     """Numbers of the lines that hold the text, what matched in them, and a word about both."""
-    result = await searched(services, run.run_id, q, regexp=regexp)
+    result = await search_log(services, run.run_id, q, regexp=regexp)
     return JSONResponse(
         {
             "lines": result.lines,
@@ -95,7 +95,7 @@ async def raw(
     )
 
 
-async def searched(services: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
+async def search_log(services: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
     """Search the log outside the event loop."""
     call = partial(search, services.archive, run_id, q, regexp=regexp)
     return await asyncio.get_running_loop().run_in_executor(services.searchers, call)
@@ -107,11 +107,11 @@ async def window(services: Services, run_id: str, query: Mapping[str, str]) -> d
     q = query.get("q", "")[:MAX_QUERY_CHARACTERS]
     regexp = query.get("regexp") == "1"
     line = _number(query.get("line", ""))
-    result = await searched(services, run_id, q, regexp=regexp) if q else SearchResult()
+    result = await search_log(services, run_id, q, regexp=regexp) if q else SearchResult()
     if line is None and result.lines:
         line = result.lines[0]
-    about = {"q": q, "regexp": regexp, "found": result}
-    return about | await off_loop(
+    search_context = {"q": q, "regexp": regexp, "found": result}
+    return search_context | await off_loop(
         partial(_window, services.archive, run_id, line, result.lines, raw=query.get("raw") == "1")
     )
 

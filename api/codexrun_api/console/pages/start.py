@@ -25,7 +25,7 @@ from codexrun_core.resources import CodexJobType
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-LIMITS = tuple(limits.WORDS)
+LIMIT_NAMES = tuple(limits.LABELS)
 
 
 @router.get("/console/start")
@@ -39,18 +39,16 @@ async def choose(request: Request, services: CurrentServices, _: CurrentVisitor)
 async def form(
     request: Request, services: CurrentServices, _: CurrentVisitor, job_type: str
 ) -> Response:
-    found_job_type = await _find_job_type(services, job_type)
-    return _form(
-        request, services, found_job_type, {}, inputs=None, values=dict(request.query_params)
-    )
+    kind = await _find_job_type(services, job_type)
+    return _form(request, services, kind, {}, inputs=None, values=dict(request.query_params))
 
 
 @router.post("/console/start/{job_type}")
 async def start(
     request: Request, services: CurrentServices, visitor: EditingVisitor, job_type: str
 ) -> Response:
-    found_job_type = await _find_job_type(services, job_type)
-    return await _submitted(request, services, visitor, found_job_type, None)
+    kind = await _find_job_type(services, job_type)
+    return await _submit(request, services, visitor, kind, None)
 
 
 @router.get("/console/runs/{id}/rerun")
@@ -74,7 +72,7 @@ async def rerun_form(
 async def rerun(
     request: Request, services: CurrentServices, visitor: EditingVisitor, source: Run
 ) -> Response:
-    return await _submitted(
+    return await _submit(
         request, services, visitor, await _find_job_type(services, source.job_type), source
     )
 
@@ -86,7 +84,7 @@ async def _find_job_type(services: Services, name: str) -> CodexJobType:
     return job_type
 
 
-async def _submitted(
+async def _submit(
     request: Request,
     services: Services,
     visitor: Visitor,
@@ -96,9 +94,9 @@ async def _submitted(
     form = {name: str(value) for name, value in (await request.form()).items()}
     form_fields = _fields(services, job_type, None, {}, {})
     inputs, errors = input_form.inputs_of(form_fields, form)
-    again: dict[str, Any] = {"values": form, "texts": form, "source": source}
+    form_values: dict[str, Any] = {"values": form, "texts": form, "source": source}
     if errors:
-        return _form(request, services, job_type, errors, inputs=None, status=422, **again)
+        return _form(request, services, job_type, errors, inputs=None, status=422, **form_values)
     try:
         body = _request_of(job_type, form, inputs, source)
         if form.get("what") == "preview":
@@ -108,7 +106,9 @@ async def _submitted(
                 else _retry_spec_of(source, body)
             )
             manifest = await off_loop(partial(_manifest, services, job_type, body, spec))
-            return _form(request, services, job_type, {}, inputs=None, manifest=manifest, **again)
+            return _form(
+                request, services, job_type, {}, inputs=None, manifest=manifest, **form_values
+            )
         started = await _start(
             request, services, visitor, body, source=source, key=form.get("key", "")
         )
@@ -116,7 +116,9 @@ async def _submitted(
         errors_by_field = {
             str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()
         }
-        return _form(request, services, job_type, errors_by_field, inputs=None, status=422, **again)
+        return _form(
+            request, services, job_type, errors_by_field, inputs=None, status=422, **form_values
+        )
     except Problem as problem:
         if problem.status not in (409, 422, 429, 503):
             raise
@@ -131,7 +133,7 @@ async def _submitted(
             inputs=None,
             status=problem.status,
             problem=problem,
-            **again,
+            **form_values,
         )
     log_action(
         request,
@@ -202,7 +204,9 @@ def _request_of(
     }
     overrides = {name: value for name, value in overrides.items() if own.get(name) != value}
     body: dict[str, Any] = {**overrides, "inputs": inputs}
-    if lower := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
+    if lower := {
+        name: _whole(value) for name in LIMIT_NAMES if (value := form.get(name, "").strip())
+    }:
         body["limits"] = lower
     if priority := form.get("priority", "").strip():
         body["priority"] = _whole(priority)
@@ -270,7 +274,7 @@ def _form(
     ]
     form_fields = _fields(services, job_type, inputs, texts or {}, errors)
     field_names = {field.name for field in form_fields} | {
-        *LIMITS,
+        *LIMIT_NAMES,
         "prompt_version",
         "model",
         "effort",

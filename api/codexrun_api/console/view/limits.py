@@ -6,7 +6,7 @@ from codexrun_api.console.view.formats import count, dollars, duration
 from codexrun_core.resources.fields import Limits
 
 # label, and the unit that the form asks in
-WORDS = {
+LABELS = {
     "max_tokens": ("Tokens", ""),
     "max_cost_cents": ("Cost", "US cents"),
     "timeout_seconds": ("Time", "seconds"),
@@ -42,5 +42,5 @@ class Limit:
 def rows(limits: Limits) -> list[Limit]:
     """Return all limits that there can be, in their order."""
     return [
-        Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in WORDS.items()
+        Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in LABELS.items()
     ]

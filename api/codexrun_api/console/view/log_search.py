@@ -58,7 +58,7 @@ def search(
     in it stands there with its backslash."""
     result = SearchResult()
     try:
-        pattern = _compiled(query, regexp=regexp)
+        pattern = _compile(query, regexp=regexp)
     except BadPattern as error:
         result.error = str(error)
         return result
@@ -100,7 +100,7 @@ def search(
     return result
 
 
-def _compiled(query: str, *, regexp: bool) -> Any:
+def _compile(query: str, *, regexp: bool) -> Any:
     options = re2.Options()
     options.log_errors = False
     options.case_sensitive = False
@@ -135,11 +135,11 @@ def _step(data: bytes, begin: int) -> int:
 def _distinct_texts(hits: Iterable[Any]) -> list[str]:
     """Return the first matches as the page shows them, each once."""
     return list(
-        dict.fromkeys(text for hit in islice(hits, MAX_MARKS) if (text := _unquoted(hit.group())))
+        dict.fromkeys(text for hit in islice(hits, MAX_MARKS) if (text := _unquote(hit.group())))
     )
 
 
-def _unquoted(matched: bytes) -> str:
+def _unquote(matched: bytes) -> str:
     text = matched[:400].decode("utf-8", "replace")
     try:
         return str(json.loads(f'"{text}"'))

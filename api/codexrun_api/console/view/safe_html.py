@@ -68,17 +68,17 @@ class Budget:
         """Convert Markdown to HTML, or show it as text with the bound that it is above. Headings
         begin at the third level: the page has the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
-            return self._plain(
+            return self._as_text(
                 text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}"
             )
         if len(text) > self.markdown_characters:
-            return self._plain(
+            return self._as_text(
                 text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters"
             )
         visible_text = _visible_text(text)
         cells = table_cells(visible_text)
         if cells > self.cells:
-            return self._plain(
+            return self._as_text(
                 text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}"
             )
         self.markdown_characters -= len(text)
@@ -87,15 +87,15 @@ class Budget:
         tokens = _markdown.parse(visible_text, env)
         if any(token.level >= MAX_NESTING for token in tokens):
             # The parser leaves out what is deeper, and all that follows it.
-            return self._plain(
+            return self._as_text(
                 text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep"
             )
         size = _html_characters(tokens)
         if size > self.html_characters:
-            return self._plain(
+            return self._as_text(
                 text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}"
             )
-        return self._spent(_cleaned(str(_markdown.renderer.render(tokens, _markdown.options, env))))
+        return self._spend(_clean(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 
     def output(self, text: str) -> tuple[Markup, int]:
         """Return a command's output, and how many characters of it are left out, most of them
@@ -103,13 +103,13 @@ class Budget:
         if self.html_characters <= 0:
             return _left_out(len(text)), len(text)
         shown, left_out = output(text)
-        return self._spent(shown), left_out
+        return self._spend(shown), left_out
 
     def patch(self, text: str) -> Markup:
         """Mark the lines of a unified diff."""
-        return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
+        return self._spend(patch(text)) if self.html_characters > 0 else _left_out(len(text))
 
-    def _plain(self, text: str, reason: str) -> Markup:
+    def _as_text(self, text: str, reason: str) -> Markup:
         beginning = text[: max(0, self.html_characters)]
         html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(
             reason, _visible_text(beginning)
@@ -118,9 +118,9 @@ class Budget:
             html += Markup("<p><em>{:,} characters left out.</em></p>").format(
                 len(text) - len(beginning)
             )
-        return self._spent(html)
+        return self._spend(html)
 
-    def _spent(self, html: Markup) -> Markup:
+    def _spend(self, html: Markup) -> Markup:
         self.html_characters -= len(html)
         return html
 
@@ -154,7 +154,7 @@ def _html_characters(tokens: Sequence[Token]) -> int:
     return characters + sum(_html_characters(token.children) for token in tokens if token.children)
 
 
-def _cleaned(html: str) -> Markup:
+def _clean(html: str) -> Markup:
     html = _HEADING.sub(lambda m: f"{m[1]}{min(6, int(m[2]) + 2)}", html)
     clean = nh3.clean(
         html,

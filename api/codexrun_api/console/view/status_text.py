@@ -109,14 +109,14 @@ def sentence(
     status = run.status if run else None
     match record.status:
         case "pending":
-            return _ended_by_dot(
+            return _with_full_stop(
                 WAITS.get(record.reason or "") or "Waiting for the operator's word"
             )
         case "queued":
             return _queued(record, position, busy, limit)
         case "starting":
             message = status.message if status and status.message else ""
-            return _ended_by_dot(
+            return _with_full_stop(
                 WAITS.get(record.reason or "")
                 or (f"Starting: {message}" if message else "Starting its pod")
             )
@@ -133,15 +133,15 @@ def sentence(
                 if record.started_at
                 else " before it ran"
             )
-            return _ended_by_dot(f"Failed{after} ({kind}): {record.error or 'no message'}")
+            return _with_full_stop(f"Failed{after} ({kind}): {record.error or 'no message'}")
         case "cancelled":
-            return _ended_by_dot(record.error or "Cancelled")
+            return _with_full_stop(record.error or "Cancelled")
         case "rejected":
-            return _ended_by_dot(
+            return _with_full_stop(
                 f"Rejected, it never ran: {record.error or record.reason or 'no message'}"
             )
         case "deleted":
-            return _ended_by_dot(
+            return _with_full_stop(
                 record.error
                 or "Its object was deleted while nobody watched; how it ended is not known"
             )
@@ -151,7 +151,7 @@ def sentence(
                 if status and status.message
                 else record.reason or "a newer operator's status"
             )
-            return _ended_by_dot(f"{unknown.capitalize()}: {message}")
+            return _with_full_stop(f"{unknown.capitalize()}: {message}")
 
 
 def way_out(record: RunRecord) -> str:
@@ -205,7 +205,7 @@ def run_seconds(record: RunRecord, now: datetime) -> float | None:
 
 def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int) -> str:
     if record.reason and record.reason in WAITS:
-        return _ended_by_dot(WAITS[record.reason])
+        return _with_full_stop(WAITS[record.reason])
     parts = [f"{busy} of {limit} {record.job_type} runs are busy"] if limit else []
     if position:
         parts.append("next in line" if position.position == 1 else f"position {position.position}")
@@ -238,5 +238,5 @@ def _stopping(record: RunRecord, run: CodexRun | None) -> str:
     )
 
 
-def _ended_by_dot(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."

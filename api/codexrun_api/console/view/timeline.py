@@ -35,7 +35,7 @@ def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> l
         stretches.append(
             Stretch(state, attempt, at, end, max(0.0, ((end or now) - at).total_seconds()))
         )
-    return _laid_out(stretches)
+    return _lay_out(stretches)
 
 
 def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str, datetime]]:
@@ -53,7 +53,7 @@ def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str
     return marks
 
 
-def _laid_out(stretches: list[Stretch]) -> list[Stretch]:
+def _lay_out(stretches: list[Stretch]) -> list[Stretch]:
     """Return the stretches with widths in percent that add up to 100."""
     total = sum(s.seconds for s in stretches) or 1.0
     widths = [max(MIN_WIDTH_PERCENT, 100 * s.seconds / total) for s in stretches]
