@@ -97,7 +97,7 @@ async def test_a_refused_start_is_no_event(stand: Stand) -> None:
 
 
 def test_a_reader_that_lags_is_told() -> None:
-    feed = EventBuffer(kept=2)
+    feed = EventBuffer(max_events=2)
     for number in range(3):
         feed.publish(Event(str(number), "run.phase", "r", "t", "{}"))
     assert [e.id for e in feed.since(1)] == ["1", "2"]

@@ -56,7 +56,7 @@ def at(seconds: float) -> datetime:
 SENTENCES = [
     (
         row("queued", reason="ConcurrencyLimit"),
-        {"place": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
+        {"position": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
         "Waiting for a slot: 2 of 2 code-review runs are busy, position 3, about 4 min.",
     ),
     (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),

@@ -88,7 +88,7 @@ def test_what_a_killed_process_had_half_written_is_gone_after_its_restart(archiv
     upload.__enter__().write(b"half of a")
     again = Archive(tmp_path / "archive")
     again.open()
-    assert again.list(RUN) == []
+    assert again.list_artifacts(RUN) == []
     assert list((tmp_path / "archive/partial").iterdir()) == []
 
 
