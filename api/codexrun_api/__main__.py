@@ -12,15 +12,11 @@ import uvicorn
 
 from codexrun_api import metrics
 from codexrun_api.app import create_app
-from codexrun_api.console import routes as console_routes
 from codexrun_api.http.bounds import BoundedProtocol
-from codexrun_api.logs import artifact_routes
-from codexrun_api.logs import routes as log_routes
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.gate_identity import Senders
+from codexrun_api.logs.gate_identity import GateAuthentication
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.notifier import Bells
-from codexrun_api.logs.sealing import LogEnds
+from codexrun_api.logs.sealing import LogSealer
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import Kube, connect
@@ -30,7 +26,7 @@ from codexrun_core.registry import Registry, SchemaError
 
 log = logging.getLogger(__name__)
 
-GRACE = 1  # seconds that open connections get; streams end by themselves at once
+SHUTDOWN_SECONDS = 1  # seconds that open connections get; streams end by themselves at once
 
 
 class Server(uvicorn.Server):
@@ -51,36 +47,35 @@ def server(app: object, port: int) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return Server(config)
 
 
 async def run(settings: Settings) -> int:
-    """Until SIGTERM."""
-    archive, bells = Archive(settings.archive), Bells()
-    archive.open()
+    """Serve both ports until SIGTERM; return the exit code."""
     registry = await Registry.open(settings.registry_url)
     api = await connect()
     kube = Kube(api, settings.namespace, lambda: None, agent="codexrun-api")
     try:
         await registry.migrate()
-        more = (
-            log_routes.router(archive, bells),
-            artifact_routes.router(archive),
-            console_routes.router(archive, bells),
-        )
-        app = create_app(settings, registry, kube, archive, more)
-        ends = LogEnds(archive, registry.set_log, bells)
-        app.state.services.mirror.writer.listen(ends)
+        services = Services.make(settings, registry, kube)
+        archive = services.archive
+        notifier = services.notifier
+        archive.open()
+        ends = LogSealer(archive, registry.set_log, notifier)
+        services.mirror.writer.listen(ends)
         ends.catch_up(await registry.open_logs())
         ingest = create_ingest_app(
-            archive, Senders(kube), registry.set_usage, registry.set_log, bells
+            archive, GateAuthentication(kube), registry.set_usage, registry.set_log, notifier
         )
-        servers = [server(app, settings.port), server(ingest, settings.ingest_port)]
+        servers = [
+            server(create_app(services), settings.port),
+            server(ingest, settings.ingest_port),
+        ]
 
         def stop() -> None:
-            app.state.services.stop.set()
+            services.stop.set()
             for each in servers:
                 each.should_exit = True
 

@@ -3,31 +3,32 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from codexrun_api import health
 from codexrun_api.catalog import job_types, prompts
+from codexrun_api.console import routes as console_routes
 from codexrun_api.http import bounds, middleware
-from codexrun_api.runs import action_routes, detail_routes, event_routes, retention, routes
+from codexrun_api.logs import artifact_routes
+from codexrun_api.logs import routes as log_routes
+from codexrun_api.runs import action_routes, event_routes, retention, routes
 from codexrun_api.schemas import problems
-from codexrun_api.services import Archive, Services
-from codexrun_api.settings import Settings
+from codexrun_api.services import Services
 from codexrun_core.errors import Refused, Unavailable
-from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
-from codexrun_core.registry import Registry
 
 log = logging.getLogger(__name__)
 
 ROUTERS = (
-    *(routes.router, detail_routes.router, action_routes.router, event_routes.router),
+    *(routes.router, action_routes.router, event_routes.router),
     *(job_types.router, prompts.router, retention.router, health.router),
+    *(log_routes.router, artifact_routes.router, console_routes.router),
 )
-FORESEEN = (
+HANDLED_ERRORS = (
     problems.Problem,
     RequestValidationError,
     HTTPException,
@@ -36,16 +37,8 @@ FORESEEN = (
 )
 
 
-def create_app(
-    settings: Settings,
-    registry: Registry,
-    kube: Kube,
-    archive: Archive,
-    more: Iterable[APIRouter] = (),
-) -> FastAPI:
-    """The public application; its lifespan runs the mirror. `more`: routers of logs, artifacts and
-    the console."""
-    services = Services.make(settings, registry, kube, archive)
+def create_app(services: Services) -> FastAPI:
+    """Return the public application, REST and console; its lifespan runs the mirror."""
     app = FastAPI(
         title="codexrun",
         version="0.1.0",
@@ -61,12 +54,12 @@ def create_app(
         redoc_url=None,
     )
     app.state.services = services
-    for error in FORESEEN:
+    for error in HANDLED_ERRORS:
         app.add_exception_handler(error, problems.handle)
-    for router in (*ROUTERS, *more):
+    for router in ROUTERS:
         app.include_router(router)
     _describe(app)
-    app.add_middleware(middleware.Requests, body_limit=settings.body_limit)
+    app.add_middleware(middleware.RequestMiddleware, body_limit=services.settings.body_limit)
     return app
 
 
@@ -78,7 +71,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(services.catalog.run(), name="catalog"),
     ]
     for task in tasks:
-        task.add_done_callback(_tell)
+        task.add_done_callback(_log_end)
     try:
         yield
     finally:
@@ -88,13 +81,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tell(task: asyncio.Task[None]) -> None:
+def _log_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         log.error("task.ended", extra=fields(task=task.get_name()), exc_info=task.exception())
 
 
 def _describe(app: FastAPI) -> None:
-    """OpenAPI without FastAPI's own error schema: ours has another shape."""
+    """Replace FastAPI's own error schemas in OpenAPI by those of RFC 9457."""
     make = app.openapi
 
     def openapi() -> dict[str, object]:

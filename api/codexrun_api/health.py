@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from codexrun_api import metrics
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry import schema
 from codexrun_core.resources import GROUP, VERSION
@@ -29,11 +29,11 @@ router = APIRouter(tags=["health"])
         **answers(500),
     },
 )
-async def get_health(here: Here) -> JSONResponse:
+async def get_health(services: CurrentServices) -> JSONResponse:
     """This process answers, and its mirror turns. An apiserver or a registry that is away is no
     reason to restart it."""
     return JSONResponse(
-        {"ok": here.broken is None, "ended": here.broken}, 503 if here.broken else 200
+        {"ok": services.broken is None, "ended": services.broken}, 503 if services.broken else 200
     )
 
 
@@ -48,11 +48,11 @@ async def get_health(here: Here) -> JSONResponse:
         **answers(500),
     },
 )
-async def get_readiness(here: Here) -> JSONResponse:
+async def get_readiness(services: CurrentServices) -> JSONResponse:
     """Migrated, and every run, job type and prompt listed once."""
-    ready = here.ready
+    ready = services.ready
     return JSONResponse(
-        {"ready": ready, "registry_lag_seconds": round(here.mirror.writer.lag, 3)},
+        {"ready": ready, "registry_lag_seconds": round(services.mirror.writer.lag, 3)},
         200 if ready else 503,
     )
 
@@ -69,12 +69,12 @@ class Versions(BaseModel):
 
 
 @router.get("/version", operation_id="getVersion", responses=answers(401, 500, 503))
-async def get_version(here: Here, _: Caller) -> Versions:
+async def get_version(services: CurrentServices, _: Caller) -> Versions:
     """What runs here, for clients that compare it with themselves."""
     return Versions(
         version=importlib.metadata.version("codexrun"),
         resources=f"{GROUP}/{VERSION}",
-        namespace=here.settings.namespace,
+        namespace=services.settings.namespace,
         registry_schema=schema.head(),
     )
 
@@ -88,11 +88,11 @@ async def get_version(here: Here, _: Caller) -> Versions:
         **answers(500),
     },
 )
-async def get_metrics(here: Here) -> Response:
+async def get_metrics(services: CurrentServices) -> Response:
     """For Prometheus: HTTP, streams, registry. A restart sets counters to zero."""
-    metrics.LAG.set(here.mirror.writer.lag)
+    metrics.LAG.set(services.mirror.writer.lag)
     try:
-        counts = await here.registry.counts(Filter())
+        counts = await services.registry.counts(Filter())
         for status in STATUSES:
             metrics.REGISTRY_RUNS.labels(status.capitalize()).set(counts.get(status, 0))
     except Unavailable:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote, urlsplit
 
-KNOWN = ("name", "namespace", "run_id", "job_type", "start", "end")
+PLACEHOLDERS = ("name", "namespace", "run_id", "job_type", "start", "end")
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Link:
     url: str  # with placeholders
 
     def to(self, *, start: datetime, end: datetime, **words: str) -> str:
-        """Its URL for a run that was there from `start` to `end`, which are put in as milliseconds
-        since the epoch."""
+        """Return its URL for a run that was there from `start` to `end`, which are put in as
+        milliseconds since the epoch."""
         moments = {"start": start, "end": end}
         filled = {key: str(int(at.timestamp() * 1000)) for key, at in moments.items()} | words
         return string.Template(self.url).substitute(
@@ -29,7 +29,7 @@ class Link:
 
 
 def links_from(text: str) -> tuple[Link, ...]:
-    """From JSON.
+    """Read links from JSON.
 
     Raises:
         ValueError: it is no such list; the message says where and what to do.
@@ -37,22 +37,22 @@ def links_from(text: str) -> tuple[Link, ...]:
     if not text.strip():
         return ()
     try:
-        listed = json.loads(text)
+        entries = json.loads(text)
     except ValueError as error:
         raise ValueError(f"not JSON ({error})") from None
-    if not isinstance(listed, list):
+    if not isinstance(entries, list):
         raise ValueError('not a list of {"name": ..., "url": ...}')
-    return tuple(_link(number, about) for number, about in enumerate(listed))
+    return tuple(_link(number, entry) for number, entry in enumerate(entries))
 
 
-def _link(number: int, about: object) -> Link:
-    if not isinstance(about, dict) or not all(
-        isinstance(about.get(key), str) and about[key] for key in ("name", "url")
+def _link(number: int, entry: object) -> Link:
+    if not isinstance(entry, dict) or not all(
+        isinstance(entry.get(key), str) and entry[key] for key in ("name", "url")
     ):
         raise ValueError(
-            f'[{number}] is {json.dumps(about)}; it must be {{"name": ..., "url": ...}}'
+            f'[{number}] is {json.dumps(entry)}; it must be {{"name": ..., "url": ...}}'
         )
-    url = about["url"]
+    url = entry["url"]
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or "$" in parts.netloc:
         raise ValueError(
@@ -60,15 +60,15 @@ def _link(number: int, about: object) -> Link:
         )
     template = string.Template(url)
     if not template.is_valid() or (
-        unknown := [name for name in template.get_identifiers() if name not in KNOWN]
+        unknown := [name for name in template.get_identifiers() if name not in PLACEHOLDERS]
     ):
-        said = (
+        problem = (
             "a $ that begins no placeholder (write $$)"
             if not template.is_valid()
             else f"${{{unknown[0]}}}"
         )
         raise ValueError(
-            f"[{number}].url has {said}; placeholders are"
-            f" {', '.join(f'${{{name}}}' for name in KNOWN)}"
+            f"[{number}].url has {problem}; placeholders are"
+            f" {', '.join(f'${{{name}}}' for name in PLACEHOLDERS)}"
         )
-    return Link(about["name"], url)
+    return Link(entry["name"], url)

@@ -2,19 +2,25 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import Depends, Request
 
 from codexrun_api.http.auth import Tokens
-from codexrun_api.mirror import queue as pace
+from codexrun_api.logs.archive import Archive
+from codexrun_api.logs.notifier import LogNotifier
+from codexrun_api.mirror import queue
 from codexrun_api.mirror.catalog import Catalog
-from codexrun_api.mirror.event_buffer import Feed
+from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
-from codexrun_api.schemas import responses
+from codexrun_api.runs.bulk_actions import BulkActions
+from codexrun_api.schemas import params, responses
+from codexrun_api.schemas.problems import not_found
 from codexrun_api.settings import Settings
 from codexrun_core.errors import NotFound, Unavailable
 from codexrun_core.kube.client import Kube
@@ -28,42 +34,42 @@ from codexrun_core.runs.record import RunRecord, is_later, record_of, revision_o
 from codexrun_core.runs.verdict import is_provisional
 
 
-class Archive(Protocol):
-    """The part of the archive that retention needs."""
-
-    def holds(self, run_id: str) -> bool: ...
-    def remove(self, run_id: str) -> bool: ...
-
-
 @dataclass
 class Services:
     settings: Settings
     registry: Registry
     kube: Kube
     archive: Archive
+    notifier: LogNotifier
     tokens: Tokens
-    feed: Feed
+    event_buffer: EventBuffer
     mirror: Mirror
     catalog: Catalog
     price_file: PriceFile
-    stop: asyncio.Event = field(
-        default_factory=asyncio.Event
-    )  # set on SIGTERM: streams and waits end
-    tasks: list[asyncio.Task[None]] = field(
-        default_factory=list
-    )  # beside the routes; none of them ever ends
+    bulk_actions: BulkActions = field(default_factory=BulkActions)
+    # Two at once: each may take its whole time, and the threads of everything else are not theirs.
+    searchers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(2, "log-search")
+    )
+    # signs the console's forms where no token is asked for
+    form_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    # set on SIGTERM: streams and waits end
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    # beside the routes; none of them ever ends
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @classmethod
-    def make(
-        cls, settings: Settings, registry: Registry, kube: Kube, archive: Archive
-    ) -> "Services":
-        feed = Feed()
+    def make(cls, settings: Settings, registry: Registry, kube: Kube) -> "Services":
+        """Return what one process works with. The archive is not opened yet, and the mirror does
+        not run."""
+        feed = EventBuffer()
         mirror = Mirror(kube, registry, feed, settings.external_url)
         return cls(
             settings,
             registry,
             kube,
-            archive,
+            Archive(settings.archive),
+            LogNotifier(),
             Tokens(settings),
             feed,
             mirror,
@@ -73,44 +79,45 @@ class Services:
 
     @property
     def prices(self) -> Prices:
-        """Those of today."""
+        """Return the prices of today."""
         return self.price_file.on(datetime.now(UTC).date())
 
     @property
     def broken(self) -> str | None:
-        """A task that has ended: only a restart helps."""
+        """Return the name of a task that has ended: only a restart helps."""
         return next((task.get_name() for task in self.tasks if task.done()), None)
 
     @property
     def ready(self) -> bool:
-        """Everything was listed once; what breaks later is answered with its own 503."""
+        """Return whether everything was listed once; what breaks later is answered with its own
+        503."""
         return all(w.synced.is_set() for w in (self.mirror.watcher, *self.catalog.watchers))
 
-    async def find(self, wanted: str) -> RunRecord | None:
-        """By run id or name: the row, or what the watch knows of a run that has no row yet or while
-        the registry is away.
+    async def find(self, id_or_name: str) -> RunRecord | None:
+        """Return the run of that id or name: its row, or what the watch knows of a run that has no
+        row yet or while the registry is away.
 
         Raises:
             Unavailable: the registry is away, and no such object is there.
         """
-        run = self.mirror.find(wanted)
-        if run and run.metadata.uid != wanted:
-            wanted = run.metadata.uid  # a name: the run that has it now
-        known = run if run and not is_provisional(run) else None
+        run = self.mirror.find(id_or_name)
+        if run and run.metadata.uid != id_or_name:
+            id_or_name = run.metadata.uid  # a name: the run that has it now
+        live = run if run and not is_provisional(run) else None
         try:
-            record = await self.registry.get(wanted)
-            if record is None and known is None:
-                record = await self.registry.find_by_name(self.settings.namespace, wanted)
+            record = await self.registry.get(id_or_name)
+            if record is None and live is None:
+                record = await self.registry.find_by_name(self.settings.namespace, id_or_name)
         except Unavailable:
-            if known is None:
+            if live is None:
                 raise
             record = None
-        if known and (record is None or is_later(revision_of(known), record.revision)):
+        if live and (record is None or is_later(revision_of(live), record.revision)):
             # The watch has told it already, to streams too, and the row is being written.
             try:
-                return await self.record(known, record)
+                return await self.record(live, record)
             except NotFound:
-                return record_of(known)
+                return record_of(live)
         return record
 
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
@@ -136,19 +143,26 @@ class Services:
         return replace(record, params=row.params, spec={**record.spec, **inputs})
 
     def view(self, record: RunRecord) -> responses.RunView:
-        return responses.of_record(record, self.settings.external_url, self.queue(record.run_id))
+        return responses.of_record(
+            record, self.settings.external_url, self.queue_position(record.run_id)
+        )
 
-    def queue(self, run_id: str) -> responses.QueueView | None:
+    def queue_position(self, run_id: str) -> responses.QueueView | None:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None
-        return pace.place(pace.peer(run), self._peers(run), self._limit(run))
+        return queue.position_of(queue.peer_of(run), self._peers(run), self._limit(run))
+
+    def busy_slots(self, job_type: str) -> int:
+        """Return how many slots of the job type are taken."""
+        runs = self.mirror.runs.values()
+        return sum(queue.holds_slot(run) for run in runs if run.spec.job_type == job_type)
 
     def next_slot(self, run: CodexRun) -> int:
-        """Seconds until a slot of its job type may be free."""
-        return pace.next_slot(self._peers(run), self._limit(run))
+        """Return the seconds until a slot of its job type may be free."""
+        return queue.seconds_to_next_slot(self._peers(run), self._limit(run))
 
-    def _peers(self, run: CodexRun) -> Collection[pace.Peer]:
+    def _peers(self, run: CodexRun) -> Collection[queue.Peer]:
         return self.mirror.peers[run.spec.job_type].values()
 
     def _limit(self, run: CodexRun) -> int:
@@ -159,18 +173,36 @@ class Services:
 
 
 def _held(job_type: CodexJobType) -> bool:
-    """Whether the apiserver refuses its Jobs, as the operator's condition says."""
+    """Return whether the apiserver refuses its Jobs, as the operator's condition says."""
     return any(
         condition.type == "Ready" and condition.reason in list(Cause)
         for condition in job_type.status.conditions
     )
 
 
-async def _of(
+async def _services_of(
     request: Request,
 ) -> Services:  # not `def`: FastAPI would go through a thread for it, each time
-    found: Services = request.app.state.services
-    return found
+    services: Services = request.app.state.services
+    return services
 
 
-Here = Annotated[Services, Depends(_of)]
+CurrentServices = Annotated[Services, Depends(_services_of)]
+
+
+async def run_by_id(services: CurrentServices, run_id: params.RunId) -> RunRecord:
+    """Return the run that the path names.
+
+    Raises:
+        Problem: 404, there is none.
+        Unavailable: the registry is away, and no such object is there.
+    """
+    record = await services.find(run_id)
+    if record is None:
+        raise not_found(run_id)
+    return record
+
+
+# Dependencies are resolved in the order of a route's parameters: declare it after whoever is
+# calling, so that nobody without a token learns which runs there are.
+Run = Annotated[RunRecord, Depends(run_by_id)]

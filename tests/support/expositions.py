@@ -93,12 +93,12 @@ async def served(operator: "Operator") -> str:
 async def api() -> str:
     import tempfile
 
-    from apistand import NoArchive
     from fake_cluster import FakeCluster
     from httpx import ASGITransport, AsyncClient
     from manifests import job_type, prompt
 
     from codexrun_api.app import create_app
+    from codexrun_api.services import Services
     from codexrun_api.settings import Settings
     from codexrun_core.registry import Registry
 
@@ -112,7 +112,7 @@ async def api() -> str:
         kube.put(kube.config_maps, prompt())
         async with await Registry.open(url) as registry:
             await registry.migrate()
-            app = create_app(settings, registry, kube, NoArchive())
+            app = create_app(Services.make(settings, registry, kube))
             async with (
                 app.router.lifespan_context(app),
                 AsyncClient(transport=ASGITransport(app), base_url="http://api") as http,

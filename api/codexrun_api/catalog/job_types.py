@@ -1,15 +1,15 @@
-"""GET /jobtypes and /stats."""
+"""GET /jobtypes: what can be started, and how full it is."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.schemas import params
+from codexrun_api.mirror import queue
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here
-from codexrun_core.resources.phases import SLOT_PHASES, Phase
+from codexrun_api.services import CurrentServices
+from codexrun_core.resources.phases import Phase
 from codexrun_core.schemas.nesting import cut
 
 router = APIRouter(tags=["catalog"])
@@ -49,51 +49,20 @@ class JobTypeList(BaseModel):
     job_types: list[JobTypeView]
 
 
-class Stats(BaseModel):
-    """Over the runs that match the filter. Durations (agent's start to end) are those of the last
-    good ones."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    runs: int
-    statuses: Annotated[dict[str, int], Field(examples=[{"succeeded": 12, "failed": 1}])]
-    success_rate: Annotated[
-        float | None, Field(description="Succeeded among succeeded and failed.")
-    ]
-    cost_tokens: int
-    cost_micro_usd: int
-    median_seconds: float | None
-    p95_seconds: float | None
-    job_types: list["JobTypeStats"]
-
-
-class JobTypeStats(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    job_type: str
-    runs: int
-    statuses: dict[str, int]
-    success_rate: float | None
-    cost_tokens: int
-    cost_micro_usd: int
-
-
 @router.get(
     "/jobtypes",
     operation_id="listJobTypes",
     response_model_exclude_none=True,
     responses=answers(401, 500, 503),
 )
-async def list_job_types(here: Here, _: Caller) -> JobTypeList:
+async def list_job_types(services: CurrentServices, _: Caller) -> JobTypeList:
     """What can be started, and how full it is."""
-    found = []
-    for name, job_type in sorted(here.catalog.job_types.items()):
+    views = []
+    for name, job_type in sorted(services.catalog.job_types.items()):
         spec = job_type.spec
-        phases = [
-            run.status.phase for run in here.mirror.runs.values() if run.spec.job_type == name
-        ]
+        runs = [run for run in services.mirror.runs.values() if run.spec.job_type == name]
         condition = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
-        found.append(
+        views.append(
             JobTypeView(
                 name=name,
                 description=spec.description,
@@ -108,17 +77,11 @@ async def list_job_types(here: Here, _: Caller) -> JobTypeList:
                 max_queued=spec.max_queued,
                 require_known_price=spec.require_known_price,
                 output_schema=cut(spec.output_schema),
-                running=sum(phase in SLOT_PHASES for phase in phases),
-                queued=sum(phase is Phase.QUEUED for phase in phases),
+                running=sum(map(queue.holds_slot, runs)),
+                queued=sum(run.status.phase is Phase.QUEUED for run in runs),
                 suspended=spec.suspended,
                 ready=condition.status == "True" if condition else None,
                 message=condition.message if condition else None,
             )
         )
-    return JobTypeList(job_types=found)
-
-
-@router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
-async def get_stats(here: Here, _: Caller, wish: Annotated[params.FilterWish, Query()]) -> Stats:
-    """Counts by status, tokens and cost of the runs that match."""
-    return Stats.model_validate(await here.registry.stats(wish.filter()))
+    return JobTypeList(job_types=views)

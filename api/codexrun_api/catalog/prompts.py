@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas.problems import Problem, answers
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.prompts.stored import StoredPrompt
@@ -63,8 +63,8 @@ class PromptVersionView(BaseModel):
 
     @classmethod
     def of(cls, prompt: StoredPrompt, stats: PromptRuns | None) -> Self:
-        shown = ("version", "sha256", "checksum_ok", "owner", "updated_at")
-        return cls(**{name: getattr(prompt, name) for name in shown}, stats=stats)
+        names = ("version", "sha256", "checksum_ok", "owner", "updated_at")
+        return cls(**{name: getattr(prompt, name) for name in names}, stats=stats)
 
 
 class PromptView(BaseModel):
@@ -84,21 +84,21 @@ class PromptText(PromptVersionView):
 
 
 @router.get("/prompts", operation_id="listPrompts", responses=answers(401, 500, 503))
-async def list_prompts(here: Here, _: Caller) -> PromptList:
+async def list_prompts(services: CurrentServices, _: Caller) -> PromptList:
     """Every prompt version in the cluster, whether its text is what its checksum says, and how its
     runs did."""
-    return PromptList(prompts=await _views(here))
+    return PromptList(prompts=await _views(services))
 
 
 @router.get("/prompts/{name}", operation_id="getPrompt", responses=answers(401, 404, 422, 500, 503))
-async def get_prompt(here: Here, _: Caller, name: Name) -> PromptView:
+async def get_prompt(services: CurrentServices, _: Caller, name: Name) -> PromptView:
     """One prompt with all its versions."""
-    found = next((view for view in await _views(here) if view.name == name), None)
-    if found is None:
+    prompt_view = next((view for view in await _views(services) if view.name == name), None)
+    if prompt_view is None:
         raise Problem(
             404, "prompt-not-found", f'there is no prompt "{name}"; GET /prompts lists them'
         )
-    return found
+    return prompt_view
 
 
 @router.get(
@@ -106,9 +106,11 @@ async def get_prompt(here: Here, _: Caller, name: Name) -> PromptView:
     operation_id="getPromptVersion",
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version) -> PromptText:
+async def get_prompt_version(
+    services: CurrentServices, _: Caller, name: Name, version: Version
+) -> PromptText:
     """One version: its text, and what its runs usually take."""
-    prompt = here.catalog.prompts.get((name, version))
+    prompt = services.catalog.prompts.get((name, version))
     if prompt is None:
         raise Problem(
             404,
@@ -116,8 +118,8 @@ async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version
             f'there is no prompt "{name}" {version}; GET /prompts lists them',
         )
     try:
-        sums = (await _sums(here)).get((name, version))
-        usual = await here.registry.prompt_usual(name, version)
+        sums = (await _sums(services)).get((name, version))
+        usual = await services.registry.prompt_usual(name, version)
         stats = PromptUse(
             **PromptRuns.model_validate(sums).model_dump() if sums else {},
             median_tokens=usual.tokens,
@@ -130,31 +132,27 @@ async def get_prompt_version(here: Here, _: Caller, name: Name, version: Version
     return PromptText(**view, name=name, text=prompt.text, stats=stats)
 
 
-async def _views(here: Here) -> list[PromptView]:
+async def _views(services: CurrentServices) -> list[PromptView]:
     try:
-        sums: dict[tuple[str, str], PromptStats] | None = await _sums(here)
+        sums: dict[tuple[str, str], PromptStats] | None = await _sums(services)
     except Unavailable as away:
         log.warning("prompts.without_stats", extra=fields(error=str(away)))
         sums = None
     versions: dict[str, list[PromptVersionView]] = {}
-    for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
-        known = sums.get((prompt.name, prompt.version)) if sums else None
-        stats = (
-            PromptRuns.model_validate(known)
-            if known
-            else PromptRuns()
-            if sums is not None
-            else None
-        )
+    for prompt in sorted(services.catalog.prompts.values(), key=lambda p: (p.name, p.number)):
+        row = sums.get((prompt.name, prompt.version)) if sums else None
+        stats = None
+        if sums is not None:
+            stats = PromptRuns.model_validate(row) if row else PromptRuns()
         versions.setdefault(prompt.name, []).append(PromptVersionView.of(prompt, stats))
     users: dict[str, list[str]] = {}
-    for name, job_type in sorted(here.catalog.job_types.items()):
+    for name, job_type in sorted(services.catalog.job_types.items()):
         users.setdefault(job_type.spec.prompt.name, []).append(name)
     return [
-        PromptView(name=name, versions=found, used_by=users.get(name, []))
-        for name, found in versions.items()
+        PromptView(name=name, versions=prompt_versions, used_by=users.get(name, []))
+        for name, prompt_versions in versions.items()
     ]
 
 
-async def _sums(here: Here) -> dict[tuple[str, str], PromptStats]:
-    return {(one.name, one.version): one for one in await here.registry.prompt_stats()}
+async def _sums(services: CurrentServices) -> dict[tuple[str, str], PromptStats]:
+    return {(row.name, row.version): row for row in await services.registry.prompt_stats()}

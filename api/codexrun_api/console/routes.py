@@ -17,56 +17,55 @@ from codexrun_api.console.pages import (
     run_log,
     start,
 )
-from codexrun_api.console.templating import STATIC, TYPES, Page, page, see_other, static_files
-from codexrun_api.console.visitors import Seen
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.console.templating import MEDIA_TYPES, STATIC, Page, page, see_other, static_files
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.runs.filters import Filter
 
-FOR_EVER = "public, max-age=31536000, immutable"
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 
-def router(archive: Archive, bells: Bells) -> APIRouter:
-    """bells: those that the ingest port rings."""
-    routes = APIRouter(route_class=Page, include_in_schema=False)
+@router.get("/")
+@router.get("/console")
+@router.get("/console/")
+async def home() -> Response:
+    return see_other("/console/runs")
 
-    @routes.get("/")
-    @routes.get("/console")
-    @routes.get("/console/")
-    async def home() -> Response:
-        return see_other("/console/runs")
 
-    @routes.get("/console/static/{name:path}")
-    async def static(request: Request, name: str) -> Response:
-        """A file of ours, by its very name; by the URL with its digest it never changes."""
-        url = static_files().get(name)
-        if url is None:
-            raise Problem(404, "not-found", "there is no such file")
-        file = STATIC / name
-        kept = FOR_EVER if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
-        return FileResponse(file, media_type=TYPES[file.suffix], headers={"Cache-Control": kept})
+@router.get("/console/static/{name:path}")
+async def static(request: Request, name: str) -> Response:
+    """Serve one of the console's files by its very name; by the URL with its digest it never
+    changes."""
+    url = static_files().get(name)
+    if url is None:
+        raise Problem(404, "not-found", "there is no such file")
+    file = STATIC / name
+    cache_control = IMMUTABLE if url.endswith(f"?v={request.query_params.get('v')}") else "no-cache"
+    return FileResponse(
+        file, media_type=MEDIA_TYPES[file.suffix], headers={"Cache-Control": cache_control}
+    )
 
-    @routes.get("/console/health")
-    async def health(request: Request, here: Here, _: Seen) -> Response:
-        rows = sum((await here.registry.counts(Filter())).values())
-        return page(
-            request,
-            "health.html",
-            here=here,
-            rows=rows,
-            lag=here.mirror.writer.lag,
-            **await run_list.cards(here, datetime.now(UTC)),
-        )
 
-    for each in (login, run_list, start, run_actions, catalog, cost, compare):
-        routes.include_router(each.router)
-    for made in (live.router(archive, bells), run_log.router(archive), run.router(archive)):
-        routes.include_router(made)
+@router.get("/console/health")
+async def health(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
+    rows = sum((await services.registry.counts(Filter())).values())
+    return page(
+        request,
+        "health.html",
+        here=services,
+        rows=rows,
+        lag=services.mirror.writer.lag,
+        **await run_list.cards(services, datetime.now(UTC)),
+    )
 
-    @routes.get("/console/{rest:path}")
-    async def nothing(_: Seen, rest: str) -> Response:
-        raise Problem(404, "not-found", f"there is no page /console/{rest[:100]}")
 
-    return routes
+for module in (login, run_list, start, run_actions, catalog, cost, compare, live, run_log, run):
+    router.include_router(module.router)
+
+
+@router.get("/console/{rest:path}")
+async def nothing(_: CurrentVisitor, rest: str) -> Response:
+    raise Problem(404, "not-found", f"there is no page /console/{rest[:100]}")

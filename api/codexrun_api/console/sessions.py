@@ -1,5 +1,5 @@
-"""Is this cookie a session of ours, and this form one that we rendered for it? Pure; nothing is
-stored.
+"""Sessions of the console: whether a cookie is one, and a form was rendered for it. Pure; nothing
+is stored.
 
 A session is signed with a key derived from the token that it was opened with: it survives a
 restart, and ends when that token is taken away. The cookie is no token: REST does not take it, so
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 COOKIE = "codexrun_session"
-HOURS = 12
+SESSION_HOURS = 12
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Session:
     csrf: str  # what every form of this session carries
 
 
-def opened(digest: bytes, now: float) -> str:
-    """The cookie of a new session for whoever showed the token of that digest; `now` in seconds
-    since the epoch."""
-    body = f"{int(now) + HOURS * 3600}.{secrets.token_hex(12)}"
+def open_session(digest: bytes, now: float) -> str:
+    """Return the cookie of a new session for whoever showed the token of that digest. `now`:
+    seconds since the epoch."""
+    body = f"{int(now) + SESSION_HOURS * 3600}.{secrets.token_hex(12)}"
     return f"{body}.{_sign(digest, 'session', body)}"
 
 
 def session_of(cookie: str, digests: Mapping[bytes, str], now: float) -> Session | None:
-    """The session; None if it is over, forged, or its token is gone."""
+    """Return the session; None if it is over, forged, or its token is gone."""
     body, _, signature = cookie.rpartition(".")
     ends, _, _ = body.partition(".")
     if not (ends.isascii() and ends.isdecimal() and len(ends) < 16) or int(ends) <= now:
@@ -45,12 +45,12 @@ def session_of(cookie: str, digests: Mapping[bytes, str], now: float) -> Session
 
 
 def form_key(secret: bytes) -> str:
-    """For forms where nobody logs in."""
+    """Return what every form carries where nobody logs in."""
     return _sign(secret, "form", "open")
 
 
-def same(given: str, expected: str) -> bool:
-    """In constant time."""
+def equals(given: str, expected: str) -> bool:
+    """Compare in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 

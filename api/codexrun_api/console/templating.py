@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from codexrun_api.console.view import formats, health_strip
 from codexrun_api.console.view.keyboard import BINDINGS
-from codexrun_api.console.view.states import STATES, state_of
+from codexrun_api.console.view.status_text import STATES, state_of
 from codexrun_api.console.visitors import NotLoggedIn, visitor_of
 from codexrun_api.schemas.problems import Problem, problem_of
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parent
 STATIC = ROOT / "static"
 THEME = "codexrun_theme"
-TYPES = {
+MEDIA_TYPES = {
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
@@ -62,8 +62,8 @@ HEADERS = {
 _RENDERERS = ThreadPoolExecutor(2, "render")
 
 
-def _shown(value: Any) -> Any:
-    """Every text that a template puts out: nothing in it stays invisible. Escaping is
+def _visible(value: Any) -> Any:
+    """Return what a template puts out, with nothing in it that stays invisible. Escaping is
     autoescape's."""
     return (
         formats.visible(value)
@@ -74,9 +74,9 @@ def _shown(value: Any) -> Any:
 
 @cache
 def static_files() -> dict[str, str]:
-    """Every file that is served, by its name below static/, with the URL that has its digest: by
-    it, it never changes."""
-    files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in TYPES)
+    """Return every file that is served, by its name below static/, with its URL. The URL has the
+    file's digest: what it leads to never changes."""
+    files = (file for file in sorted(STATIC.rglob("*")) if file.suffix in MEDIA_TYPES)
     digests = {
         str(file.relative_to(STATIC)): hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         for file in files
@@ -85,7 +85,7 @@ def static_files() -> dict[str, str]:
 
 
 def static_url(name: str) -> str:
-    """With the file's digest, so that it may be kept for ever."""
+    """Return the file's URL with its digest, so that it may be kept for ever."""
     return static_files()[name]
 
 
@@ -94,7 +94,7 @@ def templates() -> jinja2.Environment:
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT / "templates"),
         autoescape=True,
-        finalize=_shown,
+        finalize=_visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -147,43 +147,44 @@ class PageResponse(HTMLResponse):
 def page(
     request: Request, template: str, status: int = 200, *, block: str = "", **context: Any
 ) -> Response:
-    """A page, or with `block` only that part of it."""
-    here = request.app.state.services
-    seen = visitor_of(request)
+    """Return a page, or with `block` only that part of it."""
+    services = request.app.state.services
+    visitor = visitor_of(request)
     now = datetime.now(UTC)
     theme = request.cookies.get(THEME, "")
     shared = {
-        "seen": seen,
-        "csrf": seen.csrf if seen else "",
-        "may_act": bool(seen and not seen.read_only),
+        "seen": visitor,
+        "csrf": visitor.csrf if visitor else "",
+        "may_act": bool(visitor and not visitor.read_only),
         "now": now,
         "path": request.url.path,
         "this_url": (
             f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         ),
         "theme": theme if theme in ("light", "dark") else "",
-        "namespace": here.settings.namespace,
-        "strip": health_strip.of(here, now) if seen else (),
+        "namespace": services.settings.namespace,
+        "strip": health_strip.signs_of(services, now) if visitor else (),
     }
-    known = {**shared, **context}
-    return PageResponse(partial(_rendered, template, block, known), status)
+    all_context = {**shared, **context}
+    return PageResponse(partial(_render, template, block, all_context), status)
 
 
-def _rendered(template: str, block: str, known: dict[str, Any]) -> str:
+def _render(template: str, block: str, all_context: dict[str, Any]) -> str:
     if block:
         # Swapped as a whole: space around it would stay in the page, one more node with each
         # update.
-        return render_block(templates(), template, block, known).strip()
-    return templates().get_template(template).render(known)
+        return render_block(templates(), template, block, all_context).strip()
+    return templates().get_template(template).render(all_context)
 
 
 def see_other(url: str) -> RedirectResponse:
-    """After a form: the page that shows what came of it."""
+    """Send the browser to the page that shows what came of its form."""
     return RedirectResponse(url, 303)
 
 
-def trouble(request: Request, problem: Problem) -> Response:
-    """An error as a page: what is wrong, the way out, and the id that the log knows it by."""
+def problem_page(request: Request, problem: Problem) -> Response:
+    """Return an error as a page: what is wrong, the way out, and the id that the log knows it
+    by."""
     answer = page(
         request, "error.html", problem.status, problem=problem, request_id=request.state.request_id
     )
@@ -200,14 +201,14 @@ class Page(APIRoute):
 
         async def answer(request: Request) -> Response:
             try:
-                response = await _whole(await handle(request))
+                response = await _with_body(await handle(request))
             except NotLoggedIn as stranger:
-                response = await _whole(_way_to_login(request, stranger))
+                response = await _with_body(_way_to_login(request, stranger))
             except Exception as error:
                 problem = problem_of(error)
                 if problem.code == "internal":
                     log.exception("console.failed")
-                response = await _whole(trouble(request, problem))
+                response = await _with_body(problem_page(request, problem))
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers.setdefault("Cache-Control", "no-store")
@@ -216,7 +217,7 @@ class Page(APIRoute):
         return answer
 
 
-async def _whole(response: Response) -> Response:
+async def _with_body(response: Response) -> Response:
     if isinstance(response, PageResponse):
         await response.make_body()
     return response
@@ -226,7 +227,7 @@ def _way_to_login(request: Request, stranger: NotLoggedIn) -> Response:
     if request.headers.get("hx-request"):
         return Response(status_code=401, headers={"HX-Redirect": stranger.login})
     if request.method != "GET":
-        return trouble(
+        return problem_page(
             request,
             Problem(
                 401,

@@ -1,7 +1,6 @@
 """Who is looking, and may this form be acted on? Dependencies of the console's routes."""
 
 import logging
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,14 +9,12 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 
 from codexrun_api.console import sessions
-from codexrun_api.http.auth import ANYBODY
+from codexrun_api.http.auth import ANONYMOUS
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
-
-_OPEN = secrets.token_bytes(32)  # signs forms where no token is asked for
 
 
 @dataclass(frozen=True)
@@ -37,81 +34,87 @@ class NotLoggedIn(Exception):
 
 
 def visitor_of(request: Request) -> Visitor | None:
-    """None for a stranger."""
-    here = request.app.state.services
-    read_only = here.settings.console_read_only
-    if here.tokens.open_to_all:
-        return Visitor(ANYBODY, sessions.form_key(_OPEN), read_only, logged_in=False)
+    """Return who is looking; None for a stranger."""
+    services = request.app.state.services
+    read_only = services.settings.console_read_only
+    if services.tokens.open_to_all:
+        return Visitor(
+            ANONYMOUS, sessions.form_key(services.form_secret), read_only, logged_in=False
+        )
     cookie = request.cookies.get(sessions.COOKIE, "")
-    session = sessions.session_of(cookie, here.tokens.digests(), time.time())
+    session = sessions.session_of(cookie, services.tokens.digests(), time.time())
     return Visitor(session.user, session.csrf, read_only, logged_in=True) if session else None
 
 
-async def visitor(request: Request, _: Here) -> Visitor:
-    """Whoever is logged in.
+async def current_visitor(request: Request, _: CurrentServices) -> Visitor:
+    """Return whoever is logged in.
 
     Raises:
         NotLoggedIn: nobody is.
     """
-    found = visitor_of(request)
-    if found is None:
+    visitor = visitor_of(request)
+    if visitor is None:
         raise NotLoggedIn(
             f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         )
-    request.state.user, request.state.visitor = found.user, found
-    return found
+    request.state.user = visitor.user
+    request.state.visitor = visitor
+    return visitor
 
 
-async def actor(request: Request, seen: Annotated[Visitor, Depends(visitor)]) -> Visitor:
-    """Whoever may change something: logged in, by a form of ours, and not in read-only mode. What
-    buttons hide is refused here.
+async def editing_visitor(
+    request: Request, visitor: Annotated[Visitor, Depends(current_visitor)]
+) -> Visitor:
+    """Return the visitor who may change something: logged in, by a form of this console, and not in
+    read-only mode. What buttons hide is refused here.
 
     Raises:
         Problem: 403.
     """
-    if not from_here(request):
+    if not is_same_origin(request):
         raise Problem(
             403,
             "foreign-form",
             "this form was sent by another site; open the console itself and do it there",
         )
     form = await request.form()
-    if not sessions.same(str(form.get("csrf", "")), seen.csrf):
+    if not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
         raise Problem(
             403,
             "form-expired",
             "this form is not of your session, which may have ended; reload the page, then send it"
             " again",
         )
-    if seen.read_only:
+    if visitor.read_only:
         raise Problem(
             403,
             "read-only",
             "this console is read-only; use the codexrun command, REST or kubectl to change"
             " something",
         )
-    return seen
+    return visitor
 
 
-def from_here(request: Request) -> bool:
-    """What the browser says about where a request comes from; older ones say nothing."""
+def is_same_origin(request: Request) -> bool:
+    """Return whether the browser says that the request comes from this console; older ones say
+    nothing, and are believed."""
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
 
 
-def acted(request: Request, seen: Visitor, action: str, **about: object) -> None:
-    """The audit line: who did what to which run, from where."""
+def log_action(request: Request, visitor: Visitor, action: str, **details: object) -> None:
+    """Write the audit line: who did what to which run, from where."""
     client = request.client.host if request.client else None
     log.info(
         action,
         extra=fields(
-            user=seen.user,
+            user=visitor.user,
             origin="console",
             client=client,
             request_id=request.state.request_id,
-            **about,
+            **details,
         ),
     )
 
 
-Seen = Annotated[Visitor, Depends(visitor)]
-Acting = Annotated[Visitor, Depends(actor)]
+CurrentVisitor = Annotated[Visitor, Depends(current_visitor)]
+EditingVisitor = Annotated[Visitor, Depends(editing_visitor)]

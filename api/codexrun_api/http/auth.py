@@ -15,7 +15,8 @@ from codexrun_core.logs import fields
 
 log = logging.getLogger(__name__)
 
-SHARED, ANYBODY = "shared", "anonymous"
+SHARED = "shared"
+ANONYMOUS = "anonymous"
 
 
 class Tokens:
@@ -23,37 +24,38 @@ class Tokens:
     needs no restart."""
 
     def __init__(self, settings: Settings) -> None:
-        self._fixed = {_digest(settings.token): SHARED} if settings.token else {}
+        self._token = {token_digest(settings.token): SHARED} if settings.token else {}
         self._file: Path | None = settings.token_file
         self._open = settings.insecure_no_token and not settings.token and not settings.token_file
         self._stamp: tuple[int, int] | None = None
         self._named: dict[bytes, str] = {}
 
     def user(self, token: str | None) -> str | None:
-        """The name behind a token; None for a stranger."""
+        """Return the name behind a token; None for a stranger."""
         if self._open:
-            return ANYBODY
+            return ANONYMOUS
         if not token:
             return None
         self._read()
-        given, found = _digest(token), None
-        for known, name in (*self._fixed.items(), *self._named.items()):
+        digest = token_digest(token)
+        user = None
+        for other, name in (*self._token.items(), *self._named.items()):
             if hmac.compare_digest(
-                known, given
+                other, digest
             ):  # all of them are compared: the time tells nothing
-                found = found or name
-        return found
+                user = user or name
+        return user
 
     @property
     def open_to_all(self) -> bool:
-        """No token is asked for."""
+        """Return whether no token is asked for."""
         return self._open
 
     def digests(self) -> dict[bytes, str]:
-        """Every token's digest and its owner's name, as they are now: what console sessions are
-        signed with."""
+        """Return every token's digest and its owner's name, as they are now: what console
+        sessions are signed with."""
         self._read()
-        return {**self._named, **self._fixed}
+        return {**self._named, **self._token}
 
     def _read(self) -> None:
         if self._file is None:
@@ -63,28 +65,31 @@ class Tokens:
             stamp = (stat.st_mtime_ns, stat.st_ino)
             if stamp == self._stamp:
                 return
-            self._named, self._stamp = parse(self._file.read_text(encoding="utf-8")), stamp
+            self._named = parse_tokens(self._file.read_text(encoding="utf-8"))
+            self._stamp = stamp
             log.info("tokens.read", extra=fields(path=str(self._file), tokens=len(self._named)))
         except (OSError, UnicodeDecodeError) as error:
             # A file that is being replaced locks nobody out: what was known stays.
             log.warning("tokens.unreadable", extra=fields(path=str(self._file), error=str(error)))
 
 
-def parse(text: str) -> dict[bytes, str]:
-    """Lines of `name:token`; a line without a name is the shared token; `#` begins a comment
-    line."""
-    found = {}
+def parse_tokens(text: str) -> dict[bytes, str]:
+    """Read lines of `name:token`; a line without a name is the shared token; `#` begins a
+    comment line."""
+    tokens = {}
     for line in map(str.strip, text.splitlines()):
         if line and not line.startswith("#"):
             name, colon, token = line.partition(":")
             if not colon:
-                name, token = SHARED, name
+                token = name
+                name = SHARED
             if token.strip():
-                found[_digest(token.strip())] = name.strip() or SHARED
-    return found
+                tokens[token_digest(token.strip())] = name.strip() or SHARED
+    return tokens
 
 
-def _digest(token: str) -> bytes:
+def token_digest(token: str) -> bytes:
+    """Return what a token is remembered, compared and signed by, so that it need not be kept."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
@@ -94,18 +99,20 @@ _bearer = HTTPBearer(
 
 
 async def caller(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
-    """The user's name, for the record.
+    """Return the user's name, for the record.
 
     Raises:
         Problem: 401.
     """
-    user: str | None = request.app.state.services.tokens.user(given.credentials if given else None)
+    user: str | None = request.app.state.services.tokens.user(
+        credentials.credentials if credentials else None
+    )
     if user is None:
-        trouble = "the token is not known" if given else "no token"
+        problem = "the token is not known" if credentials else "no token"
         raise Problem(
-            401, "unauthenticated", f"{trouble}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
+            401, "unauthenticated", f"{problem}; send `Authorization: Bearer $CODEX_CONTROL_TOKEN`"
         )
     request.state.user = user
     return user

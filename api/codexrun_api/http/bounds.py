@@ -25,7 +25,8 @@ def check_head(scope: Scope) -> None:
     Raises:
         Problem: 414 (path or query too long), 400 (too many parameters), 431 (headers too large).
     """
-    path, query = len(scope.get("raw_path") or scope["path"].encode()), len(scope["query_string"])
+    path = len(scope.get("raw_path") or scope["path"].encode())
+    query = len(scope["query_string"])
     if path > MAX_PATH_BYTES:
         detail = (
             f"the path: {path} bytes are above {MAX_PATH_BYTES}; no path of this server is as long"
@@ -40,10 +41,8 @@ def check_head(scope: Scope) -> None:
             " with commas between"
         )
         raise Problem(400, "too-many-parameters", detail)
-    headers, size = (
-        scope["headers"],
-        sum(len(name) + len(value) for name, value in scope["headers"]),
-    )
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
     if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
         detail = (
             f"the headers: {len(headers)} with {size} bytes are above {MAX_HEADERS} or"
@@ -96,8 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0  # since something else than headers came
 
     def data_received(self, data: bytes) -> None:
-        """Counted after it was read: one piece is 256 KiB at most, and as a rule holds the whole
-        head.
+        """Count what was received after it was read: one piece is 256 KiB at most, and as a rule
+        holds the whole head.
 
         A piece with the end of a head, with some of a body, or with a message's end is not counted.
         """

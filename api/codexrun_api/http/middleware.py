@@ -1,5 +1,5 @@
 """Around every request: its id, its log line, its metrics, a bound on its body, and an answer even
-to a fault of ours."""
+to an internal error."""
 
 import logging
 import re
@@ -19,24 +19,25 @@ from codexrun_core.logs import CONTEXT, fields
 
 log = logging.getLogger("codexrun_api.http")
 
-HEADER = "X-Request-ID"
-_FIT = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+REQUEST_ID_HEADER = "X-Request-ID"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-class Requests:
+class RequestMiddleware:
     """Pure ASGI: BaseHTTPMiddleware would buffer streams and hide disconnects."""
 
     def __init__(self, app: ASGIApp, body_limit: int) -> None:
-        self.app, self.body_limit = app, body_limit
+        self.app = app
+        self.body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if _FIT.fullmatch(given) else str(uuid.uuid4())
+        header = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = header if _REQUEST_ID.fullmatch(header) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
         token = CONTEXT.set({**CONTEXT.get(), "request_id": request_id})
         exchange = _Exchange(request_id, receive, send, self.body_limit)
@@ -46,7 +47,7 @@ class Requests:
             await self._answer(scope, exchange)
         finally:
             metrics.IN_FLIGHT.dec()
-            _tell(scope, exchange.status, time.monotonic() - began)
+            _log_answer(scope, exchange.status, time.monotonic() - began)
             CONTEXT.reset(token)
 
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
@@ -72,8 +73,12 @@ class _Exchange:
     """One request's two directions, watched."""
 
     def __init__(self, request_id: str, receive: Receive, send: Send, limit: int) -> None:
-        self.request_id, self.status = request_id, 0
-        self._receive, self._send, self._limit, self._got = receive, send, limit, 0
+        self.request_id = request_id
+        self.status = 0
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._got = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -85,12 +90,12 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)[HEADER] = self.request_id
+            MutableHeaders(scope=message)[REQUEST_ID_HEADER] = self.request_id
         await self._send(message)
 
 
 def _each_once(query: bytes) -> None:
-    """Two values of one parameter would be one of them, taken in silence.
+    """Refuse two values of one parameter, of which one would be taken in silence.
 
     Raises:
         Problem: 422.
@@ -98,29 +103,29 @@ def _each_once(query: bytes) -> None:
     if b"&" not in query:
         return
     names = Counter(name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    if twice := next((name for name, times in names.items() if times > 1), None):
+    if repeated := next((name for name, times in names.items() if times > 1), None):
         detail = (
-            f"{twice} is given more than once; give it once, several values of a filter with commas"
-            " between them"
+            f"{repeated} is given more than once; give it once, several values of a filter with"
+            " commas between them"
         )
-        raise invalid(detail, FieldError(parameter=twice, detail=detail))
+        raise invalid(detail, FieldError(parameter=repeated, detail=detail))
 
 
 def _too_large(limit: int) -> HTTPException:
-    """The one kind that FastAPI lets through while it reads a body."""
+    """Return the one kind of error that FastAPI lets through while it reads a body."""
     return HTTPException(
         413, f"the body is above {limit} bytes; put large material into the workspace instead"
     )
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _log_answer(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in _METHODS else "OTHER"
     route = getattr(scope.get("route"), "path", "unmatched")
     metrics.REQUESTS.labels(method, route, str(status)).inc()
     metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
     level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO
     user = scope.get("state", {}).get("user")
-    said = fields(
+    answer = fields(
         method=method, route=route, code=status, user=user, duration_ms=round(seconds * 1000)
     )
-    log.log(level, "request.answered", extra=said)
+    log.log(level, "request.answered", extra=answer)

@@ -26,12 +26,14 @@ from typing import IO
 
 from codexrun_api import metrics
 from codexrun_api.logs import line_counts
-from codexrun_api.logs.atomic_file import whole
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 
-LOG, LINES, ATTEMPTS, ARTIFACTS = "logs.txt", "lines.txt", "attempts.json", "artifacts"
+LOG = "logs.txt"
+LINES = "lines.txt"
+ATTEMPTS = "attempts.json"
+ARTIFACTS = "artifacts"
 STRIPES = 64  # locks; runs share them
 
 
@@ -48,6 +50,12 @@ class Log:
     complete: bool | None = None
     note: str | None = None
 
+    @property
+    def closed(self) -> bool:
+        """Return whether nothing more can come: its attempt has said so, or there never was one
+        (rejected, cancelled in the queue)."""
+        return self.complete is not None or not self.begins
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -60,7 +68,8 @@ class Archive:
     """Every call is short and may be made from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self._runs, self._partial = root / "runs", root / "partial"
+        self._runs = root / "runs"
+        self._partial = root / "partial"
         self._locks = [threading.Lock() for _ in range(STRIPES)]
 
     def open(self) -> None:
@@ -70,19 +79,19 @@ class Archive:
         self._partial.mkdir(exist_ok=True)
 
     def path(self, run_id: str) -> str:
-        """Where the log lies, for the row."""
-        _fit(RUN_ID, run_id)
+        """Return where the log lies, for the row."""
+        _check_name(RUN_ID, run_id)
         return f"runs/{run_id}/{LOG}"
 
     def size(self, run_id: str) -> int:
-        """Of the whole log; 0 if there is none."""
+        """Return the size of the whole log; 0 if there is none."""
         try:
             return (self._folder(run_id) / LOG).stat().st_size
         except FileNotFoundError:
             return 0
 
     def read(self, run_id: str, start: int, end: int) -> bytes:
-        """Bytes of the log from `start` up to `end`, or as far as it goes."""
+        """Read the bytes of the log from `start` up to `end`, or as far as it goes."""
         try:
             with (self._folder(run_id) / LOG).open("rb") as file:
                 return os.pread(file.fileno(), max(0, end - start), start)
@@ -90,17 +99,19 @@ class Archive:
             return b""
 
     def newlines(self, run_id: str, size: int) -> list[int]:
-        """How many there are up to the end of each whole block of the first `size` bytes."""
-        folder, blocks = self._folder(run_id), size // line_counts.BLOCK
-        known, _ = line_counts.kept(folder / LINES) if blocks else ([], 0)
-        if len(known) < blocks:
+        """Return how many newlines there are up to the end of each whole block of the first
+        `size` bytes."""
+        folder = self._folder(run_id)
+        blocks = size // line_counts.BLOCK_BYTES
+        counts, _ = line_counts.read_counts(folder / LINES) if blocks else ([], 0)
+        if len(counts) < blocks:
             with self._lock(run_id):
-                known = line_counts.extended(folder / LOG, folder / LINES)
-        return known[:blocks]
+                counts = line_counts.extend_counts(folder / LOG, folder / LINES)
+        return counts[:blocks]
 
     def append(self, run_id: str, offset: int, data: bytes) -> int:
-        """The size afterwards. What does not begin at the end writes nothing, so that the same
-        piece twice is once there."""
+        """Append a piece of the log; return the size afterwards. What does not begin at the end
+        writes nothing, so that the same piece twice is once there."""
         with self._lock(run_id):
             return self._append(run_id, offset, data)
 
@@ -113,8 +124,8 @@ class Archive:
     def append_attempt(
         self, run_id: str, attempt: int, offset: int, data: bytes
     ) -> tuple[int, bool]:
-        """The same relative to where the attempt began; its size afterwards, and whether it had
-        ended before.
+        """Append a piece whose offset is relative to where the attempt began; return the attempt's
+        size afterwards, and whether it had ended before.
 
         Raises:
             Superseded: a later attempt has begun.
@@ -129,7 +140,7 @@ class Archive:
             )
 
     def open_attempt(self, run_id: str) -> int | None:
-        """The attempt whose log goes on; None if the log has ended, or there is none."""
+        """Return the attempt whose log goes on; None if the log has ended, or there is none."""
         log = self.log(run_id)
         return max(map(int, log.begins), default=None) if log.complete is None else None
 
@@ -142,7 +153,7 @@ class Archive:
         note: str | None = None,
         last: bytes = b"",
     ) -> None:
-        """The attempt's log ends here. `last` goes in as its last line; the first end stands.
+        """End the attempt's log. `last` goes in as its last line; the first end stands.
 
         Raises:
             Superseded: a later attempt has begun.
@@ -160,49 +171,52 @@ class Archive:
                 (self._folder(run_id) / LOG).open("rb") as file,
             ):
                 os.fsync(file.fileno())
-            log.complete, log.note = complete, note
+            log.complete = complete
+            log.note = note
             self._save(run_id, log)
 
     @contextlib.contextmanager
     def put(self, run_id: str, name: str) -> Iterator[IO[bytes]]:
-        """A file to write the artifact into; it is there, whole, when the block ends well, and
-        never was otherwise."""
-        with whole(self._folder(run_id) / ARTIFACTS / _fit(NAME, name), self._partial) as file:
+        """Open a file to write the artifact into; it is there, whole, when the block ends well,
+        and never was otherwise."""
+        with _atomic_write(
+            self._folder(run_id) / ARTIFACTS / _check_name(NAME, name), self._partial
+        ) as file:
             yield file
 
-    def list(self, run_id: str) -> list[Artifact]:
-        found = []
+    def list_artifacts(self, run_id: str) -> list[Artifact]:
+        artifacts = []
         with contextlib.suppress(FileNotFoundError):
             for entry in sorted(os.scandir(self._folder(run_id) / ARTIFACTS), key=lambda e: e.name):
                 stat = entry.stat()
-                found.append(
+                artifacts.append(
                     Artifact(entry.name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
                 )
-        return found
+        return artifacts
 
     def artifact(self, run_id: str, name: str) -> Path | None:
-        """The file; None if there is none."""
+        """Return the file's path; None if there is none."""
         if not NAME.fullmatch(name) or not RUN_ID.fullmatch(run_id):
             return None
         path = self._runs / run_id / ARTIFACTS / name
         return path if path.is_file() else None
 
     def holds(self, run_id: str) -> bool:
-        """Whether there is anything of this run."""
+        """Return whether there is anything of this run."""
         return self._folder(run_id).is_dir()
 
     def remove(self, run_id: str) -> bool:
-        """All of a run, in one step for whoever looks. False if there was nothing."""
-        gone = self._partial / uuid.uuid4().hex
+        """Remove all of a run, in one step for whoever looks. Return False if there was nothing."""
+        removed = self._partial / uuid.uuid4().hex
         try:
-            self._folder(run_id).rename(gone)
+            self._folder(run_id).rename(removed)
         except FileNotFoundError:
             return False
-        shutil.rmtree(gone, ignore_errors=True)  # what stays is removed at the next start
+        shutil.rmtree(removed, ignore_errors=True)  # what stays is removed at the next start
         return True
 
     def _folder(self, run_id: str) -> Path:
-        return self._runs / _fit(RUN_ID, run_id)
+        return self._runs / _check_name(RUN_ID, run_id)
 
     def _lock(self, run_id: str) -> threading.Lock:
         return self._locks[hash(run_id) % STRIPES]
@@ -219,12 +233,13 @@ class Archive:
                     file.write(data)
             size = os.fstat(file.fileno()).st_size
         metrics.ARCHIVED.inc(size - before)
-        if size // line_counts.BLOCK > before // line_counts.BLOCK:
-            line_counts.extended(folder / LOG, folder / LINES, before)
+        if size // line_counts.BLOCK_BYTES > before // line_counts.BLOCK_BYTES:
+            line_counts.extend_counts(folder / LOG, folder / LINES, before)
         return size
 
     def _attempt(self, run_id: str, attempt: int) -> tuple[Log, int]:
-        """The log as this attempt's, and where that begins; written down when it first shows up."""
+        """Return the log as this attempt's, and where that begins; it is written down when it
+        first shows up."""
         log = self.log(run_id)
         last = max(map(int, log.begins), default=0)
         if attempt < last:
@@ -235,12 +250,38 @@ class Archive:
         return log, log.begins[str(attempt)]
 
     def _save(self, run_id: str, log: Log) -> None:
-        with whole(self._folder(run_id) / ATTEMPTS, self._partial) as file:
+        with _atomic_write(self._folder(run_id) / ATTEMPTS, self._partial) as file:
             file.write(json.dumps(asdict(log)).encode())
 
 
-def _fit(shape: re.Pattern[str], text: str) -> str:
-    """Neither separators nor leading dots: no name leads anywhere else."""
+def _check_name(shape: re.Pattern[str], text: str) -> str:
+    """Return the name unchanged. With neither separators nor leading dots, no name leads
+    anywhere else."""
     if not shape.fullmatch(text):
         raise ValueError(f"{text!r} is no name of the archive's")
     return text
+
+
+@contextlib.contextmanager
+def _atomic_write(path: Path, partial: Path) -> Iterator[IO[bytes]]:
+    """Write into the file; it is at `path` when the block ends well: there whole or not at all, and
+    on disk before anybody is told. partial: a folder of the same file system."""
+    draft = partial / uuid.uuid4().hex
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.replace(path)
+        _sync(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,19 +9,19 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.logs.archive import Archive
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import Problem, answers, not_found
-from codexrun_api.services import Here
+from codexrun_api.schemas.problems import Problem, answers
+from codexrun_api.services import CurrentServices, Run
 
 # Never a type that a browser would run: the content is the agent's.
-TYPES = {
+MEDIA_TYPES = {
     ".md": "text/markdown; charset=utf-8",
     ".patch": "text/x-patch; charset=utf-8",
     ".jsonl": "application/x-ndjson",
     ".json": "application/json",
 }
-OTHER = "application/octet-stream"
+router = APIRouter(tags=["artifacts"])
+
+OTHER_MEDIA_TYPE = "application/octet-stream"
 
 Name = Annotated[
     str,
@@ -45,57 +45,49 @@ class ArtifactList(BaseModel):
     artifacts: list[ArtifactView]
 
 
-def router(archive: Archive) -> APIRouter:
-    routes = APIRouter(tags=["artifacts"])
+@router.get(
+    "/runs/{id}/artifacts",
+    operation_id="listRunArtifacts",
+    responses=answers(401, 404, 422, 500, 503),
+)
+async def list_run_artifacts(services: CurrentServices, _: Caller, run: Run) -> ArtifactList:
+    """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
+    that there are."""
+    artifacts = await asyncio.to_thread(services.archive.list_artifacts, run.run_id)
+    base = f"{services.settings.external_url}/runs/{run.run_id}/artifacts"
+    views = [
+        ArtifactView(name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}")
+        for a in artifacts
+    ]
+    return ArtifactList(artifacts=views)
 
-    @routes.get(
-        "/runs/{id}/artifacts",
-        operation_id="listRunArtifacts",
-        responses=answers(401, 404, 422, 500, 503),
-    )
-    async def list_run_artifacts(here: Here, _: Caller, id: params.RunId) -> ArtifactList:  # noqa: A002
-        """Final message, the same as checked JSON, patch of the workspace, Codex's rollout: those
-        that there are."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        found = await asyncio.to_thread(archive.list, run.run_id)
-        base = f"{here.settings.external_url}/runs/{run.run_id}/artifacts"
-        shown = [
-            ArtifactView(
-                name=a.name, bytes=a.bytes, updated_at=a.updated_at, url=f"{base}/{a.name}"
-            )
-            for a in found
-        ]
-        return ArtifactList(artifacts=shown)
 
-    @routes.get(
-        "/runs/{id}/artifacts/{name}",
-        operation_id="getRunArtifact",
-        response_class=FileResponse,
-        responses={
-            200: {
-                "description": "The file.",
-                "content": {kind.partition(";")[0]: {} for kind in (*TYPES.values(), OTHER)},
+@router.get(
+    "/runs/{id}/artifacts/{name}",
+    operation_id="getRunArtifact",
+    response_class=FileResponse,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {
+                kind.partition(";")[0]: {} for kind in (*MEDIA_TYPES.values(), OTHER_MEDIA_TYPE)
             },
-            **answers(401, 404, 422, 500, 503),
         },
-    )
-    async def get_run_artifact(here: Here, _: Caller, id: params.RunId, name: Name) -> FileResponse:  # noqa: A002
-        """One of them, as it was handed over."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        path = await asyncio.to_thread(archive.artifact, run.run_id, name)
-        if path is None:
-            raise Problem(
-                404,
-                "artifact-not-found",
-                f'this run has no artifact "{name}"; GET /runs/{id}/artifacts lists them',
-            )
-        media = TYPES.get(path.suffix, OTHER)
-        return FileResponse(
-            path, media_type=media, filename=name, headers={"X-Content-Type-Options": "nosniff"}
+        **answers(401, 404, 422, 500, 503),
+    },
+)
+async def get_run_artifact(
+    services: CurrentServices, _: Caller, run: Run, name: Name
+) -> FileResponse:
+    """One of them, as it was handed over."""
+    path = await asyncio.to_thread(services.archive.artifact, run.run_id, name)
+    if path is None:
+        raise Problem(
+            404,
+            "artifact-not-found",
+            f'this run has no artifact "{name}"; GET /runs/{run.run_id}/artifacts lists them',
         )
-
-    return routes
+    media_type = MEDIA_TYPES.get(path.suffix, OTHER_MEDIA_TYPE)
+    return FileResponse(
+        path, media_type=media_type, filename=name, headers={"X-Content-Type-Options": "nosniff"}
+    )

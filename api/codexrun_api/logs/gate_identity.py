@@ -8,27 +8,27 @@ token is asked about again every minute.
 """
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from codexrun_api.http.auth import token_digest
 from codexrun_core.errors import NotFound, Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.pod_contract import INGEST_AUDIENCE
 from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.runs.names import job_name
 
-REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
-EXTRA = "authentication.kubernetes.io/"
-REMEMBERED = 60.0  # seconds; what KEP-1205 calls bounded staleness
-MOST = 4096  # of each that are remembered
-LONGEST_TOKEN = 8192
+REVIEWS_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
+EXTRA_PREFIX = "authentication.kubernetes.io/"
+REVIEW_TTL_SECONDS = 60.0  # seconds; what KEP-1205 calls bounded staleness
+MAX_REMEMBERED = 4096  # of each that are remembered
+MAX_TOKEN_CHARACTERS = 8192
 
 
-class NotASender(Exception):
+class NotAGate(Exception):
     """Not authenticated (401), or not one of our gates (403)."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -37,7 +37,7 @@ class NotASender(Exception):
 
 
 @dataclass(frozen=True)
-class Sender:
+class GateIdentity:
     """The gate of one attempt. resumes: the run_id whose rollout it may read."""
 
     run_id: str
@@ -46,90 +46,89 @@ class Sender:
     resumes: str | None = None
 
 
-Authenticate = Callable[[str], Awaitable[Sender]]
+Authenticate = Callable[[str], Awaitable[GateIdentity]]
 
 
-class Senders:
+class GateAuthentication:
     """Call it with a bearer token."""
 
     def __init__(self, kube: Kube, clock: Callable[[], float] = time.monotonic) -> None:
-        self._kube, self._clock = kube, clock
+        self._kube = kube
+        self._clock = clock
         self._pods: OrderedDict[bytes, tuple[float, tuple[str, str]]] = OrderedDict()
-        self._chains: OrderedDict[str, Sender] = OrderedDict()
+        self._identities: OrderedDict[str, GateIdentity] = OrderedDict()
         self._reviewing = asyncio.Semaphore(16)
 
-    async def __call__(self, token: str) -> Sender:
-        """Whose it is.
+    async def __call__(self, token: str) -> GateIdentity:
+        """Return whose token it is.
 
         Raises:
             NotASender: it may ship nothing.
             Unavailable: the apiserver does not say.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        known = self._pods.get(digest)
-        if known is None or known[0] <= self._clock():
+        digest = token_digest(token)
+        cached = self._pods.get(digest)
+        if cached is None or cached[0] <= self._clock():
             async with self._reviewing:
-                known = (self._clock() + REMEMBERED, await self._review(token))
-            _remember(self._pods, digest, known)
-        name, uid = known[1]
-        if (sender := self._chains.get(uid)) is None:
-            sender = await self._chain(name, uid)
-            _remember(self._chains, uid, sender)
-        return sender
+                cached = (self._clock() + REVIEW_TTL_SECONDS, await self._review(token))
+            _remember(self._pods, digest, cached)
+        name, uid = cached[1]
+        if (identity := self._identities.get(uid)) is None:
+            identity = await self._identity_of(name, uid)
+            _remember(self._identities, uid, identity)
+        return identity
 
     async def _review(self, token: str) -> tuple[str, str]:
-        """Name and uid of the pod that the token is bound to."""
-        if not token or len(token) > LONGEST_TOKEN:
-            raise NotASender(401, "no token")
-        wish = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+        """Return name and uid of the pod that the token is bound to."""
+        if not token or len(token) > MAX_TOKEN_CHARACTERS:
+            raise NotAGate(401, "no token")
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
         answer = await self._kube.create(
-            REVIEWS, {**wish, "spec": {"token": token, "audiences": [INGEST_AUDIENCE]}}
+            REVIEWS_PATH, {**review, "spec": {"token": token, "audiences": [INGEST_AUDIENCE]}}
         )
         status = answer.get("status") or {}
         if status.get("authenticated") is not True or INGEST_AUDIENCE not in (
             status.get("audiences") or ()
         ):
-            raise NotASender(401, "the token is not valid for this audience")
+            raise NotAGate(401, "the token is not valid for this audience")
         user = status.get("user") or {}
         if not str(user.get("username")).startswith(
             f"system:serviceaccount:{self._kube.namespace}:"
         ):
-            raise NotASender(403, "not a service account of this namespace")
+            raise NotAGate(403, "not a service account of this namespace")
         extra = user.get("extra") or {}
         try:
-            return extra[f"{EXTRA}pod-name"][0], extra[f"{EXTRA}pod-uid"][0]
+            return extra[f"{EXTRA_PREFIX}pod-name"][0], extra[f"{EXTRA_PREFIX}pod-uid"][0]
         except (KeyError, IndexError, TypeError):
-            raise NotASender(403, "the token is not bound to a pod") from None
+            raise NotAGate(403, "the token is not bound to a pod") from None
 
-    async def _chain(self, name: str, uid: str) -> Sender:
+    async def _identity_of(self, name: str, uid: str) -> GateIdentity:
         pod = await self._get(f"{self._kube.pods}/{name}", uid)
         owner = _controller(pod, "batch/v1", "Job")
         job = await self._get(f"{self._kube.jobs}/{owner['name']}", owner["uid"])
-        above = _controller(job, f"{GROUP}/{VERSION}", "CodexRun")
+        job_owner = _controller(job, f"{GROUP}/{VERSION}", "CodexRun")
         run = CodexRun.model_validate(
-            await self._get(f"{self._kube.runs}/{above['name']}", above["uid"])
+            await self._get(f"{self._kube.runs}/{job_owner['name']}", job_owner["uid"])
         )
         attempt = owner["name"].rpartition("-")[2]
         if not attempt.isdecimal() or owner["name"] != job_name(
             run.metadata.name, run.metadata.uid, int(attempt)
         ):
-            raise NotASender(403, "the pod's Job is not an attempt of a run")
+            raise NotAGate(403, "the pod's Job is not an attempt of a run")
         retry = run.spec.retry_of
         resumes = (retry.uid or await self._uid_of(retry.name)) if retry and retry.resume else None
-        return Sender(run.metadata.uid, int(attempt), name, resumes)
+        return GateIdentity(run.metadata.uid, int(attempt), name, resumes)
 
     async def _get(self, path: str, uid: str) -> dict[str, Any]:
         try:
-            found = await self._kube.get(path)
+            obj = await self._kube.get(path)
         except NotFound:
-            found = {"metadata": {}}
+            obj = {"metadata": {}}
         except Refused as error:
-            raise NotASender(403, f"{path} cannot be read: {error}") from error
-        if found["metadata"].get("uid") != uid:
-            raise NotASender(
-                403, "the pod, its Job or its run is gone, or another one of that name"
-            )
-        return found
+            raise NotAGate(403, f"{path} cannot be read: {error}") from error
+        if obj["metadata"].get("uid") != uid:
+            raise NotAGate(403, "the pod, its Job or its run is gone, or another one of that name")
+        return obj
 
     async def _uid_of(self, run: str) -> str | None:
         try:
@@ -139,19 +138,19 @@ class Senders:
             return None
 
 
-def _controller(thing: dict[str, Any], version: str, kind: str) -> dict[str, str]:
-    for owner in thing["metadata"].get("ownerReferences") or ():
+def _controller(obj: dict[str, Any], version: str, kind: str) -> dict[str, str]:
+    for owner in obj["metadata"].get("ownerReferences") or ():
         if owner.get("controller") and (owner.get("apiVersion"), owner.get("kind")) == (
             version,
             kind,
         ):
-            found: dict[str, str] = owner
-            return found
-    raise NotASender(403, f"not controlled by a {kind}: no pod of a run")
+            controller: dict[str, str] = owner
+            return controller
+    raise NotAGate(403, f"not controlled by a {kind}: no pod of a run")
 
 
 def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any) -> None:
     memory[key] = value
     memory.move_to_end(key)
-    if len(memory) > MOST:
+    if len(memory) > MAX_REMEMBERED:
         memory.popitem(last=False)

@@ -24,8 +24,8 @@ from starlette.routing import Route
 
 from codexrun_api.http.bounds import BoundedHeads
 from codexrun_api.logs.archive import Archive, Superseded
-from codexrun_api.logs.gate_identity import Authenticate, NotASender, Sender
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.gate_identity import Authenticate, GateIdentity, NotAGate
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.logs.sealing import cut_line
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
@@ -54,21 +54,20 @@ class Ingest:
         authenticate: Authenticate,
         on_usage: OnUsage,
         on_log: OnLog,
-        bells: Bells,
+        notifier: LogNotifier,
     ) -> None:
-        self.archive, self.authenticate, self.on_usage, self.on_log = (
-            archive,
-            authenticate,
-            on_usage,
-            on_log,
-        )
-        self.bells = bells
+        self.archive = archive
+        self.authenticate = authenticate
+        self.on_usage = on_usage
+        self.on_log = on_log
+        self.notifier = notifier
         # from when on a live run's row is told of its log's size again
         self._noted: OrderedDict[str, float] = OrderedDict()
 
     async def post_log(self, request: Request) -> Response:
-        sender = await self._sender(request)
-        offset, end = request.query_params.get("offset", ""), request.query_params.get("end")
+        identity = await self._identity(request)
+        offset = request.query_params.get("offset", "")
+        end = request.query_params.get("end")
         if (
             not offset.isascii()
             or not offset.isdecimal()
@@ -79,12 +78,13 @@ class Ingest:
         data = await _body(request, MAX_LOG_REQUEST_BYTES)
         if int(offset) + len(data) > MAX_LOG_BYTES:
             raise HTTPException(413, f"one attempt's log is {MAX_LOG_BYTES} bytes at most")
-        archive, run_id = self.archive, sender.run_id
+        archive = self.archive
+        run_id = identity.run_id
         size, ended = await asyncio.to_thread(
-            archive.append_attempt, run_id, sender.attempt, int(offset), data
+            archive.append_attempt, run_id, identity.attempt, int(offset), data
         )
         if end and (ended or size == int(offset) + len(data)):
-            await self._end(sender, complete=end == "complete")
+            await self._seal(identity, complete=end == "complete")
             ended = True
         elif data and not ended and time.monotonic() >= self._noted.get(run_id, 0.0):
             self._noted[run_id] = time.monotonic() + ROW_SECONDS
@@ -94,69 +94,69 @@ class Ingest:
                 await self._note(run_id)
             except Unavailable as error:
                 log.warning("log.not_noted", extra=fields(run_id=run_id, error=str(error)))
-        self.bells.ring(run_id)
+        self.notifier.notify(run_id)
         return JSONResponse({"size": size, "ended": ended})
 
-    async def _end(self, sender: Sender, *, complete: bool) -> None:
-        """Sealed first, then noted; when the registry is away the gate comes again, and only the
-        note is made up for."""
-        run_id, last = (
-            sender.run_id,
-            b"" if complete else cut_line(sender.run_id, sender.attempt, CUT),
-        )
+    async def _seal(self, identity: GateIdentity, *, complete: bool) -> None:
+        """Seal the log first, then note it in its row; when the registry is away the gate comes
+        again, and only the note is caught up on."""
+        run_id = identity.run_id
+        last = b"" if complete else cut_line(identity.run_id, identity.attempt, CUT)
         note = None if complete else CUT
         await asyncio.to_thread(
-            self.archive.seal, run_id, sender.attempt, complete=complete, note=note, last=last
+            self.archive.seal, run_id, identity.attempt, complete=complete, note=note, last=last
         )
         self._noted.pop(run_id, None)
-        self.bells.ring(run_id)
-        state = self.archive.log(run_id)
-        await self._note(run_id, complete=state.complete, note=state.note)
+        self.notifier.notify(run_id)
+        log_state = self.archive.log(run_id)
+        await self._note(run_id, complete=log_state.complete, note=log_state.note)
         log.info(
             "log.ended",
-            extra=fields(run_id=run_id, attempt=sender.attempt, complete=state.complete),
+            extra=fields(run_id=run_id, attempt=identity.attempt, complete=log_state.complete),
         )
 
     async def post_usage(self, request: Request) -> Response:
-        sender = await self._sender(request)
+        identity = await self._identity(request)
         try:
             usage = Usage.model_validate(json.loads(await _body(request, MAX_USAGE_BYTES)))
         except (ValueError, RecursionError) as error:
             raise HTTPException(422, f"no usage: {error}") from error
         if usage.cost_micro_usd is not None:
             usage = usage.model_copy(update={"cost_cents": -(-usage.cost_micro_usd // 10_000)})
-        await self.on_usage(sender.run_id, usage)
+        await self.on_usage(identity.run_id, usage)
         return JSONResponse({})
 
     async def put_artifact(self, request: Request) -> Response:
-        sender = await self._sender(request)
+        identity = await self._identity(request)
         name = request.path_params["name"]
         if name not in MAX_ARTIFACT_BYTES:
             raise HTTPException(404, f"artifacts are {', '.join(MAX_ARTIFACT_BYTES)}")
-        with self.archive.put(sender.run_id, name) as file:
-            got = 0
+        with self.archive.put(identity.run_id, name) as file:
+            received = 0
             async for part in request.stream():
-                got += len(part)
-                if got > MAX_ARTIFACT_BYTES[name]:
+                received += len(part)
+                if received > MAX_ARTIFACT_BYTES[name]:
                     raise HTTPException(413, f"{name} is {MAX_ARTIFACT_BYTES[name]} bytes at most")
                 await asyncio.to_thread(file.write, part)
-        log.info("artifact.kept", extra=fields(run_id=sender.run_id, artifact=name, bytes=got))
+        log.info(
+            "artifact.kept", extra=fields(run_id=identity.run_id, artifact=name, bytes=received)
+        )
         return JSONResponse({})
 
     async def get_rollout(self, request: Request) -> Response:
-        sender = await self._sender(request)
-        path = self.archive.artifact(sender.resumes, ROLLOUT) if sender.resumes else None
+        identity = await self._identity(request)
+        path = self.archive.artifact(identity.resumes, ROLLOUT) if identity.resumes else None
         if path is None:
             raise HTTPException(
                 404, "no rollout is stored of the run in spec.retryOf, or it is not to be resumed"
             )
         return FileResponse(path, media_type="application/x-ndjson")
 
-    async def _sender(self, request: Request) -> Sender:
+    async def _identity(self, request: Request) -> GateIdentity:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         try:
             return await self.authenticate(token.strip() if kind.lower() == "bearer" else "")
-        except NotASender as error:
+        except NotAGate as error:
             log.warning("sender.refused", extra=fields(reason=str(error), route=request.url.path))
             raise HTTPException(error.status, str(error)) from error
 
@@ -173,16 +173,16 @@ def create_ingest_app(
     authenticate: Authenticate,
     on_usage: OnUsage,
     on_log: OnLog,
-    bells: Bells | None = None,
+    notifier: LogNotifier | None = None,
 ) -> Starlette:
-    """For a port of its own. bells: rung when a log has grown, for followers in the same
-    process."""
-    here = Ingest(archive, authenticate, on_usage, on_log, bells or Bells())
+    """Return the application of the ingest port. notifier: told when a log has grown, for
+    followers in the same process."""
+    ingest = Ingest(archive, authenticate, on_usage, on_log, notifier or LogNotifier())
     routes = [
-        Route("/ingest/log", here.post_log, methods=["POST"]),
-        Route("/ingest/usage", here.post_usage, methods=["POST"]),
-        Route("/ingest/artifacts/{name}", here.put_artifact, methods=["PUT"]),
-        Route("/ingest/rollout", here.get_rollout, methods=["GET"]),
+        Route("/ingest/log", ingest.post_log, methods=["POST"]),
+        Route("/ingest/usage", ingest.post_usage, methods=["POST"]),
+        Route("/ingest/artifacts/{name}", ingest.put_artifact, methods=["PUT"]),
+        Route("/ingest/rollout", ingest.get_rollout, methods=["GET"]),
     ]
     refusals = {
         HTTPException: _refuse,
@@ -197,10 +197,11 @@ def create_ingest_app(
 
 
 async def _body(request: Request, limit: int) -> bytes:
-    parts, got = [], 0
+    parts = []
+    received = 0
     async for part in request.stream():
-        got += len(part)
-        if got > limit:
+        received += len(part)
+        if received > limit:
             raise HTTPException(413, f"{limit} bytes at most")
         parts.append(part)
     return b"".join(parts)

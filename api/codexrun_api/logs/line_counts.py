@@ -8,36 +8,42 @@ longer than its log.
 import os
 from pathlib import Path
 
-BLOCK = 256 * 1024
+BLOCK_BYTES = 256 * 1024
 
 
-def kept(counts: Path) -> tuple[list[int], int]:
-    """Newlines up to the end of each whole block, and how many bytes of the file say so."""
+def read_counts(counts: Path) -> tuple[list[int], int]:
+    """Return the newlines up to the end of each whole block, and how many bytes of the file say
+    so."""
     try:
         data = counts.read_bytes()
     except FileNotFoundError:
         return [], 0
-    good = data.rfind(b"\n") + 1  # not a number of which a part is missing
-    return [int(number) for number in data[:good].split()], good
+    valid_bytes = data.rfind(b"\n") + 1  # not a number of which a part is missing
+    return [int(number) for number in data[:valid_bytes].split()], valid_bytes
 
 
-def extended(log: Path, counts: Path, before: int | None = None) -> list[int]:
-    """The same up to the end of the log. The caller lets nobody else write meanwhile; `before` is
-    the log's size before it has just grown: what was said of more than that is not of these
-    bytes."""
-    known, good = kept(counts)
+def extend_counts(log: Path, counts: Path, before: int | None = None) -> list[int]:
+    """Count what the file lacks up to the end of the log; return all counts. The caller lets nobody
+    else write meanwhile; `before` is the log's size before it has just grown: what was said of more
+    than that is not of these bytes."""
+    counted, valid_bytes = read_counts(counts)
     with log.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        blocks, sure = size // BLOCK, (size if before is None else before) // BLOCK
-        if len(known) > sure:
-            known, good = known[:sure], sum(len(str(number)) + 1 for number in known[:sure])
-        fresh = []
-        for block in range(len(known), blocks):
-            so_far = known[-1] if known else 0
-            known.append(so_far + os.pread(file.fileno(), BLOCK, block * BLOCK).count(b"\n"))
-            fresh.append(b"%d\n" % known[-1])
-    _write(counts, good, b"".join(fresh))
-    return known
+        blocks = size // BLOCK_BYTES
+        valid_blocks = (size if before is None else before) // BLOCK_BYTES
+        if len(counted) > valid_blocks:
+            counted = counted[:valid_blocks]
+            valid_bytes = sum(len(str(number)) + 1 for number in counted)
+        added = []
+        for block in range(len(counted), blocks):
+            before_block = counted[-1] if counted else 0
+            counted.append(
+                before_block
+                + os.pread(file.fileno(), BLOCK_BYTES, block * BLOCK_BYTES).count(b"\n")
+            )
+            added.append(b"%d\n" % counted[-1])
+    _write(counts, valid_bytes, b"".join(added))
+    return counted
 
 
 def _write(counts: Path, at: int, data: bytes) -> None:

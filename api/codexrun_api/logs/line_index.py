@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from codexrun_api.logs import line_counts
 from codexrun_api.logs.archive import Archive
 
-LONGEST = 16 * 1024  # bytes of a line that are shown
+MAX_LINE_BYTES = 16 * 1024  # bytes of a line that are shown
 
 
 class LineIndex:
@@ -15,58 +15,68 @@ class LineIndex:
     whole yet."""
 
     def __init__(self, archive: Archive, run_id: str) -> None:
-        self._archive, self._run_id = archive, run_id
+        self._archive = archive
+        self._run_id = run_id
         self._before = [0]  # newlines before each block
 
     def lines(self, size: int) -> int:
-        """How many there are in the first `size` bytes."""
+        """Return how many lines there are in the first `size` bytes."""
         if size == 0:
             return 0
         self._extend(size)
-        block = size // line_counts.BLOCK
-        rest = (
-            self._archive.read(self._run_id, block * line_counts.BLOCK, size)
-            if size % line_counts.BLOCK
+        block = size // line_counts.BLOCK_BYTES
+        tail = (
+            self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, size)
+            if size % line_counts.BLOCK_BYTES
             else b""
         )
-        ends = self._before[block] + rest.count(b"\n")
+        ends = self._before[block] + tail.count(b"\n")
         return ends if self._archive.read(self._run_id, size - 1, size) == b"\n" else ends + 1
 
     def offset(self, line: int, size: int) -> int:
-        """Where it begins; `size` if there is no such line."""
+        """Return where the line begins; `size` if it does not exist."""
         if line <= 1:
             return 0
         self._extend(size)
-        wanted = line - 1  # the newline that it follows
-        block = max(0, bisect_left(self._before, wanted) - 1)
-        left = wanted - self._before[block]
+        newline_number = line - 1  # the newline that it follows
+        block = max(0, bisect_left(self._before, newline_number) - 1)
+        remaining = newline_number - self._before[block]
         data = self._archive.read(
-            self._run_id, block * line_counts.BLOCK, min(size, (block + 1) * line_counts.BLOCK)
+            self._run_id,
+            block * line_counts.BLOCK_BYTES,
+            min(size, (block + 1) * line_counts.BLOCK_BYTES),
         )
         at = -1
-        for _ in range(left):
+        for _ in range(remaining):
             at = data.find(b"\n", at + 1)
             if at < 0:
                 return size
-        return block * line_counts.BLOCK + at + 1
+        return block * line_counts.BLOCK_BYTES + at + 1
 
     def line_at(self, offset: int, size: int) -> int:
-        """The line that this byte is in."""
+        """Return the line that this byte is in."""
         self._extend(size)
-        block = min(offset, size) // line_counts.BLOCK
-        data = self._archive.read(self._run_id, block * line_counts.BLOCK, min(offset, size))
+        block = min(offset, size) // line_counts.BLOCK_BYTES
+        data = self._archive.read(self._run_id, block * line_counts.BLOCK_BYTES, min(offset, size))
         return self._before[block] + data.count(b"\n") + 1
 
     def read(self, first: int, count: int, size: int) -> Iterator[tuple[int, int, bytes, int]]:
-        """Number, offset, content and whole length of so many lines; the content of a very long one
-        is cut."""
-        at, number = self.offset(first, size), first
+        """Read number, offset, content and whole length of `count` lines; the content of a very
+        long one is cut."""
+        at = self.offset(first, size)
+        number = first
         while number < first + count and at < size:
-            data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK))
+            data = self._archive.read(self._run_id, at, min(size, at + line_counts.BLOCK_BYTES))
             begin = 0
             while number < first + count and (end := data.find(b"\n", begin)) >= 0:
-                yield number, at + begin, data[begin : min(end, begin + LONGEST)], end - begin
-                begin, number = end + 1, number + 1
+                yield (
+                    number,
+                    at + begin,
+                    data[begin : min(end, begin + MAX_LINE_BYTES)],
+                    end - begin,
+                )
+                begin = end + 1
+                number = number + 1
             if number >= first + count:
                 return
             if begin:
@@ -83,9 +93,15 @@ class LineIndex:
                     else 0
                 )
             )
-            yield number, at, self._archive.read(self._run_id, at, at + min(LONGEST, whole)), whole
-            at, number = end, number + 1
+            yield (
+                number,
+                at,
+                self._archive.read(self._run_id, at, at + min(MAX_LINE_BYTES, whole)),
+                whole,
+            )
+            at = end
+            number = number + 1
 
     def _extend(self, size: int) -> None:
-        if len(self._before) * line_counts.BLOCK <= size:
+        if len(self._before) * line_counts.BLOCK_BYTES <= size:
             self._before = [0, *self._archive.newlines(self._run_id, size)]

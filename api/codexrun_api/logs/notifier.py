@@ -5,19 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Bells:
+class LogNotifier:
     """One event loop's."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
-    def ring(self, run_id: str) -> None:
+    def notify(self, run_id: str) -> None:
         for event in self._waiting.get(run_id, ()):
             event.set()
 
     @contextmanager
-    def heard(self, run_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever it rings; the listener clears it."""
+    def subscribe(self, run_id: str) -> Iterator[asyncio.Event]:
+        """Yield an event that is set whenever the log has grown; the subscriber clears it."""
         event = asyncio.Event()
         self._waiting.setdefault(run_id, set()).add(event)
         try:

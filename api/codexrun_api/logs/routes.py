@@ -3,26 +3,25 @@ or a stream that resumes."""
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
 from codexrun_api.logs.offsets import at_or_after, last_lines
-from codexrun_api.logs.stream import HEADERS, Follower
+from codexrun_api.logs.stream import Follower, read_chunks
 from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import Problem, answers, not_found
-from codexrun_api.services import Here
+from codexrun_api.schemas.problems import Problem, answers
+from codexrun_api.services import CurrentServices, Run
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.times import moment
 
-EVENT_STREAM = "text/event-stream"
-PIECE = 64 * 1024  # bytes read at once
-RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+router = APIRouter(tags=["logs"])
+
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
 Since = Annotated[
@@ -35,25 +34,27 @@ After = Annotated[
         ge=0, le=2**50, description="Bytes to leave out; Last-Event-ID for callers without headers."
     ),
 ]
-LastId = Annotated[
+LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", max_length=20, description="Resume after this event.")
 ]
-Range = Annotated[
+RangeHeader = Annotated[
     str | None,
     Header(alias="Range", max_length=64, description="`bytes=0-99`, `bytes=100-`, `bytes=-100`"),
 ]
 
-LOG = {
+LOG_RESPONSE = {
     "description": (
-        "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it;"
-        " `end` at the run's end, `reconnect` before the server stops."
+        "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it; `end` at the run's end, `reconnect` before the server stops."
     ),
     "headers": {
         "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}
     },
-    "content": {"text/plain": {"schema": {"type": "string"}}, EVENT_STREAM: {}},
+    "content": {"text/plain": {"schema": {"type": "string"}}, sse.CONTENT_TYPE: {}},
 }
-PART = {"description": "The range.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+RANGE_RESPONSE = {
+    "description": "The range.",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
+}
 
 
 class Unsatisfiable(Problem):
@@ -64,94 +65,91 @@ class Unsatisfiable(Problem):
         self.headers = {"Content-Range": f"bytes */{size}"}
 
 
-def router(archive: Archive, bells: Bells) -> APIRouter:
-    """bells: those that the ingest port rings."""
-    routes = APIRouter(tags=["logs"])
-
-    @routes.get(
-        "/runs/{id}/logs",
-        operation_id="getRunLogs",
-        response_class=Response,
-        responses={200: LOG, 206: PART, **answers(400, 401, 404, 416, 422, 500, 503)},
-    )
-    async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
-        request: Request,
-        here: Here,
-        _: Caller,
-        id: params.RunId,  # noqa: A002
-        tail: Tail = None,
-        since: Since = None,
-        after: After = None,
-        follow: Follow = False,
-        last: LastId = None,
-        part: Range = None,
-    ) -> Response:
-        """What the agent's container printed; also while it prints, and when nothing of the run is
-        left in the cluster."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        size = await asyncio.to_thread(archive.size, run.run_id)
-        start = after or 0
-        if last is not None and last.isascii() and last.isdecimal():
-            start, tail, since = int(last), None, None  # what was chosen at first lies behind
-        if since:
-            start = max(
-                start,
-                await asyncio.to_thread(at_or_after, archive, run.run_id, size, moment(since)),
-            )
-        if tail is not None:
-            start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
-        if follow or EVENT_STREAM in request.headers.get("accept", ""):
-            follower = Follower(archive, bells, run.run_id, here.find, here.stop)
-            stream = follower.events(min(start, size), resumed=last is not None)
-            return StreamingResponse(stream, media_type=EVENT_STREAM, headers=HEADERS)
-        if part and not (tail is not None or since or after):
-            return _part(archive, run, part, size)
-        return _text(archive, run, min(start, size), size)
-
-    return routes
+@router.get(
+    "/runs/{id}/logs",
+    operation_id="getRunLogs",
+    response_class=Response,
+    responses={
+        200: LOG_RESPONSE,
+        206: RANGE_RESPONSE,
+        **answers(400, 401, 404, 416, 422, 500, 503),
+    },
+)
+async def get_run_logs(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    services: CurrentServices,
+    _: Caller,
+    run: Run,
+    tail: Tail = None,
+    since: Since = None,
+    after: After = None,
+    follow: Follow = False,
+    last_id: LastEventId = None,
+    range_header: RangeHeader = None,
+) -> Response:
+    """What the agent's container printed; also while it prints, and when nothing of the run is
+    left in the cluster."""
+    archive = services.archive
+    size = await asyncio.to_thread(archive.size, run.run_id)
+    start = after or 0
+    if last_id is not None and last_id.isascii() and last_id.isdecimal():
+        start = int(last_id)
+        tail = None  # what was chosen at first lies behind
+        since = None
+    if since:
+        start = max(
+            start, await asyncio.to_thread(at_or_after, archive, run.run_id, size, moment(since))
+        )
+    if tail is not None:
+        start = max(start, await asyncio.to_thread(last_lines, archive, run.run_id, size, tail))
+    if follow or sse.CONTENT_TYPE in request.headers.get("accept", ""):
+        follower = Follower(archive, services.notifier, run.run_id, services.find, services.stop)
+        events = follower.events(min(start, size), resumed=last_id is not None)
+        return sse.stream_response(events)
+    if range_header and not (tail is not None or since or after):
+        return _range_response(archive, run, range_header, size)
+    return _text_response(archive, run, min(start, size), size)
 
 
-def _part(archive: Archive, run: RunRecord, wanted: str, size: int) -> Response:
-    """RFC 9110, 14.2: one range; what is no range of bytes is ignored."""
-    found = RANGE.fullmatch(wanted.strip())
-    if found is None or not (found[1] or found[2]):
-        return _text(archive, run, 0, size)
-    if found[1]:
-        start, end = int(found[1]), min(int(found[2]) + 1 if found[2] else size, size)
-        if found[2] and int(found[2]) < int(found[1]):
-            return _text(archive, run, 0, size)
+def _range_response(archive: Archive, run: RunRecord, range_header: str, size: int) -> Response:
+    """Answer one range (RFC 9110, 14.2); an invalid one is ignored."""
+    match = _RANGE.fullmatch(range_header.strip())
+    if match is None or not (match[1] or match[2]):
+        return _text_response(archive, run, 0, size)
+    if match[1]:
+        start = int(match[1])
+        end = min(int(match[2]) + 1 if match[2] else size, size)
+        if match[2] and int(match[2]) < int(match[1]):
+            return _text_response(archive, run, 0, size)
     else:
-        start, end = max(0, size - int(found[2])), size
+        start = max(0, size - int(match[2]))
+        end = size
     if start >= end:
         raise Unsatisfiable(size)
-    return _text(archive, run, start, end, size)
+    return _text_response(archive, run, start, end, size)
 
 
-def _text(
-    archive: Archive, run: RunRecord, start: int, end: int, whole: int | None = None
+def _text_response(
+    archive: Archive, run: RunRecord, start: int, end: int, whole_size: int | None = None
 ) -> StreamingResponse:
-    """From start to end; whole: the log's size, if this is a range of it."""
-    state = archive.log(run.run_id)
-    complete = {True: "true", False: "false", None: "unknown"}[state.complete]
-    about = {
+    """Answer with the log from start to end. whole_size: the log's size, if this is a range of
+    it."""
+    log = archive.log(run.run_id)
+    complete = {True: "true", False: "false", None: "unknown"}[log.complete]
+    headers = {
         "Content-Length": str(end - start),
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-cache",
         "X-Content-Type-Options": "nosniff",
         "X-Log-Complete": complete,
-        **({} if whole is None else {"Content-Range": f"bytes {start}-{end - 1}/{whole}"}),
+        **(
+            {} if whole_size is None else {"Content-Range": f"bytes {start}-{end - 1}/{whole_size}"}
+        ),
     }
 
-    async def pieces() -> AsyncIterator[bytes]:
-        at = start
-        while at < end and (
-            piece := await asyncio.to_thread(archive.read, run.run_id, at, min(end, at + PIECE))
-        ):
-            at += len(piece)
-            yield piece
-
     return StreamingResponse(
-        pieces(), 200 if whole is None else 206, about, media_type="text/plain; charset=utf-8"
+        read_chunks(archive, run.run_id, start, end),
+        200 if whole_size is None else 206,
+        headers,
+        media_type="text/plain; charset=utf-8",
     )

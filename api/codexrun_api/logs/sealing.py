@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
 from codexrun_api.logs.archive import Archive, Superseded
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.runs.record import RunRecord
@@ -20,62 +20,71 @@ from codexrun_core.runs.transitions import Transition
 log = logging.getLogger(__name__)
 
 GATE_SECONDS = 20.0  # so long after the agent's end a gate may still ship
-PAUSE = 5.0  # while the registry is away
+RETRY_SECONDS = 5.0  # while the registry is away
 
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
 
 
-class LogEnds:
+class LogSealer:
     """Told of transitions; ends what is still open when a gate has had its time. Call it inside the
     event loop."""
 
     def __init__(
-        self, archive: Archive, on_log: OnLog, bells: Bells, wait: float = GATE_SECONDS
+        self, archive: Archive, on_log: OnLog, notifier: LogNotifier, wait: float = GATE_SECONDS
     ) -> None:
-        self._archive, self._on_log, self._bells, self._wait = archive, on_log, bells, wait
+        self._archive = archive
+        self._on_log = on_log
+        self._notifier = notifier
+        self._wait = wait
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def __call__(self, moved: Transition) -> None:
-        if moved.terminal and moved.run.started_at:
-            self._later(self._end(moved.run))
+    def __call__(self, transition: Transition) -> None:
+        if transition.terminal and transition.run.started_at:
+            self._create_task(self._seal_when_due(transition.run))
 
     def catch_up(self, open_logs: Iterable[RunRecord]) -> None:
-        """open_logs: runs that have started and ended, and whose rows do not say whether the log is
-        complete."""
+        """Seal what an earlier process did not. open_logs: runs that have started and ended, and
+        whose rows do not say whether the log is complete."""
         for run in open_logs:
-            self._later(self._end(run))
+            self._create_task(self._seal_when_due(run))
 
-    def _later(self, work: Coroutine[None, None, None]) -> None:
+    def _create_task(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _end(self, run: RunRecord) -> None:
-        """Archive first, row second; also the row of a log that has ended: the registry may have
-        been away then."""
-        archive, run_id = self._archive, run.run_id
-        if not await self._over(run_id):
+    async def _seal_when_due(self, run: RunRecord) -> None:
+        """Seal the log in the archive first, then note it in the row; also in the row of a log
+        that is sealed: the registry may have been away then."""
+        archive = self._archive
+        run_id = run.run_id
+        if not await self._is_closed(run_id):
             await asyncio.sleep(self._wait)
-            if not await self._over(run_id) and not await self._cut(run):
+            if not await self._is_closed(run_id) and not await self._seal_cut_off(run):
                 return
-        state = await asyncio.to_thread(archive.log, run_id)
+        log_state = await asyncio.to_thread(archive.log, run_id)
         while True:
             try:
                 await self._on_log(
-                    run_id, archive.path(run_id), archive.size(run_id), state.complete, state.note
+                    run_id,
+                    archive.path(run_id),
+                    archive.size(run_id),
+                    log_state.complete,
+                    log_state.note,
                 )
                 return
             except Unavailable:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _over(self, run_id: str) -> bool:
+    async def _is_closed(self, run_id: str) -> bool:
         return (await asyncio.to_thread(self._archive.log, run_id)).complete is not None
 
-    async def _cut(self, run: RunRecord) -> bool:
-        run_id, why = run.run_id, run.failure_class or run.reason or run.status
+    async def _seal_cut_off(self, run: RunRecord) -> bool:
+        run_id = run.run_id
+        cause = run.failure_class or run.reason or run.status
         attempt = await asyncio.to_thread(self._archive.open_attempt, run_id) or run.attempt or 1
         part = "the rest" if self._archive.size(run_id) else "any"
-        note = f"the pod was gone ({why}) before {part} of its log could be shipped"
+        note = f"the pod was gone ({cause}) before {part} of its log could be shipped"
         try:
             line = cut_line(run_id, attempt, note)
             await asyncio.to_thread(
@@ -84,15 +93,15 @@ class LogEnds:
         except (Superseded, OSError) as error:
             log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
             return False
-        self._bells.ring(run_id)
+        self._notifier.notify(run_id)
         log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
         return True
 
 
 def cut_line(run_id: str, attempt: int, reason: str) -> bytes:
-    """The archive's own last line of a log that has none of its runner's."""
+    """Return the archive's own last line of a log that has none of its runner's."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    said = {
+    line = {
         "ts": now,
         "src": "api",
         "text": "log.cut_off",
@@ -100,4 +109,4 @@ def cut_line(run_id: str, attempt: int, reason: str) -> bytes:
         "attempt": attempt,
         "reason": reason,
     }
-    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -11,24 +11,34 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
+from codexrun_api.http import sse
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_core.errors import Unavailable
 from codexrun_core.line_cutter import Line, LineCutter
 from codexrun_core.runs.record import RunRecord
 
-PIECE = 64 * 1024  # bytes read at once
-BATCH = 500  # lines that are sent before others have their turn
-PING = 15.0
-LOOK = 1.0  # seconds between looks at a run whose log does not grow
-LAST_WORDS = 5.0  # so long after a run's end its log may still be closed
-RETRY = 1000  # milliseconds until a client comes back
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+READ_CHUNK_BYTES = 64 * 1024
+BATCH_LINES = 500  # that are sent before others have their turn
+POLL_SECONDS = 1.0  # between looks at a run whose log does not grow
+CLOSE_SECONDS = 5.0  # so long after a run's end its log may still be closed
 
 
 def batched(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
-    """In parts of BATCH."""
-    return (lines[begin : begin + BATCH] for begin in range(0, len(lines), BATCH))
+    """Divide lines into parts of BATCH_LINES."""
+    return (lines[begin : begin + BATCH_LINES] for begin in range(0, len(lines), BATCH_LINES))
+
+
+async def read_chunks(archive: Archive, run_id: str, start: int, end: int) -> AsyncIterator[bytes]:
+    """Read the log from `start` to `end`, or as far as it goes, in pieces of READ_CHUNK_BYTES."""
+    offset = start
+    while offset < end:
+        stop = min(end, offset + READ_CHUNK_BYTES)
+        chunk = await asyncio.to_thread(archive.read, run_id, offset, stop)
+        if not chunk:
+            return
+        offset += len(chunk)
+        yield chunk
 
 
 class Follower:
@@ -37,91 +47,89 @@ class Follower:
     def __init__(
         self,
         archive: Archive,
-        bells: Bells,
+        notifier: LogNotifier,
         run_id: str,
         find: Callable[[str], Awaitable[RunRecord | None]],
         stop: asyncio.Event,
     ) -> None:
-        self._archive, self._bells, self._run_id, self._find, self._stop = (
-            archive,
-            bells,
-            run_id,
-            find,
-            stop,
-        )
+        self._archive = archive
+        self._notifier = notifier
+        self._run_id = run_id
+        self._find = find
+        self._stop = stop
 
     async def events(self, start: int, *, resumed: bool = False) -> AsyncIterator[bytes]:
-        """From `start` to the run's end."""
+        """Follow the log from `start` to the run's end."""
         if resumed:
             metrics.RECONNECTS.labels("logs").inc()
         with (
             metrics.STREAMS.labels("logs").track_inprogress(),
-            self._bells.heard(self._run_id) as bell,
+            self._notifier.subscribe(self._run_id) as grown,
         ):
-            yield format_sse_event(comment="codexrun", retry=RETRY)
+            yield sse.FIRST
             loop = asyncio.get_running_loop()
-            at, lines, quiet, over_since, looked_again = (
-                start,
-                LineCutter(),
-                loop.time(),
-                0.0,
-                False,
-            )
-            read = start  # offset behind what was read; `at` is behind the last whole line
+            lines = LineCutter()
+            read = start  # offset behind what was read
+            sent = start  # offset behind the last whole line
+            sent_at = loop.time()
+            finished_since: float | None = None
+            looked_again = False
             while True:
-                bell.clear()
-                piece = await asyncio.to_thread(
-                    self._archive.read, self._run_id, read, read + PIECE
+                grown.clear()
+                chunk = await asyncio.to_thread(
+                    self._archive.read, self._run_id, read, read + READ_CHUNK_BYTES
                 )
-                if piece:
-                    read += len(piece)
-                    for some in batched(lines.feed(piece)):
-                        yield b"".join(self._wire(some, at))
-                        at += sum(line.length + 1 for line in some)
-                        await asyncio.sleep(0)  # a piece may be thousands of empty lines
-                    quiet, over_since, looked_again = loop.time(), 0.0, False
+                if chunk:
+                    read += len(chunk)
+                    for batch in batched(lines.feed(chunk)):
+                        yield b"".join(self._events_of(batch, sent))
+                        sent += sum(line.length + 1 for line in batch)
+                        await asyncio.sleep(0)  # a chunk may be thousands of empty lines
+                    sent_at = loop.time()
+                    finished_since = None
+                    looked_again = False
                     if not self._stop.is_set():
                         continue
                 if self._stop.is_set():
-                    yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+                    yield sse.RECONNECT
                     return
-                if (run := await self._over()) is not None:
-                    over_since = over_since or loop.time()
-                    if await self._closed() or loop.time() - over_since >= LAST_WORDS:
+                run = await self._finished_run()
+                if run is not None:
+                    if finished_since is None:
+                        finished_since = loop.time()
+                    if await self._closed() or loop.time() - finished_since >= CLOSE_SECONDS:
                         if not looked_again:  # what came between the last read and this answer
                             looked_again = True
                             continue
-                        if last := lines.last():  # without its end
-                            yield b"".join(self._wire([last], at, newline=0))
-                            at += last.length
-                        yield self._end(run, at)
+                        if last := lines.last():  # without its newline
+                            yield b"".join(self._events_of([last], sent, newline=0))
+                            sent += last.length
+                        yield self._end(run, sent)
                         return
-                if loop.time() - quiet >= PING:
-                    quiet = loop.time()
-                    yield format_sse_event(comment="ping")
-                await self._something(bell)
+                if loop.time() - sent_at >= sse.PING_SECONDS:
+                    sent_at = loop.time()
+                    yield sse.PING
+                await sse.wait_for_any(grown.wait(), self._stop.wait(), seconds=POLL_SECONDS)
 
-    def _wire(self, lines: Sequence[Line], at: int, newline: int = 1) -> list[bytes]:
+    def _events_of(self, lines: Sequence[Line], offset: int, newline: int = 1) -> list[bytes]:
         events = []
         for line in lines:
-            at += line.length + newline
-            events.append(
-                format_sse_event(id=str(at), data_str=line.text.decode("utf-8", "replace"))
-            )
+            offset += line.length + newline
+            text = line.text.decode("utf-8", "replace")
+            events.append(format_sse_event(id=str(offset), data_str=text))
         return events
 
-    def _end(self, run: RunRecord, at: int) -> bytes:
-        state = self._archive.log(self._run_id)
-        said = {
+    def _end(self, run: RunRecord, offset: int) -> bytes:
+        log = self._archive.log(self._run_id)
+        data = {
             "status": run.status,
-            "bytes": at,
-            "complete": state.complete,
-            "note": state.note or run.log_note,
+            "bytes": offset,
+            "complete": log.complete,
+            "note": log.note or run.log_note,
         }
-        return format_sse_event(event="end", id=str(at), data_str=json.dumps(said))
+        return format_sse_event(event="end", id=str(offset), data_str=json.dumps(data))
 
-    async def _over(self) -> RunRecord | None:
-        """The run, if it has ended."""
+    async def _finished_run(self) -> RunRecord | None:
         try:
             run = await self._find(self._run_id)
         except Unavailable:  # the log goes on without the registry
@@ -129,16 +137,5 @@ class Follower:
         return run if run is not None and run.terminal else None
 
     async def _closed(self) -> bool:
-        """Nothing more can come: its attempt has said so, or there never was one (rejected,
-        cancelled in the queue)."""
         log = await asyncio.to_thread(self._archive.log, self._run_id)
-        return log.complete is not None or not log.begins
-
-    async def _something(self, bell: asyncio.Event) -> None:
-        """Wait for more of the log, the end of this process, or a moment."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (bell, self._stop)]
-        try:
-            await asyncio.wait(waits, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        return log.closed

@@ -21,8 +21,8 @@ class Catalog:
         self.job_types: dict[str, CodexJobType] = {}
         self.prompts: dict[tuple[str, str], StoredPrompt] = {}
         self.watchers = (
-            Watcher(kube, kube.job_types, self.job_type_seen),
-            Watcher(kube, kube.config_maps, self.prompt_seen, labelSelector=PROMPT_LABEL),
+            Watcher(kube, kube.job_types, self.update_job_type),
+            Watcher(kube, kube.config_maps, self.update_prompt, labelSelector=PROMPT_LABEL),
         )
 
     async def run(self) -> None:
@@ -31,18 +31,18 @@ class Catalog:
             for watcher in self.watchers:
                 tasks.create_task(watcher.run())
 
-    def job_type_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_job_type(self, raw: Json, gone: bool = False) -> None:
         metadata = raw["metadata"]
         name = metadata["name"]
         if gone:
-            known = self.job_types.get(name)
-            if known and known.metadata.uid == metadata["uid"]:
+            job_type = self.job_types.get(name)
+            if job_type and job_type.metadata.uid == metadata["uid"]:
                 del self.job_types[name]
             return
         with one_object("codexjobtype", name, metadata.get("resourceVersion", "")):
             self.job_types[name] = CodexJobType.model_validate(raw)
 
-    def prompt_seen(self, raw: Json, gone: bool = False) -> None:
+    def update_prompt(self, raw: Json, gone: bool = False) -> None:
         prompt = StoredPrompt.read(raw)
         if gone:
             self.prompts.pop((prompt.name, prompt.version), None)
@@ -50,17 +50,17 @@ class Catalog:
             self.prompts[prompt.name, prompt.version] = prompt
 
     async def job_type(self, name: str) -> CodexJobType | None:
-        """From the watch; one that it does not know is asked for, since it may have been made a
-        moment ago.
+        """Return the job type from the watch; one that it does not know is asked for, since it may
+        have been made a moment ago.
 
         Raises:
             Unavailable: the apiserver is away.
         """
-        if known := self.job_types.get(name):
-            return known
+        if job_type := self.job_types.get(name):
+            return job_type
         try:
             raw = await self._kube.get(f"{self._kube.job_types}/{name}")
         except NotFound:
             return None
-        self.job_type_seen(raw)
+        self.update_job_type(raw)
         return self.job_types.get(name)

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-KEPT = 4096
+MAX_EVENTS = 4096
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Lagged(Exception):
     """The reader is so far behind that events it has not seen are gone."""
 
 
-class Feed:
-    def __init__(self, kept: int = KEPT) -> None:
-        self._events: deque[Event] = deque(maxlen=kept)
+class EventBuffer:
+    def __init__(self, max_events: int = MAX_EVENTS) -> None:
+        self._events: deque[Event] = deque(maxlen=max_events)
         self._end = 0  # how many there ever were
-        self._bell = asyncio.Event()
+        self._published = asyncio.Event()
         self.waiting = 0  # readers that have seen everything
 
     @property
@@ -39,11 +39,11 @@ class Feed:
     def publish(self, event: Event) -> None:
         self._events.append(event)
         self._end += 1
-        self._bell.set()
-        self._bell = asyncio.Event()
+        self._published.set()
+        self._published = asyncio.Event()
 
     def after(self, event_id: str) -> int | None:
-        """The position behind the event of that id; None if it is not in memory."""
+        """Return the position behind the event of that id; None if it is not in memory."""
         begin = self._end - len(self._events)
         for offset in range(len(self._events) - 1, -1, -1):
             if self._events[offset].id == event_id:
@@ -51,7 +51,7 @@ class Feed:
         return None
 
     def since(self, position: int) -> list[Event]:
-        """Everything from `position` on.
+        """Return all events from `position` on.
 
         Raises:
             Lagged: some of it is gone.
@@ -61,11 +61,11 @@ class Feed:
             raise Lagged
         return [self._events[i] for i in range(position - begin, len(self._events))]
 
-    async def more(self, position: int) -> None:
-        """Return when there is something from `position` on."""
+    async def wait_for_events(self, position: int) -> None:
+        """Return when there is an event at `position`."""
         self.waiting += 1
         try:
             while self._end <= position:
-                await self._bell.wait()
+                await self._published.wait()
         finally:
             self.waiting -= 1

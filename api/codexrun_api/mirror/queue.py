@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.phases import SLOT_PHASES
 from codexrun_core.runs import queue
 
-LONGEST, UNKNOWN = 600, 30  # seconds: bounds of what is worth saying
+MAX_RETRY_SECONDS = 600  # bounds of what is worth saying
+UNKNOWN_RETRY_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,14 @@ class Peer:
     finished_at: datetime | None
 
 
-def peer(run: CodexRun) -> Peer:
-    created, status = run.metadata.creation_timestamp or datetime.now(UTC), run.status
+def holds_slot(run: CodexRun) -> bool:
+    """Return whether the run has a slot of its job type."""
+    return run.status.phase in SLOT_PHASES
+
+
+def peer_of(run: CodexRun) -> Peer:
+    created = run.metadata.creation_timestamp or datetime.now(UTC)
+    status = run.status
     return Peer(
         run.metadata.uid,
         status.phase.lower(),
@@ -36,20 +44,23 @@ def peer(run: CodexRun) -> Peer:
     )
 
 
-def place(
+def position_of(
     run: Peer, peers: Collection[Peer], limit: int, now: datetime | None = None
 ) -> QueueView | None:
-    """The place of a queued run among all runs of its job type; None for one that does not wait."""
+    """Return the position of a queued run among all runs of its job type; None for one that does
+    not wait."""
     now = now or datetime.now(UTC)
-    found = queue.queue_position(run, peers, limit, queue.usual_duration(peers), now)
-    if found is None:
+    position = queue.queue_position(run, peers, limit, queue.usual_duration(peers), now)
+    if position is None:
         return None
-    eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
-    return QueueView(position=found.position, eta_seconds=eta)
+    eta = max(0, round((position.eta - now).total_seconds())) if position.eta else None
+    return QueueView(position=position.position, eta_seconds=eta)
 
 
-def next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
-    """Seconds until the first slot may be free: for Retry-After."""
+def seconds_to_next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
+    """Return the seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
     eta = queue.slot_free_at(0, peers, limit, queue.usual_duration(peers), now)
-    return min(LONGEST, max(1, round((eta - now).total_seconds()))) if eta else UNKNOWN
+    if eta is None:
+        return UNKNOWN_RETRY_SECONDS
+    return min(MAX_RETRY_SECONDS, max(1, round((eta - now).total_seconds())))

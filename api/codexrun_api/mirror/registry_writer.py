@@ -22,7 +22,7 @@ from codexrun_core.unreadable import one_object
 log = logging.getLogger(__name__)
 
 CATCH_UP_SECONDS = 0.5  # that a caller waits for rows
-PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass
@@ -35,12 +35,13 @@ class Change:
     written: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Writer:
+class RegistryWriter:
     def __init__(self, registry: Registry, sinks: tuple[Sink, ...] = (log_transition,)) -> None:
-        self._registry, self._sinks = registry, sinks
+        self._registry = registry
+        self._sinks = sinks
         self._changes: deque[Change] = deque()
         self._latest: dict[tuple[str, int | None, Phase], Change] = {}
-        self._bell = asyncio.Event()
+        self._has_changes = asyncio.Event()
         self._is_missing: Callable[[str], bool] | None = None
 
     def listen(self, sink: Sink) -> None:
@@ -48,19 +49,19 @@ class Writer:
         self._sinks = (*self._sinks, sink)
 
     def changed(self, run: CodexRun) -> None:
-        """The newest state within a phase replaces an older one that still waits; phases all
-        stay."""
+        """Take a run's newest state. Within a phase it replaces an older one that still waits;
+        phases all stay."""
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
-        if waiting := self._latest.get(key):
-            waiting.run = run
+        if pending := self._latest.get(key):
+            pending.run = run
             return
         self._latest[key] = change = Change(run)
         self._changes.append(change)
-        self._bell.set()
+        self._has_changes.set()
 
     def deleted(self, run: CodexRun, *, witnessed: bool) -> None:
-        """A live run that somebody deleted is over: cancelled by that. How one ended that was
-        deleted unseen is not known."""
+        """Take a deletion. A live run that somebody deleted is over, cancelled by that; if
+        nobody saw the deletion, the outcome is unknown."""
         if witnessed and not run.status.phase.terminal:
             status = {
                 "phase": Phase.CANCELLED,
@@ -69,12 +70,12 @@ class Writer:
             }
             self.changed(run.model_copy(update={"status": run.status.model_copy(update=status)}))
         self._changes.append(Change(run, deleted=True))
-        self._bell.set()
+        self._has_changes.set()
 
     def missing(self, is_missing: Callable[[str], bool]) -> None:
         """Mark live rows whose objects are gone."""
         self._is_missing = is_missing
-        self._bell.set()
+        self._has_changes.set()
 
     async def caught_up(self, seconds: float = CATCH_UP_SECONDS) -> None:
         """Return when what this process has told to streams by now stands in the registry, or when
@@ -86,19 +87,19 @@ class Writer:
 
     @property
     def lag(self) -> float:
-        """Seconds since the oldest change that is not written."""
+        """Return the seconds since the oldest change that is not written."""
         return time.monotonic() - self._changes[0].since if self._changes else 0.0
 
     async def run(self) -> None:
         """Write until cancelled; a registry that is away is asked again."""
         failures = 0
         while True:
-            await self._bell.wait()
+            await self._has_changes.wait()
             try:
                 await self.drain()
                 failures = 0
             except (Unavailable, SchemaError) as error:
-                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
                 log.warning(
                     "registry.away",
@@ -112,7 +113,7 @@ class Writer:
         Raises:
             Unavailable: the rest stays.
         """
-        self._bell.clear()
+        self._has_changes.clear()
         try:
             while self._changes:
                 await self._write(self._changes[0])
@@ -125,21 +126,21 @@ class Writer:
                     log.warning("runs.deleted_unseen", extra=fields(runs=len(gone)))
                 self._is_missing = None
         except BaseException:
-            self._bell.set()
+            self._has_changes.set()
             raise
 
     async def _write(self, change: Change) -> None:
         run = change.run
-        away: Unavailable | None = None
+        unavailable: Unavailable | None = None
         # A change that can never be written is set aside; the list of the next start brings its run
         # again.
         with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
             try:
                 await self._record(change)
             except Unavailable as error:
-                away = error
-        if away:
-            raise away
+                unavailable = error
+        if unavailable:
+            raise unavailable
         key = (run.metadata.uid, run.status.attempt, run.status.phase)
         if change.run is not run:
             return  # replaced while it was being written: once more

@@ -11,10 +11,11 @@ from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from codexrun_api.http.sse import wait_for_any
 from codexrun_api.mirror import queue
-from codexrun_api.mirror.event_buffer import Event, Feed
+from codexrun_api.mirror.event_buffer import Event, EventBuffer
 from codexrun_api.mirror.queue import Peer
-from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
@@ -28,7 +29,7 @@ from codexrun_core.unreadable import one_object
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-GONE_KEPT = 10_000
+MAX_GONE_RUNS = 10_000
 
 
 class Followed:
@@ -46,7 +47,8 @@ class Followed:
             and _version(run) < _version(self.run)
         ):
             return
-        self.run, self.gone = run, gone
+        self.run = run
+        self.gone = gone
         self._changed.set()
 
     async def until(
@@ -54,21 +56,14 @@ class Followed:
     ) -> None:
         """Return when the run of that uid is `done` or gone, when time is up, or when this process
         stops."""
-        stopping = asyncio.ensure_future(stop.wait())
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    while not stop.is_set() and not self._settled(done, uid):
-                        self._changed.clear()
-                        changed = asyncio.ensure_future(self._changed.wait())
-                        try:
-                            await asyncio.wait(
-                                (changed, stopping), return_when=asyncio.FIRST_COMPLETED
-                            )
-                        finally:
-                            changed.cancel()
-        finally:
-            stopping.cancel()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while not stop.is_set() and not self._settled(done, uid):
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                return
+            self._changed.clear()
+            await wait_for_any(self._changed.wait(), stop.wait(), seconds=remaining)
 
     def _settled(self, done: Callable[[CodexRun], bool], uid: str) -> bool:
         return (
@@ -77,15 +72,19 @@ class Followed:
 
 
 class Mirror:
-    def __init__(self, kube: Kube, registry: Registry, feed: Feed, external_url: str = "") -> None:
-        self.kube, self.feed, self._external_url = kube, feed, external_url
+    def __init__(
+        self, kube: Kube, registry: Registry, feed: EventBuffer, external_url: str = ""
+    ) -> None:
+        self.kube = kube
+        self.event_buffer = feed
+        self._external_url = external_url
         self.runs: dict[
             str, CodexRun
         ] = {}  # every object there is, by uid; large inputs and those of ended runs are left out
         self.without_inputs: set[str] = set()  # uids of those
         self.names: dict[str, str] = {}  # name -> uid
         self.peers: dict[str, dict[str, Peer]] = defaultdict(dict)  # by job type and uid
-        self.writer = Writer(registry)
+        self.writer = RegistryWriter(registry)
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._followed: dict[str, set[Followed]] = defaultdict(set)
         self.watcher = Watcher(kube, kube.runs, self.seen)
@@ -100,9 +99,9 @@ class Mirror:
             # Rows of runs that ended and were deleted while nobody watched.
             self.writer.missing(lambda uid: uid not in self.runs)
 
-    def find(self, wanted: str) -> CodexRun | None:
-        """By uid or name."""
-        return self.runs.get(wanted) or self.runs.get(self.names.get(wanted, ""))
+    def find(self, id_or_name: str) -> CodexRun | None:
+        """Return the run of that uid or name."""
+        return self.runs.get(id_or_name) or self.runs.get(self.names.get(id_or_name, ""))
 
     @contextlib.asynccontextmanager
     async def follow(self, name: str) -> AsyncIterator[Followed]:
@@ -117,7 +116,8 @@ class Mirror:
                 del self._followed[name]
 
     def seen(self, raw: Json, gone: bool = False) -> None:
-        """From the watch, or from the answer to a write of this process."""
+        """Take the newest state of a run, from the watch or from the answer to a write of this
+        process."""
         metadata = raw["metadata"]
         with one_object("codexrun", metadata.get("name", ""), metadata.get("resourceVersion", "")):
             metadata.pop("managedFields", None)  # kilobytes a run that nobody reads
@@ -126,8 +126,8 @@ class Mirror:
                 self._take(run, gone)
 
     def _read(self, raw: Json, gone: bool) -> CodexRun | None:
-        """The run; where its last state cannot be read, the last one that could: what is gone has
-        to go."""
+        """Return the run; where its last state cannot be read, the last one that could: what is
+        gone has to go."""
         try:
             return CodexRun.model_validate(raw)
         except ValueError:
@@ -136,18 +136,19 @@ class Mirror:
             return self.runs.get(raw["metadata"]["uid"])
 
     def _take(self, run: CodexRun, gone: bool) -> None:
-        uid, name = run.metadata.uid, run.metadata.name
-        known = self.runs.get(uid)
-        if uid in self._gone or (known and not gone and _version(run) <= _version(known)):
+        uid = run.metadata.uid
+        name = run.metadata.name
+        previous = self.runs.get(uid)
+        if uid in self._gone or (previous and not gone and _version(run) <= _version(previous)):
             return
         if gone:
             self._forget(run)
         else:
-            self.runs[uid] = kept = _kept(run)
-            if kept is not run:
+            self.runs[uid] = stored = _without_large_inputs(run)
+            if stored is not run:
                 self.without_inputs.add(uid)
             self.names[name] = uid
-            self.peers[run.spec.job_type][uid] = queue.peer(run)
+            self.peers[run.spec.job_type][uid] = queue.peer_of(run)
         for followed in self._followed.get(name, ()):
             followed.tell(run, gone=gone)
         if is_provisional(run):
@@ -155,13 +156,16 @@ class Mirror:
         if gone:
             # The watch brings a deletion with a version of its own; a new list brings the last one
             # that was known.
-            self.writer.deleted(run, witnessed=known is None or _version(run) > _version(known))
+            self.writer.deleted(
+                run, witnessed=previous is None or _version(run) > _version(previous)
+            )
         else:
             self.writer.changed(run)
-        self._publish(run, known, gone=gone)
+        self._publish(run, previous, gone=gone)
 
     def _forget(self, run: CodexRun) -> None:
-        uid, name = run.metadata.uid, run.metadata.name
+        uid = run.metadata.uid
+        name = run.metadata.name
         self.runs.pop(uid, None)
         self.without_inputs.discard(uid)
         self.peers[run.spec.job_type].pop(uid, None)
@@ -170,19 +174,23 @@ class Mirror:
         if self.names.get(name) == uid:
             del self.names[name]
         self._gone[uid] = None
-        if len(self._gone) > GONE_KEPT:
+        if len(self._gone) > MAX_GONE_RUNS:
             self._gone.popitem(last=False)
 
-    def _publish(self, run: CodexRun, known: CodexRun | None, *, gone: bool) -> None:
+    def _publish(self, run: CodexRun, previous: CodexRun | None, *, gone: bool) -> None:
         if not self.watcher.synced.is_set():
             return
-        before = known and not is_provisional(known) and (known.status.attempt, known.status.phase)
+        before = (
+            previous
+            and not is_provisional(previous)
+            and (previous.status.attempt, previous.status.phase)
+        )
         if gone:
-            self.feed.publish(self.event(run, "run.deleted"))
+            self.event_buffer.publish(self.event(run, "run.deleted"))
         elif before != (run.status.attempt, run.status.phase):
-            self.feed.publish(self.event(run, "run.phase"))
-        elif known and known.status.usage != run.status.usage:
-            self.feed.publish(self.event(run, "run.usage"))
+            self.event_buffer.publish(self.event(run, "run.phase"))
+        elif previous and previous.status.usage != run.status.usage:
+            self.event_buffer.publish(self.event(run, "run.usage"))
 
     def event(self, run: CodexRun, kind: str) -> Event:
         # Without the inputs: thousands of events are kept, and each may have 64 KiB of them.
@@ -192,12 +200,12 @@ class Mirror:
         return Event(run.metadata.resource_version, kind, run.metadata.uid, run.spec.job_type, data)
 
     def changed_since(self, version: int) -> list[CodexRun]:
-        """Runs whose newest state is younger than `version`, oldest first."""
+        """Return the runs whose newest state is younger than `version`, oldest first."""
         newer = [run for run in self.runs.values() if _version(run) > version]
         return sorted((run for run in newer if not is_provisional(run)), key=_version)
 
 
-def _kept(run: CodexRun) -> CodexRun:
+def _without_large_inputs(run: CodexRun) -> CodexRun:
     """Return the run as it stays in memory; `Services.record` has the inputs that are left out
     here.
 
@@ -211,6 +219,6 @@ def _kept(run: CodexRun) -> CodexRun:
 
 
 def _version(run: CodexRun) -> int:
-    """Comparable within one resource (KEP-5504)."""
+    """Return the resourceVersion as a number, comparable within one resource (KEP-5504)."""
     version = run.metadata.resource_version
     return int(version) if version.isdecimal() else 0

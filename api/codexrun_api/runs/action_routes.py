@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
-from codexrun_api.runs.routes import From, Key, Wait
+from codexrun_api.runs.routes import IdempotencyKey, OriginHeader, WaitSeconds
 from codexrun_api.runs.start import respond, wait_until_terminal
 from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import (
@@ -20,104 +19,103 @@ from codexrun_api.schemas.problems import (
     not_found,
     problem_of,
 )
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkRequest
+from codexrun_api.schemas.responses import BulkAnswer, BulkItem
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.resources.phases import ENDED_STATUSES
 from codexrun_core.runs.record import RunRecord
 
 router = APIRouter(tags=["actions"])
 
-MOST, AT_ONCE, PAGE = 1000, 16, 200
+MAX_CONCURRENT_ACTIONS = 16
+PAGE_SIZE = 200
 
 
-class BulkWish(requests.Body):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {"filter": {"status": "failed", "since": "1d"}, "dry_run": True}
-        }
-    )
+Action = Callable[[RunRecord], Awaitable[str | None]]
+OnResult = Callable[[BulkItem], None]
 
-    filter: params.FilterWish | None = None
-    ids: Annotated[
-        list[params.Word] | None,
-        Field(max_length=MOST, description="Run ids or names, instead of a filter."),
-    ] = None
-    dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
-    reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None
-
-
-class BulkItem(BaseModel):
-    run_id: str
-    name: str
-    outcome: Literal["done", "would_do", "skipped", "failed"]
-    new_run_id: Annotated[str | None, Field(description="Of the retry.")] = None
-    problem: ProblemBody | None = None
-
-
-class BulkAnswer(BaseModel):
-    dry_run: bool
-    matched: int
-    more: Annotated[bool, Field(description=f"There are more than {MOST}: call again.")] = False
-    results: list[BulkItem]
-
-
-Act = Callable[[RunRecord], Awaitable[str | None]]
-Told = Callable[[BulkItem], None]
-
-BULK = answers(400, 401, 413, 422, 500, 503)
+BULK_PROBLEMS = answers(400, 401, 413, 422, 500, 503)
 
 
 @router.post(
-    "/runs/cancel", operation_id="cancelRuns", response_model_exclude_none=True, responses=BULK
+    "/runs/cancel",
+    operation_id="cancelRuns",
+    response_model_exclude_none=True,
+    responses=BULK_PROBLEMS,
 )
-async def cancel_runs(request: Request, here: Here, user: Caller, wish: BulkWish) -> BulkAnswer:
+async def cancel_runs(
+    request: Request, services: CurrentServices, user: Caller, body: BulkRequest
+) -> BulkAnswer:
     """Cancel every run that matches and has not ended; each has its own result."""
-    return await cancel_many(here, wish, user, request.state.request_id)
+    return await cancel_many(services, body, user, request.state.request_id)
 
 
 async def cancel_many(
-    here: Services, wish: BulkWish, user: str, request_id: str, *, told: Told = lambda _: None
+    services: Services,
+    body: BulkRequest,
+    user: str,
+    request_id: str,
+    *,
+    on_result: OnResult = lambda _: None,
 ) -> BulkAnswer:
-    """The same for other doors; `told` hears of each result as it comes."""
+    """Cancel runs in bulk, for REST and console; `on_result` hears of each result as it comes."""
 
-    async def act(record: RunRecord) -> None:
-        await actions.cancel(here, record.run_id, user, wish.reason)
+    async def action(record: RunRecord) -> None:
+        await actions.cancel(services, record.run_id, user, body.reason)
 
     return await _bulk(
-        request_id, here, wish, act, fits=lambda status: status not in ENDED_STATUSES, told=told
+        request_id,
+        services,
+        body,
+        action,
+        applies_to=lambda status: status not in ENDED_STATUSES,
+        on_result=on_result,
     )
 
 
 @router.post(
-    "/runs/retry", operation_id="retryRuns", response_model_exclude_none=True, responses=BULK
+    "/runs/retry",
+    operation_id="retryRuns",
+    response_model_exclude_none=True,
+    responses=BULK_PROBLEMS,
 )
 async def retry_runs(
-    request: Request, here: Here, user: Caller, wish: BulkWish, origin: From = "api"
+    request: Request,
+    services: CurrentServices,
+    user: Caller,
+    body: BulkRequest,
+    origin: OriginHeader = "api",
 ) -> BulkAnswer:
     """Retry every run that matches and has ended; the new ones wait in the queue."""
-    return await retry_many(here, wish, user, request.state.request_id, origin=origin)
+    return await retry_many(services, body, user, request.state.request_id, origin=origin)
 
 
 async def retry_many(
-    here: Services,
-    wish: BulkWish,
+    services: Services,
+    body: BulkRequest,
     user: str,
     request_id: str,
     *,
     origin: str,
-    told: Told = lambda _: None,
+    on_result: OnResult = lambda _: None,
 ) -> BulkAnswer:
-    """The same for other doors; `told` hears of each result as it comes."""
-    changes = requests.RetryWish(when_full="Queue")
+    """Retry runs in bulk, for REST and console; `on_result` hears of each result as it comes."""
+    changes = requests.RetryRunRequest(when_full="Queue")
 
-    async def act(record: RunRecord) -> str:
+    async def action(record: RunRecord) -> str:
         started = await actions.retry(
-            here, record.run_id, changes, user=user, origin=origin, request_id=request_id
+            services, record.run_id, changes, user=user, origin=origin, request_id=request_id
         )
         return started.record.run_id
 
     return await _bulk(
-        request_id, here, wish, act, fits=lambda status: status in ENDED_STATUSES, told=told
+        request_id,
+        services,
+        body,
+        action,
+        applies_to=lambda status: status in ENDED_STATUSES,
+        on_result=on_result,
     )
 
 
@@ -129,16 +127,16 @@ async def retry_many(
     responses=answers(400, 401, 403, 404, 409, 413, 422, 500, 503),
 )
 async def cancel_run(
-    here: Here,
+    services: CurrentServices,
     user: Caller,
-    id: params.RunId,  # noqa: A002
-    wish: requests.CancelWish | None = None,
-    wait: Wait = 0,
+    run_id: params.RunId,
+    body: requests.CancelRunRequest | None = None,
+    wait: WaitSeconds = 0,
 ) -> responses.RunView:
     """Ask for a run to be stopped. Asking twice is asking once; one that has ended otherwise is a
     409."""
-    record = await actions.cancel(here, id, user, wish.reason if wish else None)
-    return here.view(await wait_until_terminal(here, record, wait) if wait else record)
+    record = await actions.cancel(services, run_id, user, body.reason if body else None)
+    return services.view(await wait_until_terminal(services, record, wait) if wait else record)
 
 
 @router.post(
@@ -151,76 +149,82 @@ async def cancel_run(
 async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     response: Response,
-    here: Here,
+    services: CurrentServices,
     user: Caller,
-    id: params.RunId,  # noqa: A002
-    wish: requests.RetryWish | None = None,
-    key: Key = None,
-    origin: From = "api",
+    run_id: params.RunId,
+    body: requests.RetryRunRequest | None = None,
+    key: IdempotencyKey = None,
+    origin: OriginHeader = "api",
     wait: Annotated[float, Query(ge=0, le=300)] = 0,
 ) -> responses.RunView:
     """A new run with the same spec, also when the object is long gone. While a retry goes on,
     asking again gives that one."""
-    wish = wish or requests.RetryWish()
+    body = body or requests.RetryRunRequest()
     request_id = request.state.request_id
     started = await actions.retry(
-        here, id, wish, user=user, origin=origin, request_id=request_id, key=key
+        services, run_id, body, user=user, origin=origin, request_id=request_id, key=key
     )
-    return await respond(here, response, started, wait)
+    return await respond(services, response, started, wait)
 
 
 async def _bulk(
     request_id: str,
-    here: Services,
-    wish: BulkWish,
-    act: Act,
+    services: Services,
+    body: BulkRequest,
+    action: Action,
     *,
-    fits: Callable[[str], bool],
-    told: Told,
+    applies_to: Callable[[str], bool],
+    on_result: OnResult,
 ) -> BulkAnswer:
-    if (wish.filter is None or wish.filter.empty) == (wish.ids is None):
+    if (body.filter is None or body.filter.empty) == (body.ids is None):
         raise invalid("give either `filter` with at least one field, or `ids`")
-    records, unknown, more = await _chosen(here, wish)
-    gate = asyncio.Semaphore(AT_ONCE)
+    records, unknown, more = await _matching_runs(services, body)
+    limiter = asyncio.Semaphore(MAX_CONCURRENT_ACTIONS)
 
-    async def one(record: RunRecord) -> BulkItem:
+    async def act_on(record: RunRecord) -> BulkItem:
         item = BulkItem(
-            run_id=record.run_id, name=record.name, outcome="would_do" if wish.dry_run else "done"
+            run_id=record.run_id, name=record.name, outcome="would_do" if body.dry_run else "done"
         )
-        if not fits(record.status):
+        if not applies_to(record.status):
             item.outcome = "skipped"
-        elif not wish.dry_run:
-            async with gate:
+        elif not body.dry_run:
+            async with limiter:
                 try:
-                    item.new_run_id = await act(record)
+                    item.new_run_id = await action(record)
                 except (Refused, Unavailable, Problem) as error:
                     item.outcome = "failed"
                     item.problem = ProblemBody(**problem_of(error).body(request_id))
-        told(item)
+        on_result(item)
         return item
 
-    results = await asyncio.gather(*(one(record) for record in records))
-    for wanted in unknown:
-        problem = ProblemBody(**not_found(wanted).body(request_id))
-        results.append(BulkItem(run_id=wanted, name=wanted, outcome="failed", problem=problem))
-    return BulkAnswer(dry_run=wish.dry_run, matched=len(records), more=more, results=results)
+    results = await asyncio.gather(*(act_on(record) for record in records))
+    for id_or_name in unknown:
+        problem = ProblemBody(**not_found(id_or_name).body(request_id))
+        results.append(
+            BulkItem(run_id=id_or_name, name=id_or_name, outcome="failed", problem=problem)
+        )
+    return BulkAnswer(dry_run=body.dry_run, matched=len(records), more=more, results=results)
 
 
-async def _chosen(here: Services, wish: BulkWish) -> tuple[list[RunRecord], list[str], bool]:
-    """The runs that match, ids that match none, and whether there are more."""
-    if wish.ids is not None:
-        found = {wanted: await here.find(wanted) for wanted in wish.ids}
-        records = {record.run_id: record for record in found.values() if record}
+async def _matching_runs(
+    services: Services, body: BulkRequest
+) -> tuple[list[RunRecord], list[str], bool]:
+    """Return the runs that match, ids that match none, and whether there are more."""
+    if body.ids is not None:
+        records_by_name = {id_or_name: await services.find(id_or_name) for id_or_name in body.ids}
+        records = {record.run_id: record for record in records_by_name.values() if record}
         return (
             list(records.values()),
-            [wanted for wanted, record in found.items() if record is None],
+            [id_or_name for id_or_name, record in records_by_name.items() if record is None],
             False,
         )
-    assert wish.filter is not None
-    chosen, listed, token = wish.filter.filter(), list[RunRecord](), None
-    while len(listed) < MOST:
-        page = await here.registry.page(chosen, token, PAGE)
-        listed += page.runs
+    assert body.filter is not None
+    run_filter = body.filter.filter()
+    matching = list[RunRecord]()
+    token = None
+    while len(matching) < MAX_BULK_RUNS:
+        page = await services.registry.page(run_filter, token, PAGE_SIZE)
+        matching += page.runs
         if (token := page.next_token) is None:
-            return listed[:MOST], [], len(listed) > MOST
-    return listed[:MOST], [], True
+            return matching[:MAX_BULK_RUNS], [], len(matching) > MAX_BULK_RUNS
+    return matching[:MAX_BULK_RUNS], [], True

@@ -95,7 +95,7 @@ async def delete(services: Services, run_id: str) -> RunRecord:
 async def retry(
     services: Services,
     run_id: str,
-    request: requests.RetryWish,
+    request: requests.RetryRunRequest,
     *,
     user: str,
     origin: str,
@@ -130,7 +130,7 @@ async def retry(
     return await start.start(services, new)
 
 
-def retry_spec(source: RunRecord, request: requests.RetryWish) -> dict[str, Any]:
+def retry_spec(source: RunRecord, request: requests.RetryRunRequest) -> dict[str, Any]:
     """Return the spec of a run's retry."""
     return new_run.retry_spec(
         source.spec, name=source.name, run_id=source.run_id, changes=request.dump()

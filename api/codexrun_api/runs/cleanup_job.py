@@ -13,17 +13,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m codexrun_api.runs.cleanup_job")
     parser.add_argument("--older-than", default="14d")
     parser.add_argument("--dry-run", action="store_true")
-    wish = parser.parse_args(arguments)
-    url, token = (
-        os.environ.get("CODEX_CONTROL_URL", "").rstrip("/"),
-        os.environ.get("CODEX_CONTROL_TOKEN", ""),
-    )
+    options = parser.parse_args(arguments)
+    url = os.environ.get("CODEX_CONTROL_URL", "").rstrip("/")
+    token = os.environ.get("CODEX_CONTROL_TOKEN", "")
     if not url.startswith(("http://", "https://")):
         sys.stderr.write("CODEX_CONTROL_URL is not set to the api's URL\n")
         return 2
     request = urllib.request.Request(  # noqa: S310 - http(s) only, see above
         f"{url}/cleanup",
-        data=json.dumps({"older_than": wish.older_than, "dry_run": wish.dry_run}).encode(),
+        data=json.dumps({"older_than": options.older_than, "dry_run": options.dry_run}).encode(),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     try:

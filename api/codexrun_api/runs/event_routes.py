@@ -1,6 +1,5 @@
 """GET /events: what happens to runs, as server-sent events that resume where they were cut."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -10,19 +9,16 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict
 
 from codexrun_api import metrics
+from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.mirror.event_buffer import Event, Lagged
 from codexrun_api.schemas import params
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 
 router = APIRouter(tags=["events"])
 
-PING = 15.0
-RETRY = 1000  # milliseconds until a client comes back
-HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
-LastId = Annotated[
+LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", max_length=64, description="Resume after this event.")
 ]
 After = Annotated[
@@ -30,7 +26,7 @@ After = Annotated[
 ]
 
 
-class Only(BaseModel):
+class EventQuery(BaseModel):
     """Which events."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,11 +36,11 @@ class Only(BaseModel):
     after: After = None
 
     def __call__(self, event: Event) -> bool:
-        return _in(self.job_type, event.job_type) and _in(self.run_id, event.run_id)
+        return _matches(self.job_type, event.job_type) and _matches(self.run_id, event.run_id)
 
 
-def _in(wanted: str | None, value: str) -> bool:
-    return wanted is None or value in wanted.split(",")
+def _matches(names: str | None, value: str) -> bool:
+    return names is None or value in names.split(",")
 
 
 @router.get(
@@ -57,71 +53,60 @@ def _in(wanted: str | None, value: str) -> bool:
                 "`run.phase`, `run.usage`, `run.deleted` with the run as data, without its"
                 " `params`; `reconnect` before the server stops."
             ),
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {sse.CONTENT_TYPE: {"schema": {"type": "string"}}},
         },
         **answers(401, 422, 500, 503),
     },
 )
 async def stream_events(
-    here: Here, _: Caller, only: Annotated[Only, Query()], last: LastId = None
+    services: CurrentServices,
+    _: Caller,
+    query: Annotated[EventQuery, Query()],
+    last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Follow all runs, or those of some job types or ids. Without a last id it begins now."""
-    stream = _follow(here, only, last or only.after)
-    return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+    return sse.stream_response(_follow(services, query, last_event_id or query.after))
 
 
-async def _follow(here: Services, only: Only, last: str | None) -> AsyncIterator[bytes]:
+async def _follow(
+    services: Services, query: EventQuery, last_id: str | None
+) -> AsyncIterator[bytes]:
     with metrics.STREAMS.labels("events").track_inprogress():
-        yield format_sse_event(comment="codexrun", retry=RETRY)
-        position = here.feed.end
-        if last:
+        yield sse.FIRST
+        position = services.event_buffer.end
+        if last_id:
             metrics.RECONNECTS.labels("events").inc()
-            known = here.feed.after(last)
-            if known is not None:
-                position = known
-            elif last.isdecimal():
-                for run in here.mirror.changed_since(int(last)):
-                    event = here.mirror.event(run, "run.phase")
-                    if only(event):
-                        yield _wire(event)
+            resumed_position = services.event_buffer.after(last_id)
+            if resumed_position is not None:
+                position = resumed_position
+            elif last_id.isdecimal():
+                for run in services.mirror.changed_since(int(last_id)):
+                    event = services.mirror.event(run, "run.phase")
+                    if query(event):
+                        yield _format(event)
         while True:
             try:
-                events = here.feed.since(position)
+                events = services.event_buffer.since(position)
             except Lagged:
                 metrics.DROPPED.labels("events").inc()
-                yield format_sse_event(event="reconnect", data_str="{}")
+                yield sse.RECONNECT
                 return
             position += len(events)
             for event in events:
-                if only(event):
-                    yield _wire(event)
-            match await something(here, position):
-                case "stop":
-                    yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
-                    return
-                case "ping":
-                    yield format_sse_event(comment="ping")
+                if query(event):
+                    yield _format(event)
+            await sse.wait_for_any(
+                services.event_buffer.wait_for_events(position),
+                services.stop.wait(),
+                seconds=sse.PING_SECONDS,
+            )
+            if services.event_buffer.end > position:
+                continue
+            if services.stop.is_set():
+                yield sse.RECONNECT
+                return
+            yield sse.PING
 
 
-async def something(here: Services, position: int) -> str:
-    """Wait: `event`, `stop` (this process ends), or `ping` (nothing for a while)."""
-    more, stop = (
-        asyncio.ensure_future(here.feed.more(position)),
-        asyncio.ensure_future(here.stop.wait()),
-    )
-    try:
-        await asyncio.wait((more, stop), timeout=PING, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        more.cancel()
-        stop.cancel()
-    return (
-        "event"
-        if more.done() and not more.cancelled()
-        else "stop"
-        if here.stop.is_set()
-        else "ping"
-    )
-
-
-def _wire(event: Event) -> bytes:
+def _format(event: Event) -> bytes:
     return format_sse_event(id=event.id, event=event.kind, data_str=event.data)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from codexrun_api.http.auth import Caller
 from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import answers
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.logs import fields
 from codexrun_core.times import moment
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["retention"])
 
-BATCH = 100
+BATCH_RUNS = 100
 
 
-class CleanupWish(requests.Body):
+class CleanupRequest(requests.RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than": "14d", "dry_run": True}})
 
     older_than: Annotated[
@@ -44,23 +44,25 @@ class CleanupAnswer(BaseModel):
 
 
 @router.post("/cleanup", operation_id="cleanUp", responses=answers(400, 401, 413, 422, 500, 503))
-async def clean_up(here: Here, _: Caller, wish: CleanupWish | None = None) -> CleanupAnswer:
+async def clean_up(
+    services: CurrentServices, _: Caller, body: CleanupRequest | None = None
+) -> CleanupAnswer:
     """Remove logs, artifacts and rows of runs that ended long ago; never of one that has not
     ended."""
-    wish = wish or CleanupWish()
-    before = moment(wish.older_than)
-    if wish.dry_run:
-        expired = await here.registry.expired(before, 1_000_000)
-        folders = await asyncio.to_thread(_each, here.archive.holds, expired)
+    body = body or CleanupRequest()
+    before = moment(body.older_than)
+    if body.dry_run:
+        expired = await services.registry.expired(before, 1_000_000)
+        folders = await asyncio.to_thread(_count_true, services.archive.holds, expired)
         return CleanupAnswer(dry_run=True, before=before, removed=len(expired), folders=folders)
     removed = folders = 0
-    while run_ids := await here.registry.expired(before, BATCH):
-        folders += await asyncio.to_thread(_each, here.archive.remove, run_ids)
-        removed += await here.registry.remove(run_ids)
+    while run_ids := await services.registry.expired(before, BATCH_RUNS):
+        folders += await asyncio.to_thread(_count_true, services.archive.remove, run_ids)
+        removed += await services.registry.remove(run_ids)
     log.info("runs.removed", extra=fields(runs=removed, folders=folders, before=before))
     return CleanupAnswer(dry_run=False, before=before, removed=removed, folders=folders)
 
 
-def _each(do: Callable[[str], bool], run_ids: list[str]) -> int:
-    """For how many it was true."""
+def _count_true(do: Callable[[str], bool], run_ids: list[str]) -> int:
+    """Return for how many runs it was true."""
     return sum(map(do, run_ids))

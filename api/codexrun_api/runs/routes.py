@@ -1,23 +1,26 @@
-"""POST /runs/start, GET /runs, GET /runs/{id}."""
+"""POST /runs/start, GET /runs, GET /runs/{id}, GET /runs/{id}/details and GET /stats."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import start
 from codexrun_api.schemas import params, requests, responses
-from codexrun_api.schemas.problems import FieldError, Problem, answers, not_found
-from codexrun_api.services import Here
+from codexrun_api.schemas.problems import FieldError, Problem, answers
+from codexrun_api.services import CurrentServices, Run
+from codexrun_core.errors import Unavailable
 from codexrun_core.runs.filters import InvalidPageToken
 from codexrun_core.runs.sorting import parse_sort
+from codexrun_core.runs.stored_spec import read_spec
 
 router = APIRouter(tags=["runs"])
 
-LONGEST_PAGE = 500
+MAX_PAGE_SIZE = 500
 
-Key = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -30,11 +33,11 @@ Key = Annotated[
         ),
     ),
 ]
-From = Annotated[
+OriginHeader = Annotated[
     params.Origin,
     Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record."),
 ]
-Wait = Annotated[
+WaitSeconds = Annotated[
     float,
     Query(ge=0, le=300, description="Answer when the run has ended, or after so many seconds."),
 ]
@@ -43,6 +46,72 @@ Wait = Annotated[
 class RunList(BaseModel):
     runs: list[responses.RunView]
     next_page_token: str | None = None
+
+
+class ConditionView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    type: Annotated[str, Field(examples=["Admitted"])]
+    status: Annotated[str, Field(examples=["True"], description="True, False or Unknown.")]
+    reason: str
+    message: str
+    last_transition_time: datetime
+
+
+class TransitionView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    attempt: int
+    status: Annotated[str, Field(examples=["running"])]
+    reason: str | None = None
+
+
+class RunDetails(BaseModel):
+    limits: Annotated[
+        dict[str, int],
+        Field(
+            examples=[{"max_tokens": 200000}],
+            description="The run's own, else those of its job type.",
+        ),
+    ]
+    conditions: Annotated[
+        list[ConditionView] | None,
+        Field(description="The record that the operator keeps; absent when the object is gone."),
+    ] = None
+    transitions: Annotated[
+        list[TransitionView] | None,
+        Field(description="Every move of every attempt, oldest first; absent while unreadable."),
+    ] = None
+
+
+class Stats(BaseModel):
+    """Over the runs that match the filter. Durations (agent's start to end) are those of the last
+    good ones."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    runs: int
+    statuses: Annotated[dict[str, int], Field(examples=[{"succeeded": 12, "failed": 1}])]
+    success_rate: Annotated[
+        float | None, Field(description="Succeeded among succeeded and failed.")
+    ]
+    cost_tokens: int
+    cost_micro_usd: int
+    median_seconds: float | None
+    p95_seconds: float | None
+    job_types: list["JobTypeStats"]
+
+
+class JobTypeStats(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    job_type: str
+    runs: int
+    statuses: dict[str, int]
+    success_rate: float | None
+    cost_tokens: int
+    cost_micro_usd: int
 
 
 @router.post(
@@ -55,19 +124,19 @@ class RunList(BaseModel):
 async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     request: Request,
     response: Response,
-    here: Here,
+    services: CurrentServices,
     user: Caller,
-    wish: requests.StartWish,
-    key: Key = None,
-    origin: From = "api",
-    wait: Wait = 0,
+    body: requests.StartRunRequest,
+    key: IdempotencyKey = None,
+    origin: OriginHeader = "api",
+    wait: WaitSeconds = 0,
 ) -> responses.RunView:
     """Start a run. The operator's admission decides: 202 with its place in the queue, or 429 when
     full and `Reject`."""
     new = await start.build_run(
-        here, wish, user=user, origin=origin, request_id=request.state.request_id, key=key
+        services, body, user=user, origin=origin, request_id=request.state.request_id, key=key
     )
-    return await start.respond(here, response, await start.start(here, new), wait)
+    return await start.respond(services, response, await start.start(services, new), wait)
 
 
 @router.get(
@@ -76,24 +145,28 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     response_model=RunList,
     responses=answers(400, 401, 422, 500, 503),
 )
-async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Query()]) -> Response:
+async def list_runs(
+    services: CurrentServices, _: Caller, query: Annotated[params.RunListQuery, Query()]
+) -> Response:
     """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while
     runs are added."""
     # Whoever heard of a change on the event stream finds it in the list.
-    await here.mirror.writer.caught_up()
+    await services.mirror.writer.caught_up()
     try:
-        size = min(wish.page_size, LONGEST_PAGE)
-        page = await here.registry.page(wish.filter(), wish.page_token, size, parse_sort(wish.sort))
+        size = min(query.page_size, MAX_PAGE_SIZE)
+        page = await services.registry.page(
+            query.filter(), query.page_token, size, parse_sort(query.sort)
+        )
     except InvalidPageToken as error:
-        detail = str(error) or "it belongs to another filter, or is none of ours"
+        detail = str(error) or "it belongs to another filter, or was not issued by this server"
         raise Problem(
             400,
             "bad-page-token",
             detail,
             errors=[FieldError(parameter="page_token", detail=detail)],
         ) from error
-    shown = [responses.of_record(record, here.settings.external_url) for record in page.runs]
-    return plain(RunList(runs=shown, next_page_token=page.next_token))
+    views = [responses.of_record(record, services.settings.external_url) for record in page.runs]
+    return json_response(RunList(runs=views, next_page_token=page.next_token))
 
 
 @router.get(
@@ -102,15 +175,53 @@ async def list_runs(here: Here, _: Caller, wish: Annotated[params.ListWish, Quer
     response_model=responses.RunView,
     responses=answers(401, 404, 422, 500, 503),
 )
-async def get_run(here: Here, _: Caller, id: params.RunId) -> Response:  # noqa: A002
+async def get_run(services: CurrentServices, _: Caller, record: Run) -> Response:
     """One run, also after its object is gone."""
-    if record := await here.find(id):
-        return plain(here.view(record))
-    raise not_found(id)
+    return json_response(services.view(record))
 
 
-def plain(view: BaseModel) -> Response:
-    """What is ours already need not be validated again: the two routes that are called most."""
+@router.get(
+    "/runs/{id}/details",
+    operation_id="getRunDetails",
+    response_model_exclude_none=True,
+    responses=answers(401, 404, 422, 500, 503),
+)
+async def get_run_details(services: CurrentServices, _: Caller, record: Run) -> RunDetails:
+    """Limits in force, conditions, and every transition of one run; the latter also after its
+    object is gone."""
+    run = services.mirror.runs.get(record.run_id)
+    job_type = services.catalog.job_types.get(record.job_type)
+    limits = read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
+    return RunDetails(
+        limits=limits.model_dump(exclude_none=True),
+        conditions=[ConditionView.model_validate(condition) for condition in run.status.conditions]
+        if run
+        else None,
+        transitions=await _transitions(services, record.run_id),
+    )
+
+
+async def _transitions(services: CurrentServices, run_id: str) -> list[TransitionView] | None:
+    await services.mirror.writer.caught_up()
+    try:
+        return [
+            TransitionView.model_validate(event) for event in await services.registry.events(run_id)
+        ]
+    except Unavailable:
+        return None
+
+
+@router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
+async def get_stats(
+    services: CurrentServices, _: Caller, query: Annotated[params.RunFilterQuery, Query()]
+) -> Stats:
+    """Counts by status, tokens and cost of the runs that match."""
+    return Stats.model_validate(await services.registry.stats(query.filter()))
+
+
+def json_response(view: BaseModel) -> Response:
+    """Return the view as it is: what this server has made need not be validated again, in the two
+    routes that are called most."""
     return Response(
         view.model_dump_json(by_alias=True, exclude_none=True), media_type="application/json"
     )

@@ -69,7 +69,7 @@ class Started:
 
 async def build_run(
     services: Services,
-    request: requests.StartWish,
+    request: requests.StartRunRequest,
     *,
     user: str,
     origin: str,

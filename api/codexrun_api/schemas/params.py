@@ -30,7 +30,7 @@ def _statuses(value: Any) -> Any:
 
 
 def _read_by(read: Callable[[str], object]) -> BeforeValidator:
-    """Text stays as it is once it can be read; else the reader's own words are the error."""
+    """Leave text as it is once it can be read; else the reader's own words are the error."""
 
     def check(value: Any) -> Any:
         if isinstance(value, str):
@@ -46,7 +46,7 @@ Time = Annotated[
 ]
 
 
-class FilterWish(BaseModel):
+class RunFilterQuery(BaseModel):
     """A comma means OR, but AND in `label`; several fields mean AND."""
 
     model_config = ConfigDict(extra="forbid")
@@ -72,8 +72,7 @@ class FilterWish(BaseModel):
         Word | None,
         Field(
             description=(
-                "Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma"
-                " means AND."
+                "Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma means AND."
             ),
             examples=["team=a,env!=dev"],
         ),
@@ -102,7 +101,7 @@ class FilterWish(BaseModel):
         return not self.model_dump(exclude_none=True)
 
 
-class ListWish(FilterWish):
+class RunListQuery(RunFilterQuery):
     page_size: Annotated[int, Field(ge=1, description="Above 500 it is 500.")] = 50
     page_token: Annotated[
         Word | None,
@@ -112,8 +111,7 @@ class ListWish(FilterWish):
         Word,
         Field(
             description=(
-                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is"
-                " not known comes last, the duration of a run that has not ended too."
+                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is not known comes last, the duration of a run that has not ended too."
             ),
             examples=["-cost"],
         ),
@@ -124,6 +122,7 @@ class ListWish(FilterWish):
 RunId = Annotated[
     str,
     Path(
+        alias="id",
         description="run_id, or the run's name.",
         min_length=1,
         max_length=63,

@@ -57,7 +57,10 @@ class Problem(Exception):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail, self.errors = status, code, detail, list(errors)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = list(errors)
         self.retry_after = None if retry_after is None else max(1, round(retry_after))
 
     def body(self, request_id: str) -> dict[str, Any]:
@@ -73,16 +76,16 @@ class Problem(Exception):
         ).model_dump(exclude_none=True)
 
     def response(self, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        said = dict(headers or {})
+        all_headers = dict(headers or {})
         if self.retry_after is not None:
-            said["Retry-After"] = str(self.retry_after)
+            all_headers["Retry-After"] = str(self.retry_after)
         if self.status == HTTPStatus.UNAUTHORIZED:
-            said["WWW-Authenticate"] = 'Bearer realm="codexrun"'
-        return JSONResponse(self.body(request_id), self.status, said, media_type=JSON)
+            all_headers["WWW-Authenticate"] = 'Bearer realm="codexrun"'
+        return JSONResponse(self.body(request_id), self.status, all_headers, media_type=JSON)
 
 
-def not_found(wanted: str) -> Problem:
-    return Problem(404, "run-not-found", f'there is no run "{wanted}"; GET /runs lists them')
+def not_found(id_or_name: str) -> Problem:
+    return Problem(404, "run-not-found", f'there is no run "{id_or_name}"; GET /runs lists them')
 
 
 def invalid(detail: str, *errors: FieldError) -> Problem:
@@ -94,7 +97,7 @@ def unavailable(what: str) -> Problem:
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For OpenAPI: the problems that a route can answer with."""
+    """Return, for OpenAPI, the problems that a route can answer with."""
     described = {
         "model": ProblemBody,
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
@@ -105,7 +108,8 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def from_refusal(refused: Refused) -> Problem:
-    """What the apiserver itself refused (schema, CEL, admission policy, rights)."""
+    """Return what the apiserver itself refused (schema, CEL, admission policy, rights) as a
+    problem."""
     if refused.status == HTTPStatus.FORBIDDEN:
         return Problem(403, "refused-by-cluster", f"the cluster refused it: {refused.message}")
     if refused.status in (400, 422):
@@ -117,15 +121,15 @@ _FIELD = re.compile(r"spec\.([A-Za-z]+(?:\.[A-Za-z]+)*)(/[^:\s]*)?: (.*)")
 
 
 def pointed(message: str) -> list[FieldError]:
-    """The operator's words name fields as `spec.limits.maxTokens: ...`; the body calls them
-    /limits/max_tokens."""
-    found = []
+    """Return the operator's message by fields. It names them as `spec.limits.maxTokens: ...`;
+    the body calls them /limits/max_tokens."""
+    errors = []
     for part in message.split("; "):
         if match := _FIELD.match(part):
             path, inner, detail = match.groups()
             steps = [re.sub(r"(?<!^)(?=[A-Z])", "_", step).lower() for step in path.split(".")]
-            found.append(FieldError(pointer="/" + "/".join(steps) + (inner or ""), detail=detail))
-    return found
+            errors.append(FieldError(pointer="/" + "/".join(steps) + (inner or ""), detail=detail))
+    return errors
 
 
 def _validation(error: RequestValidationError) -> Problem:
@@ -133,21 +137,21 @@ def _validation(error: RequestValidationError) -> Problem:
 
 
 def _field_errors(errors: Iterable[Any]) -> list[FieldError]:
-    found = []
+    field_errors = []
     for error in errors:
-        place, *path = error["loc"] or ("body",)
-        if place == "body":
+        location, *path = error["loc"] or ("body",)
+        if location == "body":
             pointer = "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
-            found.append(
+            field_errors.append(
                 FieldError(
                     pointer="" if error["type"] == "json_invalid" else pointer, detail=error["msg"]
                 )
             )
         else:
-            found.append(
-                FieldError(parameter=str(path[-1]) if path else str(place), detail=error["msg"])
+            field_errors.append(
+                FieldError(parameter=str(path[-1]) if path else str(location), detail=error["msg"])
             )
-    return found
+    return field_errors
 
 
 _CODES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
@@ -155,7 +159,7 @@ _WHERE = "; /openapi.json lists what there is"
 
 
 def problem_of(error: Exception) -> Problem:
-    """What any exception that may reach a route's edge means to the caller."""
+    """Return what any exception that may reach a route's edge means to the caller."""
     match error:
         case Problem():
             return error
@@ -173,10 +177,12 @@ def problem_of(error: Exception) -> Problem:
         case Refused():
             return from_refusal(error)
         case _:
-            return Problem(500, "internal", "a fault of ours; the log has it under this request id")
+            return Problem(
+                500, "internal", "internal error; the server's log has it under this request id"
+            )
 
 
 async def handle(request: Request, error: Exception) -> JSONResponse:
-    """Registered for every exception but those nobody foresaw."""
+    """Answer an error; registered for every exception but those nobody foresaw."""
     headers = dict(getattr(error, "headers", None) or {})
     return problem_of(error).response(request.state.request_id, headers)

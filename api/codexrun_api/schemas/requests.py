@@ -6,15 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
+from codexrun_api.schemas import params
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
 from codexrun_core.runs.labels import check_labels
 from codexrun_core.schemas.nesting import nesting_problem
 
-Whole = Annotated[int, Strict()]  # "5" and true are no numbers
-Seconds = Annotated[Whole | None, Field(ge=1, le=7 * DAY)]
+MAX_BULK_RUNS = 1000
+
+WholeNumber = Annotated[int, Strict()]  # "5" and true are no numbers
+Seconds = Annotated[WholeNumber | None, Field(ge=1, le=7 * DAY)]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """Unknown fields are refused: a mistyped limit must not be a missing one."""
 
     model_config = ConfigDict(extra="forbid")
@@ -24,17 +27,17 @@ class Body(BaseModel):
         return self.model_dump(exclude_none=True)
 
 
-class LimitsWish(Body):
+class LimitsRequest(RequestBody):
     """Lower limits than the job type's; never higher ones."""
 
-    max_tokens: Annotated[Whole | None, Field(ge=1, le=10_000_000_000)] = None
-    max_cost_cents: Annotated[Whole | None, Field(ge=1, le=100_000_000)] = None
+    max_tokens: Annotated[WholeNumber | None, Field(ge=1, le=10_000_000_000)] = None
+    max_cost_cents: Annotated[WholeNumber | None, Field(ge=1, le=100_000_000)] = None
     timeout_seconds: Seconds = None
-    stall_seconds: Annotated[Whole | None, Field(ge=1, le=DAY)] = None
-    start_seconds: Annotated[Whole | None, Field(ge=1, le=DAY)] = None
+    stall_seconds: Annotated[WholeNumber | None, Field(ge=1, le=DAY)] = None
+    start_seconds: Annotated[WholeNumber | None, Field(ge=1, le=DAY)] = None
 
 
-class GitWish(Body):
+class GitRequest(RequestBody):
     url: Annotated[
         str,
         Field(
@@ -48,11 +51,11 @@ class GitWish(Body):
     ] = None
 
 
-class WorkspaceWish(Body):
-    git: GitWish
+class WorkspaceRequest(RequestBody):
+    git: GitRequest
 
 
-class Overrides(Body):
+class Overrides(RequestBody):
     """What a run may choose besides its job type, and a retry may change."""
 
     inputs: Annotated[
@@ -61,13 +64,13 @@ class Overrides(Body):
     prompt_version: PromptVersion | None = None
     model: ModelName | None = None
     effort: Effort | None = None
-    limits: LimitsWish | None = None
+    limits: LimitsRequest | None = None
     when_full: Annotated[
         Literal["Queue", "Reject"] | None,
         Field(description="Reject (the default of a start) answers 429 when all slots are taken."),
     ] = None
-    priority: Annotated[Whole | None, Field(ge=-1000, le=1000)] = None
-    ttl_seconds_after_finished: Annotated[Whole | None, Field(ge=0, le=365 * DAY)] = None
+    priority: Annotated[WholeNumber | None, Field(ge=-1000, le=1000)] = None
+    ttl_seconds_after_finished: Annotated[WholeNumber | None, Field(ge=0, le=365 * DAY)] = None
 
     @field_validator("inputs")
     @classmethod
@@ -80,7 +83,7 @@ class Overrides(Body):
         return value
 
 
-class StartWish(Overrides):
+class StartRunRequest(Overrides):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {"job_type": "hello", "inputs": {"name": "world"}, "when_full": "Queue"}
@@ -88,7 +91,7 @@ class StartWish(Overrides):
     )
 
     job_type: Annotated[Name, Field(examples=["hello"])]
-    workspace: WorkspaceWish | None = None
+    workspace: WorkspaceRequest | None = None
     name: Annotated[Name | None, Field(description="The object's name; one is made if absent.")] = (
         None
     )
@@ -112,7 +115,7 @@ class StartWish(Overrides):
         return value
 
 
-class RetryWish(Overrides):
+class RetryRunRequest(Overrides):
     """Changes to the earlier run's spec; none repeats it as it was."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"inputs": {"name": "world"}}})
@@ -124,9 +127,25 @@ class RetryWish(Overrides):
     ] = False
 
 
-class CancelWish(Body):
+class CancelRunRequest(RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "superseded"}})
 
     reason: Annotated[
         str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")
     ] = None
+
+
+class BulkRequest(RequestBody):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"filter": {"status": "failed", "since": "1d"}, "dry_run": True}
+        }
+    )
+
+    filter: params.RunFilterQuery | None = None
+    ids: Annotated[
+        list[params.Word] | None,
+        Field(max_length=MAX_BULK_RUNS, description="Run ids or names, instead of a filter."),
+    ] = None
+    dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False
+    reason: Annotated[str | None, Field(min_length=1, max_length=1024)] = None

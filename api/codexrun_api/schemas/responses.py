@@ -2,10 +2,12 @@
 links grouped."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from codexrun_api.schemas.problems import ProblemBody
+from codexrun_api.schemas.requests import MAX_BULK_RUNS
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import RunRecord, record_of
 
@@ -53,7 +55,7 @@ class QueueView(BaseModel):
 
 class RunView(BaseModel):
     model_config = ConfigDict(
-        serialize_by_alias=True,  # `class` is no name for a field of ours
+        serialize_by_alias=True,  # `class` cannot be the name of a field
         json_schema_extra={
             "example": {
                 "run_id": RUN_ID,
@@ -112,6 +114,23 @@ class RunView(BaseModel):
     links: LinksView
 
 
+class BulkItem(BaseModel):
+    run_id: str
+    name: str
+    outcome: Literal["done", "would_do", "skipped", "failed"]
+    new_run_id: Annotated[str | None, Field(description="Of the retry.")] = None
+    problem: ProblemBody | None = None
+
+
+class BulkAnswer(BaseModel):
+    dry_run: bool
+    matched: int
+    more: Annotated[
+        bool, Field(description=f"There are more than {MAX_BULK_RUNS}: call again.")
+    ] = False
+    results: list[BulkItem]
+
+
 def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None = None) -> RunView:
     own = f"{external_url}/runs/{record.run_id}"
     failure = None
@@ -119,7 +138,9 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
         failure = FailureView(
             class_=record.failure_class, message=record.error, retryable=bool(record.retryable)
         )
-    shown = {name: getattr(record, name) for name in RunView.model_fields if hasattr(record, name)}
+    columns = {
+        name: getattr(record, name) for name in RunView.model_fields if hasattr(record, name)
+    }
     usage = UsageView(
         input_tokens=record.input_tokens,
         cached_input_tokens=record.cached_input_tokens,
@@ -133,7 +154,9 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
     )
     actions = {name: f"{own}/{name}" for name in ("cancel", "retry", "logs", "artifacts")}
     links = LinksView(self=own, **actions)
-    return RunView(**{**shown, "failure": failure, "usage": usage, "links": links, "queue": queue})
+    return RunView(
+        **{**columns, "failure": failure, "usage": usage, "links": links, "queue": queue}
+    )
 
 
 def of_run(run: CodexRun, external_url: str = "", queue: QueueView | None = None) -> RunView:

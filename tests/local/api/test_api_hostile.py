@@ -22,16 +22,13 @@ from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
 from codexrun_api.app import create_app
-from codexrun_api.console import routes as console_routes
 from codexrun_api.console import sessions
 from codexrun_api.console.pages import run
 from codexrun_api.console.view import safe_html
 from codexrun_api.http import bounds
-from codexrun_api.logs import artifact_routes
-from codexrun_api.logs import routes as log_routes
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -41,7 +38,7 @@ REQUEST_SECONDS = 10  # of CPU that one may take in all
 PAGE_BYTES = 6 * MIB
 # These are as long as the log, in pieces.
 WHOLE_LOG = ("/runs/{id}/logs", "/console/runs/{id}/log/raw")
-SESSION = sessions.opened(hashlib.sha256(TOKEN.encode()).digest(), time.time())
+SESSION = sessions.open_session(hashlib.sha256(TOKEN.encode()).digest(), time.time())
 COOKIE = f"{sessions.COOKIE}={SESSION}".encode()
 LOGGED_IN = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"cookie", COOKIE)]
 
@@ -95,19 +92,15 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         archive=tmp_path / "archive",
         token=TOKEN,
     )
-    kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
+    kube = FakeCluster()
     kube.put(kube.job_types, manifests.job_type())
     kube.put(kube.config_maps, manifests.prompt())
-    archive.open()
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    routers = (
-        log_routes.router(archive, bells),
-        artifact_routes.router(archive),
-        console_routes.router(archive, bells),
-    )
-    app = create_app(settings, registry, kube, archive, routers)
-    made = Whole(app, kube, archive)
+    services = Services.make(settings, registry, kube)
+    services.archive.open()
+    app = create_app(services)
+    made = Whole(app, kube, services.archive)
     async with app.router.lifespan_context(app):
         for watcher in (app.state.services.mirror.watcher, *app.state.services.catalog.watchers):
             await watcher.synced.wait()
@@ -283,16 +276,7 @@ def nested(depth: int) -> Any:
 
 TABLE = "|" + "a|" * 256 + "\n|" + "-|" * 256 + "\n" + "|\n" * 256
 # None of them ends a table.
-BLANKS = (
-    "\u00a0",
-    "\u3000",
-    "\x0b",
-    "\x0c",
-    "\x1c",
-    "\u2028",
-    "\x85",
-    "\ufeff",
-)
+BLANKS = ("\u00a0", "\u3000", "\x0b", "\x0c", "\x1c", "\u2028", "\x85", "\ufeff")
 MARKDOWN = {
     "a table of 65,536 cells": TABLE,
     "such a table in a list": "- " + TABLE.replace("\n", "\n  "),
@@ -423,8 +407,10 @@ def test_no_table_has_more_cells_than_are_counted(name: str) -> None:
     """In small, so that it may be rendered: the count is of the text as the renderer gets it."""
     text = MARKDOWN[name].replace("a|" * 256, "a|" * 4).replace("-|" * 256, "-|" * 4)
     text = "\n".join(line[:200] for line in text.split("\n")[:40])
-    html = str(safe_html._markdown.render(safe_html._seen(text)))
-    assert html.count("<td") + html.count("<th>") <= safe_html.table_cells(safe_html._seen(text))
+    html = str(safe_html._markdown.render(safe_html._visible_text(text)))
+    assert html.count("<td") + html.count("<th>") <= safe_html.table_cells(
+        safe_html._visible_text(text)
+    )
 
 
 def test_what_is_above_a_bound_is_shown_as_text_with_the_bound() -> None:

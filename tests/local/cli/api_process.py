@@ -17,16 +17,13 @@ from fake_cluster import FakeCluster
 from manifests import job_type, prompt
 
 from codexrun_api.app import create_app
-from codexrun_api.logs import artifact_routes, routes
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
 
 async def main(port: int, root: Path) -> None:
-    kube, archive, bells = FakeCluster(), Archive(root / "archive"), Bells()
-    archive.open()
+    kube = FakeCluster()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
     run = json.loads((root / "run.json").read_text())
@@ -37,26 +34,24 @@ async def main(port: int, root: Path) -> None:
     )
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    app = create_app(
-        settings,
-        registry,
-        kube,
-        archive,
-        (routes.router(archive, bells), artifact_routes.router(archive)),
-    )
+    services = Services.make(settings, registry, kube)
+    services.archive.open()
     server = uvicorn.Server(
-        uvicorn.Config(app, port=port, log_config=None, timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            create_app(services), port=port, log_config=None, timeout_graceful_shutdown=1
+        )
     )
 
     def stop() -> None:
-        app.state.services.stop.set()
+        services.stop.set()
         server.should_exit = True
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stop)
     serving = asyncio.create_task(server.serve())
     while not serving.done():
         await asyncio.sleep(0.05)
-        bells.ring(run["metadata"]["uid"])  # lines come from another process, which rings nothing
+        # lines come from another process, which rings nothing
+        services.notifier.notify(run["metadata"]["uid"])
         if (root / "ended").exists() and kube.run(run["metadata"]["name"])["status"][
             "phase"
         ] == "Running":

@@ -290,13 +290,13 @@ async def test_a_hidden_tab_stops_listening_and_catches_up_when_it_is_shown(
     await console.mirrored()
     page = await visit.context.new_page()
     await page.goto(f"{console.url}/console/runs/{run}")
-    await console.until(lambda: len(console.bells._waiting.get(run, ())) == 1)
+    await console.until(lambda: len(console.services.notifier._waiting.get(run, ())) == 1)
     hide = """(hidden) => {
         Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
         document.dispatchEvent(new Event('visibilitychange'));
     }"""
     await page.evaluate(hide, True)
-    await console.until(lambda: len(console.bells._waiting.get(run, ())) == 0)
+    await console.until(lambda: len(console.services.notifier._waiting.get(run, ())) == 0)
     console.say(run, item("agent_message", 1, text="Said to nobody."))
     await page.evaluate(hide, False)
     await expect(page.locator("#codex")).to_contain_text("Said to nobody.")
@@ -394,8 +394,8 @@ async def test_a_cut_stream_loses_and_doubles_no_line(
 
         def heard() -> bool:
             """Somebody listens, and has looked at what there is."""
-            bells = console.bells._waiting.get(run)
-            return bool(bells) and not any(bell.is_set() for bell in bells)
+            subscribed = console.services.notifier._waiting.get(run)
+            return bool(subscribed) and not any(event.is_set() for event in subscribed)
 
         await console.until(heard)
         console.say(run, b'{"ts":"2026-01-31T12:00:00.000Z","src":"codex","text":"in two')

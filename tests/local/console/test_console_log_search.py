@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_api.console.view.log_search import MOST, search
+from codexrun_api.console.view.log_search import MAX_LINES, search
 from codexrun_api.logs import line_counts
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
@@ -51,9 +51,9 @@ def test_what_matched_is_told_as_the_page_shows_it(archive: Archive) -> None:
 
 
 def test_too_many_lines_are_cut_and_that_is_said(archive: Archive) -> None:
-    say(archive, *["x"] * (MOST + 1))
+    say(archive, *["x"] * (MAX_LINES + 1))
     found = search(archive, "run", "x", regexp=False)
-    assert (len(found.lines), found.said) == (MOST, "1,000+ lines")
+    assert (len(found.lines), found.said) == (MAX_LINES, "1,000+ lines")
 
 
 @pytest.mark.parametrize("pattern", ["(", "a{2000}", "(?=x)", "(a)\\1"])
@@ -79,7 +79,9 @@ def test_lines_are_counted_as_the_log_grows(archive: Archive, tmp_path: Path) ->
     for _ in range(5):
         archive.append("run", archive.size("run"), b"x\n" * 100_000)
     kept = list(map(int, (tmp_path / "runs/run/lines.txt").read_text().split()))
-    assert kept == [line_counts.BLOCK // 2 * (n + 1) for n in range(1_000_000 // line_counts.BLOCK)]
+    assert kept == [
+        line_counts.BLOCK_BYTES // 2 * (n + 1) for n in range(1_000_000 // line_counts.BLOCK_BYTES)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from codexrun_api.console.view import list_query as urls
 from codexrun_api.console.view.keyboard import BINDINGS
 from codexrun_api.console.view.log_search import search
 from codexrun_api.console.view.run_rows import key_of, newer
-from codexrun_api.console.view.states import STATES
+from codexrun_api.console.view.status_text import STATES
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.line_index import LONGEST, LineIndex
+from codexrun_api.logs.line_index import MAX_LINE_BYTES, LineIndex
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunEvent
 from codexrun_core.resources import CodexRun
@@ -57,7 +57,7 @@ def at(seconds: float) -> datetime:
 SENTENCES = [
     (
         row("queued", reason="ConcurrencyLimit"),
-        {"place": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
+        {"position": QueueView(position=3, eta_seconds=240), "busy": 2, "limit": 2},
         "Waiting for a slot: 2 of 2 code-review runs are busy, position 3, about 4 min.",
     ),
     (row("queued", reason="Suspended"), {}, "Waiting: its job type is suspended."),
@@ -161,28 +161,28 @@ WORD = st.text("abc-@.1", min_size=1, max_size=8)
 def test_a_url_says_all_that_was_asked(fields: dict, search: str) -> None:
     from urllib.parse import parse_qsl
 
-    wanted = urls.Asked(
+    wanted = urls.ListQuery(
         fields={k: tuple(v) for k, v in fields.items()},
         search=search.strip(),
         size=100,
         label="team=a",
         sort="cost",
     )
-    assert urls.asked(parse_qsl(wanted.url().partition("?")[2])) == wanted
+    assert urls.read_list_query(parse_qsl(wanted.url().partition("?")[2])) == wanted
 
 
 def test_another_filter_begins_at_its_first_page() -> None:
-    second = urls.Asked(fields={"status": ("failed",)}, token="abc")
+    second = urls.ListQuery(fields={"status": ("failed",)}, token="abc")
     assert second.toggled("status", "running").fields == {"status": ("failed", "running")}
     assert second.toggled("status", "failed").token == ""
-    assert [chip.url for chip in urls.Asked(fields={"job_type": ("a", "b")}).chips] == [
+    assert [chip.url for chip in urls.ListQuery(fields={"job_type": ("a", "b")}).chips] == [
         "/console/runs?job_type=b",
         "/console/runs?job_type=a",
     ]
 
 
 def test_every_label_is_a_chip_of_its_own() -> None:
-    wanted = urls.Asked(label="team=a,env notin (b,a)", sort="-cost", token="abc")
+    wanted = urls.ListQuery(label="team=a,env notin (b,a)", sort="-cost", token="abc")
     assert [(chip.value, chip.url) for chip in wanted.chips] == [
         ("env notin (a,b)", "/console/runs?label=team%3Da&sort=-cost"),
         ("team=a", "/console/runs?label=env+notin+%28a%2Cb%29&sort=-cost"),
@@ -190,7 +190,7 @@ def test_every_label_is_a_chip_of_its_own() -> None:
 
 
 def test_a_head_sorts_by_its_column_and_then_the_other_way_round() -> None:
-    newest = urls.Asked(token="abc")
+    newest = urls.ListQuery(token="abc")
     assert (newest.aria_sort("created"), newest.aria_sort("cost")) == ("descending", "")
     dear = newest.sorted_by("cost")
     assert (dear.url(), dear.aria_sort("cost"), dear.order) == (
@@ -200,7 +200,7 @@ def test_a_head_sorts_by_its_column_and_then_the_other_way_round() -> None:
     )
     assert dear.sorted_by("cost").url() == "/console/runs?sort=cost"
     assert dear.sorted_by("cost").sorted_by("cost") == dear
-    assert dear.sorted_by("created") == urls.Asked(), "the default is in no URL"
+    assert dear.sorted_by("created") == urls.ListQuery(), "the default is in no URL"
     assert newest.sorted_by("created").sort == "created"
 
 
@@ -424,8 +424,8 @@ def test_lines_by_number_are_the_files_own(
     size = archive.size("run")
     want = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
     with (
-        mock.patch("codexrun_api.logs.line_counts.BLOCK", block),
-        mock.patch("codexrun_api.console.view.log_search.PIECE", block),
+        mock.patch("codexrun_api.logs.line_counts.BLOCK_BYTES", block),
+        mock.patch("codexrun_api.console.view.log_search.READ_CHUNK_BYTES", block),
     ):
         index = LineIndex(archive, "run")
         assert index.lines(size) == len(want)
@@ -446,14 +446,14 @@ def test_a_huge_line_is_cut_and_the_next_one_is_found(tmp_path) -> None:
     got = list(LineIndex(archive, "run").read(1, 9, archive.size("run")))
     assert [(n, len(raw), whole) for n, _, raw, whole in got] == [
         (1, 1, 1),
-        (2, LONGEST, 3_000_000),
+        (2, MAX_LINE_BYTES, 3_000_000),
         (3, 4, 4),
     ]
 
 
 def test_the_operators_silence_is_told() -> None:
-    assert health_strip.registry(0.01).good
-    assert health_strip.registry(9).text == "registry 9 s behind"
+    assert health_strip.registry_sign(0.01).good
+    assert health_strip.registry_sign(9).text == "registry 9 s behind"
 
 
 @pytest.mark.parametrize(
@@ -517,12 +517,14 @@ def test_amounts_as_people_write_them() -> None:
 
 def test_a_session_is_signed_ends_and_dies_with_its_token() -> None:
     mine, other = hashlib.sha256(b"mine").digest(), hashlib.sha256(b"other").digest()
-    cookie = sessions.opened(mine, 1000.0)
+    cookie = sessions.open_session(mine, 1000.0)
     session = sessions.session_of(cookie, {other: "bob", mine: "ada"}, 1001.0)
     assert session is not None
     assert session.user == "ada"
     assert sessions.session_of(cookie, {other: "bob"}, 1001.0) is None
-    assert sessions.session_of(cookie, {mine: "ada"}, 1000.0 + sessions.HOURS * 3600) is None
+    assert (
+        sessions.session_of(cookie, {mine: "ada"}, 1000.0 + sessions.SESSION_HOURS * 3600) is None
+    )
     body, _, signature = cookie.rpartition(".")
     later = f"{int(body.partition('.')[0]) + 9}.{body.partition('.')[2]}.{signature}"
     for forged in (

@@ -15,7 +15,7 @@ from fake_cluster import FakeCluster, stamp
 
 from codexrun_api import __main__ as api
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.settings import settings_from
 
 RUNS = int(os.environ.get("RUNS", "0"))
@@ -32,8 +32,8 @@ class Gates:
 
     async def __call__(self, token):
         if not token.startswith("00000000-"):
-            raise NotASender(401, "no gate")
-        return Sender(token, 1, "pod")
+            raise NotAGate(401, "no gate")
+        return GateIdentity(token, 1, "pod")
 
 
 def cluster():
@@ -63,7 +63,7 @@ async def main():
     async def connect():
         return NoClient()
 
-    api.connect, api.Kube, api.Senders = connect, lambda *_, **__: kube, Gates
+    api.connect, api.Kube, api.GateAuthentication = connect, lambda *_, **__: kube, Gates
     ending = asyncio.create_task(end_runs(kube, Archive(settings.archive)))
     code = await api.run(settings)
     ending.cancel()

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 
 from codexrun_api.logs import artifact_routes, routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.schemas import problems
 from codexrun_core.runs.record import RunRecord
 
@@ -31,12 +31,12 @@ async def authenticate(token):
     run_id, _, rest = token.partition("/")
     attempt, _, resumes = rest.partition("/")
     if not attempt.isdecimal():
-        raise NotASender(401, "no token of a pod")
-    return Sender(run_id, int(attempt), "pod", resumes or None)
+        raise NotAGate(401, "no token of a pod")
+    return GateIdentity(run_id, int(attempt), "pod", resumes or None)
 
 
 async def main(port, root):
-    archive, bells, stop = Archive(root / "archive"), Bells(), asyncio.Event()
+    archive, notifier, stop = Archive(root / "archive"), LogNotifier(), asyncio.Event()
     archive.open()
 
     def tell(**about):
@@ -56,14 +56,16 @@ async def main(port, root):
     app = FastAPI()
     app.state.services = SimpleNamespace(
         find=find,
+        archive=archive,
+        notifier=notifier,
         stop=stop,
         tokens=SimpleNamespace(user=lambda _: "me"),
         settings=SimpleNamespace(external_url=""),
     )
     app.add_exception_handler(problems.Problem, problems.handle)
-    app.include_router(routes.router(archive, bells))
-    app.include_router(artifact_routes.router(archive))
-    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, bells))
+    app.include_router(routes.router)
+    app.include_router(artifact_routes.router)
+    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, notifier))
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
     )

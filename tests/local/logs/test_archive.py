@@ -47,7 +47,7 @@ def test_no_run_id_leads_out_of_the_archive(archive, tmp_path, run_id):
         lambda: archive.append_attempt(run_id, 1, 0, b"x"),
         lambda: archive.read(run_id, 0, 1),
         lambda: archive.path(run_id),
-        lambda: archive.list(run_id),
+        lambda: archive.list_artifacts(run_id),
         lambda: archive.remove(run_id),
         lambda: archive.put(run_id, "rollout.jsonl").__enter__(),
     ):
@@ -79,7 +79,7 @@ def test_a_partial_upload_leaves_nothing(archive, tmp_path):
     with contextlib.suppress(RuntimeError), archive.put(RUN, "workspace.patch") as file:
         file.write(b"half of a")
         raise RuntimeError
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
     assert list((tmp_path / "archive/partial").iterdir()) == []
 
 
@@ -88,7 +88,7 @@ def test_what_a_killed_process_had_half_written_is_gone_after_its_restart(archiv
     upload.__enter__().write(b"half of a")
     again = Archive(tmp_path / "archive")
     again.open()
-    assert again.list(RUN) == []
+    assert again.list_artifacts(RUN) == []
     assert list((tmp_path / "archive/partial").iterdir()) == []
 
 
@@ -96,7 +96,7 @@ def test_an_artifact_replaces_the_one_before(archive):
     for text in (b"first", b"second one"):
         with archive.put(RUN, "final-message.md") as file:
             file.write(text)
-    (kept,) = archive.list(RUN)
+    (kept,) = archive.list_artifacts(RUN)
     assert (kept.name, kept.bytes) == ("final-message.md", 10)
     assert archive.artifact(RUN, "final-message.md").read_bytes() == b"second one"
 
@@ -131,5 +131,5 @@ def test_removing_takes_all_of_a_run_and_may_be_repeated(archive, tmp_path):
     archive.remove(RUN)
     archive.remove(RUN)
     assert archive.size(RUN) == 0
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

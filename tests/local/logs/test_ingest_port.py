@@ -4,15 +4,15 @@ shut."""
 import httpx
 import pytest
 
-from codexrun_api.logs.gate_identity import NotASender, Sender
+from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import CUT, create_ingest_app
 from codexrun_core.errors import Unavailable
 
 RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
 GATES = {
-    "one": Sender(RUN, 1, "p"),
-    "two": Sender(RUN, 2, "q"),
-    "again": Sender(RUN, 3, "r", resumes=OLD),
+    "one": GateIdentity(RUN, 1, "p"),
+    "two": GateIdentity(RUN, 2, "q"),
+    "again": GateIdentity(RUN, 3, "r", resumes=OLD),
 }
 
 
@@ -34,7 +34,7 @@ class Row:
 async def authenticate(token):
     if token in GATES:
         return GATES[token]
-    raise NotASender(401 if token != "other" else 403, "no gate of ours")
+    raise NotAGate(401 if token != "other" else 403, "no gate of ours")
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ async def test_every_route_asks_who_is_there(gate, archive, method, path, author
         )
     ).status_code == status
     assert archive.size(RUN) == 0
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
 
 
 async def test_nothing_of_the_public_port_is_here(gate):
@@ -177,7 +177,7 @@ async def test_nothing_of_the_public_port_is_here(gate):
 )
 async def test_artifact_names_are_a_short_list(gate, archive, tmp_path, name):
     assert (await gate.put(f"/ingest/artifacts/{name}", content=b"x")).status_code in (404, 405)
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -191,10 +191,7 @@ async def test_artifacts_are_replaced_whole(gate, archive):
 
 async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
     messages = iter(
-        [
-            {"type": "http.request", "body": b"half", "more_body": True},
-            {"type": "http.disconnect"},
-        ]
+        [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
     )
     sent = []
 
@@ -219,7 +216,7 @@ async def test_a_partial_upload_leaves_nothing(app, archive, tmp_path):
     }
     await app(scope, receive, send)
     assert sent[0]["status"] == 400
-    assert archive.list(RUN) == []
+    assert archive.list_artifacts(RUN) == []
     assert list((tmp_path / "archive/partial").iterdir()) == []
 
 

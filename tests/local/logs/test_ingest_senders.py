@@ -6,7 +6,7 @@ import copy
 import manifests
 import pytest
 
-from codexrun_api.logs.gate_identity import NotASender, Sender, Senders
+from codexrun_api.logs.gate_identity import GateAuthentication, GateIdentity, NotAGate
 from codexrun_core.errors import NotFound, Unavailable
 from codexrun_core.resources import CodexRun
 
@@ -142,13 +142,13 @@ REFUSED = [
     ("status", "kube"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
 )
 async def test_refused(status, kube):
-    with pytest.raises(NotASender) as refused:
-        await Senders(kube)("token")
+    with pytest.raises(NotAGate) as refused:
+        await GateAuthentication(kube)("token")
     assert refused.value.status == status
 
 
 async def test_the_gate_of_the_run_is_believed():
-    assert await Senders(world())("token") == Sender(UID, 1, "p")
+    assert await GateAuthentication(world())("token") == GateIdentity(UID, 1, "p")
 
 
 @pytest.mark.parametrize(
@@ -162,20 +162,20 @@ async def test_the_gate_of_the_run_is_believed():
 )
 async def test_whose_rollout_it_may_read(retry, resumes):
     kube = world(runs__hello_1=run(retryOf=retry), runs__old=run("old", OTHER))
-    assert (await Senders(kube)("token")).resumes == resumes
+    assert (await GateAuthentication(kube)("token")).resumes == resumes
 
 
 async def test_an_empty_and_an_endless_token_are_not_even_reviewed():
     kube = world()
     for token in ("", "x" * 10_000):
-        with pytest.raises(NotASender):
-            await Senders(kube)(token)
+        with pytest.raises(NotAGate):
+            await GateAuthentication(kube)(token)
     assert kube.reviews == 0
 
 
 async def test_the_review_is_repeated_after_a_minute_and_the_chain_outlives_the_job():
     kube, now = world(), [1000.0]
-    senders = Senders(kube, lambda: now[0])
+    senders = GateAuthentication(kube, lambda: now[0])
     first = await senders("token")
     # a run deleted by hand loses its Job at once, its pod ends within the grace
     kube.things.clear()
@@ -187,7 +187,7 @@ async def test_the_review_is_repeated_after_a_minute_and_the_chain_outlives_the_
     assert kube.reviews == 2
     kube.answer = review(authenticated=False)
     now[0] += 61
-    with pytest.raises(NotASender):
+    with pytest.raises(NotAGate):
         await senders("token")
 
 
@@ -195,7 +195,7 @@ async def test_an_apiserver_that_is_away_refuses_nobody():
     kube = world()
     kube.down = True
     with pytest.raises(Unavailable):
-        await Senders(kube)("token")
+        await GateAuthentication(kube)("token")
 
 
 def test_the_operator_names_jobs_the_same_way():

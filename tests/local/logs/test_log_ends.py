@@ -7,8 +7,8 @@ import json
 import manifests
 import pytest
 
-from codexrun_api.logs.notifier import Bells
-from codexrun_api.logs.sealing import LogEnds
+from codexrun_api.logs.notifier import LogNotifier
+from codexrun_api.logs.sealing import LogSealer
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import record_of
@@ -41,7 +41,7 @@ def ends(archive, told):
     async def on_log(*about):
         told.append(about)
 
-    return LogEnds(archive, on_log, Bells(), wait=0.0)
+    return LogSealer(archive, on_log, LogNotifier(), wait=0.0)
 
 
 async def settle(ends):
@@ -88,9 +88,9 @@ async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
         if answer := answers.pop(0):
             raise answer
 
-    monkeypatch.setattr("codexrun_api.logs.sealing.PAUSE", 0.0)
+    monkeypatch.setattr("codexrun_api.logs.sealing.RETRY_SECONDS", 0.0)
     archive.append_attempt(RUN, 1, 0, b"one\n")
-    ends = LogEnds(archive, on_log, Bells(), wait=0.0)
+    ends = LogSealer(archive, on_log, LogNotifier(), wait=0.0)
     ends(moved("Cancelled"))
     await settle(ends)
     assert answers == []

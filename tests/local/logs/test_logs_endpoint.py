@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shipping_stand import LOG, RUN, events_of
 
-from codexrun_api.app import FORESEEN
-from codexrun_api.http import middleware
+from codexrun_api.app import HANDLED_ERRORS
+from codexrun_api.http import middleware, sse
 from codexrun_api.logs import artifact_routes, routes, stream
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import Follower
 from codexrun_api.schemas import problems
@@ -34,10 +34,11 @@ def record(status="running"):
     return RunRecord(RUN, "hello-1", "codexrun", "hello", status, NOON, NOON)
 
 
-class Here:
+class FakeServices:
     """What logs and artifacts want of the application's services."""
 
-    def __init__(self):
+    def __init__(self, archive, notifier):
+        self.archive, self.notifier = archive, notifier
         self.run, self.down, self.stop = record(), False, asyncio.Event()
         self.tokens = SimpleNamespace(user=lambda token: "me" if token == "secret" else None)
         self.settings = SimpleNamespace(external_url="http://api")
@@ -49,24 +50,24 @@ class Here:
 
 
 @pytest.fixture
-def here():
-    return Here()
+def services(archive, notifier):
+    return FakeServices(archive, notifier)
 
 
 @pytest.fixture
-def bells():
-    return Bells()
+def notifier():
+    return LogNotifier()
 
 
 @pytest.fixture
-async def client(archive, here, bells):
+async def client(services):
     app = FastAPI()
-    app.state.services = here
-    for error in FORESEEN:
+    app.state.services = services
+    for error in HANDLED_ERRORS:
         app.add_exception_handler(error, problems.handle)
-    app.include_router(routes.router(archive, bells))
-    app.include_router(artifact_routes.router(archive))
-    app.add_middleware(middleware.Requests, body_limit=1000)
+    app.include_router(routes.router)
+    app.include_router(artifact_routes.router)
+    app.add_middleware(middleware.RequestMiddleware, body_limit=1000)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app), base_url="http://api"
     ) as client:
@@ -183,22 +184,26 @@ def test_tail_and_since_agree_with_reading_all_of_it(archive, texts, lines, seco
     )
 
 
-async def follow(archive, bells, here, start=0, **more):
+async def follow(archive, notifier, services, start=0, **more):
     return [
         piece
-        async for piece in Follower(archive, bells, RUN, here.find, here.stop).events(start, **more)
+        async for piece in Follower(archive, notifier, RUN, services.find, services.stop).events(
+            start, **more
+        )
     ]
 
 
-async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive, bells, here):
-    follower = Follower(archive, bells, RUN, here.find, here.stop).events(0)
+async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(
+    archive, notifier, services
+):
+    follower = Follower(archive, notifier, RUN, services.find, services.stop).events(0)
     got, at = [], 0
     for line in LINES:
         half = len(line) // 2
         at, _ = archive.append_attempt(RUN, 1, at, line[:half])
-        bells.ring(RUN)
+        notifier.notify(RUN)
         at, _ = archive.append_attempt(RUN, 1, at, line[half:])
-        bells.ring(RUN)
+        notifier.notify(RUN)
         while (
             sum(b"data: {" in piece for piece in got) < len(got)
             or not got
@@ -209,8 +214,8 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive,
                 break
         got = [piece for piece in got if b"data" in piece]
     archive.seal(RUN, 1, complete=True)
-    here.run = record("succeeded")
-    bells.ring(RUN)
+    services.run = record("succeeded")
+    notifier.notify(RUN)
     got += [piece async for piece in follower]
     lines, end = events_of(b"".join(got))
     assert b"".join(line.encode() + b"\n" for _, line in lines) == LOG
@@ -224,10 +229,10 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(archive,
 
 
 @pytest.mark.parametrize("seen", range(len(LINES) + 1))
-async def test_a_follower_resumes_behind_the_last_line_it_saw(client, archive, here, seen):
+async def test_a_follower_resumes_behind_the_last_line_it_saw(client, archive, services, seen):
     archive.append_attempt(RUN, 1, 0, LOG)
     archive.seal(RUN, 1, complete=True)
-    here.run = record("succeeded")
+    services.run = record("succeeded")
     offset = sum(map(len, LINES[:seen]))
     headers = {"Accept": "text/event-stream", "Last-Event-ID": str(offset)}
     answer = await client.get(URL, headers=headers, params={"tail": 1})
@@ -239,26 +244,26 @@ async def test_a_follower_resumes_behind_the_last_line_it_saw(client, archive, h
     assert lines == [] or lines[-1][0] == len(LOG)
 
 
-async def test_a_line_longer_than_any_piece_is_one_event(archive, bells, here):
+async def test_a_line_longer_than_any_piece_is_one_event(archive, notifier, services):
     long = json.dumps({"text": "x" * 200_000}).encode()
     archive.append_attempt(RUN, 1, 0, long + b"\n" + LOG)
     archive.seal(RUN, 1, complete=True)
-    here.run = record("failed")
-    lines, _ = events_of(b"".join(await follow(archive, bells, here)))
+    services.run = record("failed")
+    lines, _ = events_of(b"".join(await follow(archive, notifier, services)))
     assert lines[0] == (len(long) + 1, long.decode())
     assert len(lines) == 1 + len(LINES)
 
 
-async def test_a_line_without_end_is_cut_with_a_mark_in_linear_time(archive, bells, here):
+async def test_a_line_without_end_is_cut_with_a_mark_in_linear_time(archive, notifier, services):
     whole = 32 * MIB
     for begin in range(0, whole, MIB):
         archive.append_attempt(RUN, 1, begin, b"a" * MIB)
     archive.append_attempt(RUN, 1, whole, b"\n" + LOG)
     archive.seal(RUN, 1, complete=True)
-    here.run = record("failed")
+    services.run = record("failed")
     tracemalloc.start()
     began = time.process_time()
-    pieces = await follow(archive, bells, here)
+    pieces = await follow(archive, notifier, services)
     spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     lines, end = events_of(b"".join(pieces))
@@ -287,33 +292,33 @@ def test_since_looks_at_a_bounded_part_of_a_log_that_is_no_runners(archive, log)
     assert len(reads) < 60
 
 
-async def test_a_run_that_never_had_a_pod_ends_at_once(archive, bells, here):
-    here.run = record("rejected")
-    lines, end = events_of(b"".join(await follow(archive, bells, here)))
+async def test_a_run_that_never_had_a_pod_ends_at_once(archive, notifier, services):
+    services.run = record("rejected")
+    lines, end = events_of(b"".join(await follow(archive, notifier, services)))
     assert (lines, end[0]) == ([], "end")
 
 
-async def test_the_end_waits_for_the_last_words_of_a_log_that_is_open(archive, bells, here):
+async def test_the_end_waits_for_the_last_words_of_a_log_that_is_open(archive, notifier, services):
     archive.append_attempt(RUN, 1, 0, LINES[0])
-    here.run = record("succeeded")
-    follower = Follower(archive, bells, RUN, here.find, here.stop).events(0)
+    services.run = record("succeeded")
+    follower = Follower(archive, notifier, RUN, services.find, services.stop).events(0)
     got = [await anext(follower), await anext(follower)]
     waiting = asyncio.ensure_future(anext(follower))
     await asyncio.sleep(0)
     archive.append_attempt(RUN, 1, len(LINES[0]), LINES[1])
     archive.seal(RUN, 1, complete=True)
-    bells.ring(RUN)
+    notifier.notify(RUN)
     got += [await waiting] + [piece async for piece in follower]
     lines, end = events_of(b"".join(got))
     assert [line.encode() + b"\n" for _, line in lines] == LINES[:2]
     assert end[1]["complete"] is True
 
 
-async def test_a_log_whose_gate_died_ends_all_the_same(archive, bells, here, monkeypatch):
-    monkeypatch.setattr(stream, "LAST_WORDS", 0.0)
+async def test_a_log_whose_gate_died_ends_all_the_same(archive, notifier, services, monkeypatch):
+    monkeypatch.setattr(stream, "CLOSE_SECONDS", 0.0)
     archive.append_attempt(RUN, 1, 0, LINES[0] + b"half")
-    here.run = record("failed")
-    lines, end = events_of(b"".join(await follow(archive, bells, here)))
+    services.run = record("failed")
+    lines, end = events_of(b"".join(await follow(archive, notifier, services)))
     assert [line for _, line in lines] == [LINES[0].decode().rstrip(), "half"]
     assert end[1] == {
         "status": "failed",
@@ -323,23 +328,25 @@ async def test_a_log_whose_gate_died_ends_all_the_same(archive, bells, here, mon
     }
 
 
-async def test_a_stream_ends_when_the_process_does_and_outlives_the_registry(archive, bells, here):
+async def test_a_stream_ends_when_the_process_does_and_outlives_the_registry(
+    archive, notifier, services
+):
     archive.append_attempt(RUN, 1, 0, LOG)
-    here.down = True
-    follower = Follower(archive, bells, RUN, here.find, here.stop).events(0)
+    services.down = True
+    follower = Follower(archive, notifier, RUN, services.find, services.stop).events(0)
     got = [await anext(follower), await anext(follower)]
     waiting = asyncio.ensure_future(anext(follower))
     await asyncio.sleep(0)
-    here.stop.set()
+    services.stop.set()
     got += [await waiting] + [piece async for piece in follower]
     lines, end = events_of(b"".join(got))
     assert len(lines) == len(LINES)
     assert end[0] == "reconnect"
 
 
-async def test_a_silent_stream_is_pinged(archive, bells, here, monkeypatch):
-    monkeypatch.setattr(stream, "PING", 0.0)
-    follower = Follower(archive, bells, RUN, here.find, here.stop).events(0)
+async def test_a_silent_stream_is_pinged(archive, notifier, services, monkeypatch):
+    monkeypatch.setattr(sse, "PING_SECONDS", 0.0)
+    follower = Follower(archive, notifier, RUN, services.find, services.stop).events(0)
     assert b"retry: 1000" in await anext(follower)
     assert await anext(follower) == b": ping\n\n"
     await follower.aclose()

@@ -18,13 +18,10 @@ from jsonschema import Draft202012Validator
 from manifests import prompt
 
 from codexrun_api.app import create_app
-from codexrun_api.console import routes as site
 from codexrun_api.console.pages.run import TABS
 from codexrun_api.console.view.formats import visible
-from codexrun_api.logs import artifact_routes
-from codexrun_api.logs import routes as logs
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -213,20 +210,16 @@ async def standing(folder: Path) -> AsyncIterator[Stand]:
         token=TOKEN,
         verdict_seconds=5,
     )
-    kube, archive, bells = FakeCluster(), Archive(settings.archive), Bells()
+    kube = FakeCluster()
     kube.put(kube.config_maps, prompt())
     kube.put(kube.config_maps, prompt(version="v2", text="{{name}}, {{odd}} and {{missing}}\n"))
-    archive.open()
     registry = await Registry.open(url)
     await registry.migrate()
-    more = (
-        logs.router(archive, bells),
-        artifact_routes.router(archive),
-        site.router(archive, bells),
-    )
-    app = create_app(settings, registry, kube, archive, more)
+    services = Services.make(settings, registry, kube)
+    services.archive.open()
+    app = create_app(services)
     async with app.router.lifespan_context(app):
-        made = Stand(kube, registry, archive, app)
+        made = Stand(kube, registry, services.archive, app)
         async with made.http:
             answer = await made.http.post("/console/login", data={"token": TOKEN})
             assert answer.status_code == 303, answer.text

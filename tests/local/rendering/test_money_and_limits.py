@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from render_stand import Stand, standing
 
-from codexrun_api.console.view.limits import WORDS, rows
+from codexrun_api.console.view.limits import LABELS, rows
 from codexrun_core.resources.fields import Limits
 from codexrun_core.runs.stored_spec import read_spec
 
@@ -110,7 +110,7 @@ def test_a_limit_of_money_is_money_wherever_limits_are(tmp_path: Path) -> None:
 
 
 def test_every_limit_that_there_is_has_its_words() -> None:
-    assert set(WORDS) == set(Limits.model_fields)
+    assert set(LABELS) == set(Limits.model_fields)
     assert all(limit.shown == "–" for limit in rows(Limits()))
 
 

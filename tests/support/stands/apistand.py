@@ -19,18 +19,6 @@ from codexrun_core.registry import Registry
 TOKEN = "t0ken-of-the-tests"
 
 
-class NoArchive:
-    def __init__(self) -> None:
-        self.removed: list[str] = []
-
-    def holds(self, run_id: str) -> bool:
-        return run_id not in self.removed
-
-    def remove(self, run_id: str) -> bool:
-        self.removed.append(run_id)
-        return True
-
-
 class Stand:
     """What a test holds: the caller's client, and every world behind the application."""
 
@@ -105,7 +93,9 @@ async def stand(settings: Settings) -> AsyncIterator[Stand]:
     kube.put(kube.config_maps, prompt())
     registry = await Registry.open(settings.registry_url)
     await registry.migrate()
-    app = create_app(settings, registry, kube, NoArchive())
+    services = Services.make(settings, registry, kube)
+    services.archive.open()
+    app = create_app(services)
     async with app.router.lifespan_context(app):
         made = Stand(kube, registry, app)
 

@@ -21,9 +21,8 @@ from manifests import job_type, prompt
 from typer.testing import CliRunner
 
 from codexrun_api.app import create_app
-from codexrun_api.logs import artifact_routes, routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_cli.main import app
 from codexrun_cli.transports.cluster.event_loop import Loop
@@ -115,7 +114,6 @@ class Stand:
         self.root, self._patch, self.loop = tmp_path, monkeypatch, Loop()
         self.kube = Apiserver()
         self.operator = FakeOperator(self.kube)
-        self.bells = Bells()
         self.archive = Archive(tmp_path / "archive")
         self.archive.open()
         self.port = free_port()
@@ -162,9 +160,7 @@ class Stand:
         )
         self._registry = await Registry.open(settings.registry_url)
         await self._registry.migrate()
-        more = (routes.router(self.archive, self.bells), artifact_routes.router(self.archive))
-        made = create_app(settings, self._registry, self.kube, self.archive, more)
-        self.services = made.state.services
+        self.services = Services.make(settings, self._registry, self.kube)
         find = self.services.find
 
         async def counted(wanted: str) -> Any:
@@ -173,7 +169,11 @@ class Stand:
 
         self.services.find = counted
         config = uvicorn.Config(
-            made, port=self.port, log_level="error", log_config=None, timeout_graceful_shutdown=1
+            create_app(self.services),
+            port=self.port,
+            log_level="error",
+            log_config=None,
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         self._server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
@@ -266,7 +266,8 @@ class Stand:
         }
         self.at_once(self.kube.put, self.kube.pods, pod)
         self.kube.logs[f"{name}-pod"] = stamped
-        self.at_once(self.bells.ring, run_id)
+        if self._server is not None:
+            self.at_once(self.services.notifier.notify, run_id)
         return text
 
     def run_id(self, name: str) -> str:

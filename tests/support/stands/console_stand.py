@@ -17,11 +17,7 @@ import uvicorn
 from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
-from codexrun_api.console import routes as console_routes
-from codexrun_api.logs import artifact_routes
-from codexrun_api.logs import routes as log_routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -39,14 +35,16 @@ class Console:
     url: str
     app: Any
     kube: FakeCluster
-    registry: Registry
-    archive: Archive
-    bells: Bells
+    services: Services
     operator: FakeOperator
 
     @property
-    def services(self) -> Services:
-        return self.app.state.services
+    def registry(self) -> Registry:
+        return self.services.registry
+
+    @property
+    def archive(self) -> Archive:
+        return self.services.archive
 
     async def until(self, holds: Any, what: str = "it holds") -> None:
         """A bound, not a measure."""
@@ -117,7 +115,7 @@ class Console:
         begin = self.archive.log(run_id).begins.get(str(attempt))
         offset = self.archive.size(run_id) - begin if begin is not None else 0
         self.archive.append_attempt(run_id, attempt, offset, data)
-        self.bells.ring(run_id)
+        self.services.notifier.notify(run_id)
 
     def put(self, run_id: str, name: str, data: bytes) -> None:
         with self.archive.put(run_id, name) as file:
@@ -164,18 +162,14 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
         archive=folder / "archive",
         **{"token": TOKEN, "token_file": tokens, "verdict_seconds": 5, **settings},
     )
-    kube, archive, bells = FakeCluster(), Archive(made.archive), Bells()
+    kube = FakeCluster()
     kube.put(kube.job_types, manifests.job_type())
     kube.put(kube.config_maps, manifests.prompt())
-    archive.open()
     registry = await Registry.open(url)
     await registry.migrate()
-    routers = (
-        log_routes.router(archive, bells),
-        artifact_routes.router(archive),
-        console_routes.router(archive, bells),
-    )
-    app = create_app(made, registry, kube, archive, routers)
+    services = Services.make(made, registry, kube)
+    services.archive.open()
+    app = create_app(services)
     listening = free_socket()
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on"
@@ -184,13 +178,7 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve([listening]))
     console = Console(
-        f"http://127.0.0.1:{listening.getsockname()[1]}",
-        app,
-        kube,
-        registry,
-        archive,
-        bells,
-        FakeOperator(kube),
+        f"http://127.0.0.1:{listening.getsockname()[1]}", app, kube, services, FakeOperator(kube)
     )
     try:
         await console.until(

@@ -13,6 +13,7 @@ from fake_cluster import FakeCluster
 from codexrun_api.app import create_app
 from codexrun_api.logs.archive import Archive
 from codexrun_api.runs import retention
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry import Registry
@@ -62,11 +63,11 @@ class Kept(Stand):
 
 @pytest.fixture
 async def kept(settings: Settings) -> AsyncIterator[Kept]:
-    archive = Archive(settings.archive)
-    archive.open()
     async with await Registry.open(settings.registry_url) as registry:
         await registry.migrate()
-        made = Kept(FakeCluster(), registry, create_app(settings, registry, FakeCluster(), archive))
+        services = Services.make(settings, registry, FakeCluster())
+        services.archive.open()
+        made = Kept(FakeCluster(), registry, create_app(services))
         async with made.http:
             yield made
 
@@ -109,7 +110,7 @@ async def test_a_run_that_has_ended_goes_however_it_did(kept: Kept, status: str)
 
 
 async def test_it_is_done_in_batches(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(retention, "BATCH_RUNS", 2)
     for number in range(5):
         await kept.run(number)
     remove, batches = kept.registry.remove, []

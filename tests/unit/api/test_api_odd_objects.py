@@ -13,8 +13,8 @@ from manifests import job_type
 from odd import JSON, LEVELS, nested
 from prometheus_client import REGISTRY
 
-from codexrun_api.console.view.states import STATES, state_of
-from codexrun_api.mirror.registry_writer import Writer
+from codexrun_api.console.view.status_text import STATES, state_of
+from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry import SchemaError
@@ -112,7 +112,7 @@ async def test_an_unreadable_run_is_counted_and_gone_when_it_is_deleted(stand: S
 )
 async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error: Exception) -> None:
     """It ended the writer, or stood before all others."""
-    writer, record = Writer(stand.registry), stand.registry.record
+    writer, record = RegistryWriter(stand.registry), stand.registry.record
 
     async def sometimes(run: Any) -> Any:
         if run.name == "odd":
@@ -129,7 +129,7 @@ async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error:
 
 
 async def test_what_waits_for_a_registry_that_is_away_is_not_set_aside(stand: Stand) -> None:
-    writer, before = Writer(stand.registry), unread()
+    writer, before = RegistryWriter(stand.registry), unread()
 
     async def away(run: Any) -> Any:
         raise Unavailable("registry: away")
@@ -151,7 +151,7 @@ async def test_a_job_type_with_a_deep_schema_leaves_the_list_of_the_others(stand
         job_type("plain"),
     ):
         kind["metadata"] |= {"uid": f"uid-{kind['metadata']['name']}", "resourceVersion": "7"}
-        stand.services.catalog.job_type_seen(kind)
+        stand.services.catalog.update_job_type(kind)
     names = {one["name"] for one in (await stand.http.get("/jobtypes")).json()["job_types"]}
     assert names == {"hello", "deep", "plain"}
 

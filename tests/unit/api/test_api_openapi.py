@@ -19,10 +19,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from codexrun_api.__main__ import server
 from codexrun_api.app import create_app
-from codexrun_api.logs import artifact_routes, routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
 from codexrun_api.openapi import document
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -92,23 +91,16 @@ class Served:
         made = Settings(
             namespace="codexrun",
             registry_url=url,
-            archive=self._folder,
+            archive=self._folder / "archive",
             token=TOKEN,
             verdict_seconds=0.2,
         )
         registry = await Registry.open(url)
         await registry.migrate()
-        archive = Archive(self._folder / "archive")
-        archive.open()
-        keep(kube, archive)
-        app = create_app(
-            made,
-            registry,
-            kube,
-            archive,
-            (routes.router(archive, Bells()), artifact_routes.router(archive)),
-        )
-        self._server = server(app, 0)
+        services = Services.make(made, registry, kube)
+        services.archive.open()
+        keep(kube, services.archive)
+        self._server = server(create_app(services), 0)
         self._server.config.host = "127.0.0.1"
         serving = asyncio.create_task(self._server.serve())
         while not self._server.started:  # noqa: ASYNC110 - uvicorn says it in no other way

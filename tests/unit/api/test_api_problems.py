@@ -5,11 +5,11 @@ import logging
 from pathlib import Path
 
 import pytest
-from apistand import TOKEN, NoArchive, Stand
+from apistand import TOKEN, Stand
 from fake_cluster import FakeCluster, FakeOperator
 
-from codexrun_api.app import create_app
 from codexrun_api.http.auth import Tokens
+from codexrun_api.services import Services
 from codexrun_api.settings import Settings, SettingsError, settings_from
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.logs import JsonFormatter
@@ -252,5 +252,4 @@ def test_named_tokens_are_read_again_when_the_file_changes(
 async def test_a_named_token_is_who_asked(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("ana:aaa\n")
     named = Settings(**{**vars(settings), "token_file": tmp_path / "tokens"})
-    app = create_app(named, None, FakeCluster(), NoArchive())
-    assert app.state.services.tokens.user("aaa") == "ana"
+    assert Services.make(named, None, FakeCluster()).tokens.user("aaa") == "ana"

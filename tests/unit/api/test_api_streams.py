@@ -7,7 +7,7 @@ import httpx
 import pytest
 from apistand import Stand
 
-from codexrun_api.mirror.event_buffer import Event, Feed, Lagged
+from codexrun_api.mirror.event_buffer import Event, EventBuffer, Lagged
 
 
 def events(text: str) -> list[tuple[str, str, dict]]:
@@ -26,7 +26,7 @@ def events(text: str) -> list[tuple[str, str, dict]]:
 async def stream(stand: Stand, query: str = "", **headers: str) -> asyncio.Task[httpx.Response]:
     """An open stream; it ends when the process is told to stop."""
     task = asyncio.create_task(stand.http.get(f"/events{query}", headers=headers))
-    feed, before = stand.services.feed, stand.services.feed.waiting
+    feed, before = stand.services.event_buffer, stand.services.event_buffer.waiting
 
     async def listening() -> bool:
         return feed.waiting > before
@@ -71,7 +71,7 @@ async def test_it_resumes_when_the_id_is_of_an_earlier_process(stand: Stand) -> 
     first, second = [(await stand.start()).json() for _ in range(2)]
     await stand.finish(first["name"])
     await stand.mirrored()
-    stand.services.feed._events.clear()  # as after a restart
+    stand.services.event_buffer._events.clear()  # as after a restart
     version = stand.kube.run(second["name"])["metadata"]["resourceVersion"]
     seen = await ended(stand, await stream(stand, f"?after={version}"))
     assert [(e[2].get("run_id"), e[2].get("status")) for e in seen] == [
@@ -97,7 +97,7 @@ async def test_a_refused_start_is_no_event(stand: Stand) -> None:
 
 
 def test_a_reader_that_lags_is_told() -> None:
-    feed = Feed(kept=2)
+    feed = EventBuffer(max_events=2)
     for number in range(3):
         feed.publish(Event(str(number), "run.phase", "r", "t", "{}"))
     assert [e.id for e in feed.since(1)] == ["1", "2"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from codexrun_api.runs.start import build_run
-from codexrun_api.schemas.requests import RetryWish, StartWish
+from codexrun_api.schemas.requests import RetryRunRequest, StartRunRequest
 from codexrun_cli.transports.cluster.transport import Cluster
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs import new_run
@@ -65,7 +65,7 @@ def by_rest(request: Json, key: str | None) -> NewRun:
     services: Any = SimpleNamespace(
         settings=SimpleNamespace(namespace="codexrun"), catalog=FakeCatalog()
     )
-    wish = StartWish.model_validate(request)
+    wish = StartRunRequest.model_validate(request)
     return asyncio.run(build_run(services, wish, user="ada", origin="api", request_id="r", key=key))
 
 
@@ -119,7 +119,7 @@ def test_a_fresh_name_is_free_and_of_a_legal_length() -> None:
     "changes", [{}, {"resume": True}, {"model": "m", "limits": {"max_tokens": 1}}]
 )
 def test_a_retry_has_the_same_fingerprint_at_both_doors(changes: Json) -> None:
-    rest = RetryWish.model_validate(changes).dump()
+    rest = RetryRunRequest.model_validate(changes).dump()
     assert new_run.retry_fingerprint(UID, rest) == new_run.retry_fingerprint(UID, changes)
 
 

@@ -11,10 +11,10 @@ from codexrun_api.catalog.job_types import list_job_types
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import limits, safe_html
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.runs.start import job_type_not_found
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.registry import PromptStats
@@ -24,28 +24,36 @@ router = APIRouter(route_class=Page, include_in_schema=False)
 
 
 @router.get("/console/jobtypes")
-async def job_types(request: Request, here: Here, seen: Seen) -> Response:
-    kinds = (await list_job_types(here, seen.user)).job_types
+async def job_types(
+    request: Request, services: CurrentServices, visitor: CurrentVisitor
+) -> Response:
+    kinds = (await list_job_types(services, visitor.user)).job_types
     return page(request, "jobtypes.html", kinds=kinds)
 
 
 @router.get("/console/jobtypes/{name}")
-async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Response:
+async def job_type(
+    request: Request, services: CurrentServices, visitor: CurrentVisitor, name: str
+) -> Response:
     view = next(
-        (kind for kind in (await list_job_types(here, seen.user)).job_types if kind.name == name),
+        (
+            kind
+            for kind in (await list_job_types(services, visitor.user)).job_types
+            if kind.name == name
+        ),
         None,
     )
-    kind = here.catalog.job_types.get(name)
+    kind = services.catalog.job_types.get(name)
     if view is None or kind is None:
         raise job_type_not_found(name[:63])
-    stats = await here.registry.stats(Filter(job_type=(name,)))
-    shown = {
+    stats = await services.registry.stats(Filter(job_type=(name,)))
+    manifest_of = {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
         "metadata": {"name": name},
         "spec": kind.spec.dump(),
     }
-    manifest = await off_loop(partial(as_yaml, shown))
+    manifest = await off_loop(partial(as_yaml, manifest_of))
     context: dict[str, Any] = {
         "kind": view,
         "spec": kind.spec,
@@ -55,19 +63,23 @@ async def job_type(request: Request, here: Here, seen: Seen, name: str) -> Respo
 
 
 @router.get("/console/prompts")
-async def prompts(request: Request, here: Here, _: Seen) -> Response:
-    stats = await _stats(here)
-    found: dict[str, list[StoredPrompt]] = {}
-    for prompt in sorted(here.catalog.prompts.values(), key=lambda p: (p.name, -p.number)):
-        found.setdefault(prompt.name, []).append(prompt)
-    return page(request, "prompts.html", prompts=found, stats=stats, used_by=_users(here))
+async def prompts(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
+    stats = await _stats(services)
+    prompts_by_name: dict[str, list[StoredPrompt]] = {}
+    for prompt in sorted(services.catalog.prompts.values(), key=lambda p: (p.name, -p.number)):
+        prompts_by_name.setdefault(prompt.name, []).append(prompt)
+    return page(
+        request, "prompts.html", prompts=prompts_by_name, stats=stats, used_by=_users(services)
+    )
 
 
 @router.get("/console/prompts/{name}")
-async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
+async def prompt(
+    request: Request, services: CurrentServices, _: CurrentVisitor, name: str
+) -> Response:
     """One version's text; with `against`, what another one changes in it."""
     versions = sorted(
-        (p for p in here.catalog.prompts.values() if p.name == name), key=lambda p: -p.number
+        (p for p in services.catalog.prompts.values() if p.name == name), key=lambda p: -p.number
     )
     if not versions:
         raise Problem(
@@ -76,35 +88,36 @@ async def prompt(request: Request, here: Here, _: Seen, name: str) -> Response:
             f'there is no prompt "{name[:63]}" in the cluster; /console/prompts lists them',
         )
     by_version = {p.version: p for p in versions}
-    shown = by_version.get(request.query_params.get("version", ""), versions[0])
+    version = by_version.get(request.query_params.get("version", ""), versions[0])
     against = by_version.get(request.query_params.get("against", ""))
     context: dict[str, Any] = {
         "name": name,
         "versions": versions,
-        "shown": shown,
+        "shown": version,
         "against": against,
-        "diff": await off_loop(partial(difference, against, shown)) if against else None,
-        "stats": await _stats(here),
-        "used_by": _users(here).get(name, []),
+        "diff": await off_loop(partial(difference, against, version)) if against else None,
+        "stats": await _stats(services),
+        "used_by": _users(services).get(name, []),
     }
     return page(request, "prompt.html", **context)
 
 
 def difference(old: StoredPrompt, new: StoredPrompt) -> Markup:
-    """As a unified diff; empty where they are the same."""
+    """Return what changes from one version to the other, as a marked diff; empty where they are
+    the same."""
     return safe_html.diff(old.text, new.text, old.version, new.version)
 
 
-async def _stats(here: Services) -> dict[tuple[str, str], PromptStats]:
+async def _stats(services: Services) -> dict[tuple[str, str], PromptStats]:
     try:
-        return {(s.name, s.version): s for s in await here.registry.prompt_stats()}
+        return {(s.name, s.version): s for s in await services.registry.prompt_stats()}
     except Unavailable:
         return {}
 
 
-def _users(here: Services) -> dict[str, list[tuple[str, str]]]:
-    """Job types by the prompt that they use, with the version."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for name, kind in sorted(here.catalog.job_types.items()):
-        found.setdefault(kind.spec.prompt.name, []).append((name, kind.spec.prompt.version))
-    return found
+def _users(services: Services) -> dict[str, list[tuple[str, str]]]:
+    """Return the job types by the prompt that they use, with its version."""
+    users: dict[str, list[tuple[str, str]]] = {}
+    for name, job_type in sorted(services.catalog.job_types.items()):
+        users.setdefault(job_type.spec.prompt.name, []).append((name, job_type.spec.prompt.version))
+    return users

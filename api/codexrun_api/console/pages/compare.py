@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import formats, safe_html, status_text
-from codexrun_api.console.view.states import state_of
+from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here
+from codexrun_api.services import CurrentServices
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.runs.record import RunRecord
 
@@ -36,31 +36,31 @@ class Pair:
 
 
 @router.get("/console/compare")
-async def compare(request: Request, here: Here, _: Seen) -> Response:
+async def compare(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
     """Without both runs, a form that asks for them."""
     query = request.query_params
-    wanted = [query.get("a", "").strip()[:63], query.get("b", "").strip()[:63]]
-    chosen = query.getlist("run")  # two selected rows of the list
-    if len(chosen) == 2 and not any(wanted):
-        wanted = [name[:63] for name in chosen]
-    if not all(wanted):
-        return page(request, "compare.html", a=None, b=None, wanted=wanted, pairs=[])
-    found = [await here.find(name) for name in wanted]
-    for name, record in zip(wanted, found, strict=True):
+    names = [query.get("a", "").strip()[:63], query.get("b", "").strip()[:63]]
+    selected = query.getlist("run")  # two selected rows of the list
+    if len(selected) == 2 and not any(names):
+        names = [name[:63] for name in selected]
+    if not all(names):
+        return page(request, "compare.html", a=None, b=None, wanted=names, pairs=[])
+    records = [await services.find(name) for name in names]
+    for name, record in zip(names, records, strict=True):
         if record is None:
             raise not_found(name)
-    a, b = (record for record in found if record)
+    a, b = (record for record in records if record)
     only = query.get("only") == "1"
-    shown = pairs(a, b, datetime.now(UTC))
+    all_pairs = pairs(a, b, datetime.now(UTC))
     texts = [
-        here.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)
+        services.catalog.prompts.get((r.prompt_name or "", r.prompt_version or "")) for r in (a, b)
     ]
     context: dict[str, Any] = {
         "a": a,
         "b": b,
-        "wanted": wanted,
-        "pairs": [pair for pair in shown if pair.differs or not only],
-        "same": sum(not pair.differs for pair in shown),
+        "wanted": names,
+        "pairs": [pair for pair in all_pairs if pair.differs or not only],
+        "same": sum(not pair.differs for pair in all_pairs),
         "only": only,
         **await off_loop(partial(_differences, a, b, texts)),
     }
@@ -68,8 +68,8 @@ async def compare(request: Request, here: Here, _: Seen) -> Response:
 
 
 def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
-    """Both runs side by side, in the order in which people ask. Pure."""
-    took = [status_text.took(run, now) for run in (a, b)]
+    """Return both runs side by side, in the order in which people ask. Pure."""
+    seconds = [status_text.run_seconds(run, now) for run in (a, b)]
     inputs = sorted({*a.params, *b.params})
     return [
         _pair("Status", *(state_of(r.status).word for r in (a, b))),
@@ -81,11 +81,8 @@ def pairs(a: RunRecord, b: RunRecord, now: datetime) -> list[Pair]:
         ),
         _pair("Model", a.model, b.model),
         _pair("Effort", a.effort, b.effort),
-        *(
-            _pair(f"Input: {name}", *(_shown(r.params.get(name)) for r in (a, b)))
-            for name in inputs
-        ),
-        _number("Duration", took[0], took[1], formats.duration),
+        *(_pair(f"Input: {name}", *(_text(r.params.get(name)) for r in (a, b))) for name in inputs),
+        _number("Duration", seconds[0], seconds[1], formats.duration),
         _number("Tokens", a.cost_tokens, b.cost_tokens, formats.count),
         _number("Output tokens", a.output_tokens, b.output_tokens, formats.count),
         _number("Cost", a.cost_micro_usd, b.cost_micro_usd, formats.money),
@@ -100,17 +97,17 @@ def _pair(name: str, a: Any, b: Any) -> Pair:
     return Pair(name, first, second)
 
 
-def _number(name: str, a: Any, b: Any, shown: Callable[[Any], str]) -> Pair:
-    return Pair(name, shown(a), shown(b), _more(b, a))
+def _number(name: str, a: Any, b: Any, form: Callable[[Any], str]) -> Pair:
+    return Pair(name, form(a), form(b), _change(b, a))
 
 
-def _shown(value: Any) -> str | None:
+def _text(value: Any) -> str | None:
     return (
         value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     )
 
 
-def _more(new: float | None, old: float | None) -> str:
+def _change(new: float | None, old: float | None) -> str:
     if not old or new is None or new == old:
         return ""
     return f"{(new - old) / old:+.0%}".replace("%", " %")

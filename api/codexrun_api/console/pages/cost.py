@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console.pages.run_list import models
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.visitors import Seen
-from codexrun_api.services import Here, Services
+from codexrun_api.console.visitors import CurrentVisitor
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.registry import JobTypeStats, Stats
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import RunRecord
@@ -20,9 +20,9 @@ from codexrun_core.runs.sorting import Sort
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-PERIODS = (7, 14, 30)
-TOP = 10
-AT_ONCE = 4
+PERIOD_DAYS = (7, 14, 30)
+TOP_RUNS = 10
+MAX_CONCURRENT_QUERIES = 4
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,31 @@ class Sum:
 
 
 @router.get("/console/cost")
-async def cost(request: Request, here: Here, _: Seen) -> Response:
-    """The last days, today included; days are UTC's."""
-    wanted = request.query_params.get("days", "")
-    days = int(wanted) if wanted in map(str, PERIODS) else PERIODS[0]
+async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
+    """Return the cost; None where tokens were used, and none of them has a price."""
+    period = request.query_params.get("days", "")
+    days = int(period) if period in map(str, PERIOD_DAYS) else PERIOD_DAYS[0]
     today = datetime.now(UTC).date()
     begin = _midnight(today - timedelta(days=days - 1))
-    gate = asyncio.Semaphore(AT_ONCE)
+    limiter = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
 
-    async def of(**chosen: object) -> Stats:
-        async with gate:
-            return await here.registry.stats(Filter(**{"since": begin, **chosen}))  # type: ignore[arg-type]
+    async def stats_of(**chosen: object) -> Stats:
+        async with limiter:
+            return await services.registry.stats(Filter(**{"since": begin, **chosen}))  # type: ignore[arg-type]
 
     dates = [today - timedelta(days=n) for n in reversed(range(days))]
-    prompts = sorted({(p.name, p.number, p.version) for p in here.catalog.prompts.values()})
-    names = models(here)
+    prompts = sorted({(p.name, p.number, p.version) for p in services.catalog.prompts.values()})
+    names = models(services)
     total, by_day, by_model, by_prompt = await asyncio.gather(
-        of(),
+        stats_of(),
         asyncio.gather(
-            *(of(since=_midnight(day), until=_midnight(day + timedelta(days=1))) for day in dates)
+            *(
+                stats_of(since=_midnight(day), until=_midnight(day + timedelta(days=1)))
+                for day in dates
+            )
         ),
-        asyncio.gather(*(of(model=(name,)) for name in names)),
-        asyncio.gather(*(of(prompt=(f"{name}@{version}",)) for name, _, version in prompts)),
+        asyncio.gather(*(stats_of(model=(name,)) for name in names)),
+        asyncio.gather(*(stats_of(prompt=(f"{name}@{version}",)) for name, _, version in prompts)),
     )
     since = begin.strftime("%Y-%m-%d")
     tables = {
@@ -93,49 +96,56 @@ async def cost(request: Request, here: Here, _: Seen) -> Response:
             ],
         ),
     }
-    per_day = _scaled(
+    per_day = _scale(
         [_sum(day.isoformat(), s, _day_url(day)) for day, s in zip(dates, by_day, strict=True)]
     )
-    top = await _dearest(here, begin)
+    top = await _most_expensive_runs(services, begin)
     context: dict[str, Any] = {
         "days": days,
-        "periods": PERIODS,
+        "periods": PERIOD_DAYS,
         "total": total,
         "per_day": per_day,
         "tables": tables,
-        "prices": here.prices,
+        "prices": services.prices,
         "top": top,
     }
     return page(request, "cost.html", **context)
 
 
-async def _dearest(here: Services, since: datetime) -> list[RunRecord]:
-    found = await here.registry.page(Filter(since=since), size=TOP, sort=Sort("cost"))
-    return [run for run in found.runs if run.cost_micro_usd]
+async def _most_expensive_runs(services: Services, since: datetime) -> list[RunRecord]:
+    page_of_runs = await services.registry.page(
+        Filter(since=since), size=TOP_RUNS, sort=Sort("cost")
+    )
+    return [run for run in page_of_runs.runs if run.cost_micro_usd]
 
 
-def _sum(name: str, of: Stats | JobTypeStats, url: str) -> Sum:
+def _sum(name: str, stats: Stats | JobTypeStats, url: str) -> Sum:
     return Sum(
-        name, of.runs, of.cost_tokens, of.cost_micro_usd, of.statuses.get("succeeded", 0), url
+        name,
+        stats.runs,
+        stats.cost_tokens,
+        stats.cost_micro_usd,
+        stats.statuses.get("succeeded", 0),
+        url,
     )
 
 
 def _table(total: Stats, sums: Iterable[Sum]) -> list[Sum]:
-    """The dearest first; what none of them has stands in a line of its own, so that every table
-    adds up to the total."""
-    shown = sorted((s for s in sums if s.runs), key=lambda s: (-s.micro_usd, -s.tokens, s.name))
-    rest = Sum(
+    """Return the rows, the dearest first. What none of them has stands in a row of its own, so
+    that every table adds up to the total."""
+    rows = sorted((s for s in sums if s.runs), key=lambda s: (-s.micro_usd, -s.tokens, s.name))
+    other = Sum(
         "other",
-        total.runs - sum(s.runs for s in shown),
-        total.cost_tokens - sum(s.tokens for s in shown),
-        total.cost_micro_usd - sum(s.micro_usd for s in shown),
-        total.statuses.get("succeeded", 0) - sum(s.succeeded for s in shown),
+        total.runs - sum(s.runs for s in rows),
+        total.cost_tokens - sum(s.tokens for s in rows),
+        total.cost_micro_usd - sum(s.micro_usd for s in rows),
+        total.statuses.get("succeeded", 0) - sum(s.succeeded for s in rows),
     )
-    return _scaled([*shown, rest] if rest.runs else shown)
+    return _scale([*rows, other] if other.runs else rows)
 
 
-def _scaled(sums: list[Sum]) -> list[Sum]:
-    most = max((s.micro_usd or s.tokens for s in sums), default=0) or 1
+def _scale(sums: list[Sum]) -> list[Sum]:
+    largest = max((s.micro_usd or s.tokens for s in sums), default=0) or 1
     return [
         Sum(
             s.name,
@@ -144,7 +154,7 @@ def _scaled(sums: list[Sum]) -> list[Sum]:
             s.micro_usd,
             s.succeeded,
             s.url,
-            (s.micro_usd or s.tokens) / most,
+            (s.micro_usd or s.tokens) / largest,
         )
         for s in sums
     ]

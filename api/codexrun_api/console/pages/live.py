@@ -1,9 +1,8 @@
-"""Word that a page has something new to ask for. Level-triggered: a bell that is lost rings again
-with the next one."""
+"""Events that tell a page that there is something new to ask for. Level-triggered: what a lost
+event told is told again by the next one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -11,136 +10,127 @@ from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
 from codexrun_api.console.templating import Page
-from codexrun_api.console.visitors import Seen
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import Bells
-from codexrun_api.runs import event_routes
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.console.visitors import CurrentVisitor
+from codexrun_api.http import sse
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources.phases import LIVE_STATUSES
 from codexrun_core.runs.record import RunRecord
 
-PAUSE = 1.0  # seconds between two bells
-LOOK = 2.0  # seconds between looks at a live run's usage, which no event tells
-TICK = 5.0  # seconds between bells of a list in which something runs
-PING = 15.0
-GONE = 30.0  # seconds after a run's end until its page stops listening
-RETRY = 1000
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+REFRESH_PAUSE_SECONDS = 1.0  # between two events
+POLL_SECONDS = 2.0  # between looks at a live run's usage, which no event tells
+REFRESH_SECONDS = 5.0  # between events of a list in which something runs
+LISTEN_SECONDS = 30.0  # after a run's end until its page stops listening
 
 
-def router(archive: Archive, bells: Bells) -> APIRouter:
-    routes = APIRouter(route_class=Page, include_in_schema=False)
-
-    @routes.get("/console/live")
-    async def live(here: Here, _: Seen) -> StreamingResponse:
-        """For lists: `refresh` when a run has changed, and now and then while one is active."""
-        return _stream(_list(here))
-
-    @routes.get("/console/runs/{id}/live")
-    async def run_live(here: Here, _: Seen, id: params.RunId) -> StreamingResponse:  # noqa: A002
-        """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
-        `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
-        own timers go when a part of it is swapped."""
-        record = await here.find(id)
-        if record is None:
-            raise not_found(id)
-        return _stream(_run(here, archive, bells, record.run_id))
-
-    return routes
+@router.get("/console/live")
+async def live(services: CurrentServices, _: CurrentVisitor) -> StreamingResponse:
+    """For lists: `refresh` when a run has changed, and now and then while one is active."""
+    return sse.stream_response(_list(services))
 
 
-def _stream(bell: AsyncIterator[bytes]) -> StreamingResponse:
-    return StreamingResponse(bell, media_type="text/event-stream", headers=event_routes.HEADERS)
+@router.get("/console/runs/{id}/live")
+async def run_live(services: CurrentServices, _: CurrentVisitor, record: Run) -> StreamingResponse:
+    """For one run: `refresh` when it has changed, `log` with the size when its log has grown,
+    `codex` the same but now and then only, `ended` at its end. The pace is kept here: a page's
+    own timers go when a part of it is swapped."""
+    return sse.stream_response(_run(services, record.run_id))
 
 
-async def _list(here: Services) -> AsyncIterator[bytes]:
+async def _list(services: Services) -> AsyncIterator[bytes]:
+    events = services.event_buffer
     with metrics.STREAMS.labels("events").track_inprogress():
-        yield format_sse_event(event="refresh", data_str="{}", retry=RETRY)
+        yield format_sse_event(event="refresh", data_str="{}", retry=sse.RETRY_MILLISECONDS)
         loop = asyncio.get_running_loop()
-        position, told = here.feed.end, loop.time()
-        while not here.stop.is_set():
-            changed = here.feed.end > position
-            active = any(
-                run.status.phase.lower() in LIVE_STATUSES for run in here.mirror.runs.values()
-            )
-            if changed or (active and loop.time() - told >= TICK):
-                position, told = here.feed.end, loop.time()
+        position = events.end
+        sent_at = loop.time()
+        while not services.stop.is_set():
+            changed = events.end > position
+            phases = (run.status.phase.lower() for run in services.mirror.runs.values())
+            active = any(phase in LIVE_STATUSES for phase in phases)
+            if changed or (active and loop.time() - sent_at >= REFRESH_SECONDS):
+                position = events.end
+                sent_at = loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
-            elif loop.time() - told >= PING:
-                told = loop.time()
-                yield format_sse_event(comment="ping")
-            await asyncio.sleep(PAUSE if changed else 0)
-            await _any(here, TICK, here.feed.more(position))
-        yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+            elif loop.time() - sent_at >= sse.PING_SECONDS:
+                sent_at = loop.time()
+                yield sse.PING
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS if changed else 0)
+            await sse.wait_for_any(
+                events.wait_for_events(position), services.stop.wait(), seconds=REFRESH_SECONDS
+            )
+        yield sse.RECONNECT
 
 
-async def _run(here: Services, archive: Archive, bells: Bells, run_id: str) -> AsyncIterator[bytes]:
-    with metrics.STREAMS.labels("logs").track_inprogress(), bells.heard(run_id) as bell:
-        yield format_sse_event(comment="codexrun", retry=RETRY)
+async def _run(services: Services, run_id: str) -> AsyncIterator[bytes]:
+    archive = services.archive
+    events = services.event_buffer
+    with (
+        metrics.STREAMS.labels("logs").track_inprogress(),
+        services.notifier.subscribe(run_id) as grown,
+    ):
+        yield sse.FIRST
         loop = asyncio.get_running_loop()
         state: object = None
-        size, position, told, over = -1, here.feed.end, loop.time(), 0.0
-        drawn, drawn_at = -1, 0.0  # the size that the last `codex` was about
-        while not here.stop.is_set():
-            bell.clear()
-            record, now_size = (
-                await _find(here, run_id),
-                await asyncio.to_thread(archive.size, run_id),
-            )
-            if now_size != size:
-                size, told = now_size, loop.time()
+        size = -1
+        position = events.end
+        sent_at = loop.time()
+        finished_since: float | None = None
+        codex_size = -1  # the size that the last `codex` was about
+        codex_at = 0.0
+        while not services.stop.is_set():
+            grown.clear()
+            record = await _find(services, run_id)
+            new_size = await asyncio.to_thread(archive.size, run_id)
+            if new_size != size:
+                size = new_size
+                sent_at = loop.time()
                 yield format_sse_event(event="log", data_str=str(size))
-            if size != drawn and loop.time() - drawn_at >= LOOK:
-                drawn, drawn_at = size, loop.time()
+            if size != codex_size and loop.time() - codex_at >= POLL_SECONDS:
+                codex_size = size
+                codex_at = loop.time()
                 yield format_sse_event(event="codex", data_str="{}")
-            if record and (now_state := _state(here, record)) != state:
-                state, told = now_state, loop.time()
+            if record and (new_state := _state(services, record)) != state:
+                state = new_state
+                sent_at = loop.time()
                 yield format_sse_event(event="refresh", data_str="{}")
             if record is None or record.terminal or record.status == "deleted":
-                over = over or loop.time()
-                if loop.time() - over >= GONE or await asyncio.to_thread(_closed, archive, run_id):
+                if finished_since is None:
+                    finished_since = loop.time()
+                log = await asyncio.to_thread(archive.log, run_id)
+                if log.closed or loop.time() - finished_since >= LISTEN_SECONDS:
                     yield format_sse_event(event="ended", data_str="{}")
                     return
-            if loop.time() - told >= PING:
-                told = loop.time()
-                yield format_sse_event(comment="ping")
-            await asyncio.sleep(PAUSE / 4)  # many small pieces are one bell
-            await _any(here, LOOK, bell.wait(), here.feed.more(position))
-            position = here.feed.end
-        yield format_sse_event(event="reconnect", data_str="{}", retry=RETRY)
+            if loop.time() - sent_at >= sse.PING_SECONDS:
+                sent_at = loop.time()
+                yield sse.PING
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS / 4)  # many small pieces are one event
+            await sse.wait_for_any(
+                grown.wait(),
+                events.wait_for_events(position),
+                services.stop.wait(),
+                seconds=POLL_SECONDS,
+            )
+            position = events.end
+        yield sse.RECONNECT
 
 
-def _state(here: Services, record: RunRecord) -> object:
-    place = here.queue(record.run_id)
+def _state(services: Services, record: RunRecord) -> object:
+    position = services.queue_position(record.run_id)
     return (
         record.status,
         record.attempt,
         record.reason,
         record.cost_tokens,
         record.resource_version,
-        place and place.position,
+        position and position.position,
     )
 
 
-def _closed(archive: Archive, run_id: str) -> bool:
-    log = archive.log(run_id)
-    return log.complete is not None or not log.begins
-
-
-async def _find(here: Services, run_id: str) -> RunRecord | None:
+async def _find(services: Services, run_id: str) -> RunRecord | None:
     try:
-        return await here.find(run_id)
+        return await services.find(run_id)
     except Unavailable:
         return None
-
-
-async def _any(here: Services, seconds: float, *waits: Coroutine[Any, Any, object]) -> None:
-    """Until one of them is done, this process ends, or time is up."""
-    tasks = [asyncio.ensure_future(wait) for wait in (*waits, here.stop.wait())]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()

@@ -1,6 +1,5 @@
 """/console/login, /logout and /theme."""
 
-import hashlib
 import logging
 import time
 from urllib.parse import urlsplit
@@ -9,21 +8,22 @@ from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console import sessions
 from codexrun_api.console.templating import THEME, Page, page, see_other
-from codexrun_api.console.visitors import from_here, visitor_of
+from codexrun_api.console.visitors import is_same_origin, visitor_of
+from codexrun_api.http.auth import token_digest
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Services
+from codexrun_api.services import CurrentServices, Services
 from codexrun_core.logs import fields
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
 log = logging.getLogger(__name__)
 
-YEAR = 365 * 86_400
+YEAR_SECONDS = 365 * 86_400
 
 
 @router.get("/console/login")
-async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a route's signature
-    back = _inside(request.query_params.get("back", ""))
+async def form(request: Request, services: CurrentServices) -> Response:  # noqa: ARG001 - a route's signature
+    back = _console_url(request.query_params.get("back", ""))
     return (
         see_other(back)
         if visitor_of(request)
@@ -32,13 +32,14 @@ async def form(request: Request, here: Here) -> Response:  # noqa: ARG001 - a ro
 
 
 @router.post("/console/login")
-async def login(request: Request, here: Here) -> Response:
+async def login(request: Request, services: CurrentServices) -> Response:
     """The control token for a session. A form of another site is refused: it would log somebody in
     as somebody else."""
     _refuse_foreign(request)
-    given = await request.form()
-    token, back = str(given.get("token", "")).strip(), _inside(str(given.get("back", "")))
-    user = here.tokens.user(token)
+    form = await request.form()
+    token = str(form.get("token", "")).strip()
+    back = _console_url(str(form.get("back", "")))
+    user = services.tokens.user(token)
     if user is None:
         log.warning(
             "console.login_refused",
@@ -46,15 +47,14 @@ async def login(request: Request, here: Here) -> Response:
         )
         return page(request, "login.html", 401, back=back, wrong=True)
     answer = see_other(back)
-    digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
     answer.set_cookie(
         sessions.COOKIE,
-        sessions.opened(digest, time.time()),
-        max_age=sessions.HOURS * 3600,
+        sessions.open_session(token_digest(token), time.time()),
+        max_age=sessions.SESSION_HOURS * 3600,
         path="/console",
         httponly=True,
         samesite="strict",
-        secure=_secure(request, here),
+        secure=_secure(request, services),
     )
     log.info(
         "console.logged_in",
@@ -64,11 +64,11 @@ async def login(request: Request, here: Here) -> Response:
 
 
 @router.post("/console/logout")
-async def logout(request: Request, here: Here) -> Response:
+async def logout(request: Request, services: CurrentServices) -> Response:
     """Also in read-only mode."""
-    seen = visitor_of(request)
+    visitor = visitor_of(request)
     form = await request.form()
-    if seen and not sessions.same(str(form.get("csrf", "")), seen.csrf):
+    if visitor and not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
         raise Problem(
             403, "form-expired", "this form is not of your session; reload the page and try again"
         )
@@ -78,25 +78,26 @@ async def logout(request: Request, here: Here) -> Response:
         path="/console",
         httponly=True,
         samesite="strict",
-        secure=_secure(request, here),
+        secure=_secure(request, services),
     )
     return answer
 
 
 @router.post("/console/theme")
-async def theme(request: Request, here: Here) -> Response:
+async def theme(request: Request, services: CurrentServices) -> Response:
     """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
     _refuse_foreign(request)
     form = await request.form()
-    answer, wanted = see_other(_inside(str(form.get("back", "")))), str(form.get("theme", ""))
-    if wanted in ("light", "dark"):
+    answer = see_other(_console_url(str(form.get("back", ""))))
+    theme_name = str(form.get("theme", ""))
+    if theme_name in ("light", "dark"):
         answer.set_cookie(
             THEME,
-            wanted,
-            max_age=YEAR,
+            theme_name,
+            max_age=YEAR_SECONDS,
             path="/console",
             samesite="strict",
-            secure=_secure(request, here),
+            secure=_secure(request, services),
         )
     else:
         answer.delete_cookie(THEME, path="/console")
@@ -104,7 +105,7 @@ async def theme(request: Request, here: Here) -> Response:
 
 
 def _refuse_foreign(request: Request) -> None:
-    if not from_here(request):
+    if not is_same_origin(request):
         raise Problem(
             403,
             "foreign-form",
@@ -112,13 +113,14 @@ def _refuse_foreign(request: Request) -> None:
         )
 
 
-def _secure(request: Request, here: Services) -> bool:
-    """Behind a proxy that ends TLS only the external URL knows."""
-    return request.url.scheme == "https" or here.settings.external_url.startswith("https:")
+def _secure(request: Request, services: Services) -> bool:
+    """Return whether cookies are for TLS only. Behind a proxy that ends TLS only the external
+    URL knows."""
+    return request.url.scheme == "https" or services.settings.external_url.startswith("https:")
 
 
-def _inside(url: str) -> str:
-    """A way back that leads nowhere else."""
+def _console_url(url: str) -> str:
+    """Return the URL if it leads back into the console, else the list's."""
     parts = urlsplit(url) if url.isprintable() and "\\" not in url else urlsplit("")
     inside = not parts.scheme and not parts.netloc and parts.path.startswith("/console")
     return url if inside and not parts.path.startswith("/console/log") else "/console/runs"

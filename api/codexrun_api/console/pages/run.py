@@ -11,21 +11,18 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
-from codexrun_api.console.pages.run_list import busy_slots
 from codexrun_api.console.pages.run_log import NO_WINDOW, window
 from codexrun_api.console.templating import Page, off_loop, page
-from codexrun_api.console.view import commands, safe_html, timeline, transcript
-from codexrun_api.console.view import status_text as words
+from codexrun_api.console.view import commands, safe_html, status_text, timeline, transcript
 from codexrun_api.console.view.formats import duration
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
-from codexrun_api.console.view.states import state_of
+from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.logs import artifact_routes
 from codexrun_api.logs.archive import Archive
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import Problem, not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
 from codexrun_core.resources import GROUP, VERSION
@@ -34,6 +31,8 @@ from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
 
+router = APIRouter(route_class=Page, include_in_schema=False)
+
 TABS = {
     "codex": "Codex",
     "log": "Log",
@@ -41,54 +40,38 @@ TABS = {
     "artifacts": "Artifacts",
     "yaml": "YAML",
 }
-WINDOW = 256 * 1024  # bytes of the log that the Codex view reads at once
-TAIL = 64 * 1024
+WINDOW_BYTES = 256 * 1024  # bytes of the log that the Codex view reads at once
+TAIL_BYTES = 64 * 1024
 MAX_LINES = 2_000  # of the log in a page, however short they are
-MESSAGE, PATCH = "final-message.md", "workspace.patch"
+MESSAGE_ARTIFACT = "final-message.md"
+PATCH_ARTIFACT = "workspace.patch"
 
 
-def router(archive: Archive) -> APIRouter:
-    routes = APIRouter(route_class=Page, include_in_schema=False)
+@router.get("/console/runs/{id}")
+async def run(
+    request: Request, services: CurrentServices, _: CurrentVisitor, record: Run, part: str = ""
+) -> Response:
+    tab = tab_of(request.query_params)
+    now = datetime.now(UTC)
+    context = {"tab": tab, "tabs": TABS, **await _head(services, record, now)}
+    if part == "run" and tab == "log":  # the page keeps its own lines
+        context |= NO_WINDOW
+    else:
+        context |= await _tab(services, record, request.query_params)
+    return page(request, "run.html", block="run" if part == "run" else "", **context)
 
-    @routes.get("/console/runs/{id}")
-    async def run(
-        request: Request,
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        part: str = "",
-    ) -> Response:
-        record = await here.find(id)
-        if record is None:
-            raise not_found(id)
-        tab = tab_of(request.query_params)
-        now = datetime.now(UTC)
-        context = {"tab": tab, "tabs": TABS, **await _head(here, archive, record, now)}
-        if part == "run" and tab == "log":  # the page keeps its own lines
-            context |= NO_WINDOW
-        else:
-            context |= await _tab(here, archive, record, request.query_params)
-        return page(request, "run.html", block="run" if part == "run" else "", **context)
 
-    @routes.get("/console/runs/{id}/artifacts/{name}")
-    async def artifact(
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        name: artifact_routes.Name,
-    ) -> FileResponse:
-        """The same file as REST's, for a browser that has a session and no token."""
-        record = await here.find(id)
-        if record is None:
-            raise not_found(id)
-        path = await asyncio.to_thread(archive.artifact, record.run_id, name)
-        if path is None:
-            raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
-        return FileResponse(
-            path, media_type="application/octet-stream", filename=f"{record.name}-{name}"
-        )
-
-    return routes
+@router.get("/console/runs/{id}/artifacts/{name}")
+async def artifact(
+    services: CurrentServices, _: CurrentVisitor, record: Run, name: artifact_routes.Name
+) -> FileResponse:
+    """The same file as REST's, for a browser that has a session and no token."""
+    path = await asyncio.to_thread(services.archive.artifact, record.run_id, name)
+    if path is None:
+        raise Problem(404, "artifact-not-found", f'this run has no artifact "{name}"')
+    return FileResponse(
+        path, media_type="application/octet-stream", filename=f"{record.name}-{name}"
+    )
 
 
 def tab_of(query: Mapping[str, str]) -> str:
@@ -96,75 +79,81 @@ def tab_of(query: Mapping[str, str]) -> str:
     return tab if tab in TABS else "codex"
 
 
-async def _head(
-    here: Services, archive: Archive, record: RunRecord, now: datetime
-) -> dict[str, Any]:
-    """What stands above the tabs and beside them."""
-    run = here.mirror.runs.get(record.run_id)
-    job_type = here.catalog.job_types.get(record.job_type)
+async def _head(services: Services, record: RunRecord, now: datetime) -> dict[str, Any]:
+    """Return what stands above the tabs and beside them."""
+    run = services.mirror.runs.get(record.run_id)
+    job_type = services.catalog.job_types.get(record.job_type)
     limit = job_type.spec.concurrency_limit if job_type else 0
-    state, asked = state_of(record.status), read_spec(record.spec)
+    state = state_of(record.status)
+    spec = read_spec(record.spec)
     live = state.active
-    size = await asyncio.to_thread(archive.size, record.run_id)
+    size = await asyncio.to_thread(services.archive.size, record.run_id)
     doing = ""
     if record.status == "running":
         _, tail = await off_loop(
-            partial(_entries, archive, record.run_id, max(0, size - TAIL), size)
+            partial(_entries, services.archive, record.run_id, max(0, size - TAIL_BYTES), size)
         )
         doing = tail.doing
     events, usual, retries = await asyncio.gather(
-        _or(here.registry.events(record.run_id), []),
-        _or(here.registry.usual(record.job_type), None) if live else _nothing(),
-        _or(_retries(here, record), ()),
+        _unless_unavailable(services.registry.events(record.run_id), []),
+        _unless_unavailable(services.registry.usual(record.job_type), None)
+        if live
+        else _no_duration(),
+        _unless_unavailable(_retries(services, record), ()),
     )
     limits = limits_of(record, job_type)
-    prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
-    place = here.queue(record.run_id)
-    busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
+    prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
+    position = services.queue_position(record.run_id)
+    busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
     return {
         "run": record,
         "object": run,
         "state": state,
-        "sentence": words.sentence(
+        "sentence": status_text.sentence(
             record,
             now,
             run=run,
-            place=place,
+            position=position,
             busy=busy,
             limit=limit,
             usual=usual if live else None,
             doing=doing,
         ),
-        "way_out": words.way_out(record),
-        "seconds": words.took(record, now),
+        "way_out": status_text.way_out(record),
+        "seconds": status_text.run_seconds(record, now),
         "stretches": timeline.stretches(record, events, now),
         "limits": limits,
         "times": time_limits(limits),
-        "prices": here.prices.version,
-        "price_known": (record.model or "") in here.prices.models,
+        "prices": services.prices.version,
+        "price_known": (record.model or "") in services.prices.models,
         "prompt": prompt,
         "checksum": checksum(record, prompt),
-        "workspace": workspace(asked.git),
-        "git": asked.git,
+        "workspace": workspace(spec.git),
+        "git": spec.git,
         "origins": ORIGINS,
         "origin": ORIGINS.get(record.origin, record.origin),
         "conditions": run.status.conditions if run else (),
         "events": events,
-        "cancel": asked.cancel or (run.spec.cancel if run else None),
+        "cancel": spec.cancel or (run.spec.cancel if run else None),
         "commands": commands.commands(record, run),
-        "links": _links(here, record, now),
+        "links": _links(services, record, now),
         "retries": retries,
         "log_size": size,
         "resumable": bool(record.thread_id),
         "live_url": f"/console/runs/{record.run_id}/live",
         "streams": live
-        or (record.terminal and record.log_complete is None and size > 0 and _fresh(record, now)),
+        or (
+            record.terminal
+            and record.log_complete is None
+            and size > 0
+            and _may_still_close(record, now)
+        ),
     }
 
 
-def _links(here: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
-    """Names and URLs of what else knows of the run."""
-    about = {
+def _links(services: Services, record: RunRecord, now: datetime) -> list[tuple[str, str]]:
+    """Return names and URLs of what else knows of the run."""
+    words = {
         "name": record.name,
         "namespace": record.namespace,
         "run_id": record.run_id,
@@ -172,40 +161,41 @@ def _links(here: Services, record: RunRecord, now: datetime) -> list[tuple[str, 
     }
     end = record.finished_at or now
     return [
-        (link.name, link.to(start=record.created_at, end=end, **about))
-        for link in here.settings.console_links
+        (link.name, link.to(start=record.created_at, end=end, **words))
+        for link in services.settings.console_links
     ]
 
 
-def _fresh(record: RunRecord, now: datetime) -> bool:
-    """Its log may still be closed."""
+def _may_still_close(record: RunRecord, now: datetime) -> bool:
+    """Return whether its log may still be closed."""
     return record.finished_at is not None and (now - record.finished_at).total_seconds() < 60
 
 
-async def _or(call: Any, otherwise: Any) -> Any:
-    """The page is there without what the registry would add while it is away."""
+async def _unless_unavailable(call: Any, otherwise: Any) -> Any:
+    """Return the call's result, or `otherwise` while the registry is away: the page is there
+    without what it would add."""
     try:
         return await call
     except Unavailable:
         return otherwise
 
 
-async def _nothing() -> timedelta | None:
+async def _no_duration() -> timedelta | None:
     return None
 
 
-async def _retries(here: Services, record: RunRecord) -> tuple[RunRecord, ...]:
-    return (await here.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
+async def _retries(services: Services, record: RunRecord) -> tuple[RunRecord, ...]:
+    return (await services.registry.page(Filter(retry_of=(record.run_id,)), None, 5)).runs
 
 
 def time_limits(limits: Limits) -> list[str]:
-    """`15:00`, `stall 3:00`: those that there are."""
+    """Return the limits of time that there are, as `15:00` and `stall 3:00`."""
     words = (("", limits.timeout_seconds), ("stall ", limits.stall_seconds))
     return [f"{word}{duration(seconds)}" for word, seconds in words if seconds is not None]
 
 
 def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
-    """Tone and words for the state of the run's prompt."""
+    """Return tone and words for the state of the run's prompt."""
     if prompt is None:
         return "off", "no longer in the cluster"
     if not prompt.checksum_ok or (record.prompt_sha256 and record.prompt_sha256 != prompt.sha256):
@@ -213,21 +203,22 @@ def checksum(record: RunRecord, prompt: Any) -> tuple[str, str]:
     return ("ok", "checksum") if record.prompt_sha256 else ("off", "not checked yet")
 
 
-async def _tab(
-    here: Services, archive: Archive, record: RunRecord, query: Mapping[str, str]
-) -> dict[str, Any]:
-    run_id, tab = record.run_id, tab_of(query)
+async def _tab(services: Services, record: RunRecord, query: Mapping[str, str]) -> dict[str, Any]:
+    run_id = record.run_id
+    tab = tab_of(query)
     match tab:
         case "codex":
-            return await off_loop(partial(_codex, archive, record, query.get("before", "")))
+            return await off_loop(
+                partial(_codex, services.archive, record, query.get("before", ""))
+            )
         case "log":
-            return await window(archive, run_id, query)
+            return await window(services, run_id, query)
         case "prompt":
-            return await off_loop(partial(_prompt, here, record))
+            return await off_loop(partial(_prompt, services, record))
         case "artifacts":
-            return await off_loop(partial(_artifacts, archive, run_id))
+            return await off_loop(partial(_artifacts, services.archive, run_id))
         case _:
-            return {"manifest": await off_loop(partial(manifest, here, record))}
+            return {"manifest": await off_loop(partial(manifest, services, record))}
 
 
 def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
@@ -237,17 +228,17 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
         if before.isascii() and before.isdecimal() and len(before) < 16
         else size
     )
-    start, read = _entries(archive, record.run_id, max(0, end - WINDOW), end)
-    found = archive.artifact(record.run_id, MESSAGE)
-    message = _text(found, safe_html.MAX_MESSAGE_BYTES) if found else (record.result or "")
+    start, codex_transcript = _entries(archive, record.run_id, max(0, end - WINDOW_BYTES), end)
+    path = archive.artifact(record.run_id, MESSAGE_ARTIFACT)
+    message = _text(path, safe_html.MAX_MESSAGE_BYTES) if path else (record.result or "")
     budget = safe_html.Budget()
     return {
-        "transcript": read,
+        "transcript": codex_transcript,
         "earlier": start,
         "later": end < size,
         "message": message,
         "patch_bytes": patch.stat().st_size
-        if (patch := archive.artifact(record.run_id, PATCH))
+        if (patch := archive.artifact(record.run_id, PATCH_ARTIFACT))
         else 0,
         "markdown": budget.markdown,
         "output": budget.output,
@@ -258,13 +249,15 @@ def _codex(archive: Archive, record: RunRecord, before: str) -> dict[str, Any]:
 def _entries(
     archive: Archive, run_id: str, start: int, end: int
 ) -> tuple[int, transcript.Transcript]:
-    """Where it begins, after `start` where a line does, and what Codex did from there to `end`: in
-    MAX_LINES lines at most."""
+    """Return where the first line at or after `start` begins, and what Codex did from there to
+    `end`, in MAX_LINES lines at most."""
     data = archive.read(run_id, start, end)
     if start:  # not from the middle of a line
         skipped = data.find(b"\n") + 1
-        start, data = start + skipped, data[skipped:]
-    lines, at = [], start
+        start = start + skipped
+        data = data[skipped:]
+    lines = []
+    at = start
     for raw in data.split(b"\n"):
         lines.append((at, raw))
         at += len(raw) + 1
@@ -272,8 +265,8 @@ def _entries(
     return lines[0][0], transcript.read(lines)
 
 
-def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
-    prompt = here.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
+def _prompt(services: Services, record: RunRecord) -> dict[str, Any]:
+    prompt = services.catalog.prompts.get((record.prompt_name or "", record.prompt_version or ""))
     if prompt is None:
         return {"source": None, "rendered": None, "unrendered": ""}
     try:
@@ -287,33 +280,35 @@ def _prompt(here: Services, record: RunRecord) -> dict[str, Any]:
 
 
 def _artifacts(archive: Archive, run_id: str) -> dict[str, Any]:
-    found = archive.artifact(run_id, PATCH)
-    text = _text(found, safe_html.LONGEST_PATCH) if found else ""
+    path = archive.artifact(run_id, PATCH_ARTIFACT)
+    text = _text(path, safe_html.MAX_PATCH_BYTES) if path else ""
     return {
-        "artifacts": archive.list(run_id),
+        "artifacts": archive.list_artifacts(run_id),
         "patch": safe_html.patch(text) if text else None,
-        "patch_cut": bool(found and found.stat().st_size > safe_html.LONGEST_PATCH),
+        "patch_cut": bool(path and path.stat().st_size > safe_html.MAX_PATCH_BYTES),
     }
 
 
-def _text(path: Path, most: int) -> str:
+def _text(path: Path, max_bytes: int) -> str:
     with path.open("rb") as file:
-        return file.read(most).decode("utf-8", "replace")
+        return file.read(max_bytes).decode("utf-8", "replace")
 
 
-def manifest(here: Services, record: RunRecord) -> str:
-    """The object as it is, or, once it is gone, the one that would make the same run."""
-    run = here.mirror.runs.get(record.run_id)
+def manifest(services: Services, record: RunRecord) -> str:
+    """Return the object as it is, or, once it is gone, the one that would make the same run."""
+    run = services.mirror.runs.get(record.run_id)
     if run:
-        shown = run.dump()
+        manifest_body = run.dump()
         if "inputs" in record.spec:  # the mirror keeps none of a run that has ended
-            shown["spec"]["inputs"] = record.spec["inputs"]
-        shown["metadata"] = {k: v for k, v in shown["metadata"].items() if v not in ({}, "", None)}
+            manifest_body["spec"]["inputs"] = record.spec["inputs"]
+        manifest_body["metadata"] = {
+            k: v for k, v in manifest_body["metadata"].items() if v not in ({}, "", None)
+        }
     else:
-        shown = {
+        manifest_body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "CodexRun",
             "metadata": {"name": record.name, "namespace": record.namespace},
             "spec": record.spec,
         }
-    return as_yaml(shown)
+    return as_yaml(manifest_body)

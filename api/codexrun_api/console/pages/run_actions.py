@@ -2,116 +2,80 @@
 everything that matches."""
 
 import asyncio
-import secrets
-from collections import OrderedDict
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console.pages.run_list import filter_of
 from codexrun_api.console.templating import Page, page, see_other
-from codexrun_api.console.view import list_query as urls
-from codexrun_api.console.view.states import STATES
-from codexrun_api.console.visitors import Acting, Seen, acted
+from codexrun_api.console.view.list_query import ListQuery, read_list_query
+from codexrun_api.console.view.status_text import STATES
+from codexrun_api.console.visitors import CurrentVisitor, EditingVisitor, log_action
 from codexrun_api.runs import actions
-from codexrun_api.runs.action_routes import (
-    MOST,
-    BulkAnswer,
-    BulkItem,
-    BulkWish,
-    cancel_many,
-    retry_many,
-)
+from codexrun_api.runs.action_routes import cancel_many, retry_many
+from codexrun_api.runs.bulk_actions import BulkAction, Verb
 from codexrun_api.schemas import params, requests
 from codexrun_api.schemas.problems import Problem, problem_of
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkRequest
+from codexrun_api.schemas.responses import BulkAnswer
+from codexrun_api.services import CurrentServices, Services
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-TYPED = 20  # above so many runs the number is typed
-KEPT = 50  # results of bulk actions
-SHOWN = 200
-AT_ONCE = 1.0  # seconds: a few runs are done by then, and their page shows it
-
-Verb = Literal["cancel", "retry"]
+MAX_UNTYPED_RUNS = 20  # above so many runs the number is typed
+MAX_SHOWN_ITEMS = 200
+WAIT_SECONDS = 1.0  # seconds: a few runs are done by then, and their page shows it
 
 
 @router.post("/console/runs/{id}/cancel")
-async def cancel(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+async def cancel(
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
+) -> Response:
     reason = str((await request.form()).get("reason", "")).strip()[:1024] or None
-    record = await actions.cancel(here, id, seen.user, reason)
-    acted(request, seen, "run.cancel_requested", run_id=record.run_id, name=record.name)
+    record = await actions.cancel(services, run_id, visitor.user, reason)
+    log_action(request, visitor, "run.cancel_requested", run_id=record.run_id, name=record.name)
     return see_other(f"/console/runs/{record.run_id}")
 
 
 @router.post("/console/runs/{id}/retry")
-async def retry(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+async def retry(
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
+) -> Response:
     """A new run with the same spec; with `resume` it goes on with the earlier one's thread."""
     resume = (await request.form()).get("resume") == "true"
-    wish = requests.RetryWish(when_full="Queue", resume=resume)
+    body = requests.RetryRunRequest(when_full="Queue", resume=resume)
     started = await actions.retry(
-        here, id, wish, user=seen.user, origin="console", request_id=request.state.request_id
+        services,
+        run_id,
+        body,
+        user=visitor.user,
+        origin="console",
+        request_id=request.state.request_id,
     )
-    acted(request, seen, "run.retried", run_id=started.record.run_id, name=started.record.name)
+    log_action(
+        request, visitor, "run.retried", run_id=started.record.run_id, name=started.record.name
+    )
     return see_other(f"/console/runs/{started.record.run_id}")
 
 
 @router.post("/console/runs/{id}/delete")
-async def delete(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
+async def delete(
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
+) -> Response:
     """Only the object: what is recorded of the run stays until it is cleaned up."""
-    record = await actions.delete(here, id)
-    acted(request, seen, "run.deleted", run_id=record.run_id, name=record.name)
+    record = await actions.delete(services, run_id)
+    log_action(request, visitor, "run.deleted", run_id=record.run_id, name=record.name)
     return see_other(f"/console/runs/{record.run_id}")
 
 
-@dataclass
-class Bulk:
-    """One bulk action, while it goes on and after."""
-
-    verb: Verb
-    user: str
-    began: datetime
-    expected: int
-    items: list[BulkItem] = field(default_factory=list)
-    answer: BulkAnswer | None = None
-    problem: Problem | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.answer is not None or self.problem is not None
-
-    def counted(self, outcome: str) -> int:
-        return sum(item.outcome == outcome for item in self.items)
-
-
-class Bulks:
-    """The last ones. They are gone with the process: what they did is in the runs, and each can be
-    asked for again."""
-
-    def __init__(self) -> None:
-        self.kept: OrderedDict[str, Bulk] = OrderedDict()
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def add(self, bulk: Bulk) -> str:
-        number = secrets.token_hex(8)
-        self.kept[number] = bulk
-        while len(self.kept) > KEPT:
-            self.kept.popitem(last=False)
-        return number
-
-
-_BULKS = Bulks()
-
-
 @router.post("/console/bulk")
-async def bulk(request: Request, here: Here, seen: Acting) -> Response:
+async def bulk(request: Request, services: CurrentServices, visitor: EditingVisitor) -> Response:
     """First it says what would be done; sent again with `confirmed` it is done, in the
     background."""
     form = await request.form()
     pairs = [(name, str(value)) for name, value in form.multi_items()]
-    asked = urls.asked(pairs)
+    query = read_list_query(pairs)
     verb: Verb = "retry" if form.get("verb") == "retry" else "cancel"
     matching = form.get("scope") == "matching"
     ids = [str(value) for value in form.getlist("run")]
@@ -121,94 +85,100 @@ async def bulk(request: Request, here: Here, seen: Acting) -> Response:
             "nothing-selected",
             "no run is selected; select some, or choose all that match the filter",
         )
-    if len(ids) > MOST:
-        raise Problem(422, "too-many", f"{len(ids)} runs are selected; {MOST} are possible at once")
+    if len(ids) > MAX_BULK_RUNS:
+        raise Problem(
+            422, "too-many", f"{len(ids)} runs are selected; {MAX_BULK_RUNS} are possible at once"
+        )
     reason = str(form.get("reason", "")).strip()[:1024] or None
-    wish = _wish(asked, ids, verb if matching else None, reason)
+    body = _bulk_request(query, ids, verb if matching else None, reason)
     preview = await _run(
-        here,
+        services,
         verb,
-        wish.model_copy(update={"dry_run": True}),
-        user=seen.user,
+        body.model_copy(update={"dry_run": True}),
+        user=visitor.user,
         request_id=request.state.request_id,
     )
     count = sum(item.outcome == "would_do" for item in preview.results)
     typed = str(form.get("typed", "")).strip()
-    wrong = form.get("confirmed") == "1" and count > TYPED and typed != str(count)
+    wrong = form.get("confirmed") == "1" and count > MAX_UNTYPED_RUNS and typed != str(count)
     if form.get("confirmed") != "1" or wrong or not count:
         context: dict[str, Any] = {
             "verb": verb,
-            "asked": asked,
+            "asked": query,
             "ids": ids,
             "matching": matching,
             "reason": reason or "",
             "preview": preview,
             "count": count,
-            "typed_above": TYPED,
+            "typed_above": MAX_UNTYPED_RUNS,
             "wrong": typed if wrong else None,
-            "shown": SHOWN,
+            "shown": MAX_SHOWN_ITEMS,
         }
         return page(request, "bulk.html", 422 if wrong else 200, **context)
-    started = Bulk(verb, seen.user, datetime.now(UTC), count)
-    number = _BULKS.add(started)
-    acted(request, seen, "runs.bulk_requested", verb=verb, runs=count)
-    task = asyncio.create_task(_do(here, started, wish, request.state.request_id))
-    _BULKS.tasks.add(task)
-    task.add_done_callback(_BULKS.tasks.discard)
-    await asyncio.wait({task}, timeout=AT_ONCE)
+    action = BulkAction(verb, visitor.user, datetime.now(UTC), count)
+    number = services.bulk_actions.add(action)
+    log_action(request, visitor, "runs.bulk_requested", verb=verb, runs=count)
+    task = asyncio.create_task(_do(services, action, body, request.state.request_id))
+    services.bulk_actions.tasks.add(task)
+    task.add_done_callback(services.bulk_actions.tasks.discard)
+    await asyncio.wait({task}, timeout=WAIT_SECONDS)
     return see_other(f"/console/bulk/{number}")
 
 
 @router.get("/console/bulk/{number}")
-async def bulk_result(request: Request, _: Seen, number: str, part: str = "") -> Response:
-    found = _BULKS.kept.get(number)
-    if found is None:
+async def bulk_result(
+    request: Request, services: CurrentServices, _: CurrentVisitor, number: str, part: str = ""
+) -> Response:
+    action = services.bulk_actions.get(number)
+    if action is None:
         detail = "this result is no longer kept; the list shows what became of the runs"
         raise Problem(404, "bulk-not-found", detail)
     return page(
         request,
         "bulk_result.html",
         block="progress" if part else "",
-        bulk=found,
+        bulk=action,
         number=number,
-        shown=SHOWN,
+        shown=MAX_SHOWN_ITEMS,
     )
 
 
-def _wish(asked: urls.Asked, ids: list[str], matching: Verb | None, reason: str | None) -> BulkWish:
-    """By ids, or by the list's filter; of all that match, those that the verb can be done to at
-    all."""
+def _bulk_request(
+    query: ListQuery, ids: list[str], matching: Verb | None, reason: str | None
+) -> BulkRequest:
+    """Return the request by ids, or by the list's filter; of all that match, it names those that
+    the verb can be done to at all."""
     if matching is None:
-        return BulkWish(ids=ids, reason=reason)
-    filter_of(asked)  # says what is wrong with it
-    if not asked.fields.get("status"):
-        asked = asked.with_(
+        return BulkRequest(ids=ids, reason=reason)
+    filter_of(query)  # says what is wrong with it
+    if not query.fields.get("status"):
+        query = query.with_(
             "status",
             [name for name, state in STATES.items() if state.active == (matching == "cancel")],
         )
-    return BulkWish(filter=asked.wish(), reason=reason)
+    return BulkRequest(filter=query.filter_query(), reason=reason)
 
 
 async def _run(
-    here: Services,
+    services: Services,
     verb: Verb,
-    wish: BulkWish,
+    body: BulkRequest,
     *,
     user: str,
     request_id: str,
-    bulk: Bulk | None = None,
+    action: BulkAction | None = None,
 ) -> BulkAnswer:
-    told = bulk.items.append if bulk else lambda _: None
+    on_result = action.items.append if action else lambda _: None
     if verb == "cancel":
-        return await cancel_many(here, wish, user, request_id, told=told)
-    return await retry_many(here, wish, user, request_id, origin="console", told=told)
+        return await cancel_many(services, body, user, request_id, on_result=on_result)
+    return await retry_many(services, body, user, request_id, origin="console", on_result=on_result)
 
 
-async def _do(here: Services, bulk: Bulk, wish: BulkWish, request_id: str) -> None:
+async def _do(services: Services, action: BulkAction, body: BulkRequest, request_id: str) -> None:
     try:
-        bulk.answer = await _run(
-            here, bulk.verb, wish, user=bulk.user, request_id=request_id, bulk=bulk
+        action.answer = await _run(
+            services, action.verb, body, user=action.user, request_id=request_id, action=action
         )
-        bulk.items = bulk.answer.results
+        action.items = action.answer.results
     except Exception as error:
-        bulk.problem = problem_of(error)
+        action.problem = problem_of(error)

@@ -9,151 +9,144 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.view import list_query as urls
+from codexrun_api.console.view.list_query import NAMES, PRESETS, SIZES, ListQuery, read_list_query
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.visitors import CurrentVisitor
+from codexrun_api.mirror import queue
 from codexrun_api.schemas.problems import Problem
-from codexrun_api.services import Here, Services
-from codexrun_core.resources.phases import SLOT_PHASES, Phase
+from codexrun_api.services import CurrentServices, Services
+from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.filters import Filter, InvalidPageToken, token_after
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, Sort, parse_sort
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-BARS = 40  # of the runs shown, in the card of successes
+MAX_BARS = 40  # of the runs shown, in the card of successes
 
 
 @router.get("/console/runs")
 async def runs(
     request: Request,
-    here: Here,
-    _: Seen,
+    services: CurrentServices,
+    _: CurrentVisitor,
     part: str = "",
     above: Annotated[str, Query(max_length=128)] = "",
 ) -> Response:
     """`part=rows` is the list alone, for a page that is open; `above` its first row: what came
     since is only counted."""
-    asked = urls.asked(request.query_params.multi_items())
-    await here.mirror.writer.caught_up()
-    wish, sort = filter_of(asked), sort_of(asked)
+    query = read_list_query(request.query_params.multi_items())
+    await services.mirror.writer.caught_up()
+    run_filter = filter_of(query)
+    sort = sort_of(query)
     if sort != NEWEST:
         above = ""  # new runs have no place of their own then: they are shown where they stand
-    records, next_token, new = await _listed(here, asked, wish, sort, above)
-    if sort == NEWEST and records and not asked.token:
+    records, next_token, new = await _list_page(services, query, run_filter, sort, above)
+    if sort == NEWEST and records and not query.token:
         above = above or key_of(records[0])
-    counts = await here.registry.counts(replace(wish, status=()))
+    counts = await services.registry.counts(replace(run_filter, status=()))
     now = datetime.now(UTC)
-    rows = [_row(here, record, now) for record in records]
+    rows = [_row(services, record, now) for record in records]
     context = {
-        "asked": asked,
+        "asked": query,
         "rows": rows,
-        "older": _with_token(asked, next_token) if next_token else "",
+        "older": _with_token(query, next_token) if next_token else "",
         "new": new,
         "above": above,
         "counts": counts,
         "matching": sum(
             n
             for status, n in counts.items()
-            if not asked.fields.get("status") or status in asked.fields["status"]
+            if not query.fields.get("status") or status in query.fields["status"]
         ),
-        "presets": urls.PRESETS,
-        "sizes": urls.SIZES,
-        "job_types": sorted(here.catalog.job_types),
-        "prompts": _prompts(here),
-        "models": models(here),
-        "refresh_url": asked.url(part="rows", above=above),
+        "presets": PRESETS,
+        "sizes": SIZES,
+        "job_types": sorted(services.catalog.job_types),
+        "prompts": _prompts(services),
+        "models": models(services),
+        "refresh_url": query.url(part="rows", above=above),
         "live_url": "/console/live",
         "bars": _bars(rows),
-        **await cards(here, now),
+        **await cards(services, now),
     }
     return page(request, "runs.html", block="live" if part == "rows" else "", **context)
 
 
-def filter_of(asked: urls.Asked) -> Filter:
-    """The registry's filter.
+def filter_of(query: ListQuery) -> Filter:
+    """Return the registry's filter.
 
     Raises:
         Problem: 422, a value that is none.
     """
     try:
-        return asked.wish().filter()
+        return query.filter_query().filter()
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "filter"
         raise Problem(
             422,
             "invalid-filter",
-            f"{urls.NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
+            f"{NAMES.get(name, name)}: {first['msg'].removeprefix('Value error, ')}",
         ) from error
 
 
-def sort_of(asked: urls.Asked) -> Sort:
-    """The registry's order.
+def sort_of(query: ListQuery) -> Sort:
+    """Return the registry's order.
 
     Raises:
         Problem: 422, it has none of that name.
     """
     try:
-        return parse_sort(asked.sort) if asked.sort else NEWEST
+        return parse_sort(query.sort) if query.sort else NEWEST
     except ValueError as error:
         raise Problem(422, "invalid-filter", f"Sort: {error}") from error
 
 
-async def _listed(
-    here: Services, asked: urls.Asked, wish: Filter, sort: Sort, above: str
+async def _list_page(
+    services: Services, query: ListQuery, run_filter: Filter, sort: Sort, above: str
 ) -> tuple[tuple[RunRecord, ...], str | None, int]:
-    """The page's runs, the next page's token, and how many new ones there are above it."""
+    """Return the page's runs, the next page's token, and how many new runs there are above it."""
     try:
-        if not above or asked.token:
-            found = await here.registry.page(wish, asked.token or None, asked.size, sort)
-            return found.runs, found.next_token, 0
-        found = await here.registry.page(wish, None, min(500, asked.size + 200))
+        if not above or query.token:
+            page_of_runs = await services.registry.page(
+                run_filter, query.token or None, query.size, sort
+            )
+            return page_of_runs.runs, page_of_runs.next_token, 0
+        page_of_runs = await services.registry.page(run_filter, None, min(500, query.size + 200))
     except InvalidPageToken as error:
         raise Problem(400, "bad-page-token", str(error)) from error
-    fresh = sum(newer(record, above) for record in found.runs)
-    shown = found.runs[fresh : fresh + asked.size]
-    if not shown:  # more new ones than were read: the page would be empty
-        return found.runs[: asked.size], None, 0
-    more = fresh + asked.size < len(found.runs) or found.next_token is not None
-    return shown, _token(shown[-1], wish) if more else None, fresh
+    new = sum(newer(record, above) for record in page_of_runs.runs)
+    visible = page_of_runs.runs[new : new + query.size]
+    if not visible:  # more new ones than were read: the page would be empty
+        return page_of_runs.runs[: query.size], None, 0
+    more = new + query.size < len(page_of_runs.runs) or page_of_runs.next_token is not None
+    return visible, token_after(visible[-1], run_filter) if more else None, new
 
 
-def _token(record: RunRecord, wish: Filter) -> str:
-    return token_after(record, wish)
+def _with_token(query: ListQuery, token: str) -> str:
+    return replace(query, token=token).url()
 
 
-def _with_token(asked: urls.Asked, token: str) -> str:
-    return replace(asked, token=token).url()
+def _row(services: Services, record: RunRecord, now: datetime) -> Row:
+    busy = services.busy_slots(record.job_type) if record.status == "queued" else 0
+    position = services.queue_position(record.run_id) if record.status == "queued" else None
+    run = services.mirror.runs.get(record.run_id)
+    job_type = services.catalog.job_types.get(record.job_type)
+    return row(record, now, run=run, job_type=job_type, position=position, busy=busy)
 
 
-def _row(here: Services, record: RunRecord, now: datetime) -> Row:
-    busy = busy_slots(here, record.job_type) if record.status == "queued" else 0
-    place = here.queue(record.run_id) if record.status == "queued" else None
-    run, kind = here.mirror.runs.get(record.run_id), here.catalog.job_types.get(record.job_type)
-    return row(record, now, run=run, job_type=kind, place=place, busy=busy)
-
-
-def busy_slots(here: Services, job_type: str) -> int:
-    return sum(
-        run.status.phase in SLOT_PHASES
-        for run in here.mirror.runs.values()
-        if run.spec.job_type == job_type
-    )
-
-
-def models(here: Services) -> list[str]:
-    """Those that job types name."""
-    found = {
+def models(services: Services) -> list[str]:
+    """Return the models that job types name, sorted."""
+    names = {
         model
-        for kind in here.catalog.job_types.values()
-        for model in (kind.spec.model, *(kind.spec.allowed_models or ()))
+        for job_type in services.catalog.job_types.values()
+        for model in (job_type.spec.model, *(job_type.spec.allowed_models or ()))
     }
-    return sorted(found)
+    return sorted(names)
 
 
-def _prompts(here: Services) -> list[str]:
-    versions = sorted(here.catalog.prompts.values(), key=lambda p: (p.name, p.number))
+def _prompts(services: Services) -> list[str]:
+    versions = sorted(services.catalog.prompts.values(), key=lambda p: (p.name, p.number))
     names = sorted({p.name for p in versions})
     return [
         option
@@ -162,9 +155,9 @@ def _prompts(here: Services) -> list[str]:
     ]
 
 
-async def cards(here: Services, now: datetime) -> dict[str, Any]:
-    """What the top of the list says: slots, queue, success and cost."""
-    live = list(here.mirror.runs.values())
+async def cards(services: Services, now: datetime) -> dict[str, Any]:
+    """Return what the top of the list says: slots, queue, success and cost."""
+    live = list(services.mirror.runs.values())
     queued = [run for run in live if run.status.phase in (Phase.QUEUED, Phase.PENDING)]
     oldest = min(
         (run.metadata.creation_timestamp for run in queued if run.metadata.creation_timestamp),
@@ -172,15 +165,16 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
     )
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     day, today = await asyncio.gather(
-        here.registry.counts(Filter(since=now - timedelta(hours=24))),
-        here.registry.stats(Filter(since=midnight)),
+        services.registry.counts(Filter(since=now - timedelta(hours=24))),
+        services.registry.stats(Filter(since=midnight)),
     )
-    good, bad = day.get("succeeded", 0), day.get("failed", 0)
+    good = day.get("succeeded", 0)
+    bad = day.get("failed", 0)
     return {
-        "busy": sum(run.status.phase in SLOT_PHASES for run in live),
+        "busy": sum(map(queue.holds_slot, live)),
         "slots": sum(
-            0 if kind.spec.suspended else kind.spec.concurrency_limit
-            for kind in here.catalog.job_types.values()
+            0 if job_type.spec.suspended else job_type.spec.concurrency_limit
+            for job_type in services.catalog.job_types.values()
         ),
         "waiting": len(queued),
         "oldest": (now - oldest).total_seconds() if oldest else None,
@@ -194,8 +188,8 @@ async def cards(here: Services, now: datetime) -> dict[str, Any]:
 
 
 def _bars(rows: list[Row]) -> list[tuple[Row, int]]:
-    """Finished runs of this page with their height in percent by how long they took; the oldest
-    first."""
-    done = [r for r in rows if r.seconds is not None and not r.state.active][:BARS]
-    longest = max((r.seconds or 0 for r in done), default=0) or 1
-    return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(done)]
+    """Return finished runs of this page, the oldest first, with their height in percent by how
+    long they took."""
+    finished = [r for r in rows if r.seconds is not None and not r.state.active][:MAX_BARS]
+    longest = max((r.seconds or 0 for r in finished), default=0) or 1
+    return [(r, max(8, round(100 * (r.seconds or 0) / longest))) for r in reversed(finished)]

@@ -7,7 +7,6 @@ asks for those after the last one it has, so that a stream that is cut loses and
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,128 +15,115 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view.log_lines import Line, read_line
-from codexrun_api.console.view.log_search import Found, search
-from codexrun_api.console.visitors import Seen
+from codexrun_api.console.view.log_search import SearchResult, search
+from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.line_index import LineIndex
-from codexrun_api.schemas import params
-from codexrun_api.schemas.problems import not_found
-from codexrun_api.services import Here
+from codexrun_api.logs.stream import read_chunks
+from codexrun_api.services import CurrentServices, Run, Services
 
-LONGEST_Q = 200  # characters that are searched for
-AT_ONCE = 500  # lines
-AT_FIRST = 250  # of a page that is opened
-PIECE = 256 * 1024
+router = APIRouter(route_class=Page, include_in_schema=False)
+
+MAX_QUERY_CHARACTERS = 200  # characters that are searched for
+DEFAULT_LINES = 500  # lines
+WINDOW_LINES = 250  # of a page that is opened
 NO_WINDOW: dict[str, Any] = {
     **dict.fromkeys(("wanted", "previous_hit", "next_hit", "earlier_line", "later_line")),
     **dict.fromkeys(("total", "first", "last"), 0),
     **dict.fromkeys(("at_end", "raw", "regexp"), False),
     "lines": [],
-    "found": Found(),
+    "found": SearchResult(),
     "q": "",
 }
 
-# Two at once: each may take its whole time, and the threads of everything else are not theirs.
-_SEARCHERS = ThreadPoolExecutor(2, "log-search")
 
-
-def router(archive: Archive) -> APIRouter:
-    routes = APIRouter(route_class=Page, include_in_schema=False)
-
-    @routes.get("/console/runs/{id}/log/lines")
-    async def lines(  # noqa: PLR0917 - FastAPI passes them by name
-        request: Request,
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
-        count: Annotated[int, Query(ge=1, le=1000)] = AT_ONCE,
-        raw: bool = False,
-    ) -> Response:
-        """So many lines from that one on, as HTML; a header says how many the log has."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        found, total = await off_loop(partial(_lines, archive, run.run_id, first, count, raw=raw))
-        answer = page(request, "log_lines.html", lines=found, run=run)
-        answer.headers["X-Log-Lines"] = str(total)
-        return answer
-
-    @routes.get("/console/runs/{id}/log/matches")
-    async def matches(
-        here: Here,
-        _: Seen,
-        id: params.RunId,  # noqa: A002
-        q: Annotated[str, Query(min_length=1, max_length=LONGEST_Q)],
-        regexp: bool = False,
-    ) -> Response:
-        """Numbers of the lines that hold the text, what matched in them, and a word about both."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        found = await searched(archive, run.run_id, q, regexp=regexp)
-        return JSONResponse(
-            {
-                "lines": found.lines,
-                "texts": found.texts,
-                "said": found.said,
-                "error": bool(found.error),
-            }
-        )
-
-    @routes.get("/console/runs/{id}/log/raw")
-    async def raw(here: Here, _: Seen, id: params.RunId, download: bool = False) -> Response:  # noqa: A002
-        """All of it, byte for byte."""
-        run = await here.find(id)
-        if run is None:
-            raise not_found(id)
-        size = await asyncio.to_thread(archive.size, run.run_id)
-
-        async def pieces() -> Any:
-            at = 0
-            while at < size and (
-                piece := await asyncio.to_thread(
-                    archive.read, run.run_id, at, min(size, at + PIECE)
-                )
-            ):
-                at += len(piece)
-                yield piece
-
-        about = {"Content-Length": str(size)}
-        if download:
-            about["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
-        return StreamingResponse(pieces(), 200, about, media_type="text/plain; charset=utf-8")
-
-    return routes
-
-
-async def searched(archive: Archive, run_id: str, q: str, *, regexp: bool) -> Found:
-    """Outside the event loop."""
-    call = partial(search, archive, run_id, q, regexp=regexp)
-    return await asyncio.get_running_loop().run_in_executor(_SEARCHERS, call)
-
-
-async def window(archive: Archive, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """The part of the log that a URL asks for: around a line, around the next match, or its end."""
-    q, regexp, wanted = (
-        query.get("q", "")[:LONGEST_Q],
-        query.get("regexp") == "1",
-        _number(query.get("line", "")),
+@router.get("/console/runs/{id}/log/lines")
+async def lines(  # noqa: PLR0917 - FastAPI passes them by name
+    request: Request,
+    services: CurrentServices,
+    _: CurrentVisitor,
+    run: Run,
+    first: Annotated[int, Query(alias="from", ge=1, le=2**40)] = 1,
+    count: Annotated[int, Query(ge=1, le=1000)] = DEFAULT_LINES,
+    raw: bool = False,
+) -> Response:
+    """So many lines from that one on, as HTML; a header says how many the log has."""
+    lines, total = await off_loop(
+        partial(_lines, services.archive, run.run_id, first, count, raw=raw)
     )
-    found = await searched(archive, run_id, q, regexp=regexp) if q else Found()
-    if wanted is None and found.lines:
-        wanted = found.lines[0]
-    about = {"q": q, "regexp": regexp, "found": found}
-    return about | await off_loop(
-        partial(_window, archive, run_id, wanted, found.lines, raw=query.get("raw") == "1")
+    answer = page(request, "log_lines.html", lines=lines, run=run)
+    answer.headers["X-Log-Lines"] = str(total)
+    return answer
+
+
+@router.get("/console/runs/{id}/log/matches")
+async def matches(
+    services: CurrentServices,
+    _: CurrentVisitor,
+    run: Run,
+    q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY_CHARACTERS)],
+    regexp: bool = False,
+) -> Response:
+    """Numbers of the lines that hold the text, what matched in them, and a word about both."""
+    result = await search_log(services, run.run_id, q, regexp=regexp)
+    return JSONResponse(
+        {
+            "lines": result.lines,
+            "texts": result.texts,
+            "said": result.said,
+            "error": bool(result.error),
+        }
+    )
+
+
+@router.get("/console/runs/{id}/log/raw")
+async def raw(
+    services: CurrentServices, _: CurrentVisitor, run: Run, download: bool = False
+) -> Response:
+    """All of it, byte for byte."""
+    archive = services.archive
+    size = await asyncio.to_thread(archive.size, run.run_id)
+
+    headers = {"Content-Length": str(size)}
+    if download:
+        headers["Content-Disposition"] = f'attachment; filename="{run.name}.jsonl"'
+    return StreamingResponse(
+        read_chunks(archive, run.run_id, 0, size),
+        200,
+        headers,
+        media_type="text/plain; charset=utf-8",
+    )
+
+
+async def search_log(services: Services, run_id: str, q: str, *, regexp: bool) -> SearchResult:
+    """Search the log outside the event loop."""
+    call = partial(search, services.archive, run_id, q, regexp=regexp)
+    return await asyncio.get_running_loop().run_in_executor(services.searchers, call)
+
+
+async def window(services: Services, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the part of the log that a URL asks for: around a line, around the next match, or
+    its end."""
+    q = query.get("q", "")[:MAX_QUERY_CHARACTERS]
+    regexp = query.get("regexp") == "1"
+    line = _number(query.get("line", ""))
+    result = await search_log(services, run_id, q, regexp=regexp) if q else SearchResult()
+    if line is None and result.lines:
+        line = result.lines[0]
+    search_context = {"q": q, "regexp": regexp, "found": result}
+    return search_context | await off_loop(
+        partial(_window, services.archive, run_id, line, result.lines, raw=query.get("raw") == "1")
     )
 
 
 def _window(
-    archive: Archive, run_id: str, wanted: int | None, hits: list[int], *, raw: bool
+    archive: Archive, run_id: str, wanted_line: int | None, hits: list[int], *, raw: bool
 ) -> dict[str, Any]:
-    total, count = LineIndex(archive, run_id).lines(archive.size(run_id)), AT_FIRST
-    first = max(1, total - count + 1) if wanted is None else max(1, min(wanted - 100, total))
+    total = LineIndex(archive, run_id).lines(archive.size(run_id))
+    count = WINDOW_LINES
+    first = (
+        max(1, total - count + 1) if wanted_line is None else max(1, min(wanted_line - 100, total))
+    )
     lines, _ = _lines(archive, run_id, first, count, raw=raw)
     last = lines[-1].number if lines else 0
     return {
@@ -145,11 +131,11 @@ def _window(
         "total": total,
         "first": first,
         "last": last,
-        "wanted": wanted,
-        "at_end": wanted is None,
+        "wanted": wanted_line,
+        "at_end": wanted_line is None,
         "raw": raw,
-        "previous_hit": next((n for n in reversed(hits) if wanted and n < wanted), None),
-        "next_hit": next((n for n in hits if wanted and n > wanted), None),
+        "previous_hit": next((n for n in reversed(hits) if wanted_line and n < wanted_line), None),
+        "next_hit": next((n for n in hits if wanted_line and n > wanted_line), None),
         "earlier_line": max(1, first - count + 100) if first > 1 else None,
         "later_line": last + 101 if last < total else None,
     }
@@ -158,11 +144,12 @@ def _window(
 def _lines(
     archive: Archive, run_id: str, first: int, count: int, *, raw: bool
 ) -> tuple[list[Line], int]:
-    size, index = archive.size(run_id), LineIndex(archive, run_id)
+    size = archive.size(run_id)
+    index = LineIndex(archive, run_id)
     total = index.lines(size)
-    whole = index.read(first, min(count, max(0, total - first + 1)), size)
+    raw_lines = index.read(first, min(count, max(0, total - first + 1)), size)
     return [
-        read_line(number, data, length, json_form=raw) for number, _, data, length in whole
+        read_line(number, data, length, json_form=raw) for number, _, data, length in raw_lines
     ], total
 
 

@@ -9,16 +9,15 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from codexrun_api.console.pages.run_list import busy_slots
 from codexrun_api.console.templating import Page, off_loop, page, see_other
 from codexrun_api.console.view import input_form, limits
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import Acting, Seen, Visitor, acted
+from codexrun_api.console.visitors import CurrentVisitor, EditingVisitor, Visitor, log_action
 from codexrun_api.runs import actions
 from codexrun_api.runs import start as starting
-from codexrun_api.schemas import params, requests
-from codexrun_api.schemas.problems import Problem, not_found
-from codexrun_api.services import Here, Services
+from codexrun_api.schemas import requests
+from codexrun_api.schemas.problems import Problem
+from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.resources import CodexJobType
 from codexrun_core.runs import new_run
@@ -27,37 +26,42 @@ from codexrun_core.runs.stored_spec import StoredSpec, read_spec
 
 router = APIRouter(route_class=Page, include_in_schema=False)
 
-LIMITS = tuple(limits.WORDS)
+LIMIT_NAMES = tuple(limits.LABELS)
 
 
 @router.get("/console/start")
-async def choose(request: Request, here: Here, _: Seen) -> Response:
+async def choose(request: Request, services: CurrentServices, _: CurrentVisitor) -> Response:
     """Which job type?"""
-    kinds = [kind for _, kind in sorted(here.catalog.job_types.items())]
+    kinds = [job_type for _, job_type in sorted(services.catalog.job_types.items())]
     return page(request, "choose.html", kinds=kinds)
 
 
 @router.get("/console/start/{job_type}")
-async def form(request: Request, here: Here, _: Seen, job_type: str) -> Response:
-    kind = await _kind(here, job_type)
-    return _form(request, here, kind, {}, inputs=None, values=dict(request.query_params))
+async def form(
+    request: Request, services: CurrentServices, _: CurrentVisitor, job_type: str
+) -> Response:
+    kind = await _find_job_type(services, job_type)
+    return _form(request, services, kind, {}, inputs=None, values=dict(request.query_params))
 
 
 @router.post("/console/start/{job_type}")
-async def start(request: Request, here: Here, seen: Acting, job_type: str) -> Response:
-    kind = await _kind(here, job_type)
-    return await _submitted(request, here, seen, kind, None)
+async def start(
+    request: Request, services: CurrentServices, visitor: EditingVisitor, job_type: str
+) -> Response:
+    kind = await _find_job_type(services, job_type)
+    return await _submit(request, services, visitor, kind, None)
 
 
 @router.get("/console/runs/{id}/rerun")
-async def rerun_form(request: Request, here: Here, _: Seen, id: params.RunId) -> Response:  # noqa: A002
+async def rerun_form(
+    request: Request, services: CurrentServices, _: CurrentVisitor, source: Run
+) -> Response:
     """The same form, filled with the run's own values."""
-    source = await _source(here, id)
-    kind = await _kind(here, source.job_type)
+    job_type = await _find_job_type(services, source.job_type)
     return _form(
         request,
-        here,
-        kind,
+        services,
+        job_type,
         {},
         inputs=source.params,
         values=_values_of(read_spec(source.spec)),
@@ -66,63 +70,73 @@ async def rerun_form(request: Request, here: Here, _: Seen, id: params.RunId) ->
 
 
 @router.post("/console/runs/{id}/rerun")
-async def rerun(request: Request, here: Here, seen: Acting, id: params.RunId) -> Response:  # noqa: A002
-    source = await _source(here, id)
-    return await _submitted(request, here, seen, await _kind(here, source.job_type), source)
+async def rerun(
+    request: Request, services: CurrentServices, visitor: EditingVisitor, source: Run
+) -> Response:
+    return await _submit(
+        request, services, visitor, await _find_job_type(services, source.job_type), source
+    )
 
 
-async def _kind(here: Services, name: str) -> CodexJobType:
-    kind = await here.catalog.job_type(name) if len(name) <= 63 else None
-    if kind is None:
+async def _find_job_type(services: Services, name: str) -> CodexJobType:
+    job_type = await services.catalog.job_type(name) if len(name) <= 63 else None
+    if job_type is None:
         raise starting.job_type_not_found(name[:63])
-    return kind
+    return job_type
 
 
-async def _source(here: Services, wanted: str) -> RunRecord:
-    record = await here.find(wanted)
-    if record is None:
-        raise not_found(wanted)
-    return record
-
-
-async def _submitted(
-    request: Request, here: Services, seen: Visitor, kind: CodexJobType, source: RunRecord | None
+async def _submit(
+    request: Request,
+    services: Services,
+    visitor: Visitor,
+    job_type: CodexJobType,
+    source: RunRecord | None,
 ) -> Response:
     form = {name: str(value) for name, value in (await request.form()).items()}
-    wanted = _fields(here, kind, None, {}, {})
-    inputs, errors = input_form.inputs_of(wanted, form)
-    again: dict[str, Any] = {"values": form, "texts": form, "source": source}
+    form_fields = _fields(services, job_type, None, {}, {})
+    inputs, errors = input_form.inputs_of(form_fields, form)
+    form_values: dict[str, Any] = {"values": form, "texts": form, "source": source}
     if errors:
-        return _form(request, here, kind, errors, inputs=None, status=422, **again)
+        return _form(request, services, job_type, errors, inputs=None, status=422, **form_values)
     try:
-        wish = _wish(kind, form, inputs, source)
+        body = _request_of(job_type, form, inputs, source)
         if form.get("what") == "preview":
-            spec = _spec(source, wish)
-            name = getattr(wish, "name", None) or new_run.fresh_name(kind.metadata.name)
-            body = new_run.manifest(name, spec, namespace=here.settings.namespace)
-            manifest = await off_loop(partial(as_yaml, body))
-            return _form(request, here, kind, {}, inputs=None, manifest=manifest, **again)
-        started = await _start(request, here, seen, wish, source=source, key=form.get("key", ""))
+            spec = _spec_of(source, body)
+            name = getattr(body, "name", None) or new_run.fresh_name(job_type.metadata.name)
+            manifest_object = new_run.manifest(name, spec, namespace=services.settings.namespace)
+            manifest = await off_loop(partial(as_yaml, manifest_object))
+            return _form(
+                request, services, job_type, {}, inputs=None, manifest=manifest, **form_values
+            )
+        started = await _start(
+            request, services, visitor, body, source=source, key=form.get("key", "")
+        )
     except ValidationError as error:
-        said = {str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()}
-        return _form(request, here, kind, said, inputs=None, status=422, **again)
+        errors_by_field = {
+            str(e["loc"][-1] if e["loc"] else "form"): e["msg"] for e in error.errors()
+        }
+        return _form(
+            request, services, job_type, errors_by_field, inputs=None, status=422, **form_values
+        )
     except Problem as problem:
         if problem.status not in (409, 422, 429, 503):
             raise
-        said = {(e.pointer or "").rpartition("/")[2] or "form": e.detail for e in problem.errors}
+        errors_by_field = {
+            (e.pointer or "").rpartition("/")[2] or "form": e.detail for e in problem.errors
+        }
         return _form(
             request,
-            here,
-            kind,
-            said or {"form": problem.detail},
+            services,
+            job_type,
+            errors_by_field or {"form": problem.detail},
             inputs=None,
             status=problem.status,
             problem=problem,
-            **again,
+            **form_values,
         )
-    acted(
+    log_action(
         request,
-        seen,
+        visitor,
         "run.retried" if source else "run.started",
         run_id=started.record.run_id,
         name=started.record.name,
@@ -132,77 +146,85 @@ async def _submitted(
 
 async def _start(
     request: Request,
-    here: Services,
-    seen: Visitor,
-    wish: requests.Overrides,
+    services: Services,
+    visitor: Visitor,
+    body: requests.Overrides,
     *,
     source: RunRecord | None,
     key: str,
 ) -> starting.Started:
-    """The form's own key: sent twice it is still one run."""
+    """Start or retry the run. The key is the form's own: sent twice it is still one run."""
     request_id = request.state.request_id
-    if isinstance(wish, requests.RetryWish):
+    if isinstance(body, requests.RetryRunRequest):
         assert source is not None
         return await actions.retry(
-            here,
+            services,
             source.run_id,
-            wish,
-            user=seen.user,
+            body,
+            user=visitor.user,
             origin="console",
             request_id=request_id,
             key=f"form-{key}" if key else None,
         )
-    assert isinstance(wish, requests.StartWish)
+    assert isinstance(body, requests.StartRunRequest)
     new = await starting.build_run(
-        here,
-        wish,
-        user=seen.user,
+        services,
+        body,
+        user=visitor.user,
         origin="console",
         request_id=request_id,
         key=f"form-{key}" if key else None,
         when_full="Queue",
     )
-    return await starting.start(here, new)
+    return await starting.start(services, new)
 
 
-def _wish(
-    kind: CodexJobType, form: Mapping[str, str], inputs: dict[str, Any], source: RunRecord | None
+def _request_of(
+    job_type: CodexJobType,
+    form: Mapping[str, str],
+    inputs: dict[str, Any],
+    source: RunRecord | None,
 ) -> requests.Overrides:
-    """What the form asks for; what it leaves at the job type's own is not named.
+    """Return the request that the form amounts to; what it leaves at the job type's own value is
+    not named.
 
     Raises:
         ValidationError: a value that REST would refuse too.
     """
-    given = {
+    overrides = {
         name: value
         for name in ("prompt_version", "model", "effort", "name")
         if (value := form.get(name, "").strip())
     }
     own = {
-        "model": kind.spec.model,
-        "prompt_version": kind.spec.prompt.version,
-        "effort": kind.spec.effort,
+        "model": job_type.spec.model,
+        "prompt_version": job_type.spec.prompt.version,
+        "effort": job_type.spec.effort,
     }
-    given = {name: value for name, value in given.items() if own.get(name) != value}
-    body: dict[str, Any] = {**given, "inputs": inputs}
-    if lower := {name: _whole(value) for name in LIMITS if (value := form.get(name, "").strip())}:
+    overrides = {name: value for name, value in overrides.items() if own.get(name) != value}
+    body: dict[str, Any] = {**overrides, "inputs": inputs}
+    if lower := {
+        name: _whole(value) for name in LIMIT_NAMES if (value := form.get(name, "").strip())
+    }:
         body["limits"] = lower
     if priority := form.get("priority", "").strip():
         body["priority"] = _whole(priority)
     if source:
         body.pop("name", None)
-        return requests.RetryWish(when_full="Queue", resume=form.get("resume") == "true", **body)
+        return requests.RetryRunRequest(
+            when_full="Queue", resume=form.get("resume") == "true", **body
+        )
     if url := form.get("git_url", "").strip():
         ref = form.get("git_ref", "").strip()
         body["workspace"] = {"git": {"url": url} | ({"ref": ref} if ref else {})}
-    return requests.StartWish(job_type=kind.metadata.name, **body)
+    return requests.StartRunRequest(job_type=job_type.metadata.name, **body)
 
 
-def _spec(source: RunRecord | None, wish: requests.Overrides) -> dict[str, Any]:
-    if not isinstance(wish, requests.RetryWish):
-        return new_run.spec_of(wish.dump())
+def _spec_of(source: RunRecord | None, body: requests.Overrides) -> dict[str, Any]:
+    if not isinstance(body, requests.RetryRunRequest):
+        return new_run.spec_of(body.dump())
     assert source is not None
-    return actions.retry_spec(source, wish)
+    return actions.retry_spec(source, body)
 
 
 def _whole(text: str) -> int | str:
@@ -214,22 +236,26 @@ def _whole(text: str) -> int | str:
 
 
 def _fields(
-    here: Services,
-    kind: CodexJobType,
+    services: Services,
+    job_type: CodexJobType,
     inputs: Mapping[str, Any] | None,
     texts: Mapping[str, str],
     errors: Mapping[str, str],
 ) -> list[input_form.Field]:
-    prompt = here.catalog.prompts.get((kind.spec.prompt.name, kind.spec.prompt.version))
+    prompt = services.catalog.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
     return input_form.fields(
-        kind.spec.inputs_schema, placeholders(prompt.text) if prompt else (), inputs, texts, errors
+        job_type.spec.inputs_schema,
+        placeholders(prompt.text) if prompt else (),
+        inputs,
+        texts,
+        errors,
     )
 
 
 def _form(
     request: Request,
-    here: Services,
-    kind: CodexJobType,
+    services: Services,
+    job_type: CodexJobType,
     errors: Mapping[str, str],
     *,
     inputs: Mapping[str, Any] | None,
@@ -240,15 +266,15 @@ def _form(
     problem: Problem | None = None,
     status: int = 200,
 ) -> Response:
-    spec = kind.spec
+    spec = job_type.spec
     versions = [
         p
-        for p in sorted(here.catalog.prompts.values(), key=lambda p: -p.number)
+        for p in sorted(services.catalog.prompts.values(), key=lambda p: -p.number)
         if p.name == spec.prompt.name
     ]
-    wanted = _fields(here, kind, inputs, texts or {}, errors)
-    known = {field.name for field in wanted} | {
-        *LIMITS,
+    form_fields = _fields(services, job_type, inputs, texts or {}, errors)
+    field_names = {field.name for field in form_fields} | {
+        *LIMIT_NAMES,
         "prompt_version",
         "model",
         "effort",
@@ -256,27 +282,27 @@ def _form(
         "priority",
     }
     context: dict[str, Any] = {
-        "kind": kind,
+        "kind": job_type,
         "source": source,
-        "fields": wanted,
+        "fields": form_fields,
         "errors": errors,
-        "general": [text for name, text in errors.items() if name not in known],
+        "general": [text for name, text in errors.items() if name not in field_names],
         "values": values,
         "key": values.get("key") or secrets.token_hex(12),
         "versions": versions if spec.prompt.allow_override else [],
         "models": spec.allowed_models or [],
         "efforts": spec.allowed_efforts or [],
         "limits": limits.rows(spec.limits),
-        "busy": busy_slots(here, kind.metadata.name),
-        "prices": here.prices,
+        "busy": services.busy_slots(job_type.metadata.name),
+        "prices": services.prices,
         "manifest": manifest,
         "problem": problem,
     }
     return page(request, "start.html", status, **context)
 
 
-def _values_of(asked: StoredSpec) -> dict[str, str]:
-    """A run's own choices, under the form's names."""
-    found = {"prompt_version": asked.prompt_version, "model": asked.model, "effort": asked.effort}
-    chosen = {**found, "priority": asked.priority or None, **asked.limits.model_dump()}
+def _values_of(spec: StoredSpec) -> dict[str, str]:
+    """Return a run's own choices, under the form's names."""
+    names = {"prompt_version": spec.prompt_version, "model": spec.model, "effort": spec.effort}
+    chosen = {**names, "priority": spec.priority or None, **spec.limits.model_dump()}
     return {name: str(value) for name, value in chosen.items() if value is not None}

@@ -11,27 +11,27 @@ _HIDDEN = re.compile(
 
 
 def visible(text: str) -> str:
-    """Foreign text with everything in it that one would not see written out."""
+    """Return foreign text with everything in it that one would not see written out."""
     return _HIDDEN.sub(lambda match: f"\u27eaU+{ord(match[0]):04X}\u27eb", text)
 
 
 def duration(seconds: float | None) -> str:
-    """`12 s`, `2:14`, `1:02:03`, `3 d 4 h`; a dash for what is not known."""
+    """Format seconds as `12 s`, `2:14`, `1:02:03`, `3 d 4 h`; a dash for what is not known."""
     if seconds is None:
         return "–"
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"
     if whole < 86_400:
-        hours, rest = divmod(whole, 3600)
-        minutes, left = divmod(rest, 60)
+        hours, seconds_left = divmod(whole, 3600)
+        minutes, left = divmod(seconds_left, 60)
         return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
-    days, rest = divmod(whole, 86_400)
-    return f"{days} d {rest // 3600} h"
+    days, seconds_left = divmod(whole, 86_400)
+    return f"{days} d {seconds_left // 3600} h"
 
 
 def about(seconds: float) -> str:
-    """`about 4 min`: for what is estimated."""
+    """Format an estimate in seconds as `about 4 min`."""
     if seconds < 45:
         return "less than a minute"
     if seconds < 5400:
@@ -40,7 +40,7 @@ def about(seconds: float) -> str:
 
 
 def ago(then: datetime | None, now: datetime) -> str:
-    """`2 min ago`; what is older than a month is its day."""
+    """Format a time as `2 min ago`, or as its day if it is older than a month."""
     if then is None:
         return "–"
     seconds = (now - then).total_seconds()
@@ -58,22 +58,22 @@ def ago(then: datetime | None, now: datetime) -> str:
 
 
 def utc(moment: datetime | None) -> str:
-    """To the second, with its zone."""
+    """Format a time to the second, with its zone."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
 
 
 def iso(moment: datetime | None) -> str:
-    """For `<time datetime>`."""
+    """Format a time for `<time datetime>`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
 
 
 def count(number: int | None) -> str:
-    """With separators for thousands."""
+    """Format a number with separators for thousands."""
     return "–" if number is None else f"{number:,}"
 
 
 def size(number: int) -> str:
-    """Bytes for people."""
+    """Format bytes for people."""
     if number < 1000:
         return f"{number} B"
     amount = float(number)
@@ -85,7 +85,7 @@ def size(number: int) -> str:
 
 
 def money(micro_usd: int | None) -> str:
-    """US dollars from millionths; small amounts keep two digits that say something."""
+    """Format US dollars from millionths; small amounts keep two digits that say something."""
     if micro_usd is None:
         return "–"
     dollars = micro_usd / 1e6
@@ -95,20 +95,20 @@ def money(micro_usd: int | None) -> str:
 
 
 def dollars(cents: int) -> str:
-    """`$1.00` from US cents: for limits, which are whole cents."""
+    """Format US cents as `$1.00`: for limits, which are whole cents."""
     return f"${cents / 100:,.2f}"
 
 
 def percent(part: float | None) -> str:
-    """A ratio; never 100 % for what is not all."""
+    """Format a ratio; never as 100 % what is not all."""
     if part is None:
         return "–"
-    shown = round(part * 100)
-    if shown == 100 and part < 1:
-        shown = 99
-    return f"{shown} %"
+    whole = round(part * 100)
+    if whole == 100 and part < 1:
+        whole = 99
+    return f"{whole} %"
 
 
 def plural(number: int, one: str, many: str = "") -> str:
-    """`1 run`, `2 runs`."""
+    """Format a count with its noun: `1 run`, `2 runs`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

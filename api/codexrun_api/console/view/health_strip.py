@@ -12,8 +12,8 @@ from codexrun_core.runs.verdict import verdict_of
 if TYPE_CHECKING:
     from codexrun_api.services import Services
 
-SILENT = 20.0  # seconds without the operator's first word about a run
-BEHIND = 5.0  # seconds that rows may lag
+MAX_SILENT_SECONDS = 20.0  # seconds without the operator's first word about a run
+MAX_LAG_SECONDS = 5.0  # seconds that rows may lag
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,29 @@ class Sign:
     text: str
 
 
-def of(here: "Services", now: datetime) -> tuple[Sign, ...]:
+def signs_of(services: "Services", now: datetime) -> tuple[Sign, ...]:
     return (
-        operator(here.mirror.runs.values(), now),
-        registry(here.mirror.writer.lag),
-        cluster(here.ready),
+        operator_sign(services.mirror.runs.values(), now),
+        registry_sign(services.mirror.writer.lag),
+        cluster_sign(services.ready),
     )
 
 
-def operator(runs: Iterable[CodexRun], now: datetime) -> Sign:
-    """It judges a new run within a second; one that waits longer waits for an operator."""
+def operator_sign(runs: Iterable[CodexRun], now: datetime) -> Sign:
+    """Return whether the operator is silent. It judges a new run within a second; one that waits
+    longer waits for an operator."""
     pending = [r.metadata.creation_timestamp for r in runs if not verdict_of(r).final]
     waits = max(((now - since).total_seconds() for since in pending if since), default=0.0)
-    if waits > SILENT:
+    if waits > MAX_SILENT_SECONDS:
         return Sign("operator", False, f"operator silent for {round(waits)} s")
     return Sign("operator", True, "operator")
 
 
-def registry(lag: float) -> Sign:
-    if lag > BEHIND:
+def registry_sign(lag: float) -> Sign:
+    if lag > MAX_LAG_SECONDS:
         return Sign("registry", False, f"registry {round(lag)} s behind")
     return Sign("registry", True, f"registry, {lag:.1f} s behind" if lag >= 0.1 else "registry")
 
 
-def cluster(ready: bool) -> Sign:
+def cluster_sign(ready: bool) -> Sign:
     return Sign("cluster", ready, "cluster" if ready else "cluster not listed yet")

@@ -10,7 +10,7 @@ from typing import Any
 from codexrun_core.schemas.nesting import TOO_DEEP, nesting_problem
 
 PREFIX = "input."  # of the form's own names
-LINE = 200  # characters up to which a text is a line and no area
+MAX_LINE_CHARACTERS = 200  # characters up to which a text is a line and no area
 
 
 @dataclass(frozen=True)
@@ -42,37 +42,45 @@ def fields(
     texts: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> list[Field]:
-    """In the schema's order; without one, a required text for each placeholder. `inputs` fill them,
-    or `texts` as typed."""
+    """Return the form's fields in the schema's order; without a schema, a required text for each
+    placeholder. `inputs` fill them, or `texts` as typed."""
     if schema is None:
         schema = {
             "properties": {name: {"type": "string"} for name in placeholders},
             "required": list(placeholders),
         }
-    properties, required = schema.get("properties"), schema.get("required")
+    properties = schema.get("properties")
+    required = schema.get("required")
     properties = properties if isinstance(properties, Mapping) else {}
     must = required if isinstance(required, list) else []
-    inputs, texts, errors = inputs or {}, texts or {}, errors or {}
-    found = []
-    for name, about in properties.items():
-        made = _field(str(name), about if isinstance(about, Mapping) else {}, required=name in must)
-        if made.form_name in texts:
-            value = texts[made.form_name]
+    inputs = inputs or {}
+    texts = texts or {}
+    errors = errors or {}
+    filled = []
+    for name, property_schema in properties.items():
+        form_field = _field(
+            str(name),
+            property_schema if isinstance(property_schema, Mapping) else {},
+            required=name in must,
+        )
+        if form_field.form_name in texts:
+            value = texts[form_field.form_name]
         elif name in inputs:
-            value = _text(made.kind, inputs[name])
+            value = _text(form_field.kind, inputs[name])
         else:
-            value = made.value
-        found.append(replace(made, value=value, error=errors.get(name, "")))
-    return found
+            value = form_field.value
+        filled.append(replace(form_field, value=value, error=errors.get(name, "")))
+    return filled
 
 
 def inputs_of(
-    wanted: Sequence[Field], form: Mapping[str, str]
+    form_fields: Sequence[Field], form: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Inputs, and what is wrong by field; an optional field that is empty is not given."""
+    """Return the inputs, and what is wrong by field; an optional field that is empty is not
+    given."""
     inputs: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for field in wanted:
+    for field in form_fields:
         text = form.get(field.form_name, "").replace("\r\n", "\n")
         if field.kind == "switch":
             inputs[field.name] = text == "true"
@@ -89,30 +97,29 @@ def inputs_of(
     return inputs, errors
 
 
-def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
-    kind = about.get("type")
-    label, text = str(about.get("title") or name), str(about.get("description") or "")
-    default = about.get("default")
+def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> Field:
+    kind = schema.get("type")
+    label = str(schema.get("title") or name)
+    text = str(schema.get("description") or "")
+    default = schema.get("default")
     common: dict[str, Any] = {"name": name, "required": required, "label": label, "help": text}
-    enum = about.get("enum", [about["const"]] if "const" in about else None)
+    enum = schema.get("enum", [schema["const"]] if "const" in schema else None)
     if isinstance(enum, list) and enum:
         options = tuple((json.dumps(option, ensure_ascii=False), _plain(option)) for option in enum)
-        value = (
-            json.dumps(default, ensure_ascii=False)
-            if default is not None
-            else (options[0][0] if required else "")
-        )
+        value = options[0][0] if required else ""
+        if default is not None:
+            value = json.dumps(default, ensure_ascii=False)
         return Field(kind="choice", options=options, value=value, **common)
     if kind == "boolean":
         return Field(
             kind="switch", value="true" if default is True else "", **{**common, "required": False}
         )
     if kind in ("integer", "number"):
-        shown = "" if default is None else _plain(default)
-        least, most = (_bound(about.get(n)) for n in ("minimum", "maximum"))
+        text_value = "" if default is None else _plain(default)
+        least, most = (_bound(schema.get(n)) for n in ("minimum", "maximum"))
         return Field(
             kind="whole" if kind == "integer" else "number",
-            value=shown,
+            value=text_value,
             least=least,
             most=most,
             **common,
@@ -120,15 +127,14 @@ def _field(name: str, about: Mapping[str, Any], *, required: bool) -> Field:
     if kind == "string":
         longest, shortest = (
             v if isinstance(v, int) else None
-            for v in (about.get("maxLength"), about.get("minLength"))
+            for v in (schema.get("maxLength"), schema.get("minLength"))
         )
-        shape = (
-            "line"
-            if (longest is not None and longest <= LINE)
-            or about.get("format") in ("uri", "date", "email")
-            else "area"
+        is_line = (
+            (longest is not None and longest <= MAX_LINE_CHARACTERS)
+            or schema.get("format") in ("uri", "date", "email")
+            or (longest is None and bool(schema.get("pattern")))
         )
-        shape = "line" if longest is None and about.get("pattern") else shape
+        shape = "line" if is_line else "area"
         return Field(
             kind=shape, value=str(default or ""), longest=longest, shortest=shortest, **common
         )

@@ -6,7 +6,7 @@ from codexrun_api.console.view.formats import count, dollars, duration
 from codexrun_core.resources.fields import Limits
 
 # label, and the unit that the form asks in
-WORDS = {
+LABELS = {
     "max_tokens": ("Tokens", ""),
     "max_cost_cents": ("Cost", "US cents"),
     "timeout_seconds": ("Time", "seconds"),
@@ -26,12 +26,12 @@ class Limit:
 
     @property
     def asked(self) -> str:
-        """How the form calls it."""
+        """Return how the form calls it."""
         return f"{self.label}, {self.unit}" if self.unit else self.label
 
     @property
     def shown(self) -> str:
-        """Tokens as a count, money as dollars, time as a duration."""
+        """Format tokens as a count, money as dollars, time as a duration."""
         if self.value is None:
             return "–"
         if self.name == "max_cost_cents":
@@ -40,7 +40,7 @@ class Limit:
 
 
 def rows(limits: Limits) -> list[Limit]:
-    """All that there can be, in their order."""
+    """Return all limits that there can be, in their order."""
     return [
-        Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in WORDS.items()
+        Limit(name, label, unit, getattr(limits, name)) for name, (label, unit) in LABELS.items()
     ]

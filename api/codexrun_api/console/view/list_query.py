@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from codexrun_api.schemas.params import FilterWish
+from codexrun_api.schemas.params import RunFilterQuery
 from codexrun_core.runs.labels import parse_selector
 from codexrun_core.runs.sorting import NEWEST, parse_sort
 
@@ -46,7 +46,7 @@ class Chip:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ListQuery:
     fields: dict[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # of SEVERAL, those that are set
@@ -58,15 +58,15 @@ class Asked:
     size: int = 50
     token: str = ""  # of the page, by the registry
 
-    def wish(self) -> FilterWish:
-        """The filter that REST would be sent.
+    def filter_query(self) -> RunFilterQuery:
+        """Return the filter that REST would be sent.
 
         Raises:
             ValidationError: a value that it would refuse.
         """
         several = {name: ",".join(values) for name, values in self.fields.items()}
         single = {name: value for name in SINGLE if (value := getattr(self, name))}
-        return FilterWish(**several, **single)
+        return RunFilterQuery(**several, **single)
 
     def url(self, path: str = "/console/runs", **extra: str) -> str:
         pairs = [(name, ",".join(self.fields[name])) for name in SEVERAL if self.fields.get(name)]
@@ -80,35 +80,38 @@ class Asked:
         pairs += [(name, value) for name, value in extra.items() if value]
         return f"{path}?{urlencode(pairs)}" if pairs else path
 
-    def with_(self, name: str, values: Iterable[str]) -> "Asked":
-        """Another filter begins at its first page."""
-        kept = tuple(dict.fromkeys(value for value in values if value))
+    def with_(self, name: str, values: Iterable[str]) -> "ListQuery":
+        """Return the query with other values of a field. Another filter begins at its first
+        page."""
+        distinct = tuple(dict.fromkeys(value for value in values if value))
         fields = {key: value for key, value in self.fields.items() if key != name}
-        return replace(self, fields=fields | ({name: kept} if kept else {}), token="")
+        return replace(self, fields=fields | ({name: distinct} if distinct else {}), token="")
 
-    def toggled(self, name: str, value: str) -> "Asked":
-        now = self.fields.get(name, ())
-        return self.with_(name, [v for v in now if v != value] if value in now else [*now, value])
+    def toggled(self, name: str, value: str) -> "ListQuery":
+        current = self.fields.get(name, ())
+        return self.with_(
+            name, [v for v in current if v != value] if value in current else [*current, value]
+        )
 
-    def without(self, name: str) -> "Asked":
-        """Of the filters that have one value."""
+    def without(self, name: str) -> "ListQuery":
+        """Return the query without a field that has one value."""
         cleared: dict[str, Any] = {name: ""}
         return replace(self, token="", **cleared)
 
-    def sorted_by(self, key: str) -> "Asked":
-        """By this column: the highest or latest first, and the other way round where it is so
-        already."""
-        now = self.sort or str(NEWEST)
-        wanted = key if now == f"-{key}" else f"-{key}"
-        return replace(self, token="", sort="" if wanted == str(NEWEST) else wanted)
+    def sorted_by(self, key: str) -> "ListQuery":
+        """Return the query sorted by this column: the highest or latest first, and the other way
+        round where it is so already."""
+        current = self.sort or str(NEWEST)
+        sort = key if current == f"-{key}" else f"-{key}"
+        return replace(self, token="", sort="" if sort == str(NEWEST) else sort)
 
     def aria_sort(self, key: str) -> str:
-        """Of a column's head; empty where the list is not sorted by it."""
+        """Return `aria-sort` of a column's head; empty where the list is not sorted by it."""
         return {key: "ascending", f"-{key}": "descending"}.get(self.sort or str(NEWEST), "")
 
     @property
     def order(self) -> str:
-        """In words."""
+        """Return the list's order in words."""
         sort = parse_sort(self.sort) if self.sort else NEWEST
         first, last = ORDERS[sort.key]
         return first if sort.descending else last
@@ -118,31 +121,35 @@ class Asked:
 
     @property
     def chips(self) -> list[Chip]:
-        """Every filter that is on but the status, which has chips of its own."""
-        found = [
+        """Return every filter that is on but the status, which has chips of its own."""
+        chips = [
             Chip(NAMES[name], value, self.toggled(name, value).url())
             for name in SEVERAL
             if name != "status"
             for value in self.fields.get(name, ())
         ]
         parts = parse_selector(self.label) if self.label else ()
-        for one in parts:
-            rest = ",".join(str(other) for other in parts if other != one)
-            found.append(Chip(NAMES["label"], str(one), replace(self, label=rest, token="").url()))
+        for requirement in parts:
+            remaining = ",".join(str(other) for other in parts if other != requirement)
+            chips.append(
+                Chip(
+                    NAMES["label"], str(requirement), replace(self, label=remaining, token="").url()
+                )
+            )
         for name in (name for name in SINGLE if name != "label"):
             if value := getattr(self, name):
-                shown = PRESETS.get(value, value) if name == "since" else value
-                found.append(Chip(NAMES[name], shown, self.without(name).url()))
-        return found
+                label = PRESETS.get(value, value) if name == "since" else value
+                chips.append(Chip(NAMES[name], label, self.without(name).url()))
+        return chips
 
     @property
     def filtered(self) -> bool:
         return bool(self.fields or self.search or self.since or self.until or self.label)
 
 
-def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
-    """From a query string or a form; a name that comes again adds to it, and what is empty is not
-    asked for."""
+def read_list_query(pairs: Iterable[tuple[str, str]]) -> ListQuery:
+    """Read a query string or a form. A name that comes again adds to it, and what is empty is
+    not asked for."""
     fields: dict[str, tuple[str, ...]] = {}
     single: dict[str, str] = {}
     for name, value in pairs:
@@ -153,7 +160,7 @@ def asked(pairs: Iterable[tuple[str, str]]) -> Asked:
         elif name in (*SINGLE, "sort", "page", "page_size"):
             single[name] = value.strip()
     size = single.get("page_size", "")
-    return Asked(
+    return ListQuery(
         fields=fields,
         search=single.get("search", ""),
         since=single.get("since", ""),

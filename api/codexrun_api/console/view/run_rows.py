@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from codexrun_api.console.view import status_text
-from codexrun_api.console.view.states import State, state_of
+from codexrun_api.console.view.status_text import State, state_of
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.codexrun import GitWorkspace
@@ -28,7 +28,7 @@ class Row:
 
     @property
     def spent(self) -> float | None:
-        """Part of the token budget."""
+        """Return the part of the token budget that is used."""
         return (
             min(1.0, self.run.cost_tokens / self.token_limit)
             if self.token_limit and self.run.cost_tokens
@@ -42,15 +42,15 @@ def row(
     *,
     run: CodexRun | None = None,
     job_type: CodexJobType | None = None,
-    place: QueueView | None = None,
+    position: QueueView | None = None,
     busy: int = 0,
 ) -> Row:
     limit = job_type.spec.concurrency_limit if job_type else 0
     return Row(
         run=record,
         state=state_of(record.status),
-        message=status_text.short(record, now, run=run, place=place, busy=busy, limit=limit),
-        seconds=status_text.took(record, now),
+        message=status_text.short(record, now, run=run, position=position, busy=busy, limit=limit),
+        seconds=status_text.run_seconds(record, now),
         token_limit=limits_of(record, job_type).max_tokens,
         workspace=workspace(read_spec(record.spec).git),
         origin=ORIGINS.get(record.origin, record.origin),
@@ -59,12 +59,13 @@ def row(
 
 
 def key_of(record: RunRecord) -> str:
-    """Greater for what is further up in the list."""
+    """Return the run's place in the list: greater for what is further up."""
     return f"{record.created_at.timestamp():.6f}_{record.run_id}"
 
 
 def newer(record: RunRecord, key: str) -> bool:
-    """Whether the run stands above the row of that key; a key that is none has nothing above it."""
+    """Return whether the run stands above the row of that key; an invalid key has nothing above
+    it."""
     stamp, _, run_id = key.partition("_")
     try:
         return (round(record.created_at.timestamp(), 6), record.run_id) > (float(stamp), run_id)
@@ -73,12 +74,12 @@ def newer(record: RunRecord, key: str) -> bool:
 
 
 def limits_of(record: RunRecord, job_type: CodexJobType | None) -> Limits:
-    """The run's own, else its job type's as it is now."""
+    """Return the run's own limits, else its job type's as they are now."""
     return read_spec(record.spec).limits.within(job_type.spec.limits if job_type else None)
 
 
 def workspace(git: GitWorkspace | None) -> str:
-    """`shop@main` of a repository's URL and ref; empty without one."""
+    """Return `shop@main` of a repository's URL and ref; empty without one."""
     if git is None:
         return ""
     name = git.url.rstrip("/").rpartition("/")[2].removesuffix(".git")

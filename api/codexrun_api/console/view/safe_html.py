@@ -26,8 +26,8 @@ MAX_NESTING = (
     20  # of blocks, a level of a list has two; each level of a quotation looks at every line
 )
 MAX_MESSAGE_BYTES = 128 * 1024  # of a final message that a page holds; the artifact has the rest
-LONGEST_OUTPUT = 20_000  # characters of a command's output that are shown
-LONGEST_PATCH = 400 * 1024
+MAX_OUTPUT_CHARACTERS = 20_000  # characters of a command's output that are shown
+MAX_PATCH_BYTES = 400 * 1024
 MAX_PATCH_LINES = 10_000
 MAX_DIFF_LINES = 2_000  # of each side; the time to compare them grows faster than their number
 
@@ -42,7 +42,8 @@ _MARKDOWN_TAGS = {
     *("h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
 }
 _SCHEMES = {"http", "https", "mailto"}
-_ANSI_TAGS, _ANSI_ATTRIBUTES = {"span", "a"}, {"span": {"class"}, "a": {"href"}}
+_ANSI_TAGS = {"span", "a"}
+_ANSI_ATTRIBUTES = {"span": {"class"}, "a": {"href"}}
 _HEADING = re.compile(r"(</?h)([1-6])\b")
 
 _markdown = (
@@ -64,60 +65,62 @@ class Budget:
     html_characters: int = MAX_PAGE_HTML
 
     def markdown(self, text: str) -> Markup:
-        """Markdown as HTML; what is above a bound as text, with the bound. Headings begin at the
-        third level: the page has the first two."""
+        """Convert Markdown to HTML, or show it as text with the bound that it is above. Headings
+        begin at the third level: the page has the first two."""
         if len(text) > MAX_MARKDOWN_CHARACTERS:
-            return self._plain(
+            return self._as_text(
                 text, f"it has {len(text):,} characters, above {MAX_MARKDOWN_CHARACTERS:,}"
             )
         if len(text) > self.markdown_characters:
-            return self._plain(
+            return self._as_text(
                 text, f"all Markdown of the page is above {MAX_PAGE_MARKDOWN:,} characters"
             )
-        seen = _seen(text)
-        cells = table_cells(seen)
+        visible_text = _visible_text(text)
+        cells = table_cells(visible_text)
         if cells > self.cells:
-            return self._plain(
+            return self._as_text(
                 text, f"its tables have up to {cells:,} cells; a page shows {MAX_PAGE_CELLS:,}"
             )
         self.markdown_characters -= len(text)
         self.cells -= cells
         env: dict[str, object] = {}
-        tokens = _markdown.parse(seen, env)
+        tokens = _markdown.parse(visible_text, env)
         if any(token.level >= MAX_NESTING for token in tokens):
             # The parser leaves out what is deeper, and all that follows it.
-            return self._plain(
+            return self._as_text(
                 text, f"its lists and quotations are nested more than {MAX_NESTING} levels deep"
             )
         size = _html_characters(tokens)
         if size > self.html_characters:
-            return self._plain(
+            return self._as_text(
                 text, f"its HTML has {size:,} characters; a page shows {MAX_PAGE_HTML:,}"
             )
-        return self._spent(_cleaned(str(_markdown.renderer.render(tokens, _markdown.options, env))))
+        return self._spend(_clean(str(_markdown.renderer.render(tokens, _markdown.options, env))))
 
     def output(self, text: str) -> tuple[Markup, int]:
-        """A command's output, and how many characters of it are left out, most of them from its
-        middle."""
+        """Return a command's output, and how many characters of it are left out, most of them
+        from its middle."""
         if self.html_characters <= 0:
             return _left_out(len(text)), len(text)
         shown, left_out = output(text)
-        return self._spent(shown), left_out
+        return self._spend(shown), left_out
 
     def patch(self, text: str) -> Markup:
-        """A unified diff with its lines marked."""
-        return self._spent(patch(text)) if self.html_characters > 0 else _left_out(len(text))
+        """Mark the lines of a unified diff."""
+        return self._spend(patch(text)) if self.html_characters > 0 else _left_out(len(text))
 
-    def _plain(self, text: str, why: str) -> Markup:
-        shown = text[: max(0, self.html_characters)]
-        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(why, _seen(shown))
-        if len(shown) < len(text):
+    def _as_text(self, text: str, reason: str) -> Markup:
+        beginning = text[: max(0, self.html_characters)]
+        html = Markup("<p><em>Shown as text: {}.</em></p><pre>{}</pre>").format(
+            reason, _visible_text(beginning)
+        )
+        if len(beginning) < len(text):
             html += Markup("<p><em>{:,} characters left out.</em></p>").format(
-                len(text) - len(shown)
+                len(text) - len(beginning)
             )
-        return self._spent(html)
+        return self._spend(html)
 
-    def _spent(self, html: Markup) -> Markup:
+    def _spend(self, html: Markup) -> Markup:
         self.html_characters -= len(html)
         return html
 
@@ -143,15 +146,15 @@ def table_cells(text: str) -> int:
 
 
 def _html_characters(tokens: Sequence[Token]) -> int:
-    """How long these tokens' HTML is at least, each link with its whole URL and title."""
-    own = sum(
+    """Return how long these tokens' HTML is at least, each link with its whole URL and title."""
+    characters = sum(
         len(token.content) + sum(len(str(value)) for value in token.attrs.values())
         for token in tokens
     )
-    return own + sum(_html_characters(token.children) for token in tokens if token.children)
+    return characters + sum(_html_characters(token.children) for token in tokens if token.children)
 
 
-def _cleaned(html: str) -> Markup:
+def _clean(html: str) -> Markup:
     html = _HEADING.sub(lambda m: f"{m[1]}{min(6, int(m[2]) + 2)}", html)
     clean = nh3.clean(
         html,
@@ -168,11 +171,11 @@ def _left_out(characters: int) -> Markup:
 
 
 def ansi(text: str) -> Markup:
-    """Colours become classes; every other control sequence goes, links lead to web pages or
+    """Make colours classes; every other control sequence goes, links lead to web pages or
     nowhere."""
     if "\x1b" not in text:
-        return Markup(escape(_seen(text)))  # noqa: S704 - escaped
-    html = _ansi.convert(_seen(text, keep="\x1b\x07"), full=False)
+        return Markup(escape(_visible_text(text)))  # noqa: S704 - escaped
+    html = _ansi.convert(_visible_text(text, keep="\x1b\x07"), full=False)
     clean = nh3.clean(
         html,
         tags=_ANSI_TAGS,
@@ -184,31 +187,34 @@ def ansi(text: str) -> Markup:
 
 
 def output(text: str) -> tuple[Markup, int]:
-    """A command's output, and how many characters in its middle are left out."""
-    if len(text) <= LONGEST_OUTPUT:
+    """Return a command's output, and how many characters in its middle are left out."""
+    if len(text) <= MAX_OUTPUT_CHARACTERS:
         return ansi(text), 0
-    head, tail = text[: LONGEST_OUTPUT // 4], text[-LONGEST_OUTPUT * 3 // 4 :]
+    head = text[: MAX_OUTPUT_CHARACTERS // 4]
+    tail = text[-MAX_OUTPUT_CHARACTERS * 3 // 4 :]
     left_out = len(text) - len(head) - len(tail)
     return Markup("\n").join((ansi(head), _left_out(left_out), ansi(tail))), left_out
 
 
 def patch(text: str) -> Markup:
-    """A unified diff with its lines marked, cut at MAX_PATCH_LINES."""
+    """Mark the lines of a unified diff, cut at MAX_PATCH_LINES."""
     lines = text.splitlines()
-    shown = [
-        f'<span class="{_kind(line)}">{escape(_seen(line))}</span>'
+    lines_of_html = [
+        f'<span class="{_kind(line)}">{escape(_visible_text(line))}</span>'
         for line in lines[:MAX_PATCH_LINES]
     ]
     if len(lines) > MAX_PATCH_LINES:
-        shown.append(
+        lines_of_html.append(
             f'<span class="cut">… {len(lines) - MAX_PATCH_LINES:,} lines left out …</span>'
         )
-    return Markup("\n".join(shown))  # noqa: S704 - every line is escaped
+    return Markup("\n".join(lines_of_html))  # noqa: S704 - every line is escaped
 
 
 def diff(old: str, new: str, old_name: str, new_name: str) -> Markup:
-    """What changes from one text to the other, as a marked diff; empty where they are the same."""
-    before, after = old.splitlines(), new.splitlines()
+    """Return what changes from one text to the other, as a marked diff; empty where they are the
+    same."""
+    before = old.splitlines()
+    after = new.splitlines()
     changes = difflib.unified_diff(
         before[:MAX_DIFF_LINES], after[:MAX_DIFF_LINES], old_name, new_name, lineterm=""
     )
@@ -230,8 +236,9 @@ def _kind(line: str) -> str:
     return {"+": "da", "-": "dd"}.get(line[:1], "dc")
 
 
-def _seen(text: str, keep: str = "") -> str:
-    """`visible`, with carriage returns and lone surrogates as they would end up on a terminal."""
+def _visible_text(text: str, keep: str = "") -> str:
+    """Return `visible` text, with carriage returns and lone surrogates as they would end up on a
+    terminal."""
     text = text.replace("\r\n", "\n").encode("utf-8", "replace").decode()
     if not keep:
         return visible(text)

@@ -1,6 +1,8 @@
-"""What is going on with a run, in one sentence, and what to do about it. Pure."""
+"""What a run's state is called, what is going on with it in one sentence, and what to do about it.
+Pure."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from codexrun_api.console.view.formats import about, duration
@@ -9,9 +11,44 @@ from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import RunRecord
 
+
+@dataclass(frozen=True)
+class State:
+    """How a state is called and shown: a closed table, so that no state is told by colour alone."""
+
+    word: str
+    tone: str  # a class of the style sheet: wait, run, stop, ok, bad, off
+    icon: str  # a symbol of icons.svg
+    mark: str  # in the page's title
+    active: bool
+
+
+STATES = {
+    "pending": State("Pending", "wait", "pending", "○", True),
+    "queued": State("Queued", "wait", "queued", "◷", True),
+    "starting": State("Starting", "run", "starting", "◔", True),
+    "running": State("Running", "run", "running", "●", True),
+    "stopping": State("Stopping", "stop", "stopping", "◍", True),
+    "succeeded": State("Succeeded", "ok", "succeeded", "✓", False),
+    "failed": State("Failed", "bad", "failed", "✗", False),
+    "cancelled": State("Cancelled", "off", "cancelled", "⊘", False),
+    "rejected": State("Rejected", "bad", "rejected", "⊗", False),
+    "deleted": State("Deleted", "off", "deleted", "?", False),
+}
+
+
+def state_of(status: str) -> State:
+    """Return how a status is shown; one that a newer operator writes by its own name, as going
+    on."""
+    return STATES.get(status) or State(status.capitalize(), "wait", "pending", "?", True)
+
+
+ACTIVE = tuple(name for name, state in STATES.items() if state.active)
+
+
 _MARKS = re.compile(r"^\s*(?:#{1,6}|[-*+]|>)\s+|\*\*|__|`|(?<=\s)\*(?=\S)|(?<=\S)\*(?=\s|[.,:;)])")
 
-SHORT = 180  # characters of a message in the list
+MAX_SHORT_CHARACTERS = 180  # characters of a message in the list
 
 # What a person can do, where the failure's own message does not say.
 WAYS_OUT = {
@@ -42,7 +79,7 @@ WAYS_OUT = {
     "guardrail": "It did what its job type does not allow.",
     "model_error": "The model's provider failed; retry.",
     "silent_death": "It ended without proof of success; retry, and look at its log.",
-    "internal": "A fault of ours; retry, and report it if it comes again.",
+    "internal": "An internal error of codexrun; retry, and report it if it comes again.",
 }
 
 # What a waiting run waits for, where the queue itself does not tell.
@@ -62,62 +99,64 @@ def sentence(
     now: datetime,
     *,
     run: CodexRun | None = None,
-    place: QueueView | None = None,
+    position: QueueView | None = None,
     busy: int = 0,
     limit: int = 0,
     usual: timedelta | None = None,
     doing: str = "",
 ) -> str:
-    """`busy` of `limit` slots of its job type are taken; `usual` is how long such runs take;
-    `doing` the open command."""
+    """Say what is going on with a run. `busy` of `limit` slots of its job type are taken;
+    `usual` is how long such runs take; `doing` the open command."""
     status = run.status if run else None
     match record.status:
         case "pending":
-            return _ended_by_dot(
+            return _with_full_stop(
                 WAITS.get(record.reason or "") or "Waiting for the operator's word"
             )
         case "queued":
-            return _queued(record, place, busy, limit)
+            return _queued(record, position, busy, limit)
         case "starting":
-            said = status.message if status and status.message else ""
-            return _ended_by_dot(
+            message = status.message if status and status.message else ""
+            return _with_full_stop(
                 WAITS.get(record.reason or "")
-                or (f"Starting: {said}" if said else "Starting its pod")
+                or (f"Starting: {message}" if message else "Starting its pod")
             )
         case "running":
             return _running(record, now, usual, doing)
         case "stopping":
             return _stopping(record, run)
         case "succeeded":
-            return f"Succeeded after {duration(took(record, now))}."
+            return f"Succeeded after {duration(run_seconds(record, now))}."
         case "failed":
             kind = (record.failure_class or "unknown").replace("_", " ")
             after = (
-                f" after {duration(took(record, now))}" if record.started_at else " before it ran"
+                f" after {duration(run_seconds(record, now))}"
+                if record.started_at
+                else " before it ran"
             )
-            return _ended_by_dot(f"Failed{after} ({kind}): {record.error or 'no message'}")
+            return _with_full_stop(f"Failed{after} ({kind}): {record.error or 'no message'}")
         case "cancelled":
-            return _ended_by_dot(record.error or "Cancelled")
+            return _with_full_stop(record.error or "Cancelled")
         case "rejected":
-            return _ended_by_dot(
+            return _with_full_stop(
                 f"Rejected, it never ran: {record.error or record.reason or 'no message'}"
             )
         case "deleted":
-            return _ended_by_dot(
+            return _with_full_stop(
                 record.error
                 or "Its object was deleted while nobody watched; how it ended is not known"
             )
         case unknown:
-            said = (
+            message = (
                 status.message
                 if status and status.message
                 else record.reason or "a newer operator's status"
             )
-            return _ended_by_dot(f"{unknown.capitalize()}: {said}")
+            return _with_full_stop(f"{unknown.capitalize()}: {message}")
 
 
 def way_out(record: RunRecord) -> str:
-    """What to do about a failure; empty where there is none."""
+    """Return what to do about a failure; empty where there is none."""
     return WAYS_OUT.get(record.failure_class or "", "")
 
 
@@ -126,11 +165,11 @@ def short(
     now: datetime,
     *,
     run: CodexRun | None = None,
-    place: QueueView | None = None,
+    position: QueueView | None = None,
     busy: int = 0,
     limit: int = 0,
 ) -> str:
-    """The list's line under the status."""
+    """Return the list's line under the status."""
     match record.status:
         case "succeeded":
             text = plain(record.result or "")
@@ -142,62 +181,63 @@ def short(
         case "running":
             text = ""
         case _:
-            text = sentence(record, now, run=run, place=place, busy=busy, limit=limit)
-    return text if len(text) <= SHORT else text[: SHORT - 1] + "…"
+            text = sentence(record, now, run=run, position=position, busy=busy, limit=limit)
+    return text if len(text) <= MAX_SHORT_CHARACTERS else text[: MAX_SHORT_CHARACTERS - 1] + "…"
 
 
 def plain(markdown: str) -> str:
-    """Markdown in one line, without its marks."""
-    kept = (
+    """Return Markdown in one line, without its marks."""
+    lines = (
         _MARKS.sub("", line)
         for line in markdown.splitlines()
         if not line.lstrip().startswith(("|", "```"))
     )
-    return " ".join(" ".join(kept).split())
+    return " ".join(" ".join(lines).split())
 
 
-def took(record: RunRecord, now: datetime) -> float | None:
-    """Seconds that the agent ran, up to now if it still does; None where it never did."""
+def run_seconds(record: RunRecord, now: datetime) -> float | None:
+    """Return the seconds that the agent ran, up to now if it still does; None where it never
+    did."""
     if record.started_at is None:
         return None
     end = record.finished_at or (None if record.terminal or record.status == "deleted" else now)
     return (end - record.started_at).total_seconds() if end else None
 
 
-def _queued(record: RunRecord, place: QueueView | None, busy: int, limit: int) -> str:
+def _queued(record: RunRecord, position: QueueView | None, busy: int, limit: int) -> str:
     if record.reason and record.reason in WAITS:
-        return _ended_by_dot(WAITS[record.reason])
+        return _with_full_stop(WAITS[record.reason])
     parts = [f"{busy} of {limit} {record.job_type} runs are busy"] if limit else []
-    if place:
-        parts.append("next in line" if place.position == 1 else f"position {place.position}")
-        if place.eta_seconds is not None:
-            parts.append(about(place.eta_seconds))
+    if position:
+        parts.append("next in line" if position.position == 1 else f"position {position.position}")
+        if position.eta_seconds is not None:
+            parts.append(about(position.eta_seconds))
     return f"Waiting for a slot: {', '.join(parts)}." if parts else "Waiting for a slot."
 
 
 def _running(record: RunRecord, now: datetime, usual: timedelta | None, doing: str) -> str:
-    for_ = f"Running for {duration(took(record, now))}"
+    text = f"Running for {duration(run_seconds(record, now))}"
     if doing:
-        for_ += f", now {doing}"
+        text += f", now {doing}"
     if usual is None:
-        return f"{for_}."
-    return f"{for_}. Usually done after {duration(usual.total_seconds())}."
+        return f"{text}."
+    return f"{text}. Usually done after {duration(usual.total_seconds())}."
 
 
 def _stopping(record: RunRecord, run: CodexRun | None) -> str:
     if run and run.spec.cancel:
-        why = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
+        reason = f" ({run.spec.cancel.reason})" if run.spec.cancel.reason else ""
         return (
-            f"Stopping: cancelled by {run.spec.cancel.requested_by}{why}; waiting for its pod to be"
-            " gone."
+            f"Stopping: cancelled by {run.spec.cancel.requested_by}{reason}; waiting for its pod to"
+            " be gone."
         )
-    said = run.status.message if run and run.status.message else record.reason or ""
+    message = run.status.message if run and run.status.message else record.reason or ""
     return (
-        f"Stopping: {said.rstrip('.')}; waiting for its pod to be gone."
-        if said
+        f"Stopping: {message.rstrip('.')}; waiting for its pod to be gone."
+        if message
         else "Stopping; waiting for its pod to be gone."
     )
 
 
-def _ended_by_dot(text: str) -> str:
+def _with_full_stop(text: str) -> str:
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."

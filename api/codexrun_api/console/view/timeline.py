@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from codexrun_api.console.view.states import State, state_of
+from codexrun_api.console.view.status_text import State, state_of
 from codexrun_core.registry import RunEvent
 from codexrun_core.runs.record import RunRecord
 
-LEAST = 2.0  # percent: what is short is still seen
+MIN_WIDTH_PERCENT = 2.0  # percent: what is short is still seen
 
 
 @dataclass(frozen=True)
@@ -23,30 +23,30 @@ class Stretch:
 
 
 def stretches(record: RunRecord, events: Sequence[RunEvent], now: datetime) -> list[Stretch]:
-    """Every phase with its length; the end is no phase. Without events, what the row itself
+    """Return every active phase with its length. Without events, it is what the row itself
     tells."""
     marks = _marks(record, events)
-    found: list[Stretch] = []
+    stretches: list[Stretch] = []
     for number, (attempt, status, at) in enumerate(marks):
         state = state_of(status)
         if not state.active:
             continue
         after = marks[number + 1][2] if number + 1 < len(marks) else None
         end = after or record.finished_at or record.deleted_at
-        found.append(
+        stretches.append(
             Stretch(state, attempt, at, end, max(0.0, ((end or now) - at).total_seconds()))
         )
-    return _laid_out(found)
+    return _lay_out(stretches)
 
 
 def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str, datetime]]:
-    """Attempt, phase and when it began, in order. What nobody saw happen is filled in from the
-    row's own times."""
+    """Return attempt, phase and when it began, in order. What nobody saw happen is filled in
+    from the row's own times."""
     marks = [(e.attempt, e.status, e.at) for e in events]
-    seen = {status for _, status, _ in marks}
-    if record.started_at and "running" not in seen:
+    statuses = {status for _, status, _ in marks}
+    if record.started_at and "running" not in statuses:
         marks.append((record.attempt, "running", record.started_at))
-    if record.finished_at and record.status not in seen:
+    if record.finished_at and record.status not in statuses:
         marks.append((record.attempt, record.status, record.finished_at))
     marks.sort(key=lambda mark: (mark[2], not state_of(mark[1]).active))
     if not marks or (marks[0][1] != "pending" and record.created_at < marks[0][2]):
@@ -54,14 +54,16 @@ def _marks(record: RunRecord, events: Sequence[RunEvent]) -> list[tuple[int, str
     return marks
 
 
-def _laid_out(found: list[Stretch]) -> list[Stretch]:
-    """Widths in percent that add up to 100."""
-    total = sum(s.seconds for s in found) or 1.0
-    wide = [max(LEAST, 100 * s.seconds / total) for s in found]
-    scale, left, done = 100 / sum(wide) if wide else 1.0, 0.0, []
-    for stretch, width in zip(found, wide, strict=True):
+def _lay_out(stretches: list[Stretch]) -> list[Stretch]:
+    """Return the stretches with widths in percent that add up to 100."""
+    total = sum(s.seconds for s in stretches) or 1.0
+    widths = [max(MIN_WIDTH_PERCENT, 100 * s.seconds / total) for s in stretches]
+    scale = 100 / sum(widths) if widths else 1.0
+    left = 0.0
+    laid_out = []
+    for stretch, width in zip(stretches, widths, strict=True):
         width *= scale  # noqa: PLW2901 - the same width, to scale
-        done.append(
+        laid_out.append(
             Stretch(
                 stretch.state,
                 stretch.attempt,
@@ -73,4 +75,4 @@ def _laid_out(found: list[Stretch]) -> list[Stretch]:
             )
         )
         left += width
-    return done
+    return laid_out

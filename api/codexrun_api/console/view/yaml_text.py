@@ -10,7 +10,8 @@ MAX_CHARACTERS = 256 * 1024  # of JSON; YAML's writer takes about 30 microsecond
 
 
 def as_yaml(value: Any, *, sort_keys: bool = False) -> str:
-    """YAML, or for what is very large the beginning of its JSON, with a comment that says so."""
+    """Return YAML, or for what is very large the beginning of its JSON, with a comment that says
+    so."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=sort_keys, default=str)
     if len(text) > MAX_CHARACTERS:
         return (
