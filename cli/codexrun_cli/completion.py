@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import typer
 
+from codexrun_cli.statuses import STATUSES
 from codexrun_cli.transports import Chosen, Transport
 
 SECONDS = 1.0
@@ -65,7 +66,5 @@ def prompts(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[
 
 
 def statuses(incomplete: str) -> list[str]:
-    from codexrun_cli.options import STATUSES
-
     *before, last = incomplete.split(",")
     return [",".join([*before, status]) for status in STATUSES if status.startswith(last)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from codexrun_cli.errors import Trouble, fail, say
+from codexrun_cli.errors import NeedsApi, Trouble, fail, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.settings import Flags
 from codexrun_cli.terminal import Terminal, terminal
@@ -101,6 +101,18 @@ def _terminal(ctx: typer.Context, stream: Any) -> Terminal:
 
     given = flags(ctx)
     return terminal(stream, colour=settings_of(given).color, utf8=given.utf8, plain=given.plain)
+
+
+def open_in_browser(url: str | None) -> None:
+    """Open a page of the console.
+
+    Raises:
+        NeedsApi: there is none.
+    """
+    if url is None:
+        raise NeedsApi("the console")
+    say(f"opening {url}")
+    typer.launch(url)
 
 
 def now() -> "datetime":

@@ -41,11 +41,6 @@ ENDS = {
 }
 
 
-def ended(status: str) -> bool:
-    """Whether a run with this status never changes again."""
-    return status in ENDS
-
-
 def of_run(status: str) -> Code:
     """What a command that waited for the run ends with."""
     return ENDS.get(status, Code.UNKNOWN)

@@ -8,19 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, output
-
-STATUSES = (
-    "pending",
-    "queued",
-    "starting",
-    "running",
-    "stopping",
-    "succeeded",
-    "failed",
-    "cancelled",
-    "rejected",
-    "deleted",
-)
+from codexrun_cli.statuses import STATUSES
 
 
 def _format(text: str | None) -> str | None:
@@ -39,7 +27,7 @@ def _read_by(read: Callable[[str], object], text: str) -> str:
     return text
 
 
-def _duration(text: str | None) -> str | None:
+def read_duration(text: str | None) -> str | None:
     if text is None:
         return None
     from codexrun_cli.times import seconds
@@ -47,7 +35,7 @@ def _duration(text: str | None) -> str | None:
     return _read_by(seconds, text)
 
 
-def _moment(text: str | None) -> str | None:
+def read_moment(text: str | None) -> str | None:
     if text is None:
         return None
     from codexrun_cli.times import moment
@@ -79,6 +67,15 @@ def _sort(text: str | None) -> str | None:
     return _read_by(read_sort, text)
 
 
+def read_namespace(name: str | None) -> str | None:
+    """A namespace's name, as an option's value."""
+    from codexrun_core.prompts.index import NAME, NAME_FORM
+
+    if name is not None and not NAME.fullmatch(name):
+        raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_FORM}')
+    return name
+
+
 Output = Annotated[
     str | None,
     typer.Option(
@@ -106,7 +103,7 @@ Timeout = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        callback=_duration,
+        callback=read_duration,
         help="Stop waiting after 90s, 10m, 2h: exit code 124.",
     ),
 ]
@@ -140,12 +137,12 @@ Models = Annotated[list[str] | None, typer.Option("--model", help="Repeatable.")
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", callback=_moment, help="Created since 7d, 12h ago, or an RFC 3339 time."
+        metavar="TIME", callback=read_moment, help="Created since 7d, 12h ago, or an RFC 3339 time."
     ),
 ]
 Older = Annotated[
     str | None,
-    typer.Option("--older", metavar="TIME", callback=_moment, help="Created before then."),
+    typer.Option("--older", metavar="TIME", callback=read_moment, help="Created before then."),
 ]
 Search = Annotated[
     str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")
@@ -221,6 +218,22 @@ Reason = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait", "-w", help="Return when the run has ended; its status is the exit code."
+    ),
+]
+Watch = Annotated[bool, typer.Option("--watch", help="The same, and show each change of status.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-F", "--logs", help="The same, and show what Codex does.")
+]
+Detach = Annotated[
+    bool,
+    typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default)."),
+]
+Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
 
 LIMITS = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
 

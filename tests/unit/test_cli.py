@@ -13,7 +13,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from codexrun_cli import exit_codes, statuses
 from codexrun_cli.main import app
+from codexrun_core.resources.phases import Phase
 
 ROOT = Path(__file__).parents[2]
 
@@ -149,6 +151,13 @@ def test_help_fits_80_columns(command: list[str]) -> None:
 
 def test_version() -> None:
     assert codexrun("--version").stdout.startswith("codexrun 0.")
+
+
+def test_statuses_are_the_phases_of_core_in_lower_case() -> None:
+    terminal = [phase.lower() for phase in Phase if phase.terminal]
+    assert (*terminal, "deleted") == statuses.TERMINAL
+    assert (*(phase.lower() for phase in Phase), "deleted") == statuses.STATUSES
+    assert set(exit_codes.ENDS) == set(statuses.TERMINAL)
 
 
 @pytest.mark.local

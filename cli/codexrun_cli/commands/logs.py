@@ -1,9 +1,8 @@
-"""`codexrun logs` and `tail`: what the agent's container printed, byte for byte or in words, and as
-it goes on."""
+"""`codexrun logs`: what the agent's container printed, byte for byte or in words, and as it goes
+on."""
 
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,20 +11,22 @@ import typer
 
 from codexrun_cli import context, options, run_selection
 from codexrun_cli.errors import Away, Trouble, say
-from codexrun_cli.exit_codes import Code, ended, of_run
+from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.follow.log_printer import Printer
-from codexrun_cli.transports import Chosen, Heard, Json, LogWish, Transport
+from codexrun_cli.statuses import is_terminal
+from codexrun_cli.transports import Heard, Json, LogWish, Transport
 from codexrun_core.line_cutter import LineCutter
 
 LEVELS = ("debug", "info", "warning", "error")
-PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
-AT_ONCE = 20  # runs that tail follows when none is named
 
 Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
 LogSince = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="DURATION", callback=options._moment, help="Only the last 90s, 10m, 2h."
+        "--since",
+        metavar="DURATION",
+        callback=options.read_moment,
+        help="Only the last 90s, 10m, 2h.",
     ),
 ]
 SinceTime = Annotated[
@@ -33,7 +34,7 @@ SinceTime = Annotated[
     typer.Option(
         "--since-time",
         metavar="TIME",
-        callback=options._moment,
+        callback=options.read_moment,
         help="Only since an RFC 3339 time.",
     ),
 ]
@@ -74,7 +75,7 @@ def logs(
     from codexrun_cli.transports.connection import opened
 
     printer = Printer(
-        _pattern(grep), level=_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps
+        pattern(grep), level=read_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps
     )
     if raw and (grep or level or timestamps or fmt != "pretty"):
         raise typer.BadParameter(
@@ -91,80 +92,14 @@ def logs(
             for heard in _lines(text.pieces):
                 printer.print(heard, terminal)
             return
-        _follow(transport, run, wish, lambda heard: printer.print(heard, terminal))
+        follow_log(transport, run, wish, lambda heard: printer.print(heard, terminal))
         if exit_status:
-            raise typer.Exit(of_run(_end_of(transport, run)))
+            raise typer.Exit(of_run(final_status(transport, run)))
 
 
-def tail(
-    ctx: typer.Context,
-    names: options.Names = None,
-    lines: Annotated[
-        int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")
-    ] = 10,
-    timestamps: Timestamps = False,
-    grep: Grep = None,
-    level: Level = None,
-    exit_status: ExitStatus = False,
+def follow_log(
+    transport: Transport, run: Json, wish: LogWish, show: Callable[[Heard], None]
 ) -> None:
-    """Follow logs: one run's, or those of all that run now, each line with its run's name."""
-    from codexrun_cli.transports.connection import opened
-
-    with opened(context.flags(ctx)) as transport:
-        if names:
-            runs = run_selection.several(transport, names)
-        else:
-            runs = list(transport.runs(Chosen(status="starting,running,stopping"), AT_ONCE))
-            if not runs:
-                say("nothing runs now")
-                return
-        terminal = context.out(ctx)
-        write = threading.Lock()
-
-        def one(number: int, run: Json) -> None:
-            prefix = (
-                ""
-                if len(runs) == 1
-                else terminal.paint(f"{run['name']} ", PALETTE[number % len(PALETTE)])
-            )
-            printer = Printer(
-                _pattern(grep), level=_level(level), timestamps=timestamps, prefix=prefix
-            )
-
-            def show(heard: Heard) -> None:
-                with write:
-                    printer.print(heard, terminal)
-
-            _follow(transport, run, LogWish(tail=lines), show)
-
-        _all_at_once(one, runs)
-        if exit_status:
-            raise typer.Exit(of_run(_end_of(transport, runs[0])))
-
-
-def _all_at_once(one: Callable[[int, Json], None], runs: list[Json]) -> None:
-    if len(runs) == 1:
-        one(0, runs[0])
-        return
-    failed: list[BaseException] = []
-
-    def work(number: int, run: Json) -> None:
-        try:
-            one(number, run)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(runs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.2)
-    if failed:
-        raise failed[0]
-
-
-def _follow(transport: Transport, run: Json, wish: LogWish, show: Callable[[Heard], None]) -> None:
     cut = False
     try:
         for heard in transport.follow_log(run, wish):
@@ -185,7 +120,7 @@ def _follow(transport: Transport, run: Json, wish: LogWish, show: Callable[[Hear
         raise typer.Exit(Code.INTERRUPTED) from None
 
 
-def _end_of(transport: Transport, run: Json) -> str:
+def final_status(transport: Transport, run: Json) -> str:
     """The status it ended with: the log's end may be a moment before it."""
     import time
 
@@ -198,7 +133,7 @@ def _end_of(transport: Transport, run: Json) -> str:
             if trouble.code is Code.NOT_FOUND:
                 return "deleted"
             raise
-        if ended(status):
+        if is_terminal(status):
             return status
         time.sleep(0.5)
     return "unknown"
@@ -213,7 +148,7 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[Heard]:
         yield Heard("line", last.text, newline=False)
 
 
-def _pattern(text: str | None) -> "re.Pattern[str] | None":
+def pattern(text: str | None) -> "re.Pattern[str] | None":
     try:
         return re.compile(text) if text is not None else None
     except re.error as error:
@@ -222,7 +157,7 @@ def _pattern(text: str | None) -> "re.Pattern[str] | None":
         ) from None
 
 
-def _level(text: str | None) -> str | None:
+def read_level(text: str | None) -> str | None:
     if text is not None and text not in LEVELS:
         raise typer.BadParameter(
             f'"{text}" is no level; use {", ".join(LEVELS)}', param_hint="--level"

@@ -1,5 +1,4 @@
-"""`codexrun start`, and what start and retry do when their run is there: detach, wait, watch or
-follow."""
+"""`codexrun start`: a run of a job type, or with --dry-run the object that would be made."""
 
 import uuid
 from typing import Annotated
@@ -7,36 +6,9 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import completion, context, manifest, options, output
-from codexrun_cli.errors import say, usage
-from codexrun_cli.exit_codes import Code, of_run
-from codexrun_cli.output.runs import kind, next_command, state
-from codexrun_cli.transports import Json, Transport
-
-Wait = Annotated[
-    bool,
-    typer.Option(
-        "--wait", "-w", help="Return when the run has ended; its status is the exit code."
-    ),
-]
-Watch = Annotated[bool, typer.Option("--watch", help="The same, and show each change of status.")]
-Follow = Annotated[
-    bool, typer.Option("--follow", "-F", "--logs", help="The same, and show what Codex does.")
-]
-Detach = Annotated[
-    bool,
-    typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default)."),
-]
-Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
-
-MODES = ("wait", "watch", "follow")
-
-
-def mode(*, wait: bool, watch: bool, follow: bool, detach: bool) -> str:
-    """How to go on once the run is there."""
-    chosen = [name for name, on in zip(MODES, (wait, watch, follow), strict=True) if on]
-    if len(chosen) > 1 or (chosen and detach):
-        usage("give one of --wait, --watch, --follow and --detach")
-    return chosen[0] if chosen else "detach"
+from codexrun_cli.errors import usage
+from codexrun_cli.follow import modes
+from codexrun_cli.transports import Json
 
 
 def start(
@@ -64,16 +36,18 @@ def start(
     ttl: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", callback=options._duration, help="When the finished object goes."
+            metavar="DURATION",
+            callback=options.read_duration,
+            help="When the finished object goes.",
         ),
     ] = None,
     label: options.GivenLabels = None,
     reject: options.Reject = False,
     key: options.Key = None,
-    wait: Wait = False,
-    watch: Watch = False,
-    follow: Follow = False,
-    detach: Detach = False,
+    wait: options.Wait = False,
+    watch: options.Watch = False,
+    follow: options.Follow = False,
+    detach: options.Detach = False,
     timeout: options.Timeout = None,
     dry_run: Annotated[
         str | None,
@@ -83,11 +57,14 @@ def start(
             help="Print the CodexRun; server: have it checked.",
         ),
     ] = None,
-    web: Web = False,
+    web: options.Web = False,
     fmt: options.Output = None,
 ) -> None:
     """Start a run. It queues if every slot is taken, unless --reject."""
-    wanted, going = output.parse(fmt), mode(wait=wait, watch=watch, follow=follow, detach=detach)
+    wanted, going = (
+        output.parse(fmt),
+        modes.mode(wait=wait, watch=watch, follow=follow, detach=detach),
+    )
     if ref and not git:
         usage("--ref is of a repository; give --git too")
     wish: Json = {
@@ -114,7 +91,7 @@ def start(
     mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
     with opened(context.flags(ctx)) as transport:
         run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
-        go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
+        modes.go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
 
 
 def _seconds(text: str | None) -> int | None:
@@ -142,109 +119,3 @@ def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.F
             name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels")
         )
     output.emit_document(shown, output.Format("yaml") if wanted.human else wanted)
-
-
-def go_on(
-    ctx: typer.Context,
-    transport: Transport,
-    run: Json,
-    going: str,
-    wanted: output.Format,
-    *,
-    timeout: str | None = None,
-    web: bool = False,
-) -> None:
-    """Detach, or see it through and end with its exit code."""
-    name = run["name"]
-    err = context.err(ctx)
-    url = transport.console(run)
-    say(f"{err.paint(name, 'bold')}: {state(run)}")
-    if url and err.tty:
-        say(f"console: {err.link(url, url)}", links=True)
-    if web:
-        show_in_browser(url)
-    if going == "detach":
-        if err.tty and (command := next_command(run)):
-            say(f"next: {command}")
-        _print(ctx, run, wanted)
-        return
-    last = see_through(ctx, transport, run, going, timeout=timeout)
-    finish(ctx, transport, last, wanted)
-
-
-def _print(ctx: typer.Context, run: Json, wanted: output.Format) -> None:
-    if wanted.name == "table":
-        output.write(f"{run['name']}\n")
-        return
-    output.emit([run], kind(context.now()), wanted, context.out(ctx), single=True)
-
-
-def see_through(
-    ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None
-) -> Json:
-    """Until it has ended. Ctrl-C and time-out end only this, and say so."""
-    from codexrun_cli.follow import follower, screen
-    from codexrun_cli.follow.lines import Reader
-    from codexrun_cli.times import seconds
-
-    terminal, reader = context.err(ctx), Reader()
-    view: screen.View = screen.Quiet()
-    if going != "wait":
-        view = screen.Plain(terminal)
-        if terminal.tty:
-            limits, usual = _expected(transport, run)
-            view = screen.Live(terminal, reader, limits=limits, usual=usual)
-    try:
-        return follower.follow(
-            transport,
-            run,
-            view,
-            log=going == "follow",
-            reader=reader,
-            seconds=seconds(timeout) if timeout else None,
-        )
-    except KeyboardInterrupt:
-        say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
-        raise typer.Exit(Code.INTERRUPTED) from None
-    except follower.TimeUp:
-        say(
-            f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it:"
-            f" codexrun cancel {run['name']}"
-        )
-        raise typer.Exit(Code.TIMEOUT) from None
-
-
-def _expected(transport: Transport, run: Json) -> tuple[Json, float | None]:
-    """The limits in force and the usual length; a status line does without what nobody knows."""
-    from codexrun_cli.errors import Trouble
-
-    try:
-        return transport.details(run).get("limits", {}), transport.usual_seconds(run["job_type"])
-    except Trouble:
-        return {}, None
-
-
-def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.Format) -> None:
-    """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the
-    status as exit code."""
-    from codexrun_cli.follow.summary import final_message, print_message, summary
-
-    terminal = context.err(ctx)
-    for line in summary(run, terminal):
-        say(line)
-    if command := next_command(run):
-        say(f"next: {command}")
-    if wanted.name != "table":
-        output.emit([run], kind(context.now()), wanted, context.out(ctx), single=True)
-    elif message := final_message(transport, run):
-        print_message(message, context.out(ctx))
-    raise typer.Exit(of_run(run["status"]))
-
-
-def show_in_browser(url: str | None) -> None:
-    from codexrun_cli.errors import NeedsApi
-
-    if url is None:
-        raise NeedsApi("the console")
-    say(f"opening {url}")
-    typer.launch(url)

@@ -7,6 +7,7 @@ import typer
 from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run, worst
+from codexrun_cli.follow import modes
 from codexrun_cli.output.runs import describe, kind, next_command
 from codexrun_cli.transports import Json, Transport
 
@@ -26,17 +27,18 @@ def status(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """Show how a run goes, or went: everything that is known, and what to type next."""
-    from codexrun_cli.commands.start import see_through, show_in_browser
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
     with opened(context.flags(ctx)) as transport:
         runs = run_selection.several(transport, names or [])
         if web:
-            show_in_browser(transport.console(runs[0]))
+            context.open_in_browser(transport.console(runs[0]))
             return
         if watch:
-            runs = [see_through(ctx, transport, run, "watch", timeout=timeout) for run in runs]
+            runs = [
+                modes.see_through(ctx, transport, run, "watch", timeout=timeout) for run in runs
+            ]
         if wanted.name == "table":
             for number, run in enumerate(runs):
                 output.write("\n" if number else "")

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from codexrun_cli.errors import Away, Trouble
-from codexrun_cli.exit_codes import Code, ended
+from codexrun_cli.exit_codes import Code
 from codexrun_cli.follow.lines import Reader, wanted
 from codexrun_cli.follow.screen import View
+from codexrun_cli.statuses import is_terminal
 from codexrun_cli.transports import Heard, Json, LogWish, Transport
 from codexrun_cli.transports.rest.transport import GIVE_UP
 
@@ -54,7 +55,7 @@ def states(
             run = look()
             reached = time.monotonic()
             yield run
-            if ended(run["status"]):
+            if is_terminal(run["status"]):
                 return
         except Away as away:
             if time.monotonic() - reached > GIVE_UP:
@@ -156,7 +157,7 @@ def _show(  # noqa: PLR0912 - one match
                     cut = False
                     view.word("connected again")
                 last = {**last, **one}
-                if ended(last["status"]):
+                if is_terminal(last["status"]):
                     done_at = done_at or time.monotonic()
                     log_over = log_over or last["status"] == "deleted"
                 else:

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from codexrun_cli import times
 from codexrun_cli.errors import say
-from codexrun_cli.exit_codes import ended
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, Reader, Said
 from codexrun_cli.output import details
 from codexrun_cli.output import runs as shown
 from codexrun_cli.output.table import fit, printable
+from codexrun_cli.statuses import is_terminal
 from codexrun_cli.terminal import Terminal
 
 Run = Mapping[str, Any]
@@ -142,7 +142,7 @@ class Live:
 
         if self._run is None:
             return
-        if ended(self._run["status"]):
+        if is_terminal(self._run["status"]):
             self._live.update(Text(""), refresh=True)
             return
         moment = int(time.monotonic() * 8)

@@ -8,7 +8,8 @@ from typing import Any
 
 from codexrun_cli import manifest
 from codexrun_cli.errors import NeedsApi, Trouble
-from codexrun_cli.exit_codes import Code, ended
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.statuses import is_terminal
 from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
 from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
@@ -61,9 +62,9 @@ class Cluster:
         for _ in range(TRIES):
             raw = await self._find(wanted)
             status = views.status_of(raw)
-            if status == "cancelled" or (raw["spec"].get("cancel") and not ended(status)):
+            if status == "cancelled" or (raw["spec"].get("cancel") and not is_terminal(status)):
                 return await self._shown(raw)
-            if ended(status):
+            if is_terminal(status):
                 raise Trouble(
                     Code.CONFLICT,
                     f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
@@ -87,7 +88,7 @@ class Cluster:
     async def _retry(self, wanted: str, changes: Json, key: str | None) -> Json:
         source = await self._find(wanted)
         run = views.run_json(source)
-        if not ended(run["status"]):
+        if not is_terminal(run["status"]):
             raise Trouble(
                 Code.CONFLICT,
                 f'run "{run["name"]}" has not ended ({run["status"]}); cancel it first',
@@ -103,7 +104,7 @@ class Cluster:
             async for r in self._all({})
             if (r["spec"].get("retryOf") or {}).get("uid") == run["run_id"]
         ]
-        going = next((r for r in retries if not ended(views.status_of(r))), None)
+        going = next((r for r in retries if not is_terminal(views.status_of(r))), None)
         if going and not key:
             return await self._shown(going)
         user = await self._starting.user()
@@ -171,7 +172,7 @@ class Cluster:
                 raw = await self.kube.get(path)
             except NotFound:
                 return True
-            return raw["metadata"]["uid"] != run["run_id"] or ended(views.status_of(raw))
+            return raw["metadata"]["uid"] != run["run_id"] or is_terminal(views.status_of(raw))
 
         return self.loop.iterate(
             pod_logs.follow(self.kube, run["run_id"], wish, over, pod_logs.pause)

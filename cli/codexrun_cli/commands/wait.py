@@ -7,8 +7,9 @@ import typer
 
 from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
-from codexrun_cli.exit_codes import Code, ended, of_run, worst
+from codexrun_cli.exit_codes import Code, of_run, worst
 from codexrun_cli.output.runs import kind
+from codexrun_cli.statuses import STATUSES, is_terminal
 from codexrun_cli.transports import Json, Transport
 
 
@@ -52,9 +53,9 @@ def _status_of(condition: str | None) -> str | None:
     if condition is None:
         return None
     name, _, value = condition.partition("=")
-    if name.lower() not in ("phase", "status") or value.lower() not in options.STATUSES:
+    if name.lower() not in ("phase", "status") or value.lower() not in STATUSES:
         raise typer.BadParameter(
-            f'"{condition}": write phase=STATUS with one of {", ".join(options.STATUSES)}',
+            f'"{condition}": write phase=STATUS with one of {", ".join(STATUSES)}',
             param_hint="--for",
         )
     return value.lower()
@@ -81,7 +82,7 @@ def _until(
             if isinstance(one, Cut):
                 continue
             run = {**run, **one}
-            if run["status"] == until or ended(run["status"]):
+            if run["status"] == until or is_terminal(run["status"]):
                 break
     except KeyboardInterrupt:
         say(f"\nno longer waiting; the run goes on. To stop it: codexrun cancel {run['name']}")

@@ -1,4 +1,4 @@
-"""`codexrun list` and `open`: what is there."""
+"""`codexrun list`: runs as a table, the newest first or sorted."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import context, options, output, run_selection
+from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.output.runs import kind
 from codexrun_cli.transports import Chosen
@@ -87,15 +87,3 @@ def _go_on(
                 rows,
                 context.out(ctx),
             )
-
-
-def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
-    """Open a run's page of the web console in the browser."""
-    from codexrun_cli.commands.start import show_in_browser
-    from codexrun_cli.transports.connection import opened
-
-    with opened(context.flags(ctx)) as transport:
-        run = run_selection.one(transport, name)
-        url = transport.console(run)
-        show_in_browser(url)
-        output.write(f"{url}\n")

@@ -1,4 +1,4 @@
-"""`codexrun stats`, `cleanup` and `doctor`: the whole installation rather than one run."""
+"""`codexrun stats`: runs, success, tokens and cost, grouped."""
 
 import csv
 import io
@@ -10,12 +10,11 @@ import typer
 
 from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
-from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import Column
 from codexrun_cli.transports import Chosen, Json, Transport
 
 BY = ("job-type", "model", "user", "day", "status")
-MOST = 1_000_000
+MAX_RUNS = 1_000_000
 
 
 def stats(
@@ -75,7 +74,7 @@ def _groups(transport: Transport, chosen: Chosen, total: Json, by: str) -> list[
             _row(kind["job_type"], kind["statuses"], kind["cost_tokens"], kind["cost_micro_usd"])
             for kind in total["job_types"]
         ]
-    return summed(transport.runs(chosen, MOST), by)
+    return summed(transport.runs(chosen, MAX_RUNS), by)
 
 
 def summed(runs: Iterable[Json], by: str) -> list[Json]:
@@ -144,72 +143,3 @@ def _kind(by: str) -> output.Kind:
             Column("COST", lambda row: _money(row["cost_micro_usd"]), right=True),
         ],
     )
-
-
-def cleanup(
-    ctx: typer.Context,
-    older_than: Annotated[
-        str,
-        typer.Option(
-            "--older-than", metavar="TIME", callback=options._moment, help="By the end of the run."
-        ),
-    ] = "14d",
-    dry_run: options.DryRun = False,
-    fmt: options.Output = None,
-) -> None:
-    """Remove logs, artifacts and rows of runs that ended long ago. Needs the api."""
-    from codexrun_cli.transports.connection import opened
-
-    wanted = output.parse(fmt)
-    with opened(context.flags(ctx)) as transport:
-        body = {"older_than": older_than, "dry_run": dry_run}
-        done = transport.ask("POST", "/cleanup", "cleanup", body=body)
-    if wanted.human:
-        verb = "would be removed" if dry_run else "removed"
-        output.write(f"{done['removed']} runs that ended before {done['before']} {verb}\n")
-    else:
-        output.emit_document({"schema": "codexrun.cleanup/v1", **done}, wanted)
-
-
-COLOURS = {"ok": "green", "failed": "red", "note": "yellow"}
-CHECKS = output.Kind(
-    schema="codexrun.check/v1",
-    plural="checks",
-    columns=[
-        Column("CHECK", lambda check: check["name"]),
-        Column(
-            "RESULT",
-            lambda check: check["result"],
-            lambda check: COLOURS[check["result"]],
-        ),
-        Column("WHAT", lambda check: check["detail"]),
-    ],
-)
-
-
-def doctor(
-    ctx: typer.Context,
-    fmt: options.Output = None,
-) -> None:
-    """Look at everything that runs need: cluster, CRDs, rights, api, registry, key, images,
-    sandbox, metrics. Exit code 1 if anything is wrong; each finding says how to mend it."""
-    from codexrun_cli.doctor import examine
-
-    wanted = output.parse(fmt)
-    terminal = context.out(ctx)
-    failed = False
-    found = []
-    for check in examine(context.flags(ctx)):
-        failed = failed or check["result"] == "failed"
-        found.append(check)
-        if wanted.name == "table":
-            mark = COLOURS[check["result"]]
-            output.write(
-                f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}:"
-                f" {check['detail']}\n"
-            )
-            if check.get("fix"):
-                output.write(f"        fix: {check['fix']}\n")
-    if wanted.name != "table":
-        output.emit(found, CHECKS, wanted, terminal)
-    raise typer.Exit(Code.FAILED if failed else Code.DONE)

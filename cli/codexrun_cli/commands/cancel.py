@@ -1,0 +1,79 @@
+"""`codexrun cancel`: stop runs, and where asked see them stop."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from codexrun_cli import bulk_actions, context, options, output
+from codexrun_cli.errors import say
+from codexrun_cli.follow import modes
+from codexrun_cli.statuses import LIVE
+from codexrun_cli.times import short
+from codexrun_cli.transports import Chosen, Json, Transport
+
+
+def cancel(
+    ctx: typer.Context,
+    names: options.Names = None,
+    reason: options.Reason = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", "-w", help="Return when the run has ended and its pod is gone."),
+    ] = False,
+    timeout: options.Timeout = None,
+    job_type: options.JobTypes = None,
+    status: options.Statuses = None,
+    user: options.Users = None,
+    older: options.Older = None,
+    labels: options.Labels = None,
+    dry_run: options.DryRun = False,
+    yes: options.Yes = False,
+    fmt: options.Output = None,
+) -> None:
+    """Stop runs: those named, or all live ones that match. What they used stays recorded."""
+    from codexrun_cli.transports.connection import opened
+
+    wanted = output.parse(fmt)
+    chosen = Chosen(
+        job_type=options.joined(job_type),
+        status=options.joined(status, lower=True),
+        user=options.joined(user),
+        until=older,
+        label=labels,
+    )
+    with opened(context.flags(ctx)) as transport:
+        runs = bulk_actions.chosen_runs(
+            transport, names, chosen, ",".join(LIVE), "cancel", dry_run=dry_run, yes=yes
+        )
+        results, stopped = [], []
+        for run in runs:
+            result, after = bulk_actions.act_on(
+                run,
+                "cancelled",
+                lambda run: transport.cancel(run["run_id"], reason),
+                dry_run=dry_run,
+            )
+            results.append(result)
+            if after is not None:
+                stopped.append(after)
+        if wait:
+            ends = {run["run_id"]: _see_it_stop(ctx, transport, run, timeout) for run in stopped}
+            for result in results:
+                if result["run_id"] in ends:
+                    result["status"] = ends[result["run_id"]]["status"]
+                    result["outcome"] = (
+                        "cancelled" if result["status"] == "cancelled" else "ended first"
+                    )
+    bulk_actions.report(ctx, results, wanted, "cancel")
+
+
+def _see_it_stop(ctx: typer.Context, transport: Transport, run: Json, timeout: str | None) -> Json:
+    began = time.monotonic()
+    last = modes.see_through(ctx, transport, run, "watch", timeout=timeout)
+    took = short(time.monotonic() - began)
+    say(
+        f"{last['name']}: {last['status']} after {took}"
+        + (f", {last['error']}" if last.get("error") else "")
+    )
+    return last

@@ -1,0 +1,96 @@
+"""`codexrun tail`: the logs of one run, or of all that run now, as they go on."""
+
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from codexrun_cli import context, options, run_selection
+from codexrun_cli.commands.logs import (
+    ExitStatus,
+    Grep,
+    Level,
+    Timestamps,
+    final_status,
+    follow_log,
+    pattern,
+    read_level,
+)
+from codexrun_cli.errors import say
+from codexrun_cli.exit_codes import of_run
+from codexrun_cli.follow.log_printer import Printer
+from codexrun_cli.transports import Chosen, Heard, Json, LogWish
+
+PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
+MAX_FOLLOWED_RUNS = 20  # when none is named
+
+
+def tail(
+    ctx: typer.Context,
+    names: options.Names = None,
+    lines: Annotated[
+        int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")
+    ] = 10,
+    timestamps: Timestamps = False,
+    grep: Grep = None,
+    level: Level = None,
+    exit_status: ExitStatus = False,
+) -> None:
+    """Follow logs: one run's, or those of all that run now, each line with its run's name."""
+    from codexrun_cli.transports.connection import opened
+
+    with opened(context.flags(ctx)) as transport:
+        if names:
+            runs = run_selection.several(transport, names)
+        else:
+            runs = list(
+                transport.runs(Chosen(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
+            )
+            if not runs:
+                say("nothing runs now")
+                return
+        terminal = context.out(ctx)
+        write = threading.Lock()
+
+        def one(number: int, run: Json) -> None:
+            prefix = (
+                ""
+                if len(runs) == 1
+                else terminal.paint(f"{run['name']} ", PALETTE[number % len(PALETTE)])
+            )
+            printer = Printer(
+                pattern(grep), level=read_level(level), timestamps=timestamps, prefix=prefix
+            )
+
+            def show(heard: Heard) -> None:
+                with write:
+                    printer.print(heard, terminal)
+
+            follow_log(transport, run, LogWish(tail=lines), show)
+
+        _at_the_same_time(one, runs)
+        if exit_status:
+            raise typer.Exit(of_run(final_status(transport, runs[0])))
+
+
+def _at_the_same_time(one: Callable[[int, Json], None], runs: list[Json]) -> None:
+    if len(runs) == 1:
+        one(0, runs[0])
+        return
+    failed: list[BaseException] = []
+
+    def work(number: int, run: Json) -> None:
+        try:
+            one(number, run)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(runs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.2)
+    if failed:
+        raise failed[0]
