@@ -11,7 +11,7 @@ from codexrun_cli.output import Kind
 from codexrun_cli.output.table import Column
 from codexrun_cli.statuses import is_terminal
 from codexrun_cli.terminal import interactive
-from codexrun_cli.transports import Chosen, Json, Transport
+from codexrun_cli.transports import Json, RunFilter, Transport
 
 MAX_RUNS = 1000
 
@@ -33,7 +33,7 @@ RESULTS = Kind(
 def chosen_runs(
     transport: Transport,
     names: list[str] | None,
-    chosen: Chosen,
+    chosen: RunFilter,
     default: str,
     what: str,
     *,
@@ -47,7 +47,7 @@ def chosen_runs(
     if chosen.empty:
         return run_selection.several(transport, names or [])
     if not chosen.status:
-        chosen = Chosen(**{**vars(chosen), "status": default})
+        chosen = RunFilter(**{**vars(chosen), "status": default})
     runs = list(transport.runs(chosen, MAX_RUNS))
     if not runs or dry_run or yes:
         return runs

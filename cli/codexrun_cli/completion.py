@@ -7,7 +7,7 @@ from collections.abc import Callable
 import typer
 
 from codexrun_cli.statuses import STATUSES
-from codexrun_cli.transports import Chosen, Transport
+from codexrun_cli.transports import RunFilter, Transport
 
 SECONDS = 1.0
 MOST = 50
@@ -35,7 +35,7 @@ def _from_server(
 
 def runs(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001 - typer's form
     def look(transport: Transport) -> list[tuple[str, str]]:
-        listed = transport.runs(Chosen(search=incomplete or None), MOST)
+        listed = transport.runs(RunFilter(search=incomplete or None), MOST)
         return [
             (run["name"], run["status"]) for run in listed if run["name"].startswith(incomplete)
         ]

@@ -1,7 +1,10 @@
 """Options that several commands have, with one meaning and one help text each."""
 
+import functools
+import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +12,7 @@ import typer
 
 from codexrun_cli import completion, context, output
 from codexrun_cli.statuses import STATUSES
+from codexrun_cli.transports import RunFilter
 
 
 def _format(text: str | None) -> str | None:
@@ -238,10 +242,109 @@ Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
 LIMITS = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
 
 
-def joined(values: list[str] | None, *, lower: bool = False) -> str | None:
-    """Several values mean any of them."""
-    text = ",".join(values) if values else None
-    return text.lower() if text and lower else text
+@dataclass(frozen=True)
+class ChangeOptions:
+    """What a run is started with, or a retry has otherwise than its source."""
+
+    sets: Sets = None
+    file: InputsFile = None
+    prompt_version: PromptVersion = None
+    model: Model = None
+    effort: Effort = None
+    limit: Limits = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the request's fields; those that were not given are absent."""
+        fields = {
+            "inputs": inputs(self.sets, self.file),
+            "prompt_version": self.prompt_version,
+            "model": self.model,
+            "effort": self.effort,
+            "limits": limits(self.limit),
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How a command goes on once its run is there."""
+
+    wait: Wait = False
+    watch: Watch = False
+    follow: Follow = False
+    detach: Detach = False
+    timeout: Timeout = None
+    web: Web = False
+
+    def __post_init__(self) -> None:
+        if self.wait + self.watch + self.follow + self.detach > 1:
+            raise typer.BadParameter("give one of --wait, --watch, --follow and --detach")
+
+    @property
+    def mode(self) -> str:
+        """`wait`, `watch`, `follow` or `detach`."""
+        return next((mode for mode in ("wait", "watch", "follow") if getattr(self, mode)), "detach")
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options: a parameter whose type is a dataclass stands for the
+    options that are its fields.
+
+    typer reads options from the signature alone, so this writes them out there.
+    """
+    signature = inspect.signature(command)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if is_dataclass(parameter.annotation):
+            group: Any = parameter.annotation
+            groups[parameter.name] = group
+            parameters += inspect.signature(group).parameters.values()
+        else:
+            parameters.append(parameter)
+    # Groups have no default and may stand anywhere, which only keyword parameters may.
+    parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in parameters]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        for name, made in groups.items():
+            values[name] = made(**{field.name: values.pop(field.name) for field in fields(made)})
+        command(**values)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {item.name: item.annotation for item in parameters}
+    return run
+
+
+def run_filter(
+    *,
+    job_type: list[str] | None = None,
+    status: list[str] | None = None,
+    prompt: list[str] | None = None,
+    model: list[str] | None = None,
+    user: list[str] | None = None,
+    since: str | None = None,
+    older: str | None = None,
+    search: str | None = None,
+    labels: str | None = None,
+) -> RunFilter:
+    """Build the list's filter from its options; several values of one mean any of them."""
+    statuses = joined(status)
+    return RunFilter(
+        job_type=joined(job_type),
+        status=statuses.lower() if statuses else None,
+        prompt=joined(prompt),
+        model=joined(model),
+        user=joined(user),
+        since=since,
+        until=older,
+        search=search,
+        label=labels,
+    )
+
+
+def joined(values: list[str] | None) -> str | None:
+    return ",".join(values) if values else None
 
 
 def limits(values: list[str] | None) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ import typer
 from codexrun_cli.errors import Trouble, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.terminal import interactive
-from codexrun_cli.transports import Chosen, Json, Transport
+from codexrun_cli.transports import Json, RunFilter, Transport
 
 LATEST = {"@latest": None, "@latest-failed": "failed"}
 OFFERED = 15
@@ -51,7 +51,7 @@ def several(transport: Transport, wanted: list[str]) -> list[Json]:
 def _latest(transport: Transport, wanted: str) -> Json:
     if wanted not in LATEST:
         raise typer.BadParameter(f'"{wanted}" is no name; use {" or ".join(LATEST)}')
-    for run in transport.runs(Chosen(status=LATEST[wanted]), 1):
+    for run in transport.runs(RunFilter(status=LATEST[wanted]), 1):
         return run
     raise Trouble(
         Code.NOT_FOUND, f"there is no run that {wanted} could mean", hint="codexrun start JOB_TYPE"
@@ -60,7 +60,7 @@ def _latest(transport: Transport, wanted: str) -> Json:
 
 def _beginning(transport: Transport, wanted: str) -> list[Json]:
     """Runs whose names begin so; the server's search finds them among all."""
-    found = transport.runs(Chosen(search=wanted), MANY)
+    found = transport.runs(RunFilter(search=wanted), MANY)
     return [
         run
         for run in found
@@ -71,7 +71,7 @@ def _beginning(transport: Transport, wanted: str) -> list[Json]:
 def _asked(transport: Transport) -> Json:
     if not interactive():
         raise typer.BadParameter("name a run, or @latest")
-    runs = list(transport.runs(Chosen(), OFFERED))
+    runs = list(transport.runs(RunFilter(), OFFERED))
     if not runs:
         raise Trouble(Code.NOT_FOUND, "there are no runs yet", hint="codexrun start JOB_TYPE")
     for number, run in enumerate(runs, 1):

@@ -25,7 +25,7 @@ from programs import environment
 from codexrun_api.logs.archive import Archive
 from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
-from codexrun_cli.transports import Heard, LogWish
+from codexrun_cli.transports import Heard, LogRange
 from codexrun_cli.transports.cluster import pod_logs
 from codexrun_core.kube.client import NotFound, Refused, Unavailable
 
@@ -307,7 +307,7 @@ async def followed(kubelet: Any, over: bool = True) -> list[Heard]:
     async def at_once(_: float) -> None:
         await asyncio.sleep(0)
 
-    return [heard async for heard in pod_logs.follow(kubelet, "uid", LogWish(), ended, at_once)]
+    return [heard async for heard in pod_logs.follow(kubelet, "uid", LogRange(), ended, at_once)]
 
 
 def stamps(steps: list[int]) -> list[str]:

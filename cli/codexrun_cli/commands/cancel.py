@@ -10,7 +10,7 @@ from codexrun_cli.errors import say
 from codexrun_cli.follow import modes
 from codexrun_cli.statuses import LIVE
 from codexrun_cli.times import short
-from codexrun_cli.transports import Chosen, Json, Transport
+from codexrun_cli.transports import Json, Transport
 
 
 def cancel(
@@ -35,12 +35,8 @@ def cancel(
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
-    chosen = Chosen(
-        job_type=options.joined(job_type),
-        status=options.joined(status, lower=True),
-        user=options.joined(user),
-        until=older,
-        label=labels,
+    chosen = options.run_filter(
+        job_type=job_type, status=status, user=user, older=older, labels=labels
     )
     with opened(context.flags(ctx)) as transport:
         runs = bulk_actions.chosen_runs(

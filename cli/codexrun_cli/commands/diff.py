@@ -11,7 +11,7 @@ from codexrun_cli import completion, context, options, output, run_selection, ti
 from codexrun_cli.errors import usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import printable
-from codexrun_cli.transports import Json, LogWish, Transport
+from codexrun_cli.transports import Json, LogRange, Transport
 
 SPEC = (
     "job_type",
@@ -110,7 +110,7 @@ def _words(transport: Transport, run: Json) -> list[str]:
     from codexrun_cli.follow.lines import Reader
 
     reader = Reader(most_output=1000)
-    log = b"".join(transport.log(run, LogWish()).pieces)
+    log = b"".join(transport.log(run, LogRange()).pieces)
     return [
         said.plain()
         for line in log.splitlines()

@@ -9,7 +9,6 @@ import typer
 from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.output.runs import kind
-from codexrun_cli.transports import Chosen
 
 LOOK = 2.0  # seconds between two looks at a watched list
 
@@ -39,16 +38,16 @@ def list_runs(
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt, headers=not no_headers)
-    chosen = Chosen(
-        job_type=options.joined(job_type),
-        status=options.joined(status, lower=True),
-        prompt=options.joined(prompt),
-        user=options.joined(user),
-        model=options.joined(model),
+    chosen = options.run_filter(
+        job_type=job_type,
+        status=status,
+        prompt=prompt,
+        user=user,
+        model=model,
         since=since,
-        until=older,
+        older=older,
         search=search,
-        label=labels,
+        labels=labels,
     )
     flags = context.flags(ctx)
     with opened(flags) as transport:

@@ -14,7 +14,7 @@ from codexrun_cli.errors import Away, Trouble, say
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.follow.log_printer import Printer
 from codexrun_cli.statuses import is_terminal
-from codexrun_cli.transports import Heard, Json, LogWish, Transport
+from codexrun_cli.transports import Heard, Json, LogRange, Transport
 from codexrun_core.line_cutter import LineCutter
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -81,7 +81,7 @@ def logs(
         raise typer.BadParameter(
             "--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out"
         )
-    wish = LogWish(tail=tail, since=_rfc3339(since_time or since))
+    wish = LogRange(tail=tail, since=_rfc3339(since_time or since))
     with opened(context.flags(ctx)) as transport:
         run = run_selection.one(transport, name)
         terminal = context.out(ctx)
@@ -98,7 +98,7 @@ def logs(
 
 
 def follow_log(
-    transport: Transport, run: Json, wish: LogWish, show: Callable[[Heard], None]
+    transport: Transport, run: Json, wish: LogRange, show: Callable[[Heard], None]
 ) -> None:
     cut = False
     try:

@@ -1,24 +1,21 @@
 """`codexrun retry`: run again what has ended."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from codexrun_cli import bulk_actions, context, options, output
 from codexrun_cli.errors import say, usage
 from codexrun_cli.follow import modes
-from codexrun_cli.transports import Chosen, Json
+from codexrun_cli.transports import Json
 
 
+@options.grouped
 def retry(
     ctx: typer.Context,
+    *,
     names: options.Names = None,
-    sets: options.Sets = None,
-    file: options.InputsFile = None,
-    prompt_version: options.PromptVersion = None,
-    model: options.Model = None,
-    effort: options.Effort = None,
-    limit: options.Limits = None,
+    changes: options.ChangeOptions,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with its Codex thread instead of a new one.")
     ] = False,
@@ -32,12 +29,7 @@ def retry(
     labels: options.Labels = None,
     dry_run: options.DryRun = False,
     yes: options.Yes = False,
-    wait: options.Wait = False,
-    watch: options.Watch = False,
-    follow: options.Follow = False,
-    detach: options.Detach = False,
-    timeout: options.Timeout = None,
-    web: options.Web = False,
+    following: options.FollowOptions,
     fmt: options.Output = None,
 ) -> None:
     """Run again what has ended: a new run with the same spec, but for what is changed here. Without
@@ -45,45 +37,31 @@ def retry(
     from codexrun_cli.transports.connection import opened
 
     wanted = output.parse(fmt)
-    going = modes.mode(wait=wait, watch=watch, follow=follow, detach=detach)
-    changes = _changes(
-        sets, file, prompt_version=prompt_version, model=model, effort=effort, limit=limit
-    )
-    changes |= {"resume": True} if resume else {}
-    changes["when_full"] = "Reject" if reject else "Queue"
-    chosen = Chosen(
-        job_type=options.joined(job_type),
-        status=options.joined(status, lower=True),
-        user=options.joined(user),
-        since=since,
-        until=older,
-        label=labels,
+    body = changes.body()
+    body |= {"resume": True} if resume else {}
+    body["when_full"] = "Reject" if reject else "Queue"
+    chosen = options.run_filter(
+        job_type=job_type, status=status, user=user, since=since, older=older, labels=labels
     )
     with opened(context.flags(ctx)) as transport:
         runs = bulk_actions.chosen_runs(
             transport, names, chosen, "failed", "retry", dry_run=dry_run, yes=yes
         )
-        inputs = changes.pop("inputs", None)
+        inputs = body.pop("inputs", None)
 
         def again(run: Json) -> Json:
             more = {"inputs": {**(run.get("params") or {}), **inputs}} if inputs else {}
-            return transport.retry(run["run_id"], {**changes, **more}, key)
+            return transport.retry(run["run_id"], {**body, **more}, key)
 
         if len(runs) == 1 and chosen.empty and not dry_run:
             new = again(runs[0])
             say(f"retry of {runs[0]['name']}:")
-            modes.go_on(ctx, transport, new, going, wanted, timeout=timeout, web=web)
+            modes.go_on(ctx, transport, new, following, wanted)
             return
-        if going != "detach":
+        if following.mode != "detach":
             usage(
                 "--wait, --watch and --follow are for one run; wait for several with `codexrun"
                 " wait`"
             )
         results = [bulk_actions.act_on(run, "retried", again, dry_run=dry_run)[0] for run in runs]
     bulk_actions.report(ctx, results, wanted, "retry")
-
-
-def _changes(sets: Any, file: Any, *, limit: Any, **more: Any) -> Json:
-    """What is to differ; inputs that are not named stay as they were."""
-    found = {"inputs": options.inputs(sets, file), "limits": options.limits(limit), **more}
-    return {key: value for key, value in found.items() if value is not None}

@@ -11,20 +11,17 @@ from codexrun_cli.follow import modes
 from codexrun_cli.transports import Json
 
 
+@options.grouped
 def start(
     ctx: typer.Context,
+    *,
     job_type: Annotated[
         str,
         typer.Argument(
             metavar="JOB_TYPE", help="What to run.", autocompletion=completion.job_types
         ),
     ],
-    sets: options.Sets = None,
-    file: options.InputsFile = None,
-    prompt_version: options.PromptVersion = None,
-    model: options.Model = None,
-    effort: options.Effort = None,
-    limit: options.Limits = None,
+    changes: options.ChangeOptions,
     git: Annotated[str | None, typer.Option(metavar="URL", help="Repository to work on.")] = None,
     ref: Annotated[
         str | None, typer.Option(metavar="REF", help="Its branch, tag or commit.")
@@ -44,11 +41,7 @@ def start(
     label: options.GivenLabels = None,
     reject: options.Reject = False,
     key: options.Key = None,
-    wait: options.Wait = False,
-    watch: options.Watch = False,
-    follow: options.Follow = False,
-    detach: options.Detach = False,
-    timeout: options.Timeout = None,
+    following: options.FollowOptions,
     dry_run: Annotated[
         str | None,
         typer.Option(
@@ -57,23 +50,15 @@ def start(
             help="Print the CodexRun; server: have it checked.",
         ),
     ] = None,
-    web: options.Web = False,
     fmt: options.Output = None,
 ) -> None:
     """Start a run. It queues if every slot is taken, unless --reject."""
-    wanted, going = (
-        output.parse(fmt),
-        modes.mode(wait=wait, watch=watch, follow=follow, detach=detach),
-    )
+    wanted = output.parse(fmt)
     if ref and not git:
         usage("--ref is of a repository; give --git too")
     wish: Json = {
         "job_type": job_type,
-        "inputs": options.inputs(sets, file),
-        "prompt_version": prompt_version,
-        "model": model,
-        "effort": effort,
-        "limits": options.limits(limit),
+        **changes.body(),
         "workspace": {"git": {"url": git, **({"ref": ref} if ref else {})}} if git else None,
         "name": name,
         "labels": options.labels(label),
@@ -91,7 +76,7 @@ def start(
     mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
     with opened(context.flags(ctx)) as transport:
         run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
-        modes.go_on(ctx, transport, run, going, wanted, timeout=timeout, web=web)
+        modes.go_on(ctx, transport, run, following, wanted)
 
 
 def _seconds(text: str | None) -> int | None:

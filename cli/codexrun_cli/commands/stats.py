@@ -11,7 +11,7 @@ import typer
 from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.output.table import Column
-from codexrun_cli.transports import Chosen, Json, Transport
+from codexrun_cli.transports import Json, RunFilter, Transport
 
 BY = ("job-type", "model", "user", "day", "status")
 MAX_RUNS = 1_000_000
@@ -38,12 +38,8 @@ def stats(
     if by not in BY:
         raise typer.BadParameter(f'"{by}": use {", ".join(BY)}', param_hint="--by")
     wanted = output.parse(None if fmt == "csv" else fmt, headers=not no_headers)
-    chosen = Chosen(
-        job_type=options.joined(job_type),
-        status=options.joined(status, lower=True),
-        user=options.joined(user),
-        since=since,
-        until=older,
+    chosen = options.run_filter(
+        job_type=job_type, status=status, user=user, since=since, older=older
     )
     with opened(context.flags(ctx)) as transport:
         total = transport.ask("GET", "/stats", "stats", query=chosen.query())
@@ -67,7 +63,7 @@ def stats(
         )
 
 
-def _groups(transport: Transport, chosen: Chosen, total: Json, by: str) -> list[Json]:
+def _groups(transport: Transport, chosen: RunFilter, total: Json, by: str) -> list[Json]:
     """A row each; the api groups by job type itself, all else is summed up from its rows."""
     if by == "job-type":
         return [

@@ -64,10 +64,10 @@ def _last_lines(transport: Transport, run: Json) -> None:
     """The end of a failed run's log; what nobody keeps is left out."""
     from codexrun_cli.errors import Trouble
     from codexrun_cli.follow.lines import Reader
-    from codexrun_cli.transports import LogWish
+    from codexrun_cli.transports import LogRange
 
     try:
-        text = b"".join(transport.log(run, LogWish(tail=LAST_LINES)).pieces)
+        text = b"".join(transport.log(run, LogRange(tail=LAST_LINES)).pieces)
     except Trouble:
         return
     reader = Reader(most_output=5)

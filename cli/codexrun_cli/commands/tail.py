@@ -20,7 +20,7 @@ from codexrun_cli.commands.logs import (
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run
 from codexrun_cli.follow.log_printer import Printer
-from codexrun_cli.transports import Chosen, Heard, Json, LogWish
+from codexrun_cli.transports import Heard, Json, LogRange, RunFilter
 
 PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
 MAX_FOLLOWED_RUNS = 20  # when none is named
@@ -45,7 +45,7 @@ def tail(
             runs = run_selection.several(transport, names)
         else:
             runs = list(
-                transport.runs(Chosen(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
+                transport.runs(RunFilter(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)
             )
             if not runs:
                 say("nothing runs now")
@@ -67,7 +67,7 @@ def tail(
                 with write:
                     printer.print(heard, terminal)
 
-            follow_log(transport, run, LogWish(tail=lines), show)
+            follow_log(transport, run, LogRange(tail=lines), show)
 
         _at_the_same_time(one, runs)
         if exit_status:

@@ -17,7 +17,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.follow.lines import Reader, wanted
 from codexrun_cli.follow.screen import View
 from codexrun_cli.statuses import is_terminal
-from codexrun_cli.transports import Heard, Json, LogWish, Transport
+from codexrun_cli.transports import Heard, Json, LogRange, Transport
 from codexrun_cli.transports.rest.transport import GIVE_UP
 
 LAST_WORDS = 20.0  # seconds that the log may still come in after the run's end
@@ -81,7 +81,7 @@ def follow(
     reader: Reader | None = None,
     seconds: float | None = None,
     level: str | None = None,
-    wish: LogWish | None = None,
+    wish: LogRange | None = None,
 ) -> Json:
     """Show a run until it has ended; returns its last state.
 
@@ -100,7 +100,7 @@ def follow(
             heard.put(error)
 
     def log_lines() -> Iterator[Json | Cut | Heard]:
-        yield from transport.follow_log(run, wish or LogWish())
+        yield from transport.follow_log(run, wish or LogRange())
 
     def run_states() -> Iterator[Json | Cut | Heard]:
         yield from states(lambda: transport.run(run["run_id"]), over)

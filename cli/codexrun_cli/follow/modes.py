@@ -3,31 +3,19 @@
 import typer
 
 from codexrun_cli import context, output
-from codexrun_cli.errors import say, usage
+from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code, of_run
+from codexrun_cli.options import FollowOptions
 from codexrun_cli.output.runs import kind, next_command, state
 from codexrun_cli.transports import Json, Transport
-
-MODES = ("wait", "watch", "follow")
-
-
-def mode(*, wait: bool, watch: bool, follow: bool, detach: bool) -> str:
-    """How to go on once the run is there."""
-    chosen = [name for name, on in zip(MODES, (wait, watch, follow), strict=True) if on]
-    if len(chosen) > 1 or (chosen and detach):
-        usage("give one of --wait, --watch, --follow and --detach")
-    return chosen[0] if chosen else "detach"
 
 
 def go_on(
     ctx: typer.Context,
     transport: Transport,
     run: Json,
-    going: str,
+    following: FollowOptions,
     wanted: output.Format,
-    *,
-    timeout: str | None = None,
-    web: bool = False,
 ) -> None:
     """Detach, or see it through and end with its exit code."""
     name = run["name"]
@@ -36,14 +24,14 @@ def go_on(
     say(f"{err.paint(name, 'bold')}: {state(run)}")
     if url and err.tty:
         say(f"console: {err.link(url, url)}", links=True)
-    if web:
+    if following.web:
         context.open_in_browser(url)
-    if going == "detach":
+    if following.mode == "detach":
         if err.tty and (command := next_command(run)):
             say(f"next: {command}")
         _print(ctx, run, wanted)
         return
-    last = see_through(ctx, transport, run, going, timeout=timeout)
+    last = see_through(ctx, transport, run, following.mode, timeout=following.timeout)
     finish(ctx, transport, last, wanted)
 
 
@@ -55,7 +43,7 @@ def _print(ctx: typer.Context, run: Json, wanted: output.Format) -> None:
 
 
 def see_through(
-    ctx: typer.Context, transport: Transport, run: Json, going: str, *, timeout: str | None
+    ctx: typer.Context, transport: Transport, run: Json, mode: str, *, timeout: str | None
 ) -> Json:
     """Until it has ended. Ctrl-C and time-out end only this, and say so."""
     from codexrun_cli.follow import follower, screen
@@ -64,7 +52,7 @@ def see_through(
 
     terminal, reader = context.err(ctx), Reader()
     view: screen.View = screen.Quiet()
-    if going != "wait":
+    if mode != "wait":
         view = screen.Plain(terminal)
         if terminal.tty:
             limits, usual = _expected(transport, run)
@@ -74,7 +62,7 @@ def see_through(
             transport,
             run,
             view,
-            log=going == "follow",
+            log=mode == "follow",
             reader=reader,
             seconds=seconds(timeout) if timeout else None,
         )

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from codexrun_cli.times import moment
-from codexrun_cli.transports import Heard, LogWish
+from codexrun_cli.transports import Heard, LogRange
 from codexrun_core.kube.client import Kube, NotFound, Refused, Unavailable
 from codexrun_core.line_cutter import LineCutter
 
@@ -74,7 +74,7 @@ async def pod_of(kube: Kube, run_id: str) -> Json | None:
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
 
 
-def path(kube: Kube, pod: Json, wish: LogWish, now: datetime, **more: str) -> str:
+def path(kube: Kube, pod: Json, wish: LogRange, now: datetime, **more: str) -> str:
     query = {"container": "agent", **more}
     if wish.tail is not None:
         query["tailLines"] = str(wish.tail)
@@ -88,7 +88,7 @@ def path(kube: Kube, pod: Json, wish: LogWish, now: datetime, **more: str) -> st
 async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
     kube: Kube,
     run_id: str,
-    wish: LogWish,
+    wish: LogRange,
     over: Callable[[], Awaitable[bool]],
     sleep: Callable[[float], Awaitable[None]],
 ) -> AsyncGenerator[Heard, None]:
@@ -105,7 +105,7 @@ async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
                 await sleep(LOOK)
                 continue
             had_pod = True
-            ask = LogWish() if seen.time else wish
+            ask = LogRange() if seen.time else wish
             where = path(
                 kube, pod, ask, datetime.now(UTC), follow="true", timestamps="true", **seen.resume()
             )

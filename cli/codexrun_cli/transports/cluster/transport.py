@@ -10,7 +10,7 @@ from codexrun_cli import manifest
 from codexrun_cli.errors import NeedsApi, Trouble
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.statuses import is_terminal
-from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
+from codexrun_cli.transports import Heard, Json, LogRange, LogText, RunFilter
 from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
 from codexrun_cli.transports.cluster.event_loop import Loop, trouble
@@ -128,7 +128,7 @@ class Cluster:
 
         return self.loop.call(look())
 
-    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
+    def runs(self, chosen: RunFilter, limit: int, sort: str | None = None) -> Iterator[Json]:
         """Newest first, or sorted. Objects come without an order, so all that match are read before
         the first is shown."""
         now, order = datetime.now(UTC), read_sort(sort) if sort else NEWEST
@@ -144,7 +144,7 @@ class Cluster:
         first = ordered([record for record, _ in found], order)[:limit]
         yield from (views.run_json(raws[record.run_id]) for record in first)
 
-    def log(self, run: Json, wish: LogWish) -> LogText:
+    def log(self, run: Json, wish: LogRange) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
         if pod is None:
             if run["status"] in ("pending", "queued", "starting", "rejected") or not run.get(
@@ -164,7 +164,7 @@ class Cluster:
 
         return LogText(self.loop.iterate(pieces()))
 
-    def follow_log(self, run: Json, wish: LogWish) -> Iterator[Heard]:
+    def follow_log(self, run: Json, wish: LogRange) -> Iterator[Heard]:
         path = f"{self.kube.runs}/{run['name']}"
 
         async def over() -> bool:
@@ -274,7 +274,7 @@ class Cluster:
         return views.run_json(raw, views.place(raw, peers, limit, datetime.now(UTC)))
 
 
-def _selectors(chosen: Chosen) -> dict[str, str]:
+def _selectors(chosen: RunFilter) -> dict[str, str]:
     """What the apiserver can pick itself."""
     fields = []
     if chosen.job_type and "," not in chosen.job_type:

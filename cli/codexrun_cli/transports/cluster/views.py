@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from codexrun_cli.errors import say
 from codexrun_cli.times import moment
-from codexrun_cli.transports import Chosen
+from codexrun_cli.transports import RunFilter
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs import queue as queueing
@@ -119,7 +119,7 @@ def record(raw: Json) -> RunRecord:
     return record_of(CodexRun.model_validate(raw))
 
 
-def matches(raw: Json, chosen: Chosen, now: datetime) -> bool:
+def matches(raw: Json, chosen: RunFilter, now: datetime) -> bool:
     """Whether the list's filter lets the run through. Labels are the apiserver's business."""
     record = record_of(CodexRun.model_validate(raw))
 

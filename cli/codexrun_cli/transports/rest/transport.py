@@ -8,7 +8,7 @@ from typing import Any
 
 from codexrun_cli.errors import Away, Trouble
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
+from codexrun_cli.transports import Heard, Json, LogRange, LogText, RunFilter
 from codexrun_cli.transports.rest.http import BROKEN, Http, events, pause
 
 PIECE = 64 * 1024
@@ -35,7 +35,7 @@ class Rest:
     def run(self, wanted: str) -> Json:
         return self._json("GET", f"/runs/{_part(wanted)}")
 
-    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
+    def runs(self, chosen: RunFilter, limit: int, sort: str | None = None) -> Iterator[Json]:
         query = {**chosen.query(), **({"sort": sort} if sort else {})}
         while limit > 0:
             page = self._json("GET", "/runs", query={**query, "page_size": min(limit, PAGE)})
@@ -59,7 +59,7 @@ class Rest:
             headers=headers,
         )
 
-    def log(self, run: Json, wish: LogWish) -> LogText:
+    def log(self, run: Json, wish: LogRange) -> LogText:
         answer = self.http.open(
             "GET",
             f"/runs/{run['run_id']}/logs",
@@ -86,11 +86,11 @@ class Rest:
 
         return LogText(pieces(), "; ".join(notes), {"complete": complete})
 
-    def follow_log(self, run: Json, wish: LogWish) -> Iterator[Heard]:
+    def follow_log(self, run: Json, wish: LogRange) -> Iterator[Heard]:
         """To the run's end, through whatever happens to the connection: each comes back with the
         last id that was read."""
         last: bytes | None = None
-        at = 0 if wish == LogWish() else None  # offset behind the last line, where it is known
+        at = 0 if wish == LogRange() else None  # offset behind the last line, where it is known
         fruitless, reached = 0, time.monotonic()
         while True:
             headers = {
@@ -185,7 +185,7 @@ def _part(name: str) -> str:
     return urllib.parse.quote(name, safe="@")
 
 
-def _log_query(wish: LogWish) -> Mapping[str, Any]:
+def _log_query(wish: LogRange) -> Mapping[str, Any]:
     return {key: value for key, value in vars(wish).items() if value is not None}
 
 
