@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from codexrun_cli.errors import NeedsApi, Trouble, fail, say
+from codexrun_cli.errors import ApiRequired, CommandError, fail, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.settings import Flags
 from codexrun_cli.terminal import Terminal, terminal
@@ -32,10 +32,10 @@ class Root(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except Trouble as trouble:
-            for line in trouble.lines():
+        except CommandError as error:
+            for line in error.lines():
                 say(line)
-            raise typer.Exit(trouble.code) from None
+            raise typer.Exit(error.code) from None
         except KeyboardInterrupt:
             raise typer.Exit(Code.INTERRUPTED) from None
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
@@ -107,10 +107,10 @@ def open_in_browser(url: str | None) -> None:
     """Open a page of the console.
 
     Raises:
-        NeedsApi: there is none.
+        ApiRequired: there is none.
     """
     if url is None:
-        raise NeedsApi("the console")
+        raise ApiRequired("the console")
     say(f"opening {url}")
     typer.launch(url)
 

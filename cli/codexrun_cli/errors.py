@@ -10,7 +10,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.terminal import harmless, is_tty
 
 
-class Trouble(Exception):
+class CommandError(Exception):
     """What went wrong, for people: title and detail, the request's id where a server gave one, and
     what to do next."""
 
@@ -52,14 +52,14 @@ class Trouble(Exception):
         return said
 
 
-class Away(Trouble):
+class Unavailable(CommandError):
     """Server or cluster does not answer; nothing is known about what happened."""
 
     def __init__(self, detail: str, **more: Any) -> None:
         super().__init__(Code.UNREACHABLE, detail, **more)
 
 
-class NeedsApi(Trouble):
+class ApiRequired(CommandError):
     """Only the api keeps what this command shows."""
 
     def __init__(self, what: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 
 KEYS = {
@@ -67,25 +67,27 @@ def read(file: Path) -> dict[str, str]:
     """The file's values; none where there is no file.
 
     Raises:
-        Trouble: it is not readable, or has what it must not have.
+        CommandError: it is not readable, or has what it must not have.
     """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(Code.FAILED, f"{file}: {error}", hint="correct or remove the file") from None
+        raise CommandError(
+            Code.FAILED, f"{file}: {error}", hint="correct or remove the file"
+        ) from None
     import yaml
 
     try:
         found = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise Trouble(
+        raise CommandError(
             Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}"
         ) from None
     wrong = [key for key in found if key not in KEYS] if isinstance(found, dict) else ["it"]
     if not isinstance(found, dict) or wrong:
-        raise Trouble(Code.FAILED, f"{file}: {wrong[0]}: unknown; use {', '.join(KEYS)}")
+        raise CommandError(Code.FAILED, f"{file}: {wrong[0]}: unknown; use {', '.join(KEYS)}")
     return {key: str(value) for key, value in found.items() if value is not None}
 
 
@@ -106,10 +108,10 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
     """The values in force. Pure.
 
     Raises:
-        Trouble: the flags contradict each other, or a value is none.
+        CommandError: the flags contradict each other, or a value is none.
     """
     if flags.server and flags.cluster:
-        raise Trouble(
+        raise CommandError(
             Code.USAGE,
             "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself;"
             " give one of both",
@@ -141,9 +143,11 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
 def _checked(chosen: Mapping[str, Any]) -> Settings:
     server = chosen.get("server")
     if server is not None and not server.startswith(("http://", "https://")):
-        raise Trouble(Code.USAGE, f'"{server}" is no URL of an api; write http://… or https://…')
+        raise CommandError(
+            Code.USAGE, f'"{server}" is no URL of an api; write http://… or https://…'
+        )
     if (color := chosen.get("color", "auto")) not in ("auto", "always", "never"):
-        raise Trouble(Code.USAGE, f'color: "{color}" is not right; use auto, always or never')
+        raise CommandError(Code.USAGE, f'color: "{color}" is not right; use auto, always or never')
     return Settings(
         server=server.rstrip("/") if server else None,
         token=chosen.get("token"),

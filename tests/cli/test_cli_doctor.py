@@ -9,7 +9,7 @@ from apistand import job_type
 from clistand import Stand
 
 from codexrun_cli.doctor import sandbox
-from codexrun_cli.errors import Away
+from codexrun_cli.errors import Unavailable
 from codexrun_pod.runner import sandbox as preflight
 
 MONITORS = "/apis/monitoring.coreos.com/v1/namespaces/codexrun/servicemonitors?labelSelector=app.kubernetes.io/name=codexrun"
@@ -137,7 +137,7 @@ def test_an_api_that_is_away_and_a_wrong_token(well: Stand) -> None:
 
 def test_a_cluster_that_is_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(_: object) -> None:
-        raise Away("no answer", hint="kubectl cluster-info")
+        raise Unavailable("no answer", hint="kubectl cluster-info")
 
     monkeypatch.setattr("codexrun_cli.transports.connection._cluster", nobody)
     stand.rest = False

@@ -103,8 +103,8 @@ def show(run: Json, details: Json) -> None:
         printed(lambda terminal=terminal: print_message(run.get("result", ""), terminal))
         printed(lambda terminal=terminal: Plain(terminal).state(run))
     shown.next_command(run)
-    for one in diff.differences(diff._compared(run, (*diff.SPEC, *diff.RESULT)), {}):
-        assert diff._shown(one["a"]) or one["a"] in ("", None)
+    for one in diff.differences(diff._comparable(run, (*diff.SPEC_FIELDS, *diff.RESULT_FIELDS)), {}):
+        assert diff._value_lines(one["a"]) or one["a"] in ("", None)
 
 
 def show_run(body: Json) -> None:

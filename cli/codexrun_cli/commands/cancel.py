@@ -10,7 +10,8 @@ from codexrun_cli.errors import say
 from codexrun_cli.follow import modes
 from codexrun_cli.statuses import LIVE
 from codexrun_cli.times import short
-from codexrun_cli.transports import Json, Transport
+from codexrun_cli.transports import Transport
+from codexrun_cli.transports.schemas import Run
 
 
 def cancel(
@@ -34,13 +35,13 @@ def cancel(
     """Stop runs: those named, or all live ones that match. What they used stays recorded."""
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt)
-    chosen = options.run_filter(
+    output_format = output.parse(fmt)
+    run_filter = options.run_filter(
         job_type=job_type, status=status, user=user, older=older, labels=labels
     )
     with opened(context.flags(ctx)) as transport:
-        runs = bulk_actions.chosen_runs(
-            transport, names, chosen, ",".join(LIVE), "cancel", dry_run=dry_run, yes=yes
+        runs = bulk_actions.select_runs(
+            transport, names, run_filter, ",".join(LIVE), "cancel", dry_run=dry_run, yes=yes
         )
         results, stopped = [], []
         for run in runs:
@@ -61,10 +62,10 @@ def cancel(
                     result["outcome"] = (
                         "cancelled" if result["status"] == "cancelled" else "ended first"
                     )
-    bulk_actions.report(ctx, results, wanted, "cancel")
+    bulk_actions.report(ctx, results, output_format, "cancel")
 
 
-def _see_it_stop(ctx: typer.Context, transport: Transport, run: Json, timeout: str | None) -> Json:
+def _see_it_stop(ctx: typer.Context, transport: Transport, run: Run, timeout: str | None) -> Run:
     began = time.monotonic()
     last = modes.see_through(ctx, transport, run, "watch", timeout=timeout)
     took = short(time.monotonic() - began)

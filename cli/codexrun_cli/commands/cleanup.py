@@ -24,12 +24,12 @@ def cleanup(
     """Remove logs, artifacts and rows of runs that ended long ago. Needs the api."""
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt)
+    output_format = output.parse(fmt)
     with opened(context.flags(ctx)) as transport:
         body = {"older_than": older_than, "dry_run": dry_run}
-        done = transport.ask("POST", "/cleanup", "cleanup", body=body)
-    if wanted.human:
+        answer = transport.ask("POST", "/cleanup", "cleanup", body=body)
+    if output_format.human:
         verb = "would be removed" if dry_run else "removed"
-        output.write(f"{done['removed']} runs that ended before {done['before']} {verb}\n")
+        output.write(f"{answer['removed']} runs that ended before {answer['before']} {verb}\n")
     else:
-        output.emit_document({"schema": "codexrun.cleanup/v1", **done}, wanted)
+        output.emit_document({"schema": "codexrun.cleanup/v1", **answer}, output_format)

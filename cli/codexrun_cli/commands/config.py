@@ -21,19 +21,19 @@ HIDDEN = "********"
 @app.command("view")
 def view(ctx: typer.Context, fmt: options.Output = None) -> None:
     """Show the values in force and where each comes from; a token is never shown."""
-    wanted = output.parse(fmt)
-    now = settings_of(context.flags(ctx))
+    output_format = output.parse(fmt)
+    current = settings_of(context.flags(ctx))
     rows = []
     for key in settings.KEYS:
-        value = getattr(now, key)
-        source = dict(now.sources).get(key, "default")
+        value = getattr(current, key)
+        source = dict(current.sources).get(key, "default")
         if value is not None:
             rows.append(
                 {"key": key, "value": HIDDEN if key in settings.SECRET else value, "source": source}
             )
-    if wanted.human:
+    if output_format.human:
         say(f"file: {settings.path()}")
-    output.emit(rows, _KIND, wanted, context.out(ctx))
+    output.emit(rows, _KIND, output_format, context.out(ctx))
 
 
 @app.command("set")
@@ -63,11 +63,11 @@ def show_path() -> None:
     output.write(f"{settings.path()}\n")
 
 
-def _column(name: str) -> Column:
+def _column(name: str) -> Column[dict[str, str]]:
     return Column(name.upper(), lambda row: str(row[name]))
 
 
-_KIND = output.Kind(
+_KIND = output.Kind[dict[str, str]](
     schema="codexrun.setting/v1",
     plural="settings",
     columns=[_column("key"), _column("value"), _column("source")],

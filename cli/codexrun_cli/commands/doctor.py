@@ -4,10 +4,11 @@ import typer
 
 from codexrun_cli import context, options, output
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.output import Json
 from codexrun_cli.output.table import Column
 
 COLOURS = {"ok": "green", "failed": "red", "note": "yellow"}
-CHECKS = output.Kind(
+CHECKS = output.Kind[Json](
     schema="codexrun.check/v1",
     plural="checks",
     columns=[
@@ -30,21 +31,21 @@ def doctor(
     sandbox, metrics. Exit code 1 if anything is wrong; each finding says how to mend it."""
     from codexrun_cli.doctor import examine
 
-    wanted = output.parse(fmt)
+    output_format = output.parse(fmt)
     terminal = context.out(ctx)
     failed = False
-    found = []
+    checks = []
     for check in examine(context.flags(ctx)):
         failed = failed or check["result"] == "failed"
-        found.append(check)
-        if wanted.name == "table":
-            mark = COLOURS[check["result"]]
+        checks.append(check)
+        if output_format.name == "table":
+            colour = COLOURS[check["result"]]
             output.write(
-                f"{terminal.paint(check['result'].ljust(6), mark)}  {check['name']}:"
+                f"{terminal.paint(check['result'].ljust(6), colour)}  {check['name']}:"
                 f" {check['detail']}\n"
             )
             if check.get("fix"):
                 output.write(f"        fix: {check['fix']}\n")
-    if wanted.name != "table":
-        output.emit(found, CHECKS, wanted, terminal)
+    if output_format.name != "table":
+        output.emit(checks, CHECKS, output_format, terminal)
     raise typer.Exit(Code.FAILED if failed else Code.DONE)

@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.output.runs import kind
+from codexrun_cli.transports.schemas import Run
 
-LOOK = 2.0  # seconds between two looks at a watched list
+POLL_SECONDS = 2.0  # of a watched list
 
 
 def list_runs(
@@ -37,8 +38,8 @@ def list_runs(
     """List runs, the newest first or sorted."""
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt, headers=not no_headers)
-    chosen = options.run_filter(
+    output_format = output.parse(fmt, headers=not no_headers)
+    run_filter = options.run_filter(
         job_type=job_type,
         status=status,
         prompt=prompt,
@@ -51,38 +52,39 @@ def list_runs(
     )
     flags = context.flags(ctx)
     with opened(flags) as transport:
-        look = kind(context.now(), namespaces=flags.all_namespaces)
-        runs = list(transport.runs(chosen, limit + 1, sort))
+        run_kind = kind(context.now(), namespaces=flags.all_namespaces)
+        runs = list(transport.runs(run_filter, limit + 1, sort))
         more = len(runs) > limit
-        output.emit(runs[:limit], look, wanted, context.out(ctx))
-        if not runs and wanted.human and not watch:
+        output.emit(runs[:limit], run_kind, output_format, context.out(ctx))
+        if not runs and output_format.human and not watch:
             say(
                 "no runs"
-                + (" match" if not chosen.empty else " yet; start one: codexrun start JOB_TYPE")
+                + (" match" if not run_filter.empty else " yet; start one: codexrun start JOB_TYPE")
             )
-        if more and wanted.human:
+        if more and output_format.human:
             say(f"there are more; --limit {limit * 2} shows some of them")
         if watch:
-            _go_on(ctx, lambda: list(transport.runs(chosen, limit, sort)), runs, wanted)
-
-
-def _go_on(
-    ctx: typer.Context, look: Callable[[], list[Any]], runs: list[Any], wanted: output.Format
-) -> None:
-    """A row for each change of status, until Ctrl-C; the server filters every time."""
-    known = {run["run_id"]: run["status"] for run in runs}
-    rows = output.Format(
-        wanted.name if wanted.name != "json" else "jsonl", wanted.argument, headers=False
-    )
-    while True:
-        time.sleep(LOOK)
-        now = look()
-        new = [run for run in reversed(now) if known.get(run["run_id"]) != run["status"]]
-        known |= {run["run_id"]: run["status"] for run in now}
-        for run in new:
-            output.emit(
-                [run],
-                kind(context.now(), namespaces=context.flags(ctx).all_namespaces),
-                rows,
-                context.out(ctx),
+            _print_changes(
+                ctx, lambda: list(transport.runs(run_filter, limit, sort)), runs, output_format
             )
+
+
+def _print_changes(
+    ctx: typer.Context,
+    get_runs: Callable[[], list[Run]],
+    runs: list[Run],
+    output_format: output.Format,
+) -> None:
+    """Print a row for each change of status, until Ctrl-C; the server filters every time."""
+    statuses = {run["run_id"]: run["status"] for run in runs}
+    name = "jsonl" if output_format.name == "json" else output_format.name
+    row_format = output.Format(name, output_format.argument, headers=False)
+    namespaces = context.flags(ctx).all_namespaces
+    while True:
+        time.sleep(POLL_SECONDS)
+        runs = get_runs()
+        changed = [run for run in reversed(runs) if statuses.get(run["run_id"]) != run["status"]]
+        statuses |= {run["run_id"]: run["status"] for run in runs}
+        for run in changed:
+            run_kind = kind(context.now(), namespaces=namespaces)
+            output.emit([run], run_kind, row_format, context.out(ctx))

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import context, options, run_selection
-from codexrun_cli.errors import Away, Trouble, say
+from codexrun_cli.errors import CommandError, Unavailable, say
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.follow.log_printer import Printer
 from codexrun_cli.statuses import is_terminal
-from codexrun_cli.transports import Heard, Json, LogRange, Transport
+from codexrun_cli.transports import LogEvent, LogRange, Transport
+from codexrun_cli.transports.schemas import Run
 from codexrun_core.line_cutter import LineCutter
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -89,7 +90,7 @@ def logs(
             text = transport.log(run, wish)
             if text.note:
                 say(f"note: {text.note}")
-            for heard in _lines(text.pieces):
+            for heard in _lines(text.chunks):
                 printer.print(heard, terminal)
             return
         follow_log(transport, run, wish, lambda heard: printer.print(heard, terminal))
@@ -98,7 +99,7 @@ def logs(
 
 
 def follow_log(
-    transport: Transport, run: Json, wish: LogRange, show: Callable[[Heard], None]
+    transport: Transport, run: Run, wish: LogRange, show: Callable[[LogEvent], None]
 ) -> None:
     cut = False
     try:
@@ -107,7 +108,7 @@ def follow_log(
                 case "line":
                     cut = False
                     show(heard)
-                case "cut":
+                case "disconnected":
                     if not cut:
                         say("connection lost, reconnecting...")
                     cut = True
@@ -120,17 +121,17 @@ def follow_log(
         raise typer.Exit(Code.INTERRUPTED) from None
 
 
-def final_status(transport: Transport, run: Json) -> str:
+def final_status(transport: Transport, run: Run) -> str:
     """The status it ended with: the log's end may be a moment before it."""
     import time
 
     for _ in range(60):
         try:
             status = str(transport.run(run["run_id"])["status"])
-        except Away:
+        except Unavailable:
             raise
-        except Trouble as trouble:
-            if trouble.code is Code.NOT_FOUND:
+        except CommandError as error:
+            if error.code is Code.NOT_FOUND:
                 return "deleted"
             raise
         if is_terminal(status):
@@ -139,13 +140,13 @@ def final_status(transport: Transport, run: Json) -> str:
     return "unknown"
 
 
-def _lines(pieces: Iterator[bytes]) -> Iterator[Heard]:
+def _lines(pieces: Iterator[bytes]) -> Iterator[LogEvent]:
     lines = LineCutter(limit=sys.maxsize)  # not followed: all of it, byte for byte
     for piece in pieces:
         for line in lines.feed(piece):
-            yield Heard("line", line.text)
+            yield LogEvent("line", line.text)
     if last := lines.last():
-        yield Heard("line", last.text, newline=False)
+        yield LogEvent("line", last.text, newline=False)
 
 
 def pattern(text: str | None) -> "re.Pattern[str] | None":

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import completion, context, options, output, prompt_source
-from codexrun_cli.errors import Trouble, fail, say
+from codexrun_cli.errors import CommandError, fail, say
 from codexrun_cli.exit_codes import Code
+from codexrun_cli.output import Json
 from codexrun_cli.output.table import Column
 
 app = typer.Typer(
@@ -115,13 +116,13 @@ def list_prompts(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """List prompts: versions, checksums, who answers for them, and which job types use them."""
-    wanted = output.parse(fmt, headers=not no_headers)
+    output_format = output.parse(fmt, headers=not no_headers)
     rows = [
         {"name": prompt["name"], **version, "used_by": prompt["used_by"]}
         for prompt in prompt_source.list_prompts(ctx, folder)
         for version in prompt["versions"]
     ]
-    output.emit(rows, _KIND, wanted, context.out(ctx))
+    output.emit(rows, _KIND, output_format, context.out(ctx))
     wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
     if wrong:
         say(f"checksum mismatch: {', '.join(wrong)}; runs that name it are rejected")
@@ -171,7 +172,7 @@ def render(
             )
         )
     except UnknownPlaceholderError as error:
-        raise Trouble(Code.FAILED, str(error), hint=f"add -p {error.name}=VALUE") from None
+        raise CommandError(Code.FAILED, str(error), hint=f"add -p {error.name}=VALUE") from None
 
 
 @app.command(
@@ -238,7 +239,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-_KIND = output.Kind(
+_KIND = output.Kind[Json](
     schema="codexrun.prompt-version/v1",
     plural="prompts",
     name=lambda row: f"{row['name']}@{row['version']}",

@@ -7,7 +7,7 @@ import typer
 from codexrun_cli import bulk_actions, context, options, output
 from codexrun_cli.errors import say, usage
 from codexrun_cli.follow import modes
-from codexrun_cli.transports import Json
+from codexrun_cli.transports.schemas import Run
 
 
 @options.grouped
@@ -36,27 +36,27 @@ def retry(
     --status, a filter means failed runs."""
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt)
+    output_format = output.parse(fmt)
     body = changes.body()
     body |= {"resume": True} if resume else {}
     body["when_full"] = "Reject" if reject else "Queue"
-    chosen = options.run_filter(
+    run_filter = options.run_filter(
         job_type=job_type, status=status, user=user, since=since, older=older, labels=labels
     )
     with opened(context.flags(ctx)) as transport:
-        runs = bulk_actions.chosen_runs(
-            transport, names, chosen, "failed", "retry", dry_run=dry_run, yes=yes
+        runs = bulk_actions.select_runs(
+            transport, names, run_filter, "failed", "retry", dry_run=dry_run, yes=yes
         )
         inputs = body.pop("inputs", None)
 
-        def again(run: Json) -> Json:
+        def again(run: Run) -> Run:
             more = {"inputs": {**(run.get("params") or {}), **inputs}} if inputs else {}
             return transport.retry(run["run_id"], {**body, **more}, key)
 
-        if len(runs) == 1 and chosen.empty and not dry_run:
+        if len(runs) == 1 and run_filter.empty and not dry_run:
             new = again(runs[0])
             say(f"retry of {runs[0]['name']}:")
-            modes.go_on(ctx, transport, new, following, wanted)
+            modes.go_on(ctx, transport, new, following, output_format)
             return
         if following.mode != "detach":
             usage(
@@ -64,4 +64,4 @@ def retry(
                 " wait`"
             )
         results = [bulk_actions.act_on(run, "retried", again, dry_run=dry_run)[0] for run in runs]
-    bulk_actions.report(ctx, results, wanted, "retry")
+    bulk_actions.report(ctx, results, output_format, "retry")

@@ -53,10 +53,10 @@ def start(
     fmt: options.Output = None,
 ) -> None:
     """Start a run. It queues if every slot is taken, unless --reject."""
-    wanted = output.parse(fmt)
+    output_format = output.parse(fmt)
     if ref and not git:
         usage("--ref is of a repository; give --git too")
-    wish: Json = {
+    request: Json = {
         "job_type": job_type,
         **changes.body(),
         "workspace": {"git": {"url": git, **({"ref": ref} if ref else {})}} if git else None,
@@ -66,17 +66,19 @@ def start(
         "ttl_seconds_after_finished": _seconds(ttl),
         "when_full": "Reject" if reject else "Queue",
     }
-    wish = {field: value for field, value in wish.items() if value is not None}
+    request = {field: value for field, value in request.items() if value is not None}
     if dry_run is not None:
-        _print_manifest(ctx, wish, dry_run, wanted)
+        _print_manifest(ctx, request, dry_run, output_format)
         return
     from codexrun_cli.transports.connection import opened
 
     # A name and a key of this very call: repeated after a lost answer, it is the same run.
-    mine = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
+    generated = {} if key or name else {"name": manifest.name_for(job_type, "", None)}
     with opened(context.flags(ctx)) as transport:
-        run = transport.start({**wish, **mine}, key or (str(uuid.uuid4()) if mine else None))
-        modes.go_on(ctx, transport, run, following, wanted)
+        run = transport.start(
+            {**request, **generated}, key or (str(uuid.uuid4()) if generated else None)
+        )
+        modes.go_on(ctx, transport, run, following, output_format)
 
 
 def _seconds(text: str | None) -> int | None:
@@ -85,22 +87,24 @@ def _seconds(text: str | None) -> int | None:
     return None if text is None else int(seconds(text))
 
 
-def _print_manifest(ctx: typer.Context, wish: Json, where: str, wanted: output.Format) -> None:
-    if where not in ("client", "server"):
-        usage(f'--dry-run "{where}": write client (print it) or server (have the cluster check it)')
+def _print_manifest(
+    ctx: typer.Context, request: Json, side: str, output_format: output.Format
+) -> None:
+    if side not in ("client", "server"):
+        usage(f'--dry-run "{side}": write client (print it) or server (have the cluster check it)')
     flags = context.flags(ctx)
-    if where == "server":
+    if side == "server":
         from codexrun_cli.transports.connection import opened
 
         # The api stores what it is asked for; only the apiserver has a dry run.
         with opened(flags, straight=True) as transport:
-            shown = transport.start(wish, None, dry_run=True)
-            shown.get("metadata", {}).pop("managedFields", None)
+            body = transport.dry_run(request)
+            body.get("metadata", {}).pop("managedFields", None)
     else:
         # A name that is free again and again: `kubectl apply` needs one, and a second run another
         # one.
-        name = wish.get("name") or manifest.name_for(wish["job_type"], "", None)
-        shown = manifest.manifest(
-            name, flags.namespace, manifest.spec_of(wish), labels=wish.get("labels")
+        name = request.get("name") or manifest.name_for(request["job_type"], "", None)
+        body = manifest.manifest(
+            name, flags.namespace, manifest.spec_of(request), labels=request.get("labels")
         )
-    output.emit_document(shown, output.Format("yaml") if wanted.human else wanted)
+    output.emit_document(body, output.Format("yaml") if output_format.human else output_format)

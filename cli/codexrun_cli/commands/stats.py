@@ -12,8 +12,9 @@ from codexrun_cli import context, options, output
 from codexrun_cli.errors import say
 from codexrun_cli.output.table import Column
 from codexrun_cli.transports import Json, RunFilter, Transport
+from codexrun_cli.transports.schemas import Run, Stats
 
-BY = ("job-type", "model", "user", "day", "status")
+GROUPINGS = ("job-type", "model", "user", "day", "status")
 MAX_RUNS = 1_000_000
 
 
@@ -35,19 +36,19 @@ def stats(
     """Runs, success, tokens and cost. Needs the api: it keeps runs whose objects are gone."""
     from codexrun_cli.transports.connection import opened
 
-    if by not in BY:
-        raise typer.BadParameter(f'"{by}": use {", ".join(BY)}', param_hint="--by")
-    wanted = output.parse(None if fmt == "csv" else fmt, headers=not no_headers)
-    chosen = options.run_filter(
+    if by not in GROUPINGS:
+        raise typer.BadParameter(f'"{by}": use {", ".join(GROUPINGS)}', param_hint="--by")
+    output_format = output.parse(None if fmt == "csv" else fmt, headers=not no_headers)
+    run_filter = options.run_filter(
         job_type=job_type, status=status, user=user, since=since, older=older
     )
     with opened(context.flags(ctx)) as transport:
-        total = transport.ask("GET", "/stats", "stats", query=chosen.query())
-        groups = _groups(transport, chosen, total, by)
+        total = transport.ask("GET", "/stats", "stats", query=run_filter.query())
+        groups = _groups(transport, run_filter, total, by)
     if fmt == "csv":
         output.write(_csv(groups, headers=not no_headers))
-    elif wanted.human:
-        output.emit(groups, _kind(by), wanted, context.out(ctx))
+    elif output_format.human:
+        output.emit(groups, _kind(by), output_format, context.out(ctx))
         rate = total.get("success_rate")
         say(
             f"{total['runs']} runs, {total['cost_tokens']} tokens,"
@@ -55,26 +56,27 @@ def stats(
             + (f", {rate:.0%} succeeded" if rate is not None else "")
         )
     else:
-        about = {
-            key: total.get(key) for key in ("runs", "cost_tokens", "cost_micro_usd", "success_rate")
-        }
+        keys = ("runs", "cost_tokens", "cost_micro_usd", "success_rate")
+        summary = {key: total.get(key) for key in keys}
         output.emit_document(
-            {"schema": "codexrun.stats/v1", "by": by, "total": about, "groups": groups}, wanted
+            {"schema": "codexrun.stats/v1", "by": by, "total": summary, "groups": groups},
+            output_format,
         )
 
 
-def _groups(transport: Transport, chosen: RunFilter, total: Json, by: str) -> list[Json]:
-    """A row each; the api groups by job type itself, all else is summed up from its rows."""
+def _groups(transport: Transport, run_filter: RunFilter, total: Stats, by: str) -> list[Json]:
+    """Return a row for each; the api groups by job type itself, all else is summed up from its
+    runs."""
     if by == "job-type":
         return [
-            _row(kind["job_type"], kind["statuses"], kind["cost_tokens"], kind["cost_micro_usd"])
-            for kind in total["job_types"]
+            _row(item["job_type"], item["statuses"], item["cost_tokens"], item["cost_micro_usd"])
+            for item in total["job_types"]
         ]
-    return summed(transport.runs(chosen, MAX_RUNS), by)
+    return group_runs(transport.runs(run_filter, MAX_RUNS), by)
 
 
-def summed(runs: Iterable[Json], by: str) -> list[Json]:
-    """Runs by one of their fields. Pure."""
+def group_runs(runs: Iterable[Run], by: str) -> list[Json]:
+    """Return a row for each value of one field of the runs. Pure."""
     statuses: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     tokens: dict[str, int] = defaultdict(int)
     cost: dict[str, int] = defaultdict(int)
@@ -92,13 +94,15 @@ def summed(runs: Iterable[Json], by: str) -> list[Json]:
 
 
 def _row(key: str, statuses: Any, tokens: int, cost: int) -> Json:
-    good, bad = statuses.get("succeeded", 0), statuses.get("failed", 0)
+    succeeded = statuses.get("succeeded", 0)
+    failed = statuses.get("failed", 0)
+    decided = succeeded + failed
     return {
         "key": key,
         "runs": sum(statuses.values()),
-        "succeeded": good,
-        "failed": bad,
-        "success_rate": round(good / (good + bad), 4) if good + bad else None,
+        "succeeded": succeeded,
+        "failed": failed,
+        "success_rate": round(succeeded / decided, 4) if decided else None,
         "cost_tokens": tokens,
         "cost_micro_usd": cost,
     }
@@ -120,8 +124,8 @@ def _money(micro: int | None) -> str:
     return f"${(micro or 0) / 1e6:.2f}"
 
 
-def _kind(by: str) -> output.Kind:
-    return output.Kind(
+def _kind(by: str) -> output.Kind[Json]:
+    return output.Kind[Json](
         schema="codexrun.stats-row/v1",
         plural="groups",
         name=lambda row: str(row["key"]),

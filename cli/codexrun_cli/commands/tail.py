@@ -20,7 +20,8 @@ from codexrun_cli.commands.logs import (
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run
 from codexrun_cli.follow.log_printer import Printer
-from codexrun_cli.transports import Heard, Json, LogRange, RunFilter
+from codexrun_cli.transports import LogEvent, LogRange, RunFilter
+from codexrun_cli.transports.schemas import Run
 
 PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
 MAX_FOLLOWED_RUNS = 20  # when none is named
@@ -53,7 +54,7 @@ def tail(
         terminal = context.out(ctx)
         write = threading.Lock()
 
-        def one(number: int, run: Json) -> None:
+        def one(number: int, run: Run) -> None:
             prefix = (
                 ""
                 if len(runs) == 1
@@ -63,7 +64,7 @@ def tail(
                 pattern(grep), level=read_level(level), timestamps=timestamps, prefix=prefix
             )
 
-            def show(heard: Heard) -> None:
+            def show(heard: LogEvent) -> None:
                 with write:
                     printer.print(heard, terminal)
 
@@ -74,13 +75,13 @@ def tail(
             raise typer.Exit(of_run(final_status(transport, runs[0])))
 
 
-def _at_the_same_time(one: Callable[[int, Json], None], runs: list[Json]) -> None:
+def _at_the_same_time(one: Callable[[int, Run], None], runs: list[Run]) -> None:
     if len(runs) == 1:
         one(0, runs[0])
         return
     failed: list[BaseException] = []
 
-    def work(number: int, run: Json) -> None:
+    def work(number: int, run: Run) -> None:
         try:
             one(number, run)
         except BaseException as error:

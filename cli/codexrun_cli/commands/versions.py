@@ -5,7 +5,7 @@ from typing import Any
 import typer
 
 from codexrun_cli import context, output
-from codexrun_cli.errors import Trouble, say
+from codexrun_cli.errors import CommandError, say
 
 SECONDS = 2.0
 API_VERSION = "v1alpha1"
@@ -35,9 +35,9 @@ def print_versions(ctx: typer.Context) -> None:
 
         http = Http(settings.server, settings.token, seconds=SECONDS)
         there: Any = http.json("GET", "/version", repeatable=False)
-    except Trouble as trouble:
+    except CommandError as error:
         output.write("server   not known\n")
-        say(f"{trouble.detail}")
+        say(f"{error.detail}")
         return
     output.write(f"server   {there['version']}\ncrd      {there['resources']}\n")
     if skew(mine, there["version"]):
@@ -63,12 +63,12 @@ def _of_cluster(settings: Any) -> str | None:
 
     try:
         transport: Any = open_transport(settings, ask=False)
-    except Trouble:
+    except CommandError:
         return None
     try:
         group = transport.loop.call(transport.kube.get("/apis/codexrun.dev"))
         return ", ".join(version["version"] for version in group["versions"])
-    except Trouble:
+    except CommandError:
         return None
     finally:
         transport.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 from codexrun_cli.doctor import api, cluster, installation, sandbox
 from codexrun_cli.doctor.findings import Json, failed, looked, note
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.settings import Flags, Settings
 from codexrun_cli.transports.connection import open_transport, settings_of
 
@@ -22,11 +22,11 @@ def _cluster(settings: Settings, *, through_api: bool) -> Iterator[Json]:
     try:
         transport: Any = open_transport(settings, ask=False)
         server = transport.loop.call(transport.kube.get("/version"))
-    except Trouble as trouble:
+    except CommandError as error:
         if through_api:
-            yield note("cluster", f"not looked at: {trouble.detail}")
+            yield note("cluster", f"not looked at: {error.detail}")
         else:
-            yield failed("cluster", trouble.detail, trouble.hint or "kubectl cluster-info")
+            yield failed("cluster", error.detail, error.hint or "kubectl cluster-info")
         return
     try:
         yield from _inside(transport, server)
@@ -54,7 +54,7 @@ def _inside(transport: Any, server: Json) -> Iterator[Json]:
     if (finding["name"], finding["result"]) == ("crd", "failed"):
         return
     found = looked(lambda: listed(kube.job_types))
-    job_types: list[Json] = [] if isinstance(found, Trouble) else found
+    job_types: list[Json] = [] if isinstance(found, CommandError) else found
     yield from installation.examine(get, kube.namespace, kube.pods, job_types)
     yield from sandbox.examine(
         get,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from codexrun_cli.commands.versions import own, skew
 from codexrun_cli.doctor.findings import Json, failed, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.settings import Settings
 from codexrun_cli.transports.rest.http import Http
@@ -21,21 +21,21 @@ def examine(settings: Settings) -> Iterator[Json]:
     http = Http(settings.server, settings.token, debug=settings.flags.debug, seconds=10)
     try:
         health = http.json("GET", "/readyz", repeatable=False)
-    except Trouble as trouble:
+    except CommandError as error:
         yield failed(
             "api",
-            trouble.detail,
+            error.detail,
             "kubectl get pods -l app.kubernetes.io/component=api; kubectl logs deploy/codexrun-api",
         )
         return
     yield ok("api", f"{settings.server} is ready")
     try:
         about = http.json("GET", "/version", repeatable=False)
-    except Trouble as trouble:
-        if trouble.code is Code.NOT_ALLOWED:
-            yield failed("token", trouble.detail, "codexrun login URL, or CODEX_CONTROL_TOKEN")
+    except CommandError as error:
+        if error.code is Code.NOT_ALLOWED:
+            yield failed("token", error.detail, "codexrun login URL, or CODEX_CONTROL_TOKEN")
         else:
-            yield note("version", trouble.detail)
+            yield note("version", error.detail)
         return
     yield ok("token", "the api knows it")
     mine, theirs = own(), str(about.get("version"))

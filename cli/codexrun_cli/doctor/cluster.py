@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 
 OLDEST = 31  # minor version of Kubernetes
 RIGHTS = [
@@ -39,7 +39,7 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
 
 def _crd(get: Get) -> Json | None:
     found = looked(lambda: get("/apis/codexrun.dev"))
-    if isinstance(found, Trouble):
+    if isinstance(found, CommandError):
         return None
     versions = [version["version"] for version in found["versions"]]
     if "v1alpha1" not in versions:
@@ -73,8 +73,8 @@ def _rights(transport: Any) -> Iterator[Json]:
                     "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body
                 )
             )
-        except Trouble as trouble:
-            yield note("rights", f"cannot be asked: {trouble.detail}")
+        except CommandError as error:
+            yield note("rights", f"cannot be asked: {error.detail}")
             return
         if not answer.get("status", {}).get("allowed"):
             missing.append(f"{verb} {resource}")

@@ -4,7 +4,7 @@ the metrics' monitor."""
 from collections.abc import Iterator
 
 from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 
 BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
@@ -13,7 +13,7 @@ BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Iterator[Json]:
     """pods: the path of the namespace's."""
     deployments = looked(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
-    if isinstance(deployments, Trouble):
+    if isinstance(deployments, CommandError):
         yield note("operator", f"not looked at: {deployments.detail}")
     else:
         yield from _parts(get, namespace, deployments, job_types)
@@ -83,7 +83,7 @@ def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iter
 def _key(get: Get, namespace: str, secret: str) -> Json:
     found = looked(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
     fix = f"kubectl create secret generic {secret} -n {namespace} --from-file=api-key=FILE"
-    if isinstance(found, Trouble):
+    if isinstance(found, CommandError):
         if found.code is Code.NOT_FOUND:
             return failed("key", f"Secret {secret} is not there", fix)
         return note("key", f"whether Secret {secret} is there cannot be seen: {found.detail}")
@@ -94,7 +94,7 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
     found = looked(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
-    if isinstance(found, Trouble):
+    if isinstance(found, CommandError):
         yield note("pulls", f"not looked at: {found.detail}")
         return
     for pod in found:
@@ -119,7 +119,7 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
 def _metrics(get: Get, namespace: str) -> Json:
     fix = "helm upgrade --set metrics.serviceMonitor.enabled=true"
     group = looked(lambda: get("/apis/monitoring.coreos.com/v1"))
-    if isinstance(group, Trouble):
+    if isinstance(group, CommandError):
         return note(
             "metrics",
             "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it"
@@ -128,7 +128,7 @@ def _metrics(get: Get, namespace: str) -> Json:
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
     found = looked(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
-    if isinstance(found, Trouble):
+    if isinstance(found, CommandError):
         return note("metrics", f"not looked at: {found.detail}")
     if not found:
         return failed(

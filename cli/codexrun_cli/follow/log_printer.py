@@ -6,7 +6,7 @@ from codexrun_cli import output
 from codexrun_cli.follow.lines import Reader, Said, wanted
 from codexrun_cli.follow.screen import text_of
 from codexrun_cli.terminal import Terminal
-from codexrun_cli.transports import Heard
+from codexrun_cli.transports import LogEvent
 
 MOST_OUTPUT = 200  # lines of one command's output, where somebody reads a whole log
 
@@ -28,7 +28,7 @@ class Printer:
         self._timestamps, self._prefix = timestamps, prefix
         self._reader = Reader(MOST_OUTPUT)
 
-    def print(self, heard: Heard, terminal: Terminal) -> None:
+    def print(self, heard: LogEvent, terminal: Terminal) -> None:
         if self._raw:
             output.write_bytes(heard.text + (b"\n" if heard.newline else b""))
             return

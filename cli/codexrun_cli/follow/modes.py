@@ -7,15 +7,16 @@ from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.options import FollowOptions
 from codexrun_cli.output.runs import kind, next_command, state
-from codexrun_cli.transports import Json, Transport
+from codexrun_cli.transports import Transport
+from codexrun_cli.transports.schemas import Run
 
 
 def go_on(
     ctx: typer.Context,
     transport: Transport,
-    run: Json,
+    run: Run,
     following: FollowOptions,
-    wanted: output.Format,
+    fmt: output.Format,
 ) -> None:
     """Detach, or see it through and end with its exit code."""
     name = run["name"]
@@ -29,22 +30,22 @@ def go_on(
     if following.mode == "detach":
         if err.tty and (command := next_command(run)):
             say(f"next: {command}")
-        _print(ctx, run, wanted)
+        _print(ctx, run, fmt)
         return
     last = see_through(ctx, transport, run, following.mode, timeout=following.timeout)
-    finish(ctx, transport, last, wanted)
+    finish(ctx, transport, last, fmt)
 
 
-def _print(ctx: typer.Context, run: Json, wanted: output.Format) -> None:
-    if wanted.name == "table":
+def _print(ctx: typer.Context, run: Run, fmt: output.Format) -> None:
+    if fmt.name == "table":
         output.write(f"{run['name']}\n")
         return
-    output.emit([run], kind(context.now()), wanted, context.out(ctx), single=True)
+    output.emit([run], kind(context.now()), fmt, context.out(ctx), single=True)
 
 
 def see_through(
-    ctx: typer.Context, transport: Transport, run: Json, mode: str, *, timeout: str | None
-) -> Json:
+    ctx: typer.Context, transport: Transport, run: Run, mode: str, *, timeout: str | None
+) -> Run:
     """Until it has ended. Ctrl-C and time-out end only this, and say so."""
     from codexrun_cli.follow import follower, screen
     from codexrun_cli.follow.lines import Reader
@@ -69,7 +70,7 @@ def see_through(
     except KeyboardInterrupt:
         say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
-    except follower.TimeUp:
+    except follower.TimedOut:
         say(
             f"codexrun: {run['name']} has not ended after {timeout}; it goes on. To stop it:"
             f" codexrun cancel {run['name']}"
@@ -77,17 +78,17 @@ def see_through(
         raise typer.Exit(Code.TIMEOUT) from None
 
 
-def _expected(transport: Transport, run: Json) -> tuple[Json, float | None]:
+def _expected(transport: Transport, run: Run) -> tuple[dict[str, int], float | None]:
     """The limits in force and the usual length; a status line does without what nobody knows."""
-    from codexrun_cli.errors import Trouble
+    from codexrun_cli.errors import CommandError
 
     try:
         return transport.details(run).get("limits", {}), transport.usual_seconds(run["job_type"])
-    except Trouble:
+    except CommandError:
         return {}, None
 
 
-def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.Format) -> None:
+def finish(ctx: typer.Context, transport: Transport, run: Run, fmt: output.Format) -> None:
     """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the
     status as exit code."""
     from codexrun_cli.follow.summary import final_message, print_message, summary
@@ -97,8 +98,8 @@ def finish(ctx: typer.Context, transport: Transport, run: Json, wanted: output.F
         say(line)
     if command := next_command(run):
         say(f"next: {command}")
-    if wanted.name != "table":
-        output.emit([run], kind(context.now()), wanted, context.out(ctx), single=True)
+    if fmt.name != "table":
+        output.emit([run], kind(context.now()), fmt, context.out(ctx), single=True)
     elif message := final_message(transport, run):
         print_message(message, context.out(ctx))
     raise typer.Exit(of_run(run["status"]))

@@ -3,18 +3,16 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from codexrun_cli import times
 from codexrun_cli.errors import say
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, Reader, Said
-from codexrun_cli.output import details
-from codexrun_cli.output import runs as shown
+from codexrun_cli.output import runs, usage
 from codexrun_cli.output.table import fit, printable
 from codexrun_cli.statuses import is_terminal
 from codexrun_cli.terminal import Terminal
-
-Run = Mapping[str, Any]
+from codexrun_cli.transports.schemas import Run
 
 COLOURS = {
     "turn": "bold",
@@ -31,34 +29,34 @@ COLOURS = {
 
 
 class View(Protocol):
-    """What following shows. `lines` are of the log, `state` is the run's newest, `word` is about
+    """What following shows. `lines` are of the log, `state` is the run's newest, `note` is about
     following itself."""
 
-    def lines(self, said: list[Said]) -> None: ...
+    def lines(self, lines: list[Said]) -> None: ...
     def state(self, run: Run) -> None: ...
-    def word(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def close(self) -> None: ...
 
 
-def text_of(said: Said, terminal: Terminal) -> str:
+def text_of(line: Said, terminal: Terminal) -> str:
     """A line in the terminal's colours."""
-    mark = MARKS.get(said.kind, "")
+    mark = MARKS.get(line.kind, "")
     if not terminal.utf8:
-        mark = ASCII_MARKS.get(said.kind, mark)
-    return terminal.paint(mark + said.text, COLOURS.get(said.kind)) if said.text or mark else ""
+        mark = ASCII_MARKS.get(line.kind, mark)
+    return terminal.paint(mark + line.text, COLOURS.get(line.kind)) if line.text or mark else ""
 
 
 class Quiet:
     """--wait: nothing but the end."""
 
-    def lines(self, said: list[Said]) -> None:
-        """Not shown."""
+    def lines(self, lines: list[Said]) -> None:
+        """Not runs."""
 
     def state(self, run: Run) -> None:
-        """Not shown."""
+        """Not runs."""
 
-    def word(self, text: str) -> None:
+    def note(self, text: str) -> None:
         say(text)
 
     def tick(self) -> None:
@@ -72,22 +70,24 @@ class Plain(Quiet):
     """One line a change, to stderr. prefix: where several runs are followed at once."""
 
     def __init__(self, terminal: Terminal, prefix: str = "") -> None:
-        self._terminal, self._prefix, self._said = terminal, prefix, ""
+        self._terminal = terminal
+        self._prefix = prefix
+        self._last_state = ""
 
-    def lines(self, said: list[Said]) -> None:
-        for one in said:
-            say(self._prefix + text_of(one, self._terminal))
+    def lines(self, lines: list[Said]) -> None:
+        for line in lines:
+            say(self._prefix + text_of(line, self._terminal))
 
     def state(self, run: Run) -> None:
-        text = shown.state(run)
+        text = runs.state(run)
         if run["status"] == "queued":  # the estimate moves all the time; the place is news
-            place = run.get("queue", {}).get("position")
-            key = f"queued {place}"
+            queue = run.get("queue")
+            key = f"queued {queue['position'] if queue else None}"
         else:
             key = run["status"]
-        if key != self._said:
-            self._said = key
-            say(f"{self._prefix}{self._terminal.paint(f'[{text}]', shown.colour(run))}")
+        if key != self._last_state:
+            self._last_state = key
+            say(f"{self._prefix}{self._terminal.paint(f'[{text}]', runs.colour(run))}")
 
 
 class Live:
@@ -97,12 +97,15 @@ class Live:
     SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
     def __init__(
-        self, terminal: Terminal, reader: Reader, *, limits: Run, usual: float | None
+        self, terminal: Terminal, reader: Reader, *, limits: Mapping[str, int], usual: float | None
     ) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._terminal, self._reader, self._limits, self._usual = terminal, reader, limits, usual
+        self._terminal = terminal
+        self._reader = reader
+        self._limits = limits
+        self._usual = usual
         self._plain = Plain(terminal)
         self._console = Console(
             stderr=True,
@@ -116,23 +119,23 @@ class Live:
         self._since = time.monotonic()  # of its present status, as far as it was watched
         self._live.start()
 
-    def lines(self, said: list[Said]) -> None:
+    def lines(self, lines: list[Said]) -> None:
         from rich.text import Text
 
-        for one in said:
-            self._console.print(Text.from_ansi(text_of(one, self._terminal)), soft_wrap=True)
+        for line in lines:
+            self._console.print(Text.from_ansi(text_of(line, self._terminal)), soft_wrap=True)
 
     def state(self, run: Run) -> None:
         from rich.text import Text
 
         if self._run is None or self._run["status"] != run["status"]:
-            text = self._terminal.paint(f"[{shown.state(run)}]", shown.colour(run))
+            text = self._terminal.paint(f"[{runs.state(run)}]", runs.colour(run))
             self._console.print(Text.from_ansi(text), soft_wrap=True)
             self._since = time.monotonic()
         self._run = run
         self.tick()
 
-    def word(self, text: str) -> None:
+    def note(self, text: str) -> None:
         from rich.text import Text
 
         self._console.print(Text(text))
@@ -169,7 +172,13 @@ class Live:
 
 
 def status_line(
-    run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float
+    run: Run,
+    reader: Reader,
+    now: datetime,
+    *,
+    limits: Mapping[str, int],
+    usual: float | None,
+    since: float,
 ) -> str:
     """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the
     last command. Pure.
@@ -178,7 +187,7 @@ def status_line(
     """
     match run["status"]:
         case "queued":
-            parts = [shown.state(run)]
+            parts = [runs.state(run)]
         case "stopping":
             parts = [f"stopping for {times.short(since)}"]
         case status:
@@ -188,7 +197,7 @@ def status_line(
         parts.append(times.short(lasted) + (f" of about {times.short(usual)}" if usual else ""))
     if reader.turns:
         parts.append(f"turn {reader.turns}")
-    parts += filter(None, (details.tokens_used(run, limits), details.money_used(run, limits)))
+    parts += filter(None, (usage.tokens_used(run, limits), usage.money_used(run, limits)))
     if reader.last:
         parts.append(f"$ {printable(reader.last)}")
     return "  ".join(parts)

@@ -4,8 +4,8 @@ there."""
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import typer
 
@@ -13,21 +13,22 @@ from codexrun_cli.output.table import Column, table
 from codexrun_cli.terminal import Terminal, harmless, is_tty
 
 Json = dict[str, Any]
+T = TypeVar("T", bound=Mapping[str, Any])
 
 PLAIN = ("table", "wide", "name", "json", "yaml", "jsonl")
 HELP = "table|wide|name|json|yaml|jsonl|jsonpath=…|custom-columns=…"
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[T]):
     """How things of one kind are shown. schema: the name and version that JSON carries; plural: the
     list's key in it."""
 
     schema: str
     plural: str
-    columns: Sequence[Column]
-    wide: Sequence[Column] = ()
-    name: Callable[[Json], str] = lambda item: str(item["name"])
+    columns: Sequence[Column[T]]
+    wide: Sequence[Column[T]] = ()
+    name: Callable[[T], str] = lambda item: str(item["name"])
     prefix: str = ""
 
 
@@ -38,7 +39,6 @@ class Format:
     name: str = "table"
     argument: str = ""
     headers: bool = True
-    csv: bool = field(default=False)
 
     @property
     def human(self) -> bool:
@@ -68,41 +68,39 @@ def parse(text: str | None, headers: bool = True) -> Format:
 
 
 def emit(
-    items: Iterable[Json], kind: Kind, wanted: Format, terminal: Terminal, *, single: bool = False
+    items: Iterable[T], kind: Kind[T], fmt: Format, terminal: Terminal, *, single: bool = False
 ) -> None:
     """Print things of one kind. single: one was asked for, and JSON is the thing itself rather than
     a list of one."""
-    if wanted.name == "jsonl":
+    if fmt.name == "jsonl":
         for item in items:
             write(line(document(item, kind.schema)))
         return
     found = list(items)
-    match wanted.name:
+    match fmt.name:
         case "name":
             write("".join(f"{kind.prefix}{kind.name(item)}\n" for item in found))
         case "table" | "wide":
-            columns = [*kind.columns, *(kind.wide if wanted.name == "wide" else ())]
-            write(
-                table(found, columns, terminal, headers=wanted.headers, cut=wanted.name == "table")
-            )
+            columns = [*kind.columns, *(kind.wide if fmt.name == "wide" else ())]
+            write(table(found, columns, terminal, headers=fmt.headers, cut=fmt.name == "table"))
         case _:
             shown = document(found[0], kind.schema) if single else listing(found, kind)
-            emit_document(shown, wanted)
+            emit_document(shown, fmt)
 
 
-def emit_document(shown: Json, wanted: Format) -> None:
+def emit_document(value: Mapping[str, Any], fmt: Format) -> None:
     """One JSON document in any of the formats for programs."""
-    match wanted.name:
+    match fmt.name:
         case "yaml":
-            write(to_yaml(shown))
+            write(to_yaml(value))
         case "jsonl":
-            write(line(shown))
+            write(line(value))
         case "jsonpath" | "custom-columns":
             from codexrun_cli.output import paths
 
-            write(paths.show(wanted.name, wanted.argument, shown, headers=wanted.headers))
+            write(paths.show(fmt.name, fmt.argument, value, headers=fmt.headers))
         case _:
-            write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+            write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def document(item: Mapping[str, Any], schema: str) -> Json:
@@ -110,7 +108,7 @@ def document(item: Mapping[str, Any], schema: str) -> Json:
     return {"schema": schema, **item}
 
 
-def listing(items: list[Json], kind: Kind) -> Json:
+def listing(items: Sequence[T], kind: Kind[T]) -> Json:
     name, _, version = kind.schema.partition("/")
     return {"schema": f"{name}-list/{version}", kind.plural: items}
 

@@ -2,30 +2,32 @@
 text is cut last. Pure."""
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from codexrun_cli.terminal import Terminal
 
+T = TypeVar("T")
+
 GAP = "  "
-LEAST = 10  # characters of a cut column; below that it is left out
+MIN_WIDTH = 10  # characters of a cut column; below that it is left out
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[T]):
     """value: the cell's text. flexible: cut, or left out, where the terminal is too narrow."""
 
     title: str
-    value: Callable[[Mapping[str, Any]], str]
-    colour: Callable[[Mapping[str, Any]], str | None] = lambda _: None
+    value: Callable[[T], str]
+    colour: Callable[[T], str | None] = lambda _: None
     right: bool = False
     flexible: bool = False
 
 
 def table(
-    items: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
+    items: Sequence[T],
+    columns: Sequence[Column[T]],
     terminal: Terminal,
     *,
     headers: bool = True,
@@ -38,7 +40,7 @@ def table(
     titles = [[column.title for column in columns]] if headers else []
     sizes = [max(map(width, column), default=0) for column in zip(*titles, *cells, strict=True)]
     if cut and terminal.width is not None:
-        sizes = fitted(sizes, columns, terminal.width)
+        sizes = fit_columns(sizes, columns, terminal.width)
     shown = [i for i, size in enumerate(sizes) if size > 0]
     lines = (
         [_line(titles[0], sizes, shown, columns, lambda _, text: terminal.paint(text, "bold"))]
@@ -47,18 +49,18 @@ def table(
     )
     for item, row in zip(items, cells, strict=True):
 
-        def paint(i: int, text: str, item: Mapping[str, Any] = item) -> str:
+        def paint(i: int, text: str, item: T = item) -> str:
             return terminal.paint(text, columns[i].colour(item))
 
         lines.append(_line(row, sizes, shown, columns, paint))
     return "".join(f"{line}\n" for line in lines)
 
 
-def fitted(sizes: Sequence[int], columns: Sequence[Column], limit: int) -> list[int]:
-    """Sizes that fit: flexible columns give way from the right, first to LEAST and then
+def fit_columns(sizes: Sequence[int], columns: Sequence[Column[T]], limit: int) -> list[int]:
+    """Sizes that fit: flexible columns give way from the right, first to MIN_WIDTH and then
     altogether."""
     found = list(sizes)
-    for least in (LEAST, 0):
+    for least in (MIN_WIDTH, 0):
         for i in range(len(found) - 1, -1, -1):
             over = sum(size + len(GAP) for size in found if size) - len(GAP) - limit
             if over > 0 and columns[i].flexible and found[i] > least:
@@ -70,7 +72,7 @@ def _line(
     row: Sequence[str],
     sizes: Sequence[int],
     shown: Sequence[int],
-    columns: Sequence[Column],
+    columns: Sequence[Column[T]],
     paint: Callable[[int, str], str],
 ) -> str:
     parts = []

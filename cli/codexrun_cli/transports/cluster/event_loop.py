@@ -5,7 +5,8 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from codexrun_cli.errors import Away, Trouble
+from codexrun_cli import errors
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_core.kube.client import Conflict, NotFound, Refused, Unavailable
 
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 class Loop:
-    """`call` from any thread; the cluster's failures come out as Trouble."""
+    """`call` from any thread; the cluster's failures come out as CommandError."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -27,7 +28,7 @@ class Loop:
         try:
             return self.raw(work)
         except (Refused, Unavailable) as error:
-            raise trouble(error) from None
+            raise command_error(error) from None
 
     def iterate(self, found: AsyncGenerator[T, None]) -> Iterator[T]:
         """An asynchronous generator, element by element."""
@@ -44,10 +45,10 @@ class Loop:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
-def trouble(error: Refused | Unavailable) -> Trouble:
+def command_error(error: Refused | Unavailable) -> CommandError:
     """In the words of people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
-        return Away(
+        return errors.Unavailable(
             f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?"
         )
     message = error.message
@@ -57,21 +58,21 @@ def trouble(error: Refused | Unavailable) -> Trouble:
             hint = (
                 "is the chart installed in this cluster? `codexrun doctor` looks" if missing else ""
             )
-            return Trouble(
+            return CommandError(
                 Code.NOT_FOUND,
                 message,
                 title="Not Found",
                 hint=hint or "`codexrun list` shows what there is",
             )
-        return Trouble(Code.NOT_FOUND, message, title="Not Found")
+        return CommandError(Code.NOT_FOUND, message, title="Not Found")
     if isinstance(error, Conflict):
-        return Trouble(Code.CONFLICT, message, title="Conflict")
+        return CommandError(Code.CONFLICT, message, title="Conflict")
     if error.status in (401, 403):
         hint = "`codexrun doctor` shows which right is missing"
-        return Trouble(
+        return CommandError(
             Code.NOT_ALLOWED,
             message,
             title="Forbidden" if error.status == 403 else "Unauthorized",
             hint=hint,
         )
-    return Trouble(Code.FAILED, message, title=error.reason or "Refused")
+    return CommandError(Code.FAILED, message, title=error.reason or "Refused")

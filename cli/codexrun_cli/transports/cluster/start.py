@@ -6,7 +6,7 @@ import getpass
 import uuid
 
 from codexrun_cli import manifest
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Json
 from codexrun_cli.transports.cluster import views
@@ -57,14 +57,14 @@ class Starting:
         raw, ours = await self._make(name, body, request_id)
         if not ours:
             if not keyed:
-                raise Trouble(
+                raise CommandError(
                     Code.CONFLICT,
                     f'there is a run "{name}" already',
                     title="Conflict",
                     hint="choose another --name",
                 )
             if raw["metadata"].get("annotations", {}).get(notes.REQUEST_SHA256) != sha256:
-                raise Trouble(
+                raise CommandError(
                     Code.CONFLICT,
                     "this idempotency key was used for another run",
                     title="Conflict",
@@ -152,7 +152,7 @@ def _refused(raw: Json) -> bool:
     )
 
 
-def _refusal(raw: Json) -> Trouble:
+def _refusal(raw: Json) -> CommandError:
     status = raw.get("status") or {}
     reason, message = (
         status.get("reason") or "Rejected",
@@ -166,9 +166,11 @@ def _refusal(raw: Json) -> Trouble:
         "JobTypeHeld": "leave --reject out, and it waits until the cluster takes its Jobs again",
         "InvalidInputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
     }.get(reason, "")
-    return Trouble(Code.FAILED, message, title=reason, hint=hint)
+    return CommandError(Code.FAILED, message, title=reason, hint=hint)
 
 
-def _no_job_type(name: str) -> Trouble:
+def _no_job_type(name: str) -> CommandError:
     hint = "`codexrun jobtypes list` shows what can be started"
-    return Trouble(Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint)
+    return CommandError(
+        Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint
+    )
