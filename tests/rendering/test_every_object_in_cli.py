@@ -116,7 +116,7 @@ def show_run(body: Json) -> None:
         "events": [cluster_details.event({})],
     }
     cluster, rest = views.run_json(raw), over_rest(raw)
-    assert views.place(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
+    assert views.queue_position(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
     show(cluster, details)
     show(rest, {})
     both = cluster.keys() & rest.keys() - {"created_at", "updated_at", "started_at", "finished_at"}
