@@ -103,7 +103,9 @@ def show(run: Json, details: Json) -> None:
         printed(lambda terminal=terminal: print_message(run.get("result", ""), terminal))
         printed(lambda terminal=terminal: Plain(terminal).state(run))
     shown.next_command(run)
-    for one in diff.differences(diff._comparable(run, (*diff.SPEC_FIELDS, *diff.RESULT_FIELDS)), {}):
+    for one in diff.differences(
+        diff._comparable(run, (*diff.SPEC_FIELDS, *diff.RESULT_FIELDS)), {}
+    ):
         assert diff._value_lines(one["a"]) or one["a"] in ("", None)
 
 

@@ -1,4 +1,4 @@
-"""What does the OCI layout hold, through which images go from the builder to the node?"""
+"""The OCI layout through which images go from the builder to the node."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def _blob(layout: Path, name: str) -> Path:
     return layout / "blobs" / name.replace(":", "/")
 
 
-def recent(layout: Path, count: int) -> set[str]:
+def newest_images(layout: Path, count: int) -> set[str]:
     """The newest images of each repository: they are appended as they are built."""
     if not (layout / "index.json").exists():
         return set()
@@ -43,7 +43,7 @@ def recent(layout: Path, count: int) -> set[str]:
     return {name for some in by_repository.values() for name in some[-count:]}
 
 
-def keep_only(layout: Path, keep: set[str]) -> None:
+def prune_layout(layout: Path, keep: set[str]) -> None:
     """Forget other images, and delete the blobs that nobody names any more."""
     if not (layout / "index.json").exists():
         return

@@ -1,4 +1,4 @@
-"""Which files do the parts read? All JSON, which is YAML too, so that nothing but the standard
+"""The files that the components read. All JSON, which is YAML too, so that nothing but the standard
 library writes them."""
 
 import base64
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codexrun_cluster.node.network import BRIDGE, NODE_IP, POD_CIDR
-from codexrun_cluster.paths import RUN, VAR, Places
+from codexrun_cluster.paths import RUN, VAR, Paths
 
 NODE = "codexrun"
 API = f"https://{NODE_IP}:6443"
@@ -38,7 +38,7 @@ def kubeconfig(pki: Path, client: str) -> str:
     )
 
 
-def kubelet(places: Places) -> str:
+def kubelet(paths: Paths) -> str:
     """The kubelet's configuration."""
     return _json(
         {
@@ -49,11 +49,11 @@ def kubelet(places: Places) -> str:
             "authentication": {
                 "anonymous": {"enabled": False},
                 "webhook": {"enabled": True},
-                "x509": {"clientCAFile": str(places.pki / "ca.crt")},
+                "x509": {"clientCAFile": str(paths.pki / "ca.crt")},
             },
             "authorization": {"mode": "Webhook"},
-            "tlsCertFile": str(places.pki / "kubelet-serving.crt"),
-            "tlsPrivateKeyFile": str(places.pki / "kubelet-serving.key"),
+            "tlsCertFile": str(paths.pki / "kubelet-serving.crt"),
+            "tlsPrivateKeyFile": str(paths.pki / "kubelet-serving.key"),
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
             "cgroupDriver": "cgroupfs",
             "failSwapOn": False,
@@ -73,7 +73,7 @@ def kubelet(places: Places) -> str:
                 "imagefs.available": "1%",
                 "nodefs.inodesFree": "1%",
             },
-            "podLogsDir": str(places.logs / "pods"),
+            "podLogsDir": str(paths.logs / "pods"),
             "volumePluginDir": str(VAR / "volume-plugins"),
         }
     )
