@@ -51,7 +51,9 @@ def _statuses(values: list[str] | None) -> list[str] | None:
     for value in values or ():
         for one in value.split(","):
             if one.lower() not in STATUSES:
-                raise typer.BadParameter(f'"{one}" is no status; use {", ".join(STATUSES)}')
+                raise typer.BadParameter(
+                    f'"{one}" is not a valid status; use {", ".join(STATUSES)}'
+                )
     return values
 
 
@@ -76,7 +78,7 @@ def read_namespace(name: str | None) -> str | None:
     from codexrun_core.prompts.index import NAME, NAME_FORM
 
     if name is not None and not NAME.fullmatch(name):
-        raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_FORM}')
+        raise typer.BadParameter(f'"{name}" is not a valid name for a namespace; {NAME_FORM}')
     return name
 
 
@@ -354,7 +356,7 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         if name not in LIMITS or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is no limit; write NAME=N with one of {", ".join(LIMITS)}',
+                f'"{value}" is not a valid limit; write NAME=N with one of {", ".join(LIMITS)}',
                 param_hint="--limit",
             )
         found[name] = int(number)
@@ -369,7 +371,7 @@ def labels(values: list[str] | None) -> dict[str, str] | None:
         key, equals, text = value.partition("=")
         if not equals:
             raise typer.BadParameter(
-                f'"{value}" is no label; write KEY=VALUE', param_hint="--label"
+                f'"{value}" is not a valid label; write KEY=VALUE', param_hint="--label"
             )
         found[key] = text
     try:
@@ -394,7 +396,7 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
         key, equals, text = value.partition("=")
         if not equals or not key.rstrip(":"):
             raise typer.BadParameter(
-                f'"{value}" is no input; write KEY=VALUE, or KEY:=JSON', param_hint="-p"
+                f'"{value}" is not a valid input; write KEY=VALUE, or KEY:=JSON', param_hint="-p"
             )
         if key.endswith(":"):
             found[key[:-1]] = _json(value, text)
@@ -416,7 +418,7 @@ def _json(value: str, text: str) -> Any:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except ValueError as error:
         raise typer.BadParameter(
-            f'"{value}": what stands after := is no JSON: {error}', param_hint="-p"
+            f'"{value}": what stands after := is not valid JSON: {error}', param_hint="-p"
         ) from None
 
 

@@ -144,10 +144,10 @@ def _checked(chosen: Mapping[str, Any]) -> Settings:
     server = chosen.get("server")
     if server is not None and not server.startswith(("http://", "https://")):
         raise CommandError(
-            Code.USAGE, f'"{server}" is no URL of an api; write http://… or https://…'
+            Code.USAGE, f'"{server}" is not a valid URL of an api; write http://… or https://…'
         )
     if (color := chosen.get("color", "auto")) not in ("auto", "always", "never"):
-        raise CommandError(Code.USAGE, f'color: "{color}" is not right; use auto, always or never')
+        raise CommandError(Code.USAGE, f'color: "{color}" is not valid; use auto, always or never')
     return Settings(
         server=server.rstrip("/") if server else None,
         token=chosen.get("token"),

@@ -18,7 +18,7 @@ def seconds(text: str) -> float:
         return float(text)
     parts = _AGO.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f'"{text}" is no duration; {FORM}')
+        raise ValueError(f'"{text}" is not a valid duration; {FORM}')
     return float(sum(int(number) * _UNITS[unit] for number, unit in parts))
 
 
@@ -33,7 +33,9 @@ def moment(text: str, now: datetime) -> datetime:
             return now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
         when = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f'"{text}" is no time; write 7d, 12h or 2026-01-31T12:00:00Z') from None
+        raise ValueError(
+            f'"{text}" is not a valid time; write 7d, 12h or 2026-01-31T12:00:00Z'
+        ) from None
     return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
 
 

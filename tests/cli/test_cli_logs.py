@@ -44,7 +44,7 @@ def test_since_a_time(stand: Stand, name: str) -> None:
     )
     assert stand.cli("logs", name, "--plain", "--since", "1h").out == "", "it is older than that"
     wrong = stand.cli("logs", name, "--since", "noon")
-    assert (wrong.code, '"noon" is no time' in wrong.err) == (2, True)
+    assert (wrong.code, '"noon" is not a valid time' in wrong.err) == (2, True)
 
 
 def test_each_line_with_its_time(stand: Stand, name: str) -> None:

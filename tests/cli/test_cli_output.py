@@ -122,11 +122,11 @@ def test_no_headers(both: Stand) -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("xml", '-o "xml" is no format; use table|wide|name|json'),
-        ("json=x", '-o "json=x" is no format'),
+        ("xml", '-o "xml" is not a valid format; use table|wide|name|json'),
+        ("json=x", '-o "json=x" is not a valid format'),
         ("jsonpath", "-o jsonpath needs an expression"),
-        ("jsonpath={.a[}", "is no JSONPath"),
-        ("custom-columns=NAME", '"NAME" is no column; write TITLE:.path'),
+        ("jsonpath={.a[}", "is not a valid JSONPath"),
+        ("custom-columns=NAME", '"NAME" is not a valid column; write TITLE:.path'),
     ],
 )
 def test_formats_that_are_none_are_refused_before_anything_is_asked(

@@ -33,7 +33,9 @@ def moment(text: str, now: datetime | None = None) -> datetime:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         when = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time; write 7d, 12h or 2026-01-31T12:00:00Z") from None
+        raise ValueError(
+            f'"{text}" is not a valid time; write 7d, 12h or 2026-01-31T12:00:00Z'
+        ) from None
     if when.year < 1900 or when.year > 9000:
         raise ValueError(f"{text!r} is out of range")
     return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
@@ -50,7 +52,7 @@ def _text(value: Any) -> Any:
 def _statuses(value: Any) -> Any:
     for one in value.split(",") if isinstance(value, str) else ():
         if one not in STATUSES:
-            raise ValueError(f"{one!r} is no status; use {', '.join(STATUSES)}")
+            raise ValueError(f'"{one}" is not a valid status; use {", ".join(STATUSES)}')
     return value
 
 

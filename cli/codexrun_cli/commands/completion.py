@@ -23,7 +23,7 @@ def completion(
     from typer._completion_shared import get_completion_script
 
     if shell not in SHELLS:
-        usage(f'"{shell}" is no shell that is known; use {", ".join(SHELLS)}')
+        usage(f'"{shell}" is not a supported shell; use {", ".join(SHELLS)}')
     name = "pwsh" if shell == "powershell" else shell
     output.write(
         get_completion_script(prog_name="codexrun", complete_var="_CODEXRUN_COMPLETE", shell=name)

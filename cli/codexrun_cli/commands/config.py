@@ -46,7 +46,7 @@ def set_value(
         usage("a token on the command line is seen by every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
-            f'"{key}" is no key; use'
+            f'"{key}" is not a valid key; use'
             f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET)}"
         )
     file = settings.path()

@@ -24,7 +24,7 @@ def help_topic(
     for name in topic or []:
         found = command.get_command(context, name) if hasattr(command, "get_command") else None
         if found is None:
-            usage(f'"{name}" is no command')
+            usage(f'"{name}" is not a command')
         command = found
     inner = (
         type(context)(command, info_name=" ".join(topic or []), parent=context)

@@ -154,14 +154,14 @@ def pattern(text: str | None) -> "re.Pattern[str] | None":
         return re.compile(text) if text is not None else None
     except re.error as error:
         raise typer.BadParameter(
-            f'"{text}" is no regular expression: {error}', param_hint="--grep"
+            f'"{text}" is not a valid regular expression: {error}', param_hint="--grep"
         ) from None
 
 
 def read_level(text: str | None) -> str | None:
     if text is not None and text not in LEVELS:
         raise typer.BadParameter(
-            f'"{text}" is no level; use {", ".join(LEVELS)}', param_hint="--level"
+            f'"{text}" is not a valid level; use {", ".join(LEVELS)}', param_hint="--level"
         )
     return text
 
@@ -169,7 +169,7 @@ def read_level(text: str | None) -> str | None:
 def _jsonl(text: str) -> bool:
     if text not in ("pretty", "jsonl"):
         raise typer.BadParameter(
-            f'"{text}" is no format; use pretty or jsonl', param_hint="--format"
+            f'"{text}" is not a valid format; use pretty or jsonl', param_hint="--format"
         )
     return text == "jsonl"
 

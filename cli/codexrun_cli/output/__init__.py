@@ -64,7 +64,7 @@ def parse(text: str | None, headers: bool = True) -> Format:
 
         paths.check(name, argument)
         return Format(name, argument, headers)
-    raise typer.BadParameter(f'-o "{text}" is no format; use {HELP}')
+    raise typer.BadParameter(f'-o "{text}" is not a valid format; use {HELP}')
 
 
 def emit(

@@ -69,7 +69,7 @@ def _columns(argument: str) -> list[tuple[str, str]]:
         title, colon, path = part.partition(":")
         if not colon or not title or not path:
             raise typer.BadParameter(
-                f'"{part}" is no column; write TITLE:.path, such as'
+                f'"{part}" is not a valid column; write TITLE:.path, such as'
                 " NAME:.name,TOKENS:.usage.total_tokens"
             )
         found.append((title, path))
@@ -104,5 +104,5 @@ def _compiled(path: str) -> Any:
         return jsonpath.compile("$" if text == "$." else text)
     except (jsonpath.JSONPathError, ValueError) as error:
         raise typer.BadParameter(
-            f'"{path}" is no JSONPath: {error}; write such as {{.runs[*].name}}'
+            f'"{path}" is not a valid JSONPath: {error}; write such as {{.runs[*].name}}'
         ) from None

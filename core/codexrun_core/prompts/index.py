@@ -127,7 +127,7 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     versions: dict[str, dict[str, PromptVersion]] = {}
     for name, entries in names.items():
         if not NAME.fullmatch(name):
-            problems.append(f'{where}: "{name}" is no name for a prompt; {NAME_FORM}')
+            problems.append(f'{where}: "{name}" is not a valid name for a prompt; {NAME_FORM}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
                 f"{where}: {name}: must be a list with at least one version; add one or remove the"

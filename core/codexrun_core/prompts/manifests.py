@@ -115,7 +115,8 @@ def job_type(where: str, file: Path, index: PromptIndex) -> Manifest:
     name = manifest["metadata"].get("name", "")
     if not prompts.NAME.fullmatch(name):
         problems.append(
-            f'{where}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_FORM}'
+            f'{where}: metadata.name: "{name}" is not a valid name for a job type;'
+            f" {prompts.NAME_FORM}"
         )
     elif name != file.stem:
         problems.append(

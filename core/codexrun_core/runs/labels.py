@@ -60,7 +60,7 @@ def selected(asked: Iterable[Requirement], labels: Mapping[str, str]) -> bool:
 def _requirement(part: str) -> Requirement:
     found = _WORDS.fullmatch(part)
     if found is None or (found["absent"] and (found["sign"] or found["set"])):
-        raise ValueError(f'"{part}" is no label selector; {FORMS}')
+        raise ValueError(f'"{part}" is not a valid label selector; {FORMS}')
     values: tuple[str, ...] = ()
     if found["sign"]:
         values = (found["value"],)
@@ -101,15 +101,15 @@ def _key_trouble(key: str) -> str:
     domain, slash, name = key.rpartition("/")
     if slash and not (len(domain) <= 253 and _DOMAIN.fullmatch(domain)):
         return (
-            f'"{key}" is no label key; before the / stands a DNS name in lower case, like'
+            f'"{key}" is not a valid label key; before the / stands a DNS name in lower case, like'
             " example.com"
         )
     if not _NAME.fullmatch(name):
-        return f'"{key}" is no label key; use 1 to 63 {_FORM}'
+        return f'"{key}" is not a valid label key; use 1 to 63 {_FORM}'
     return ""
 
 
 def _value_trouble(value: str) -> str:
     if value and not _NAME.fullmatch(value):
-        return f'"{value}" is no label value; use at most 63 {_FORM}'
+        return f'"{value}" is not a valid label value; use at most 63 {_FORM}'
     return ""

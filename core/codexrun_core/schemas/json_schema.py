@@ -127,8 +127,8 @@ def _checked(text: str) -> None:
             )
             raise BadSchemaError(
                 pointer(path),
-                f"{json.dumps(pattern)} is no pattern of RE2 ({said}); it knows no look-around and"
-                " no back-references, see https://github.com/google/re2/wiki/Syntax",
+                f"{json.dumps(pattern)} is not a valid RE2 pattern ({said}); RE2 knows no"
+                " look-around and no back-references, see https://github.com/google/re2/wiki/Syntax",
             ) from None
 
 
