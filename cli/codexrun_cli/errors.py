@@ -1,5 +1,4 @@
-"""How a command ends when it could not do what was asked: on stderr, in words, never a
-traceback."""
+"""How a command ends when it could not do its work: on stderr, in words, never a traceback."""
 
 import sys
 from typing import Any, NoReturn
@@ -26,30 +25,30 @@ class CommandError(Exception):
         retry_after: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.code, self.title, self.detail, self.hint, self.request_id = (
-            code,
-            title,
-            detail,
-            hint,
-            request_id,
-        )
-        self.errors, self.retry_after = errors or [], retry_after
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.hint = hint
+        self.request_id = request_id
+        self.errors = errors or []
+        self.retry_after = retry_after
 
     def lines(self) -> list[str]:
-        """As it is printed: the trouble first, then fields, request id and hint, one a line."""
+        """Return what is printed: the problem first, then fields, request id and hint, one a
+        line."""
         head = f"{self.title}: {self.detail}" if self.title else self.detail
-        said = [f"codexrun: {head}"]
+        lines = [f"codexrun: {head}"]
         for error in self.errors:
             where = error.get("pointer") or error.get("parameter") or "body"
             if error.get("detail") != self.detail:
-                said.append(f"  {where}: {error.get('detail')}")
+                lines.append(f"  {where}: {error.get('detail')}")
         if self.retry_after:
-            said.append(f"  try again in {self.retry_after} s")
+            lines.append(f"  try again in {self.retry_after} s")
         if self.request_id:
-            said.append(f"  request id: {self.request_id}")
+            lines.append(f"  request id: {self.request_id}")
         if self.hint:
-            said.append(f"  hint: {self.hint}")
-        return said
+            lines.append(f"  hint: {self.hint}")
+        return lines
 
 
 class Unavailable(CommandError):

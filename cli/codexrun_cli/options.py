@@ -22,8 +22,8 @@ def _format(text: str | None) -> str | None:
 
 
 def _read_by(read: Callable[[str], object], text: str) -> str:
-    """What was typed, once it can be read; else the reader's own words, as every other door says
-    them."""
+    """Return what was typed, once it can be read; else raise the reader's own words, as every other
+    door says them."""
     try:
         read(text)
     except ValueError as error:
@@ -44,15 +44,15 @@ def read_moment(text: str | None) -> str | None:
         return None
     from codexrun_cli.times import moment
 
-    return _read_by(lambda given: moment(given, context.now()), text)
+    return _read_by(lambda value: moment(value, context.now()), text)
 
 
 def _statuses(values: list[str] | None) -> list[str] | None:
     for value in values or ():
-        for one in value.split(","):
-            if one.lower() not in STATUSES:
+        for status in value.split(","):
+            if status.lower() not in STATUSES:
                 raise typer.BadParameter(
-                    f'"{one}" is not a valid status; use {", ".join(STATUSES)}'
+                    f'"{status}" is not a valid status; use {", ".join(STATUSES)}'
                 )
     return values
 
@@ -176,7 +176,7 @@ SortBy = Annotated[
         show_default="-created",
     ),
 ]
-GivenLabels = Annotated[
+NewLabels = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable."),
 ]
@@ -241,7 +241,7 @@ Detach = Annotated[
 ]
 Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
 
-LIMITS = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
+LIMIT_NAMES = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
 
 
 @dataclass(frozen=True)
@@ -350,48 +350,49 @@ def joined(values: list[str] | None) -> str | None:
 
 
 def limits(values: list[str] | None) -> dict[str, int] | None:
-    found = {}
+    by_name = {}
     for value in values or ():
         name, _, number = value.partition("=")
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-        if name not in LIMITS or not number.isdecimal() or int(number) < 1:
+        if name not in LIMIT_NAMES or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is not a valid limit; write NAME=N with one of {", ".join(LIMITS)}',
+                f'"{value}" is not a valid limit; write NAME=N with one of'
+                f" {', '.join(LIMIT_NAMES)}",
                 param_hint="--limit",
             )
-        found[name] = int(number)
-    return found or None
+        by_name[name] = int(number)
+    return by_name or None
 
 
 def labels(values: list[str] | None) -> dict[str, str] | None:
     from codexrun_core.runs.labels import check
 
-    found = {}
+    by_key = {}
     for value in values or ():
         key, equals, text = value.partition("=")
         if not equals:
             raise typer.BadParameter(
                 f'"{value}" is not a valid label; write KEY=VALUE', param_hint="--label"
             )
-        found[key] = text
+        by_key[key] = text
     try:
-        check(found)
+        check(by_key)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--label") from None
-    return found or None
+    return by_key or None
 
 
 def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
-    """From the file first, then each -p. `k=v` is text, `k:=v` is JSON.
+    """Return inputs: from the file first, then each -p. `k=v` is text, `k:=v` is JSON.
 
     Raises:
         BadParameter: something is none of these.
     """
     from codexrun_core.schemas.nesting import nesting_problem
 
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     if file is not None:
-        found = _from_file(file)
+        by_name = _from_file(file)
     for value in sets or ():
         key, equals, text = value.partition("=")
         if not equals or not key.rstrip(":"):
@@ -399,12 +400,12 @@ def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
                 f'"{value}" is not a valid input; write KEY=VALUE, or KEY:=JSON', param_hint="-p"
             )
         if key.endswith(":"):
-            found[key[:-1]] = _json(value, text)
+            by_name[key[:-1]] = _json(value, text)
         else:
-            found[key] = text
-    if problem := nesting_problem(found):
+            by_name[key] = text
+    if problem := nesting_problem(by_name):
         raise typer.BadParameter(f"spec.inputs: {problem}")
-    return found or None
+    return by_name or None
 
 
 def _json(value: str, text: str) -> Any:
@@ -436,15 +437,15 @@ def _from_file(file: Path) -> dict[str, Any]:
             text = sys.stdin.read()
         else:
             text = file.read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
+        values = yaml.safe_load(text)
     except RecursionError:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         raise typer.BadParameter(
             f"{file}: {' '.join(str(error).split())}", param_hint="-f"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise typer.BadParameter(
             f"{file}: must hold the inputs as KEY: VALUE lines", param_hint="-f"
         )
-    return {str(key): value for key, value in found.items()}
+    return {str(key): value for key, value in values.items()}

@@ -1,5 +1,5 @@
-"""Where is the control plane, and who am I there? A flag beats the environment, the environment the
-file."""
+"""Where the control plane is, and who the user is there: a flag beats the environment, the
+environment the file."""
 
 import os
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ KEYS = {
     "namespace": "namespace, for commands straight on the cluster",
     "color": "auto, always or never",
 }
-SECRET = ("token",)
+SECRET_KEYS = ("token",)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def path(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def read(file: Path) -> dict[str, str]:
-    """The file's values; none where there is no file.
+    """Return the file's values; none where there is no file.
 
     Raises:
         CommandError: it is not readable, or has what it must not have.
@@ -80,32 +80,32 @@ def read(file: Path) -> dict[str, str]:
     import yaml
 
     try:
-        found = yaml.safe_load(text) or {}
+        values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise CommandError(
             Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}"
         ) from None
-    wrong = [key for key in found if key not in KEYS] if isinstance(found, dict) else ["it"]
-    if not isinstance(found, dict) or wrong:
-        raise CommandError(Code.FAILED, f"{file}: {wrong[0]}: unknown; use {', '.join(KEYS)}")
-    return {key: str(value) for key, value in found.items() if value is not None}
+    unknown = [key for key in values if key not in KEYS] if isinstance(values, dict) else ["it"]
+    if not isinstance(values, dict) or unknown:
+        raise CommandError(Code.FAILED, f"{file}: {unknown[0]}: unknown; use {', '.join(KEYS)}")
+    return {key: str(value) for key, value in values.items() if value is not None}
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:
-    """For its owner's eyes only: it holds a token."""
+    """Write the file so that only its owner can read it: it holds a token."""
     import yaml
 
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = yaml.safe_dump(dict(values), sort_keys=True)
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
-    beside.replace(file)
+    partial.replace(file)
 
 
 def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> Settings:
-    """The values in force. Pure.
+    """Return the values in force. Pure.
 
     Raises:
         CommandError: the flags contradict each other, or a value is none.
@@ -126,7 +126,8 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
             (stored.get(key), "file"),
         ):
             if value:
-                chosen[key], sources[key] = value, source
+                chosen[key] = value
+                sources[key] = source
                 break
     if sources.get("token") == "file" and chosen.get("server", "").rstrip("/") != str(
         stored.get("server", "")

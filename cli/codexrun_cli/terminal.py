@@ -35,14 +35,14 @@ _LINKS_KEPT = re.compile(f"({_COLOUR}|{_LINK})|{_HIDDEN}")
 
 
 def harmless(text: str, *, links: bool = False) -> str:
-    """Text that a terminal only shows: what it would obey stands there as JSON writes it, so that
-    JSON stays the same JSON.
+    """Return text that a terminal only shows: what it would obey stands there as JSON writes it, so
+    that JSON stays the same JSON.
 
     Agents, prompts and servers wrote most of it. Colours are let through; links where the caller
     has cleaned everything else.
     """
-    kept = _LINKS_KEPT if links else _COLOURS_KEPT
-    return kept.sub(lambda match: match[1] or json.dumps(match[0])[1:-1], text)
+    pattern = _LINKS_KEPT if links else _COLOURS_KEPT
+    return pattern.sub(lambda match: match[1] or json.dumps(match[0])[1:-1], text)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Terminal:
 
 
 def is_tty(stream: IO[Any] | None) -> bool:
-    """A closed stream is none, and no terminal either."""
+    """Return whether the stream is a terminal; a closed one is not."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -97,15 +97,12 @@ def terminal(
 
 
 def _width(env: Mapping[str, str]) -> int:
-    given = env.get("COLUMNS", "")
-    return max(
-        20,
-        int(given)
-        if given.isdecimal() and int(given)
-        else shutil.get_terminal_size((80, 24)).columns,
-    )
+    columns = env.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return max(20, int(columns))
+    return max(20, shutil.get_terminal_size((80, 24)).columns)
 
 
 def interactive() -> bool:
-    """Whether somebody can be asked."""
+    """Return whether somebody can be asked."""
     return is_tty(sys.stdin) and is_tty(sys.stderr)

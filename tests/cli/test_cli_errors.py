@@ -406,7 +406,7 @@ def test_a_fault_of_ours_is_words_too(stand: Stand, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("codexrun_cli.transports.rest.transport.Rest.job_types", lambda _: 1 / 0)
     done = stand.cli("jobtypes", "list")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("codexrun: a fault of this program: ZeroDivisionError")
+    assert done.err.startswith("codexrun: internal error: ZeroDivisionError")
     assert "Traceback" not in done.err
 
 

@@ -29,7 +29,11 @@ def view(ctx: typer.Context, fmt: options.Output = None) -> None:
         source = dict(current.sources).get(key, "default")
         if value is not None:
             rows.append(
-                {"key": key, "value": HIDDEN if key in settings.SECRET else value, "source": source}
+                {
+                    "key": key,
+                    "value": HIDDEN if key in settings.SECRET_KEYS else value,
+                    "source": source,
+                }
             )
     if output_format.human:
         say(f"file: {settings.path()}")
@@ -42,12 +46,12 @@ def set_value(
     value: Annotated[str, typer.Argument(help="Its value; empty removes it.")],
 ) -> None:
     """Remember a value. A token is stored by `codexrun login`, never from the command line."""
-    if key in settings.SECRET:
+    if key in settings.SECRET_KEYS:
         usage("a token on the command line is seen by every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
             f'"{key}" is not a valid key; use'
-            f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET)}"
+            f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET_KEYS)}"
         )
     file = settings.path()
     values = {**settings.read(file), key: value}

@@ -19,6 +19,8 @@ from codexrun_cli.transports.schemas import Run
 from codexrun_core.line_cutter import LineCutter
 
 LEVELS = ("debug", "info", "warning", "error")
+POLL_SECONDS = 0.5
+STATUS_ATTEMPTS = 60
 
 Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
 LogSince = Annotated[
@@ -82,39 +84,40 @@ def logs(
         raise typer.BadParameter(
             "--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out"
         )
-    wish = LogRange(tail=tail, since=_rfc3339(since_time or since))
+    log_range = LogRange(tail=tail, since=_rfc3339(since_time or since))
     with opened(context.flags(ctx)) as transport:
         run = run_selection.one(transport, name)
         terminal = context.out(ctx)
         if not follow:
-            text = transport.log(run, wish)
-            if text.note:
-                say(f"note: {text.note}")
-            for heard in _lines(text.chunks):
-                printer.print(heard, terminal)
+            log = transport.log(run, log_range)
+            if log.note:
+                say(f"note: {log.note}")
+            for event in _line_events(log.chunks):
+                printer.print(event, terminal)
             return
-        follow_log(transport, run, wish, lambda heard: printer.print(heard, terminal))
+        follow_log(transport, run, log_range, lambda event: printer.print(event, terminal))
         if exit_status:
             raise typer.Exit(of_run(final_status(transport, run)))
 
 
 def follow_log(
-    transport: Transport, run: Run, wish: LogRange, show: Callable[[LogEvent], None]
+    transport: Transport, run: Run, log_range: LogRange, show: Callable[[LogEvent], None]
 ) -> None:
-    cut = False
+    """Show each line to the end of the log; say once when the connection is lost."""
+    connected = True
     try:
-        for heard in transport.follow_log(run, wish):
-            match heard.kind:
+        for event in transport.follow_log(run, log_range):
+            match event.kind:
                 case "line":
-                    cut = False
-                    show(heard)
+                    connected = True
+                    show(event)
                 case "disconnected":
-                    if not cut:
+                    if connected:
                         say("connection lost, reconnecting...")
-                    cut = True
+                    connected = False
                 case "end":
-                    if heard.text:
-                        say(f"note: {heard.text.decode('utf-8', 'replace')}")
+                    if event.text:
+                        say(f"note: {event.text.decode('utf-8', 'replace')}")
                     return
     except KeyboardInterrupt:
         say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
@@ -122,10 +125,10 @@ def follow_log(
 
 
 def final_status(transport: Transport, run: Run) -> str:
-    """The status it ended with: the log's end may be a moment before it."""
+    """Return the status that the run ended with: the log's end may be a moment before it."""
     import time
 
-    for _ in range(60):
+    for _ in range(STATUS_ATTEMPTS):
         try:
             status = str(transport.run(run["run_id"])["status"])
         except Unavailable:
@@ -136,14 +139,14 @@ def final_status(transport: Transport, run: Run) -> str:
             raise
         if is_terminal(status):
             return status
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
     return "unknown"
 
 
-def _lines(pieces: Iterator[bytes]) -> Iterator[LogEvent]:
+def _line_events(chunks: Iterator[bytes]) -> Iterator[LogEvent]:
     lines = LineCutter(limit=sys.maxsize)  # not followed: all of it, byte for byte
-    for piece in pieces:
-        for line in lines.feed(piece):
+    for chunk in chunks:
+        for line in lines.feed(chunk):
             yield LogEvent("line", line.text)
     if last := lines.last():
         yield LogEvent("line", last.text, newline=False)

@@ -38,7 +38,7 @@ def start(
             help="When the finished object goes.",
         ),
     ] = None,
-    label: options.GivenLabels = None,
+    label: options.NewLabels = None,
     reject: options.Reject = False,
     key: options.Key = None,
     following: options.FollowOptions,

@@ -52,9 +52,9 @@ def tail(
                 say("nothing runs now")
                 return
         terminal = context.out(ctx)
-        write = threading.Lock()
+        output_lock = threading.Lock()
 
-        def one(number: int, run: Run) -> None:
+        def follow(number: int, run: Run) -> None:
             prefix = (
                 ""
                 if len(runs) == 1
@@ -64,28 +64,28 @@ def tail(
                 pattern(grep), level=read_level(level), timestamps=timestamps, prefix=prefix
             )
 
-            def show(heard: LogEvent) -> None:
-                with write:
-                    printer.print(heard, terminal)
+            def show(event: LogEvent) -> None:
+                with output_lock:
+                    printer.print(event, terminal)
 
             follow_log(transport, run, LogRange(tail=lines), show)
 
-        _at_the_same_time(one, runs)
+        _in_threads(follow, runs)
         if exit_status:
             raise typer.Exit(of_run(final_status(transport, runs[0])))
 
 
-def _at_the_same_time(one: Callable[[int, Run], None], runs: list[Run]) -> None:
+def _in_threads(follow: Callable[[int, Run], None], runs: list[Run]) -> None:
     if len(runs) == 1:
-        one(0, runs[0])
+        follow(0, runs[0])
         return
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work(number: int, run: Run) -> None:
         try:
-            one(number, run)
+            follow(number, run)
         except BaseException as error:
-            failed.append(error)
+            errors.append(error)
 
     threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(runs)]
     for thread in threads:
@@ -93,5 +93,5 @@ def _at_the_same_time(one: Callable[[int, Run], None], runs: list[Run]) -> None:
     for thread in threads:
         while thread.is_alive():
             thread.join(0.2)
-    if failed:
-        raise failed[0]
+    if errors:
+        raise errors[0]

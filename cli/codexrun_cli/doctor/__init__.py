@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from codexrun_cli.doctor import api, cluster, installation, sandbox
-from codexrun_cli.doctor.findings import Json, failed, looked, note
+from codexrun_cli.doctor.findings import Json, attempt, failed, note
 from codexrun_cli.errors import CommandError
 from codexrun_cli.settings import Flags, Settings
 from codexrun_cli.transports.connection import open_transport, settings_of
@@ -53,7 +53,7 @@ def _inside(transport: Any, server: Json) -> Iterator[Json]:
         yield finding
     if (finding["name"], finding["result"]) == ("crd", "failed"):
         return
-    found = looked(lambda: listed(kube.job_types))
+    found = attempt(lambda: listed(kube.job_types))
     job_types: list[Json] = [] if isinstance(found, CommandError) else found
     yield from installation.examine(get, kube.namespace, kube.pods, job_types)
     yield from sandbox.examine(

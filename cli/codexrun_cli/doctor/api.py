@@ -9,6 +9,8 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.settings import Settings
 from codexrun_cli.transports.rest.http import Http
 
+MAX_LAG_SECONDS = 30  # that the registry may be behind
+
 
 def examine(settings: Settings) -> Iterator[Json]:
     if settings.server is None:
@@ -30,7 +32,7 @@ def examine(settings: Settings) -> Iterator[Json]:
         return
     yield ok("api", f"{settings.server} is ready")
     try:
-        about = http.json("GET", "/version", repeatable=False)
+        version = http.json("GET", "/version", repeatable=False)
     except CommandError as error:
         if error.code is Code.NOT_ALLOWED:
             yield failed("token", error.detail, "codexrun login URL, or CODEX_CONTROL_TOKEN")
@@ -38,19 +40,20 @@ def examine(settings: Settings) -> Iterator[Json]:
             yield note("version", error.detail)
         return
     yield ok("token", "the api knows it")
-    mine, theirs = own(), str(about.get("version"))
-    if skew(mine, theirs):
+    client = own()
+    server = str(version.get("version"))
+    if skew(client, server):
         yield note(
             "version",
-            f"client {mine} and server {theirs} differ by more than a minor version",
+            f"client {client} and server {server} differ by more than a minor version",
             "update the older one",
         )
     lag = health.get("registry_lag_seconds", 0)
-    if lag > 30:
+    if lag > MAX_LAG_SECONDS:
         yield failed(
             "registry",
             f"writes are {lag:.0f} s late",
             "is the database up? kubectl logs deploy/codexrun-api | grep row.late",
         )
     else:
-        yield ok("registry", f"schema {about.get('registry_schema')}, writes {lag:.0f} s late")
+        yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f} s late")

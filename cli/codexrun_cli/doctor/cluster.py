@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
+from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
 from codexrun_cli.errors import CommandError
 
 OLDEST = 31  # minor version of Kubernetes
@@ -38,7 +38,7 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
 
 
 def _crd(get: Get) -> Json | None:
-    found = looked(lambda: get("/apis/codexrun.dev"))
+    found = attempt(lambda: get("/apis/codexrun.dev"))
     if isinstance(found, CommandError):
         return None
     versions = [version["version"] for version in found["versions"]]

@@ -23,8 +23,8 @@ def note(name: str, detail: str, fix: str = "") -> Json:
     return {"name": name, "result": "note", "detail": detail, **({"fix": fix} if fix else {})}
 
 
-def looked(look: Callable[[], Any]) -> Any:
-    """What was found, or the trouble that hid it.
+def attempt(look: Callable[[], Any]) -> Any:
+    """Return what `look` returns, or the error that hid it.
 
     Raises:
         Unavailable: nobody answers; the rest need not be asked.

@@ -3,7 +3,7 @@ the metrics' monitor."""
 
 from collections.abc import Iterator
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
+from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 
@@ -12,7 +12,7 @@ BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 
 def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Iterator[Json]:
     """pods: the path of the namespace's."""
-    deployments = looked(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
+    deployments = attempt(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
     if isinstance(deployments, CommandError):
         yield note("operator", f"not looked at: {deployments.detail}")
     else:
@@ -81,7 +81,7 @@ def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iter
 
 
 def _key(get: Get, namespace: str, secret: str) -> Json:
-    found = looked(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
+    found = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
     fix = f"kubectl create secret generic {secret} -n {namespace} --from-file=api-key=FILE"
     if isinstance(found, CommandError):
         if found.code is Code.NOT_FOUND:
@@ -93,7 +93,7 @@ def _key(get: Get, namespace: str, secret: str) -> Json:
 
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
-    found = looked(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
+    found = attempt(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
     if isinstance(found, CommandError):
         yield note("pulls", f"not looked at: {found.detail}")
         return
@@ -118,7 +118,7 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
 
 def _metrics(get: Get, namespace: str) -> Json:
     fix = "helm upgrade --set metrics.serviceMonitor.enabled=true"
-    group = looked(lambda: get("/apis/monitoring.coreos.com/v1"))
+    group = attempt(lambda: get("/apis/monitoring.coreos.com/v1"))
     if isinstance(group, CommandError):
         return note(
             "metrics",
@@ -127,7 +127,7 @@ def _metrics(get: Get, namespace: str) -> Json:
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
-    found = looked(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
+    found = attempt(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
     if isinstance(found, CommandError):
         return note("metrics", f"not looked at: {found.detail}")
     if not found:

@@ -8,7 +8,7 @@ newest run tells.
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from codexrun_cli.doctor.findings import Get, Json, failed, looked, note, ok
+from codexrun_cli.doctor.findings import Get, Json, attempt, failed, note, ok
 from codexrun_cli.errors import CommandError
 
 DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says it
@@ -25,7 +25,7 @@ def examine(
     own = [kind["metadata"]["name"] for kind in job_types if kind["spec"].get("sandbox") == "codex"]
     yield _pod(get, namespace, own=bool(own))
     for name in own:
-        found = looked(partial(runs_of, name))
+        found = attempt(partial(runs_of, name))
         if isinstance(found, CommandError):
             yield note("sandbox", f"{name}: its runs cannot be seen: {found.detail}")
         else:
@@ -34,7 +34,7 @@ def examine(
 
 def _pod(get: Get, namespace: str, *, own: bool) -> Json:
     """What a namespace enforces is what can be known from outside."""
-    found = looked(lambda: get(f"/api/v1/namespaces/{namespace}"))
+    found = attempt(lambda: get(f"/api/v1/namespaces/{namespace}"))
     if isinstance(found, CommandError):
         return note("sandbox", f"what the namespace enforces cannot be seen: {found.detail}")
     enforced = (found["metadata"].get("labels") or {}).get(

@@ -8,7 +8,7 @@ from codexrun_cli.follow.screen import text_of
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import LogEvent
 
-MOST_OUTPUT = 200  # lines of one command's output, where somebody reads a whole log
+MAX_OUTPUT_LINES = 200  # of one command's output, where somebody reads a whole log
 
 
 class Printer:
@@ -24,29 +24,36 @@ class Printer:
         timestamps: bool = False,
         prefix: str = "",
     ) -> None:
-        self._pattern, self._level, self._raw, self._jsonl = pattern, level, raw, jsonl
-        self._timestamps, self._prefix = timestamps, prefix
-        self._reader = Reader(MOST_OUTPUT)
+        self._pattern = pattern
+        self._level = level
+        self._raw = raw
+        self._jsonl = jsonl
+        self._timestamps = timestamps
+        self._prefix = prefix
+        self._reader = Reader(MAX_OUTPUT_LINES)
 
-    def print(self, heard: LogEvent, terminal: Terminal) -> None:
+    def print(self, event: LogEvent, terminal: Terminal) -> None:
         if self._raw:
-            output.write_bytes(heard.text + (b"\n" if heard.newline else b""))
+            output.write_bytes(event.text + (b"\n" if event.newline else b""))
             return
-        said = [one for one in self._reader.read(heard.text) if wanted(one, self._level)]
+        lines = [line for line in self._reader.read(event.text) if wanted(line, self._level)]
         if self._jsonl:
-            text = heard.text.decode("utf-8", "replace")
-            if (said or self._level is None) and (not self._pattern or self._pattern.search(text)):
+            text = event.text.decode("utf-8", "replace")
+            matches = not self._pattern or self._pattern.search(text)
+            if (lines or self._level is None) and matches:
                 output.write(f"{text}\n")
             return
         output.write(
             "".join(
-                f"{self._prefix}{self._line(one, terminal)}\n" for one in said if self._fits(one)
+                f"{self._prefix}{self._format(line, terminal)}\n"
+                for line in lines
+                if self._matches(line)
             )
         )
 
-    def _fits(self, one: Said) -> bool:
-        return self._pattern is None or bool(self._pattern.search(one.text))
+    def _matches(self, line: Said) -> bool:
+        return self._pattern is None or bool(self._pattern.search(line.text))
 
-    def _line(self, one: Said, terminal: Terminal) -> str:
-        text = text_of(one, terminal)
-        return f"{terminal.paint(one.ts or '-', 'dim')} {text}" if self._timestamps else text
+    def _format(self, line: Said, terminal: Terminal) -> str:
+        text = text_of(line, terminal)
+        return f"{terminal.paint(line.ts or '-', 'dim')} {text}" if self._timestamps else text

@@ -12,11 +12,11 @@ from codexrun_cli.terminal import Terminal, is_tty
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
 
-CUT = 2000  # bytes; a stored message is cut at 2 KiB, and a shorter one is whole
+MIN_CUT_BYTES = 2000  # a stored message is cut at 2 KiB, and a shorter one is whole
 
 
 def summary(run: Run, terminal: Terminal) -> list[str]:
-    """What came of it, in a line or two."""
+    """Return what came of the run, in a line or two."""
     lasted = times.lasted(dict(run), datetime.now(UTC))
     parts = [
         f"{run['name']}: {terminal.paint(run['status'], colour(run))}",
@@ -31,9 +31,10 @@ def summary(run: Run, terminal: Terminal) -> list[str]:
 
 
 def final_message(transport: Transport, run: Run) -> str:
-    """All of it, where the api keeps it; what the run's record has elsewhere."""
+    """Return all of the final message, where the api keeps it; what the run's record has
+    elsewhere."""
     message = str(run.get("result") or "")
-    if transport.rest and len(message.encode()) >= CUT:
+    if transport.rest and len(message.encode()) >= MIN_CUT_BYTES:
         try:
             return transport.text(f"/runs/{run['run_id']}/artifacts/final-message.md")
         except CommandError:
@@ -42,8 +43,8 @@ def final_message(transport: Transport, run: Run) -> str:
 
 
 def print_message(message: str, terminal: Terminal) -> None:
-    """Markdown for people; its text for a terminal that cannot show that; for programs what the
-    agent wrote."""
+    """Print Markdown for people; its text for a terminal that cannot show that; for programs what
+    the agent wrote."""
     on_terminal = is_tty(sys.stdout)
     if on_terminal:
         message = "\n".join(clean(line) for line in message.split("\n"))

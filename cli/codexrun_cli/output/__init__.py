@@ -15,7 +15,7 @@ from codexrun_cli.terminal import Terminal, harmless, is_tty
 Json = dict[str, Any]
 T = TypeVar("T", bound=Mapping[str, Any])
 
-PLAIN = ("table", "wide", "name", "json", "yaml", "jsonl")
+SIMPLE_FORMATS = ("table", "wide", "name", "json", "yaml", "jsonl")
 HELP = "table|wide|name|json|yaml|jsonl|jsonpath=…|custom-columns=…"
 
 
@@ -46,13 +46,13 @@ class Format:
 
 
 def parse(text: str | None, headers: bool = True) -> Format:
-    """-o's value.
+    """Read the value of -o.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is not a valid format.
     """
     name, equals, argument = (text or "table").partition("=")
-    if name in PLAIN and not equals:
+    if name in SIMPLE_FORMATS and not equals:
         return Format(name, headers=headers)
     if name in ("jsonpath", "custom-columns"):
         if not argument:
@@ -76,16 +76,18 @@ def emit(
         for item in items:
             write(line(document(item, kind.schema)))
         return
-    found = list(items)
+    all_items = list(items)
     match fmt.name:
         case "name":
-            write("".join(f"{kind.prefix}{kind.name(item)}\n" for item in found))
+            write("".join(f"{kind.prefix}{kind.name(item)}\n" for item in all_items))
         case "table" | "wide":
             columns = [*kind.columns, *(kind.wide if fmt.name == "wide" else ())]
-            write(table(found, columns, terminal, headers=fmt.headers, cut=fmt.name == "table"))
+            write(table(all_items, columns, terminal, headers=fmt.headers, cut=fmt.name == "table"))
         case _:
-            shown = document(found[0], kind.schema) if single else listing(found, kind)
-            emit_document(shown, fmt)
+            if single:
+                emit_document(document(all_items[0], kind.schema), fmt)
+            else:
+                emit_document(listing(all_items, kind), fmt)
 
 
 def emit_document(value: Mapping[str, Any], fmt: Format) -> None:
@@ -104,7 +106,8 @@ def emit_document(value: Mapping[str, Any], fmt: Format) -> None:
 
 
 def document(item: Mapping[str, Any], schema: str) -> Json:
-    """With the name of its schema, which changes when a field goes or changes its meaning."""
+    """Return the item with the name of its schema, which changes when a field goes or changes its
+    meaning."""
     return {"schema": schema, **item}
 
 
@@ -113,18 +116,19 @@ def listing(items: Sequence[T], kind: Kind[T]) -> Json:
     return {"schema": f"{name}-list/{version}", kind.plural: items}
 
 
-def line(shown: Any) -> str:
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")) + "\n"
+def line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def to_yaml(shown: Any) -> str:
+def to_yaml(value: Any) -> str:
     import yaml
 
-    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def write(text: str, *, links: bool = False) -> None:
-    """To stdout, in UTF-8 whatever the locale; surrogates that came from outside are replaced.
+    """Write to stdout, in UTF-8 whatever the locale; surrogates that came from outside are
+    replaced.
 
     A terminal gets nothing that it would obey, and its own encoding: 0x9b begins a control sequence
     in Latin-1. links: as in `terminal.harmless`.
@@ -136,7 +140,7 @@ def write(text: str, *, links: bool = False) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """To stdout as they are; to a terminal as the text that they are."""
+    """Write bytes to stdout as they are; to a terminal as the text that they are."""
     if is_tty(sys.stdout):
         write(data.decode("utf-8", "replace"))
     else:

@@ -33,7 +33,7 @@ def table(
     headers: bool = True,
     cut: bool = True,
 ) -> str:
-    """The rows, each a line; nothing where there are none."""
+    """Return the rows, each a line; nothing where there are none."""
     if not items:
         return ""
     cells = [[printable(column.value(item)) for column in columns] for item in items]
@@ -57,15 +57,15 @@ def table(
 
 
 def fit_columns(sizes: Sequence[int], columns: Sequence[Column[T]], limit: int) -> list[int]:
-    """Sizes that fit: flexible columns give way from the right, first to MIN_WIDTH and then
+    """Return sizes that fit: flexible columns give way from the right, first to MIN_WIDTH and then
     altogether."""
-    found = list(sizes)
+    fitted = list(sizes)
     for least in (MIN_WIDTH, 0):
-        for i in range(len(found) - 1, -1, -1):
-            over = sum(size + len(GAP) for size in found if size) - len(GAP) - limit
-            if over > 0 and columns[i].flexible and found[i] > least:
-                found[i] = max(least, found[i] - over) if least else 0
-    return found
+        for i in range(len(fitted) - 1, -1, -1):
+            over = sum(size + len(GAP) for size in fitted if size) - len(GAP) - limit
+            if over > 0 and columns[i].flexible and fitted[i] > least:
+                fitted[i] = max(least, fitted[i] - over) if least else 0
+    return fitted
 
 
 def _line(
@@ -84,20 +84,21 @@ def _line(
 
 
 def fit(text: str, size: int) -> str:
-    """At most so many columns wide, with dots where something is missing."""
+    """Return text of at most `size` columns, with dots where something is missing."""
     if width(text) <= size:
         return text
-    kept, used = "", 0
+    start = ""
+    used = 0
     for character in text:
         used += width(character)
         if used > max(0, size - 3):
             break
-        kept += character
-    return (kept + "...")[:size]
+        start += character
+    return (start + "...")[:size]
 
 
 def width(text: str) -> int:
-    """Columns of a terminal."""
+    """Return how many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
     return sum(
