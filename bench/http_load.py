@@ -46,9 +46,13 @@ class Client:
     async def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Status and body."""
         data = b"" if body is None else json.dumps(body).encode()
-        about = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+        content_headers = (
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+        )
         reader, writer = await self._connection()
-        writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{about}\r\n".encode() + data)
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\n{self._head}{content_headers}\r\n".encode() + data
+        )
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         answer = await reader.readexactly(length)
