@@ -75,31 +75,31 @@ class Client:
 
 async def at_once(workers: int, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
     """As many as these workers get through; each begins when its last one is answered."""
-    load, began = Load(), time.perf_counter()
+    load, started_at = Load(), time.perf_counter()
 
     async def work() -> None:
-        while (start := time.perf_counter()) - began < seconds:
+        while (start := time.perf_counter()) - started_at < seconds:
             status = await call()
             load.add(time.perf_counter() - start, status)
 
     await asyncio.gather(*(work() for _ in range(workers)))
-    load.took = time.perf_counter() - began
+    load.took = time.perf_counter() - started_at
     return load
 
 
 async def at_rate(rate: float, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
     """One every 1/rate seconds, whether or not the ones before are answered: time spent in a queue
     counts."""
-    load, began, tasks = Load(), time.perf_counter(), []
+    load, started_at, tasks = Load(), time.perf_counter(), []
 
     async def once(due: float) -> None:
         status = await call()
         load.add(time.perf_counter() - due, status)
 
     for number in range(int(rate * seconds)):
-        due = began + number / rate
+        due = started_at + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(once(due)))
     await asyncio.gather(*tasks)
-    load.took = time.perf_counter() - began
+    load.took = time.perf_counter() - started_at
     return load

@@ -77,7 +77,7 @@ def table(results: Path = RESULTS) -> str:
         for name, values in result["results"].items():
             limit = limits_by_name[name]
             numbers = " | ".join(f"{values[key]:g}" for key in ("median", "min", "max", "rounds"))
-            mark = "" if limit.kept(values["median"]) else " (not kept)"
+            mark = "" if limit.is_kept(values["median"]) else " (not kept)"
             lines.append(f"| {limit.what} | {limit.text}{mark} | {numbers} |")
     return (
         "\n".join(
@@ -109,7 +109,7 @@ def breaches(measured: list[Measured]) -> list[str]:
     limits_by_name = limits()
     names = []
     for item in measured:
-        is_kept = limits_by_name[item.name].kept(item.median)
+        is_kept = limits_by_name[item.name].is_kept(item.median)
         print(
             f"{'kept  ' if is_kept else 'BREACH'} {item.name}: {item.median:.1f}, limit"
             f" {limits_by_name[item.name].text}"

@@ -36,10 +36,10 @@ async def _once() -> float:
             started_at = time.perf_counter()
             process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(process.wait, 60)
-            took = time.perf_counter() - started_at
+            seconds = time.perf_counter() - started_at
             for _, writer in streams:
                 writer.close()
-            return took
+            return seconds
         finally:
             process.kill()
             process.wait()

@@ -70,15 +70,15 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
                 finished = list(ended)
                 ended.clear()
             for step, note, error in finished:
-                took = time.monotonic() - running.pop(step.name)[1]
+                seconds = time.monotonic() - running.pop(step.name)[1]
                 if error is not None:
                     progress.line(
-                        f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {took:.1f}s"
+                        f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {seconds:.1f}s"
                     )
                     raise error
                 done.add(step.name)
                 progress.line(
-                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s"
+                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {seconds:.1f}s"
                     + (f" - {note}" if note else "")
                 )
             now = time.monotonic()

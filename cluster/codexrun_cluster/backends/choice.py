@@ -81,8 +81,8 @@ def _current(machine: Machine, environ: Mapping[str, str]) -> Choice:
             "make up CLUSTER=current IMAGE=registry.example/codexrun:v1"
             " AGENT_IMAGE=registry.example/codexrun-agent:v1",
         )
-    where = environ.get("KUBECONFIG") or "~/.kube/config"
-    return Choice("current", f"CLUSTER=current: the cluster of {where}")
+    kubeconfig = environ.get("KUBECONFIG") or "~/.kube/config"
+    return Choice("current", f"CLUSTER=current: the cluster of {kubeconfig}")
 
 
 def _embedded(backend: str, machine: Machine) -> Choice:

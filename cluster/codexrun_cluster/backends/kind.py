@@ -24,8 +24,8 @@ def kind_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
     """Cluster and images by Docker and kind."""
 
     def cluster(log: Log) -> str:
-        known = log.read(["kind", "get", "clusters"]).split()
-        if NAME not in known:
+        names = log.read(["kind", "get", "clusters"]).split()
+        if NAME not in names:
             log.run(
                 [
                     "kind",
@@ -40,7 +40,7 @@ def kind_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
                 ]
             )
         log.run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", paths.kubeconfig])
-        return "already there" if NAME in known else "created"
+        return "already there" if NAME in names else "created"
 
     def build(log: Log) -> str:
         fetch.fetch_wheels(paths, PYTHON, log)

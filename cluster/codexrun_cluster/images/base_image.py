@@ -27,13 +27,13 @@ def base_tar(paths: Paths) -> Path:
 def codename(os_release: str | None = None) -> str:
     """The machine's own release, for its mirror has that one for certain."""
     text = os_release if os_release is not None else Path("/etc/os-release").read_text()
-    found = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", text, re.MULTILINE)
-    if not found:
+    match = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", text, re.MULTILINE)
+    if not match:
         raise LauncherError(
             "/etc/os-release names no VERSION_CODENAME: this is no Debian release",
             "use CLUSTER=kind",
         )
-    return found[1]
+    return match[1]
 
 
 def build_base(paths: Paths, log: Log) -> str:
@@ -89,7 +89,7 @@ _SLIM = [
 def sources(targets: str, release: str) -> list[str]:
     """One-line apt sources for a release and its updates, from `apt-get indextargets` (which reads
     every format)."""
-    found = []
+    lines = []
     for row in targets.splitlines():
         uri, name, component, signed_by = row.strip().split("|")
         key = f" [signed-by={signed_by}]" if signed_by.startswith("/") else ""
@@ -97,10 +97,10 @@ def sources(targets: str, release: str) -> list[str]:
         if (
             component == "main"
             and (name == release or name.startswith(f"{release}-"))
-            and line not in found
+            and line not in lines
         ):
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
 def python_version(tar: Path) -> str:

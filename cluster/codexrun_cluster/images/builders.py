@@ -25,12 +25,12 @@ class Docker:
 
     def build(self, image: Image, pull: bool = False) -> str:
         """Build; layers that Docker has are its own business. `pull`: look for a newer base."""
-        more = ["--pull"] if pull else []
+        options = ["--pull"] if pull else []
         self.log.run(
             [
                 "docker",
                 "build",
-                *more,
+                *options,
                 "--file",
                 image.dockerfile,
                 "--build-arg",

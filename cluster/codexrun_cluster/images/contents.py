@@ -101,10 +101,10 @@ def base_label(base_image: str) -> str:
 def outdated(names: Iterable[str], keep: set[str]) -> list[str]:
     """Builds that `make up` made for earlier contents. A team's own images have a label in their
     tag and stay."""
-    made = re.compile(
+    pattern = re.compile(
         rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}"
     )
-    return sorted(name for name in names if made.fullmatch(name) and name not in keep)
+    return sorted(name for name in names if pattern.fullmatch(name) and name not in keep)
 
 
 def _context(folder: Path, fill: Callable[[Path], None], log: Log) -> None:

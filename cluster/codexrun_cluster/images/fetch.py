@@ -149,9 +149,9 @@ for block in lock.replace("\\\\\\n", "\\0").split("\\n"):
 def for_python(pip: Path, python: str, lock: str) -> str:
     """The lock's lines that hold for that Python: pip judges markers by the Python it runs on
     (pypa/pip#11664)."""
-    done = capture([pip, "-c", _FILTER, python], stdin=lock)
-    if done.returncode:
+    answer = capture([pip, "-c", _FILTER, python], stdin=lock)
+    if answer.returncode:
         raise LauncherError(
-            f"requirements/runtime.lock cannot be read: {done.stderr.strip()[-300:]}", "make lock"
+            f"requirements/runtime.lock cannot be read: {answer.stderr.strip()[-300:]}", "make lock"
         )
-    return done.stdout
+    return answer.stdout

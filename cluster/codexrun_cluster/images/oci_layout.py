@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
+def write_archive(layout: Path, name: str, present: set[str], archive: Path) -> int:
     """An OCI archive of one image without the blobs that the node has; returns the bytes of the
     others."""
     index = json.loads((layout / "index.json").read_text())
@@ -22,7 +22,7 @@ def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> in
         tar.add(layout / "oci-layout", "oci-layout")
         for blob in (manifest, body["config"], *body["layers"]):
             path = _blob(layout, blob["digest"])
-            if blob["digest"] not in known:
+            if blob["digest"] not in present:
                 tar.add(path, str(path.relative_to(layout)))
                 total += blob["size"]
     return total
@@ -59,9 +59,9 @@ def prune_layout(layout: Path, keep: set[str]) -> None:
                 *(layer["digest"] for layer in body["layers"]),
             ]
         )
-    beside = layout / "index.json.new"
-    beside.write_text(json.dumps(index))
-    os.replace(beside, layout / "index.json")
+    partial = layout / "index.json.new"
+    partial.write_text(json.dumps(index))
+    os.replace(partial, layout / "index.json")
     for blob in (layout / "blobs" / "sha256").iterdir():
         if f"sha256:{blob.name}" not in used:
             blob.unlink()

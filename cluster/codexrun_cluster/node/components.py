@@ -69,9 +69,9 @@ def components(paths: Paths, binary: Path) -> list[Component]:
         return str(conf / f"{name}.kubeconfig")
 
     def node_component(
-        name: str, flags: list[str], ready: Callable[[], bool], **more: object
+        name: str, flags: list[str], ready: Callable[[], bool], **options: object
     ) -> Component:
-        return Component(name, [str(binary), name, *flags], ready, **more)  # type: ignore[arg-type]
+        return Component(name, [str(binary), name, *flags], ready, **options)  # type: ignore[arg-type]
 
     qps = [
         "--kube-api-qps=200",

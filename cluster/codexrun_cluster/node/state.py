@@ -33,13 +33,13 @@ class NodeRecord:
     def save(self, path: Path = RECORD_FILE) -> None:
         """Replace the file in one step: a reader, or a crash, never sees half of it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
+        partial = path.with_suffix(".new")
         text = {
             "checkout": self.checkout,
             "parts": {name: asdict(p) for name, p in self.components.items()},
         }
-        beside.write_text(json.dumps(text, indent=1))
-        os.replace(beside, path)
+        partial.write_text(json.dumps(text, indent=1))
+        os.replace(partial, path)
 
 
 def load(path: Path = RECORD_FILE) -> NodeRecord | None:

@@ -213,15 +213,15 @@ def is_ready(node: dict[str, Any]) -> bool:
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file only on a change, so that a settings file's time says when it last changed."""
     if not path.exists() or path.read_text() != text:
-        beside = path.with_name(path.name + ".new")
-        beside.write_text(text)
-        beside.chmod(mode)
-        os.replace(beside, path)
+        partial = path.with_name(path.name + ".new")
+        partial.write_text(text)
+        partial.chmod(mode)
+        os.replace(partial, path)
 
 
 def _link(path: Path, target: Path) -> None:
     if not path.is_symlink() or path.readlink() != target:
-        beside = path.with_name(path.name + ".new")
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(target)
-        os.replace(beside, path)
+        partial = path.with_name(path.name + ".new")
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(target)
+        os.replace(partial, path)
