@@ -46,7 +46,7 @@ def select_runs(
     if names and not run_filter.empty:
         usage(f"give names, or a filter, to {verb}")
     if run_filter.empty:
-        return run_selection.several(transport, names or [])
+        return run_selection.find_runs(transport, names or [])
     if not run_filter.status:
         run_filter = replace(run_filter, status=default_status)
     runs = list(transport.runs(run_filter, MAX_RUNS))

@@ -40,11 +40,11 @@ class Root(TyperGroup):
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
             raise
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            file = os.path.relpath(where.filename, Path(__file__).parent)
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            file = os.path.relpath(frame.filename, Path(__file__).parent)
             fail(
                 f"internal error: {type(error).__name__}: {error}",
-                f"  at {file}:{where.lineno}; please report it",
+                f"  at {file}:{frame.lineno}; please report it",
             )
 
 
@@ -111,7 +111,7 @@ def open_in_browser(url: str | None) -> None:
 
 
 def now() -> "datetime":
-    """The present, asked once a command: what ages are told from."""
+    """Return the present, once a command: what ages are counted from."""
     from datetime import UTC, datetime
 
     return datetime.now(UTC)

@@ -39,9 +39,9 @@ class CommandError(Exception):
         head = f"{self.title}: {self.detail}" if self.title else self.detail
         lines = [f"codexrun: {head}"]
         for error in self.errors:
-            where = error.get("pointer") or error.get("parameter") or "body"
+            location = error.get("pointer") or error.get("parameter") or "body"
             if error.get("detail") != self.detail:
-                lines.append(f"  {where}: {error.get('detail')}")
+                lines.append(f"  {location}: {error.get('detail')}")
         if self.retry_after:
             lines.append(f"  try again in {self.retry_after} s")
         if self.request_id:
@@ -54,17 +54,17 @@ class CommandError(Exception):
 class Unavailable(CommandError):
     """Server or cluster does not answer; nothing is known about what happened."""
 
-    def __init__(self, detail: str, **more: Any) -> None:
-        super().__init__(Code.UNREACHABLE, detail, **more)
+    def __init__(self, detail: str, **fields: Any) -> None:
+        super().__init__(Code.UNREACHABLE, detail, **fields)
 
 
 class ApiRequired(CommandError):
     """Only the api keeps what this command shows."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, subject: str) -> None:
         super().__init__(
             Code.UNREACHABLE,
-            f"{what} needs the api",
+            f"{subject} needs the api",
             hint=(
                 "name it: --server URL, CODEX_CONTROL_URL, or once and for all `codexrun login URL`"
             ),
@@ -78,10 +78,10 @@ def fail(*problems: str, code: Code = Code.FAILED) -> NoReturn:
 
 
 def usage(problem: str) -> NoReturn:
-    """Wrong usage, in typer's own form."""
+    """End the command for wrong usage, in typer's own form."""
     raise typer.BadParameter(problem)
 
 
 def say(text: str, *, links: bool = False) -> None:
-    """Something for people, beside the data; links: as in `terminal.harmless`."""
+    """Print something for people, beside the data; links: as in `terminal.harmless`."""
     typer.echo(harmless(text, links=links) if is_tty(sys.stderr) else text, err=True)

@@ -143,7 +143,7 @@ app.add_typer(config.app, name="config")
 
 
 def main(prog_name: str = "codexrun") -> None:
-    """The console script. A closed stdin, stdout or stderr is an empty one."""
+    """Run the console script. A closed stdin, stdout or stderr is an empty one."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115

@@ -74,7 +74,7 @@ def _sort(text: str | None) -> str | None:
 
 
 def read_namespace(name: str | None) -> str | None:
-    """A namespace's name, as an option's value."""
+    """Return a namespace's name, as an option's value."""
     from codexrun_core.prompts.index import NAME, NAME_FORM
 
     if name is not None and not NAME.fullmatch(name):
@@ -284,7 +284,7 @@ class FollowOptions:
 
     @property
     def mode(self) -> str:
-        """`wait`, `watch`, `follow` or `detach`."""
+        """Return `wait`, `watch`, `follow` or `detach`."""
         return next((mode for mode in ("wait", "watch", "follow") if getattr(self, mode)), "detach")
 
 
@@ -309,8 +309,10 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        for name, made in groups.items():
-            values[name] = made(**{field.name: values.pop(field.name) for field in fields(made)})
+        for name, group_type in groups.items():
+            values[name] = group_type(
+                **{field.name: values.pop(field.name) for field in fields(group_type)}
+            )
         command(**values)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

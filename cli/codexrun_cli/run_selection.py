@@ -14,7 +14,7 @@ MAX_LISTED_RUNS = 15  # to pick one from
 MAX_SEARCHED_RUNS = 500
 
 
-def one(transport: Transport, name: str | None) -> Run:
+def find_run(transport: Transport, name: str | None) -> Run:
     """Return the run that is meant.
 
     Raises:
@@ -43,9 +43,9 @@ def one(transport: Transport, name: str | None) -> Run:
         raise
 
 
-def several(transport: Transport, names: list[str]) -> list[Run]:
+def find_runs(transport: Transport, names: list[str]) -> list[Run]:
     """Return the runs that are meant, each once, in their order."""
-    runs = [one(transport, name) for name in names] if names else [one(transport, None)]
+    runs = [find_run(transport, name) for name in names] if names else [find_run(transport, None)]
     return list({run["run_id"]: run for run in runs}.values())
 
 

@@ -36,7 +36,7 @@ class Flags:
 
     @property
     def cluster(self) -> bool:
-        """Whether the command line names a cluster."""
+        """Return whether the command line names a cluster."""
         return any((self.kubeconfig, self.context, self.namespace, self.all_namespaces))
 
 
@@ -58,7 +58,7 @@ class Settings:
 
 
 def path(env: Mapping[str, str] = os.environ) -> Path:
-    """Of the configuration file."""
+    """Return where the configuration file is."""
     base = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "~")).expanduser() / ".config")
     return Path(base) / "codexrun" / "config.yaml"
 

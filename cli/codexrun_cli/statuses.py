@@ -11,5 +11,5 @@ STATUSES = (*LIVE, *TERMINAL)
 
 
 def is_terminal(status: str) -> bool:
-    """Whether a run with this status never changes again."""
+    """Return whether a run with this status never changes again."""
     return status in TERMINAL

@@ -55,13 +55,13 @@ class Terminal:
     width: int | None = None
 
     def paint(self, text: str, colour: str | None) -> str:
-        """With colour, where there is any."""
+        """Return the text with colour, where there is any."""
         if not self.colour or not colour or not text:
             return text
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 
     def link(self, text: str, url: str) -> str:
-        """OSC 8: a terminal that does not know it shows the text."""
+        """Return the text as a link (OSC 8): a terminal that does not know it shows the text."""
         return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if self.tty and self.colour else text
 
 
@@ -81,7 +81,8 @@ def terminal(
     plain: bool = False,
     env: Mapping[str, str] = os.environ,
 ) -> Terminal:
-    """colour: auto, always or never. plain: neither colour nor redrawing nor symbols."""
+    """Return what a stream can show. colour: auto, always or never. plain: neither colour nor
+    redrawing nor symbols."""
     tty = is_tty(stream)
     dumb = env.get("TERM", "") == "dumb"
     wants = colour == "always" or (

@@ -9,7 +9,7 @@ DURATION_FORM = "write 90s, 10m, 12h, 7d"
 
 
 def seconds(text: str) -> float:
-    """`90s`, `10m`, `1h30m`, `7d`, or a plain number of seconds.
+    """Read a duration: `90s`, `10m`, `1h30m`, `7d`, or a plain number of seconds.
 
     Raises:
         ValueError: none of these.
@@ -23,7 +23,7 @@ def seconds(text: str) -> float:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """`7d`, `12h` (ago), or RFC 3339.
+    """Read a time: `7d`, `12h` (ago), or RFC 3339.
 
     Raises:
         ValueError: neither.
@@ -44,7 +44,7 @@ def parsed(text: str | None) -> datetime | None:
 
 
 def short(seconds: float) -> str:
-    """`8s`, `3m12s`, `2h5m`, `3d4h`: two units at most."""
+    """Return a duration such as `8s`, `3m12s`, `2h5m`, `3d4h`: two units at most."""
     total = max(0, round(seconds))
     if total < 60:
         return f"{total}s"

@@ -34,7 +34,7 @@ class Client:
 
 
 def split_name(image: str) -> tuple[str, str]:
-    """`host:5000/name:tag` -> repository and tag.
+    """Return repository and tag of an image: `host:5000/name`, `tag`.
 
     Raises:
         LauncherError: it has no tag, and "latest" would never roll out a change.

@@ -100,7 +100,7 @@ def install(packages: tuple[Package, ...], log: Log) -> str:
 
 
 def check_python() -> None:
-    """The project needs Python 3.11.
+    """Check that this is Python 3.11 or newer.
 
     Raises:
         LauncherError: this one is older.

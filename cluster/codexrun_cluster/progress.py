@@ -47,7 +47,7 @@ class Progress:
                 self._last = time.monotonic()
 
     def elapsed(self) -> float:
-        """Seconds since this command began."""
+        """Return seconds since this command began."""
         return time.monotonic() - self.started_at
 
     def _wipe(self) -> None:

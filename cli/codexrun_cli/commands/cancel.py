@@ -66,11 +66,11 @@ def cancel(
 
 
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Run, timeout: str | None) -> Run:
-    began = time.monotonic()
-    last = modes.see_through(ctx, transport, run, "watch", timeout=timeout)
-    took = short(time.monotonic() - began)
+    started_at = time.monotonic()
+    stopped_run = modes.see_through(ctx, transport, run, "watch", timeout=timeout)
+    duration = short(time.monotonic() - started_at)
     say(
-        f"{last['name']}: {last['status']} after {took}"
-        + (f", {last['error']}" if last.get("error") else "")
+        f"{stopped_run['name']}: {stopped_run['status']} after {duration}"
+        + (f", {stopped_run['error']}" if stopped_run.get("error") else "")
     )
-    return last
+    return stopped_run

@@ -48,8 +48,8 @@ def diff(
     if sum((spec, result, log)) > 1:
         usage("give one of --spec, --result and --log")
     with opened(context.flags(ctx)) as transport:
-        first = run_selection.one(transport, a)
-        second = run_selection.one(transport, b)
+        first = run_selection.find_run(transport, a)
+        second = run_selection.find_run(transport, b)
         if log:
             text = _diff_logs(transport, first, second)
             output.write(text)

@@ -22,10 +22,10 @@ def help_topic(
     context = ctx.find_root()
     command = context.command
     for name in topic or []:
-        found = command.get_command(context, name) if hasattr(command, "get_command") else None
-        if found is None:
+        subcommand = command.get_command(context, name) if hasattr(command, "get_command") else None
+        if subcommand is None:
             usage(f'"{name}" is not a command')
-        command = found
+        command = subcommand
     inner = (
         type(context)(command, info_name=" ".join(topic or []), parent=context)
         if topic

@@ -54,14 +54,14 @@ def list_runs(
     with opened(flags) as transport:
         run_kind = kind(context.now(), namespaces=flags.all_namespaces)
         runs = list(transport.runs(run_filter, limit + 1, sort))
-        more = len(runs) > limit
+        has_more = len(runs) > limit
         output.emit(runs[:limit], run_kind, output_format, context.out(ctx))
         if not runs and output_format.human and not watch:
             say(
                 "no runs"
                 + (" match" if not run_filter.empty else " yet; start one: codexrun start JOB_TYPE")
             )
-        if more and output_format.human:
+        if has_more and output_format.human:
             say(f"there are more; --limit {limit * 2} shows some of them")
         if watch:
             _print_changes(

@@ -86,7 +86,7 @@ def logs(
         )
     log_range = LogRange(tail=tail, since=_rfc3339(since_time or since))
     with opened(context.flags(ctx)) as transport:
-        run = run_selection.one(transport, name)
+        run = run_selection.find_run(transport, name)
         terminal = context.out(ctx)
         if not follow:
             log = transport.log(run, log_range)

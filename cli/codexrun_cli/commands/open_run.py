@@ -10,7 +10,7 @@ def open_run(ctx: typer.Context, name: options.OneName = None) -> None:
     from codexrun_cli.transports.connection import opened
 
     with opened(context.flags(ctx)) as transport:
-        run = run_selection.one(transport, name)
+        run = run_selection.find_run(transport, name)
         url = transport.console(run)
         context.open_in_browser(url)
         output.write(f"{url}\n")

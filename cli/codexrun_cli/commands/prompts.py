@@ -146,11 +146,11 @@ def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None)
     lines = difflib.unified_diff(
         text.splitlines(keepends=True), other.splitlines(keepends=True), old, new
     )
-    shown = "".join(
+    text_diff = "".join(
         line if line.endswith("\n") else line + "\n\\ no newline at the end\n" for line in lines
     )
-    output.write(shown)
-    raise typer.Exit(Code.FAILED if shown else Code.DONE)
+    output.write(text_diff)
+    raise typer.Exit(Code.FAILED if text_diff else Code.DONE)
 
 
 @app.command("render")
@@ -215,13 +215,13 @@ def add(
                     "a new prompt needs somebody who answers for it: --owner NAME"
                 )
             owner = list(versions.values())[-1].owner
-        made = add_version(folder / "prompts", name, text, owner, datetime.now(UTC).date())
+        published = add_version(folder / "prompts", name, text, owner, datetime.now(UTC).date())
     except FolderError as error:
         fail(*error.problems)
-    output.write(f"{made.name}@{made.version}\n")
+    output.write(f"{published.name}@{published.version}\n")
     say(
-        f"prompts/{made.path}, sha256 {made.sha256}; a job type takes it with prompt.version:"
-        f" {made.version}"
+        f"prompts/{published.path}, sha256 {published.sha256}; a job type takes it with"
+        f" prompt.version: {published.version}"
     )
 
 

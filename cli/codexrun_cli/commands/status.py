@@ -33,7 +33,7 @@ def status(
 
     output_format = output.parse(fmt, headers=not no_headers)
     with opened(context.flags(ctx)) as transport:
-        runs = run_selection.several(transport, names or [])
+        runs = run_selection.find_runs(transport, names or [])
         if web:
             context.open_in_browser(transport.console(runs[0]))
             return
@@ -56,9 +56,9 @@ def status(
 
 
 def _in_full(ctx: typer.Context, transport: Transport, run: Run) -> None:
-    more = transport.details(run)
+    details = transport.details(run)
     url = transport.console(run)
-    output.write(describe(run, context.now(), context.out(ctx), url=url, more=more), links=True)
+    output.write(describe(run, context.now(), context.out(ctx), url=url, more=details), links=True)
     if run["status"] == "failed":
         _last_lines(transport, run)
     if command := next_command(run):

@@ -43,7 +43,7 @@ def tail(
 
     with opened(context.flags(ctx)) as transport:
         if names:
-            runs = run_selection.several(transport, names)
+            runs = run_selection.find_runs(transport, names)
         else:
             runs = list(
                 transport.runs(RunFilter(status="starting,running,stopping"), MAX_FOLLOWED_RUNS)

@@ -38,7 +38,7 @@ def wait(
     with opened(context.flags(ctx)) as transport:
         runs = [
             _wait_for(transport, run, target, deadline, timeout)
-            for run in run_selection.several(transport, names or [])
+            for run in run_selection.find_runs(transport, names or [])
         ]
         if fmt is not None:
             output.emit(

@@ -20,8 +20,8 @@ RIGHTS = [
 
 
 def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
-    """The last finding is a failed crd where nothing else is worth a look. server: what the
-    apiserver says of its version."""
+    """Look at the cluster. The last finding is a failed crd where nothing else is worth a look.
+    server: what the apiserver says of its version."""
     minor = "".join(filter(str.isdecimal, str(server.get("minor", "0"))))
     name = f"Kubernetes {server.get('gitVersion', '?')}, namespace {transport.kube.namespace}"
     if int(minor or 0) < OLDEST:
@@ -38,10 +38,10 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
 
 
 def _crd(get: Get) -> Json | None:
-    found = attempt(lambda: get("/apis/codexrun.dev"))
-    if isinstance(found, CommandError):
+    group = attempt(lambda: get("/apis/codexrun.dev"))
+    if isinstance(group, CommandError):
         return None
-    versions = [version["version"] for version in found["versions"]]
+    versions = [version["version"] for version in group["versions"]]
     if "v1alpha1" not in versions:
         return failed(
             "crd",

@@ -23,14 +23,14 @@ def note(name: str, detail: str, fix: str = "") -> Json:
     return {"name": name, "result": "note", "detail": detail, **({"fix": fix} if fix else {})}
 
 
-def attempt(look: Callable[[], Any]) -> Any:
-    """Return what `look` returns, or the error that hid it.
+def attempt(call: Callable[[], Any]) -> Any:
+    """Return what `call` returns, or the error that hid it.
 
     Raises:
         Unavailable: nobody answers; the rest need not be asked.
     """
     try:
-        return look()
+        return call()
     except Unavailable:
         raise
     except CommandError as error:

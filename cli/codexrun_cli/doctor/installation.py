@@ -11,7 +11,7 @@ BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 
 
 def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Iterator[Json]:
-    """pods: the path of the namespace's."""
+    """Look at what the chart has installed. pods: the path of the namespace's."""
     deployments = attempt(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
     if isinstance(deployments, CommandError):
         yield note("operator", f"not looked at: {deployments.detail}")
@@ -24,7 +24,7 @@ def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Itera
 def _parts(
     get: Get, namespace: str, deployments: list[Json], job_types: list[Json]
 ) -> Iterator[Json]:
-    """Operator, the Secret with the model's key, and api, from their Deployments."""
+    """Look at operator, the Secret with the model's key, and api, from their Deployments."""
     by_part = {
         d["metadata"].get("labels", {}).get("app.kubernetes.io/component"): d for d in deployments
     }
@@ -65,7 +65,7 @@ def _parts(
 
 
 def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
-    """The installation's Secret, and those of job types that have their own."""
+    """Look at the installation's Secret, and those of job types that have their own."""
     own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {
         None,
         default,
@@ -81,23 +81,23 @@ def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iter
 
 
 def _key(get: Get, namespace: str, secret: str) -> Json:
-    found = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
+    body = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
     fix = f"kubectl create secret generic {secret} -n {namespace} --from-file=api-key=FILE"
-    if isinstance(found, CommandError):
-        if found.code is Code.NOT_FOUND:
+    if isinstance(body, CommandError):
+        if body.code is Code.NOT_FOUND:
             return failed("key", f"Secret {secret} is not there", fix)
-        return note("key", f"whether Secret {secret} is there cannot be seen: {found.detail}")
-    if "api-key" not in (found.get("data") or {}):
+        return note("key", f"whether Secret {secret} is there cannot be seen: {body.detail}")
+    if "api-key" not in (body.get("data") or {}):
         return failed("key", f"Secret {secret} has no api-key", fix)
     return ok("key", f"Secret {secret} has an api-key")
 
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
-    found = attempt(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
-    if isinstance(found, CommandError):
-        yield note("pulls", f"not looked at: {found.detail}")
+    listing = attempt(lambda: get(f"{pods}?labelSelector=codexrun.dev/run")["items"])
+    if isinstance(listing, CommandError):
+        yield note("pulls", f"not looked at: {listing.detail}")
         return
-    for pod in found:
+    for pod in listing:
         status = pod.get("status", {})
         for container in [
             *status.get("initContainerStatuses", []),
@@ -113,7 +113,7 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                     " imagePullSecrets",
                 )
                 return
-    yield ok("pulls", f"no pod of {len(found)} waits for an image")
+    yield ok("pulls", f"no pod of {len(listing)} waits for an image")
 
 
 def _metrics(get: Get, namespace: str) -> Json:
@@ -127,11 +127,13 @@ def _metrics(get: Get, namespace: str) -> Json:
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
-    found = attempt(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
-    if isinstance(found, CommandError):
-        return note("metrics", f"not looked at: {found.detail}")
-    if not found:
+    monitors = attempt(
+        lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"]
+    )
+    if isinstance(monitors, CommandError):
+        return note("metrics", f"not looked at: {monitors.detail}")
+    if not monitors:
         return failed(
             "metrics", "there is a Prometheus Operator, but no ServiceMonitor of codexrun", fix
         )
-    return ok("metrics", f"ServiceMonitor {found[0]['metadata']['name']}")
+    return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']}")

@@ -46,7 +46,7 @@ def _print(ctx: typer.Context, run: Run, fmt: output.Format) -> None:
 def see_through(
     ctx: typer.Context, transport: Transport, run: Run, mode: str, *, timeout: str | None
 ) -> Run:
-    """Until it has ended. Ctrl-C and time-out end only this, and say so."""
+    """Follow the run until it has ended. Ctrl-C and time-out end only this, and say so."""
     from codexrun_cli.follow import follower, screen
     from codexrun_cli.follow.lines import Reader
     from codexrun_cli.times import seconds
@@ -79,7 +79,8 @@ def see_through(
 
 
 def _expected(transport: Transport, run: Run) -> tuple[dict[str, int], float | None]:
-    """The limits in force and the usual length; a status line does without what nobody knows."""
+    """Return the limits in force and the usual length; a status line does without what nobody
+    knows."""
     from codexrun_cli.errors import CommandError
 
     try:
@@ -89,7 +90,7 @@ def _expected(transport: Transport, run: Run) -> tuple[dict[str, int], float | N
 
 
 def finish(ctx: typer.Context, transport: Transport, run: Run, fmt: output.Format) -> None:
-    """The end in a line on stderr, the final message (or what -o asks for) on stdout, and the
+    """Print the end in a line on stderr, the final message (or what -o asks for) on stdout, and the
     status as exit code."""
     from codexrun_cli.follow.summary import final_message, print_message, summary
 

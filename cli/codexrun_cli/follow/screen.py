@@ -40,7 +40,7 @@ class View(Protocol):
 
 
 def text_of(line: Said, terminal: Terminal) -> str:
-    """A line in the terminal's colours."""
+    """Return a line in the terminal's colours."""
     mark = MARKS.get(line.kind, "")
     if not terminal.utf8:
         mark = ASCII_MARKS.get(line.kind, mark)
@@ -51,10 +51,10 @@ class Quiet:
     """--wait: nothing but the end."""
 
     def lines(self, lines: list[Said]) -> None:
-        """Not runs."""
+        """Not shown."""
 
     def state(self, run: Run) -> None:
-        """Not runs."""
+        """Not shown."""
 
     def note(self, text: str) -> None:
         say(text)
@@ -180,8 +180,8 @@ def status_line(
     usual: float | None,
     since: float,
 ) -> str:
-    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the
-    last command. Pure.
+    """Return where a run is, in one line: phase, time, turn, tokens and cost against their limits,
+    the last command. Pure.
 
     since: seconds in this phase, which is what counts while it stops.
     """

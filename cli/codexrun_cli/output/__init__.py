@@ -91,7 +91,7 @@ def emit(
 
 
 def emit_document(value: Mapping[str, Any], fmt: Format) -> None:
-    """One JSON document in any of the formats for programs."""
+    """Print one JSON document in any of the formats for programs."""
     match fmt.name:
         case "yaml":
             write(to_yaml(value))

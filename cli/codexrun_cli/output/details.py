@@ -56,7 +56,7 @@ def _conditions(now: datetime) -> list[Column[Condition]]:
 
 
 def _tone(condition: Condition) -> str | None:
-    """Cancelled is the one that nobody hopes for."""
+    """Return the colour of a status. Cancelled is the one that nobody hopes for."""
     return None if condition["type"] == "Cancelled" else TONES.get(condition["status"])
 
 

@@ -76,7 +76,7 @@ def _duration(run: Run, now: datetime) -> str:
 
 
 def queue(run: Run) -> str:
-    """`position 2, about 40s`; nothing for a run that does not wait."""
+    """Return `position 2, about 40s`; nothing for a run that does not wait."""
     position = run.get("queue")
     if not position:
         return ""
@@ -101,8 +101,8 @@ def describe(
     url: str | None = None,
     more: Details | None = None,
 ) -> str:
-    """One run in full, for people. url: of its page in the console; more: what `Transport.details`
-    knows."""
+    """Return one run in full, for people. url: of its page in the console; more: what
+    `Transport.details` knows."""
     more = more or {}
     sha256 = run.get("prompt_sha256")
     rows = [

@@ -41,9 +41,9 @@ def table(
     sizes = [max(map(width, column), default=0) for column in zip(*titles, *cells, strict=True)]
     if cut and terminal.width is not None:
         sizes = fit_columns(sizes, columns, terminal.width)
-    shown = [i for i, size in enumerate(sizes) if size > 0]
+    visible = [i for i, size in enumerate(sizes) if size > 0]
     lines = (
-        [_line(titles[0], sizes, shown, columns, lambda _, text: terminal.paint(text, "bold"))]
+        [_line(titles[0], sizes, visible, columns, lambda _, text: terminal.paint(text, "bold"))]
         if headers
         else []
     )
@@ -52,7 +52,7 @@ def table(
         def paint(i: int, text: str, item: T = item) -> str:
             return terminal.paint(text, columns[i].colour(item))
 
-        lines.append(_line(row, sizes, shown, columns, paint))
+        lines.append(_line(row, sizes, visible, columns, paint))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -62,21 +62,21 @@ def fit_columns(sizes: Sequence[int], columns: Sequence[Column[T]], limit: int) 
     fitted = list(sizes)
     for least in (MIN_WIDTH, 0):
         for i in range(len(fitted) - 1, -1, -1):
-            over = sum(size + len(GAP) for size in fitted if size) - len(GAP) - limit
-            if over > 0 and columns[i].flexible and fitted[i] > least:
-                fitted[i] = max(least, fitted[i] - over) if least else 0
+            excess = sum(size + len(GAP) for size in fitted if size) - len(GAP) - limit
+            if excess > 0 and columns[i].flexible and fitted[i] > least:
+                fitted[i] = max(least, fitted[i] - excess) if least else 0
     return fitted
 
 
 def _line(
     row: Sequence[str],
     sizes: Sequence[int],
-    shown: Sequence[int],
+    visible: Sequence[int],
     columns: Sequence[Column[T]],
     paint: Callable[[int, str], str],
 ) -> str:
     parts = []
-    for i in shown:
+    for i in visible:
         text = fit(row[i], sizes[i])
         space = " " * (sizes[i] - width(text))
         parts.append(space + paint(i, text) if columns[i].right else paint(i, text) + space)
@@ -108,5 +108,5 @@ def width(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """One line, and nothing that a terminal would obey: the text may be the agent's."""
+    """Return one line, and nothing that a terminal would obey: the text may be the agent's."""
     return "".join(c if c.isprintable() else " " for c in text).strip()

@@ -21,7 +21,7 @@ def tokens(run: Run) -> str:
 
 
 def budget(run: Run, limits: Mapping[str, int]) -> str:
-    """`7% of 200000 tokens, 8% of $0.50`; nothing for a run without such limits."""
+    """Return `7% of 200000 tokens, 8% of $0.50`; nothing for a run without such limits."""
     usage = run.get("usage", {})
     parts = []
     if max_tokens := limits.get("max_tokens"):
@@ -33,7 +33,8 @@ def budget(run: Run, limits: Mapping[str, int]) -> str:
 
 
 def tokens_used(run: Run, limits: Mapping[str, int]) -> str:
-    """`1200/5000 tokens (24%)`; without a limit the number alone, nothing before the first."""
+    """Return `1200/5000 tokens (24%)`; without a limit the number alone, nothing before the
+    first."""
     total = run.get("usage", {}).get("total_tokens") or 0
     if max_tokens := limits.get("max_tokens"):
         return f"{total}/{max_tokens} tokens ({_percent(total, max_tokens)})"
@@ -41,7 +42,8 @@ def tokens_used(run: Run, limits: Mapping[str, int]) -> str:
 
 
 def money_used(run: Run, limits: Mapping[str, int]) -> str:
-    """`$0.12/$0.50 (24%)`; without a limit the sum alone, nothing where no price is known."""
+    """Return `$0.12/$0.50 (24%)`; without a limit the sum alone, nothing where no price is
+    known."""
     if cents := limits.get("max_cost_cents"):
         share = _percent(run.get("usage", {}).get("cost_micro_usd"), cents * 10_000)
         return f"{cost(run) or '$0'}/{dollars(cents)} ({share})"
@@ -53,5 +55,5 @@ def dollars(cents: int) -> str:
 
 
 def _percent(used: int | None, limit: int) -> str:
-    """Rounded down: 100% is the limit, and nothing below it."""
+    """Return a percentage, rounded down: 100% is the limit, and nothing below it."""
     return f"{(used or 0) * 100 // limit}%"

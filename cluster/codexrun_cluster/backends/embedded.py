@@ -21,8 +21,8 @@ NODE_COMPONENTS = (
 
 
 def embedded_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
-    """The embedded node. The compiler has the cores for minutes; everything that downloads runs
-    beside it."""
+    """Return the steps of the embedded node. The compiler has the cores for minutes; everything
+    that downloads runs beside it."""
     pause = f"{PAUSE_REPOSITORY}:{gobuild.pause_binary(paths).parent.name}"
 
     def control(log: Log) -> str:

@@ -21,7 +21,7 @@ PYTHON = "3.13"
 
 
 def kind_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
-    """Cluster and images by Docker and kind."""
+    """Return the steps for cluster and images by Docker and kind."""
 
     def cluster(log: Log) -> str:
         names = log.read(["kind", "get", "clusters"]).split()
@@ -75,5 +75,5 @@ def delete(paths: Paths) -> None:
 
 
 def is_current(paths: Paths) -> bool:
-    """Is the cluster of `.cluster/kubeconfig` one of kind's?"""
+    """Return whether the cluster of `.cluster/kubeconfig` is one of kind's."""
     return paths.kubeconfig.exists() and f"kind-{NAME}" in paths.kubeconfig.read_text()

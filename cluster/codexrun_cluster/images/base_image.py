@@ -16,7 +16,7 @@ RECIPE = "1"  # raise it to have everybody's base built anew, for instance for s
 
 
 def base_tar(paths: Paths) -> Path:
-    """The base's root file system in the cache."""
+    """Return the base's root file system in the cache."""
     return (
         paths.cache
         / "base"
@@ -25,7 +25,7 @@ def base_tar(paths: Paths) -> Path:
 
 
 def codename(os_release: str | None = None) -> str:
-    """The machine's own release, for its mirror has that one for certain."""
+    """Return the machine's own release, for its mirror has that one for certain."""
     text = os_release if os_release is not None else Path("/etc/os-release").read_text()
     match = re.search(r"^VERSION_CODENAME=\"?([a-z]+)", text, re.MULTILINE)
     if not match:
@@ -104,7 +104,7 @@ def sources(targets: str, release: str) -> list[str]:
 
 
 def python_version(tar: Path) -> str:
-    """`3.11`: what the base's python3 is, for wheels are made for one version."""
+    """Return `3.11`: what the base's python3 is, for wheels are made for one version."""
     with tarfile.open(tar) as root:
         link = root.getmember("./usr/bin/python3").linkname
     return link.removeprefix("python")

@@ -51,8 +51,8 @@ class Docker:
 
 
 def pushed_name(name: str, registry: str) -> str:
-    """`localhost/codexrun:tag` for `registry.example/team` ->
-    `registry.example/team/codexrun:tag`."""
+    """Return an image's name in a registry: `registry.example/team/codexrun:tag` for
+    `localhost/codexrun:tag`."""
     return f"{registry.rstrip('/')}/{name.partition('/')[2]}"
 
 
@@ -84,12 +84,12 @@ class Buildah:
         self.log.run(self._command(*words), env=self.env)
 
     def names(self) -> set[str]:
-        """Names of all images in our storage."""
+        """Return names of all images in its own storage."""
         listed = self.log.read(self._command("images", "--json"), env=self.env)
         return {name for image in json.loads(listed or "[]") for name in image.get("names") or []}
 
     def base(self) -> str:
-        """Our minimal Debian as an image."""
+        """Return the minimal Debian as an image."""
         tar = base_tar(self.paths)
         name = f"{BASE_REPOSITORY}:{tar.stem}"
         self._from_scratch(
@@ -175,7 +175,8 @@ class Buildah:
 
 
 def prune(buildah: Buildah, now: set[str]) -> None:
-    """Older builds on the node and in the cache, so that a day of changes does not fill the disk.
+    """Remove older builds on the node and in the cache, so that a day of changes does not fill the
+    disk.
 
     The newest three of each stay: runs admitted a moment ago still name the image before this one.
     """

@@ -44,8 +44,8 @@ class Image:
 
 
 def control_image(paths: Paths, base: str, python: str, log: Log) -> Image:
-    """The trusted one. Its context: `site` (dependencies, changes seldom) and `app` (our code,
-    changes often)."""
+    """Return the trusted image. Its context: `site` (dependencies, changes seldom) and `app` (our
+    code, changes often)."""
     packages = [paths.checkout / p for p in PACKAGES if (paths.checkout / p).is_dir()]
     dockerfile = paths.checkout / "images" / "Dockerfile.control"
     project = paths.checkout / "pyproject.toml"
@@ -64,8 +64,8 @@ def control_image(paths: Paths, base: str, python: str, log: Log) -> Image:
 
 
 def agent_image(paths: Paths, base: str, log: Log, label: str = "") -> Image:
-    """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its
-    tag, for people."""
+    """Return the untrusted image: Codex and the runner on a base that a team may choose; `label`
+    begins its tag, for people."""
     packages = [
         paths.checkout / "pod" / "codexrun_pod",
         paths.checkout / "core" / "codexrun_core",
@@ -89,7 +89,7 @@ def agent_image(paths: Paths, base: str, log: Log, label: str = "") -> Image:
 
 
 def base_label(base_image: str) -> str:
-    """`registry.example/golang:1.25` -> `golang-1.25-`."""
+    """Return the beginning of a tag: `golang-1.25-` for `registry.example/golang:1.25`."""
     return (
         re.sub(r"[^A-Za-z0-9._]+", "-", base_image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1])[
             :60
@@ -99,8 +99,8 @@ def base_label(base_image: str) -> str:
 
 
 def outdated(names: Iterable[str], keep: set[str]) -> list[str]:
-    """Builds that `make up` made for earlier contents. A team's own images have a label in their
-    tag and stay."""
+    """Return builds that `make up` made for earlier contents. A team's own images have a label in
+    their tag and stay."""
     pattern = re.compile(
         rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}"
     )

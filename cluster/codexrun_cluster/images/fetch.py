@@ -35,7 +35,7 @@ def codex_folder(paths: Paths) -> Path:
 
 
 def fetch_codex(paths: Paths, log: Log) -> str:
-    """Codex's native programs, in their own relative layout.
+    """Fetch Codex's native programs, in their own relative layout.
 
     Raises:
         LauncherError: npm could not bring the package, or it is not the one that was pinned.
@@ -88,7 +88,7 @@ def wheels_folder(paths: Paths, python: str) -> Path:
 
 
 def fetch_wheels(paths: Paths, python: str, log: Log) -> str:
-    """The runtime lock installed into a folder, for the images' Python and not for this machine's.
+    """Install the runtime lock into a folder, for the images' Python and not for this machine's.
 
     Raises:
         LauncherError: pip could not, or a hash differs.
@@ -147,8 +147,8 @@ for block in lock.replace("\\\\\\n", "\\0").split("\\n"):
 
 
 def for_python(pip: Path, python: str, lock: str) -> str:
-    """The lock's lines that hold for that Python: pip judges markers by the Python it runs on
-    (pypa/pip#11664)."""
+    """Return the lock's lines that hold for that Python: pip judges markers by the Python it runs
+    on (pypa/pip#11664)."""
     answer = capture([pip, "-c", _FILTER, python], stdin=lock)
     if answer.returncode:
         raise LauncherError(

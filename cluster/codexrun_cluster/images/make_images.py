@@ -73,7 +73,7 @@ def _default_base(paths: Paths, builder: Docker | Buildah, log: Log) -> tuple[st
 
 
 def fetch_only(paths: Paths, progress: Progress) -> None:
-    """Codex's programs in the cache, for tests that run it without a cluster.
+    """Fetch Codex's programs into the cache, for tests that run it without a cluster.
 
     Raises:
         LauncherError: npm could not bring them.

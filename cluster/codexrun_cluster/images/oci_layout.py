@@ -8,8 +8,8 @@ from typing import Any
 
 
 def write_archive(layout: Path, name: str, present: set[str], archive: Path) -> int:
-    """An OCI archive of one image without the blobs that the node has; returns the bytes of the
-    others."""
+    """Write an OCI archive of one image without the blobs that the node has; return the bytes of
+    the others."""
     index = json.loads((layout / "index.json").read_text())
     manifest = next(m for m in index["manifests"] if _name(m) == name)
     manifest["annotations"]["io.containerd.image.name"] = name
@@ -33,7 +33,7 @@ def _blob(layout: Path, name: str) -> Path:
 
 
 def newest_images(layout: Path, count: int) -> set[str]:
-    """The newest images of each repository: they are appended as they are built."""
+    """Return the newest images of each repository: they are appended as they are built."""
     if not (layout / "index.json").exists():
         return set()
     names = [_name(m) for m in json.loads((layout / "index.json").read_text())["manifests"]]

@@ -141,7 +141,7 @@ def mounts_below(roots: tuple[Path, ...], mountinfo: str) -> list[str]:
 
 
 def _cgroup_folders() -> list[Path]:
-    """The pods' cgroup in every hierarchy: one on cgroup v2, one a controller on v1."""
+    """Return the pods' cgroup in every hierarchy: one on cgroup v2, one a controller on v1."""
     return [p for p in (CGROUPS / "kubepods", *CGROUPS.glob("*/kubepods")) if p.is_dir()]
 
 

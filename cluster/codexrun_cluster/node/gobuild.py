@@ -61,13 +61,13 @@ def sources(paths: Paths) -> list[Path]:
 
 
 def node_binary(paths: Paths) -> Path:
-    """`codexrun-node` for the sources as they are."""
+    """Return `codexrun-node` for the sources as they are."""
     recipe = digest([LDFLAGS, *GCFLAGS, *sources(paths)])
     return paths.cache / "node" / f"{KUBERNETES}-{machine()}-{recipe}" / "codexrun-node"
 
 
 def pause_binary(paths: Paths) -> Path:
-    """The program that holds a pod's network."""
+    """Return the program that holds a pod's network."""
     return (
         paths.cache
         / "pause"
@@ -144,15 +144,16 @@ def _build(paths: Paths, binary: Path, package: str, flags: str, log: Log) -> st
 
 
 def compiler_memory(meminfo: str, processors: int) -> int:
-    """Bytes that each of as many compilers as processors may fill: half of what is available,
-    shared."""
+    """Return bytes that each of as many compilers as processors may fill: half of what is
+    available, shared."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
     share = int(match[1]) * 1024 // (2 * processors) if match else MAX_COMPILER_BYTES
     return max(MIN_COMPILER_BYTES, min(MAX_COMPILER_BYTES, share))
 
 
 def _dependencies(paths: Paths, log: Log) -> list[str]:
-    """Import paths of all packages in the node binary; Go downloads the modules that it lacks."""
+    """Return import paths of all packages in the node binary; Go downloads the modules that it
+    lacks."""
     command = [find_go(paths, log), "list", "-mod=readonly", "-deps", "."]
     return log.read(command, cwd=paths.checkout / "cluster", env=_ENV).split()
 
@@ -198,19 +199,19 @@ def installed_go() -> str | None:
 
 
 def go_version(go: str) -> tuple[int, int]:
-    """Major and minor of a Go program; (0, 0) when it says something else."""
+    """Return major and minor of a Go program; (0, 0) when it says something else."""
     return parse_go_version(capture([go, "env", "GOVERSION"]).stdout)
 
 
 def parse_go_version(text: str) -> tuple[int, int]:
-    """`go1.26.6` -> (1, 26)."""
+    """Return major and minor: (1, 26) of `go1.26.6`."""
     match = re.match(r"go(\d+)\.(\d+)", text.strip())
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def pip_python(paths: Paths) -> Path:
-    """A Python that has pip: our own, or a small virtual environment in the cache (Debian's python3
-    has none).
+    """Return a Python that has pip: the launcher's own, or a small virtual environment in the cache
+    (Debian's python3 has none).
 
     Raises:
         LauncherError: none can be made.

@@ -18,7 +18,7 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks after boot at which the process began; None when there is none (or only a
+    """Return clock ticks after boot at which the process began; None when there is none (or only a
     zombie)."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()

@@ -16,7 +16,7 @@ CONTAINERD_SOCKET = RUN / "containerd.sock"
 
 
 def kubeconfig(pki: Path, client: str) -> str:
-    """A kubeconfig with its certificates inside, so that the one file can be copied."""
+    """Return a kubeconfig with its certificates inside, so that the one file can be copied."""
 
     def data(name: str) -> str:
         return base64.b64encode((pki / name).read_bytes()).decode()
@@ -39,7 +39,7 @@ def kubeconfig(pki: Path, client: str) -> str:
 
 
 def kubelet(paths: Paths) -> str:
-    """The kubelet's configuration."""
+    """Return the kubelet's configuration."""
     return _json(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",

@@ -55,7 +55,7 @@ def load(path: Path = RECORD_FILE) -> NodeRecord | None:
 
 
 def refuse_other(record: NodeRecord | None, checkout: Path) -> None:
-    """One node per machine: another checkout's living one is not ours to touch.
+    """Refuse another checkout's living node: there is one node per machine.
 
     One whose checkout is gone cannot be used or taken down by anybody any more; it counts as dead.
 

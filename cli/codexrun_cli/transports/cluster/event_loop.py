@@ -21,7 +21,7 @@ class Loop:
         threading.Thread(target=self._loop.run_forever, name="kube", daemon=True).start()
 
     def raw(self, work: Coroutine[Any, Any, T]) -> T:
-        """What it raises is the client's own."""
+        """Run a coroutine; what it raises is the client's own."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
@@ -30,23 +30,23 @@ class Loop:
         except (Refused, Unavailable) as error:
             raise command_error(error) from None
 
-    def iterate(self, found: AsyncGenerator[T, None]) -> Iterator[T]:
-        """An asynchronous generator, element by element."""
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Yield what an asynchronous generator yields."""
         try:
             while True:
                 try:
-                    yield self.call(found.__anext__())
+                    yield self.call(items.__anext__())
                 except StopAsyncIteration:
                     return
         finally:
-            asyncio.run_coroutine_threadsafe(found.aclose(), self._loop)
+            asyncio.run_coroutine_threadsafe(items.aclose(), self._loop)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
 def command_error(error: Refused | Unavailable) -> CommandError:
-    """In the words of people, with the exit code of its kind."""
+    """Return the error in words for people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
         return errors.Unavailable(
             f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?"

@@ -79,8 +79,8 @@ async def pod_of(kube: Kube, run_id: str) -> Json | None:
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
 
 
-def path(kube: Kube, pod: Json, log_range: LogRange, now: datetime, **more: str) -> str:
-    query = {"container": "agent", **more}
+def path(kube: Kube, pod: Json, log_range: LogRange, now: datetime, **options: str) -> str:
+    query = {"container": "agent", **options}
     if log_range.tail is not None:
         query["tailLines"] = str(log_range.tail)
     if log_range.since:

@@ -162,7 +162,7 @@ class Http:
 
 
 def code_of(status: int, code: str) -> Code:
-    """The exit code of a problem."""
+    """Return the exit code of a problem."""
     if code == "idempotency-key-reused" or status == 409:
         return Code.CONFLICT
     if status in (401, 403):
@@ -173,7 +173,7 @@ def code_of(status: int, code: str) -> Code:
 
 
 def _hint(status: int, code: str) -> str:
-    """What to type next."""
+    """Return what to type next."""
     return {
         "unauthenticated": "set CODEX_CONTROL_TOKEN, or store a token with `codexrun login`",
         "refused-by-cluster": "`codexrun doctor` shows which right is missing",
@@ -205,8 +205,8 @@ def _reason(error: BaseException) -> str:
 
 
 def server_events(answer: http.client.HTTPResponse) -> Iterator[dict[str, bytes]]:
-    """Server-sent events: their fields, `data` lines joined. A stream that is cut inside one gives
-    what was whole before.
+    """Yield server-sent events: their fields, `data` lines joined. A stream that is cut inside one
+    gives what was whole before.
 
     Raises:
         OSError, HTTPException: it was cut.
@@ -227,5 +227,5 @@ def server_events(answer: http.client.HTTPResponse) -> Iterator[dict[str, bytes]
 
 
 def retry_delay(failures: int) -> float:
-    """Seconds before connecting again: growing, and never the same for all."""
+    """Return seconds before connecting again: growing, and never the same for all."""
     return float(min(5.0, 0.2 * 2**failures) * (0.5 + random.random()))  # noqa: S311 - jitter
