@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import context as invoking
 from codexrun_cli import options
 from codexrun_cli.commands import (
     cancel,
@@ -33,11 +32,12 @@ from codexrun_cli.commands import (
 from codexrun_cli.commands import (
     help as help_command,
 )
+from codexrun_cli.context import Root
 from codexrun_cli.settings import Flags
 
 app = typer.Typer(
     name="codexrun",
-    cls=invoking.Root,
+    cls=Root,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
