@@ -72,14 +72,15 @@ lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/lint-imports
 
 .PHONY: generate
-generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, tables of the docs
+generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, types of the CLI, tables of the docs
 	$(VENV)/bin/python -m codexrun_core.resources.crd .
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
+	$(VENV)/bin/python dev/cli_schemas.py
 	$(VENV)/bin/python dev/ways_to_end.py
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
-	git diff --exit-code -- crds charts api/openapi.json docs/failure-classes.md
+	git diff --exit-code -- crds charts api/openapi.json cli/codexrun_cli/transports/schemas.py docs/failure-classes.md
 	@if git cat-file -e '$(PROMPTS_SINCE)^{commit}' 2>/dev/null && [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
 	  $(VENV)/bin/codexrun prompts verify --since $(PROMPTS_SINCE)..HEAD; \
 	else \

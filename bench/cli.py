@@ -1,4 +1,4 @@
-"""How long does the command line take to start, cold, and how much memory? Every command is a
+"""Measure how long the command line takes to start, cold, and how much memory: every command is a
 process of its own.
 
 They talk to a small server here that answers at once, so that what is measured is the command.
@@ -51,16 +51,12 @@ COMMANDS = {
 }
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        shown = (
-            {"runs": [RUN] * 50}
-            if self.path.startswith("/runs?")
-            else DETAILS
-            if "details" in self.path
-            else RUN
-        )
-        body = json.dumps(shown).encode()
+        answer: object = DETAILS if "details" in self.path else RUN
+        if self.path.startswith("/runs?"):
+            answer = {"runs": [RUN] * 50}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -70,24 +66,24 @@ class Answers(http.server.BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def once(words: list[str], env: dict[str, str]) -> tuple[float, float]:
-    """Milliseconds until its end, and megabytes (peak resident), of one process."""
-    began = time.perf_counter()
+def run_once(words: list[str], env: dict[str, str]) -> tuple[float, float]:
+    """Return milliseconds until its end, and megabytes (peak resident), of one process."""
+    started_at = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "codexrun_cli", *words],
         env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{words}: exit {os.waitstatus_to_exitcode(status)}")
-    return (time.perf_counter() - began) * 1000, used.ru_maxrss / 1024
+    return (time.perf_counter() - started_at) * 1000, usage.ru_maxrss / 1024
 
 
 async def measure() -> list[Measured]:
-    """A time for each command; of the memory the largest of each round."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    """Return a time for each command; of the memory the largest of each round."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as home:
         env = {
@@ -97,11 +93,15 @@ async def measure() -> list[Measured]:
             "CODEX_CONTROL_TOKEN": "t",
         }
         rounds = [
-            {name: once(words, env) for name, words in COMMANDS.items()} for _ in range(ROUNDS)
+            {name: run_once(words, env) for name, words in COMMANDS.items()} for _ in range(ROUNDS)
         ]
     server.shutdown()
-    times = [Measured(f"cli_{name}_ms", [found[name][0] for found in rounds]) for name in COMMANDS]
+    times = [
+        Measured(f"cli_{name}_ms", [measured[name][0] for measured in rounds]) for name in COMMANDS
+    ]
     return [
         *times,
-        Measured("cli_resident_mb", [max(size for _, size in found.values()) for found in rounds]),
+        Measured(
+            "cli_resident_mb", [max(size for _, size in measured.values()) for measured in rounds]
+        ),
     ]

@@ -68,9 +68,9 @@ async def lists(console: Console, count: int) -> list[Measured]:
         for name, path in LISTS.items():
             times = []
             for _ in range(ROUNDS):
-                began = time.perf_counter()
+                started_at = time.perf_counter()
                 answer = await http.get(path)
-                times.append((time.perf_counter() - began) * 1000)
+                times.append((time.perf_counter() - started_at) * 1000)
                 assert answer.status_code == 200, answer.text
             medians[name], sizes[name] = statistics.median(times), len(answer.content) / 1000
             print(
@@ -110,10 +110,10 @@ async def log(console: Console, browser: Any, lines: int) -> list[Measured]:
 
         async def opened(run: str, path: str, shows: str) -> float:
             await page.goto(f"{console.url}/console/jobtypes")
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             await page.goto(f"{console.url}/console/runs/{run}{path}")
             await page.wait_for_selector(shows)
-            return (time.perf_counter() - began) * 1000
+            return (time.perf_counter() - started_at) * 1000
 
         first = [await opened(run, "?tab=log", f"#L{lines}") for run in runs]
         middle = [
@@ -122,12 +122,12 @@ async def log(console: Console, browser: Any, lines: int) -> list[Measured]:
         ]
         frames = []
         for _ in range(40):
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             await page.evaluate("document.querySelector('#log').scrollBy(0, -4000)")
             await page.evaluate(
                 "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
             )
-            frames.append((time.perf_counter() - began) * 1000)
+            frames.append((time.perf_counter() - started_at) * 1000)
         held = await page.locator("#log .l").count()
         plain = [
             await found(page, f"line {lines - n} ", lines - n, regexp=False) for n in (7, 8, 9)
@@ -175,15 +175,15 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
 
         async def heap(name: str) -> tuple[float, float]:
             await sessions[name].send("HeapProfiler.collectGarbage")
-            found = {
+            metrics = {
                 m["name"]: m["value"]
                 for m in (await sessions[name].send("Performance.getMetrics"))["metrics"]
             }
-            return found["JSHeapUsedSize"], found["Nodes"]
+            return metrics["JSHeapUsedSize"], metrics["Nodes"]
 
-        began, n = time.monotonic(), 0
+        started_at, n = time.monotonic(), 0
         samples: list[dict[str, tuple[float, float]]] = []
-        while time.monotonic() - began < minutes * 60:
+        while time.monotonic() - started_at < minutes * 60:
             for name in names:
                 n += 1
                 usage = {"inputTokens": n, "outputTokens": 1, "totalTokens": n + 1, "requests": n}
@@ -196,7 +196,7 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
                 ),
             )
             await asyncio.sleep(0.5)
-            if time.monotonic() - began > (len(samples) + 1) * minutes * 60 / 12:
+            if time.monotonic() - started_at > (len(samples) + 1) * minutes * 60 / 12:
                 samples.append({name: await heap(name) for name in pages})
         # A window of lines breathes: the most of a half is held against the most of the other. The
         # first samples fill it.

@@ -30,16 +30,16 @@ async def measure() -> list[Measured]:
     kube = Kube(api, "codexrun", lambda: None, agent="codexrun-bench")
     try:
         async with _job_type(kube) as name:
-            found: list[Measured] = []
+            measured: list[Measured] = []
             for measuring in (
                 _reads(client, name),
                 _lag(client, kube, name),
                 *_starts(client, name),
                 _memory(client),
             ):
-                found.append(await measuring)
-                print(found[-1])  # noqa: T201 - it takes a minute, and what comes later may fail
-            return found
+                measured.append(await measuring)
+                print(measured[-1])  # noqa: T201 - it takes a minute, and what comes later may fail
+            return measured
     finally:
         client.close()
         await api.close()  # type: ignore[no-untyped-call]

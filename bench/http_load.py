@@ -46,9 +46,13 @@ class Client:
     async def __call__(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
         """Status and body."""
         data = b"" if body is None else json.dumps(body).encode()
-        about = f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+        content_headers = (
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n" if data else ""
+        )
         reader, writer = await self._connection()
-        writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{about}\r\n".encode() + data)
+        writer.write(
+            f"{method} {path} HTTP/1.1\r\n{self._head}{content_headers}\r\n".encode() + data
+        )
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         answer = await reader.readexactly(length)
@@ -71,31 +75,31 @@ class Client:
 
 async def at_once(workers: int, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
     """As many as these workers get through; each begins when its last one is answered."""
-    load, began = Load(), time.perf_counter()
+    load, started_at = Load(), time.perf_counter()
 
     async def work() -> None:
-        while (start := time.perf_counter()) - began < seconds:
+        while (start := time.perf_counter()) - started_at < seconds:
             status = await call()
             load.add(time.perf_counter() - start, status)
 
     await asyncio.gather(*(work() for _ in range(workers)))
-    load.took = time.perf_counter() - began
+    load.took = time.perf_counter() - started_at
     return load
 
 
 async def at_rate(rate: float, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
     """One every 1/rate seconds, whether or not the ones before are answered: time spent in a queue
     counts."""
-    load, began, tasks = Load(), time.perf_counter(), []
+    load, started_at, tasks = Load(), time.perf_counter(), []
 
     async def once(due: float) -> None:
         status = await call()
         load.add(time.perf_counter() - due, status)
 
     for number in range(int(rate * seconds)):
-        due = began + number / rate
+        due = started_at + number / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         tasks.append(asyncio.create_task(once(due)))
     await asyncio.gather(*tasks)
-    load.took = time.perf_counter() - began
+    load.took = time.perf_counter() - started_at
     return load

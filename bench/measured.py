@@ -34,7 +34,7 @@ class Limit:
     at_least: float | None = None
     at_most: float | None = None
 
-    def kept(self, median: float) -> bool:
+    def is_kept(self, median: float) -> bool:
         return median >= (self.at_least or 0) and (self.at_most is None or median <= self.at_most)
 
     @property

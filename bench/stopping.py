@@ -1,5 +1,5 @@
-"""How long does the api take from SIGTERM to its end, with streams open? No cluster: the apiserver
-is one in memory."""
+"""Measure how long the api takes from SIGTERM to its end, with streams open. No cluster: the
+apiserver is one in memory."""
 
 import asyncio
 import os
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from measured import Measured
 
-ROUNDS, STREAMS = 3, 20
+ROUNDS = 3
+STREAMS = 20
 SERVER = Path(__file__).resolve().parent.parent / "tests/local/logs/api_process.py"
 TOKEN = "bench"  # noqa: S105
 
@@ -32,13 +33,13 @@ async def _once() -> float:
         )
         try:
             streams = [await _stream(ports[0]) for _ in range(STREAMS)]
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             process.send_signal(signal.SIGTERM)
             await asyncio.to_thread(process.wait, 60)
-            took = time.perf_counter() - began
+            seconds = time.perf_counter() - started_at
             for _, writer in streams:
                 writer.close()
-            return took
+            return seconds
         finally:
             process.kill()
             process.wait()
@@ -55,7 +56,7 @@ def environment(folder: Path, port: int, ingest: int, token: str) -> dict[str, s
 
 
 async def _stream(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """An open /events, once its head is here."""
+    """Open /events; return once its head is here."""
     deadline = time.monotonic() + 60
     while True:
         try:

@@ -43,8 +43,8 @@ class Lane:
     nice: int = 0
     cluster: bool = False
 
-    def command(self, more: Sequence[str]) -> list[str]:
-        """What starts it; `more` are arguments of pytest's."""
+    def command(self, arguments: Sequence[str]) -> list[str]:
+        """Return what starts it; `arguments` are for pytest."""
         spread = ["-n", str(self.workers), "--dist", "loadscope"] if self.workers else []
         junit = RESULTS / f"{self.name}.xml"
         words = [
@@ -58,7 +58,7 @@ class Lane:
             "-m",
             self.marks,
         ]
-        return ["nice", "-n", str(self.nice), *words, *spread, *more]
+        return ["nice", "-n", str(self.nice), *words, *spread, *arguments]
 
 
 UNIT = Lane("unit", "unit", 2, nice=5)
@@ -210,9 +210,9 @@ class Running:
         _, status, used = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         junit = RESULTS / f"{self.lane.name}.xml"
-        found = junit.read_text(encoding="utf-8") if junit.exists() else None
+        result = junit.read_text(encoding="utf-8") if junit.exists() else None
         wall, cpu = time.monotonic() - self.since, used.ru_utime + used.ru_stime
-        return result_of(self.lane.name, found, self.process.returncode, wall=wall, cpu=cpu)
+        return result_of(self.lane.name, result, self.process.returncode, wall=wall, cpu=cpu)
 
 
 class Suite:
@@ -287,8 +287,8 @@ def failures_of(lane: str) -> str:
     """The part of its output that is about what went wrong."""
     log = RESULTS / f"{lane}.log"
     text = log.read_text(encoding="utf-8") if log.exists() else ""
-    found = re.search(r"^=+ (?:FAILURES|ERRORS) =+$", text, re.MULTILINE)
-    return text[found.start() :] if found else text[-4000:]
+    failures = re.search(r"^=+ (?:FAILURES|ERRORS) =+$", text, re.MULTILINE)
+    return text[failures.start() :] if failures else text[-4000:]
 
 
 def report(results: Sequence[Result]) -> int:

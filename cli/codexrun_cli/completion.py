@@ -1,4 +1,5 @@
-"""What the shell offers: names from the server, within a second, and silence when it is away."""
+"""What the shell offers: names from the server, within a second, and nothing where it does not
+answer."""
 
 import contextlib
 import threading
@@ -6,66 +7,69 @@ from collections.abc import Callable
 
 import typer
 
-from codexrun_cli.transports import Chosen, Transport
+from codexrun_cli.transports import RunFilter, Transport
+from codexrun_core.resources.phases import STATUSES
 
-SECONDS = 1.0
-MOST = 50
+TIMEOUT_SECONDS = 1.0
+MAX_RUNS = 50
 
 
 def _from_server(
-    ctx: typer.Context, look: Callable[[Transport], list[tuple[str, str]]]
+    ctx: typer.Context, get: Callable[[Transport], list[tuple[str, str]]]
 ) -> list[tuple[str, str]]:
-    """What `look` finds before time is up; nothing on any trouble: a completion must never print an
-    error."""
-    found: list[tuple[str, str]] = []
+    """Return what `get` finds before time is up; nothing on any error: a completion must never
+    print one."""
+    candidates: list[tuple[str, str]] = []
 
     def work() -> None:
         from codexrun_cli.context import flags
         from codexrun_cli.transports.connection import open_transport, settings_of
 
         with contextlib.suppress(Exception):  # silence is the contract
-            found.extend(look(open_transport(settings_of(flags(ctx)), ask=False, seconds=SECONDS)))
+            candidates.extend(
+                get(open_transport(settings_of(flags(ctx)), ask=False, seconds=TIMEOUT_SECONDS))
+            )
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    worker.join(SECONDS)
-    return list(found)
+    worker.join(TIMEOUT_SECONDS)
+    return list(candidates)
 
 
 def runs(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001 - typer's form
-    def look(transport: Transport) -> list[tuple[str, str]]:
-        listed = transport.runs(Chosen(search=incomplete or None), MOST)
+    def get(transport: Transport) -> list[tuple[str, str]]:
+        listed = transport.runs(RunFilter(search=incomplete or None), MAX_RUNS)
         return [
             (run["name"], run["status"]) for run in listed if run["name"].startswith(incomplete)
         ]
 
     if incomplete.startswith("@"):
         return [("@latest", "the newest run"), ("@latest-failed", "the newest that failed")]
-    return _from_server(ctx, look)
+    return _from_server(ctx, get)
 
 
 def job_types(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001
     return _from_server(
         ctx,
-        lambda transport: [(k["name"], k.get("description") or "") for k in transport.job_types()],
+        lambda transport: [
+            (item["name"], item.get("description") or "") for item in transport.job_types()
+        ],
     )
 
 
 def prompts(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001
-    def look(transport: Transport) -> list[tuple[str, str]]:
-        found = []
+    def get(transport: Transport) -> list[tuple[str, str]]:
+        candidates = []
         for prompt in transport.prompts():
-            found.append((prompt["name"], ""))
-            found += [
+            candidates.append((prompt["name"], ""))
+            candidates += [
                 (f"{prompt['name']}@{version['version']}", "") for version in prompt["versions"]
             ]
-        return found
+        return candidates
 
-    return _from_server(ctx, look)
+    return _from_server(ctx, get)
 
 
 def statuses(incomplete: str) -> list[str]:
-    from codexrun_core.resources.phases import STATUSES
-
     *before, last = incomplete.split(",")
     return [",".join([*before, status]) for status in STATUSES if status.startswith(last)]

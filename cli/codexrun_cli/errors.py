@@ -1,5 +1,4 @@
-"""How a command ends when it could not do what was asked: on stderr, in words, never a
-traceback."""
+"""How a command ends when it could not do its work: on stderr, in words, never a traceback."""
 
 import sys
 from typing import Any, NoReturn
@@ -10,7 +9,7 @@ from codexrun_cli.exit_codes import Code
 from codexrun_cli.terminal import harmless, is_tty
 
 
-class Trouble(Exception):
+class CommandError(Exception):
     """What went wrong, for people: title and detail, the request's id where a server gave one, and
     what to do next."""
 
@@ -26,46 +25,46 @@ class Trouble(Exception):
         retry_after: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.code, self.title, self.detail, self.hint, self.request_id = (
-            code,
-            title,
-            detail,
-            hint,
-            request_id,
-        )
-        self.errors, self.retry_after = errors or [], retry_after
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.hint = hint
+        self.request_id = request_id
+        self.errors = errors or []
+        self.retry_after = retry_after
 
     def lines(self) -> list[str]:
-        """As it is printed: the trouble first, then fields, request id and hint, one a line."""
+        """Return what is printed: the problem first, then fields, request id and hint, one a
+        line."""
         head = f"{self.title}: {self.detail}" if self.title else self.detail
-        said = [f"codexrun: {head}"]
+        lines = [f"codexrun: {head}"]
         for error in self.errors:
-            where = error.get("pointer") or error.get("parameter") or "body"
+            location = error.get("pointer") or error.get("parameter") or "body"
             if error.get("detail") != self.detail:
-                said.append(f"  {where}: {error.get('detail')}")
+                lines.append(f"  {location}: {error.get('detail')}")
         if self.retry_after:
-            said.append(f"  try again in {self.retry_after} s")
+            lines.append(f"  try again in {self.retry_after} s")
         if self.request_id:
-            said.append(f"  request id: {self.request_id}")
+            lines.append(f"  request id: {self.request_id}")
         if self.hint:
-            said.append(f"  hint: {self.hint}")
-        return said
+            lines.append(f"  hint: {self.hint}")
+        return lines
 
 
-class Away(Trouble):
+class Unavailable(CommandError):
     """Server or cluster does not answer; nothing is known about what happened."""
 
-    def __init__(self, detail: str, **more: Any) -> None:
-        super().__init__(Code.UNREACHABLE, detail, **more)
+    def __init__(self, detail: str, **fields: Any) -> None:
+        super().__init__(Code.UNREACHABLE, detail, **fields)
 
 
-class NeedsApi(Trouble):
+class ApiRequired(CommandError):
     """Only the api keeps what this command shows."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, subject: str) -> None:
         super().__init__(
             Code.UNREACHABLE,
-            f"{what} needs the api",
+            f"{subject} needs the api",
             hint=(
                 "name it: --server URL, CODEX_CONTROL_URL, or once and for all `codexrun login URL`"
             ),
@@ -79,10 +78,10 @@ def fail(*problems: str, code: Code = Code.FAILED) -> NoReturn:
 
 
 def usage(problem: str) -> NoReturn:
-    """Wrong usage, in typer's own form."""
+    """End the command for wrong usage, in typer's own form."""
     raise typer.BadParameter(problem)
 
 
 def say(text: str, *, links: bool = False) -> None:
-    """Something for people, beside the data; links: as in `terminal.harmless`."""
+    """Print something for people, beside the data; links: as in `terminal.harmless`."""
     typer.echo(harmless(text, links=links) if is_tty(sys.stderr) else text, err=True)

@@ -41,16 +41,11 @@ ENDS = {
 }
 
 
-def ended(status: str) -> bool:
-    """Whether a run with this status never changes again."""
-    return status in ENDS
-
-
 def of_run(status: str) -> Code:
-    """What a command that waited for the run ends with."""
+    """Return what a command that waited for the run ends with."""
     return ENDS.get(status, Code.UNKNOWN)
 
 
 def worst(codes: list[Code]) -> Code:
-    """Of several runs: the first that is not a success."""
+    """Return the first code that is not a success."""
     return next((code for code in codes if code is not Code.DONE), Code.DONE)

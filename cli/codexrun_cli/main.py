@@ -8,27 +8,36 @@ from typing import Annotated
 
 import typer
 
-from codexrun_cli import context as invoking
+from codexrun_cli import options
 from codexrun_cli.commands import (
-    acting,
+    cancel,
+    cleanup,
+    completion,
     config,
     diff,
-    help_topics,
+    doctor,
     jobtypes,
+    list_runs,
+    login,
     logs,
-    prompt_texts,
+    open_run,
     prompts,
-    reading,
+    retry,
     start,
+    stats,
     status,
-    upkeep,
-    waiting,
+    tail,
+    wait,
 )
+from codexrun_cli.commands import (
+    help as help_command,
+)
+from codexrun_cli.context import Root
 from codexrun_cli.settings import Flags
 
 app = typer.Typer(
     name="codexrun",
-    cls=invoking.Root,
+    cls=Root,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -70,7 +79,11 @@ def _root(
     namespace: Annotated[
         str | None,
         typer.Option(
-            "--namespace", "-n", metavar="NAME", callback=prompts.namespace, help="On the cluster."
+            "--namespace",
+            "-n",
+            metavar="NAME",
+            callback=options.read_namespace,
+            help="On the cluster.",
         ),
     ] = None,
     all_namespaces: Annotated[
@@ -105,33 +118,32 @@ def _root(
 
 
 app.command("start")(start.start)
-app.command("list")(reading.list_runs)
+app.command("list")(list_runs.list_runs)
 app.command("status")(status.status)
 app.command("get", hidden=True)(status.status)
 app.command("describe", hidden=True)(status.status)
 app.command("logs")(logs.logs)
-app.command("tail")(logs.tail)
-app.command("wait")(waiting.wait)
-app.command("cancel")(acting.cancel)
-app.command("retry")(acting.retry)
+app.command("tail")(tail.tail)
+app.command("wait")(wait.wait)
+app.command("cancel")(cancel.cancel)
+app.command("retry")(retry.retry)
 app.command("diff")(diff.diff)
-app.command("open")(reading.open_run)
-app.command("stats")(upkeep.stats)
-app.command("cost", hidden=True)(upkeep.stats)
-app.command("doctor")(upkeep.doctor)
-app.command("cleanup")(upkeep.cleanup)
-app.command("cleanup_runs", hidden=True)(upkeep.cleanup)
-app.command("login")(config.login)
-app.command("completion")(help_topics.completion)
-app.command("help")(help_topics.help_topic)
-app.add_typer(prompts.app, name="prompts")  # prompt_texts adds to it
-_ = prompt_texts
+app.command("open")(open_run.open_run)
+app.command("stats")(stats.stats)
+app.command("cost", hidden=True)(stats.stats)
+app.command("doctor")(doctor.doctor)
+app.command("cleanup")(cleanup.cleanup)
+app.command("cleanup_runs", hidden=True)(cleanup.cleanup)
+app.command("login")(login.login)
+app.command("completion")(completion.completion)
+app.command("help")(help_command.help_topic)
+app.add_typer(prompts.app, name="prompts")
 app.add_typer(jobtypes.app, name="jobtypes")
 app.add_typer(config.app, name="config")
 
 
 def main(prog_name: str = "codexrun") -> None:
-    """The console script. A closed stdin, stdout or stderr is an empty one."""
+    """Run the console script. A closed stdin, stdout or stderr is an empty one."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115

@@ -1,13 +1,17 @@
 """Options that several commands have, with one meaning and one help text each."""
 
+import functools
+import inspect
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from codexrun_cli import completion, context, output
+from codexrun_cli.transports import RunFilter
 from codexrun_core.resources.phases import STATUSES
 
 
@@ -18,8 +22,8 @@ def _format(text: str | None) -> str | None:
 
 
 def _read_by(read: Callable[[str], object], text: str) -> str:
-    """What was typed, once it can be read; else the reader's own words, as every other door says
-    them."""
+    """Return what was typed, once it can be read; else raise the reader's own words, as every other
+    door says them."""
     try:
         read(text)
     except ValueError as error:
@@ -27,7 +31,7 @@ def _read_by(read: Callable[[str], object], text: str) -> str:
     return text
 
 
-def _duration(text: str | None) -> str | None:
+def read_duration(text: str | None) -> str | None:
     if text is None:
         return None
     from codexrun_cli.times import seconds
@@ -35,19 +39,21 @@ def _duration(text: str | None) -> str | None:
     return _read_by(seconds, text)
 
 
-def _moment(text: str | None) -> str | None:
+def read_moment(text: str | None) -> str | None:
     if text is None:
         return None
     from codexrun_core.times import moment
 
-    return _read_by(lambda given: moment(given, context.now()), text)
+    return _read_by(lambda value: moment(value, context.now()), text)
 
 
 def _statuses(values: list[str] | None) -> list[str] | None:
     for value in values or ():
-        for one in value.split(","):
-            if one.lower() not in STATUSES:
-                raise typer.BadParameter(f'"{one}" is no status; use {", ".join(STATUSES)}')
+        for status in value.split(","):
+            if status.lower() not in STATUSES:
+                raise typer.BadParameter(
+                    f'"{status}" is not a valid status; use {", ".join(STATUSES)}'
+                )
     return values
 
 
@@ -65,6 +71,15 @@ def _sort(text: str | None) -> str | None:
     from codexrun_core.runs.sorting import parse_sort
 
     return _read_by(parse_sort, text)
+
+
+def read_namespace(name: str | None) -> str | None:
+    """Return a namespace's name, as an option's value."""
+    from codexrun_core.prompts.index import NAME_PATTERN, NAME_RULE
+
+    if name is not None and not NAME_PATTERN.fullmatch(name):
+        raise typer.BadParameter(f'"{name}" is not a valid name for a namespace; {NAME_RULE}')
+    return name
 
 
 Output = Annotated[
@@ -94,7 +109,7 @@ Timeout = Annotated[
     str | None,
     typer.Option(
         metavar="DURATION",
-        callback=_duration,
+        callback=read_duration,
         help="Stop waiting after 90s, 10m, 2h: exit code 124.",
     ),
 ]
@@ -128,12 +143,12 @@ Models = Annotated[list[str] | None, typer.Option("--model", help="Repeatable.")
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", callback=_moment, help="Created since 7d, 12h ago, or an RFC 3339 time."
+        metavar="TIME", callback=read_moment, help="Created since 7d, 12h ago, or an RFC 3339 time."
     ),
 ]
 Older = Annotated[
     str | None,
-    typer.Option("--older", metavar="TIME", callback=_moment, help="Created before then."),
+    typer.Option("--older", metavar="TIME", callback=read_moment, help="Created before then."),
 ]
 Search = Annotated[
     str | None, typer.Option(metavar="WORDS", help="Words in name, message or error.")
@@ -161,7 +176,7 @@ SortBy = Annotated[
         show_default="-created",
     ),
 ]
-GivenLabels = Annotated[
+NewLabels = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="KEY=VALUE", help="To find the run by. Repeatable."),
 ]
@@ -210,71 +225,189 @@ Reason = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
-LIMITS = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait", "-w", help="Return when the run has ended; its status is the exit code."
+    ),
+]
+Watch = Annotated[bool, typer.Option("--watch", help="The same, and show each change of status.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", "-F", "--logs", help="The same, and show what Codex does.")
+]
+Detach = Annotated[
+    bool,
+    typer.Option("--detach", "-d", help="Return when the run is admitted or queued (the default)."),
+]
+Web = Annotated[bool, typer.Option("--web", help="Open it in the browser.")]
+
+LIMIT_NAMES = ("max_tokens", "max_cost_cents", "timeout_seconds", "stall_seconds", "start_seconds")
 
 
-def joined(values: list[str] | None, *, lower: bool = False) -> str | None:
-    """Several values mean any of them."""
-    text = ",".join(values) if values else None
-    return text.lower() if text and lower else text
+@dataclass(frozen=True)
+class ChangeOptions:
+    """What a run is started with, or a retry has otherwise than its source."""
+
+    sets: Sets = None
+    file: InputsFile = None
+    prompt_version: PromptVersion = None
+    model: Model = None
+    effort: Effort = None
+    limit: Limits = None
+
+    def body(self) -> dict[str, Any]:
+        """Return the request's fields; those that were not given are absent."""
+        fields = {
+            "inputs": inputs(self.sets, self.file),
+            "prompt_version": self.prompt_version,
+            "model": self.model,
+            "effort": self.effort,
+            "limits": limits(self.limit),
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How a command goes on once its run is there."""
+
+    wait: Wait = False
+    watch: Watch = False
+    follow: Follow = False
+    detach: Detach = False
+    timeout: Timeout = None
+    web: Web = False
+
+    def __post_init__(self) -> None:
+        if self.wait + self.watch + self.follow + self.detach > 1:
+            raise typer.BadParameter("give one of --wait, --watch, --follow and --detach")
+
+    @property
+    def mode(self) -> str:
+        """Return `wait`, `watch`, `follow` or `detach`."""
+        return next((mode for mode in ("wait", "watch", "follow") if getattr(self, mode)), "detach")
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take groups of options: a parameter whose type is a dataclass stands for the
+    options that are its fields.
+
+    typer reads options from the signature alone, so this writes them out there.
+    """
+    signature = inspect.signature(command)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if is_dataclass(parameter.annotation):
+            group: Any = parameter.annotation
+            groups[parameter.name] = group
+            parameters += inspect.signature(group).parameters.values()
+        else:
+            parameters.append(parameter)
+    # Groups have no default and may stand anywhere, which only keyword parameters may.
+    parameters = [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in parameters]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        for name, group_type in groups.items():
+            values[name] = group_type(
+                **{field.name: values.pop(field.name) for field in fields(group_type)}
+            )
+        command(**values)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {item.name: item.annotation for item in parameters}
+    return run
+
+
+def run_filter(
+    *,
+    job_type: list[str] | None = None,
+    status: list[str] | None = None,
+    prompt: list[str] | None = None,
+    model: list[str] | None = None,
+    user: list[str] | None = None,
+    since: str | None = None,
+    older: str | None = None,
+    search: str | None = None,
+    labels: str | None = None,
+) -> RunFilter:
+    """Build the list's filter from its options; several values of one mean any of them."""
+    statuses = joined(status)
+    return RunFilter(
+        job_type=joined(job_type),
+        status=statuses.lower() if statuses else None,
+        prompt=joined(prompt),
+        model=joined(model),
+        user=joined(user),
+        since=since,
+        until=older,
+        search=search,
+        label=labels,
+    )
+
+
+def joined(values: list[str] | None) -> str | None:
+    return ",".join(values) if values else None
 
 
 def limits(values: list[str] | None) -> dict[str, int] | None:
-    found = {}
+    by_name = {}
     for value in values or ():
         name, _, number = value.partition("=")
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-        if name not in LIMITS or not number.isdecimal() or int(number) < 1:
+        if name not in LIMIT_NAMES or not number.isdecimal() or int(number) < 1:
             raise typer.BadParameter(
-                f'"{value}" is no limit; write NAME=N with one of {", ".join(LIMITS)}',
+                f'"{value}" is not a valid limit; write NAME=N with one of'
+                f" {', '.join(LIMIT_NAMES)}",
                 param_hint="--limit",
             )
-        found[name] = int(number)
-    return found or None
+        by_name[name] = int(number)
+    return by_name or None
 
 
 def labels(values: list[str] | None) -> dict[str, str] | None:
     from codexrun_core.runs.labels import check_labels
 
-    found = {}
+    by_key = {}
     for value in values or ():
         key, equals, text = value.partition("=")
         if not equals:
             raise typer.BadParameter(
-                f'"{value}" is no label; write KEY=VALUE', param_hint="--label"
+                f'"{value}" is not a valid label; write KEY=VALUE', param_hint="--label"
             )
-        found[key] = text
+        by_key[key] = text
     try:
-        check_labels(found)
+        check_labels(by_key)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--label") from None
-    return found or None
+    return by_key or None
 
 
 def inputs(sets: list[str] | None, file: Path | None) -> dict[str, Any] | None:
-    """From the file first, then each -p. `k=v` is text, `k:=v` is JSON.
+    """Return inputs: from the file first, then each -p. `k=v` is text, `k:=v` is JSON.
 
     Raises:
         BadParameter: something is none of these.
     """
     from codexrun_core.schemas.nesting import nesting_problem
 
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     if file is not None:
-        found = _from_file(file)
+        by_name = _from_file(file)
     for value in sets or ():
         key, equals, text = value.partition("=")
         if not equals or not key.rstrip(":"):
             raise typer.BadParameter(
-                f'"{value}" is no input; write KEY=VALUE, or KEY:=JSON', param_hint="-p"
+                f'"{value}" is not a valid input; write KEY=VALUE, or KEY:=JSON', param_hint="-p"
             )
         if key.endswith(":"):
-            found[key[:-1]] = _json(value, text)
+            by_name[key[:-1]] = _json(value, text)
         else:
-            found[key] = text
-    if problem := nesting_problem(found):
+            by_name[key] = text
+    if problem := nesting_problem(by_name):
         raise typer.BadParameter(f"spec.inputs: {problem}")
-    return found or None
+    return by_name or None
 
 
 def _json(value: str, text: str) -> Any:
@@ -288,7 +421,7 @@ def _json(value: str, text: str) -> Any:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except ValueError as error:
         raise typer.BadParameter(
-            f'"{value}": what stands after := is no JSON: {error}', param_hint="-p"
+            f'"{value}": what stands after := is not valid JSON: {error}', param_hint="-p"
         ) from None
 
 
@@ -306,15 +439,15 @@ def _from_file(file: Path) -> dict[str, Any]:
             text = sys.stdin.read()
         else:
             text = file.read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
+        values = yaml.safe_load(text)
     except RecursionError:
         raise typer.BadParameter(f"spec.inputs: {TOO_DEEP}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         raise typer.BadParameter(
             f"{file}: {' '.join(str(error).split())}", param_hint="-f"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise typer.BadParameter(
             f"{file}: must hold the inputs as KEY: VALUE lines", param_hint="-f"
         )
-    return {str(key): value for key, value in found.items()}
+    return {str(key): value for key, value in values.items()}

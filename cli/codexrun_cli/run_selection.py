@@ -3,80 +3,80 @@
 
 import typer
 
-from codexrun_cli.errors import Trouble, say
+from codexrun_cli.errors import CommandError, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.terminal import interactive
-from codexrun_cli.transports import Chosen, Json, Transport
+from codexrun_cli.transports import RunFilter, Transport
+from codexrun_cli.transports.schemas import Run
 
 LATEST = {"@latest": None, "@latest-failed": "failed"}
-OFFERED = 15
-MANY = 500
+MAX_LISTED_RUNS = 15  # to pick one from
+MAX_SEARCHED_RUNS = 500
 
 
-def one(transport: Transport, wanted: str | None) -> Json:
-    """The run that is meant.
+def find_run(transport: Transport, name: str | None) -> Run:
+    """Return the run that is meant.
 
     Raises:
-        Trouble: there is none, or several.
+        CommandError: there is none, or several.
         BadParameter: none was named, and nobody can be asked.
     """
-    if wanted is None:
-        return _asked(transport)
-    if wanted.startswith("@"):
-        return _latest(transport, wanted)
+    if name is None:
+        return _pick(transport)
+    if name.startswith("@"):
+        return _latest(transport, name)
     try:
-        return transport.run(wanted)
-    except Trouble as trouble:
-        if trouble.code is not Code.NOT_FOUND:
+        return transport.run(name)
+    except CommandError as error:
+        if error.code is not Code.NOT_FOUND:
             raise
-        found = _beginning(transport, wanted)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            names = ", ".join(sorted(run["name"] for run in found)[:5])
-            raise Trouble(
+        runs = _by_prefix(transport, name)
+        if len(runs) == 1:
+            return runs[0]
+        if runs:
+            names = ", ".join(sorted(run["name"] for run in runs)[:5])
+            raise CommandError(
                 Code.USAGE,
-                f'"{wanted}" is the beginning of {len(found)} names:'
-                f" {names}{', ...' if len(found) > 5 else ''}",
+                f'"{name}" is the beginning of {len(runs)} names:'
+                f" {names}{', ...' if len(runs) > 5 else ''}",
             ) from None
         raise
 
 
-def several(transport: Transport, wanted: list[str]) -> list[Json]:
-    """The runs that are meant, each once, in their order."""
-    found = [one(transport, name) for name in wanted] if wanted else [one(transport, None)]
-    return list({run["run_id"]: run for run in found}.values())
+def find_runs(transport: Transport, names: list[str]) -> list[Run]:
+    """Return the runs that are meant, each once, in their order."""
+    runs = [find_run(transport, name) for name in names] if names else [find_run(transport, None)]
+    return list({run["run_id"]: run for run in runs}.values())
 
 
-def _latest(transport: Transport, wanted: str) -> Json:
-    if wanted not in LATEST:
-        raise typer.BadParameter(f'"{wanted}" is no name; use {" or ".join(LATEST)}')
-    for run in transport.runs(Chosen(status=LATEST[wanted]), 1):
+def _latest(transport: Transport, name: str) -> Run:
+    if name not in LATEST:
+        raise typer.BadParameter(f'"{name}" is not a valid name; use {" or ".join(LATEST)}')
+    for run in transport.runs(RunFilter(status=LATEST[name]), 1):
         return run
-    raise Trouble(
-        Code.NOT_FOUND, f"there is no run that {wanted} could mean", hint="codexrun start JOB_TYPE"
+    raise CommandError(
+        Code.NOT_FOUND, f"there is no run that {name} could mean", hint="codexrun start JOB_TYPE"
     )
 
 
-def _beginning(transport: Transport, wanted: str) -> list[Json]:
-    """Runs whose names begin so; the server's search finds them among all."""
-    found = transport.runs(Chosen(search=wanted), MANY)
+def _by_prefix(transport: Transport, prefix: str) -> list[Run]:
+    """Return runs whose names begin so; the server's search finds them among all."""
     return [
         run
-        for run in found
-        if run["name"].startswith(wanted) or (len(wanted) > 7 and run["run_id"].startswith(wanted))
+        for run in transport.runs(RunFilter(search=prefix), MAX_SEARCHED_RUNS)
+        if run["name"].startswith(prefix) or (len(prefix) > 7 and run["run_id"].startswith(prefix))
     ]
 
 
-def _asked(transport: Transport) -> Json:
+def _pick(transport: Transport) -> Run:
     if not interactive():
         raise typer.BadParameter("name a run, or @latest")
-    runs = list(transport.runs(Chosen(), OFFERED))
+    runs = list(transport.runs(RunFilter(), MAX_LISTED_RUNS))
     if not runs:
-        raise Trouble(Code.NOT_FOUND, "there are no runs yet", hint="codexrun start JOB_TYPE")
+        raise CommandError(Code.NOT_FOUND, "there are no runs yet", hint="codexrun start JOB_TYPE")
     for number, run in enumerate(runs, 1):
         say(f"{number:3}  {run['name']}  {run['status']}")
-    picked: int = typer.prompt("which run", type=int, default=1, err=True)
-    if not 1 <= picked <= len(runs):
-        raise typer.BadParameter(f"{picked} is not in the list")
-    return runs[picked - 1]
+    choice: int = typer.prompt("which run", type=int, default=1, err=True)
+    if not 1 <= choice <= len(runs):
+        raise typer.BadParameter(f"{choice} is not in the list")
+    return runs[choice - 1]

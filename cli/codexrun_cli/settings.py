@@ -1,5 +1,5 @@
-"""Where is the control plane, and who am I there? A flag beats the environment, the environment the
-file."""
+"""Where the control plane is, and who the user is there: a flag beats the environment, the
+environment the file."""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 
 KEYS = {
@@ -17,7 +17,7 @@ KEYS = {
     "namespace": "namespace, for commands straight on the cluster",
     "color": "auto, always or never",
 }
-SECRET = ("token",)
+SECRET_KEYS = ("token",)
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Flags:
 
     @property
     def cluster(self) -> bool:
-        """Whether the command line names a cluster."""
+        """Return whether the command line names a cluster."""
         return any((self.kubeconfig, self.context, self.namespace, self.all_namespaces))
 
 
@@ -58,58 +58,60 @@ class Settings:
 
 
 def path(env: Mapping[str, str] = os.environ) -> Path:
-    """Of the configuration file."""
+    """Return where the configuration file is."""
     base = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "~")).expanduser() / ".config")
     return Path(base) / "codexrun" / "config.yaml"
 
 
 def read(file: Path) -> dict[str, str]:
-    """The file's values; none where there is no file.
+    """Return the file's values; none where there is no file.
 
     Raises:
-        Trouble: it is not readable, or has what it must not have.
+        CommandError: it is not readable, or has what it must not have.
     """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise Trouble(Code.FAILED, f"{file}: {error}", hint="correct or remove the file") from None
+        raise CommandError(
+            Code.FAILED, f"{file}: {error}", hint="correct or remove the file"
+        ) from None
     import yaml
 
     try:
-        found = yaml.safe_load(text) or {}
+        values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise Trouble(
+        raise CommandError(
             Code.FAILED, f"{file}: not readable as YAML: {' '.join(str(error).split())}"
         ) from None
-    wrong = [key for key in found if key not in KEYS] if isinstance(found, dict) else ["it"]
-    if not isinstance(found, dict) or wrong:
-        raise Trouble(Code.FAILED, f"{file}: {wrong[0]}: unknown; use {', '.join(KEYS)}")
-    return {key: str(value) for key, value in found.items() if value is not None}
+    unknown = [key for key in values if key not in KEYS] if isinstance(values, dict) else ["it"]
+    if not isinstance(values, dict) or unknown:
+        raise CommandError(Code.FAILED, f"{file}: {unknown[0]}: unknown; use {', '.join(KEYS)}")
+    return {key: str(value) for key, value in values.items() if value is not None}
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:
-    """For its owner's eyes only: it holds a token."""
+    """Write the file so that only its owner can read it: it holds a token."""
     import yaml
 
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = yaml.safe_dump(dict(values), sort_keys=True)
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    partial = file.with_name(f"{file.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
-    beside.replace(file)
+    partial.replace(file)
 
 
 def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> Settings:
-    """The values in force. Pure.
+    """Return the values in force. Pure.
 
     Raises:
-        Trouble: the flags contradict each other, or a value is none.
+        CommandError: the flags contradict each other, or a value is none.
     """
     if flags.server and flags.cluster:
-        raise Trouble(
+        raise CommandError(
             Code.USAGE,
             "--server is the api, -n, -A, --context and --kubeconfig are for the cluster itself;"
             " give one of both",
@@ -124,7 +126,8 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
             (stored.get(key), "file"),
         ):
             if value:
-                chosen[key], sources[key] = value, source
+                chosen[key] = value
+                sources[key] = source
                 break
     if sources.get("token") == "file" and chosen.get("server", "").rstrip("/") != str(
         stored.get("server", "")
@@ -141,9 +144,11 @@ def settle(flags: Flags, env: Mapping[str, str], stored: Mapping[str, str]) -> S
 def _checked(chosen: Mapping[str, Any]) -> Settings:
     server = chosen.get("server")
     if server is not None and not server.startswith(("http://", "https://")):
-        raise Trouble(Code.USAGE, f'"{server}" is no URL of an api; write http://… or https://…')
+        raise CommandError(
+            Code.USAGE, f'"{server}" is not a valid URL of an api; write http://… or https://…'
+        )
     if (color := chosen.get("color", "auto")) not in ("auto", "always", "never"):
-        raise Trouble(Code.USAGE, f'color: "{color}" is not right; use auto, always or never')
+        raise CommandError(Code.USAGE, f'color: "{color}" is not valid; use auto, always or never')
     return Settings(
         server=server.rstrip("/") if server else None,
         token=chosen.get("token"),

@@ -35,14 +35,14 @@ _LINKS_KEPT = re.compile(f"({_COLOUR}|{_LINK})|{_HIDDEN}")
 
 
 def harmless(text: str, *, links: bool = False) -> str:
-    """Text that a terminal only shows: what it would obey stands there as JSON writes it, so that
-    JSON stays the same JSON.
+    """Return text that a terminal only shows: what it would obey stands there as JSON writes it, so
+    that JSON stays the same JSON.
 
     Agents, prompts and servers wrote most of it. Colours are let through; links where the caller
     has cleaned everything else.
     """
-    kept = _LINKS_KEPT if links else _COLOURS_KEPT
-    return kept.sub(lambda match: match[1] or json.dumps(match[0])[1:-1], text)
+    pattern = _LINKS_KEPT if links else _COLOURS_KEPT
+    return pattern.sub(lambda match: match[1] or json.dumps(match[0])[1:-1], text)
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,18 @@ class Terminal:
     width: int | None = None
 
     def paint(self, text: str, colour: str | None) -> str:
-        """With colour, where there is any."""
+        """Return the text with colour, where there is any."""
         if not self.colour or not colour or not text:
             return text
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 
     def link(self, text: str, url: str) -> str:
-        """OSC 8: a terminal that does not know it shows the text."""
+        """Return the text as a link (OSC 8): a terminal that does not know it shows the text."""
         return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if self.tty and self.colour else text
 
 
 def is_tty(stream: IO[Any] | None) -> bool:
-    """A closed stream is none, and no terminal either."""
+    """Return whether the stream is a terminal; a closed one is not."""
     try:
         return stream is not None and stream.isatty()
     except ValueError:
@@ -81,7 +81,8 @@ def terminal(
     plain: bool = False,
     env: Mapping[str, str] = os.environ,
 ) -> Terminal:
-    """colour: auto, always or never. plain: neither colour nor redrawing nor symbols."""
+    """Return what a stream can show. colour: auto, always or never. plain: neither colour nor
+    redrawing nor symbols."""
     tty = is_tty(stream)
     dumb = env.get("TERM", "") == "dumb"
     wants = colour == "always" or (
@@ -97,15 +98,12 @@ def terminal(
 
 
 def _width(env: Mapping[str, str]) -> int:
-    given = env.get("COLUMNS", "")
-    return max(
-        20,
-        int(given)
-        if given.isdecimal() and int(given)
-        else shutil.get_terminal_size((80, 24)).columns,
-    )
+    columns = env.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return max(20, int(columns))
+    return max(20, shutil.get_terminal_size((80, 24)).columns)
 
 
 def interactive() -> bool:
-    """Whether somebody can be asked."""
+    """Return whether somebody can be asked."""
     return is_tty(sys.stdin) and is_tty(sys.stderr)

@@ -5,11 +5,11 @@ from datetime import datetime
 
 _PART = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-FORM = "write 90s, 10m, 12h, 7d"
+DURATION_FORM = "write 90s, 10m, 12h, 7d"
 
 
 def seconds(text: str) -> float:
-    """`90s`, `10m`, `1h30m`, `7d`, or a plain number of seconds.
+    """Read a duration: `90s`, `10m`, `1h30m`, `7d`, or a plain number of seconds.
 
     Raises:
         ValueError: none of these.
@@ -18,7 +18,7 @@ def seconds(text: str) -> float:
         return float(text)
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f'"{text}" is no duration; {FORM}')
+        raise ValueError(f'"{text}" is not a valid duration; {DURATION_FORM}')
     return float(sum(int(number) * _UNITS[unit] for number, unit in parts))
 
 
@@ -27,21 +27,21 @@ def parsed(text: str | None) -> datetime | None:
 
 
 def short(seconds: float) -> str:
-    """`8s`, `3m12s`, `2h5m`, `3d4h`: two units at most."""
-    left = max(0, round(seconds))
-    if left < 60:
-        return f"{left}s"
+    """Return a duration such as `8s`, `3m12s`, `2h5m`, `3d4h`: two units at most."""
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total}s"
     for big, small, size in (("m", "s", 60), ("h", "m", 3600), ("d", "h", 86_400)):
         lower = 1 if size == 60 else size // (24 if size == 86_400 else 60)
-        if left < {60: 3600, 3600: 86_400, 86_400: 10**12}[size]:
-            first, rest = divmod(left, size)
-            second = rest // lower
+        if total < {60: 3600, 3600: 86_400, 86_400: 10**12}[size]:
+            first, remainder = divmod(total, size)
+            second = remainder // lower
             return f"{first}{big}{second}{small}" if second else f"{first}{big}"
     raise AssertionError("unreachable")
 
 
 def age(since: str | None, now: datetime) -> str:
-    """How long ago, as kubectl shows it; nothing where it is not known."""
+    """Return how long ago, as kubectl shows it; nothing where it is not known."""
     when = parsed(since)
     if when is None:
         return ""
@@ -53,7 +53,7 @@ def age(since: str | None, now: datetime) -> str:
 
 
 def lasted(run: dict[str, object], now: datetime) -> float | None:
-    """Seconds from the agent's start to its end, or until now."""
+    """Return seconds from the agent's start to its end, or until now."""
     start, end = parsed(run.get("started_at")), parsed(run.get("finished_at"))  # type: ignore[arg-type]
     if start is None:
         return None

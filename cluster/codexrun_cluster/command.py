@@ -1,4 +1,4 @@
-"""How is another program run? Its output goes to the step's log, its failure names that log."""
+"""Run other programs: their output goes to the step's log, their failure names that log."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.errors import LauncherError
 
 _children: set["subprocess.Popen[bytes]"] = set()
 _lock = threading.Lock()
@@ -34,19 +34,19 @@ class Log:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         stdin: str | None = None,
-        way_out: str = "",
+        hint: str = "",
     ) -> None:
         """Run a program to its end.
 
         Raises:
-            Failure: it could not be started, or ended with another code than 0.
+            LauncherError: it could not be started, or ended with another code than 0.
         """
         words = [str(a) for a in argv]
         self.say("$ " + shlex.join(words))
         with self.path.open("ab") as log:
             code = _wait(words, log.fileno(), log.fileno(), cwd, env, stdin)
         if code:
-            raise Failure(f"{words[0]} ended with code {code}", way_out, self.path)
+            raise LauncherError(f"{words[0]} ended with code {code}", hint, self.path)
 
     def read(
         self,
@@ -59,7 +59,7 @@ class Log:
         """Run a program and return what it printed; its errors go to the log.
 
         Raises:
-            Failure: as for `run`.
+            LauncherError: as for `run`.
         """
         words = [str(a) for a in argv]
         self.say("$ " + shlex.join(words))
@@ -79,11 +79,11 @@ class Log:
             os.close(writing)
             reader.join()
         if code:
-            raise Failure(f"{words[0]} ended with code {code}", "", self.path)
+            raise LauncherError(f"{words[0]} ended with code {code}", "", self.path)
         return output[0].decode(errors="replace")
 
 
-def ask(
+def capture(
     argv: Sequence[str | Path],
     *,
     env: Mapping[str, str] | None = None,
@@ -126,7 +126,7 @@ def _wait(  # noqa: PLR0917 - everything a child needs, in one place
             start_new_session=True,
         )
     except OSError as error:
-        raise Failure(f"cannot start {words[0]}: {error.strerror}") from error
+        raise LauncherError(f"cannot start {words[0]}: {error.strerror}") from error
     with _lock:
         _children.add(child)
     try:

@@ -1,23 +1,23 @@
-"""What stops a command, in words that name the way out."""
+"""What stops a command, and what a person can do about it."""
 
 from pathlib import Path
 
 
-class Failure(Exception):
+class LauncherError(Exception):
     """A person has to do something: what happened, and the line to type.
 
     `log` is the file whose end explains it, where there is one.
     """
 
-    def __init__(self, what: str, way_out: str = "", log: Path | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.way_out = way_out
+    def __init__(self, message: str, hint: str = "", log: Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
         self.log = log
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log, indented; empty when there is none."""
+    """Return the last lines of a log, indented; empty when there is none."""
     try:
         text = path.read_text(errors="replace")
     except OSError:

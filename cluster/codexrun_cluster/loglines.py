@@ -1,15 +1,14 @@
-"""How does a person read a line of a run's log? One short line an event, nothing for what says
-little."""
+"""A line of a run's log for people: one short line an event, nothing for what says little."""
 
 import json
 from typing import Any
 
-WIDTH = 160
+MAX_WIDTH = 160
 
 
 def readable(line: str) -> str | None:
-    """A line of the agent's log in words; None for what is not worth a line. Text that is no JSON
-    stays as it is."""
+    """Return a line of the agent's log in words; None for what is not worth a line. Text that is no
+    JSON stays as it is."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -44,8 +43,8 @@ def _event(event: dict[str, Any]) -> str | None:
 
 def _item(kind: str, item: dict[str, Any]) -> str | None:
     ended = kind == "item.completed"
-    what = item.get("type")
-    if what == "command_execution":
+    item_type = item.get("type")
+    if item_type == "command_execution":
         if ended:
             output = str(item.get("aggregated_output") or "").strip().replace("\n", " | ")
             return _cut(
@@ -55,14 +54,14 @@ def _item(kind: str, item: dict[str, Any]) -> str | None:
         return _cut(f"codex: $ {item.get('command')}") if kind == "item.started" else None
     if not ended:
         return None
-    if what == "agent_message":
+    if item_type == "agent_message":
         return _cut(f"codex: says: {item.get('text')}")
-    if what == "file_change":
+    if item_type == "file_change":
         paths = ", ".join(str(c.get("path")) for c in item.get("changes") or [])
         return _cut(f"codex: changed {paths}")
-    return _cut(f"codex: {what}: {item.get('text') or item.get('message') or ''}".rstrip(": "))
+    return _cut(f"codex: {item_type}: {item.get('text') or item.get('message') or ''}".rstrip(": "))
 
 
 def _cut(text: str) -> str:
-    one = text.rstrip("\n").replace("\n", " ")
-    return one if len(one) <= WIDTH else one[: WIDTH - 3] + "..."
+    line = text.rstrip("\n").replace("\n", " ")
+    return line if len(line) <= MAX_WIDTH else line[: MAX_WIDTH - 3] + "..."

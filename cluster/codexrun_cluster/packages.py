@@ -1,4 +1,4 @@
-"""Which Debian packages are missing? As root on a Debian-like machine they are installed, else
+"""Debian packages that are missing: as root on a Debian-like machine they are installed, else
 named."""
 
 import os
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.errors import LauncherError
 
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"), Path("/usr/libexec/cni"))
 
 
 @dataclass(frozen=True)
-class Need:
-    """A package, and how to see that what it brings is there (from wherever it came)."""
+class Package:
+    """A Debian package, and how to see that what it brings is there (from wherever it came)."""
 
-    package: str
+    name: str
     present: Callable[[], bool]
 
 
@@ -28,7 +28,7 @@ def _program(*names: str) -> Callable[[], bool]:
 
 
 def cni_folder() -> Path | None:
-    """Where the network plugins are."""
+    """Return where the network plugins are."""
     return next((folder for folder in CNI_FOLDERS if (folder / "bridge").exists()), None)
 
 
@@ -39,41 +39,42 @@ def _venv() -> bool:
 
 
 NODE = (
-    Need("containerd", _program("containerd", "ctr")),
-    Need("runc", _program("runc")),
-    Need("containernetworking-plugins", lambda: cni_folder() is not None),
-    Need("nftables", _program("nft")),
-    Need("iproute2", _program("ip")),
-    Need("buildah", _program("buildah")),
-    Need("mmdebstrap", _program("mmdebstrap")),
-    Need("ca-certificates", lambda: Path("/etc/ssl/certs/ca-certificates.crt").exists()),
+    Package("containerd", _program("containerd", "ctr")),
+    Package("runc", _program("runc")),
+    Package("containernetworking-plugins", lambda: cni_folder() is not None),
+    Package("nftables", _program("nft")),
+    Package("iproute2", _program("ip")),
+    Package("buildah", _program("buildah")),
+    Package("mmdebstrap", _program("mmdebstrap")),
+    Package("ca-certificates", lambda: Path("/etc/ssl/certs/ca-certificates.crt").exists()),
 )
 # What our own command line needs, and what filling the images needs besides.
-ENVIRONMENT = (Need("python3-venv", _venv),)
-CLIENT = (*ENVIRONMENT, Need("npm", _program("npm")))
+ENVIRONMENT = (Package("python3-venv", _venv),)
+CLIENT = (*ENVIRONMENT, Package("npm", _program("npm")))
 
 
-def missing(needs: Iterable[Need]) -> list[str]:
-    """Packages to install, in the order of the list."""
-    return [need.package for need in needs if not need.present()]
+def missing(packages: Iterable[Package]) -> list[str]:
+    """Return the names of packages to install, in the order of the list."""
+    return [package.name for package in packages if not package.present()]
 
 
-def install(needs: tuple[Need, ...], log: Log) -> str:
+def install(packages: tuple[Package, ...], log: Log) -> str:
     """Install what is missing; an index that is absent or too old is fetched first.
 
     Raises:
-        Failure: not root, no apt, or apt could not; names the line to type.
+        LauncherError: not root, no apt, or apt could not; names the line to type.
     """
-    wanted = missing(needs)
-    if not wanted:
+    names = missing(packages)
+    if not names:
         return "nothing missing"
-    line = "apt-get update && apt-get install -y --no-install-recommends " + " ".join(wanted)
+    options = "-y --no-install-recommends"
+    command_line = f"apt-get update && apt-get install {options} {' '.join(names)}"
     if not shutil.which("apt-get"):
-        raise Failure(
-            f"missing here: {', '.join(wanted)}", "install them with this system's package manager"
+        raise LauncherError(
+            f"missing here: {', '.join(names)}", "install them with this system's package manager"
         )
     if os.geteuid() != 0:
-        raise Failure(f"missing here: {', '.join(wanted)}", f"as root: {line}")
+        raise LauncherError(f"missing here: {', '.join(names)}", f"as root: {command_line}")
     # RUNLEVEL=1: the packages' own services (a system containerd) must not start just because we
     # need the programs.
     env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
@@ -84,27 +85,28 @@ def install(needs: tuple[Need, ...], log: Log) -> str:
         "--no-install-recommends",
         "-o",
         "DPkg::Lock::Timeout=120",
-        *wanted,
+        *names,
     ]
-    log.run(["apt-get", "update"], env=env, way_out=line)
-    log.run(command, env=env, way_out=line)
-    still = missing(needs)
-    if still:
-        raise Failure(
-            f"installed, but still not found: {', '.join(still)} (PATH={os.environ.get('PATH')})",
-            line,
+    log.run(["apt-get", "update"], env=env, hint=command_line)
+    log.run(command, env=env, hint=command_line)
+    remaining = missing(packages)
+    if remaining:
+        raise LauncherError(
+            f"installed, but still not found: {', '.join(remaining)}"
+            f" (PATH={os.environ.get('PATH')})",
+            command_line,
         )
-    return f"installed {', '.join(wanted)}"
+    return f"installed {', '.join(names)}"
 
 
 def check_python() -> None:
-    """The project needs Python 3.11.
+    """Check that this is Python 3.11 or newer.
 
     Raises:
-        Failure: this one is older.
+        LauncherError: this one is older.
     """
     if sys.version_info < (3, 11):  # noqa: UP036 - this is the check itself
-        raise Failure(
+        raise LauncherError(
             f"Python {sys.version.split()[0]} is too old: 3.11 or newer is needed",
             "make PYTHON=python3.11 up",
         )

@@ -1,4 +1,4 @@
-"""Where does everything live?"""
+"""Where everything lives."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# One embedded node per machine, so its sockets and mounts have fixed places. They are outside the
+# One embedded node per machine, so its sockets and mounts have fixed paths. They are outside the
 # checkout because a unix socket's path may be 107 bytes long at most, and the kubelet makes several
 # below its root.
 RUN = Path("/run/codexrun-node")
@@ -16,7 +16,7 @@ LOCK = Path("/run/codexrun-node.lock")
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """Folders of one checkout and of the user's cache."""
 
     checkout: Path
@@ -55,15 +55,15 @@ class Places:
         return self.checkout / ".venv"
 
 
-def places() -> Places:
-    """This checkout, and the cache folder of whoever calls."""
+def find_paths() -> Paths:
+    """Return this checkout, and the cache folder of whoever calls."""
     home_cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Places(checkout=Path(__file__).resolve().parents[2], cache=Path(home_cache) / "codexrun")
+    return Paths(checkout=Path(__file__).resolve().parents[2], cache=Path(home_cache) / "codexrun")
 
 
 def digest(parts: Iterable[str | bytes | Path]) -> str:
-    """A short name for content: texts as they are, files and folders by relative path, mode and
-    bytes.
+    """Return a short name for content: texts as they are, files and folders by relative path, mode
+    and bytes.
 
     Compiled Python is left out: it appears by running the code and says nothing new.
     """
@@ -88,7 +88,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def machine() -> str:
-    """The processor's name as Go and Kubernetes spell it: amd64 or arm64."""
+    """Return the processor's name as Go and Kubernetes spell it: amd64 or arm64."""
     return {"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
         platform.machine(), platform.machine()
     )

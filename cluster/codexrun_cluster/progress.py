@@ -1,4 +1,4 @@
-"""What does a person see while steps run? Never nothing for more than a few seconds."""
+"""What a person sees while steps run: never nothing for more than a few seconds."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ class Progress:
     def __init__(self, out: TextIO | None = None) -> None:
         self.out = out or sys.stdout
         self.terminal = self.out.isatty()
-        self.began = time.monotonic()
+        self.started_at = time.monotonic()
         self._last = time.monotonic()
         self._drawn = False
         self._lock = threading.Lock()
@@ -47,8 +47,8 @@ class Progress:
                 self._last = time.monotonic()
 
     def elapsed(self) -> float:
-        """Seconds since this command began."""
-        return time.monotonic() - self.began
+        """Return seconds since this command began."""
+        return time.monotonic() - self.started_at
 
     def _wipe(self) -> None:
         if self._drawn:

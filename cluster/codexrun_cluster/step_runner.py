@@ -1,5 +1,4 @@
-"""In what order does the work go? Steps run side by side, each as soon as those before it are
-done."""
+"""Run steps side by side, each as soon as those before it are done."""
 
 import re
 import threading
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log, stop_children
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.progress import REDRAW_SECONDS, Progress
 
 INSTANT_SECONDS = 0.4  # what ends sooner needs no line for its start
@@ -31,10 +30,10 @@ class Step:
 
 
 def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
-    """Run all of them; the first failure starts nothing more and ends what still runs.
+    """Run all steps; the first failure starts nothing more and ends what still runs.
 
     Raises:
-        Failure: of the step that failed first.
+        LauncherError: a step failed; the first one's.
     """
     waiting = {step.name: step for step in steps}
     check_order(waiting.values())
@@ -50,10 +49,10 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
         log = Log(_log_path(logs, step))
         try:
             note = step.do(log)
-        except BaseException as caught:  # handed to the caller's thread, which raises it
-            error = caught
-            if isinstance(caught, Failure) and caught.log is None:
-                caught.log = log.path
+        except BaseException as raised:  # handed to the caller's thread, which raises it
+            error = raised
+            if isinstance(raised, LauncherError) and raised.log is None:
+                raised.log = log.path
         with wake:
             ended.append((step, note, error))
             wake.notify()
@@ -68,17 +67,18 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
             with wake:
                 if not ended:
                     wake.wait(REDRAW_SECONDS)
-                finished, ended[:] = list(ended), []
+                finished = list(ended)
+                ended.clear()
             for step, note, error in finished:
-                took = time.monotonic() - running.pop(step.name)[1]
+                seconds = time.monotonic() - running.pop(step.name)[1]
                 if error is not None:
                     progress.line(
-                        f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {took:.1f}s"
+                        f"[{progress.elapsed():5.0f}s] FAILED {step.name} after {seconds:.1f}s"
                     )
                     raise error
                 done.add(step.name)
                 progress.line(
-                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {took:.1f}s"
+                    f"[{progress.elapsed():5.0f}s] done: {step.name} in {seconds:.1f}s"
                     + (f" - {note}" if note else "")
                 )
             now = time.monotonic()
@@ -97,7 +97,7 @@ def run_steps(steps: Iterable[Step], logs: Path, progress: Progress) -> None:
 
 
 def check_order(steps: Iterable[Step]) -> None:
-    """Every step waits only for steps that exist and, in the end, not for itself.
+    """Check that every step waits only for steps that exist and, in the end, not for itself.
 
     Raises:
         ValueError: the plan itself is wrong.

@@ -94,7 +94,8 @@ class Git:
         if self.secrets:
             at = str(settings.credentials)
             options[f"credential.{parts.scheme}://{parts.netloc}.helper"] = (
-                f'!f() {{ test "$1" = get && printf "username=%s\\npassword=%s\\n" "$(cat "{at}/username")" "$(cat "{at}/password")"; }}; f'
+                '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$(cat'
+                f' "{at}/username")" "$(cat "{at}/password")"; }}; f'
             )
         self.options = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
 
@@ -138,12 +139,24 @@ class Git:
             stderr = stderr.replace(secret, "***")
         if re.search(r"Authentication failed|returned error: 401|returned error: 403", stderr):
             if self.secrets:
-                return f"{url} refuses the credentials of the job type's git.credentialsSecretRef; renew that Secret"
-            return f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
+                return (
+                    f"{url} refuses the credentials of the job type's git.credentialsSecretRef;"
+                    " renew that Secret"
+                )
+            return (
+                f"{url} asks for credentials; name a Secret in the job type's"
+                " git.credentialsSecretRef"
+            )
         if re.search(r"could not read (Username|Password)", stderr):
-            return f"{url} asks for credentials; name a Secret in the job type's git.credentialsSecretRef"
+            return (
+                f"{url} asks for credentials; name a Secret in the job type's"
+                " git.credentialsSecretRef"
+            )
         if re.search(r"returned error: 30\d|redirect", stderr):
-            return f"{url} answers with a redirect, which is not followed; give the URL that it leads to"
+            return (
+                f"{url} answers with a redirect, which is not followed; give the URL that it"
+                " leads to"
+            )
         if re.search(r"not found|returned error: 404", stderr):
             return f"{url} does not exist, or the job type's credentials may not read it"
         lines = [

@@ -6,17 +6,17 @@ import tempfile
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.packages import Need, install, missing
+from codexrun_cluster.packages import Package, install, missing
 
 FOLDER = Path(tempfile.gettempdir())
 
 
-def installed(*needs: Need) -> None:
+def installed(*needs: Package) -> None:
     """Return once they are there.
 
     Raises:
-        Failure: they are not, and this user or system cannot install them; it names the line to
-            type.
+        LauncherError: they are not, and this user or system cannot install them; it names the line
+            to type.
     """
     if not missing(needs):
         return

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from installing import installed
 
-from codexrun_cluster.packages import Need
+from codexrun_cluster.packages import Package
 
 PROGRAMS = ("prometheus", "promtool")
 
@@ -17,4 +17,4 @@ def need_prometheus() -> None:
         return
     if os.geteuid() != 0:
         pytest.skip("prometheus and promtool are missing; as root: apt-get install prometheus")
-    installed(Need("prometheus", lambda: all(map(shutil.which, PROGRAMS))))
+    installed(Package("prometheus", lambda: all(map(shutil.which, PROGRAMS))))

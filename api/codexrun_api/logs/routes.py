@@ -44,7 +44,8 @@ RangeHeader = Annotated[
 
 LOG_RESPONSE = {
     "description": (
-        "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it; `end` at the run's end, `reconnect` before the server stops."
+        "The log, a JSON object a line. As a stream: an event a line, its id the offset behind it;"
+        " `end` at the run's end, `reconnect` before the server stops."
     ),
     "headers": {
         "X-Log-Complete": {"schema": {"type": "string", "enum": ["true", "false", "unknown"]}}

@@ -25,7 +25,7 @@ def _text(value: Any) -> Any:
 def _statuses(value: Any) -> Any:
     for one in value.split(",") if isinstance(value, str) else ():
         if one not in STATUSES:
-            raise ValueError(f"{one!r} is no status; use {', '.join(STATUSES)}")
+            raise ValueError(f'"{one}" is not a valid status; use {", ".join(STATUSES)}')
     return value
 
 
@@ -72,7 +72,8 @@ class RunFilterQuery(BaseModel):
         Word | None,
         Field(
             description=(
-                "Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma means AND."
+                "Kubernetes label selector: k=v, k!=v, k, !k, k in (a,b), k notin (a,b); a comma"
+                " means AND."
             ),
             examples=["team=a,env!=dev"],
         ),
@@ -111,7 +112,8 @@ class RunListQuery(RunFilterQuery):
         Word,
         Field(
             description=(
-                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is not known comes last, the duration of a run that has not ended too."
+                f"{', '.join(SORT_COLUMNS)}; `-` before it: the highest or latest first. What is"
+                " not known comes last, the duration of a run that has not ended too."
             ),
             examples=["-cost"],
         ),

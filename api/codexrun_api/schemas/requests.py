@@ -102,7 +102,8 @@ class StartRunRequest(Overrides):
         dict[str, str] | None,
         Field(
             description=(
-                "The object's labels, to find the run by; a retry takes over those without a prefix."
+                "The object's labels, to find the run by; a retry takes over those without a"
+                " prefix."
             ),
             examples=[{"team": "a"}],
         ),

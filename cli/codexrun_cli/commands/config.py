@@ -1,6 +1,5 @@
-"""`codexrun login` and `config`: what is remembered between calls, and where a value comes from."""
+"""`codexrun config`: what is remembered between calls, and where a value comes from."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -8,7 +7,6 @@ import typer
 from codexrun_cli import context, options, output, settings
 from codexrun_cli.errors import say, usage
 from codexrun_cli.output.table import Column
-from codexrun_cli.terminal import interactive
 from codexrun_cli.transports.connection import settings_of
 
 app = typer.Typer(
@@ -20,54 +18,26 @@ app = typer.Typer(
 HIDDEN = "********"
 
 
-def login(
-    ctx: typer.Context,
-    server: Annotated[
-        str, typer.Argument(metavar="URL", help="The api, such as https://codexrun.example.com")
-    ],
-    with_token: Annotated[
-        bool, typer.Option("--with-token", help="Read the token from stdin.")
-    ] = False,
-) -> None:
-    """Remember an api and a token for it. The token is asked for, or read from stdin; it is never
-    an argument."""
-    from codexrun_cli.transports.rest.http import Http
-
-    settings.settle(settings.Flags(server=server), {}, {})
-    if with_token:
-        token = sys.stdin.readline().strip() if sys.stdin else ""
-    elif interactive():
-        token = typer.prompt(f"token for {server}", hide_input=True, err=True).strip()
-    else:
-        usage(
-            "nobody can be asked for the token; pipe it in: codexrun login URL --with-token < FILE"
-        )
-    if not token:
-        usage("no token was given")
-    Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json(
-        "GET", "/jobtypes"
-    )  # proves URL and token
-    file = settings.path()
-    settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
-    say(f"{server} and its token are stored in {file}, readable by you alone")
-
-
 @app.command("view")
 def view(ctx: typer.Context, fmt: options.Output = None) -> None:
     """Show the values in force and where each comes from; a token is never shown."""
-    wanted = output.parse(fmt)
-    now = settings_of(context.flags(ctx))
+    output_format = output.parse(fmt)
+    current = settings_of(context.flags(ctx))
     rows = []
     for key in settings.KEYS:
-        value = getattr(now, key)
-        source = dict(now.sources).get(key, "default")
+        value = getattr(current, key)
+        source = dict(current.sources).get(key, "default")
         if value is not None:
             rows.append(
-                {"key": key, "value": HIDDEN if key in settings.SECRET else value, "source": source}
+                {
+                    "key": key,
+                    "value": HIDDEN if key in settings.SECRET_KEYS else value,
+                    "source": source,
+                }
             )
-    if wanted.human:
+    if output_format.human:
         say(f"file: {settings.path()}")
-    output.emit(rows, _KIND, wanted, context.out(ctx))
+    output.emit(rows, _KIND, output_format, context.out(ctx))
 
 
 @app.command("set")
@@ -76,12 +46,12 @@ def set_value(
     value: Annotated[str, typer.Argument(help="Its value; empty removes it.")],
 ) -> None:
     """Remember a value. A token is stored by `codexrun login`, never from the command line."""
-    if key in settings.SECRET:
+    if key in settings.SECRET_KEYS:
         usage("a token on the command line is seen by every process; use `codexrun login URL`")
     if key not in settings.KEYS:
         usage(
-            f'"{key}" is no key; use'
-            f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET)}"
+            f'"{key}" is not a valid key; use'
+            f" {', '.join(k for k in settings.KEYS if k not in settings.SECRET_KEYS)}"
         )
     file = settings.path()
     values = {**settings.read(file), key: value}
@@ -97,11 +67,11 @@ def show_path() -> None:
     output.write(f"{settings.path()}\n")
 
 
-def _column(name: str) -> Column:
+def _column(name: str) -> Column[dict[str, str]]:
     return Column(name.upper(), lambda row: str(row[name]))
 
 
-_KIND = output.Kind(
+_KIND = output.Kind[dict[str, str]](
     schema="codexrun.setting/v1",
     plural="settings",
     columns=[_column("key"), _column("value"), _column("source")],

@@ -11,9 +11,10 @@ from codexrun_cli import completion, context, options, output, run_selection, ti
 from codexrun_cli.errors import usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import printable
-from codexrun_cli.transports import Json, LogWish, Transport
+from codexrun_cli.transports import Json, LogRange, Transport
+from codexrun_cli.transports.schemas import Run
 
-SPEC = (
+SPEC_FIELDS = (
     "job_type",
     "params",
     "prompt_name",
@@ -23,15 +24,16 @@ SPEC = (
     "effort",
     "priority",
 )
-RESULT = ("status", "result", "error", "failure", "usage")
+RESULT_FIELDS = ("status", "result", "error", "failure", "usage")
+MAX_OUTPUT_LINES = 1000  # of one command
 
-Run = Annotated[str, typer.Argument(metavar="RUN", autocompletion=completion.runs)]
+Name = Annotated[str, typer.Argument(metavar="RUN", autocompletion=completion.runs)]
 
 
 def diff(
     ctx: typer.Context,
-    a: Run,
-    b: Run,
+    a: Name,
+    b: Name,
     spec: Annotated[bool, typer.Option("--spec", help="Only what was asked for.")] = False,
     result: Annotated[bool, typer.Option("--result", help="Only what came of it.")] = False,
     log: Annotated[
@@ -42,78 +44,81 @@ def diff(
     """Show what differs between two runs. Exit code 1 if anything does, like diff."""
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt)
+    output_format = output.parse(fmt)
     if sum((spec, result, log)) > 1:
         usage("give one of --spec, --result and --log")
     with opened(context.flags(ctx)) as transport:
-        first, second = run_selection.one(transport, a), run_selection.one(transport, b)
+        first = run_selection.find_run(transport, a)
+        second = run_selection.find_run(transport, b)
         if log:
-            text = _logs(transport, first, second)
+            text = _diff_logs(transport, first, second)
             output.write(text)
             raise typer.Exit(Code.FAILED if text else Code.DONE)
-    fields = SPEC if spec else RESULT if result else (*SPEC, *RESULT)
-    found = list(differences(_compared(first, fields), _compared(second, fields)))
-    if wanted.human:
+    fields: tuple[str, ...] = (*SPEC_FIELDS, *RESULT_FIELDS)
+    if spec or result:
+        fields = SPEC_FIELDS if spec else RESULT_FIELDS
+    changes = list(differences(_comparable(first, fields), _comparable(second, fields)))
+    if output_format.human:
         terminal = context.out(ctx)
-        for one in found:
-            output.write(f"{terminal.paint(one['field'], 'bold')}\n")
-            output.write(
-                "".join(terminal.paint(f"- {line}", "red") + "\n" for line in _shown(one["a"]))
-            )
-            output.write(
-                "".join(terminal.paint(f"+ {line}", "green") + "\n" for line in _shown(one["b"]))
-            )
+        for change in changes:
+            removed = [terminal.paint(f"- {line}", "red") for line in _value_lines(change["a"])]
+            added = [terminal.paint(f"+ {line}", "green") for line in _value_lines(change["b"])]
+            lines = [terminal.paint(change["field"], "bold"), *removed, *added]
+            output.write("".join(f"{line}\n" for line in lines))
     else:
-        shown = {
+        document = {
             "schema": "codexrun.diff/v1",
             "a": first["name"],
             "b": second["name"],
-            "differences": found,
+            "differences": changes,
         }
-        output.emit_document(shown, wanted)
-    raise typer.Exit(Code.FAILED if found else Code.DONE)
+        output.emit_document(document, output_format)
+    raise typer.Exit(Code.FAILED if changes else Code.DONE)
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any], at: str = "") -> Iterator[Json]:
-    """Fields whose values differ, objects field by field; null: not there. Pure."""
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "") -> Iterator[Json]:
+    """Yield fields whose values differ, objects field by field; null: not there. Pure."""
     for key in dict.fromkeys([*a, *b]):
         left, right = a.get(key), b.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            yield from differences(left, right, f"{at}{key}.")
+            yield from differences(left, right, f"{path}{key}.")
         elif left != right:
-            yield {"field": f"{at}{key}", "a": left, "b": right}
+            yield {"field": f"{path}{key}", "a": left, "b": right}
 
 
-def _compared(run: Json, fields: tuple[str, ...]) -> Json:
-    """duration_seconds stands for the two times it comes from, which always differ."""
-    found = {key: run[key] for key in fields if key in run}
-    start, end = times.parsed(run.get("started_at")), times.parsed(run.get("finished_at"))
+def _comparable(run: Mapping[str, Any], fields: tuple[str, ...]) -> Json:
+    """Return the fields; duration_seconds stands for the two times it comes from, which always
+    differ."""
+    values = {key: run[key] for key in fields if key in run}
+    start = times.parsed(run.get("started_at"))
+    end = times.parsed(run.get("finished_at"))
     if "usage" in fields and start and end:
-        found["duration_seconds"] = round((end - start).total_seconds())
-    return found
+        values["duration_seconds"] = round((end - start).total_seconds())
+    return values
 
 
-def _shown(value: Any) -> list[str]:
+def _value_lines(value: Any) -> list[str]:
     if value is None:
         return []
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return [printable(line) for line in text.splitlines()] or [""]
 
 
-def _logs(transport: Transport, first: Json, second: Json) -> str:
-    a, b = _words(transport, first), _words(transport, second)
+def _diff_logs(transport: Transport, first: Run, second: Run) -> str:
+    a = _log_lines(transport, first)
+    b = _log_lines(transport, second)
     lines = difflib.unified_diff(a, b, first["name"], second["name"], lineterm="")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _words(transport: Transport, run: Json) -> list[str]:
+def _log_lines(transport: Transport, run: Run) -> list[str]:
     from codexrun_cli.follow.lines import Reader
 
-    reader = Reader(max_output_lines=1000)
-    log = b"".join(transport.log(run, LogWish()).pieces)
+    reader = Reader(MAX_OUTPUT_LINES)
+    log = b"".join(transport.log(run, LogRange()).chunks)
     return [
-        shown.plain()
-        for line in log.splitlines()
-        for shown in reader.read(line)
-        if not shown.text.startswith("thread ")
+        line.plain()
+        for raw in log.splitlines()
+        for line in reader.read(raw)
+        if not line.text.startswith("thread ")
     ]

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from codexrun_cli import completion, context, options, output
-from codexrun_cli.errors import Trouble, fail, say
+from codexrun_cli.errors import CommandError, fail, say
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import Column, printable
-
-Json = dict[str, Any]
+from codexrun_cli.transports.schemas import JobType
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Job types: what can be started."
@@ -25,11 +24,11 @@ def list_job_types(
     """List job types: prompt, model, and how full each is."""
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt, headers=not no_headers)
+    output_format = output.parse(fmt, headers=not no_headers)
     with opened(context.flags(ctx)) as transport:
-        found = transport.job_types()
-    output.emit(found, _KIND, wanted, context.out(ctx))
-    if not found and wanted.human:
+        job_types = transport.job_types()
+    output.emit(job_types, _KIND, output_format, context.out(ctx))
+    if not job_types and output_format.human:
         say("no job types; `codexrun prompts manifests DIR | kubectl apply -f -` brings some")
 
 
@@ -43,41 +42,50 @@ def show(
     from codexrun_cli.transports.connection import opened
     from codexrun_core.prompts.rendering import placeholders
 
-    wanted = output.parse(fmt)
+    output_format = output.parse(fmt)
     with opened(context.flags(ctx)) as transport:
-        found = next((kind for kind in transport.job_types() if kind["name"] == name), None)
-        if found is None:
-            hint = "`codexrun jobtypes list` shows what can be started"
-            raise Trouble(
-                Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint
+        job_type = next((item for item in transport.job_types() if item["name"] == name), None)
+        if job_type is None:
+            raise CommandError(
+                Code.NOT_FOUND,
+                f'there is no job type "{name}"',
+                title="Not Found",
+                hint="`codexrun jobtypes list` shows what can be started",
             )
-        if wanted.name != "table":
-            output.emit([found], _KIND, wanted, context.out(ctx), single=True)
+        if output_format.name != "table":
+            output.emit([job_type], _KIND, output_format, context.out(ctx), single=True)
             return
-        schema = found.get("inputs_schema")
+        schema = job_type.get("inputs_schema")
         if schema is None:
-            text = transport.prompt_text(found["prompt_name"], found["prompt_version"])
-            inputs = [f"{name}  text, required" for name in placeholders(text)]
+            text = transport.prompt_text(job_type["prompt_name"], job_type["prompt_version"])
+            inputs = [f"{placeholder}  text, required" for placeholder in placeholders(text)]
         else:
             inputs = _inputs(schema)
-    output.write(_in_full(found, inputs))
+    output.write(_in_full(job_type, inputs))
     required = " ".join(f"-p {line.split()[0]}=..." for line in inputs if " required" in line)
     say(f"next: codexrun start {name} {required}".rstrip())
 
 
-def _in_full(found: Json, inputs: Sequence[str]) -> str:
+def _in_full(job_type: JobType, inputs: Sequence[str]) -> str:
     rows = [
-        ("Name", found["name"]),
-        ("Description", found.get("description") or ""),
-        ("Prompt", f"{found['prompt_name']}@{found['prompt_version']}"),
-        ("Model", f"{found['model']} (of {', '.join(found['allowed_models'])})"),
-        ("Limits", ", ".join(f"{key}={value}" for key, value in found.get("limits", {}).items())),
+        ("Name", job_type["name"]),
+        ("Description", job_type.get("description") or ""),
+        ("Prompt", f"{job_type['prompt_name']}@{job_type['prompt_version']}"),
+        ("Model", f"{job_type['model']} (of {', '.join(job_type['allowed_models'])})"),
+        (
+            "Limits",
+            ", ".join(f"{key}={value}" for key, value in job_type.get("limits", {}).items()),
+        ),
         (
             "Slots",
-            f"{found['running']} of {found['concurrency_limit']} taken, {found['queued']} waiting",
+            f"{job_type['running']} of {job_type['concurrency_limit']} taken,"
+            f" {job_type['queued']} waiting",
         ),
-        ("Ready", "" if found.get("ready") is not False else f"no: {found.get('message') or ''}"),
-        ("Suspended", "yes" if found["suspended"] else ""),
+        (
+            "Ready",
+            "" if job_type.get("ready") is not False else f"no: {job_type.get('message') or ''}",
+        ),
+        ("Suspended", "yes" if job_type["suspended"] else ""),
     ]
     text = "".join(f"{label + ':':<13}{printable(str(value))}\n" for label, value in rows if value)
     return text + (
@@ -108,50 +116,54 @@ def validate(
     output.write(f"{len(files)} job type{'' if len(files) == 1 else 's'}: valid\n")
 
 
-def _inputs(schema: Json) -> list[str]:
-    """A line for each input. The schema may be any JSON until the operator has judged it."""
-    properties, required = schema.get("properties"), schema.get("required")
+def _inputs(schema: Mapping[str, Any]) -> list[str]:
+    """Return a line for each input. The schema may be any JSON until the operator has validated
+    it."""
+    properties = schema.get("properties")
+    required = schema.get("required")
     lines = []
-    for name, said in properties.items() if isinstance(properties, dict) else ():
-        about = said if isinstance(said, dict) else {}
-        kind = about.get("type", "any")
-        more = ["required"] if isinstance(required, list) and name in required else []
-        more += (
-            [f"one of {', '.join(map(str, about['enum']))}"]
-            if isinstance(about.get("enum"), list)
-            else []
-        )
-        more += [f"default {about['default']}"] if "default" in about else []
-        line = f"{name}  {', '.join([str(kind), *more])}"
-        lines.append(
-            printable(f"{line}  {about['description']}" if about.get("description") else line)
-        )
+    for name, value in properties.items() if isinstance(properties, dict) else ():
+        field = value if isinstance(value, dict) else {}
+        facts = [str(field.get("type", "any"))]
+        if isinstance(required, list) and name in required:
+            facts.append("required")
+        if isinstance(field.get("enum"), list):
+            facts.append(f"one of {', '.join(map(str, field['enum']))}")
+        if "default" in field:
+            facts.append(f"default {field['default']}")
+        line = f"{name}  {', '.join(facts)}"
+        description = field.get("description")
+        lines.append(printable(f"{line}  {description}" if description else line))
     return lines
 
 
-def _readiness(job_type: Mapping[str, Any]) -> str:
+def _readiness(job_type: JobType) -> str:
     if job_type["suspended"]:
         return "suspended"
     words = {True: "yes", False: "no", None: ""}
     return words[job_type.get("ready")]
 
 
-_KIND = output.Kind(
+_KIND = output.Kind[JobType](
     schema="codexrun.job-type/v1",
     plural="job_types",
     columns=[
-        Column("NAME", lambda kind: kind["name"]),
-        Column("PROMPT", lambda kind: f"{kind['prompt_name']}@{kind['prompt_version']}"),
-        Column("MODEL", lambda kind: kind["model"]),
+        Column("NAME", lambda job_type: job_type["name"]),
         Column(
-            "RUNNING", lambda kind: f"{kind['running']}/{kind['concurrency_limit']}", right=True
+            "PROMPT", lambda job_type: f"{job_type['prompt_name']}@{job_type['prompt_version']}"
         ),
-        Column("QUEUED", lambda kind: str(kind["queued"]), right=True),
+        Column("MODEL", lambda job_type: job_type["model"]),
+        Column(
+            "RUNNING",
+            lambda job_type: f"{job_type['running']}/{job_type['concurrency_limit']}",
+            right=True,
+        ),
+        Column("QUEUED", lambda job_type: str(job_type["queued"]), right=True),
         Column(
             "READY",
             _readiness,
-            lambda kind: "red" if kind.get("ready") is False else None,
+            lambda job_type: "red" if job_type.get("ready") is False else None,
         ),
-        Column("DESCRIPTION", lambda kind: kind.get("description") or "", flexible=True),
+        Column("DESCRIPTION", lambda job_type: job_type.get("description") or "", flexible=True),
     ],
 )

@@ -1,9 +1,8 @@
-"""`codexrun logs` and `tail`: what the agent's container printed, byte for byte or in words, and as
-it goes on."""
+"""`codexrun logs`: what the agent's container printed, byte for byte or in words, and as it goes
+on."""
 
 import re
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -11,21 +10,26 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import context, options, run_selection
-from codexrun_cli.errors import Away, Trouble, say
-from codexrun_cli.exit_codes import Code, ended, of_run
+from codexrun_cli.errors import CommandError, Unavailable, say
+from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.follow.log_printer import Printer
-from codexrun_cli.transports import Chosen, Heard, Json, LogWish, Transport
+from codexrun_cli.statuses import is_terminal
+from codexrun_cli.transports import LogEvent, LogRange, Transport
+from codexrun_cli.transports.schemas import Run
 from codexrun_core.line_cutter import LineCutter
 
 LEVELS = ("debug", "info", "warning", "error")
-PALETTE = ("cyan", "magenta", "green", "yellow", "blue")
-AT_ONCE = 20  # runs that tail follows when none is named
+POLL_SECONDS = 0.5
+STATUS_ATTEMPTS = 60
 
 Tail = Annotated[int | None, typer.Option("--tail", min=0, help="Only the last so many lines.")]
 LogSince = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="DURATION", callback=options._moment, help="Only the last 90s, 10m, 2h."
+        "--since",
+        metavar="DURATION",
+        callback=options.read_moment,
+        help="Only the last 90s, 10m, 2h.",
     ),
 ]
 SinceTime = Annotated[
@@ -33,7 +37,7 @@ SinceTime = Annotated[
     typer.Option(
         "--since-time",
         metavar="TIME",
-        callback=options._moment,
+        callback=options.read_moment,
         help="Only since an RFC 3339 time.",
     ),
 ]
@@ -74,158 +78,93 @@ def logs(
     from codexrun_cli.transports.connection import opened
 
     printer = Printer(
-        _pattern(grep), level=_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps
+        pattern(grep), level=read_level(level), raw=raw, jsonl=_jsonl(fmt), timestamps=timestamps
     )
     if raw and (grep or level or timestamps or fmt != "pretty"):
         raise typer.BadParameter(
             "--raw is the bytes as they are; leave --grep, --level, --timestamps and --format out"
         )
-    wish = LogWish(tail=tail, since=_rfc3339(since_time or since))
+    log_range = LogRange(tail=tail, since=_rfc3339(since_time or since))
     with opened(context.flags(ctx)) as transport:
-        run = run_selection.one(transport, name)
+        run = run_selection.find_run(transport, name)
         terminal = context.out(ctx)
         if not follow:
-            text = transport.log(run, wish)
-            if text.note:
-                say(f"note: {text.note}")
-            for heard in _lines(text.pieces):
-                printer.print(heard, terminal)
+            log = transport.log(run, log_range)
+            if log.note:
+                say(f"note: {log.note}")
+            for event in _line_events(log.chunks):
+                printer.print(event, terminal)
             return
-        _follow(transport, run, wish, lambda heard: printer.print(heard, terminal))
+        follow_log(transport, run, log_range, lambda event: printer.print(event, terminal))
         if exit_status:
-            raise typer.Exit(of_run(_end_of(transport, run)))
+            raise typer.Exit(of_run(final_status(transport, run)))
 
 
-def tail(
-    ctx: typer.Context,
-    names: options.Names = None,
-    lines: Annotated[
-        int, typer.Option("--tail", min=0, help="Begin with the last so many lines of each.")
-    ] = 10,
-    timestamps: Timestamps = False,
-    grep: Grep = None,
-    level: Level = None,
-    exit_status: ExitStatus = False,
+def follow_log(
+    transport: Transport, run: Run, log_range: LogRange, show: Callable[[LogEvent], None]
 ) -> None:
-    """Follow logs: one run's, or those of all that run now, each line with its run's name."""
-    from codexrun_cli.transports.connection import opened
-
-    with opened(context.flags(ctx)) as transport:
-        if names:
-            runs = run_selection.several(transport, names)
-        else:
-            runs = list(transport.runs(Chosen(status="starting,running,stopping"), AT_ONCE))
-            if not runs:
-                say("nothing runs now")
-                return
-        terminal = context.out(ctx)
-        write = threading.Lock()
-
-        def one(number: int, run: Json) -> None:
-            prefix = (
-                ""
-                if len(runs) == 1
-                else terminal.paint(f"{run['name']} ", PALETTE[number % len(PALETTE)])
-            )
-            printer = Printer(
-                _pattern(grep), level=_level(level), timestamps=timestamps, prefix=prefix
-            )
-
-            def show(heard: Heard) -> None:
-                with write:
-                    printer.print(heard, terminal)
-
-            _follow(transport, run, LogWish(tail=lines), show)
-
-        _all_at_once(one, runs)
-        if exit_status:
-            raise typer.Exit(of_run(_end_of(transport, runs[0])))
-
-
-def _all_at_once(one: Callable[[int, Json], None], runs: list[Json]) -> None:
-    if len(runs) == 1:
-        one(0, runs[0])
-        return
-    failed: list[BaseException] = []
-
-    def work(number: int, run: Json) -> None:
-        try:
-            one(number, run)
-        except BaseException as error:
-            failed.append(error)
-
-    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in enumerate(runs)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.2)
-    if failed:
-        raise failed[0]
-
-
-def _follow(transport: Transport, run: Json, wish: LogWish, show: Callable[[Heard], None]) -> None:
-    cut = False
+    """Show each line to the end of the log; say once when the connection is lost."""
+    connected = True
     try:
-        for heard in transport.follow_log(run, wish):
-            match heard.kind:
+        for event in transport.follow_log(run, log_range):
+            match event.kind:
                 case "line":
-                    cut = False
-                    show(heard)
-                case "cut":
-                    if not cut:
+                    connected = True
+                    show(event)
+                case "disconnected":
+                    if connected:
                         say("connection lost, reconnecting...")
-                    cut = True
+                    connected = False
                 case "end":
-                    if heard.text:
-                        say(f"note: {heard.text.decode('utf-8', 'replace')}")
+                    if event.text:
+                        say(f"note: {event.text.decode('utf-8', 'replace')}")
                     return
     except KeyboardInterrupt:
         say(f"\nno longer following; the run goes on. To stop it: codexrun cancel {run['name']}")
         raise typer.Exit(Code.INTERRUPTED) from None
 
 
-def _end_of(transport: Transport, run: Json) -> str:
-    """The status it ended with: the log's end may be a moment before it."""
+def final_status(transport: Transport, run: Run) -> str:
+    """Return the status that the run ended with: the log's end may be a moment before it."""
     import time
 
-    for _ in range(60):
+    for _ in range(STATUS_ATTEMPTS):
         try:
             status = str(transport.run(run["run_id"])["status"])
-        except Away:
+        except Unavailable:
             raise
-        except Trouble as trouble:
-            if trouble.code is Code.NOT_FOUND:
+        except CommandError as error:
+            if error.code is Code.NOT_FOUND:
                 return "deleted"
             raise
-        if ended(status):
+        if is_terminal(status):
             return status
-        time.sleep(0.5)
+        time.sleep(POLL_SECONDS)
     return "unknown"
 
 
-def _lines(pieces: Iterator[bytes]) -> Iterator[Heard]:
+def _line_events(chunks: Iterator[bytes]) -> Iterator[LogEvent]:
     lines = LineCutter(limit=sys.maxsize)  # not followed: all of it, byte for byte
-    for piece in pieces:
-        for line in lines.feed(piece):
-            yield Heard("line", line.text)
+    for chunk in chunks:
+        for line in lines.feed(chunk):
+            yield LogEvent("line", line.text)
     if last := lines.last():
-        yield Heard("line", last.text, newline=False)
+        yield LogEvent("line", last.text, newline=False)
 
 
-def _pattern(text: str | None) -> "re.Pattern[str] | None":
+def pattern(text: str | None) -> "re.Pattern[str] | None":
     try:
         return re.compile(text) if text is not None else None
     except re.error as error:
         raise typer.BadParameter(
-            f'"{text}" is no regular expression: {error}', param_hint="--grep"
+            f'"{text}" is not a valid regular expression: {error}', param_hint="--grep"
         ) from None
 
 
-def _level(text: str | None) -> str | None:
+def read_level(text: str | None) -> str | None:
     if text is not None and text not in LEVELS:
         raise typer.BadParameter(
-            f'"{text}" is no level; use {", ".join(LEVELS)}', param_hint="--level"
+            f'"{text}" is not a valid level; use {", ".join(LEVELS)}', param_hint="--level"
         )
     return text
 
@@ -233,7 +172,7 @@ def _level(text: str | None) -> str | None:
 def _jsonl(text: str) -> bool:
     if text not in ("pretty", "jsonl"):
         raise typer.BadParameter(
-            f'"{text}" is no format; use pretty or jsonl', param_hint="--format"
+            f'"{text}" is not a valid format; use pretty or jsonl', param_hint="--format"
         )
     return text == "jsonl"
 

@@ -1,15 +1,16 @@
-"""`codexrun prompts`: from a folder of prompts and job types to what a cluster can apply."""
+"""`codexrun prompts`: the texts of the cluster or of a folder, and from a folder of prompts and job
+types to what a cluster can apply."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from codexrun_cli import context, output
-from codexrun_cli.errors import fail
-
-if TYPE_CHECKING:
-    from codexrun_core.prompts.manifests import Folder
+from codexrun_cli import completion, context, options, output, prompt_source
+from codexrun_cli.errors import CommandError, fail, say
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.output import Json
+from codexrun_cli.output.table import Column
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,15 +29,6 @@ Directory = Annotated[
         show_default=False,
     ),
 ]
-
-
-def namespace(name: str | None) -> str | None:
-    """A namespace's name, as an option's value."""
-    from codexrun_core.prompts.index import NAME_PATTERN, NAME_RULE
-
-    if name is not None and not NAME_PATTERN.fullmatch(name):
-        raise typer.BadParameter(f'"{name}" is no name for a namespace; {NAME_RULE}')
-    return name
 
 
 @app.command(
@@ -60,7 +52,9 @@ def manifests(
     """
     from codexrun_core.prompts.manifests import to_yaml
 
-    output.write(to_yaml(proven(directory).manifests(context.flags(ctx).namespace)))
+    output.write(
+        to_yaml(prompt_source.load_folder(directory).manifests(context.flags(ctx).namespace))
+    )
 
 
 @app.command(
@@ -88,7 +82,7 @@ def verify(
 ) -> None:
     """Check a folder: checksums, versions, and that each job type is valid and names a prompt that
     is there."""
-    folder = proven(directory)
+    folder = prompt_source.load_folder(directory)
     if since is not None:
         from codexrun_core.prompts.history import find_edited_versions
         from codexrun_core.prompts.index import FolderError
@@ -106,15 +100,160 @@ def verify(
     )
 
 
-def proven(directory: Path) -> "Folder":
-    from codexrun_core.prompts.index import FolderError
-    from codexrun_core.prompts.manifests import load
+FOLDER_HELP = "Of this folder, rather than of the cluster."
+From = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="DIR", exists=True, file_okay=False, help=FOLDER_HELP),
+]
+Prompt = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", autocompletion=completion.prompts)]
+
+
+@app.command("list")
+def list_prompts(
+    ctx: typer.Context,
+    folder: From = None,
+    fmt: options.Output = None,
+    no_headers: options.NoHeaders = False,
+) -> None:
+    """List prompts: versions, checksums, who answers for them, and which job types use them."""
+    output_format = output.parse(fmt, headers=not no_headers)
+    rows = [
+        {"name": prompt["name"], **version, "used_by": prompt["used_by"]}
+        for prompt in prompt_source.list_prompts(ctx, folder)
+        for version in prompt["versions"]
+    ]
+    output.emit(rows, _KIND, output_format, context.out(ctx))
+    wrong = [f"{row['name']}@{row['version']}" for row in rows if not row["checksum_ok"]]
+    if wrong:
+        say(f"checksum mismatch: {', '.join(wrong)}; runs that name it are rejected")
+
+
+@app.command("show")
+def show(ctx: typer.Context, prompt: Prompt, folder: From = None) -> None:
+    """Print a version's text; the newest one if none is named."""
+    output.write(prompt_source.read_text(ctx, prompt, folder)[1])
+
+
+@app.command("diff")
+def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None) -> None:
+    """Show what differs between two versions; exit code 1 if anything does."""
+    import difflib
+
+    (old, text), (new, other) = (
+        prompt_source.read_text(ctx, before, folder),
+        prompt_source.read_text(ctx, after, folder),
+    )
+    lines = difflib.unified_diff(
+        text.splitlines(keepends=True), other.splitlines(keepends=True), old, new
+    )
+    text_diff = "".join(
+        line if line.endswith("\n") else line + "\n\\ no newline at the end\n" for line in lines
+    )
+    output.write(text_diff)
+    raise typer.Exit(Code.FAILED if text_diff else Code.DONE)
+
+
+@app.command("render")
+def render(
+    ctx: typer.Context,
+    prompt: Prompt,
+    sets: options.Sets = None,
+    file: options.InputsFile = None,
+    folder: From = None,
+) -> None:
+    """Print the exact text that Codex would be given with these inputs."""
+    from codexrun_core.prompts.rendering import UnknownPlaceholderError
+    from codexrun_core.prompts.rendering import render as rendered
 
     try:
-        return load(directory)
+        output.write(
+            rendered(
+                prompt_source.read_text(ctx, prompt, folder)[1], options.inputs(sets, file) or {}
+            )
+        )
+    except UnknownPlaceholderError as error:
+        raise CommandError(Code.FAILED, str(error), hint=f"add -p {error.name}=VALUE") from None
+
+
+@app.command(
+    "add",
+    epilog="""\b
+Example:
+  codexrun prompts add hello hello.md --owner docs
+
+Published versions are never touched: a new text is a new version.""",
+)
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The prompt; it may be new.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new text; - is stdin.")],
+    owner: Annotated[
+        str | None, typer.Option(help="Who answers for it; the last version's owner if absent.")
+    ] = None,
+    folder: Annotated[
+        Path,
+        typer.Option(
+            "--dir", metavar="DIR", exists=True, file_okay=False, help="The folder with prompts/."
+        ),
+    ] = Path(),
+) -> None:
+    """Publish a new version of a prompt: its text, and its entry in prompts/index.json."""
+    from datetime import UTC, datetime
+
+    from codexrun_core.prompts.add import add_version
+    from codexrun_core.prompts.index import FolderError, load
+
+    try:
+        text = _read(file)
+        if owner is None:
+            versions = (
+                load(folder / "prompts").versions.get(name)
+                if (folder / "prompts/index.json").exists()
+                else None
+            )
+            if not versions:
+                raise typer.BadParameter(
+                    "a new prompt needs somebody who answers for it: --owner NAME"
+                )
+            owner = list(versions.values())[-1].owner
+        published = add_version(folder / "prompts", name, text, owner, datetime.now(UTC).date())
     except FolderError as error:
         fail(*error.problems)
+    output.write(f"{published.name}@{published.version}\n")
+    say(
+        f"prompts/{published.path}, sha256 {published.sha256}; a job type takes it with"
+        f" prompt.version: {published.version}"
+    )
+
+
+def _read(file: Path) -> str:
+    import sys
+
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" and sys.stdin else file.read_bytes()
+        return data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file}: {error}", param_hint="FILE") from None
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+_KIND = output.Kind[Json](
+    schema="codexrun.prompt-version/v1",
+    plural="prompts",
+    name=lambda row: f"{row['name']}@{row['version']}",
+    columns=[
+        Column("NAME", lambda row: row["name"]),
+        Column("VERSION", lambda row: row["version"]),
+        Column(
+            "CHECKSUM",
+            lambda row: "ok" if row["checksum_ok"] else "MISMATCH",
+            lambda row: None if row["checksum_ok"] else "red",
+        ),
+        Column("OWNER", lambda row: row["owner"], flexible=True),
+        Column("UPDATED", lambda row: row["updated_at"]),
+        Column("USED-BY", lambda row: ",".join(row["used_by"]), flexible=True),
+    ],
+    wide=[Column("SHA256", lambda row: row["sha256"])],
+)

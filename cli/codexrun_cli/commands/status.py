@@ -1,17 +1,20 @@
 """`codexrun status`: one run in full, and what to type next."""
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run, worst
+from codexrun_cli.follow import modes
 from codexrun_cli.output.runs import describe, kind, next_command
-from codexrun_cli.transports import Json, Transport
+from codexrun_cli.transports import Transport
+from codexrun_cli.transports.schemas import Run
 
 LAST_LINES = 10
-ROWS = ("name", "wide")  # formats that have no place for details
+ROW_FORMATS = ("name", "wide")  # that have no place for details
+MAX_OUTPUT_LINES = 5  # of one command
 
 
 def status(
@@ -26,50 +29,54 @@ def status(
     no_headers: options.NoHeaders = False,
 ) -> None:
     """Show how a run goes, or went: everything that is known, and what to type next."""
-    from codexrun_cli.commands.start import see_through, show_in_browser
     from codexrun_cli.transports.connection import opened
 
-    wanted = output.parse(fmt, headers=not no_headers)
+    output_format = output.parse(fmt, headers=not no_headers)
     with opened(context.flags(ctx)) as transport:
-        runs = run_selection.several(transport, names or [])
+        runs = run_selection.find_runs(transport, names or [])
         if web:
-            show_in_browser(transport.console(runs[0]))
+            context.open_in_browser(transport.console(runs[0]))
             return
         if watch:
-            runs = [see_through(ctx, transport, run, "watch", timeout=timeout) for run in runs]
-        if wanted.name == "table":
+            runs = [
+                modes.see_through(ctx, transport, run, "watch", timeout=timeout) for run in runs
+            ]
+        if output_format.name == "table":
             for number, run in enumerate(runs):
                 output.write("\n" if number else "")
                 _in_full(ctx, transport, run)
         else:
-            if wanted.name not in ROWS:
-                runs = [{**run, **transport.details(run)} for run in runs]
-            output.emit(runs, kind(context.now()), wanted, context.out(ctx), single=len(runs) == 1)
+            items = runs
+            if output_format.name not in ROW_FORMATS:
+                items = [cast(Run, {**run, **transport.details(run)}) for run in runs]
+            single = len(runs) == 1
+            output.emit(items, kind(context.now()), output_format, context.out(ctx), single=single)
         if watch:
             raise typer.Exit(worst([of_run(run["status"]) for run in runs]))
 
 
-def _in_full(ctx: typer.Context, transport: Transport, run: Json) -> None:
-    more, url = transport.details(run), transport.console(run)
-    output.write(describe(run, context.now(), context.out(ctx), url=url, more=more), links=True)
+def _in_full(ctx: typer.Context, transport: Transport, run: Run) -> None:
+    details = transport.details(run)
+    url = transport.console(run)
+    output.write(describe(run, context.now(), context.out(ctx), url=url, more=details), links=True)
     if run["status"] == "failed":
         _last_lines(transport, run)
     if command := next_command(run):
         say(f"next: {command}")
 
 
-def _last_lines(transport: Transport, run: Json) -> None:
-    """The end of a failed run's log; what nobody keeps is left out."""
-    from codexrun_cli.errors import Trouble
+def _last_lines(transport: Transport, run: Run) -> None:
+    """Print the end of a failed run's log; what nobody keeps is left out."""
+    from codexrun_cli.errors import CommandError
     from codexrun_cli.follow.lines import Reader
-    from codexrun_cli.transports import LogWish
+    from codexrun_cli.transports import LogRange
 
     try:
-        text = b"".join(transport.log(run, LogWish(tail=LAST_LINES)).pieces)
-    except Trouble:
+        text = b"".join(transport.log(run, LogRange(tail=LAST_LINES)).chunks)
+    except CommandError:
         return
-    reader = Reader(max_output_lines=5)
-    lines = [shown.plain() for line in text.splitlines() for shown in reader.read(line)]
+    reader = Reader(MAX_OUTPUT_LINES)
+    lines = [line.plain() for raw in text.splitlines() for line in reader.read(raw)]
     if lines:
         output.write(
             "\nThe end of its log:\n" + "".join(f"  {line}\n" for line in lines[-LAST_LINES:])

@@ -5,9 +5,9 @@ from typing import Any
 import typer
 
 from codexrun_cli import context, output
-from codexrun_cli.errors import Trouble, say
+from codexrun_cli.errors import CommandError, say
 
-SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 API_VERSION = "v1alpha1"
 
 
@@ -18,11 +18,11 @@ def own() -> str:
 
 
 def print_versions(ctx: typer.Context) -> None:
-    """The client's at once; the others as far as somebody answers."""
+    """Print the client's at once; the others as far as somebody answers."""
     from codexrun_cli.transports.connection import settings_of
 
-    mine = own()
-    output.write(f"codexrun {mine}\n")
+    client = own()
+    output.write(f"codexrun {client}\n")
     settings = settings_of(context.flags(ctx))
     if settings.server is None:
         crds = _of_cluster(settings)
@@ -33,29 +33,31 @@ def print_versions(ctx: typer.Context) -> None:
     try:
         from codexrun_cli.transports.rest.http import Http
 
-        http = Http(settings.server, settings.token, seconds=SECONDS)
-        there: Any = http.json("GET", "/version", repeatable=False)
-    except Trouble as trouble:
+        http = Http(settings.server, settings.token, seconds=TIMEOUT_SECONDS)
+        server: Any = http.json("GET", "/version", repeatable=False)
+    except CommandError as error:
         output.write("server   not known\n")
-        say(f"{trouble.detail}")
+        say(f"{error.detail}")
         return
-    output.write(f"server   {there['version']}\ncrd      {there['resources']}\n")
-    if skew(mine, there["version"]):
+    output.write(f"server   {server['version']}\ncrd      {server['resources']}\n")
+    if skew(client, server["version"]):
         say(
-            f"client {mine} and server {there['version']} differ by more than a minor version;"
+            f"client {client} and server {server['version']} differ by more than a minor version;"
             " update the older one"
         )
 
 
-def skew(mine: str, theirs: str) -> bool:
-    """Whether two versions are too far apart: another major one, or more than one minor. Pure."""
+def skew(client: str, server: str) -> bool:
+    """Return whether two versions are too far apart: another major one, or more than one minor.
+    Pure."""
 
     def parts(version: str) -> tuple[int, int]:
         first, second, *_ = [*version.split("."), "0", "0"]
         return (int(first) if first.isdecimal() else 0), (int(second) if second.isdecimal() else 0)
 
-    (a, b), (c, d) = parts(mine), parts(theirs)
-    return a != c or abs(b - d) > 1
+    client_major, client_minor = parts(client)
+    server_major, server_minor = parts(server)
+    return client_major != server_major or abs(client_minor - server_minor) > 1
 
 
 def _of_cluster(settings: Any) -> str | None:
@@ -63,12 +65,12 @@ def _of_cluster(settings: Any) -> str | None:
 
     try:
         transport: Any = open_transport(settings, ask=False)
-    except Trouble:
+    except CommandError:
         return None
     try:
         group = transport.loop.call(transport.kube.get("/apis/codexrun.dev"))
         return ", ".join(version["version"] for version in group["versions"])
-    except Trouble:
+    except CommandError:
         return None
     finally:
         transport.close()

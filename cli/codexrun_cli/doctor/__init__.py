@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from codexrun_cli.doctor import api, cluster, installation, sandbox
-from codexrun_cli.doctor.findings import Json, failed, looked, note
-from codexrun_cli.errors import Trouble
+from codexrun_cli.doctor.findings import Json, attempt, failed, note
+from codexrun_cli.errors import CommandError
 from codexrun_cli.settings import Flags, Settings
 from codexrun_cli.transports.connection import open_transport, settings_of
 
 
 def examine(flags: Flags) -> Iterator[Json]:
-    """Everything. The cluster is looked at too where commands go through the api, if a kubeconfig
-    is there."""
+    """Look at everything. The cluster is looked at too where commands go through the api, if a
+    kubeconfig is there."""
     settings = settings_of(flags)
     yield from api.examine(settings)
     yield from _cluster(settings_of(flags, straight=True), through_api=settings.rest)
@@ -22,11 +22,11 @@ def _cluster(settings: Settings, *, through_api: bool) -> Iterator[Json]:
     try:
         transport: Any = open_transport(settings, ask=False)
         server = transport.loop.call(transport.kube.get("/version"))
-    except Trouble as trouble:
+    except CommandError as error:
         if through_api:
-            yield note("cluster", f"not looked at: {trouble.detail}")
+            yield note("cluster", f"not looked at: {error.detail}")
         else:
-            yield failed("cluster", trouble.detail, trouble.hint or "kubectl cluster-info")
+            yield failed("cluster", error.detail, error.hint or "kubectl cluster-info")
         return
     try:
         yield from _inside(transport, server)
@@ -38,23 +38,23 @@ def _inside(transport: Any, server: Json) -> Iterator[Json]:
     kube = transport.kube
 
     def get(path: str) -> Json:
-        found: Json = transport.loop.call(kube.get(path))
-        return found
+        body: Json = transport.loop.call(kube.get(path))
+        return body
 
     def listed(path: str, **selectors: str) -> list[Json]:
-        async def look() -> list[Json]:
+        async def collect() -> list[Json]:
             return [raw async for page in kube.pages(path, **selectors) for raw in page["items"]]
 
-        found: list[Json] = transport.loop.call(look())
-        return found
+        items: list[Json] = transport.loop.call(collect())
+        return items
 
     finding: Json = {}
     for finding in cluster.examine(transport, server, get):
         yield finding
     if (finding["name"], finding["result"]) == ("crd", "failed"):
         return
-    found = looked(lambda: listed(kube.job_types))
-    job_types: list[Json] = [] if isinstance(found, Trouble) else found
+    listing = attempt(lambda: listed(kube.job_types))
+    job_types: list[Json] = [] if isinstance(listing, CommandError) else listing
     yield from installation.examine(get, kube.namespace, kube.pods, job_types)
     yield from sandbox.examine(
         get,

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 from codexrun_cli.commands.versions import own, skew
 from codexrun_cli.doctor.findings import Json, failed, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.settings import Settings
 from codexrun_cli.transports.rest.http import Http
+
+MAX_LAG_SECONDS = 30  # that the registry may be behind
 
 
 def examine(settings: Settings) -> Iterator[Json]:
@@ -21,36 +23,37 @@ def examine(settings: Settings) -> Iterator[Json]:
     http = Http(settings.server, settings.token, debug=settings.flags.debug, seconds=10)
     try:
         health = http.json("GET", "/readyz", repeatable=False)
-    except Trouble as trouble:
+    except CommandError as error:
         yield failed(
             "api",
-            trouble.detail,
+            error.detail,
             "kubectl get pods -l app.kubernetes.io/component=api; kubectl logs deploy/codexrun-api",
         )
         return
     yield ok("api", f"{settings.server} is ready")
     try:
-        about = http.json("GET", "/version", repeatable=False)
-    except Trouble as trouble:
-        if trouble.code is Code.NOT_ALLOWED:
-            yield failed("token", trouble.detail, "codexrun login URL, or CODEX_CONTROL_TOKEN")
+        version = http.json("GET", "/version", repeatable=False)
+    except CommandError as error:
+        if error.code is Code.NOT_ALLOWED:
+            yield failed("token", error.detail, "codexrun login URL, or CODEX_CONTROL_TOKEN")
         else:
-            yield note("version", trouble.detail)
+            yield note("version", error.detail)
         return
     yield ok("token", "the api knows it")
-    mine, theirs = own(), str(about.get("version"))
-    if skew(mine, theirs):
+    client = own()
+    server = str(version.get("version"))
+    if skew(client, server):
         yield note(
             "version",
-            f"client {mine} and server {theirs} differ by more than a minor version",
+            f"client {client} and server {server} differ by more than a minor version",
             "update the older one",
         )
     lag = health.get("registry_lag_seconds", 0)
-    if lag > 30:
+    if lag > MAX_LAG_SECONDS:
         yield failed(
             "registry",
             f"writes are {lag:.0f} s late",
             "is the database up? kubectl logs deploy/codexrun-api | grep row.late",
         )
     else:
-        yield ok("registry", f"schema {about.get('registry_schema')}, writes {lag:.0f} s late")
+        yield ok("registry", f"schema {version.get('registry_schema')}, writes {lag:.0f} s late")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
+from codexrun_cli.errors import CommandError
 
 OLDEST = 31  # minor version of Kubernetes
 RIGHTS = [
@@ -20,8 +20,8 @@ RIGHTS = [
 
 
 def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
-    """The last finding is a failed crd where nothing else is worth a look. server: what the
-    apiserver says of its version."""
+    """Look at the cluster. The last finding is a failed crd where nothing else is worth a look.
+    server: what the apiserver says of its version."""
     minor = "".join(filter(str.isdecimal, str(server.get("minor", "0"))))
     name = f"Kubernetes {server.get('gitVersion', '?')}, namespace {transport.kube.namespace}"
     if int(minor or 0) < OLDEST:
@@ -38,10 +38,10 @@ def examine(transport: Any, server: Json, get: Get) -> Iterator[Json]:
 
 
 def _crd(get: Get) -> Json | None:
-    found = looked(lambda: get("/apis/codexrun.dev"))
-    if isinstance(found, Trouble):
+    group = attempt(lambda: get("/apis/codexrun.dev"))
+    if isinstance(group, CommandError):
         return None
-    versions = [version["version"] for version in found["versions"]]
+    versions = [version["version"] for version in group["versions"]]
     if "v1alpha1" not in versions:
         return failed(
             "crd",
@@ -73,8 +73,8 @@ def _rights(transport: Any) -> Iterator[Json]:
                     "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body
                 )
             )
-        except Trouble as trouble:
-            yield note("rights", f"cannot be asked: {trouble.detail}")
+        except CommandError as error:
+            yield note("rights", f"cannot be asked: {error.detail}")
             return
         if not answer.get("status", {}).get("allowed"):
             missing.append(f"{verb} {resource}")

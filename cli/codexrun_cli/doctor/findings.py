@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_cli.errors import Away, Trouble
+from codexrun_cli.errors import CommandError, Unavailable
 
 Json = dict[str, Any]
 Get = Callable[[str], Json]  # what the apiserver has under a path
@@ -23,15 +23,15 @@ def note(name: str, detail: str, fix: str = "") -> Json:
     return {"name": name, "result": "note", "detail": detail, **({"fix": fix} if fix else {})}
 
 
-def looked(look: Callable[[], Any]) -> Any:
-    """What was found, or the trouble that hid it.
+def attempt(call: Callable[[], Any]) -> Any:
+    """Return what `call` returns, or the error that hid it.
 
     Raises:
-        Away: nobody answers; the rest need not be asked.
+        Unavailable: nobody answers; the rest need not be asked.
     """
     try:
-        return look()
-    except Away:
+        return call()
+    except Unavailable:
         raise
-    except Trouble as trouble:
-        return trouble
+    except CommandError as error:
+        return error

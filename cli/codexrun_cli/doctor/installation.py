@@ -3,8 +3,8 @@ the metrics' monitor."""
 
 from collections.abc import Iterator
 
-from codexrun_cli.doctor.findings import INSTALL, Get, Json, failed, looked, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_core.runs.names import RUN_NAME_LABEL
 
@@ -12,9 +12,9 @@ BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImag
 
 
 def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Iterator[Json]:
-    """pods: the path of the namespace's."""
-    deployments = looked(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
-    if isinstance(deployments, Trouble):
+    """Look at what the chart has installed. pods: the path of the namespace's."""
+    deployments = attempt(lambda: get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"])
+    if isinstance(deployments, CommandError):
         yield note("operator", f"not looked at: {deployments.detail}")
     else:
         yield from _parts(get, namespace, deployments, job_types)
@@ -25,7 +25,7 @@ def examine(get: Get, namespace: str, pods: str, job_types: list[Json]) -> Itera
 def _parts(
     get: Get, namespace: str, deployments: list[Json], job_types: list[Json]
 ) -> Iterator[Json]:
-    """Operator, the Secret with the model's key, and api, from their Deployments."""
+    """Look at operator, the Secret with the model's key, and api, from their Deployments."""
     by_part = {
         d["metadata"].get("labels", {}).get("app.kubernetes.io/component"): d for d in deployments
     }
@@ -66,7 +66,7 @@ def _parts(
 
 
 def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iterator[Json]:
-    """The installation's Secret, and those of job types that have their own."""
+    """Look at the installation's Secret, and those of job types that have their own."""
     own = {kind["spec"].get("modelSecretRef", {}).get("name") for kind in job_types} - {
         None,
         default,
@@ -82,23 +82,23 @@ def _keys(get: Get, namespace: str, default: str, job_types: list[Json]) -> Iter
 
 
 def _key(get: Get, namespace: str, secret: str) -> Json:
-    found = looked(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
+    body = attempt(lambda: get(f"/api/v1/namespaces/{namespace}/secrets/{secret}"))
     fix = f"kubectl create secret generic {secret} -n {namespace} --from-file=api-key=FILE"
-    if isinstance(found, Trouble):
-        if found.code is Code.NOT_FOUND:
+    if isinstance(body, CommandError):
+        if body.code is Code.NOT_FOUND:
             return failed("key", f"Secret {secret} is not there", fix)
-        return note("key", f"whether Secret {secret} is there cannot be seen: {found.detail}")
-    if "api-key" not in (found.get("data") or {}):
+        return note("key", f"whether Secret {secret} is there cannot be seen: {body.detail}")
+    if "api-key" not in (body.get("data") or {}):
         return failed("key", f"Secret {secret} has no api-key", fix)
     return ok("key", f"Secret {secret} has an api-key")
 
 
 def _pulls(get: Get, pods: str) -> Iterator[Json]:
-    found = looked(lambda: get(f"{pods}?labelSelector={RUN_NAME_LABEL}")["items"])
-    if isinstance(found, Trouble):
-        yield note("pulls", f"not looked at: {found.detail}")
+    listing = attempt(lambda: get(f"{pods}?labelSelector={RUN_NAME_LABEL}")["items"])
+    if isinstance(listing, CommandError):
+        yield note("pulls", f"not looked at: {listing.detail}")
         return
-    for pod in found:
+    for pod in listing:
         status = pod.get("status", {})
         for container in [
             *status.get("initContainerStatuses", []),
@@ -114,13 +114,13 @@ def _pulls(get: Get, pods: str) -> Iterator[Json]:
                     " imagePullSecrets",
                 )
                 return
-    yield ok("pulls", f"no pod of {len(found)} waits for an image")
+    yield ok("pulls", f"no pod of {len(listing)} waits for an image")
 
 
 def _metrics(get: Get, namespace: str) -> Json:
     fix = "helm upgrade --set metrics.serviceMonitor.enabled=true"
-    group = looked(lambda: get("/apis/monitoring.coreos.com/v1"))
-    if isinstance(group, Trouble):
+    group = attempt(lambda: get("/apis/monitoring.coreos.com/v1"))
+    if isinstance(group, CommandError):
         return note(
             "metrics",
             "no Prometheus Operator in this cluster; scrape the ports called metrics, or install it"
@@ -128,11 +128,13 @@ def _metrics(get: Get, namespace: str) -> Json:
             fix,
         )
     path = f"/apis/monitoring.coreos.com/v1/namespaces/{namespace}/servicemonitors"
-    found = looked(lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"])
-    if isinstance(found, Trouble):
-        return note("metrics", f"not looked at: {found.detail}")
-    if not found:
+    monitors = attempt(
+        lambda: get(f"{path}?labelSelector=app.kubernetes.io/name=codexrun")["items"]
+    )
+    if isinstance(monitors, CommandError):
+        return note("metrics", f"not looked at: {monitors.detail}")
+    if not monitors:
         return failed(
             "metrics", "there is a Prometheus Operator, but no ServiceMonitor of codexrun", fix
         )
-    return ok("metrics", f"ServiceMonitor {found[0]['metadata']['name']}")
+    return ok("metrics", f"ServiceMonitor {monitors[0]['metadata']['name']}")

@@ -8,8 +8,8 @@ newest run tells.
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from codexrun_cli.doctor.findings import Get, Json, failed, looked, note, ok
-from codexrun_cli.errors import Trouble
+from codexrun_cli.doctor.findings import Get, Json, attempt, failed, note, ok
+from codexrun_cli.errors import CommandError
 
 DOES_NOT_WORK = "sandbox: codex does not work in this pod"  # as the runner says it
 FIX = (
@@ -21,23 +21,23 @@ FIX = (
 def examine(
     get: Get, namespace: str, job_types: list[Json], runs_of: Callable[[str], list[Json]]
 ) -> Iterator[Json]:
-    """runs_of: the CodexRuns of a job type."""
+    """Look at the sandbox. runs_of: the CodexRuns of a job type."""
     own = [kind["metadata"]["name"] for kind in job_types if kind["spec"].get("sandbox") == "codex"]
     yield _pod(get, namespace, own=bool(own))
     for name in own:
-        found = looked(partial(runs_of, name))
-        if isinstance(found, Trouble):
-            yield note("sandbox", f"{name}: its runs cannot be seen: {found.detail}")
+        runs = attempt(partial(runs_of, name))
+        if isinstance(runs, CommandError):
+            yield note("sandbox", f"{name}: its runs cannot be seen: {runs.detail}")
         else:
-            yield tried(name, found)
+            yield tried(name, runs)
 
 
 def _pod(get: Get, namespace: str, *, own: bool) -> Json:
-    """What a namespace enforces is what can be known from outside."""
-    found = looked(lambda: get(f"/api/v1/namespaces/{namespace}"))
-    if isinstance(found, Trouble):
-        return note("sandbox", f"what the namespace enforces cannot be seen: {found.detail}")
-    enforced = (found["metadata"].get("labels") or {}).get(
+    """Look at the namespace: what it enforces is what can be known from outside."""
+    body = attempt(lambda: get(f"/api/v1/namespaces/{namespace}"))
+    if isinstance(body, CommandError):
+        return note("sandbox", f"what the namespace enforces cannot be seen: {body.detail}")
+    enforced = (body["metadata"].get("labels") or {}).get(
         "pod-security.kubernetes.io/enforce", "nothing"
     )
     if enforced != "restricted":
@@ -47,12 +47,12 @@ def _pod(get: Get, namespace: str, *, own: bool) -> Json:
             f" {enforced} for others",
             f"kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted",
         )
-    more = "" if own else ", and no job type wants Codex's own too"
-    return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{more}")
+    note_on_own = "" if own else ", and no job type wants Codex's own too"
+    return ok("sandbox", f"the pod is the sandbox; the namespace enforces restricted{note_on_own}")
 
 
 def tried(job_type: str, runs: list[Json]) -> Json:
-    """What the newest run that came so far says of Codex's own sandbox. Pure."""
+    """Return what the newest run that came so far says of Codex's own sandbox. Pure."""
     for run in sorted(
         runs, key=lambda run: str(run["metadata"].get("creationTimestamp")), reverse=True
     ):

@@ -1,4 +1,4 @@
-"""Follow runs to their end through cuts and restarts: states are asked for, log lines come by
+"""Follow runs to their end through cuts and restarts: states are polled, log lines come by
 themselves, one place shows both.
 
 States are polled because the answer has what no event carries: the place in the queue, and tokens
@@ -10,156 +10,156 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from codexrun_cli.errors import Away, Trouble
-from codexrun_cli.exit_codes import Code, ended
-from codexrun_cli.follow.lines import Reader, reaches_level
+from codexrun_cli.errors import CommandError, Unavailable
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.follow.lines import Reader
 from codexrun_cli.follow.screen import View
-from codexrun_cli.transports import Heard, Json, LogWish, Transport
-from codexrun_cli.transports.rest.transport import GIVE_UP
+from codexrun_cli.statuses import is_terminal
+from codexrun_cli.transports import LogEvent, LogRange, Transport
+from codexrun_cli.transports.rest.transport import MAX_OUTAGE_SECONDS
+from codexrun_cli.transports.schemas import Run
 
-LAST_WORDS = 20.0  # seconds that the log may still come in after the run's end
-LATEST, SOONEST = 2.0, 0.3  # seconds between two looks
+LAST_LINES_SECONDS = 20.0  # that the log may still come in after the run's end
+FIRST_POLL_SECONDS = 0.3
+MAX_POLL_SECONDS = 2.0
 
 
-class TimeUp(Exception):
-    """--timeout has passed; `runs` are those that have not ended."""
-
-    def __init__(self, runs: list[Json]) -> None:
-        super().__init__()
-        self.runs = runs
+class TimedOut(Exception):
+    """--timeout has passed before the run has ended."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Nobody answers; `why`, for people."""
+class Disconnected:
+    """Nobody answers; `reason`, for people."""
 
-    why: str
+    reason: str
 
 
-def states(
-    look: Callable[[], Json], over: threading.Event, sleep: Callable[[float], Any] | None = None
-) -> Iterator[Json | Cut]:
-    """The run's states until it has ended, each as it is found; also through times when nobody
-    answers.
+Event = Run | Disconnected | LogEvent | BaseException
+
+
+def poll_states(
+    get_run: Callable[[], Run],
+    stop: threading.Event,
+    sleep: Callable[[float], Any] | None = None,
+) -> Iterator[Run | Disconnected]:
+    """Yield the run's states until it has ended, also through times when nobody answers.
 
     Raises:
-        Away: for longer than anybody would wait.
+        Unavailable: for longer than anybody would wait.
     """
-    sleep = sleep or over.wait
-    pause, reached = SOONEST, time.monotonic()
-    while not over.is_set():
+    sleep = sleep or stop.wait
+    pause = FIRST_POLL_SECONDS
+    answered_at = time.monotonic()
+    while not stop.is_set():
         try:
-            run = look()
-            reached = time.monotonic()
+            run = get_run()
+            answered_at = time.monotonic()
             yield run
-            if ended(run["status"]):
+            if is_terminal(run["status"]):
                 return
-        except Away as away:
-            if time.monotonic() - reached > GIVE_UP:
+        except Unavailable as error:
+            if time.monotonic() - answered_at > MAX_OUTAGE_SECONDS:
                 raise
-            yield Cut(away.detail)
-        except Trouble as trouble:
-            if trouble.code is not Code.NOT_FOUND:
+            yield Disconnected(error.detail)
+        except CommandError as error:
+            if error.code is not Code.NOT_FOUND:
                 raise
-            yield {
-                "status": "deleted"
-            }  # its object, or its row, is gone: nobody knows how it ended
+            # Its object, or its row, is gone: nobody knows how it ended.
+            yield cast(Run, {"status": "deleted"})
             return
         sleep(pause)
-        pause = min(LATEST, pause * 1.3)
+        pause = min(MAX_POLL_SECONDS, pause * 1.3)
 
 
 def follow(
     transport: Transport,
-    run: Json,
+    run: Run,
     view: View,
     *,
     log: bool,
-    reader: Reader | None = None,
+    reader: Reader,
     seconds: float | None = None,
-    level: str | None = None,
-    wish: LogWish | None = None,
-) -> Json:
+) -> Run:
     """Show a run until it has ended; returns its last state.
 
     Raises:
-        TimeUp: `seconds` have passed first.
+        TimedOut: `seconds` have passed first.
         KeyboardInterrupt: the user has seen enough; the run goes on.
     """
-    heard: queue.SimpleQueue[Json | Cut | Heard | BaseException] = queue.SimpleQueue()
-    over = threading.Event()
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    stop = threading.Event()
 
-    def feed(source: Callable[[], Iterator[Json | Cut | Heard]]) -> None:
+    def feed(source: Callable[[], Iterator[Event]]) -> None:
         try:
-            for one in source():
-                heard.put(one)
+            for event in source():
+                events.put(event)
         except BaseException as error:
-            heard.put(error)
+            events.put(error)
 
-    def log_lines() -> Iterator[Json | Cut | Heard]:
-        yield from transport.follow_log(run, wish or LogWish())
+    def log_events() -> Iterator[Event]:
+        yield from transport.follow_log(run, LogRange())
 
-    def run_states() -> Iterator[Json | Cut | Heard]:
-        yield from states(lambda: transport.run(run["run_id"]), over)
+    def run_states() -> Iterator[Event]:
+        yield from poll_states(lambda: transport.run(run["run_id"]), stop)
 
-    sources = [run_states, *([log_lines] if log else [])]
+    sources = [run_states, *([log_events] if log else [])]
     for source in sources:
         threading.Thread(target=feed, args=(source,), daemon=True).start()
     try:
-        return _show(
-            run, heard, view, log=log, reader=reader or Reader(), seconds=seconds, level=level
-        )
+        return _show(run, events, view, log=log, reader=reader, seconds=seconds)
     finally:
-        over.set()
+        stop.set()
         view.close()
 
 
 def _show(  # noqa: PLR0912 - one match
-    run: Json,
-    heard: "queue.SimpleQueue[Json | Cut | Heard | BaseException]",
+    run: Run,
+    events: "queue.SimpleQueue[Event]",
     view: View,
     *,
     log: bool,
     reader: Reader,
     seconds: float | None,
-    level: str | None,
-) -> Json:
+) -> Run:
     deadline = None if seconds is None else time.monotonic() + seconds
-    last, done_at, log_over, cut = run, None, not log, False
+    ended_at: float | None = None
+    log_ended = not log
+    connected = True
     view.state(run)
-    while done_at is None or not (log_over or time.monotonic() > done_at + LAST_WORDS):
-        if deadline is not None and time.monotonic() > deadline and done_at is None:
-            raise TimeUp([last])
+    while ended_at is None or not (log_ended or time.monotonic() > ended_at + LAST_LINES_SECONDS):
+        if deadline is not None and time.monotonic() > deadline and ended_at is None:
+            raise TimedOut
         try:
-            one = heard.get(timeout=0.15)
+            event = events.get(timeout=0.15)
         except queue.Empty:
             view.tick()
             continue
-        match one:
+        match event:
             case BaseException():
-                raise one
-            case Heard(kind="line", text=text):
-                cut = False
-                view.lines([line for line in reader.read(text) if reaches_level(line, level)])
-            case Heard(kind="end", text=text):
-                log_over = True
+                raise event
+            case LogEvent(kind="line", text=text):
+                connected = True
+                view.lines(reader.read(text))
+            case LogEvent(kind="end", text=text):
+                log_ended = True
                 if text:
-                    view.word(f"note: {text.decode('utf-8', 'replace')}")
-            case Heard() | Cut():
-                if not cut:
-                    view.word("connection lost, reconnecting...")
-                cut = True
+                    view.note(f"note: {text.decode('utf-8', 'replace')}")
+            case LogEvent() | Disconnected():
+                if connected:
+                    view.note("connection lost, reconnecting...")
+                connected = False
             case dict():
-                if cut:
-                    cut = False
-                    view.word("connected again")
-                last = {**last, **one}
-                if ended(last["status"]):
-                    done_at = done_at or time.monotonic()
-                    log_over = log_over or last["status"] == "deleted"
+                if not connected:
+                    connected = True
+                    view.note("connected again")
+                run = {**run, **event}
+                if is_terminal(run["status"]):
+                    ended_at = ended_at or time.monotonic()
+                    log_ended = log_ended or run["status"] == "deleted"
                 else:
-                    view.state(last)
-    view.state(last)  # behind the last line
-    return last
+                    view.state(run)
+    view.state(run)  # behind the last line
+    return run

@@ -6,9 +6,9 @@ from codexrun_cli import output
 from codexrun_cli.follow.lines import DisplayLine, Reader, reaches_level
 from codexrun_cli.follow.screen import text_of
 from codexrun_cli.terminal import Terminal
-from codexrun_cli.transports import Heard
+from codexrun_cli.transports import LogEvent
 
-MAX_OUTPUT_LINES = 200  # of one command, where somebody reads a whole log
+MAX_OUTPUT_LINES = 200  # of one command's output, where somebody reads a whole log
 
 
 class Printer:
@@ -24,23 +24,28 @@ class Printer:
         timestamps: bool = False,
         prefix: str = "",
     ) -> None:
-        self._pattern, self._level, self._raw, self._jsonl = pattern, level, raw, jsonl
-        self._timestamps, self._prefix = timestamps, prefix
+        self._pattern = pattern
+        self._level = level
+        self._raw = raw
+        self._jsonl = jsonl
+        self._timestamps = timestamps
+        self._prefix = prefix
         self._reader = Reader(MAX_OUTPUT_LINES)
 
-    def print(self, heard: Heard, terminal: Terminal) -> None:
+    def print(self, event: LogEvent, terminal: Terminal) -> None:
         if self._raw:
-            output.write_bytes(heard.text + (b"\n" if heard.newline else b""))
+            output.write_bytes(event.text + (b"\n" if event.newline else b""))
             return
-        lines = [line for line in self._reader.read(heard.text) if reaches_level(line, self._level)]
+        lines = [line for line in self._reader.read(event.text) if reaches_level(line, self._level)]
         if self._jsonl:
-            text = heard.text.decode("utf-8", "replace")
-            if (lines or self._level is None) and (not self._pattern or self._pattern.search(text)):
+            text = event.text.decode("utf-8", "replace")
+            matches = not self._pattern or self._pattern.search(text)
+            if (lines or self._level is None) and matches:
                 output.write(f"{text}\n")
             return
         output.write(
             "".join(
-                f"{self._prefix}{self._line(line, terminal)}\n"
+                f"{self._prefix}{self._format(line, terminal)}\n"
                 for line in lines
                 if self._matches(line)
             )
@@ -49,6 +54,6 @@ class Printer:
     def _matches(self, line: DisplayLine) -> bool:
         return self._pattern is None or bool(self._pattern.search(line.text))
 
-    def _line(self, line: DisplayLine, terminal: Terminal) -> str:
+    def _format(self, line: DisplayLine, terminal: Terminal) -> str:
         text = text_of(line, terminal)
         return f"{terminal.paint(line.ts or '-', 'dim')} {text}" if self._timestamps else text

@@ -3,18 +3,16 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from codexrun_cli import times
 from codexrun_cli.errors import say
-from codexrun_cli.exit_codes import ended
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, DisplayLine, Reader
-from codexrun_cli.output import details
-from codexrun_cli.output import runs as shown
+from codexrun_cli.output import runs, usage
 from codexrun_cli.output.table import fit, printable
+from codexrun_cli.statuses import is_terminal
 from codexrun_cli.terminal import Terminal
-
-Run = Mapping[str, Any]
+from codexrun_cli.transports.schemas import Run
 
 COLOURS = {
     "turn": "bold",
@@ -31,12 +29,12 @@ COLOURS = {
 
 
 class View(Protocol):
-    """What following shows. `lines` are of the log, `state` is the run's newest, `word` is about
+    """What following shows. `lines` are of the log, `state` is the run's newest, `note` is about
     following itself."""
 
     def lines(self, lines: list[DisplayLine]) -> None: ...
     def state(self, run: Run) -> None: ...
-    def word(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
     def tick(self) -> None: ...
     def close(self) -> None: ...
 
@@ -58,7 +56,7 @@ class Quiet:
     def state(self, run: Run) -> None:
         """Not shown."""
 
-    def word(self, text: str) -> None:
+    def note(self, text: str) -> None:
         say(text)
 
     def tick(self) -> None:
@@ -72,22 +70,24 @@ class Plain(Quiet):
     """One line a change, to stderr. prefix: where several runs are followed at once."""
 
     def __init__(self, terminal: Terminal, prefix: str = "") -> None:
-        self._terminal, self._prefix, self._said = terminal, prefix, ""
+        self._terminal = terminal
+        self._prefix = prefix
+        self._last_state = ""
 
     def lines(self, lines: list[DisplayLine]) -> None:
         for line in lines:
             say(self._prefix + text_of(line, self._terminal))
 
     def state(self, run: Run) -> None:
-        text = shown.state(run)
+        text = runs.state(run)
         if run["status"] == "queued":  # the estimate moves all the time; the place is news
-            place = run.get("queue", {}).get("position")
-            key = f"queued {place}"
+            queue = run.get("queue")
+            key = f"queued {queue['position'] if queue else None}"
         else:
             key = run["status"]
-        if key != self._said:
-            self._said = key
-            say(f"{self._prefix}{self._terminal.paint(f'[{text}]', shown.colour(run))}")
+        if key != self._last_state:
+            self._last_state = key
+            say(f"{self._prefix}{self._terminal.paint(f'[{text}]', runs.colour(run))}")
 
 
 class Live:
@@ -97,12 +97,15 @@ class Live:
     SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
     def __init__(
-        self, terminal: Terminal, reader: Reader, *, limits: Run, usual: float | None
+        self, terminal: Terminal, reader: Reader, *, limits: Mapping[str, int], usual: float | None
     ) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._terminal, self._reader, self._limits, self._usual = terminal, reader, limits, usual
+        self._terminal = terminal
+        self._reader = reader
+        self._limits = limits
+        self._usual = usual
         self._plain = Plain(terminal)
         self._console = Console(
             stderr=True,
@@ -126,13 +129,13 @@ class Live:
         from rich.text import Text
 
         if self._run is None or self._run["status"] != run["status"]:
-            text = self._terminal.paint(f"[{shown.state(run)}]", shown.colour(run))
+            text = self._terminal.paint(f"[{runs.state(run)}]", runs.colour(run))
             self._console.print(Text.from_ansi(text), soft_wrap=True)
             self._since = time.monotonic()
         self._run = run
         self.tick()
 
-    def word(self, text: str) -> None:
+    def note(self, text: str) -> None:
         from rich.text import Text
 
         self._console.print(Text(text))
@@ -142,7 +145,7 @@ class Live:
 
         if self._run is None:
             return
-        if ended(self._run["status"]):
+        if is_terminal(self._run["status"]):
             self._live.update(Text(""), refresh=True)
             return
         moment = int(time.monotonic() * 8)
@@ -169,16 +172,22 @@ class Live:
 
 
 def status_line(
-    run: Run, reader: Reader, now: datetime, *, limits: Run, usual: float | None, since: float
+    run: Run,
+    reader: Reader,
+    now: datetime,
+    *,
+    limits: Mapping[str, int],
+    usual: float | None,
+    since: float,
 ) -> str:
-    """Where a run is, in one line: phase, time, turn, tokens and cost against their limits, the
-    last command. Pure.
+    """Return where a run is, in one line: phase, time, turn, tokens and cost against their limits,
+    the last command. Pure.
 
     since: seconds in this phase, which is what counts while it stops.
     """
     match run["status"]:
         case "queued":
-            parts = [shown.state(run)]
+            parts = [runs.state(run)]
         case "stopping":
             parts = [f"stopping for {times.short(since)}"]
         case status:
@@ -188,7 +197,7 @@ def status_line(
         parts.append(times.short(lasted) + (f" of about {times.short(usual)}" if usual else ""))
     if reader.turns:
         parts.append(f"turn {reader.turns}")
-    parts += filter(None, (details.tokens_used(run, limits), details.money_used(run, limits)))
+    parts += filter(None, (usage.tokens_used(run, limits), usage.money_used(run, limits)))
     if reader.last_command:
         parts.append(f"$ {printable(reader.last_command)}")
     return "  ".join(parts)

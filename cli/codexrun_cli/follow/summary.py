@@ -1,49 +1,50 @@
 """How a followed run ends on the screen: one line of summary, then what the agent said."""
 
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from codexrun_cli import output, times
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.follow.lines import clean
-from codexrun_cli.output import runs as shown
+from codexrun_cli.output.runs import colour, last_message
+from codexrun_cli.output.usage import cost, tokens
 from codexrun_cli.terminal import Terminal, is_tty
-from codexrun_cli.transports import Json, Transport
+from codexrun_cli.transports import Transport
+from codexrun_cli.transports.schemas import Run
 
-CUT = 2000  # bytes; a stored message is cut at 2 KiB, and a shorter one is whole
+MIN_CUT_BYTES = 2000  # a stored message is cut at 2 KiB, and a shorter one is whole
 
 
-def summary(run: Mapping[str, Any], terminal: Terminal) -> list[str]:
-    """What came of it, in a line or two."""
+def summary(run: Run, terminal: Terminal) -> list[str]:
+    """Return what came of the run, in a line or two."""
     lasted = times.lasted(dict(run), datetime.now(UTC))
     parts = [
-        f"{run['name']}: {terminal.paint(run['status'], shown.colour(run))}",
+        f"{run['name']}: {terminal.paint(run['status'], colour(run))}",
         f"after {times.short(lasted)}" if lasted is not None else "",
-        f"{shown.tokens(run)} tokens" if shown.tokens(run) else "",
-        shown.cost(run),
+        f"{tokens(run)} tokens" if tokens(run) else "",
+        cost(run),
     ]
-    text = clean(shown.said(run)) if run["status"] != "succeeded" else ""
+    text = clean(last_message(run)) if run["status"] != "succeeded" else ""
     if run["status"] == "deleted":
         text = "it was deleted; how it ended is not known"
     return [", ".join(filter(None, parts)), *([f"  {terminal.paint(text, 'red')}"] if text else [])]
 
 
-def final_message(transport: Transport, run: Json) -> str:
-    """All of it, where the api keeps it; what the run's record has elsewhere."""
+def final_message(transport: Transport, run: Run) -> str:
+    """Return all of the final message, where the api keeps it; what the run's record has
+    elsewhere."""
     message = str(run.get("result") or "")
-    if transport.rest and len(message.encode()) >= CUT:
+    if transport.rest and len(message.encode()) >= MIN_CUT_BYTES:
         try:
             return transport.text(f"/runs/{run['run_id']}/artifacts/final-message.md")
-        except Trouble:
+        except CommandError:
             return message
     return message
 
 
 def print_message(message: str, terminal: Terminal) -> None:
-    """Markdown for people; its text for a terminal that cannot show that; for programs what the
-    agent wrote."""
+    """Print Markdown for people; its text for a terminal that cannot show that; for programs what
+    the agent wrote."""
     on_terminal = is_tty(sys.stdout)
     if on_terminal:
         message = "\n".join(clean(line) for line in message.split("\n"))

@@ -4,8 +4,8 @@ there."""
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import typer
 
@@ -13,21 +13,22 @@ from codexrun_cli.output.table import Column, table
 from codexrun_cli.terminal import Terminal, harmless, is_tty
 
 Json = dict[str, Any]
+T = TypeVar("T", bound=Mapping[str, Any])
 
-PLAIN = ("table", "wide", "name", "json", "yaml", "jsonl")
+SIMPLE_FORMATS = ("table", "wide", "name", "json", "yaml", "jsonl")
 HELP = "table|wide|name|json|yaml|jsonl|jsonpath=…|custom-columns=…"
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[T]):
     """How things of one kind are shown. schema: the name and version that JSON carries; plural: the
     list's key in it."""
 
     schema: str
     plural: str
-    columns: Sequence[Column]
-    wide: Sequence[Column] = ()
-    name: Callable[[Json], str] = lambda item: str(item["name"])
+    columns: Sequence[Column[T]]
+    wide: Sequence[Column[T]] = ()
+    name: Callable[[T], str] = lambda item: str(item["name"])
     prefix: str = ""
 
 
@@ -38,7 +39,6 @@ class Format:
     name: str = "table"
     argument: str = ""
     headers: bool = True
-    csv: bool = field(default=False)
 
     @property
     def human(self) -> bool:
@@ -46,13 +46,13 @@ class Format:
 
 
 def parse(text: str | None, headers: bool = True) -> Format:
-    """-o's value.
+    """Read the value of -o.
 
     Raises:
-        BadParameter: it is none.
+        BadParameter: it is not a valid format.
     """
     name, equals, argument = (text or "table").partition("=")
-    if name in PLAIN and not equals:
+    if name in SIMPLE_FORMATS and not equals:
         return Format(name, headers=headers)
     if name in ("jsonpath", "custom-columns"):
         if not argument:
@@ -64,69 +64,71 @@ def parse(text: str | None, headers: bool = True) -> Format:
 
         paths.check(name, argument)
         return Format(name, argument, headers)
-    raise typer.BadParameter(f'-o "{text}" is no format; use {HELP}')
+    raise typer.BadParameter(f'-o "{text}" is not a valid format; use {HELP}')
 
 
 def emit(
-    items: Iterable[Json], kind: Kind, wanted: Format, terminal: Terminal, *, single: bool = False
+    items: Iterable[T], kind: Kind[T], fmt: Format, terminal: Terminal, *, single: bool = False
 ) -> None:
     """Print things of one kind. single: one was asked for, and JSON is the thing itself rather than
     a list of one."""
-    if wanted.name == "jsonl":
+    if fmt.name == "jsonl":
         for item in items:
             write(line(document(item, kind.schema)))
         return
-    found = list(items)
-    match wanted.name:
+    all_items = list(items)
+    match fmt.name:
         case "name":
-            write("".join(f"{kind.prefix}{kind.name(item)}\n" for item in found))
+            write("".join(f"{kind.prefix}{kind.name(item)}\n" for item in all_items))
         case "table" | "wide":
-            columns = [*kind.columns, *(kind.wide if wanted.name == "wide" else ())]
-            write(
-                table(found, columns, terminal, headers=wanted.headers, cut=wanted.name == "table")
-            )
+            columns = [*kind.columns, *(kind.wide if fmt.name == "wide" else ())]
+            write(table(all_items, columns, terminal, headers=fmt.headers, cut=fmt.name == "table"))
         case _:
-            shown = document(found[0], kind.schema) if single else listing(found, kind)
-            emit_document(shown, wanted)
+            if single:
+                emit_document(document(all_items[0], kind.schema), fmt)
+            else:
+                emit_document(listing(all_items, kind), fmt)
 
 
-def emit_document(shown: Json, wanted: Format) -> None:
-    """One JSON document in any of the formats for programs."""
-    match wanted.name:
+def emit_document(value: Mapping[str, Any], fmt: Format) -> None:
+    """Print one JSON document in any of the formats for programs."""
+    match fmt.name:
         case "yaml":
-            write(to_yaml(shown))
+            write(to_yaml(value))
         case "jsonl":
-            write(line(shown))
+            write(line(value))
         case "jsonpath" | "custom-columns":
             from codexrun_cli.output import paths
 
-            write(paths.show(wanted.name, wanted.argument, shown, headers=wanted.headers))
+            write(paths.show(fmt.name, fmt.argument, value, headers=fmt.headers))
         case _:
-            write(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+            write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def document(item: Mapping[str, Any], schema: str) -> Json:
-    """With the name of its schema, which changes when a field goes or changes its meaning."""
+    """Return the item with the name of its schema, which changes when a field goes or changes its
+    meaning."""
     return {"schema": schema, **item}
 
 
-def listing(items: list[Json], kind: Kind) -> Json:
+def listing(items: Sequence[T], kind: Kind[T]) -> Json:
     name, _, version = kind.schema.partition("/")
     return {"schema": f"{name}-list/{version}", kind.plural: items}
 
 
-def line(shown: Any) -> str:
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")) + "\n"
+def line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def to_yaml(shown: Any) -> str:
+def to_yaml(value: Any) -> str:
     import yaml
 
-    return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def write(text: str, *, links: bool = False) -> None:
-    """To stdout, in UTF-8 whatever the locale; surrogates that came from outside are replaced.
+    """Write to stdout, in UTF-8 whatever the locale; surrogates that came from outside are
+    replaced.
 
     A terminal gets nothing that it would obey, and its own encoding: 0x9b begins a control sequence
     in Latin-1. links: as in `terminal.harmless`.
@@ -138,7 +140,7 @@ def write(text: str, *, links: bool = False) -> None:
 
 
 def write_bytes(data: bytes) -> None:
-    """To stdout as they are; to a terminal as the text that they are."""
+    """Write bytes to stdout as they are; to a terminal as the text that they are."""
     if is_tty(sys.stdout):
         write(data.decode("utf-8", "replace"))
     else:

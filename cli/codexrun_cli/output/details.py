@@ -1,24 +1,31 @@
-"""What stands below a run that is shown in full: conditions, transitions, the cluster's Events; and
-what it used of its limits. Pure."""
+"""What stands below a run that is shown in full: conditions, transitions, the cluster's Events.
+Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TypeVar
 
 from codexrun_cli import times
 from codexrun_cli.output.table import Column, table
 from codexrun_cli.terminal import Terminal
+from codexrun_cli.transports import Details, KubeEvent
+from codexrun_cli.transports.schemas import Condition, Transition
 
-Json = Mapping[str, Any]
+T = TypeVar("T")
 
 INDENT = "  "
 TONES = {"True": "green", "False": "red", "Warning": "yellow"}
 
 
-def sections(details: Json, now: datetime, terminal: Terminal) -> str:
-    """Each with its title; what is not known, or empty, is left out. details: as
-    `Transport.details` gives them."""
+class TimedTransition(Transition):
+    """A transition with the time from the first one to it."""
+
+    after: str
+
+
+def sections(details: Details, now: datetime, terminal: Terminal) -> str:
+    """Return each section with its title; what is not known, or empty, is left out."""
     return (
         _section("Conditions", details.get("conditions") or [], _conditions(now), terminal)
         + _section(
@@ -29,91 +36,60 @@ def sections(details: Json, now: datetime, terminal: Terminal) -> str:
 
 
 def _section(
-    title: str, rows: Sequence[Json], columns: Sequence[Column], terminal: Terminal
+    title: str, rows: Sequence[T], columns: Sequence[Column[T]], terminal: Terminal
 ) -> str:
     narrower = replace(terminal, width=terminal.width - len(INDENT)) if terminal.width else terminal
     lines = table(rows, columns, narrower).splitlines()
     return f"\n{title}:\n" + "".join(f"{INDENT}{line}\n" for line in lines) if lines else ""
 
 
-def _conditions(now: datetime) -> list[Column]:
+def _conditions(now: datetime) -> list[Column[Condition]]:
     return [
-        Column("TYPE", lambda one: one["type"]),
-        Column("STATUS", lambda one: one["status"], _tone),
-        Column("REASON", lambda one: one["reason"]),
-        Column("AGE", lambda one: times.age(one["last_transition_time"], now), right=True),
-        Column("MESSAGE", lambda one: one.get("message") or "", flexible=True),
+        Column("TYPE", lambda condition: condition["type"]),
+        Column("STATUS", lambda condition: condition["status"], _tone),
+        Column("REASON", lambda condition: condition["reason"]),
+        Column(
+            "AGE", lambda condition: times.age(condition["last_transition_time"], now), right=True
+        ),
+        Column("MESSAGE", lambda condition: condition.get("message") or "", flexible=True),
     ]
 
 
-def _tone(condition: Json) -> str | None:
-    """Cancelled is the one that nobody hopes for."""
+def _tone(condition: Condition) -> str | None:
+    """Return the colour of a status. Cancelled is the one that nobody hopes for."""
     return None if condition["type"] == "Cancelled" else TONES.get(condition["status"])
 
 
-def _transitions(details: Json) -> list[Column]:
+def _transitions(details: Details) -> list[Column[TimedTransition]]:
     several = any(move["attempt"] > 1 for move in details.get("transitions") or [])
-    attempt = [Column("ATTEMPT", lambda move: str(move["attempt"]), right=True)] if several else []
+    attempt = Column[TimedTransition]("ATTEMPT", lambda move: str(move["attempt"]), right=True)
     return [
         Column("AFTER", lambda move: move["after"], right=True),
-        *attempt,
+        *([attempt] if several else []),
         Column("STATUS", lambda move: move["status"]),
         Column("REASON", lambda move: move.get("reason") or "", flexible=True),
     ]
 
 
-def timed(transitions: Sequence[Json]) -> list[Json]:
-    """With `after`: from the first of them, which tells more than an age once the run is old. Never
-    backwards: start and end of the agent are by its node's clock, the rest by the operator's."""
-    passed, found = 0.0, list[Json]()
+def timed(transitions: Sequence[Transition]) -> list[TimedTransition]:
+    """Return transitions with `after`: from the first of them, which tells more than an age once
+    the run is old. Never backwards: start and end of the agent are by its node's clock, the rest by
+    the operator's."""
+    passed = 0.0
+    moves: list[TimedTransition] = []
     for move in transitions:
-        first, when = times.parsed(transitions[0]["at"]), times.parsed(move["at"])
-        passed = max(passed, (when - first).total_seconds()) if first and when else passed
-        found.append({**move, "after": times.short(passed)})
-    return found
+        first = times.parsed(transitions[0]["at"])
+        when = times.parsed(move["at"])
+        if first and when:
+            passed = max(passed, (when - first).total_seconds())
+        moves.append({**move, "after": times.short(passed)})
+    return moves
 
 
-def _events(now: datetime) -> list[Column]:
+def _events(now: datetime) -> list[Column[KubeEvent]]:
     return [
         Column("AGE", lambda event: times.age(event.get("at"), now), right=True),
         Column("TYPE", lambda event: event["type"], lambda event: TONES.get(event["type"])),
         Column("REASON", lambda event: event["reason"]),
         Column("MESSAGE", lambda event: event["message"], flexible=True),
     ]
-
-
-def budget(run: Json, limits: Json) -> str:
-    """`7% of 200000 tokens, 8% of $0.50`; nothing for a run without such limits."""
-    used, parts = run.get("usage", {}), []
-    if most := limits.get("max_tokens"):
-        parts.append(f"{_percent(used.get('total_tokens'), most)} of {most} tokens")
-    if cents := limits.get("max_cost_cents"):
-        parts.append(f"{_percent(used.get('cost_micro_usd'), cents * 10_000)} of {dollars(cents)}")
-    return ", ".join(parts)
-
-
-def tokens_used(run: Json, limits: Json) -> str:
-    """`1200/5000 tokens (24%)`; without a limit the number alone, nothing before the first."""
-    used, most = run.get("usage", {}).get("total_tokens") or 0, limits.get("max_tokens")
-    if most:
-        return f"{used}/{most} tokens ({_percent(used, most)})"
-    return f"{used} tokens" if used else ""
-
-
-def money_used(run: Json, limits: Json) -> str:
-    """`$0.12/$0.50 (24%)`; without a limit the sum alone, nothing where no price is known."""
-    from codexrun_cli.output.runs import cost
-
-    if cents := limits.get("max_cost_cents"):
-        share = _percent(run.get("usage", {}).get("cost_micro_usd"), cents * 10_000)
-        return f"{cost(run) or '$0'}/{dollars(cents)} ({share})"
-    return cost(run)
-
-
-def dollars(cents: int) -> str:
-    return f"${cents / 100:.2f}"
-
-
-def _percent(used: int | None, most: int) -> str:
-    """Rounded down: 100% is the limit, and nothing below it."""
-    return f"{(used or 0) * 100 // most}%"

@@ -17,10 +17,10 @@ _LISTS = ("runs", "job_types", "prompts", "results", "groups", "checks")
 
 
 def check(name: str, argument: str) -> None:
-    """Say what is wrong with an expression before anything is asked of a server.
+    """Check an expression before anything is asked of a server.
 
     Raises:
-        BadParameter: it is no expression.
+        BadParameter: it is not a valid expression.
     """
     if name == "jsonpath":
         for text in _expressions(argument):
@@ -59,30 +59,30 @@ def _template(argument: str, document: Any) -> str:
 def _expressions(argument: str) -> list[str]:
     if "{" not in argument:
         return [argument]
-    found = [match.strip() for match in _PART.findall(argument)]
-    return [text for text in found if not _TEXT.fullmatch(text)]
+    texts = [match.strip() for match in _PART.findall(argument)]
+    return [text for text in texts if not _TEXT.fullmatch(text)]
 
 
 def _columns(argument: str) -> list[tuple[str, str]]:
-    found = []
+    columns = []
     for part in argument.split(","):
         title, colon, path = part.partition(":")
         if not colon or not title or not path:
             raise typer.BadParameter(
-                f'"{part}" is no column; write TITLE:.path, such as'
+                f'"{part}" is not a valid column; write TITLE:.path, such as'
                 " NAME:.name,TOKENS:.usage.total_tokens"
             )
-        found.append((title, path))
-    return found
+        columns.append((title, path))
+    return columns
 
 
 def _cell(path: str, item: Any) -> str:
-    found = _find(path, item)
-    return ",".join(map(_text, found)) if found else "<none>"
+    values = _find(path, item)
+    return ",".join(map(_text, values)) if values else "<none>"
 
 
-def _joined(found: list[Any]) -> str:
-    return " ".join(map(_text, found))
+def _joined(values: list[Any]) -> str:
+    return " ".join(map(_text, values))
 
 
 def _text(value: Any) -> str:
@@ -90,8 +90,8 @@ def _text(value: Any) -> str:
 
 
 def _find(path: str, document: Any) -> list[Any]:
-    found: list[Any] = _compiled(path).findall(document)
-    return found
+    values: list[Any] = _compiled(path).findall(document)
+    return values
 
 
 def _compiled(path: str) -> Any:
@@ -104,5 +104,5 @@ def _compiled(path: str) -> Any:
         return jsonpath.compile("$" if text == "$." else text)
     except (jsonpath.JSONPathError, ValueError) as error:
         raise typer.BadParameter(
-            f'"{path}" is no JSONPath: {error}; write such as {{.runs[*].name}}'
+            f'"{path}" is not a valid JSONPath: {error}; write such as {{.runs[*].name}}'
         ) from None

@@ -1,15 +1,15 @@
 """How runs look: their columns, their colours, and one of them in full. Pure."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from codexrun_cli import times
 from codexrun_cli.output import Kind, details
 from codexrun_cli.output.table import Column, printable, width
+from codexrun_cli.output.usage import budget, cost, tokens
 from codexrun_cli.terminal import Terminal
-
-Run = Mapping[str, Any]
+from codexrun_cli.transports import Details
+from codexrun_cli.transports.schemas import Run, Usage
 
 COLOURS = {
     "succeeded": "green",
@@ -26,24 +26,10 @@ def colour(run: Run) -> str | None:
     return COLOURS.get(run["status"], "dim")
 
 
-def cost(run: Run) -> str:
-    """Money as far as it is known; "" where no price is, `>=` where not all was seen."""
-    micro = run.get("usage", {}).get("cost_micro_usd")
-    if micro is None:
-        return ""
-    return f"${micro / 1e6:.4f}" if micro < 1_000_000 else f"${micro / 1e6:.2f}"
-
-
-def tokens(run: Run) -> str:
-    usage = run.get("usage", {})
-    total = usage.get("total_tokens", 0)
-    return f"{total}" if total or usage.get("complete") else ""
-
-
-def said(run: Run) -> str:
-    """The last word about it: the failure, or the agent's."""
-    if run.get("failure"):
-        return f"{run['failure']['class']}: {run['failure'].get('message') or ''}"
+def last_message(run: Run) -> str:
+    """Return why it failed, or what the agent said last."""
+    if failure := run.get("failure"):
+        return f"{failure['class']}: {failure.get('message') or ''}"
     return str(run.get("error") or run.get("result") or "")
 
 
@@ -53,10 +39,10 @@ def prompt(run: Run) -> str:
     )
 
 
-def kind(now: datetime, *, namespaces: bool = False) -> Kind:
-    """Runs as a list; now: what ages are counted from."""
-    first = [Column("NAMESPACE", lambda run: run.get("namespace", ""))] if namespaces else []
-    return Kind(
+def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
+    """Return how runs are listed; now: what ages are counted from."""
+    first = [Column[Run]("NAMESPACE", lambda run: run.get("namespace", ""))] if namespaces else []
+    return Kind[Run](
         schema="codexrun.run/v1",
         plural="runs",
         prefix="codexrun/",
@@ -71,7 +57,7 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind:
             Column("DURATION", lambda run: _duration(run, now), right=True, flexible=True),
             Column("TOKENS", tokens, right=True, flexible=True),
             Column("COST", cost, right=True, flexible=True),
-            Column("MESSAGE", said, flexible=True),
+            Column("MESSAGE", last_message, flexible=True),
         ],
         wide=[
             Column("REASON", lambda run: run.get("reason") or ""),
@@ -90,36 +76,42 @@ def _duration(run: Run, now: datetime) -> str:
 
 
 def queue(run: Run) -> str:
-    """`position 2, about 40s`; nothing for a run that does not wait."""
-    place = run.get("queue")
-    if not place:
+    """Return `position 2, about 40s`; nothing for a run that does not wait."""
+    position = run.get("queue")
+    if not position:
         return ""
-    eta = place.get("eta_seconds")
-    return f"position {place['position']}" + ("" if eta is None else f", about {times.short(eta)}")
+    eta = position.get("eta_seconds")
+    return f"position {position['position']}" + (
+        "" if eta is None else f", about {times.short(eta)}"
+    )
 
 
 def state(run: Run) -> str:
-    """Status, reason and place in the queue, in a few words."""
+    """Return status, reason and place in the queue, in a few words."""
     status, reason = run["status"], run.get("reason")
     text = status if not reason or reason.lower() == status else f"{status} ({reason})"
     return f"{text}, {queue(run)}" if queue(run) else text
 
 
 def describe(
-    run: Run, now: datetime, terminal: Terminal, *, url: str | None = None, more: Run | None = None
+    run: Run,
+    now: datetime,
+    terminal: Terminal,
+    *,
+    url: str | None = None,
+    more: Details | None = None,
 ) -> str:
-    """One run in full, for people. url: of its page in the console; more: what `Transport.details`
-    knows."""
+    """Return one run in full, for people. url: of its page in the console; more: what
+    `Transport.details` knows."""
     more = more or {}
-    usage = run.get("usage", {})
+    sha256 = run.get("prompt_sha256")
     rows = [
         ("Name", run["name"]),
         ("Status", state(run)),
         ("Job type", run["job_type"]),
         (
             "Prompt",
-            prompt(run)
-            + (f" (sha256 {run['prompt_sha256'][:12]})" if run.get("prompt_sha256") else ""),
+            prompt(run) + (f" (sha256 {sha256[:12]})" if sha256 else ""),
         ),
         ("Model", " ".join(filter(None, (run.get("model"), run.get("effort"))))),
         ("Inputs", _inputs(run)),
@@ -134,9 +126,9 @@ def describe(
         ("Finished", _when(run.get("finished_at"), now)),
         ("Duration", _duration(run, now)),
         ("Attempt", str(run["attempt"]) if (run.get("attempt") or 1) > 1 else ""),
-        ("Tokens", _usage(usage) if tokens(run) else ""),
+        ("Tokens", _usage(run["usage"]) if tokens(run) else ""),
         ("Cost", cost(run)),
-        ("Budget", details.budget(run, more.get("limits", {}))),
+        ("Budget", budget(run, more.get("limits", {}))),
         ("Thread", run.get("thread_id") or ""),
         ("Run id", run["run_id"]),
         ("Console", url or ""),
@@ -144,9 +136,9 @@ def describe(
         ("Message", "" if run.get("failure") else run.get("error") or ""),
     ]
     rows = [(label, printable(text)) for label, text in rows if text]
-    size = max(len(label) for label, _ in rows) + 2
+    label_width = max(len(label) for label, _ in rows) + 2
 
-    def shown(label: str, text: str) -> str:
+    def styled(label: str, text: str) -> str:
         match label:
             case "Status":
                 return terminal.paint(text, colour(run))
@@ -156,10 +148,10 @@ def describe(
                 return terminal.link(text, text)
         return text
 
-    text = "".join(f"{label + ':':<{size}}{shown(label, value)}\n" for label, value in rows)
+    text = "".join(f"{label + ':':<{label_width}}{styled(label, value)}\n" for label, value in rows)
     text += details.sections(more, now, terminal)
-    if run.get("result"):
-        text += f"\nThe agent said:\n{_block(run['result'])}"
+    if result := run.get("result"):
+        text += f"\nThe agent said:\n{_block(result)}"
     return text
 
 
@@ -172,7 +164,7 @@ def _failure(run: Run) -> str:
 
 
 def next_command(run: Run) -> str:
-    """What somebody who looks at this run would type next."""
+    """Return what somebody who looks at this run would type next."""
     name = run["name"]
     return {
         "queued": f"codexrun logs -f {name}",
@@ -212,7 +204,7 @@ def _when(text: str | None, now: datetime) -> str:
     return f"{when.strftime('%Y-%m-%d %H:%M:%S')} UTC ({times.age(text, now)} ago)" if when else ""
 
 
-def _usage(usage: Mapping[str, Any]) -> str:
+def _usage(usage: Usage) -> str:
     text = (
         f"{usage['total_tokens']} ({usage['input_tokens']} in, of these"
         f" {usage['cached_input_tokens']} cached; "

@@ -2,79 +2,81 @@
 text is cut last. Pure."""
 
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar
 
 from codexrun_cli.terminal import Terminal
 
+T = TypeVar("T")
+
 GAP = "  "
-LEAST = 10  # characters of a cut column; below that it is left out
+MIN_WIDTH = 10  # characters of a cut column; below that it is left out
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[T]):
     """value: the cell's text. flexible: cut, or left out, where the terminal is too narrow."""
 
     title: str
-    value: Callable[[Mapping[str, Any]], str]
-    colour: Callable[[Mapping[str, Any]], str | None] = lambda _: None
+    value: Callable[[T], str]
+    colour: Callable[[T], str | None] = lambda _: None
     right: bool = False
     flexible: bool = False
 
 
 def table(
-    items: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
+    items: Sequence[T],
+    columns: Sequence[Column[T]],
     terminal: Terminal,
     *,
     headers: bool = True,
     cut: bool = True,
 ) -> str:
-    """The rows, each a line; nothing where there are none."""
+    """Return the rows, each a line; nothing where there are none."""
     if not items:
         return ""
     cells = [[printable(column.value(item)) for column in columns] for item in items]
     titles = [[column.title for column in columns]] if headers else []
     sizes = [max(map(width, column), default=0) for column in zip(*titles, *cells, strict=True)]
     if cut and terminal.width is not None:
-        sizes = fitted(sizes, columns, terminal.width)
-    shown = [i for i, size in enumerate(sizes) if size > 0]
+        sizes = fit_columns(sizes, columns, terminal.width)
+    visible = [i for i, size in enumerate(sizes) if size > 0]
     lines = (
-        [_line(titles[0], sizes, shown, columns, lambda _, text: terminal.paint(text, "bold"))]
+        [_line(titles[0], sizes, visible, columns, lambda _, text: terminal.paint(text, "bold"))]
         if headers
         else []
     )
     for item, row in zip(items, cells, strict=True):
 
-        def paint(i: int, text: str, item: Mapping[str, Any] = item) -> str:
+        def paint(i: int, text: str, item: T = item) -> str:
             return terminal.paint(text, columns[i].colour(item))
 
-        lines.append(_line(row, sizes, shown, columns, paint))
+        lines.append(_line(row, sizes, visible, columns, paint))
     return "".join(f"{line}\n" for line in lines)
 
 
-def fitted(sizes: Sequence[int], columns: Sequence[Column], limit: int) -> list[int]:
-    """Sizes that fit: flexible columns give way from the right, first to LEAST and then
+def fit_columns(sizes: Sequence[int], columns: Sequence[Column[T]], limit: int) -> list[int]:
+    """Return sizes that fit: flexible columns give way from the right, first to MIN_WIDTH and then
     altogether."""
-    found = list(sizes)
-    for least in (LEAST, 0):
-        for i in range(len(found) - 1, -1, -1):
-            over = sum(size + len(GAP) for size in found if size) - len(GAP) - limit
-            if over > 0 and columns[i].flexible and found[i] > least:
-                found[i] = max(least, found[i] - over) if least else 0
-    return found
+    fitted = list(sizes)
+    for least in (MIN_WIDTH, 0):
+        for i in range(len(fitted) - 1, -1, -1):
+            excess = sum(size + len(GAP) for size in fitted if size) - len(GAP) - limit
+            if excess > 0 and columns[i].flexible and fitted[i] > least:
+                fitted[i] = max(least, fitted[i] - excess) if least else 0
+    return fitted
 
 
 def _line(
     row: Sequence[str],
     sizes: Sequence[int],
-    shown: Sequence[int],
-    columns: Sequence[Column],
+    visible: Sequence[int],
+    columns: Sequence[Column[T]],
     paint: Callable[[int, str], str],
 ) -> str:
     parts = []
-    for i in shown:
+    for i in visible:
         text = fit(row[i], sizes[i])
         space = " " * (sizes[i] - width(text))
         parts.append(space + paint(i, text) if columns[i].right else paint(i, text) + space)
@@ -82,20 +84,21 @@ def _line(
 
 
 def fit(text: str, size: int) -> str:
-    """At most so many columns wide, with dots where something is missing."""
+    """Return text of at most `size` columns, with dots where something is missing."""
     if width(text) <= size:
         return text
-    kept, used = "", 0
+    start = ""
+    used = 0
     for character in text:
         used += width(character)
         if used > max(0, size - 3):
             break
-        kept += character
-    return (kept + "...")[:size]
+        start += character
+    return (start + "...")[:size]
 
 
 def width(text: str) -> int:
-    """Columns of a terminal."""
+    """Return how many columns of a terminal the text takes."""
     if text.isascii():
         return len(text)
     return sum(
@@ -105,5 +108,5 @@ def width(text: str) -> int:
 
 
 def printable(text: str) -> str:
-    """One line, and nothing that a terminal would obey: the text may be the agent's."""
+    """Return one line, and nothing that a terminal would obey: the text may be the agent's."""
     return "".join(c if c.isprintable() else " " for c in text).strip()

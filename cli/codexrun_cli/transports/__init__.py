@@ -1,19 +1,21 @@
 """Two ways to the runs, one interface: over REST, or straight on the cluster. What a command prints
 does not depend on which.
 
-A run is the JSON that the api shows (`RunView` in api/openapi.json); from the cluster it has the
-same fields but `links`.
+A run is the JSON that the api answers with (`schemas.Run`); from the cluster it has the same fields
+but `links`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypedDict
+
+from codexrun_cli.transports.schemas import Condition, JobType, Prompt, Run, Transition
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class RunFilter:
     """Which runs: the list's filter. A comma means OR, several fields mean AND; times as the api
     takes them."""
 
@@ -37,18 +39,18 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One thing that a followed log says. `line`: a line without its end; `cut`: the connection
+class LogEvent:
+    """One event of a followed log. `line`: a line without its end; `disconnected`: the connection
     broke, `text` says how; `end`: nothing more will come, `text` says what is amiss with the log,
     if anything."""
 
-    kind: Literal["line", "cut", "end"]
+    kind: Literal["line", "disconnected", "end"]
     text: bytes = b""
     newline: bool = True
 
 
 @dataclass(frozen=True)
-class LogWish:
+class LogRange:
     """Which part of a log; since: as the api takes it."""
 
     tail: int | None = None
@@ -59,43 +61,69 @@ class LogWish:
 class LogText:
     """A log as it is now; note: what people should know about it."""
 
-    pieces: Iterator[bytes]
+    chunks: Iterator[bytes]
     note: str = ""
-    about: Json = field(default_factory=dict)
+
+
+class KubeEvent(TypedDict):
+    """An Event of the cluster about a run."""
+
+    at: str | None
+    type: str
+    reason: str
+    message: str
+
+
+class Details(TypedDict, total=False):
+    """`limits` in force; `conditions` while its object is there; `transitions`, which the api
+    keeps; `events`, which the cluster keeps for a while. What is not known is absent."""
+
+    limits: dict[str, int]
+    conditions: list[Condition] | None
+    transitions: list[Transition] | None
+    events: list[KubeEvent]
 
 
 class Transport(Protocol):
-    """Every call raises Trouble: Away where nothing is known about what happened, NeedsApi where
-    only the api could answer."""
+    """Every call raises CommandError: Unavailable where nothing is known about what happened,
+    ApiRequired where only the api could answer."""
 
     @property
     def rest(self) -> bool: ...
-    def start(self, wish: Json, key: str | None, *, dry_run: bool = False) -> Json: ...
-    def run(self, wanted: str) -> Json: ...
-    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]: ...
-    def cancel(self, wanted: str, reason: str | None) -> Json: ...
-    def retry(self, wanted: str, changes: Json, key: str | None) -> Json: ...
-    def log(self, run: Json, wish: LogWish) -> LogText: ...
-    def follow_log(self, run: Json, wish: LogWish) -> Iterator[Heard]: ...
-    def job_types(self) -> list[Json]: ...
-    def prompts(self) -> list[Json]: ...
-    def prompt_text(self, name: str, version: str) -> str: ...
-    def details(self, run: Json) -> Json:
-        """`limits` in force; `conditions` while its object is there; `transitions`, which the api
-        keeps; `events`, which the cluster keeps for a while. What is not known is absent."""
+    def start(self, request: Json, key: str | None) -> Run: ...
+    def dry_run(self, request: Json) -> Json:
+        """Return the CodexRun as the apiserver would store it."""
         ...
 
+    def run(self, name: str) -> Run: ...
+    def runs(self, run_filter: RunFilter, limit: int, sort: str | None = None) -> Iterator[Run]: ...
+    def cancel(self, name: str, reason: str | None) -> Run: ...
+    def retry(self, name: str, changes: Json, key: str | None) -> Run: ...
+    def log(self, run: Run, log_range: LogRange) -> LogText: ...
+    def follow_log(self, run: Run, log_range: LogRange) -> Iterator[LogEvent]: ...
+    def job_types(self) -> list[JobType]: ...
+    def prompts(self) -> list[Prompt]: ...
+    def prompt_text(self, name: str, version: str) -> str: ...
+    def details(self, run: Run) -> Details: ...
     def usual_seconds(self, job_type: str) -> float | None: ...
-    def ask(self, method: str, path: str, what: str, **options: Any) -> Json:
-        """What only the api has."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        subject: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Json | None = None,
+    ) -> Any:
+        """What only the api has; subject: what people call it."""
         ...
 
     def text(self, path: str) -> str:
-        """A text of the api's."""
+        """Return a text of the api's."""
         ...
 
-    def console(self, run: Json) -> str | None:
-        """Where a browser shows the run."""
+    def console(self, run: Run) -> str | None:
+        """Return where a browser shows the run."""
         ...
 
     def close(self) -> None: ...

@@ -9,16 +9,18 @@ from dataclasses import replace
 
 import typer
 
-from codexrun_cli import settings as settled
+from codexrun_cli import settings as configuration
 from codexrun_cli.settings import Flags, Settings
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports import Transport
 
 
 def settings_of(flags: Flags, *, straight: bool = False) -> Settings:
-    """Flags, environment and file. straight: the cluster, also where an api is set."""
-    found = settled.settle(flags, os.environ, settled.read(settled.path()))
-    return replace(found, server=None, token=None) if straight else found
+    """Return what flags, environment and file say. straight: the cluster, also where an api is
+    set."""
+    stored = configuration.read(configuration.path())
+    settings = configuration.settle(flags, os.environ, stored)
+    return replace(settings, server=None, token=None) if straight else settings
 
 
 @contextlib.contextmanager
@@ -34,17 +36,25 @@ def opened(flags: Flags, *, straight: bool = False) -> Iterator[Transport]:
 def open_transport(
     settings: Settings, *, ask: bool = True, seconds: float | None = None
 ) -> Transport:
-    """ask: whether a missing token may be asked for. seconds: until a server that does not answer
-    is given up."""
+    """Return the transport that the settings choose.
+
+    ask: whether a missing token may be asked for. seconds: until a server that does not answer is
+    given up.
+    """
     if settings.server is not None:
-        from codexrun_cli.transports.rest.http import SECONDS, Http
+        from codexrun_cli.transports.rest.http import TIMEOUT_SECONDS, Http
         from codexrun_cli.transports.rest.transport import Rest
 
         token = settings.token
         if token is None and ask and interactive():
             token = typer.prompt(f"token for {settings.server}", hide_input=True, err=True)
         return Rest(
-            Http(settings.server, token, debug=settings.flags.debug, seconds=seconds or SECONDS)
+            Http(
+                settings.server,
+                token,
+                debug=settings.flags.debug,
+                seconds=seconds or TIMEOUT_SECONDS,
+            )
         )
     return _cluster(settings)
 
@@ -56,10 +66,11 @@ def _cluster(settings: Settings) -> Transport:
     from codexrun_core.kube.client import Kube
 
     loop = Loop()
-    reached = loop.raw(connect(settings))
-    kube = Kube(reached.client, reached.namespace, lambda: None, agent="codexrun-cli")
+    connected = loop.raw(connect(settings))
+    kube = Kube(connected.client, connected.namespace, lambda: None, agent="codexrun-cli")
     if settings.flags.debug:
         sys.stderr.write(
-            f"debug: cluster {reached.client.configuration.host}, namespace {reached.namespace}\n"
+            f"debug: cluster {connected.client.configuration.host},"
+            f" namespace {connected.namespace}\n"
         )
     return Cluster(kube, loop, everywhere=settings.flags.all_namespaces)

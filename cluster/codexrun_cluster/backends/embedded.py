@@ -1,4 +1,4 @@
-"""What has to be done for the embedded node?"""
+"""The steps that bring up the embedded node."""
 
 from codexrun_cluster import packages
 from codexrun_cluster.command import Log
@@ -6,10 +6,10 @@ from codexrun_cluster.images import base_image, fetch
 from codexrun_cluster.images.builders import PAUSE_REPOSITORY, Buildah, prune
 from codexrun_cluster.images.contents import agent_image, control_image
 from codexrun_cluster.node import gobuild, objects, steps
-from codexrun_cluster.paths import Places
+from codexrun_cluster.paths import Paths
 from codexrun_cluster.step_runner import Step
 
-NODE_PARTS = (
+NODE_COMPONENTS = (
     "etcd",
     "kube-apiserver",
     "kube-controller-manager",
@@ -20,39 +20,39 @@ NODE_PARTS = (
 )
 
 
-def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
-    """The embedded node. The compiler has the cores for minutes; everything that downloads runs
-    beside it."""
-    pause = f"{PAUSE_REPOSITORY}:{gobuild.pause_binary(places).parent.name}"
+def embedded_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
+    """Return the steps of the embedded node. The compiler has the cores for minutes; everything
+    that downloads runs beside it."""
+    pause = f"{PAUSE_REPOSITORY}:{gobuild.pause_binary(paths).parent.name}"
 
     def control(log: Log) -> str:
-        buildah = Buildah(places, log)
-        python = base_image.python_version(base_image.base_tar(places))
-        wheels = fetch.fetch_wheels(places, python, log)
-        image = control_image(places, buildah.base(), python, log)
+        buildah = Buildah(paths, log)
+        python = base_image.python_version(base_image.base_tar(paths))
+        wheels = fetch.fetch_wheels(paths, python, log)
+        image = control_image(paths, buildah.base(), python, log)
         images["control"] = image.name
         return f"wheels {wheels}; {buildah.build(image)}"
 
     def agent(log: Log) -> str:
-        buildah = Buildah(places, log)
-        image = agent_image(places, buildah.base(), log)
+        buildah = Buildah(paths, log)
+        image = agent_image(paths, buildah.base(), log)
         images["agent"] = image.name
         return buildah.build(image)
 
     def load(log: Log) -> str:
-        buildah = Buildah(places, log)
-        buildah.pause(gobuild.pause_binary(places), pause)
+        buildah = Buildah(paths, log)
+        buildah.pause(gobuild.pause_binary(paths), pause)
         notes = [buildah.load(name) for name in (pause, images["control"], images["agent"])]
         prune(buildah, {pause, *images.values()})
         return "; ".join(dict.fromkeys(notes))
 
     def containerd(log: Log) -> str:
-        note = steps.prepare(places, log)
-        steps.write_containerd_settings(places, pause)
-        return f"{note}; {steps.start(places, 'containerd', log)}"
+        note = steps.prepare(paths, log)
+        steps.write_containerd_settings(paths, pause)
+        return f"{note}; {steps.start(paths, 'containerd', log)}"
 
-    def part(name: str, seconds: int, after: str) -> Step:
-        return Step(name, seconds, lambda log: steps.start(places, name, log), (after,))
+    def component(name: str, seconds: int, after: str) -> Step:
+        return Step(name, seconds, lambda log: steps.start(paths, name, log), (after,))
 
     return [
         # Python's first: all that Go needs, which everything else waits for in the end.
@@ -66,23 +66,23 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         Step(
             "Go",
             20,
-            lambda log: gobuild.find_go(places, log),
-            () if gobuild.own_go() else ("packages for Python",),
+            lambda log: gobuild.find_go(paths, log),
+            () if gobuild.installed_go() else ("packages for Python",),
         ),
-        Step("fetch Go modules", 30, lambda log: gobuild.fetch_modules(places, log), ("Go",)),
-        Step("compile pause", 20, lambda log: gobuild.build_pause(places, log), ("Go",)),
+        Step("fetch Go modules", 30, lambda log: gobuild.fetch_modules(paths, log), ("Go",)),
+        Step("compile pause", 20, lambda log: gobuild.build_pause(paths, log), ("Go",)),
         Step(
             "compile the node binary",
             220,
-            lambda log: gobuild.build_node(places, log),
+            lambda log: gobuild.build_node(paths, log),
             ("fetch Go modules", "compile pause"),
-            gobuild.compiled,
+            gobuild.build_progress,
         ),
-        Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("packages",)),
+        Step("fetch Codex", 30, lambda log: fetch.fetch_codex(paths, log), ("packages",)),
         Step(
             "base root file system",
             90,
-            lambda log: base_image.build_base(places, log),
+            lambda log: base_image.build_base(paths, log),
             ("packages",),
         ),
         Step("control image", 60, control, ("base root file system",)),
@@ -92,22 +92,22 @@ def embedded_steps(places: Places, images: dict[str, str]) -> list[Step]:
         Step(
             "certificates and settings",
             2,
-            lambda log: steps.write_settings(places, log),
+            lambda log: steps.write_settings(paths, log),
             ("compile the node binary", "containerd"),
         ),
-        part("etcd", 3, "certificates and settings"),
-        part("kube-apiserver", 10, "etcd"),
+        component("etcd", 3, "certificates and settings"),
+        component("kube-apiserver", 10, "etcd"),
         *(
-            part(name, 5, "kube-apiserver")
-            for name in NODE_PARTS
+            component(name, 5, "kube-apiserver")
+            for name in NODE_COMPONENTS
             if name not in ("etcd", "kube-apiserver", "coredns")
         ),
-        Step("rights and volumes", 5, lambda log: objects.apply(places, log), ("kube-apiserver",)),
-        part("coredns", 5, "rights and volumes"),
+        Step("rights and volumes", 5, lambda log: objects.apply(paths, log), ("kube-apiserver",)),
+        component("coredns", 5, "rights and volumes"),
         Step(
             "cluster",
             20,
-            lambda log: steps.await_node(places, log),
-            ("rights and volumes", *NODE_PARTS),
+            lambda log: steps.await_node(paths, log),
+            ("rights and volumes", *NODE_COMPONENTS),
         ),
     ]

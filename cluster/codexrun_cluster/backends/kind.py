@@ -12,7 +12,7 @@ from codexrun_cluster.command import Log
 from codexrun_cluster.images import fetch
 from codexrun_cluster.images.builders import Docker
 from codexrun_cluster.images.contents import agent_image, control_image
-from codexrun_cluster.paths import Places
+from codexrun_cluster.paths import Paths
 from codexrun_cluster.step_runner import Step
 
 NAME = "codexrun"
@@ -20,12 +20,12 @@ BASE_IMAGE = "python:3.13-slim"
 PYTHON = "3.13"
 
 
-def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
-    """Cluster and images by Docker and kind."""
+def kind_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
+    """Return the steps for cluster and images by Docker and kind."""
 
     def cluster(log: Log) -> str:
-        known = log.read(["kind", "get", "clusters"]).split()
-        if NAME not in known:
+        names = log.read(["kind", "get", "clusters"]).split()
+        if NAME not in names:
             log.run(
                 [
                     "kind",
@@ -34,20 +34,20 @@ def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
                     "--name",
                     NAME,
                     "--kubeconfig",
-                    places.kubeconfig,
+                    paths.kubeconfig,
                     "--wait",
                     "120s",
                 ]
             )
-        log.run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", places.kubeconfig])
-        return "already there" if NAME in known else "created"
+        log.run(["kind", "export", "kubeconfig", "--name", NAME, "--kubeconfig", paths.kubeconfig])
+        return "already there" if NAME in names else "created"
 
     def build(log: Log) -> str:
-        fetch.fetch_wheels(places, PYTHON, log)
-        fetch.fetch_codex(places, log)
+        fetch.fetch_wheels(paths, PYTHON, log)
+        fetch.fetch_codex(paths, log)
         for key, image in (
-            ("control", control_image(places, BASE_IMAGE, PYTHON, log)),
-            ("agent", agent_image(places, BASE_IMAGE, log)),
+            ("control", control_image(paths, BASE_IMAGE, PYTHON, log)),
+            ("agent", agent_image(paths, BASE_IMAGE, log)),
         ):
             Docker(log).build(image)
             images[key] = image.name
@@ -65,15 +65,15 @@ def kind_steps(places: Places, images: dict[str, str]) -> list[Step]:
     ]
 
 
-def delete(places: Places) -> None:
+def delete(paths: Paths) -> None:
     """Remove the kind cluster, if its kubeconfig is ours."""
-    if places.kubeconfig.exists():
+    if paths.kubeconfig.exists():
         subprocess.run(
-            ["kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(places.kubeconfig)],
+            ["kind", "delete", "cluster", "--name", NAME, "--kubeconfig", str(paths.kubeconfig)],
             check=False,
         )
 
 
-def made_it(places: Places) -> bool:
-    """Is the cluster of `.cluster/kubeconfig` one of kind's?"""
-    return places.kubeconfig.exists() and f"kind-{NAME}" in places.kubeconfig.read_text()
+def is_current(paths: Paths) -> bool:
+    """Return whether the cluster of `.cluster/kubeconfig` is one of kind's."""
+    return paths.kubeconfig.exists() and f"kind-{NAME}" in paths.kubeconfig.read_text()

@@ -1,18 +1,17 @@
-"""Who builds an image here, and how does it reach the nodes? Docker for kind, buildah for the
-embedded node."""
+"""Build images and bring them to the nodes: Docker for kind, buildah for the embedded node."""
 
 import json
 import shutil
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.images.base_image import base_tar
 from codexrun_cluster.images.contents import Image, outdated
-from codexrun_cluster.images.oci_layout import keep_only, recent, write_archive
+from codexrun_cluster.images.oci_layout import newest_images, prune_layout, write_archive
 from codexrun_cluster.node import containers
 from codexrun_cluster.node.settings import CONTAINERD_SOCKET
-from codexrun_cluster.paths import Places
+from codexrun_cluster.paths import Paths
 
 BASE_REPOSITORY = "localhost/codexrun-base"
 PAUSE_REPOSITORY = "localhost/codexrun-pause"
@@ -26,12 +25,12 @@ class Docker:
 
     def build(self, image: Image, pull: bool = False) -> str:
         """Build; layers that Docker has are its own business. `pull`: look for a newer base."""
-        more = ["--pull"] if pull else []
+        options = ["--pull"] if pull else []
         self.log.run(
             [
                 "docker",
                 "build",
-                *more,
+                *options,
                 "--file",
                 image.dockerfile,
                 "--build-arg",
@@ -52,8 +51,8 @@ class Docker:
 
 
 def pushed_name(name: str, registry: str) -> str:
-    """`localhost/codexrun:tag` for `registry.example/team` ->
-    `registry.example/team/codexrun:tag`."""
+    """Return an image's name in a registry: `registry.example/team/codexrun:tag` for
+    `localhost/codexrun:tag`."""
     return f"{registry.rstrip('/')}/{name.partition('/')[2]}"
 
 
@@ -61,15 +60,15 @@ class Buildah:
     """Builds without a daemon, in storage of its own in the cache; `chroot` isolation works without
     user namespaces."""
 
-    def __init__(self, places: Places, log: Log) -> None:
-        self.places = places
+    def __init__(self, paths: Paths, log: Log) -> None:
+        self.paths = paths
         self.log = log
-        self.storage = places.cache / "buildah"
-        self.env = {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(places.cache / "tmp")}
-        (places.cache / "tmp").mkdir(parents=True, exist_ok=True)
+        self.storage = paths.cache / "buildah"
+        self.env = {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(paths.cache / "tmp")}
+        (paths.cache / "tmp").mkdir(parents=True, exist_ok=True)
 
     def _command(self, *words: str | Path) -> list[str | Path]:
-        driver = "vfs" if _on_overlay(self.storage) else "overlay"
+        driver = "vfs" if _is_on_overlay(self.storage) else "overlay"
         return [
             "buildah",
             "--root",
@@ -85,13 +84,13 @@ class Buildah:
         self.log.run(self._command(*words), env=self.env)
 
     def names(self) -> set[str]:
-        """Names of all images in our storage."""
+        """Return names of all images in its own storage."""
         listed = self.log.read(self._command("images", "--json"), env=self.env)
         return {name for image in json.loads(listed or "[]") for name in image.get("names") or []}
 
     def base(self) -> str:
-        """Our minimal Debian as an image."""
-        tar = base_tar(self.places)
+        """Return the minimal Debian as an image."""
+        tar = base_tar(self.paths)
         name = f"{BASE_REPOSITORY}:{tar.stem}"
         self._from_scratch(
             name,
@@ -145,15 +144,13 @@ class Buildah:
         """Bring an image into the node's containerd; only layers that it lacks are copied."""
         if name in containers.ctr("images", "ls", "--quiet"):
             return "already on the node"
-        layout = self.places.cache / "oci"
+        layout = self.paths.cache / "oci"
         layout.mkdir(exist_ok=True)
         # Into one layout that stays: a layer that an earlier build brought is neither compressed
         # nor written again.
         self.run("push", "--quiet", name, f"oci:{layout}:{name}")
-        archive = self.places.cache / "tmp" / "import.tar"
-        wanted = write_archive(
-            layout, name, set(containers.ctr("content", "ls", "--quiet")), archive
-        )
+        archive = self.paths.cache / "tmp" / "import.tar"
+        size = write_archive(layout, name, set(containers.ctr("content", "ls", "--quiet")), archive)
         self.log.run(
             [
                 "ctr",
@@ -169,36 +166,37 @@ class Buildah:
         )
         archive.unlink()
         if name not in containers.ctr("images", "ls", "--quiet"):
-            raise Failure(
+            raise LauncherError(
                 f"containerd imported {name}, but does not list it",
                 "make down, then make up",
                 self.log.path,
             )
-        return f"{wanted / 1e6:.0f} MB imported"
+        return f"{size / 1e6:.0f} MB imported"
 
 
 def prune(buildah: Buildah, now: set[str]) -> None:
-    """Older builds on the node and in the cache, so that a day of changes does not fill the disk.
+    """Remove older builds on the node and in the cache, so that a day of changes does not fill the
+    disk.
 
     The newest three of each stay: runs admitted a moment ago still name the image before this one.
     """
-    places = buildah.places
-    layout = places.cache / "oci"
-    keep = now | recent(layout, 3)
+    paths = buildah.paths
+    layout = paths.cache / "oci"
+    keep = now | newest_images(layout, 3)
     on_node = containers.images()
     old = outdated(on_node, keep)
-    if names := [*old, *containers.unnamed(on_node, set(old))]:
+    if names := [*old, *containers.untagged_images(on_node, set(old))]:
         containers.ctr("images", "rm", *names)
     for name in outdated(buildah.names(), keep):
         buildah.run("rmi", name)
-    keep_only(layout, keep)
+    prune_layout(layout, keep)
     tags = {name.rpartition(":")[2] for name in keep}
-    for context in (places.cache / "context").glob("*-*"):
+    for context in (paths.cache / "context").glob("*-*"):
         if context.name.partition("-")[2] not in tags:
             shutil.rmtree(context, ignore_errors=True)
 
 
-def _on_overlay(folder: Path) -> bool:
+def _is_on_overlay(folder: Path) -> bool:
     from codexrun_cluster.node.steps import snapshotter
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is in our images? Two Dockerfiles for everybody, and a context that needs no network while
+"""What is in the images: two Dockerfiles for everybody, and a context that needs no network while
 it is built."""
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from codexrun_cluster.command import Log
 from codexrun_cluster.images.fetch import codex_folder, wheels_folder
-from codexrun_cluster.paths import Places, digest
+from codexrun_cluster.paths import Paths, digest
 
 CONTROL_REPOSITORY = "localhost/codexrun"
 AGENT_REPOSITORY = "localhost/codexrun-agent"
@@ -43,15 +43,15 @@ class Image:
         return f"{self.repository}:{self.tag}"
 
 
-def control_image(places: Places, base: str, python: str, log: Log) -> Image:
-    """The trusted one. Its context: `site` (dependencies, changes seldom) and `app` (our code,
-    changes often)."""
-    packages = [places.checkout / p for p in PACKAGES if (places.checkout / p).is_dir()]
-    dockerfile = places.checkout / "images" / "Dockerfile.control"
-    project = places.checkout / "pyproject.toml"
-    wheels = wheels_folder(places, python)
+def control_image(paths: Paths, base: str, python: str, log: Log) -> Image:
+    """Return the trusted image. Its context: `site` (dependencies, changes seldom) and `app` (our
+    code, changes often)."""
+    packages = [paths.checkout / p for p in PACKAGES if (paths.checkout / p).is_dir()]
+    dockerfile = paths.checkout / "images" / "Dockerfile.control"
+    project = paths.checkout / "pyproject.toml"
+    wheels = wheels_folder(paths, python)
     tag = digest([base, wheels.name, dockerfile, project, *packages])
-    context = places.cache / "context" / f"control-{tag}"
+    context = paths.cache / "context" / f"control-{tag}"
 
     def fill(folder: Path) -> None:
         _link_tree(wheels, folder / "site")
@@ -63,18 +63,18 @@ def control_image(places: Places, base: str, python: str, log: Log) -> Image:
     return Image(CONTROL_REPOSITORY, tag, dockerfile, base, context)
 
 
-def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
-    """The untrusted one: Codex and the runner on a base that a team may choose; `label` begins its
-    tag, for people."""
+def agent_image(paths: Paths, base: str, log: Log, label: str = "") -> Image:
+    """Return the untrusted image: Codex and the runner on a base that a team may choose; `label`
+    begins its tag, for people."""
     packages = [
-        places.checkout / "pod" / "codexrun_pod",
-        places.checkout / "core" / "codexrun_core",
+        paths.checkout / "pod" / "codexrun_pod",
+        paths.checkout / "core" / "codexrun_core",
     ]
-    programs = places.checkout / "pod" / "bin"
-    dockerfile = places.checkout / "images" / "Dockerfile.agent"
-    codex = codex_folder(places)
+    programs = paths.checkout / "pod" / "bin"
+    dockerfile = paths.checkout / "images" / "Dockerfile.agent"
+    codex = codex_folder(paths)
     tag = label + digest([base, codex.name, dockerfile, programs, *packages])
-    context = places.cache / "context" / f"agent-{tag}"
+    context = paths.cache / "context" / f"agent-{tag}"
 
     def fill(folder: Path) -> None:
         _link_tree(codex, folder / "codex")
@@ -89,7 +89,7 @@ def agent_image(places: Places, base: str, log: Log, label: str = "") -> Image:
 
 
 def base_label(base_image: str) -> str:
-    """`registry.example/golang:1.25` -> `golang-1.25-`."""
+    """Return the beginning of a tag: `golang-1.25-` for `registry.example/golang:1.25`."""
     return (
         re.sub(r"[^A-Za-z0-9._]+", "-", base_image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1])[
             :60
@@ -99,12 +99,12 @@ def base_label(base_image: str) -> str:
 
 
 def outdated(names: Iterable[str], keep: set[str]) -> list[str]:
-    """Builds that `make up` made for earlier contents. A team's own images have a label in their
-    tag and stay."""
-    made = re.compile(
+    """Return builds that `make up` made for earlier contents. A team's own images have a label in
+    their tag and stay."""
+    pattern = re.compile(
         rf"({re.escape(CONTROL_REPOSITORY)}|{re.escape(AGENT_REPOSITORY)}):[0-9a-f]{{16}}"
     )
-    return sorted(name for name in names if made.fullmatch(name) and name not in keep)
+    return sorted(name for name in names if pattern.fullmatch(name) and name not in keep)
 
 
 def _context(folder: Path, fill: Callable[[Path], None], log: Log) -> None:

@@ -9,10 +9,10 @@ import shutil
 import tarfile
 from pathlib import Path
 
-from codexrun_cluster.command import Log, ask
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.command import Log, capture
+from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.node.gobuild import pip_python
-from codexrun_cluster.paths import Places, digest, machine
+from codexrun_cluster.paths import Paths, digest, machine
 
 CODEX = "0.169.0"
 # npm's own integrity of `@openai/codex@<version>-linux-<cpu>`.
@@ -30,17 +30,17 @@ CODEX_PACKAGES = {
 CODEX_FILES = ("bin/codex", "bin/codex-code-mode-host", "codex-path/rg", "codex-resources/bwrap")
 
 
-def codex_folder(places: Places) -> Path:
-    return places.cache / "codex" / f"{CODEX}-{machine()}"
+def codex_folder(paths: Paths) -> Path:
+    return paths.cache / "codex" / f"{CODEX}-{machine()}"
 
 
-def fetch_codex(places: Places, log: Log) -> str:
-    """Codex's native programs, in their own relative layout.
+def fetch_codex(paths: Paths, log: Log) -> str:
+    """Fetch Codex's native programs, in their own relative layout.
 
     Raises:
-        Failure: npm could not bring the package, or it is not the one that was pinned.
+        LauncherError: npm could not bring the package, or it is not the one that was pinned.
     """
-    folder = codex_folder(places)
+    folder = codex_folder(paths)
     if folder.exists():
         return "in the cache"
     cpu, integrity = CODEX_PACKAGES[machine()]
@@ -61,7 +61,7 @@ def fetch_codex(places: Places, log: Log) -> str:
     with archive.open("rb") as data:
         actual = "sha512-" + base64.b64encode(hashlib.file_digest(data, "sha512").digest()).decode()
     if actual != integrity:
-        raise Failure(
+        raise LauncherError(
             f"{archive.name} has {actual}, pinned is {integrity}",
             "the registry serves another package",
         )
@@ -82,26 +82,26 @@ def fetch_codex(places: Places, log: Log) -> str:
     return f"Codex {CODEX}"
 
 
-def wheels_folder(places: Places, python: str) -> Path:
-    lock = places.checkout / "requirements" / "runtime.lock"
-    return places.cache / "wheels" / f"py{python}-{machine()}-{digest([lock])}"
+def wheels_folder(paths: Paths, python: str) -> Path:
+    lock = paths.checkout / "requirements" / "runtime.lock"
+    return paths.cache / "wheels" / f"py{python}-{machine()}-{digest([lock])}"
 
 
-def fetch_wheels(places: Places, python: str, log: Log) -> str:
-    """The runtime lock installed into a folder, for the images' Python and not for this machine's.
+def fetch_wheels(paths: Paths, python: str, log: Log) -> str:
+    """Install the runtime lock into a folder, for the images' Python and not for this machine's.
 
     Raises:
-        Failure: pip could not, or a hash differs.
+        LauncherError: pip could not, or a hash differs.
     """
-    folder = wheels_folder(places, python)
+    folder = wheels_folder(paths, python)
     if folder.exists():
         return "in the cache"
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    pip = pip_python(places)
+    pip = pip_python(paths)
     lock = partial / "runtime.lock"
-    full = (places.checkout / "requirements" / "runtime.lock").read_text()
+    full = (paths.checkout / "requirements" / "runtime.lock").read_text()
     lock.write_text(for_python(pip, python, full))
     cpu = {"amd64": "x86_64", "arm64": "aarch64"}[machine()]
     platforms = [
@@ -147,11 +147,11 @@ for block in lock.replace("\\\\\\n", "\\0").split("\\n"):
 
 
 def for_python(pip: Path, python: str, lock: str) -> str:
-    """The lock's lines that hold for that Python: pip judges markers by the Python it runs on
-    (pypa/pip#11664)."""
-    done = ask([pip, "-c", _FILTER, python], stdin=lock)
-    if done.returncode:
-        raise Failure(
-            f"requirements/runtime.lock cannot be read: {done.stderr.strip()[-300:]}", "make lock"
+    """Return the lock's lines that hold for that Python: pip judges markers by the Python it runs
+    on (pypa/pip#11664)."""
+    answer = capture([pip, "-c", _FILTER, python], stdin=lock)
+    if answer.returncode:
+        raise LauncherError(
+            f"requirements/runtime.lock cannot be read: {answer.stderr.strip()[-300:]}", "make lock"
         )
-    return done.stdout
+    return answer.stdout

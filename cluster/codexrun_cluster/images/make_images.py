@@ -1,11 +1,11 @@
-"""How does a team get images of its own: on another base, or in its registry?
+"""Make images for a team: on another base, or in its registry.
 
 `make image BASE_IMAGE=golang:1.25` builds the agent's image with that toolchain inside;
 `REGISTRY=...` pushes.
 """
 
 from codexrun_cluster import packages
-from codexrun_cluster.backends.choice import look
+from codexrun_cluster.backends.choice import inspect_machine
 from codexrun_cluster.backends.kind import BASE_IMAGE, PYTHON
 from codexrun_cluster.command import Log
 from codexrun_cluster.images import base_image as base
@@ -13,30 +13,33 @@ from codexrun_cluster.images import fetch
 from codexrun_cluster.images.builders import Buildah, Docker
 from codexrun_cluster.images.contents import agent_image, base_label, control_image
 from codexrun_cluster.node import containers
-from codexrun_cluster.paths import Places
+from codexrun_cluster.paths import Paths
 from codexrun_cluster.progress import Progress
 from codexrun_cluster.step_runner import Step, run_steps
 
 
-def make_images(places: Places, base_image: str, registry: str, progress: Progress) -> None:
+def make_images(paths: Paths, base_image: str, registry: str, progress: Progress) -> None:
     """Build with Docker where it answers, else with buildah. Without `base_image` both images, on
     our default base.
 
     Raises:
-        Failure: of the step that could not; the build's own words are in its log.
+        LauncherError: of the step that could not; the build's own words are in its log.
     """
-    docker = look().docker
+    docker = inspect_machine().docker
     names: list[str] = []
 
     def build(log: Log) -> str:
-        builder: Docker | Buildah = Docker(log) if docker else Buildah(places, log)
+        builder: Docker | Buildah = Docker(log) if docker else Buildah(paths, log)
         images = []
         if base_image:
-            images.append(agent_image(places, base_image, log, base_label(base_image)))
+            images.append(agent_image(paths, base_image, log, base_label(base_image)))
         else:
-            on, python = _default_base(places, builder, log)
-            fetch.fetch_wheels(places, python, log)
-            images += [control_image(places, on, python, log), agent_image(places, on, log)]
+            default_base, python = _default_base(paths, builder, log)
+            fetch.fetch_wheels(paths, python, log)
+            images += [
+                control_image(paths, default_base, python, log),
+                agent_image(paths, default_base, log),
+            ]
         for image in images:
             builder.build(image, pull=bool(base_image))
             names.append(builder.push(image.name, registry) if registry else image.name)
@@ -44,14 +47,14 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
                 builder.load(image.name)
         return "with Docker" if docker else "with buildah"
 
-    needs = packages.CLIENT if docker else packages.CLIENT + packages.NODE
+    required = packages.CLIENT if docker else packages.CLIENT + packages.NODE
     run_steps(
         [
-            Step("packages", 40, lambda log: packages.install(needs, log)),
-            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("packages",)),
+            Step("packages", 40, lambda log: packages.install(required, log)),
+            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(paths, log), ("packages",)),
             Step("images", 120, build, ("fetch Codex",)),
         ],
-        places.logs,
+        paths.logs,
         progress,
     )
     print("\n".join(("pushed " if registry else "built ") + name for name in names))
@@ -62,26 +65,26 @@ def make_images(places: Places, base_image: str, registry: str, progress: Progre
         )
 
 
-def _default_base(places: Places, builder: Docker | Buildah, log: Log) -> tuple[str, str]:
+def _default_base(paths: Paths, builder: Docker | Buildah, log: Log) -> tuple[str, str]:
     if isinstance(builder, Docker):
         return BASE_IMAGE, PYTHON
-    base.build_base(places, log)
-    return builder.base(), base.python_version(base.base_tar(places))
+    base.build_base(paths, log)
+    return builder.base(), base.python_version(base.base_tar(paths))
 
 
-def fetch_only(places: Places, progress: Progress) -> None:
-    """Codex's programs in the cache, for tests that run it without a cluster.
+def fetch_only(paths: Paths, progress: Progress) -> None:
+    """Fetch Codex's programs into the cache, for tests that run it without a cluster.
 
     Raises:
-        Failure: npm could not bring them.
+        LauncherError: npm could not bring them.
     """
-    npm = tuple(need for need in packages.CLIENT if need.package == "npm")
+    npm = tuple(package for package in packages.CLIENT if package.name == "npm")
     run_steps(
         [
             Step("npm", 60, lambda log: packages.install(npm, log)),
-            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(places, log), ("npm",)),
+            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(paths, log), ("npm",)),
         ],
-        places.logs,
+        paths.logs,
         progress,
     )
-    print(fetch.codex_folder(places) / "bin" / "codex")
+    print(fetch.codex_folder(paths) / "bin" / "codex")

@@ -1,4 +1,4 @@
-"""What does the OCI layout hold, through which images go from the builder to the node?"""
+"""The OCI layout through which images go from the builder to the node."""
 
 import json
 import os
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
-def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> int:
-    """An OCI archive of one image without the blobs that the node has; returns the bytes of the
-    others."""
+def write_archive(layout: Path, name: str, present: set[str], archive: Path) -> int:
+    """Write an OCI archive of one image without the blobs that the node has; return the bytes of
+    the others."""
     index = json.loads((layout / "index.json").read_text())
     manifest = next(m for m in index["manifests"] if _name(m) == name)
     manifest["annotations"]["io.containerd.image.name"] = name
@@ -22,7 +22,7 @@ def write_archive(layout: Path, name: str, known: set[str], archive: Path) -> in
         tar.add(layout / "oci-layout", "oci-layout")
         for blob in (manifest, body["config"], *body["layers"]):
             path = _blob(layout, blob["digest"])
-            if blob["digest"] not in known:
+            if blob["digest"] not in present:
                 tar.add(path, str(path.relative_to(layout)))
                 total += blob["size"]
     return total
@@ -32,8 +32,8 @@ def _blob(layout: Path, name: str) -> Path:
     return layout / "blobs" / name.replace(":", "/")
 
 
-def recent(layout: Path, count: int) -> set[str]:
-    """The newest images of each repository: they are appended as they are built."""
+def newest_images(layout: Path, count: int) -> set[str]:
+    """Return the newest images of each repository: they are appended as they are built."""
     if not (layout / "index.json").exists():
         return set()
     names = [_name(m) for m in json.loads((layout / "index.json").read_text())["manifests"]]
@@ -43,7 +43,7 @@ def recent(layout: Path, count: int) -> set[str]:
     return {name for some in by_repository.values() for name in some[-count:]}
 
 
-def keep_only(layout: Path, keep: set[str]) -> None:
+def prune_layout(layout: Path, keep: set[str]) -> None:
     """Forget other images, and delete the blobs that nobody names any more."""
     if not (layout / "index.json").exists():
         return
@@ -59,9 +59,9 @@ def keep_only(layout: Path, keep: set[str]) -> None:
                 *(layer["digest"] for layer in body["layers"]),
             ]
         )
-    beside = layout / "index.json.new"
-    beside.write_text(json.dumps(index))
-    os.replace(beside, layout / "index.json")
+    partial = layout / "index.json.new"
+    partial.write_text(json.dumps(index))
+    os.replace(partial, layout / "index.json")
     for blob in (layout / "blobs" / "sha256").iterdir():
         if f"sha256:{blob.name}" not in used:
             blob.unlink()

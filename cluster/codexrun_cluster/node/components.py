@@ -1,4 +1,4 @@
-"""What are the node's parts, with which arguments, and when is each one ready?"""
+"""The processes of the node: their arguments, ports and files, and when each one is ready."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from codexrun_cluster.node.network import API_SERVICE_IP, NODE_IP, POD_CIDR, SER
 from codexrun_cluster.node.processes import command_lines
 from codexrun_cluster.node.readiness import accepts, healthy
 from codexrun_cluster.node.settings import CONTAINERD_SOCKET, NODE
-from codexrun_cluster.paths import RUN, VAR, Places, digest
+from codexrun_cluster.paths import RUN, VAR, Paths, digest
 
 CONTAINERD_TOML = RUN / "containerd.toml"
-NAMES = (
+COMPONENTS = (
     "containerd",
     "etcd",
     "kube-apiserver",
@@ -29,7 +29,7 @@ ETCD_PEER = "unix://etcd-peer:2380"
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """One process. `ports` are the addresses it needs; `reads` are files whose change means a
     restart."""
 
@@ -41,50 +41,54 @@ class Part:
     seconds: int = 5
 
     def fingerprint(self) -> str:
-        """Changes when the part has to be started anew."""
+        """Return what changes when the process has to be started anew."""
         return digest([json.dumps(self.argv), *(p for p in self.reads if p.exists())])
 
 
-def unrecorded(name: str | None = None) -> list[int]:
-    """Pids of parts (of one name) found by their command lines: a launcher killed between start and
-    record leaves such."""
-    found = []
+def unrecorded_pids(name: str | None = None) -> list[int]:
+    """Return pids of components (of one name) by their command lines: a launcher killed between
+    start and record leaves such."""
+    pids = []
     for pid, words in command_lines():
-        program, first = Path(words[0]).name, words[1] if len(words) > 1 else ""
-        part = first if program == "codexrun-node" and first in NAMES else None
+        program = Path(words[0]).name
+        command = words[1] if len(words) > 1 else ""
+        component = command if program == "codexrun-node" and command in COMPONENTS else None
         if program == "containerd" and str(CONTAINERD_TOML) in words:
-            part = program
-        if part is not None and name in (None, part):
-            found.append(pid)
-    return found
+            component = program
+        if component is not None and name in (None, component):
+            pids.append(pid)
+    return pids
 
 
-def parts(places: Places, binary: Path) -> list[Part]:
-    """All of them, in the order of their start."""
-    pki, conf = places.pki, places.state / "conf"
+def components(paths: Paths, binary: Path) -> list[Component]:
+    """Return all of them, in the order of their start."""
+    pki = paths.pki
+    conf = paths.state / "conf"
 
     def client(name: str) -> str:
         return str(conf / f"{name}.kubeconfig")
 
-    def node_part(name: str, flags: list[str], ready: Callable[[], bool], **more: object) -> Part:
-        return Part(name, [str(binary), name, *flags], ready, **more)  # type: ignore[arg-type]
+    def node_component(
+        name: str, flags: list[str], ready: Callable[[], bool], **options: object
+    ) -> Component:
+        return Component(name, [str(binary), name, *flags], ready, **options)  # type: ignore[arg-type]
 
     qps = [
         "--kube-api-qps=200",
         "--kube-api-burst=400",
     ]  # the defaults of 20/50 are the bottleneck of a load test
     return [
-        Part(
+        Component(
             "containerd",
             ["containerd", "--config", str(CONTAINERD_TOML), "--log-level", "warn"],
             lambda: accepts(CONTAINERD_SOCKET),
             reads=(CONTAINERD_TOML,),
         ),
-        node_part(
+        node_component(
             "etcd",
             [
                 f"--name={NODE}",
-                f"--data-dir={places.state}/etcd",
+                f"--data-dir={paths.state}/etcd",
                 f"--listen-client-urls={ETCD}",
                 "--advertise-client-urls=unix://etcd:2379",
                 f"--listen-peer-urls={ETCD_PEER}",
@@ -97,7 +101,7 @@ def parts(places: Places, binary: Path) -> list[Part]:
             ],
             lambda: accepts(RUN / "etcd.sock"),
         ),
-        node_part(
+        node_component(
             "kube-apiserver",
             [
                 f"--bind-address={NODE_IP}",
@@ -121,18 +125,18 @@ def parts(places: Places, binary: Path) -> list[Part]:
                 f"--service-account-key-file={pki}/service-account.key",
                 f"--service-account-signing-key-file={pki}/service-account.key",
                 f"--audit-policy-file={conf}/audit-policy.json",
-                f"--audit-log-path={places.logs}/audit.log",
+                f"--audit-log-path={paths.logs}/audit.log",
                 "--audit-log-maxsize=200",
                 "--audit-log-maxbackup=2",
             ],
-            # Anonymous callers may see it only once RBAC's own rules are there; the parts that
+            # Anonymous callers may see it only once RBAC's own rules are there; the components that
             # follow need those, too.
             lambda: healthy(f"https://{NODE_IP}:6443/readyz"),
             ports=((NODE_IP, 6443),),
             reads=(conf / "audit-policy.json", pki / "apiserver-serving.crt"),
             seconds=15,
         ),
-        node_part(
+        node_component(
             "kube-controller-manager",
             [
                 f"--kubeconfig={client('kube-controller-manager')}",
@@ -149,7 +153,7 @@ def parts(places: Places, binary: Path) -> list[Part]:
             lambda: healthy("https://127.0.0.1:10257/healthz"),
             ports=(("127.0.0.1", 10257),),
         ),
-        node_part(
+        node_component(
             "kube-scheduler",
             [
                 f"--kubeconfig={client('kube-scheduler')}",
@@ -162,7 +166,7 @@ def parts(places: Places, binary: Path) -> list[Part]:
             lambda: healthy("https://127.0.0.1:10259/healthz"),
             ports=(("127.0.0.1", 10259),),
         ),
-        node_part(
+        node_component(
             "kubelet",
             [
                 f"--config={conf}/kubelet.json",
@@ -177,7 +181,7 @@ def parts(places: Places, binary: Path) -> list[Part]:
             ports=((NODE_IP, 10250), ("127.0.0.1", 10248)),
             reads=(conf / "kubelet.json",),
         ),
-        node_part(
+        node_component(
             "kube-proxy",
             [
                 f"--kubeconfig={client('kube-proxy')}",
@@ -196,7 +200,7 @@ def parts(places: Places, binary: Path) -> list[Part]:
             lambda: healthy("http://127.0.0.1:10256/livez"),
             ports=(("127.0.0.1", 10256), ("127.0.0.1", 10249)),
         ),
-        node_part(
+        node_component(
             "coredns",
             ["-conf", str(conf / "Corefile")],
             lambda: healthy("http://127.0.0.1:10254/ready"),

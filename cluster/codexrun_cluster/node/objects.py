@@ -1,4 +1,4 @@
-"""What does every cluster offer that this bare one does not yet? DNS's rights, and volumes for
+"""What every cluster offers and this bare one does not yet: DNS's rights, and volumes for
 claims."""
 
 import json
@@ -8,9 +8,9 @@ from typing import Any
 
 from codexrun_cluster.command import Log
 from codexrun_cluster.node.settings import NODE
-from codexrun_cluster.paths import Places
+from codexrun_cluster.paths import Paths
 
-VOLUMES = 8
+VOLUME_COUNT = 8
 VOLUME_SIZE = "10Gi"
 STORAGE_CLASS = "standard"
 
@@ -47,7 +47,7 @@ def dns_rights() -> list[dict[str, Any]]:
     ]
 
 
-def storage(places: Places) -> list[dict[str, Any]]:
+def storage(paths: Paths) -> list[dict[str, Any]]:
     """A default class of static local volumes: a claim binds at once, and fsGroup works as with
     real disks."""
     storage_class = {
@@ -61,12 +61,12 @@ def storage(places: Places) -> list[dict[str, Any]]:
         "reclaimPolicy": "Retain",
         "volumeBindingMode": "Immediate",
     }
-    return [storage_class, *(volume(places, number) for number in range(1, VOLUMES + 1))]
+    return [storage_class, *(volume(paths, number) for number in range(1, VOLUME_COUNT + 1))]
 
 
-def volume(places: Places, number: int) -> dict[str, Any]:
+def volume(paths: Paths, number: int) -> dict[str, Any]:
     """One static volume; its folder is made by `prepare_volumes`."""
-    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+    this_node = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -76,39 +76,42 @@ def volume(places: Places, number: int) -> dict[str, Any]:
             "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": STORAGE_CLASS,
-            "local": {"path": str(places.volumes / str(number))},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            "local": {"path": str(paths.volumes / str(number))},
+            "nodeAffinity": {
+                "required": {"nodeSelectorTerms": [{"matchExpressions": [this_node]}]}
+            },
         },
     }
 
 
-def apply(places: Places, log: Log) -> str:
+def apply(paths: Paths, log: Log) -> str:
     """Apply them; volumes whose claim is gone are emptied and offered again (nothing else would
     ever do it)."""
-    kubectl: list[str | Path] = [places.bin / "kubectl", f"--kubeconfig={places.kubeconfig}"]
+    kubectl: list[str | Path] = [paths.bin / "kubectl", f"--kubeconfig={paths.kubeconfig}"]
     released = _released(json.loads(log.read([*kubectl, "get", "pv", "-o", "json"])))
     if released:
         log.run([*kubectl, "delete", "pv", *released])
-    for number in range(1, VOLUMES + 1):
-        folder = places.volumes / str(number)
+    for number in range(1, VOLUME_COUNT + 1):
+        folder = paths.volumes / str(number)
         if f"local-{number}" in released:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)  # pods run as users of their own
-    wanted = {"apiVersion": "v1", "kind": "List", "items": dns_rights() + storage(places)}
+    objects = {"apiVersion": "v1", "kind": "List", "items": dns_rights() + storage(paths)}
     log.run(
         [*kubectl, "apply", "--server-side", "--force-conflicts", "-f", "-"],
-        stdin=json.dumps(wanted),
+        stdin=json.dumps(objects),
     )
-    return f"{VOLUMES} volumes of {VOLUME_SIZE}" + (
+    return f"{VOLUME_COUNT} volumes of {VOLUME_SIZE}" + (
         f", {len(released)} of them emptied" if released else ""
     )
 
 
 def _released(volumes: dict[str, Any]) -> list[str]:
-    ours = (v for v in volumes["items"] if v["metadata"]["name"].startswith("local-"))
-    return [
-        v["metadata"]["name"]
-        for v in ours
-        if v.get("status", {}).get("phase") in ("Released", "Failed")
-    ]
+    names = []
+    for item in volumes["items"]:
+        name = item["metadata"]["name"]
+        phase = item.get("status", {}).get("phase")
+        if name.startswith("local-") and phase in ("Released", "Failed"):
+            names.append(name)
+    return names

@@ -1,4 +1,4 @@
-"""Which process is that, and is it still the one we started?"""
+"""Processes that the launcher starts, told apart from others that get the same pid."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ def boot_id() -> str:
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks after boot at which the process began; None when there is none (or only a
+    """Return clock ticks after boot at which the process began; None when there is none (or only a
     zombie)."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
@@ -41,10 +41,10 @@ class Process:
     def alive(self) -> bool:
         return self.boot == boot_id() and start_time(self.pid) == self.started
 
-    def stop(self, patience: float) -> None:
-        """SIGTERM to its process group, SIGKILL when `patience` (seconds) is over; returns when it
-        is gone."""
-        for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+    def stop(self, grace_seconds: float) -> None:
+        """Send SIGTERM to its process group, SIGKILL after `grace_seconds`; return when it is
+        gone."""
+        for number, wait in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
             if not self.alive():
                 return
             try:
@@ -58,7 +58,7 @@ class Process:
 
 
 def spawn(argv: list[str], log: Path, fingerprint: str, env: dict[str, str], cwd: Path) -> Process:
-    """Start a part in a session of its own, so that it outlives make and its terminal."""
+    """Start a component in a session of its own, so that it outlives make and its terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         child = subprocess.Popen(
@@ -81,7 +81,7 @@ def _reap(pid: int) -> None:
 
 
 def command_lines() -> Iterator[tuple[int, list[str]]]:
-    """Every other process with its words."""
+    """Yield every other process with its words."""
     for entry in PROC.iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
@@ -92,16 +92,20 @@ def command_lines() -> Iterator[tuple[int, list[str]]]:
                 yield int(entry.name), words
 
 
-def kill_all(pids: list[int], patience: float) -> None:
-    """SIGTERM, then SIGKILL to whoever is left after `patience` seconds."""
-    known = {pid: start_time(pid) for pid in pids}
-    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
-        left = [
-            pid for pid, began in known.items() if began is not None and start_time(pid) == began
+def kill_all(pids: list[int], grace_seconds: float) -> None:
+    """Send SIGTERM, then SIGKILL to whoever is left after `grace_seconds`."""
+    start_times = {pid: start_time(pid) for pid in pids}
+    for number, wait in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
+        remaining = [
+            pid
+            for pid, started in start_times.items()
+            if started is not None and start_time(pid) == started
         ]
-        for pid in left:
+        for pid in remaining:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         deadline = time.monotonic() + wait
-        while time.monotonic() < deadline and any(start_time(pid) == known[pid] for pid in left):
+        while time.monotonic() < deadline and any(
+            start_time(pid) == start_times[pid] for pid in remaining
+        ):
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Does a part answer?"""
+"""Whether a component answers."""
 
 import socket
 import ssl
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def accepts(path: Path) -> bool:
-    """Does somebody listen on this unix socket?"""
+    """Return whether somebody listens on this unix socket."""
     with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(1)
         return s.connect_ex(str(path)) == 0
 
 
 def healthy(url: str) -> bool:
-    """Does this address of the machine itself answer 200? Nothing secret is sent, so its
+    """Return whether this address of the machine itself answers 200. Nothing secret is sent, so its
     certificate does not matter."""
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -1,4 +1,4 @@
-"""Which files do the parts read? All JSON, which is YAML too, so that nothing but the standard
+"""The files that the components read. All JSON, which is YAML too, so that nothing but the standard
 library writes them."""
 
 import base64
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codexrun_cluster.node.network import BRIDGE, NODE_IP, POD_CIDR
-from codexrun_cluster.paths import RUN, VAR, Places
+from codexrun_cluster.paths import RUN, VAR, Paths
 
 NODE = "codexrun"
 API = f"https://{NODE_IP}:6443"
@@ -16,7 +16,7 @@ CONTAINERD_SOCKET = RUN / "containerd.sock"
 
 
 def kubeconfig(pki: Path, client: str) -> str:
-    """A kubeconfig with its certificates inside, so that the one file can be copied."""
+    """Return a kubeconfig with its certificates inside, so that the one file can be copied."""
 
     def data(name: str) -> str:
         return base64.b64encode((pki / name).read_bytes()).decode()
@@ -38,8 +38,8 @@ def kubeconfig(pki: Path, client: str) -> str:
     )
 
 
-def kubelet(places: Places) -> str:
-    """The kubelet's configuration."""
+def kubelet(paths: Paths) -> str:
+    """Return the kubelet's configuration."""
     return _json(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -49,11 +49,11 @@ def kubelet(places: Places) -> str:
             "authentication": {
                 "anonymous": {"enabled": False},
                 "webhook": {"enabled": True},
-                "x509": {"clientCAFile": str(places.pki / "ca.crt")},
+                "x509": {"clientCAFile": str(paths.pki / "ca.crt")},
             },
             "authorization": {"mode": "Webhook"},
-            "tlsCertFile": str(places.pki / "kubelet-serving.crt"),
-            "tlsPrivateKeyFile": str(places.pki / "kubelet-serving.key"),
+            "tlsCertFile": str(paths.pki / "kubelet-serving.crt"),
+            "tlsPrivateKeyFile": str(paths.pki / "kubelet-serving.key"),
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
             "cgroupDriver": "cgroupfs",
             "failSwapOn": False,
@@ -73,7 +73,7 @@ def kubelet(places: Places) -> str:
                 "imagefs.available": "1%",
                 "nodefs.inodesFree": "1%",
             },
-            "podLogsDir": str(places.logs / "pods"),
+            "podLogsDir": str(paths.logs / "pods"),
             "volumePluginDir": str(VAR / "volume-plugins"),
         }
     )

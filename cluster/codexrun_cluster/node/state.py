@@ -1,4 +1,4 @@
-"""Whose node is this machine's, and which processes are its parts?
+"""Whose node is this machine's, and which processes are its components?
 
 One file for the whole machine, because there is one embedded node per machine. It lies on a tmpfs:
 a reboot forgets it.
@@ -12,59 +12,61 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.node.processes import Process
 from codexrun_cluster.paths import LOCK, RUN
 
-RECORD = RUN / "node.json"
+RECORD_FILE = RUN / "node.json"
 
 
 @dataclass
-class Record:
-    """The checkout that started the node, and its parts by name."""
+class NodeRecord:
+    """The checkout that started the node, and its components by name."""
 
     checkout: str
-    parts: dict[str, Process] = field(default_factory=dict)
+    components: dict[str, Process] = field(default_factory=dict)
 
     def alive(self) -> list[str]:
-        """Names of the parts that still run."""
-        return [name for name, process in self.parts.items() if process.alive()]
+        """Return names of the components that still run."""
+        return [name for name, process in self.components.items() if process.alive()]
 
-    def save(self, path: Path = RECORD) -> None:
+    def save(self, path: Path = RECORD_FILE) -> None:
         """Replace the file in one step: a reader, or a crash, never sees half of it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".new")
+        partial = path.with_suffix(".new")
         text = {
             "checkout": self.checkout,
-            "parts": {name: asdict(p) for name, p in self.parts.items()},
+            "parts": {name: asdict(p) for name, p in self.components.items()},
         }
-        beside.write_text(json.dumps(text, indent=1))
-        os.replace(beside, path)
+        partial.write_text(json.dumps(text, indent=1))
+        os.replace(partial, path)
 
 
-def load(path: Path = RECORD) -> Record | None:
-    """The record, or None when there is none or it cannot be read (then nothing in it can be
+def load(path: Path = RECORD_FILE) -> NodeRecord | None:
+    """Return the record, or None when there is none or it cannot be read (then nothing in it can be
     trusted)."""
     try:
         text = json.loads(path.read_text())
-        return Record(text["checkout"], {name: Process(**p) for name, p in text["parts"].items()})
+        return NodeRecord(
+            text["checkout"], {name: Process(**p) for name, p in text["parts"].items()}
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def refuse_other(record: Record | None, checkout: Path) -> None:
-    """One node per machine: another checkout's living one is not ours to touch.
+def refuse_other(record: NodeRecord | None, checkout: Path) -> None:
+    """Refuse another checkout's living node: there is one node per machine.
 
     One whose checkout is gone cannot be used or taken down by anybody any more; it counts as dead.
 
     Raises:
-        Failure: another checkout's node is alive.
+        LauncherError: another checkout's node is alive.
     """
     if record is None or record.checkout == str(checkout) or not Path(record.checkout).is_dir():
         return
     alive = record.alive()
     if alive:
-        raise Failure(
+        raise LauncherError(
             f"this machine already runs the node of {record.checkout} ({', '.join(sorted(alive))}"
             " alive)",
             f"make -C {record.checkout} down",
@@ -76,14 +78,14 @@ def machine_lock() -> Iterator[None]:
     """Only one command at a time changes the node.
 
     Raises:
-        Failure: another command is at it.
+        LauncherError: another command is at it.
     """
     with LOCK.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise Failure(
+            raise LauncherError(
                 "another command is bringing this machine's node up or down"
                 f" ({lock.read().strip()})",
                 "wait for it to end, then try again",

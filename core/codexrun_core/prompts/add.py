@@ -29,7 +29,7 @@ def add_version(folder: Path, name: str, text: str, owner: str, today: date) -> 
     """
     index = prompts.load(folder) if (folder / INDEX).exists() else PromptIndex({})
     if not NAME_PATTERN.fullmatch(name):
-        raise FolderError([f'"{name}" is no name for a prompt; {NAME_RULE}'])
+        raise FolderError([f'"{name}" is not a valid name for a prompt; {NAME_RULE}'])
     newest = next(reversed([*index.versions.get(name, {}).values()]), None)
     if newest is not None and newest.text == text:
         raise FolderError([f"{name} {newest.version} is this very text already; nothing to add"])

@@ -96,7 +96,8 @@ def _commits(folder: Path, ref: str) -> list[Commit]:
             )
         except FolderError:
             problem = (
-                f'"{name}" is no commit of the Git repository of {folder.resolve()}; fetch it first'
+                f'"{name}" is not a commit of the Git repository of {folder.resolve()}; fetch it'
+                " first"
             )
             raise FolderError([problem]) from None
     if _git(folder, "rev-parse", "--is-shallow-repository") == "true":

@@ -127,7 +127,7 @@ def load(folder: Path, shown_as: str = "prompts") -> PromptIndex:
     versions: dict[str, dict[str, PromptVersion]] = {}
     for name, entries in names.items():
         if not NAME_PATTERN.fullmatch(name):
-            problems.append(f'{location}: "{name}" is no name for a prompt; {NAME_RULE}')
+            problems.append(f'{location}: "{name}" is not a valid name for a prompt; {NAME_RULE}')
         elif not isinstance(entries, list) or not entries:
             problems.append(
                 f"{location}: {name}: must be a list with at least one version; add one or remove"
@@ -287,8 +287,8 @@ def _shared_files(location: str, versions: Mapping[str, Mapping[str, PromptVersi
                 f"{version.name} {version.version}"
             )
     return [
-        f"{location}: {path} is the text of {' and '.join(names)}; give each version a file of its"
-        " own"
+        f"{location}: {path} is the text of {' and '.join(names)}; give each version a file of"
+        " its own"
         for path, names in users.items()
         if len(names) > 1
     ]

@@ -118,7 +118,8 @@ def job_type(location: str, file: Path, index: PromptIndex) -> Manifest:
     name = manifest["metadata"].get("name", "")
     if not prompts.NAME_PATTERN.fullmatch(name):
         problems.append(
-            f'{location}: metadata.name: "{name}" is no name for a job type; {prompts.NAME_RULE}'
+            f'{location}: metadata.name: "{name}" is not a valid name for a job type;'
+            f" {prompts.NAME_RULE}"
         )
     elif name != file.stem:
         problems.append(

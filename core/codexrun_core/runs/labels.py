@@ -60,7 +60,7 @@ def matches(requirements: Iterable[Requirement], labels: Mapping[str, str]) -> b
 def _requirement(part: str) -> Requirement:
     match = _REQUIREMENT.fullmatch(part)
     if match is None or (match["absent"] and (match["sign"] or match["set"])):
-        raise ValueError(f'"{part}" is no label selector; {SELECTOR_RULE}')
+        raise ValueError(f'"{part}" is not a valid label selector; {SELECTOR_RULE}')
     values: tuple[str, ...] = ()
     if match["sign"]:
         values = (match["value"],)
@@ -103,15 +103,15 @@ def _key_problem(key: str) -> str:
     domain, slash, name = key.rpartition("/")
     if slash and not (len(domain) <= 253 and _DOMAIN.fullmatch(domain)):
         return (
-            f'"{key}" is no label key; before the / stands a DNS name in lower case, like'
+            f'"{key}" is not a valid label key; before the / stands a DNS name in lower case, like'
             " example.com"
         )
     if not _NAME.fullmatch(name):
-        return f'"{key}" is no label key; use 1 to 63 {_NAME_RULE}'
+        return f'"{key}" is not a valid label key; use 1 to 63 {_NAME_RULE}'
     return ""
 
 
 def _value_problem(value: str) -> str:
     if value and not _NAME.fullmatch(value):
-        return f'"{value}" is no label value; use at most 63 {_NAME_RULE}'
+        return f'"{value}" is not a valid label value; use at most 63 {_NAME_RULE}'
     return ""

@@ -51,8 +51,8 @@ def parse_sort(text: str) -> Sort:
     key = text.removeprefix("-")
     if key not in SORT_COLUMNS:
         raise ValueError(
-            f'"{text}" is no order; use {", ".join(SORT_COLUMNS)}, with - before it for the highest'
-            " or latest first"
+            f'"{text}" is not a valid sort order; use {", ".join(SORT_COLUMNS)}, with - before it'
+            " for the highest or latest first"
         )
     return Sort(key, descending=text.startswith("-"))
 

@@ -129,8 +129,9 @@ def _check_text(text: str) -> None:
             )
             raise InvalidSchemaError(
                 pointer(path),
-                f"{json.dumps(pattern)} is no pattern of RE2 ({reason}); it knows no look-around"
-                " and no back-references, see https://github.com/google/re2/wiki/Syntax",
+                f"{json.dumps(pattern)} is not a valid RE2 pattern ({reason}); RE2 knows no"
+                " look-around and no back-references, see"
+                " https://github.com/google/re2/wiki/Syntax",
             ) from None
 
 

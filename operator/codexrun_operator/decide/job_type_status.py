@@ -51,7 +51,8 @@ def _ready(job_type: CodexJobType, prompt: Prompt | None, prices: Prices) -> tup
             "False",
             reasons.PROMPT_NOT_FOUND,
             (
-                f'spec.prompt: there is no prompt "{reference.name}" {reference.version} in this namespace; apply its ConfigMap (`codexrun prompts manifests`)'
+                f'spec.prompt: there is no prompt "{reference.name}" {reference.version} in this'
+                " namespace; apply its ConfigMap (`codexrun prompts manifests`)"
             ),
         )
     if rejection := checksum_rejection(reference.sha256, prompt):

@@ -66,9 +66,9 @@ def usage_of(pod: Pod) -> Usage | None:
             "requests": gate[ReportKey.REQUESTS] if _is_count(gate.get(ReportKey.REQUESTS)) else 0,
             # A gate that was still running has counted on since.
             "complete": gate.get(ReportKey.COMPLETE) is True and pod.gate.ended,
-            "priceTable": price_table[:64]
-            if isinstance(price_table, str) and micro is not None
-            else None,
+            "priceTable": (
+                price_table[:64] if isinstance(price_table, str) and micro is not None else None
+            ),
             "costCents": None if micro is None else -(-micro // 10_000),
             "cost": None if micro is None else dollars(micro),
         }
@@ -200,7 +200,8 @@ def out_of_memory(pod: Pod) -> Failure | None:
     if pod.agent.reason == "OOMKilled" and not _agent_proves(pod):
         return failed(
             FailureClass.OOM,
-            "The agent used more memory than its limit; raise resources.limits.memory of the job type",
+            "The agent used more memory than its limit; raise resources.limits.memory of the job"
+            " type",
             pod.agent.exit_code,
         )
     return None
@@ -227,7 +228,8 @@ def never_started(pod: Pod) -> Failure | None:
     ):
         return failed(
             FailureClass.IMAGE,
-            f"The agent's image cannot start {RUNNER}: build it with `make image BASE_IMAGE=...` on a base that has python3. {_last_words(agent)}",
+            f"The agent's image cannot start {RUNNER}: build it with `make image BASE_IMAGE=...` on"
+            f" a base that has python3. {_last_words(agent)}",
             agent.exit_code,
         )
     return None
@@ -293,7 +295,8 @@ def model_failed(pod: Pod) -> Failure | None:
 
 ADVICE = {
     "auth": (
-        "check the key in the Secret of the chart's model.existingSecret or the job type's modelSecretRef, and that it may use this model"
+        "check the key in the Secret of the chart's model.existingSecret or the job type's"
+        " modelSecretRef, and that it may use this model"
     ),
     "rate_limit": "retry later, or lower the job type's concurrencyLimit",
     "quota": "the account's quota is used up; raise it or pay the bill, then retry",

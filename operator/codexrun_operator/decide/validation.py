@@ -79,12 +79,15 @@ def validate_run(
     ):
         return Rejected(
             reasons.PROMPT_VERSION_NOT_ALLOWED,
-            f'spec.promptVersion: job type "{name}" fixes version {type_spec.prompt.version}; leave the field out, or set prompt.allowOverride in the job type',
+            f'spec.promptVersion: job type "{name}" fixes version {type_spec.prompt.version}; leave'
+            " the field out, or set prompt.allowOverride in the job type",
         )
     if prompt is None:
         return Missing(
             reasons.PROMPT_NOT_FOUND,
-            f'{"spec.promptVersion" if spec.prompt_version else f"job type {name!r}"}: there is no prompt "{type_spec.prompt.name}" {version} in this namespace; apply its ConfigMap (`codexrun prompts manifests`) or name another version',
+            f"{'spec.promptVersion' if spec.prompt_version else f'job type {name!r}'}: there is no"
+            f' prompt "{type_spec.prompt.name}" {version} in this namespace; apply its ConfigMap'
+            " (`codexrun prompts manifests`) or name another version",
         )
     if rejection := checksum_rejection(
         type_spec.prompt.sha256 if version == type_spec.prompt.version else None, prompt
@@ -143,12 +146,14 @@ def checksum_rejection(pinned: str | None, prompt: Prompt) -> Rejected | None:
     if prompt.declared_sha256 != prompt.sha256:
         return Rejected(
             reasons.PROMPT_CHECKSUM_MISMATCH,
-            f"{title}: its text has sha256 {prompt.sha256}, its ConfigMap's annotation says {prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
+            f"{title}: its text has sha256 {prompt.sha256}, its ConfigMap's annotation says"
+            f" {prompt.declared_sha256 or 'nothing'}; apply the manifests from Git again",
         )
     if pinned and pinned != prompt.sha256:
         return Rejected(
             reasons.PROMPT_CHECKSUM_MISMATCH,
-            f"{title}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is {pinned}; apply the manifests from Git again",
+            f"{title}: its text has sha256 {prompt.sha256}, the job type's prompt.sha256 is"
+            f" {pinned}; apply the manifests from Git again",
         )
     return None
 
@@ -164,7 +169,8 @@ def effective_limits(requested: Limits | None, ceiling: Limits, job_type: str) -
             alias = Limits.model_fields[key].alias
             return Rejected(
                 reasons.LIMIT_ABOVE_JOB_TYPE,
-                f'spec.limits.{alias}: {value} is above {highest}, the limit of job type "{job_type}"; lower it, or ask its owner to raise the limit of the job type',
+                f"spec.limits.{alias}: {value} is above {highest}, the limit of job type"
+                f' "{job_type}"; lower it, or ask its owner to raise the limit of the job type',
             )
         effective[key] = value if value is not None else highest
     return Limits(**effective)
@@ -181,12 +187,14 @@ def price_rejection(
     if limits.max_cost_cents is not None:
         return Rejected(
             reasons.UNKNOWN_PRICE,
-            f"spec.limits.maxCostCents: {problem}, so that this limit cannot be kept; use maxTokens, another model, or add its price",
+            f"spec.limits.maxCostCents: {problem}, so that this limit cannot be kept; use"
+            " maxTokens, another model, or add its price",
         )
     if job_type.spec.require_known_price:
         return Rejected(
             reasons.UNKNOWN_PRICE,
-            f'spec.model: {problem}, and job type "{job_type.metadata.name}" asks for one (requireKnownPrice); use another model, or add its price',
+            f'spec.model: {problem}, and job type "{job_type.metadata.name}" asks for one'
+            " (requireKnownPrice); use another model, or add its price",
         )
     return None
 
@@ -198,7 +206,8 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:
     if git is None:
         return Rejected(
             reasons.WORKSPACE_NOT_ALLOWED,
-            f'spec.workspace: job type "{name}" works without a repository; leave the field out, or ask its owner for git.allowedURLs',
+            f'spec.workspace: job type "{name}" works without a repository; leave the field out, or'
+            " ask its owner for git.allowedURLs",
         )
     try:
         allowed_url(url, git.allowed_urls)

@@ -10,7 +10,7 @@ import yaml
 from apistand import TOKEN
 from clistand import Stand
 
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.settings import Flags, settle
 
 FILE = {"server": "http://file", "token": "file-token", "context": "file-context", "color": "never"}
@@ -59,7 +59,7 @@ def test_precedence(
 
 
 def test_contradictions_are_refused() -> None:
-    with pytest.raises(Trouble, match="give one of both"):
+    with pytest.raises(CommandError, match="give one of both"):
         settle(Flags(server="http://x", context="kind"), {}, {})
 
 

@@ -353,44 +353,44 @@ def test_what_needs_the_api_says_so(stand: Stand, command: list[str]) -> None:
 
 WRONG = [
     (["start"], "Missing argument"),
-    (["start", "hello", "-p", "name"], '"name" is no input; write KEY=VALUE'),
-    (["start", "hello", "-p", "n:=x"], "what stands after := is no JSON"),
+    (["start", "hello", "-p", "name"], '"name" is not a valid input; write KEY=VALUE'),
+    (["start", "hello", "-p", "n:=x"], "what stands after := is not valid JSON"),
     (["start", "hello", "-f", "/not/there"], "/not/there"),
-    (["start", "hello", "--limit", "tokens=1"], '"tokens=1" is no limit'),
+    (["start", "hello", "--limit", "tokens=1"], '"tokens=1" is not a valid limit'),
     (["start", "hello", "--wait", "--follow"], "give one of --wait, --watch, --follow"),
     (["start", "hello", "--ref", "main"], "give --git too"),
     (["start", "hello", "--dry-run", "maybe"], "write client"),
-    (["start", "hello", "--timeout", "soon"], '"soon" is no duration'),
+    (["start", "hello", "--timeout", "soon"], '"soon" is not a valid duration'),
     (["list", "--since", "yesterday"], '"yesterday" is not a valid time'),
-    (["list", "--status", "done"], '"done" is no status; use pending'),
-    (["list", "--server", "example.com"], '"example.com" is no URL'),
+    (["list", "--status", "done"], '"done" is not a valid status; use pending'),
+    (["list", "--server", "example.com"], '"example.com" is not a valid URL'),
     (["list", "--server", "http://x", "-n", "team"], "give one of both"),
     (["list", "--color", "blue"], "use auto, always or never"),
-    (["list", "-n", "Team_A"], '"Team_A" is no name for a namespace'),
-    (["logs", "x", "--grep", "("], "is no regular expression"),
+    (["list", "-n", "Team_A"], '"Team_A" is not a valid name for a namespace'),
+    (["logs", "x", "--grep", "("], "is not a valid regular expression"),
     (["logs", "x", "--raw", "--grep", "a"], "--raw is the bytes as they are"),
-    (["logs", "x", "--level", "loud"], '"loud" is no level'),
+    (["logs", "x", "--level", "loud"], '"loud" is not a valid level'),
     (["logs", "x", "--format", "xml"], "use pretty or jsonl"),
     (["wait", "x", "--for", "done"], "write phase=STATUS"),
     (["cancel", "x", "-j", "hello"], "give names, or a filter"),
     (["diff", "a"], "Missing argument"),
     (["diff", "a", "b", "--spec", "--log"], "give one of --spec, --result and --log"),
     (["stats", "--by", "week"], '"week": use job-type'),
-    (["completion", "csh"], '"csh" is no shell'),
-    (["help", "nothing"], '"nothing" is no command'),
+    (["completion", "csh"], '"csh" is not a supported shell'),
+    (["help", "nothing"], '"nothing" is not a command'),
     (["config", "set", "token", "x"], "a token on the command line is seen by every process"),
-    (["list", "-l", "team>1"], '"team>1" is no label selector; write key=value'),
-    (["cancel", "-l", "team=a/b"], '"a/b" is no label value'),
+    (["list", "-l", "team>1"], '"team>1" is not a valid label selector; write key=value'),
+    (["cancel", "-l", "team=a/b"], '"a/b" is not a valid label value'),
     (
         ["list", "--sort", "price"],
-        '"price" is no order; use created, started, finished, duration, tokens, cost',
+        '"price" is not a valid sort order; use created, started, finished, duration, tokens, cost',
     ),
-    (["start", "hello", "--label", "team"], '"team" is no label; write KEY=VALUE'),
+    (["start", "hello", "--label", "team"], '"team" is not a valid label; write KEY=VALUE'),
     (
         ["start", "hello", "--label", "codexrun.dev/run=x"],
         "keys under codexrun.dev/ are codexrun's own",
     ),
-    (["config", "set", "colour", "x"], '"colour" is no key'),
+    (["config", "set", "colour", "x"], '"colour" is not a valid key'),
     (["nothing"], "No such command"),
 ]
 
@@ -406,7 +406,7 @@ def test_a_fault_of_ours_is_words_too(stand: Stand, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("codexrun_cli.transports.rest.transport.Rest.job_types", lambda _: 1 / 0)
     done = stand.cli("jobtypes", "list")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("codexrun: a fault of this program: ZeroDivisionError")
+    assert done.err.startswith("codexrun: internal error: ZeroDivisionError")
     assert "Traceback" not in done.err
 
 

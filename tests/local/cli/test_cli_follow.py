@@ -25,7 +25,7 @@ from programs import environment
 from codexrun_api.logs.archive import Archive
 from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
-from codexrun_cli.transports import Heard, LogWish
+from codexrun_cli.transports import LogEvent, LogRange
 from codexrun_cli.transports.cluster import pod_logs
 from codexrun_core.errors import NotFound, Refused, Unavailable
 
@@ -300,14 +300,14 @@ class Kubelet:
         yield text
 
 
-async def followed(kubelet: Any, over: bool = True) -> list[Heard]:
+async def followed(kubelet: Any, over: bool = True) -> list[LogEvent]:
     async def ended() -> bool:
         return over
 
     async def at_once(_: float) -> None:
         await asyncio.sleep(0)
 
-    return [heard async for heard in pod_logs.follow(kubelet, "uid", LogWish(), ended, at_once)]
+    return [heard async for heard in pod_logs.follow(kubelet, "uid", LogRange(), ended, at_once)]
 
 
 def stamps(steps: list[int]) -> list[str]:
@@ -326,12 +326,12 @@ def test_a_kubelets_log_comes_whole_through_any_cuts(steps: list[int], cuts: lis
     entries = [(stamp, f"line {n}".encode()) for n, stamp in enumerate(stamps(steps))]
     heard = asyncio.run(followed(Kubelet(entries, list(cuts))))
     assert [one.text for one in heard if one.kind == "line"] == [line for _, line in entries]
-    assert heard[-1] == Heard("end")
+    assert heard[-1] == LogEvent("end")
 
 
 def test_a_node_in_another_time_zone() -> None:
-    assert pod_logs._fine("2026-01-31T14:00:00.5+02:00") == ("2026-01-31T12:00:00", "500000000")
-    assert pod_logs._fine("2026-01-31T12:00:00Z") < pod_logs._fine("2026-01-31T12:00:00.000000001Z")
+    assert pod_logs._utc("2026-01-31T14:00:00.5+02:00") == ("2026-01-31T12:00:00", "500000000")
+    assert pod_logs._utc("2026-01-31T12:00:00Z") < pod_logs._utc("2026-01-31T12:00:00.000000001Z")
 
 
 async def test_a_container_that_has_not_started_is_waited_for() -> None:

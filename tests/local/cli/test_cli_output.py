@@ -33,9 +33,10 @@ def conforms(shown: Any) -> Any:
 def test_table(both: Stand) -> None:
     both.finished("--name", "mine")
     shown = both.cli("list").out
-    assert re.sub(r"\d+[smhd]  +30s", "AGE  30s", shown) == (
-        "NAME  STATUS     JOB-TYPE  AGE  DURATION  TOKENS     COST  MESSAGE\n"
-        "mine  succeeded  hello      AGE  30s     120  $0.0042  Hello, **world**!\n"
+    assert (
+        re.sub(r"\d+[smhd]  +30s", "AGE  30s", shown)
+        == "NAME  STATUS     JOB-TYPE  AGE  DURATION  TOKENS     COST  MESSAGE\nmine  succeeded "
+        " hello      AGE  30s     120  $0.0042  Hello, **world**!\n"
     )
 
 
@@ -122,11 +123,11 @@ def test_no_headers(both: Stand) -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("xml", '-o "xml" is no format; use table|wide|name|json'),
-        ("json=x", '-o "json=x" is no format'),
+        ("xml", '-o "xml" is not a valid format; use table|wide|name|json'),
+        ("json=x", '-o "json=x" is not a valid format'),
         ("jsonpath", "-o jsonpath needs an expression"),
-        ("jsonpath={.a[}", "is no JSONPath"),
-        ("custom-columns=NAME", '"NAME" is no column; write TITLE:.path'),
+        ("jsonpath={.a[}", "is not a valid JSONPath"),
+        ("custom-columns=NAME", '"NAME" is not a valid column; write TITLE:.path'),
     ],
 )
 def test_formats_that_are_none_are_refused_before_anything_is_asked(

@@ -13,7 +13,7 @@ from manifests import job_type
 
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.follow.screen import Plain, status_line
-from codexrun_cli.output import details
+from codexrun_cli.output import details, usage
 from codexrun_cli.terminal import Terminal
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -201,14 +201,13 @@ def test_the_moving_line_has_both_budgets() -> None:
 
 def test_a_hundred_percent_is_the_limit_and_nothing_below_it() -> None:
     assert (
-        details.budget({"usage": {"total_tokens": 999}}, {"max_tokens": 1000})
-        == "99% of 1000 tokens"
+        usage.budget({"usage": {"total_tokens": 999}}, {"max_tokens": 1000}) == "99% of 1000 tokens"
     )
     assert (
-        details.budget({"usage": {"total_tokens": 1000}}, {"max_tokens": 1000})
+        usage.budget({"usage": {"total_tokens": 1000}}, {"max_tokens": 1000})
         == "100% of 1000 tokens"
     )
-    assert details.budget({}, {}) == ""
+    assert usage.budget({}, {}) == ""
 
 
 def test_clocks_that_differ_never_count_backwards() -> None:

@@ -14,7 +14,10 @@ from loglines import SCHEMA, wrong_lines
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[3]
 
-BEGIN = "import logging\nfrom codexrun_core.logs import *\nlog_to_stderr('INFO')\nlog = logging.getLogger('t')\n"
+BEGIN = (
+    "import logging\nfrom codexrun_core.logs import *\nlog_to_stderr('INFO')\nlog ="
+    " logging.getLogger('t')\n"
+)
 
 
 def printed(code: str, begin: str = BEGIN, ends_with: int = 0) -> list[Json]:
@@ -85,7 +88,10 @@ asyncio.run(main())
 
 
 def test_an_exception_brings_its_traceback_in_the_same_line() -> None:
-    code = "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('run.broken', extra=fields(run_id='r', attempt=2))"
+    code = (
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('run.broken',"
+        " extra=fields(run_id='r', attempt=2))"
+    )
     (line,) = printed(code)
     assert (line["level"], line["event"], line["run_id"], line["attempt"]) == (
         "error",
@@ -102,7 +108,10 @@ def test_an_exception_brings_its_traceback_in_the_same_line() -> None:
         ("raise RuntimeError('nobody caught')", 1),
         ("import threading\nt = threading.Thread(target=lambda: 1 / 0)\nt.start(); t.join()", 0),
         (
-            "import asyncio\nasync def f():\n    asyncio.get_running_loop().call_soon(lambda: 1 / 0)\n    await asyncio.sleep(0.01)\nasyncio.run(f())",
+            (
+                "import asyncio\nasync def f():\n    asyncio.get_running_loop().call_soon(lambda: 1"
+                " / 0)\n    await asyncio.sleep(0.01)\nasyncio.run(f())"
+            ),
             0,
         ),
         ("class A:\n    def __del__(self): 1 / 0\nA()", 0),
@@ -116,7 +125,10 @@ def test_what_nobody_caught(code: str, ends_with: int) -> None:
 
 
 def test_stray_prints() -> None:
-    code = "import sys\nprint('one\\n\\ntwo', end='')\nprint(' and more'); sys.stderr.write('three\\n'); print('100%', 1)"
+    code = (
+        "import sys\nprint('one\\n\\ntwo', end='')\nprint(' and more');"
+        " sys.stderr.write('three\\n'); print('100%', 1)"
+    )
     assert [(line["logger"], line["event"]) for line in printed(code)] == [
         ("stdout", "one"),
         ("stdout", "two and more"),

@@ -116,7 +116,10 @@ def test_the_unknown_comes_last_both_ways() -> None:
 def test_what_is_no_order_is_refused_with_those_there_are(text: str) -> None:
     with pytest.raises(
         ValueError,
-        match="is no order; use created, started, finished, duration, tokens, cost, with -",
+        match=(
+            "is not a valid sort order; use created, started, finished, duration, tokens, cost,"
+            " with -"
+        ),
     ):
         parse_sort(text)
 

@@ -102,8 +102,10 @@ def show(run: Json, details: Json) -> None:
         printed(lambda terminal=terminal: print_message(run.get("result", ""), terminal))
         printed(lambda terminal=terminal: Plain(terminal).state(run))
     shown.next_command(run)
-    for one in diff.differences(diff._compared(run, (*diff.SPEC, *diff.RESULT)), {}):
-        assert diff._shown(one["a"]) or one["a"] in ("", None)
+    for one in diff.differences(
+        diff._comparable(run, (*diff.SPEC_FIELDS, *diff.RESULT_FIELDS)), {}
+    ):
+        assert diff._value_lines(one["a"]) or one["a"] in ("", None)
 
 
 def show_run(body: Json) -> None:
@@ -115,7 +117,7 @@ def show_run(body: Json) -> None:
         "events": [cluster_details.event({})],
     }
     cluster, rest = views.run_json(raw), over_rest(raw)
-    assert views.place(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
+    assert views.queue_position(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
     show(cluster, details)
     show(rest, {})
     both = cluster.keys() & rest.keys() - {"created_at", "updated_at", "started_at", "finished_at"}

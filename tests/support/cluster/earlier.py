@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from lab import ROOT
 
-from codexrun_cluster.paths import places
+from codexrun_cluster.paths import find_paths
 from codexrun_core.registry import schema
 
 # Main as it was before upgrades were tested. Move it on when a version has been released.
@@ -70,7 +70,7 @@ def release(commit: str) -> Release:
 
     Skips the test where a shallow clone has not got the commit.
     """
-    tree = places().cache / "earlier" / commit
+    tree = find_paths().cache / "earlier" / commit
     if not tree.exists():
         _extract(commit, tree)
     # `make image` of that commit, without make and what it takes from the environment.

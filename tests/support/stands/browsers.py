@@ -9,10 +9,10 @@ from typing import Any
 from installing import installed
 from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
 
-from codexrun_cluster.packages import Need
+from codexrun_cluster.packages import Package
 
 PROGRAM = "/usr/bin/chromium"
-CHROMIUM = Need("chromium", lambda: shutil.which(PROGRAM) is not None)
+CHROMIUM = Package("chromium", lambda: shutil.which(PROGRAM) is not None)
 
 
 @contextlib.asynccontextmanager

@@ -156,7 +156,7 @@ async def test_422_of_a_selector_says_what_to_write(stand: Stand) -> None:
         await stand.http.get("/runs", params={"label": "team=a,env>1"}), 422, "invalid-request"
     )["errors"]
     assert (
-        '"env>1" is no label selector; write key=value, key!=value, key, !key'
+        '"env>1" is not a valid label selector; write key=value, key!=value, key, !key'
         in errors[0]["detail"]
     )
     bulk = await stand.http.post("/runs/cancel", json={"filter": {"label": "a b"}})
@@ -166,7 +166,7 @@ async def test_422_of_a_selector_says_what_to_write(stand: Stand) -> None:
             {"codexrun.dev/run": "x"},
             "keys under codexrun.dev/ are codexrun's own; choose another key",
         ),
-        ({"team": "a b"}, '"a b" is no label value'),
+        ({"team": "a b"}, '"a b" is not a valid label value'),
     ):
         (error,) = check(await stand.start(labels=labels), 422, "invalid-request")["errors"]
         assert (error["pointer"], said in error["detail"]) == ("/labels", True)

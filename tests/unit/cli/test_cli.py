@@ -13,7 +13,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from codexrun_cli import exit_codes
 from codexrun_cli.main import app
+from codexrun_core.resources.phases import ENDED_STATUSES
 
 ROOT = Path(__file__).parents[3]
 
@@ -114,7 +116,7 @@ def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
 def test_a_commit_that_git_does_not_know_is_wrong_usage(folder: Path) -> None:
     done = codexrun("prompts", "verify", str(folder), "--since", "main")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert '"main" is no commit' in done.stderr
+    assert '"main" is not a commit' in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_commit_that_git_does_not_know_is_wrong_usage(folder: Path) -> None:
         (["prompts", "verify", "/not/there"], "'/not/there' does not exist"),
         (
             ["prompts", "manifests", "-n", "Team_A"],
-            '"Team_A" is no name for a namespace; use at most 63',
+            '"Team_A" is not a valid name for a namespace; use at most 63',
         ),
         (["prompts", "manifest"], "No such command 'manifest'"),
         (["prompts", "verify", "--fix"], "No such option"),
@@ -149,6 +151,10 @@ def test_help_fits_80_columns(command: list[str]) -> None:
 
 def test_version() -> None:
     assert codexrun("--version").stdout.startswith("codexrun 0.")
+
+
+def test_every_terminal_status_has_an_exit_code() -> None:
+    assert set(exit_codes.ENDS) == ENDED_STATUSES
 
 
 @pytest.mark.local

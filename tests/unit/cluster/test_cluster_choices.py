@@ -9,7 +9,7 @@ import pytest
 from codexrun_cluster import chart, loglines, paths
 from codexrun_cluster.backends import choice
 from codexrun_cluster.backends.choice import Machine
-from codexrun_cluster.errors import Failure, tail
+from codexrun_cluster.errors import LauncherError, tail
 from codexrun_cluster.images import base_image, builders, contents, oci_layout
 from codexrun_cluster.node import containers, gobuild, network, ports
 
@@ -37,11 +37,11 @@ IMAGES = {"IMAGE": "r/codexrun:1", "AGENT_IMAGE": "r/agent:1"}
 def test_cluster_is_chosen(wanted, machine, environ, taken):
     took = choice.choose(wanted, machine, environ)
     assert took.kind == taken
-    assert took.why
+    assert took.reason
 
 
 @pytest.mark.parametrize(
-    ("wanted", "machine", "says", "way_out"),
+    ("wanted", "machine", "says", "hint"),
     [
         pytest.param(
             "auto",
@@ -64,17 +64,17 @@ def test_cluster_is_chosen(wanted, machine, environ, taken):
         pytest.param(
             "minikube",
             SERVER,
-            "none of auto, embedded, kind, current",
+            "not a valid backend; use auto, embedded, kind, current",
             "CLUSTER=auto",
             id="a typing error",
         ),
     ],
 )
-def test_impossible_choice_names_the_way_out(wanted, machine, says, way_out):
-    with pytest.raises(Failure) as caught:
+def test_impossible_choice_names_the_way_out(wanted, machine, says, hint):
+    with pytest.raises(LauncherError) as caught:
         choice.choose(wanted, machine, {})
-    assert says in caught.value.what
-    assert way_out in caught.value.way_out
+    assert says in caught.value.message
+    assert hint in caught.value.hint
 
 
 TCP = """  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  \
@@ -95,7 +95,7 @@ timeout inode
     ],
 )
 def test_port_in_the_way(address, port, taken):
-    assert (ports.in_the_way(address, port, ports.listeners([TCP])) is not None) == taken
+    assert (ports.port_holder(address, port, ports.listeners([TCP])) is not None) == taken
 
 
 @pytest.mark.local
@@ -103,7 +103,7 @@ def test_port_names_who_has_it():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
-        holder = ports.in_the_way("127.0.0.1", server.getsockname()[1], ports.current())
+        holder = ports.port_holder("127.0.0.1", server.getsockname()[1], ports.listening_sockets())
     import os
 
     assert holder is not None
@@ -130,7 +130,7 @@ def test_base_is_made_from_this_release_and_its_updates_only():
 
 def test_release_is_read_or_its_lack_explained():
     assert base_image.codename("ID=debian\nVERSION_CODENAME=trixie\n") == "trixie"
-    with pytest.raises(Failure, match="no Debian release"):
+    with pytest.raises(LauncherError, match="no Debian release"):
         base_image.codename("ID=alpine\n")
 
 
@@ -156,9 +156,9 @@ def test_somebody_elses_route_is_seen_and_ours_is_not():
         f"10.244.0.0/24 dev {network.BRIDGE} proto kernel scope link\ndefault via 192.0.2.1 dev"
         " eth0\n"
     )
-    assert network.routed_elsewhere(ours) is None
+    assert network.conflicting_route(ours) is None
     assert (
-        network.routed_elsewhere(ours + "10.244.0.0/16 dev flannel.1\n")
+        network.conflicting_route(ours + "10.244.0.0/16 dev flannel.1\n")
         == "10.244.0.0/16 dev flannel.1"
     )
 
@@ -177,8 +177,7 @@ def test_somebody_elses_route_is_seen_and_ours_is_not():
             id="a command begins",
         ),
         pytest.param(
-            '{"src":"codex","event":{"type":"item.completed","item":{"type":"command_execution","exit_code":0,'
-            '"aggregated_output":"a\\nb\\n"}}}',
+            '{"src":"codex","event":{"type":"item.completed","item":{"type":"command_execution","exit_code":0,"aggregated_output":"a\\nb\\n"}}}',
             "codex: command ended with 0: a | b",
             id="a command ends",
         ),
@@ -199,7 +198,7 @@ def test_somebody_elses_route_is_seen_and_ours_is_not():
         ),
         pytest.param("Traceback: x", "Traceback: x", id="no JSON stays as it is"),
         pytest.param("[1]", "[1]", id="JSON of another kind stays as it is"),
-        pytest.param("x" * 500, "x" * (loglines.WIDTH - 3) + "...", id="long lines are cut"),
+        pytest.param("x" * 500, "x" * (loglines.MAX_WIDTH - 3) + "...", id="long lines are cut"),
     ],
 )
 def test_log_line_for_people(line, text):
@@ -208,7 +207,7 @@ def test_log_line_for_people(line, text):
 
 def test_image_names():
     assert chart.split_name("host:5000/team/codexrun:v1") == ("host:5000/team/codexrun", "v1")
-    with pytest.raises(Failure, match="no tag"):
+    with pytest.raises(LauncherError, match="no tag"):
         chart.split_name("host:5000/team/codexrun")
     assert (
         builders.pushed_name("localhost/codexrun:t", "r.example/team/")
@@ -253,17 +252,17 @@ def test_archive_leaves_out_what_the_node_has(tmp_path):
     ]
     assert size == 3
 
-    oci_layout.keep_only(folder, {"localhost/x:1"})
+    oci_layout.prune_layout(folder, {"localhost/x:1"})
     assert {file.name for file in blobs.iterdir()} == {"m", "c", "known", "new"}
-    assert oci_layout.recent(folder, 3) == {"localhost/x:1"}
+    assert oci_layout.newest_images(folder, 3) == {"localhost/x:1"}
 
 
 def test_images_of_a_moment_ago_stay(tmp_path):
     named = "org.opencontainers.image.ref.name"
     manifests = [{"annotations": {named: name}} for name in ("a:1", "b:1", "a:2", "a:3", "a:4")]
     (tmp_path / "index.json").write_text(json.dumps({"manifests": manifests}))
-    assert oci_layout.recent(tmp_path, 2) == {"a:3", "a:4", "b:1"}
-    assert oci_layout.recent(tmp_path / "none", 2) == set()
+    assert oci_layout.newest_images(tmp_path, 2) == {"a:3", "a:4", "b:1"}
+    assert oci_layout.newest_images(tmp_path / "none", 2) == set()
 
 
 def _blob(name):
@@ -310,7 +309,7 @@ LIST = (
     ],
 )
 def test_a_compiling_node_says_how_far_it_is(log, says):
-    assert gobuild.compiled(log) == says
+    assert gobuild.build_progress(log) == says
 
 
 @pytest.mark.parametrize(
@@ -338,7 +337,7 @@ def test_compilers_leave_half_of_the_memory(available, processors, bytes_each):
 
 def test_another_way_to_compile_makes_another_binary(tmp_path, monkeypatch):
     """Or a cache would go on with the one that was made before."""
-    here = paths.Places(checkout=tmp_path, cache=tmp_path / "cache")
+    here = paths.Paths(checkout=tmp_path, cache=tmp_path / "cache")
     (tmp_path / "cluster").mkdir()
     for name in ("go.mod", "go.sum"):
         (tmp_path / "cluster" / name).write_text(name)
@@ -382,4 +381,4 @@ def test_digest_names_go_with_the_last_real_name():
         "sha256:2": "sha256:y",
         "sha256:3": "sha256:z",
     }
-    assert containers.unnamed(listed, {"a:1"}) == ["sha256:1", "sha256:3"]
+    assert containers.untagged_images(listed, {"a:1"}) == ["sha256:1", "sha256:3"]

@@ -16,20 +16,20 @@ from codexrun_cluster.backends import embedded
 from codexrun_cluster.backends.kind import kind_steps
 from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
-from codexrun_cluster.errors import Failure
+from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.images import fetch
 from codexrun_cluster.node import components, containers, settings, state
 from codexrun_cluster.node import steps as node
 from codexrun_cluster.node.gobuild import parse_go_version, pip_python
 from codexrun_cluster.node.processes import Process, boot_id, spawn, start_time
-from codexrun_cluster.paths import Places
+from codexrun_cluster.paths import Paths
 from codexrun_cluster.progress import Progress
 from codexrun_cluster.step_runner import Step, check_order, run_steps
 
 
 @pytest.fixture
 def here(tmp_path):
-    return Places(checkout=tmp_path / "checkout", cache=tmp_path / "cache")
+    return Paths(checkout=tmp_path / "checkout", cache=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -61,14 +61,14 @@ def test_first_failure_starts_nothing_more_and_ends_what_runs(tmp_path):
     started = []
 
     def fail(log):
-        raise Failure("it broke", "mend it")
+        raise LauncherError("it broke", "mend it")
 
     steps = [
         Step("long", 60, lambda log: log.run(["sleep", "60"])),
         Step("broken", 1, fail),
         Step("never", 1, lambda _: started.append("never"), ("broken",)),
     ]
-    with pytest.raises(Failure, match="it broke") as caught:
+    with pytest.raises(LauncherError, match="it broke") as caught:
         run_steps(steps, tmp_path, Progress(io.StringIO()))
     assert caught.value.log == tmp_path / "step-broken.log"
     assert started == []
@@ -126,12 +126,12 @@ def test_a_long_step_says_how_far_its_log_is(tmp_path, monkeypatch):
 @pytest.mark.local
 def test_failing_program_names_its_log(tmp_path):
     log = Log(tmp_path / "log")
-    with pytest.raises(Failure, match="code 3") as caught:
+    with pytest.raises(LauncherError, match="code 3") as caught:
         log.run(["sh", "-c", "echo because; exit 3"])
     assert caught.value.log == tmp_path / "log"
     assert "because" in (tmp_path / "log").read_text()
     assert log.read(["echo", "hello"]) == "hello\n"
-    with pytest.raises(Failure, match="cannot start no-such-program"):
+    with pytest.raises(LauncherError, match="cannot start no-such-program"):
         log.run(["no-such-program"])
 
 
@@ -161,8 +161,8 @@ def test_start_time_of_nobody():
 @pytest.mark.local
 def test_record_survives_the_file_and_a_broken_one_counts_as_none(tmp_path, sleeper):
     path = tmp_path / "node.json"
-    state.Record("/a", {"etcd": sleeper}).save(path)
-    assert state.load(path) == state.Record("/a", {"etcd": sleeper})
+    state.NodeRecord("/a", {"etcd": sleeper}).save(path)
+    assert state.load(path) == state.NodeRecord("/a", {"etcd": sleeper})
     path.write_text('{"checkout": "/a", "par')
     assert state.load(path) is None
     assert state.load(tmp_path / "none") is None
@@ -172,43 +172,43 @@ def test_record_survives_the_file_and_a_broken_one_counts_as_none(tmp_path, slee
 def test_another_checkouts_living_node_is_named(tmp_path, sleeper):
     other = tmp_path / "other"
     other.mkdir()
-    alive = state.Record(str(other), {"kubelet": sleeper})
-    with pytest.raises(Failure, match="kubelet alive") as caught:
+    alive = state.NodeRecord(str(other), {"kubelet": sleeper})
+    with pytest.raises(LauncherError, match="kubelet alive") as caught:
         state.refuse_other(alive, tmp_path)
-    assert str(other) in caught.value.what
-    assert caught.value.way_out == f"make -C {other} down"
+    assert str(other) in caught.value.message
+    assert caught.value.hint == f"make -C {other} down"
 
 
 @pytest.mark.local
 def test_node_that_is_ours_dead_or_abandoned_is_no_reason_to_refuse(tmp_path, sleeper):
     dead = Process(sleeper.pid, sleeper.started + 1, boot_id())
     state.refuse_other(None, tmp_path)
-    state.refuse_other(state.Record(str(tmp_path), {"kubelet": sleeper}), tmp_path)
-    state.refuse_other(state.Record("/", {"kubelet": dead}), tmp_path)
-    state.refuse_other(state.Record(str(tmp_path / "deleted"), {"kubelet": sleeper}), tmp_path)
+    state.refuse_other(state.NodeRecord(str(tmp_path), {"kubelet": sleeper}), tmp_path)
+    state.refuse_other(state.NodeRecord("/", {"kubelet": dead}), tmp_path)
+    state.refuse_other(state.NodeRecord(str(tmp_path / "deleted"), {"kubelet": sleeper}), tmp_path)
 
 
 def test_only_one_command_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(state, "LOCK", tmp_path / "lock")
     with (
         state.machine_lock(),
-        pytest.raises(Failure, match=f"pid {os.getpid()}"),
+        pytest.raises(LauncherError, match=f"pid {os.getpid()}"),
         state.machine_lock(),
     ):
         pass
 
 
 def test_parts_know_each_other(here):
-    all_parts = components.parts(here, Path("/cache/codexrun-node"))
-    assert tuple(p.name for p in all_parts) == components.NAMES
+    all_parts = components.components(here, Path("/cache/codexrun-node"))
+    assert tuple(p.name for p in all_parts) == components.COMPONENTS
     taken = [port for p in all_parts for port in p.ports]
     assert len(taken) == len(set(taken))
-    assert set(embedded.NODE_PARTS) == set(components.NAMES) - {"containerd"}
+    assert set(embedded.NODE_COMPONENTS) == set(components.COMPONENTS) - {"containerd"}
 
 
 def test_changed_settings_mean_a_restart(here, tmp_path):
     file = tmp_path / "kubelet.json"
-    part = components.Part("kubelet", ["kubelet"], lambda: True, reads=(file,))
+    part = components.Component("kubelet", ["kubelet"], lambda: True, reads=(file,))
     before = part.fingerprint()
     file.write_text("{}")
     assert part.fingerprint() != before
@@ -256,7 +256,7 @@ def test_lock_is_read_for_the_images_python_not_ours():
         "windows==1 ; sys_platform == 'win32' \\\n    --hash=sha256:c\n"
     )
     for python, wanted in (("3.11", ["always", "old"]), ("3.13", ["always"])):
-        kept = fetch.for_python(pip_python(Places(Path("/"), Path("/"))), python, lock)
+        kept = fetch.for_python(pip_python(Paths(Path("/"), Path("/"))), python, lock)
         assert [line.split("==")[0] for line in kept.splitlines() if "==" in line] == wanted
 
 
@@ -282,7 +282,7 @@ def test_env_file_is_private_and_sets_the_shell(here):
 @pytest.mark.local
 def test_env_file_says_where_the_api_is(here):
     here.checkout.mkdir()
-    up.write_env(here, "embedded", api_access.Control("http://10.96.0.7:8080", "t0ken"))
+    up.write_env(here, "embedded", api_access.ApiAccess("http://10.96.0.7:8080", "t0ken"))
     script = f". {here.env}; echo $CODEX_CONTROL_URL $CODEX_CONTROL_TOKEN"
     shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown == "http://10.96.0.7:8080 t0ken\n"

@@ -52,8 +52,16 @@ ITEMS: list[tuple[str, Json, str, Any]] = [
     ("it was not allowed", {"status": "declined"}, "failed", True),
     ("a tool that failed", {"status": "completed", "error": {"message": "no"}}, "failed", True),
     ("it did not fail", {"status": "completed", "error": None}, "failed", False),
-    ("files", PATCH, "changes",
-     (FileChange("add", "a.py", "+a"), FileChange("update", "b.py", "-b"), FileChange("", "", ""))),
+    (
+        "files",
+        PATCH,
+        "changes",
+        (
+            FileChange("add", "a.py", "+a"),
+            FileChange("update", "b.py", "-b"),
+            FileChange("", "", ""),
+        ),
+    ),
     ("no files", {"changes": 7}, "changes", ()),
     ("a plan", PLAN, "steps", (PlanStep("a", True), PlanStep("b", False))),
     ("no plan", {"items": True}, "steps", ()),
@@ -62,7 +70,7 @@ ITEMS: list[tuple[str, Json, str, Any]] = [
     ("why a tool failed", {"error": {"message": "no"}}, "error_message", "no"),
     ("the same as a text", {"error": "no"}, "error_message", "no"),
     ("a warning", {"message": "careful"}, "error_message", "careful"),
-]  # fmt: skip
+]
 
 EVENTS: list[tuple[str, Json, str, Any]] = [
     ("its type", {"type": "turn.started"}, "type", events.TURN_STARTED),
@@ -74,15 +82,24 @@ EVENTS: list[tuple[str, Json, str, Any]] = [
     ("what happened to it", {"type": "item.updated"}, "step", "updated"),
     ("the same in a newer Codex", {"type": "item.paused"}, "step", "paused"),
     ("nothing happened to an item", {"type": "turn.started"}, "step", ""),
-    ("tokens", {"usage": {"input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 2}}, "usage",
-     TurnUsage(9, 4, 2)),
+    (
+        "tokens",
+        {"usage": {"input_tokens": 9, "cached_input_tokens": 4, "output_tokens": 2}},
+        "usage",
+        TurnUsage(9, 4, 2),
+    ),
     ("odd tokens", {"usage": {"input_tokens": "9", "output_tokens": 1e999}}, "usage", TurnUsage()),
     ("no tokens", {"usage": 9}, "usage", None),
     ("a failed turn", {"type": "turn.failed", "error": {"message": "m"}}, "message", "m"),
     ("a failed turn that says nothing", {"type": "turn.failed", "error": None}, "message", ""),
-    ("an error", {"type": "error", "message": "Reconnecting... 1/5"}, "message", "Reconnecting... 1/5"),
+    (
+        "an error",
+        {"type": "error", "message": "Reconnecting... 1/5"},
+        "message",
+        "Reconnecting... 1/5",
+    ),
     ("an error in another form", {"type": "error", "message": {"a": 1}}, "message", '{"a": 1}'),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

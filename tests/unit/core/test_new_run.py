@@ -21,19 +21,32 @@ UID = "01a20abe-ad05-73e0-88d5-a643e7fe6c6c"
 
 REQUESTS: list[tuple[str, Json, Json]] = [
     ("only a job type", {}, {}),
-    ("inputs are the caller's, names and all", {"inputs": {"max_size": 1}}, {"inputs": {"max_size": 1}}),
+    (
+        "inputs are the caller's, names and all",
+        {"inputs": {"max_size": 1}},
+        {"inputs": {"max_size": 1}},
+    ),
     ("no inputs are inputs too", {"inputs": {}}, {"inputs": {}}),
     ("a null in the inputs", {"inputs": {"a": None}}, {"inputs": {"a": None}}),
-    ("names become camel case", {"prompt_version": "v2", "when_full": "Queue", "ttl_seconds_after_finished": 5},
-     {"promptVersion": "v2", "whenFull": "Queue", "ttlSecondsAfterFinished": 5}),
-    ("those of limits too", {"limits": {"max_tokens": 7, "max_cost_cents": 8}},
-     {"limits": {"maxTokens": 7, "maxCostCents": 8}}),
-    ("a workspace", {"workspace": {"git": {"url": "https://git.example/a.git", "ref": "main"}}},
-     {"workspace": {"git": {"url": "https://git.example/a.git", "ref": "main"}}}),
+    (
+        "names become camel case",
+        {"prompt_version": "v2", "when_full": "Queue", "ttl_seconds_after_finished": 5},
+        {"promptVersion": "v2", "whenFull": "Queue", "ttlSecondsAfterFinished": 5},
+    ),
+    (
+        "those of limits too",
+        {"limits": {"max_tokens": 7, "max_cost_cents": 8}},
+        {"limits": {"maxTokens": 7, "maxCostCents": 8}},
+    ),
+    (
+        "a workspace",
+        {"workspace": {"git": {"url": "https://git.example/a.git", "ref": "main"}}},
+        {"workspace": {"git": {"url": "https://git.example/a.git", "ref": "main"}}},
+    ),
     ("zero is a priority", {"priority": 0}, {"priority": 0}),
     ("name and labels are metadata", {"name": "mine", "labels": {"team": "a"}}, {}),
     ("letters of any script", {"inputs": {"name": "Zoë 雪"}}, {"inputs": {"name": "Zoë 雪"}}),
-]  # fmt: skip
+]
 
 
 class FakeCatalog:

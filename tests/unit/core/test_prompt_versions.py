@@ -57,7 +57,7 @@ def test_an_edited_old_version_stops_it(tmp_path: Path) -> None:
     ("name", "text", "owner", "said"),
     [
         ("triage", "one\n", "a", "triage v1 is this very text already"),
-        ("Triage", "two\n", "a", '"Triage" is no name for a prompt'),
+        ("Triage", "two\n", "a", '"Triage" is not a valid name for a prompt'),
         ("triage", "  \n", "a", "is empty"),
         ("triage", "two\n", "", "owner"),
         ("triage", "x" * (index.MAX_PROMPT_BYTES + 1), "a", "shorten it"),

@@ -132,10 +132,10 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         ),
         (
             {"Hello": [entry()]},
-            'prompts/index.json: "Hello" is no name for a prompt; use at most 63',
+            'prompts/index.json: "Hello" is not a valid name for a prompt; use at most 63',
         ),
-        ({"h" * 64: [entry()]}, "is no name for a prompt"),
-        ({"-hello": [entry()]}, "is no name for a prompt"),
+        ({"h" * 64: [entry()]}, "is not a valid name for a prompt"),
+        ({"-hello": [entry()]}, "is not a valid name for a prompt"),
         (
             {"hello": [entry(), entry()]},
             'hello[1].version: "v1" is there twice; a version is published once',

@@ -154,7 +154,7 @@ def test_bytes_do_not_depend_on_the_order_of_names_in_the_index(tmp_path: Path) 
         ),
         (
             ("  name: hello\n", "  name: Hello\n"),
-            'metadata.name: "Hello" is no name for a job type; use at most 63',
+            'metadata.name: "Hello" is not a valid name for a job type; use at most 63',
         ),
         (
             ("  name: hello\n", "  name: hello\n  namespace: x\n"),

@@ -30,4 +30,4 @@ def test_every_number_has_a_limit_and_what_bounds_it() -> None:
     ],
 )
 def test_a_breach_is_a_median_beyond_the_limit(limit: Limit, median: float, kept: bool) -> None:
-    assert limit.kept(median) is kept
+    assert limit.is_kept(median) is kept

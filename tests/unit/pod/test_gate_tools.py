@@ -14,7 +14,10 @@ from codexrun_pod.gate.sse import EventStream
 
 ALL = frozenset({"apply_patch", "mcp:t", "shell", "view_image", "web_search"})
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
-NESTED = "### `{0}`\nexec tool declaration:\n```ts\ndeclare const tools: {{ {0}(args: {{ a: string }}): Promise<unknown>; }};\n```\n"
+NESTED = (
+    "### `{0}`\nexec tool declaration:\n```ts\ndeclare const tools: {{ {0}(args: {{ a: string }}):"
+    " Promise<unknown>; }};\n```\n"
+)
 
 
 def offer(*names):

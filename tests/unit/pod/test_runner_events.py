@@ -20,12 +20,27 @@ from codexrun_pod.runner.codex.progress import (
 )
 
 THREAD = '{"type":"thread.started","thread_id":"01a20abe-ad05-73e0-88d5-a643e7fe6c6c"}'
-WARNING = '{"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata not found."}}'
+WARNING = (
+    '{"type":"item.completed","item":{"id":"item_0","type":"error","message":"Model metadata not'
+    ' found."}}'
+)
 TURN = '{"type":"turn.started"}'
-SAID = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"hi from the model"}}'
-DONE = '{"type":"turn.completed","usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
-STARTED = '{"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -c ls","aggregated_output":"","exit_code":null,"status":"in_progress"}}'
-ENDED = '{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"/bin/bash -c ls","aggregated_output":"out.txt\\n","exit_code":7,"status":"failed"}}'
+SAID = (
+    '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"hi from the'
+    ' model"}}'
+)
+DONE = (
+    '{"type":"turn.completed",'
+    '"usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":20}}'
+)
+STARTED = (
+    '{"type":"item.started","item":{"id":"item_2","type":"command_execution","command":"/bin/bash'
+    ' -c ls","aggregated_output":"","exit_code":null,"status":"in_progress"}}'
+)
+ENDED = (
+    '{"type":"item.completed","item":{"id":"item_2","type":"command_execution","command":"/bin/bash'
+    ' -c ls","aggregated_output":"out.txt\\n","exit_code":7,"status":"failed"}}'
+)
 REASONING = (
     '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Thinking** hard"}}'
 )
@@ -33,9 +48,15 @@ RETRY = '{"type":"error","message":"Reconnecting... 1/5 (stream disconnected bef
 ERROR = (
     '{"type":"error","message":"unexpected status 401 Unauthorized: Incorrect API key provided"}'
 )
-FAILED = '{"type":"turn.failed","error":{"message":"unexpected status 401 Unauthorized: Incorrect API key provided"}}'
+FAILED = (
+    '{"type":"turn.failed","error":{"message":"unexpected status 401 Unauthorized: Incorrect API'
+    ' key provided"}}'
+)
 EMPTY = '{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":" \\n"}}'
-MCP = '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call","server":"t","tool":"alpha","status":"in_progress"}}'
+MCP = (
+    '{"type":"item.started","item":{"id":"item_3","type":"mcp_tool_call",'
+    '"server":"t","tool":"alpha","status":"in_progress"}}'
+)
 REFUSED = {
     "error": {"type": "codexrun_refused", "code": "budget", "message": "the budget is spent"}
 }

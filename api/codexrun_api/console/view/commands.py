@@ -29,6 +29,9 @@ def commands(record: RunRecord, run: CodexRun | None) -> list[Command]:
     if pod and not record.terminal:
         lines.append(Command(f"{kubectl} describe pod {pod}", "with the Events of its pod"))
     if pod and record.status == "stopping":
-        why = "for a lost node only: it ends the wait and frees the slot, whatever still runs over there"
+        why = (
+            "for a lost node only: it ends the wait and frees the slot, whatever still runs over"
+            " there"
+        )
         lines.append(Command(f"{kubectl} delete pod {pod} --grace-period=0 --force", why))
     return lines

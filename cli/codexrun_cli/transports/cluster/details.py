@@ -3,6 +3,8 @@ and the Events about it."""
 
 from typing import Any
 
+from codexrun_cli.transports import Details, KubeEvent
+from codexrun_cli.transports.schemas import Condition
 from codexrun_core.errors import Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.resources import CodexRun
@@ -11,8 +13,8 @@ from codexrun_core.resources.fields import Limits
 Json = dict[str, Any]
 
 
-async def details(kube: Kube, raw: Json) -> Json:
-    """As the api's `/runs/{id}/details`, with `events` for its transitions."""
+async def details(kube: Kube, raw: Json) -> Details:
+    """Return what the api's `/runs/{id}/details` has, with `events` for its transitions."""
     return {
         "limits": await _limits(kube, raw),
         "conditions": conditions(raw),
@@ -20,45 +22,51 @@ async def details(kube: Kube, raw: Json) -> Json:
     }
 
 
-def conditions(raw: Json) -> list[Json]:
-    """Of a CodexRun, as the api shows them. Pure."""
-    keys = ("type", "status", "reason", "message", "last_transition_time")
-    found = CodexRun.model_validate(raw).status.conditions
+def conditions(raw: Json) -> list[Condition]:
+    """Return the conditions of a CodexRun, as the api shows them. Pure."""
     return [
-        {key: value for key, value in one.model_dump(mode="json").items() if key in keys}
-        for one in found
+        {
+            "type": condition["type"],
+            "status": condition["status"],
+            "reason": condition["reason"],
+            "message": condition["message"],
+            "last_transition_time": condition["last_transition_time"],
+        }
+        for condition in CodexRun.model_validate(raw).status.model_dump(mode="json")["conditions"]
     ]
 
 
-async def _limits(kube: Kube, raw: Json) -> Json:
-    """The run's own where its job type is gone or may not be read."""
+async def _limits(kube: Kube, raw: Json) -> dict[str, int]:
+    """Return the limits in force; the run's own where its job type is gone or may not be read."""
     try:
-        ceiling = (await kube.get(f"{kube.job_types}/{raw['spec']['jobType']}"))["spec"].get(
-            "limits"
-        ) or {}
+        job_type = await kube.get(f"{kube.job_types}/{raw['spec']['jobType']}")
+        ceiling = job_type["spec"].get("limits") or {}
     except Refused:
         ceiling = {}
     own = Limits.model_validate(raw["spec"].get("limits") or {})
-    return own.within(Limits.model_validate(ceiling)).model_dump(exclude_none=True)
+    limits: dict[str, int] = own.within(Limits.model_validate(ceiling)).model_dump(
+        exclude_none=True
+    )
+    return limits
 
 
-async def _events(kube: Kube, raw: Json) -> list[Json]:
-    """Oldest first; none where they may not be read."""
-    found = []
+async def _events(kube: Kube, raw: Json) -> list[KubeEvent]:
+    """Return Events, oldest first; none where they may not be read."""
+    events = []
+    selector = f"involvedObject.uid={raw['metadata']['uid']}"
     try:
-        async for page in kube.pages(
-            kube.events, fieldSelector=f"involvedObject.uid={raw['metadata']['uid']}"
-        ):
-            found += [event(one) for one in page["items"]]
+        async for page in kube.pages(kube.events, fieldSelector=selector):
+            events += [event(item) for item in page["items"]]
     except Refused:
         return []
-    return sorted(found, key=lambda one: str(one.get("at")))
+    return sorted(events, key=lambda item: str(item["at"]))
 
 
-def event(raw: Json) -> Json:
-    """An Event of the cluster, in the fields that people read. Pure."""
-    shown = {
+def event(raw: Json) -> KubeEvent:
+    """Return the fields of an Event that people read. Pure."""
+    return {
         "at": raw.get("lastTimestamp") or raw.get("eventTime"),
         "type": raw.get("type", "Normal"),
+        "reason": raw.get("reason") or "",
+        "message": raw.get("message") or "",
     }
-    return {**shown, "reason": raw.get("reason") or "", "message": raw.get("message") or ""}

@@ -5,7 +5,8 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from codexrun_cli.errors import Away, Trouble
+from codexrun_cli import errors
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 
@@ -13,41 +14,41 @@ T = TypeVar("T")
 
 
 class Loop:
-    """`call` from any thread; the cluster's failures come out as Trouble."""
+    """`call` from any thread; the cluster's failures come out as CommandError."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="kube", daemon=True).start()
 
     def raw(self, work: Coroutine[Any, Any, T]) -> T:
-        """What it raises is the client's own."""
+        """Run a coroutine; what it raises is the client's own."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return self.raw(work)
         except (Refused, Unavailable) as error:
-            raise trouble(error) from None
+            raise command_error(error) from None
 
-    def iterate(self, found: AsyncGenerator[T, None]) -> Iterator[T]:
-        """An asynchronous generator, element by element."""
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Yield what an asynchronous generator yields."""
         try:
             while True:
                 try:
-                    yield self.call(found.__anext__())
+                    yield self.call(items.__anext__())
                 except StopAsyncIteration:
                     return
         finally:
-            asyncio.run_coroutine_threadsafe(found.aclose(), self._loop)
+            asyncio.run_coroutine_threadsafe(items.aclose(), self._loop)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
-def trouble(error: Refused | Unavailable) -> Trouble:
-    """In the words of people, with the exit code of its kind."""
+def command_error(error: Refused | Unavailable) -> CommandError:
+    """Return the error in words for people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
-        return Away(
+        return errors.Unavailable(
             f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?"
         )
     message = error.message
@@ -57,21 +58,21 @@ def trouble(error: Refused | Unavailable) -> Trouble:
             hint = (
                 "is the chart installed in this cluster? `codexrun doctor` looks" if missing else ""
             )
-            return Trouble(
+            return CommandError(
                 Code.NOT_FOUND,
                 message,
                 title="Not Found",
                 hint=hint or "`codexrun list` shows what there is",
             )
-        return Trouble(Code.NOT_FOUND, message, title="Not Found")
+        return CommandError(Code.NOT_FOUND, message, title="Not Found")
     if isinstance(error, Conflict):
-        return Trouble(Code.CONFLICT, message, title="Conflict")
+        return CommandError(Code.CONFLICT, message, title="Conflict")
     if error.status in (401, 403):
         hint = "`codexrun doctor` shows which right is missing"
-        return Trouble(
+        return CommandError(
             Code.NOT_ALLOWED,
             message,
             title="Forbidden" if error.status == 403 else "Unauthorized",
             hint=hint,
         )
-    return Trouble(Code.FAILED, message, title=error.reason or "Refused")
+    return CommandError(Code.FAILED, message, title=error.reason or "Refused")

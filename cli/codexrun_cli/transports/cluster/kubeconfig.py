@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codexrun_cli.errors import Away
+from codexrun_cli.errors import Unavailable
 from codexrun_cli.settings import Settings
 
-IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
-class Reached:
+class ClusterClient:
     """A client, and the namespace that commands mean when they name none."""
 
     client: Any
@@ -20,17 +20,17 @@ class Reached:
     context: str
 
 
-async def connect(settings: Settings) -> Reached:
-    """Load the configuration and make a client; nothing is asked of the cluster yet.
+async def connect(settings: Settings) -> ClusterClient:
+    """Load the configuration and make a client; the cluster is not asked for anything yet.
 
     Raises:
-        Away: there is no configuration that could be used.
+        Unavailable: there is no configuration that could be used.
     """
     from kubernetes.aio import client, config
 
     flags = settings.flags
     inside = "KUBERNETES_SERVICE_HOST" in os.environ and not (
-        flags.kubeconfig or settings.context or _file_there()
+        flags.kubeconfig or settings.context or _file_exists()
     )
     try:
         if inside:
@@ -48,21 +48,21 @@ async def connect(settings: Settings) -> Reached:
                 chosen.get("name", ""),
             )
     except (config.ConfigException, OSError, ValueError) as error:
-        raise Away(
+        raise Unavailable(
             f"no cluster: {' '.join(str(error).split())}",
             hint=(
                 "set KUBECONFIG or give --kubeconfig or --context; or reach the api: --server URL,"
                 " CODEX_CONTROL_URL, `codexrun login URL`"
             ),
         ) from None
-    return Reached(client.ApiClient(), settings.namespace or namespace, context)
+    return ClusterClient(client.ApiClient(), settings.namespace or namespace, context)
 
 
 def _own_namespace() -> str:
-    return IN_POD.read_text().strip() if IN_POD.exists() else "default"
+    return NAMESPACE_FILE.read_text().strip() if NAMESPACE_FILE.exists() else "default"
 
 
-def _file_there() -> bool:
+def _file_exists() -> bool:
     paths = (os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)
     return any(Path(path).expanduser().exists() for path in paths)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from codexrun_cli.transports import Heard, LogWish
+from codexrun_cli.transports import LogEvent, LogRange
 from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.line_cutter import LineCutter
@@ -21,29 +21,32 @@ from codexrun_core.times import moment
 
 Json = dict[str, Any]
 
-SILENCE = 3600.0  # seconds: a log may be still as long as a command runs
-LOOK = 0.5
+READ_TIMEOUT_SECONDS = 3600.0  # a log may be still as long as a command runs
+POLL_SECONDS = 0.5
 
 
-class Seen:
+class LogCursor:
     """How far a log was read: the time of the last line, and how many lines had that very time."""
 
     def __init__(self) -> None:
-        self.time, self.count = "", 0
+        self.time = ""
+        self.count = 0
         self._skip = 0
 
     def resume(self) -> dict[str, str]:
-        """What to ask for; the lines of that second come again and are dropped."""
+        """Return what to ask for; the lines of that second come again and are dropped."""
         self._skip = self.count
-        return {"sinceTime": _fine(self.time)[0] + "Z"} if self.time else {}
+        return {"sinceTime": _utc(self.time)[0] + "Z"} if self.time else {}
 
-    def new(self, stamp: str) -> bool:
-        """Whether a line of this time was not there before; lines come in the order of their
+    def is_new(self, timestamp: str) -> bool:
+        """Return whether a line of this time was not there before; lines come in the order of their
         times."""
-        if not self.time or _fine(stamp) > _fine(self.time):
-            self.time, self.count, self._skip = stamp, 1, 0
+        if not self.time or _utc(timestamp) > _utc(self.time):
+            self.time = timestamp
+            self.count = 1
+            self._skip = 0
             return True
-        if _fine(stamp) < _fine(self.time):
+        if _utc(timestamp) < _utc(self.time):
             return False
         if self._skip:
             self._skip -= 1
@@ -52,21 +55,23 @@ class Seen:
         return True
 
 
-def _fine(stamp: str) -> tuple[str, str]:
-    """A time of the kubelet (in its node's zone) as UTC seconds, and nanoseconds with the zeros
-    that it leaves out."""
-    whole, rest = stamp[:19], stamp[19:]
-    fraction, zone = rest.rstrip("Z"), ""
+def _utc(timestamp: str) -> tuple[str, str]:
+    """Return a time of the kubelet (in its node's zone) as UTC seconds, and nanoseconds with the
+    zeros that it leaves out."""
+    whole = timestamp[:19]
+    fraction = timestamp[19:].rstrip("Z")
+    zone = ""
     for sign in "+-":
-        before, found, after = fraction.partition(sign)
-        if found:
-            fraction, zone = before, sign + after
+        before, present, after = fraction.partition(sign)
+        if present:
+            fraction = before
+            zone = sign + after
     utc = datetime.fromisoformat(whole + (zone or "+00:00")).astimezone(UTC)
     return utc.strftime("%Y-%m-%dT%H:%M:%S"), fraction.removeprefix(".").ljust(9, "0")
 
 
 async def pod_of(kube: Kube, run_id: str) -> Json | None:
-    """The newest pod of the run."""
+    """Return the newest pod of the run."""
     pods = [
         pod
         async for page in kube.pages(kube.pods, labelSelector=f"{RUN_UID_LABEL}={run_id}")
@@ -75,69 +80,75 @@ async def pod_of(kube: Kube, run_id: str) -> Json | None:
     return max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
 
 
-def path(kube: Kube, pod: Json, wish: LogWish, now: datetime, **more: str) -> str:
-    query = {"container": "agent", **more}
-    if wish.tail is not None:
-        query["tailLines"] = str(wish.tail)
-    if wish.since:
-        query["sinceTime"] = (
-            moment(wish.since, now).isoformat(timespec="seconds").replace("+00:00", "Z")
-        )
+def path(kube: Kube, pod: Json, log_range: LogRange, now: datetime, **options: str) -> str:
+    query = {"container": "agent", **options}
+    if log_range.tail is not None:
+        query["tailLines"] = str(log_range.tail)
+    if log_range.since:
+        since = moment(log_range.since, now).isoformat(timespec="seconds")
+        query["sinceTime"] = since.replace("+00:00", "Z")
     return f"{kube.pods}/{pod['metadata']['name']}/log?{urlencode(query)}"
 
 
 async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
     kube: Kube,
     run_id: str,
-    wish: LogWish,
-    over: Callable[[], Awaitable[bool]],
+    log_range: LogRange,
+    has_ended: Callable[[], Awaitable[bool]],
     sleep: Callable[[float], Awaitable[None]],
-) -> AsyncGenerator[Heard, None]:
-    """To the end of the agent's container. over: whether the run has ended."""
-    seen, fruitless, had_pod = Seen(), 0, False
+) -> AsyncGenerator[LogEvent, None]:
+    """Yield lines to the end of the agent's container. has_ended: whether the run has."""
+    cursor = LogCursor()
+    failures = 0
+    had_pod = False
     while True:
         try:
-            finished = await over()
+            run_ended = await has_ended()
             pod = await pod_of(kube, run_id)
             if pod is None:
-                if finished or had_pod:
-                    yield Heard("end")
+                if run_ended or had_pod:
+                    yield LogEvent("end")
                     return
-                await sleep(LOOK)
+                await sleep(POLL_SECONDS)
                 continue
             had_pod = True
-            ask = LogWish() if seen.time else wish
-            where = path(
-                kube, pod, ask, datetime.now(UTC), follow="true", timestamps="true", **seen.resume()
+            log_path = path(
+                kube,
+                pod,
+                LogRange() if cursor.time else log_range,
+                datetime.now(UTC),
+                follow="true",
+                timestamps="true",
+                **cursor.resume(),
             )
             lines = LineCutter()
-            async for piece in kube.stream(where, silence=SILENCE):
-                for line in lines.feed(piece):
-                    fruitless = 0
-                    stamp, _, text = line.text.partition(b" ")
-                    if seen.new(stamp.decode("ascii", "replace")):
-                        yield Heard("line", text)
-            if _ended(pod) or finished:
+            async for chunk in kube.stream(log_path, silence=READ_TIMEOUT_SECONDS):
+                for line in lines.feed(chunk):
+                    failures = 0
+                    timestamp, _, text = line.text.partition(b" ")
+                    if cursor.is_new(timestamp.decode("ascii", "replace")):
+                        yield LogEvent("line", text)
+            if _ended(pod) or run_ended:
                 last = lines.last()
-                stamp, space, text = last.text.partition(b" ") if last else (b"", b"", b"")
-                if space and seen.new(stamp.decode("ascii", "replace")):
-                    yield Heard("line", text, newline=False)
-                yield Heard("end")
+                timestamp, space, text = last.text.partition(b" ") if last else (b"", b"", b"")
+                if space and cursor.is_new(timestamp.decode("ascii", "replace")):
+                    yield LogEvent("line", text, newline=False)
+                yield LogEvent("end")
                 return
-            await sleep(LOOK)
+            await sleep(POLL_SECONDS)
         except NotFound:
-            await sleep(LOOK)
-        except Refused as refused:
-            if refused.status != 400:  # 400: the container has not started yet
+            await sleep(POLL_SECONDS)
+        except Refused as error:
+            if error.status != 400:  # 400: the container has not started yet
                 raise
-            if await over():
-                yield Heard("end")
+            if await has_ended():
+                yield LogEvent("end")
                 return
-            await sleep(LOOK)
-        except Unavailable as away:
-            yield Heard("cut", str(away).encode())
-            await sleep(min(10.0, 0.2 * 2**fruitless) * (0.5 + random.random()))  # noqa: S311 - jitter
-            fruitless += 1
+            await sleep(POLL_SECONDS)
+        except Unavailable as error:
+            yield LogEvent("disconnected", str(error).encode())
+            await sleep(min(10.0, 0.2 * 2**failures) * (0.5 + random.random()))  # noqa: S311 - jitter
+            failures += 1
 
 
 def _ended(pod: Json) -> bool:

@@ -4,7 +4,7 @@ behind of a refused one."""
 import asyncio
 import getpass
 
-from codexrun_cli.errors import Trouble
+from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Json
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
@@ -37,7 +37,7 @@ class Starter:
         """Make a run and wait until the operator has answered. Returns its object.
 
         Raises:
-            Trouble: no such job type, name or key taken, or refused.
+            CommandError: no such job type, name or key taken, or refused.
         """
         await self._require_job_type(new.spec["jobType"])
         body = new.manifest(self.kube.namespace)
@@ -128,17 +128,17 @@ def _require_same_request(raw: Json, new: NewRun) -> None:
     """Check that an existing run was made by the same request.
 
     Raises:
-        Trouble: it was not.
+        CommandError: it was not.
     """
     if not new.keyed:
-        raise Trouble(
+        raise CommandError(
             Code.CONFLICT,
             f'there is a run "{new.name}" already',
             title="Conflict",
             hint="choose another --name",
         )
     if _annotation(raw, REQUEST_SHA256) != new.sha256:
-        raise Trouble(
+        raise CommandError(
             Code.CONFLICT,
             "this idempotency key was used for another run",
             title="Conflict",
@@ -156,16 +156,18 @@ def _verdict(raw: Json) -> Verdict:
     return read_verdict(status.get("phase") or "Pending", status.get("reason"))
 
 
-def _refusal(raw: Json) -> Trouble:
+def _refusal(raw: Json) -> CommandError:
     """Return a refused run as the error that its start ends with."""
     status = raw.get("status") or {}
     refusal = read_refusal(status.get("reason"), status.get("message"))
     if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
         return _job_type_not_found(raw["spec"]["jobType"])
     hint = _HINTS.get(refusal.reason, "")
-    return Trouble(Code.FAILED, refusal.message, title=refusal.reason, hint=hint)
+    return CommandError(Code.FAILED, refusal.message, title=refusal.reason, hint=hint)
 
 
-def _job_type_not_found(name: str) -> Trouble:
+def _job_type_not_found(name: str) -> CommandError:
     hint = "`codexrun jobtypes list` shows what can be started"
-    return Trouble(Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint)
+    return CommandError(
+        Code.NOT_FOUND, f'there is no job type "{name}"', title="Not Found", hint=hint
+    )

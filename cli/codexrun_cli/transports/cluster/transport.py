@@ -3,17 +3,19 @@ live pods."""
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from codexrun_cli.errors import NeedsApi, Trouble
-from codexrun_cli.exit_codes import Code, ended
-from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
+from codexrun_cli.errors import ApiRequired, CommandError
+from codexrun_cli.exit_codes import Code
+from codexrun_cli.statuses import is_terminal
+from codexrun_cli.transports import Details, Json, LogEvent, LogRange, LogText, RunFilter
 from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
-from codexrun_cli.transports.cluster.event_loop import Loop, trouble
+from codexrun_cli.transports.cluster.event_loop import Loop, command_error
 from codexrun_cli.transports.cluster.start import Starter
+from codexrun_cli.transports.schemas import JobType, Prompt, Run
 from codexrun_core.errors import Conflict, NotFound, Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.runs import new_run, queue
@@ -22,7 +24,8 @@ from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, parse_sort, sort_runs
 
-TRIES = 4
+CANCEL_ATTEMPTS = 4
+READ_TIMEOUT_SECONDS = 30.0
 ALL_RUNS = "/apis/codexrun.dev/v1alpha1/codexruns"
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -34,63 +37,68 @@ class Cluster:
         self.kube, self.loop, self._everywhere = kube, loop, everywhere
         self._starter = Starter(kube)
 
-    # -- start, cancel, retry
-    # -----------------------------------------------------------------------
-
-    def start(self, wish: Json, key: str | None, *, dry_run: bool = False) -> Json:
-        user = self.loop.raw(self._starter.user())
-        new = NewRun(
-            name=wish.get("name") or new_run.name_of(wish["job_type"], user, key),
-            spec={"whenFull": "Queue", **new_run.spec_of(wish)},
-            user=user,
-            origin="cli",
-            request_id=str(uuid.uuid4()),
-            sha256=new_run.fingerprint(wish),
-            labels=wish.get("labels") or {},
-            keyed=key is not None,
-        )
-
-        async def begin() -> Json:
-            raw = await self._starter.start(new, dry_run=dry_run)
-            return raw if dry_run else await self._shown(raw)
+    def start(self, request: Json, key: str | None) -> Run:
+        async def begin() -> Run:
+            return await self._run_with_queue(await self._create(request, key))
 
         return self.loop.call(begin())
 
-    def cancel(self, wanted: str, reason: str | None) -> Json:
-        return self.loop.call(self._cancel(wanted, reason))
+    def dry_run(self, request: Json) -> Json:
+        return self.loop.call(self._create(request, None, dry_run=True))
 
-    async def _cancel(self, wanted: str, reason: str | None) -> Json:
-        wish = {"requestedBy": await self._starter.user(), **({"reason": reason} if reason else {})}
-        for _ in range(TRIES):
-            raw = await self._find(wanted)
+    async def _create(self, request: Json, key: str | None, *, dry_run: bool = False) -> Json:
+        user = await self._starter.user()
+        new = NewRun(
+            name=request.get("name") or new_run.name_of(request["job_type"], user, key),
+            spec={"whenFull": "Queue", **new_run.spec_of(request)},
+            user=user,
+            origin="cli",
+            request_id=str(uuid.uuid4()),
+            sha256=new_run.fingerprint(request),
+            labels=request.get("labels") or {},
+            keyed=key is not None,
+        )
+        return await self._starter.start(new, dry_run=dry_run)
+
+    def cancel(self, name: str, reason: str | None) -> Run:
+        return self.loop.call(self._cancel(name, reason))
+
+    async def _cancel(self, name: str, reason: str | None) -> Run:
+        cancel = {
+            "requestedBy": await self._starter.user(),
+            **({"reason": reason} if reason else {}),
+        }
+        for _ in range(CANCEL_ATTEMPTS):
+            raw = await self._find(name)
             status = views.status_of(raw)
-            if status == "cancelled" or (raw["spec"].get("cancel") and not ended(status)):
-                return await self._shown(raw)
-            if ended(status):
-                raise Trouble(
+            if status == "cancelled" or (raw["spec"].get("cancel") and not is_terminal(status)):
+                return await self._run_with_queue(raw)
+            if is_terminal(status):
+                raise CommandError(
                     Code.CONFLICT,
-                    f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not cancelled',
+                    f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
+                    " cancelled",
                     title="Conflict",
                     hint="`codexrun retry NAME` runs it again",
                 )
             patch = {
                 "metadata": {"resourceVersion": raw["metadata"]["resourceVersion"]},
-                "spec": {"cancel": wish},
+                "spec": {"cancel": cancel},
             }
             try:
-                return await self._shown(await self.kube.merge(self._path(raw), patch))
+                return await self._run_with_queue(await self.kube.merge(self._path(raw), patch))
             except Conflict:
                 continue
-        raise Trouble(Code.UNREACHABLE, "the run keeps changing; try again")
+        raise CommandError(Code.UNREACHABLE, "the run keeps changing; try again")
 
-    def retry(self, wanted: str, changes: Json, key: str | None) -> Json:
-        return self.loop.call(self._retry(wanted, changes, key))
+    def retry(self, name: str, changes: Json, key: str | None) -> Run:
+        return self.loop.call(self._retry(name, changes, key))
 
-    async def _retry(self, wanted: str, changes: Json, key: str | None) -> Json:
-        source = await self._find(wanted)
+    async def _retry(self, name: str, changes: Json, key: str | None) -> Run:
+        source = await self._find(name)
         run = views.run_json(source)
-        if not ended(run["status"]):
-            raise Trouble(
+        if not is_terminal(run["status"]):
+            raise CommandError(
                 Code.CONFLICT,
                 f'run "{run["name"]}" has not ended ({run["status"]}); cancel it first',
                 title="Conflict",
@@ -100,20 +108,20 @@ class Cluster:
             source["spec"], name=run["name"], run_id=run["run_id"], changes=changes
         )
         retries = [
-            r
-            async for r in self._all({})
-            if (r["spec"].get("retryOf") or {}).get("uid") == run["run_id"]
+            raw
+            async for raw in self._all({})
+            if (raw["spec"].get("retryOf") or {}).get("uid") == run["run_id"]
         ]
-        going = next((r for r in retries if not ended(views.status_of(r))), None)
-        if going and not key:
-            return await self._shown(going)
+        live = next((raw for raw in retries if not is_terminal(views.status_of(raw))), None)
+        if live and not key:
+            return await self._run_with_queue(live)
         user = await self._starter.user()
         if key:
-            name = new_run.keyed_name(user, key)
+            retry_name = new_run.keyed_name(user, key)
         else:
-            name = new_run.retry_name(run["name"], run["run_id"], len(retries))
+            retry_name = new_run.retry_name(run["name"], run["run_id"], len(retries))
         new = NewRun(
-            name=name,
+            name=retry_name,
             spec={**spec, "whenFull": changes.get("when_full") or "Queue"},
             user=user,
             origin="cli",
@@ -122,104 +130,112 @@ class Cluster:
             labels=inherited_labels(run["labels"]),
             keyed=True,  # two at once derive the same name: one run
         )
-        return await self._shown(await self._starter.start(new))
+        return await self._run_with_queue(await self._starter.start(new))
 
     # -- reading
-    # -------------------------------------------------------------------------------------
 
-    def run(self, wanted: str) -> Json:
-        async def look() -> Json:
-            return await self._shown(await self._find(wanted))
+    def run(self, name: str) -> Run:
+        async def get() -> Run:
+            return await self._run_with_queue(await self._find(name))
 
-        return self.loop.call(look())
+        return self.loop.call(get())
 
-    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
-        """Newest first, or sorted. Objects come without an order, so all that match are read before
-        the first is shown."""
-        now, order = datetime.now(UTC), parse_sort(sort) if sort else NEWEST
+    def runs(self, run_filter: RunFilter, limit: int, sort: str | None = None) -> Iterator[Run]:
+        """Yield the newest first, or sorted. Objects come without an order, so all that match are
+        read before the first is shown."""
+        now = datetime.now(UTC)
+        order = parse_sort(sort) if sort else NEWEST
 
-        async def look() -> list[Json]:
-            return [raw async for raw in self._all(_selectors(chosen))]
+        async def get() -> list[Json]:
+            return [raw async for raw in self._all(_selectors(run_filter))]
 
         def read(raw: Json) -> tuple[RunRecord, Json] | None:
-            return (views.record(raw), raw) if views.matches(raw, chosen, now) else None
+            return (views.record(raw), raw) if views.matches(raw, run_filter, now) else None
 
-        found = list(filter(None, views.readable("codexruns", self.loop.call(look()), read)))
-        raws = {record.run_id: raw for record, raw in found}
-        first = sort_runs([record for record, _ in found], order)[:limit]
-        yield from (views.run_json(raws[record.run_id]) for record in first)
+        pairs = list(filter(None, views.readable("codexruns", self.loop.call(get()), read)))
+        raws = {record.run_id: raw for record, raw in pairs}
+        records = sort_runs([record for record, _ in pairs], order)[:limit]
+        yield from (views.run_json(raws[record.run_id]) for record in records)
 
-    def log(self, run: Json, wish: LogWish) -> LogText:
+    def log(self, run: Run, log_range: LogRange) -> LogText:
         pod = self.loop.call(pod_logs.pod_of(self.kube, run["run_id"]))
         if pod is None:
             if run["status"] in ("pending", "queued", "starting", "rejected") or not run.get(
                 "started_at"
             ):
                 return LogText(iter(()), f"there is no log: the run is {run['status']}")
-            raise NeedsApi("the log of a run whose pod is gone")
-        where = pod_logs.path(self.kube, pod, wish, datetime.now(UTC))
+            raise ApiRequired("the log of a run whose pod is gone")
+        path = pod_logs.path(self.kube, pod, log_range, datetime.now(UTC))
 
-        async def pieces() -> Any:
+        async def chunks() -> Any:
             try:
-                async for piece in self.kube.stream(where, silence=30):
-                    yield piece
-            except Refused as refused:
-                if refused.status != 400:  # 400: the container has not started yet
+                async for chunk in self.kube.stream(path, silence=READ_TIMEOUT_SECONDS):
+                    yield chunk
+            except Refused as error:
+                if error.status != 400:  # 400: the container has not started yet
                     raise
 
-        return LogText(self.loop.iterate(pieces()))
+        return LogText(self.loop.iterate(chunks()))
 
-    def follow_log(self, run: Json, wish: LogWish) -> Iterator[Heard]:
+    def follow_log(self, run: Run, log_range: LogRange) -> Iterator[LogEvent]:
         path = f"{self.kube.runs}/{run['name']}"
 
-        async def over() -> bool:
+        async def has_ended() -> bool:
             try:
                 raw = await self.kube.get(path)
             except NotFound:
                 return True
-            return raw["metadata"]["uid"] != run["run_id"] or ended(views.status_of(raw))
+            return raw["metadata"]["uid"] != run["run_id"] or is_terminal(views.status_of(raw))
 
         return self.loop.iterate(
-            pod_logs.follow(self.kube, run["run_id"], wish, over, pod_logs.pause)
+            pod_logs.follow(self.kube, run["run_id"], log_range, has_ended, pod_logs.pause)
         )
 
-    def job_types(self) -> list[Json]:
-        async def look() -> list[Json]:
+    def job_types(self) -> list[JobType]:
+        async def get() -> list[JobType]:
             return await catalog.job_types(self.kube, [raw async for raw in self._all({})])
 
-        return self.loop.call(look())
+        return self.loop.call(get())
 
-    def prompts(self) -> list[Json]:
+    def prompts(self) -> list[Prompt]:
         return self.loop.call(catalog.prompts(self.kube))
 
     def prompt_text(self, name: str, version: str) -> str:
         return self.loop.call(catalog.prompt_text(self.kube, name, version))
 
-    def details(self, run: Json) -> Json:
-        async def look() -> Json:
+    def details(self, run: Run) -> Details:
+        async def get() -> Details:
             try:
                 raw = await self.kube.get(f"{self.kube.runs}/{run['name']}")
             except NotFound:  # deleted a moment ago
                 return {}
             return await cluster_details.details(self.kube, raw)
 
-        return self.loop.call(look())
+        return self.loop.call(get())
 
     def usual_seconds(self, job_type: str) -> float | None:
-        async def look() -> float | None:
-            found = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = queue.usual_duration(views.readable("codexruns", found, views.record))
+        async def get() -> float | None:
+            raws = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
+            usual = queue.usual_duration(views.readable("codexruns", raws, views.record))
             return usual.total_seconds() if usual else None
 
-        return self.loop.call(look())
+        return self.loop.call(get())
 
-    def ask(self, method: str, path: str, what: str, **options: Any) -> Json:  # noqa: ARG002 - nobody to ask
-        raise NeedsApi(what)
+    def ask(
+        self,
+        method: str,  # noqa: ARG002 - nobody to ask
+        path: str,  # noqa: ARG002
+        subject: str,
+        *,
+        query: Mapping[str, Any] | None = None,  # noqa: ARG002
+        body: Json | None = None,  # noqa: ARG002
+    ) -> Any:
+        raise ApiRequired(subject)
 
     def text(self, path: str) -> str:
-        raise NeedsApi(path)
+        raise ApiRequired(path)
 
-    def console(self, run: Json) -> str | None:  # noqa: ARG002 - the cluster has none
+    def console(self, run: Run) -> str | None:  # noqa: ARG002 - the cluster has none
         return None
 
     def close(self) -> None:
@@ -231,25 +247,24 @@ class Cluster:
         self.loop.stop()
 
     # -- inside
-    # --------------------------------------------------------------------------------------
 
     def _path(self, raw: Json) -> str:
         return f"{self.kube.runs}/{raw['metadata']['name']}"
 
-    async def _find(self, wanted: str) -> Json:
-        """By name, or by run id."""
+    async def _find(self, name: str) -> Json:
+        """Return the object by its name, or by its run id."""
         try:
-            return await self.kube.get(f"{self.kube.runs}/{wanted}")
-        except NotFound as missing:
-            if UID.fullmatch(wanted):
+            return await self.kube.get(f"{self.kube.runs}/{name}")
+        except NotFound as error:
+            if UID.fullmatch(name):
                 async for raw in self._all({}):
-                    if raw["metadata"]["uid"] == wanted:
+                    if raw["metadata"]["uid"] == name:
                         return dict(raw)
-            if "could not find the requested resource" in missing.message:
-                raise trouble(missing) from None
-            raise Trouble(
+            if "could not find the requested resource" in error.message:
+                raise command_error(error) from None
+            raise CommandError(
                 Code.NOT_FOUND,
-                f'there is no run "{wanted}" in namespace "{self.kube.namespace}"',
+                f'there is no run "{name}" in namespace "{self.kube.namespace}"',
                 title="Not Found",
                 hint="`codexrun list` shows the runs that there are",
             ) from None
@@ -261,34 +276,32 @@ class Cluster:
             for raw in page["items"]:
                 yield raw
 
-    async def _shown(self, raw: Json) -> Json:
-        """With its place in the queue."""
+    async def _run_with_queue(self, raw: Json) -> Run:
+        """Return the run, with its position while it waits."""
         if views.status_of(raw) != "queued":
             return views.run_json(raw)
-        kind = raw["spec"]["jobType"]
+        job_type = raw["spec"]["jobType"]
         peers = [
             peer
-            async for peer in self._all({"fieldSelector": f"spec.jobType={kind}"})
-            if peer["spec"]["jobType"] == kind
+            async for peer in self._all({"fieldSelector": f"spec.jobType={job_type}"})
+            if peer["spec"]["jobType"] == job_type
         ]
         try:
-            spec = (await self.kube.get(f"{self.kube.job_types}/{kind}"))["spec"]
+            spec = (await self.kube.get(f"{self.kube.job_types}/{job_type}"))["spec"]
             limit = 0 if spec.get("suspended") else int(spec.get("concurrencyLimit", 1))
         except NotFound:
             limit = 0
-        return views.run_json(raw, views.place(raw, peers, limit, datetime.now(UTC)))
+        return views.run_json(raw, views.queue_position(raw, peers, limit, datetime.now(UTC)))
 
 
-def _selectors(chosen: Chosen) -> dict[str, str]:
-    """What the apiserver can pick itself."""
+def _selectors(run_filter: RunFilter) -> dict[str, str]:
+    """Return what the apiserver can select itself."""
     fields = []
-    if chosen.job_type and "," not in chosen.job_type:
-        fields.append(f"spec.jobType={chosen.job_type}")
-    if chosen.status and "," not in chosen.status:
-        fields.append(f"status.phase={chosen.status.capitalize()}")
-    found = {"fieldSelector": ",".join(fields)} if fields else {}
-    return (
-        {**found, "labelSelector": ",".join(map(str, parse_selector(chosen.label)))}
-        if chosen.label
-        else found
-    )
+    if run_filter.job_type and "," not in run_filter.job_type:
+        fields.append(f"spec.jobType={run_filter.job_type}")
+    if run_filter.status and "," not in run_filter.status:
+        fields.append(f"status.phase={run_filter.status.capitalize()}")
+    selectors = {"fieldSelector": ",".join(fields)} if fields else {}
+    if run_filter.label:
+        selectors["labelSelector"] = ",".join(map(str, parse_selector(run_filter.label)))
+    return selectors

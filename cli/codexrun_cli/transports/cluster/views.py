@@ -3,10 +3,11 @@ functions of core. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from codexrun_cli.errors import say
-from codexrun_cli.transports import Chosen
+from codexrun_cli.transports import RunFilter
+from codexrun_cli.transports.schemas import JobType, Prompt, PromptVersion, Queue, Run
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import SLOT_STATUSES, Phase
@@ -19,142 +20,141 @@ from codexrun_core.unreadable import one_object
 Json = dict[str, Any]
 T = TypeVar("T")
 
-_RUN = (
-    *(
-        "run_id",
-        "name",
-        "namespace",
-        "job_type",
-        "status",
-        "reason",
-        "created_at",
-        "updated_at",
-        "started_at",
-        "finished_at",
-    ),
-    *(
-        "prompt_name",
-        "prompt_version",
-        "prompt_sha256",
-        "model",
-        "effort",
-        "params",
-        "labels",
-        "priority",
-    ),
-    *("result", "error"),
-    *(
-        "failure_class",
-        "usage_complete",
-        "cost_tokens",
-        "cost_cents",
-        "attempt",
-        "thread_id",
-        "retry_of",
-        "retry_of_name",
-    ),
-    *("requested_by", "origin"),
+_RUN_FIELDS = (
+    "run_id",
+    "name",
+    "namespace",
+    "job_type",
+    "status",
+    "reason",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "finished_at",
+    "prompt_name",
+    "prompt_version",
+    "prompt_sha256",
+    "model",
+    "effort",
+    "params",
+    "labels",
+    "priority",
+    "result",
+    "error",
+    "failure_class",
+    "usage_complete",
+    "cost_tokens",
+    "cost_cents",
+    "attempt",
+    "thread_id",
+    "retry_of",
+    "retry_of_name",
+    "requested_by",
+    "origin",
 )
 
 
 def readable(plural: str, raws: Iterable[Json], read: Callable[[Json], T]) -> list[T]:
     """Return what `read` makes of each object; one that it cannot read is named on stderr and left
     out."""
-    found: list[T] = []
+    values: list[T] = []
     for raw in raws:
         metadata = raw["metadata"]
-        name, so_far = metadata["name"], len(found)
+        name = metadata["name"]
+        before = len(values)
         with one_object(plural.removesuffix("s"), name, metadata.get("resourceVersion", "")):
-            found.append(read(raw))
-        if len(found) == so_far:
+            values.append(read(raw))
+        if len(values) == before:
             say(
                 f"{plural}/{name} cannot be read by this version and is left out; "
                 f"`kubectl get {plural} {name} -o yaml` shows it"
             )
-    return found
+    return values
 
 
-def run_json(raw: Json, queue: Json | None = None) -> Json:
-    """A CodexRun; what is not known is absent."""
-    record = record_of(CodexRun.model_validate(raw))
-    shown = {key: _plain(value) for key in _RUN if (value := getattr(record, key)) is not None}
-    if record.failure_class:
-        shown["failure"] = _known(
+def run_json(raw: Json, queue: Queue | None = None) -> Run:
+    """Return a CodexRun as the api would; what is not known is absent."""
+    run_record = record(raw)
+    run = _without_none({key: _plain(getattr(run_record, key)) for key in _RUN_FIELDS})
+    if run_record.failure_class:
+        run["failure"] = _without_none(
             {
-                "class": record.failure_class,
-                "message": record.error,
-                "retryable": bool(record.retryable),
+                "class": run_record.failure_class,
+                "message": run_record.error,
+                "retryable": bool(run_record.retryable),
             }
         )
-    shown["usage"] = _known(
+    run["usage"] = _without_none(
         {
-            "input_tokens": record.input_tokens,
-            "cached_input_tokens": record.cached_input_tokens,
-            "output_tokens": record.output_tokens,
-            "reasoning_tokens": record.reasoning_tokens,
-            "total_tokens": record.cost_tokens,
-            "requests": record.requests,
-            "cost_cents": record.cost_cents,
-            "cost_micro_usd": record.cost_micro_usd,
-            "complete": record.usage_complete,
+            "input_tokens": run_record.input_tokens,
+            "cached_input_tokens": run_record.cached_input_tokens,
+            "output_tokens": run_record.output_tokens,
+            "reasoning_tokens": run_record.reasoning_tokens,
+            "total_tokens": run_record.cost_tokens,
+            "requests": run_record.requests,
+            "cost_cents": run_record.cost_cents,
+            "cost_micro_usd": run_record.cost_micro_usd,
+            "complete": run_record.usage_complete,
         }
     )
     if queue:
-        shown["queue"] = queue
-    return shown
+        run["queue"] = queue
+    return cast(Run, run)
 
 
-def place(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Json | None:
-    """Where a queued run stands among the runs of its job type; None for one that does not wait."""
+def queue_position(raw: Json, peers: Sequence[Json], limit: int, now: datetime) -> Queue | None:
+    """Return where a queued run stands among the runs of its job type; None for one that does not
+    wait."""
     records = readable("codexruns", peers, record)
-    found = queueing.queue_position(
+    place = queueing.queue_position(
         record(raw), records, limit, queueing.usual_duration(records), now
     )
-    if found is None:
+    if place is None:
         return None
-    eta = max(0, round((found.eta - now).total_seconds())) if found.eta else None
-    return _known({"position": found.position, "eta_seconds": eta})
+    position: Queue = {"position": place.position}
+    if place.eta:
+        position["eta_seconds"] = max(0, round((place.eta - now).total_seconds()))
+    return position
 
 
 def record(raw: Json) -> RunRecord:
     return record_of(CodexRun.model_validate(raw))
 
 
-def matches(raw: Json, chosen: Chosen, now: datetime) -> bool:
-    """Whether the list's filter lets the run through. Labels are the apiserver's business."""
-    record = record_of(CodexRun.model_validate(raw))
+def matches(raw: Json, run_filter: RunFilter, now: datetime) -> bool:
+    """Return whether the list's filter lets the run through. Labels are the apiserver's
+    business."""
+    run = record(raw)
 
-    def one_of(wanted: str | None, *values: str | None) -> bool:
-        return not wanted or any(value in wanted.split(",") for value in values if value)
+    def any_of(accepted: str | None, *values: str | None) -> bool:
+        return not accepted or any(value in accepted.split(",") for value in values if value)
 
     return (
-        one_of(chosen.job_type, record.job_type)
-        and one_of(chosen.status, record.status)
-        and one_of(
-            chosen.prompt, record.prompt_name, f"{record.prompt_name}@{record.prompt_version}"
-        )
-        and one_of(chosen.model, record.model)
-        and one_of(chosen.user, record.requested_by)
-        and one_of(chosen.retry_of, record.retry_of)
-        and (not chosen.since or record.created_at >= moment(chosen.since, now))
-        and (not chosen.until or record.created_at < moment(chosen.until, now))
-        and _said(record, chosen.search or "")
+        any_of(run_filter.job_type, run.job_type)
+        and any_of(run_filter.status, run.status)
+        and any_of(run_filter.prompt, run.prompt_name, f"{run.prompt_name}@{run.prompt_version}")
+        and any_of(run_filter.model, run.model)
+        and any_of(run_filter.user, run.requested_by)
+        and any_of(run_filter.retry_of, run.retry_of)
+        and (not run_filter.since or run.created_at >= moment(run_filter.since, now))
+        and (not run_filter.until or run.created_at < moment(run_filter.until, now))
+        and _has_words(run, run_filter.search or "")
     )
 
 
-def _said(record: RunRecord, search: str) -> bool:
-    known = search_text(record).split()
-    return all(any(word.startswith(wanted) for word in known) for wanted in search_words(search))
+def _has_words(run: RunRecord, search: str) -> bool:
+    own = search_text(run).split()
+    return all(any(word.startswith(prefix) for word in own) for prefix in search_words(search))
 
 
-def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:
-    """A CodexJobType; statuses: of its runs."""
-    kind = CodexJobType.model_validate(raw)
-    spec = kind.spec
-    ready = next((c for c in kind.status.conditions if c.type == "Ready"), None)
-    return _known(
+def job_type_json(raw: Json, statuses: Sequence[str]) -> JobType:
+    """Return a CodexJobType as the api would; statuses: of its runs."""
+    job_type = CodexJobType.model_validate(raw)
+    spec = job_type.spec
+    ready = next((item for item in job_type.status.conditions if item.type == "Ready"), None)
+    fields = _without_none(
         {
-            "name": kind.metadata.name,
+            "name": job_type.metadata.name,
             "description": spec.description,
             "prompt_name": spec.prompt.name,
             "prompt_version": spec.prompt.version,
@@ -171,31 +171,33 @@ def job_type_json(raw: Json, statuses: Sequence[str]) -> Json:
             "message": ready.message if ready else None,
         }
     )
+    return cast(JobType, fields)
 
 
-def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list[Json]:
-    """ConfigMaps of prompt versions, grouped by prompt; versions oldest first."""
-    found: dict[str, list[Json]] = {}
+def prompts_json(config_maps: Iterable[Json], job_types: Iterable[Json]) -> list[Prompt]:
+    """Return the prompts of ConfigMaps that hold a version each; versions oldest first."""
+    versions: dict[str, list[PromptVersion]] = {}
     for raw in config_maps:
         prompt = StoredPrompt.read(raw)
-        version = {
+        version: PromptVersion = {
             "version": prompt.version,
             "sha256": prompt.sha256,
             "checksum_ok": prompt.checksum_ok,
             "owner": prompt.owner,
             "updated_at": prompt.updated_at,
         }
-        found.setdefault(prompt.name, []).append(version)
+        versions.setdefault(prompt.name, []).append(version)
     users: dict[str, list[str]] = {}
-    for kind in job_types:
-        users.setdefault(kind["spec"]["prompt"]["name"], []).append(kind["metadata"]["name"])
+    for job_type in job_types:
+        prompt = job_type["spec"]["prompt"]["name"]
+        users.setdefault(prompt, []).append(job_type["metadata"]["name"])
     return [
         {
             "name": name,
-            "versions": sorted(found[name], key=_number),
+            "versions": sorted(versions[name], key=_number),
             "used_by": sorted(users.get(name, [])),
         }
-        for name in sorted(found)
+        for name in sorted(versions)
     ]
 
 
@@ -203,12 +205,12 @@ def status_of(raw: Json) -> str:
     return str((raw.get("status") or {}).get("phase") or Phase.PENDING).lower()
 
 
-def _number(version: Json) -> int:
+def _number(version: PromptVersion) -> int:
     digits = version["version"][1:]
     return int(digits) if digits.isdecimal() else 0
 
 
-def _known(values: Json) -> Json:
+def _without_none(values: Json) -> Json:
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -1,8 +1,8 @@
 """HTTP to the api with the standard library: half the start-up of a client library, and a command
 makes a call or two.
 
-Every failure comes out as Trouble with an exit code of its own; a token is never printed and never
-sent to another host.
+Every failure comes out as CommandError with an exit code of its own; a token is never printed and
+never sent to another host.
 """
 
 import http.client
@@ -15,12 +15,13 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, NoReturn
 
-from codexrun_cli.errors import Away, Trouble, say
+from codexrun_cli.errors import CommandError, Unavailable, say
 from codexrun_cli.exit_codes import Code
 
-SECONDS = 30.0
-TRIES = 4
-BROKEN = (OSError, http.client.HTTPException)  # URLError is an OSError
+TIMEOUT_SECONDS = 30.0
+MAX_ATTEMPTS = 4
+MAX_PROBLEM_BYTES = 1_000_000
+CONNECTION_ERRORS = (OSError, http.client.HTTPException)  # URLError is an OSError
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -34,9 +35,17 @@ class Http:
     """Calls to one server. `debug`: each request and answer on stderr."""
 
     def __init__(
-        self, server: str, token: str | None, *, debug: bool = False, seconds: float = SECONDS
+        self,
+        server: str,
+        token: str | None,
+        *,
+        debug: bool = False,
+        seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self.server, self._token, self._debug, self._seconds = server, token, debug, seconds
+        self.server = server
+        self._token = token
+        self._debug = debug
+        self._seconds = seconds
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def json(
@@ -49,20 +58,20 @@ class Http:
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Any:
-        """The answer's JSON; a call that may be repeated is, while nobody answers."""
-        for attempt in range(TRIES if repeatable else 1):
+        """Return the answer's JSON; a call that may be repeated is, while nobody answers."""
+        for attempt in range(MAX_ATTEMPTS if repeatable else 1):
             try:
                 with self.open(method, path, query=query, body=body, headers=headers) as answer:
                     return json.loads(answer.read() or b"null")
-            except Away as away:
-                if attempt == TRIES - 1 or not repeatable:
+            except Unavailable as error:
+                if attempt == MAX_ATTEMPTS - 1 or not repeatable:
                     raise
-                time.sleep(min(away.retry_after or 5, 0.2 * 2**attempt * (1 + random.random())))  # noqa: S311 - jitter
-            except BROKEN as error:
-                if attempt == TRIES - 1 or not repeatable:
-                    self._away(error)
+                time.sleep(min(error.retry_after or 5, 0.2 * 2**attempt * (1 + random.random())))  # noqa: S311 - jitter
+            except CONNECTION_ERRORS as error:
+                if attempt == MAX_ATTEMPTS - 1 or not repeatable:
+                    self._raise_unavailable(error)
             except (ValueError, RecursionError) as error:
-                raise Trouble(
+                raise CommandError(
                     Code.FAILED, f"{self.server} does not answer like a codexrun api: {error}"
                 ) from None
         raise AssertionError("unreachable")
@@ -77,72 +86,83 @@ class Http:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
     ) -> http.client.HTTPResponse:
-        """An answer that is read as it comes. Raises Trouble for any status that is no success."""
+        """Return an answer that is read as it comes.
+
+        Raises:
+            CommandError: any status but success.
+        """
         url = self.server + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        sent = {"Accept": "application/json", "User-Agent": "codexrun-cli", **(headers or {})}
+        all_headers = {
+            "Accept": "application/json",
+            "User-Agent": "codexrun-cli",
+            **(headers or {}),
+        }
         if self._token:
-            sent["Authorization"] = f"Bearer {self._token}"
+            all_headers["Authorization"] = f"Bearer {self._token}"
         data = None
         if body is not None:
-            data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
-        request = urllib.request.Request(url, data=data, headers=sent, method=method)  # noqa: S310 - http(s), see settings
-        began = time.monotonic()
+            data = json.dumps(body).encode()
+            all_headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(url, data=data, headers=all_headers, method=method)  # noqa: S310 - http(s), see settings
+        started_at = time.monotonic()
         try:
             answer: http.client.HTTPResponse = self._opener.open(
                 request, timeout=seconds or self._seconds
             )
         except urllib.error.HTTPError as error:
-            self._tell(method, url, error.code, began, error.headers.get("X-Request-ID"))
-            self._problem(error.code, _read(error), error.headers)
-        except BROKEN as error:
-            self._tell(method, url, _why(error), began, None)
-            self._away(error)
+            self._log_call(method, url, error.code, started_at, error.headers.get("X-Request-ID"))
+            self._raise_problem(error.code, _read(error), error.headers)
+        except CONNECTION_ERRORS as error:
+            self._log_call(method, url, _reason(error), started_at, None)
+            self._raise_unavailable(error)
         except UnicodeError as error:
-            raise Trouble(Code.USAGE, f"{self.server}: {error}") from None
-        self._tell(method, url, answer.status, began, answer.headers.get("X-Request-ID"))
+            raise CommandError(Code.USAGE, f"{self.server}: {error}") from None
+        self._log_call(method, url, answer.status, started_at, answer.headers.get("X-Request-ID"))
         return answer
 
-    def _tell(
-        self, method: str, url: str, outcome: Any, began: float, request_id: str | None
+    def _log_call(
+        self, method: str, url: str, outcome: Any, started_at: float, request_id: str | None
     ) -> None:
         if self._debug:
-            took = round((time.monotonic() - began) * 1000)
+            milliseconds = round((time.monotonic() - started_at) * 1000)
             say(
-                f"debug: {method} {url} -> {outcome} ({took}"
+                f"debug: {method} {url} -> {outcome} ({milliseconds}"
                 f" ms{f', request id {request_id}' if request_id else ''})"
             )
 
-    def _away(self, error: BaseException) -> NoReturn:
-        raise Away(
-            f"{self.server} does not answer: {_why(error)}",
+    def _raise_unavailable(self, error: BaseException) -> NoReturn:
+        raise Unavailable(
+            f"{self.server} does not answer: {_reason(error)}",
             hint="is the URL right, and is the api up? `codexrun doctor` looks",
         ) from None
 
-    def _problem(self, status: int, text: bytes, headers: Any) -> NoReturn:
+    def _raise_problem(self, status: int, text: bytes, headers: Any) -> NoReturn:
         try:
-            said = json.loads(text)
+            problem = json.loads(text)
         except (ValueError, RecursionError):
-            said = None
-        if not isinstance(said, dict) or "detail" not in said:
-            code = code_of(status, "")
-            kind = Away if code is Code.UNREACHABLE else None
+            problem = None
+        if not isinstance(problem, dict) or "detail" not in problem:
+            exit_code = code_of(status, "")
             detail = f"{self.server} answered HTTP {status}"
-            raise kind(detail) if kind else Trouble(code, detail, hint=_hint(status, "")) from None
-        code = code_of(status, str(said.get("code", "")))
-        about: dict[str, Any] = {
-            "title": str(said.get("title", "")),
-            "hint": _hint(status, str(said.get("code", ""))),
-            "request_id": str(said.get("request_id") or headers.get("X-Request-ID") or ""),
-            "errors": [error for error in said.get("errors", []) if isinstance(error, dict)],
-            "retry_after": said.get("retry_after"),
+            if exit_code is Code.UNREACHABLE:
+                raise Unavailable(detail) from None
+            raise CommandError(exit_code, detail, hint=_hint(status, "")) from None
+        code = str(problem.get("code", ""))
+        exit_code = code_of(status, code)
+        fields: dict[str, Any] = {
+            "title": str(problem.get("title", "")),
+            "hint": _hint(status, code),
+            "request_id": str(problem.get("request_id") or headers.get("X-Request-ID") or ""),
+            "errors": [error for error in problem.get("errors", []) if isinstance(error, dict)],
+            "retry_after": problem.get("retry_after"),
         }
-        if code is Code.UNREACHABLE:
-            raise Away(str(said["detail"]), **about) from None
-        raise Trouble(code, str(said["detail"]), **about) from None
+        if exit_code is Code.UNREACHABLE:
+            raise Unavailable(str(problem["detail"]), **fields) from None
+        raise CommandError(exit_code, str(problem["detail"]), **fields) from None
 
 
 def code_of(status: int, code: str) -> Code:
-    """The exit code of a problem."""
+    """Return the exit code of a problem."""
     if code == "idempotency-key-reused" or status == 409:
         return Code.CONFLICT
     if status in (401, 403):
@@ -153,7 +173,7 @@ def code_of(status: int, code: str) -> Code:
 
 
 def _hint(status: int, code: str) -> str:
-    """What to type next."""
+    """Return what to type next."""
     return {
         "unauthenticated": "set CODEX_CONTROL_TOKEN, or store a token with `codexrun login`",
         "refused-by-cluster": "`codexrun doctor` shows which right is missing",
@@ -174,37 +194,38 @@ def _hint(status: int, code: str) -> str:
 
 def _read(error: IO[bytes]) -> bytes:
     try:
-        return error.read(1_000_000)
-    except BROKEN:
+        return error.read(MAX_PROBLEM_BYTES)
+    except CONNECTION_ERRORS:
         return b""
 
 
-def _why(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     reason = getattr(error, "reason", None) or error
     return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
 
-def events(answer: http.client.HTTPResponse) -> Iterator[dict[str, bytes]]:
-    """Server-sent events: their fields, `data` lines joined. A stream that is cut inside one gives
-    what was whole before.
+def server_events(answer: http.client.HTTPResponse) -> Iterator[dict[str, bytes]]:
+    """Yield server-sent events: their fields, `data` lines joined. A stream that is cut inside one
+    gives what was whole before.
 
     Raises:
         OSError, HTTPException: it was cut.
     """
-    found: dict[str, bytes] = {}
+    event: dict[str, bytes] = {}
     while line := answer.readline():
         if not line.endswith(b"\n"):
             return
         if line == b"\n":
-            if found:
-                yield found
-            found = {}
+            if event:
+                yield event
+            event = {}
             continue
         name, _, value = line[:-1].partition(b":")
-        key, value = name.decode("ascii", "replace"), value.removeprefix(b" ")
-        found[key] = found[key] + b"\n" + value if key in found and key == "data" else value
+        key = name.decode("ascii", "replace")
+        value = value.removeprefix(b" ")
+        event[key] = event[key] + b"\n" + value if key in event and key == "data" else value
 
 
-def pause(fruitless: int) -> float:
-    """Seconds before connecting again: growing, and never the same for all."""
-    return float(min(5.0, 0.2 * 2**fruitless) * (0.5 + random.random()))  # noqa: S311 - jitter
+def retry_delay(failures: int) -> float:
+    """Return seconds before connecting again: growing, and never the same for all."""
+    return float(min(5.0, 0.2 * 2**failures) * (0.5 + random.random()))  # noqa: S311 - jitter

@@ -6,15 +6,16 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from codexrun_cli.errors import Away, Trouble
+from codexrun_cli.errors import CommandError, Unavailable
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.transports import Chosen, Heard, Json, LogText, LogWish
-from codexrun_cli.transports.rest.http import BROKEN, Http, events, pause
+from codexrun_cli.transports import Details, Json, LogEvent, LogRange, LogText, RunFilter
+from codexrun_cli.transports.rest.http import CONNECTION_ERRORS, Http, retry_delay, server_events
+from codexrun_cli.transports.schemas import JobType, JobTypeList, Prompt, PromptList, Run, Stats
 
-PIECE = 64 * 1024
-PAGE = 500
-SILENCE = 45.0  # seconds; the server says something every 15
-GIVE_UP = 300.0  # seconds without an answer until following ends
+READ_CHUNK_BYTES = 64 * 1024
+MAX_PAGE_RUNS = 500
+READ_TIMEOUT_SECONDS = 45.0  # the server says something every 15
+MAX_OUTAGE_SECONDS = 300.0  # without an answer, until following ends
 ORIGIN = {"X-Codexrun-Origin": "cli"}
 
 
@@ -22,175 +23,194 @@ class Rest:
     rest = True
 
     def __init__(self, http: Http, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.http, self._sleep = http, sleep
+        self.http = http
+        self._sleep = sleep
 
-    def start(self, wish: Json, key: str | None, *, dry_run: bool = False) -> Json:
-        if dry_run:
-            raise AssertionError("a dry run on the server is the cluster's")
-        headers = {**ORIGIN, **({"Idempotency-Key": key} if key else {})}
-        return self._json(
-            "POST", "/runs/start", body={"when_full": "Queue", **wish}, headers=headers
+    def start(self, request: Json, key: str | None) -> Run:
+        run: Run = self.http.json(
+            "POST",
+            "/runs/start",
+            body={"when_full": "Queue", **request},
+            headers=_post_headers(key),
         )
+        return run
 
-    def run(self, wanted: str) -> Json:
-        return self._json("GET", f"/runs/{_part(wanted)}")
+    def dry_run(self, request: Json) -> Json:  # noqa: ARG002 - only the apiserver has one
+        raise AssertionError("a dry run on the server is the cluster's")
 
-    def runs(self, chosen: Chosen, limit: int, sort: str | None = None) -> Iterator[Json]:
-        query = {**chosen.query(), **({"sort": sort} if sort else {})}
+    def run(self, name: str) -> Run:
+        run: Run = self.http.json("GET", f"/runs/{_quoted(name)}")
+        return run
+
+    def runs(self, run_filter: RunFilter, limit: int, sort: str | None = None) -> Iterator[Run]:
+        query = {**run_filter.query(), **({"sort": sort} if sort else {})}
         while limit > 0:
-            page = self._json("GET", "/runs", query={**query, "page_size": min(limit, PAGE)})
+            page_size = min(limit, MAX_PAGE_RUNS)
+            page = self.http.json("GET", "/runs", query={**query, "page_size": page_size})
             yield from page["runs"][:limit]
             limit -= len(page["runs"])
             if not (token := page.get("next_page_token")):
                 return
             query["page_token"] = token
 
-    def cancel(self, wanted: str, reason: str | None) -> Json:
-        return self._json(
-            "POST", f"/runs/{_part(wanted)}/cancel", body={"reason": reason} if reason else {}
-        )
+    def cancel(self, name: str, reason: str | None) -> Run:
+        body = {"reason": reason} if reason else {}
+        run: Run = self.http.json("POST", f"/runs/{_quoted(name)}/cancel", body=body)
+        return run
 
-    def retry(self, wanted: str, changes: Json, key: str | None) -> Json:
-        headers = {**ORIGIN, **({"Idempotency-Key": key} if key else {})}
-        return self._json(
+    def retry(self, name: str, changes: Json, key: str | None) -> Run:
+        run: Run = self.http.json(
             "POST",
-            f"/runs/{_part(wanted)}/retry",
+            f"/runs/{_quoted(name)}/retry",
             body={"when_full": "Queue", **changes},
-            headers=headers,
+            headers=_post_headers(key),
         )
+        return run
 
-    def log(self, run: Json, wish: LogWish) -> LogText:
+    def log(self, run: Run, log_range: LogRange) -> LogText:
         answer = self.http.open(
             "GET",
             f"/runs/{run['run_id']}/logs",
-            query=_log_query(wish),
+            query=_log_query(log_range),
             headers={"Accept": "text/plain"},
-            seconds=SILENCE,
+            seconds=READ_TIMEOUT_SECONDS,
         )
-        complete = answer.headers.get("X-Log-Complete")
         notes = []
         if run.get("deleted_at"):
             notes.append("the run's object is gone; this is the api's archive")
-        if complete == "false":
-            notes.append(
-                f"the log is not complete{': ' + run['log_note'] if run.get('log_note') else ''}"
-            )
+        if answer.headers.get("X-Log-Complete") == "false":
+            notes.append(_incomplete(run.get("log_note")))
 
-        def pieces() -> Iterator[bytes]:
+        def chunks() -> Iterator[bytes]:
             with answer:
                 try:
-                    while piece := answer.read(PIECE):
-                        yield piece
-                except BROKEN as error:
-                    raise Away(f"the connection broke in the middle of the log: {error}") from None
+                    while chunk := answer.read(READ_CHUNK_BYTES):
+                        yield chunk
+                except CONNECTION_ERRORS as error:
+                    raise Unavailable(
+                        f"the connection broke in the middle of the log: {error}"
+                    ) from None
 
-        return LogText(pieces(), "; ".join(notes), {"complete": complete})
+        return LogText(chunks(), "; ".join(notes))
 
-    def follow_log(self, run: Json, wish: LogWish) -> Iterator[Heard]:
-        """To the run's end, through whatever happens to the connection: each comes back with the
-        last id that was read."""
-        last: bytes | None = None
-        at = 0 if wish == LogWish() else None  # offset behind the last line, where it is known
-        fruitless, reached = 0, time.monotonic()
+    def follow_log(self, run: Run, log_range: LogRange) -> Iterator[LogEvent]:
+        """Yield lines to the run's end, through whatever happens to the connection: each comes back
+        with the last id that was read."""
+        last_id: bytes | None = None
+        # Behind the last line, where it is known.
+        offset = 0 if log_range == LogRange() else None
+        failures = 0
+        connected_at = time.monotonic()
         while True:
             headers = {
                 "Accept": "text/event-stream",
-                **({"Last-Event-ID": last.decode()} if last is not None else {}),
+                **({"Last-Event-ID": last_id.decode()} if last_id is not None else {}),
             }
-            why = "the connection was closed"
+            reason = "the connection was closed"
             try:
                 with self.http.open(
                     "GET",
                     f"/runs/{run['run_id']}/logs",
-                    query=_log_query(wish),
+                    query=_log_query(log_range),
                     headers=headers,
-                    seconds=SILENCE,
+                    seconds=READ_TIMEOUT_SECONDS,
                 ) as answer:
-                    reached = time.monotonic()
-                    for event in events(answer):
-                        fruitless, reached = 0, time.monotonic()
+                    connected_at = time.monotonic()
+                    for event in server_events(answer):
+                        failures = 0
+                        connected_at = time.monotonic()
                         kind = event.get("event", b"message")
                         if kind == b"end":
-                            yield Heard("end", _end_note(event.get("data", b"{}")))
+                            yield LogEvent("end", _end_note(event.get("data", b"{}")))
                             return
                         if kind == b"reconnect":
-                            why = "the server is going"
+                            reason = "the server is going"
                             break
                         if kind == b"message" and "id" in event:
-                            text, last, before = event.get("data", b""), event["id"], at
-                            at = int(last)
+                            text = event.get("data", b"")
+                            last_id = event["id"]
+                            end = int(last_id)
                             # The id counts bytes: a last line without its end is as long as its
                             # text.
-                            yield Heard(
-                                "line", text, newline=before is None or at - before != len(text)
-                            )
-            except BROKEN as error:
-                why = str(error) or type(error).__name__
-            except Away as away:
-                if time.monotonic() - reached > GIVE_UP:
+                            whole = offset is None or end - offset != len(text)
+                            offset = end
+                            yield LogEvent("line", text, newline=whole)
+            except CONNECTION_ERRORS as error:
+                reason = str(error) or type(error).__name__
+            except Unavailable as error:
+                if time.monotonic() - connected_at > MAX_OUTAGE_SECONDS:
                     raise
-                why = away.detail
-            yield Heard("cut", why.encode())
-            self._sleep(pause(fruitless))
-            fruitless += 1
+                reason = error.detail
+            yield LogEvent("disconnected", reason.encode())
+            self._sleep(retry_delay(failures))
+            failures += 1
 
-    def job_types(self) -> list[Json]:
-        found: list[Json] = self._json("GET", "/jobtypes")["job_types"]
-        return found
+    def job_types(self) -> list[JobType]:
+        answer: JobTypeList = self.http.json("GET", "/jobtypes")
+        return answer["job_types"]
 
-    def prompts(self) -> list[Json]:
-        found: list[Json] = self._json("GET", "/prompts")["prompts"]
-        return found
+    def prompts(self) -> list[Prompt]:
+        answer: PromptList = self.http.json("GET", "/prompts")
+        return answer["prompts"]
 
     def prompt_text(self, name: str, version: str) -> str:
-        return str(self._json("GET", f"/prompts/{_part(name)}/{_part(version)}")["text"])
+        path = f"/prompts/{_quoted(name)}/{_quoted(version)}"
+        return str(self.http.json("GET", path)["text"])
 
-    def details(self, run: Json) -> Json:
+    def details(self, run: Run) -> Details:
         try:
-            return self._json("GET", f"/runs/{run['run_id']}/details")
-        except Trouble as trouble:
-            if (
-                trouble.code is Code.NOT_FOUND
-            ):  # removed a moment ago; or an api that does not know the question yet
+            details: Details = self.http.json("GET", f"/runs/{run['run_id']}/details")
+        except CommandError as error:
+            # Removed a moment ago; or an api that does not know the question yet.
+            if error.code is Code.NOT_FOUND:
                 return {}
             raise
+        return details
 
     def usual_seconds(self, job_type: str) -> float | None:
-        found: float | None = self._json("GET", "/stats", query={"job_type": job_type}).get(
-            "median_seconds"
-        )
-        return found
+        stats: Stats = self.http.json("GET", "/stats", query={"job_type": job_type})
+        return stats.get("median_seconds")
 
-    def ask(self, method: str, path: str, what: str, **options: Any) -> Json:  # noqa: ARG002 - the cluster says what it cannot
-        return self._json(method, path, **options)
+    def ask(
+        self,
+        method: str,
+        path: str,
+        subject: str,  # noqa: ARG002 - the cluster says what it cannot
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Json | None = None,
+    ) -> Any:
+        return self.http.json(method, path, query=query, body=body)
 
     def text(self, path: str) -> str:
         with self.http.open("GET", path, headers={"Accept": "*/*"}) as answer:
             return answer.read().decode("utf-8", "replace")
 
-    def console(self, run: Json) -> str | None:
-        own = str(run.get("links", {}).get("self", ""))
-        base = own.rpartition("/runs/")[0] if own.startswith("http") else self.http.server
+    def console(self, run: Run) -> str | None:
+        link = run["links"]["self"] if "links" in run else ""
+        base = link.rpartition("/runs/")[0] if link.startswith("http") else self.http.server
         return f"{base}/console/runs/{run['run_id']}"
 
     def close(self) -> None:
         """Nothing is kept open."""
 
-    def _json(self, method: str, path: str, **options: Any) -> Json:
-        found: Json = self.http.json(method, path, **options)
-        return found
+
+def _post_headers(key: str | None) -> dict[str, str]:
+    return {**ORIGIN, **({"Idempotency-Key": key} if key else {})}
 
 
-def _part(name: str) -> str:
+def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="@")
 
 
-def _log_query(wish: LogWish) -> Mapping[str, Any]:
-    return {key: value for key, value in vars(wish).items() if value is not None}
+def _log_query(log_range: LogRange) -> Mapping[str, Any]:
+    return {key: value for key, value in vars(log_range).items() if value is not None}
 
 
 def _end_note(data: bytes) -> bytes:
-    said = json.loads(data)
-    if said.get("complete") is False:
-        return f"the log is not complete{': ' + said['note'] if said.get('note') else ''}".encode()
-    return b""
+    end = json.loads(data)
+    return _incomplete(end.get("note")).encode() if end.get("complete") is False else b""
+
+
+def _incomplete(note: str | None) -> str:
+    return f"the log is not complete{': ' + note if note else ''}"

@@ -83,7 +83,10 @@ def _unschedulable(said: str) -> StartProblem:
         and re.search(rf"\b{nodes[1]} Preemption is not helpful", preemption)
         and re.search(rf"\b{nodes[1]} Insufficient", said)
     )
-    advice = "its request is larger than any node; lower resources.requests of the job type, or add a larger node"
+    advice = (
+        "its request is larger than any node; lower resources.requests of the job type, or add a"
+        " larger node"
+    )
     text = f"No node for the pod: {advice if too_large else said}" + (
         f" ({said})" if too_large else ""
     )

@@ -227,7 +227,10 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
         return _past_job_deadline(snapshot, now)
     if pod and pod.disruption and (pod.deleting or pod.gone):
         if pod.disruption == "DeletionByTaintManager":
-            message = f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin removes pod {pod.name}"
+            message = (
+                f"Node {pod.node} does not answer; the slot is held until Kubernetes or an admin"
+                f" removes pod {pod.name}"
+            )
             return begin_stop(
                 snapshot, now, reasons.NODE_LOST, message, failed(FailureClass.NODE_LOST, message)
             )

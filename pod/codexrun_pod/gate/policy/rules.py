@@ -106,7 +106,8 @@ def allowed_model(body: dict[str, Any], limits: Limits) -> Denied | None:
     if isinstance(body.get("model"), str) and body["model"] in limits.models:
         return None
     return _guardrail(
-        f"model {body.get('model')!r} is not allowed; this run may use {', '.join(sorted(limits.models))}"
+        f"model {body.get('model')!r} is not allowed; this run may use"
+        f" {', '.join(sorted(limits.models))}"
     )
 
 

@@ -89,7 +89,9 @@ def rendered_prompt(settings: Settings) -> bytes:
     sha256 = hashlib.sha256(text).hexdigest()
     if sha256 != settings.prompt_sha256:
         raise ConfigError(
-            f"the prompt mounted for version {settings.prompt_version} has sha256 {sha256}, the run names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed file"
+            f"the prompt mounted for version {settings.prompt_version} has sha256 {sha256}, the run"
+            f" names {settings.prompt_sha256}; apply the prompt's ConfigMap again from the reviewed"
+            " file"
         )
     try:
         return render(text.decode("utf-8"), settings.inputs).encode("utf-8")

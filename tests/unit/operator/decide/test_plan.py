@@ -271,7 +271,8 @@ READY = given(run("Pending"))
         reason="Suspended",
     ),
     case(
-        "refused once it had a slot: it has its place among those who wait, whatever maxQueued says",
+        "refused once it had a slot: it has its place among those who wait, whatever maxQueued"
+        " says",
         given(run(), job_type=kind(maxQueued=0), blocked=HELD, waits=True),
         phase="Queued",
         reason="JobTypeHeld",
@@ -361,7 +362,8 @@ def test_begin(c: Case) -> None:
         phase="Stopping",
     ),
     case(
-        "pod deleted but Stopping not recorded: our finalizer is on it, and the wish still stands in the spec",
+        "pod deleted but Stopping not recorded: our finalizer is on it, and the wish still stands"
+        " in the spec",
         given(run("Running", cancel=by()), job(), pod(held=True, deleting=True)),
         phase="Stopping",
         reason="CancelRequested",
@@ -506,7 +508,8 @@ def test_begin(c: Case) -> None:
         reason="JobDeleted",
     ),
     case(
-        "Job gone before its first status was written, its pod runs on: no second Job, stop the pod",
+        "Job gone before its first status was written, its pod runs on: no second Job, stop"
+        " the pod",
         given(run(), None, pod(), admitted=True),
         STOP,
         phase="Stopping",
@@ -615,7 +618,8 @@ def test_crash_points(c: Case) -> None:
         result__message="Hello, world!",
     ),
     case(
-        "run faster than its stop, which was not recorded: the end is written before the evidence goes",
+        "run faster than its stop, which was not recorded: the end is written before the evidence"
+        " goes",
         given(run("Running", cancel=by()), job(), pod("Succeeded", held=True, deleting=True)),
         phase="Stopping",
         reason="Completed",
@@ -919,7 +923,11 @@ def test_the_cluster_ends_it(c: Case) -> None:
 NO_CPU = "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
 TOO_LARGE = NO_CPU + "2 Preemption is not helpful for scheduling."
 TOO_FULL = NO_CPU + "2 No preemption victims found for incoming pod."
-MIXED = "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu. preemption: 0/12 nodes are available: 1 Preemption is not helpful for scheduling, 11 No preemption victims found for incoming pod."
+MIXED = (
+    "0/12 nodes are available: 1 node(s) had untolerated taint {a: b}, 11 Insufficient cpu."
+    " preemption: 0/12 nodes are available: 1 Preemption is not helpful for scheduling, 11 No"
+    " preemption victims found for incoming pod."
+)
 NEW = job(created=ago(20))
 LATE = job(created=ago(600))
 

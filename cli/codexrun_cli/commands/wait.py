@@ -7,9 +7,11 @@ import typer
 
 from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
-from codexrun_cli.exit_codes import Code, ended, of_run, worst
+from codexrun_cli.exit_codes import Code, of_run, worst
 from codexrun_cli.output.runs import kind
-from codexrun_cli.transports import Json, Transport
+from codexrun_cli.statuses import is_terminal
+from codexrun_cli.transports import Transport
+from codexrun_cli.transports.schemas import Run
 from codexrun_core.resources.phases import STATUSES
 
 
@@ -31,20 +33,23 @@ def wait(
     from codexrun_cli.times import seconds
     from codexrun_cli.transports.connection import opened
 
-    wanted, until = output.parse(fmt), _status_of(condition)
+    output_format = output.parse(fmt)
+    target = _status_of(condition)
     deadline = time.monotonic() + seconds(timeout) if timeout else None
     with opened(context.flags(ctx)) as transport:
         runs = [
-            _until(transport, run, until, deadline, timeout)
-            for run in run_selection.several(transport, names or [])
+            _wait_for(transport, run, target, deadline, timeout)
+            for run in run_selection.find_runs(transport, names or [])
         ]
         if fmt is not None:
-            output.emit(runs, kind(context.now()), wanted, context.out(ctx), single=len(runs) == 1)
+            output.emit(
+                runs, kind(context.now()), output_format, context.out(ctx), single=len(runs) == 1
+            )
         else:
             for run in runs:
                 output.write(f"{run['name']} {run['status']}\n")
-    if until is not None:
-        missed = [run for run in runs if run["status"] != until]
+    if target is not None:
+        missed = [run for run in runs if run["status"] != target]
         raise typer.Exit(of_run(missed[0]["status"]) or Code.FAILED if missed else Code.DONE)
     raise typer.Exit(worst([of_run(run["status"]) for run in runs]))
 
@@ -61,28 +66,29 @@ def _status_of(condition: str | None) -> str | None:
     return value.lower()
 
 
-def _until(
-    transport: Transport, run: Json, until: str | None, deadline: float | None, timeout: str | None
-) -> Json:
+def _wait_for(
+    transport: Transport, run: Run, target: str | None, deadline: float | None, timeout: str | None
+) -> Run:
+    """Return the run once it has the status `target`, or has ended."""
     import threading
 
-    from codexrun_cli.follow.follower import Cut, states
+    from codexrun_cli.follow.follower import Disconnected, poll_states
 
-    over, run_id = threading.Event(), run["run_id"]
+    run_id = run["run_id"]
 
     def sleep(pause: float) -> None:
-        left = pause if deadline is None else deadline - time.monotonic()
-        if left <= 0:
+        remaining = pause if deadline is None else deadline - time.monotonic()
+        if remaining <= 0:
             say(f"codexrun: {run['name']} is still {run['status']} after {timeout}; it goes on")
             raise typer.Exit(Code.TIMEOUT)
-        time.sleep(min(pause, left))
+        time.sleep(min(pause, remaining))
 
     try:
-        for one in states(lambda: transport.run(run_id), over, sleep):
-            if isinstance(one, Cut):
+        for state in poll_states(lambda: transport.run(run_id), threading.Event(), sleep):
+            if isinstance(state, Disconnected):
                 continue
-            run = {**run, **one}
-            if run["status"] == until or ended(run["status"]):
+            run = {**run, **state}
+            if run["status"] == target or is_terminal(run["status"]):
                 break
     except KeyboardInterrupt:
         say(f"\nno longer waiting; the run goes on. To stop it: codexrun cancel {run['name']}")

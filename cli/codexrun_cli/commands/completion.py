@@ -1,4 +1,4 @@
-"""`codexrun help` and `completion`."""
+"""`codexrun completion`: the script that a shell loads."""
 
 from typing import Annotated
 
@@ -6,7 +6,6 @@ import typer
 
 from codexrun_cli import output
 from codexrun_cli.errors import say, usage
-from codexrun_cli.exit_codes import MEANING
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 INSTALL = {
@@ -17,31 +16,6 @@ INSTALL = {
 }
 
 
-def help_topic(
-    ctx: typer.Context,
-    topic: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMMAND|exit-codes]", help="What about.")
-    ] = None,
-) -> None:
-    """Help about a command, or `exit-codes`."""
-    if topic == ["exit-codes"]:
-        output.write("".join(f"{code.value:>4}  {text}\n" for code, text in MEANING.items()))
-        return
-    context = ctx.find_root()
-    command = context.command
-    for name in topic or []:
-        found = command.get_command(context, name) if hasattr(command, "get_command") else None
-        if found is None:
-            usage(f'"{name}" is no command')
-        command = found
-    inner = (
-        type(context)(command, info_name=" ".join(topic or []), parent=context)
-        if topic
-        else context
-    )
-    output.write(command.get_help(inner) + "\n")
-
-
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
 ) -> None:
@@ -49,7 +23,7 @@ def completion(
     from typer._completion_shared import get_completion_script
 
     if shell not in SHELLS:
-        usage(f'"{shell}" is no shell that is known; use {", ".join(SHELLS)}')
+        usage(f'"{shell}" is not a supported shell; use {", ".join(SHELLS)}')
     name = "pwsh" if shell == "powershell" else shell
     output.write(
         get_completion_script(prog_name="codexrun", complete_var="_CODEXRUN_COMPLETE", shell=name)

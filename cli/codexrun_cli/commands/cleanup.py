@@ -1,0 +1,35 @@
+"""`codexrun cleanup`: remove what the api keeps of runs that ended long ago."""
+
+from typing import Annotated
+
+import typer
+
+from codexrun_cli import context, options, output
+
+
+def cleanup(
+    ctx: typer.Context,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than",
+            metavar="TIME",
+            callback=options.read_moment,
+            help="By the end of the run.",
+        ),
+    ] = "14d",
+    dry_run: options.DryRun = False,
+    fmt: options.Output = None,
+) -> None:
+    """Remove logs, artifacts and rows of runs that ended long ago. Needs the api."""
+    from codexrun_cli.transports.connection import opened
+
+    output_format = output.parse(fmt)
+    with opened(context.flags(ctx)) as transport:
+        body = {"older_than": older_than, "dry_run": dry_run}
+        answer = transport.ask("POST", "/cleanup", "cleanup", body=body)
+    if output_format.human:
+        verb = "would be removed" if dry_run else "removed"
+        output.write(f"{answer['removed']} runs that ended before {answer['before']} {verb}\n")
+    else:
+        output.emit_document({"schema": "codexrun.cleanup/v1", **answer}, output_format)

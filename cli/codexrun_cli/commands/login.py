@@ -1,0 +1,42 @@
+"""`codexrun login`: remember an api and a token for it."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from codexrun_cli import context, settings
+from codexrun_cli.errors import say, usage
+from codexrun_cli.terminal import interactive
+
+
+def login(
+    ctx: typer.Context,
+    server: Annotated[
+        str, typer.Argument(metavar="URL", help="The api, such as https://codexrun.example.com")
+    ],
+    with_token: Annotated[
+        bool, typer.Option("--with-token", help="Read the token from stdin.")
+    ] = False,
+) -> None:
+    """Remember an api and a token for it. The token is asked for, or read from stdin; it is never
+    an argument."""
+    from codexrun_cli.transports.rest.http import Http
+
+    settings.settle(settings.Flags(server=server), {}, {})
+    if with_token:
+        token = sys.stdin.readline().strip() if sys.stdin else ""
+    elif interactive():
+        token = typer.prompt(f"token for {server}", hide_input=True, err=True).strip()
+    else:
+        usage(
+            "nobody can be asked for the token; pipe it in: codexrun login URL --with-token < FILE"
+        )
+    if not token:
+        usage("no token was given")
+    Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json(
+        "GET", "/jobtypes"
+    )  # proves URL and token
+    file = settings.path()
+    settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
+    say(f"{server} and its token are stored in {file}, readable by you alone")
