@@ -62,7 +62,8 @@ async def lists(console: Console, count: int) -> list[Measured]:
     for n in range(4):
         console.kube.put(console.kube.job_types, job_type(f"job{n}"))
     await asyncio.to_thread(insert, console.services.settings.registry_url, count)
-    medians, sizes = {}, {}
+    medians = {}
+    sizes = {}
     async with httpx.AsyncClient(base_url=console.url, timeout=60) as http:
         await http.post("/console/login", data={"token": TOKEN})
         for name, path in LISTS.items():
@@ -72,7 +73,8 @@ async def lists(console: Console, count: int) -> list[Measured]:
                 answer = await http.get(path)
                 times.append((time.perf_counter() - started_at) * 1000)
                 assert answer.status_code == 200, answer.text
-            medians[name], sizes[name] = statistics.median(times), len(answer.content) / 1000
+            medians[name] = statistics.median(times)
+            sizes[name] = len(answer.content) / 1000
             print(
                 f"list: {name:30} median {medians[name]:6.0f} ms, worst {max(times):6.0f} ms,"
                 f" {sizes[name]:5.0f} kB",
@@ -181,7 +183,8 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
             }
             return metrics["JSHeapUsedSize"], metrics["Nodes"]
 
-        started_at, n = time.monotonic(), 0
+        started_at = time.monotonic()
+        n = 0
         samples: list[dict[str, tuple[float, float]]] = []
         while time.monotonic() - started_at < minutes * 60:
             for name in names:
@@ -200,7 +203,8 @@ async def soak(console: Console, browser: Any, minutes: float) -> list[Measured]
                 samples.append({name: await heap(name) for name in pages})
         # A window of lines breathes: the most of a half is held against the most of the other. The
         # first samples fill it.
-        half, growth = len(samples) // 2, []
+        half = len(samples) // 2
+        growth = []
         for name in pages:
             for which, what in enumerate(("heap", "DOM nodes")):
                 before, after = (

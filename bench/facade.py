@@ -19,9 +19,15 @@ from codexrun_core.kube.client import Kube, connect
 from codexrun_core.runs.annotations import REQUESTED_BY
 
 ROUNDS = 3
-START_WORKERS, START_SECONDS, START_RATE = 8, 6.0, 20.0
-GET_WORKERS, GET_SECONDS = 8, 5.0
-CHANGED, CHANGE_RATE, CHANGE_SECONDS, LOOK_EVERY = 30, 30.0, 10.0, 0.02
+START_WORKERS = 8
+START_SECONDS = 6.0
+START_RATE = 20.0
+GET_WORKERS = 8
+GET_SECONDS = 5.0
+CHANGED = 30
+CHANGE_RATE = 30.0
+CHANGE_SECONDS = 10.0
+LOOK_EVERY = 0.02
 
 
 async def measure() -> list[Measured]:
@@ -131,7 +137,8 @@ async def _lag(client: Client, kube: Kube, job_type: str) -> Measured:
 
     async def change() -> int:
         number = next(turns)
-        user, priority = users[number % CHANGED], 1 + number // CHANGED
+        user = users[number % CHANGED]
+        priority = 1 + number // CHANGED
         await kube.merge(f"{kube.runs}/{names[user]}", {"spec": {"priority": priority}})
         while await shown(user) < priority:  # noqa: ASYNC110 - it is another process that changes it
             await asyncio.sleep(LOOK_EVERY)

@@ -39,7 +39,8 @@ class Client:
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._host = parts.hostname or ""
+        self._port = parts.port or 80
         self._head = f"Host: {parts.netloc}\r\nAuthorization: Bearer {token}\r\n"
         self._idle: list[tuple[float, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
@@ -75,7 +76,8 @@ class Client:
 
 async def at_once(workers: int, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
     """As many as these workers get through; each begins when its last one is answered."""
-    load, started_at = Load(), time.perf_counter()
+    load = Load()
+    started_at = time.perf_counter()
 
     async def work() -> None:
         while (start := time.perf_counter()) - started_at < seconds:
@@ -90,7 +92,9 @@ async def at_once(workers: int, seconds: float, call: Callable[[], Awaitable[int
 async def at_rate(rate: float, seconds: float, call: Callable[[], Awaitable[int]]) -> Load:
     """One every 1/rate seconds, whether or not the ones before are answered: time spent in a queue
     counts."""
-    load, started_at, tasks = Load(), time.perf_counter(), []
+    load = Load()
+    started_at = time.perf_counter()
+    tasks = []
 
     async def once(due: float) -> None:
         status = await call()

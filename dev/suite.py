@@ -114,9 +114,11 @@ def result_of(
             skipped += 1
         else:
             passed += 1
-    failed, broke = len(failures), ""
+    failed = len(failures)
+    broke = ""
     if code not in (0, 1, 5) or (code == 1 and not failures):
-        failed, broke = failed + 1, f"pytest ended with code {code}"
+        failed = failed + 1
+        broke = f"pytest ended with code {code}"
     return Result(lane, passed, failed, skipped, broke, tuple(failures), wall, cpu)
 
 
@@ -211,7 +213,8 @@ class Running:
         self.process.returncode = os.waitstatus_to_exitcode(status)
         junit = RESULTS / f"{self.lane.name}.xml"
         result = junit.read_text(encoding="utf-8") if junit.exists() else None
-        wall, cpu = time.monotonic() - self.since, used.ru_utime + used.ru_stime
+        wall = time.monotonic() - self.since
+        cpu = used.ru_utime + used.ru_stime
         return result_of(self.lane.name, result, self.process.returncode, wall=wall, cpu=cpu)
 
 

@@ -139,7 +139,8 @@ class Guard:
 
     def take(self) -> list[str]:
         """What was seen since the last time."""
-        seen, self.seen = self.seen, []
+        seen = self.seen
+        self.seen = []
         return seen
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:

@@ -11,14 +11,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from codexrun_api.archive.archive import Archive
+from codexrun_api.archive.notifier import LogNotifier
+from codexrun_api.bulk_actions import BulkActions
 from codexrun_api.http.auth import Tokens
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.mirror import queue
 from codexrun_api.mirror.catalog import Catalog
 from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
-from codexrun_api.runs.bulk_actions import BulkActions
 from codexrun_api.schemas import params, responses
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.settings import Settings

@@ -10,10 +10,10 @@ from codexrun_cli.errors import CommandError, say, usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output import Kind
 from codexrun_cli.output.table import Column
-from codexrun_cli.statuses import is_terminal
 from codexrun_cli.terminal import interactive
 from codexrun_cli.transports import Json, RunFilter, Transport
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.resources.phases import ENDED_STATUSES
 
 MAX_RUNS = 1000
 
@@ -66,7 +66,7 @@ def act_on(
     """Return one run's result, and the run after it. A failure is a result: the others go on."""
     result: Json = {"name": run["name"], "run_id": run["run_id"], "outcome": outcome}
     if dry_run:
-        possible = is_terminal(run["status"]) == (outcome == "retried")
+        possible = (run["status"] in ENDED_STATUSES) == (outcome == "retried")
         verb = "retry" if outcome == "retried" else "cancel"
         result["outcome"] = f"would {verb}" if possible else "skipped"
         return {**result, "status": run["status"]}, None

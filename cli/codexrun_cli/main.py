@@ -111,7 +111,7 @@ def _root(
         debug=debug,
     )
     if version:
-        from codexrun_cli.commands.versions import print_versions
+        from codexrun_cli.versions import print_versions
 
         print_versions(ctx)
         raise typer.Exit

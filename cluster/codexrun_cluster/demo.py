@@ -138,7 +138,8 @@ def _print_over_rest(api: api_access.ApiAccess | None) -> None:
 
 
 def _print_end(status: dict[str, Any]) -> None:
-    usage, failure = status.get("usage", {}), status.get("failure", {})
+    usage = status.get("usage", {})
+    failure = status.get("failure", {})
     print()
     print(f"phase    {status.get('phase')}")
     if failure:

@@ -151,7 +151,8 @@ def _output(model_request: ModelRequest) -> str:
 def _added(diff: str) -> list[tuple[str, int, str]]:
     """(path, line number, text) of each added line."""
     added: list[tuple[str, int, str]] = []
-    path, line = "", 0
+    path = ""
+    line = 0
     for text in diff.splitlines():
         if text.startswith("+++ "):
             path = text[4:].removeprefix("b/")

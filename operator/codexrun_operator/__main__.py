@@ -41,7 +41,8 @@ class Operator:
         self.lease = lease
         self.stop = stop
         self.reconciler = Reconciler(kube, settings.pods, workers=WORKERS)
-        cache, queue = self.reconciler.cache, self.reconciler.queue
+        cache = self.reconciler.cache
+        queue = self.reconciler.queue
         self.resync = Resync(kube, cache, queue)
         self.watchers = [
             _watcher(kube, kube.config_maps, cache.update_prompt, "configmaps", PROMPT_LABEL),

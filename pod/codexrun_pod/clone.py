@@ -201,7 +201,8 @@ def _check_out(git: Git, url: str, ref: str) -> None:
         return
     if not git.run("check-ref-format", "--branch", ref.removeprefix("refs/"), must=False):
         raise CloneError(f"{ref!r} is not a valid name of a branch or tag")
-    branch, tag = ref.removeprefix("refs/heads/"), ref.removeprefix("refs/tags/")
+    branch = ref.removeprefix("refs/heads/")
+    tag = ref.removeprefix("refs/tags/")
     if not ref.startswith("refs/tags/") and _exists(git, f"refs/remotes/origin/{branch}"):
         git.run("checkout", "--quiet", "-B", branch, "--track", f"refs/remotes/origin/{branch}")
     elif not ref.startswith("refs/heads/") and _exists(git, f"refs/tags/{tag}"):
@@ -247,13 +248,16 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
         settings = from_env(environ)
         report[ReportKey.COMMIT] = clone(settings)
         fields = {"commit": report[ReportKey.COMMIT], "url": settings.url, "ref": settings.ref}
-        text, code = "workspace.cloned", 0
+        text = "workspace.cloned"
+        code = 0
     except (CloneError, OSError) as error:
         report[ReportKey.FAILURE] = {
             ReportKey.CLASS: "workspace",
             ReportKey.MESSAGE: str(error)[: termination.LONGEST_MESSAGE],
         }
-        fields, text, code = {"reason": str(error)}, "workspace.failed", 1
+        fields = {"reason": str(error)}
+        text = "workspace.failed"
+        code = 1
     duration_ms = int((time.monotonic() - began) * 1000)
     level = "error" if code else "info"
     sys.stdout.buffer.write(

@@ -60,7 +60,9 @@ def cut(text: str, limit: int) -> str:
 
 
 def _longest_that_fits(content: dict[str, Any], holder: dict[str, Any], key: str, text: str) -> str:
-    low, high = 0, len(text)  # invariant: `low` characters fit, or nothing does
+    # invariant: `low` characters fit, or nothing does
+    low = 0
+    high = len(text)
     while low < high:
         middle = (low + high + 1) // 2
         holder[key] = text[:middle]

@@ -16,7 +16,8 @@ class LogLineHandler(logging.Handler):
 
     def __init__(self, src: str, seed: dict[str, Any]) -> None:
         super().__init__(logging.WARNING)
-        self._src, self._seed = src, seed
+        self._src = src
+        self._seed = seed
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None

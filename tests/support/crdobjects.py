@@ -172,7 +172,8 @@ def schema(plural: str) -> Json:
     return {**found, "properties": properties}
 
 
-RUN, JOB_TYPE = schema("codexruns"), schema("codexjobtypes")
+RUN = schema("codexruns")
+JOB_TYPE = schema("codexjobtypes")
 
 
 # -- generated
@@ -214,7 +215,8 @@ def admitted(of: Json) -> st.SearchStrategy[Any]:
 
 
 def _texts(of: Json) -> st.SearchStrategy[str]:
-    least, most = of.get("minLength", 0), of.get("maxLength", 4096)
+    least = of.get("minLength", 0)
+    most = of.get("maxLength", 4096)
     return (TEXTS | st.sampled_from(ends(of))).filter(lambda text: least <= len(text) <= most)
 
 
@@ -273,7 +275,8 @@ def ends(of: Json) -> Sequence[Any]:
         case "string":
             if of.get("format") == "date-time":
                 return TIMES
-            least, most = of.get("minLength", 0), of.get("maxLength", 300)
+            least = of.get("minLength", 0)
+            most = of.get("maxLength", 300)
             if "pattern" in of:
                 found = EXAMPLES[of["pattern"]]
                 assert all(

@@ -58,7 +58,8 @@ async def operator() -> str:
     state.update_run(kube.put("codexruns", run_json()))
     await it.reconciler.reconcile(run_key(UID))
     state.creations.clear()
-    state.jobs[UID], state.pods[UID] = job(), pod("Running")
+    state.jobs[UID] = job()
+    state.pods[UID] = pod("Running")
     await it.reconciler.reconcile(run_key(UID))
     state.jobs[UID] = done_job(complete=True)
     state.pods[UID] = pod(

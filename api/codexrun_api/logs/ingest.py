@@ -22,10 +22,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from codexrun_api.archive.archive import Archive, Superseded
+from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.http.bounds import BoundedHeads
-from codexrun_api.logs.archive import Archive, Superseded
 from codexrun_api.logs.gate_identity import Authenticate, GateIdentity, NotAGate
-from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.logs.sealing import cut_line
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields

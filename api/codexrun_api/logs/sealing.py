@@ -10,8 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
-from codexrun_api.logs.archive import Archive, Superseded
-from codexrun_api.logs.notifier import LogNotifier
+from codexrun_api.archive.archive import Archive, Superseded
+from codexrun_api.archive.notifier import LogNotifier
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.runs.record import RunRecord

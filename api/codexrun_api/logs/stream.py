@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
+from codexrun_api.archive.archive import Archive
+from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.http import sse
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.notifier import LogNotifier
 from codexrun_core.errors import Unavailable
 from codexrun_core.line_cutter import Line, LineCutter
 from codexrun_core.runs.record import RunRecord

@@ -163,7 +163,8 @@ def refusal_problem(run: CodexRun, retry_after: int) -> Problem:
     """Return a refused run as the answer to its start: full is 429, an unknown job type 404, all
     else the caller's to correct."""
     refusal = read_refusal(run.status.reason, run.status.message)
-    reason, message = refusal.reason, refusal.message
+    reason = refusal.reason
+    message = refusal.message
     if refusal.kind is RefusalKind.FULL:
         code = _FULL_CODES.get(reason) or _kebab_case(reason)
         return Problem(429, code, message, retry_after=retry_after)

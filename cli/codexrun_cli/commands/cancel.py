@@ -49,7 +49,8 @@ def cancel(
             dry_run=dry_run,
             yes=yes,
         )
-        results, stopped = [], []
+        results = []
+        stopped = []
         for run in runs:
             result, after = bulk_actions.act_on(
                 run,

@@ -79,7 +79,8 @@ def diff(
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], path: str = "") -> Iterator[Json]:
     """Yield fields whose values differ, objects field by field; null: not there. Pure."""
     for key in dict.fromkeys([*a, *b]):
-        left, right = a.get(key), b.get(key)
+        left = a.get(key)
+        right = b.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             yield from differences(left, right, f"{path}{key}.")
         elif left != right:

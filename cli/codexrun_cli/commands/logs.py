@@ -13,10 +13,10 @@ from codexrun_cli import context, options, run_selection
 from codexrun_cli.errors import CommandError, Unavailable, say
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.follow.log_printer import Printer
-from codexrun_cli.statuses import is_terminal
 from codexrun_cli.transports import LogEvent, LogRange, Transport
 from codexrun_cli.transports.schemas import Run
 from codexrun_core.line_cutter import LineCutter
+from codexrun_core.resources.phases import ENDED_STATUSES
 
 LEVELS = ("debug", "info", "warning", "error")
 POLL_SECONDS = 0.5
@@ -137,7 +137,7 @@ def final_status(transport: Transport, run: Run) -> str:
             if error.code is Code.NOT_FOUND:
                 return "deleted"
             raise
-        if is_terminal(status):
+        if status in ENDED_STATUSES:
             return status
         time.sleep(POLL_SECONDS)
     return "unknown"

@@ -93,7 +93,8 @@ def verify(
             raise typer.BadParameter(str(error)) from None
         if problems:
             fail(*problems)
-    texts, job_types = len(folder.index.all()), len(folder.job_types)
+    texts = len(folder.index.all())
+    job_types = len(folder.job_types)
     typer.echo(
         f"{_count(texts, 'prompt version')} and {_count(job_types, 'job type')} are as they"
         " should be"
@@ -139,10 +140,8 @@ def diff(ctx: typer.Context, before: Prompt, after: Prompt, folder: From = None)
     """Show what differs between two versions; exit code 1 if anything does."""
     import difflib
 
-    (old, text), (new, other) = (
-        prompt_source.read_text(ctx, before, folder),
-        prompt_source.read_text(ctx, after, folder),
-    )
+    (old, text) = prompt_source.read_text(ctx, before, folder)
+    (new, other) = prompt_source.read_text(ctx, after, folder)
     lines = difflib.unified_diff(
         text.splitlines(keepends=True), other.splitlines(keepends=True), old, new
     )

@@ -9,10 +9,9 @@ from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import Code, of_run, worst
 from codexrun_cli.output.runs import kind
-from codexrun_cli.statuses import is_terminal
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
-from codexrun_core.resources.phases import STATUSES
+from codexrun_core.resources.phases import ENDED_STATUSES, STATUSES
 
 
 def wait(
@@ -88,7 +87,7 @@ def _wait_for(
             if isinstance(state, Disconnected):
                 continue
             run = {**run, **state}
-            if run["status"] == target or is_terminal(run["status"]):
+            if run["status"] == target or run["status"] in ENDED_STATUSES:
                 break
     except KeyboardInterrupt:
         say(f"\nno longer waiting; the run goes on. To stop it: codexrun cancel {run['name']}")

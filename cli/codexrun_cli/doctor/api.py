@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from codexrun_cli.commands.versions import own, skew
 from codexrun_cli.doctor.findings import Json, failed, note, ok
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.settings import Settings
 from codexrun_cli.transports.rest.http import Http
+from codexrun_cli.versions import own, skew
 
 MAX_LAG_SECONDS = 30  # that the registry may be behind
 

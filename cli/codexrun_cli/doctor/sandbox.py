@@ -56,7 +56,8 @@ def tried(job_type: str, runs: list[Json]) -> Json:
     for run in sorted(
         runs, key=lambda run: str(run["metadata"].get("creationTimestamp")), reverse=True
     ):
-        status, name = run.get("status") or {}, run["metadata"]["name"]
+        status = run.get("status") or {}
+        name = run["metadata"]["name"]
         if status.get("sandbox") != "codex":
             continue
         if DOES_NOT_WORK in (status.get("failure") or {}).get("message", ""):

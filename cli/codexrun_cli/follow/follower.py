@@ -16,10 +16,10 @@ from codexrun_cli.errors import CommandError, Unavailable
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.follow.screen import View
-from codexrun_cli.statuses import is_terminal
 from codexrun_cli.transports import LogEvent, LogRange, Transport
 from codexrun_cli.transports.rest.transport import MAX_OUTAGE_SECONDS
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.resources.phases import ENDED_STATUSES
 
 LAST_LINES_SECONDS = 20.0  # that the log may still come in after the run's end
 FIRST_POLL_SECONDS = 0.3
@@ -58,7 +58,7 @@ def poll_states(
             run = get_run()
             answered_at = time.monotonic()
             yield run
-            if is_terminal(run["status"]):
+            if run["status"] in ENDED_STATUSES:
                 return
         except Unavailable as error:
             if time.monotonic() - answered_at > MAX_OUTAGE_SECONDS:
@@ -156,7 +156,7 @@ def _show(  # noqa: PLR0912 - one match
                     connected = True
                     view.note("connected again")
                 run = {**run, **event}
-                if is_terminal(run["status"]):
+                if run["status"] in ENDED_STATUSES:
                     ended_at = ended_at or time.monotonic()
                     log_ended = log_ended or run["status"] == "deleted"
                 else:

@@ -188,7 +188,8 @@ def _runner(text: str, entry: Json) -> list[DisplayLine]:
     reason = f": {entry['reason']}" if entry.get("reason") else ""
     match text:
         case "run.started":
-            prompt, model = entry.get("prompt_version") or "", entry.get("model") or "?"
+            prompt = entry.get("prompt_version") or ""
+            model = entry.get("model") or "?"
             return [DisplayLine("dim", f"prompt {prompt}, model {model}")]
         case "codex.starting":
             return [DisplayLine("dim", "codex starts")]

@@ -51,7 +51,8 @@ def see_through(
     from codexrun_cli.follow.lines import Reader
     from codexrun_cli.times import seconds
 
-    terminal, reader = context.err(ctx), Reader()
+    terminal = context.err(ctx)
+    reader = Reader()
     view: screen.View = screen.Quiet()
     if mode != "wait":
         view = screen.Plain(terminal)

@@ -10,9 +10,9 @@ from codexrun_cli.errors import say
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, DisplayLine, Reader
 from codexrun_cli.output import runs, usage
 from codexrun_cli.output.table import fit, printable
-from codexrun_cli.statuses import is_terminal
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports.schemas import Run
+from codexrun_core.resources.phases import ENDED_STATUSES
 
 COLOURS = {
     "turn": "bold",
@@ -145,7 +145,7 @@ class Live:
 
         if self._run is None:
             return
-        if is_terminal(self._run["status"]):
+        if self._run["status"] in ENDED_STATUSES:
             self._live.update(Text(""), refresh=True)
             return
         moment = int(time.monotonic() * 8)

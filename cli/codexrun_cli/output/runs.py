@@ -88,7 +88,8 @@ def queue(run: Run) -> str:
 
 def state(run: Run) -> str:
     """Return status, reason and place in the queue, in a few words."""
-    status, reason = run["status"], run.get("reason")
+    status = run["status"]
+    reason = run.get("reason")
     text = status if not reason or reason.lower() == status else f"{status} ({reason})"
     return f"{text}, {queue(run)}" if queue(run) else text
 
@@ -195,7 +196,8 @@ def _short(value: Any) -> str:
 
 
 def _by(run: Run) -> str:
-    user, origin = run.get("requested_by"), run.get("origin")
+    user = run.get("requested_by")
+    origin = run.get("origin")
     return f"{user} ({origin})" if user and origin else user or origin or ""
 
 

@@ -39,7 +39,8 @@ class JobCreator:
         Raises:
             Unavailable: unknown. It keeps its slot, and is sent again.
         """
-        run, job_type = snapshot.run, snapshot.job_type
+        run = snapshot.run
+        job_type = snapshot.job_type
         assert job_type is not None
         body = build_job(run, job_type, action.accepted, action.attempt, self._settings)
         self._cache.reserve_slot(run, body)

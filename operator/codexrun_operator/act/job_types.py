@@ -64,7 +64,8 @@ class JobTypes:
     async def probe(self, name: str) -> None:
         """Let whoever may try next be looked at; once the job type is not held any more, all for
         whom there are slots."""
-        cache, queue = self._cache, self._queue
+        cache = self._cache
+        queue = self._queue
         hold = cache.holds.of(name)
         if (
             hold

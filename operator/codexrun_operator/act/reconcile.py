@@ -122,7 +122,9 @@ class Reconciler:
 
     def _names_without_progress(self, uid: str) -> list[str]:
         """Return the names of the run's Job and pod while its agent should run, and does not."""
-        run, job, pod = self.cache.runs.get(uid), self.cache.jobs.get(uid), self.cache.pods.get(uid)
+        run = self.cache.runs.get(uid)
+        job = self.cache.jobs.get(uid)
+        pod = self.cache.pods.get(uid)
         if run is None or job is None or job.created is None or job.finished:
             return []
         if run.status.phase.rank > Phase.STARTING.rank:

@@ -30,7 +30,9 @@ class RunMetrics(Collector):
     def expect(self, job_type: CodexJobType) -> None:
         """Begin its series at 0: a rate over a series that comes with its first event misses that
         event."""
-        name, namespace, spec = job_type.metadata.name, self._namespace, job_type.spec
+        name = job_type.metadata.name
+        namespace = self._namespace
+        spec = job_type.spec
         self._job_types.add(name)
         for origin in ORIGINS:
             metrics.CREATED.labels(namespace, name, origin)
@@ -51,7 +53,8 @@ class RunMetrics(Collector):
     def count(self, transition: Transition, before: CodexRun, after: CodexRun) -> None:
         """Count a transition: a sink of the lifecycle hooks, once `before` and `after` are
         bound."""
-        job_type, status = self._label(transition.run.job_type), after.status
+        job_type = self._label(transition.run.job_type)
+        status = after.status
         if transition.before is None:
             metrics.CREATED.labels(transition.run.namespace, job_type, transition.run.origin).inc()
         if before.status.started_at is None and transition.run.started_at is not None:
@@ -106,7 +109,8 @@ class RunMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         runs, oldest = self._families()
-        cache, namespace = self._cache, self._namespace
+        cache = self._cache
+        namespace = self._namespace
         tally = Tally(
             (self._label(run.spec.job_type), run.status.phase) for run in cache.runs.values()
         )

@@ -103,7 +103,8 @@ async def write_status(kube: Kube, run: CodexRun, status: RunStatus) -> Json:
         NotFound: it was deleted.
         Unavailable: try again.
     """
-    new, old = status.dump(), run.status.dump()
+    new = status.dump()
+    old = run.status.dump()
     removed: Json = dict.fromkeys(old.keys() - new.keys())
     patch = {
         "metadata": {"resourceVersion": run.metadata.resource_version},

@@ -29,7 +29,8 @@ def job_type_status(
     as the apiserver refuses its Jobs, comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
     if hold and status == "True":
-        status, reason = "False", hold.cause
+        status = "False"
+        reason = hold.cause
         message = f"Its runs wait: the apiserver refuses their Jobs: {hold.message}"
     previous = next((c for c in job_type.status.conditions if c.type == "Ready"), None)
     since = previous.last_transition_time if previous and previous.status == status else now

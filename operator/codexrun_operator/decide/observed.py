@@ -193,7 +193,8 @@ def _conditions(status: Json) -> dict[str, Json]:
 
 def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     """Read a pod as the apiserver sent it; `gone` when that came with a DELETED event."""
-    metadata, status = raw["metadata"], raw.get("status") or {}
+    metadata = raw["metadata"]
+    status = raw.get("status") or {}
     conditions = _conditions(status)
     scheduled = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
@@ -248,7 +249,9 @@ def _admitted(text: str) -> dict[str, Any]:
 
 def job_from(raw: Json) -> Job:
     """Read a Job as the apiserver sent it."""
-    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    metadata = raw["metadata"]
+    spec = raw.get("spec") or {}
+    status = raw.get("status") or {}
     admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED_WITH, ""))
     labels = metadata.get("labels") or {}
     attempt = labels.get(ATTEMPT_LABEL, "")

@@ -59,7 +59,8 @@ def usage_of(pod: Pod) -> Usage | None:
     if not gate:
         return None
     counts = {key: value for key, value in _part(gate, ReportKey.USAGE).items() if _is_count(value)}
-    micro, price_table = counts.get(ReportKey.COST_MICRO_USD), gate.get(ReportKey.PRICE_TABLE)
+    micro = counts.get(ReportKey.COST_MICRO_USD)
+    price_table = gate.get(ReportKey.PRICE_TABLE)
     return Usage.model_validate(
         {
             **counts,

@@ -69,7 +69,8 @@ def validate_run(
 
     A run that waits is validated again each time, by what holds then.
     """
-    spec, type_spec = run.spec, job_type.spec
+    spec = run.spec
+    type_spec = job_type.spec
     name = job_type.metadata.name
     version = prompt_version(run, job_type)
     if (
@@ -202,7 +203,9 @@ def price_rejection(
 def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:
     if run.spec.workspace is None:
         return None
-    url, name, git = run.spec.workspace.git.url, job_type.metadata.name, job_type.spec.git
+    url = run.spec.workspace.git.url
+    name = job_type.metadata.name
+    git = job_type.spec.git
     if git is None:
         return Rejected(
             reasons.WORKSPACE_NOT_ALLOWED,

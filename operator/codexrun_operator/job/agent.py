@@ -119,7 +119,8 @@ def _resources(job_type: CodexJobType) -> dict[str, Any]:
     """Return the job type's resources, and defaults that fit them: a request above its limit would
     be refused."""
     resources = job_type.spec.resources.dump() if job_type.spec.resources else {}
-    requests, limits = resources.get("requests", {}), resources.get("limits", {})
+    requests = resources.get("requests", {})
+    limits = resources.get("limits", {})
     return {
         # A limit alone is its own request; the apiserver fills that in.
         "requests": {

@@ -45,7 +45,8 @@ def build_job(
 ) -> dict[str, Any]:
     """Build the batch/v1 Job of one attempt."""
     limits = accepted.limits
-    start, timeout = limits.start_seconds or 0, limits.timeout_seconds or 0
+    start = limits.start_seconds or 0
+    timeout = limits.timeout_seconds or 0
     pod_deadline = start + timeout + GRACE_SECONDS
     return {
         "apiVersion": "batch/v1",

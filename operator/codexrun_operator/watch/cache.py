@@ -86,7 +86,8 @@ class Cache:
     def update_run(self, raw: Json, gone: bool = False) -> None:
         """A CodexRun came, changed, or left the watch (deleted, or terminal: this operator wrote
         that)."""
-        uid, version = raw["metadata"]["uid"], version_of(raw)
+        uid = raw["metadata"]["uid"]
+        version = version_of(raw)
         if gone:
             self.forget(uid, version)
             return
@@ -96,7 +97,8 @@ class Cache:
 
     def store_run(self, run: CodexRun) -> None:
         """The same of a run that is there and was read."""
-        uid, version = run.metadata.uid, _version(run)
+        uid = run.metadata.uid
+        version = _version(run)
         if self.tombstones.covers(uid, version):
             return
         stored = self.runs.get(uid)
@@ -133,7 +135,9 @@ class Cache:
             self.enqueue(run_key(uid))
 
     def update_job_type(self, raw: Json, gone: bool = False) -> None:
-        name, uid, version = raw["metadata"]["name"], raw["metadata"]["uid"], version_of(raw)
+        name = raw["metadata"]["name"]
+        uid = raw["metadata"]["uid"]
+        version = version_of(raw)
         if gone:
             self._job_type_gone(name, uid, version)
             return
@@ -273,7 +277,8 @@ class Cache:
 
         A pod whose containers have ended is not: its Job ends some seconds after its run.
         """
-        job, pod = self.jobs.get(uid), self.pods.get(uid)
+        job = self.jobs.get(uid)
+        pod = self.pods.get(uid)
         if uid in self.runs:
             return None
         if pod is not None and not (pod.gone or pod.deleting or pod.ended):
@@ -295,7 +300,9 @@ class Cache:
     def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
         """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is
         to try."""
-        name, own, slots = run.spec.job_type, queue_key(run), self.slots(job_type)
+        name = run.spec.job_type
+        own = queue_key(run)
+        slots = self.slots(job_type)
         if not slots.free or not self._may_try(name):
             return False
         waiting = {**self.waiting[name], own.uid: own}
@@ -330,7 +337,8 @@ class Cache:
 
     def reserve_slot(self, run: CodexRun, body: Json) -> None:
         """Count the slot before the Job's creation is sent."""
-        uid, job_type = run.metadata.uid, run.spec.job_type
+        uid = run.metadata.uid
+        job_type = run.spec.job_type
         self.creations[uid] = Creation(job_type, body)
         self.waiting[job_type].pop(uid, None)
         if hold := self.holds.of(job_type):
@@ -382,7 +390,9 @@ class Cache:
 
     def join_queue(self, run: CodexRun) -> None:
         """Put the run in the queue, or to its new place there."""
-        waiting, uid, key = self.waiting[run.spec.job_type], run.metadata.uid, queue_key(run)
+        waiting = self.waiting[run.spec.job_type]
+        uid = run.metadata.uid
+        key = queue_key(run)
         if waiting.get(uid) != key:
             waiting[uid] = key
             self.offer_slots(run.spec.job_type)
@@ -407,7 +417,8 @@ class Cache:
 
     def _recount_holders(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
-        job, pod = self.jobs.get(uid), self.pods.get(uid)
+        job = self.jobs.get(uid)
+        pod = self.pods.get(uid)
         holds_slot = (
             uid in self.creations
             or (job is not None and not job.gone)
@@ -432,7 +443,8 @@ class Cache:
             return None
         name = run.spec.job_type
         job_type = self.job_types.get(name)
-        prompt, unreadable = None, ""
+        prompt = None
+        unreadable = ""
         if job_type:
             key = (job_type.spec.prompt.name, prompt_version(run, job_type))
             prompt = self.prompts.get(key)
@@ -486,7 +498,8 @@ class Cache:
         if reason is None:
             self.missing.pop(uid, None)
             return timedelta()
-        missing, now = self.missing.get(uid), self.clock()
+        missing = self.missing.get(uid)
+        now = self.clock()
         if missing is None or missing[0] != reason:
             missing = self.missing[uid] = reason, now
         return timedelta(seconds=now - missing[1])

@@ -66,7 +66,8 @@ class Exchange:
     async def run(self, session: aiohttp.ClientSession) -> web.StreamResponse:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
         was none."""
-        ledger, prices = self.ledger, self.ledger.settings.prices
+        ledger = self.ledger
+        prices = self.ledger.settings.prices
         flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
         try:

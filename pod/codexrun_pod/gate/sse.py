@@ -59,7 +59,8 @@ class EventStream:
             if line.startswith(b"data:"):
                 self._data.append(line[5:].lstrip(b" "))
             elif not line:
-                data, self._data = b"\n".join(self._data), []
+                data = b"\n".join(self._data)
+                self._data = []
                 if data:
                     self._event(data)
                 if self.called is None:

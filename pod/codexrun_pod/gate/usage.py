@@ -42,7 +42,8 @@ def parse(wire: Any) -> Usage | None:
     charges an upper bound."""
     if not isinstance(wire, Mapping):
         return None
-    tokens_in, tokens_out = _count(wire.get("input_tokens")), _count(wire.get("output_tokens"))
+    tokens_in = _count(wire.get("input_tokens"))
+    tokens_out = _count(wire.get("output_tokens"))
     if tokens_in is None or tokens_out is None:
         return None
     cached = _detail(wire, "input_tokens_details", "cached_tokens")

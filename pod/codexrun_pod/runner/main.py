@@ -102,7 +102,8 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
         resumed = resume.prepare(settings, supervisor.pause)
         if isinstance(resumed, Stop):
             return _end(log, report, supervisor, CodexExit(None, resumed), resumed.failure)
-        thread, prompt = resumed, resume.PROMPT
+        thread = resumed
+        prompt = resume.PROMPT
     fields = {"prompt_bytes": len(prompt), "resumed_thread": thread}
     log.write_own(
         "codex.starting", status="running", phase="codex", cost_tokens=0, cost_cents=0, **fields
@@ -158,13 +159,14 @@ def _end(
     progress = supervisor.progress if supervisor else Progress()
     proven = failure is None and ended.code == 0 and progress.proven
     stopped = ended.stop.reason if ended.stop and not proven else None
+    status = "stopping" if stopped == "signal" else "failed"
     report.write("done", progress, code=ended.code, stopped=stopped, failure=failure)
     if supervisor is not None and progress.thread_id:
         upload_artifacts(supervisor, ended.stop)
     log.write_own(
         "run.ended",
         level=None if proven else "warning",
-        status="succeeded" if proven else "stopping" if stopped == "signal" else "failed",
+        status="succeeded" if proven else status,
         phase="report",
         **(_usage_fields(supervisor.settings) if supervisor else {}),
         exit_code=ended.code,
@@ -179,7 +181,8 @@ def _end(
 def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
     """Upload artifacts within their time; a full disk gets no patch, which would need more of
     it."""
-    settings, log = supervisor.settings, supervisor.log
+    settings = supervisor.settings
+    log = supervisor.log
     commit = None if stop and stop.reason == "storage" else supervisor.commit
 
     def send() -> None:

@@ -84,7 +84,8 @@ def _head(rollout: bytes) -> tuple[str, tuple[str, ...]]:
     {"id"}}."""
     try:
         meta = json.loads(rollout.partition(b"\n")[0])
-        thread, started = meta["payload"]["id"], STARTED.match(meta["timestamp"])
+        thread = meta["payload"]["id"]
+        started = STARTED.match(meta["timestamp"])
         if meta["type"] == "session_meta" and THREAD.fullmatch(thread) and started:
             return thread, started.groups()
     except (ValueError, KeyError, TypeError, RecursionError):

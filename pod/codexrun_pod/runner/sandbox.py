@@ -30,9 +30,11 @@ def check(settings: Settings) -> None:
             timeout=CHECK_SECONDS,
             check=False,
         )
-        failed, output = result.returncode != 0, result.stdout.decode("utf-8", "replace").strip()
+        failed = result.returncode != 0
+        output = result.stdout.decode("utf-8", "replace").strip()
     except subprocess.TimeoutExpired:
-        failed, output = True, f"no answer within {CHECK_SECONDS} s"
+        failed = True
+        output = f"no answer within {CHECK_SECONDS} s"
     if failed:
         raise ConfigError(
             "sandbox: codex does not work in this pod:"

@@ -50,7 +50,8 @@ class Supervisor:
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()
-        self.last_event, self.last_activity = time.monotonic(), "none"
+        self.last_event = time.monotonic()
+        self.last_activity = "none"
         self.stderr: deque[str] = deque(maxlen=MAX_STDERR_LINES)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(SIGNAL))
@@ -78,7 +79,8 @@ class Supervisor:
             OSError: Codex cannot be started.
         """
         oom_before = processes.out_of_memory_kills()
-        self.last_event, self.last_activity = time.monotonic(), "Codex's start"
+        self.last_event = time.monotonic()
+        self.last_activity = "Codex's start"
         codex = subprocess.Popen(
             config.command(self.settings, thread),
             cwd=self.settings.workspace,
@@ -148,7 +150,8 @@ class Supervisor:
 
     def _wait_for_exit(self, pid: int, time_limits: watchdogs.TimeLimits) -> int | None:
         """Wait until Codex is gone; return its exit code, None if it outlived its kill."""
-        interrupted, kill_at = False, float("inf")
+        interrupted = False
+        kill_at = float("inf")
         while True:
             self._read_inbox(wait=TICK_SECONDS)
             ended = processes.reap()
@@ -159,7 +162,8 @@ class Supervisor:
                 self._begin_stop(stop)
             if self.stop is not None and not interrupted:
                 processes.interrupt(pid)
-                interrupted, kill_at = True, now + INTERRUPT_SECONDS
+                interrupted = True
+                kill_at = now + INTERRUPT_SECONDS
             if now >= kill_at:
                 return processes.end_all().get(pid)
 
@@ -197,7 +201,8 @@ class Supervisor:
     def _event(self, event: Event) -> None:
         # A try to reconnect is no progress, and some would go on for ever.
         if event.type != events.ERROR:
-            self.last_event, self.last_activity = time.monotonic(), describe_event(event)
+            self.last_event = time.monotonic()
+            self.last_activity = describe_event(event)
         if (stop := audit.find_forbidden_tool(event, self.settings.audited_tools)) is not None:
             self._begin_stop(stop)
         self.progress = fold(self.progress, event)

@@ -105,7 +105,9 @@ def gate_idle(port: int) -> float | None:
 def disk_use(root: Path) -> int:
     """Return the bytes that the files below `root` take on disk, hard links once, as the kubelet's
     `du` counts."""
-    total, linked, waiting = 0, set(), [str(root)]
+    total = 0
+    linked = set()
+    waiting = [str(root)]
     while waiting:
         try:
             entries = list(os.scandir(waiting.pop()))

@@ -14,7 +14,8 @@ from rest_facade import AWAY, Facade, Following
 
 pytestmark = pytest.mark.disruptive
 
-RUNS_THROUGH, KILLS = 50, 20
+RUNS_THROUGH = 50
+KILLS = 20
 LIVES = 4.0  # seconds; a gate tries again every two, and has twenty for the last of its log
 
 
@@ -24,7 +25,9 @@ class Killer(threading.Thread):
 
     def __init__(self, lab: Lab, facade: Facade) -> None:
         super().__init__(daemon=True)
-        self.lab, self.facade, self.kills = lab, facade, 0
+        self.lab = lab
+        self.facade = facade
+        self.kills = 0
 
     def run(self) -> None:
         while self.kills < KILLS:

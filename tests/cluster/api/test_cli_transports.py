@@ -33,7 +33,8 @@ class Cli:
     api."""
 
     def __init__(self, lab: Lab, way: str) -> None:
-        self.lab, self.way = lab, way
+        self.lab = lab
+        self.way = way
         env = {**os.environ, **lab.env, "COLUMNS": "80", "XDG_CONFIG_HOME": "/nowhere"}
         if way == "cluster":
             env = {key: value for key, value in env.items() if not key.startswith("CODEX_CONTROL_")}
@@ -155,7 +156,8 @@ def test_labels_and_orders_are_the_same_both_ways(
     }
     for name in names.values():
         facade.until(name.removeprefix("codexrun/"), "succeeded")
-    few, many = names["message"], names["several-turns"]
+    few = names["message"]
+    many = names["several-turns"]
     for wanted, found in (
         (["-l", mark, "--sort", "-tokens"], [many, few]),
         (["-l", mark, "--sort", "tokens"], [few, many]),

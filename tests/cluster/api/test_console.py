@@ -70,7 +70,8 @@ async def test_start_watch_cancel_retry_compare(lab: Lab, browser, job_type: str
 
 
 async def test_the_same_without_javascript(lab: Lab, browser, job_type: str) -> None:
-    url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    url = lab.env["CODEX_CONTROL_URL"]
+    token = lab.env["CODEX_CONTROL_TOKEN"]
     async with visiting(browser, url, token, java_script_enabled=False) as visit:
         await walk(visit, job_type, live=False)
 
@@ -81,7 +82,8 @@ async def test_the_keyboard_alone(lab: Lab, browser, job_type: str) -> None:
         browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
     ) as visit:
         page = await visit.page(f"/console/start/{job_type}")
-        main, keys = page.locator("main"), page.keyboard
+        main = page.locator("main")
+        keys = page.keyboard
 
         async def tab_to(what: str) -> None:
             for _ in range(60):
@@ -115,7 +117,8 @@ async def test_two_tabs_of_one_run_make_one_cancel(lab: Lab, browser, job_type: 
         browser, lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
     ) as visit:
         path = f"/console/runs/{run['metadata']['uid']}"
-        left, right = await visit.page(path), await visit.page(path)
+        left = await visit.page(path)
+        right = await visit.page(path)
         for page, reason in ((left, "left"), (right, "right")):
             await page.get_by_text("Cancel", exact=True).first.click()
             await page.get_by_label("Why?").fill(reason)
@@ -137,7 +140,8 @@ async def test_a_network_that_is_cut_loses_and_doubles_no_line(
 ) -> None:
     import httpx
 
-    url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    url = lab.env["CODEX_CONTROL_URL"]
+    token = lab.env["CODEX_CONTROL_TOKEN"]
     run = lab.phase(lab.run(job_type, "sleep-20"), "Running")
     path = f"/runs/{run['metadata']['uid']}"
     async with Through.to(url) as through, visiting(browser, through.url, token) as visit:
@@ -163,7 +167,8 @@ async def test_the_log_in_the_browser_is_the_log_that_rest_has(
 ) -> None:
     import httpx
 
-    url, token = lab.env["CODEX_CONTROL_URL"], lab.env["CODEX_CONTROL_TOKEN"]
+    url = lab.env["CODEX_CONTROL_URL"]
+    token = lab.env["CODEX_CONTROL_TOKEN"]
     run = lab.ended(lab.run(job_type, "message"))["metadata"]["uid"]
     async with visiting(browser, url, token) as visit, httpx.AsyncClient(base_url=url) as rest:
         raw = (

@@ -187,7 +187,8 @@ class Prometheus:
 
     def until_scraped(self) -> None:
         """Until what the operator exports now is here: two scrapes later."""
-        query, now = "timestamp(codexrun_operator_leader)", time.time()
+        query = "timestamp(codexrun_operator_leader)"
+        now = time.time()
         for _ in patiently():
             if (self.value(query) or 0) > now + 1:
                 return
@@ -257,7 +258,8 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(
         "the series must be there, at 0, before the first run ends"
     )
 
-    good, bad = lab.run(job_type, "message"), lab.run(job_type, "401")
+    good = lab.run(job_type, "message")
+    bad = lab.run(job_type, "401")
     stopped = facade.start(job_type, "sleep-100").json()["run_id"]
     facade.until(stopped, "running")
     prometheus.until_scraped()

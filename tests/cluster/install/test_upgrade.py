@@ -161,7 +161,8 @@ def upgraded(lab: Lab, facade: Facade) -> Iterator[Before]:
 def under_the_earlier_commit(lab: Lab, facade: Facade, old: Release) -> Before:
     """Runs that have ended in each way, and a fleet of those that have not."""
     facade.get("/readyz")
-    job_type, suspended = lab.job_type(), lab.job_type(suspended=True)
+    job_type = lab.job_type()
+    suspended = lab.job_type(suspended=True)
     cancelled = lab.phase(lab.run(suspended, "message"), "Queued")
     lab.cancel(cancelled)
     ended = {
@@ -173,7 +174,8 @@ def under_the_earlier_commit(lab: Lab, facade: Facade, old: Release) -> Before:
     assert {phase: run["status"]["phase"] for phase, run in ended.items()} == {
         phase: phase for phase in ended
     }
-    key, body = lab.name("key"), {"job_type": job_type, "inputs": {"scenario": "message"}}
+    key = lab.name("key")
+    body = {"job_type": job_type, "inputs": {"scenario": "message"}}
     started = start(facade, key, body)
     lab.ended({"metadata": {"name": started["name"]}})
     facade.until(started["run_id"], "succeeded", log_closed=True)

@@ -12,7 +12,9 @@ from kubernetes import watch
 from lab import NAMESPACE, ROOT, TERMINAL, Lab
 from slot_observer import SlotObserver
 
-LIMIT, RUNS_IN_ALL, KILLS = 3, 30, 10
+LIMIT = 3
+RUNS_IN_ALL = 30
+KILLS = 10
 
 
 @contextmanager

@@ -325,7 +325,8 @@ def test_an_unknown_job_type_is_waited_for_and_then_rejected(lab: Lab) -> None:
 
 def test_apply_order_does_not_matter(lab: Lab) -> None:
     """The run first, then its job type, then the prompt."""
-    prompt, job_type = lab.name("late"), lab.name("late-type")
+    prompt = lab.name("late")
+    job_type = lab.name("late-type")
     run = lab.run(job_type, "message")
     body = {**copy.deepcopy(JOB_TYPE), "metadata": {"name": job_type, "labels": lab.mark}}
     body["spec"]["prompt"]["name"] = prompt

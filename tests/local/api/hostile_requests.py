@@ -34,7 +34,9 @@ async def ask(
     body: bytes = b"",
 ) -> Answer:
     """An event stream is left after a second of its lines, or its end."""
-    answer, gone, sent = Answer(), asyncio.Event(), False
+    answer = Answer()
+    gone = asyncio.Event()
+    sent = False
 
     async def receive() -> dict[str, Any]:
         nonlocal sent
@@ -86,7 +88,8 @@ class LoopWatch:
 @asynccontextmanager
 async def watched(app: Any) -> AsyncIterator[LoopWatch]:
     """Every callback of the loop is measured, and /healthz is asked again and again on it."""
-    watch, over = LoopWatch(), asyncio.Event()
+    watch = LoopWatch()
+    over = asyncio.Event()
     run = asyncio.Handle._run
 
     def measured(handle: asyncio.Handle) -> None:

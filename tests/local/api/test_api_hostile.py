@@ -22,11 +22,11 @@ from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
 from codexrun_api.app import create_app
+from codexrun_api.archive.archive import Archive
 from codexrun_api.console import sessions
 from codexrun_api.console.pages import run
 from codexrun_api.console.view import safe_html
 from codexrun_api.http import bounds
-from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
@@ -47,7 +47,9 @@ class Whole:
     """The application with all its routers, and one run that has ended."""
 
     def __init__(self, app: Any, kube: FakeCluster, archive: Archive) -> None:
-        self.app, self.kube, self.archive = app, kube, archive
+        self.app = app
+        self.kube = kube
+        self.archive = archive
         status = {
             "phase": "Succeeded",
             "attempt": 1,

@@ -15,7 +15,9 @@ import pytest
 from aiohttp import web
 from gatestand import GateStand, event, listening
 
-INPUT_PICO, OUTPUT_PICO = 5_000_000, 30_000_000  # pico-dollars a token, as in gatestand's prices
+# pico-dollars a token, as in gatestand's prices
+INPUT_PICO = 5_000_000
+OUTPUT_PICO = 30_000_000
 RUNS_OF_A_KIND = 50
 
 
@@ -28,7 +30,8 @@ class Glutton:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
-        asked, wishes = self.chance.randint(100, 20_000), self.chance.randint(1, 6_000)
+        asked = self.chance.randint(100, 20_000)
+        wishes = self.chance.randint(1, 6_000)
         cap = body["max_output_tokens"]
         assert cap >= 16, "the API refuses less"
         said = min(wishes, cap)

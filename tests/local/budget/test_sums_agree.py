@@ -29,7 +29,9 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.watch.cache import Cache
 
-RUNS, AT_ONCE, SEED = 1000, 20, 20261124
+RUNS = 1000
+AT_ONCE = 20
+SEED = 20261124
 FIELDS = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningTokens", "totalTokens")
 FILLER = event("response.output_text.delta", delta="x" * 80)
 
@@ -72,8 +74,10 @@ class Model:
         self.ways: Counter[str] = Counter()
 
     def usage(self) -> dict[str, int]:
-        tokens_in, tokens_out = self.chance.randint(1, 200_000), self.chance.randint(0, 20_000)
-        cached, reasoning = self.chance.randint(0, tokens_in), self.chance.randint(0, tokens_out)
+        tokens_in = self.chance.randint(1, 200_000)
+        tokens_out = self.chance.randint(0, 20_000)
+        cached = self.chance.randint(0, tokens_in)
+        reasoning = self.chance.randint(0, tokens_out)
         numbers = (tokens_in, cached, tokens_out, reasoning, tokens_in + tokens_out)
         return dict(zip(FIELDS, numbers, strict=True))
 
@@ -181,7 +185,8 @@ def ended_run(number: int, message: dict[str, Any]) -> tuple[CodexRun, CodexRun]
         else agent_report(exitCode=1, turnCompleted=False, finalMessage=None)
     )
     phase, code = ("Succeeded", 0) if proven else ("Failed", 1)
-    agent, gate = ended(code, report=report), ended(0, report=message)
+    agent = ended(code, report=report)
+    gate = ended(0, report=message)
     decision = plan(given(before, job(), pod(phase, agent=agent, gate=gate)), NOON)
     assert decision.status is not None
     return before, before.model_copy(update={"status": decision.status})
@@ -208,13 +213,16 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
 
     cache = Cache(lambda _key: None)
     cache.job_types["hello"] = kind()
-    counters, before_all = RunMetrics(cache, "codexrun"), metered()
-    books, statuses = Counter[str](), Counter[str]()
+    counters = RunMetrics(cache, "codexrun")
+    before_all = metered()
+    books = Counter[str]()
+    statuses = Counter[str]()
     async with await Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry:
         await registry.migrate()
         for number, message in enumerate(messages):
             before, after = ended_run(number, message)
-            book, usage = model.books[f"run-{number}"], after.status.usage
+            book = model.books[f"run-{number}"]
+            usage = after.status.usage
             assert usage is not None
             said = usage.dump()
             assert {name: said[name] for name in FIELDS} == {

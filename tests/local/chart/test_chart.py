@@ -398,10 +398,8 @@ def test_large_numbers_stay_whole() -> None:
 def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_operators_words(
     everything: list[Manifest],
 ) -> None:
-    policy, binding = (
-        one(everything, CLUSTER_SCOPED[1], POLICY),
-        one(everything, CLUSTER_SCOPED[2], POLICY),
-    )
+    policy = one(everything, CLUSTER_SCOPED[1], POLICY)
+    binding = one(everything, CLUSTER_SCOPED[2], POLICY)
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert policy["spec"]["matchConstraints"]["resourceRules"] == [
         {
@@ -520,10 +518,8 @@ def test_a_wrong_value_is_refused_by_name(value: str, named: str) -> None:
 
 
 def test_every_default_is_described_and_allowed() -> None:
-    values, schema = (
-        yaml.safe_load((CHART / "values.yaml").read_text()),
-        json.loads((CHART / "values.schema.json").read_text()),
-    )
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
     jsonschema.validate(values, schema)
     assert values.keys() == schema["properties"].keys() - {"global"}
     for name, value in values.items():

@@ -11,10 +11,13 @@ class CuttingProxy:
     """Before 127.0.0.1:`port`; `cuts` counts. After `calm()` it lets everything through."""
 
     def __init__(self, port: int, seed: int, *, least: int = 200, most: int = 3000) -> None:
-        self._target, self._dice, self._range = port, random.Random(seed), (least, most)
+        self._target = port
+        self._dice = random.Random(seed)
+        self._range = (least, most)
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
-        self.cuts, self._calm = 0, False
+        self.cuts = 0
+        self._calm = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def calm(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from clistand import Stand, command
 from manifests import prompt
 
-from codexrun_cli.commands.versions import skew
+from codexrun_cli.versions import skew
 
 ROOT = Path(__file__).parents[3]
 
@@ -157,7 +157,7 @@ def test_a_server_that_is_far_apart_is_warned_about(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stand.cli("--version").err == ""
-    monkeypatch.setattr("codexrun_cli.commands.versions.own", lambda: "9.0.0")
+    monkeypatch.setattr("codexrun_cli.versions.own", lambda: "9.0.0")
     done = stand.cli("--version")
     assert (done.code, done.out.splitlines()[0]) == (0, "codexrun 9.0.0")
     assert re.fullmatch(
@@ -237,7 +237,8 @@ def test_help_of_everything_fits_80_columns(stand: Stand, words: list[str]) -> N
 
 
 def test_cleanup_has_its_old_name_too(stand: Stand) -> None:
-    ours, old = stand.cli("cleanup", "--dry-run"), stand.cli("cleanup_runs", "--dry-run")
+    ours = stand.cli("cleanup", "--dry-run")
+    old = stand.cli("cleanup_runs", "--dry-run")
     assert (ours.code, old.code) == (0, 0)
     assert re.sub(r"\d", "", ours.out) == re.sub(r"\d", "", old.out)
     assert "cleanup_runs" not in stand.cli("--help").out

@@ -127,7 +127,8 @@ def test_a_failed_run_shows_why_and_the_end_of_its_log(both: Stand) -> None:
 
 
 def test_list_by_job_type_and_status(both: Stand) -> None:
-    first, second = both.finished(), both.start()
+    first = both.finished()
+    second = both.start()
     shown = both.cli("list", "--status", "succeeded", "--job-type", "hello", "-o", "name")
     assert shown.out == f"codexrun/{first}\n"
     assert (
@@ -219,7 +220,8 @@ def test_waiting_ends_with_the_runs_own_code(both: Stand, phase: str, code: int)
 
 
 def test_wait_for_a_status_and_for_several(both: Stand) -> None:
-    good, bad = both.finished(), both.finished(phase="Failed")
+    good = both.finished()
+    bad = both.finished(phase="Failed")
     assert both.cli("wait", good, bad).code == 1
     assert both.cli("wait", good, "--for", "phase=Succeeded").code == 0
     assert both.cli("wait", bad, "--for", "phase=Succeeded").code == 1
@@ -267,7 +269,8 @@ def test_cancel_by_filter_asks_first(both: Stand) -> None:
 
 
 def test_one_that_fails_does_not_stop_the_others(both: Stand) -> None:
-    ended, live = both.finished(), both.start()
+    ended = both.finished()
+    live = both.start()
     done = both.cli("cancel", ended, live)
     assert (done.code, done.out) == (1, f"{live} cancelled (starting)\n")
     assert f"codexrun: {ended}: " in done.err
@@ -302,7 +305,8 @@ def test_retry_differs_only_in_what_was_said(both: Stand) -> None:
 
 def test_while_a_retry_goes_on_asking_again_gives_that_one(both: Stand) -> None:
     name = both.finished()
-    first, again = both.cli("retry", name), both.cli("retry", name)
+    first = both.cli("retry", name)
+    again = both.cli("retry", name)
     assert (first.code, first.out) == (0, again.out)
 
 
@@ -313,7 +317,8 @@ def test_retry_what_runs_is_a_conflict(both: Stand) -> None:
 
 
 def test_retry_by_filter_means_failed_runs(both: Stand) -> None:
-    bad, _good = both.finished(phase="Failed"), both.finished()
+    bad = both.finished(phase="Failed")
+    _good = both.finished()
     done = both.cli("retry", "-j", "hello", "--yes")
     assert done.code == 0
     assert re.fullmatch(

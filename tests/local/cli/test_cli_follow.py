@@ -22,7 +22,7 @@ from hypothesis import settings as rounds
 from hypothesis import strategies as st
 from programs import environment
 
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 from codexrun_cli.follow import lines
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.transports import LogEvent, LogRange
@@ -81,7 +81,9 @@ class ApiProcess:
     """The api as a process that is killed and comes back on the same port, with the same folder."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.port, self.run_id = root, free_port(), str(uuid.uuid4())
+        self.root = root
+        self.port = free_port()
+        self.run_id = str(uuid.uuid4())
         run = {
             "apiVersion": "codexrun.dev/v1alpha1",
             "kind": "CodexRun",
@@ -275,10 +277,12 @@ def test_tail_follows_all_that_run_each_with_its_name(both: Stand) -> None:
 class Kubelet:
     """Gives its lines since a second, and breaks off after so many bytes."""
 
-    pods, runs = "/pods", "/runs"
+    pods = "/pods"
+    runs = "/runs"
 
     def __init__(self, entries: list[tuple[str, bytes]], cuts: list[int]) -> None:
-        self.entries, self.cuts = entries, cuts
+        self.entries = entries
+        self.cuts = cuts
 
     async def pages(self, path: str, **_: str) -> Any:
         terminated = {"containerStatuses": [{"name": "agent", "state": {"terminated": {}}}]}
@@ -312,7 +316,8 @@ async def followed(kubelet: Any, over: bool = True) -> list[LogEvent]:
 
 def stamps(steps: list[int]) -> list[str]:
     """Times of the kubelet: some lines have the very same one, zeros at the end are left out."""
-    now, found = datetime(2026, 1, 31, 12, tzinfo=UTC), []
+    now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    found = []
     for step in steps:
         now += timedelta(milliseconds=step * 100)
         fraction = f"{now.microsecond:06d}000".rstrip("0")

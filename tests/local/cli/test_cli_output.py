@@ -140,7 +140,8 @@ def test_formats_that_are_none_are_refused_before_anything_is_asked(
 
 
 def test_everything_else_that_prints_json_has_a_schema(stand: Stand) -> None:
-    good, bad = stand.finished(), stand.finished("--priority", "2", phase="Failed")
+    good = stand.finished()
+    bad = stand.finished("--priority", "2", phase="Failed")
 
     def shown(*arguments: str, code: int = 0) -> Any:
         done = stand.cli(*arguments, "-o", "json")
@@ -222,7 +223,8 @@ def test_stats_are_the_apis_numbers(stand: Stand) -> None:
 
 
 def test_equal_runs_have_no_difference(both: Stand) -> None:
-    first, second = both.finished(), both.finished()
+    first = both.finished()
+    second = both.finished()
     same = both.cli("diff", first, second)
     assert (same.code, same.out) == (0, "")
     third = both.finished("-p", "name=Rome")
@@ -231,7 +233,8 @@ def test_equal_runs_have_no_difference(both: Stand) -> None:
 
 
 def test_results_differ_apart_from_what_was_asked_for(both: Stand) -> None:
-    good, bad = both.finished(), both.finished(phase="Failed")
+    good = both.finished()
+    bad = both.finished(phase="Failed")
     assert both.cli("diff", good, bad, "--spec") == Done(0, "", "")
     done = both.cli("diff", good, bad, "--result")
     assert (done.code, done.out.splitlines()[:3]) == (1, ["status", "- succeeded", "+ failed"])
@@ -257,7 +260,8 @@ def test_stats_straight_from_the_server_are_the_same(stand: Stand) -> None:
 
 
 def test_logs_differ_in_words(both: Stand) -> None:
-    first, second = both.start("--name", "first"), both.start("--name", "second")
+    first = both.start("--name", "first")
+    second = both.start("--name", "second")
     both.log(first, *LOG)
     both.log(second, *LOG[:-2])
     for name in (first, second):

@@ -51,7 +51,8 @@ class Screen:
             preexec_fn=_own_terminal,  # noqa: PLW1509 - Ctrl-C reaches it as from a keyboard
         )
         os.close(inner)
-        self.text, self.data = "", b""
+        self.text = ""
+        self.data = b""
 
     def until(self, wanted: str) -> str:
         """What was printed so far, once it has this."""
@@ -296,7 +297,8 @@ def test_watching_a_list_prints_what_changes(stand: Stand) -> None:
 def test_what_a_terminal_can_do() -> None:
     class Stream:
         def __init__(self, tty: bool, encoding: str = "utf-8") -> None:
-            self.encoding, self._tty = encoding, tty
+            self.encoding = encoding
+            self._tty = tty
 
         def isatty(self) -> bool:
             return self._tty

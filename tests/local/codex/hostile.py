@@ -9,7 +9,9 @@ import time
 import urllib.error
 import urllib.request
 
-PORT, THREAD, ATTACK = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+PORT = int(sys.argv[1])
+THREAD = sys.argv[2]
+ATTACK = sys.argv[3]
 BASE = f"http://127.0.0.1:{PORT}"
 PLAIN = {"model": "gpt-5.5", "stream": True, "store": False}
 

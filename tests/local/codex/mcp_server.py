@@ -9,7 +9,8 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
 def answer(request):
-    method, about = request["method"], request.get("params", {})
+    method = request["method"]
+    about = request.get("params", {})
     if method == "initialize":
         named = {"name": "t", "version": "1"}
         return {

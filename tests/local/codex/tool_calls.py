@@ -6,7 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-CLASSIC, CODE = "gpt-5.5", "gpt-6-sol"
+CLASSIC = "gpt-5.5"
+CODE = "gpt-6-sol"
 ALL = ["apply_patch", "mcp:t", "shell", "view_image", "web_search"]
 PATCH = "*** Begin Patch\n*** Add File: ran\n+hi\n*** End Patch\n"
 IMAGE = base64.b64decode(
@@ -35,7 +36,8 @@ def nested(name, argument):
     )
 
 
-COMMAND, LOOK = {"cmd": "touch ran"}, {"path": "image.png"}
+COMMAND = {"cmd": "touch ran"}
+LOOK = {"path": "image.png"}
 CALLS = {
     ("shell", CLASSIC): function("exec_command", COMMAND),
     ("shell", CODE): nested("exec_command", COMMAND),

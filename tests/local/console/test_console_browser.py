@@ -37,7 +37,8 @@ async def walk(console: Console, visit: Visit, *, live: bool) -> None:
     assert set(console.kube.run_names) == before
     await page.get_by_role("button", name="Start", exact=True).click()
     await expect(page.locator("h1")).to_have_text(re.compile(r"hello-[0-9a-f]+|run-[0-9a-f]+"))
-    name, first = await page.inner_text("h1"), run_of(page)
+    name = await page.inner_text("h1")
+    first = run_of(page)
     assert console.kube.run(name)["metadata"]["annotations"]["codexrun.dev/origin"] == "console"
     console.kube.status(name, "Running", startedAt="2026-01-31T12:00:00Z")
     await console.mirrored()
@@ -339,7 +340,8 @@ async def test_a_page_whose_first_stream_fails_tries_again(
 async def test_two_tabs_see_the_same_and_one_cancel_is_one(console: Console, visit: Visit) -> None:
     run = console.run("twins", "Running")
     await console.mirrored()
-    left, right = await visit.page(f"/console/runs/{run}"), await visit.page(f"/console/runs/{run}")
+    left = await visit.page(f"/console/runs/{run}")
+    right = await visit.page(f"/console/runs/{run}")
     for page in (left, right):
         await page.get_by_text("Cancel", exact=True).first.click()
     await left.get_by_label("Why?").fill("left")
@@ -454,7 +456,8 @@ async def test_who_scrolls_up_while_lines_are_on_their_way_stays_there(
     )
     await console.mirrored()
     page = await visit.context.new_page()
-    asked, answered = asyncio.Event(), asyncio.Event()
+    asked = asyncio.Event()
+    answered = asyncio.Event()
 
     async def late(route: Route) -> None:
         asked.set()

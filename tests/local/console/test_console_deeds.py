@@ -84,7 +84,8 @@ async def test_500_cancels_do_not_block_the_request(
     for name in names:
         console.run(name, "Running", user="many")
     await console.mirrored()
-    answers, real = asyncio.Event(), console.kube.merge
+    answers = asyncio.Event()
+    real = console.kube.merge
 
     async def slow(path: str, patch: dict) -> dict:
         await answers.wait()

@@ -232,7 +232,8 @@ async def test_a_form_of_another_site_is_refused(http: httpx.AsyncClient, path: 
 
 async def test_read_only_hides_every_button_and_refuses_what_they_do(tmp_path: Path) -> None:
     async with running(tmp_path, console_read_only=True) as console:
-        done, live = console.run("done", "Succeeded"), console.run("live", "Running")
+        done = console.run("done", "Succeeded")
+        live = console.run("live", "Running")
         await console.mirrored()
         async with httpx.AsyncClient(base_url=console.url) as http:
             await http.post("/console/login", data={"token": TOKEN})

@@ -222,7 +222,8 @@ async def test_only_what_differs_is_shown_when_that_is_asked_for(team) -> None:
     async with httpx.AsyncClient(base_url=console.url) as http:
         await http.post("/console/login", data={"token": TOKEN})
         url = f"/console/compare?a={ids['done']}&b={ids['earlier']}"
-        whole, part = (await http.get(url)).text, (await http.get(f"{url}&only=1")).text
+        whole = (await http.get(url)).text
+        part = (await http.get(f"{url}&only=1")).text
         assert ">Job type</th>" in whole
         assert ">Job type</th>" not in part
         assert ">Prompt</th>" in part

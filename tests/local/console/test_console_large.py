@@ -107,7 +107,8 @@ async def test_bulk_says_first_asks_for_the_number_and_tells_each_result(
 
 
 async def test_a_long_log_is_a_window_of_lines(console: Console, visit: Visit) -> None:
-    run, lines = console.run("long-log", "Succeeded"), 50_000
+    run = console.run("long-log", "Succeeded")
+    lines = 50_000
     console.archive.append(
         run,
         0,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from codexrun_api.archive import line_counts
+from codexrun_api.archive.archive import Archive
+from codexrun_api.archive.line_index import LineIndex
 from codexrun_api.console.view.log_search import MAX_LINES, search
-from codexrun_api.logs import line_counts
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.line_index import LineIndex
 
 
 @pytest.fixture

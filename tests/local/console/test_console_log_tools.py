@@ -102,7 +102,8 @@ async def test_only_warnings_and_errors_or_one_source_can_be_shown(
 
 async def test_wrapping_and_times_are_switched_and_kept(console: Console, visit: Visit) -> None:
     run, page = await opened(console, visit, "switches")
-    long, moment = page.locator("#L2992"), page.locator("#L3000 time")
+    long = page.locator("#L2992")
+    moment = page.locator("#L3000 time")
     wrapped = (await long.bounding_box())["height"]
     await page.uncheck("#log-wrap")
     assert (await long.bounding_box())["height"] < wrapped

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codexrun_api.archive.archive import Archive
+from codexrun_api.archive.line_index import MAX_LINE_BYTES, LineIndex
 from codexrun_api.console import sessions
 from codexrun_api.console.templating import STATIC
 from codexrun_api.console.view import (
@@ -26,8 +28,6 @@ from codexrun_api.console.view.keyboard import BINDINGS
 from codexrun_api.console.view.log_search import search
 from codexrun_api.console.view.run_rows import key_of, newer
 from codexrun_api.console.view.status_text import STATES
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.line_index import MAX_LINE_BYTES, LineIndex
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.registry import RunEvent
 from codexrun_core.resources import CodexRun
@@ -422,9 +422,9 @@ def test_lines_by_number_are_the_files_own(
     data = b"\n".join(content) + (b"\n" if ended and content else b"")
     archive.append("run", 0, data)
     size = archive.size("run")
-    want = data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n") if data else []
+    want = data.removesuffix(b"\n").split(b"\n") if data else []
     with (
-        mock.patch("codexrun_api.logs.line_counts.BLOCK_BYTES", block),
+        mock.patch("codexrun_api.archive.line_counts.BLOCK_BYTES", block),
         mock.patch("codexrun_api.console.view.log_search.READ_CHUNK_BYTES", block),
     ):
         index = LineIndex(archive, "run")
@@ -516,7 +516,8 @@ def test_amounts_as_people_write_them() -> None:
 
 
 def test_a_session_is_signed_ends_and_dies_with_its_token() -> None:
-    mine, other = hashlib.sha256(b"mine").digest(), hashlib.sha256(b"other").digest()
+    mine = hashlib.sha256(b"mine").digest()
+    other = hashlib.sha256(b"other").digest()
     cookie = sessions.open_session(mine, 1000.0)
     session = sessions.session_of(cookie, {other: "bob", mine: "ada"}, 1001.0)
     assert session is not None

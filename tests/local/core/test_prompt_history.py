@@ -71,7 +71,8 @@ def test_new_versions_are_fine(team: Team) -> None:
 def test_an_edited_version_is_named_with_both_checksums_and_what_to_do(team: Team) -> None:
     team.add("one\n")
     published = team.commit()
-    old, new = prompts.sha256_of(b"one\n"), team.edit("v1", "One\n")
+    old = prompts.sha256_of(b"one\n")
+    new = team.edit("v1", "One\n")
     (problem,) = team.edited()
     assert problem.startswith(
         f"prompts/index.json: triage v1: was published as sha256:{old} in {published} of "

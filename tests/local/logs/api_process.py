@@ -14,7 +14,7 @@ import manifests
 from fake_cluster import FakeCluster, stamp
 
 from codexrun_api import __main__ as api
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.settings import settings_from
 
@@ -58,12 +58,15 @@ async def end_runs(kube, archive):
 
 
 async def main():
-    kube, settings = cluster(), settings_from()
+    kube = cluster()
+    settings = settings_from()
 
     async def connect():
         return NoClient()
 
-    api.connect, api.Kube, api.GateAuthentication = connect, lambda *_, **__: kube, Gates
+    api.connect = connect
+    api.Kube = lambda *_, **__: kube
+    api.GateAuthentication = Gates
     ending = asyncio.create_task(end_runs(kube, Archive(settings.archive)))
     code = await api.run(settings)
     ending.cancel()

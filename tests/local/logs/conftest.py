@@ -4,7 +4,7 @@ tests/support/stands/codex_stand.py."""
 import pytest
 from codex_stand import Pod, demo_model, find_codex
 
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from types import SimpleNamespace
 import uvicorn
 from fastapi import FastAPI
 
+from codexrun_api.archive.archive import Archive
+from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.logs import artifact_routes, routes
-from codexrun_api.logs.archive import Archive
 from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.logs.notifier import LogNotifier
 from codexrun_api.schemas import problems
 from codexrun_core.runs.record import RunRecord
 
@@ -36,7 +36,9 @@ async def authenticate(token):
 
 
 async def main(port, root):
-    archive, notifier, stop = Archive(root / "archive"), LogNotifier(), asyncio.Event()
+    archive = Archive(root / "archive")
+    notifier = LogNotifier()
+    stop = asyncio.Event()
     archive.open()
 
     def tell(**about):

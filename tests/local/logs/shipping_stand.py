@@ -16,7 +16,8 @@ LOG = b"".join(
 
 def events_of(stream: bytes):
     """Lines as (id, text), and the last named event with its data, of whole server-sent events."""
-    lines, last = [], None
+    lines = []
+    last = None
     for block in stream.split(b"\n\n"):
         fields = {}
         for line in block.split(b"\n"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 
 RUN = "11111111-2222-3333-4444-555555555555"
 

@@ -17,7 +17,10 @@ class FakeApi:
     """An ingest port that notes what comes, and answers with `status`."""
 
     def __init__(self):
-        self.status, self.seen, self.log, self.rollout = 200, [], b"", b""
+        self.status = 200
+        self.seen = []
+        self.log = b""
+        self.rollout = b""
 
     async def handle(self, request):
         body = await request.read()
@@ -172,7 +175,8 @@ async def test_an_artifact_without_a_length_is_cut_off_at_its_limit(tmp_path, ap
 async def test_a_rollout_comes_through_or_the_runner_hears_why(
     tmp_path, api, status, rollout, expected
 ):
-    api.status, api.rollout = status, rollout
+    api.status = status
+    api.rollout = rollout
     async with Stand(tmp_path, api.url) as stand:
         got, body = await stand.ask("GET", "/rollout")
         assert got == expected

@@ -8,7 +8,8 @@ from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import CUT, create_ingest_app
 from codexrun_core.errors import Unavailable
 
-RUN, OLD = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+RUN = "11111111-2222-3333-4444-555555555555"
+OLD = "99999999-2222-3333-4444-555555555555"
 GATES = {
     "one": GateIdentity(RUN, 1, "p"),
     "two": GateIdentity(RUN, 2, "q"),
@@ -20,7 +21,9 @@ class Row:
     """What the registry was told; `down`: it is away."""
 
     def __init__(self):
-        self.usage, self.log, self.down = [], [], False
+        self.usage = []
+        self.log = []
+        self.down = False
 
     async def on_usage(self, run_id, usage):
         self.usage.append((run_id, usage))

@@ -10,7 +10,8 @@ from codexrun_api.logs.gate_identity import GateAuthentication, GateIdentity, No
 from codexrun_core.errors import NotFound, Unavailable
 from codexrun_core.resources import CodexRun
 
-UID, OTHER = "11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"
+UID = "11111111-2222-3333-4444-555555555555"
+OTHER = "99999999-2222-3333-4444-555555555555"
 
 
 def owner(kind, version, name, uid, controller=True):
@@ -58,10 +59,16 @@ def review(
 class FakeKube:
     """TokenReviews and reads, counted; `down`: the apiserver is away."""
 
-    namespace, pods, jobs, runs = "codexrun", "/pods", "/jobs", "/runs"
+    namespace = "codexrun"
+    pods = "/pods"
+    jobs = "/jobs"
+    runs = "/runs"
 
     def __init__(self, answer, things):
-        self.answer, self.things, self.reviews, self.down = answer, things, 0, False
+        self.answer = answer
+        self.things = things
+        self.reviews = 0
+        self.down = False
 
     async def create(self, path, body):
         if self.down:
@@ -174,7 +181,8 @@ async def test_an_empty_and_an_endless_token_are_not_even_reviewed():
 
 
 async def test_the_review_is_repeated_after_a_minute_and_the_chain_outlives_the_job():
-    kube, now = world(), [1000.0]
+    kube = world()
+    now = [1000.0]
     senders = GateAuthentication(kube, lambda: now[0])
     first = await senders("token")
     # a run deleted by hand loses its Job at once, its pod ends within the grace

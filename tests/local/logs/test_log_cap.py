@@ -24,7 +24,8 @@ class Taken:
 def written(tmp_path, limit, steps):
     path = tmp_path / "stdout"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
-    log, taken = Log(descriptor, limit), Taken()
+    log = Log(descriptor, limit)
+    taken = Taken()
     log.upload_to(taken)
     steps(log)
     assert log.close()

@@ -7,7 +7,7 @@ import json
 import manifests
 import pytest
 
-from codexrun_api.logs.notifier import LogNotifier
+from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.logs.sealing import LogSealer
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from codexrun_api.logs.archive import Archive, Superseded
+from codexrun_api.archive.archive import Archive, Superseded
 from codexrun_pod.gate.logs import upload as gate_shipping
 from codexrun_pod.gate.logs.ingest_client import StoredLog, Unavailable
 from codexrun_pod.gate.logs.spool import Spool
@@ -29,7 +29,8 @@ faults = st.lists(st.sampled_from(FAULTS), max_size=30)
 
 class FakeLedger:
     on_change = None
-    log_bytes, log_complete = 0, False
+    log_bytes = 0
+    log_complete = False
 
     def usage(self):
         return {"requests": 0}
@@ -43,7 +44,8 @@ class World:
     in turn."""
 
     def __init__(self, root, trouble):
-        self.root, self.trouble = root, list(trouble)
+        self.root = root
+        self.trouble = list(trouble)
         self.archive = self.fresh_archive()
         self.crash = asyncio.Event()
 
@@ -79,7 +81,8 @@ async def through_the_gate(root, written, trouble):
     """The runner's end of the protocol, a gate that may die at any request, and the archive behind
     it."""
     world = World(root, trouble)
-    sent, whole = 0, b"".join(written)
+    sent = 0
+    whole = b"".join(written)
     bounds = [sum(map(len, written[: n + 1])) for n in range(len(written))]
     while True:
         spool = Spool(root / "spool")
@@ -109,11 +112,9 @@ async def through_the_gate(root, written, trouble):
 @given(written=pieces, trouble=faults, chunk=st.integers(1, 300))
 def test_gate_and_api_keep_every_byte_once(written, trouble, chunk):
     was = gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS
-    gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS = (
-        chunk,
-        (0.0,),
-        0.0,
-    )
+    gate_shipping.CHUNK = chunk
+    gate_shipping.RETRY_SECONDS = (0.0,)
+    gate_shipping.BATCH_SECONDS = 0.0
     try:
         with TemporaryDirectory() as folder:
             archive, shipping = asyncio.run(through_the_gate(Path(folder), written, trouble))
@@ -158,7 +159,9 @@ class FlakyGate(http.server.BaseHTTPRequestHandler):
 
 class FlakyStand:
     def __init__(self, folder, trouble):
-        self.folder, self.trouble, self.spool = folder, list(trouble), Spool(folder)
+        self.folder = folder
+        self.trouble = list(trouble)
+        self.spool = Spool(folder)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FlakyGate)
         self.server.stand = self
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -173,11 +176,9 @@ class FlakyStand:
 )
 def test_runner_and_gate_keep_every_byte_once(written, trouble, in_memory, chunk):
     was = runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES
-    runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES = (
-        chunk,
-        (0.0,),
-        in_memory,
-    )
+    runner_shipping.CHUNK = chunk
+    runner_shipping.RETRY_SECONDS = (0.0,)
+    runner_shipping.MEMORY_BYTES = in_memory
     try:
         with TemporaryDirectory() as folder:
             stand = FlakyStand(Path(folder), trouble)

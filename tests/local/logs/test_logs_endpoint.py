@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from shipping_stand import LOG, RUN, events_of
 
 from codexrun_api.app import HANDLED_ERRORS
+from codexrun_api.archive.notifier import LogNotifier
+from codexrun_api.archive.offsets import at_or_after, last_lines
 from codexrun_api.http import middleware, sse
 from codexrun_api.logs import artifact_routes, routes, stream
-from codexrun_api.logs.notifier import LogNotifier
-from codexrun_api.logs.offsets import at_or_after, last_lines
 from codexrun_api.logs.stream import Follower
 from codexrun_api.schemas import problems
 from codexrun_core.errors import Unavailable
@@ -38,8 +38,11 @@ class FakeServices:
     """What logs and artifacts want of the application's services."""
 
     def __init__(self, archive, notifier):
-        self.archive, self.notifier = archive, notifier
-        self.run, self.down, self.stop = record(), False, asyncio.Event()
+        self.archive = archive
+        self.notifier = notifier
+        self.run = record()
+        self.down = False
+        self.stop = asyncio.Event()
         self.tokens = SimpleNamespace(user=lambda token: "me" if token == "secret" else None)
         self.settings = SimpleNamespace(external_url="http://api")
 
@@ -197,7 +200,8 @@ async def test_a_follower_gets_what_there_is_and_what_comes_and_the_end(
     archive, notifier, services
 ):
     follower = Follower(archive, notifier, RUN, services.find, services.stop).events(0)
-    got, at = [], 0
+    got = []
+    at = 0
     for line in LINES:
         half = len(line) // 2
         at, _ = archive.append_attempt(RUN, 1, at, line[:half])
@@ -264,7 +268,8 @@ async def test_a_line_without_end_is_cut_with_a_mark_in_linear_time(archive, not
     tracemalloc.start()
     began = time.process_time()
     pieces = await follow(archive, notifier, services)
-    spent, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
+    spent = time.process_time() - began
+    (_, peak) = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     lines, end = events_of(b"".join(pieces))
     mark = f"… [{whole - MAX_LINE_BYTES} bytes left out]"

@@ -15,7 +15,9 @@ from codex_stand import free_port, get, until
 from programs import environment
 from shipping_stand import events_of
 
-GATES, FOLLOWERS, PIECES = 200, 100, 25
+GATES = 200
+FOLLOWERS = 100
+PIECES = 25
 TOKEN = "t"
 MEMORY = 200 * 10**6
 
@@ -24,7 +26,9 @@ class Api:
     """The api's process, with so many runs that run."""
 
     def __init__(self, folder, runs):
-        self.port, self.ingest, self._log = free_port(), free_port(), folder / "log"
+        self.port = free_port()
+        self.ingest = free_port()
+        self._log = folder / "log"
         about = {
             "CODEX_CONTROL_TOKEN": TOKEN,
             "CODEXRUN_NAMESPACE": "codexrun",
@@ -80,7 +84,8 @@ async def ship(api, number):
     reader, writer = await asyncio.open_connection("127.0.0.1", api.ingest)
     offset = 0
     for piece in range(PIECES):
-        data, end = lines(number, piece), "&end=complete" if piece == PIECES - 1 else ""
+        data = lines(number, piece)
+        end = "&end=complete" if piece == PIECES - 1 else ""
         head = await ask(
             reader, writer, "POST", f"/ingest/log?offset={offset}{end}", run_id(number), data
         )

@@ -21,7 +21,8 @@ class Api:
     """The ingest port's process; it comes back on the same port with the same folder."""
 
     def __init__(self, root):
-        self.root, self.port = root, free_port()
+        self.root = root
+        self.port = free_port()
         root.mkdir()
         self.start()
 
@@ -104,8 +105,10 @@ class Following:
     """A client that comes back with the last id it saw until it is told the end."""
 
     def __init__(self, api, run_id):
-        self.api, self.run_id = api, run_id
-        self.lines, self.end = [], None
+        self.api = api
+        self.run_id = run_id
+        self.lines = []
+        self.end = None
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
@@ -122,7 +125,8 @@ class Following:
             {"Last-Event-ID": str(self.lines[-1][0])} if self.lines else {}
         )
         connection.request("GET", f"/runs/{self.run_id}/logs", headers=headers)
-        answer, block = connection.getresponse(), b""
+        answer = connection.getresponse()
+        block = b""
         while line := answer.readline():
             block += line
             if line == b"\n":

@@ -42,7 +42,8 @@ async def apiserver() -> AsyncIterator[HttpApiserver]:
 @asynccontextmanager
 async def operator(apiserver: HttpApiserver, folder: Path) -> AsyncIterator[Path]:
     """A process that runs; yields its log."""
-    kubeconfig, log = folder / "kubeconfig", folder / "log"
+    kubeconfig = folder / "kubeconfig"
+    log = folder / "log"
     kubeconfig.write_text(KUBECONFIG.format(server=apiserver.server))
     env = {
         **os.environ,

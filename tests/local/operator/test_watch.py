@@ -148,15 +148,13 @@ async def test_the_list_itself_may_fail(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_every_end_of_a_watch_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, ends = (
-        Script(
-            monkeypatch,
-            [event("ADDED", "a", 2)],
-            [Unavailable("broken")],
-            [Gone(410, "Expired", "old")],
-        ),
-        [],
+    script = Script(
+        monkeypatch,
+        [event("ADDED", "a", 2)],
+        [Unavailable("broken")],
+        [Gone(410, "Expired", "old")],
     )
+    ends = []
     script.watcher._restarted = lambda: ends.append(1)
     await script.play()
     assert len(ends) == 3
@@ -243,10 +241,12 @@ async def test_a_page_of_a_list_stays_below_the_bound_whatever_its_objects(
     sizes: list[int],
 ) -> None:
     api = client.ApiClient(client.Configuration(host="http://nowhere"))
-    kube, parsed = Kube(api, "codexrun", lambda: None), []
+    kube = Kube(api, "codexrun", lambda: None)
+    parsed = []
 
     async def list_(request: web.Request) -> web.Response:
-        begin, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
+        begin = int(request.query.get("continue", 0))
+        limit = int(request.query["limit"])
         items = [
             {"n": begin + n, "x": "x" * size} for n, size in enumerate(sizes[begin : begin + limit])
         ]

@@ -146,7 +146,8 @@ def run(server, tmp_path, capsysbinary):
 
     def go(path, ref=None, *, allowed=None, username=None, password=None):
         base = server[0]
-        workspace, secrets = tmp_path / "workspace", tmp_path / "secrets"
+        workspace = tmp_path / "workspace"
+        secrets = tmp_path / "secrets"
         for directory in (workspace, secrets):
             directory.mkdir(exist_ok=True)
         (workspace / "left-over").write_text("of an earlier try")

@@ -73,13 +73,11 @@ def answers(status, body, **headers):
 
 class Stand:
     def __init__(self, base, gate, upstream, ledger, client):
-        self.base, self.gate, self.upstream, self.ledger, self.client = (
-            base,
-            gate,
-            upstream,
-            ledger,
-            client,
-        )
+        self.base = base
+        self.gate = gate
+        self.upstream = upstream
+        self.ledger = ledger
+        self.client = client
 
     async def post(self, **change):
         async with self.client.post(f"{self.base}/v1/responses", json={**BODY, **change}) as answer:

@@ -22,7 +22,8 @@ def test_a_change_of_the_same_size_within_the_second_of_the_checkout_is_in_it(
         who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
         subprocess.run(["git", *who, *arguments], cwd=at, check=True, capture_output=True)
 
-    file, index = at / "cart.py", at / ".git/index"
+    file = at / "cart.py"
+    index = at / ".git/index"
     git("init", "-q")
     git("config", "core.trustctime", "false")  # the one time that no test can set
     file.write_text("total + discount\n")

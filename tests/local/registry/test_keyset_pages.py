@@ -27,7 +27,8 @@ from codexrun_core.runs.record import RunRecord
 
 async def listed(registry: Registry, chosen: Filter, size: int = 2) -> list[str]:
     """Names over all pages."""
-    names, token = [], None
+    names = []
+    token = None
     while True:
         page = await registry.page(chosen, token, size)
         names += [run.name for run in page.runs]
@@ -58,7 +59,9 @@ def test_no_row_twice_or_missed_while_rows_are_added(
             before = [row(n, created_at=created) for n, created in enumerate(there)]
             for run in before:
                 await registry.record(run)
-            shown, token, number = list[RunRecord](), None, len(before)
+            shown = list[RunRecord]()
+            token = None
+            number = len(before)
             waves = iter(added)
             while True:
                 page = await registry.page(Filter(), token, size)

@@ -56,7 +56,8 @@ orders = st.lists(st.sampled_from(LIFE), max_size=25).flatmap(
 
 def applied(states: list[RunRecord]) -> tuple[RunRecord, list[Transition]]:
     """What the registry does, without a database."""
-    current, told = None, []
+    current = None
+    told = []
     for state in states:
         after = merge(current, state) if current else state
         if moved := transition_between(current, after):
@@ -172,7 +173,8 @@ def test_start_and_end_of_the_agent_are_by_its_nodes_clock() -> None:
 
 
 def test_operator_and_registry_name_a_transition_alike() -> None:
-    before, after = seen("Starting", 4, attempt=1), seen("Running", 5, attempt=1)
+    before = seen("Starting", 4, attempt=1)
+    after = seen("Running", 5, attempt=1)
     moved = transition_between(before, after)
     assert moved
     assert moved.event_id == event_id(UID, 1, "running") == event_id(UID, 1, "running")

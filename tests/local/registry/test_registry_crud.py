@@ -138,7 +138,8 @@ async def test_deleted_unseen_is_marked_and_not_made_up(registry: Registry) -> N
     await registry.record(row(1, "succeeded", result="fine"))
     assert await registry.mark_deleted([run_id(0), run_id(1)]) == 2
     assert await registry.mark_deleted([run_id(0), run_id(1)]) == 0
-    lost, done = await registry.get(run_id(0)), await registry.get(run_id(1))
+    lost = await registry.get(run_id(0))
+    done = await registry.get(run_id(1))
     assert lost
     assert done
     assert (lost.status, lost.reason, lost.finished_at) == ("deleted", "DeletedUnseen", None)

@@ -22,7 +22,8 @@ SORTS = [Sort(key, descending=down) for key in SORT_COLUMNS for down in (True, F
 
 
 async def listed(registry: Registry, chosen: Filter, sort: Sort, size: int) -> list[RunRecord]:
-    found, token = list[RunRecord](), None
+    found = list[RunRecord]()
+    token = None
     while True:
         page = await registry.page(chosen, token, size, sort)
         assert len(page.runs) <= size

@@ -18,9 +18,9 @@ from jsonschema import Draft202012Validator
 from manifests import prompt
 
 from codexrun_api.app import create_app
+from codexrun_api.archive.archive import Archive
 from codexrun_api.console.pages.run import TABS
 from codexrun_api.console.view.formats import visible
-from codexrun_api.logs.archive import Archive
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -95,7 +95,10 @@ class Stand:
     def __init__(
         self, kube: FakeCluster, registry: Registry, archive: Archive, app: FastAPI
     ) -> None:
-        self.kube, self.registry, self.archive, self.app = kube, registry, archive, app
+        self.kube = kube
+        self.registry = registry
+        self.archive = archive
+        self.app = app
         self.services = app.state.services
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),

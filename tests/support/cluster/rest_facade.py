@@ -117,7 +117,8 @@ class Following:
     end."""
 
     def __init__(self, facade: Facade, run_id: str) -> None:
-        self._facade, self._run_id = facade, run_id
+        self._facade = facade
+        self._run_id = run_id
         self._lines: list[str] = []
         self._last: str | None = None
         self.end: str | None = None

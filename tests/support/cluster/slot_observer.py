@@ -12,7 +12,8 @@ class SlotObserver:
     gone."""
 
     def __init__(self, lab: Lab, job_type: str) -> None:
-        self.lab, self.selector = lab, f"codexrun.dev/job-type={job_type}"
+        self.lab = lab
+        self.selector = f"codexrun.dev/job-type={job_type}"
         self.lock = threading.Lock()
         self.live_jobs: set[str] = set()
         self.live_pods: set[str] = set()

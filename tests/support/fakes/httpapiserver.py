@@ -114,7 +114,8 @@ class HttpApiserver:
 
     def _tell(self, plural: str, before: Json | None, after: Json | None) -> None:
         self._history.append((self.version, plural, before, after))
-        bell, self._bell = self._bell, asyncio.Event()
+        bell = self._bell
+        self._bell = asyncio.Event()
         bell.set()
 
     # -- requests --------------------------------------------------------------------------------
@@ -124,10 +125,10 @@ class HttpApiserver:
         if "namespaces" not in parts:
             return web.json_response(_discovery(parts))
         place = parts.index("namespaces")
-        plural, name = parts[place + 2], parts[place + 3] if len(parts) > place + 3 else ""
-        reading = (
-            "get" if name else "watch" if request.query.get("watch") in ("1", "true") else "list"
-        )
+        plural = parts[place + 2]
+        name = parts[place + 3] if len(parts) > place + 3 else ""
+        listing = "watch" if request.query.get("watch") in ("1", "true") else "list"
+        reading = "get" if name else listing
         verb = VERBS.get(request.method, reading)
         answer = await self.before(verb, plural, request)
         if answer is not None:
@@ -189,7 +190,8 @@ class HttpApiserver:
         return web.json_response(self.put(plural, body), status=201)
 
     async def _patch(self, request: web.Request, plural: str, name: str) -> web.Response:
-        body, known = await request.json(), self.objects[plural][name]
+        body = await request.json()
+        known = self.objects[plural][name]
         if _stale(body, known):
             return failure(409, "Conflict", "the object has been modified")
         return web.json_response(self.put(plural, merged(known, body)))
@@ -216,18 +218,14 @@ def _stale(body: Json, known: Json) -> bool:
 
 def _event(version: int, before: Json | None, after: Json | None, query: Any) -> Json | None:
     """What a watch with these selectors sends: an object that matches no more is DELETED there."""
-    was, is_now = (
-        before is not None and _matches(before, query),
-        after is not None and _matches(after, query),
-    )
+    was = before is not None and _matches(before, query)
+    is_now = after is not None and _matches(after, query)
     if not (was or is_now):
         return None
     item = copy.deepcopy(after or before or {})
     item["metadata"]["resourceVersion"] = str(version)
-    return {
-        "type": "MODIFIED" if was and is_now else "ADDED" if is_now else "DELETED",
-        "object": item,
-    }
+    kinds = {(True, True): "MODIFIED", (False, True): "ADDED", (True, False): "DELETED"}
+    return {"type": kinds[was, is_now], "object": item}
 
 
 def _matches(item: Json, query: Any) -> bool:

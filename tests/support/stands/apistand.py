@@ -23,7 +23,9 @@ class Stand:
     """What a test holds: the caller's client, and every world behind the application."""
 
     def __init__(self, kube: FakeCluster, registry: Registry, app: Any) -> None:
-        self.kube, self.registry, self.app = kube, registry, app
+        self.kube = kube
+        self.registry = registry
+        self.app = app
         self.operator = FakeOperator(kube)
         self.services: Services = app.state.services
         self.http = httpx.AsyncClient(
@@ -48,10 +50,8 @@ class Stand:
         """Until every change of the cluster has its row."""
 
         async def holds() -> bool:
-            mirror, told = (
-                self.services.mirror,
-                [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)],
-            )
+            mirror = self.services.mirror
+            told = [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
             return (
                 int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
             )

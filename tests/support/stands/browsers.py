@@ -39,7 +39,8 @@ class Visit:
     """One browser profile that is logged in, and everything in it that went wrong."""
 
     def __init__(self, context: BrowserContext, url: str) -> None:
-        self.context, self.url = context, url
+        self.context = context
+        self.url = url
         self.trouble: list[str] = []
 
     async def page(self, path: str = "/console/runs") -> Page:

@@ -21,7 +21,7 @@ from manifests import job_type, prompt
 from typer.testing import CliRunner
 
 from codexrun_api.app import create_app
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_cli.main import app
@@ -111,7 +111,9 @@ class Stand:
     """`cli(...)` runs a command over REST, or straight on the cluster with `rest=False`."""
 
     def __init__(self, tmp_path: Path, monkeypatch: Any) -> None:
-        self.root, self._patch, self.loop = tmp_path, monkeypatch, Loop()
+        self.root = tmp_path
+        self._patch = monkeypatch
+        self.loop = Loop()
         self.kube = Apiserver()
         self.operator = FakeOperator(self.kube)
         self.archive = Archive(tmp_path / "archive")

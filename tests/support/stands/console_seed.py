@@ -55,7 +55,8 @@ index 31c0d4e..a8f2211 100644
 
 
 def usage(tokens: int, micro: int | None, requests: int = 9, complete: bool = True) -> dict:
-    cached, output = int(tokens * 0.62), int(tokens * 0.06)
+    cached = int(tokens * 0.62)
+    output = int(tokens * 0.06)
     used = {
         "inputTokens": tokens - output,
         "cachedInputTokens": cached,
@@ -83,7 +84,7 @@ def conditions(
             "lastTransitionTime": at,
         }
 
-    result = "Unknown" if ended is None else "True" if ended else "False"
+    result = {None: "Unknown", True: "True", False: "False"}[ended]
     return [
         one("Accepted", 0),
         one("Admitted", 2),
@@ -285,7 +286,8 @@ def talk(console: Console, run_id: str, begin: datetime, *, over: bool) -> None:
 
 async def fill(console: Console, history: int = 300) -> dict[str, str]:
     """Everything; ids by name of the runs that pictures show."""
-    kube, now = console.kube, datetime.now(UTC)
+    kube = console.kube
+    now = datetime.now(UTC)
     schema = {
         "type": "object",
         "required": ["focus"],

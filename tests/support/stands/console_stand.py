@@ -17,7 +17,7 @@ import uvicorn
 from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
@@ -56,10 +56,8 @@ class Console:
         """Until every change of the cluster has its row."""
 
         def holds() -> bool:
-            mirror, told = (
-                self.services.mirror,
-                [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)],
-            )
+            mirror = self.services.mirror
+            told = [n for n, path, _ in self.kube.log if path.startswith(self.kube.runs)]
             return (
                 int(mirror.watcher._version or 0) >= max(told, default=0) and mirror.writer.lag == 0
             )
@@ -99,7 +97,8 @@ class Console:
         body = manifests.run(name, **spec)
         body["metadata"] |= {"annotations": notes, "labels": more.pop("labels", {})}
         body["status"] = status
-        hook, self.kube.on_create = self.kube.on_create, lambda *_: None
+        hook = self.kube.on_create
+        self.kube.on_create = lambda *_: None
         raw = self.kube.put(self.kube.runs, body)
         self.kube.on_create = hook
         self.kube.patch(

@@ -11,7 +11,8 @@ class Through:
     does."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
+        self._host = host
+        self._port = port
         self._open: set[asyncio.StreamWriter] = set()
         self.url = ""
 

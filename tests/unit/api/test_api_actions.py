@@ -27,7 +27,8 @@ async def test_cancel_needs_no_body_and_takes_a_name(stand: Stand) -> None:
 
 
 async def test_cancel_of_a_cancelled_run_is_202_and_of_a_finished_one_409(stand: Stand) -> None:
-    one, two = await running(stand), await running(stand)
+    one = await running(stand)
+    two = await running(stand)
     await stand.finish(one["name"], "Cancelled")
     await stand.finish(two["name"])
     assert (await stand.http.post(f"/runs/{one['run_id']}/cancel")).status_code == 202
@@ -94,7 +95,8 @@ async def test_bulk_cancel_dry_run_changes_nothing(stand: Stand) -> None:
 
 
 async def test_bulk_cancel_has_a_result_for_each(stand: Stand) -> None:
-    one, two = await running(stand), await running(stand)
+    one = await running(stand)
+    two = await running(stand)
     await stand.finish(two["name"])
     wish = {"ids": [one["run_id"], two["run_id"], "nobody"], "reason": "clean"}
     answer = (await stand.http.post("/runs/cancel", json=wish)).json()
@@ -115,10 +117,8 @@ async def test_bulk_retry_starts_every_failed_run_that_matches(stand: Stand) -> 
 
 
 async def test_bulk_actions_by_label(stand: Stand) -> None:
-    ours, theirs = (
-        await running(stand, labels={"team": "a"}),
-        await running(stand, labels={"team": "b"}),
-    )
+    ours = await running(stand, labels={"team": "a"})
+    theirs = await running(stand, labels={"team": "b"})
     wish = {"filter": {"label": "team=a"}}
     assert [
         item["name"]

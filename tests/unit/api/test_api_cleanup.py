@@ -11,7 +11,7 @@ from apistand import Stand
 from fake_cluster import FakeCluster
 
 from codexrun_api.app import create_app
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 from codexrun_api.runs import retention
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
@@ -73,7 +73,8 @@ async def kept(settings: Settings) -> AsyncIterator[Kept]:
 
 
 async def test_what_ended_more_than_fourteen_days_ago_goes_with_its_folder(kept: Kept) -> None:
-    old, bare = await kept.run(1), await kept.run(2, folder=False)
+    old = await kept.run(1)
+    bare = await kept.run(2, folder=False)
     young = await kept.run(3, finished_at=datetime.now(UTC) - timedelta(days=13))
     assert await kept.clean_up() == {"dry_run": False, "removed": 2, "folders": 1}
     assert [await kept.left(run_id) for run_id in (old, bare, young)] == [
@@ -86,7 +87,8 @@ async def test_what_ended_more_than_fourteen_days_ago_goes_with_its_folder(kept:
 
 
 async def test_a_dry_run_counts_the_same_and_removes_nothing(kept: Kept) -> None:
-    old, bare = await kept.run(1), await kept.run(2, folder=False)
+    old = await kept.run(1)
+    bare = await kept.run(2, folder=False)
     assert await kept.clean_up(older_than="14d", dry_run=True) == {
         "dry_run": True,
         "removed": 2,
@@ -113,7 +115,8 @@ async def test_it_is_done_in_batches(kept: Kept, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(retention, "BATCH_RUNS", 2)
     for number in range(5):
         await kept.run(number)
-    remove, batches = kept.registry.remove, []
+    remove = kept.registry.remove
+    batches = []
 
     async def noted(run_ids: list[str]) -> int:
         batches.append(len(run_ids))
@@ -128,7 +131,8 @@ async def test_it_is_done_in_batches(kept: Kept, monkeypatch: pytest.MonkeyPatch
 async def test_a_crash_between_folder_and_row_leaves_a_row_that_the_next_call_removes(
     kept: Kept,
 ) -> None:
-    old, remove = await kept.run(1), kept.registry.remove
+    old = await kept.run(1)
+    remove = kept.registry.remove
 
     async def away(_: list[str]) -> int:
         raise Unavailable("registry: away")

@@ -70,7 +70,8 @@ async def test_a_run_deleted_unseen_is_marked_and_not_invented(stand: Stand) -> 
 
 async def test_while_the_registry_is_away_changes_wait_and_lag_shows(stand: Stand) -> None:
     writer = RegistryWriter(stand.registry)
-    record, down = stand.registry.record, True
+    record = stand.registry.record
+    down = True
 
     async def sometimes(run: object) -> object:
         if down:
@@ -95,7 +96,8 @@ async def test_lists_page_by_filter(stand: Stand) -> None:
     for number in range(5):
         applied(stand, f"run-{number}")
     await stand.mirrored()
-    names, token = [], ""
+    names = []
+    token = ""
     while True:
         query = "?page_size=2&status=pending" + (f"&page_token={token}" if token else "")
         page = (await stand.http.get(f"/runs{query}")).json()
@@ -141,7 +143,8 @@ async def test_lists_page_in_another_order(stand: Stand) -> None:
     await stand.mirrored()
 
     async def listed(sort: str) -> list[str]:
-        names, token = [], None
+        names = []
+        token = None
         while True:
             query = {"page_size": 1, "sort": sort} | ({"page_token": token} if token else {})
             page = (await stand.http.get("/runs", params=query)).json()

@@ -112,7 +112,8 @@ async def test_an_unreadable_run_is_counted_and_gone_when_it_is_deleted(stand: S
 )
 async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error: Exception) -> None:
     """It ended the writer, or stood before all others."""
-    writer, record = RegistryWriter(stand.registry), stand.registry.record
+    writer = RegistryWriter(stand.registry)
+    record = stand.registry.record
 
     async def sometimes(run: Any) -> Any:
         if run.name == "odd":
@@ -129,7 +130,8 @@ async def test_a_change_that_cannot_be_written_is_set_aside(stand: Stand, error:
 
 
 async def test_what_waits_for_a_registry_that_is_away_is_not_set_aside(stand: Stand) -> None:
-    writer, before = RegistryWriter(stand.registry), unread()
+    writer = RegistryWriter(stand.registry)
+    before = unread()
 
     async def away(run: Any) -> Any:
         raise Unavailable("registry: away")

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from codexrun_api.__main__ import server
 from codexrun_api.app import create_app
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 from codexrun_api.openapi import document
 from codexrun_api.services import Services
 from codexrun_api.settings import Settings
@@ -70,7 +70,8 @@ class Served:
     anybody would."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._ready = folder, threading.Event()
+        self._folder = folder
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     def __enter__(self) -> str:

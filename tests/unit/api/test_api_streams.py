@@ -26,7 +26,8 @@ def events(text: str) -> list[tuple[str, str, dict]]:
 async def stream(stand: Stand, query: str = "", **headers: str) -> asyncio.Task[httpx.Response]:
     """An open stream; it ends when the process is told to stop."""
     task = asyncio.create_task(stand.http.get(f"/events{query}", headers=headers))
-    feed, before = stand.services.event_buffer, stand.services.event_buffer.waiting
+    feed = stand.services.event_buffer
+    before = stand.services.event_buffer.waiting
 
     async def listening() -> bool:
         return feed.waiting > before

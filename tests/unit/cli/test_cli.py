@@ -96,7 +96,8 @@ def test_a_version_published_earlier_must_not_change(folder: Path) -> None:
     git(folder, "commit", "-m", "Publish")
     assert codexrun("prompts", "verify", str(folder), "--since", "main").exit_code == 0
 
-    text, index = folder / "prompts/hello/v1.md", folder / "prompts/index.json"
+    text = folder / "prompts/hello/v1.md"
+    index = folder / "prompts/index.json"
     before = hashlib.sha256(text.read_bytes()).hexdigest()
     text.write_text("Changed, {{name}}.")
     index.write_text(

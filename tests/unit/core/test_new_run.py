@@ -97,7 +97,8 @@ def by_command_line(request: Json, key: str | None) -> NewRun:
 )
 def test_both_doors_make_the_same_run_of_a_request(request_: Json, spec: Json) -> None:
     request = {"job_type": "hello", **request_}
-    rest, line = by_rest(request, "k1"), by_command_line(request, "k1")
+    rest = by_rest(request, "k1")
+    line = by_command_line(request, "k1")
     # Who does not say what to do when all slots are taken: a program is told, a person waits.
     assert rest.spec == {"whenFull": "Reject", "jobType": "hello", **spec}
     assert line.spec == {"whenFull": "Queue", "jobType": "hello", **spec}

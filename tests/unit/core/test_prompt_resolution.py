@@ -35,7 +35,8 @@ def test_the_job_type_s_version_is_the_default() -> None:
 
 def test_a_run_s_override_counts_where_the_job_type_allows_it() -> None:
     named = {"name": "hello", "version": "v1"}
-    of, v2 = run(promptVersion="v2"), prompt(version="v2")
+    of = run(promptVersion="v2")
+    v2 = prompt(version="v2")
     verdict = validate_run(of, kind(prompt={**named, "allowOverride": True}), v2, PRICES)
     assert isinstance(verdict, Accepted)
     assert verdict.prompt.version == "v2", "what is stored is the version, never a word like latest"

@@ -297,7 +297,8 @@ def test_a_promotion_is_one_line_and_changes_the_job_type_alone(tmp_path: Path) 
         shutil.copytree(ROOT / part, tmp_path / part)
     file = tmp_path / "configs/jobs/code-review.yaml"
     new = manifests.load(tmp_path).manifests()
-    old_text, text = file.read_text(), file.read_text().replace("version: v2", "version: v1")
+    old_text = file.read_text()
+    text = file.read_text().replace("version: v2", "version: v1")
     assert sum(a != b for a, b in zip(old_text.splitlines(), text.splitlines(), strict=True)) == 1
     file.write_text(text)
     old = manifests.load(tmp_path).manifests()

@@ -23,7 +23,8 @@ def count(kind: str) -> float:
 def test_whatever_it_raises_is_logged_once_a_version_and_counted_each_time(
     error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    before, after = count("pod"), []
+    before = count("pod")
+    after = []
     for version in ("1", "1", "2"):
         with one_object("pod", f"odd-{error.__name__}", version):
             raise error("odd")

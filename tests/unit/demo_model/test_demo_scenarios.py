@@ -70,7 +70,8 @@ def test_steps_count_distinct_requests_of_a_turn():
         placed = turns.place(asked, {"input": items}, headers(**head))
         return placed.step, placed.attempt
 
-    first, second = [user("scenario: runaway")], [user("scenario: runaway"), output("x")]
+    first = [user("scenario: runaway")]
+    second = [user("scenario: runaway"), output("x")]
     assert place(first) == (0, 0)
     assert place(first) == (0, 1), "a retry is the same step"
     assert place(second) == (1, 0)

@@ -15,7 +15,8 @@ RECORDINGS = Path(__file__).parent / "recordings"
 
 @pytest.mark.parametrize("way", RECORDED, ids=[way.name for way in RECORDED])
 def test_a_recorded_end_has_its_class(way: Recorded) -> None:
-    stdout, stderr = RECORDINGS / f"{way.name}.jsonl", RECORDINGS / f"{way.name}.stderr"
+    stdout = RECORDINGS / f"{way.name}.jsonl"
+    stderr = RECORDINGS / f"{way.name}.stderr"
     lines = stdout.read_text().splitlines() if stdout.exists() else []
     said = stderr.read_text().splitlines() if stderr.exists() else []
     assert lines or said

@@ -110,7 +110,8 @@ def test_a_run_is_pending_before_the_operator_has_seen_it() -> None:
 
 
 def test_names_columns_and_selectable_fields() -> None:
-    runs, kinds = CRDS["codexruns.yaml"]["spec"], CRDS["codexjobtypes.yaml"]["spec"]
+    runs = CRDS["codexruns.yaml"]["spec"]
+    kinds = CRDS["codexjobtypes.yaml"]["spec"]
     assert (runs["names"]["shortNames"], kinds["names"]["shortNames"]) == (["cxr"], ["cjt"])
     assert [field["jsonPath"] for field in runs["versions"][0]["selectableFields"]] == [
         ".spec.jobType",

@@ -53,7 +53,8 @@ def built(
     job_type: CodexJobType | None = None,
     settings: PodSettings = SETTINGS,
 ) -> dict[str, Any]:
-    of, job_type = of or run(), job_type or kind()
+    of = of or run()
+    job_type = job_type or kind()
     verdict = validate_run(of, job_type, prompt(), PRICES)
     assert isinstance(verdict, Accepted), verdict
     return build_job(of, job_type, verdict, 1, settings)
@@ -141,7 +142,8 @@ def test_everything_is_bounded(job: dict[str, Any]) -> None:
 def test_three_clocks_innermost_first() -> None:
     job = rich()
     runner = config(job, "agent", "CODEXRUN_RUN")["timeoutSeconds"]
-    pod, whole = spec_of(job)["activeDeadlineSeconds"], job["spec"]["activeDeadlineSeconds"]
+    pod = spec_of(job)["activeDeadlineSeconds"]
+    whole = job["spec"]["activeDeadlineSeconds"]
     assert (runner, pod, whole) == (
         120,
         30 + 120 + GRACE_SECONDS,
@@ -330,7 +332,8 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
 
 
 def test_the_gate_is_told_what_the_run_may_spend_and_use() -> None:
-    limits, tools = {"maxTokens": 1000, "maxCostCents": 50}, ["mcp:docs/search"]
+    limits = {"maxTokens": 1000, "maxCostCents": 50}
+    tools = ["mcp:docs/search"]
     job = built(
         run(limits={"maxCostCents": 5}), kind(limits=limits, allowedTools=tools, mcpServers=[DOCS])
     )

@@ -25,7 +25,8 @@ class Leases:
     """The coordination API with one Lease. Each call takes `takes` seconds of the clock."""
 
     def __init__(self, clock: Clock) -> None:
-        self.clock, self.takes = clock, 0.0
+        self.clock = clock
+        self.takes = 0.0
         self.error: Exception | None = None
         self.lease: client.V1Lease | None = None
 

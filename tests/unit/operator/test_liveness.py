@@ -59,7 +59,8 @@ def test_a_loop_that_stands_still_is_named() -> None:
 
 
 async def test_a_key_that_no_worker_takes_grows_old() -> None:
-    taken, blocked = asyncio.Queue[str](), asyncio.Event()
+    taken = asyncio.Queue[str]()
+    blocked = asyncio.Event()
 
     async def hang(key: str) -> None:
         taken.put_nowait(key)

@@ -112,11 +112,9 @@ def test_whatever_they_hold_the_run_is_judged(
 
     spoilt = raw_job(text(record), activeDeadlineSeconds=seconds)
     spoilt["metadata"]["labels"] = {"codexrun.dev/attempt": attempt}
-    one_job, one_pod = (
-        job_from(spoilt),
-        pod_from(
-            raw_pod(text({"src": "runner", "finalMessage": text(message), "failure": message}))
-        ),
+    one_job = job_from(spoilt)
+    one_pod = pod_from(
+        raw_pod(text({"src": "runner", "finalMessage": text(message), "failure": message}))
     )
     decision = plan(seen_of(run("Running"), one_job, one_pod), NOON)
     assert decision.status is not None
@@ -129,10 +127,8 @@ def test_whatever_they_hold_the_run_is_judged(
 
 def judged(message: str, ok: bool = True) -> Any:
     said = {"ok": ok, "sha256": hashlib.sha256(message.encode()).hexdigest()}
-    agent, gate = (
-        agent_report(finalMessage=message, finalMessageBytes=len(message)),
-        gate_report(output=said),
-    )
+    agent = agent_report(finalMessage=message, finalMessageBytes=len(message))
+    gate = gate_report(output=said)
     return outcome(pod("Succeeded", agent=ended(report=agent), gate=ended(report=gate)))
 
 
@@ -172,7 +168,8 @@ class End(Exception):
     "error", [ValueError, KeyError, RecursionError, OverflowError], ids=lambda e: e.__name__
 )
 async def test_no_consumer_ends_a_watch(error: type[Exception]) -> None:
-    kube, told = FakeKube(), []
+    kube = FakeKube()
+    told = []
 
     def seen(item: Json, gone: bool) -> None:
         if item["metadata"]["name"].startswith("odd"):
@@ -231,12 +228,13 @@ ODD_OBJECTS = st.builds(
 async def test_after_any_object_the_next_one_is_told(plural: str, odd: Json, gone: bool) -> None:
     """To the consumers of operator and api as they are."""
     kube = FakeKube()
-    state, catalog = Cache(enqueue=lambda key: None), Catalog(kube)
+    state = Cache(enqueue=lambda key: None)
+    catalog = Catalog(kube)
     seen = {
-        "config_maps": (state.update_prompt, catalog.prompt_seen),
+        "config_maps": (state.update_prompt, catalog.update_prompt),
         "jobs": (state.update_job,),
         "pods": (state.update_pod,),
-        "job_types": (catalog.job_type_seen,),
+        "job_types": (catalog.update_job_type,),
     }[plural]
     for consumer in seen:
         told: list[str] = []
@@ -281,7 +279,8 @@ def test_kopf_goes_on_and_tells_of_all_runs_however_deep_and_of_those_beside_the
     """1,500 levels ended kopf's own watch, and with it the operator: there is no boundary around
     what kopf reads itself."""
     levels = (40, 260, 1_500, 9_990, 10_000)
-    deep, plain = informers(*levels), informers()
+    deep = informers(*levels)
+    plain = informers()
     names = {
         f"uid-{where}-{which}" for where in ("listed", "watched") for which in (*levels, "plain")
     }

@@ -257,7 +257,8 @@ def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(
     operator: Operator, gone: bool
 ) -> None:
     """Somebody's copy of a pod, made by hand; deleting it is no cancel of the run."""
-    real, copy = pod_json(), pod_json(held=False)
+    real = pod_json()
+    copy = pod_json(held=False)
     real["metadata"]["ownerReferences"] = [
         {"kind": "Job", "name": "j", "uid": "job-1", "controller": True}
     ]

@@ -64,7 +64,8 @@ class Cluster:
         self.seconds = 0.0
         self.timers: list[tuple[float, str]] = []
         self.reconciler = Reconciler(self.kube, PODS, workers=WORKERS, clock=lambda: self.seconds)
-        self.cache, self.queue = self.reconciler.cache, self.reconciler.queue
+        self.cache = self.reconciler.cache
+        self.queue = self.reconciler.queue
         self.queue.add_later = self.later  # type: ignore[method-assign]
         self.cache.update_prompt(prompt_json())
         self.cache.update_job_type(self.kube.put("codexjobtypes", kind_json(**spec)))
@@ -133,7 +134,8 @@ class Cluster:
         for job in self.kube.items(self.kube.jobs):
             if job.get("status"):
                 continue
-            name, labels = job["metadata"]["name"], job["metadata"]["labels"]
+            name = job["metadata"]["name"]
+            labels = job["metadata"]["labels"]
             pod = {
                 "metadata": {"name": f"{name}-pod", "uid": f"pod-{name}", "labels": labels},
                 "spec": {"nodeName": "n"},

@@ -40,7 +40,8 @@ class Told:
     log."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
-        self._before, self._caplog = self._samples(), caplog
+        self._before = self._samples()
+        self._caplog = caplog
 
     def _samples(self) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -98,7 +99,8 @@ class Operator:
     async def to_running(self) -> None:
         await self.look()
         self.cache.creations.clear()
-        self.cache.jobs[UID], self.cache.pods[UID] = job(), pod("Running")
+        self.cache.jobs[UID] = job()
+        self.cache.pods[UID] = pod("Running")
         await self.look()
 
     def end(self, **report: Any) -> None:

@@ -38,7 +38,8 @@ class Operator:
     def __init__(self) -> None:
         self.kube = Paging()
         self.reconciler = Reconciler(self.kube, PODS, workers=1)
-        self.cache, self.queue = self.reconciler.cache, self.reconciler.queue
+        self.cache = self.reconciler.cache
+        self.queue = self.reconciler.queue
         self.queue.add_later = lambda key, seconds: None  # type: ignore[method-assign]
         self.resync = Resync(self.kube, self.cache, self.queue)
         self.cache.update_prompt(prompt_json())
@@ -208,11 +209,9 @@ def pod_json(phase: str = "Running", **metadata: Any) -> Json:
 
 
 COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
-RUN_ENDED, RUN_LIVES, ANOTHER_RUN = (
-    run_json("Cancelled"),
-    run_json("Running"),
-    run_json("Running", uid=OTHER),
-)
+RUN_ENDED = run_json("Cancelled")
+RUN_LIVES = run_json("Running")
+ANOTHER_RUN = run_json("Running", uid=OTHER)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ class Cluster(RuleBasedStateMachine):
         return [item for key, item in self.kube.objects.items() if key.rpartition("/")[0] == path]
 
     def tell(self, item: Json, *, gone: bool = False) -> None:
-        state, copy = self.reconciler.cache, {**item}
+        state = self.reconciler.cache
+        copy = {**item}
         if "jobType" in item.get("spec", {}):
             terminal = item["status"]["phase"] in TERMINAL
             state.update_run(copy, gone or terminal)
@@ -231,7 +232,8 @@ class Cluster(RuleBasedStateMachine):
         """Whether anything but the clock is left to move; a second look without any change would
         only repeat itself."""
         now = (self.kube.version, len(self.kube.calls), len(self.reconciler.queue._ready))
-        before, self.progress = getattr(self, "progress", None), now
+        before = getattr(self, "progress", None)
+        self.progress = now
         return before != now
 
     async def look_at(self, key: Key) -> None:
@@ -243,10 +245,8 @@ class Cluster(RuleBasedStateMachine):
     def see_new_jobs(self) -> None:
         for verb, path, body in self.kube.calls:
             if verb == "create" and path == self.kube.jobs:
-                uid, name = (
-                    body["metadata"]["labels"]["codexrun.dev/run-uid"],
-                    body["metadata"]["name"],
-                )
+                uid = body["metadata"]["labels"]["codexrun.dev/run-uid"]
+                name = body["metadata"]["name"]
                 made = self.kube.objects.get(f"{path}/{name}")
                 if made is None:
                     continue
@@ -315,7 +315,8 @@ class Cluster(RuleBasedStateMachine):
     @precondition(lambda self: self.late)
     @rule()
     def the_watch_catches_up(self) -> None:
-        late, self.late = self.late, []
+        late = self.late
+        self.late = []
         for job in late:
             self.tell(job)
 
@@ -443,7 +444,8 @@ class Cluster(RuleBasedStateMachine):
     def restart(self, shuffle: Any = None) -> None:
         """A new State, fed with the same objects: Jobs, pods and prompts first, as the process
         does, in any order each."""
-        self.late, self.past = [], []
+        self.late = []
+        self.past = []
         self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)
         state = self.reconciler.cache
         state.update_prompt(prompt_json())

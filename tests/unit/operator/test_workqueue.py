@@ -46,12 +46,15 @@ async def test_first_in_first_out_and_once() -> None:
 
 
 async def test_one_worker_at_a_time_for_a_key_and_again_if_it_changed_meanwhile() -> None:
-    busy, most, looks = 0, 0, 0
+    busy = 0
+    most = 0
+    looks = 0
     go = asyncio.Event()
 
     async def handle(key: str) -> None:
         nonlocal busy, most, looks
-        busy, looks = busy + 1, looks + 1
+        busy = busy + 1
+        looks = looks + 1
         most = max(most, busy)
         await go.wait()
         busy -= 1

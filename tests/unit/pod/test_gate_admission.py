@@ -148,7 +148,8 @@ def test_budget(most, spent, asked, sent, lowered):
 )
 def test_the_overshoot_is_at_most_one_input(most, wishes):
     """Whatever the model would like to say: input is not known before, output is capped."""
-    spent, last_input = 0, 0
+    spent = 0
+    last_input = 0
     for tokens_in, tokens_out in wishes:
         verdict = admit(
             json.dumps(PLAIN).encode(),

@@ -117,25 +117,32 @@ def test_a_stream(stream, last, output):
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))
 def test_chunks_of_any_size_mean_the_same(stream, sizes):
-    whole, parts = EventStream(), EventStream()
+    whole = EventStream()
+    parts = EventStream()
     data = stream.encode()
     whole.feed(data)
-    position, turn = 0, 0
+    position = 0
+    turn = 0
     while position < len(data):
         size = sizes[turn % len(sizes)]
         parts.feed(data[position : position + size])
-        position, turn = position + size, turn + 1
+        position = position + size
+        turn = turn + 1
     assert (parts.last, parts.output_seen) == (whole.last, whole.output_seen)
 
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))
 def test_whole_events_are_given_back_to_the_byte(stream, sizes):
-    watch, data, passed = EventStream(), stream.encode(), b""
-    position, turn = 0, 0
+    watch = EventStream()
+    data = stream.encode()
+    passed = b""
+    position = 0
+    turn = 0
     while position < len(data):
         size = sizes[turn % len(sizes)]
         passed += watch.feed(data[position : position + size])
-        position, turn = position + size, turn + 1
+        position = position + size
+        turn = turn + 1
     assert data.startswith(passed)
     assert not data[len(passed) :].endswith((b"\n\n", b"\r\n\r\n"))
 

@@ -217,7 +217,8 @@ def test_a_hundred_calls_and_not_a_byte_of_one_passes():
             )
             allowed = ALL - {entry}
             watch = EventStream(lambda event, allowed=allowed: forbidden_call(event, allowed, ()))
-            passed, position = b"", 0
+            passed = b""
+            position = 0
             while position < len(stream):
                 size = chance.randint(1, 60)
                 passed += watch.feed(stream[position : position + size])

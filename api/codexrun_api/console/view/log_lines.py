@@ -43,7 +43,8 @@ def read_line(number: int, raw: bytes, size: int, *, json_form: bool = False) ->
     if entry is None or json_form:
         text = raw.decode("utf-8", "replace")
         src = str(entry.get("src", "")) if entry else ""
-        label, bad = "", False
+        label = ""
+        bad = False
     else:
         src = str(entry.get("src", ""))[:MAX_SRC_CHARACTERS]
         label, text, bad = _summary(entry)

@@ -10,9 +10,9 @@ from typing import Any
 
 import re2
 
+from codexrun_api.archive.archive import Archive
+from codexrun_api.archive.line_index import LineIndex
 from codexrun_api.console.view.formats import count, plural
-from codexrun_api.logs.archive import Archive
-from codexrun_api.logs.line_index import LineIndex
 
 MAX_LINES = 1000  # lines
 MAX_MARKS = 10  # matches of a line that are marked

@@ -43,10 +43,8 @@ async def connect(settings: Settings) -> ClusterClient:
             chosen = (
                 _context(config, flags.kubeconfig, settings.context) if settings.context else active
             )
-            namespace, context = (
-                chosen.get("context", {}).get("namespace") or "default",
-                chosen.get("name", ""),
-            )
+            namespace = chosen.get("context", {}).get("namespace") or "default"
+            context = chosen.get("name", "")
     except (config.ConfigException, OSError, ValueError) as error:
         raise Unavailable(
             f"no cluster: {' '.join(str(error).split())}",

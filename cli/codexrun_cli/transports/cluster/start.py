@@ -88,7 +88,8 @@ class Starter:
     async def _wait_for_verdict(self, raw: Json) -> Json:
         """Return the run once the operator has answered; a refused one is an error and leaves
         nothing behind."""
-        name, uid = raw["metadata"]["name"], raw["metadata"]["uid"]
+        name = raw["metadata"]["name"]
+        uid = raw["metadata"]["uid"]
         try:
             async with asyncio.timeout(VERDICT_SECONDS):
                 if not _verdict(raw).final:

@@ -9,7 +9,6 @@ from typing import Any
 
 from codexrun_cli.errors import ApiRequired, CommandError
 from codexrun_cli.exit_codes import Code
-from codexrun_cli.statuses import is_terminal
 from codexrun_cli.transports import Details, Json, LogEvent, LogRange, LogText, RunFilter
 from codexrun_cli.transports.cluster import catalog, pod_logs, views
 from codexrun_cli.transports.cluster import details as cluster_details
@@ -18,6 +17,7 @@ from codexrun_cli.transports.cluster.start import Starter
 from codexrun_cli.transports.schemas import JobType, Prompt, Run
 from codexrun_core.errors import Conflict, NotFound, Refused
 from codexrun_core.kube.client import Kube
+from codexrun_core.resources.phases import ENDED_STATUSES
 from codexrun_core.runs import new_run, queue
 from codexrun_core.runs.labels import inherited_labels, parse_selector
 from codexrun_core.runs.new_run import NewRun
@@ -34,7 +34,9 @@ class Cluster:
     rest = False
 
     def __init__(self, kube: Kube, loop: Loop, *, everywhere: bool = False) -> None:
-        self.kube, self.loop, self._everywhere = kube, loop, everywhere
+        self.kube = kube
+        self.loop = loop
+        self._everywhere = everywhere
         self._starter = Starter(kube)
 
     def start(self, request: Json, key: str | None) -> Run:
@@ -71,9 +73,11 @@ class Cluster:
         for _ in range(CANCEL_ATTEMPTS):
             raw = await self._find(name)
             status = views.status_of(raw)
-            if status == "cancelled" or (raw["spec"].get("cancel") and not is_terminal(status)):
+            if status == "cancelled" or (
+                raw["spec"].get("cancel") and status not in ENDED_STATUSES
+            ):
                 return await self._run_with_queue(raw)
-            if is_terminal(status):
+            if status in ENDED_STATUSES:
                 raise CommandError(
                     Code.CONFLICT,
                     f'run "{raw["metadata"]["name"]}" has ended ({status}); it can be retried, not'
@@ -97,7 +101,7 @@ class Cluster:
     async def _retry(self, name: str, changes: Json, key: str | None) -> Run:
         source = await self._find(name)
         run = views.run_json(source)
-        if not is_terminal(run["status"]):
+        if run["status"] not in ENDED_STATUSES:
             raise CommandError(
                 Code.CONFLICT,
                 f'run "{run["name"]}" has not ended ({run["status"]}); cancel it first',
@@ -112,7 +116,7 @@ class Cluster:
             async for raw in self._all({})
             if (raw["spec"].get("retryOf") or {}).get("uid") == run["run_id"]
         ]
-        live = next((raw for raw in retries if not is_terminal(views.status_of(raw))), None)
+        live = next((raw for raw in retries if views.status_of(raw) not in ENDED_STATUSES), None)
         if live and not key:
             return await self._run_with_queue(live)
         user = await self._starter.user()
@@ -185,7 +189,7 @@ class Cluster:
                 raw = await self.kube.get(path)
             except NotFound:
                 return True
-            return raw["metadata"]["uid"] != run["run_id"] or is_terminal(views.status_of(raw))
+            return raw["metadata"]["uid"] != run["run_id"] or views.status_of(raw) in ENDED_STATUSES
 
         return self.loop.iterate(
             pod_logs.follow(self.kube, run["run_id"], log_range, has_ended, pod_logs.pause)

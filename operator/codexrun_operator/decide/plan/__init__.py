@@ -63,7 +63,8 @@ def leave_terminal_run_alone(snapshot: Snapshot, now: datetime) -> Decision | No
     Nobody reads their evidence any more: held, it would keep pod, Job and a foreground deletion for
     ever.
     """
-    run, pod = snapshot.run, snapshot.pod
+    run = snapshot.run
+    pod = snapshot.pod
     if not (run.status.phase.terminal or run.metadata.deletion_timestamp):
         return None
     if pod and pod.held and not pod.gone:

@@ -39,7 +39,9 @@ def finish(snapshot: Snapshot, now: datetime) -> Decision | None:
 
 def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Starting, with what it waits for; or Running."""
-    job, pod, run = snapshot.job, snapshot.pod, snapshot.run
+    job = snapshot.job
+    pod = snapshot.pod
+    run = snapshot.run
     if job is None or snapshot.phase is Phase.STOPPING:
         return None
     fields = started_fields(snapshot)

@@ -89,7 +89,8 @@ def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: dateti
 
     A minute of this process: what nobody was there to see has not been missing.
     """
-    run, waited = snapshot.run, snapshot.missing_for
+    run = snapshot.run
+    waited = snapshot.missing_for
     if run.status.phase is Phase.QUEUED:
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
         # by a re-apply.
@@ -167,7 +168,9 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
         or not isinstance(snapshot.verdict, Accepted)
     ):
         return None
-    run, job_type, accepted = snapshot.run, snapshot.job_type, snapshot.verdict
+    run = snapshot.run
+    job_type = snapshot.job_type
+    accepted = snapshot.verdict
     if snapshot.admitted:
         fields = {
             "attempt": 1,
@@ -189,7 +192,8 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
             reasons.CONCURRENCY_LIMIT,
             f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
         )
-    reason, cause = blocked.reason, blocked.message
+    reason = blocked.reason
+    cause = blocked.message
     if run.spec.when_full == "Reject":
         message = f"Rejected, as spec.whenFull asks: {cause}"
         return Decision(

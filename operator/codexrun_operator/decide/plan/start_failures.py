@@ -96,7 +96,8 @@ def _unschedulable(said: str) -> StartProblem:
 def _container_problem(name: str, container: Container) -> StartProblem | None:
     if container.state != "waiting":
         return None
-    reason, detail = container.reason, container.message
+    reason = container.reason
+    detail = container.message
     if reason in PULL_REASONS or reason in HOPELESS_PULL_REASONS:
         message = (
             f"The image of container {name} cannot be had ({reason}): {detail or 'no further word'}"

@@ -34,7 +34,8 @@ CLOCK_SKEW = timedelta(seconds=5)  # between the Job controller's clock and this
 def started_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return what Job and pod tell of their run. It is in every status, as the one after the Job's
     creation may be lost."""
-    job, pod = snapshot.job, snapshot.pod
+    job = snapshot.job
+    pod = snapshot.pod
     fields: dict[str, Any] = {}
     if job:
         fields = {
@@ -53,9 +54,11 @@ def started_fields(snapshot: Snapshot) -> dict[str, Any]:
 
 def ended_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
     """Return what is known of the end: usage, last message, times. The rest stays as it is."""
-    status, pod = snapshot.run.status, snapshot.pod
+    status = snapshot.run.status
+    pod = snapshot.pod
     fields = started_fields(snapshot)
-    started, finished = status.started_at, status.finished_at or now
+    started = status.started_at
+    finished = status.finished_at or now
     if pod:
         result = outcome(pod)
         reported = {
@@ -135,7 +138,8 @@ def begin_stop(
 
 def _stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
     """Return what is still to be done so that the pod goes, or none comes."""
-    job, pod = snapshot.job, snapshot.pod
+    job = snapshot.job
+    pod = snapshot.pod
     if pod and not pod.gone and (pod.node or job is None):
         return () if pod.deleting else (StopPod(pod.name, pod.uid),)
     if (
@@ -168,7 +172,8 @@ def ending_status(
 def conclude_stop(snapshot: Snapshot, now: datetime) -> Decision | None:
     """`Stopping` ends when the Job controller says that nothing runs and nothing will, and the pod
     object is gone."""
-    job, pod = snapshot.job, snapshot.pod
+    job = snapshot.job
+    pod = snapshot.pod
     if (
         snapshot.phase is not Phase.STOPPING
         or job is None
@@ -188,7 +193,8 @@ def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
     let it go."""
     if snapshot.phase is not Phase.STOPPING:
         return None
-    pod, status = snapshot.pod, snapshot.run.status
+    pod = snapshot.pod
+    status = snapshot.run.status
     if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
         if status.finished_at is not None:
             return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
@@ -218,7 +224,8 @@ def stop_when_cancelled(snapshot: Snapshot, now: datetime) -> Decision | None:
 def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Stop a run that somebody else ends. By hand is a cancel too; what the cluster does is a
     failure with its own class."""
-    job, pod = snapshot.job, snapshot.pod
+    job = snapshot.job
+    pod = snapshot.pod
     if job is None:
         return None
     # Its controller deletes the pod before it says why, and pod and Job come on two watches.

@@ -110,7 +110,8 @@ class Uploader:
         spool = self.spool
         if self.stored_bytes is None:
             stored = await self.client.log(0, b"")
-            self.stored_bytes, self.closed = stored.size, stored.closed
+            self.stored_bytes = stored.size
+            self.closed = stored.closed
         while self.stored_bytes < spool.size and not self.closed:
             stored = await self.client.log(
                 self.stored_bytes, spool.read(self.stored_bytes, LOG_CHUNK_BYTES)

@@ -142,7 +142,8 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
             f"the budget is spent: {limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)",
         )
     if limits.max_pico is not None and _affordable(body, limits) < MIN_OUTPUT_TOKENS:
-        spent, limit = dollars(limits.spent_pico), dollars(limits.max_pico)
+        spent = dollars(limits.spent_pico)
+        limit = dollars(limits.max_pico)
         return Denied("budget", f"the budget is spent: {spent} of {limit} (limits.maxCostCents)")
     return None
 
@@ -177,7 +178,8 @@ def _lower(body: dict[str, Any], limits: Limits) -> str | None:
     if not remaining:
         return None
     name = min(remaining, key=lambda limit: remaining[limit])
-    tokens, requested = remaining[name], body.get("max_output_tokens")
+    tokens = remaining[name]
+    requested = body.get("max_output_tokens")
     if tokens == UNLIMITED_TOKENS or (
         isinstance(requested, int) and not isinstance(requested, bool) and requested <= tokens
     ):

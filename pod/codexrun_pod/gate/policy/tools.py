@@ -160,7 +160,8 @@ def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None:
     """Return a tool's full name: `alpha` in the namespace `mcp__t` is `mcp__t__alpha`; other
     namespaces say nothing."""
-    name, space = tool.get("name"), holder.get("name")
+    name = tool.get("name")
+    space = holder.get("name")
     if not isinstance(name, str):
         return None
     return f"{space}__{name}" if isinstance(space, str) and space.startswith("mcp__") else name

@@ -92,7 +92,8 @@ def patch(settings: Settings, commit: str) -> bytes:
     """
     repository = settings.workspace / ".git"
     with tempfile.TemporaryDirectory(dir=str(settings.tmp)) as scratch:
-        index, objects = Path(scratch, "index"), Path(scratch, "objects")
+        index = Path(scratch, "index")
+        objects = Path(scratch, "objects")
         objects.mkdir()
         if (repository / "index").is_file():
             # With its time: Git compares contents only where a file is as young as the index that

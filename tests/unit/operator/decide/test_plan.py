@@ -1138,7 +1138,8 @@ def test_finished_is_left_alone_but_for_a_held_pod(phase: str, held: bool) -> No
 
 def test_a_whole_life_needs_three_writes() -> None:
     """Starting, Running, Succeeded: a successful run's share of the API budget."""
-    snapshot, writes = replace(READY, admitted=True), []
+    snapshot = replace(READY, admitted=True)
+    writes = []
     course: Iterable[tuple[Job | None, Pod | None]] = [
         (None, None),
         (job(created=NOON, active=0), None),
@@ -1269,7 +1270,8 @@ def test_plan_never_raises_and_never_goes_back(snapshot: Snapshot) -> None:
     decision = plan(snapshot, NOON)
     if decision.status is None:
         return
-    old, new = snapshot.run.status, decision.status
+    old = snapshot.run.status
+    new = decision.status
     assert new.phase.rank >= old.phase.rank
     assert not old.phase.terminal
     assert new.phase.terminal is (new.finished_at is not None) or new.phase is Phase.STOPPING

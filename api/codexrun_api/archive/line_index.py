@@ -4,8 +4,8 @@ log only grows."""
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from codexrun_api.logs import line_counts
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive import line_counts
+from codexrun_api.archive.archive import Archive
 
 MAX_LINE_BYTES = 16 * 1024  # bytes of a line that are shown
 

@@ -4,7 +4,7 @@ the log is."""
 import json
 from datetime import datetime
 
-from codexrun_api.logs.archive import Archive
+from codexrun_api.archive.archive import Archive
 
 READ_BLOCK_BYTES = 64 * 1024
 # bytes in which a line with a time is looked for, at each of the at most 26 halvings of a log

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from codexrun_api import metrics
-from codexrun_api.logs import line_counts
+from codexrun_api.archive import line_counts
 
 RUN_ID = re.compile(r"[0-9a-z][0-9a-z-]{0,62}")
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
