@@ -19,6 +19,7 @@ from codexrun_core import deep_json
 from codexrun_core.unreadable import UNREADABLE
 from codexrun_operator.watch import kopf_informer
 from codexrun_operator.watch.cache import Cache
+from codexrun_operator.watch.keys import Key
 
 GROUP = "codexrun.dev/v1alpha1"
 KUBECONFIG = """
@@ -126,8 +127,8 @@ async def main(levels: list[int]) -> dict[str, object]:
     told: set[str] = set()
     changed = asyncio.Event()
 
-    def mark(uid: str) -> None:
-        told.add(uid)
+    def mark(key: Key) -> None:
+        told.add(key.name)
         changed.set()
 
     state = Cache(enqueue=mark)
