@@ -12,7 +12,7 @@ from codexrun_cluster.images import base_image as base
 from codexrun_cluster.images import fetch
 from codexrun_cluster.images.builders import Buildah, Docker
 from codexrun_cluster.images.contents import agent_image, base_label, control_image
-from codexrun_cluster.node import containers
+from codexrun_cluster.node import container_leftovers
 from codexrun_cluster.paths import Paths
 from codexrun_cluster.progress import Progress
 from codexrun_cluster.step_runner import Step, run_steps
@@ -43,7 +43,7 @@ def make_images(paths: Paths, base_image: str, registry: str, progress: Progress
         for image in images:
             builder.build(image, pull=bool(base_image))
             names.append(builder.push(image.name, registry) if registry else image.name)
-            if isinstance(builder, Buildah) and containers.ctr("version"):
+            if isinstance(builder, Buildah) and container_leftovers.ctr("version"):
                 builder.load(image.name)
         return "with Docker" if docker else "with buildah"
 

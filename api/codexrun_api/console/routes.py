@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.pages import (
     catalog,
     compare,
@@ -18,7 +19,6 @@ from codexrun_api.console.pages import (
     start,
 )
 from codexrun_api.console.templating import MEDIA_TYPES, STATIC, Page, page, see_other, static_files
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices
 from codexrun_core.runs.filters import Filter

@@ -19,10 +19,11 @@ from fastapi.routing import APIRoute
 from jinja2_fragments import render_block
 from markupsafe import Markup
 
+from codexrun_api.console.access import NotLoggedIn, visitor_of
+from codexrun_api.console.security_headers import HEADERS
 from codexrun_api.console.view import formats, health_strip
 from codexrun_api.console.view.keyboard import BINDINGS
 from codexrun_api.console.view.status_text import STATES, state_of
-from codexrun_api.console.visitors import NotLoggedIn, visitor_of
 from codexrun_api.schemas.problems import Problem, problem_of
 
 log = logging.getLogger(__name__)
@@ -38,24 +39,6 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
 }
-
-CSP = "; ".join(
-    (
-        "default-src 'self'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "object-src 'none'",
-    )
-)
-HEADERS = {
-    "Content-Security-Policy": CSP,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-
 
 # Two at once: what an agent wrote may take its time, and neither the event loop nor everything
 # else's threads are its own.

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from codexrun_api.archive.archive import Archive
-from codexrun_api.archive.offsets import at_or_after, last_lines
+from codexrun_api.archive.tail import at_or_after, last_lines
 from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.logs.stream import Follower, read_chunks

@@ -12,7 +12,7 @@ from codexrun_api.schemas import params, requests, responses
 from codexrun_api.schemas.problems import FieldError, Problem, answers
 from codexrun_api.services import CurrentServices, Run
 from codexrun_core.errors import Unavailable
-from codexrun_core.runs.filters import InvalidPageToken
+from codexrun_core.runs.paging import InvalidPageToken
 from codexrun_core.runs.sorting import parse_sort
 from codexrun_core.runs.stored_spec import read_spec
 

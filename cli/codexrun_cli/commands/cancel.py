@@ -7,7 +7,7 @@ import typer
 
 from codexrun_cli import bulk_actions, context, options, output
 from codexrun_cli.errors import say
-from codexrun_cli.follow import modes
+from codexrun_cli.follow import run_to_end
 from codexrun_cli.times import short
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
@@ -74,7 +74,7 @@ def cancel(
 
 def _see_it_stop(ctx: typer.Context, transport: Transport, run: Run, timeout: str | None) -> Run:
     started_at = time.monotonic()
-    stopped_run = modes.see_through(ctx, transport, run, "watch", timeout=timeout)
+    stopped_run = run_to_end.see_through(ctx, transport, run, "watch", timeout=timeout)
     duration = short(time.monotonic() - started_at)
     say(
         f"{stopped_run['name']}: {stopped_run['status']} after {duration}"

@@ -6,7 +6,7 @@ import typer
 
 from codexrun_cli import bulk_actions, context, options, output
 from codexrun_cli.errors import say, usage
-from codexrun_cli.follow import modes
+from codexrun_cli.follow import run_to_end
 from codexrun_cli.transports.schemas import Run
 
 
@@ -56,7 +56,7 @@ def retry(
         if len(runs) == 1 and run_filter.empty and not dry_run:
             new = again(runs[0])
             say(f"retry of {runs[0]['name']}:")
-            modes.go_on(ctx, transport, new, following, output_format)
+            run_to_end.go_on(ctx, transport, new, following, output_format)
             return
         if following.mode != "detach":
             usage(

@@ -7,7 +7,7 @@ import typer
 
 from codexrun_cli import completion, context, options, output
 from codexrun_cli.errors import usage
-from codexrun_cli.follow import modes
+from codexrun_cli.follow import run_to_end
 from codexrun_cli.transports import Json
 from codexrun_core.runs import new_run
 
@@ -79,7 +79,7 @@ def start(
         run = transport.start(
             {**request, **generated}, key or (str(uuid.uuid4()) if generated else None)
         )
-        modes.go_on(ctx, transport, run, following, output_format)
+        run_to_end.go_on(ctx, transport, run, following, output_format)
 
 
 def _seconds(text: str | None) -> int | None:

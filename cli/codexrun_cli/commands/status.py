@@ -7,7 +7,7 @@ import typer
 from codexrun_cli import context, options, output, run_selection
 from codexrun_cli.errors import say
 from codexrun_cli.exit_codes import of_run, worst
-from codexrun_cli.follow import modes
+from codexrun_cli.follow import run_to_end
 from codexrun_cli.output.runs import describe, kind, next_command
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
@@ -39,7 +39,8 @@ def status(
             return
         if watch:
             runs = [
-                modes.see_through(ctx, transport, run, "watch", timeout=timeout) for run in runs
+                run_to_end.see_through(ctx, transport, run, "watch", timeout=timeout)
+                for run in runs
             ]
         if output_format.name == "table":
             for number, run in enumerate(runs):

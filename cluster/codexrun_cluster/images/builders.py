@@ -9,7 +9,7 @@ from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.images.base_image import base_tar
 from codexrun_cluster.images.contents import Image, outdated
 from codexrun_cluster.images.oci_layout import newest_images, prune_layout, write_archive
-from codexrun_cluster.node import containers
+from codexrun_cluster.node import container_leftovers
 from codexrun_cluster.node.settings import CONTAINERD_SOCKET
 from codexrun_cluster.paths import Paths
 
@@ -74,7 +74,7 @@ class Buildah:
             "--root",
             self.storage,
             "--runroot",
-            containers.BUILDAH_RUN,
+            container_leftovers.BUILDAH_RUN,
             "--storage-driver",
             driver,
             *words,
@@ -142,7 +142,7 @@ class Buildah:
 
     def load(self, name: str) -> str:
         """Bring an image into the node's containerd; only layers that it lacks are copied."""
-        if name in containers.ctr("images", "ls", "--quiet"):
+        if name in container_leftovers.ctr("images", "ls", "--quiet"):
             return "already on the node"
         layout = self.paths.cache / "oci"
         layout.mkdir(exist_ok=True)
@@ -150,7 +150,9 @@ class Buildah:
         # nor written again.
         self.run("push", "--quiet", name, f"oci:{layout}:{name}")
         archive = self.paths.cache / "tmp" / "import.tar"
-        size = write_archive(layout, name, set(containers.ctr("content", "ls", "--quiet")), archive)
+        size = write_archive(
+            layout, name, set(container_leftovers.ctr("content", "ls", "--quiet")), archive
+        )
         self.log.run(
             [
                 "ctr",
@@ -165,7 +167,7 @@ class Buildah:
             ]
         )
         archive.unlink()
-        if name not in containers.ctr("images", "ls", "--quiet"):
+        if name not in container_leftovers.ctr("images", "ls", "--quiet"):
             raise LauncherError(
                 f"containerd imported {name}, but does not list it",
                 "make down, then make up",
@@ -183,10 +185,10 @@ def prune(buildah: Buildah, now: set[str]) -> None:
     paths = buildah.paths
     layout = paths.cache / "oci"
     keep = now | newest_images(layout, 3)
-    on_node = containers.images()
+    on_node = container_leftovers.images()
     old = outdated(on_node, keep)
-    if names := [*old, *containers.untagged_images(on_node, set(old))]:
-        containers.ctr("images", "rm", *names)
+    if names := [*old, *container_leftovers.untagged_images(on_node, set(old))]:
+        container_leftovers.ctr("images", "rm", *names)
     for name in outdated(buildah.names(), keep):
         buildah.run("rmi", name)
     prune_layout(layout, keep)

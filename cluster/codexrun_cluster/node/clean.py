@@ -2,7 +2,7 @@
 
 import shutil
 
-from codexrun_cluster.node import containers, network
+from codexrun_cluster.node import container_leftovers, network
 from codexrun_cluster.node.components import unrecorded_pids
 from codexrun_cluster.node.processes import kill_all
 from codexrun_cluster.node.state import RECORD_FILE, NodeRecord, load
@@ -17,15 +17,15 @@ def clear_machine(record: NodeRecord | None) -> None:
     for name in ("kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy", "coredns"):
         if name in alive:
             alive[name].stop(5)
-    containers.stop_processes(grace_seconds=5)
-    containers.forget_containers()
+    container_leftovers.stop_processes(grace_seconds=5)
+    container_leftovers.forget_containers()
     for name in ("kube-apiserver", "etcd", "containerd"):
         if name in alive:
             alive[name].stop(5)
     kill_all(unrecorded_pids(), 5)
-    containers.stop_processes(grace_seconds=0)
+    container_leftovers.stop_processes(grace_seconds=0)
     network.take_down()
-    containers.remove_leftovers()
+    container_leftovers.remove_leftovers()
 
 
 def take_down(paths: Paths) -> None:

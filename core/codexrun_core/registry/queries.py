@@ -6,8 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from codexrun_core.registry.tables import SafeText, run_labels, run_words, runs
-from codexrun_core.runs.filters import Cursor, Filter
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import Requirement
+from codexrun_core.runs.paging import Cursor
 from codexrun_core.runs.record import RunRecord, search_words
 
 Condition = sa.ColumnElement[bool]

@@ -22,14 +22,8 @@ from codexrun_core.registry.queries import (
 from codexrun_core.registry.sorted_queries import order, page_ids
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources.phases import ENDED_STATUSES, TERMINAL_STATUSES
-from codexrun_core.runs.filters import (
-    MAX_PAGE_SIZE,
-    PAGE_SIZE,
-    Filter,
-    Page,
-    parse_token,
-    token_after,
-)
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.paging import MAX_PAGE_SIZE, PAGE_SIZE, Page, parse_token, token_after
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, Sort
 

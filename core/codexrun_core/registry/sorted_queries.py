@@ -15,7 +15,8 @@ from codexrun_core.registry.queries import (
     with_index,
 )
 from codexrun_core.registry.tables import runs
-from codexrun_core.runs.filters import Cursor, Filter
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.paging import Cursor
 from codexrun_core.runs.sorting import NEVER_NULL, NEWEST, Sort
 
 

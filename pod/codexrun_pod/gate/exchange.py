@@ -18,7 +18,7 @@ from codexrun_pod.gate import errors, headers
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.policy import tools
-from codexrun_pod.gate.policy.rules import Admitted, Denied
+from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
 
 T = TypeVar("T")

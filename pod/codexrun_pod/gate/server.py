@@ -17,8 +17,9 @@ from codexrun_pod.gate.exchange import Exchange
 from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
-from codexrun_pod.gate.logs.upload import Uploader
-from codexrun_pod.gate.policy.rules import Denied, admit
+from codexrun_pod.gate.logs.upload_to_api import Uploader
+from codexrun_pod.gate.policy.rules import admit
+from codexrun_pod.gate.policy.verdicts import Denied
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,

@@ -21,7 +21,7 @@ from codexrun_pod.runner.codex.progress import (
 from codexrun_pod.runner.logs import artifacts
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.logs.masking import Mask
-from codexrun_pod.runner.logs.upload import LogUploader
+from codexrun_pod.runner.logs.upload_to_gate import LogUploader
 from codexrun_pod.runner.settings import CannotStartError, Settings, from_env, termination_log
 from codexrun_pod.runner.supervise import Supervisor
 from codexrun_pod.runner.termination_report import TerminationReport

@@ -26,7 +26,7 @@ async def test_deleting_takes_the_object_away_and_leaves_what_is_recorded(
     await console.mirrored()
     page = await http.get(f"/console/runs/{run}")
     assert f'action="/console/runs/{run}/delete"' in page.text
-    with caplog.at_level("INFO", logger="codexrun_api.console.visitors"):
+    with caplog.at_level("INFO", logger="codexrun_api.console.access"):
         answer = await http.post(f"/console/runs/{run}/delete", data={"csrf": await csrf_of(http)})
     assert (answer.status_code, answer.headers["location"]) == (303, f"/console/runs/{run}")
     assert "to-delete" not in console.kube.run_names

@@ -288,7 +288,7 @@ async def test_who_did_what_from_where_is_logged(
 ) -> None:
     run = console.run("audited", "Running")
     await console.mirrored()
-    with caplog.at_level("INFO", logger="codexrun_api.console.visitors"):
+    with caplog.at_level("INFO", logger="codexrun_api.console.access"):
         await http.post(
             f"/console/runs/{run}/cancel",
             data={"csrf": await csrf_of(http), "reason": "wrong branch"},

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codexrun_api.archive.archive import Archive, Superseded
-from codexrun_pod.gate.logs import upload as gate_shipping
+from codexrun_pod.gate.logs import upload_to_api as gate_shipping
 from codexrun_pod.gate.logs.ingest_client import StoredLog, Unavailable
 from codexrun_pod.gate.logs.spool import Spool
-from codexrun_pod.gate.logs.upload import Uploader
-from codexrun_pod.runner.logs import upload as runner_shipping
+from codexrun_pod.gate.logs.upload_to_api import Uploader
+from codexrun_pod.runner.logs import upload_to_gate as runner_shipping
 
 RUN = "11111111-2222-3333-4444-555555555555"
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=40)

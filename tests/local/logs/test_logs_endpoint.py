@@ -17,7 +17,7 @@ from shipping_stand import LOG, RUN, events_of
 
 from codexrun_api.app import HANDLED_ERRORS
 from codexrun_api.archive.notifier import LogNotifier
-from codexrun_api.archive.offsets import at_or_after, last_lines
+from codexrun_api.archive.tail import at_or_after, last_lines
 from codexrun_api.http import middleware, sse
 from codexrun_api.logs import artifact_routes, routes, stream
 from codexrun_api.logs.stream import Follower

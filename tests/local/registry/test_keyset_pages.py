@@ -13,15 +13,9 @@ from hypothesis import strategies as st
 from registry_rows import NOON, later, row, run_id
 
 from codexrun_core.registry import Registry
-from codexrun_core.runs.filters import (
-    Cursor,
-    Filter,
-    InvalidPageToken,
-    Page,
-    parse_token,
-    token_after,
-)
+from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.paging import Cursor, InvalidPageToken, Page, parse_token, token_after
 from codexrun_core.runs.record import RunRecord
 
 

@@ -11,7 +11,7 @@ from codexrun_cluster.backends import choice
 from codexrun_cluster.backends.choice import Machine
 from codexrun_cluster.errors import LauncherError, tail
 from codexrun_cluster.images import base_image, builders, contents, oci_layout
-from codexrun_cluster.node import containers, gobuild, network, ports
+from codexrun_cluster.node import container_leftovers, gobuild, network, ports
 
 SERVER = Machine(linux=True, root=True, docker=False, kind=False)
 LAPTOP = Machine(linux=True, root=False, docker=True, kind=True)
@@ -147,7 +147,7 @@ def test_only_our_mounts_are_undone_innermost_first():
             ]
         )
     )
-    found = containers.mounts_below((Path("/run/codexrun-node"),), mountinfo)
+    found = container_leftovers.mounts_below((Path("/run/codexrun-node"),), mountinfo)
     assert found == ["/run/codexrun-node/a/b", "/run/codexrun-node/a"]
 
 
@@ -381,4 +381,4 @@ def test_digest_names_go_with_the_last_real_name():
         "sha256:2": "sha256:y",
         "sha256:3": "sha256:z",
     }
-    assert containers.untagged_images(listed, {"a:1"}) == ["sha256:1", "sha256:3"]
+    assert container_leftovers.untagged_images(listed, {"a:1"}) == ["sha256:1", "sha256:3"]

@@ -18,7 +18,7 @@ from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
 from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.images import fetch
-from codexrun_cluster.node import components, containers, settings, state
+from codexrun_cluster.node import components, container_leftovers, settings, state
 from codexrun_cluster.node import steps as node
 from codexrun_cluster.node.gobuild import parse_go_version, pip_python
 from codexrun_cluster.node.processes import Process, boot_id, spawn, start_time
@@ -300,7 +300,7 @@ def test_cgroups_that_go_while_they_are_read_are_passed_over(
     for name in ("a", "a/deep", "b", "b/deep"):
         (tmp_path / "kubepods" / name).mkdir(parents=True)
         (tmp_path / "kubepods" / name / "cgroup.procs").write_text(f"{os.getpid()}\n")
-    monkeypatch.setattr(containers, "CGROUPS", tmp_path)
+    monkeypatch.setattr(container_leftovers, "CGROUPS", tmp_path)
     read_text = Path.read_text
 
     def read_and_lose_the_rest(path: Path, *how: str) -> str:
@@ -309,4 +309,4 @@ def test_cgroups_that_go_while_they_are_read_are_passed_over(
         return text
 
     monkeypatch.setattr(Path, "read_text", read_and_lose_the_rest)
-    assert containers._in_cgroups() == [os.getpid()]
+    assert container_leftovers._in_cgroups() == [os.getpid()]

@@ -12,7 +12,7 @@ from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account, InFlight
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
-from codexrun_pod.gate.policy.rules import Denied
+from codexrun_pod.gate.policy.verdicts import Denied
 from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage, parse
 

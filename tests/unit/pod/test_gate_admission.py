@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_pod.gate.cost import Price, pico_of_cents
-from codexrun_pod.gate.policy.rules import MIN_OUTPUT_TOKENS, Admitted, Denied, Limits, admit
+from codexrun_pod.gate.policy.budget import MIN_OUTPUT_TOKENS
+from codexrun_pod.gate.policy.rules import admit
+from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits
 
 LIMITS = Limits(models=frozenset({"m", "n"}))
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_core.codex import tools
-from codexrun_pod.gate.policy.rules import Admitted, Denied, Limits, admit
+from codexrun_pod.gate.policy.rules import admit
 from codexrun_pod.gate.policy.tools import forbidden_call
+from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits
 from codexrun_pod.gate.sse import EventStream
 
 ALL = frozenset({"apply_patch", "mcp:t", "shell", "view_image", "web_search"})

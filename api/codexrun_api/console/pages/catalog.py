@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
 from codexrun_api.catalog.job_types import list_job_types
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import limits, safe_html
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.runs.start import job_type_not_found
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services

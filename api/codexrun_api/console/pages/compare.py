@@ -10,11 +10,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from markupsafe import Markup
 
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import formats, safe_html, status_text
 from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.services import CurrentServices
 from codexrun_core.prompts.stored import StoredPrompt

@@ -9,9 +9,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.pages.run_list import models
 from codexrun_api.console.templating import Page, page
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.registry import JobTypeStats, Stats
 from codexrun_core.runs.filters import Filter

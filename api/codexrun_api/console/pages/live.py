@@ -9,8 +9,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from codexrun_api import metrics
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.http import sse
 from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.errors import Unavailable

@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Request, Response
 
 from codexrun_api.console import sessions
+from codexrun_api.console.access import refuse_expired_form, refuse_foreign_form, visitor_of
 from codexrun_api.console.templating import THEME, Page, page, see_other
-from codexrun_api.console.visitors import is_same_origin, visitor_of
 from codexrun_api.http.auth import token_digest
-from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.logs import fields
 
@@ -35,7 +34,7 @@ async def form(request: Request, services: CurrentServices) -> Response:  # noqa
 async def login(request: Request, services: CurrentServices) -> Response:
     """The control token for a session. A form of another site is refused: it would log somebody in
     as somebody else."""
-    _refuse_foreign(request)
+    refuse_foreign_form(request)
     form = await request.form()
     token = str(form.get("token", "")).strip()
     back = _console_url(str(form.get("back", "")))
@@ -67,11 +66,8 @@ async def login(request: Request, services: CurrentServices) -> Response:
 async def logout(request: Request, services: CurrentServices) -> Response:
     """Also in read-only mode."""
     visitor = visitor_of(request)
-    form = await request.form()
-    if visitor and not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
-        raise Problem(
-            403, "form-expired", "this form is not of your session; reload the page and try again"
-        )
+    if visitor:
+        await refuse_expired_form(request, visitor)
     answer = see_other("/console/login")
     answer.delete_cookie(
         sessions.COOKIE,
@@ -86,7 +82,7 @@ async def logout(request: Request, services: CurrentServices) -> Response:
 @router.post("/console/theme")
 async def theme(request: Request, services: CurrentServices) -> Response:
     """Light, dark, or as the system has it; a cookie that says nothing about anybody."""
-    _refuse_foreign(request)
+    refuse_foreign_form(request)
     form = await request.form()
     answer = see_other(_console_url(str(form.get("back", ""))))
     theme_name = str(form.get("theme", ""))
@@ -102,15 +98,6 @@ async def theme(request: Request, services: CurrentServices) -> Response:
     else:
         answer.delete_cookie(THEME, path="/console")
     return answer
-
-
-def _refuse_foreign(request: Request) -> None:
-    if not is_same_origin(request):
-        raise Problem(
-            403,
-            "foreign-form",
-            "this form was sent by another site; open the console itself and do it there",
-        )
 
 
 def _secure(request: Request, services: Services) -> bool:

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from codexrun_api.archive.archive import Archive
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.pages.run_log import NO_WINDOW, window
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view import commands, safe_html, status_text, timeline, transcript
@@ -19,7 +20,6 @@ from codexrun_api.console.view.formats import duration
 from codexrun_api.console.view.run_rows import ORIGINS, limits_of, workspace
 from codexrun_api.console.view.status_text import state_of
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.logs import artifact_routes
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Run, Services

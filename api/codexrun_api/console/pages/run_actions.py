@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from codexrun_api.bulk_actions import BulkAction, Verb
+from codexrun_api.console.access import CurrentVisitor, EditingVisitor, log_action
 from codexrun_api.console.pages.run_list import filter_of
 from codexrun_api.console.templating import Page, page, see_other
 from codexrun_api.console.view.list_query import ListQuery, read_list_query
 from codexrun_api.console.view.status_text import STATES
-from codexrun_api.console.visitors import CurrentVisitor, EditingVisitor, log_action
 from codexrun_api.runs import actions
 from codexrun_api.runs.action_routes import cancel_many, retry_many
 from codexrun_api.schemas import params, requests

@@ -8,15 +8,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, page
 from codexrun_api.console.view.list_query import NAMES, PRESETS, SIZES, ListQuery, read_list_query
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.mirror import queue
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.filters import Filter, InvalidPageToken, token_after
+from codexrun_core.runs.filters import Filter
+from codexrun_core.runs.paging import InvalidPageToken, token_after
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, Sort, parse_sort
 

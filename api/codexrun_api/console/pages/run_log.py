@@ -15,10 +15,10 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.line_index import LineIndex
+from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, off_loop, page
 from codexrun_api.console.view.log_lines import Line, read_line
 from codexrun_api.console.view.log_search import SearchResult, search
-from codexrun_api.console.visitors import CurrentVisitor
 from codexrun_api.logs.stream import read_chunks
 from codexrun_api.services import CurrentServices, Run, Services
 

@@ -9,10 +9,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from codexrun_api.console.access import CurrentVisitor, EditingVisitor, Visitor, log_action
 from codexrun_api.console.templating import Page, off_loop, page, see_other
 from codexrun_api.console.view import input_form, limits
 from codexrun_api.console.view.yaml_text import as_yaml
-from codexrun_api.console.visitors import CurrentVisitor, EditingVisitor, Visitor, log_action
 from codexrun_api.runs import actions
 from codexrun_api.runs import start as starting
 from codexrun_api.schemas import requests

@@ -22,7 +22,7 @@ from codexrun_operator.decide.plan.decision import (
     SuspendJob,
 )
 from codexrun_operator.decide.plan.snapshot import Snapshot
-from codexrun_operator.decide.plan.start_failures import reason_of, start_problem
+from codexrun_operator.decide.plan.start_problem import reason_of, start_problem
 from codexrun_operator.decide.status import duration, with_phase
 
 CANCELLED_BY = frozenset(

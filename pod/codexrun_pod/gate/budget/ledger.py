@@ -16,7 +16,7 @@ from codexrun_pod import loglines, termination
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.meter import Account
 from codexrun_pod.gate.policy.output import NO_MESSAGE
-from codexrun_pod.gate.policy.rules import Limits
+from codexrun_pod.gate.policy.verdicts import Limits
 from codexrun_pod.gate.settings import Settings
 
 STATE = "account.json"

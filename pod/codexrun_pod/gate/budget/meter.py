@@ -17,7 +17,7 @@ from codexrun_pod.gate import usage as tokens
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
 from codexrun_pod.gate.policy.output import OutputVerdict
-from codexrun_pod.gate.policy.rules import Denied
+from codexrun_pod.gate.policy.verdicts import Denied
 from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage
 

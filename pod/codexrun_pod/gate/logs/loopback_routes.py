@@ -24,7 +24,7 @@ from codexrun_core.pod_contract import (
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Declined, Unavailable
 from codexrun_pod.gate.logs.spool import TooLarge
-from codexrun_pod.gate.logs.upload import Uploader
+from codexrun_pod.gate.logs.upload_to_api import Uploader
 from codexrun_pod.gate.policy import output
 
 

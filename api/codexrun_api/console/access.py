@@ -71,20 +71,8 @@ async def editing_visitor(
     Raises:
         Problem: 403.
     """
-    if not is_same_origin(request):
-        raise Problem(
-            403,
-            "foreign-form",
-            "this form was sent by another site; open the console itself and do it there",
-        )
-    form = await request.form()
-    if not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
-        raise Problem(
-            403,
-            "form-expired",
-            "this form is not of your session, which may have ended; reload the page, then send it"
-            " again",
-        )
+    refuse_foreign_form(request)
+    await refuse_expired_form(request, visitor)
     if visitor.read_only:
         raise Problem(
             403,
@@ -95,10 +83,35 @@ async def editing_visitor(
     return visitor
 
 
-def is_same_origin(request: Request) -> bool:
-    """Return whether the browser says that the request comes from this console; older ones say
-    nothing, and are believed."""
-    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+def refuse_foreign_form(request: Request) -> None:
+    """Refuse a form that the browser says another site sent; older browsers say nothing, and are
+    believed.
+
+    Raises:
+        Problem: 403.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Problem(
+            403,
+            "foreign-form",
+            "this form was sent by another site; open the console itself and do it there",
+        )
+
+
+async def refuse_expired_form(request: Request, visitor: Visitor) -> None:
+    """Refuse a form that was not rendered for this visitor's session (CSRF).
+
+    Raises:
+        Problem: 403.
+    """
+    form = await request.form()
+    if not sessions.equals(str(form.get("csrf", "")), visitor.csrf):
+        raise Problem(
+            403,
+            "form-expired",
+            "this form is not of your session, which may have ended; reload the page, then send it"
+            " again",
+        )
 
 
 def log_action(request: Request, visitor: Visitor, action: str, **details: object) -> None:
