@@ -25,8 +25,7 @@ def job_type_status(
     hold: Hold | None = None,
 ) -> JobTypeStatus:
     """Return a status with Ready, or with the first cause that keeps its runs from starting; a
-    hold,
-    as the apiserver refuses its Jobs, comes last."""
+    hold, as the apiserver refuses its Jobs, comes last."""
     status, reason, message = _ready(job_type, prompt, prices)
     if hold and status == "True":
         status = "False"

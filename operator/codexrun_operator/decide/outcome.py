@@ -391,8 +391,7 @@ def first_failure(pod: Pod) -> Failure | None:
 
 def _agent_proves(pod: Pod) -> bool:
     """Return whether the agent's half of the proof is there: a completed turn, none failed after
-    it,
-    and a final message."""
+    it, and a final message."""
     report = pod.agent.report
     return (
         pod.agent.exit_code == 0

@@ -36,8 +36,7 @@ class Slots:
 
 def may_start(key: QueueKey, waiting: Collection[QueueKey], slots: Slots) -> bool:
     """Return whether the run with `key` gets a slot now; `waiting` holds all runs that wait for
-    one,
-    with or without this one."""
+    one, with or without this one."""
     ahead = sum(1 for other in waiting if other < key)
     return ahead < slots.free
 
