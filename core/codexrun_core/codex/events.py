@@ -182,7 +182,8 @@ class Event:
     @property
     def message(self) -> str:
         """What an error or a failed turn says; empty if it says nothing."""
-        return _error_message(self.raw)
+        own = _display(self.raw.get("message")) if self.type == ERROR else ""
+        return own or _error_message(self.raw)
 
     @property
     def usage(self) -> TurnUsage | None:

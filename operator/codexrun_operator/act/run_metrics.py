@@ -20,7 +20,7 @@ TOKEN_TYPES = ("input", "cached_input", "output", "reasoning_output")
 
 
 class RunMetrics(Collector):
-    """Counters that move with transitions, and at each scrape the gauges over `state`."""
+    """Counters that move with transitions, and at each scrape the gauges over the cache."""
 
     def __init__(self, cache: Cache, namespace: str) -> None:
         self._cache = cache

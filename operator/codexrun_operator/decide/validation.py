@@ -171,7 +171,7 @@ def effective_limits(requested: Limits | None, ceiling: Limits, job_type: str) -
             return Rejected(
                 reasons.LIMIT_ABOVE_JOB_TYPE,
                 f"spec.limits.{alias}: {value} is above {highest}, the limit of job type"
-                f' "{job_type}"; lower it, or ask its owner to raise the limit of the job type',
+                f' "{job_type}"; lower it, or ask its owner to raise the job type\'s limit',
             )
         effective[key] = value if value is not None else highest
     return Limits(**effective)

@@ -10,6 +10,7 @@ from codexrun_core.pod_contract import (
     INGEST_AUDIENCE,
     INGEST_TOKEN_FILE,
     INGEST_TOKEN_FOLDER,
+    MODEL_CA_FILE,
     MODEL_CA_FOLDER,
     MODEL_KEY_FILE,
     MODEL_KEY_FOLDER,
@@ -122,7 +123,7 @@ def volumes(job_type: CodexJobType, settings: PodSettings) -> list[dict[str, Any
             }
         )
     if settings.model.ca_config_map:
-        items = [{"key": settings.model.ca_key, "path": "ca.crt"}]
+        items = [{"key": settings.model.ca_key, "path": MODEL_CA_FILE}]
         sources.append(
             {
                 "name": "model-ca",

@@ -70,7 +70,7 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def attempt(environ: dict[str, str], log: Log, report: TerminationReport, started: float) -> int:
-    """Run one attempt from the environment to the find_failure, and return the exit code.
+    """Run one attempt from the environment to its outcome, and return the exit code.
 
     Raises:
         CannotStartError: Codex was never started; the message says why.

@@ -63,7 +63,7 @@ class LoopbackRoutes:
         return web.json_response({"size": size})
 
     async def artifact(self, request: web.Request) -> web.Response:
-        """PUT /artifacts/<name>: the names of `shipments`, and nothing else."""
+        """PUT /artifacts/<name>: the names of `AGENT_ARTIFACTS`, and nothing else."""
         name = request.match_info["name"]
         if name not in AGENT_ARTIFACTS:
             return _error(404, f"artifacts are {', '.join(sorted(AGENT_ARTIFACTS))}")

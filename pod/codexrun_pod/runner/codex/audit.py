@@ -29,9 +29,9 @@ def entry_of(item: Item) -> str | None:
     themselves."""
     if item.type == events.MCP_TOOL_CALL:
         return f"{tools.MCP_PREFIX}{item.display('server')}/{item.display('tool')}"
-    if item.type in _TOOLLESS_ITEMS:
+    if item.type in _TOOLLESS_ITEMS or not isinstance(item.raw.get("type"), str):
         return None
-    return _ENTRIES.get(item.type, item.type) or None
+    return _ENTRIES.get(item.type, item.type)
 
 
 def find_forbidden_tool(event: Event, allowed: Sequence[str]) -> Stop | None:
