@@ -12,7 +12,7 @@ import uvicorn
 
 from codexrun_api import metrics
 from codexrun_api.app import create_app
-from codexrun_api.http.bounds import BoundedProtocol
+from codexrun_api.http.head_bounds import BoundedProtocol
 from codexrun_api.logs.gate_identity import GateAuthentication
 from codexrun_api.logs.ingest import create_ingest_app
 from codexrun_api.logs.sealing import LogSealer

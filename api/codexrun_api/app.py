@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import logging
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from codexrun_api import health
 from codexrun_api.catalog import job_types, prompts
 from codexrun_api.console import routes as console_routes
-from codexrun_api.http import bounds, middleware
+from codexrun_api.http import head_bounds, middleware
 from codexrun_api.logs import artifact_routes
 from codexrun_api.logs import routes as log_routes
 from codexrun_api.runs import action_routes, event_routes, retention, routes
@@ -41,13 +42,13 @@ def create_app(services: Services) -> FastAPI:
     """Return the public application, REST and console; its lifespan runs the mirror."""
     app = FastAPI(
         title="codexrun",
-        version="0.1.0",
+        version=importlib.metadata.version("codexrun"),
         description=(
             "Start, follow and account for unattended Codex runs. Every error is RFC 9457"
             " problem+json. Any path answers 414 where path or query are above"
-            f" {bounds.MAX_PATH_BYTES} and {bounds.MAX_QUERY_BYTES} bytes, 400 above"
-            f" {bounds.MAX_PARAMETERS} parameters, and 431 above {bounds.MAX_HEADERS} headers or"
-            f" {bounds.MAX_HEADER_BYTES} bytes."
+            f" {head_bounds.MAX_PATH_BYTES} and {head_bounds.MAX_QUERY_BYTES} bytes, 400 above"
+            f" {head_bounds.MAX_PARAMETERS} parameters, and 431 above {head_bounds.MAX_HEADERS}"
+            f" headers or {head_bounds.MAX_HEADER_BYTES} bytes."
         ),
         lifespan=_lifespan,
         docs_url=None,  # they load scripts from elsewhere

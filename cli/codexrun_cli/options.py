@@ -34,7 +34,7 @@ def _read_by(read: Callable[[str], object], text: str) -> str:
 def read_duration(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_cli.times import seconds
+    from codexrun_cli.durations import seconds
 
     return _read_by(seconds, text)
 

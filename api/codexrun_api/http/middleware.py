@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codexrun_api import metrics
-from codexrun_api.http.bounds import check_head, drop_other_cookies
+from codexrun_api.http.head_bounds import check_head, drop_other_cookies
 from codexrun_api.schemas.problems import FieldError, invalid, problem_of
 from codexrun_core.logs import CONTEXT, fields
 

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from codexrun_api.archive.archive import Archive, Superseded
 from codexrun_api.archive.notifier import LogNotifier
-from codexrun_api.http.bounds import BoundedHeads
+from codexrun_api.http.head_bounds import BoundedHeads
 from codexrun_api.logs.gate_identity import Authenticate, GateIdentity, NotAGate
 from codexrun_api.logs.sealing import cut_line
 from codexrun_core.errors import Unavailable

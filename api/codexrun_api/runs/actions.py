@@ -14,7 +14,7 @@ from codexrun_api.services import Services
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import ENDED_STATUSES, Phase
-from codexrun_core.runs import new_run
+from codexrun_core.runs import names, new_run
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.labels import inherited_labels
 from codexrun_core.runs.new_run import NewRun
@@ -116,7 +116,7 @@ async def retry(
         raise _not_finished(source.name, source.status)
     if key is None and (live := _live_retry(services, source.run_id)):
         return start.Started(record_of(live), replayed=True)
-    name = new_run.keyed_name(user, key) if key else await _retry_name(services, source)
+    name = names.keyed_name(user, key) if key else await _retry_name(services, source)
     new = NewRun(
         name=name,
         spec=retry_spec(source, request),
@@ -169,4 +169,4 @@ async def _retry_name(services: Services, source: RunRecord) -> str:
     with contextlib.suppress(Unavailable):
         counts = await services.registry.counts(Filter(retry_of=(source.run_id,)))
         count = max(count, sum(counts.values()))
-    return new_run.retry_name(source.name, source.run_id, count)
+    return names.retry_name(source.name, source.run_id, count)

@@ -27,7 +27,7 @@ from codexrun_core import reasons
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs import new_run
+from codexrun_core.runs import names, new_run
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord, record_of
@@ -92,7 +92,7 @@ async def build_run(
         raise job_type_not_found(request.job_type)
     body = request.dump()
     return NewRun(
-        name=request.name or new_run.name_of(request.job_type, user, key),
+        name=request.name or names.name_of(request.job_type, user, key),
         spec={"whenFull": when_full, **new_run.spec_of(body)},
         user=user,
         origin=origin,

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import bulk_actions, context, options, output
+from codexrun_cli.durations import short
 from codexrun_cli.errors import say
 from codexrun_cli.follow import run_to_end
-from codexrun_cli.times import short
 from codexrun_cli.transports import Transport
 from codexrun_cli.transports.schemas import Run
 from codexrun_core.resources.phases import LIVE_STATUSES

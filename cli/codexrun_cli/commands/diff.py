@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from codexrun_cli import completion, context, options, output, run_selection, times
+from codexrun_cli import completion, context, durations, options, output, run_selection
 from codexrun_cli.errors import usage
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.output.table import printable
@@ -91,8 +91,8 @@ def _comparable(run: Mapping[str, Any], fields: tuple[str, ...]) -> Json:
     """Return the fields; duration_seconds stands for the two times it comes from, which always
     differ."""
     values = {key: run[key] for key in fields if key in run}
-    start = times.parsed(run.get("started_at"))
-    end = times.parsed(run.get("finished_at"))
+    start = durations.parsed(run.get("started_at"))
+    end = durations.parsed(run.get("finished_at"))
     if "usage" in fields and start and end:
         values["duration_seconds"] = round((end - start).total_seconds())
     return values

@@ -9,7 +9,7 @@ from codexrun_cli import completion, context, options, output
 from codexrun_cli.errors import usage
 from codexrun_cli.follow import run_to_end
 from codexrun_cli.transports import Json
-from codexrun_core.runs import new_run
+from codexrun_core.runs import names, new_run
 
 
 @options.grouped
@@ -74,7 +74,7 @@ def start(
     from codexrun_cli.transports.connection import opened
 
     # A name and a key of this very call: repeated after a lost answer, it is the same run.
-    generated = {} if key or name else {"name": new_run.fresh_name(job_type)}
+    generated = {} if key or name else {"name": names.fresh_name(job_type)}
     with opened(context.flags(ctx)) as transport:
         run = transport.start(
             {**request, **generated}, key or (str(uuid.uuid4()) if generated else None)
@@ -83,7 +83,7 @@ def start(
 
 
 def _seconds(text: str | None) -> int | None:
-    from codexrun_cli.times import seconds
+    from codexrun_cli.durations import seconds
 
     return None if text is None else int(seconds(text))
 
@@ -104,7 +104,7 @@ def _print_manifest(
     else:
         # A name that is free again and again: `kubectl apply` needs one, and a second run another
         # one.
-        name = request.get("name") or new_run.fresh_name(request["job_type"])
+        name = request.get("name") or names.fresh_name(request["job_type"])
         body = new_run.manifest(
             name,
             new_run.spec_of(request),

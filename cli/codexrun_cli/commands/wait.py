@@ -29,7 +29,7 @@ def wait(
     fmt: options.Output = None,
 ) -> None:
     """Wait until runs have ended; the exit code is that of the first that did not succeed."""
-    from codexrun_cli.times import seconds
+    from codexrun_cli.durations import seconds
     from codexrun_cli.transports.connection import opened
 
     output_format = output.parse(fmt)

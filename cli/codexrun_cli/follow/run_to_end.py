@@ -47,9 +47,9 @@ def see_through(
     ctx: typer.Context, transport: Transport, run: Run, mode: str, *, timeout: str | None
 ) -> Run:
     """Follow the run until it has ended. Ctrl-C and time-out end only this, and say so."""
+    from codexrun_cli.durations import seconds
     from codexrun_cli.follow import follower, screen
     from codexrun_cli.follow.lines import Reader
-    from codexrun_cli.times import seconds
 
     terminal = context.err(ctx)
     reader = Reader()

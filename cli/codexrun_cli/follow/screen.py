@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
-from codexrun_cli import times
+from codexrun_cli import durations
 from codexrun_cli.errors import say
 from codexrun_cli.follow.lines import ASCII_MARKS, MARKS, DisplayLine, Reader
 from codexrun_cli.output import runs, usage
@@ -189,12 +189,14 @@ def status_line(
         case "queued":
             parts = [runs.state(run)]
         case "stopping":
-            parts = [f"stopping for {times.short(since)}"]
+            parts = [f"stopping for {durations.short(since)}"]
         case status:
             parts = [str(status)]
-    lasted = times.lasted(dict(run), now)
+    lasted = durations.lasted(dict(run), now)
     if lasted is not None:
-        parts.append(times.short(lasted) + (f" of about {times.short(usual)}" if usual else ""))
+        parts.append(
+            durations.short(lasted) + (f" of about {durations.short(usual)}" if usual else "")
+        )
     if reader.turns:
         parts.append(f"turn {reader.turns}")
     parts += filter(None, (usage.tokens_used(run, limits), usage.money_used(run, limits)))

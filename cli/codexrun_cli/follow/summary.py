@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 
-from codexrun_cli import output, times
+from codexrun_cli import durations, output
 from codexrun_cli.errors import CommandError
 from codexrun_cli.follow.lines import clean
 from codexrun_cli.output.runs import colour, last_message
@@ -17,10 +17,10 @@ MIN_CUT_BYTES = 2000  # a stored message is cut at 2 KiB, and a shorter one is w
 
 def summary(run: Run, terminal: Terminal) -> list[str]:
     """Return what came of the run, in a line or two."""
-    lasted = times.lasted(dict(run), datetime.now(UTC))
+    lasted = durations.lasted(dict(run), datetime.now(UTC))
     parts = [
         f"{run['name']}: {terminal.paint(run['status'], colour(run))}",
-        f"after {times.short(lasted)}" if lasted is not None else "",
+        f"after {durations.short(lasted)}" if lasted is not None else "",
         f"{tokens(run)} tokens" if tokens(run) else "",
         cost(run),
     ]

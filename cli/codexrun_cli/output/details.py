@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from codexrun_cli import times
+from codexrun_cli import durations
 from codexrun_cli.output.table import Column, table
 from codexrun_cli.terminal import Terminal
 from codexrun_cli.transports import Details, KubeEvent
@@ -49,7 +49,9 @@ def _conditions(now: datetime) -> list[Column[Condition]]:
         Column("STATUS", lambda condition: condition["status"], _tone),
         Column("REASON", lambda condition: condition["reason"]),
         Column(
-            "AGE", lambda condition: times.age(condition["last_transition_time"], now), right=True
+            "AGE",
+            lambda condition: durations.age(condition["last_transition_time"], now),
+            right=True,
         ),
         Column("MESSAGE", lambda condition: condition.get("message") or "", flexible=True),
     ]
@@ -78,17 +80,17 @@ def timed(transitions: Sequence[Transition]) -> list[TimedTransition]:
     passed = 0.0
     moves: list[TimedTransition] = []
     for move in transitions:
-        first = times.parsed(transitions[0]["at"])
-        when = times.parsed(move["at"])
+        first = durations.parsed(transitions[0]["at"])
+        when = durations.parsed(move["at"])
         if first and when:
             passed = max(passed, (when - first).total_seconds())
-        moves.append({**move, "after": times.short(passed)})
+        moves.append({**move, "after": durations.short(passed)})
     return moves
 
 
 def _events(now: datetime) -> list[Column[KubeEvent]]:
     return [
-        Column("AGE", lambda event: times.age(event.get("at"), now), right=True),
+        Column("AGE", lambda event: durations.age(event.get("at"), now), right=True),
         Column("TYPE", lambda event: event["type"], lambda event: TONES.get(event["type"])),
         Column("REASON", lambda event: event["reason"]),
         Column("MESSAGE", lambda event: event["message"], flexible=True),

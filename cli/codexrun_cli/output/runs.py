@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from codexrun_cli import times
+from codexrun_cli import durations
 from codexrun_cli.output import Kind, details
 from codexrun_cli.output.table import Column, printable, width
 from codexrun_cli.output.usage import budget, cost, tokens
@@ -52,7 +52,10 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
             Column("STATUS", lambda run: run["status"], colour),
             Column("JOB-TYPE", lambda run: run["job_type"], flexible=True),
             Column(
-                "AGE", lambda run: times.age(run.get("created_at"), now), right=True, flexible=True
+                "AGE",
+                lambda run: durations.age(run.get("created_at"), now),
+                right=True,
+                flexible=True,
             ),
             Column("DURATION", lambda run: _duration(run, now), right=True, flexible=True),
             Column("TOKENS", tokens, right=True, flexible=True),
@@ -71,8 +74,8 @@ def kind(now: datetime, *, namespaces: bool = False) -> Kind[Run]:
 
 
 def _duration(run: Run, now: datetime) -> str:
-    lasted = times.lasted(dict(run), now)
-    return "" if lasted is None else times.short(lasted)
+    lasted = durations.lasted(dict(run), now)
+    return "" if lasted is None else durations.short(lasted)
 
 
 def queue(run: Run) -> str:
@@ -82,7 +85,7 @@ def queue(run: Run) -> str:
         return ""
     eta = position.get("eta_seconds")
     return f"position {position['position']}" + (
-        "" if eta is None else f", about {times.short(eta)}"
+        "" if eta is None else f", about {durations.short(eta)}"
     )
 
 
@@ -202,8 +205,10 @@ def _by(run: Run) -> str:
 
 
 def _when(text: str | None, now: datetime) -> str:
-    when = times.parsed(text)
-    return f"{when.strftime('%Y-%m-%d %H:%M:%S')} UTC ({times.age(text, now)} ago)" if when else ""
+    when = durations.parsed(text)
+    return (
+        f"{when.strftime('%Y-%m-%d %H:%M:%S')} UTC ({durations.age(text, now)} ago)" if when else ""
+    )
 
 
 def _usage(usage: Usage) -> str:

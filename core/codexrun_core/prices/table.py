@@ -1,7 +1,8 @@
 """What does a token cost? A versioned table of prices, read from YAML and kept as whole
 micro-dollars per million tokens.
 
-A model that is not in it has an unknown price, not zero.
+A model that is not in it has an unknown price, not zero. What a run's tokens come to is computed by
+the gate: pod, gate/cost.py.
 """
 
 from collections.abc import Mapping

@@ -1,27 +1,40 @@
-"""Names in the cluster: the keys of the labels that codexrun sets, its finalizer, and the names of
-attempts' Jobs. Pure."""
+"""Names of new runs: fresh ones, those of idempotency keys, and those of retries. Pure; standard
+library only, since the command line imports this module at every start."""
 
-RUN_NAME_LABEL = "codexrun.dev/run"
-RUN_UID_LABEL = "codexrun.dev/run-uid"
-JOB_TYPE_LABEL = "codexrun.dev/job-type"
-ATTEMPT_LABEL = "codexrun.dev/attempt"
+import secrets
+import uuid
 
-PROMPT_LABEL = "codexrun.dev/prompt"
-PROMPT_VERSION_LABEL = "codexrun.dev/prompt-version"
+MAX_JOB_TYPE_CHARACTERS = 50  # of a job type's name in a run's name
+MAX_STEM_CHARACTERS = 46  # of the earlier run's name in its retry's name
 
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGER = "codexrun"
-MANAGED_BY_CODEXRUN = f"{MANAGED_BY_LABEL}={MANAGER}"  # a label selector
-
-# On a pod: its end is not yet recorded.
-EVIDENCE_FINALIZER = "codexrun.dev/evidence"
+# Namespace of names that derive from idempotency keys. Another one would make a second run of a
+# request that is repeated across an upgrade.
+_KEY_NAMESPACE = uuid.UUID("6f6b8f0c-6f0a-5b0e-9d55-0f2f6f8a1c11")
 
 
-def job_name(run: str, uid: str, attempt: int) -> str:
-    """Return the name of an attempt's Job: the operator makes it so, and the api holds a pod's
-    controller to it.
+def name_of(job_type: str, user: str, key: str | None) -> str:
+    """Return the name of a run to start: derived from user and key, or a new one without a key."""
+    return keyed_name(user, key) if key else fresh_name(job_type)
 
-    Derived from uid and attempt, so that "already exists" means "done before"; the run's name is
-    for people.
+
+def fresh_name(job_type: str) -> str:
+    """Return a name that no run has."""
+    return f"{job_type[:MAX_JOB_TYPE_CHARACTERS].rstrip('-')}-{secrets.token_hex(4)}"
+
+
+def keyed_name(user: str, key: str) -> str:
+    """Return the one name of all requests of this user with this idempotency key."""
+    return "run-" + uuid.uuid5(_KEY_NAMESPACE, f"{user}\n{key}").hex[:20]
+
+
+def retry_name(name: str, run_id: str, earlier_retries: int) -> str:
+    """Return a retry's name: the same for calls at the same time, another one once a retry has
+    ended.
+
+    Args:
+        name: the earlier run's.
+        run_id: the earlier run's.
+        earlier_retries: how many retries of that run there have been.
     """
-    return f"{run[:40].rstrip('-.')}-{uid[:8]}-{attempt}"
+    stem = name.split("-retry-", maxsplit=1)[0][:MAX_STEM_CHARACTERS].rstrip("-.")
+    return f"{stem}-retry-{uuid.uuid5(uuid.UUID(run_id), str(earlier_retries)).hex[:8]}"

@@ -3,7 +3,8 @@
 Where a move was seen (the operator's own status write, the mirror's new row) decides whether it is
 new; the hooks carry it to the process's sinks. The operator hangs its log and run metrics here, the
 api its log. Registry and operator give the same move the same id, so that lines of both can be
-joined.
+joined. That a terminal phase never changes is held where statuses are made, in the operator's
+decide/status.py, and again here for rows.
 """
 
 import logging

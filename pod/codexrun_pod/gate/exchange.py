@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from codexrun_pod.gate import errors, headers
+from codexrun_pod.gate import errors, header_filter
 from codexrun_pod.gate.budget import meter
 from codexrun_pod.gate.budget.ledger import Ledger
 from codexrun_pod.gate.policy import tools
@@ -107,7 +107,7 @@ class Exchange:
             )
 
     async def _forward(self, session: aiohttp.ClientSession) -> web.StreamResponse:
-        head = headers.up(self.request.headers, self.endpoint.credentials(self.key))
+        head = header_filter.up(self.request.headers, self.endpoint.credentials(self.key))
         sending = session.post(
             URL(self.endpoint.responses, encoded=True),
             data=self.admitted.body,
@@ -133,10 +133,12 @@ class Exchange:
             answer.status, answer.headers, body.decode("utf-8", "replace"), _now()
         )
         self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
-        return web.Response(status=answer.status, body=body, headers=headers.down(answer.headers))
+        return web.Response(
+            status=answer.status, body=body, headers=header_filter.down(answer.headers)
+        )
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        down = web.StreamResponse(headers=headers.down(answer.headers))
+        down = web.StreamResponse(headers=header_filter.down(answer.headers))
         await self._pass_on(down.prepare(self.request))
         try:
             while chunk := await self._while_attended(answer.content.readany()):

@@ -1,4 +1,5 @@
-"""The container's processes: start, reap, end all of them. Linux.
+"""The container's processes: start, reap, end all of them. Linux. When they are ended is decided in
+supervise.py.
 
 Commands of Codex are sessions of their own, so that no signal to a group reaches them; only a walk
 over all does.

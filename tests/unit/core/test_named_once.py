@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from codexrun_core import pod_contract
-from codexrun_core.runs import annotations, names
+from codexrun_core.runs import annotations, kubernetes_names
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PARTS = ("core", "operator", "api", "pod", "cli")
 KEYS = {
     value
-    for module in (names, annotations)
+    for module in (kubernetes_names, annotations)
     for value in vars(module).values()
     if isinstance(value, str) and value.startswith("codexrun.dev/")
 }
@@ -49,7 +49,7 @@ def literals(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("texts", "homes"),
     [
-        (KEYS, {"runs/names.py", "runs/annotations.py"}),
+        (KEYS, {"runs/kubernetes_names.py", "runs/annotations.py"}),
         (CONTRACT, {"pod_contract.py"}),
     ],
     ids=["labels and annotations", "environment, paths and audience of the pod"],

@@ -13,7 +13,7 @@ from codexrun_api.runs.start import build_run
 from codexrun_api.schemas.requests import RetryRunRequest, StartRunRequest
 from codexrun_cli.transports.cluster.transport import Cluster
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs import new_run
+from codexrun_core.runs import names, new_run
 from codexrun_core.runs.new_run import NewRun
 
 Json = dict[str, Any]
@@ -110,9 +110,9 @@ def test_both_doors_make_the_same_run_of_a_request(request_: Json, spec: Json) -
 
 def test_a_key_s_name_is_the_same_in_every_version() -> None:
     """A request that is repeated across an upgrade finds its run."""
-    assert new_run.keyed_name("ada", "k1") == "run-88dbf3ac3227560592ee"
-    assert new_run.keyed_name("ada", "k1") != new_run.keyed_name("bob", "k1")
-    assert new_run.keyed_name("ada", "k1") != new_run.keyed_name("ada", "k2")
+    assert names.keyed_name("ada", "k1") == "run-88dbf3ac3227560592ee"
+    assert names.keyed_name("ada", "k1") != names.keyed_name("bob", "k1")
+    assert names.keyed_name("ada", "k1") != names.keyed_name("ada", "k2")
 
 
 def test_a_fingerprint_is_the_same_in_every_version() -> None:
@@ -124,7 +124,7 @@ def test_a_fingerprint_is_the_same_in_every_version() -> None:
 
 
 def test_a_fresh_name_is_free_and_of_a_legal_length() -> None:
-    names = {new_run.fresh_name("a" * 49 + "-" + "b" * 13) for _ in range(100)}
+    names = {names.fresh_name("a" * 49 + "-" + "b" * 13) for _ in range(100)}
     assert len(names) == 100
     assert {len(name) for name in names} == {49 + 1 + 8}
 
@@ -164,12 +164,12 @@ def test_only_what_is_named_differs_in_a_retry(changes: Json, spec: Json, link: 
 
 
 def test_retries_at_the_same_time_have_one_name_and_later_ones_another() -> None:
-    first = new_run.retry_name("nightly", UID, 0)
-    assert first == new_run.retry_name("nightly", UID, 0)
-    second = new_run.retry_name(first, UID, 1)
+    first = names.retry_name("nightly", UID, 0)
+    assert first == names.retry_name("nightly", UID, 0)
+    second = names.retry_name(first, UID, 1)
     assert second.startswith("nightly-retry-")
     assert second != first
-    assert len(new_run.retry_name("a" * 63, UID, 0)) <= 63
+    assert len(names.retry_name("a" * 63, UID, 0)) <= 63
 
 
 def test_a_manifest_has_no_empty_metadata() -> None:
@@ -185,7 +185,7 @@ def test_a_manifest_has_no_empty_metadata() -> None:
 def test_the_module_brings_nothing_heavy_along() -> None:
     """The command line imports it at every start."""
     code = (
-        "import sys, codexrun_core.runs.new_run;"
+        "import sys, codexrun_core.runs.new_run, codexrun_core.runs.names;"
         " print(sorted({'pydantic', 'aiohttp', 'kubernetes', 'sqlalchemy'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

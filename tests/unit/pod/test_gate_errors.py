@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from codexrun_pod.gate import errors
-from codexrun_pod.gate.headers import down, up
+from codexrun_pod.gate.header_filter import down, up
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

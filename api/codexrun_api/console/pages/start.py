@@ -20,7 +20,7 @@ from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.resources import CodexJobType
-from codexrun_core.runs import new_run
+from codexrun_core.runs import names, new_run
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import StoredSpec, read_spec
 
@@ -102,7 +102,7 @@ async def _submit(
         body = _request_of(job_type, form, inputs, source)
         if form.get("what") == "preview":
             spec = _spec_of(source, body)
-            name = getattr(body, "name", None) or new_run.fresh_name(job_type.metadata.name)
+            name = getattr(body, "name", None) or names.fresh_name(job_type.metadata.name)
             manifest_object = new_run.manifest(name, spec, namespace=services.settings.namespace)
             manifest = await off_loop(partial(as_yaml, manifest_object))
             return _form(

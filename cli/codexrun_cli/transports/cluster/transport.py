@@ -18,7 +18,7 @@ from codexrun_cli.transports.schemas import JobType, Prompt, Run
 from codexrun_core.errors import Conflict, NotFound, Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.resources.phases import ENDED_STATUSES
-from codexrun_core.runs import new_run, queue
+from codexrun_core.runs import names, new_run, queue
 from codexrun_core.runs.labels import inherited_labels, parse_selector
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord
@@ -51,7 +51,7 @@ class Cluster:
     async def _create(self, request: Json, key: str | None, *, dry_run: bool = False) -> Json:
         user = await self._starter.user()
         new = NewRun(
-            name=request.get("name") or new_run.name_of(request["job_type"], user, key),
+            name=request.get("name") or names.name_of(request["job_type"], user, key),
             spec={"whenFull": "Queue", **new_run.spec_of(request)},
             user=user,
             origin="cli",
@@ -121,9 +121,9 @@ class Cluster:
             return await self._run_with_queue(live)
         user = await self._starter.user()
         if key:
-            retry_name = new_run.keyed_name(user, key)
+            retry_name = names.keyed_name(user, key)
         else:
-            retry_name = new_run.retry_name(run["name"], run["run_id"], len(retries))
+            retry_name = names.retry_name(run["name"], run["run_id"], len(retries))
         new = NewRun(
             name=retry_name,
             spec={**spec, "whenFull": changes.get("when_full") or "Queue"},

@@ -8,6 +8,17 @@ justifies.
 from collections.abc import Callable
 from datetime import datetime
 
+from codexrun_operator.decide.plan.before_job import (
+    cancel_before_start,
+    explain_lost_job,
+    reject_invalid_run,
+    start_when_admitted,
+    wait_for_job_to_show,
+    wait_for_job_type,
+    wait_for_newer_operator,
+    wait_for_unreadable,
+    wants_slot,
+)
 from codexrun_operator.decide.plan.decision import (
     NOTHING,
     CreateJob,
@@ -19,17 +30,6 @@ from codexrun_operator.decide.plan.decision import (
 )
 from codexrun_operator.decide.plan.progress import finish, show_progress
 from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
-from codexrun_operator.decide.plan.start import (
-    cancel_before_start,
-    explain_lost_job,
-    reject_invalid_run,
-    start_when_admitted,
-    wait_for_job_to_show,
-    wait_for_job_type,
-    wait_for_newer_operator,
-    wait_for_unreadable,
-    wants_slot,
-)
 from codexrun_operator.decide.plan.stop import (
     conclude_stop,
     keep_evidence,

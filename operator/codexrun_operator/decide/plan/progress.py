@@ -7,8 +7,8 @@ from codexrun_core import reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan.decision import Decision
+from codexrun_operator.decide.plan.pod_start_problem import reason_of, start_problem
 from codexrun_operator.decide.plan.snapshot import Snapshot
-from codexrun_operator.decide.plan.start_problem import reason_of, start_problem
 from codexrun_operator.decide.plan.stop import (
     ending_status,
     own_outcome,

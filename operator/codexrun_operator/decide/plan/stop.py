@@ -21,8 +21,8 @@ from codexrun_operator.decide.plan.decision import (
     StopPod,
     SuspendJob,
 )
+from codexrun_operator.decide.plan.pod_start_problem import reason_of, start_problem
 from codexrun_operator.decide.plan.snapshot import Snapshot
-from codexrun_operator.decide.plan.start_problem import reason_of, start_problem
 from codexrun_operator.decide.status import duration, with_phase
 
 CANCELLED_BY = frozenset(

@@ -1,0 +1,27 @@
+"""Names in the cluster: the keys of the labels that codexrun sets, its finalizer, and the names of
+attempts' Jobs. Pure."""
+
+RUN_NAME_LABEL = "codexrun.dev/run"
+RUN_UID_LABEL = "codexrun.dev/run-uid"
+JOB_TYPE_LABEL = "codexrun.dev/job-type"
+ATTEMPT_LABEL = "codexrun.dev/attempt"
+
+PROMPT_LABEL = "codexrun.dev/prompt"
+PROMPT_VERSION_LABEL = "codexrun.dev/prompt-version"
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGER = "codexrun"
+MANAGED_BY_CODEXRUN = f"{MANAGED_BY_LABEL}={MANAGER}"  # a label selector
+
+# On a pod: its end is not yet recorded.
+EVIDENCE_FINALIZER = "codexrun.dev/evidence"
+
+
+def job_name(run: str, uid: str, attempt: int) -> str:
+    """Return the name of an attempt's Job: the operator makes it so, and the api holds a pod's
+    controller to it.
+
+    Derived from uid and attempt, so that "already exists" means "done before"; the run's name is
+    for people.
+    """
+    return f"{run[:40].rstrip('-.')}-{uid[:8]}-{attempt}"
