@@ -124,9 +124,9 @@ def test_a_fingerprint_is_the_same_in_every_version() -> None:
 
 
 def test_a_fresh_name_is_free_and_of_a_legal_length() -> None:
-    names = {names.fresh_name("a" * 49 + "-" + "b" * 13) for _ in range(100)}
-    assert len(names) == 100
-    assert {len(name) for name in names} == {49 + 1 + 8}
+    made = {names.fresh_name("a" * 49 + "-" + "b" * 13) for _ in range(100)}
+    assert len(made) == 100
+    assert {len(name) for name in made} == {49 + 1 + 8}
 
 
 @pytest.mark.parametrize(

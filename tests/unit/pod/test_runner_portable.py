@@ -38,7 +38,7 @@ def test_syntax_and_imports(path):
     assert not {
         n.module
         for n in ast.walk(tree)
-        if isinstance(n, ast.ImportFrom) and "gate" in (n.module or "")
+        if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("codexrun_pod.gate")
     }
 
 
