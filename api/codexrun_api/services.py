@@ -62,8 +62,8 @@ class Services:
     def make(cls, settings: Settings, registry: Registry, kube: Kube) -> "Services":
         """Return what one process works with. The archive is not opened yet, and the mirror does
         not run."""
-        feed = EventBuffer()
-        mirror = Mirror(kube, registry, feed, settings.external_url)
+        event_buffer = EventBuffer()
+        mirror = Mirror(kube, registry, event_buffer, settings.external_url)
         return cls(
             settings,
             registry,
@@ -71,7 +71,7 @@ class Services:
             Archive(settings.archive),
             LogNotifier(),
             Tokens(settings),
-            feed,
+            event_buffer,
             mirror,
             Catalog(kube),
             PriceFile(settings.prices_file),

@@ -147,7 +147,6 @@ def main(prog_name: str = "codexrun") -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
-    logging.getLogger("codexrun_core").addHandler(
-        logging.NullHandler()
-    )  # commands tell people in words of their own
+    # commands tell people in words of their own
+    logging.getLogger("codexrun_core").addHandler(logging.NullHandler())
     app(prog_name=prog_name)

@@ -50,7 +50,7 @@ def main() -> int:
     except KeyboardInterrupt:
         stop_children()
         print(
-            "\ninterrupted; what is up stays up: make up goes on from paths, make down removes it",
+            "\ninterrupted; what is up stays up: make up goes on from here, make down removes it",
             file=sys.stderr,
         )
         return 130

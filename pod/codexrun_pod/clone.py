@@ -192,9 +192,8 @@ def _check_out(git: Git, url: str, ref: str) -> None:
     them."""
     if COMMIT.fullmatch(ref):
         if not git.run("cat-file", "-t", ref, must=False):
-            git.run(
-                "fetch", "--quiet", "origin", ref, must=False
-            )  # some servers give what no branch holds
+            # some servers give what no branch holds
+            git.run("fetch", "--quiet", "origin", ref, must=False)
         if git.run("cat-file", "-t", ref, must=False) != "commit":
             raise CloneError(f"{url} has no commit {ref}")
         git.run("checkout", "--quiet", "--detach", ref)

@@ -39,7 +39,7 @@ def at_or_after(archive: Archive, run_id: str, size: int, moment: datetime) -> i
     """Return the offset of the first line from that moment on, found by halving: a runner's lines
     are in the order of their times.
 
-    Where no line with a time stands within PROBE bytes and MAX_PROBE_LINES, nothing is older: of a
+    Where no line with a time stands within PROBE_BYTES and MAX_PROBE_LINES, nothing is older: of a
     log that is no runner's more is shown rather than less.
     """
     # Lines that begin before `low` are older; one that begins at `high` is not, or there is none.

@@ -24,7 +24,7 @@ class Tokens:
     needs no restart."""
 
     def __init__(self, settings: Settings) -> None:
-        self._token = {token_digest(settings.token): SHARED} if settings.token else {}
+        self._shared = {token_digest(settings.token): SHARED} if settings.token else {}
         self._file: Path | None = settings.token_file
         self._open = settings.insecure_no_token and not settings.token and not settings.token_file
         self._stamp: tuple[int, int] | None = None
@@ -39,7 +39,7 @@ class Tokens:
         self._read()
         digest = token_digest(token)
         user = None
-        for other, name in (*self._token.items(), *self._named.items()):
+        for other, name in (*self._shared.items(), *self._named.items()):
             if hmac.compare_digest(
                 other, digest
             ):  # all of them are compared: the time tells nothing
@@ -55,7 +55,7 @@ class Tokens:
         """Return every token's digest and its owner's name, as they are now: what console
         sessions are signed with."""
         self._read()
-        return {**self._named, **self._token}
+        return {**self._named, **self._shared}
 
     def _read(self) -> None:
         if self._file is None:

@@ -63,7 +63,7 @@ class GateAuthentication:
         """Return whose token it is.
 
         Raises:
-            NotASender: it may ship nothing.
+            NotAGate: it may ship nothing.
             Unavailable: the apiserver does not say.
         """
         digest = token_digest(token)

@@ -73,10 +73,10 @@ class Followed:
 
 class Mirror:
     def __init__(
-        self, kube: Kube, registry: Registry, feed: EventBuffer, external_url: str = ""
+        self, kube: Kube, registry: Registry, event_buffer: EventBuffer, external_url: str = ""
     ) -> None:
         self.kube = kube
-        self.event_buffer = feed
+        self.event_buffer = event_buffer
         self._external_url = external_url
         self.runs: dict[
             str, CodexRun

@@ -77,9 +77,8 @@ class Overrides(RequestBody):
     def _is_json(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
         if problem := nesting_problem(value):
             raise ValueError(problem)
-        json.dumps(
-            value, allow_nan=False
-        ).encode()  # Python reads NaN and Infinity, which are no JSON
+        # Python reads NaN and Infinity, which are no JSON
+        json.dumps(value, allow_nan=False).encode()
         return value
 
 

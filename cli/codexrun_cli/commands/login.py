@@ -34,9 +34,8 @@ def login(
         )
     if not token:
         usage("no token was given")
-    Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json(
-        "GET", "/jobtypes"
-    )  # proves URL and token
+    # proves URL and token
+    Http(server.rstrip("/"), token, debug=context.flags(ctx).debug).json("GET", "/jobtypes")
     file = settings.path()
     settings.write(file, {**settings.read(file), "server": server.rstrip("/"), "token": token})
     say(f"{server} and its token are stored in {file}, readable by you alone")

@@ -73,10 +73,11 @@ def components(paths: Paths, binary: Path) -> list[Component]:
     ) -> Component:
         return Component(name, [str(binary), name, *flags], ready, **options)  # type: ignore[arg-type]
 
+    # the defaults of 20/50 are the bottleneck of a load test
     qps = [
         "--kube-api-qps=200",
         "--kube-api-burst=400",
-    ]  # the defaults of 20/50 are the bottleneck of a load test
+    ]
     return [
         Component(
             "containerd",

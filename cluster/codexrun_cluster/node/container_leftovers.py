@@ -17,12 +17,10 @@ from codexrun_cluster.node.settings import CONTAINERD_SOCKET
 from codexrun_cluster.paths import RUN, VAR
 
 CGROUPS = Path("/sys/fs/cgroup")
-CNI_RESULTS = Path(
-    "/var/lib/cni/results"
-)  # libcni's own cache; its place cannot be configured through containerd
-CONTAINER_LINKS = Path(
-    "/var/log/containers"
-)  # the kubelet's links for log collectors; a constant of its source
+# libcni's own cache; its place cannot be configured through containerd
+CNI_RESULTS = Path("/var/lib/cni/results")
+# the kubelet's links for log collectors; a constant of its source
+CONTAINER_LINKS = Path("/var/log/containers")
 BUILDAH_RUN = Path("/run/codexrun-buildah")
 DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 # Folders that the kubelet and libcni make whatever they are told; removed only when nothing is in

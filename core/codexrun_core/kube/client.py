@@ -196,7 +196,7 @@ class Kube:
         """Return an answer, and how many bytes it had.
 
         Raises:
-            _LongAnswer: more than `max_bytes`; the rest is not read.
+            _TooLarge: more than `max_bytes`; the rest is not read.
         """
         timeout = aiohttp.ClientTimeout(total=seconds)
         response = await self._send(method, path, body, content_type, timeout)

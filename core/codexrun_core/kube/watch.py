@@ -2,9 +2,9 @@
 deep-copy and compare.
 
 What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken ->
-go on from the last position; silent stream (no bookmark for SILENCE) -> the same; an error in the
-stream, or nothing but failures from this position -> list again; apiserver away -> try again with a
-growing pause.
+go on from the last position; silent stream (no bookmark for SILENCE_SECONDS) -> the same; an error
+in the stream, or nothing but failures from this position -> list again; apiserver away -> try again
+with a growing pause.
 """
 
 import asyncio

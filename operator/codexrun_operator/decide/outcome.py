@@ -131,9 +131,8 @@ def _output(pod: Pod, message: str) -> dict[str, Any] | None:
         return None
     try:
         output = json.loads(message)
-        json.dumps(
-            output, allow_nan=False
-        )  # 1e999 is a number to Python, and nothing to the apiserver
+        # 1e999 is a number to Python, and nothing to the apiserver
+        json.dumps(output, allow_nan=False)
     except (ValueError, RecursionError):
         return None
     return output if isinstance(output, dict) and not nesting_problem(output) else None

@@ -52,9 +52,8 @@ class Accepted:
     effort: str | None
     limits: Limits
     inputs: dict[str, Any] = field(default_factory=dict)
-    prices: dict[str, Any] = field(
-        default_factory=dict
-    )  # of its model, as the gate reads them; empty if unknown
+    # of its model, as the gate reads them; empty if unknown
+    prices: dict[str, Any] = field(default_factory=dict)
     price_table: str | None = None
 
 

@@ -64,22 +64,18 @@ class Cache:
     pods: dict[str, Pod] = field(default_factory=dict)
     creations: dict[str, Creation] = field(default_factory=dict)
     witnessed: set[str] = field(default_factory=set)
-    holders: dict[str, set[str]] = field(
-        default_factory=lambda: defaultdict(set)
-    )  # job type -> run uids
+    # job type -> run uids
+    holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     waiting: dict[str, dict[str, QueueKey]] = field(default_factory=lambda: defaultdict(dict))
-    orphans: dict[str, str] = field(
-        default_factory=dict
-    )  # Job uid -> name: codexrun made it, and no run controls it
+    # Job uid -> name: codexrun made it, and no run controls it
+    orphans: dict[str, str] = field(default_factory=dict)
     tombstones: Tombstones = field(default_factory=Tombstones)
     holds: Holds = field(default_factory=Holds)
-    unreadable_job_types: dict[str, tuple[str, int]] = field(
-        default_factory=dict
-    )  # name -> uid, resourceVersion
+    # name -> uid, resourceVersion
+    unreadable_job_types: dict[str, tuple[str, int]] = field(default_factory=dict)
     unreadable_prompts: set[tuple[str, str]] = field(default_factory=set)
-    missing: dict[str, tuple[str, float]] = field(
-        default_factory=dict
-    )  # run uid -> what, and since when (clock)
+    # run uid -> what, and since when (clock)
+    missing: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     # -- what the watches tell -------------------------------------------------------------------
 

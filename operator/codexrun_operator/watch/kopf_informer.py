@@ -21,9 +21,8 @@ class NoDiffs(kopf.DiffBaseStorage):
     copy for nothing."""
 
     def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
-        return kopf.BodyEssence(
-            {}
-        )  # the copy would fail for a deeply nested object, and kopf would not tell of it
+        # the copy would fail for a deeply nested object, and kopf would not tell of it
+        return kopf.BodyEssence({})
 
     def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002
         return None

@@ -57,9 +57,8 @@ class Resync:
                     self._cache.update_job_type(item)
         self._cache.remove_unlisted_job_types(names, version)
         for name in self._cache.job_types:
-            self._queue.add(
-                Key(Kind.JOB_TYPE, name)
-            )  # prices change by a file and by the calendar, and nothing tells
+            # prices change by a file and by the calendar, and nothing tells
+            self._queue.add(Key(Kind.JOB_TYPE, name))
         live: list[CodexRun] = []
         uids: set[str] = set()
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):

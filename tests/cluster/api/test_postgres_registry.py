@@ -95,9 +95,8 @@ def test_a_minute_without_it_loses_nothing(
         for _ in range(3):
             accepted.get(timeout=PATIENCE)
         postgres.stop()
-        during = [accepted.get(timeout=PATIENCE) for _ in range(STARTS_OF_A_MINUTE)][
-            1:
-        ]  # the first may have been before
+        # the first may have been before
+        during = [accepted.get(timeout=PATIENCE) for _ in range(STARTS_OF_A_MINUTE)][1:]
         ended = [lab.ended({"metadata": {"name": run["name"]}}) for run in during[:3]]
         shown = facade.http.get(f"/runs/{during[0]['run_id']}")
         listed = facade.http.get("/runs")

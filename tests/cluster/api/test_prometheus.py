@@ -273,11 +273,12 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(
     def by(name: str, *labels: str, of: str = "") -> Any:
         return prometheus.values(f"sum by ({', '.join(labels)}) ({name}{{{mine}{of}}}) != 0")
 
+    # to Prometheus an empty label is none
     ends = {
         ("Succeeded",): 1,
         ("Cancelled",): 1,
         ("auth", "Failed"): 1,
-    }  # to Prometheus an empty label is none
+    }
     expected = {
         ("codexrun_runs_created_total", "origin"): {("kubectl",): 2, ("api",): 1},
         ("codexrun_runs_finished_total", "failure_class", "phase"): ends,

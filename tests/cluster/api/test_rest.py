@@ -65,9 +65,8 @@ def test_fifty_starts_at_once_against_five_slots_give_five(lab: Lab, facade: Fac
     objects = lab.custom.list_namespaced_custom_object(
         "codexrun.dev", "v1alpha1", NAMESPACE, "codexruns", field_selector=selector
     )["items"]
-    assert {o["metadata"]["uid"] for o in objects} == {
-        a["run_id"] for a in accepted
-    }  # nothing is left of the refused
+    # nothing is left of the refused
+    assert {o["metadata"]["uid"] for o in objects} == {a["run_id"] for a in accepted}
     cancelled = facade.http.post(
         "/runs/cancel", json={"filter": {"job_type": job_type}, "reason": "enough"}
     )

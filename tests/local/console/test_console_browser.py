@@ -470,9 +470,8 @@ async def test_who_scrolls_up_while_lines_are_on_their_way_stays_there(
     await page.evaluate("document.querySelector('#log').scrollTop = 0")
     await expect(page.locator("#log-follow")).not_to_be_checked()
     answered.set()
-    await expect(
-        page.locator("#L252")
-    ).to_be_attached()  # lines before those that came with the page
+    # lines before those that came with the page
+    await expect(page.locator("#L252")).to_be_attached()
     await expect(page.locator("#L1000")).not_to_be_in_viewport()
 
 

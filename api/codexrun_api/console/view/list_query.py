@@ -47,9 +47,8 @@ class Chip:
 
 @dataclass(frozen=True)
 class ListQuery:
-    fields: dict[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # of SEVERAL, those that are set
+    # of SEVERAL, those that are set
+    fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     search: str = ""
     since: str = ""
     until: str = ""

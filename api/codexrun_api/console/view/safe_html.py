@@ -125,9 +125,8 @@ class Budget:
         return html
 
 
-_DELIMITERS = re.compile(
-    r"[-|:+*>0-9.)\s]+"
-)  # a table's second line, also within a list or a quotation
+# a table's second line, also within a list or a quotation
+_DELIMITERS = re.compile(r"[-|:+*>0-9.)\s]+")
 _BLANK = re.compile(r"[> \t]*")  # as Markdown has it: other blanks do not end a table
 
 

@@ -122,9 +122,8 @@ class Uploader:
                 )
             if stored.size == self.stored_bytes:
                 raise Unavailable("the api has no room for more")
-            self.stored_bytes = (
-                stored.size
-            )  # less than before where the api's disk lost its end: sent again
+            # less than before where the api's disk lost its end: sent again
+            self.stored_bytes = stored.size
         if (
             not self.closed
             and (spool.closed or self._finishing)

@@ -23,9 +23,8 @@ def without_apply_patch(settings: Settings) -> None:
     Raises:
         ConfigError: Codex does not print its list. OSError: it cannot be written.
     """
-    scratch_home = settings.codex_home.with_name(
-        ".codex-models"
-    )  # config.toml names a list that is not there yet
+    # config.toml names a list that is not there yet
+    scratch_home = settings.codex_home.with_name(".codex-models")
     scratch_home.mkdir(parents=True, exist_ok=True)
     environment = {
         "CODEX_HOME": str(scratch_home),

@@ -18,13 +18,14 @@ from codexrun_core.pod_contract import LOG_CHUNK_BYTES
 
 MEMORY_BYTES = 1024 * 1024  # bytes; more goes to disk
 ANSWER_SECONDS = 5.0
+# while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
 RETRY_SECONDS = (
     0.05,
     0.1,
     0.2,
     0.5,
     1.0,
-)  # while the gate is away: the kubelet brings it back after 1.3, then 16, then 30 s
+)
 
 
 class LogUploader:
