@@ -15,11 +15,11 @@ from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.bulk_actions import BulkActions
 from codexrun_api.http.auth import Tokens
-from codexrun_api.mirror import queue
+from codexrun_api.mirror import queue_view
 from codexrun_api.mirror.catalog import Catalog
 from codexrun_api.mirror.event_buffer import EventBuffer
 from codexrun_api.mirror.runs import Mirror
-from codexrun_api.schemas import params, responses
+from codexrun_api.schemas import query_params, responses
 from codexrun_api.schemas.problems import not_found
 from codexrun_api.settings import Settings
 from codexrun_core.errors import NotFound, Unavailable
@@ -151,18 +151,18 @@ class Services:
         run = self.mirror.runs.get(run_id)
         if run is None or run.status.phase is not Phase.QUEUED:
             return None
-        return queue.position_of(queue.peer_of(run), self._peers(run), self._limit(run))
+        return queue_view.position_of(queue_view.peer_of(run), self._peers(run), self._limit(run))
 
     def busy_slots(self, job_type: str) -> int:
         """Return how many slots of the job type are taken."""
         runs = self.mirror.runs.values()
-        return sum(queue.holds_slot(run) for run in runs if run.spec.job_type == job_type)
+        return sum(queue_view.holds_slot(run) for run in runs if run.spec.job_type == job_type)
 
     def next_slot(self, run: CodexRun) -> int:
         """Return the seconds until a slot of its job type may be free."""
-        return queue.seconds_to_next_slot(self._peers(run), self._limit(run))
+        return queue_view.seconds_to_next_slot(self._peers(run), self._limit(run))
 
-    def _peers(self, run: CodexRun) -> Collection[queue.Peer]:
+    def _peers(self, run: CodexRun) -> Collection[queue_view.Peer]:
         return self.mirror.peers[run.spec.job_type].values()
 
     def _limit(self, run: CodexRun) -> int:
@@ -190,7 +190,7 @@ async def _services_of(
 CurrentServices = Annotated[Services, Depends(_services_of)]
 
 
-async def run_by_id(services: CurrentServices, run_id: params.RunId) -> RunRecord:
+async def run_by_id(services: CurrentServices, run_id: query_params.RunId) -> RunRecord:
     """Return the run that the path names.
 
     Raises:

@@ -8,11 +8,11 @@ from codexrun_cluster import demo
 from codexrun_cluster.backends import kind
 from codexrun_cluster.command import stop_children
 from codexrun_cluster.errors import LauncherError, tail
-from codexrun_cluster.make_images import fetch_only, make_images
 from codexrun_cluster.node import clean, state
 from codexrun_cluster.node.status import print_status
 from codexrun_cluster.paths import find_paths
 from codexrun_cluster.progress import Progress
+from codexrun_cluster.team_images import fetch_only, make_images
 from codexrun_cluster.up import up
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.mirror import queue
+from codexrun_api.mirror import queue_view
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import CurrentServices
 from codexrun_core.resources.phases import Phase
@@ -77,7 +77,7 @@ async def list_job_types(services: CurrentServices, _: Caller) -> JobTypeList:
                 max_queued=spec.max_queued,
                 require_known_price=spec.require_known_price,
                 output_schema=cut(spec.output_schema),
-                running=sum(map(queue.holds_slot, runs)),
+                running=sum(map(queue_view.holds_slot, runs)),
                 queued=sum(run.status.phase is Phase.QUEUED for run in runs),
                 suspended=spec.suspended,
                 ready=condition.status == "True" if condition else None,

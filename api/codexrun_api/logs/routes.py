@@ -13,7 +13,7 @@ from codexrun_api.archive.tail import at_or_after, last_lines
 from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.logs.stream import Follower, read_chunks
-from codexrun_api.schemas import params
+from codexrun_api.schemas import query_params
 from codexrun_api.schemas.problems import Problem, answers
 from codexrun_api.services import CurrentServices, Run
 from codexrun_core.runs.record import RunRecord
@@ -25,7 +25,8 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
 Tail = Annotated[int | None, Query(ge=0, le=1_000_000, description="Only the last so many lines.")]
 Since = Annotated[
-    params.Time | None, Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago.")
+    query_params.Time | None,
+    Query(description="Only lines from then on: RFC 3339, or 10m, 2h ago."),
 ]
 Follow = Annotated[bool, Query(description="The same as `Accept: text/event-stream`.")]
 After = Annotated[

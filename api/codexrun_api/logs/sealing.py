@@ -14,8 +14,8 @@ from codexrun_api.archive.archive import Archive, Superseded
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
+from codexrun_core.runs.lifecycle_hooks import Transition
 from codexrun_core.runs.record import RunRecord
-from codexrun_core.runs.transitions import Transition
 
 log = logging.getLogger(__name__)
 

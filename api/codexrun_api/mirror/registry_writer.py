@@ -15,8 +15,8 @@ from codexrun_core.logs import fields
 from codexrun_core.registry import Registry, SchemaError
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.lifecycle_hooks import Sink, log_transition, publish
 from codexrun_core.runs.record import record_of
-from codexrun_core.runs.transitions import Sink, log_transition, publish
 from codexrun_core.unreadable import one_object
 
 log = logging.getLogger(__name__)

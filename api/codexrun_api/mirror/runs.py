@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from codexrun_api.http.sse import wait_for_any
-from codexrun_api.mirror import queue
+from codexrun_api.mirror import queue_view
 from codexrun_api.mirror.event_buffer import Event, EventBuffer
-from codexrun_api.mirror.queue import Peer
+from codexrun_api.mirror.queue_view import Peer
 from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Kube
@@ -148,7 +148,7 @@ class Mirror:
             if stored is not run:
                 self.without_inputs.add(uid)
             self.names[name] = uid
-            self.peers[run.spec.job_type][uid] = queue.peer_of(run)
+            self.peers[run.spec.job_type][uid] = queue_view.peer_of(run)
         for followed in self._followed.get(name, ()):
             followed.tell(run, gone=gone)
         if is_provisional(run):

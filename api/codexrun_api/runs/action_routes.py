@@ -10,7 +10,7 @@ from codexrun_api.http.auth import Caller
 from codexrun_api.runs import actions
 from codexrun_api.runs.routes import IdempotencyKey, OriginHeader, WaitSeconds
 from codexrun_api.runs.start import respond, wait_until_terminal
-from codexrun_api.schemas import params, requests, responses
+from codexrun_api.schemas import query_params, requests, responses
 from codexrun_api.schemas.problems import (
     Problem,
     ProblemBody,
@@ -129,7 +129,7 @@ async def retry_many(
 async def cancel_run(
     services: CurrentServices,
     user: Caller,
-    run_id: params.RunId,
+    run_id: query_params.RunId,
     body: requests.CancelRunRequest | None = None,
     wait: WaitSeconds = 0,
 ) -> responses.RunView:
@@ -151,7 +151,7 @@ async def retry_run(  # noqa: PLR0917 - FastAPI passes them by name
     response: Response,
     services: CurrentServices,
     user: Caller,
-    run_id: params.RunId,
+    run_id: query_params.RunId,
     body: requests.RetryRunRequest | None = None,
     key: IdempotencyKey = None,
     origin: OriginHeader = "api",

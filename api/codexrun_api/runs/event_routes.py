@@ -12,7 +12,7 @@ from codexrun_api import metrics
 from codexrun_api.http import sse
 from codexrun_api.http.auth import Caller
 from codexrun_api.mirror.event_buffer import Event, Lagged
-from codexrun_api.schemas import params
+from codexrun_api.schemas import query_params
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import CurrentServices, Services
 
@@ -31,8 +31,8 @@ class EventQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    job_type: params.Word | None = None
-    run_id: params.Word | None = None
+    job_type: query_params.Word | None = None
+    run_id: query_params.Word | None = None
     after: After = None
 
     def __call__(self, event: Event) -> bool:

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from codexrun_api.http.auth import Caller
-from codexrun_api.schemas import params, requests
+from codexrun_api.schemas import query_params, requests
 from codexrun_api.schemas.problems import answers
 from codexrun_api.services import CurrentServices
 from codexrun_core.logs import fields
@@ -31,7 +31,7 @@ class CleanupRequest(requests.RequestBody):
     model_config = ConfigDict(json_schema_extra={"example": {"older_than": "14d", "dry_run": True}})
 
     older_than: Annotated[
-        params.Time, Field(description="By the end of the run: 14d, or a time.")
+        query_params.Time, Field(description="By the end of the run: 14d, or a time.")
     ] = "14d"
     dry_run: Annotated[bool, Strict()] = False
 

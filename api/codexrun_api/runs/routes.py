@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.http.auth import Caller
 from codexrun_api.runs import start
-from codexrun_api.schemas import params, requests, responses
+from codexrun_api.schemas import query_params, requests, responses
 from codexrun_api.schemas.problems import FieldError, Problem, answers
 from codexrun_api.services import CurrentServices, Run
 from codexrun_core.errors import Unavailable
@@ -34,7 +34,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 OriginHeader = Annotated[
-    params.Origin,
+    query_params.Origin,
     Header(alias="X-Codexrun-Origin", description="Which program is calling, for the record."),
 ]
 WaitSeconds = Annotated[
@@ -146,7 +146,7 @@ async def start_run(  # noqa: PLR0917 - FastAPI passes them by name
     responses=answers(400, 401, 422, 500, 503),
 )
 async def list_runs(
-    services: CurrentServices, _: Caller, query: Annotated[params.RunListQuery, Query()]
+    services: CurrentServices, _: Caller, query: Annotated[query_params.RunListQuery, Query()]
 ) -> Response:
     """Newest first unless `sort` says otherwise, in pages that neither repeat nor miss a run while
     runs are added."""
@@ -213,7 +213,7 @@ async def _transitions(services: CurrentServices, run_id: str) -> list[Transitio
 
 @router.get("/stats", operation_id="getStats", responses=answers(401, 422, 500, 503))
 async def get_stats(
-    services: CurrentServices, _: Caller, query: Annotated[params.RunFilterQuery, Query()]
+    services: CurrentServices, _: Caller, query: Annotated[query_params.RunFilterQuery, Query()]
 ) -> Stats:
     """Counts by status, tokens and cost of the runs that match."""
     return Stats.model_validate(await services.registry.stats(query.filter()))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
-from codexrun_api.schemas import params
+from codexrun_api.schemas import query_params
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
 from codexrun_core.runs.labels import check_labels
 from codexrun_core.schemas.nesting import nesting_problem
@@ -142,9 +142,9 @@ class BulkRequest(RequestBody):
         }
     )
 
-    filter: params.RunFilterQuery | None = None
+    filter: query_params.RunFilterQuery | None = None
     ids: Annotated[
-        list[params.Word] | None,
+        list[query_params.Word] | None,
         Field(max_length=MAX_BULK_RUNS, description="Run ids or names, instead of a filter."),
     ] = None
     dry_run: Annotated[bool, Strict(), Field(description="Only say what would be done.")] = False

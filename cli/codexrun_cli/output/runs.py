@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from codexrun_cli import durations
-from codexrun_cli.output import Kind, details
+from codexrun_cli.output import details
+from codexrun_cli.output.formats import Kind
 from codexrun_cli.output.table import Column, printable, width
 from codexrun_cli.output.usage import budget, cost, tokens
 from codexrun_cli.terminal import Terminal

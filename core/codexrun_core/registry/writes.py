@@ -13,8 +13,8 @@ from codexrun_core.registry.queries import RUN_COLUMNS
 from codexrun_core.registry.tables import run_events, runs
 from codexrun_core.resources import Usage
 from codexrun_core.resources.phases import DELETED
+from codexrun_core.runs.lifecycle_hooks import Transition, transition_between
 from codexrun_core.runs.record import RunRecord, merge, search_text, usage_columns, usage_order
-from codexrun_core.runs.transitions import Transition, transition_between
 
 # Made once: putting 45 columns together takes longer than the database does.
 LOCKED_ROW = (

@@ -13,8 +13,8 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun, RunStatus
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.lifecycle_hooks import log_transition, publish, transition_between
 from codexrun_core.runs.record import record_of
-from codexrun_core.runs.transitions import log_transition, publish, transition_between
 from codexrun_operator.act.run_metrics import RunMetrics
 
 log = logging.getLogger(__name__)

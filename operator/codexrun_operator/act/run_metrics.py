@@ -10,8 +10,8 @@ from codexrun_core import reasons
 from codexrun_core.refusals import Cause
 from codexrun_core.resources import CodexJobType, CodexRun, Usage
 from codexrun_core.resources.phases import LIVE_PHASES, FailureClass, Phase
+from codexrun_core.runs.lifecycle_hooks import Transition
 from codexrun_core.runs.record import ORIGINS
-from codexrun_core.runs.transitions import Transition
 from codexrun_operator import metrics
 from codexrun_operator.watch.cache import Cache
 

@@ -184,7 +184,7 @@ HEAVY = {
     "jsonschema",
     "httpx",
     "sqlalchemy",
-    "codexrun_core.resources",
+    "codexrun_core.resources.codexrun",
 }
 
 

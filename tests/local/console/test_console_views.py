@@ -470,7 +470,7 @@ def test_an_operator_that_has_said_what_a_run_waits_for_is_not_silent(
         }
     )
     now = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
-    assert health_strip.operator([run], now).good is good
+    assert health_strip.operator_sign([run], now).good is good
 
 
 @pytest.mark.parametrize(

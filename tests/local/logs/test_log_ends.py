@@ -11,8 +11,8 @@ from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.logs.sealing import LogSealer
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.runs.lifecycle_hooks import transition_between
 from codexrun_core.runs.record import record_of
-from codexrun_core.runs.transitions import transition_between
 
 RUN = "11111111-2222-3333-4444-555555555555"
 

@@ -13,9 +13,9 @@ from registry_rows import UID, later, row, run_id, seen
 
 from codexrun_core.logs import JsonFormatter
 from codexrun_core.registry import Registry
-from codexrun_core.runs import transitions
+from codexrun_core.runs import lifecycle_hooks
+from codexrun_core.runs.lifecycle_hooks import Transition, event_id, transition_between
 from codexrun_core.runs.record import RunRecord, merge
-from codexrun_core.runs.transitions import Transition, event_id, transition_between
 
 # The life of one run: a wait that changes its reason, a first attempt that is put back, a second
 # one that ends.
@@ -183,11 +183,11 @@ def test_operator_and_registry_name_a_transition_alike() -> None:
 
 
 HOOKS = {
-    "running": transitions.record_run_start,
-    "succeeded": transitions.record_run_success,
-    "failed": transitions.record_run_failure,
-    "rejected": transitions.record_run_failure,
-    "cancelled": transitions.record_run_cancelled,
+    "running": lifecycle_hooks.record_run_start,
+    "succeeded": lifecycle_hooks.record_run_success,
+    "failed": lifecycle_hooks.record_run_failure,
+    "rejected": lifecycle_hooks.record_run_failure,
+    "cancelled": lifecycle_hooks.record_run_cancelled,
 }
 
 
@@ -197,7 +197,7 @@ def test_every_transition_reaches_every_sink_once(status: str) -> None:
     assert moved
     one: list[Transition] = []
     two: list[Transition] = []
-    transitions.publish(moved, (one.append, two.append))
+    lifecycle_hooks.publish(moved, (one.append, two.append))
     assert one == two == [moved]
 
 
@@ -208,8 +208,8 @@ def test_start_and_end_go_through_the_hook_of_their_kind(
     moved = transition_between(None, row(0, status))
     assert moved
     calls: list[object] = []
-    monkeypatch.setattr(transitions, hook.__name__, lambda *args: calls.append(args))
-    transitions.publish(moved, ())
+    monkeypatch.setattr(lifecycle_hooks, hook.__name__, lambda *args: calls.append(args))
+    lifecycle_hooks.publish(moved, ())
     assert calls == [(moved, ())]
 
 
@@ -228,7 +228,7 @@ def test_the_log_sink_writes_one_line_with_the_common_fields(
     moved = transition_between(None, replace(run, failure_class="timeout"))
     assert moved
     with caplog.at_level(logging.INFO, logger="codexrun.lifecycle"):
-        transitions.record_run_failure(moved, (transitions.log_transition,))
+        lifecycle_hooks.record_run_failure(moved, (lifecycle_hooks.log_transition,))
     (record,) = caplog.records
     line = json.loads(JsonFormatter().format(record))
     expected = {
@@ -253,7 +253,7 @@ def test_the_hooks_need_no_database_library() -> None:
     import sys
 
     code = (
-        "import sys, codexrun_core.runs.transitions, codexrun_core.runs.queue;"
+        "import sys, codexrun_core.runs.lifecycle_hooks, codexrun_core.runs.queue_position;"
         " sys.exit('sqlalchemy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

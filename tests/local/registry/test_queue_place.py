@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registry_rows import NOON, later, row
 
-from codexrun_core.runs.queue import QueuePosition, queue_position, slot_free_at
+from codexrun_core.runs.queue_position import QueuePosition, queue_position, slot_free_at
 from codexrun_core.runs.record import RunRecord
 
 MINUTE = timedelta(minutes=1)

@@ -15,7 +15,7 @@ from codexrun_api.console.view.list_query import ListQuery, read_list_query
 from codexrun_api.console.view.status_text import STATES
 from codexrun_api.runs import actions
 from codexrun_api.runs.action_routes import cancel_many, retry_many
-from codexrun_api.schemas import params, requests
+from codexrun_api.schemas import query_params, requests
 from codexrun_api.schemas.problems import Problem, problem_of
 from codexrun_api.schemas.requests import MAX_BULK_RUNS, BulkRequest
 from codexrun_api.schemas.responses import BulkAnswer
@@ -30,7 +30,7 @@ WAIT_SECONDS = 1.0  # seconds: a few runs are done by then, and their page shows
 
 @router.post("/console/runs/{id}/cancel")
 async def cancel(
-    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: query_params.RunId
 ) -> Response:
     reason = str((await request.form()).get("reason", "")).strip()[:1024] or None
     record = await actions.cancel(services, run_id, visitor.user, reason)
@@ -40,7 +40,7 @@ async def cancel(
 
 @router.post("/console/runs/{id}/retry")
 async def retry(
-    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: query_params.RunId
 ) -> Response:
     """A new run with the same spec; with `resume` it goes on with the earlier one's thread."""
     resume = (await request.form()).get("resume") == "true"
@@ -61,7 +61,7 @@ async def retry(
 
 @router.post("/console/runs/{id}/delete")
 async def delete(
-    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: params.RunId
+    request: Request, services: CurrentServices, visitor: EditingVisitor, run_id: query_params.RunId
 ) -> Response:
     """Only the object: what is recorded of the run stays until it is cleaned up."""
     record = await actions.delete(services, run_id)

@@ -12,7 +12,7 @@ from codexrun_api.console.access import CurrentVisitor
 from codexrun_api.console.templating import Page, page
 from codexrun_api.console.view.list_query import NAMES, PRESETS, SIZES, ListQuery, read_list_query
 from codexrun_api.console.view.run_rows import Row, key_of, newer, row
-from codexrun_api.mirror import queue
+from codexrun_api.mirror import queue_view
 from codexrun_api.schemas.problems import Problem
 from codexrun_api.services import CurrentServices, Services
 from codexrun_core.resources.phases import Phase
@@ -172,7 +172,7 @@ async def cards(services: Services, now: datetime) -> dict[str, Any]:
     good = day.get("succeeded", 0)
     bad = day.get("failed", 0)
     return {
-        "busy": sum(map(queue.holds_slot, live)),
+        "busy": sum(map(queue_view.holds_slot, live)),
         "slots": sum(
             0 if job_type.spec.suspended else job_type.spec.concurrency_limit
             for job_type in services.catalog.job_types.values()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from codexrun_api.schemas.params import RunFilterQuery
+from codexrun_api.schemas.query_params import RunFilterQuery
 from codexrun_core.runs.labels import parse_selector
 from codexrun_core.runs.sorting import NEWEST, parse_sort
 

@@ -18,7 +18,7 @@ from codexrun_cli.transports.schemas import JobType, Prompt, Run
 from codexrun_core.errors import Conflict, NotFound, Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.resources.phases import ENDED_STATUSES
-from codexrun_core.runs import names, new_run, queue
+from codexrun_core.runs import names, new_run, queue_position
 from codexrun_core.runs.labels import inherited_labels, parse_selector
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord
@@ -220,7 +220,7 @@ class Cluster:
     def usual_seconds(self, job_type: str) -> float | None:
         async def get() -> float | None:
             raws = [raw async for raw in self._all({"fieldSelector": f"spec.jobType={job_type}"})]
-            usual = queue.usual_duration(views.readable("codexruns", raws, views.record))
+            usual = queue_position.usual_duration(views.readable("codexruns", raws, views.record))
             return usual.total_seconds() if usual else None
 
         return self.loop.call(get())

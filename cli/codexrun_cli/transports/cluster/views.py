@@ -11,7 +11,7 @@ from codexrun_cli.transports.schemas import JobType, Prompt, PromptVersion, Queu
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import SLOT_STATUSES, Phase
-from codexrun_core.runs import queue as queueing
+from codexrun_core.runs import queue_position as queueing
 from codexrun_core.runs.record import RunRecord, record_of, search_text, search_words
 from codexrun_core.schemas.nesting import cut
 from codexrun_core.times import moment

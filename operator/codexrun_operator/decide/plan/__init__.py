@@ -28,11 +28,11 @@ from codexrun_operator.decide.plan.decision import (
     StopPod,
     SuspendJob,
 )
+from codexrun_operator.decide.plan.evidence import keep_evidence
 from codexrun_operator.decide.plan.progress import finish, show_progress
 from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
     conclude_stop,
-    keep_evidence,
     stop_on_time,
     stop_what_others_ended,
     stop_when_cancelled,

@@ -8,11 +8,11 @@ from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.kubernetes_names import job_name
 from codexrun_operator.decide.outcome import failed
 from codexrun_operator.decide.plan.decision import CreateJob, Decision
+from codexrun_operator.decide.plan.evidence import keep_evidence
 from codexrun_operator.decide.plan.snapshot import JOB_TYPE_NOT_FOUND, Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
     begin_stop,
     cancel_message,
-    keep_evidence,
     own_outcome,
     terminal_after_stop,
     terminal_decision,

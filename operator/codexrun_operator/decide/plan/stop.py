@@ -17,7 +17,6 @@ from codexrun_operator.decide.plan.decision import (
     Action,
     Decision,
     DeleteJob,
-    ReleaseEvidence,
     StopPod,
     SuspendJob,
 )
@@ -130,13 +129,13 @@ def begin_stop(
     """Stop what runs, and record why."""
     fields = {**started_fields(snapshot), **({"failure": failure} if failure else {})}
     return Decision(
-        actions=_stop_actions(snapshot),
+        actions=stop_actions(snapshot),
         status=with_phase(snapshot.run, Phase.STOPPING, reason, message, now, **fields),
         look_again=5,
     )
 
 
-def _stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
+def stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
     """Return what is still to be done so that the pod goes, or none comes."""
     job = snapshot.job
     pod = snapshot.pod
@@ -186,25 +185,6 @@ def conclude_stop(snapshot: Snapshot, now: datetime) -> Decision | None:
         # Anyone could resume it.
         return Decision(actions=(DeleteJob(job.name, job.uid),), status=decision.status)
     return decision
-
-
-def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
-    """Write down what the containers said while the finalizer still holds the pod, and only then
-    let it go."""
-    if snapshot.phase is not Phase.STOPPING:
-        return None
-    pod = snapshot.pod
-    status = snapshot.run.status
-    if pod and pod.held and not pod.gone and pod.deleting and pod.ended:
-        if status.finished_at is not None:
-            return Decision(actions=(ReleaseEvidence(pod.name, pod.uid),), look_again=5)
-        reason, message, failure = own_outcome(snapshot) or (
-            status.reason or "",
-            status.message or "",
-            status.failure,
-        )
-        return Decision(status=ending_status(snapshot, now, reason, message, failure), look_again=1)
-    return Decision(actions=_stop_actions(snapshot), look_again=10)
 
 
 def cancel_message(run: CodexRun) -> str:

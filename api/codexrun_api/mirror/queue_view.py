@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import SLOT_PHASES
-from codexrun_core.runs import queue
+from codexrun_core.runs import queue_position
 
 MAX_RETRY_SECONDS = 600  # bounds of what is worth saying
 UNKNOWN_RETRY_SECONDS = 30
@@ -50,7 +50,9 @@ def position_of(
     """Return the position of a queued run among all runs of its job type; None for one that does
     not wait."""
     now = now or datetime.now(UTC)
-    position = queue.queue_position(run, peers, limit, queue.usual_duration(peers), now)
+    position = queue_position.queue_position(
+        run, peers, limit, queue_position.usual_duration(peers), now
+    )
     if position is None:
         return None
     eta = max(0, round((position.eta - now).total_seconds())) if position.eta else None
@@ -60,7 +62,7 @@ def position_of(
 def seconds_to_next_slot(peers: Collection[Peer], limit: int, now: datetime | None = None) -> int:
     """Return the seconds until the first slot may be free: for Retry-After."""
     now = now or datetime.now(UTC)
-    eta = queue.slot_free_at(0, peers, limit, queue.usual_duration(peers), now)
+    eta = queue_position.slot_free_at(0, peers, limit, queue_position.usual_duration(peers), now)
     if eta is None:
         return UNKNOWN_RETRY_SECONDS
     return min(MAX_RETRY_SECONDS, max(1, round((eta - now).total_seconds())))
