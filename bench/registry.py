@@ -34,7 +34,7 @@ from codexrun_core.registry.tables import runs
 from codexrun_core.registry.writes import values_of
 from codexrun_core.resources import Usage
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.label_rules import parse_selector
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, Sort
 

@@ -60,7 +60,7 @@ def _statuses(values: list[str] | None) -> list[str] | None:
 def _selector(text: str | None) -> str | None:
     if text is None:
         return None
-    from codexrun_core.runs.labels import parse_selector
+    from codexrun_core.runs.label_rules import parse_selector
 
     return _read_by(parse_selector, text)
 
@@ -367,7 +367,7 @@ def limits(values: list[str] | None) -> dict[str, int] | None:
 
 
 def labels(values: list[str] | None) -> dict[str, str] | None:
-    from codexrun_core.runs.labels import check_labels
+    from codexrun_core.runs.label_rules import check_labels
 
     by_key = {}
     for value in values or ():

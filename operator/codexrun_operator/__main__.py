@@ -19,7 +19,7 @@ from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import PricesError
-from codexrun_core.runs.kubernetes_names import MANAGED_BY_CODEXRUN, PROMPT_LABEL
+from codexrun_core.runs.label_keys import MANAGED_BY_CODEXRUN, PROMPT_LABEL
 from codexrun_operator import health, metrics
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.leader import FencedLease, lead

@@ -1,4 +1,7 @@
-"""GET /runs/{id}/artifacts: what is kept of a run besides its log."""
+"""GET /runs/{id}/artifacts: what is kept of a run besides its log.
+
+They are stored by archive/archive.py, and come in by ingest.py.
+"""
 
 import asyncio
 from datetime import datetime

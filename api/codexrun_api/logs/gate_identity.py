@@ -19,7 +19,7 @@ from codexrun_core.errors import NotFound, Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.pod_contract import INGEST_AUDIENCE
 from codexrun_core.resources import GROUP, VERSION, CodexRun
-from codexrun_core.runs.kubernetes_names import job_name
+from codexrun_core.runs.label_keys import job_name
 
 REVIEWS_PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 EXTRA_PREFIX = "authentication.kubernetes.io/"

@@ -9,7 +9,7 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.prompts.stored import StoredPrompt
 from codexrun_core.resources import CodexJobType
-from codexrun_core.runs.kubernetes_names import PROMPT_LABEL
+from codexrun_core.runs.label_keys import PROMPT_LABEL
 from codexrun_core.unreadable import one_object
 
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from codexrun_api.http.sse import wait_for_any
 from codexrun_api.mirror import queue_view
 from codexrun_api.mirror.event_buffer import Event, EventBuffer
 from codexrun_api.mirror.queue_view import Peer
-from codexrun_api.mirror.registry_writer import RegistryWriter
+from codexrun_api.mirror.write_queue import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.kube.client import Kube
 from codexrun_core.kube.watch import Watcher

@@ -16,7 +16,7 @@ from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import ENDED_STATUSES, Phase
 from codexrun_core.runs import names, new_run
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import inherited_labels
+from codexrun_core.runs.label_rules import inherited_labels
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord, record_of
 

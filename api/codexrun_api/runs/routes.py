@@ -1,4 +1,7 @@
-"""POST /runs/start, GET /runs, GET /runs/{id}, GET /runs/{id}/details and GET /stats."""
+"""POST /runs/start, GET /runs, GET /runs/{id}, GET /runs/{id}/details and GET /stats.
+
+Cancel and retry are in action_routes.py.
+"""
 
 from datetime import datetime
 from typing import Annotated

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from codexrun_core.resources.phases import STATUSES
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.label_rules import parse_selector
 from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, parse_sort
 from codexrun_core.times import moment
 

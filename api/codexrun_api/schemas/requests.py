@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
 from codexrun_api.schemas import query_params
 from codexrun_core.resources.fields import DAY, Effort, ModelName, Name, PromptVersion
-from codexrun_core.runs.labels import check_labels
+from codexrun_core.runs.label_rules import check_labels
 from codexrun_core.schemas.nesting import nesting_problem
 
 MAX_BULK_RUNS = 1000

@@ -1,4 +1,7 @@
-"""`codexrun doctor`: look at everything that runs need."""
+"""`codexrun doctor`: look at everything that runs need.
+
+The checks are in codexrun_cli/doctor/.
+"""
 
 import typer
 

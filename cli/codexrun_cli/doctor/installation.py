@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from codexrun_cli.doctor.findings import INSTALL, Get, Json, attempt, failed, note, ok
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
-from codexrun_core.runs.kubernetes_names import RUN_NAME_LABEL
+from codexrun_core.runs.label_keys import RUN_NAME_LABEL
 
 BROKEN_PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 

@@ -22,7 +22,7 @@ from codexrun_core.prompts.index import FolderError, PromptIndex, PromptVersion
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import TEXT_KEY
 from codexrun_core.runs.annotations import PROMPT_OWNER, PROMPT_SHA256, PROMPT_UPDATED_AT
-from codexrun_core.runs.kubernetes_names import (
+from codexrun_core.runs.label_keys import (
     MANAGED_BY_LABEL,
     MANAGER,
     PROMPT_LABEL,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from codexrun_core.runs.annotations import PROMPT_OWNER, PROMPT_SHA256, PROMPT_UPDATED_AT
-from codexrun_core.runs.kubernetes_names import PROMPT_LABEL, PROMPT_VERSION_LABEL
+from codexrun_core.runs.label_keys import PROMPT_LABEL, PROMPT_VERSION_LABEL
 
 TEXT_KEY = "prompt.md"  # of the ConfigMap's data
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from codexrun_core.registry.tables import SafeText, run_labels, run_words, runs
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import Requirement
+from codexrun_core.runs.label_rules import Requirement
 from codexrun_core.runs.paging import Cursor
 from codexrun_core.runs.record import RunRecord, search_words
 

@@ -11,7 +11,6 @@ from codexrun_core.resources.fields import (
     AnyJson,
     Conditions,
     Effort,
-    Limits,
     ModelName,
     Name,
     ObjectMeta,
@@ -20,6 +19,7 @@ from codexrun_core.resources.fields import (
     Sha256,
     cel,
 )
+from codexrun_core.resources.limits import Limits
 
 SecretName = Annotated[
     str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")

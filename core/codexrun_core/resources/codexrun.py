@@ -11,7 +11,6 @@ from codexrun_core.resources.fields import (
     Conditions,
     Effort,
     JsonDict,
-    Limits,
     ModelName,
     Moment,
     Name,
@@ -22,6 +21,7 @@ from codexrun_core.resources.fields import (
     cel,
     one_of,
 )
+from codexrun_core.resources.limits import Limits
 from codexrun_core.resources.phases import FailureClass, Phase
 
 WHEN_FULL = ("Queue", "Reject")

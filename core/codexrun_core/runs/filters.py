@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from codexrun_core.runs.labels import Requirement
+from codexrun_core.runs.label_rules import Requirement
 
 
 @dataclass(frozen=True)

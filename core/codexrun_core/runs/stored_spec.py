@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from codexrun_core.resources.codexrun import Cancel, GitWorkspace, Workspace
-from codexrun_core.resources.fields import Limits, Part
+from codexrun_core.resources.fields import Part
+from codexrun_core.resources.limits import Limits
 
 _Part = TypeVar("_Part", bound=Part)
 

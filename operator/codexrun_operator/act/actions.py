@@ -6,7 +6,7 @@ from typing import Any
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.refusals import Cause
-from codexrun_core.runs.kubernetes_names import EVIDENCE_FINALIZER
+from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
 from codexrun_operator.decide.plan import DeleteJob, ReleaseEvidence, StopPod, SuspendJob
 
 Json = dict[str, Any]

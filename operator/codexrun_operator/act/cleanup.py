@@ -9,7 +9,7 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import TERMINAL_PHASES
-from codexrun_core.runs.kubernetes_names import MANAGED_BY_CODEXRUN, RUN_UID_LABEL
+from codexrun_core.runs.label_keys import MANAGED_BY_CODEXRUN, RUN_UID_LABEL
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from codexrun_core.resources import PromptUsed
 from codexrun_core.resources.fields import DAY
 from codexrun_core.runs.annotations import ADMITTED_WITH
-from codexrun_core.runs.kubernetes_names import (
+from codexrun_core.runs.label_keys import (
     ATTEMPT_LABEL,
     EVIDENCE_FINALIZER,
     RUN_NAME_LABEL,

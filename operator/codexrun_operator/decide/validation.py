@@ -14,16 +14,14 @@ from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
-from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
+from codexrun_core.resources.limits import DEFAULT_LIMITS, Limits
 from codexrun_core.schemas.inputs import (
     InputsError,
     check_inputs,
     inputs_schema,
     output_schema_problem,
 )
-
-DEFAULT_LIMITS = Limits(timeout_seconds=3600, stall_seconds=600, start_seconds=600)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.runs import kubernetes_names
+from codexrun_core.runs import label_keys
 from codexrun_core.runs.annotations import ADMITTED_WITH
-from codexrun_core.runs.kubernetes_names import (
+from codexrun_core.runs.label_keys import (
     ATTEMPT_LABEL,
     JOB_TYPE_LABEL,
     MANAGED_BY_LABEL,
@@ -26,7 +26,7 @@ LOST_NODE_SECONDS = 60
 
 def job_name(run: CodexRun, attempt: int) -> str:
     """Return the name of an attempt's Job, which the api derives too."""
-    return kubernetes_names.job_name(run.metadata.name, run.metadata.uid, attempt)
+    return label_keys.job_name(run.metadata.name, run.metadata.uid, attempt)
 
 
 def labels(run: CodexRun, attempt: int) -> dict[str, str]:

@@ -15,7 +15,7 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.refusals import Cause
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.kubernetes_names import (
+from codexrun_core.runs.label_keys import (
     JOB_TYPE_LABEL,
     PROMPT_LABEL,
     PROMPT_VERSION_LABEL,

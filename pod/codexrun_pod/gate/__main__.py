@@ -4,7 +4,7 @@ import os
 import sys
 
 from codexrun_pod import loglines
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.settings import from_env
 
 

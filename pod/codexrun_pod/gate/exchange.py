@@ -15,8 +15,8 @@ from aiohttp import web
 from yarl import URL
 
 from codexrun_pod.gate import errors, header_filter
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream

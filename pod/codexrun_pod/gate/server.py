@@ -11,8 +11,8 @@ from dataclasses import replace
 import aiohttp
 from aiohttp import web
 
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.exchange import Exchange
 from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes

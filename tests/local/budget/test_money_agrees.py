@@ -12,8 +12,8 @@ from codexrun_operator.act.events import record_move
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.watch.cache import Cache
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.meter import Account, InFlight
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.meter import Account, InFlight
 from codexrun_pod.gate.cost import Price
 from codexrun_pod.gate.sse import LastEvent
 

@@ -6,7 +6,7 @@ import pytest
 from builders import kind, run
 
 from codexrun_core.resources import PromptUsed
-from codexrun_core.resources.fields import Limits
+from codexrun_core.resources.limits import Limits
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job.job import build_job
 from codexrun_operator.settings import PodSettings, settings_from

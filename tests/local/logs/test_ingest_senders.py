@@ -207,7 +207,7 @@ async def test_an_apiserver_that_is_away_refuses_nobody():
 
 
 def test_the_operator_names_jobs_the_same_way():
-    from codexrun_core.runs.kubernetes_names import job_name
+    from codexrun_core.runs.label_keys import job_name
     from codexrun_operator.job import job as jobs
 
     for name in ("hello-1", "a" * 63, "a" * 39 + ".b"):

@@ -111,8 +111,8 @@ async def through_the_gate(root, written, trouble):
 @SLOW
 @given(written=pieces, trouble=faults, chunk=st.integers(1, 300))
 def test_gate_and_api_keep_every_byte_once(written, trouble, chunk):
-    was = gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS
-    gate_shipping.CHUNK = chunk
+    was = gate_shipping.LOG_CHUNK_BYTES, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS
+    gate_shipping.LOG_CHUNK_BYTES = chunk
     gate_shipping.RETRY_SECONDS = (0.0,)
     gate_shipping.BATCH_SECONDS = 0.0
     try:
@@ -123,7 +123,9 @@ def test_gate_and_api_keep_every_byte_once(written, trouble, chunk):
             assert archive.log(RUN).complete is True
             assert (shipping.ledger.log_bytes, shipping.ledger.log_complete) == (len(whole), True)
     finally:
-        gate_shipping.CHUNK, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS = was
+        gate_shipping.LOG_CHUNK_BYTES, gate_shipping.RETRY_SECONDS, gate_shipping.BATCH_SECONDS = (
+            was
+        )
 
 
 class FlakyGate(http.server.BaseHTTPRequestHandler):
@@ -175,8 +177,12 @@ class FlakyStand:
     chunk=st.integers(1, 300),
 )
 def test_runner_and_gate_keep_every_byte_once(written, trouble, in_memory, chunk):
-    was = runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES
-    runner_shipping.CHUNK = chunk
+    was = (
+        runner_shipping.LOG_CHUNK_BYTES,
+        runner_shipping.RETRY_SECONDS,
+        runner_shipping.MEMORY_BYTES,
+    )
+    runner_shipping.LOG_CHUNK_BYTES = chunk
     runner_shipping.RETRY_SECONDS = (0.0,)
     runner_shipping.MEMORY_BYTES = in_memory
     try:
@@ -192,7 +198,11 @@ def test_runner_and_gate_keep_every_byte_once(written, trouble, in_memory, chunk
             stand.server.shutdown()
             stand.server.server_close()
     finally:
-        runner_shipping.CHUNK, runner_shipping.RETRY_SECONDS, runner_shipping.MEMORY_BYTES = was
+        (
+            runner_shipping.LOG_CHUNK_BYTES,
+            runner_shipping.RETRY_SECONDS,
+            runner_shipping.MEMORY_BYTES,
+        ) = was
 
 
 @SLOW

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env

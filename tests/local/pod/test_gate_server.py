@@ -10,8 +10,8 @@ from aiohttp import web
 from loglines import wrong_lines
 
 from codexrun_pod.gate import exchange
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env
 

@@ -14,7 +14,7 @@ from registry_rows import NOON, later, row, run_id
 
 from codexrun_core.registry import Registry
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.label_rules import parse_selector
 from codexrun_core.runs.paging import Cursor, InvalidPageToken, Page, parse_token, token_after
 from codexrun_core.runs.record import RunRecord
 

@@ -13,7 +13,7 @@ from registry_rows import later, row, run_id
 from codexrun_core.registry import Registry, SchemaError, schema
 from codexrun_core.registry.schema import head
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.label_rules import parse_selector
 
 
 async def on(registry: Registry, action: Callable[[sa.Connection], None]) -> None:

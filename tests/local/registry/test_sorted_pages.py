@@ -14,7 +14,7 @@ from registry_rows import later, row, run_id
 
 from codexrun_core.registry import Registry
 from codexrun_core.runs.filters import Filter
-from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.label_rules import parse_selector
 from codexrun_core.runs.paging import InvalidPageToken
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, SORT_COLUMNS, Sort, parse_sort, sort_runs

@@ -10,7 +10,7 @@ import pytest
 from render_stand import Stand, standing
 
 from codexrun_api.console.view.limits import LABELS, rows
-from codexrun_core.resources.fields import Limits
+from codexrun_core.resources.limits import Limits
 from codexrun_core.runs.stored_spec import read_spec
 
 Json = dict[str, Any]

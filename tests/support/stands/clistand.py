@@ -29,7 +29,7 @@ from codexrun_cli.transports.cluster.event_loop import Loop
 from codexrun_cli.transports.cluster.transport import Cluster
 from codexrun_core.errors import NotFound
 from codexrun_core.registry import Registry
-from codexrun_core.runs.labels import matches, parse_selector
+from codexrun_core.runs.label_rules import matches, parse_selector
 from codexrun_pod import loglines
 
 PATIENCE = 30  # seconds until a wait gives up; a bound, never an assertion

@@ -8,8 +8,8 @@ from fake_cluster import FakeCluster
 from manifests import prompt
 
 from codexrun_api.mirror.event_buffer import EventBuffer
-from codexrun_api.mirror.registry_writer import RegistryWriter
 from codexrun_api.mirror.runs import Mirror
+from codexrun_api.mirror.write_queue import RegistryWriter
 from codexrun_api.runs import actions
 from codexrun_core.errors import Unavailable
 from codexrun_core.resources import CodexRun

@@ -14,7 +14,7 @@ from odd import JSON, LEVELS, nested
 from prometheus_client import REGISTRY
 
 from codexrun_api.console.view.status_text import STATES, state_of
-from codexrun_api.mirror.registry_writer import RegistryWriter
+from codexrun_api.mirror.write_queue import RegistryWriter
 from codexrun_api.schemas import responses
 from codexrun_core.errors import Unavailable
 from codexrun_core.registry import SchemaError

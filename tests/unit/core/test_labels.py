@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_core.runs.labels import (
+from codexrun_core.runs.label_rules import (
     MAX_LABELS,
     check_labels,
     inherited_labels,

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from codexrun_core import pod_contract
-from codexrun_core.runs import annotations, kubernetes_names
+from codexrun_core.runs import annotations, label_keys
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PARTS = ("core", "operator", "api", "pod", "cli")
 KEYS = {
     value
-    for module in (kubernetes_names, annotations)
+    for module in (label_keys, annotations)
     for value in vars(module).values()
     if isinstance(value, str) and value.startswith("codexrun.dev/")
 }

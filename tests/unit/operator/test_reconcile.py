@@ -9,7 +9,7 @@ from fake_kube import FakeKube
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.prices.table import Prices, built_in
-from codexrun_core.runs.kubernetes_names import EVIDENCE_FINALIZER
+from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
 from codexrun_operator.act.actions import carry_out, create_job
 from codexrun_operator.act.job_creation import PATIENT_CHECKS
 from codexrun_operator.act.reconcile import Reconciler

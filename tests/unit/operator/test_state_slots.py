@@ -31,7 +31,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.resources import CodexRun
-from codexrun_core.runs.kubernetes_names import EVIDENCE_FINALIZER
+from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.decide.holds import MAX_PAUSE_SECONDS
 from codexrun_operator.settings import PodSettings

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codexrun_pod.gate import usage
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.meter import Account, InFlight
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.meter import Account, InFlight
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
 from codexrun_pod.gate.policy.verdicts import Denied

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from codexrun_core.schemas.nesting import TOO_DEEP
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.meter import Account
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.meter import Account
 from codexrun_pod.gate.policy import output
 from codexrun_pod.gate.policy.output import OutputVerdict, schema_from, validate_output
 

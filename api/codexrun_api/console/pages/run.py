@@ -26,7 +26,7 @@ from codexrun_api.services import CurrentServices, Run, Services
 from codexrun_core.errors import Unavailable
 from codexrun_core.prompts.rendering import UnknownPlaceholderError, render
 from codexrun_core.resources import GROUP, VERSION
-from codexrun_core.resources.fields import Limits
+from codexrun_core.resources.limits import Limits
 from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec

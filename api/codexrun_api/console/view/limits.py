@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from codexrun_api.console.view.formats import count, dollars, duration
-from codexrun_core.resources.fields import Limits
+from codexrun_core.resources.limits import Limits
 
 # label, and the unit that the form asks in
 LABELS = {

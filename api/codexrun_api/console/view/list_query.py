@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from codexrun_api.schemas.query_params import RunFilterQuery
-from codexrun_core.runs.labels import parse_selector
+from codexrun_core.runs.label_rules import parse_selector
 from codexrun_core.runs.sorting import NEWEST, parse_sort
 
 SEVERAL = ("status", "job_type", "prompt", "model", "user", "retry_of")

@@ -8,7 +8,7 @@ from codexrun_api.console.view.status_text import State, state_of
 from codexrun_api.schemas.responses import QueueView
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.codexrun import GitWorkspace
-from codexrun_core.resources.fields import Limits
+from codexrun_core.resources.limits import Limits
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.stored_spec import read_spec
 

@@ -9,7 +9,7 @@ from codexrun_cli.transports.cluster import views
 from codexrun_cli.transports.schemas import JobType, Prompt
 from codexrun_core.kube.client import Kube
 from codexrun_core.prompts.stored import TEXT_KEY
-from codexrun_core.runs.kubernetes_names import PROMPT_LABEL, PROMPT_VERSION_LABEL
+from codexrun_core.runs.label_keys import PROMPT_LABEL, PROMPT_VERSION_LABEL
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from codexrun_cli.transports.schemas import Condition
 from codexrun_core.errors import Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.resources import CodexRun
-from codexrun_core.resources.fields import Limits
+from codexrun_core.resources.limits import Limits
 
 Json = dict[str, Any]
 

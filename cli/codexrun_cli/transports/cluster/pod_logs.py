@@ -16,7 +16,7 @@ from codexrun_cli.transports import LogEvent, LogRange
 from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.line_cutter import LineCutter
-from codexrun_core.runs.kubernetes_names import RUN_UID_LABEL
+from codexrun_core.runs.label_keys import RUN_UID_LABEL
 from codexrun_core.times import moment
 
 Json = dict[str, Any]

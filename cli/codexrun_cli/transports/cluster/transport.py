@@ -19,7 +19,7 @@ from codexrun_core.errors import Conflict, NotFound, Refused
 from codexrun_core.kube.client import Kube
 from codexrun_core.resources.phases import ENDED_STATUSES
 from codexrun_core.runs import names, new_run, queue_position
-from codexrun_core.runs.labels import inherited_labels, parse_selector
+from codexrun_core.runs.label_rules import inherited_labels, parse_selector
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord
 from codexrun_core.runs.sorting import NEWEST, parse_sort, sort_runs

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from codexrun_core import reasons
 from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
-from codexrun_core.runs.kubernetes_names import job_name
+from codexrun_core.runs.label_keys import job_name
 from codexrun_operator.decide.outcome import failed
 from codexrun_operator.decide.plan.decision import CreateJob, Decision
 from codexrun_operator.decide.plan.evidence import keep_evidence

@@ -21,7 +21,7 @@ from codexrun_core.pod_contract import (
     MIB,
     OUTPUT,
 )
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Declined, Unavailable
 from codexrun_pod.gate.logs.spool import TooLarge
 from codexrun_pod.gate.logs.upload_to_api import Uploader

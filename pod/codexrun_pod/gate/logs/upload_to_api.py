@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from codexrun_core.pod_contract import LOG_CHUNK_BYTES
-from codexrun_pod.gate.budget.ledger import Ledger
+from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Declined, IngestClient, Unavailable
 from codexrun_pod.gate.logs.spool import Spool
 

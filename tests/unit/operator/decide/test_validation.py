@@ -9,8 +9,8 @@ from builders import NOON, PRICES, SHA, kind, prompt, run, run_json
 
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.resources.fields import Limits
 from codexrun_core.resources.git_urls import UrlError, allowed_url
+from codexrun_core.resources.limits import Limits
 from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES
 from codexrun_operator.decide.job_type_status import job_type_status
 from codexrun_operator.decide.validation import (

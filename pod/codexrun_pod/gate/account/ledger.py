@@ -13,8 +13,8 @@ from typing import Any
 
 from codexrun_core.pod_contract import GATE_STOPPING_FILE, ReportKey
 from codexrun_pod import loglines, termination
-from codexrun_pod.gate.budget import meter
-from codexrun_pod.gate.budget.meter import Account
+from codexrun_pod.gate.account import meter
+from codexrun_pod.gate.account.meter import Account
 from codexrun_pod.gate.policy.output import NO_MESSAGE
 from codexrun_pod.gate.policy.verdicts import Limits
 from codexrun_pod.gate.settings import Settings

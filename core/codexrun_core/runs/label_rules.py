@@ -1,5 +1,8 @@
 """Which labels may a run have, and which does a selector ask for? Kubernetes' own rules and words.
-Pure."""
+Pure.
+
+The keys that codexrun sets are in label_keys.py.
+"""
 
 import re
 from collections.abc import Iterable, Mapping

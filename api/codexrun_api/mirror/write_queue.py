@@ -1,4 +1,7 @@
-"""What the registry has not been told yet, and the one task that tells it."""
+"""What the registry has not been told yet, and the one task that tells it.
+
+How a row is written is in core, registry/writes.py.
+"""
 
 import asyncio
 import contextlib
