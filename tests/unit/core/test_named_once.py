@@ -49,7 +49,7 @@ def literals(path: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("texts", "homes"),
     [
-        (KEYS, {"runs/kubernetes_names.py", "runs/annotations.py"}),
+        (KEYS, {"runs/label_keys.py", "runs/annotations.py"}),
         (CONTRACT, {"pod_contract.py"}),
     ],
     ids=["labels and annotations", "environment, paths and audience of the pod"],
