@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 
 from codexrun_api.archive.archive import Archive
 from codexrun_api.archive.notifier import LogNotifier
-from codexrun_api.bulk_actions import BulkActions
+from codexrun_api.bulk_progress import BulkActions
 from codexrun_api.http.auth import Tokens
 from codexrun_api.mirror import queue_view
 from codexrun_api.mirror.catalog import Catalog

@@ -18,7 +18,7 @@ from codexrun_core.pod_contract import (
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.runs.annotations import CODEX_REQUIREMENTS
 from codexrun_operator.decide.validation import Accepted
-from codexrun_operator.job.containers import (
+from codexrun_operator.job.container_parts import (
     AGENT_UID,
     GIB,
     empty_dir,

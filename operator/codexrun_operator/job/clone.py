@@ -5,7 +5,7 @@ from typing import Any
 
 from codexrun_core.pod_contract import CLONE_ENV, GIT_CREDENTIALS_FOLDER, WORKSPACE
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_operator.job.containers import AGENT_UID, empty_dir, env_json, locked_down, mount
+from codexrun_operator.job.container_parts import AGENT_UID, empty_dir, env_json, locked_down, mount
 from codexrun_operator.settings import PodSettings
 
 RESOURCES = {

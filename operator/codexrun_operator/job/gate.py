@@ -17,7 +17,7 @@ from codexrun_core.pod_contract import (
 )
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.validation import Accepted
-from codexrun_operator.job.containers import (
+from codexrun_operator.job.container_parts import (
     GATE_UID,
     empty_dir,
     env_json,

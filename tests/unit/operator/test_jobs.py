@@ -14,7 +14,7 @@ from builders import PRICES, SHA, UID, kind, prompt, run
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator.decide.observed import job_from
 from codexrun_operator.decide.validation import Accepted, validate_run
-from codexrun_operator.job.containers import env_json
+from codexrun_operator.job.container_parts import env_json
 from codexrun_operator.job.job import GRACE_SECONDS, build_job
 from codexrun_operator.settings import ModelAccess, PodSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from codexrun_api.bulk_actions import BulkAction, Verb
+from codexrun_api.bulk_progress import BulkAction, Verb
 from codexrun_api.console.access import CurrentVisitor, EditingVisitor, log_action
 from codexrun_api.console.pages.run_list import filter_of
 from codexrun_api.console.templating import Page, page, see_other
