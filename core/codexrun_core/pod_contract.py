@@ -70,6 +70,8 @@ class ReportKey:
     # of a failure, a stop, an error
     CLASS = "class"
     MESSAGE = "message"
+    STATUS = "status"  # of an HTTP answer
+    RESET_AT = "resetAt"  # of a rate limit
 
     # The runner's, and FAILURE the clone step's too.
     STATE = "state"  # starting, running, done

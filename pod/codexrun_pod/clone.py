@@ -268,7 +268,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     termination.write(
         path,
         termination.encode(
-            {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **report}, [("failure", "message")]
+            {ReportKey.VERSION: 1, ReportKey.SOURCE: "clone", **report},
+            [(ReportKey.FAILURE, ReportKey.MESSAGE)],
         ),
     )
     return code

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from codexrun_api.schemas.problems import ProblemBody
 from codexrun_api.schemas.requests import MAX_BULK_RUNS
+from codexrun_core import reasons
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import RunRecord, record_of
 
@@ -63,7 +64,7 @@ class RunView(BaseModel):
                 "namespace": "codexrun",
                 "job_type": "hello",
                 "status": "queued",
-                "reason": "ConcurrencyLimit",
+                "reason": reasons.CONCURRENCY_LIMIT,
                 "params": {"name": "world"},
                 "queue": {"position": 2, "eta_seconds": 40},
             }

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+from codexrun_core.pod_contract import ReportKey
 from codexrun_pod.termination import LONGEST_MESSAGE
 
 Class = Literal["auth", "rate_limit", "quota", "model_error"]
@@ -39,10 +40,10 @@ class UpstreamError:
     def json(self) -> dict[str, Any]:
         """Return it as the termination message has it."""
         fields = {
-            "class": self.class_,
-            "status": self.status,
-            "message": self.message,
-            "resetAt": self.reset_at,
+            ReportKey.CLASS: self.class_,
+            ReportKey.STATUS: self.status,
+            ReportKey.MESSAGE: self.message,
+            ReportKey.RESET_AT: self.reset_at,
         }
         return {key: value for key, value in fields.items() if value is not None}
 

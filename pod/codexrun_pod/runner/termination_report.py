@@ -12,7 +12,7 @@ from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
 
 MAX_FINAL_MESSAGE_BYTES = 2048  # bytes of UTF-8; the whole one is in the log
-MAY_SHORTEN = (("", "finalMessage"), ("failure", "message"))
+MAY_SHORTEN = (("", ReportKey.FINAL_MESSAGE), (ReportKey.FAILURE, ReportKey.MESSAGE))
 
 
 class TerminationReport:

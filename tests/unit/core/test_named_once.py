@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codexrun_core import pod_contract
+from codexrun_core import pod_contract, reasons
 from codexrun_core.runs import annotations, label_keys
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -64,5 +64,21 @@ def test_a_name_of_the_contract_stands_in_one_module(texts: set[str], homes: set
         not in homes
         for text in sorted(texts & literals(path))
         if (name, text) not in EXCEPTIONS
+    ]
+    assert copies == []
+
+
+# Reasons that are words of Kubernetes, of a phase or of a page too.
+COMMON_WORDS = {reasons.STARTING, reasons.SUSPENDED, reasons.UNSCHEDULABLE, reasons.EVICTED}
+
+
+def test_a_reason_stands_in_one_module() -> None:
+    texts = {text for name, text in vars(reasons).items() if name.isupper()} - COMMON_WORDS
+    copies = [
+        (path.relative_to(REPOSITORY).as_posix(), text)
+        for part in PARTS
+        for path in (REPOSITORY / part).rglob("*.py")
+        if path.name != "reasons.py"
+        for text in sorted(literals(path) & texts)
     ]
     assert copies == []

@@ -7,6 +7,7 @@ import getpass
 from codexrun_cli.errors import CommandError
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Json
+from codexrun_core import reasons
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
@@ -20,10 +21,12 @@ MAX_USER_CHARACTERS = 253  # of spec.cancel.requestedBy
 SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 _HINTS = {
-    "ConcurrencyLimit": "leave --reject out, and it waits for its turn",
-    "Suspended": "leave --reject out, and it waits until the job type goes on",
-    "JobTypeHeld": "leave --reject out, and it waits until the cluster takes its Jobs again",
-    "InvalidInputs": "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
+    reasons.CONCURRENCY_LIMIT: "leave --reject out, and it waits for its turn",
+    reasons.SUSPENDED: "leave --reject out, and it waits until the job type goes on",
+    reasons.JOB_TYPE_HELD: (
+        "leave --reject out, and it waits until the cluster takes its Jobs again"
+    ),
+    reasons.INVALID_INPUTS: "`codexrun jobtypes show JOB_TYPE` says which inputs there are",
 }
 
 

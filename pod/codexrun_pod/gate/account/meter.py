@@ -21,7 +21,11 @@ from codexrun_pod.gate.policy.verdicts import Denied
 from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage
 
-MAY_SHORTEN = (("lastError", "message"), ("stop", "message"), ("output", "message"))
+MAY_SHORTEN = (
+    (ReportKey.LAST_ERROR, ReportKey.MESSAGE),
+    (ReportKey.STOP, ReportKey.MESSAGE),
+    (ReportKey.OUTPUT, ReportKey.MESSAGE),
+)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from codexrun_core.codex import events
 from codexrun_core.codex.events import Event, Item
+from codexrun_core.pod_contract import ReportKey
 from codexrun_pod.termination import LONGEST_MESSAGE
 
 # Items that may run for long without an event.
@@ -49,7 +50,10 @@ class Failure:
     @property
     def json(self) -> dict[str, str]:
         """The failure as the termination message has it."""
-        return {"class": self.class_, "message": self.message[:LONGEST_MESSAGE]}
+        return {
+            ReportKey.CLASS: self.class_,
+            ReportKey.MESSAGE: self.message[:LONGEST_MESSAGE],
+        }
 
 
 @dataclass(frozen=True)
