@@ -116,7 +116,8 @@ def test_a_terminal_that_wants_none_gets_none(stand: Stand, env: dict[str, str])
     assert code == 0
     assert "\x1b" not in text
     piped = process(stand, "list").stdout.decode()
-    assert re.sub(r" \d+s ", " 1s ", text) == re.sub(r" \d+s ", " 1s ", piped)
+    # An age may have got a digit more between the two.
+    assert re.sub(r" +\d+s +", " 1s ", text) == re.sub(r" +\d+s +", " 1s ", piped)
 
 
 def test_flags_beat_the_environment(stand: Stand) -> None:
