@@ -107,9 +107,9 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         for watcher in (app.state.services.mirror.watcher, *app.state.services.catalog.watchers):
             await watcher.synced.wait()
         await app.state.services.mirror.writer.caught_up(20)
-        # Compiled once a process, whoever asks first: no cost of the request that happens to.
-        for template in templating.templates().list_templates():
-            templating.templates().get_template(template)
+        # What an application builds with the first request of each route is no cost of that request.
+        for path in made.paths().values():
+            await ask(app, path, headers=LOGGED_IN)
         yield made
     await registry.close()
 
