@@ -107,7 +107,7 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         for watcher in (app.state.services.mirror.watcher, *app.state.services.catalog.watchers):
             await watcher.synced.wait()
         await app.state.services.mirror.writer.caught_up(20)
-        # What an application builds with the first request of each route is no cost of that request.
+        # What an application builds with the first request of a route is no cost of that request.
         for path in made.paths().values():
             await ask(app, path, headers=LOGGED_IN)
         yield made
