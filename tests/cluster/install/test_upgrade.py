@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from earlier import EARLIER, Release, release
-from kubernetes import watch
 from lab import NAMESPACE, ROOT, RUNS, Json, Lab
 from rest_facade import Facade
 
@@ -97,12 +96,7 @@ class Fleet:
         return self.lab.run(job_type, inputs={"command": command})
 
     def _in_a_command(self, job_type: str, command: str) -> Json:
-        run = self.lab.phase(self._start(job_type, command), "Running")
-        pod = self.lab.pod(run).metadata.name
-        read = self.lab.core.read_namespaced_pod_log
-        lines = watch.Watch().stream(read, pod, NAMESPACE, container="agent", _request_timeout=120)
-        assert any('"command_execution"' in line for line in lines)
-        return run
+        return self.lab.in_a_command(self._start(job_type, command))
 
     def _hold_pod(self, run: Json) -> None:
         patch = json.dumps({"metadata": {"finalizers": [HOLD]}})

@@ -22,7 +22,7 @@ def disrupted() -> dict[str, str]:
 
 
 def test_a_killed_gate_comes_back_and_forgets_nothing(lab: Lab) -> None:
-    run = lab.phase(lab.run(lab.job_type(), "sleep-12"), "Running")
+    run = lab.in_a_command(lab.run(lab.job_type(), "sleep-12"))
     (gate,) = lab.gates(run)
     os.kill(gate, signal.SIGKILL)
     status = lab.ended(run)["status"]
@@ -43,7 +43,7 @@ def test_a_workspace_that_fills_ends_in_class_storage(lab: Lab) -> None:
 
 
 def test_an_evicted_pod_fails_its_run(lab: Lab) -> None:
-    run = lab.phase(lab.run(lab.job_type(), "sleep-100"), "Running")
+    run = lab.in_a_command(lab.run(lab.job_type(), "sleep-100"))
     name = lab.pod(run).metadata.name
     lab.core.create_namespaced_pod_eviction(
         name, NAMESPACE, {"metadata": {"name": name, "namespace": NAMESPACE}}

@@ -12,22 +12,8 @@ def job_type(lab: Lab) -> str:
     return lab.job_type(concurrencyLimit=8)
 
 
-def running(lab: Lab, job_type: str, scenario: str = "sleep-100") -> Json:
-    """A run whose agent is in the middle of a command."""
-    run = lab.phase(lab.run(job_type, scenario), "Running")
-    stream = watch.Watch().stream(
-        lab.core.read_namespaced_pod_log,
-        lab.pod(run).metadata.name,
-        NAMESPACE,
-        container="agent",
-        _request_timeout=60,
-    )
-    assert any('"command_execution"' in line for line in stream)
-    return run
-
-
 def test_cancel_of_a_running_run(lab: Lab, job_type: str) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     lab.cancel(run, by="ops", reason="wrong branch")
     phases = []
     for version in lab.versions(run):
@@ -50,7 +36,7 @@ def test_cancel_of_a_running_run(lab: Lab, job_type: str) -> None:
 
 
 def test_the_agent_was_asked_by_sigterm_and_obeyed(lab: Lab, job_type: str) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     name = lab.pod(run).metadata.name
     lab.cancel(run)
     stream: Iterator[Json] = watch.Watch().stream(
@@ -101,7 +87,7 @@ def test_cancel_of_a_finished_run_changes_nothing(lab: Lab, job_type: str) -> No
 
 
 def test_a_pod_deleted_by_hand_cancels_its_run(lab: Lab, job_type: str) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     lab.core.delete_namespaced_pod(lab.pod(run).metadata.name, NAMESPACE)
     status = lab.ended(run)["status"]
     assert (status["phase"], status["reason"]) == ("Cancelled", "PodDeleted"), status
@@ -113,7 +99,7 @@ def test_a_pod_deleted_by_hand_cancels_its_run(lab: Lab, job_type: str) -> None:
 def test_a_job_deleted_by_hand_cancels_its_run_and_leaves_no_pod(
     lab: Lab, job_type: str, policy: str
 ) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     (job,) = lab.jobs(run)
     lab.batch.delete_namespaced_job(job.metadata.name, NAMESPACE, propagation_policy=policy)
     status = lab.ended(run)["status"]
@@ -123,7 +109,7 @@ def test_a_job_deleted_by_hand_cancels_its_run_and_leaves_no_pod(
 
 
 def test_a_job_suspended_by_hand_cancels_its_run(lab: Lab, job_type: str) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     (job,) = lab.jobs(run)
     lab.batch.patch_namespaced_job(job.metadata.name, NAMESPACE, {"spec": {"suspend": True}})
     status = lab.ended(run)["status"]
@@ -132,14 +118,14 @@ def test_a_job_suspended_by_hand_cancels_its_run(lab: Lab, job_type: str) -> Non
 
 
 def test_a_run_deleted_while_live_takes_its_pod_along(lab: Lab, job_type: str) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     lab.kubectl("delete", "cxr", run["metadata"]["name"], "--wait=false")
     lab.until_gone(run)
     assert lab.jobs(run) == []
 
 
 def test_a_run_deleted_as_orphan_is_swept(lab: Lab, job_type: str) -> None:
-    run = running(lab, job_type)
+    run = lab.in_a_command(lab.run(job_type, "sleep-100"))
     lab.kubectl("delete", "cxr", run["metadata"]["name"], "--cascade=orphan", "--wait=false")
     lab.until_gone(run)
     lab.until_no_job(run)

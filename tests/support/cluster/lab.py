@@ -187,6 +187,20 @@ class Lab:
     def ended(self, run: Json, *, patience: float = PATIENCE) -> Json:
         return self.phase(run, *TERMINAL, patience=patience)
 
+    def in_a_command(self, run: Json) -> Json:
+        """Wait until the agent of a run is in the middle of a command, so that a first response is
+        paid for; a Running one may not have asked its model yet."""
+        run = self.phase(run, "Running")
+        stream = watch.Watch().stream(
+            self.core.read_namespaced_pod_log,
+            self.pod(run).metadata.name,
+            NAMESPACE,
+            container="agent",
+            _request_timeout=PATIENCE,
+        )
+        assert any('"command_execution"' in line for line in stream)
+        return run
+
     def pods(self, run: Json) -> list[Any]:
         selector = f"codexrun.dev/run-uid={run['metadata']['uid']}"
         return list(self.core.list_namespaced_pod(NAMESPACE, label_selector=selector).items)

@@ -198,6 +198,14 @@ class Pod:
             **(environment or {}),
         }
         self.restart_gate()
+        until(self._gate_listens, "the gate listens, or has ended")
+
+    def _gate_listens(self) -> bool:
+        """Beside other lanes its imports take a while, and a gate that is ended before has no
+        orderly end."""
+        assert self.gate is not None
+        log = (self.root / "gate.log").read_bytes()
+        return b"gate.listening" in log or self.gate.poll() is not None
 
     def restart_gate(self) -> None:
         self.gate = start(
