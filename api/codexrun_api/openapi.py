@@ -13,7 +13,12 @@ from codexrun_core.registry import Registry
 
 
 def document() -> str:
-    settings = Settings(namespace="codexrun", registry_url="", archive=Path(), token="unused")  # noqa: S106
+    settings = Settings(
+        namespace="codexrun",
+        registry_url="",
+        archive=Path(),
+        token="unused",  # noqa: S106
+    )
     nothing: object = None
     kube = Kube(nothing, "codexrun", lambda: None)  # type: ignore[arg-type]
     services = Services.make(settings, Registry(nothing), kube)  # type: ignore[arg-type]

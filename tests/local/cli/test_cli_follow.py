@@ -459,7 +459,8 @@ def test_any_bytes_are_read(data: bytes) -> None:
 
 
 def test_levels() -> None:
-    kinds = {kind: lines.DisplayLine(kind, "x") for kind in ("bad", "warn", "say", "dim")}  # type: ignore[arg-type]
+    names: tuple[lines.Kind, ...] = ("bad", "warn", "say", "dim")
+    kinds = {kind: lines.DisplayLine(kind, "x") for kind in names}
 
     def shown(level: str | None) -> set[str]:
         return {kind for kind, one in kinds.items() if lines.reaches_level(one, level)}

@@ -96,7 +96,10 @@ async def test_who_started_cancelled_and_retried_it_is_told_also_when_its_object
         await console.until(lambda: run not in console.services.mirror.runs)
 
 
-LINK = "https://grafana.example.com/explore?from=${start}&to=${end}&run=${name}&ns=${namespace}&id=${run_id}&kind=${job_type}"
+LINK = (
+    "https://grafana.example.com/explore?from=${start}&to=${end}"
+    "&run=${name}&ns=${namespace}&id=${run_id}&kind=${job_type}"
+)
 
 
 async def test_links_lead_to_what_else_knows_of_the_run(tmp_path: Path) -> None:

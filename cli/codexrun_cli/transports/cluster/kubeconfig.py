@@ -38,8 +38,12 @@ async def connect(settings: Settings) -> ClusterClient:
             namespace = _own_namespace()
             context = "in-cluster"
         else:
-            await config.load_kube_config(config_file=flags.kubeconfig, context=settings.context)  # type: ignore[no-untyped-call]
-            _, active = config.list_kube_config_contexts(config_file=flags.kubeconfig)  # type: ignore[no-untyped-call]
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=flags.kubeconfig, context=settings.context
+            )
+            _, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+                config_file=flags.kubeconfig
+            )
             chosen = (
                 _context(config, flags.kubeconfig, settings.context) if settings.context else active
             )

@@ -66,7 +66,8 @@ class Http:
             except Unavailable as error:
                 if attempt == MAX_ATTEMPTS - 1 or not repeatable:
                     raise
-                time.sleep(min(error.retry_after or 5, 0.2 * 2**attempt * (1 + random.random())))  # noqa: S311 - jitter
+                jitter = 1 + random.random()  # noqa: S311
+                time.sleep(min(error.retry_after or 5, 0.2 * 2**attempt * jitter))
             except CONNECTION_ERRORS as error:
                 if attempt == MAX_ATTEMPTS - 1 or not repeatable:
                     self._raise_unavailable(error)
@@ -103,7 +104,9 @@ class Http:
         if body is not None:
             data = json.dumps(body).encode()
             all_headers["Content-Type"] = "application/json"
-        request = urllib.request.Request(url, data=data, headers=all_headers, method=method)  # noqa: S310 - http(s), see settings
+        request = urllib.request.Request(  # noqa: S310 - http(s), see settings
+            url, data=data, headers=all_headers, method=method
+        )
         started_at = time.monotonic()
         try:
             answer: http.client.HTTPResponse = self._opener.open(
