@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from apistand import TOKEN
 from browsers import Visit, visiting
-from console_stand import TOKEN, Console, running
+from console_stand import Console, running
 from playwright.async_api import expect
 
 from codexrun_api.links import links_from

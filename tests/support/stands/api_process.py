@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import manifests
-from apistand import TOKEN
+from apistand import TOKEN, hello_cluster
 from fake_cluster import FakeCluster, Json, stamp
 from programs import environment, free_port
 
@@ -110,9 +110,7 @@ class _Gates:
 
 
 def _cluster(runs: list[Json]) -> FakeCluster:
-    kube = FakeCluster()
-    kube.put(kube.job_types, manifests.job_type())
-    kube.put(kube.config_maps, manifests.prompt())
+    kube = hello_cluster()
     for run in runs:
         kube.add(f"{kube.runs}/{run['metadata']['name']}", run)
     return kube
