@@ -93,7 +93,8 @@ def _with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 
 
 def _get_openapi(_: Request) -> Response:
-    """Not a coroutine: a thread makes the document, and the event loop goes on."""
+    """Answer with the document. No coroutine, so that a thread makes it and the event loop goes
+    on."""
     return JSONResponse(openapi_document())
 
 
