@@ -113,7 +113,6 @@ async def watched(app: Any) -> AsyncIterator[LoopWatch]:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), 0.02)
 
-    gc.collect()
     gc.disable()  # its pauses are the heap's, not the request's
     asyncio.Handle._run = measured  # type: ignore[method-assign]
     task = asyncio.create_task(look())
