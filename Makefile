@@ -8,9 +8,11 @@ CLUSTER ?= auto
 VENV := .venv
 # The launcher runs before any virtual environment exists: standard library only.
 LAUNCH := PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=cluster $(PYTHON) -m codexrun_cluster
-# The environment is remade when what it is made from changes, not when a checkout touches the files.
+# The environment is remade when what it is made from changes, not when a checkout touches files.
 VENV_KEY := $(shell cat requirements/dev.lock pyproject.toml | sha256sum | cut -c1-16)
 VENV_STAMP := $(VENV)/made-from-$(VENV_KEY)
+UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-emit-index-url --no-header
 PYTEST_ARGS ?=
 # What pytest has from pyproject.toml, for a program that uses the tests' console.
 TESTS_PATH := tests/support:tests/support/fakes:tests/support/stands
@@ -23,7 +25,8 @@ PROMPTS_SINCE := a967f4f
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  CLUSTER=auto|embedded|kind|current chooses the cluster (now: $(CLUSTER)); docs/cluster.md explains"
+	@echo "  CLUSTER=auto|embedded|kind|current chooses the cluster (now: $(CLUSTER));" \
+	  "docs/cluster.md explains"
 
 .PHONY: demo
 demo: ## A cluster, the chart with an offline model, and one real Codex run followed to its end
@@ -44,7 +47,7 @@ status: ## Which parts of the embedded node run
 .PHONY: test
 test: export CLUSTER := $(CLUSTER)
 test: export PYTEST_ARGS := $(PYTEST_ARGS)
-test: venv ## Every test: both lanes below, and those of the cluster of `make up` (which it brings up)
+test: venv ## Every test: both lanes below, and those of the cluster of `make up` (it brings it up)
 	@$(VENV)/bin/python dev/suite.py
 
 .PHONY: test-unit
@@ -52,13 +55,14 @@ test-unit: venv ## The tests that start no process and use no network: under a m
 	$(VENV)/bin/pytest -m unit $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: test-local
-test-local: venv codex ## Those that start processes: a browser, the real Codex, Postgres, helm; no cluster
+test-local: venv codex ## Those that start processes: a browser, the real Codex, Postgres, helm
 	$(VENV)/bin/pytest -m local $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: bench
 bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; fails on a breach
 	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
-	set -a; . .cluster/env; set +a; PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python bench/run.py $(BENCH)
+	set -a; . .cluster/env; set +a; \
+	  PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python bench/run.py $(BENCH)
 
 .PHONY: screenshots
 screenshots: venv ## Every page of the console in both themes, into docs/console/
@@ -72,31 +76,32 @@ lint: venv ## ruff, mypy --strict and the import contracts
 	$(VENV)/bin/lint-imports
 
 .PHONY: generate
-generate: venv ## CRDs and their copy in the chart from the resource models, OpenAPI document, types of the CLI, tables of the docs
+generate: venv ## CRDs (also the chart's), OpenAPI document, types of the CLI, tables of the docs
 	$(VENV)/bin/python -m codexrun_core.resources.crd .
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
 	$(VENV)/bin/python dev/cli_schemas.py
 	$(VENV)/bin/python dev/ways_to_end.py
 
 .PHONY: verify
-verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong
-	git diff --exit-code -- crds charts api/openapi.json cli/codexrun_cli/transports/schemas.py docs/failure-classes.md
-	@if git cat-file -e '$(PROMPTS_SINCE)^{commit}' 2>/dev/null && [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
+verify: generate ## Fail when something generated differs from the commit, or a checksum is wrong
+	git diff --exit-code -- crds charts api/openapi.json \
+	  cli/codexrun_cli/transports/schemas.py docs/failure-classes.md
+	@if git cat-file -e '$(PROMPTS_SINCE)^{commit}' 2>/dev/null && \
+	    [ "$$(git rev-parse --is-shallow-repository)" = false ]; then \
 	  $(VENV)/bin/codexrun prompts verify --since $(PROMPTS_SINCE)..HEAD; \
 	else \
-	  echo "this clone has not the whole history: prompt versions are not compared with what was published"; \
+	  echo "this clone has not the whole history: prompt versions are not compared with what was" \
+	    "published"; \
 	  $(VENV)/bin/codexrun prompts verify; \
 	fi
 
 .PHONY: lock
 lock: venv ## Resolve pyproject.toml into the two hashed lock files
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml -o requirements/runtime.lock
-	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  pyproject.toml --group dev -o requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml -o requirements/runtime.lock
+	$(UV_COMPILE) pyproject.toml --group dev -o requirements/dev.lock
 
 .PHONY: image
-image: ## Build the images: both, or with BASE_IMAGE=golang:1.25 the agent's on a base of yours; REGISTRY=... pushes them
+image: ## Build both images, or with BASE_IMAGE=... the agent's on that base; REGISTRY=... pushes
 	@$(LAUNCH) image
 
 .PHONY: codex
@@ -109,17 +114,21 @@ venv: $(VENV_STAMP) ## The Python environment of tests and tools, from the hashe
 $(VENV_STAMP): requirements/dev.lock pyproject.toml
 	@echo "making $(VENV) from requirements/dev.lock (~15 s)"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) || \
-	  { echo "no virtual environment could be made; as root: apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	@# uv, from the same lock, takes a seventh of pip's time. It does not read pip's settings: where it reaches no index, pip does it.
+	  { echo "no virtual environment could be made; as root: apt-get install python3-venv" >&2; \
+	    rm -rf $(VENV); exit 1; }
+	@# uv, from the same lock, takes a seventh of pip's time. It does not read pip's settings: where
+	@# it reaches no index, pip does it.
 	@awk '/^[^ ]/ { uv = /^uv==/ } uv' requirements/dev.lock > $(VENV)/uv.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes -r requirements/dev.lock 2>/dev/null || \
-	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --require-hashes \
+	    -r requirements/dev.lock 2>/dev/null || \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r requirements/dev.lock
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/made-from-*
 	@touch $@
 
 .PHONY: transcript
-transcript: venv ## Type commands into the cluster of `make up`, and write into the README what they say
+transcript: venv ## Type commands into the cluster of `make up`; what they say goes into the README
 	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }
 	set -a; . .cluster/env; set +a; $(VENV)/bin/python docs/transcript.py

@@ -23,8 +23,9 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
+from apistand import TOKEN
 from browsers import chromium, visiting
-from console_stand import TOKEN, Console, running
+from console_stand import Console, running
 from manifests import job_type
 from measured import Measured
 from registry import rows

@@ -140,7 +140,7 @@ async def _lag(client: Client, kube: Kube, job_type: str) -> Measured:
         user = users[number % CHANGED]
         priority = 1 + number // CHANGED
         await kube.merge(f"{kube.runs}/{names[user]}", {"spec": {"priority": priority}})
-        while await shown(user) < priority:  # noqa: ASYNC110 - it is another process that changes it
+        while await shown(user) < priority:  # noqa: ASYNC110 - another process changes it
             await asyncio.sleep(LOOK_EVERY)
         return 200
 

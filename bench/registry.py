@@ -21,6 +21,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -202,9 +203,9 @@ async def measure_one(url: str, count: int, rounds: int, name: str) -> list[Meas
             token = (await registry.page(chosen, size=50)).next_token
             middle = await _middle(registry, chosen, token)
             total = sum((await registry.counts(chosen)).values())
-            first = await each(rounds, lambda c=chosen: registry.page(c, size=50))  # type: ignore[misc]
-            later = await each(rounds, lambda c=chosen, t=middle: registry.page(c, t, 50))  # type: ignore[misc]
-            counted = await each(rounds, lambda c=chosen: registry.counts(c))  # type: ignore[misc]
+            first = await each(rounds, partial(registry.page, chosen, size=50))
+            later = await each(rounds, partial(registry.page, chosen, middle, 50))
+            counted = await each(rounds, partial(registry.counts, chosen))
             medians = [statistics.median(seconds) for seconds in (first, later, counted)]
             mark = "  <- slow" if max(medians) > LIMIT_MS else ""
             print(

@@ -82,7 +82,8 @@ func sign(dir, name string, template, issuer *x509.Certificate, issuerKey crypto
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	fail(err)
 	template.SerialNumber = serial
-	template.NotBefore = time.Now().Add(-time.Hour) // machines resumed from a snapshot may have a slow clock
+	// machines resumed from a snapshot may have a slow clock
+	template.NotBefore = time.Now().Add(-time.Hour)
 	template.NotAfter = time.Now().AddDate(5, 0, 0)
 	der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), issuerKey)
 	fail(err)

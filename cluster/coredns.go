@@ -17,7 +17,8 @@ import (
 )
 
 func coreDNS() {
-	// Only what a cluster's DNS needs, in CoreDNS's own order (its plugin.cfg): the order decides which plugin wraps which.
+	// Only what a cluster's DNS needs, in CoreDNS's own order (its plugin.cfg): the order decides
+	// which plugin wraps which.
 	dnsserver.Directives = []string{
 		"reload", "bind", "ready", "health", "prometheus", "errors", "log", "cache", "kubernetes", "loop", "forward",
 	}

@@ -32,7 +32,8 @@ func kubeProxy()             { run(proxy.NewProxyCommand()) }
 func kubelet()               { run(kubeletapp.NewKubeletCommand(context.Background())) }
 
 func kubectl() {
-	// As upstream's main does: the verbosity has to be known before the command (plugins, .kuberc) is built.
+	// As upstream's main does: the verbosity has to be known before the command (plugins, .kuberc)
+	// is built.
 	_, _ = logs.GlogSetter(kubectlcmd.GetLogVerbosity(os.Args))
 	if err := cli.RunNoErrOutput(kubectlcmd.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)

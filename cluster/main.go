@@ -1,6 +1,6 @@
-// Command codexrun-node is a whole single-node Kubernetes in one static binary: one compile, one download of modules,
-// one file in the cache. It plays the part named by its first argument, or by the name it was called with, so that a
-// symlink `kubectl` to it is kubectl.
+// Command codexrun-node is a whole single-node Kubernetes in one static binary: one compile, one
+// download of modules, one file in the cache. It plays the part named by its first argument, or by
+// the name it was called with, so that a symlink `kubectl` to it is kubectl.
 package main
 
 import (

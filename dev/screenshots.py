@@ -5,9 +5,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from apistand import TOKEN
 from browsers import chromium, visiting
 from console_seed import fill
-from console_stand import TOKEN, running
+from console_stand import running
 
 PAGES = {
     "runs": "/console/runs",

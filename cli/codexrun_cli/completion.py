@@ -36,7 +36,11 @@ def _from_server(
     return list(candidates)
 
 
-def runs(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001 - typer's form
+def runs(
+    ctx: typer.Context,
+    args: list[str],  # noqa: ARG001 - typer's form
+    incomplete: str,
+) -> list[tuple[str, str]]:
     def get(transport: Transport) -> list[tuple[str, str]]:
         listed = transport.runs(RunFilter(search=incomplete or None), MAX_RUNS)
         return [
@@ -48,7 +52,11 @@ def runs(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str
     return _from_server(ctx, get)
 
 
-def job_types(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001
+def job_types(
+    ctx: typer.Context,
+    args: list[str],  # noqa: ARG001 - typer's form
+    incomplete: str,  # noqa: ARG001 - typer's form
+) -> list[tuple[str, str]]:
     return _from_server(
         ctx,
         lambda transport: [
@@ -57,7 +65,11 @@ def job_types(ctx: typer.Context, args: list[str], incomplete: str) -> list[tupl
     )
 
 
-def prompts(ctx: typer.Context, args: list[str], incomplete: str) -> list[tuple[str, str]]:  # noqa: ARG001
+def prompts(
+    ctx: typer.Context,
+    args: list[str],  # noqa: ARG001 - typer's form
+    incomplete: str,  # noqa: ARG001 - typer's form
+) -> list[tuple[str, str]]:
     def get(transport: Transport) -> list[tuple[str, str]]:
         candidates = []
         for prompt in transport.prompts():

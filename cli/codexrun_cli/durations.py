@@ -54,7 +54,8 @@ def age(since: str | None, now: datetime) -> str:
 
 def lasted(run: dict[str, object], now: datetime) -> float | None:
     """Return seconds from the agent's start to its end, or until now."""
-    start, end = parsed(run.get("started_at")), parsed(run.get("finished_at"))  # type: ignore[arg-type]
+    start = parsed(run.get("started_at"))  # type: ignore[arg-type]
+    end = parsed(run.get("finished_at"))  # type: ignore[arg-type]
     if start is None:
         return None
     return max(0.0, ((end or now) - start).total_seconds())

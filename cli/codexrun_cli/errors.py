@@ -51,7 +51,7 @@ class CommandError(Exception):
         return lines
 
 
-class Unavailable(CommandError):
+class Unreachable(CommandError):
     """Server or cluster does not answer; nothing is known about what happened."""
 
     def __init__(self, detail: str, **fields: Any) -> None:

@@ -146,7 +146,8 @@ def main(prog_name: str = "codexrun") -> None:
     """Run the console script. A closed stdin, stdout or stderr is an empty one."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     # commands tell people in words of their own
     logging.getLogger("codexrun_core").addHandler(logging.NullHandler())
     app(prog_name=prog_name)

@@ -1,4 +1,5 @@
-// Command pause holds a pod's network namespace, reaps what its containers leave behind and ends on a signal.
+// Command pause holds a pod's network namespace, reaps what its containers leave behind and ends on
+// a signal.
 package main
 
 import (

@@ -10,7 +10,7 @@ stack, whichever thread it runs in. It is ten times slower, and reads only what 
 import json
 import sys
 import threading
-from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # in every CPython, not in typeshed
+from json.scanner import py_make_scanner  # type: ignore[attr-defined]  # typeshed lacks it
 from typing import Any
 
 # Around the object: event or list, items; and managedFields names each field a few levels deeper.

@@ -49,7 +49,8 @@ async def operator() -> str:
     pods = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
     settings = Settings(namespace="codexrun", pod_name="p", lease="l", log_level="INFO", pods=pods)
     kube = FakeKube()
-    it = Operator(settings, kube, FencedLease("l", "codexrun", "p", None), asyncio.Event())  # type: ignore[arg-type]
+    lease = FencedLease("l", "codexrun", "p", None)  # type: ignore[arg-type]
+    it = Operator(settings, kube, lease, asyncio.Event())  # type: ignore[arg-type]
     REGISTRY.register(it.reconciler.run_metrics)
     state = it.reconciler.cache
     state.update_prompt(prompt_json())

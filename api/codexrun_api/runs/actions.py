@@ -13,6 +13,7 @@ from codexrun_api.schemas.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
+from codexrun_core.resources.codexrun import MAX_USER_CHARACTERS
 from codexrun_core.resources.phases import ENDED_STATUSES, Phase
 from codexrun_core.runs import names, new_run
 from codexrun_core.runs.filters import Filter
@@ -21,7 +22,6 @@ from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord, record_of
 
 CANCEL_ATTEMPTS = 3
-MAX_USER_CHARACTERS = 253  # of spec.cancel.requestedBy
 
 
 async def cancel(services: Services, run_id: str, user: str, reason: str | None) -> RunRecord:

@@ -21,8 +21,6 @@ from codexrun_core.runs.stored_spec import read_spec
 
 router = APIRouter(tags=["runs"])
 
-MAX_PAGE_SIZE = 500
-
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -156,9 +154,8 @@ async def list_runs(
     # Whoever heard of a change on the event stream finds it in the list.
     await services.mirror.writer.caught_up()
     try:
-        size = min(query.page_size, MAX_PAGE_SIZE)
         page = await services.registry.page(
-            query.filter(), query.page_token, size, parse_sort(query.sort)
+            query.filter(), query.page_token, query.page_size, parse_sort(query.sort)
         )
     except InvalidPageToken as error:
         detail = str(error) or "it belongs to another filter, or was not issued by this server"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from codexrun_cli import context, options, run_selection
-from codexrun_cli.errors import CommandError, Unavailable, say
+from codexrun_cli.errors import CommandError, Unreachable, say
 from codexrun_cli.exit_codes import Code, of_run
 from codexrun_cli.follow.log_printer import Printer
 from codexrun_cli.transports import LogEvent, LogRange, Transport
@@ -131,7 +131,7 @@ def final_status(transport: Transport, run: Run) -> str:
     for _ in range(STATUS_ATTEMPTS):
         try:
             status = str(transport.run(run["run_id"])["status"])
-        except Unavailable:
+        except Unreachable:
             raise
         except CommandError as error:
             if error.code is Code.NOT_FOUND:

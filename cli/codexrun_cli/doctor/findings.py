@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_cli.errors import CommandError, Unavailable
+from codexrun_cli.errors import CommandError, Unreachable
 
 Json = dict[str, Any]
 Get = Callable[[str], Json]  # what the apiserver has under a path
@@ -27,11 +27,11 @@ def attempt(call: Callable[[], Any]) -> Any:
     """Return what `call` returns, or the error that hid it.
 
     Raises:
-        Unavailable: nobody answers; the rest need not be asked.
+        Unreachable: nobody answers; the rest need not be asked.
     """
     try:
         return call()
-    except Unavailable:
+    except Unreachable:
         raise
     except CommandError as error:
         return error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from codexrun_cli.errors import CommandError, Unavailable
+from codexrun_cli.errors import CommandError, Unreachable
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.follow.lines import Reader
 from codexrun_cli.follow.screen import View
@@ -48,7 +48,7 @@ def poll_states(
     """Yield the run's states until it has ended, also through times when nobody answers.
 
     Raises:
-        Unavailable: for longer than anybody would wait.
+        Unreachable: for longer than anybody would wait.
     """
     sleep = sleep or stop.wait
     pause = FIRST_POLL_SECONDS
@@ -60,7 +60,7 @@ def poll_states(
             yield run
             if run["status"] in ENDED_STATUSES:
                 return
-        except Unavailable as error:
+        except Unreachable as error:
             if time.monotonic() - answered_at > MAX_OUTAGE_SECONDS:
                 raise
             yield Disconnected(error.detail)

@@ -49,7 +49,8 @@ def _template(argument: str, document: Any) -> str:
     def value(match: re.Match[str]) -> str:
         inner = match[1].strip()
         if quoted := _TEXT.fullmatch(inner):
-            return json.loads(f'"{quoted[1] if quoted[1] is not None else quoted[2]}"')  # type: ignore[no-any-return]
+            literal: str = json.loads(f'"{quoted[1] if quoted[1] is not None else quoted[2]}"')
+            return literal
         return _joined(_find(inner, document))
 
     text = _PART.sub(value, argument)

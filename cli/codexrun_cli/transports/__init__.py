@@ -85,7 +85,7 @@ class Details(TypedDict, total=False):
 
 
 class Transport(Protocol):
-    """Every call raises CommandError: Unavailable where nothing is known about what happened,
+    """Every call raises CommandError: Unreachable where nothing is known about what happened,
     ApiRequired where only the api could answer."""
 
     @property

@@ -71,7 +71,8 @@ def components(paths: Paths, binary: Path) -> list[Component]:
     def node_component(
         name: str, flags: list[str], ready: Callable[[], bool], **options: object
     ) -> Component:
-        return Component(name, [str(binary), name, *flags], ready, **options)  # type: ignore[arg-type]
+        command = [str(binary), name, *flags]
+        return Component(name, command, ready, **options)  # type: ignore[arg-type]
 
     # the defaults of 20/50 are the bottleneck of a load test
     qps = [

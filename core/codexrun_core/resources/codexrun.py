@@ -25,6 +25,7 @@ from codexrun_core.resources.limits import Limits
 from codexrun_core.resources.phases import FailureClass, Phase
 
 WHEN_FULL = ("Queue", "Reject")
+MAX_USER_CHARACTERS = 253  # of who asked for a run or its end
 ANOTHER_RUN = "create another CodexRun instead (spec.retryOf links it to this one)"
 
 
@@ -83,7 +84,10 @@ class Cancel(Part):
     """The wish to stop the run. It can be set once and never be taken back or changed."""
 
     requested_by: Annotated[
-        str, Field(min_length=1, max_length=253, description="Who asks, for the record.")
+        str,
+        Field(
+            min_length=1, max_length=MAX_USER_CHARACTERS, description="Who asks, for the record."
+        ),
     ]
     reason: Annotated[
         str | None, Field(min_length=1, max_length=1024, description="Why, for the record.")

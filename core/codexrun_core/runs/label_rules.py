@@ -15,7 +15,9 @@ _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _SEPARATOR = re.compile(r",(?![^(]*\))")  # commas of a list of values stand in brackets
 _REQUIREMENT = re.compile(
-    r"(?P<absent>!)?\s*(?P<key>[^\s=!<>(),]+)\s*(?:(?P<sign>==|=|!=)\s*(?P<value>[^\s=!<>(),]*)|(?<=\s)(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?"
+    r"(?P<absent>!)?\s*(?P<key>[^\s=!<>(),]+)\s*"
+    r"(?:(?P<sign>==|=|!=)\s*(?P<value>[^\s=!<>(),]*)"
+    r"|(?<=\s)(?P<set>in|notin)\s*\((?P<values>[^()]*)\))?"
 )
 _NAME_RULE = 'letters, digits, "-", "_" and ".", beginning and ending with a letter or digit'
 SELECTOR_RULE = (

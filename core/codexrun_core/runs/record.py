@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codexrun_core.resources import CodexRun, Usage
+from codexrun_core.resources.codexrun import MAX_USER_CHARACTERS
 from codexrun_core.resources.phases import DELETED, TERMINAL_STATUSES, UNKNOWN_RANK, Phase
 from codexrun_core.runs.annotations import ORIGIN, REQUESTED_BY
 
 NEVER = datetime.fromtimestamp(0, UTC)
 ORIGINS = ("api", "cli", "console", "kubectl")
-MAX_USER_CHARACTERS = 253
 # of a name in a column with an index; the CRD bounds not all of them
 MAX_INDEXED_CHARACTERS = 512
 MAX_SEARCH_WORDS = 1000

@@ -8,11 +8,8 @@ from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED
 
-JOB_TYPE_NOT_FOUND = reasons.JOB_TYPE_NOT_FOUND
-PROMPT_NOT_FOUND = reasons.PROMPT_NOT_FOUND
-
 # A run that kubectl made waits a minute for these; who sends a request or types a command does not.
-_MISSING = frozenset({JOB_TYPE_NOT_FOUND, PROMPT_NOT_FOUND})
+_MISSING = frozenset({reasons.JOB_TYPE_NOT_FOUND, reasons.PROMPT_NOT_FOUND})
 
 # The same request may be accepted later.
 _FULL = frozenset(
@@ -73,7 +70,7 @@ def read_refusal(reason: str | None, message: str | None) -> Refusal:
     """Return why a run is refused, from the status.reason and status.message of one that is."""
     reason = reason or "Rejected"
     kind = RefusalKind.INVALID
-    if reason == JOB_TYPE_NOT_FOUND:
+    if reason == reasons.JOB_TYPE_NOT_FOUND:
         kind = RefusalKind.JOB_TYPE_NOT_FOUND
     elif reason in _FULL:
         kind = RefusalKind.FULL

@@ -237,7 +237,9 @@ def _kind(name: str, part: Schema) -> Any:
         return Literal[tuple(part["enum"])]
     match part.get("type"):
         case "array":
-            return list[_kind(name, part["items"]) if isinstance(part.get("items"), dict) else Any]  # type: ignore[misc]
+            items = part.get("items")
+            kind = _kind(name, items) if isinstance(items, dict) else Any
+            return list[kind]  # type: ignore[valid-type]
         case "object" if isinstance(part.get("properties"), dict):
             config = ConfigDict(extra="allow", populate_by_name=True)
             return create_model(f"{name.title()}Inputs", __config__=config, **_fields(part))

@@ -8,6 +8,7 @@ from datetime import timedelta
 from codexrun_core.kube.client import Kube
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.label_keys import job_name
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
@@ -20,7 +21,6 @@ from codexrun_operator.act.status_writer import StatusWriter
 from codexrun_operator.decide.observed import Event
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
-from codexrun_operator.job.job import job_name
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, Kind, run_key
@@ -133,5 +133,5 @@ class Reconciler:
             return []
         if now() - job.created <= WARNINGS_AFTER:
             return []
-        names = [job_name(run, job.attempt)]
+        names = [job_name(run.metadata.name, uid, job.attempt)]
         return [*names, pod.name] if pod else names

@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 from codexrun_core.resources import CodexJobType, CodexRun
-from codexrun_core.runs import label_keys
 from codexrun_core.runs.annotations import ADMITTED_WITH
 from codexrun_core.runs.label_keys import (
     ATTEMPT_LABEL,
@@ -14,6 +13,7 @@ from codexrun_core.runs.label_keys import (
     MANAGER,
     RUN_NAME_LABEL,
     RUN_UID_LABEL,
+    job_name,
 )
 from codexrun_operator.decide.validation import Accepted
 from codexrun_operator.job import agent, clone, gate
@@ -22,11 +22,6 @@ from codexrun_operator.settings import PodSettings
 GRACE_SECONDS = 45  # runner done in 15 s, gate's last words in 20 s, and some air
 BACKSTOP_SECONDS = 60
 LOST_NODE_SECONDS = 60
-
-
-def job_name(run: CodexRun, attempt: int) -> str:
-    """Return the name of an attempt's Job, which the api derives too."""
-    return label_keys.job_name(run.metadata.name, run.metadata.uid, attempt)
 
 
 def labels(run: CodexRun, attempt: int) -> dict[str, str]:
@@ -52,7 +47,7 @@ def build_job(
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": job_name(run, attempt),
+            "name": job_name(run.metadata.name, run.metadata.uid, attempt),
             "namespace": run.metadata.namespace,
             "labels": labels(run, attempt),
             "annotations": {

@@ -20,14 +20,25 @@ class NoDiffs(kopf.DiffBaseStorage):
     """kopf keeps the last handled state to compare with; without update handlers that is a deep
     copy for nothing."""
 
-    def build(self, *, body: kopf.Body, extra_fields: object = None) -> kopf.BodyEssence:  # noqa: ARG002
+    def build(
+        self,
+        *,
+        body: kopf.Body,  # noqa: ARG002 - kopf's signature
+        extra_fields: object = None,  # noqa: ARG002
+    ) -> kopf.BodyEssence:
         # the copy would fail for a deeply nested object, and kopf would not tell of it
         return kopf.BodyEssence({})
 
     def fetch(self, *, body: kopf.Body) -> None:  # noqa: ARG002
         return None
 
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:  # noqa: ARG002
+    def store(
+        self,
+        *,
+        body: kopf.Body,  # noqa: ARG002
+        patch: kopf.Patch,  # noqa: ARG002
+        essence: kopf.BodyEssence,  # noqa: ARG002
+    ) -> None:
         return None
 
 

@@ -14,6 +14,8 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 Headers = list[tuple[bytes, bytes]]
+STREAM_SECONDS = 1.0
+QUIET_SECONDS = 0.2
 
 
 @dataclass
@@ -33,9 +35,11 @@ async def ask(
     headers: Headers = (),
     body: bytes = b"",
 ) -> Answer:
-    """An event stream is left after a second of its lines, or its end."""
+    """An event stream is left when it has nothing to say, after a second of its lines, or at its
+    end."""
     answer = Answer()
     gone = asyncio.Event()
+    quiet: asyncio.TimerHandle | None = None
     sent = False
 
     async def receive() -> dict[str, Any]:
@@ -47,13 +51,18 @@ async def ask(
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
+        nonlocal quiet
         if message["type"] == "http.response.start":
             answer.status = message["status"]
             answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
             if answer.headers.get("content-type", "").startswith("text/event-stream"):
-                asyncio.get_running_loop().call_later(1, gone.set)
+                asyncio.get_running_loop().call_later(STREAM_SECONDS, gone.set)
+                quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, gone.set)
         else:
             answer.body += message.get("body", b"")
+            if quiet is not None:
+                quiet.cancel()
+                quiet = asyncio.get_running_loop().call_later(QUIET_SECONDS, gone.set)
 
     scope = {
         "type": "http",
@@ -104,7 +113,6 @@ async def watched(app: Any) -> AsyncIterator[LoopWatch]:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(over.wait(), 0.02)
 
-    gc.collect()
     gc.disable()  # its pauses are the heap's, not the request's
     asyncio.Handle._run = measured  # type: ignore[method-assign]
     task = asyncio.create_task(look())

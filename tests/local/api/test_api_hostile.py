@@ -17,7 +17,7 @@ from typing import Any
 import manifests
 import pytest
 import uvicorn
-from apistand import TOKEN
+from apistand import TOKEN, hello_cluster, services_over
 from fake_cluster import FakeCluster
 from hostile_requests import Answer, ask, filled, routes_of, watched
 
@@ -28,9 +28,7 @@ from codexrun_api.console.pages import run
 from codexrun_api.console.view import safe_html
 from codexrun_api.http import head_bounds
 from codexrun_api.logs.ingest import create_ingest_app
-from codexrun_api.services import Services
 from codexrun_api.settings import Settings
-from codexrun_core.registry import Registry
 
 MIB = 1024 * 1024
 LOOP_SECONDS = 0.4  # that one request may hold the event loop at a time
@@ -94,24 +92,15 @@ async def whole(tmp_path: Path) -> AsyncIterator[Whole]:
         archive=tmp_path / "archive",
         token=TOKEN,
     )
-    kube = FakeCluster()
-    kube.put(kube.job_types, manifests.job_type())
-    kube.put(kube.config_maps, manifests.prompt())
-    registry = await Registry.open(settings.registry_url)
-    await registry.migrate()
-    services = Services.make(settings, registry, kube)
-    services.archive.open()
-    app = create_app(services)
-    made = Whole(app, kube, services.archive)
-    async with app.router.lifespan_context(app):
-        for watcher in (app.state.services.mirror.watcher, *app.state.services.catalog.watchers):
-            await watcher.synced.wait()
-        await app.state.services.mirror.writer.caught_up(20)
-        # What an application builds with the first request of a route is no cost of that request.
-        for path in made.paths().values():
-            await ask(app, path, headers=LOGGED_IN)
-        yield made
-    await registry.close()
+    kube = hello_cluster()
+    async with services_over(settings, kube) as services:
+        app = create_app(services)
+        made = Whole(app, kube, services.archive)
+        async with app.router.lifespan_context(app):
+            for watcher in (services.mirror.watcher, *services.catalog.watchers):
+                await watcher.synced.wait()
+            await services.mirror.writer.caught_up(20)
+            yield made
 
 
 def names(count: int) -> bytes:
@@ -515,6 +504,7 @@ def test_every_cache_has_a_size_or_no_argument_that_comes_from_outside() -> None
         )
     }
     assert unbounded == {
+        ("api/codexrun_api/app.py", "openapi_document()"),
         ("api/codexrun_api/console/templating.py", "static_files()"),
         ("api/codexrun_api/console/templating.py", "templates()"),
         ("core/codexrun_core/prices/table.py", "built_in()"),

@@ -169,7 +169,8 @@ async def leave(
 async def quiet(stand: GateStand) -> None:
     """The gate has read to the end what a client left."""
     async with asyncio.timeout(20):
-        while stand.gate is not None and stand.gate.current is not None:  # noqa: ASYNC110 - there is no event for it
+        # there is no event for it
+        while stand.gate is not None and stand.gate.current is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 

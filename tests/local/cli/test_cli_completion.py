@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clistand import PATIENCE, Stand, free_port
+from clistand import PATIENCE, Stand
+from programs import free_port
 from test_cli_terminal import ESCAPE, Screen
 
 BIN = Path(sys.executable).parent

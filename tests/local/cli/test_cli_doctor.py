@@ -9,7 +9,7 @@ from clistand import Stand
 from manifests import job_type
 
 from codexrun_cli.doctor import sandbox
-from codexrun_cli.errors import Unavailable
+from codexrun_cli.errors import Unreachable
 from codexrun_pod.runner import sandbox as preflight
 
 MONITORS = (
@@ -140,7 +140,7 @@ def test_an_api_that_is_away_and_a_wrong_token(well: Stand) -> None:
 
 def test_a_cluster_that_is_away(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody(_: object) -> None:
-        raise Unavailable("no answer", hint="kubectl cluster-info")
+        raise Unreachable("no answer", hint="kubectl cluster-info")
 
     monkeypatch.setattr("codexrun_cli.transports.connection._cluster", nobody)
     stand.rest = False

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from clistand import Stand, command, free_port
+from clistand import Stand, command
+from programs import free_port
 
 from codexrun_cli.exit_codes import MEANING, Code, of_run, worst
 from codexrun_cli.transports.rest.http import code_of

@@ -4,9 +4,7 @@ kubelet's log."""
 import asyncio
 import json
 import re
-import signal
 import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -15,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clistand import LOG, Done, Stand, command, event, free_port
+from api_process import ApiProcess, running
+from clistand import LOG, Done, Stand, command, event
 from cutting import CuttingProxy
 from hypothesis import given
 from hypothesis import settings as rounds
 from hypothesis import strategies as st
-from programs import environment
 
 from codexrun_api.archive.archive import Archive
 from codexrun_cli.follow import lines
@@ -77,46 +75,15 @@ def test_a_proxy_that_cuts_while_the_run_goes_on(stand: Stand) -> None:
     proxy.close()
 
 
-class ApiProcess:
-    """The api as a process that is killed and comes back on the same port, with the same folder."""
+class LoggingApi(ApiProcess):
+    """An api that has one run, whose log this process appends to and closes."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.port = free_port()
+    def __init__(self, folder: Path) -> None:
         self.run_id = str(uuid.uuid4())
-        run = {
-            "apiVersion": "codexrun.dev/v1alpha1",
-            "kind": "CodexRun",
-            "metadata": {
-                "name": "mine",
-                "namespace": "codexrun",
-                "uid": self.run_id,
-                "creationTimestamp": "2026-01-31T12:00:00Z",
-            },
-            "spec": {"jobType": "hello", "inputs": {"name": "world"}},
-            "status": {
-                "phase": "Running",
-                "reason": "Running",
-                "attempt": 1,
-                "startedAt": "2026-01-31T12:00:00Z",
-            },
-        }
-        root.mkdir(exist_ok=True)
-        (root / "run.json").write_text(json.dumps(run))
-        self.archive = Archive(root / "archive")
+        self.archive = Archive(folder / "archive")
         self.archive.open()
         self.text = b""
-        self.start()
-
-    def start(self) -> None:
-        script = str(Path(__file__).with_name("api_process.py"))
-        with (self.root / "api.log").open("ab") as log:
-            command = [sys.executable, script, str(self.port), str(self.root)]
-            self.process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        super().__init__(folder, [running("mine", self.run_id)])
 
     def print(self, *printed: bytes) -> None:
         for line in printed:
@@ -125,12 +92,11 @@ class ApiProcess:
 
     def end(self) -> None:
         self.archive.seal(self.run_id, 1, complete=True)
-        (self.root / "ended").touch()
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[ApiProcess]:
-    made = ApiProcess(tmp_path / "api")
+def api(tmp_path: Path) -> Iterator[LoggingApi]:
+    made = LoggingApi(tmp_path / "api")
     yield made
     made.kill()
 
@@ -140,10 +106,7 @@ def read_until(process: subprocess.Popen[bytes], count: int) -> bytes:
     return b"".join(process.stdout.readline() for _ in range(count))
 
 
-def test_the_api_is_killed_and_stopped_in_the_middle(stand: Stand, api: ApiProcess) -> None:
-    stand.until(
-        lambda: stand.cli("status", "mine", "--server", f"http://127.0.0.1:{api.port}").code == 0
-    )
+def test_the_api_is_killed_and_stopped_in_the_middle(stand: Stand, api: LoggingApi) -> None:
     printed = numbered(30)
     api.print(*printed[:10])
     process = started(stand, "logs", "-f", "--raw", "mine", port=api.port)
@@ -152,8 +115,7 @@ def test_the_api_is_killed_and_stopped_in_the_middle(stand: Stand, api: ApiProce
     api.print(*printed[10:15])
     api.start()
     got += read_until(process, 5)
-    api.process.send_signal(signal.SIGUSR1)  # as on SIGTERM: streams are told to come back
-    api.process.wait(PATIENCE)
+    assert api.stop() == 0  # streams are told to come back
     api.print(*printed[15:])
     api.start()
     got += read_until(process, 15)
@@ -164,9 +126,7 @@ def test_the_api_is_killed_and_stopped_in_the_middle(stand: Stand, api: ApiProce
     assert done.err.count("connection lost, reconnecting...") >= 2
 
 
-def test_a_followed_start_survives_a_killed_api(stand: Stand, api: ApiProcess) -> None:
-    server = ("--server", f"http://127.0.0.1:{api.port}")
-    stand.until(lambda: stand.cli("status", "mine", *server).code == 0)
+def test_a_followed_start_survives_a_killed_api(stand: Stand, api: LoggingApi) -> None:
     printed = numbered(20)
     api.print(*printed[:10])
     process = started(stand, "tail", "--exit-status", "mine", port=api.port)
@@ -459,7 +419,8 @@ def test_any_bytes_are_read(data: bytes) -> None:
 
 
 def test_levels() -> None:
-    kinds = {kind: lines.DisplayLine(kind, "x") for kind in ("bad", "warn", "say", "dim")}  # type: ignore[arg-type]
+    names: tuple[lines.Kind, ...] = ("bad", "warn", "say", "dim")
+    kinds = {kind: lines.DisplayLine(kind, "x") for kind in names}
 
     def shown(level: str | None) -> set[str]:
         return {kind for kind, one in kinds.items() if lines.reaches_level(one, level)}

@@ -312,10 +312,14 @@ def test_what_a_terminal_can_do() -> None:
     assert not terminal(Stream(True, "ascii"), env={}).utf8  # type: ignore[arg-type]
     assert not terminal(yes, utf8=False, env={}).utf8
     assert terminal(None, env={}) == terminal(Stream(False, ""), env={})  # type: ignore[arg-type]
-    assert terminal(Stream(False), colour="always", env={"NO_COLOR": "1"}).colour  # type: ignore[arg-type]
+    no: Any = Stream(False)
+    assert terminal(no, colour="always", env={"NO_COLOR": "1"}).colour
 
 
-HOSTILE = "done\x1b]0;pwned\x07\x1b]52;c;cm0gLXJmIH4K\x07\x1b[2J\x9b2J \u202egnp.exe Û2J\r\x1b]8;;https://evil.example\x1b\\here\x1b]8;;\x1b\\"
+HOSTILE = (
+    "done\x1b]0;pwned\x07\x1b]52;c;cm0gLXJmIH4K\x07\x1b[2J\x9b2J \u202egnp.exe Û2J\r"
+    "\x1b]8;;https://evil.example\x1b\\here\x1b]8;;\x1b\\"
+)
 # The same run: it has ended.
 AGAIN = (
     "start",

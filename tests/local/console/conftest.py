@@ -7,9 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from apistand import TOKEN
 from browsers import chromium, visiting
 from console_seed import fill
-from console_stand import TOKEN, Console, running
+from console_stand import Console, running
 from cut_network import Through
 from playwright.async_api import expect
 

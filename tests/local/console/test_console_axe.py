@@ -2,8 +2,8 @@
 that."""
 
 import pytest
+from apistand import TOKEN
 from browsers import visiting
-from console_stand import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,8 +5,9 @@ import asyncio
 import re
 
 import pytest
+from apistand import TOKEN
 from browsers import Visit, reloaded_until, visiting
-from console_stand import TOKEN, Console, item, said
+from console_stand import Console, item, said
 from cut_network import Through
 from playwright.async_api import Page, Route, expect
 

@@ -108,7 +108,8 @@ async def test_500_cancels_do_not_block_the_request(
     answers.set()
     await console.until(lambda: all("cancel" in console.kube.run(name)["spec"] for name in names))
     async with asyncio.timeout(30):
-        while "500 of 500 asked to stop" not in (await http.get(done.headers["location"])).text:  # noqa: ASYNC110
+        result = done.headers["location"]
+        while "500 of 500 asked to stop" not in (await http.get(result)).text:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from console_stand import TOKEN, Console, running
+from apistand import TOKEN
+from console_stand import Console, running
 from fastapi.routing import APIRoute, APIRouter
 
 from codexrun_api.console import routes as site

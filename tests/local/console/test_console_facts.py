@@ -7,8 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from apistand import TOKEN
 from browsers import Visit, visiting
-from console_stand import TOKEN, Console, running
+from console_stand import Console, running
 from playwright.async_api import expect
 
 from codexrun_api.links import links_from
@@ -96,7 +97,10 @@ async def test_who_started_cancelled_and_retried_it_is_told_also_when_its_object
         await console.until(lambda: run not in console.services.mirror.runs)
 
 
-LINK = "https://grafana.example.com/explore?from=${start}&to=${end}&run=${name}&ns=${namespace}&id=${run_id}&kind=${job_type}"
+LINK = (
+    "https://grafana.example.com/explore?from=${start}&to=${end}"
+    "&run=${name}&ns=${namespace}&id=${run_id}&kind=${job_type}"
+)
 
 
 async def test_links_lead_to_what_else_knows_of_the_run(tmp_path: Path) -> None:

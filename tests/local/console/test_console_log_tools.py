@@ -5,8 +5,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from apistand import TOKEN
 from browsers import Visit, visiting
-from console_stand import TOKEN, Console
+from console_stand import Console
 from playwright.async_api import Page, expect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

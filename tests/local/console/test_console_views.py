@@ -488,7 +488,8 @@ def test_what_hides_in_a_text_is_shown(text: str, wanted: str) -> None:
 
 def test_markdown_has_no_images_no_html_and_no_other_links() -> None:
     html = safe_html.Budget().markdown(
-        "# Hi\n<b onclick=x>y</b> ![p](https://evil.example/p.png) [a](javascript:alert(1)) [b](https://ok.example)"
+        "# Hi\n<b onclick=x>y</b> ![p](https://evil.example/p.png) [a](javascript:alert(1))"
+        " [b](https://ok.example)"
     )
     assert "<img" not in html
     assert "<b" not in html

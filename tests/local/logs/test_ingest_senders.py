@@ -8,7 +8,6 @@ import pytest
 
 from codexrun_api.logs.gate_identity import GateAuthentication, GateIdentity, NotAGate
 from codexrun_core.errors import NotFound, Unavailable
-from codexrun_core.resources import CodexRun
 
 UID = "11111111-2222-3333-4444-555555555555"
 OTHER = "99999999-2222-3333-4444-555555555555"
@@ -204,12 +203,3 @@ async def test_an_apiserver_that_is_away_refuses_nobody():
     kube.down = True
     with pytest.raises(Unavailable):
         await GateAuthentication(kube)("token")
-
-
-def test_the_operator_names_jobs_the_same_way():
-    from codexrun_core.runs.label_keys import job_name
-    from codexrun_operator.job import job as jobs
-
-    for name in ("hello-1", "a" * 63, "a" * 39 + ".b"):
-        one = CodexRun.model_validate(run(name))
-        assert jobs.job_name(one, 3) == job_name(name, UID, 3)

@@ -4,59 +4,32 @@ small."""
 import asyncio
 import json
 import re
-import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
-from codex_stand import free_port, get, until
-from programs import environment
+from api_process import ApiProcess, running
+from apistand import TOKEN
 from shipping_stand import events_of
 
 GATES = 200
 FOLLOWERS = 100
 PIECES = 25
-TOKEN = "t"
 MEMORY = 200 * 10**6
-
-
-class Api:
-    """The api's process, with so many runs that run."""
-
-    def __init__(self, folder, runs):
-        self.port = free_port()
-        self.ingest = free_port()
-        self._log = folder / "log"
-        about = {
-            "CODEX_CONTROL_TOKEN": TOKEN,
-            "CODEXRUN_NAMESPACE": "codexrun",
-            "CODEXRUN_DATA": str(folder),
-            "CODEXRUN_PORT": str(self.port),
-            "CODEXRUN_INGEST_PORT": str(self.ingest),
-            "RUNS": str(runs),
-        }
-        script = Path(__file__).with_name("api_process.py")
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, script], env=environment(**about), stderr=log
-            )
-        until(lambda: get(f"http://127.0.0.1:{self.port}/readyz"), "the api is ready")
-
-    @property
-    def most_memory(self):
-        """Bytes resident at the highest point."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 
 @pytest.fixture
 def api(tmp_path):
-    made = Api(tmp_path, GATES)
+    runs = [running(f"run-{number}", run_id(number)) for number in range(GATES)]
+    made = ApiProcess(tmp_path / "api", runs)
     yield made
-    made.process.kill()
-    made.process.wait()
+    made.kill()
+
+
+def most_memory(process):
+    """Bytes resident at the highest point."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
 
 def lines(number, piece):
@@ -81,7 +54,7 @@ async def ask(reader, writer, method, path, token, body=b"", **headers):
 
 async def ship(api, number):
     """A gate, from the first line to the end."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.ingest)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.ingest_port)
     offset = 0
     for piece in range(PIECES):
         data = lines(number, piece)
@@ -120,7 +93,7 @@ async def test_every_follower_gets_every_line_in_order_and_the_api_stays_small(a
         text, end = follower.result()
         assert text == b"".join(lines(number, piece) for piece in range(PIECES)), f"run {number}"
         assert (end["complete"], end["bytes"]) == (True, len(text))
-    assert api.most_memory < MEMORY
+    assert most_memory(api.process) < MEMORY
 
 
 async def test_sigterm_ends_the_process_with_streams_open(api):
@@ -129,7 +102,6 @@ async def test_sigterm_ends_the_process_with_streams_open(api):
     for number, (reader, writer) in enumerate(streams):
         path = "/events" if number % 2 else f"/runs/{run_id(number)}/logs?follow=true"
         assert b" 200 " in await ask(reader, writer, "GET", path, TOKEN)
-    api.process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(api.process.wait, 60) == 0
+    assert await asyncio.to_thread(api.stop) == 0
     for _, writer in streams:
         writer.close()

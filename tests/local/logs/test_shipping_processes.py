@@ -11,7 +11,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from codex_stand import free_port, get, until
+from codex_stand import get, until
+from programs import free_port
 from shipping_stand import events_of
 
 GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from apistand import TOKEN
+from apistand import TOKEN, services_over
 from fake_cluster import FakeCluster
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -21,7 +21,6 @@ from codexrun_api.app import create_app
 from codexrun_api.archive.archive import Archive
 from codexrun_api.console.pages.run import TABS
 from codexrun_api.console.view.formats import visible
-from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 
@@ -205,10 +204,9 @@ def routes(of: Any) -> Iterator[APIRoute]:
 @contextlib.asynccontextmanager
 async def standing(folder: Path) -> AsyncIterator[Stand]:
     """Logged in; with two versions of one prompt, and no job type and no run."""
-    url = f"sqlite:///{folder}/registry.db"
     settings = Settings(
         namespace="codexrun",
-        registry_url=url,
+        registry_url=f"sqlite:///{folder}/registry.db",
         archive=folder / "archive",
         token=TOKEN,
         verdict_seconds=5,
@@ -216,16 +214,11 @@ async def standing(folder: Path) -> AsyncIterator[Stand]:
     kube = FakeCluster()
     kube.put(kube.config_maps, prompt())
     kube.put(kube.config_maps, prompt(version="v2", text="{{name}}, {{odd}} and {{missing}}\n"))
-    registry = await Registry.open(url)
-    await registry.migrate()
-    services = Services.make(settings, registry, kube)
-    services.archive.open()
-    app = create_app(services)
-    async with app.router.lifespan_context(app):
-        made = Stand(kube, registry, services.archive, app)
-        async with made.http:
+    async with services_over(settings, kube) as services:
+        app = create_app(services)
+        made = Stand(kube, services.registry, services.archive, app)
+        async with app.router.lifespan_context(app), made.http:
             answer = await made.http.post("/console/login", data={"token": TOKEN})
             assert answer.status_code == 303, answer.text
             await made.mirrored()
             yield made
-    await registry.close()

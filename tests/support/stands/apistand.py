@@ -3,6 +3,7 @@ port."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +87,35 @@ def settings(tmp_path: Path, verdict_seconds: float) -> Settings:
     )
 
 
-@pytest.fixture
-async def stand(settings: Settings) -> AsyncIterator[Stand]:
+def hello_cluster() -> FakeCluster:
+    """An apiserver with the job type and the prompt `hello`."""
     kube = FakeCluster()
     kube.put(kube.job_types, job_type())
     kube.put(kube.config_maps, prompt())
-    registry = await Registry.open(settings.registry_url)
-    await registry.migrate()
-    services = Services.make(settings, registry, kube)
-    services.archive.open()
-    app = create_app(services)
-    async with app.router.lifespan_context(app):
-        made = Stand(kube, registry, app)
+    return kube
 
-        async def ready() -> bool:
-            return made.services.ready
 
-        await made.settle(ready)
-        async with made.http:
-            yield made
-    await registry.close()
+@asynccontextmanager
+async def services_over(settings: Settings, kube: FakeCluster) -> AsyncIterator[Services]:
+    """What routes work with: registry and archive of these settings, ready, and this apiserver."""
+    async with await Registry.open(settings.registry_url) as registry:
+        await registry.migrate()
+        services = Services.make(settings, registry, kube)
+        services.archive.open()
+        yield services
+
+
+@pytest.fixture
+async def stand(settings: Settings) -> AsyncIterator[Stand]:
+    kube = hello_cluster()
+    async with services_over(settings, kube) as services:
+        app = create_app(services)
+        async with app.router.lifespan_context(app):
+            made = Stand(kube, services.registry, app)
+
+            async def ready() -> bool:
+                return made.services.ready
+
+            await made.settle(ready)
+            async with made.http:
+                yield made

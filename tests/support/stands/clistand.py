@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +17,7 @@ import uvicorn
 from apistand import TOKEN
 from fake_cluster import FakeCluster, FakeOperator, condition
 from manifests import job_type, prompt
+from programs import free_port
 from typer.testing import CliRunner
 
 from codexrun_api.app import create_app
@@ -360,12 +360,6 @@ LOG = (
         usage={"input_tokens": 100, "cached_input_tokens": 40, "output_tokens": 20},
     ),
 )
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def command() -> list[str]:

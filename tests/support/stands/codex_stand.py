@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import free_port
 
 Json = dict[str, Any]
 
@@ -103,12 +103,6 @@ def demo_model(folder: Path) -> Iterator[str]:
     yield url
     server.terminate()
     server.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def get(url: str) -> Any:

@@ -13,7 +13,8 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from console_stand import TOKEN, Console, item, running, said
+from apistand import TOKEN
+from console_stand import Console, item, running, said
 from manifests import job_type, prompt
 
 from codexrun_core.runs.record import RunRecord

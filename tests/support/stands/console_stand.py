@@ -14,6 +14,7 @@ from typing import Any
 
 import manifests
 import uvicorn
+from apistand import TOKEN, hello_cluster, services_over
 from fake_cluster import FakeCluster, FakeOperator
 
 from codexrun_api.app import create_app
@@ -23,7 +24,6 @@ from codexrun_api.settings import Settings
 from codexrun_core.registry import Registry
 from codexrun_pod import loglines
 
-TOKEN = "t0ken-of-the-tests"
 TOKENS = "ada:ada-token\n"
 Json = dict[str, Any]
 
@@ -161,34 +161,25 @@ async def running(folder: Path, **settings: Any) -> AsyncIterator[Console]:
         archive=folder / "archive",
         **{"token": TOKEN, "token_file": tokens, "verdict_seconds": 5, **settings},
     )
-    kube = FakeCluster()
-    kube.put(kube.job_types, manifests.job_type())
-    kube.put(kube.config_maps, manifests.prompt())
-    registry = await Registry.open(url)
-    await registry.migrate()
-    services = Services.make(made, registry, kube)
-    services.archive.open()
-    app = create_app(services)
-    listening = free_socket()
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on"
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve([listening]))
-    console = Console(
-        f"http://127.0.0.1:{listening.getsockname()[1]}", app, kube, services, FakeOperator(kube)
-    )
-    try:
-        await console.until(
-            lambda: server.started and console.services.ready, "the console answers"
+    kube = hello_cluster()
+    async with services_over(made, kube) as services:
+        app = create_app(services)
+        listening = free_socket()
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=1, lifespan="on"
         )
-        yield console
-    finally:
-        console.services.stop.set()
-        server.should_exit = True
-        await task
-        await registry.close()
+        server = uvicorn.Server(config)
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        task = asyncio.create_task(server.serve([listening]))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        console = Console(url, app, kube, services, FakeOperator(kube))
+        try:
+            await console.until(lambda: server.started and services.ready, "the console answers")
+            yield console
+        finally:
+            services.stop.set()
+            server.should_exit = True
+            await task
 
 
 def run_id() -> str:

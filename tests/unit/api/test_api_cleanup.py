@@ -7,16 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from apistand import Stand
+from apistand import Stand, services_over
 from fake_cluster import FakeCluster
 
 from codexrun_api.app import create_app
 from codexrun_api.archive.archive import Archive
 from codexrun_api.runs import retention
-from codexrun_api.services import Services
 from codexrun_api.settings import Settings
 from codexrun_core.errors import Unavailable
-from codexrun_core.registry import Registry
 from codexrun_core.runs.record import RunRecord
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=15)
@@ -63,11 +61,9 @@ class Kept(Stand):
 
 @pytest.fixture
 async def kept(settings: Settings) -> AsyncIterator[Kept]:
-    async with await Registry.open(settings.registry_url) as registry:
-        await registry.migrate()
-        services = Services.make(settings, registry, FakeCluster())
-        services.archive.open()
-        made = Kept(FakeCluster(), registry, create_app(services))
+    kube = FakeCluster()
+    async with services_over(settings, kube) as services:
+        made = Kept(kube, services.registry, create_app(services))
         async with made.http:
             yield made
 

@@ -5,10 +5,11 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
-from apistand import TOKEN
+from apistand import TOKEN, Stand
 from fake_cluster import FakeCluster, FakeOperator, stamp
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as bounds
@@ -18,7 +19,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from codexrun_api.__main__ import server
-from codexrun_api.app import create_app
+from codexrun_api.app import create_app, openapi_document
 from codexrun_api.archive.archive import Archive
 from codexrun_api.openapi import document
 from codexrun_api.services import Services
@@ -30,6 +31,23 @@ FILE = Path(__file__).parents[3] / "api/openapi.json"
 
 def test_the_checked_in_document_is_the_applications() -> None:
     assert FILE.read_text() == document(), "run: python3 -m codexrun_api.openapi > api/openapi.json"
+
+
+async def test_the_document_is_served_and_made_by_a_thread_beside_the_event_loop(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers = []
+
+    def recorded() -> dict[str, Any]:
+        makers.append(threading.current_thread())
+        return openapi_document()
+
+    monkeypatch.setattr("codexrun_api.app.openapi_document", recorded)
+    answer = await stand.http.get("/openapi.json")
+    assert answer.json() == json.loads(FILE.read_text())
+    assert (await stand.http.head("/openapi.json")).status_code == 200
+    assert len(makers) == 2
+    assert threading.current_thread() not in makers
 
 
 def test_every_operation_has_an_id_a_description_and_its_problems() -> None:

@@ -75,10 +75,10 @@ def test_a_broken_schema_is_the_job_type_s_fault(schema: dict[str, Any], said: s
 
 def test_a_class_of_the_inputs_is_typed_and_gives_what_spec_inputs_takes() -> None:
     triage = inputs_model("Triage", SCHEMA)
-    given = triage(report="it hangs", depth=2, where={"branch": "topic"})
-    assert given.tone == "kind"  # type: ignore[attr-defined]
-    assert given.inputs() == {"report": "it hangs", "depth": 2, "where": {"branch": "topic"}}  # type: ignore[attr-defined]
-    assert check_inputs(SCHEMA, given.inputs())["owners"] == []  # type: ignore[attr-defined]
+    given: Any = triage(report="it hangs", depth=2, where={"branch": "topic"})
+    assert given.tone == "kind"
+    assert given.inputs() == {"report": "it hangs", "depth": 2, "where": {"branch": "topic"}}
+    assert check_inputs(SCHEMA, given.inputs())["owners"] == []
     assert triage.model_json_schema()["properties"]["depth"]["anyOf"][0] == {"type": "integer"}
 
 

@@ -82,3 +82,17 @@ def test_a_reason_stands_in_one_module() -> None:
         for text in sorted(literals(path) & texts)
     ]
     assert copies == []
+
+
+def test_no_constant_is_known_by_a_second_module() -> None:
+    """`NAME = reasons.NAME` lets others import NAME from where it is not defined."""
+    aliases = [
+        f"{path.relative_to(REPOSITORY).as_posix()}: {ast.unparse(node)}"
+        for part in PARTS
+        for path in (REPOSITORY / part).rglob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Attribute)
+        and node.value.attr in {ast.unparse(target) for target in node.targets}
+    ]
+    assert aliases == []

@@ -12,6 +12,7 @@ import pytest
 from builders import PRICES, SHA, UID, kind, prompt, run
 
 from codexrun_core.resources import CodexJobType, CodexRun
+from codexrun_core.runs.label_keys import job_name
 from codexrun_operator.decide.observed import job_from
 from codexrun_operator.decide.validation import Accepted, validate_run
 from codexrun_operator.job.container_parts import env_json
@@ -87,6 +88,22 @@ def env(container: dict[str, Any]) -> dict[str, str]:
 def config(job: dict[str, Any], container: str, name: str) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(env(containers(job)[container])[name])
     return value
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("hello-1", "hello-1-11111111-1"),
+        ("a" * 39 + "-" + "b" * 23, "a" * 39 + "-11111111-1"),
+        ("a" * 39 + ".b", "a" * 39 + "-11111111-1"),
+        ("a" * 63, "a" * 40 + "-11111111-1"),
+    ],
+)
+def test_the_job_has_the_name_that_the_api_derives_short_enough_for_a_label(
+    name: str, wanted: str
+) -> None:
+    assert built(run(name=name))["metadata"]["name"] == job_name(name, UID, 1) == wanted
+    assert len(wanted) <= 63
 
 
 @BOTH

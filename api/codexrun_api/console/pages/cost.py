@@ -56,7 +56,8 @@ async def cost(request: Request, services: CurrentServices, _: CurrentVisitor) -
 
     async def stats_of(**chosen: object) -> Stats:
         async with limiter:
-            return await services.registry.stats(Filter(**{"since": begin, **chosen}))  # type: ignore[arg-type]
+            chosen = {"since": begin, **chosen}
+            return await services.registry.stats(Filter(**chosen))  # type: ignore[arg-type]
 
     dates = [today - timedelta(days=n) for n in reversed(range(days))]
     prompts = sorted({(p.name, p.number, p.version) for p in services.catalog.prompts.values()})

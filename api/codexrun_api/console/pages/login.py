@@ -21,7 +21,10 @@ YEAR_SECONDS = 365 * 86_400
 
 
 @router.get("/console/login")
-async def form(request: Request, services: CurrentServices) -> Response:  # noqa: ARG001 - a route's signature
+async def form(
+    request: Request,
+    services: CurrentServices,  # noqa: ARG001 - a route's signature
+) -> Response:
     back = _console_url(request.query_params.get("back", ""))
     return (
         see_other(back)

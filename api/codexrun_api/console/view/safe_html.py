@@ -162,7 +162,8 @@ def _clean(html: str) -> Markup:
         url_schemes=_SCHEMES,
         link_rel="noopener noreferrer nofollow",
     )
-    return Markup(visible(clean))  # noqa: S704 - what nh3 has cleaned; an entity was no hidden character before it was read
+    # what nh3 has cleaned; an entity was no hidden character before it was read
+    return Markup(visible(clean))  # noqa: S704
 
 
 def _left_out(characters: int) -> Markup:

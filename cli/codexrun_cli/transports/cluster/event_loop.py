@@ -5,8 +5,7 @@ import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from codexrun_cli import errors
-from codexrun_cli.errors import CommandError
+from codexrun_cli.errors import CommandError, Unreachable
 from codexrun_cli.exit_codes import Code
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 
@@ -48,7 +47,7 @@ class Loop:
 def command_error(error: Refused | Unavailable) -> CommandError:
     """Return the error in words for people, with the exit code of its kind."""
     if isinstance(error, Unavailable):
-        return errors.Unavailable(
+        return Unreachable(
             f"the cluster does not answer: {error}", hint="does `kubectl get codexruns` work?"
         )
     message = error.message

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codexrun_cli.errors import Unavailable
+from codexrun_cli.errors import Unreachable
 from codexrun_cli.settings import Settings
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -24,7 +24,7 @@ async def connect(settings: Settings) -> ClusterClient:
     """Load the configuration and make a client; the cluster is not asked for anything yet.
 
     Raises:
-        Unavailable: there is no configuration that could be used.
+        Unreachable: there is no configuration that could be used.
     """
     from kubernetes.aio import client, config
 
@@ -38,15 +38,19 @@ async def connect(settings: Settings) -> ClusterClient:
             namespace = _own_namespace()
             context = "in-cluster"
         else:
-            await config.load_kube_config(config_file=flags.kubeconfig, context=settings.context)  # type: ignore[no-untyped-call]
-            _, active = config.list_kube_config_contexts(config_file=flags.kubeconfig)  # type: ignore[no-untyped-call]
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=flags.kubeconfig, context=settings.context
+            )
+            _, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+                config_file=flags.kubeconfig
+            )
             chosen = (
                 _context(config, flags.kubeconfig, settings.context) if settings.context else active
             )
             namespace = chosen.get("context", {}).get("namespace") or "default"
             context = chosen.get("name", "")
     except (config.ConfigException, OSError, ValueError) as error:
-        raise Unavailable(
+        raise Unreachable(
             f"no cluster: {' '.join(str(error).split())}",
             hint=(
                 "set KUBECONFIG or give --kubeconfig or --context; or reach the api: --server URL,"

@@ -147,7 +147,8 @@ async def follow(  # noqa: PLR0912 - one loop, and what can happen in it
             await sleep(POLL_SECONDS)
         except Unavailable as error:
             yield LogEvent("disconnected", str(error).encode())
-            await sleep(min(10.0, 0.2 * 2**failures) * (0.5 + random.random()))  # noqa: S311 - jitter
+            jitter = 0.5 + random.random()  # noqa: S311
+            await sleep(min(10.0, 0.2 * 2**failures) * jitter)
             failures += 1
 
 

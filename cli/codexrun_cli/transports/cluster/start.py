@@ -10,6 +10,7 @@ from codexrun_cli.transports import Json
 from codexrun_core import reasons
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
+from codexrun_core.resources.codexrun import MAX_USER_CHARACTERS
 from codexrun_core.runs.annotations import DELETE_IF_REJECTED, REQUEST_ID, REQUEST_SHA256
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.verdict import RefusalKind, Verdict, read_refusal, read_verdict
@@ -17,7 +18,6 @@ from codexrun_core.runs.verdict import RefusalKind, Verdict, read_refusal, read_
 VERDICT_SECONDS = 10.0
 CREATE_ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.2  # doubled after each attempt
-MAX_USER_CHARACTERS = 253  # of spec.cancel.requestedBy
 SELF_REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 _HINTS = {

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, NoReturn
 
-from codexrun_cli.errors import CommandError, Unavailable, say
+from codexrun_cli.errors import CommandError, Unreachable, say
 from codexrun_cli.exit_codes import Code
 
 TIMEOUT_SECONDS = 30.0
@@ -63,10 +63,11 @@ class Http:
             try:
                 with self.open(method, path, query=query, body=body, headers=headers) as answer:
                     return json.loads(answer.read() or b"null")
-            except Unavailable as error:
+            except Unreachable as error:
                 if attempt == MAX_ATTEMPTS - 1 or not repeatable:
                     raise
-                time.sleep(min(error.retry_after or 5, 0.2 * 2**attempt * (1 + random.random())))  # noqa: S311 - jitter
+                jitter = 1 + random.random()  # noqa: S311
+                time.sleep(min(error.retry_after or 5, 0.2 * 2**attempt * jitter))
             except CONNECTION_ERRORS as error:
                 if attempt == MAX_ATTEMPTS - 1 or not repeatable:
                     self._raise_unavailable(error)
@@ -103,7 +104,9 @@ class Http:
         if body is not None:
             data = json.dumps(body).encode()
             all_headers["Content-Type"] = "application/json"
-        request = urllib.request.Request(url, data=data, headers=all_headers, method=method)  # noqa: S310 - http(s), see settings
+        request = urllib.request.Request(  # noqa: S310 - http(s), see settings
+            url, data=data, headers=all_headers, method=method
+        )
         started_at = time.monotonic()
         try:
             answer: http.client.HTTPResponse = self._opener.open(
@@ -131,7 +134,7 @@ class Http:
             )
 
     def _raise_unavailable(self, error: BaseException) -> NoReturn:
-        raise Unavailable(
+        raise Unreachable(
             f"{self.server} does not answer: {_reason(error)}",
             hint="is the URL right, and is the api up? `codexrun doctor` looks",
         ) from None
@@ -145,7 +148,7 @@ class Http:
             exit_code = code_of(status, "")
             detail = f"{self.server} answered HTTP {status}"
             if exit_code is Code.UNREACHABLE:
-                raise Unavailable(detail) from None
+                raise Unreachable(detail) from None
             raise CommandError(exit_code, detail, hint=_hint(status, "")) from None
         code = str(problem.get("code", ""))
         exit_code = code_of(status, code)
@@ -157,7 +160,7 @@ class Http:
             "retry_after": problem.get("retry_after"),
         }
         if exit_code is Code.UNREACHABLE:
-            raise Unavailable(str(problem["detail"]), **fields) from None
+            raise Unreachable(str(problem["detail"]), **fields) from None
         raise CommandError(exit_code, str(problem["detail"]), **fields) from None
 
 

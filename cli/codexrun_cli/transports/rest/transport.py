@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from codexrun_cli.errors import CommandError, Unavailable
+from codexrun_cli.errors import CommandError, Unreachable
 from codexrun_cli.exit_codes import Code
 from codexrun_cli.transports import Details, Json, LogEvent, LogRange, LogText, RunFilter
 from codexrun_cli.transports.rest.http import CONNECTION_ERRORS, Http, retry_delay, server_events
@@ -87,7 +87,7 @@ class Rest:
                     while chunk := answer.read(READ_CHUNK_BYTES):
                         yield chunk
                 except CONNECTION_ERRORS as error:
-                    raise Unavailable(
+                    raise Unreachable(
                         f"the connection broke in the middle of the log: {error}"
                     ) from None
 
@@ -137,7 +137,7 @@ class Rest:
                             yield LogEvent("line", text, newline=whole)
             except CONNECTION_ERRORS as error:
                 reason = str(error) or type(error).__name__
-            except Unavailable as error:
+            except Unreachable as error:
                 if time.monotonic() - connected_at > MAX_OUTAGE_SECONDS:
                     raise
                 reason = error.detail

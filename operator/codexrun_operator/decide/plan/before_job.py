@@ -9,7 +9,7 @@ from codexrun_core.runs.label_keys import job_name
 from codexrun_operator.decide.outcome import failed
 from codexrun_operator.decide.plan.decision import CreateJob, Decision
 from codexrun_operator.decide.plan.evidence import keep_evidence
-from codexrun_operator.decide.plan.snapshot import JOB_TYPE_NOT_FOUND, Blocked, Snapshot
+from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
     begin_stop,
     cancel_message,
@@ -128,7 +128,7 @@ def wait_for_job_type(snapshot: Snapshot, now: datetime) -> Decision | None:
         f'spec.jobType: there is no job type "{snapshot.run.spec.job_type}" in this namespace;'
         " `kubectl get codexjobtypes` lists them"
     )
-    return _wait_then_reject(snapshot, JOB_TYPE_NOT_FOUND, message, now)
+    return _wait_then_reject(snapshot, reasons.JOB_TYPE_NOT_FOUND, message, now)
 
 
 def reject_invalid_run(snapshot: Snapshot, now: datetime) -> Decision | None:

@@ -12,8 +12,6 @@ from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Event, Job, Pod
 from codexrun_operator.decide.validation import Accepted, Missing, Rejected, validate_run
 
-JOB_TYPE_NOT_FOUND = reasons.JOB_TYPE_NOT_FOUND
-
 
 @dataclass(frozen=True)
 class Blocked:
@@ -67,7 +65,7 @@ class Snapshot:
         if self.begun or self.unreadable:
             return None
         if self.job_type is None:
-            return JOB_TYPE_NOT_FOUND
+            return reasons.JOB_TYPE_NOT_FOUND
         return self.verdict.reason if isinstance(self.verdict, Missing) else None
 
     @property

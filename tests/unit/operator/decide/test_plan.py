@@ -49,7 +49,6 @@ from codexrun_operator.decide.plan import (
     wants_slot,
 )
 from codexrun_operator.decide.status import same_content
-from codexrun_operator.job.job import job_name
 
 STOP = StopPod("hello-11111111-1-abcde", "pod-1")
 RELEASE = ReleaseEvidence("hello-11111111-1-abcde", "pod-1")
@@ -1324,9 +1323,3 @@ def test_evidence_is_let_go_only_when_written(snapshot: Snapshot) -> None:
             or status.phase.terminal
             or snapshot.run.metadata.deletion_timestamp
         )
-
-
-def test_the_job_name_is_short_enough_for_a_label_and_tells_runs_apart() -> None:
-    long = run(name="a" * 39 + "-" + "b" * 23)
-    assert job_name(long, 1) == "a" * 39 + "-11111111-1"
-    assert len(job_name(run(name="a" * 63), 9)) <= 63
