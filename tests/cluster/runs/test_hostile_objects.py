@@ -15,6 +15,7 @@ DEPTHS = (40, 260, 1_500, 9_990)  # the apiserver stores JSON to 10,000 levels
 POLICY = f"{NAMESPACE}-codexrun-inputs-size"
 LARGE_BYTES = 1_300_000
 QUERY_BYTES = 60_000
+CREATE_ATTEMPTS = 3
 
 
 def deep_run(lab: Lab, name: str, depth: int) -> str:
@@ -54,12 +55,24 @@ def healthy(lab: Lab, facade: Facade) -> None:
     lab.kubectl("get", "--raw", proxy)  # fails on anything but 200
 
 
+def create(lab: Lab, text: str) -> None:
+    """Create an object; a request that the apiserver did not finish in time is sent again, and that
+    it exists then is success."""
+    for _ in range(CREATE_ATTEMPTS):
+        sent = lab.kubectl("create", "--raw", RUNS_PATH, "-f", "-", stdin=text, check=False)
+        if sent.returncode == 0 or "AlreadyExists" in sent.stderr:
+            return
+        if "(Timeout)" not in sent.stderr:
+            break
+    raise AssertionError(sent.stderr)
+
+
 @contextmanager
 def created(lab: Lab, objects: dict[str, str]) -> Iterator[None]:
     """These objects, by name; gone afterwards, since other tests list every run there is."""
     try:
         for text in objects.values():
-            lab.kubectl("create", "--raw", RUNS_PATH, "-f", "-", stdin=text)
+            create(lab, text)
         yield
     finally:
         lab.kubectl("delete", "cxr", *objects, "--ignore-not-found")
