@@ -1,5 +1,5 @@
-"""What we use of Codex is there in each version that is tested, from the oldest that images may carry
-to the one in ours. `make codex-update` writes what they offer."""
+"""What we use of Codex is there in each version that is tested: in the oldest that images may have,
+and in ours."""
 
 import json
 import re
