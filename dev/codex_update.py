@@ -32,21 +32,13 @@ MCP_SERVER = REPOSITORY / "tests/local/codex/mcp_server.py"
 
 TOOLS = ["apply_patch", "mcp:t", "shell", "web_search"]
 PATCH = "*** Begin Patch\n*** Add File: new\n+hi\n*** End Patch\n"
-PLAN = {"plan": [{"step": "look", "status": "in_progress"}]}
-
-
-def function(name: str, arguments: Json, **more: str) -> Json:
-    return {"type": "function_call", "name": name, "arguments": json.dumps(arguments), **more}
-
-
 # Scenarios of the demo model, and items of a response that it is told to send.
 SCENES: list[str | Json] = [
     "message",
     "hello",
     "incomplete",
     {"type": "custom_tool_call", "name": "apply_patch", "input": PATCH},
-    function("update_plan", PLAN),
-    function("alpha", {"a": "1"}, namespace="mcp__t"),
+    {"type": "function_call", "name": "alpha", "namespace": "mcp__t", "arguments": '{"a": "1"}'},
     {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "x"}},
     {"type": "reasoning", "summary": [{"type": "summary_text", "text": "thinking"}]},
 ]
@@ -63,6 +55,7 @@ def main() -> int:
         return 2
     paths = find_paths()
     log = Log(paths.logs / "codex-update.log")
+    previous = codex.pins()[-1].version
     try:
         pins = moved(codex.pins(), verified(version, log))
         for pin in pins:
@@ -70,17 +63,19 @@ def main() -> int:
     except LauncherError as error:
         sys.stderr.write(f"error: {error.message}; see {log.path}\n")
         return 1
-    before = list(json.loads(OFFERS.read_text()).values())[-1] if OFFERS.exists() else {}
     programs = {pin.version: codex.codex_folder(paths, pin.version) / "bin/codex" for pin in pins}
     offers = {number: offer(program) for number, program in programs.items()}
+    known = json.loads(OFFERS.read_text()) | offers if OFFERS.exists() else offers
     write(codex.PINS, {pin.version: dict(pin.integrity) for pin in pins})
     write(OFFERS, offers)
     README.write_text(mentioning(README.read_text(), version))
     if REQUESTS.exists():
         subprocess.run([sys.executable, REQUESTS, *programs.values()], check=True)
-    changes = differences(before, offers[version])
-    sys.stdout.writelines(f"{line}\n" for line in changes or ["it offers what was offered before"])
-    sys.stdout.write(f"Codex {version} is pinned; git diff shows what was written\n")
+    changes = differences(known[previous], offers[version])
+    sys.stdout.writelines(f"{line}\n" for line in changes)
+    sys.stdout.write(
+        f"Codex {version} is pinned, before: {previous}; git diff has what was written\n"
+    )
     return 0
 
 
