@@ -18,6 +18,7 @@ from typing import Any
 
 from codex_stand import REPOSITORY, Pod, demo_model
 
+from codexrun_cluster.__main__ import report
 from codexrun_cluster.command import Log
 from codexrun_cluster.errors import LauncherError
 from codexrun_cluster.images import codex
@@ -61,7 +62,7 @@ def main() -> int:
         for pin in pins:
             codex.fetch_codex(paths, log, pin)
     except LauncherError as error:
-        sys.stderr.write(f"error: {error.message}; see {log.path}\n")
+        report(error)
         return 1
     programs = {pin.version: codex.codex_folder(paths, pin.version) / "bin/codex" for pin in pins}
     offers = {number: offer(program) for number, program in programs.items()}

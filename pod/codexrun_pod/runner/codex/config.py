@@ -1,6 +1,6 @@
 """Codex's start: prompt, config.toml, environment, command line.
 
-Every key is one that Codex 0.169 and 0.171 know (tests/local/codex/test_codex_versions.py).
+Every key is known to each Codex that is pinned (tests/local/codex/test_codex_versions.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from codexrun_core.prompts.rendering import render
 from codexrun_pod.runner.codex import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
 
-# What Codex's own limit on a silent stream is longer than stallSeconds, in which the runner's watch
-# comes first: the gate is asked only every half second, and a busy node is late.
+# By so much is Codex's own limit on a silent stream longer than stallSeconds, so that the runner's
+# watch comes first: it asks the gate twice a second, and on a busy node later.
 IDLE_MARGIN_SECONDS = 30
 
 CONFIG = """\
