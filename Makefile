@@ -23,7 +23,7 @@ PROMPTS_SINCE := a967f4f
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  CLUSTER=auto|embedded|kind|current chooses the cluster (now: $(CLUSTER));" \
 	  "docs/cluster.md explains"
@@ -107,6 +107,10 @@ image: ## Build both images, or with BASE_IMAGE=... the agent's on that base; RE
 .PHONY: codex
 codex: ## Fetch the Codex programs into the cache, for tests that run Codex without a cluster
 	@$(LAUNCH) codex
+
+.PHONY: codex-update
+codex-update: venv ## Move the pin of Codex to VERSION=0.171.0, and what the checkout keeps about it: flags, models, events
+	@PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python dev/codex_update.py
 
 .PHONY: venv
 venv: $(VENV_STAMP) ## The Python environment of tests and tools, from the hashed lock

@@ -9,7 +9,7 @@ from codexrun_cluster.backends.choice import inspect_machine
 from codexrun_cluster.backends.kind import BASE_IMAGE, PYTHON
 from codexrun_cluster.command import Log
 from codexrun_cluster.images import base_image as base
-from codexrun_cluster.images import fetch
+from codexrun_cluster.images import codex, wheels
 from codexrun_cluster.images.builders import Buildah, Docker
 from codexrun_cluster.images.contents import agent_image, base_label, control_image
 from codexrun_cluster.node import container_leftovers
@@ -35,7 +35,7 @@ def make_images(paths: Paths, base_image: str, registry: str, progress: Progress
             images.append(agent_image(paths, base_image, log, base_label(base_image)))
         else:
             default_base, python = _default_base(paths, builder, log)
-            fetch.fetch_wheels(paths, python, log)
+            wheels.fetch_wheels(paths, python, log)
             images += [
                 control_image(paths, default_base, python, log),
                 agent_image(paths, default_base, log),
@@ -51,7 +51,7 @@ def make_images(paths: Paths, base_image: str, registry: str, progress: Progress
     run_steps(
         [
             Step("packages", 40, lambda log: packages.install(required, log)),
-            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(paths, log), ("packages",)),
+            Step("fetch Codex", 30, lambda log: codex.fetch_codex(paths, log), ("packages",)),
             Step("images", 120, build, ("fetch Codex",)),
         ],
         paths.logs,
@@ -73,18 +73,24 @@ def _default_base(paths: Paths, builder: Docker | Buildah, log: Log) -> tuple[st
 
 
 def fetch_only(paths: Paths, progress: Progress) -> None:
-    """Fetch Codex's programs into the cache, for tests that run it without a cluster.
+    """Fetch the programs of each Codex that is tested into the cache, for tests that run it without
+    a cluster.
 
     Raises:
         LauncherError: npm could not bring them.
     """
+
+    def fetch(log: Log) -> str:
+        return ", ".join(codex.fetch_codex(paths, log, pin) for pin in codex.pins())
+
     npm = tuple(package for package in packages.CLIENT if package.name == "npm")
     run_steps(
         [
             Step("npm", 60, lambda log: packages.install(npm, log)),
-            Step("fetch Codex", 30, lambda log: fetch.fetch_codex(paths, log), ("npm",)),
+            Step("fetch Codex", 60, fetch, ("npm",)),
         ],
         paths.logs,
         progress,
     )
-    print(fetch.codex_folder(paths) / "bin" / "codex")
+    for pin in codex.pins():
+        print(codex.codex_folder(paths, pin.version) / "bin" / "codex")

@@ -2,7 +2,7 @@
 
 from codexrun_cluster import packages
 from codexrun_cluster.command import Log
-from codexrun_cluster.images import base_image, fetch
+from codexrun_cluster.images import base_image, codex, wheels
 from codexrun_cluster.images.builders import PAUSE_REPOSITORY, Buildah, prune
 from codexrun_cluster.images.contents import agent_image, control_image
 from codexrun_cluster.node import gobuild, objects, steps
@@ -28,10 +28,10 @@ def embedded_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
     def control(log: Log) -> str:
         buildah = Buildah(paths, log)
         python = base_image.python_version(base_image.base_tar(paths))
-        wheels = fetch.fetch_wheels(paths, python, log)
+        note = wheels.fetch_wheels(paths, python, log)
         image = control_image(paths, buildah.base(), python, log)
         images["control"] = image.name
-        return f"wheels {wheels}; {buildah.build(image)}"
+        return f"wheels {note}; {buildah.build(image)}"
 
     def agent(log: Log) -> str:
         buildah = Buildah(paths, log)
@@ -78,7 +78,7 @@ def embedded_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
             ("fetch Go modules", "compile pause"),
             gobuild.build_progress,
         ),
-        Step("fetch Codex", 30, lambda log: fetch.fetch_codex(paths, log), ("packages",)),
+        Step("fetch Codex", 30, lambda log: codex.fetch_codex(paths, log), ("packages",)),
         Step(
             "base root file system",
             90,

@@ -9,7 +9,7 @@ import subprocess
 
 from codexrun_cluster import packages
 from codexrun_cluster.command import Log
-from codexrun_cluster.images import fetch
+from codexrun_cluster.images import codex, wheels
 from codexrun_cluster.images.builders import Docker
 from codexrun_cluster.images.contents import agent_image, control_image
 from codexrun_cluster.paths import Paths
@@ -43,8 +43,8 @@ def kind_steps(paths: Paths, images: dict[str, str]) -> list[Step]:
         return "already there" if NAME in names else "created"
 
     def build(log: Log) -> str:
-        fetch.fetch_wheels(paths, PYTHON, log)
-        fetch.fetch_codex(paths, log)
+        wheels.fetch_wheels(paths, PYTHON, log)
+        codex.fetch_codex(paths, log)
         for key, image in (
             ("control", control_image(paths, BASE_IMAGE, PYTHON, log)),
             ("agent", agent_image(paths, BASE_IMAGE, log)),

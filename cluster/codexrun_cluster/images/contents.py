@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codexrun_cluster.command import Log
-from codexrun_cluster.images.fetch import codex_folder, wheels_folder
+from codexrun_cluster.images.codex import codex_folder
+from codexrun_cluster.images.wheels import wheels_folder
 from codexrun_cluster.paths import Paths, digest
 
 CONTROL_REPOSITORY = "localhost/codexrun"

@@ -1,9 +1,9 @@
 """The events of `codex exec --json`: their names, and one reader of their shapes for runner,
 console and command line.
 
-Shapes: Codex 0.169.0. An event comes from outside, so any part of it may be missing or of another
-type than it should be; reading it never raises. Unknown kinds are for the reader's caller to show
-or to ignore. Standard library only, Python 3.9 compatible.
+Shapes: Codex 0.169 to 0.171. An event comes from outside, so any part of it may be missing or of
+another type than it should be; reading it never raises. Unknown kinds are for the reader's caller
+to show or to ignore. Standard library only, Python 3.9 compatible.
 """
 
 from __future__ import annotations

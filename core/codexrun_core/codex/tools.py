@@ -1,8 +1,8 @@
 """The tools that a job type may allow, and which of them each of Codex's own names belongs to.
 
 Runner, gate and the hook in Codex ask this one module, so that a name means the same in all three
-layers. Standard library only, Python 3.9 compatible. Names: Codex 0.169.0, in classic and in code
-mode.
+layers. Standard library only, Python 3.9 compatible. Names: Codex 0.169 to 0.171, in classic and in
+code mode.
 """
 
 from __future__ import annotations

@@ -89,6 +89,17 @@ def unreachable(host: str, reason: str) -> UpstreamError:
     return UpstreamError("model_error", _short(f"cannot reach the model at {host}: {reason}"))
 
 
+def unreadable(host: str, coding: str) -> UpstreamError:
+    """Build the error of an answer with a content coding that the gate cannot undo."""
+    return UpstreamError(
+        "model_error",
+        _short(
+            f"the answer of {host} has the Content-Encoding {coding}, which the gate cannot read"
+            " and did not ask for; turn compression off at the endpoint, or at the proxy before it"
+        ),
+    )
+
+
 def cut(host: str) -> UpstreamError:
     """Build the error of a stream that ended before its last event."""
     return UpstreamError("model_error", f"the stream from {host} ended before response.completed")

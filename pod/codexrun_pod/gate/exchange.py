@@ -17,6 +17,7 @@ from yarl import URL
 from codexrun_pod.gate import errors, header_filter
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
+from codexrun_pod.gate.content_coding import Body, UnreadableError
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
@@ -28,6 +29,7 @@ CHECK_SECONDS = (
 )
 # the answer to a client that left is read on for its usage, unless it is silent for so long
 DRAIN_SECONDS = 30.0
+MAX_ERROR_BYTES = 1024 * 1024  # of the body of an upstream error
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -84,6 +86,11 @@ class Exchange:
                 )
             )
             return _bad_gateway(ledger)
+        except UnreadableError as error:
+            ledger.settle(
+                meter.broken(self._account(), errors.unreadable(self.host, str(error)), prices)
+            )
+            return _unreadable(ledger)
         except (aiohttp.ClientError, TimeoutError) as error:
             ledger.settle(
                 meter.broken(self._account(), errors.unreachable(self.host, _reason(error)), prices)
@@ -113,6 +120,7 @@ class Exchange:
             data=self.admitted.body,
             headers=head,
             allow_redirects=False,
+            auto_decompress=False,  # aiohttp passes codings on that it does not know
             proxy=self.endpoint.proxy,
         )
         answer = await self._while_attended(sending)
@@ -126,7 +134,10 @@ class Exchange:
 
     async def _error(self, answer: aiohttp.ClientResponse) -> web.Response:
         """Pass an error on unchanged, but for the key, should the answer quote it."""
-        body = await self._while_attended(answer.read())
+        try:
+            body = await self._while_attended(Body(answer).read(MAX_ERROR_BYTES))
+        except UnreadableError as coding:
+            body = f"its text has the Content-Encoding {coding}".encode()
         if self.key:
             body = body.replace(self.key.encode(), b"***")
         error = errors.from_answer(
@@ -138,10 +149,11 @@ class Exchange:
         )
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        upstream = Body(answer)
         down = web.StreamResponse(headers=header_filter.down(answer.headers))
         await self._pass_on(down.prepare(self.request))
         try:
-            while chunk := await self._while_attended(answer.content.readany()):
+            while chunk := await self._while_attended(upstream.readany()):
                 self.ledger.touch()
                 self.streamed += len(chunk)
                 allowed = self._meter(chunk)
@@ -255,15 +267,24 @@ class Exchange:
 
 
 def _bad_gateway(ledger: Ledger) -> web.Response:
+    return _failure(ledger, 502, "unreachable")
+
+
+def _unreadable(ledger: Ledger) -> web.Response:
+    """400, which Codex does not try again: the next answer would be no other, and paid too."""
+    return _failure(ledger, 400, "unreadable")
+
+
+def _failure(ledger: Ledger, status: int, code: str) -> web.Response:
     error = ledger.account.last_error
     body = {
         "error": {
             "type": "codexrun_gate",
-            "code": "unreachable",
+            "code": code,
             "message": error.message if error else "",
         }
     }
-    return web.json_response(body, status=502)
+    return web.json_response(body, status=status)
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,9 @@ Codex's own retries make some slow (401: 7 s, 5xx: 26 s): those classes are show
 tests, and one of them here.
 """
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 
 ENDS = [
@@ -120,3 +123,29 @@ def test_a_model_that_cannot_be_reached_is_named(pod):
     error = result.gate["lastError"]
     assert (error["class"], "127.0.0.1:9" in error["message"]) == ("model_error", True)
     assert result.gate["usage"]["totalTokens"] == 0
+
+
+class Compressing(BaseHTTPRequestHandler):
+    """An endpoint that compresses, although the gate asks for nothing of that."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Encoding", "br")
+        self.end_headers()
+        self.wfile.write(b"\x8b\x01\x80no\x03")
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+def test_an_answer_that_the_gate_cannot_read_is_not_asked_for_again(pod):
+    with HTTPServer(("127.0.0.1", 0), Compressing) as model:
+        threading.Thread(target=model.serve_forever, daemon=True).start()
+        pod.start_gate(upstream=f"http://127.0.0.1:{model.server_port}/v1")
+        result = pod.play("message")
+        model.shutdown()
+    assert (result.code, result.gate["requests"]) == (1, 1)
+    error = result.gate["lastError"]
+    assert (error["class"], "Content-Encoding br" in error["message"]) == ("model_error", True)
+    assert "turn compression off" in result.runner["failure"]["message"]

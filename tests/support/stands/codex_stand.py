@@ -20,6 +20,9 @@ from typing import Any
 import pytest
 from programs import free_port
 
+from codexrun_cluster.images.codex import codex_folder
+from codexrun_cluster.paths import find_paths
+
 Json = dict[str, Any]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -30,20 +33,14 @@ SLOW_MACHINE = 60  # seconds that anything here may take at most
 
 def find_codex() -> Path:
     """Return CODEX_BIN, else the agent image's own, else what `make codex` keeps in the user's
-    cache folder."""
+    cache folder, in the version of our images."""
     if path := os.environ.get("CODEX_BIN"):
         return Path(path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
-    binaries = [
-        path
-        for path in (Path("/opt/codex/bin/codex"), *sorted(cache.glob("codex/*/bin/codex")))
-        if path.is_file()
-    ]
-    if not binaries:
-        pytest.fail(
-            f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False
-        )
-    return binaries[0]
+    kept = codex_folder(find_paths()) / "bin/codex"
+    for path in (Path("/opt/codex/bin/codex"), kept):
+        if path.is_file():
+            return path
+    pytest.fail(f"there is no {kept}; run `make codex`, or set CODEX_BIN", pytrace=False)
 
 
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a

@@ -17,7 +17,7 @@ from codexrun_cluster.backends.kind import kind_steps
 from codexrun_cluster.chart import Client
 from codexrun_cluster.command import Log
 from codexrun_cluster.errors import LauncherError
-from codexrun_cluster.images import fetch
+from codexrun_cluster.images import wheels
 from codexrun_cluster.node import components, container_leftovers, settings, state
 from codexrun_cluster.node import steps as node
 from codexrun_cluster.node.gobuild import parse_go_version, pip_python
@@ -256,7 +256,7 @@ def test_lock_is_read_for_the_images_python_not_ours():
         "windows==1 ; sys_platform == 'win32' \\\n    --hash=sha256:c\n"
     )
     for python, wanted in (("3.11", ["always", "old"]), ("3.13", ["always"])):
-        kept = fetch.for_python(pip_python(Paths(Path("/"), Path("/"))), python, lock)
+        kept = wheels.for_python(pip_python(Paths(Path("/"), Path("/"))), python, lock)
         assert [line.split("==")[0] for line in kept.splitlines() if "==" in line] == wanted
 
 

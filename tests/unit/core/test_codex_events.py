@@ -1,5 +1,5 @@
-"""Codex's events: one reader of their shapes, and one module that names them. The shapes are Codex
-0.169.0's own."""
+"""Codex's events: one reader of their shapes, and one module that names them. The shapes are those
+of Codex 0.169 to 0.171."""
 
 import ast
 from collections.abc import Iterator

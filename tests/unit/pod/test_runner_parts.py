@@ -223,6 +223,13 @@ def test_config_toml_is_toml_whatever_the_model_is_called(tmp_path_factory, mode
     assert "env_key" not in config["model_providers"]["gate"]
 
 
+@given(st.integers(1, 86400))
+def test_codex_waits_for_a_slow_model_longer_than_the_runner_does(seconds):
+    mine = settings.from_env({"CODEXRUN_RUN": json.dumps({**RUN, "stallSeconds": seconds})})
+    gate = tomllib.loads(codex_config.config_toml(mine))["model_providers"]["gate"]
+    assert gate["stream_idle_timeout_ms"] == (seconds + 30) * 1000
+
+
 def test_codex_sees_nothing_that_was_meant_for_the_runner(tmp_path):
     mine = settings.from_env(environ(tmp_path))
     environment = codex_config.environment(

@@ -1,5 +1,7 @@
-"""Codex's start: prompt, config.toml, environment, command line. Checked with Codex 0.169.0
---strict-config."""
+"""Codex's start: prompt, config.toml, environment, command line.
+
+Every key is known to each Codex that is pinned (tests/local/codex/test_codex_versions.py).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,10 @@ from codexrun_core.codex.policy import SANDBOX_MODES
 from codexrun_core.prompts.rendering import render
 from codexrun_pod.runner.codex import model_catalogue
 from codexrun_pod.runner.settings import ConfigError, Settings
+
+# By so much is Codex's own limit on a silent stream longer than stallSeconds, so that the runner's
+# watch comes first: it asks the gate twice a second, and on a busy node later.
+IDLE_MARGIN_SECONDS = 30
 
 CONFIG = """\
 model = {model}
@@ -29,6 +35,8 @@ project_doc_max_bytes = 32768
 [features]
 # On by default: a refused connection would be tried again for ever.
 unbounded_connection_retries = false
+# The gate reads each request.
+enable_request_compression = false
 # These reach for other hosts at start-up, or offer tools that a run cannot use.
 plugins = false
 apps = false
@@ -70,6 +78,10 @@ bundled = {{ enabled = false }}
 name = "gate"
 base_url = "http://127.0.0.1:{port}/v1"
 wire_api = "responses"
+# The gate's one route is plain HTTP.
+supports_websockets = false
+# Codex would hang up on a slow model after five minutes and ask again: paid twice.
+stream_idle_timeout_ms = {idle_milliseconds}
 {mcp}"""
 
 
@@ -120,6 +132,7 @@ def config_toml(settings: Settings) -> str:
         shell=_toml(tools.SHELL in allowed),
         view_image=_toml(tools.VIEW_IMAGE in allowed),
         port=settings.gate_port,
+        idle_milliseconds=int((settings.stall + IDLE_MARGIN_SECONDS) * 1000),
         mcp="".join(_mcp_server(server, only) for server, only in _mcp_servers(settings)),
     )
 
