@@ -109,7 +109,7 @@ codex: ## Fetch the Codex programs into the cache, for tests that run Codex with
 	@$(LAUNCH) codex
 
 .PHONY: codex-update
-codex-update: venv ## Move the pin of Codex to VERSION=0.171.0, and what the checkout keeps about it: flags, models, events
+codex-update: venv ## Move the pin of Codex to VERSION=0.171.0, and what is kept about it
 	@PYTHONPATH=$(TESTS_PATH) $(VENV)/bin/python dev/codex_update.py
 
 .PHONY: venv
