@@ -75,3 +75,16 @@ capabilities:
 {{- define "codexrun.apiTokenSecret" -}}
 {{- default (printf "%s-api-token" (include "codexrun.fullname" .)) .Values.api.token.existingSecret }}
 {{- end }}
+
+{{/* Annotations of what makes the token before anything else of the release; call with the weight. */}}
+{{- define "codexrun.tokenHook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* The name of an object of the cluster. A namespace and a release's name have no colon, so no two releases share one. */}}
+{{- define "codexrun.clusterName" -}}
+{{- $root := first . -}}
+{{- printf "codexrun:%s:%s:%s" $root.Release.Namespace $root.Release.Name (last .) }}
+{{- end }}
