@@ -77,6 +77,7 @@ generate: venv ## CRDs and their copy in the chart from the resource models, Ope
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
 	$(VENV)/bin/python dev/cli_schemas.py
 	$(VENV)/bin/python dev/ways_to_end.py
+	$(VENV)/bin/python dev/chart_values.py
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from what is committed, or a checksum is wrong

@@ -44,7 +44,7 @@ def monitor(lab: Lab) -> Json:
         "--set",
         "demoModel.enabled=true",
     )
-    shown = lab.sh(*chart, *flags, "--show-only", "templates/servicemonitor.yaml").stdout
+    shown = lab.sh(*chart, *flags, "--show-only", "templates/monitoring/servicemonitor.yaml").stdout
     found: Json = yaml.safe_load(shown)
     return found
 

@@ -22,10 +22,15 @@ CHART = ROOT / "charts/codexrun"
 BUILT_IN = (
     "ClusterRole",
     "ClusterRoleBinding",
+    "ConfigMap",
     "CronJob",
     "Deployment",
+    "Ingress",
     "Job",
+    "NetworkPolicy",
     "PersistentVolumeClaim",
+    "Pod",
+    "PodDisruptionBudget",
     "Role",
     "RoleBinding",
     "Secret",
@@ -47,8 +52,13 @@ HOOKS = {f"{kind}/codexrun-api-token" for kind in ("Job", "Role", "RoleBinding",
 API = {
     f"ClusterRole/{TOKEN_REVIEWS}",
     f"ClusterRoleBinding/{TOKEN_REVIEWS}",
+    "CodexJobType/codexrun-test",
+    "ConfigMap/prompt-codexrun-test-v1",
     "CronJob/codexrun-cleanup",
     "Deployment/codexrun-api",
+    "NetworkPolicy/codexrun-api",
+    "Pod/codexrun-test",
+    "PodDisruptionBudget/codexrun-api",
     "PersistentVolumeClaim/codexrun-api",
     "Role/codexrun-api",
     "RoleBinding/codexrun-api",
@@ -118,8 +128,15 @@ def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
     for manifest in manifests:
         if manifest["kind"] == "Deployment" or manifest["kind"] == "Job":
             yield manifest["spec"]["template"]
+        elif manifest["kind"] == "Pod":
+            yield manifest
         elif manifest["kind"] == "CronJob":
             yield manifest["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def hook_of(manifest: Manifest) -> str | None:
+    hook: str | None = manifest["metadata"].get("annotations", {}).get("helm.sh/hook")
+    return hook
 
 
 def environment(
@@ -153,9 +170,15 @@ def test_objects_of_a_plain_installation() -> None:
     assert (
         names(render(*REAL))
         == {
+            "ClusterRole/codexrun:codexrun:codexrun:admin",
+            "ClusterRole/codexrun:codexrun:codexrun:edit",
+            "ClusterRole/codexrun:codexrun:codexrun:view",
             "CustomResourceDefinition/codexjobtypes.codexrun.dev",
             "CustomResourceDefinition/codexruns.codexrun.dev",
             "Deployment/codexrun-operator",
+            "NetworkPolicy/codexrun-operator",
+            "NetworkPolicy/codexrun-runs",
+            "PodDisruptionBudget/codexrun-operator",
             "Role/codexrun-operator",
             "RoleBinding/codexrun-operator",
             "Service/codexrun-operator",
@@ -175,6 +198,7 @@ def test_without_the_api_nothing_of_it_is_there() -> None:
 def test_the_demo_model_comes_only_when_asked_for() -> None:
     assert names(render(*REAL, *DEMO)) - names(render(*REAL)) == {
         "Deployment/codexrun-demo-model",
+        "NetworkPolicy/codexrun-demo-model",
         "Service/codexrun-demo-model",
     }
 
@@ -212,6 +236,9 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
             "demo-model",
             "agent",
             "admission",
+            "network",
+            "test",
+            "users",
         )
 
 
@@ -277,11 +304,10 @@ def test_only_operator_and_api_get_a_token(everything: list[Manifest]) -> None:
 
 def test_what_makes_the_token_may_do_nothing_else_and_goes(everything: list[Manifest]) -> None:
     assert rights(everything, "codexrun-api-token") == {"core/secrets": {"create"}}
-    hooks = [m for m in everything if "helm.sh/hook" in m["metadata"].get("annotations", {})]
+    hooks = [m for m in everything if hook_of(m) == "pre-install,pre-upgrade"]
     assert names(hooks) == HOOKS
     for hook in hooks:
         annotations = hook["metadata"]["annotations"]
-        assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
         assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
     weights = {h["kind"]: int(h["metadata"]["annotations"]["helm.sh/hook-weight"]) for h in hooks}
     assert all(weights["Job"] > weight for kind, weight in weights.items() if kind != "Job")
@@ -332,7 +358,7 @@ def test_the_api_has_these_rights_and_no_others(everything: list[Manifest]) -> N
         "core/pods": {"get"},
         "batch/jobs": {"get"},
     }
-    (role,) = [m for m in everything if m["kind"] == "ClusterRole"]
+    role = one(everything, "ClusterRole", TOKEN_REVIEWS)
     assert role["rules"] == [
         {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
     ]
