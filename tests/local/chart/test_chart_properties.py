@@ -180,6 +180,12 @@ def check_images(rendered: Rendered) -> None:
             assert image.endswith(f"@{digest}")
 
 
+def check_schemas(rendered: Rendered, version: str) -> None:
+    for manifest in rendered.manifests:
+        if manifest["kind"] in BUILT_IN:
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
 @pytest.mark.parametrize("file", CI_FILES, ids=lambda file: file.name)
 def test_each_example_of_values_is_linted_and_holds(file: Path, tmp_path: Path) -> None:
     done = run("lint", "--strict", str(CHART), "-f", str(file))
@@ -193,9 +199,7 @@ def test_each_example_fits_the_schemas_of_each_kubernetes(
     file: Path, version: str, tmp_path: Path
 ) -> None:
     rendered = render(tmp_path, yaml.safe_load(file.read_text()), version=version)
-    for manifest in rendered.manifests:
-        if manifest["kind"] in BUILT_IN:
-            kubernetes_validate.validate(manifest, version, strict=True)
+    check_schemas(rendered, version)
 
 
 def test_a_release_of_before_is_upgraded_with_its_own_values(tmp_path: Path) -> None:
@@ -353,8 +357,7 @@ def test_whatever_is_set_holds(worker: int, tmp_path: Path) -> None:
         rendered = render(tmp_path, Choices(seed).values())
         try:
             assert_holds(rendered)
-            for manifest in rendered.manifests:
-                if manifest["kind"] in BUILT_IN:
-                    kubernetes_validate.validate(manifest, "1.34", strict=True)
+            if seed // 4 % 4 == 0:  # the schemas take longer than everything else
+                check_schemas(rendered, "1.34")
         except Exception as error:
             raise AssertionError(f"seed {seed}: {json.dumps(rendered.values)}") from error
