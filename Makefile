@@ -81,6 +81,7 @@ generate: venv ## CRDs (also the chart's), OpenAPI document, types of the CLI, t
 	$(VENV)/bin/python -m codexrun_api.openapi > api/openapi.json
 	$(VENV)/bin/python dev/cli_schemas.py
 	$(VENV)/bin/python dev/ways_to_end.py
+	$(VENV)/bin/python dev/chart_values.py
 
 .PHONY: verify
 verify: generate ## Fail when something generated differs from the commit, or a checksum is wrong

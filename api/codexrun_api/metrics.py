@@ -37,6 +37,7 @@ LAG = Gauge(
     "Age of the oldest change that has no row yet; 0 if there is none.",
 )
 ARCHIVED = Counter("codexrun_logs_archived_bytes", "Bytes of runs' logs taken into the archive.")
+CUT_OFF = Counter("codexrun_logs_cut_off", "Logs that ended before their end was shipped.")
 LOG_MESSAGES = Counter("codexrun_api_log_messages", "Lines of log.", ("level",))
 BUILD = Gauge("codexrun_api_build_info", "1; the labels say what runs.", ("version", "python"))
 BUILD.labels(version("codexrun"), platform.python_version()).set(1)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 
+from codexrun_api import metrics
 from codexrun_api.archive.archive import Archive, Superseded
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_core.errors import Unavailable
@@ -94,6 +95,7 @@ class LogSealer:
             log.warning("log.not_ended", extra=fields(run_id=run_id, error=str(error)))
             return False
         self._notifier.notify(run_id)
+        metrics.CUT_OFF.inc()
         log.warning("log.cut_off", extra=fields(run_id=run_id, attempt=attempt, reason=note))
         return True
 

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.skipif(
     reason="Prometheus runs on this machine, which reaches pods of its own node only",
 )
 
+RULE = ("enabled=true", "force=true")
+
 
 def monitor(lab: Lab) -> Json:
     """The chart's ServiceMonitor, once a second."""
@@ -44,7 +46,7 @@ def monitor(lab: Lab) -> Json:
         "--set",
         "demoModel.enabled=true",
     )
-    shown = lab.sh(*chart, *flags, "--show-only", "templates/servicemonitor.yaml").stdout
+    shown = lab.sh(*chart, *flags, "--show-only", "templates/monitoring/servicemonitor.yaml").stdout
     found: Json = yaml.safe_load(shown)
     return found
 
@@ -305,3 +307,41 @@ def test_each_transition_of_a_run_changes_the_counters_exactly_once(
         'sum by (phase) (codexrun_prompt_runs_finished_total{prompt=~"scenario-.*"}) != 0'
     )
     assert prompts.keys() >= {("Succeeded",), ("Failed",), ("Cancelled",)}
+
+
+def test_every_query_of_the_dashboard_has_data_and_no_alert_s_is_wrong(
+    lab: Lab, prometheus: Prometheus
+) -> None:
+    """With real series, and their real labels. What the kubelet exports is not scraped here."""
+    assert lab.ended(lab.run(lab.job_type(), "message"))["status"]["phase"] == "Succeeded"
+    prometheus.until_scraped()
+    dashboard = json.loads((ROOT / "charts/codexrun/dashboards/codexrun.json").read_text())
+    expressions = [
+        target["expr"].replace("$namespace", NAMESPACE)
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+    ]
+    for _ in patiently():
+        empty = [expression for expression in expressions if not prometheus.values(expression)]
+        if not empty:
+            break
+    else:
+        raise AssertionError(f"no data: {empty}")
+    quiet = {"CodexrunOperatorDown", "CodexrunApiDown", "CodexrunRegistryBehind"}
+    for alert in alerts(lab):
+        answer = prometheus.http.get("/query", params={"query": alert["expr"]}).json()
+        assert answer["status"] == "success", (alert["alert"], answer)
+        if alert["alert"] in quiet:
+            assert answer["data"]["result"] == [], alert["alert"]
+
+
+def alerts(lab: Lab) -> list[Json]:
+    """The rules of the chart's PrometheusRule, for this release."""
+    settings = ("demoModel.enabled=true", *(f"metrics.prometheusRule.{on}" for on in RULE))
+    flags = [word for setting in settings for word in ("--set", setting)]
+    template = ("helm", "template", "codexrun", str(ROOT / "charts/codexrun"), "-n", NAMESPACE)
+    show = ("--show-only", "templates/monitoring/prometheusrule.yaml")
+    rule = yaml.safe_load(lab.sh(*template, *flags, *show).stdout)
+    (group,) = rule["spec"]["groups"]
+    rules: list[Json] = group["rules"]
+    return rules

@@ -116,6 +116,7 @@ class Before:
     start: tuple[str, Json, str]  # Idempotency-Key, body, and the run id that it got
     crds: dict[str, str]  # uids
     events: Counter[tuple[str, str]]
+    token: tuple[str, str]  # the Secret's uid, and its bytes
     release: Release
 
 
@@ -187,6 +188,7 @@ def under_the_earlier_commit(lab: Lab, facade: Facade, old: Release) -> Before:
         start=(key, body, started["run_id"]),
         crds=crds(lab),
         events=events(lab, list(ended.values())),
+        token=token(lab),
         release=old,
     )
 
@@ -275,6 +277,11 @@ def crds(lab: Lab) -> dict[str, str]:
     }
 
 
+def token(lab: Lab) -> tuple[str, str]:
+    secret = lab.core.read_namespaced_secret("codexrun-api-token", NAMESPACE)
+    return secret.metadata.uid, secret.data["token"]
+
+
 def events(lab: Lab, runs: list[Json]) -> Counter[tuple[str, str]]:
     """How often each Event of these runs was told: by run id and reason."""
     ours = {run["metadata"]["uid"] for run in runs}
@@ -361,6 +368,28 @@ def test_objects_stay(lab: Lab, upgraded: Before) -> None:
     assert events(lab, list(upgraded.ended.values())) == upgraded.events
 
 
+def test_the_clients_token_stays_and_no_later_version_can_delete_it(
+    lab: Lab, upgraded: Before
+) -> None:
+    assert token(lab) == upgraded.token
+    secret = lab.core.read_namespaced_secret("codexrun-api-token", NAMESPACE)
+    assert secret.metadata.annotations["helm.sh/resource-policy"] == "keep"
+
+
+def test_the_api_can_ask_whose_a_token_is_and_nothing_else_of_the_cluster(
+    lab: Lab, upgraded: Before
+) -> None:
+    account = f"system:serviceaccount:{NAMESPACE}:codexrun-api"
+    bindings = json.loads(lab.kubectl("get", "clusterrolebindings", "-o", "json").stdout)["items"]
+    bound = [
+        binding["roleRef"]["name"]
+        for binding in bindings
+        for subject in binding.get("subjects", [])
+        if f"system:serviceaccount:{subject.get('namespace')}:{subject['name']}" == account
+    ]
+    assert bound == [f"codexrun:{NAMESPACE}:codexrun:token-reviews"]
+
+
 def test_rows_and_logs_stay(lab: Lab, facade: Facade, upgraded: Before) -> None:
     """Of runs that have ended, column by column; a migration may add some."""
     ended = {run["metadata"]["uid"] for run in upgraded.ended.values()}
@@ -416,6 +445,7 @@ def test_a_rollback_and_an_upgrade_again(
     lab.sh("helm", "rollback", "codexrun", "-n", NAMESPACE, "--wait", "--timeout", "180s")
     facade.get("/readyz")
     assert_held(lab, fleet)
+    assert token(lab) == upgraded.token
     assert lab.get(ended)["status"] == ended["status"]
     assert_log_whole(lab, facade, ended)
     helm_upgrade(lab, ROOT / "charts/codexrun", values)

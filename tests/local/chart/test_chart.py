@@ -20,10 +20,17 @@ from codexrun_core.schemas.inputs import MAX_INPUTS_BYTES, InputsError, check_in
 ROOT = Path(__file__).parents[3]
 CHART = ROOT / "charts/codexrun"
 BUILT_IN = (
+    "ClusterRole",
     "ClusterRoleBinding",
+    "ConfigMap",
     "CronJob",
     "Deployment",
+    "Ingress",
+    "Job",
+    "NetworkPolicy",
     "PersistentVolumeClaim",
+    "Pod",
+    "PodDisruptionBudget",
     "Role",
     "RoleBinding",
     "Secret",
@@ -33,23 +40,32 @@ BUILT_IN = (
     "ValidatingAdmissionPolicyBinding",
 )
 CLUSTER_SCOPED = (
+    "ClusterRole",
     "ClusterRoleBinding",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 )
 POLICY = "codexrun-codexrun-inputs-size"
+TOKEN_REVIEWS = "codexrun:codexrun:codexrun:token-reviews"
+# What makes the token, and goes when that is done.
+HOOKS = {f"{kind}/codexrun-api-token" for kind in ("Job", "Role", "RoleBinding", "ServiceAccount")}
 API = {
-    "ClusterRoleBinding/codexrun-codexrun-tokenreview",
+    f"ClusterRole/{TOKEN_REVIEWS}",
+    f"ClusterRoleBinding/{TOKEN_REVIEWS}",
+    "CodexJobType/codexrun-test",
+    "ConfigMap/prompt-codexrun-test-v1",
     "CronJob/codexrun-cleanup",
     "Deployment/codexrun-api",
+    "NetworkPolicy/codexrun-api",
+    "Pod/codexrun-test",
+    "PodDisruptionBudget/codexrun-api",
     "PersistentVolumeClaim/codexrun-api",
     "Role/codexrun-api",
     "RoleBinding/codexrun-api",
-    "Secret/codexrun-api-token",
     "Service/codexrun-api",
     "Service/codexrun-ingest",
     "ServiceAccount/codexrun-api",
-}
+} | HOOKS
 
 Manifest = dict[str, Any]
 
@@ -82,7 +98,9 @@ def render(*values: str, release: str = "codexrun", namespace: str = "codexrun")
     options = ["-n", namespace, "--kube-version", "1.34", *settings(values)]
     done = run("template", release, str(CHART), *options)
     assert done.returncode == 0, done.stderr
-    return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    # In C: the definitions are long, and most tests render.
+    loaded = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
+    return [manifest for manifest in loaded if manifest]
 
 
 def refusal(*values: str) -> str:
@@ -110,10 +128,17 @@ def names(manifests: list[Manifest]) -> set[str]:
 
 def pods(manifests: list[Manifest]) -> Iterator[Manifest]:
     for manifest in manifests:
-        if manifest["kind"] == "Deployment":
+        if manifest["kind"] == "Deployment" or manifest["kind"] == "Job":
             yield manifest["spec"]["template"]
+        elif manifest["kind"] == "Pod":
+            yield manifest
         elif manifest["kind"] == "CronJob":
             yield manifest["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def hook_of(manifest: Manifest) -> str | None:
+    hook: str | None = manifest["metadata"].get("annotations", {}).get("helm.sh/hook")
+    return hook
 
 
 def environment(
@@ -147,9 +172,15 @@ def test_objects_of_a_plain_installation() -> None:
     assert (
         names(render(*REAL))
         == {
+            "ClusterRole/codexrun:codexrun:codexrun:admin",
+            "ClusterRole/codexrun:codexrun:codexrun:edit",
+            "ClusterRole/codexrun:codexrun:codexrun:view",
             "CustomResourceDefinition/codexjobtypes.codexrun.dev",
             "CustomResourceDefinition/codexruns.codexrun.dev",
             "Deployment/codexrun-operator",
+            "NetworkPolicy/codexrun-operator",
+            "NetworkPolicy/codexrun-runs",
+            "PodDisruptionBudget/codexrun-operator",
             "Role/codexrun-operator",
             "RoleBinding/codexrun-operator",
             "Service/codexrun-operator",
@@ -169,6 +200,7 @@ def test_without_the_api_nothing_of_it_is_there() -> None:
 def test_the_demo_model_comes_only_when_asked_for() -> None:
     assert names(render(*REAL, *DEMO)) - names(render(*REAL)) == {
         "Deployment/codexrun-demo-model",
+        "NetworkPolicy/codexrun-demo-model",
         "Service/codexrun-demo-model",
     }
 
@@ -201,10 +233,14 @@ def test_every_object_is_in_the_release_namespace_and_labelled(everything: list[
         assert metadata["labels"]["app.kubernetes.io/component"] in (
             "operator",
             "api",
+            "api-token",
             "cleanup",
             "demo-model",
             "agent",
             "admission",
+            "network",
+            "test",
+            "users",
         )
 
 
@@ -268,6 +304,45 @@ def test_only_operator_and_api_get_a_token(everything: list[Manifest]) -> None:
     assert tokens == {"codexrun-operator": True, "codexrun-api": True, "codexrun-demo-model": False}
 
 
+def test_what_makes_the_token_may_do_nothing_else_and_goes(everything: list[Manifest]) -> None:
+    assert rights(everything, "codexrun-api-token") == {"core/secrets": {"create"}}
+    hooks = [m for m in everything if hook_of(m) == "pre-install,pre-upgrade"]
+    assert names(hooks) == HOOKS
+    for hook in hooks:
+        annotations = hook["metadata"]["annotations"]
+        assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    weights = {h["kind"]: int(h["metadata"]["annotations"]["helm.sh/hook-weight"]) for h in hooks}
+    assert all(weights["Job"] > weight for kind, weight in weights.items() if kind != "Job")
+
+
+def test_the_secret_that_the_job_makes_can_be_taken_over_by_a_chart_that_renders_it(
+    everything: list[Manifest],
+) -> None:
+    """Helm's own marks of ownership, and the one by which nothing is deleted.
+
+    https://helm.sh/docs/topics/charts_hooks/ and Helm's checkOwnership (pkg/action/validate.go).
+    """
+    job = one(everything, "Job", "codexrun-api-token")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    (text,) = [e["value"] for e in container["env"] if e["name"] == "CODEXRUN_TOKEN_SECRET"]
+    metadata = json.loads(text)
+    assert metadata["name"] == "codexrun-api-token"
+    assert metadata["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    assert "helm.sh/chart" not in metadata["labels"], "by this one a rendered Secret is known"
+    assert metadata["annotations"] == {
+        "helm.sh/resource-policy": "keep",
+        "meta.helm.sh/release-name": "codexrun",
+        "meta.helm.sh/release-namespace": "codexrun",
+    }
+
+
+def test_each_call_renders_the_same_bytes() -> None:
+    options = ("-n", "codexrun", *settings(DEMO))
+    first, second = (run("template", "codexrun", str(CHART), *options).stdout for _ in range(2))
+    assert first
+    assert first == second
+
+
 def rights(manifests: list[Manifest], role: str) -> dict[str, set[str]]:
     return {
         f"{group or 'core'}/{resource}": set(rule["verbs"])
@@ -285,8 +360,12 @@ def test_the_api_has_these_rights_and_no_others(everything: list[Manifest]) -> N
         "core/pods": {"get"},
         "batch/jobs": {"get"},
     }
+    role = one(everything, "ClusterRole", TOKEN_REVIEWS)
+    assert role["rules"] == [
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+    ]
     (beyond,) = [m for m in everything if m["kind"] == "ClusterRoleBinding"]
-    assert beyond["roleRef"]["name"] == "system:auth-delegator"
+    assert beyond["roleRef"]["name"] == role["metadata"]["name"]
     assert [(s["kind"], s["name"], s["namespace"]) for s in beyond["subjects"]] == [
         ("ServiceAccount", "codexrun-api", "codexrun")
     ]
@@ -398,8 +477,8 @@ def test_large_numbers_stay_whole() -> None:
 def test_large_inputs_are_refused_in_the_release_namespace_only_and_in_the_operators_words(
     everything: list[Manifest],
 ) -> None:
-    policy = one(everything, CLUSTER_SCOPED[1], POLICY)
-    binding = one(everything, CLUSTER_SCOPED[2], POLICY)
+    policy = one(everything, "ValidatingAdmissionPolicy", POLICY)
+    binding = one(everything, "ValidatingAdmissionPolicyBinding", POLICY)
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert policy["spec"]["matchConstraints"]["resourceRules"] == [
         {
@@ -429,6 +508,12 @@ def test_an_installer_without_rights_in_the_cluster_leaves_the_policy_out() -> N
     }
 
 
+def test_an_installer_without_rights_in_the_cluster_leaves_out_all_of_its_objects() -> None:
+    without = ("crds.install=false", "admissionPolicy.install=false", "rbac.clusterRoles=false")
+    kinds = {m["kind"] for m in render(*REAL, *without)}
+    assert not kinds & {*CLUSTER_SCOPED, "CustomResourceDefinition"}
+
+
 def test_two_releases_in_one_namespace_do_not_collide() -> None:
     first, second = (
         render(*DEMO, "crds.install=false", release=r, namespace="x") for r in ("one", "two")
@@ -441,28 +526,37 @@ def test_two_releases_in_one_namespace_do_not_collide() -> None:
 
 
 def test_the_longest_release_name_gives_names_that_fit() -> None:
-    long_names = (
-        "CustomResourceDefinition",
-        "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding",
-    )
+    long_names = ("CustomResourceDefinition", *CLUSTER_SCOPED)
     for manifest in render(*DEMO, release="r" * 53):
         assert len(manifest["metadata"]["name"]) <= (253 if manifest["kind"] in long_names else 63)
 
 
 def test_releases_with_long_names_share_nothing_of_the_cluster() -> None:
     """A name that was cut would be the same for both, and the second installation would fail."""
-    kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
     names = [
         {
             manifest["metadata"]["name"]
             for manifest in render(*DEMO, release=release)
-            if manifest["kind"] in kinds
+            if manifest["kind"] in CLUSTER_SCOPED
         }
         for release in ("r" * 52 + "a", "r" * 52 + "b")
     ]
     assert names[0]
     assert not names[0] & names[1]
+
+
+def test_a_namespace_and_a_release_are_told_apart_in_names_of_the_cluster() -> None:
+    """Joined by a hyphen, `a-b` and `c` would be `a` and `b-c`."""
+    roles = [
+        {
+            m["metadata"]["name"]
+            for m in render(release=r, namespace=n)
+            if m["kind"] == "ClusterRole"
+        }
+        for n, r in (("a-b", "c"), ("a", "b-c"))
+    ]
+    assert roles[0]
+    assert not roles[0] & roles[1]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 
 import manifests
 import pytest
+from prometheus_client import REGISTRY
 
 from codexrun_api.archive.notifier import LogNotifier
 from codexrun_api.logs.sealing import LogSealer
@@ -44,11 +45,16 @@ def ends(archive, told):
     return LogSealer(archive, on_log, LogNotifier(), wait=0.0)
 
 
+def cut_off():
+    return REGISTRY.get_sample_value("codexrun_logs_cut_off_total")
+
+
 async def settle(ends):
     await asyncio.gather(*ends.tasks)
 
 
 async def test_an_evicted_pods_log_says_where_and_why_it_ends(archive, ends, told):
+    before = cut_off()
     archive.append_attempt(RUN, 1, 0, b'{"ts":"x","text":"one"}\nhalf')
     ends(moved("Failed", failure={"class": "evicted", "message": "memory", "retryable": True}))
     await settle(ends)
@@ -58,6 +64,7 @@ async def test_an_evicted_pods_log_says_where_and_why_it_ends(archive, ends, tol
     assert (said["src"], said["text"], said["attempt"]) == ("api", "log.cut_off", 1)
     assert "evicted" in said["reason"]
     assert told == [(RUN, f"runs/{RUN}/logs.txt", archive.size(RUN), False, said["reason"])]
+    assert cut_off() == before + 1
 
 
 @pytest.mark.parametrize("phase", ["Running", "Stopping", "Queued"])
@@ -69,6 +76,7 @@ async def test_a_run_that_goes_on_keeps_its_log_open(archive, ends, phase):
 
 
 async def test_a_log_that_has_ended_and_one_that_never_began_are_left_alone(archive, ends, told):
+    before = cut_off()
     ends(moved("Rejected", startedAt=None))
     await settle(ends)
     archive.append_attempt(RUN, 1, 0, b"one\n")
@@ -79,6 +87,7 @@ async def test_a_log_that_has_ended_and_one_that_never_began_are_left_alone(arch
     assert told == [(RUN, f"runs/{RUN}/logs.txt", 4, True, None)], (
         "once more: the registry may have been away at its end"
     )
+    assert cut_off() == before
 
 
 async def test_a_registry_that_is_away_is_told_later(archive, monkeypatch):
