@@ -71,8 +71,8 @@ async def run(settings: Settings) -> int:
             GateAuthentication(kube),
             registry.set_usage,
             registry.set_log,
-            services.run_of_id,
-            notifier,
+            find_run=services.run_of_id,
+            notifier=notifier,
         )
         servers = [
             server(create_app(services), settings.port),

@@ -38,7 +38,7 @@ class NotAGate(Exception):
 
 @dataclass(frozen=True)
 class GateIdentity:
-    """The gate of one attempt. resumes: the run_id whose rollout it asks for, if its run resumes."""
+    """The gate of one attempt. resumes: the run_id whose thread its run goes on with."""
 
     run_id: str
     attempt: int

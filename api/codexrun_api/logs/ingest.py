@@ -63,6 +63,7 @@ class Ingest:
         authenticate: Authenticate,
         on_usage: OnUsage,
         on_log: OnLog,
+        *,
         find_run: FindRun,
         notifier: LogNotifier,
     ) -> None:
@@ -199,12 +200,20 @@ def create_ingest_app(
     authenticate: Authenticate,
     on_usage: OnUsage,
     on_log: OnLog,
+    *,
     find_run: FindRun,
     notifier: LogNotifier | None = None,
 ) -> Starlette:
     """Return the application of the ingest port. notifier: told when a log has grown, for
     followers in the same process."""
-    ingest = Ingest(archive, authenticate, on_usage, on_log, find_run, notifier or LogNotifier())
+    ingest = Ingest(
+        archive,
+        authenticate,
+        on_usage,
+        on_log,
+        find_run=find_run,
+        notifier=notifier or LogNotifier(),
+    )
     routes = [
         Route("/ingest/log", ingest.post_log, methods=["POST"]),
         Route("/ingest/usage", ingest.post_usage, methods=["POST"]),

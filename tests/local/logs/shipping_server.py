@@ -78,7 +78,12 @@ async def main(port, root):
     app.add_exception_handler(problems.Problem, problems.handle)
     app.include_router(routes.router)
     app.include_router(artifact_routes.router)
-    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, find, notifier))
+    app.mount(
+        "/",
+        create_ingest_app(
+            archive, authenticate, on_usage, on_log, find_run=find, notifier=notifier
+        ),
+    )
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
     )

@@ -63,7 +63,7 @@ def row():
 
 @pytest.fixture
 def app(archive, row):
-    return create_ingest_app(archive, authenticate, row.on_usage, row.on_log, row.find_run)
+    return create_ingest_app(archive, authenticate, row.on_usage, row.on_log, find_run=row.find_run)
 
 
 @pytest.fixture
