@@ -146,8 +146,8 @@ def retry_spec(source: RunRecord, request: requests.RetryRunRequest) -> dict[str
 async def _resume_problem(
     services: Services, source: RunRecord, spec: dict[str, Any]
 ) -> Problem | None:
-    """Return why a retry with this spec may not resume the earlier run: what the operator would say,
-    and cannot where the earlier run's object is gone."""
+    """Return why a retry with this spec may not resume the earlier run: what the operator would
+    say, and cannot where the earlier run's object is gone."""
     job_type = await services.catalog.job_type(spec["jobType"])
     if job_type is None:
         return None  # the operator says so

@@ -1,8 +1,8 @@
 """May a run resume: go on with the Codex thread of an earlier one? Pure.
 
-A rollout replaces the run's own prompt, and the agent that wrote it is not trusted. It is taken only
-by a run that was admitted with the same job type, prompt, model and workspace as the run that left
-it: what a job type's owner has reviewed holds for resumed runs too.
+A rollout replaces the run's own prompt, and the agent that wrote it is not trusted. It is taken
+only by a run that was admitted with the same job type, prompt, model and workspace as the run that
+left it: what a job type's owner has reviewed holds for resumed runs too.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ UID_REQUIRED = (
     f" POST /runs/{{id}}/retry do, or {ADVICE}"
 )
 UNKNOWN_SOURCE = (
-    "spec.retryOf.uid: no record is left of the run with this uid (it was cleaned up, or there never"
-    f" was one), so that nothing says what its thread was begun with; correct it, or {ADVICE}"
+    "spec.retryOf.uid: no record is left of the run with this uid (it was cleaned up, or there"
+    " never was one), so that nothing says what its thread was begun with; correct it, or"
+    f" {ADVICE}"
 )
 NOTHING_STORED = (
     "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could"
@@ -51,9 +52,7 @@ def setup_of(record: RunRecord) -> ThreadSetup:
 def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
     """Return why a run may not go on with the thread of `source`; None if it may."""
     if source.prompt_sha256 is None:
-        return (
-            f"spec.retryOf.resume: the earlier run never began, so that it has no thread; {ADVICE}"
-        )
+        return f"spec.retryOf.resume: the earlier run never began and has no thread; {ADVICE}"
     differences = (
         ("job type", source.job_type, run.job_type),
         ("prompt's sha256", source.prompt_sha256, run.prompt_sha256),
@@ -64,8 +63,8 @@ def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
         if earlier != own:
             return (
                 f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, and of this one"
-                f" {own}; a thread goes on only with the same job type, prompt, model and workspace."
-                f" Use the same, or {ADVICE}"
+                f" {own}; a thread goes on only with the same job type, prompt, model and"
+                f" workspace. Use the same, or {ADVICE}"
             )
     return None
 
