@@ -67,7 +67,12 @@ async def run(settings: Settings) -> int:
         services.mirror.writer.listen(ends)
         ends.catch_up(await registry.open_logs())
         ingest = create_ingest_app(
-            archive, GateAuthentication(kube), registry.set_usage, registry.set_log, notifier
+            archive,
+            GateAuthentication(kube),
+            registry.set_usage,
+            registry.set_log,
+            find_run=services.run_of_id,
+            notifier=notifier,
         )
         servers = [
             server(create_app(services), settings.port),

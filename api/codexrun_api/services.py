@@ -120,6 +120,15 @@ class Services:
                 return record_of(live)
         return record
 
+    async def run_of_id(self, run_id: str) -> RunRecord | None:
+        """Return the record of the run with this id, and of no other that has it as its name.
+
+        Raises:
+            Unavailable: its object is not there, and the registry is away.
+        """
+        run = self.mirror.runs.get(run_id)
+        return record_of(run) if run else await self.registry.get(run_id)
+
     async def record(self, run: CodexRun, row: RunRecord | None = None) -> RunRecord:
         """What a run of the mirror amounts to. Inputs that the mirror does not keep come from its
         row, where they never change, or, where there is none yet or the registry is away, from the

@@ -25,6 +25,7 @@ EFFORT_NOT_ALLOWED = "EffortNotAllowed"
 LIMIT_ABOVE_JOB_TYPE = "LimitAboveJobType"
 UNKNOWN_PRICE = "UnknownPrice"
 WORKSPACE_NOT_ALLOWED = "WorkspaceNotAllowed"
+RESUME_NOT_ALLOWED = "ResumeNotAllowed"
 QUEUE_FULL = "QueueFull"
 
 # A run that starts.

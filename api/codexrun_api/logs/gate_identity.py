@@ -38,7 +38,7 @@ class NotAGate(Exception):
 
 @dataclass(frozen=True)
 class GateIdentity:
-    """The gate of one attempt. resumes: the run_id whose rollout it may read."""
+    """The gate of one attempt. resumes: the run_id whose thread its run goes on with."""
 
     run_id: str
     attempt: int
@@ -116,7 +116,7 @@ class GateAuthentication:
         ):
             raise NotAGate(403, "the pod's Job is not an attempt of a run")
         retry = run.spec.retry_of
-        resumes = (retry.uid or await self._uid_of(retry.name)) if retry and retry.resume else None
+        resumes = retry.uid if retry and retry.resume else None
         return GateIdentity(run.metadata.uid, int(attempt), name, resumes)
 
     async def _get(self, path: str, uid: str) -> dict[str, Any]:
@@ -129,13 +129,6 @@ class GateAuthentication:
         if obj["metadata"].get("uid") != uid:
             raise NotAGate(403, "the pod, its Job or its run is gone, or another one of that name")
         return obj
-
-    async def _uid_of(self, run: str) -> str | None:
-        try:
-            uid: str = (await self._kube.get(f"{self._kube.runs}/{run}"))["metadata"]["uid"]
-            return uid
-        except Refused:
-            return None
 
 
 def _controller(obj: dict[str, Any], version: str, kind: str) -> dict[str, str]:

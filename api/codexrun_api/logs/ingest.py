@@ -31,6 +31,14 @@ from codexrun_core.errors import Unavailable
 from codexrun_core.logs import fields
 from codexrun_core.pod_contract import MAX_ARTIFACT_BYTES, MAX_LOG_BYTES, MIB, ROLLOUT
 from codexrun_core.resources import Usage
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.resume import (
+    NOTHING_STORED,
+    UID_REQUIRED,
+    UNKNOWN_SOURCE,
+    resume_problem,
+    setup_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +50,12 @@ CUT = "the agent's container ended before it had handed over all of its log"
 
 OnUsage = Callable[[str, Usage], Awaitable[object]]
 OnLog = Callable[[str, str, int, bool | None, str | None], Awaitable[object]]
+FindRun = Callable[[str], Awaitable[RunRecord | None]]
 
 
 class Ingest:
     """The routes. on_usage(run_id, usage), on_log(run_id, path, bytes, complete, note): into the
-    registry."""
+    registry. find_run(run_id): what is recorded of a run."""
 
     def __init__(
         self,
@@ -54,12 +63,15 @@ class Ingest:
         authenticate: Authenticate,
         on_usage: OnUsage,
         on_log: OnLog,
+        *,
+        find_run: FindRun,
         notifier: LogNotifier,
     ) -> None:
         self.archive = archive
         self.authenticate = authenticate
         self.on_usage = on_usage
         self.on_log = on_log
+        self.find_run = find_run
         self.notifier = notifier
         # from when on a live run's row is told of its log's size again
         self._noted: OrderedDict[str, float] = OrderedDict()
@@ -144,12 +156,27 @@ class Ingest:
         return JSONResponse({})
 
     async def get_rollout(self, request: Request) -> Response:
+        """Hand out the rollout of the run that the gate's own resumes, where both runs were
+        admitted with the same job type, prompt, model and workspace. The operator has judged that
+        too, but where the earlier run's object was gone."""
         identity = await self._identity(request)
-        path = self.archive.artifact(identity.resumes, ROLLOUT) if identity.resumes else None
-        if path is None:
-            raise HTTPException(
-                404, "no rollout is stored of the run in spec.retryOf, or it is not to be resumed"
+        if identity.resumes is None:
+            raise HTTPException(409, UID_REQUIRED)
+        run = await self.find_run(identity.run_id)
+        if run is None or run.prompt_sha256 is None:
+            raise HTTPException(503, "with what this run was admitted is not recorded yet")
+        source = await self.find_run(identity.resumes)
+        if source is None:
+            raise HTTPException(404, UNKNOWN_SOURCE)
+        if problem := resume_problem(setup_of(run), setup_of(source)):
+            log.warning(
+                "rollout.refused",
+                extra=fields(run_id=identity.run_id, source=source.run_id, reason=problem),
             )
+            raise HTTPException(409, problem)
+        path = self.archive.artifact(source.run_id, ROLLOUT)
+        if path is None:
+            raise HTTPException(404, NOTHING_STORED)
         return FileResponse(path, media_type="application/x-ndjson")
 
     async def _identity(self, request: Request) -> GateIdentity:
@@ -173,11 +200,20 @@ def create_ingest_app(
     authenticate: Authenticate,
     on_usage: OnUsage,
     on_log: OnLog,
+    *,
+    find_run: FindRun,
     notifier: LogNotifier | None = None,
 ) -> Starlette:
     """Return the application of the ingest port. notifier: told when a log has grown, for
     followers in the same process."""
-    ingest = Ingest(archive, authenticate, on_usage, on_log, notifier or LogNotifier())
+    ingest = Ingest(
+        archive,
+        authenticate,
+        on_usage,
+        on_log,
+        find_run=find_run,
+        notifier=notifier or LogNotifier(),
+    )
     routes = [
         Route("/ingest/log", ingest.post_log, methods=["POST"]),
         Route("/ingest/usage", ingest.post_usage, methods=["POST"]),

@@ -11,6 +11,7 @@ from codexrun_api.runs import start
 from codexrun_api.schemas import requests
 from codexrun_api.schemas.problems import Problem, from_refusal, not_found
 from codexrun_api.services import Services
+from codexrun_core import reasons
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.codexrun import MAX_USER_CHARACTERS
@@ -20,6 +21,8 @@ from codexrun_core.runs.filters import Filter
 from codexrun_core.runs.label_rules import inherited_labels
 from codexrun_core.runs.new_run import NewRun
 from codexrun_core.runs.record import RunRecord, record_of
+from codexrun_core.runs.resume import ThreadSetup, resume_problem, setup_of
+from codexrun_core.runs.stored_spec import read_spec
 
 CANCEL_ATTEMPTS = 3
 
@@ -116,10 +119,13 @@ async def retry(
         raise _not_finished(source.name, source.status)
     if key is None and (live := _live_retry(services, source.run_id)):
         return start.Started(record_of(live), replayed=True)
+    spec = retry_spec(source, request)
+    if request.resume and (problem := await _resume_problem(services, source, spec)):
+        raise problem
     name = names.keyed_name(user, key) if key else await _retry_name(services, source)
     new = NewRun(
         name=name,
-        spec=retry_spec(source, request),
+        spec=spec,
         user=user,
         origin=origin,
         request_id=request_id,
@@ -135,6 +141,30 @@ def retry_spec(source: RunRecord, request: requests.RetryRunRequest) -> dict[str
     return new_run.retry_spec(
         source.spec, name=source.name, run_id=source.run_id, changes=request.dump()
     )
+
+
+async def _resume_problem(
+    services: Services, source: RunRecord, spec: dict[str, Any]
+) -> Problem | None:
+    """Return why a retry with this spec may not resume the earlier run: what the operator would
+    say, and cannot where the earlier run's object is gone."""
+    job_type = await services.catalog.job_type(spec["jobType"])
+    if job_type is None:
+        return None  # the operator says so
+    prompt = job_type.spec.prompt
+    stored = services.catalog.prompts.get(
+        (prompt.name, spec.get("promptVersion") or prompt.version)
+    )
+    if stored is None:
+        return None
+    own = ThreadSetup(
+        job_type=spec["jobType"],
+        prompt_sha256=stored.sha256,
+        model=spec.get("model") or job_type.spec.model,
+        git=read_spec(spec).git,
+    )
+    message = resume_problem(own, setup_of(source))
+    return start.invalid_spec(reasons.RESUME_NOT_ALLOWED, message) if message else None
 
 
 def _not_finished(name: str, status: str) -> Problem:

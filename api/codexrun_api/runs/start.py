@@ -56,6 +56,7 @@ _FIELDS = {
     reasons.WORKSPACE_NOT_ALLOWED: "/workspace",
     reasons.INPUTS_TOO_LARGE: "/inputs",
     reasons.INVALID_INPUTS: "/inputs",
+    reasons.RESUME_NOT_ALLOWED: "/resume",
 }
 
 
@@ -170,7 +171,13 @@ def refusal_problem(run: CodexRun, retry_after: int) -> Problem:
         return Problem(429, code, message, retry_after=retry_after)
     if refusal.kind is RefusalKind.JOB_TYPE_NOT_FOUND:
         return job_type_not_found(run.spec.job_type)
-    errors = pointed(message)
+    return invalid_spec(reason, message)
+
+
+def invalid_spec(reason: str, message: str) -> Problem:
+    """Return the answer to a start whose run the operator rejects, or would: 422."""
+    # The body of a retry has no spec.retryOf.
+    errors = [] if reason == reasons.RESUME_NOT_ALLOWED else pointed(message)
     if not errors and (pointer := _FIELDS.get(reason)):
         errors = [FieldError(pointer=pointer, detail=message)]
     return Problem(422, _kebab_case(reason), message, errors=errors)

@@ -123,7 +123,12 @@ class RetryRunRequest(Overrides):
     resume: Annotated[
         bool,
         Strict(),
-        Field(description="Continue its Codex thread instead of starting a new one."),
+        Field(
+            description=(
+                "Continue its Codex thread instead of starting a new one; only with the same"
+                " prompt and model."
+            )
+        ),
     ] = False
 
 

@@ -103,7 +103,7 @@ class RetryOf(Part):
         Field(
             max_length=36,
             pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            description="Its metadata.uid.",
+            description="Its metadata.uid; needed with resume.",
         ),
     ] = None
     resume: Annotated[
@@ -111,7 +111,7 @@ class RetryOf(Part):
         Field(
             description=(
                 "Go on with its Codex thread, from the rollout that the api has stored, instead of"
-                " a new one."
+                " a new one. It must have run with the same job type, prompt, model and workspace."
             )
         ),
     ] = None

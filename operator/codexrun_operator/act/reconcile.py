@@ -5,8 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from codexrun_core.errors import NotFound
 from codexrun_core.kube.client import Kube
 from codexrun_core.prices.file import PriceFile
+from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.label_keys import job_name
 from codexrun_core.times import now
@@ -80,8 +82,9 @@ class Reconciler:
         await self._statuses.settle(uid)
         await self._creator.settle(uid)
         warnings = await self._warnings(uid)
+        source = await self._source(uid)
         # Nothing is awaited from here to the reservation of a slot: that makes the count exact.
-        snapshot = cache.snapshot(uid, warnings)
+        snapshot = cache.snapshot(uid, warnings, source)
         if snapshot is None:
             return
         decision = plan(snapshot, now())
@@ -104,6 +107,25 @@ class Reconciler:
         """Read a run that is known here, and was not among the live ones of a list."""
         if run := self.cache.runs.get(uid):
             await self._statuses.read_again(run)
+
+    async def _source(self, uid: str) -> CodexRun | None:
+        """Read the run that one without a Job resumes; None if it resumes none, or its object is
+        gone. The cache keeps no run that has ended."""
+        run = self.cache.runs.get(uid)
+        if run is None or uid in self.cache.jobs:
+            return None
+        retry = run.spec.retry_of
+        if retry is None or not retry.resume or retry.uid is None:
+            return None
+        try:
+            raw = await self.kube.get(f"{self.kube.runs}/{retry.name}")
+        except NotFound:
+            return None
+        if raw["metadata"]["uid"] != retry.uid:
+            return None  # another run has the name now
+        with one_object("codexrun", retry.name, raw["metadata"].get("resourceVersion", "")):
+            return CodexRun.model_validate(raw)
+        return None
 
     async def _warnings(self, uid: str) -> tuple[Event, ...]:
         """Return Kubernetes' warnings about a run's Job or pod that does not get going, newest

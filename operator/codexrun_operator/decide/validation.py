@@ -16,6 +16,8 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_core.resources.limits import DEFAULT_LIMITS, Limits
+from codexrun_core.runs.record import record_of
+from codexrun_core.runs.resume import UID_REQUIRED, ThreadSetup, resume_problem, setup_of
 from codexrun_core.schemas.inputs import (
     InputsError,
     check_inputs,
@@ -60,11 +62,19 @@ def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
 
 
 def validate_run(
-    run: CodexRun, job_type: CodexJobType, prompt: Prompt | None, prices: Prices = UNKNOWN_PRICES
+    run: CodexRun,
+    job_type: CodexJobType,
+    prompt: Prompt | None,
+    prices: Prices = UNKNOWN_PRICES,
+    source: CodexRun | None = None,
 ) -> Accepted | Rejected | Missing:
     """Return what the run will use, or the first objection.
 
     A run that waits is validated again each time, by what holds then.
+
+    Args:
+        source: the run that this one resumes, if its object is still there. Of one that is gone the
+            api judges, from its row, before it hands out the rollout.
     """
     spec = run.spec
     type_spec = job_type.spec
@@ -111,7 +121,7 @@ def validate_run(
         return rejection
     if problem := output_schema_problem(type_spec.output_schema):
         return Rejected(reasons.JOB_TYPE_INVALID, problem)
-    if rejection := _workspace(run, job_type):
+    if rejection := _workspace(run, job_type) or _resume(run, prompt, model, source):
         return rejection
     try:
         inputs = check_inputs(
@@ -214,3 +224,20 @@ def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:
     except UrlError as error:
         return Rejected(reasons.WORKSPACE_NOT_ALLOWED, f"spec.workspace.git.url: {error}")
     return None
+
+
+def _resume(run: CodexRun, prompt: Prompt, model: str, source: CodexRun | None) -> Rejected | None:
+    """Reject a run that would go on with the thread of another kind of run."""
+    retry = run.spec.retry_of
+    if retry is None or not retry.resume:
+        return None
+    problem = UID_REQUIRED if retry.uid is None else None
+    if problem is None and source is not None:
+        own = ThreadSetup(
+            job_type=run.spec.job_type,
+            prompt_sha256=prompt.sha256,
+            model=model,
+            git=run.spec.workspace.git if run.spec.workspace else None,
+        )
+        problem = resume_problem(own, setup_of(record_of(source)))
+    return Rejected(reasons.RESUME_NOT_ALLOWED, problem) if problem else None

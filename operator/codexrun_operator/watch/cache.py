@@ -429,10 +429,13 @@ class Cache:
 
     # -- the planner's view ----------------------------------------------------------------------
 
-    def snapshot(self, uid: str, warnings: tuple[Event, ...] = ()) -> Snapshot | None:
+    def snapshot(
+        self, uid: str, warnings: tuple[Event, ...] = (), source: CodexRun | None = None
+    ) -> Snapshot | None:
         """Return all that is known about one run, and whether it may start now; None if it is over.
 
-        `warnings`: Kubernetes' about its Job and pod, which no watch brings.
+        `warnings`: Kubernetes' about its Job and pod; `source`: the run that it resumes. No watch
+        brings either.
         """
         run = self.runs.get(uid)
         if run is None:
@@ -451,6 +454,7 @@ class Cache:
         snapshot = Snapshot(
             run=run,
             prices=self.prices(),
+            source=source,
             queued=len(waiting) - (uid in waiting),
             waits=uid in waiting,
             blocked=self._blocked(name, uid),

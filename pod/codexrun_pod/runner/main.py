@@ -8,7 +8,8 @@ import time
 import traceback
 from typing import Mapping  # noqa: UP035 - the runner's floor is Python 3.9
 
-from codexrun_pod.runner import processes, resume, sandbox, watchdogs
+from codexrun_core.pod_contract import PATCH
+from codexrun_pod.runner import processes, resume, sandbox, watchdogs, workspace
 from codexrun_pod.runner.codex import config
 from codexrun_pod.runner.codex.progress import (
     CodexExit,
@@ -92,7 +93,11 @@ def attempt(environ: dict[str, str], log: Log, report: TerminationReport, starte
     prompt = config.rendered_prompt(settings)
     config.prepare(settings)
     sandbox.check(settings)
-    supervisor.commit = artifacts.checked_out(settings)
+    if settings.git:
+        try:
+            supervisor.checkout = workspace.read_checkout(settings.workspace)
+        except workspace.PatchError as error:
+            artifacts.log_left_out(log, PATCH, str(error))
     time_limits = watchdogs.TimeLimits(settings.timeout, settings.stall, started)
     stop = wait_for_gate(supervisor, time_limits)
     if stop is not None:
@@ -183,10 +188,10 @@ def upload_artifacts(supervisor: Supervisor, stop: Stop | None) -> None:
     it."""
     settings = supervisor.settings
     log = supervisor.log
-    commit = None if stop and stop.reason == "storage" else supervisor.commit
+    checkout = None if stop and stop.reason == "storage" else supervisor.checkout
 
     def send() -> None:
-        artifacts.upload(settings, log, supervisor.progress, commit)
+        artifacts.upload(settings, log, supervisor.progress, checkout)
         supervisor.inbox.put(None)
 
     work = threading.Thread(target=send, name="artifacts", daemon=True)

@@ -36,13 +36,7 @@ def prepare(settings: Settings, pause: Callable[[float], Stop | None]) -> str | 
         if status == 200:
             return _write_rollout(settings, body)
         if status == 404:
-            problem = (
-                "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended"
-                " before it could hand over its"
-            )
-            raise ConfigError(
-                f"{problem} rollout, or was cleaned up, or this installation has no api); {ADVICE}"
-            )
+            raise ConfigError(_refusal(body))
         if time.monotonic() > deadline:
             raise CannotStartError(
                 "internal",
@@ -59,11 +53,30 @@ def _get_rollout(port: int) -> tuple[int, bytes]:
         connection.request("GET", "/rollout")
         answer = connection.getresponse()
         body = answer.read()
-        return answer.status, body if answer.status == 200 else f"HTTP {answer.status}".encode()
+        return answer.status, body if answer.status in (
+            200,
+            404,
+        ) else f"HTTP {answer.status}".encode()
     except (OSError, http.client.HTTPException) as error:
         return 0, str(error or type(error).__name__).encode("utf-8", "replace")
     finally:
         connection.close()
+
+
+def _refusal(body: bytes) -> str:
+    """Return why there is no rollout: the api's words, which name the field. A gate without an api,
+    and an older one, give none."""
+    try:
+        reason = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        reason = None
+    if isinstance(reason, str) and reason.startswith("spec."):
+        return reason
+    return (
+        "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it"
+        " could hand over its rollout, or was cleaned up, or this installation has no api);"
+        f" {ADVICE}"
+    )
 
 
 def _write_rollout(settings: Settings, rollout: bytes) -> str:

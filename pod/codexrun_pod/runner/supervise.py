@@ -28,6 +28,7 @@ from codexrun_pod.runner.codex.progress import (
 from codexrun_pod.runner.logs.log import Log
 from codexrun_pod.runner.settings import Settings
 from codexrun_pod.runner.termination_report import TerminationReport
+from codexrun_pod.runner.workspace import Checkout
 
 TICK_SECONDS = 0.5
 INTERRUPT_SECONDS = 2.0  # Codex needs less than a tenth of one to end on SIGINT
@@ -46,7 +47,7 @@ class Supervisor:
         self.log = log
         self.report = report
         self.progress = Progress()
-        self.commit: str | None = None  # what the workspace held before Codex began
+        self.checkout: Checkout | None = None  # what the workspace held before Codex began
         self.stop: Stop | None = None
         # SimpleQueue: `put` is safe inside of a signal handler.
         self.inbox: queue.SimpleQueue[dict[str, Any] | Stop | None] = queue.SimpleQueue()

@@ -151,3 +151,13 @@ def test_a_retry_links_to_what_it_repeats(lab: Lab, job_type: str) -> None:
     assert second["status"]["phase"] == "Succeeded"
     assert second["spec"]["retryOf"] == link
     assert lab.get(first)["status"] == first["status"]
+
+
+def test_a_run_resumes_no_thread_of_another_job_type(lab: Lab, job_type: str) -> None:
+    first = lab.ended(lab.run(job_type, "message"))
+    metadata = first["metadata"]
+    link = {"name": metadata["name"], "uid": metadata["uid"], "resume": True}
+    second = lab.ended(lab.run(lab.job_type(), "message", retryOf=link))
+    status = second["status"]
+    assert (status["phase"], status["reason"]) == ("Rejected", "ResumeNotAllowed")
+    assert f"the job type of the earlier run is {job_type}" in status["message"]

@@ -291,6 +291,12 @@ REJECTED = [
         "WorkspaceNotAllowed",
         "spec.workspace",
     ),
+    (
+        "a resume by name alone",
+        {"retryOf": {"name": "another", "resume": True}},
+        "ResumeNotAllowed",
+        "spec.retryOf.uid",
+    ),
 ]
 
 

@@ -6,6 +6,15 @@ import re
 import pytest
 import yaml
 from clistand import LOG, Stand
+from manifests import prompt
+
+from codexrun_core.prompts.stored import StoredPrompt
+
+PROMPT_USED = {
+    "name": "hello",
+    "version": "v1",
+    "sha256": StoredPrompt.read(prompt()).sha256,
+}
 
 
 def test_start_prints_the_name_and_says_how_it_stands(both: Stand) -> None:
@@ -287,12 +296,11 @@ def test_retry_differs_only_in_what_was_said(both: Stand) -> None:
         "v2",
         "--model",
         "gpt-5.5",
-        "--resume",
     )
     assert done.code == 0, done
     new = both.kube.run(done.out.strip())["spec"]
     old = both.kube.run(name)["spec"]
-    link = {"name": name, "uid": both.run_id(name), "resume": True}
+    link = {"name": name, "uid": both.run_id(name)}
     changes = {
         "inputs": {"name": "Rome"},
         "promptVersion": "v2",
@@ -301,6 +309,23 @@ def test_retry_differs_only_in_what_was_said(both: Stand) -> None:
     }
     ours = {key: value for key, value in new.items() if key != "ttlSecondsAfterFinished"}
     assert ours == {**old, **changes}
+
+
+def test_resume_goes_on_with_the_same_spec_and_names_the_run_by_its_uid(both: Stand) -> None:
+    name = both.finished(prompt=PROMPT_USED, model="gpt-5.5")
+    done = both.cli("retry", name, "--resume")
+    assert done.code == 0, done
+    link = both.kube.run(done.out.strip())["spec"]["retryOf"]
+    assert link == {"name": name, "uid": both.run_id(name), "resume": True}
+
+
+def test_resume_with_another_model_is_refused(stand: Stand) -> None:
+    """Straight on the cluster it is the operator that refuses, in the same words."""
+    name = stand.finished(prompt=PROMPT_USED, model="another")
+    done = stand.cli("retry", name, "--resume")
+    assert done.code == 1, done
+    assert "spec.retryOf.resume: the model of the earlier run is another" in done.err
+    assert "start the run again without spec.retryOf.resume" in done.err
 
 
 def test_while_a_retry_goes_on_asking_again_gives_that_one(both: Stand) -> None:

@@ -2,7 +2,8 @@
 process, without a cluster.
 
 Tokens are `<run_id>/<attempt>[/<run_id it resumes>]`; what a registry would be told is appended to
-ROOT/told.jsonl, and a run has ended once ROOT/<run_id>.ended is there.
+ROOT/told.jsonl, a run has ended once ROOT/<run_id>.ended is there, and ROOT/<run_id>.record (JSON)
+changes what is recorded of it.
 """
 
 import asyncio
@@ -53,7 +54,17 @@ async def main(port, root):
 
     async def find(run_id):
         status = "succeeded" if (root / f"{run_id}.ended").exists() else "running"
-        return RunRecord(run_id, "hello-1", "codexrun", "hello", status, NOW, NOW)
+        changed = root / f"{run_id}.record"
+        about = json.loads(changed.read_text()) if changed.exists() else {}
+        given = {"job_type": "hello", "status": status, "prompt_sha256": "a" * 64, "model": "m"}
+        return RunRecord(
+            run_id=run_id,
+            name="hello-1",
+            namespace="codexrun",
+            created_at=NOW,
+            updated_at=NOW,
+            **given | about,
+        )
 
     app = FastAPI()
     app.state.services = SimpleNamespace(
@@ -67,7 +78,12 @@ async def main(port, root):
     app.add_exception_handler(problems.Problem, problems.handle)
     app.include_router(routes.router)
     app.include_router(artifact_routes.router)
-    app.mount("/", create_ingest_app(archive, authenticate, on_usage, on_log, notifier))
+    app.mount(
+        "/",
+        create_ingest_app(
+            archive, authenticate, on_usage, on_log, find_run=find, notifier=notifier
+        ),
+    )
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", timeout_graceful_shutdown=1)
     )

@@ -21,6 +21,7 @@ class FakeApi:
         self.seen = []
         self.log = b""
         self.rollout = b""
+        self.refusal = "spec.retryOf.resume: " + "why; " * 100
 
     async def handle(self, request):
         body = await request.read()
@@ -28,7 +29,9 @@ class FakeApi:
         if self.status != 200:
             return web.Response(status=self.status)
         if request.path == "/ingest/rollout":
-            return web.Response(body=self.rollout) if self.rollout else web.Response(status=404)
+            if self.rollout:
+                return web.Response(body=self.rollout)
+            return web.json_response({"error": self.refusal}, status=409)
         if request.path == "/ingest/log" and int(request.query["offset"]) == len(self.log):
             self.log += body
         return web.json_response({"size": len(self.log), "ended": "end" in request.query})
@@ -181,3 +184,4 @@ async def test_a_rollout_comes_through_or_the_runner_hears_why(
         got, body = await stand.ask("GET", "/rollout")
         assert got == expected
         assert expected != 200 or body == rollout
+        assert expected != 404 or json.loads(body) == {"error": api.refusal}

@@ -1,12 +1,22 @@
 """The ingest port over an archive on disk: offsets, limits, ends, partial uploads, and what stays
 shut."""
 
+from datetime import UTC, datetime
+
 import httpx
 import pytest
 
 from codexrun_api.logs.gate_identity import GateIdentity, NotAGate
 from codexrun_api.logs.ingest import CUT, create_ingest_app
 from codexrun_core.errors import Unavailable
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.resume import (
+    NOTHING_STORED,
+    UID_REQUIRED,
+    UNKNOWN_SOURCE,
+    resume_problem,
+    setup_of,
+)
 
 RUN = "11111111-2222-3333-4444-555555555555"
 OLD = "99999999-2222-3333-4444-555555555555"
@@ -24,6 +34,7 @@ class Row:
         self.usage = []
         self.log = []
         self.down = False
+        self.records = {}
 
     async def on_usage(self, run_id, usage):
         self.usage.append((run_id, usage))
@@ -32,6 +43,11 @@ class Row:
         if self.down:
             raise Unavailable("the registry is away")
         self.log.append(about)
+
+    async def find_run(self, run_id):
+        if self.down:
+            raise Unavailable("the registry is away")
+        return self.records.get(run_id)
 
 
 async def authenticate(token):
@@ -47,7 +63,7 @@ def row():
 
 @pytest.fixture
 def app(archive, row):
-    return create_ingest_app(archive, authenticate, row.on_usage, row.on_log)
+    return create_ingest_app(archive, authenticate, row.on_usage, row.on_log, find_run=row.find_run)
 
 
 @pytest.fixture
@@ -245,12 +261,74 @@ async def test_what_is_no_usage(gate, row, body):
     assert row.usage == []
 
 
-async def test_only_a_run_that_resumes_reads_a_rollout_and_only_that_one(gate, archive):
+def record(run_id, **about):
+    """Return the row of a run that was admitted."""
+    given = {
+        "job_type": "deploy",
+        "status": "failed",
+        "prompt_sha256": "a" * 64,
+        "model": "gpt-5.5",
+        "spec": {"workspace": {"git": {"url": "https://git.example/a", "ref": "main"}}},
+    }
+    now = datetime(2026, 1, 31, tzinfo=UTC)
+    times = {"created_at": now, "updated_at": now}
+    return RunRecord(run_id=run_id, name="r", namespace="codexrun", **times, **given | about)
+
+
+@pytest.fixture
+def resumed(gate, archive, row):
+    """A gate whose run resumes OLD, of the same setup; both have a rollout."""
     for run_id in (OLD, RUN):
         with archive.put(run_id, "rollout.jsonl") as file:
             file.write(run_id.encode())
-    assert (await gate.get("/ingest/rollout")).status_code == 404
+        row.records[run_id] = record(run_id)
     gate.headers["Authorization"] = "Bearer again"
-    assert (await gate.get("/ingest/rollout")).text == OLD
+    return gate
+
+
+async def test_only_a_run_that_resumes_reads_a_rollout_and_only_that_one(resumed, archive):
+    assert (await resumed.get("/ingest/rollout")).text == OLD
     archive.remove(OLD)
-    assert (await gate.get("/ingest/rollout")).status_code == 404
+    answer = await resumed.get("/ingest/rollout")
+    assert (answer.status_code, answer.json()) == (404, {"error": NOTHING_STORED})
+    resumed.headers["Authorization"] = "Bearer one"
+    answer = await resumed.get("/ingest/rollout")
+    assert (answer.status_code, answer.json()) == (409, {"error": UID_REQUIRED})
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"job_type": "fix-failing-test"},
+        {"prompt_sha256": "b" * 64},
+        {"prompt_sha256": None},
+        {"model": "gpt-5.5-mini"},
+        {"model": None},
+        {"spec": {}},
+        {"spec": {"workspace": {"git": {"url": "https://git.example/b", "ref": "main"}}}},
+        {"spec": {"workspace": {"git": {"url": "https://git.example/a", "ref": "evil"}}}},
+        {"spec": {"workspace": {"git": {"url": "https://git.example/a"}}}},
+        {"spec": {"workspace": "no workspace"}},
+    ],
+)
+@pytest.mark.parametrize("of", [OLD, RUN])
+async def test_the_rollout_of_another_setup_is_never_given(resumed, row, of, about):
+    row.records[of] = record(of, **about)
+    answer = await resumed.get("/ingest/rollout")
+    assert OLD not in answer.text
+    if of == RUN and about == {"prompt_sha256": None}:
+        assert answer.status_code == 503  # its row is being written
+        return
+    assert answer.status_code == 409
+    problem = resume_problem(setup_of(row.records[RUN]), setup_of(row.records[OLD]))
+    assert answer.json() == {"error": problem}
+
+
+async def test_a_run_of_which_nothing_is_recorded_is_not_resumed(resumed, row):
+    del row.records[OLD]
+    answer = await resumed.get("/ingest/rollout")
+    assert (answer.status_code, answer.json()) == (404, {"error": UNKNOWN_SOURCE})
+    del row.records[RUN]
+    assert (await resumed.get("/ingest/rollout")).status_code == 503
+    row.down = True
+    assert (await resumed.get("/ingest/rollout")).status_code == 503

@@ -162,11 +162,10 @@ async def test_the_gate_of_the_run_is_believed():
     [
         ({"name": "old", "uid": OTHER, "resume": True}, OTHER),
         ({"name": "old", "uid": OTHER}, None),
-        ({"name": "old", "resume": True}, OTHER),
-        ({"name": "unknown", "resume": True}, None),
+        ({"name": "old", "resume": True}, None),  # names come again
     ],
 )
-async def test_whose_rollout_it_may_read(retry, resumes):
+async def test_whose_rollout_it_asks_for(retry, resumes):
     kube = world(runs__hello_1=run(retryOf=retry), runs__old=run("old", OTHER))
     assert (await GateAuthentication(kube)("token")).resumes == resumes
 

@@ -1,5 +1,6 @@
 """Cancel and retry, one and many."""
 
+import pytest
 from apistand import Stand
 
 
@@ -141,3 +142,60 @@ async def test_a_retry_takes_over_peoples_labels_and_not_those_of_tools(stand: S
 async def test_a_bulk_action_on_everything_is_refused(stand: Stand) -> None:
     for wish in ({}, {"filter": {}}, {"filter": {"status": "failed"}, "ids": ["a"]}):
         assert (await stand.http.post("/runs/cancel", json=wish)).status_code == 422
+
+
+async def ended_with(stand: Stand, *, gone: bool, **status: object) -> dict:
+    """Return a run that has begun and ended; `gone`: its row alone is left."""
+    run = await running(stand)
+    stored = stand.services.catalog.prompts["hello", "v1"]
+    used = {"name": "hello", "version": "v1", "sha256": stored.sha256}
+    model = stand.services.catalog.job_types["hello"].spec.model
+    await stand.finish(run["name"], "Failed", **{"prompt": used, "model": model, **status})
+    if gone:
+        stand.kube.remove(f"{stand.kube.runs}/{run['name']}")
+        await stand.mirrored()
+    return run
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_resume_names_the_earlier_run_by_its_uid(stand: Stand, gone: bool) -> None:
+    run = await ended_with(stand, gone=gone)
+    again = await stand.http.post(f"/runs/{run['run_id']}/retry", json={"resume": True})
+    assert again.status_code == 202, again.text
+    assert stand.kube.run(again.json()["name"])["spec"]["retryOf"] == {
+        "name": run["name"],
+        "uid": run["run_id"],
+        "resume": True,
+    }
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"model": "another"}, "the model of the earlier run is another"),
+        (
+            {"prompt": {"name": "hello", "version": "v0", "sha256": "f" * 64}},
+            "the prompt's sha256 of the earlier run",
+        ),
+    ],
+)
+async def test_a_thread_of_another_setup_is_refused_before_a_run_is_made(
+    stand: Stand, gone: bool, status: dict, words: str
+) -> None:
+    run = await ended_with(stand, gone=gone, **status)
+    before = stand.kube.run_names
+    again = await stand.http.post(f"/runs/{run['run_id']}/retry", json={"resume": True})
+    assert (again.status_code, again.json()["code"]) == (422, "resume-not-allowed")
+    assert words in again.json()["detail"]
+    assert [error["pointer"] for error in again.json()["errors"]] == ["/resume"]
+    assert stand.kube.run_names == before
+
+
+async def test_no_run_passes_for_another_by_a_name_that_is_its_uid(stand: Stand) -> None:
+    run = await ended_with(stand, gone=True)
+    double = await running(stand, name=run["run_id"])
+    record = await stand.services.run_of_id(run["run_id"])
+    assert record is not None
+    assert (record.run_id, record.name) == (run["run_id"], run["name"])
+    assert record.run_id != double["run_id"]

@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from builders import UID, by, kind_json, prompt_json, run_json
+from builders import SHA, UID, by, kind_json, prompt_json, run_json
 from fake_kube import FakeKube
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
@@ -435,3 +435,48 @@ async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> Non
     operator.kube.put("codexruns", run_json())
     await resync.sync()
     assert operator.cache.runs.keys() == {UID}
+
+
+USED = {"prompt": {"name": "hello", "version": "v1", "sha256": SHA}, "model": "gpt-5.5"}
+RESUME = {"retryOf": {"name": "old", "uid": OTHER, "resume": True}}
+THIRD = "77777777-2222-4333-8444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("source", "phase"),
+    [
+        ({"uid": OTHER, "status": USED}, "Starting"),
+        ({"uid": OTHER, "status": USED, "jobType": "other"}, "Rejected"),
+        ({"uid": THIRD, "status": USED, "jobType": "other"}, "Starting"),  # of that name: not it
+        (None, "Starting"),  # gone: the api judges, from its row
+    ],
+)
+async def test_the_run_that_is_resumed_is_read_from_the_cluster(
+    operator: Operator, source: Json | None, phase: str
+) -> None:
+    if source:
+        operator.kube.put("codexruns", run_json("Failed", name="old", **source))
+    operator.apply(run_json(**RESUME))
+    await operator.look()
+    assert operator.stored()["phase"] == phase
+
+
+async def test_an_apiserver_that_is_away_lets_no_run_resume_unread(operator: Operator) -> None:
+    operator.apply(run_json(**RESUME))
+
+    async def away(path: str) -> Json:
+        raise Unavailable(path)
+
+    operator.kube.get = away  # type: ignore[assignment, method-assign]
+    with pytest.raises(Unavailable):
+        await operator.look()
+    assert not [call for call in operator.kube.calls if call[0] == "create"]
+
+
+async def test_a_resumed_run_that_cannot_be_read_stops_nothing(operator: Operator) -> None:
+    broken = run_json("Failed", name="old", uid=OTHER)
+    broken["spec"] = {"jobType": ["no name"]}
+    operator.kube.put("codexruns", broken)
+    operator.apply(run_json(**RESUME))
+    await operator.look()
+    assert operator.stored()["phase"] == "Starting"

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from codexrun_pod import termination
-from codexrun_pod.runner import settings, watchdogs
+from codexrun_pod.runner import resume, settings, watchdogs
 from codexrun_pod.runner.codex import config as codex_config
 from codexrun_pod.runner.codex.progress import Failure, Progress
 from codexrun_pod.runner.logs.log import Log
@@ -366,3 +366,21 @@ def test_a_reader_that_goes_away_holds_nobody_up():
         log.write_plain("stderr", b"x" * 10_000)
     log.close()
     os.close(writer)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": "spec.retryOf.uid: why; what to do"}', "spec.retryOf.uid: why; what to do"),
+        (b'{"error": "GET /ingest/rollout: HTTP 404: {}"}', None),  # of an older gate
+        (b'{"error": 3}', None),
+        (b"[" * 100_000, None),
+        (b"", None),
+    ],
+)
+def test_why_there_is_no_rollout_is_said_in_the_words_of_the_api(body, message):
+    words = resume._refusal(body)
+    assert words == message or (
+        message is None and words.startswith("spec.retryOf.resume: nothing is stored")
+    )
+    assert message or words.endswith(resume.ADVICE)

@@ -86,6 +86,34 @@ def test_the_image_layout_starts_and_says_what_is_wrong(image, tmp_path):
 
 
 @pytest.mark.local
+def test_no_module_of_the_workspace_or_the_home_is_imported(image, tmp_path):
+    """The runner imports some modules late, and an image's PYTHONPATH may have folders that an
+    agent writes."""
+    mark = tmp_path / "executed"
+    folders = [tmp_path / "workspace", tmp_path / "home/.local/lib/python3/site-packages"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("json", "subprocess", "sitecustomize", "usercustomize", "http"):
+            (folder / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    done = subprocess.run(
+        [str(image / "bin/runner")],
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(tmp_path / "home"),
+            "PYTHONPATH": os.pathsep.join(["", *map(str, folders)]),
+            "PYTHONSTARTUP": str(folders[0] / "json.py"),
+            "CODEXRUN_TERMINATION_LOG": str(tmp_path / "message"),
+        },
+        cwd=folders[0],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert '"class":"config"' in done.stdout, done.stderr
+    assert not mark.exists()
+
+
+@pytest.mark.local
 @pytest.mark.parametrize(
     ("call", "code"),
     [

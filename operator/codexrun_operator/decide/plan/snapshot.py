@@ -29,14 +29,16 @@ class Snapshot:
     `queued`: how many other runs of its job type wait. `waits`: whether this one has its place
     among them. `admitted`: whether it may take a slot now. `unreadable`: what it names that is
     there and cannot be read. `missing_for`: how long this process has observed that something it
-    names is not there. `creating`: its Job's creation was sent, and the Job has not come on the
-    watch yet. `witnessed`: this operator observed the deletion of what is missing now.
+    names is not there. `source`: the run that this one resumes, if its object is there. `creating`:
+    its Job's creation was sent, and the Job has not come on the watch yet. `witnessed`: this
+    operator observed the deletion of what is missing now.
     """
 
     run: CodexRun
     job_type: CodexJobType | None = None
     prompt: Prompt | None = None
     prices: Prices = UNKNOWN_PRICES
+    source: CodexRun | None = None
     queued: int = 0
     waits: bool = False
     blocked: Blocked | None = None
@@ -53,7 +55,7 @@ class Snapshot:
     def verdict(self) -> Accepted | Rejected | Missing | None:
         """The run against its job type and prompt; None while there is no job type."""
         return (
-            validate_run(self.run, self.job_type, self.prompt, self.prices)
+            validate_run(self.run, self.job_type, self.prompt, self.prices, self.source)
             if self.job_type
             else None
         )

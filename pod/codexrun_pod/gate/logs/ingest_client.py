@@ -3,6 +3,7 @@ good)."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ ANSWER_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
 FILE_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=CONNECT_SECONDS)
 DECLINED_STATUSES = frozenset({400, 404, 405, 409, 413, 422})
+MAX_REASON_CHARACTERS = 2048
 
 
 class Unavailable(Exception):
@@ -23,7 +25,12 @@ class Unavailable(Exception):
 
 
 class Declined(Exception):
-    """The api will never take this."""
+    """The api will never take or give this."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        """`reason`: the api's own words alone, for people; empty if it gave none."""
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -102,14 +109,26 @@ class IngestClient:
             if answer.status == 200:
                 yield answer
                 return
-            why = f"{method} {path}: HTTP {answer.status}: {(await _text(answer))[:200]}"
-            raise (Declined if answer.status in DECLINED_STATUSES else Unavailable)(why)
+            text = await _text(answer)
+            why = f"{method} {path}: HTTP {answer.status}: {text[:200]}"
+            if answer.status in DECLINED_STATUSES:
+                raise Declined(why, _reason(text))
+            raise Unavailable(why)
 
     def _token(self) -> str:
         try:
             return self._token_file.read_text().strip()
         except OSError as error:
             raise Unavailable(f"no token at {self._token_file}: {error.strerror}") from error
+
+
+def _reason(text: str) -> str:
+    """Return the api's words from the body of a refusal: {"error": "..."}."""
+    try:
+        reason = json.loads(text)["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return reason[:MAX_REASON_CHARACTERS] if isinstance(reason, str) else ""
 
 
 async def _text(answer: aiohttp.ClientResponse) -> str:

@@ -114,7 +114,7 @@ class LoopbackRoutes:
                     await down.write(part)
                 return down
         except Declined as error:
-            return _error(404, str(error))
+            return _error(404, error.reason or str(error))
         except Unavailable as error:
             return _error(503, str(error))
 

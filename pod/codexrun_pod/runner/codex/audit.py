@@ -10,8 +10,10 @@ from codexrun_core.codex import events, tools
 from codexrun_core.codex.events import Event, Item
 from codexrun_pod.runner.codex.progress import Stop
 from codexrun_pod.runner.codex.tool_hook import RECORD
+from codexrun_pod.runner.files import read_regular
 
 MAX_TOOL_CHARACTERS = 200  # of a tool's name, in a message
+MAX_RECORD_BYTES = 4096
 
 _ENTRIES = {
     events.COMMAND_EXECUTION: tools.SHELL,
@@ -46,12 +48,16 @@ def find_forbidden_tool(event: Event, allowed: Sequence[str]) -> Stop | None:
 
 
 def find_refused_call(codex_home: Path) -> Stop | None:
-    """Return a reason to end the run, if the hook has refused a call."""
+    """Return a reason to end the run, if the hook has refused a call, or something is where its
+    record would be."""
     try:
-        names = (codex_home / RECORD).read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError:
+        record = read_regular(codex_home / RECORD, MAX_RECORD_BYTES)
+    except FileNotFoundError:
         return None
-    return _guardrail_stop(f"Codex was about to use {names[0][:MAX_TOOL_CHARACTERS]}")
+    except OSError:
+        return _guardrail_stop("Codex replaced the record of refused calls")
+    name = record.decode("utf-8", "replace").partition("\n")[0]
+    return _guardrail_stop(f"Codex was about to use {name[:MAX_TOOL_CHARACTERS]}")
 
 
 def _guardrail_stop(what: str) -> Stop:

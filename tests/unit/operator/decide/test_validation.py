@@ -444,3 +444,67 @@ def test_inputs_that_start_nothing_are_not_kept_and_rejected_all_the_same(
     assert isinstance(verdict, Rejected)
     assert verdict.reason == reason
     assert words in verdict.message
+
+
+EARLIER = "99999999-2222-4333-8444-555555555555"
+USED = {"prompt": {"name": "hello", "version": "v1", "sha256": SHA}, "model": "gpt-5.5"}
+REPOSITORY = {"git": {"url": "https://git.example/acme/a"}}
+
+
+def earlier(*, status: dict[str, Any] = USED, **spec: Any) -> CodexRun:
+    return run("Failed", uid=EARLIER, name="old", status=status, **spec)
+
+
+def resumes(**spec: Any) -> CodexRun:
+    return run(retryOf={"name": "old", "uid": EARLIER, "resume": True}, **spec)
+
+
+RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
+    ("the same of everything", resumes(), earlier(), None),
+    (
+        "the same repository",
+        resumes(workspace=REPOSITORY),
+        earlier(workspace=REPOSITORY),
+        None,
+    ),
+    ("an object that is gone: the api judges", resumes(), None, None),
+    (
+        "a link without resume is a link to anything",
+        run(retryOf={"name": "old", "uid": EARLIER}),
+        earlier(jobType="other"),
+        None,
+    ),
+    (
+        "by name alone: names come again",
+        run(retryOf={"name": "old", "resume": True}),
+        None,
+        "spec.retryOf.uid",
+    ),
+    ("another job type", resumes(), earlier(jobType="other"), "the job type"),
+    (
+        "another version of the prompt",
+        resumes(),
+        earlier(status=USED | {"prompt": {**USED["prompt"], "sha256": OTHER}}),  # type: ignore[dict-item]
+        "the prompt's sha256",
+    ),
+    ("another model", resumes(), earlier(status=USED | {"model": "o9"}), "the model"),
+    ("a repository", resumes(workspace=REPOSITORY), earlier(), "the workspace"),
+    ("no repository", resumes(), earlier(workspace=REPOSITORY), "the workspace"),
+    ("a run that never began", resumes(), earlier(status={}), "never began"),
+]
+
+
+@pytest.mark.parametrize(
+    ("of", "source", "words"), [row[1:] for row in RESUMES], ids=[row[0] for row in RESUMES]
+)
+def test_which_thread_a_run_may_go_on_with(
+    of: CodexRun, source: CodexRun | None, words: str | None
+) -> None:
+    verdict = validate_run(of, kind(git=GIT), prompt(), PRICES, source)
+    if words is None:
+        assert isinstance(verdict, Accepted)
+        return
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason == "ResumeNotAllowed"
+    assert words in verdict.message
+    assert "start the run again without spec.retryOf.resume" in verdict.message

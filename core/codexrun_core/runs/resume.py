@@ -1,0 +1,75 @@
+"""May a run resume: go on with the Codex thread of an earlier one? Pure.
+
+A rollout replaces the run's own prompt, and the agent that wrote it is not trusted. It is taken
+only by a run that was admitted with the same job type, prompt, model and workspace as the run that
+left it: what a job type's owner has reviewed holds for resumed runs too.
+"""
+
+from dataclasses import dataclass
+
+from codexrun_core.resources.codexrun import GitWorkspace
+from codexrun_core.runs.record import RunRecord
+from codexrun_core.runs.stored_spec import read_spec
+
+ADVICE = "start the run again without spec.retryOf.resume"
+UID_REQUIRED = (
+    "spec.retryOf.uid: a run with spec.retryOf.resume has to give the earlier run's metadata.uid"
+    " beside its name, since a name may come again; add it, as `codexrun retry NAME --resume` and"
+    f" POST /runs/{{id}}/retry do, or {ADVICE}"
+)
+UNKNOWN_SOURCE = (
+    "spec.retryOf.uid: no record is left of the run with this uid (it was cleaned up, or there"
+    " never was one), so that nothing says what its thread was begun with; correct it, or"
+    f" {ADVICE}"
+)
+NOTHING_STORED = (
+    "spec.retryOf.resume: nothing is stored to resume from (the earlier run ended before it could"
+    f" hand over its rollout, or was cleaned up); {ADVICE}"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadSetup:
+    """What a Codex thread is begun with. prompt_sha256: of the prompt as stored, without the
+    inputs; None of a run that was never admitted. git: None without a repository."""
+
+    job_type: str
+    prompt_sha256: str | None
+    model: str | None
+    git: GitWorkspace | None
+
+
+def setup_of(record: RunRecord) -> ThreadSetup:
+    """Return what a run's thread was begun with, from its row or its object."""
+    return ThreadSetup(
+        job_type=record.job_type,
+        prompt_sha256=record.prompt_sha256,
+        model=record.model,
+        git=read_spec(record.spec).git,
+    )
+
+
+def resume_problem(run: ThreadSetup, source: ThreadSetup) -> str | None:
+    """Return why a run may not go on with the thread of `source`; None if it may."""
+    if source.prompt_sha256 is None:
+        return f"spec.retryOf.resume: the earlier run never began and has no thread; {ADVICE}"
+    differences = (
+        ("job type", source.job_type, run.job_type),
+        ("prompt's sha256", source.prompt_sha256, run.prompt_sha256),
+        ("model", source.model, run.model),
+        ("workspace", _workspace(source.git), _workspace(run.git)),
+    )
+    for name, earlier, own in differences:
+        if earlier != own:
+            return (
+                f"spec.retryOf.resume: the {name} of the earlier run is {earlier}, and of this one"
+                f" {own}; a thread goes on only with the same job type, prompt, model and"
+                f" workspace. Use the same, or {ADVICE}"
+            )
+    return None
+
+
+def _workspace(git: GitWorkspace | None) -> str:
+    if git is None:
+        return "empty"
+    return f"{git.url} at {git.ref or 'its default branch'}"
