@@ -28,8 +28,9 @@ def test_helm_test_starts_a_real_run_and_finds_its_row_and_its_log(lab: Lab) -> 
 
 
 def helm_test(lab: Lab, release: str, namespace: str) -> None:
-    done = lab.sh("helm", "test", release, "-n", namespace, "--logs", "--timeout", "10m")
-    assert all(words in done.stdout for words in PASSED), done.stdout
+    lab.sh("helm", "test", release, "-n", namespace, "--timeout", "10m")
+    found = lab.sh("kubectl", "logs", "-n", namespace, TEST).stdout
+    assert all(words in found for words in PASSED), found
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def of_cluster(lab: Lab, namespace: str) -> set[str]:
         "validatingadmissionpolicies,validatingadmissionpolicybindings"
     )
     found = lab.sh("kubectl", "get", kinds, "-o", "name").stdout.split()
-    return {name for name in found if f":{namespace}:" in name or f"/{namespace}-" in name}
+    return {name for name in found if f"/codexrun:{namespace}:" in name or f"/{namespace}-" in name}
 
 
 def test_two_releases_do_their_work_beside_each_other(lab: Lab, second: str) -> None:
