@@ -31,9 +31,7 @@ def _micro(value: object) -> int:
     except InvalidOperation:
         raise ValueError("must be US dollars, such as 0.125") from None
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**12:
-        raise ValueError(
-            "must be US dollars, from 0 to 1000000, in millionths at the finest"
-        )
+        raise ValueError("must be US dollars, from 0 to 1000000, in millionths at the finest")
     return int(micro)
 
 

@@ -180,7 +180,9 @@ def test_only_tries_that_the_provider_broke_off_count_as_such_until_one_is_answe
     cut = UpstreamError("model_error", "cut")
     account = meter.broken(flying(), cut, Received(300), "estimate", PRICES)
     assert (account.turn_tokens, account.turn_pico) == (440, 340 * 1_250_000 + 100 * 10_000_000)
-    left = meter.broken(meter.sent(account, InFlight("m", SIZE)), cut, Received(), "at_most", PRICES)
+    left = meter.broken(
+        meter.sent(account, InFlight("m", SIZE)), cut, Received(), "at_most", PRICES
+    )
     assert left.turn_tokens == 440, "what the agent left is its own"
     done = answered(meter.sent(left, InFlight("m", SIZE)), LastEvent("completed", WIRE))
     assert (done.turn_tokens, done.turn_pico) == (0, 0)

@@ -124,7 +124,14 @@ BUDGETS = [
     ("more remains than the model can answer", 200_000, 400, None, None, False),
     ("as much remains as the model can answer", 128_400, 400, None, None, False),
     ("one less", 128_399, 400, None, 127_999, True),
-    ("more remains than the model can answer, and more is asked for", 10**6, 0, 10**6, 10**6, False),
+    (
+        "more remains than the model can answer, and more is asked for",
+        10**6,
+        0,
+        10**6,
+        10**6,
+        False,
+    ),
     ("asked for 0", 1000, 400, 0, 600, True),
     ("asked for -1, which some servers read as no limit", 1000, 400, -1, 600, True),
     ("the same without a budget", None, 0, -1, None, False),
@@ -226,9 +233,7 @@ def test_a_budget_in_cents_needs_a_price():
 def test_a_cap_is_never_above_what_the_model_can_answer(most):
     """Servers refuse it (https://github.com/vllm-project/vllm/issues/42474)."""
     for spent in range(0, 200_000, 999):
-        limits = Limits(
-            models=frozenset({"m"}), max_tokens=200_000, spent=spent, max_output=most
-        )
+        limits = Limits(models=frozenset({"m"}), max_tokens=200_000, spent=spent, max_output=most)
         cap = json.loads(admit(json.dumps(PLAIN).encode(), limits).body).get("max_output_tokens")
         assert cap is None or 16 <= cap < most
         assert (cap is None) == (200_000 - spent >= most)

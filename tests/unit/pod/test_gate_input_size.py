@@ -32,7 +32,9 @@ def size(request, counted=()):
 
 
 def size_in_bytes(*parts):
-    return sum(len(json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()) for part in parts)
+    return sum(
+        len(json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()) for part in parts
+    )
 
 
 def test_the_first_request_is_bounded_by_its_bytes():

@@ -194,9 +194,7 @@ def _charge_usage(
     flight = account.in_flight
     if flight is None:
         return account
-    account = replace(
-        account, counted=remember(account.counted, flight.size.digest, used.input)
-    )
+    account = replace(account, counted=remember(account.counted, flight.size.digest, used.input))
     return _charge(account, used, tier, searches, prices, pico_dollars)
 
 
