@@ -57,6 +57,7 @@ class Exchange:
         self.events = EventStream(
             lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped)
         )
+        self.bytes_came = False  # of an answer that was broken off
         self.client_left_at: float | None = None
         # Set from outside, to read no further: what the answer is charged.
         self.abandon: meter.Charge | None = None
@@ -156,7 +157,9 @@ class Exchange:
             if self.events.last is None:
                 raise
         except aiohttp.ClientError:
-            pass  # broken off in the middle: told below, and to the client by breaking off too
+            # Broken off in the middle: told below, and to the client by breaking off too. aiohttp
+            # loses what had come just before, but it had come.
+            self.bytes_came = answer.content.total_bytes > 0
         if self.events.last is None:
             self._settle_broken(errors.cut(self.host))
             if self.request.transport is not None:
@@ -170,15 +173,10 @@ class Exchange:
         allowed = self.events.feed(chunk)
         if self.events.last is not None and previous is None:
             ledger = self.ledger
+            prices = ledger.settings.prices
+            received = self._received()
             ledger.settle(
-                meter.answered(
-                    ledger.account,
-                    self.events.last,
-                    self._received(),
-                    self._unmetered(),
-                    ledger.settings.prices,
-                    _now(),
-                )
+                meter.answered(ledger.account, self.events.last, received, prices, _now())
             )
         return allowed
 
@@ -187,18 +185,20 @@ class Exchange:
     ) -> None:
         """Charge an answer whose end was not seen; charge: None if the provider broke it off."""
         ledger = self.ledger
-        charge = charge or self._unmetered()
+        received = self._received()
+        charge = charge or meter.unmetered(None, received)
         prices = ledger.settings.prices
-        ledger.settle(meter.broken(ledger.account, error, self._received(), charge, prices))
-
-    def _unmetered(self) -> meter.Charge:
-        self._look_for_client()
-        left = self.client_left_at is not None
-        return meter.unmetered(self.events.last, began=self.events.began, left=left)
+        ledger.settle(meter.broken(ledger.account, error, received, charge, prices))
 
     def _received(self) -> meter.Received:
-        seconds = time.monotonic() - self.began
-        return meter.Received(self.events.text_bytes, self.events.searches, seconds)
+        self._look_for_client()
+        return meter.Received(
+            text_bytes=self.events.text_bytes,
+            searches=self.events.searches,
+            seconds=time.monotonic() - self.began,
+            began=self.events.began or self.bytes_came,
+            left=self.client_left_at is not None,
+        )
 
     def charge_at_stop(self, stopped_at: float) -> meter.Charge:
         """Return what the answer is charged if a stop that began then ends it before its usage has

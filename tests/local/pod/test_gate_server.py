@@ -339,6 +339,23 @@ async def test_a_cut_stream_is_cut_for_the_client_too(stand):
     assert told["totalTokens"] < told["atMostTokens"] <= BOUND + 1000, "of a second"
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.1], ids=["at once", "a moment later"])
+async def test_what_comes_together_with_its_cut_has_come(stand, pause):
+    """aiohttp gives the first bytes up when the cut comes with them."""
+    stand.upstream.scripts = [streams(event("response.created"), pause=pause, cut=True)]
+    with pytest.raises(aiohttp.ClientError):
+        await stand.post()
+    assert (stand.account.complete, stand.account.usage.input) == (False, -(-BOUND // 3))
+
+
+async def test_a_cut_before_anything_came_is_free(stand):
+    stand.upstream.scripts = [streams(cut=True)]
+    with contextlib.suppress(aiohttp.ClientError):
+        await stand.post()
+    assert (stand.account.complete, stand.account.usage.total) == (True, 0)
+    assert stand.account.last_error.class_ == "model_error"
+
+
 async def test_a_stream_that_just_ends_is_no_completed_one(stand):
     stand.upstream.scripts = [streams(DELTA)]
     with contextlib.suppress(aiohttp.ClientError):

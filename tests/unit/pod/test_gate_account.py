@@ -1,6 +1,7 @@
 """Tokens, money, and what is charged when nobody knows."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -83,8 +84,11 @@ def flying(model="m", max_output=500, **fields):
     return meter.sent(Account(), InFlight(model, SIZE, max_output, **fields))
 
 
-def answered(account, last, charge="estimate", received=Received(300), prices=PRICES):
-    return meter.answered(account, last, received, charge, prices, NOON)
+TEXT = Received(text_bytes=300)
+
+
+def answered(account, last, received=TEXT, prices=PRICES):
+    return meter.answered(account, last, received, prices, NOON)
 
 
 def test_a_completed_response_is_counted_and_clears_the_last_error():
@@ -97,26 +101,28 @@ def test_a_completed_response_is_counted_and_clears_the_last_error():
 
 
 # Without usage: input 340 of at most 1000; output 300 bytes of text, of at most 500 tokens.
+NOT_BEGUN = replace(TEXT, began=False)
+LEFT = replace(TEXT, left=True)
 WITHOUT_USAGE = [
-    ("completed", LastEvent("completed"), "estimate", 340 + 100, 1500),
-    ("incomplete", LastEvent("incomplete"), "estimate", 340 + 100, 1500),
-    ("failed after the response began", LastEvent("failed"), "estimate", 340 + 100, 1500),
-    ("failed before that: free", LastEvent("failed"), "nothing", 0, None),
-    ("the agent had left", LastEvent("completed"), "at_most", 1500, 1500),
-    ("the agent had left, failed", LastEvent("failed"), "at_most", 1500, 1500),
-    ("usage, though the agent had left", LastEvent("completed", WIRE), "at_most", 120, None),
-    ("usage of a failure", LastEvent("failed", WIRE), "estimate", 120, None),
-    ("usage of an incomplete one", LastEvent("incomplete", WIRE), "estimate", 120, None),
+    ("completed", LastEvent("completed"), TEXT, 340 + 100, 1500),
+    ("incomplete", LastEvent("incomplete"), TEXT, 340 + 100, 1500),
+    ("failed after the response began", LastEvent("failed"), TEXT, 340 + 100, 1500),
+    ("failed before that: free", LastEvent("failed"), NOT_BEGUN, 0, None),
+    ("the agent had left", LastEvent("completed"), LEFT, 1500, 1500),
+    ("the agent had left, failed", LastEvent("failed"), LEFT, 1500, 1500),
+    ("usage, though the agent had left", LastEvent("completed", WIRE), LEFT, 120, None),
+    ("usage of a failure", LastEvent("failed", WIRE), TEXT, 120, None),
+    ("usage of an incomplete one", LastEvent("incomplete", WIRE), TEXT, 120, None),
 ]
 
 
 @pytest.mark.parametrize(
-    ("last", "charge", "total", "at_most"),
+    ("last", "received", "total", "at_most"),
     [w[1:] for w in WITHOUT_USAGE],
     ids=[w[0] for w in WITHOUT_USAGE],
 )
-def test_what_a_response_is_charged(last, charge, total, at_most):
-    after = answered(flying(), last, charge)
+def test_what_a_response_is_charged(last, received, total, at_most):
+    after = answered(flying(), last, received)
     assert (after.usage.total, after.complete, after.in_flight) == (total, at_most is None, None)
     assert meter.usage(after, PRICES)["atMostTokens"] == at_most
 
@@ -140,7 +146,7 @@ CHARGES = [
     ("last", "began", "left", "charge"), [c[1:] for c in CHARGES], ids=[c[0] for c in CHARGES]
 )
 def test_who_ended_a_response_without_usage_decides_what_it_is_charged(last, began, left, charge):
-    assert meter.unmetered(last, began=began, left=left) == charge
+    assert meter.unmetered(last, Received(began=began, left=left)) == charge
 
 
 @pytest.mark.parametrize(

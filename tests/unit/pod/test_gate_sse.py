@@ -1,4 +1,4 @@
-"""A stream is understood however it is cut into chunks, and what the model says in it is counted."""
+"""A stream is understood however it is cut into chunks, and what the model says is counted."""
 
 import json
 

@@ -1,6 +1,7 @@
-"""1,000 runs with cuts, clients that leave, gates that are restarted, retries and resumes, over text
-of 1.5 to 6 bytes a token: what is charged, against what the model really used, and the same sums at
-gate, status, registry and metrics.
+"""1,000 runs with cuts, clients that leave, gates that are restarted, retries and resumes.
+
+Over text of 1.5 to 6 bytes a token: what is charged, against what the model really used, and the
+same sums at gate, status, registry and metrics.
 
 The gate's account with its state file, the operator's plan and metrics, and the registry's records
 are the real ones; what lies between them, HTTP and Kubernetes, is left out.
@@ -10,7 +11,7 @@ import json
 import math
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -232,9 +233,9 @@ class Run:
             "total_tokens": tokens_in + tokens_out,
         }
 
-        def answered(last: LastEvent, *, began: bool = True, left: bool = False) -> Account:
-            charge = meter.unmetered(last, began=began, left=left)
-            return meter.answered(ledger.account, last, received, charge, prices, NOON)
+        def answered(last: LastEvent, **how: bool) -> Account:
+            given = replace(received, **how)
+            return meter.answered(ledger.account, last, given, prices, NOON)
 
         def broken(error: errors.UpstreamError | None, charge: meter.Charge) -> Account:
             return meter.broken(ledger.account, error, received, charge, prices)
@@ -260,9 +261,9 @@ class Run:
         elif way == "completed without usage":
             ledger.settle(answered(LastEvent("completed")))
         elif way == "cut":
-            ledger.settle(broken(CUT, meter.unmetered(None, began=True, left=False)))
+            ledger.settle(broken(CUT, meter.unmetered(None, received)))
         elif way == "left, cut":
-            ledger.settle(broken(CUT, meter.unmetered(None, began=True, left=True)))
+            ledger.settle(broken(CUT, meter.unmetered(None, replace(received, left=True))))
         elif way == "left, never ended":
             received = Received(0, 0, STALL_SECONDS + 5.0)
             tokens_out = min(

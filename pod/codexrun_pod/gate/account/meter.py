@@ -7,7 +7,7 @@ the most that it can have been, and makes the account incomplete (docs/prices.md
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -53,11 +53,16 @@ class InFlight:
 @dataclass(frozen=True)
 class Received:
     """What came of a response: bytes of text, calls of the provider's web search, and the seconds
-    from the request to its end, None if nobody knows when it ends."""
+    from the request to its end, None if nobody knows when it ends.
+
+    began: the provider had begun to answer. left: the agent's side broke off before the end.
+    """
 
     text_bytes: int = 0
     searches: int = 0
     seconds: float | None = None
+    began: bool = True
+    left: bool = False
 
 
 NOTHING_RECEIVED = Received()
@@ -99,47 +104,34 @@ def sent(account: Account, request: InFlight) -> Account:
     return replace(account, requests=account.requests + 1, in_flight=request)
 
 
-def unmetered(last: LastEvent | None, *, began: bool, left: bool) -> Charge:
-    """Return what a response is charged whose usage never came.
+def unmetered(last: LastEvent | None, received: Received) -> Charge:
+    """Return what a response is charged whose usage never came; last: None if the provider broke
+    off.
 
-    last: its last event, None if the provider broke off. began: it had begun to answer; before
-    that, providers bill nothing. left: the agent's side had broken off before, which it must not
-    gain by: nobody can say any longer what the model did.
+    Providers bill nothing before they begin to answer. An agent that left must not gain by it:
+    nobody can say any longer what the model did.
     """
-    if not began and (last is not None or not left):
+    if not received.began and (last is not None or not received.left):
         return "nothing"
-    return "at_most" if left else "estimate"
+    return "at_most" if received.left else "estimate"
 
 
 def answered(
-    account: Account,
-    last: LastEvent,
-    received: Received,
-    charge: Charge,
-    prices: Prices,
-    now: datetime,
+    account: Account, last: LastEvent, received: Received, prices: Prices, now: datetime
 ) -> Account:
-    """Charge a response that ended with its last event: its usage, or `charge` without one."""
-    flight = account.in_flight
-    lowered = flight.lowered if flight else None
-    before = account
+    """Charge a response that ended with its last event."""
+    lowered = account.in_flight.lowered if account.in_flight else None
     used = tokens.parse(last.usage)
-    if used is not None:
-        account = _charge_usage(account, used, last.tier, received.searches, prices)
+    error = errors.from_event(last.error or {}, now) if last.kind == "failed" else None
+    if used is None:
+        account = broken(account, error, received, unmetered(last, received), prices)
     else:
-        account = _charge_unknown(account, received, charge, prices)
+        account = _charge_usage(account, used, last.tier, received.searches, prices)
     if last.kind == "completed":
-        return replace(
-            account,
-            completed=account.completed + 1,
-            last_error=None,
-            turn_tokens=0,
-            turn_pico=0,
-        )
-    if last.kind == "failed":
-        if used is None and charge == "estimate":
-            account = _note_try(account, before)
-        return replace(account, last_error=errors.from_event(last.error or {}, now))
+        completed = account.completed + 1
+        return replace(account, completed=completed, last_error=None, turn_tokens=0, turn_pico=0)
+    if error is not None:
+        return replace(account, last_error=error)
     if lowered and last.reason == "max_output_tokens":
         message = f"the response was cut at what remained of the budget ({lowered})"
         return stopped(account, Denied("budget", message))
@@ -158,29 +150,23 @@ def broken(
     charge: Charge,
     prices: Prices,
 ) -> Account:
-    """Charge a response whose end was not seen; error: None if that was not the model's fault."""
-    before = account
-    account = _charge_unknown(account, received, charge, prices)
+    """Charge a response whose usage was not seen; error: None if that was not the model's fault."""
+    charged = _charge_unmetered(account, received, charge, prices)
     if error is None:
-        return account
+        return charged
     if charge == "estimate":
-        account = _note_try(account, before)
-    return replace(account, last_error=error)
+        charged = replace(
+            charged,
+            turn_tokens=account.turn_tokens + charged.usage.total - account.usage.total,
+            turn_pico=account.turn_pico + charged.pico_usd - account.pico_usd,
+        )
+    return replace(charged, last_error=error)
 
 
 def charged_at_most(account: Account, prices: Prices) -> Account:
     """Charge what a gate finds in flight that an earlier instance has left: the model may go on
     with it."""
     return broken(account, None, NOTHING_RECEIVED, "at_most", prices)
-
-
-def _note_try(account: Account, before: Account) -> Account:
-    """Note what a try was charged that the provider did not end."""
-    return replace(
-        account,
-        turn_tokens=account.turn_tokens + account.usage.total - before.usage.total,
-        turn_pico=account.turn_pico + account.pico_usd - before.pico_usd,
-    )
 
 
 def stopped(account: Account, stop: Denied) -> Account:
@@ -194,55 +180,52 @@ def _charge_usage(
     flight = account.in_flight
     if flight is None:
         return account
-    account = replace(account, counted=remember(account.counted, flight.size.digest, used.input))
-    return _charge(account, used, tier, searches, prices, pico_dollars)
+    price = prices.get(flight.model)
+    rates = price.at_tier(tier) if price else None
+    if price is not None and rates is None:
+        account = _without_price(account, f"service tier {tier!r} of model {flight.model!r}")
+    pico = pico_dollars(used, rates) if rates else 0
+    account = _charge(account, used, pico, searches, prices)
+    return replace(account, counted=remember(account.counted, flight.size.digest, used.input))
 
 
-def _charge_unknown(
+def _charge_unmetered(
     account: Account, received: Received, charge: Charge, prices: Prices
 ) -> Account:
     flight = account.in_flight
     if flight is None or charge == "nothing":
         return replace(account, in_flight=None)
+    price = prices.get(flight.model)
     max_output = flight.max_output
     if received.seconds is not None:
         max_output = min(max_output, math.ceil(received.seconds) * TOKENS_PER_SECOND)
     bound = tokens.of(flight.size.at_most, max_output)
-    if charge == "at_most":
-        account = _charge(account, bound, None, received.searches, prices, pico_at_most)
-        return replace(account, complete=False)
-    output = min(text_tokens(received.text_bytes), max_output)
-    used = tokens.of(flight.size.estimate, output)
-    account = _charge(account, used, None, received.searches, prices, pico_dollars)
+    used = bound
+    pico = pico_at_most(bound, price) if price else 0
+    if charge == "estimate":
+        output = min(text_tokens(received.text_bytes), max_output)
+        used = tokens.of(flight.size.estimate, output)
+        pico = pico_dollars(used, price) if price else 0
+    account = _charge(account, used, pico, received.searches, prices)
     return replace(account, complete=False, doubt=account.doubt + bound.total - used.total)
 
 
-def _charge(
-    account: Account,
-    used: Usage,
-    tier: str | None,
-    searches: int,
-    prices: Prices,
-    pico: Callable[[Usage, Price], int],
-) -> Account:
-    assert account.in_flight is not None
-    model = account.in_flight.model
-    price = prices.get(model)
-    rates = price.at_tier(tier) if price else None
-    fee = price.search if price else None
-    unpriced = account.unpriced
-    if price and rates is None:
-        unpriced = unpriced or f"service tier {tier!r} of model {model!r}"
-    elif price and searches and fee is None:
-        unpriced = unpriced or "the fee of web_search"
+def _charge(account: Account, used: Usage, pico: int, searches: int, prices: Prices) -> Account:
+    price = prices.get(account.in_flight.model) if account.in_flight else None
+    if price is not None and searches and price.search is None:
+        account = _without_price(account, "the fee of web_search")
+    fee = price.search or 0 if price else 0
     return replace(
         account,
         usage=account.usage + used,
-        pico_usd=account.pico_usd + (pico(used, rates) if rates else 0) + searches * (fee or 0),
-        priced=account.priced and price is not None and unpriced is None,
-        unpriced=unpriced,
+        pico_usd=account.pico_usd + pico + searches * fee,
+        priced=account.priced and price is not None,
         in_flight=None,
     )
+
+
+def _without_price(account: Account, what: str) -> Account:
+    return replace(account, priced=False, unpriced=account.unpriced or what)
 
 
 def cost(account: Account, prices: Prices) -> int | None:
@@ -305,7 +288,7 @@ def from_json(stored: Mapping[str, Any]) -> Account:
     Raises:
         KeyError, TypeError: it is not an account.
     """
-    return _read(
+    account: Account = _read(
         Account,
         {
             **stored,
@@ -317,6 +300,7 @@ def from_json(stored: Mapping[str, Any]) -> Account:
             "counted": tuple((str(digest), int(n)) for digest, n in stored.get("counted", ())),
         },
     )
+    return account
 
 
 def _in_flight(stored: Mapping[str, Any] | None) -> InFlight | None:

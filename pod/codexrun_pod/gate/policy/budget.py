@@ -97,7 +97,8 @@ def lower_output(body: dict[str, Any], limits: Limits) -> str | None:
 
 def max_output(body: dict[str, Any], limits: Limits) -> int:
     """Return the tokens that the answer can have: what is asked for, or what the model can."""
-    return min(body.get("max_output_tokens", limits.max_output), limits.max_output)
+    cap: int = body.get("max_output_tokens", limits.max_output)
+    return min(cap, limits.max_output)
 
 
 def _is_cap(value: Any) -> bool:
