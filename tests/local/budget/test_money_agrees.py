@@ -13,9 +13,9 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate.account import meter
-from codexrun_pod.gate.account.input_size import InputSize
 from codexrun_pod.gate.account.meter import Account, InFlight, Received
 from codexrun_pod.gate.cost import Price
+from codexrun_pod.gate.input_size import InputSize
 from codexrun_pod.gate.sse import LastEvent
 
 # A short request with input written and read, and a long one: 7 and 3 tokens make no whole

@@ -12,8 +12,8 @@ from loglines import wrong_lines
 
 from codexrun_pod.gate import exchange
 from codexrun_pod.gate.account import meter
-from codexrun_pod.gate.account.input_size import InputSize
 from codexrun_pod.gate.account.ledger import Ledger
+from codexrun_pod.gate.input_size import InputSize
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env
 

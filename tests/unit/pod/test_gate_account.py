@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from codexrun_pod.gate import usage
 from codexrun_pod.gate.account import meter
-from codexrun_pod.gate.account.input_size import MAX_COUNTED, InputSize
 from codexrun_pod.gate.account.meter import Account, InFlight, Received
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.input_size import MAX_COUNTED, InputSize
 from codexrun_pod.gate.policy.verdicts import Denied
 from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage, parse

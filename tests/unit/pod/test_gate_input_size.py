@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.account.input_size import (
+from codexrun_pod.gate.input_size import (
     IMAGE_AT_MOST,
     IMAGE_ESTIMATE,
     MAX_COUNTED,

@@ -27,9 +27,9 @@ from codexrun_operator.decide.plan import plan
 from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate import errors
 from codexrun_pod.gate.account import meter
-from codexrun_pod.gate.account.input_size import input_size
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.account.meter import Account, InFlight, Received
+from codexrun_pod.gate.input_size import input_size
 from codexrun_pod.gate.policy.rules import admit
 from codexrun_pod.gate.policy.verdicts import Admitted
 from codexrun_pod.gate.settings import from_env

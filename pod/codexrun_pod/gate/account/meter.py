@@ -16,9 +16,9 @@ from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import termination
 from codexrun_pod.gate import errors
 from codexrun_pod.gate import usage as tokens
-from codexrun_pod.gate.account.input_size import Counted, InputSize, remember, text_tokens
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.input_size import Counted, InputSize, remember, text_tokens
 from codexrun_pod.gate.policy.output import OutputVerdict
 from codexrun_pod.gate.policy.verdicts import DEFAULT_MAX_OUTPUT_TOKENS, Denied
 from codexrun_pod.gate.sse import LastEvent

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from codexrun_pod.gate.account.input_size import beginnings
+from codexrun_pod.gate.input_size import beginnings
 from codexrun_pod.gate.policy import tools as offered
 from codexrun_pod.gate.policy.budget import budget_left, known_price, lower_output, max_output
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits, guardrail

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from codexrun_core.codex import tools
-from codexrun_pod.gate.account.input_size import Beginning
 from codexrun_pod.gate.cost import Price
+from codexrun_pod.gate.input_size import Beginning
 
 Code = Literal["budget", "guardrail", "stall", "model_error", "stopping"]
 DEFAULT_MAX_OUTPUT_TOKENS = 128_000  # what a model can answer where nobody says
