@@ -121,7 +121,7 @@ class Gate:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 await self.request_lock.acquire()
         except TimeoutError:
-            if self.current is not None:
+            if self.current is not None and not self.current.attended:
                 self.current.abandon = "at_most"
             yield False
             return
