@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from loglines import wrong_lines
 
-from codexrun_pod.gate import exchange
+from codexrun_pod.gate import exchange, server
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.input_size import InputSize
@@ -61,6 +61,19 @@ def streams(*chunks, pause=0.0, cut=False):
             await asyncio.sleep(pause)
         if cut:
             request.transport.abort()
+        return response
+
+    return script
+
+
+def hangs(released):
+    """Begins to answer, and is silent until `released` is set."""
+
+    async def script(request):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(DELTA)
+        await released.wait()
         return response
 
     return script
@@ -383,15 +396,7 @@ async def test_the_next_request_waits_for_what_was_left_and_no_longer_than_a_sta
     monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.05)
     stand.ledger.settings = replace(stand.ledger.settings, stall_seconds=0.5)
     released = asyncio.Event()
-
-    async def hangs(request):
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        await response.write(DELTA)
-        await released.wait()
-        return response
-
-    stand.upstream.scripts = [hangs]
+    stand.upstream.scripts = [hangs(released)]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
         await answer.content.readany()
         answer.close()
@@ -405,6 +410,30 @@ async def test_the_next_request_waits_for_what_was_left_and_no_longer_than_a_sta
     assert told["usage"]["inputTokens"] == BOUND
     assert told["usage"]["totalTokens"] == told["usage"]["atMostTokens"]
     assert stand.account.last_error is None, "leaving is not the model's fault"
+    released.set()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "charged"),
+    [(30.0, "estimate"), (0.0, "at most")],
+    ids=["because of the stop", "long before it"],
+)
+async def test_a_stop_charges_what_it_breaks_off_by_when_the_client_left(
+    stand, monkeypatch, seconds, charged
+):
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "LEFT_WITH_THE_RUN_SECONDS", seconds)
+    monkeypatch.setattr(server, "LAST_IDLE_SECONDS", 0.2)
+    released = asyncio.Event()
+    stand.upstream.scripts = [hangs(released)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await until(lambda: stand.gate.current.client_left_at is not None)
+    await server._last_response(stand.gate)
+    told = stand.message()["usage"]
+    assert told["inputTokens"] == (-(-BOUND // 3) if charged == "estimate" else BOUND)
+    assert told["atMostTokens"] >= BOUND + 1000
     released.set()
 
 
