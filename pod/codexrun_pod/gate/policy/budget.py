@@ -46,7 +46,8 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
         if _spent_limit(body, before) is None:
             return Denied(
                 "model_error",
-                f"{tries.error}, at every try; their estimates are {limit}; retry the run",
+                "every try of this turn was broken off, and the estimates for them have used the"
+                f" budget up: {limit}; retry the run. The last one: {tries.error}",
             )
     return Denied("budget", f"the budget is spent: {limit}")
 
