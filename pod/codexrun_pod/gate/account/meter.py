@@ -308,7 +308,7 @@ def _in_flight(stored: Mapping[str, Any] | None) -> InFlight | None:
         return None
     if "size" in stored:
         size = _read(InputSize, stored["size"])
-    else:  # version 0.1 wrote down the bytes of the request alone
+    else:  # earlier versions wrote down the bytes of the request alone
         request_bytes = stored["request_bytes"]
         size = InputSize(request_bytes, text_tokens(request_bytes))
     flight: InFlight | None = _read(InFlight, {**stored, "size": size})
