@@ -96,8 +96,10 @@ class ReportKey:
     COMPLETED = "completed"  # responses of the model
     USAGE = "usage"
     COST_MICRO_USD = "costMicroUSD"  # of the usage
+    AT_MOST_TOKENS = "atMostTokens"  # of the usage, where it is not exact
     PRICE_TABLE = "priceTable"
     COMPLETE = "complete"  # whether the usage is exact
+    UNPRICED = "unpriced"  # what was used and has no price, where that is not the model
     STOP = "stop"
     LAST_ERROR = "lastError"
     CUT_SHORT = "cutShort"

@@ -23,6 +23,14 @@ class UsageView(BaseModel):
     output_tokens: int
     reasoning_tokens: int
     total_tokens: int
+    at_most_tokens: Annotated[
+        int | None,
+        Field(
+            description=(
+                "total_tokens if every estimate in it were at its bound; absent where all is exact."
+            )
+        ),
+    ] = None
     requests: int
     cost_cents: int
     cost_micro_usd: int | None = None
@@ -148,6 +156,7 @@ def of_record(record: RunRecord, external_url: str = "", queue: QueueView | None
         output_tokens=record.output_tokens,
         reasoning_tokens=record.reasoning_tokens,
         total_tokens=record.cost_tokens,
+        at_most_tokens=record.at_most_tokens,
         requests=record.requests,
         cost_cents=record.cost_cents,
         cost_micro_usd=record.cost_micro_usd,

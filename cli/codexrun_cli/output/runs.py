@@ -218,4 +218,8 @@ def _usage(usage: Usage) -> str:
         f" {usage['cached_input_tokens']} cached; "
     )
     text += f"{usage['output_tokens']} out)"
-    return text if usage.get("complete") else f"{text}, not all of it seen"
+    if usage.get("complete"):
+        return text
+    at_most = usage.get("at_most_tokens") or 0
+    bound = f"; {at_most} at most" if at_most > usage["total_tokens"] else ""
+    return f"{text}, not all of it seen{bound}"

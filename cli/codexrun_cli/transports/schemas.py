@@ -21,6 +21,7 @@ class Usage(TypedDict):
     output_tokens: int
     reasoning_tokens: int
     total_tokens: int
+    at_most_tokens: NotRequired[int | None]
     requests: int
     cost_cents: int
     cost_micro_usd: NotRequired[int | None]

@@ -1,21 +1,23 @@
-"""What does a token cost? A versioned table of prices, read from YAML and kept as whole
-micro-dollars per million tokens.
+"""What does a token cost, and a search? A versioned table of prices, read from YAML and kept as
+whole micro-dollars per million tokens, or per thousand calls.
 
 A model that is not in it has an unknown price, not zero. What a run's tokens come to is computed by
 the gate: pod, gate/cost.py.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+
+from codexrun_core.codex.tools import WEB_SEARCH
 
 
 class PricesError(ValueError):
@@ -27,11 +29,9 @@ def _micro(value: object) -> int:
     try:
         micro = Decimal(str(value)) * 1_000_000
     except InvalidOperation:
-        raise ValueError("must be US dollars per million tokens, such as 0.125") from None
+        raise ValueError("must be US dollars, such as 0.125") from None
     if not micro.is_finite() or micro != micro.to_integral_value() or not 0 <= micro <= 10**12:
-        raise ValueError(
-            "must be US dollars per million tokens, from 0 to 1000000, in millionths at the finest"
-        )
+        raise ValueError("must be US dollars, from 0 to 1000000, in millionths at the finest")
     return int(micro)
 
 
@@ -70,13 +70,57 @@ class LongContext(Rates):
     above_input_tokens: Annotated[int, Field(ge=1, le=10**9)]
 
 
-class Price(Rates):
-    """What a model costs from a day on."""
+class Tier(Rates):
+    """What a model costs at one service tier."""
+
+    long_context: LongContext | None = None
+
+    def for_gate(self) -> dict[str, Any]:
+        """Return the rates as the gate's settings have them."""
+        rates: dict[str, Any] = super().for_gate()
+        if long := self.long_context:
+            rates["longContext"] = {"aboveInputTokens": long.above_input_tokens, **long.for_gate()}
+        return rates
+
+
+Source = Annotated[str, Field(min_length=1, description="Where the figures were read.")]
+TierName = Annotated[str, Field(min_length=1, max_length=32)]
+
+
+class Price(Tier):
+    """What a model costs from a day on, at the standard tier and at others, and how much it can
+    answer."""
 
     model: Annotated[str, Field(min_length=1, max_length=128)]
     valid_from: date
-    source: Annotated[str, Field(min_length=1, description="Where the figures were read.")]
-    long_context: LongContext | None = None
+    source: Source
+    tiers: Annotated[
+        dict[TierName, Tier],
+        Field(description="By the name that responses have in service_tier."),
+    ] = {}
+    max_output_tokens: Annotated[
+        int | None,
+        Field(ge=16, le=10**9, description="Tokens that one response can have; 128,000 if absent."),
+    ] = None
+
+    def for_gate(self) -> dict[str, Any]:
+        """Return the rates as the gate's settings have them."""
+        rates = super().for_gate()
+        if self.tiers:
+            rates["tiers"] = {name: tier.for_gate() for name, tier in self.tiers.items()}
+        return rates
+
+
+class Fee(_Part):
+    """What a call of a tool costs from a day on that the provider runs, besides its tokens."""
+
+    tool: Literal["web_search"]
+    valid_from: date
+    source: Source
+    per_thousand_calls: Money
+
+
+Dated = TypeVar("Dated", Price, Fee)
 
 
 class PriceTable(_Part):
@@ -84,21 +128,37 @@ class PriceTable(_Part):
 
     version: Annotated[str, Field(min_length=1, max_length=64)]
     prices: list[Price]
+    fees: list[Fee] = []
 
     def on(self, day: date) -> "Prices":
-        """Return the prices of that day (UTC): of a model's entries the newest that has begun."""
-        begun = sorted(
-            (p for p in self.prices if p.valid_from <= day), key=lambda price: price.valid_from
+        """Return the prices of that day (UTC): of a model's or tool's entries the newest that has
+        begun."""
+        return Prices(
+            self.version,
+            {price.model: price for price in _begun(self.prices, day)},
+            {fee.tool: fee.per_thousand_calls for fee in _begun(self.fees, day)},
         )
-        return Prices(self.version, {price.model: price for price in begun})
+
+
+def _begun(entries: Iterable[Dated], day: date) -> list[Dated]:
+    begun = (entry for entry in entries if entry.valid_from <= day)
+    return sorted(begun, key=lambda entry: entry.valid_from)
 
 
 @dataclass(frozen=True)
 class Prices:
-    """The prices of one day, by model."""
+    """The prices of one day, by model, and the fees by tool, in micro-dollars per thousand
+    calls."""
 
     version: str
     models: Mapping[str, Price]
+    fees: Mapping[str, int] = field(default_factory=dict)
+
+    def max_output_tokens(self, model: str) -> int | None:
+        """Return the tokens that a response of a model can have; None where the table does not
+        say."""
+        price = self.models.get(model)
+        return price.max_output_tokens if price else None
 
     def for_gate(self, model: str) -> dict[str, dict[str, Any]]:
         """Return the part that a run's gate needs, as JSON; empty if the model's price is
@@ -106,9 +166,9 @@ class Prices:
         price = self.models.get(model)
         if price is None:
             return {}
-        rates: dict[str, Any] = dict(price.for_gate())
-        if long := price.long_context:
-            rates["longContext"] = {"aboveInputTokens": long.above_input_tokens, **long.for_gate()}
+        rates = price.for_gate()
+        if (fee := self.fees.get(WEB_SEARCH)) is not None:
+            rates["webSearchMicroUSDPerThousandCalls"] = fee
         return {model: rates}
 
 
@@ -135,12 +195,13 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
         ]
         raise PricesError("\n".join(lines)) from None
     keys: set[tuple[str, date]] = set()
-    for price in table.prices:
-        if (price.model, price.valid_from) in keys:
-            raise PricesError(
-                f"{file_name}: {price.model} has two prices from {price.valid_from} on; remove one"
-            )
-        keys.add((price.model, price.valid_from))
+    for name, first_day in (
+        *((price.model, price.valid_from) for price in table.prices),
+        *((fee.tool, fee.valid_from) for fee in table.fees),
+    ):
+        if (name, first_day) in keys:
+            raise PricesError(f"{file_name}: {name} has two prices from {first_day} on; remove one")
+        keys.add((name, first_day))
     return table
 
 

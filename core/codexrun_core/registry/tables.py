@@ -94,6 +94,7 @@ runs = sa.Table(
     _column("cached_input_tokens", BIG_INTEGER, null=False),
     _column("output_tokens", BIG_INTEGER, null=False),
     _column("reasoning_tokens", BIG_INTEGER, null=False),
+    _column("at_most_tokens", BIG_INTEGER),
     _column("requests", BIG_INTEGER, null=False),
     _column("usage_complete", sa.Boolean, null=False),
     _column("turns", sa.Integer),

@@ -341,6 +341,17 @@ class JobTypeSpec(Part):
         list[ModelName] | None,
         Field(max_length=32, description="Models a run may name; only spec.model if absent."),
     ] = None
+    max_output_tokens: Annotated[
+        int | None,
+        Field(
+            ge=16,
+            le=1_000_000_000,
+            description=(
+                "Tokens that the model can answer at most, for one whose endpoint refuses a higher"
+                " max_output_tokens; the price table's number if absent, else 128000."
+            ),
+        ),
+    ] = None
     effort: Annotated[
         Effort | None, Field(description="Reasoning effort; the model's own default if absent.")
     ] = None

@@ -225,13 +225,25 @@ class Usage(Part):
     output_tokens: Annotated[int, Field(ge=0)] = 0
     reasoning_tokens: Annotated[int, Field(ge=0)] = 0
     total_tokens: Annotated[int, Field(ge=0)] = 0
+    at_most_tokens: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description=(
+                "totalTokens if every estimate in it were at its bound; absent where all is exact."
+            ),
+        ),
+    ] = None
     requests: Annotated[int, Field(ge=0, description="Requests that reached the model.")] = 0
     cost_micro_usd: Annotated[
         int | None,
         Field(
             alias="costMicroUSD",
             ge=0,
-            description="Millionths of a US dollar; absent if the model has no known price.",
+            description=(
+                "Millionths of a US dollar; absent if the model, its service tier or a search has"
+                " no known price."
+            ),
         ),
     ] = None
     cost_cents: Annotated[
@@ -247,7 +259,8 @@ class Usage(Part):
         bool,
         Field(
             description=(
-                "False if a response's usage was never seen: then an upper bound was charged."
+                "False if a response's usage was never seen: then an estimate was charged, or the"
+                " most that it can have been."
             )
         ),
     ] = True

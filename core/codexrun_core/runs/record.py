@@ -58,6 +58,7 @@ class RunRecord:
     cached_input_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    at_most_tokens: int | None = None  # if every estimate were at its bound
     requests: int = 0
     usage_complete: bool = False
     attempt: int = 1
@@ -183,6 +184,9 @@ def usage_columns(usage: Usage | None) -> dict[str, Any]:
         "cached_input_tokens": _bounded(usage.cached_input_tokens),
         "output_tokens": _bounded(usage.output_tokens),
         "reasoning_tokens": _bounded(usage.reasoning_tokens),
+        "at_most_tokens": (
+            None if usage.at_most_tokens is None else _bounded(usage.at_most_tokens)
+        ),
         "requests": _bounded(usage.requests),
         "usage_complete": usage.complete,
     }
@@ -196,6 +200,7 @@ USAGE_COLUMNS = (
     "cached_input_tokens",
     "output_tokens",
     "reasoning_tokens",
+    "at_most_tokens",
     "requests",
     "usage_complete",
 )

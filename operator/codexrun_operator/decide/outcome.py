@@ -76,6 +76,12 @@ def usage_of(pod: Pod) -> Usage | None:
     )
 
 
+def without_price(pod: Pod) -> str | None:
+    """Return what the run used that has no price, where that is not its model."""
+    unpriced = pod.gate.report.get(ReportKey.UNPRICED)
+    return _text(unpriced) if isinstance(unpriced, str) and unpriced else None
+
+
 def dollars(micro_usd: int) -> str:
     """Format micro-dollars for people: four decimals, rounded up, so that something never reads as
     nothing."""
@@ -244,10 +250,10 @@ CANNOT_START_REASONS = (
 
 
 def stopped_by_gate(pod: Pod) -> Failure | None:
-    """The gate stopped the run for budget or guardrails, which stands above all that the agent
-    says."""
+    """The gate stopped the run, which stands above all that the agent says: for budget, guardrails,
+    a model that does not end what the agent has left, or one that broke off every try of a turn."""
     stop = _part(pod.gate.report, ReportKey.STOP)
-    if _class(stop) in ("budget", "guardrail"):
+    if _class(stop) in ("budget", "guardrail", "stall", "model_error"):
         return failed(
             FailureClass(stop[ReportKey.CLASS]),
             stop.get(ReportKey.MESSAGE, ""),

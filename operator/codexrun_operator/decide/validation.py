@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codexrun_core import reasons
+from codexrun_core.codex.tools import WEB_SEARCH
 from codexrun_core.prices.table import UNKNOWN_PRICES, Prices
 from codexrun_core.prompts.rendering import placeholders
 from codexrun_core.prompts.stored import StoredPrompt as Prompt
@@ -55,6 +56,8 @@ class Accepted:
     # of its model, as the gate reads them; empty if unknown
     prices: dict[str, Any] = field(default_factory=dict)
     price_table: str | None = None
+    # tokens that the model can answer at most; None if nobody says
+    max_output_tokens: int | None = None
 
 
 def prompt_version(run: CodexRun, job_type: CodexJobType) -> str:
@@ -138,6 +141,7 @@ def validate_run(
         inputs=inputs,
         prices=prices.for_gate(model),
         price_table=prices.version if model in prices.models else None,
+        max_output_tokens=type_spec.max_output_tokens or prices.max_output_tokens(model),
     )
 
 
@@ -190,7 +194,7 @@ def price_rejection(
     """Reject a limit in money that nobody could keep, and a model without a price where the job
     type requires one."""
     if model in prices.models:
-        return None
+        return _fee_rejection(job_type, limits, prices)
     problem = f'the price of model "{model}" is not in the price table {prices.version}'
     if limits.max_cost_cents is not None:
         return Rejected(
@@ -205,6 +209,19 @@ def price_rejection(
             " (requireKnownPrice); use another model, or add its price",
         )
     return None
+
+
+def _fee_rejection(job_type: CodexJobType, limits: Limits, prices: Prices) -> Rejected | None:
+    searches = WEB_SEARCH in job_type.spec.usable_tools
+    if limits.max_cost_cents is None or not searches or WEB_SEARCH in prices.fees:
+        return None
+    return Rejected(
+        reasons.UNKNOWN_PRICE,
+        f"spec.limits.maxCostCents: the fee of web_search, which job type"
+        f' "{job_type.metadata.name}" allows, is not in the price table {prices.version}, so that'
+        " this limit cannot be kept; use maxTokens, take web_search out of allowedTools, or add its"
+        " fee",
+    )
 
 
 def _workspace(run: CodexRun, job_type: CodexJobType) -> Rejected | None:

@@ -61,6 +61,8 @@ def container(
         "allowedTools": job_type.spec.usable_tools,
         "maxTokens": accepted.limits.max_tokens,
         "maxCostCents": accepted.limits.max_cost_cents,
+        "maxOutputTokens": accepted.max_output_tokens,
+        "stallSeconds": accepted.limits.stall_seconds,
         "prices": accepted.prices,
         "priceTable": accepted.price_table,
         "ingestURL": settings.ingest_url or None,

@@ -1,14 +1,18 @@
-"""The cost of tokens. Pure, exact: whole pico-dollars inside, micro-dollars rounded up outside."""
+"""The cost of tokens and searches. Pure, exact: whole pico-dollars inside, micro-dollars rounded up
+outside."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from codexrun_pod.gate.usage import Usage
 
 PICO_PER_MICRO = 1_000_000
+# What servers call the tier of the list prices.
+# https://platform.openai.com/docs/api-reference/responses/object#responses/object-service_tier
+STANDARD_TIERS = (None, "", "auto", "default", "standard")
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,8 @@ class Price:
     """Micro-dollars per million tokens, which is the same number as pico-dollars per token.
 
     cache_write: None as input. long: what the whole of a request costs whose input is above
-    long_above tokens.
+    long_above tokens. tiers: what it costs at other service tiers, by name. search: pico-dollars a
+    call of the provider's web search; None for unknown.
     """
 
     input: int
@@ -25,6 +30,8 @@ class Price:
     cache_write: int | None = None
     long_above: int | None = None
     long: Price | None = None
+    tiers: Mapping[str, Price] = field(default_factory=dict)
+    search: int | None = None
 
     @classmethod
     def from_json(cls, price: Mapping[str, Any]) -> Price:
@@ -34,6 +41,7 @@ class Price:
             KeyError: a field is missing. ValueError: one is negative.
         """
         long = price.get("longContext")
+        thousand_searches = price.get("webSearchMicroUSDPerThousandCalls")
         parsed = cls(
             price["inputMicroUSDPerMTok"],
             price["cachedInputMicroUSDPerMTok"],
@@ -41,8 +49,11 @@ class Price:
             price.get("cacheWriteMicroUSDPerMTok"),
             long["aboveInputTokens"] if long else None,
             cls.from_json(long) if long else None,
+            {name: cls.from_json(tier) for name, tier in (price.get("tiers") or {}).items()},
+            None if thousand_searches is None else thousand_searches * (PICO_PER_MICRO // 1000),
         )
-        if min(parsed.input, parsed.cached_input, parsed.output, parsed.written) < 0:
+        amounts = (parsed.input, parsed.cached_input, parsed.output, parsed.written)
+        if min(*amounts, parsed.search or 0) < 0:
             raise ValueError(f"a price is negative: {dict(price)}")
         return parsed
 
@@ -53,8 +64,14 @@ class Price:
 
     @property
     def highest_output(self) -> int:
-        """Return the highest price of output, whatever the request's length."""
-        return max(self.output, self.long.output) if self.long else self.output
+        """Return the highest price of output, whatever the request's length and the tier that it
+        will be served at."""
+        others = [self.long, *self.tiers.values()]
+        return max(self.output, *(price.highest_output for price in others if price), 0)
+
+    def at_tier(self, tier: str | None) -> Price | None:
+        """Return the price of a service tier; None for one that is not known."""
+        return self if tier in STANDARD_TIERS else self.tiers.get(str(tier))
 
     def of(self, usage: Usage) -> Price:
         """Return the price of a request by its length."""
@@ -74,9 +91,11 @@ def pico_dollars(usage: Usage, price: Price) -> int:
 
 def pico_at_most(usage: Usage, price: Price) -> int:
     """Return the highest cost of a response of so many tokens, whatever its input's share of the
-    cache was."""
-    rates = price.of(usage)
-    return usage.input * max(rates.input, rates.written) + usage.output * rates.output
+    cache was, and its tier."""
+    rates = [tier.of(usage) for tier in (price, *price.tiers.values())]
+    return max(
+        usage.input * max(rate.input, rate.written) + usage.output * rate.output for rate in rates
+    )
 
 
 def pico_of_cents(cents: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Literal
 
 from codexrun_core.pod_contract import ReportKey
@@ -48,8 +49,11 @@ class UpstreamError:
         return {key: value for key, value in fields.items() if value is not None}
 
 
-def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetime) -> UpstreamError:
-    """Classify an HTTP answer other than 200."""
+def from_answer(
+    status: int, headers: Mapping[str, str], body: str, now: datetime, cap: str | None = None
+) -> UpstreamError:
+    """Classify an HTTP answer other than 200. cap: of a request whose output the gate has capped,
+    what to do if that is why the server refuses it; servers say so in many ways."""
     error = _error_object(body)
     codes = {error.get("code"), error.get("type")}
     if codes & QUOTA_CODES:
@@ -62,7 +66,10 @@ def from_answer(status: int, headers: Mapping[str, str], body: str, now: datetim
         class_ = "model_error"
     message = error.get("message") or body.strip() or "no message"
     reset = _reset_at(headers, error, now) if class_ in ("rate_limit", "quota") else None
-    return UpstreamError(class_, _short(f"HTTP {status}: {message}"), status, reset)
+    text = f"HTTP {status}: {message}"
+    if status == HTTPStatus.BAD_REQUEST and cap is not None:
+        text = f"{text[: LONGEST_MESSAGE - len(cap) - 2]}; {cap}"
+    return UpstreamError(class_, _short(text), status, reset)
 
 
 def from_event(error: Mapping[str, Any], now: datetime) -> UpstreamError:

@@ -18,17 +18,18 @@ from codexrun_pod.gate import errors, header_filter
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
+from codexrun_pod.gate.input_size import input_size
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
 
 T = TypeVar("T")
 
-CHECK_SECONDS = (
-    1.0  # how often the record in flight is brought up to date and the client looked after
-)
-# the answer to a client that left is read on for its usage, unless it is silent for so long
-DRAIN_SECONDS = 30.0
+CHECK_SECONDS = 1.0  # how often the client is looked after
+CLIENT_READ_SECONDS = 60.0  # in which a client has to take what is sent to it
+# A client that left no longer than this before a stop left because of it: the runner ends Codex,
+# and then itself, within 15 s.
+LEFT_WITH_THE_RUN_SECONDS = 30.0
 MAX_ERROR_BYTES = 1024 * 1024  # of the body of an upstream error
 NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
@@ -39,7 +40,7 @@ NOT_CONNECTED = (
 
 
 class AbandonedError(Exception):
-    """Reading on is pointless: the client left long ago, or the gate has to end."""
+    """The gate has to end, or the next request has waited for too long: reading on is over."""
 
 
 class Exchange:
@@ -58,10 +59,10 @@ class Exchange:
         self.events = EventStream(
             lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped)
         )
-        self.streamed = 0
-        self.saved_bytes = 0
+        self.bytes_came = False  # of an answer that was broken off
         self.client_left_at: float | None = None
-        self.abandon = False
+        # Set from outside, to read no further: what the answer is charged.
+        self.abandon: meter.Charge | None = None
         self.began = time.monotonic()
         self.check_at = self.began + CHECK_SECONDS
 
@@ -69,13 +70,14 @@ class Exchange:
         """Return the answer for the client: upstream's stream, upstream's error, or 502 when there
         was none."""
         ledger = self.ledger
-        prices = self.ledger.settings.prices
-        flight = meter.InFlight(self.admitted.model, len(self.admitted.body), self.admitted.lowered)
+        admitted = self.admitted
+        size = input_size(admitted.beginnings, ledger.account.counted)
+        flight = meter.InFlight(admitted.model, size, admitted.max_output, admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
         try:
             return await self._forward(session)
         except AbandonedError:
-            ledger.settle(meter.broken(self._account(), None, prices))
+            self._settle_broken(None, self.abandon)
             if self.request.transport is not None:
                 self.request.transport.abort()
             return web.Response(status=503)
@@ -87,18 +89,17 @@ class Exchange:
             )
             return _bad_gateway(ledger)
         except UnreadableError as error:
-            ledger.settle(
-                meter.broken(self._account(), errors.unreadable(self.host, str(error)), prices)
-            )
+            self._settle_broken(errors.unreadable(self.host, str(error)), "at_most")
             return _unreadable(ledger)
         except (aiohttp.ClientError, TimeoutError) as error:
-            ledger.settle(
-                meter.broken(self._account(), errors.unreachable(self.host, _reason(error)), prices)
-            )
+            self._settle_broken(errors.unreachable(self.host, _reason(error)))
             return _bad_gateway(ledger)
+        except asyncio.CancelledError:
+            self._settle_broken(None, "estimate")
+            raise
         finally:
-            if ledger.account.in_flight is not None:  # cancelled, or a fault of the gate
-                ledger.settle(meter.broken(self._account(), None, prices))
+            if ledger.account.in_flight is not None:  # a fault of the gate
+                self._settle_broken(None, "at_most")
             last_error = ledger.account.last_error
             ledger.log(
                 "request.ended",
@@ -141,7 +142,7 @@ class Exchange:
         if self.key:
             body = body.replace(self.key.encode(), b"***")
         error = errors.from_answer(
-            answer.status, answer.headers, body.decode("utf-8", "replace"), _now()
+            answer.status, answer.headers, body.decode("utf-8", "replace"), _now(), self._cap()
         )
         self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
         return web.Response(
@@ -155,7 +156,6 @@ class Exchange:
         try:
             while chunk := await self._while_attended(upstream.readany()):
                 self.ledger.touch()
-                self.streamed += len(chunk)
                 allowed = self._meter(chunk)
                 if allowed and self.client_left_at is None:
                     await self._pass_on(down.write(allowed))
@@ -167,13 +167,11 @@ class Exchange:
             if self.events.last is None:
                 raise
         except aiohttp.ClientError:
-            # Broken off in the middle: told below, and to the client by breaking off too. What came
-            # with it is lost, but paid.
-            self.streamed = max(self.streamed, answer.content.total_bytes)
+            # Broken off in the middle: told below, and to the client by breaking off too. aiohttp
+            # loses what had come just before, but it had come.
+            self.bytes_came = answer.content.total_bytes > 0
         if self.events.last is None:
-            self.ledger.settle(
-                meter.broken(self._account(), errors.cut(self.host), self.ledger.settings.prices)
-            )
+            self._settle_broken(errors.cut(self.host))
             if self.request.transport is not None:
                 self.request.transport.abort()
         return down
@@ -186,12 +184,48 @@ class Exchange:
         if self.events.last is not None and previous is None:
             ledger = self.ledger
             prices = ledger.settings.prices
+            received = self._received()
             ledger.settle(
-                meter.answered(
-                    self._account(), self.events.last, self.events.output_seen, prices, _now()
-                )
+                meter.answered(ledger.account, self.events.last, received, prices, _now())
             )
         return allowed
+
+    def _settle_broken(
+        self, error: errors.UpstreamError | None, charge: meter.Charge | None = None
+    ) -> None:
+        """Charge an answer whose end was not seen; charge: None if the provider broke it off."""
+        ledger = self.ledger
+        received = self._received()
+        charge = charge or meter.unmetered(None, received)
+        prices = ledger.settings.prices
+        ledger.settle(meter.broken(ledger.account, error, received, charge, prices))
+
+    def _received(self) -> meter.Received:
+        self._look_for_client()
+        return meter.Received(
+            text_bytes=self.events.text_bytes,
+            searches=self.events.searches,
+            seconds=time.monotonic() - self.began,
+            began=self.events.began or self.bytes_came,
+            left=self.client_left_at is not None,
+        )
+
+    def charge_at_stop(self, stopped_at: float) -> meter.Charge:
+        """Return what the answer is charged if a stop that began then ends it before its usage has
+        come; stopped_at: of time.monotonic."""
+        left = self.client_left_at
+        long_before = left is not None and stopped_at - left > LEFT_WITH_THE_RUN_SECONDS
+        return "at_most" if long_before else "estimate"
+
+    def _cap(self) -> str | None:
+        """Return the cap that the gate has set, for the message of a server that refuses it."""
+        if self.admitted.lowered is None:
+            return None
+        return (
+            f"max_output_tokens was {self.admitted.max_output}, which is left of"
+            f" {self.admitted.lowered}; if the model cannot answer as much, set maxOutputTokens of"
+            " the job type to what it can"
+        )
 
     async def _end_run(self, down: web.StreamResponse) -> None:
         """End the run: the model has called what it may not, and Codex never sees the call. The
@@ -209,10 +243,17 @@ class Exchange:
         self._client_left()
 
     async def _pass_on(self, sending: Awaitable[object]) -> None:
+        """Pass on to the client; one that does not read has left, or it could keep the gate from
+        reading the answer's end."""
         try:
-            await self._while_attended(sending)
+            async with asyncio.timeout(CLIENT_READ_SECONDS):
+                await self._while_attended(sending)
         except ConnectionError:
             self._client_left()
+        except TimeoutError:
+            self._client_left()
+            if self.request.transport is not None:
+                self.request.transport.abort()
 
     @property
     def attended(self) -> bool:
@@ -229,7 +270,7 @@ class Exchange:
         """Return `work`'s result, looking at the client once a second.
 
         Raises:
-            AbandonedError: it will not be waited for any longer.
+            AbandonedError: `abandon` was set.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -239,31 +280,17 @@ class Exchange:
                 )
                 if time.monotonic() >= self.check_at:
                     self.check_at = time.monotonic() + CHECK_SECONDS
-                    self._save_streamed()
                 if ready:
                     return task.result()
-                self._give_up_if_pointless()
+                self._look_for_client()
+                if self.abandon is not None:
+                    raise AbandonedError
         finally:
             task.cancel()
 
-    def _save_streamed(self) -> None:
-        """Save how much has been streamed, in case this process does not live to see the end of
-        it."""
-        if self.streamed != self.saved_bytes and self.ledger.account.in_flight is not None:
-            self.saved_bytes = self.streamed
-            self.ledger.save(self._account())
-
-    def _account(self) -> meter.Account:
-        return meter.streamed(self.ledger.account, self.streamed)
-
-    def _give_up_if_pointless(self) -> None:
+    def _look_for_client(self) -> None:
         if self.request.transport is None or self.request.transport.is_closing():
             self._client_left()
-        left = self.client_left_at
-        if self.abandon or (
-            left is not None and time.monotonic() - max(left, self.ledger.last_byte) > DRAIN_SECONDS
-        ):
-            raise AbandonedError
 
 
 def _bad_gateway(ledger: Ledger) -> web.Response:

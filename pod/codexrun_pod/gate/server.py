@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import signal
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import aiohttp
@@ -79,7 +81,9 @@ class Gate:
                     "requests at the same time are not allowed: the run has no sub-agents",
                 )
             )
-        async with self.request_lock:
+        async with self._turn() as may_go:
+            if not may_go:
+                return self._refuse(self._stalled())
             if request.transport is None or request.transport.is_closing():
                 return web.Response(status=499)  # it left while it waited: nothing was sent
             verdict = admit(raw, self.ledger.limits)
@@ -106,6 +110,33 @@ class Gate:
                 return True
             await asyncio.sleep(0.02)
         return False
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[bool]:
+        """Wait until nothing is in flight: the answer that a client has left is read to its end.
+        False if that has not come when stallSeconds are over."""
+        left_at = self.current.client_left_at if self.current is not None else None
+        deadline = (left_at or time.monotonic()) + self.ledger.settings.stall_seconds
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self.request_lock.acquire()
+        except TimeoutError:
+            if self.current is not None and not self.current.attended:
+                self.current.abandon = "at_most"
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self.request_lock.release()
+
+    def _stalled(self) -> Denied:
+        return Denied(
+            "stall",
+            "the agent left a request before its answer had ended, and the model has not ended it"
+            f" within {self.ledger.settings.stall_seconds:g} s; for a slow model raise"
+            " limits.stallSeconds",
+        )
 
     def _refuse(self, denial: Denied) -> web.Response:
         if denial.final and self.ledger.account.stop is None:
@@ -217,9 +248,10 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
 async def _last_response(gate: Gate) -> None:
     """Wait a moment for the usage of the last response while bytes still come, although the agent
     is gone."""
-    deadline = time.monotonic() + LAST_RESPONSE_SECONDS
+    stopped_at = time.monotonic()
     while gate.current is not None:
         now = time.monotonic()
         silent = now - max(gate.ledger.last_byte, gate.current.began)
-        gate.current.abandon = now > deadline or silent > LAST_IDLE_SECONDS
+        if now > stopped_at + LAST_RESPONSE_SECONDS or silent > LAST_IDLE_SECONDS:
+            gate.current.abandon = gate.current.charge_at_stop(stopped_at)
         await asyncio.sleep(0.1)

@@ -25,7 +25,9 @@ from codexrun_core.pod_contract import (
 from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.endpoint import Endpoint
 from codexrun_pod.gate.policy.output import schema_from
+from codexrun_pod.gate.policy.verdicts import DEFAULT_MAX_OUTPUT_TOKENS
 
+DEFAULT_STALL_SECONDS = 600.0  # of an operator that does not say
 CA_FILE = Path(MODEL_CA_FOLDER, MODEL_CA_FILE)
 
 
@@ -34,9 +36,10 @@ class Settings:
     """One attempt's gate.
 
     tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico:
-    what they may cost, in pico-dollars; None for no cap. prices: by model; a model that is missing
-    has an unknown price. ingest: URL of the api's ingest port, None where there is no api.
-    output_schema: the job type's, of the final message.
+    what they may cost, in pico-dollars; None for no cap. max_output_tokens: what the model can
+    answer at most. stall_seconds: how long a request waits for one that the agent has left. prices:
+    by model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
+    None where there is no api. output_schema: the job type's, of the final message.
     """
 
     run_id: str
@@ -48,6 +51,8 @@ class Settings:
     tools: frozenset[str]
     max_tokens: int | None = None
     max_pico: int | None = None
+    max_output_tokens: int = DEFAULT_MAX_OUTPUT_TOKENS
+    stall_seconds: float = DEFAULT_STALL_SECONDS
     prices: Mapping[str, Price] = field(default_factory=dict)
     price_table: str | None = None
     ingest: str | None = None
@@ -79,6 +84,8 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             max_pico=None
             if config.get("maxCostCents") is None
             else pico_of_cents(int(config["maxCostCents"])),
+            max_output_tokens=int(config.get("maxOutputTokens", DEFAULT_MAX_OUTPUT_TOKENS)),
+            stall_seconds=float(config.get("stallSeconds", DEFAULT_STALL_SECONDS)),
             prices={
                 model: Price.from_json(price)
                 for model, price in (config.get("prices") or {}).items()

@@ -1,5 +1,5 @@
-"""Reads a stream of server-sent events as it passes: its last event, whether there was output, and
-calls of tools. Pure.
+"""Reads a stream of server-sent events as it passes: its last event, how much the model has said,
+and calls of tools. Pure.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 END_OF_LINE = re.compile(rb"\r\n|\n|\r")
-NO_OUTPUT_YET = ("response.created", "response.in_progress", "response.queued")
+SEARCH_CALL = "web_search_call"
+# Where the text of an item is, besides the `text` of the parts of its content and summary.
+TEXT_KEYS = ("arguments", "input")
 
 
 @dataclass(frozen=True)
 class LastEvent:
     """The event that ends a response. usage: its `usage`, unread; reason: of incomplete; error: of
-    failed."""
+    failed; tier: the service tier that the response was served at."""
 
     kind: Literal["completed", "incomplete", "failed"]
     usage: Any = None
     reason: str = "unknown"
     error: Mapping[str, Any] | None = None
+    tier: str | None = None
 
 
 class EventStream:
@@ -36,17 +39,25 @@ class EventStream:
     ) -> None:
         """forbidden: the name of the tool that an event calls although it may not."""
         self.last: LastEvent | None = None
-        self.output_seen = False
+        self.began = False  # there was an event that was no error
+        self.searches = 0  # calls of the provider's web search that have ended
         # The forbidden tool; nothing was given back from its event on.
         self.called: str | None = None
         self._forbidden = forbidden
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
+        self._item_bytes = 0  # of text, of items that have ended
+        self._delta_bytes = 0  # of text, since then
+
+    @property
+    def text_bytes(self) -> int:
+        """Return the bytes of text that have come, without the frame of the events."""
+        return self._item_bytes + self._delta_bytes
 
     def feed(self, chunk: bytes) -> bytes:
-        """Return what may be passed on. Sets `last` at the first event that ends a response,
-        `output_seen` at the first output."""
+        """Return what may be passed on. Sets `last` at the first event that ends a response, and
+        `began` at the first that is no error."""
         text = self._rest + chunk
         passed: list[bytes] = []
         start = 0
@@ -76,8 +87,22 @@ class EventStream:
         if self.last is not None:
             return
         self.last = _last(event)
-        if self.last is None and event.get("type") not in NO_OUTPUT_YET:
-            self.output_seen = True
+        if self.last is None or self.last.kind != "failed":
+            self.began = True
+        self._count(event)
+
+    def _count(self, event: Mapping[str, Any]) -> None:
+        if isinstance(delta := event.get("delta"), str):
+            self._delta_bytes += _size(delta)
+        if event.get("type") == "response.output_item.done":
+            item = _mapping(event.get("item"))
+            # Some servers send no deltas, and some items have none.
+            self._item_bytes += max(self._delta_bytes, _item_bytes(item))
+            self._delta_bytes = 0
+            self.searches += item.get("type") == SEARCH_CALL
+        output = _mappings(_mapping(event.get("response")).get("output"))
+        in_output = sum(item.get("type") == SEARCH_CALL for item in output)
+        self.searches = max(self.searches, in_output)
 
 
 def _parsed(data: bytes) -> Mapping[str, Any]:
@@ -91,15 +116,29 @@ def _last(event: Mapping[str, Any]) -> LastEvent | None:
     kind = event.get("type")
     response = _mapping(event.get("response"))
     usage = response.get("usage")
+    named = response.get("service_tier")
+    tier = named if isinstance(named, str) else None
     if kind == "response.completed":
-        return LastEvent("completed", usage)
+        return LastEvent("completed", usage, tier=tier)
     if kind == "response.incomplete":
-        return LastEvent("incomplete", usage, reason=_reason(response))
+        return LastEvent("incomplete", usage, reason=_reason(response), tier=tier)
     if kind == "response.failed":
-        return LastEvent("failed", usage, error=_mapping(response.get("error")))
+        return LastEvent("failed", usage, error=_mapping(response.get("error")), tier=tier)
     if kind == "error":
         return LastEvent("failed", usage, error=_mapping(event.get("error")) or event)
     return None
+
+
+def _item_bytes(item: Mapping[str, Any]) -> int:
+    """Return the bytes of text in an item of the output. Reasoning that is not shown comes
+    encrypted, in base64."""
+    parts = [*_mappings(item.get("content")), *_mappings(item.get("summary"))]
+    texts = [*(item.get(key) for key in TEXT_KEYS), *(part.get("text") for part in parts)]
+    return sum(map(_size, texts)) + _size(item.get("encrypted_content")) * 3 // 4
+
+
+def _size(text: Any) -> int:
+    return len(text.encode("utf-8", "backslashreplace")) if isinstance(text, str) else 0
 
 
 def _reason(response: Mapping[str, Any]) -> str:
@@ -108,3 +147,7 @@ def _reason(response: Mapping[str, Any]) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [part for part in value if isinstance(part, Mapping)] if isinstance(value, list) else []

@@ -39,7 +39,7 @@ NOTHING = Usage()
 
 def parse(wire: Any) -> Usage | None:
     """Read the API's usage object; None if it is absent or makes no sense, so that the caller
-    charges an upper bound."""
+    charges an estimate."""
     if not isinstance(wire, Mapping):
         return None
     tokens_in = _count(wire.get("input_tokens"))
@@ -54,14 +54,9 @@ def parse(wire: Any) -> Usage | None:
     return Usage(tokens_in, cached, tokens_out, min(reasoning, tokens_out), total, written)
 
 
-def upper_bound(request_bytes: int, streamed_bytes: int) -> Usage:
-    """Return the most that an unmetered request can have used, as far as bytes tell: a token is at
-    least one byte of text.
-
-    Reasoning that the model did not stream is not in it: nobody outside of the provider can know
-    that.
-    """
-    return Usage(request_bytes, 0, streamed_bytes, 0, request_bytes + streamed_bytes)
+def of(input_tokens: int, output_tokens: int) -> Usage:
+    """Return the usage of a response of which no more is known."""
+    return Usage(input_tokens, 0, output_tokens, 0, input_tokens + output_tokens)
 
 
 def _detail(wire: Mapping[str, Any], section: str, key: str) -> int:

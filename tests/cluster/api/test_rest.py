@@ -53,6 +53,15 @@ def test_a_run_by_kubectl_is_a_row_too(lab: Lab, facade: Facade, job_type: str) 
     assert run["metadata"]["uid"] in [r["run_id"] for r in listed]
 
 
+def test_an_estimate_has_the_same_bound_in_status_and_row(lab: Lab, facade: Facade) -> None:
+    run = lab.ended(lab.run(lab.job_type(), "no-usage"))
+    usage = run["status"]["usage"]
+    assert run["status"]["phase"] == "Succeeded", run["status"]
+    assert usage["complete"] is False
+    row = facade.until(run["metadata"]["uid"], "succeeded")
+    assert row["usage"]["at_most_tokens"] == usage["atMostTokens"] > row["cost_tokens"]
+
+
 def test_fifty_starts_at_once_against_five_slots_give_five(lab: Lab, facade: Facade) -> None:
     job_type = lab.job_type(concurrencyLimit=5)
     with ThreadPoolExecutor(25) as pool:

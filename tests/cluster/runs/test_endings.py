@@ -141,6 +141,12 @@ def test_the_run_away_loop_overshoots_by_one_request_at_most(endings: dict[str, 
     assert usage["complete"] is True
 
 
+def test_answers_that_were_cut_are_an_estimate_and_have_a_bound(endings: dict[str, Json]) -> None:
+    usage = endings["cut stream"]["status"]["usage"]
+    assert usage["complete"] is False
+    assert 0 < usage["totalTokens"] < usage["atMostTokens"]
+
+
 def test_a_timeout_keeps_log_and_usage(lab: Lab, endings: dict[str, Json]) -> None:
     run = endings["too long"]
     assert run["status"]["usage"]["totalTokens"] > 0

@@ -13,8 +13,9 @@ from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.plan import plan
 from codexrun_operator.watch.cache import Cache
 from codexrun_pod.gate.account import meter
-from codexrun_pod.gate.account.meter import Account, InFlight
+from codexrun_pod.gate.account.meter import Account, InFlight, Received
 from codexrun_pod.gate.cost import Price
+from codexrun_pod.gate.input_size import InputSize
 from codexrun_pod.gate.sse import LastEvent
 
 # A short request with input written and read, and a long one: 7 and 3 tokens make no whole
@@ -36,9 +37,9 @@ def test_the_gate_s_last_message_status_row_log_line_and_metric_agree(
             "output_tokens": tokens_out,
         }
         account = meter.answered(
-            meter.sent(account, InFlight(MODEL, 9)),
+            meter.sent(account, InFlight(MODEL, InputSize(9, 3))),
             LastEvent("completed", usage),
-            True,
+            Received(),
             prices,
             NOON,
         )

@@ -19,6 +19,7 @@ from gatestand import GateStand, event, listening
 INPUT_PICO = 5_000_000
 OUTPUT_PICO = 30_000_000
 RUNS_OF_A_KIND = 50
+MAX_OUTPUT = 128_000  # tokens that the model can answer
 
 
 @dataclass
@@ -31,9 +32,9 @@ class Glutton:
     async def respond(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read())
         asked = self.chance.randint(100, 20_000)
-        wishes = self.chance.randint(1, 6_000)
-        cap = body["max_output_tokens"]
-        assert cap >= 16, "the API refuses less"
+        wishes = self.chance.choice([self.chance.randint(1, 6_000), MAX_OUTPUT])
+        cap = body.get("max_output_tokens", MAX_OUTPUT)
+        assert 16 <= cap <= MAX_OUTPUT, "the API refuses less, and servers refuse more"
         said = min(wishes, cap)
         self.tokens.append((asked, said))
         usage = {"input_tokens": asked, "output_tokens": said, "total_tokens": asked + said}

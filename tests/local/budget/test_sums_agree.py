@@ -1,6 +1,6 @@
 """1,000 runs with random usage, cuts, retries, restarts of the gate and resumes: what the model
 counted response by response is what status, registry and metrics say, to the token and the
-micro-dollar.
+micro-dollar; where it did not count they say the same, and that it is an estimate.
 
 Everything but Codex and Kubernetes is the real code: the gate over HTTP, the operator's plan and
 its metrics, the registry (SQLite).
@@ -38,8 +38,7 @@ FILLER = event("response.output_text.delta", delta="x" * 80)
 
 @dataclass
 class Book:
-    """What the model counted for one run: its own usage, or, where it never sent one, the bytes
-    that went in and out."""
+    """What the model counted for one run, and how many answers it never counted."""
 
     tokens: Counter[str] = field(default_factory=Counter)
     requests: int = 0
@@ -47,12 +46,6 @@ class Book:
 
     def response(self, usage: dict[str, int]) -> None:
         self.tokens.update(usage)
-
-    def bytes_only(self, taken: int, given_back: int) -> None:
-        self.unknown += 1
-        self.tokens.update(
-            inputTokens=taken, outputTokens=given_back, totalTokens=taken + given_back
-        )
 
     @property
     def micro_usd(self) -> int:
@@ -82,7 +75,7 @@ class Model:
         return dict(zip(FIELDS, numbers, strict=True))
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
+        await request.read()
         book = self.books.setdefault(request.headers["x-codex-window-id"], Book())
         book.requests += 1
         way = self.chance.choices(
@@ -119,8 +112,8 @@ class Model:
             sent += event("response.completed", response={"id": "r"})
         elif way != "cut":
             sent += event("response.failed", response={"error": {"code": "server_error"}})
-        if way in ("no-usage", "failed-late", "cut"):
-            book.bytes_only(len(raw), len(sent))
+        if way in ("no-usage", "failed", "failed-late", "cut"):
+            book.unknown += 1
         cut = self.chance.randint(0, len(sent))
         await stream.write(sent[:cut])
         await stream.write(sent[cut:])
@@ -216,7 +209,6 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
     cache.job_types["hello"] = kind()
     counters = RunMetrics(cache, "codexrun")
     before_all = metered()
-    books = Counter[str]()
     statuses = Counter[str]()
     async with await Registry.open(f"sqlite:///{tmp_path}/registry.db") as registry:
         await registry.migrate()
@@ -226,16 +218,18 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
             usage = after.status.usage
             assert usage is not None
             said = usage.dump()
-            assert {name: said[name] for name in FIELDS} == {
-                name: book.tokens[name] for name in FIELDS
-            }, number
-            assert (said["requests"], said["costMicroUSD"], said["complete"]) == (
-                book.requests,
-                book.micro_usd,
-                not book.unknown,
-            )
-            books.update(book.tokens, costMicroUSD=book.micro_usd)
-            statuses.update({name: said[name] for name in (*FIELDS, "costMicroUSD")})
+            assert (said["requests"], said["complete"]) == (book.requests, not book.unknown)
+            told = {name: said[name] for name in (*FIELDS, "costMicroUSD")}
+            statuses.update(told)
+            if book.unknown:
+                assert book.tokens["totalTokens"] < told["totalTokens"] <= said["atMostTokens"]
+                assert book.micro_usd < told["costMicroUSD"]
+            else:
+                assert told == {
+                    **{name: book.tokens[name] for name in FIELDS},
+                    "costMicroUSD": book.micro_usd,
+                }, number
+                assert "atMostTokens" not in said
             if number % 5 == 0:  # most ends are the first that the registry hears of a run
                 await registry.record(record_of(before))
             for _ in range(2):  # the mirror may see an end twice
@@ -253,9 +247,12 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
         "costMicroUSD": "cost_micro_usd",
     }
     stored = {name: sum(getattr(row, column) for row in rows) for name, column in columns.items()}
-    assert books == statuses == stored
+    assert statuses == stored
+    assert sum(row.at_most_tokens is not None for row in rows) == sum(
+        book.unknown > 0 for book in model.books.values()
+    )
     counted = {name: after_all - before_all[name] for name, after_all in metered().items()}
-    assert counted == {name: books[name] for name in counted}
+    assert counted == {name: statuses[name] for name in counted}
     assert min(model.ways.values()) > 50, f"each way was taken often: {model.ways}"
 
 

@@ -57,6 +57,24 @@ def test_conditions_are_the_same_both_ways(stand: Stand) -> None:
     ]
 
 
+def test_an_estimate_says_how_wrong_it_can_be_both_ways(stand: Stand) -> None:
+    name = stand.start()
+    usage_ = {
+        "inputTokens": 100,
+        "outputTokens": 20,
+        "totalTokens": 120,
+        "atMostTokens": 900,
+        "requests": 1,
+        "complete": False,
+    }
+    stand.end(name, usage=usage_)
+    stand.until(lambda: '"succeeded"' in stand.cli("status", name, "-o", "json").out)
+    for stand.rest in (True, False):
+        assert "not all of it seen; 900 at most" in stand.cli("status", name).out
+        told = json.loads(stand.cli("status", name, "-o", "json").out)["usage"]
+        assert (told["total_tokens"], told["at_most_tokens"]) == (120, 900)
+
+
 def test_the_api_tells_every_transition(stand: Stand) -> None:
     text = stand.cli("status", failed(stand)).out
     assert [row[1:] for row in rows(text, "Transitions")] == [

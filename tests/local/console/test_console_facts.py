@@ -221,6 +221,16 @@ async def test_the_sums_of_cost_are_those_of_rest(team) -> None:
         assert '<td class="n">–</td><td class="n m">–</td>' in without_price
 
 
+async def test_an_estimate_is_called_one_and_says_how_wrong_it_can_be(team) -> None:
+    console, ids = team
+    async with httpx.AsyncClient(base_url=console.url) as http:
+        await http.post("/console/login", data={"token": TOKEN})
+        estimated = (await http.get(f"/console/runs/{ids['cancelled']}")).text
+        exact = (await http.get(f"/console/runs/{ids['done']}")).text
+    assert "An estimate, 19,300 tokens at most" in estimated
+    assert "An estimate" not in exact
+
+
 async def test_only_what_differs_is_shown_when_that_is_asked_for(team) -> None:
     console, ids = team
     async with httpx.AsyncClient(base_url=console.url) as http:

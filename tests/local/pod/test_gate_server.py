@@ -3,20 +3,24 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 
 import aiohttp
 import pytest
 from aiohttp import web
 from loglines import wrong_lines
 
-from codexrun_pod.gate import exchange
+from codexrun_pod.gate import exchange, server
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
+from codexrun_pod.gate.input_size import InputSize
 from codexrun_pod.gate.server import Gate
 from codexrun_pod.gate.settings import from_env
 
 KEY = "sk-secret-0123456789"
 BODY = {"model": "m", "stream": True, "store": False, "input": "hello"}
+# Bytes of what the model is shown of it.
+BOUND = len('{"model":"m"}"hello"')
 USAGE = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120}
 
 
@@ -57,6 +61,19 @@ def streams(*chunks, pause=0.0, cut=False):
             await asyncio.sleep(pause)
         if cut:
             request.transport.abort()
+        return response
+
+    return script
+
+
+def hangs(released):
+    """Begins to answer, and is silent until `released` is set."""
+
+    async def script(request):
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(DELTA)
+        await released.wait()
         return response
 
     return script
@@ -225,6 +242,26 @@ async def test_an_error_passes_unchanged_is_remembered_and_never_quotes_the_key(
     assert KEY.encode() not in capfdbinary.readouterr().out
 
 
+@pytest.mark.parametrize("words", ["cap too large", "max_output_tokens is above 128"])
+async def test_a_refused_cap_names_the_field_that_helps(stand, words):
+    """Servers say it in many ways: https://github.com/vllm-project/vllm/issues/42474"""
+    stand.ledger.settings = replace(stand.ledger.settings, max_tokens=5000)
+    stand.upstream.scripts = [answers(400, json.dumps({"error": {"message": words}}))]
+    await stand.post()
+    assert stand.upstream.requests[0][1]["max_output_tokens"] == 5000
+    message = stand.message()["lastError"]["message"]
+    assert words in message
+    assert "max_output_tokens was 5000" in message
+    assert "limits.maxTokens" in message
+    assert "set maxOutputTokens of the job type" in message
+
+
+async def test_any_other_400_does_not(stand):
+    stand.upstream.scripts = [answers(400, "x" * 5000)]
+    await stand.post()
+    assert "maxOutputTokens" not in stand.message()["lastError"]["message"]
+
+
 async def test_a_completed_response_clears_the_error(stand):
     stand.upstream.scripts = [answers(500, "no"), streams(COMPLETED)]
     await stand.post()
@@ -286,9 +323,7 @@ async def test_a_forbidden_call_never_arrives_and_is_paid(stand):
 
 
 async def test_a_stream_that_goes_on_is_followed_for_a_client_that_left(stand, monkeypatch):
-    """However long: only silence ends that, or an agent could leave what it does not want to be
-    counted."""
-    monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
+    """However long, or an agent could leave what it does not want to be counted."""
     monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.1)
     stand.upstream.scripts = [streams(*[DELTA] * 8, COMPLETED, pause=0.2)]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
@@ -311,7 +346,27 @@ async def test_a_cut_stream_is_cut_for_the_client_too(stand):
     with pytest.raises(aiohttp.ClientError):
         await stand.post()
     assert stand.account.last_error.class_ == "model_error"
-    assert (stand.account.complete, stand.account.usage.output) == (False, len(DELTA))
+    assert (stand.account.complete, stand.account.usage.output) == (False, 1), "1 byte of text"
+    told = stand.message()["usage"]
+    assert stand.account.usage.input == -(-BOUND // 3)
+    assert told["totalTokens"] < told["atMostTokens"] <= BOUND + 1000, "of a second"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.1], ids=["at once", "a moment later"])
+async def test_what_comes_together_with_its_cut_has_come(stand, pause):
+    """aiohttp gives the first bytes up when the cut comes with them."""
+    stand.upstream.scripts = [streams(event("response.created"), pause=pause, cut=True)]
+    with pytest.raises(aiohttp.ClientError):
+        await stand.post()
+    assert (stand.account.complete, stand.account.usage.input) == (False, -(-BOUND // 3))
+
+
+async def test_a_cut_before_anything_came_is_free(stand):
+    stand.upstream.scripts = [streams(cut=True)]
+    with contextlib.suppress(aiohttp.ClientError):
+        await stand.post()
+    assert (stand.account.complete, stand.account.usage.total) == (True, 0)
+    assert stand.account.last_error.class_ == "model_error"
 
 
 async def test_a_stream_that_just_ends_is_no_completed_one(stand):
@@ -335,17 +390,51 @@ async def test_a_client_that_leaves_is_metered_to_the_end(stand):
     )
 
 
-async def test_a_client_that_leaves_for_too_long_is_charged_at_most(stand, monkeypatch):
-    monkeypatch.setattr(exchange, "DRAIN_SECONDS", 0.5)
-    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.1)
-    stand.upstream.scripts = [streams(DELTA, pause=5)]
+async def test_the_next_request_waits_for_what_was_left_and_no_longer_than_a_stall(
+    stand, monkeypatch
+):
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.05)
+    stand.ledger.settings = replace(stand.ledger.settings, stall_seconds=0.5)
+    released = asyncio.Event()
+    stand.upstream.scripts = [hangs(released)]
     async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
         await answer.content.readany()
         answer.close()
+    status, body, _ = await stand.post()
+    assert (status, json.loads(body)["error"]["code"]) == (400, "stall")
     await until(lambda: stand.account.in_flight is None)
-    assert not stand.account.complete
-    assert stand.account.usage.input == len(json.dumps(BODY, separators=(",", ":")))
+    told = stand.message()
+    assert told["stop"]["class"] == "stall"
+    assert "limits.stallSeconds" in told["stop"]["message"]
+    assert (told["complete"], told["requests"]) == (False, 1)
+    assert told["usage"]["inputTokens"] == BOUND
+    assert told["usage"]["totalTokens"] == told["usage"]["atMostTokens"]
     assert stand.account.last_error is None, "leaving is not the model's fault"
+    released.set()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "charged"),
+    [(30.0, "estimate"), (0.0, "at most")],
+    ids=["because of the stop", "long before it"],
+)
+async def test_a_stop_charges_what_it_breaks_off_by_when_the_client_left(
+    stand, monkeypatch, seconds, charged
+):
+    monkeypatch.setattr(exchange, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(exchange, "LEFT_WITH_THE_RUN_SECONDS", seconds)
+    monkeypatch.setattr(server, "LAST_IDLE_SECONDS", 0.2)
+    released = asyncio.Event()
+    stand.upstream.scripts = [hangs(released)]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        answer.close()
+    await until(lambda: stand.gate.current.client_left_at is not None)
+    await server._last_response(stand.gate)
+    told = stand.message()["usage"]
+    assert told["inputTokens"] == (-(-BOUND // 3) if charged == "estimate" else BOUND)
+    assert told["atMostTokens"] >= BOUND + 1000
+    released.set()
 
 
 async def test_a_client_that_leaves_at_the_last_event_is_the_normal_end(stand):
@@ -439,10 +528,11 @@ async def test_health_names_the_run(stand):
 def test_what_a_killed_gate_had_in_flight_is_charged(tmp_path):
     state = settings(tmp_path, "http://unused")
     first = Ledger(state)
-    first.save(meter.streamed(meter.sent(first.account, meter.InFlight("m", 1000)), 50))
+    flight = meter.InFlight("m", InputSize(at_most=1000, estimate=340), max_output=500)
+    first.save(meter.sent(first.account, flight))
     second = Ledger(state)
     assert (second.account.usage.total, second.account.complete, second.account.requests) == (
-        1050,
+        1500,
         False,
         1,
     )

@@ -43,6 +43,7 @@ FULL = row(
     cached_input_tokens=5,
     output_tokens=1_000_000_000,
     reasoning_tokens=7,
+    at_most_tokens=9_500_000_000,
     requests=3,
     usage_complete=True,
     attempt=2,

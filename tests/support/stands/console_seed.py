@@ -570,7 +570,7 @@ async def fill(console: Console, history: int = 300) -> dict[str, str]:
         | {
             "model": "gpt-5.5",
             "message": "Cancelled by ada: superseded",
-            "usage": usage(12_400, 60_100),
+            "usage": usage(12_400, 60_100, complete=False) | {"atMostTokens": 19_300},
         },
     )
     await console.mirrored()

@@ -29,6 +29,13 @@ def entry(model: str = "m", begins: str = "2026-01-01", **more: str) -> str:
     return ", ".join(f"{key}: {value}" for key, value in fields.items())
 
 
+FEE = {"tool": "web_search", "validFrom": "2026-01-01", "source": "s", "perThousandCalls": "10"}
+
+
+def fees(*entries: dict[str, str]) -> str:
+    return yaml.safe_dump({"fees": list(entries)})
+
+
 def test_dollars_become_micro_dollars_without_a_float() -> None:
     price = (
         parse_prices(table(entry(input="0.125", cachedInput="0.000001", output="30")))
@@ -78,6 +85,31 @@ def test_the_gate_gets_every_rate_of_its_model() -> None:
     assert prices.for_gate("other") == {}
 
 
+def test_the_gate_gets_tiers_and_the_fee_of_a_search() -> None:
+    tiers = "{priority: {input: 2, cachedInput: 0.2, output: 4}}"
+    text = table(entry(tiers=tiers, maxOutputTokens="32000")) + fees(FEE)
+    prices = parse_prices(text).on(DAY)
+    rates = prices.for_gate("m")["m"]
+    assert rates["tiers"] == {
+        "priority": {
+            "inputMicroUSDPerMTok": 2_000_000,
+            "cachedInputMicroUSDPerMTok": 200_000,
+            "cacheWriteMicroUSDPerMTok": 2_000_000,
+            "outputMicroUSDPerMTok": 4_000_000,
+        }
+    }
+    assert rates["webSearchMicroUSDPerThousandCalls"] == 10_000_000
+    assert (prices.max_output_tokens("m"), prices.max_output_tokens("n")) == (32_000, None)
+
+
+def test_of_a_tool_s_fees_the_newest_that_has_begun_holds() -> None:
+    later = FEE | {"validFrom": "2026-12-01", "perThousandCalls": "25"}
+    prices = parse_prices(table(entry()) + fees(later, FEE))
+    assert prices.on(DAY).fees == {"web_search": 10_000_000}
+    assert prices.on(date(2026, 12, 1)).fees == {"web_search": 25_000_000}
+    assert prices.on(date(2025, 12, 1)).fees == {}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -88,6 +120,11 @@ def test_the_gate_gets_every_rate_of_its_model() -> None:
         (table(entry(input="free")), "prices.0.input"),
         (table(entry(outptu="1")), "prices.0.outptu"),
         (table(entry(), entry()), "m has two prices from 2026-01-01 on"),
+        (table(entry(tiers="{priority: {input: 1, output: 2}}")), "prices.0.tiers.priority"),
+        (table(entry(maxOutputTokens="0")), "prices.0.maxOutputTokens"),
+        (table(entry()) + fees(FEE, FEE), "web_search has two prices from 2026-01-01 on"),
+        (table(entry()) + fees(FEE | {"tool": "file_search"}), "fees.0.tool"),
+        (table(entry()) + fees(FEE | {"perThousandCalls": "-1"}), "fees.0.perThousandCalls"),
     ],
 )
 def test_a_wrong_table_says_where(text: str, said: str) -> None:
@@ -101,6 +138,9 @@ def test_our_own_table_names_a_source_for_every_price() -> None:
     for price in ours.prices:
         assert price.source.startswith("https://"), price.model
         assert price.valid_from <= date.fromisoformat(ours.version)
+    for fee in ours.fees:
+        assert fee.source.startswith("https://"), fee.tool
+        assert fee.valid_from <= date.fromisoformat(ours.version)
 
 
 def test_an_installation_s_own_file_is_read_again_when_it_changes_and_kept_when_it_breaks(

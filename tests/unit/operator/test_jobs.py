@@ -345,17 +345,20 @@ def test_the_gate_is_a_native_sidecar_that_hears_of_a_deletion_first() -> None:
         "allowedTools": ["apply_patch", "shell"],
         "prices": PRICES.for_gate("gpt-5.5"),
         "priceTable": PRICES.version,
+        "stallSeconds": 600,
     }
 
 
 def test_the_gate_is_told_what_the_run_may_spend_and_use() -> None:
-    limits = {"maxTokens": 1000, "maxCostCents": 50}
+    limits = {"maxTokens": 1000, "maxCostCents": 50, "stallSeconds": 90}
     tools = ["mcp:docs/search"]
     job = built(
-        run(limits={"maxCostCents": 5}), kind(limits=limits, allowedTools=tools, mcpServers=[DOCS])
+        run(limits={"maxCostCents": 5}),
+        kind(limits=limits, allowedTools=tools, mcpServers=[DOCS], maxOutputTokens=32_000),
     )
     told = config(job, "gate", "CODEXRUN_GATE")
     assert (told["maxTokens"], told["maxCostCents"], told["allowedTools"]) == (1000, 5, tools)
+    assert (told["maxOutputTokens"], told["stallSeconds"]) == (32_000, 90)
 
 
 DOCS = {"name": "docs", "url": "https://docs.example/mcp"}

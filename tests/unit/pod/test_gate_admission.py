@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from codexrun_pod.gate.cost import Price, pico_of_cents
 from codexrun_pod.gate.policy.budget import MIN_OUTPUT_TOKENS
 from codexrun_pod.gate.policy.rules import admit
-from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits
+from codexrun_pod.gate.policy.verdicts import (
+    DEFAULT_MAX_OUTPUT_TOKENS,
+    Admitted,
+    Denied,
+    Limits,
+    Tries,
+)
 
 LIMITS = Limits(models=frozenset({"m", "n"}))
 PLAIN = {"model": "m", "stream": True, "store": False, "input": []}
@@ -115,6 +121,20 @@ BUDGETS = [
     # name, max_tokens, spent, asked for, sent, lowered ("refused" for a refusal)
     ("no budget", None, 10, None, None, False),
     ("no budget, the client's own cap", None, 10, 50, 50, False),
+    ("more remains than the model can answer", 200_000, 400, None, None, False),
+    ("as much remains as the model can answer", 128_400, 400, None, None, False),
+    ("one less", 128_399, 400, None, 127_999, True),
+    (
+        "more remains than the model can answer, and more is asked for",
+        10**6,
+        0,
+        10**6,
+        10**6,
+        False,
+    ),
+    ("asked for 0", 1000, 400, 0, 600, True),
+    ("asked for -1, which some servers read as no limit", 1000, 400, -1, 600, True),
+    ("the same without a budget", None, 0, -1, None, False),
     ("none asked for: what remains", 1000, 400, None, 600, True),
     ("more asked for than remains", 1000, 400, 700, 600, True),
     ("less asked for than remains", 1000, 400, 100, 100, False),
@@ -138,10 +158,15 @@ def test_budget(most, spent, asked, sent, lowered):
     )
     if sent == "refused":
         assert (verdict.code, verdict.final) == ("budget", True)
+        assert verdict.message.startswith("the budget is spent: ")
         assert f"{spent} of {most} tokens" in verdict.message
     else:
         assert json.loads(verdict.body).get("max_output_tokens") == sent
         assert verdict.lowered == ("limits.maxTokens" if lowered else None)
+        assert verdict.max_output == min(128_000 if sent is None else sent, 128_000)
+
+
+MOST_OUTPUT = DEFAULT_MAX_OUTPUT_TOKENS  # of the model, which is not told where more is left
 
 
 @given(
@@ -159,7 +184,7 @@ def test_the_overshoot_is_at_most_one_input(most, wishes):
         )
         if isinstance(verdict, Denied):
             break
-        cap = json.loads(verdict.body)["max_output_tokens"]
+        cap = json.loads(verdict.body).get("max_output_tokens", MOST_OUTPUT)
         spent += tokens_in + min(tokens_out, cap)
         last_input = tokens_in
     assert spent <= most + last_input
@@ -202,6 +227,67 @@ def test_the_tighter_of_two_budgets_caps():
 def test_a_budget_in_cents_needs_a_price():
     verdict = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, prices={}))
     assert (verdict.code, "no known price" in verdict.message) == ("guardrail", True)
+
+
+@pytest.mark.parametrize("most", [16, 4096, 100_000])
+def test_a_cap_is_never_above_what_the_model_can_answer(most):
+    """Servers refuse it (https://github.com/vllm-project/vllm/issues/42474)."""
+    for spent in range(0, 200_000, 999):
+        limits = Limits(models=frozenset({"m"}), max_tokens=200_000, spent=spent, max_output=most)
+        cap = json.loads(admit(json.dumps(PLAIN).encode(), limits).body).get("max_output_tokens")
+        assert cap is None or 16 <= cap < most
+        assert (cap is None) == (200_000 - spent >= most)
+
+
+@given(st.integers(), st.none() | st.integers(1, 10**6))
+def test_no_cap_below_1_ever_leaves(asked, budget):
+    limits = Limits(models=frozenset({"m"}), max_tokens=budget)
+    verdict = admit(json.dumps({**PLAIN, "max_output_tokens": asked}).encode(), limits)
+    if isinstance(verdict, Admitted):
+        assert json.loads(verdict.body).get("max_output_tokens", 1) >= 1
+
+
+CUT = "the stream from x ended before response.completed"
+TRIES = [
+    # name, spent, of which for tries of this turn, code
+    ("the tries alone have spent it", 1200, 1200, "model_error"),
+    ("with them", 1200, 300, "model_error"),
+    ("it was spent before them", 1200, 100, "budget"),
+    ("no try was broken off", 1200, None, "budget"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spent", "tried", "code"), [t[1:] for t in TRIES], ids=[t[0] for t in TRIES]
+)
+@pytest.mark.parametrize("kind", ["tokens", "money"])
+def test_a_budget_that_went_to_broken_tries_is_the_models_error(spent, tried, code, kind):
+    tries = None if tried is None else Tries(CUT, tried, tried * 30_000_000)
+    limits = Limits(models=frozenset({"m"}), prices=PRICES, tries=tries)
+    if kind == "tokens":
+        limits = replace(limits, max_tokens=1000, spent=spent)
+    else:
+        limits = replace(limits, max_pico=pico_of_cents(3), spent_pico=spent * 30_000_000)
+    verdict = admit(json.dumps(PLAIN).encode(), limits)
+    assert (verdict.code, verdict.final) == (code, True)
+    assert "limits." in verdict.message
+    assert (CUT in verdict.message) == (code == "model_error")
+
+
+def test_a_budget_in_cents_ends_with_what_has_no_price():
+    verdict = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, unpriced="the fee of web_search"))
+    assert (verdict.code, verdict.final) == ("guardrail", True)
+    assert "the fee of web_search" in verdict.message
+    assert "limits.maxCostCents" in verdict.message
+    in_tokens = replace(IN_CENTS, max_pico=None, unpriced="the fee of web_search")
+    assert isinstance(admit(json.dumps(PLAIN).encode(), in_tokens), Admitted)
+
+
+def test_a_budget_in_cents_holds_at_the_dearest_tier():
+    dear = Price(input=1, cached_input=1, output=60_000_000)
+    tiers = {"m": replace(PRICES["m"], tiers={"priority": dear})}
+    body = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, prices=tiers)).body
+    assert json.loads(body)["max_output_tokens"] == 500
 
 
 def test_free_output_is_not_capped():

@@ -1,4 +1,4 @@
-"""A stream is understood however it is cut into chunks."""
+"""A stream is understood however it is cut into chunks, and what the model says is counted."""
 
 import json
 
@@ -23,13 +23,13 @@ STREAMS = [
         "completed without output",
         CREATED + COMPLETED,
         LastEvent("completed", {"input_tokens": 1}),
-        False,
+        True,
     ),
     (
         "usage is absent",
         event("response.completed", response={"id": "r"}),
         LastEvent("completed"),
-        False,
+        True,
     ),
     (
         "incomplete",
@@ -37,13 +37,13 @@ STREAMS = [
             "response.incomplete", response={"incomplete_details": {"reason": "max_output_tokens"}}
         ),
         LastEvent("incomplete", reason="max_output_tokens"),
-        False,
+        True,
     ),
     (
         "incomplete without a reason",
         event("response.incomplete", response={}),
         LastEvent("incomplete"),
-        False,
+        True,
     ),
     (
         "failed",
@@ -58,61 +58,61 @@ STREAMS = [
         False,
     ),
     ("cut", CREATED + DELTA, None, True),
-    ("cut in the middle of the last event", (CREATED + COMPLETED)[:-1], None, False),
+    ("cut in the middle of the last event", (CREATED + COMPLETED)[:-1], None, True),
     (
         "carriage returns",
         event("response.completed", "\r\n", response={"usage": 1}),
         LastEvent("completed", 1),
-        False,
+        True,
     ),
     (
         "only carriage returns",
         event("response.completed", "\r", response={"usage": 1}) + "x",
         LastEvent("completed", 1),
-        False,
+        True,
     ),
     (
         "data over two lines",
         'data: {"type":\ndata: "response.completed"}\n\n',
         LastEvent("completed"),
-        False,
+        True,
     ),
     (
         "comments and other fields",
         ": ping\n\nid: 1\nretry: 5\n" + COMPLETED,
         LastEvent("completed", {"input_tokens": 1}),
-        False,
+        True,
     ),
     (
         "no blank after the colon",
         'data:{"type":"response.completed"}\n\n',
         LastEvent("completed"),
-        False,
+        True,
     ),
     (
         "only the first last event counts",
         COMPLETED + event("response.failed", response={}),
         LastEvent("completed", {"input_tokens": 1}),
-        False,
+        True,
     ),
     ("no JSON", "data: response.completed\n\ndata: [DONE]\n\n", None, True),
     (
         "a response that is a list",
         event("response.completed", response=[1]),
         LastEvent("completed"),
-        False,
+        True,
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("stream", "last", "output"), [s[1:] for s in STREAMS], ids=[s[0] for s in STREAMS]
+    ("stream", "last", "began"), [s[1:] for s in STREAMS], ids=[s[0] for s in STREAMS]
 )
-def test_a_stream(stream, last, output):
+def test_a_stream(stream, last, began):
     watch = EventStream()
     watch.feed(stream.encode())
     assert watch.last == last
-    assert watch.output_seen is output
+    assert watch.began is began
 
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))
@@ -128,7 +128,7 @@ def test_chunks_of_any_size_mean_the_same(stream, sizes):
         parts.feed(data[position : position + size])
         position = position + size
         turn = turn + 1
-    assert (parts.last, parts.output_seen) == (whole.last, whole.output_seen)
+    assert (parts.last, parts.began) == (whole.last, whole.began)
 
 
 @given(st.sampled_from([s[1] for s in STREAMS]), st.lists(st.integers(1, 40), min_size=1))
@@ -150,3 +150,61 @@ def test_whole_events_are_given_back_to_the_byte(stream, sizes):
 @given(st.binary())
 def test_no_bytes_break_it(data):
     EventStream().feed(data)
+
+
+def item(kind, **more):
+    return event("response.output_item.done", item={"type": kind, **more})
+
+
+def delta(text, kind="response.output_text.delta"):
+    return event(kind, delta=text)
+
+
+MESSAGE = item("message", content=[{"type": "output_text", "text": "naïve"}])
+SEARCH = item("web_search_call", action={"type": "search", "query": "q"})
+RECEIVED = [
+    # name, stream, bytes of text, searches
+    ("nothing yet", CREATED, 0, 0),
+    ("deltas", delta("na") + delta("ïve"), 6, 0),
+    ("deltas, and then the item that they made", delta("na") + delta("ïve") + MESSAGE, 6, 0),
+    ("an item without deltas", MESSAGE, 6, 0),
+    ("an item, and deltas of the next one", MESSAGE + delta("ab"), 8, 0),
+    ("arguments of a call", delta("{}", "response.function_call_arguments.delta"), 2, 0),
+    ("a call without deltas", item("function_call", name="f", arguments="{}"), 2, 0),
+    ("a script", item("custom_tool_call", name="exec", input="abc"), 3, 0),
+    ("a summary", item("reasoning", summary=[{"type": "summary_text", "text": "abc"}]), 3, 0),
+    ("reasoning that is not shown", item("reasoning", encrypted_content="QUJD"), 3, 0),
+    ("a delta that is no text", event("response.x.delta", delta={"a": 1}), 0, 0),
+    ("the frame of events is no text", ": ping\n\n" * 100 + CREATED, 0, 0),
+    ("searches", SEARCH + SEARCH + MESSAGE, 6, 2),
+    (
+        "searches that the last event alone has",
+        event("response.completed", response={"output": [{"type": "web_search_call"}] * 3}),
+        0,
+        3,
+    ),
+    (
+        "searches that the last event has again",
+        SEARCH + event("response.completed", response={"output": [{"type": "web_search_call"}]}),
+        0,
+        1,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("stream", "text_bytes", "searches"), [r[1:] for r in RECEIVED], ids=[r[0] for r in RECEIVED]
+)
+def test_what_has_come(stream, text_bytes, searches):
+    watch = EventStream()
+    watch.feed(stream.encode())
+    assert (watch.text_bytes, watch.searches) == (text_bytes, searches)
+
+
+@pytest.mark.parametrize(
+    ("named", "tier"), [("priority", "priority"), (None, None), ({"a": 1}, None)]
+)
+def test_the_tier_that_was_served(named, tier):
+    watch = EventStream()
+    watch.feed(event("response.completed", response={"service_tier": named}).encode())
+    assert watch.last == LastEvent("completed", tier=tier)

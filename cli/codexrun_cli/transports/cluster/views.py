@@ -91,6 +91,7 @@ def run_json(raw: Json, queue: Queue | None = None) -> Run:
             "output_tokens": run_record.output_tokens,
             "reasoning_tokens": run_record.reasoning_tokens,
             "total_tokens": run_record.cost_tokens,
+            "at_most_tokens": run_record.at_most_tokens,
             "requests": run_record.requests,
             "cost_cents": run_record.cost_cents,
             "cost_micro_usd": run_record.cost_micro_usd,

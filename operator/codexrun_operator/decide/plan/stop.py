@@ -12,7 +12,7 @@ from typing import Any
 from codexrun_core import reasons
 from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
-from codexrun_operator.decide.outcome import failed, outcome
+from codexrun_operator.decide.outcome import failed, outcome, without_price
 from codexrun_operator.decide.plan.decision import (
     Action,
     Decision,
@@ -94,24 +94,18 @@ def terminal_decision(
 ) -> Decision:
     """Decide on the last status, by the reason that was recorded or found."""
     fields = ended_fields(snapshot, now)
+    phase = Phase.FAILED
     if reason in CANCELLED_BY:
-        return Decision(
-            status=with_phase(
-                snapshot.run, Phase.CANCELLED, reason, message, now, **fields, failure=None
-            )
-        )
-    if reason == reasons.COMPLETED:
-        return Decision(
-            status=with_phase(
-                snapshot.run, Phase.SUCCEEDED, reason, message, now, **fields, failure=None
-            )
-        )
-    failure = failure or failed(FailureClass.INTERNAL, message)
-    return Decision(
-        status=with_phase(
-            snapshot.run, Phase.FAILED, reason, failure.message, now, **fields, failure=failure
-        )
-    )
+        phase, failure = Phase.CANCELLED, None
+    elif reason == reasons.COMPLETED:
+        phase, failure = Phase.SUCCEEDED, None
+    else:
+        failure = failure or failed(FailureClass.INTERNAL, message)
+        message = failure.message
+    if snapshot.pod and (unpriced := without_price(snapshot.pod)):
+        message = f"{message}; the cost is unknown: the price table has no price for {unpriced}"
+    status = with_phase(snapshot.run, phase, reason, message, now, **fields, failure=failure)
+    return Decision(status=status)
 
 
 def terminal_after_stop(snapshot: Snapshot, now: datetime) -> Decision:

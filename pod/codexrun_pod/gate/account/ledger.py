@@ -16,7 +16,7 @@ from codexrun_pod import loglines, termination
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.meter import Account
 from codexrun_pod.gate.policy.output import NO_MESSAGE
-from codexrun_pod.gate.policy.verdicts import Limits
+from codexrun_pod.gate.policy.verdicts import Limits, Tries
 from codexrun_pod.gate.settings import Settings
 
 STATE = "account.json"
@@ -26,8 +26,8 @@ class Ledger:
     """The account of one attempt, and its three copies."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take up what an earlier instance left; a request that it had in flight is charged at its
-        upper bound."""
+        """Take up what an earlier instance left; a request that it had in flight is charged at the
+        most that it can come to."""
         self.settings = settings
         self.terminating = False
         self.last_byte = time.monotonic()
@@ -54,16 +54,23 @@ class Ledger:
     @property
     def limits(self) -> Limits:
         """Return what the next request may do."""
+        account = self.account
+        tries = None
+        if account.turn_tokens and account.last_error is not None:
+            tries = Tries(account.last_error.message, account.turn_tokens, account.turn_pico)
         return Limits(
             models=self.settings.models,
             tools=self.settings.tools,
             max_tokens=self.settings.max_tokens,
-            spent=self.account.usage.total,
+            spent=account.usage.total,
             max_pico=self.settings.max_pico,
-            spent_pico=self.account.pico_usd,
+            spent_pico=account.pico_usd,
             prices=self.settings.prices,
             stopping=self.terminating or (self.settings.state_dir / GATE_STOPPING_FILE).exists(),
-            stopped=self.account.stop,
+            stopped=account.stop,
+            max_output=self.settings.max_output_tokens,
+            tries=tries,
+            unpriced=account.unpriced,
         )
 
     def touch(self) -> None:
@@ -102,6 +109,8 @@ class Ledger:
 
     def settle(self, account: Account) -> None:
         """Save and publish."""
+        if account.unpriced != self.account.unpriced:
+            self.log("usage.unpriced", level="warning", reason=f"no price of {account.unpriced}")
         self.save(account)
         self.publish()
         self.on_change()

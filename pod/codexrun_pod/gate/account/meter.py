@@ -1,14 +1,16 @@
 """The run's account: requests, usage, errors. Pure; each step returns a new account.
 
-What cannot be known is charged at an upper bound and makes the account incomplete.
+What the model counted is charged as it is. What it never counted is charged at an estimate, or at
+the most that it can have been, and makes the account incomplete (docs/prices.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from codexrun_core.pod_contract import ReportKey
 from codexrun_pod import termination
@@ -16,8 +18,9 @@ from codexrun_pod.gate import errors
 from codexrun_pod.gate import usage as tokens
 from codexrun_pod.gate.cost import Price, micro_dollars, pico_at_most, pico_dollars
 from codexrun_pod.gate.errors import UpstreamError
+from codexrun_pod.gate.input_size import Counted, InputSize, remember, text_tokens
 from codexrun_pod.gate.policy.output import OutputVerdict
-from codexrun_pod.gate.policy.verdicts import Denied
+from codexrun_pod.gate.policy.verdicts import DEFAULT_MAX_OUTPUT_TOKENS, Denied
 from codexrun_pod.gate.sse import LastEvent
 from codexrun_pod.gate.usage import Usage
 
@@ -26,24 +29,53 @@ MAY_SHORTEN = (
     (ReportKey.STOP, ReportKey.MESSAGE),
     (ReportKey.OUTPUT, ReportKey.MESSAGE),
 )
+MAX_UNPRICED_CHARS = 128
+TOKENS_PER_SECOND = 1000  # no provider writes faster, thoughts included
+
+# What a response without usage is charged.
+Charge = Literal["nothing", "estimate", "at_most"]
 
 
 @dataclass(frozen=True)
 class InFlight:
-    """The request that is with the model now, as written down before it was sent. Sizes in
-    bytes."""
+    """The request that is with the model now, as written down before it was sent.
+
+    size: of its input. max_output: tokens, the smaller of the cap that was sent and what the model
+    can answer. lowered: the limit to whose remainder the cap was set.
+    """
 
     model: str
-    request_bytes: int
-    lowered: str | None = None  # the limit to whose remainder its output was cut
-    streamed_bytes: int = 0
+    size: InputSize
+    max_output: int = DEFAULT_MAX_OUTPUT_TOKENS
+    lowered: str | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came of a response: bytes of text, calls of the provider's web search, and the seconds
+    from the request to its end, None if nobody knows when it ends.
+
+    began: the provider had begun to answer. left: the agent's side broke off before the end.
+    """
+
+    text_bytes: int = 0
+    searches: int = 0
+    seconds: float | None = None
+    began: bool = True
+    left: bool = False
+
+
+NOTHING_RECEIVED = Received()
 
 
 @dataclass(frozen=True)
 class Account:
-    """requests: forwarded; completed: responses seen completed; priced: no model without a price
-    was used; cut_short: a request was turned down because the run was being stopped, so that Codex
-    may end before its signal comes.
+    """requests: forwarded; completed: responses seen completed; cut_short: a request was turned
+    down because the run was being stopped, so that Codex may end before its signal comes.
+
+    priced: all that was used has a price; unpriced: what has none, where that is not the model.
+    doubt: tokens by which the estimates would be higher at their bounds. turn_tokens, turn_pico:
+    charged since the last completed response, for responses that the provider did not end.
     """
 
     requests: int = 0
@@ -57,6 +89,11 @@ class Account:
     in_flight: InFlight | None = None
     cut_short: bool = False
     output: OutputVerdict | None = None  # the verdict on the final message, once one has come
+    unpriced: str | None = None
+    doubt: int = 0
+    turn_tokens: int = 0
+    turn_pico: int = 0
+    counted: Counted = ()
 
 
 Prices = Mapping[str, Price]
@@ -67,33 +104,34 @@ def sent(account: Account, request: InFlight) -> Account:
     return replace(account, requests=account.requests + 1, in_flight=request)
 
 
-def streamed(account: Account, total_bytes: int) -> Account:
-    """Note how many bytes of the answer have come."""
-    if account.in_flight is None:
-        return account
-    return replace(account, in_flight=replace(account.in_flight, streamed_bytes=total_bytes))
+def unmetered(last: LastEvent | None, received: Received) -> Charge:
+    """Return what a response is charged whose usage never came; last: None if the provider broke
+    off.
+
+    Providers bill nothing before they begin to answer. An agent that left must not gain by it:
+    nobody can say any longer what the model did.
+    """
+    if not received.began and (last is not None or not received.left):
+        return "nothing"
+    return "at_most" if received.left else "estimate"
 
 
 def answered(
-    account: Account, last: LastEvent, output_seen: bool, prices: Prices, now: datetime
+    account: Account, last: LastEvent, received: Received, prices: Prices, now: datetime
 ) -> Account:
-    """Charge a response that ended with its last event.
-
-    A response that failed before any output and without usage is free: providers bill what they
-    generated.
-    """
-    used = tokens.parse(last.usage)
+    """Charge a response that ended with its last event."""
     lowered = account.in_flight.lowered if account.in_flight else None
-    if used is not None:
-        account = _charge(account, used, prices)
-    elif last.kind == "failed" and not output_seen:
-        account = replace(account, in_flight=None)
+    used = tokens.parse(last.usage)
+    error = errors.from_event(last.error or {}, now) if last.kind == "failed" else None
+    if used is None:
+        account = broken(account, error, received, unmetered(last, received), prices)
     else:
-        account = charged_at_most(account, prices)
+        account = _charge_usage(account, used, last.tier, received.searches, prices)
     if last.kind == "completed":
-        return replace(account, completed=account.completed + 1, last_error=None)
-    if last.kind == "failed":
-        return replace(account, last_error=errors.from_event(last.error or {}, now))
+        completed = account.completed + 1
+        return replace(account, completed=completed, last_error=None, turn_tokens=0, turn_pico=0)
+    if error is not None:
+        return replace(account, last_error=error)
     if lowered and last.reason == "max_output_tokens":
         message = f"the response was cut at what remained of the budget ({lowered})"
         return stopped(account, Denied("budget", message))
@@ -105,20 +143,30 @@ def refused_upstream(account: Account, error: UpstreamError) -> Account:
     return replace(account, in_flight=None, last_error=error)
 
 
-def broken(account: Account, error: UpstreamError | None, prices: Prices) -> Account:
-    """Charge a response whose end was not seen; error: None if that was not the model's fault."""
-    account = charged_at_most(account, prices)
-    return account if error is None else replace(account, last_error=error)
+def broken(
+    account: Account,
+    error: UpstreamError | None,
+    received: Received,
+    charge: Charge,
+    prices: Prices,
+) -> Account:
+    """Charge a response whose usage was not seen; error: None if that was not the model's fault."""
+    charged = _charge_unmetered(account, received, charge, prices)
+    if error is None:
+        return charged
+    if charge == "estimate":
+        charged = replace(
+            charged,
+            turn_tokens=account.turn_tokens + charged.usage.total - account.usage.total,
+            turn_pico=account.turn_pico + charged.pico_usd - account.pico_usd,
+        )
+    return replace(charged, last_error=error)
 
 
 def charged_at_most(account: Account, prices: Prices) -> Account:
-    """Charge what is in flight at its upper bound; also what a restarted gate does with what it
-    finds."""
-    flight = account.in_flight
-    if flight is None:
-        return account
-    bound = tokens.upper_bound(flight.request_bytes, flight.streamed_bytes)
-    return replace(_charge(account, bound, prices, pico_at_most), complete=False)
+    """Charge what a gate finds in flight that an earlier instance has left: the model may go on
+    with it."""
+    return broken(account, None, NOTHING_RECEIVED, "at_most", prices)
 
 
 def stopped(account: Account, stop: Denied) -> Account:
@@ -126,20 +174,58 @@ def stopped(account: Account, stop: Denied) -> Account:
     return account if account.stop is not None else replace(account, stop=stop)
 
 
-def _charge(
-    account: Account,
-    used: Usage,
-    prices: Prices,
-    pico: Callable[[Usage, Price], int] = pico_dollars,
+def _charge_usage(
+    account: Account, used: Usage, tier: str | None, searches: int, prices: Prices
 ) -> Account:
+    flight = account.in_flight
+    if flight is None:
+        return account
+    price = prices.get(flight.model)
+    rates = price.at_tier(tier) if price else None
+    if price is not None and rates is None:
+        account = _without_price(account, f"service tier {tier!r} of model {flight.model!r}")
+    pico = pico_dollars(used, rates) if rates else 0
+    account = _charge(account, used, pico, searches, prices)
+    return replace(account, counted=remember(account.counted, flight.size.digest, used.input))
+
+
+def _charge_unmetered(
+    account: Account, received: Received, charge: Charge, prices: Prices
+) -> Account:
+    flight = account.in_flight
+    if flight is None or charge == "nothing":
+        return replace(account, in_flight=None)
+    price = prices.get(flight.model)
+    max_output = flight.max_output
+    if received.seconds is not None:
+        max_output = min(max_output, math.ceil(received.seconds) * TOKENS_PER_SECOND)
+    bound = tokens.of(flight.size.at_most, max_output)
+    used = bound
+    pico = pico_at_most(bound, price) if price else 0
+    if charge == "estimate":
+        output = min(text_tokens(received.text_bytes), max_output)
+        used = tokens.of(flight.size.estimate, output)
+        pico = pico_dollars(used, price) if price else 0
+    account = _charge(account, used, pico, received.searches, prices)
+    return replace(account, complete=False, doubt=account.doubt + bound.total - used.total)
+
+
+def _charge(account: Account, used: Usage, pico: int, searches: int, prices: Prices) -> Account:
     price = prices.get(account.in_flight.model) if account.in_flight else None
+    if price is not None and searches and price.search is None:
+        account = _without_price(account, "the fee of web_search")
+    fee = price.search or 0 if price else 0
     return replace(
         account,
         usage=account.usage + used,
-        pico_usd=account.pico_usd + (pico(used, price) if price else 0),
+        pico_usd=account.pico_usd + pico + searches * fee,
         priced=account.priced and price is not None,
         in_flight=None,
     )
+
+
+def _without_price(account: Account, what: str) -> Account:
+    return replace(account, priced=False, unpriced=account.unpriced or what)
 
 
 def cost(account: Account, prices: Prices) -> int | None:
@@ -157,6 +243,7 @@ def usage(account: Account, prices: Prices) -> dict[str, Any]:
         "outputTokens": used.output,
         "reasoningTokens": used.reasoning,
         "totalTokens": used.total,
+        ReportKey.AT_MOST_TOKENS: None if account.complete else used.total + account.doubt,
         "costMicroUSD": cost(account, prices),
     }
 
@@ -175,6 +262,7 @@ def message(
         ReportKey.USAGE: usage(account, prices),
         ReportKey.PRICE_TABLE: price_table,
         ReportKey.COMPLETE: account.complete,
+        ReportKey.UNPRICED: account.unpriced and account.unpriced[:MAX_UNPRICED_CHARS],
         ReportKey.STOP: {
             ReportKey.CLASS: stop.code,
             ReportKey.MESSAGE: stop.message[: termination.LONGEST_MESSAGE],
@@ -194,22 +282,40 @@ def to_json(account: Account) -> dict[str, Any]:
 
 
 def from_json(stored: Mapping[str, Any]) -> Account:
-    """Read an account from the state file.
+    """Read an account from the state file of this version or an earlier one; what a later one has
+    added is left out.
 
     Raises:
         KeyError, TypeError: it is not an account.
     """
-
-    def maybe(kind: Any, key: str) -> Any:
-        return kind(**stored[key]) if stored[key] is not None else None
-
-    return Account(
-        **{
+    account: Account = _read(
+        Account,
+        {
             **stored,
-            "usage": Usage(**stored["usage"]),
-            "stop": maybe(Denied, "stop"),
-            "last_error": maybe(UpstreamError, "last_error"),
-            "in_flight": maybe(InFlight, "in_flight"),
-            "output": maybe(OutputVerdict, "output"),
-        }
+            "usage": _read(Usage, stored["usage"]),
+            "stop": _read(Denied, stored["stop"]),
+            "last_error": _read(UpstreamError, stored["last_error"]),
+            "in_flight": _in_flight(stored["in_flight"]),
+            "output": _read(OutputVerdict, stored["output"]),
+            "counted": tuple((str(digest), int(n)) for digest, n in stored.get("counted", ())),
+        },
     )
+    return account
+
+
+def _in_flight(stored: Mapping[str, Any] | None) -> InFlight | None:
+    if stored is None:
+        return None
+    if "size" in stored:
+        size = _read(InputSize, stored["size"])
+    else:  # earlier versions wrote down the bytes of the request alone
+        request_bytes = stored["request_bytes"]
+        size = InputSize(request_bytes, text_tokens(request_bytes))
+    flight: InFlight | None = _read(InFlight, {**stored, "size": size})
+    return flight
+
+
+def _read(kind: Any, stored: Mapping[str, Any] | None) -> Any:
+    if stored is None:
+        return None
+    return kind(**{f.name: stored[f.name] for f in fields(kind) if f.name in stored})

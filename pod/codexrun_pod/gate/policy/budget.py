@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from codexrun_pod.gate.cost import dollars
@@ -12,26 +13,52 @@ UNLIMITED_TOKENS = 2**53  # of tokens that cost nothing
 
 
 def known_price(body: dict[str, Any], limits: Limits) -> Denied | None:
-    """Deny a model without a price: a limit in money holds only where money is counted."""
-    if limits.max_pico is None or body["model"] in limits.prices:
+    """Deny a model without a price, and all that follows once something else without one was used:
+    a limit in money holds only where money is counted."""
+    if limits.max_pico is None:
         return None
-    return guardrail(
-        f"model {body['model']!r} has no known price, so that limits.maxCostCents cannot be kept"
-    )
+    if body["model"] not in limits.prices:
+        return guardrail(
+            f"model {body['model']!r} has no known price, so that limits.maxCostCents cannot be"
+            " kept"
+        )
+    if limits.unpriced is not None:
+        return guardrail(
+            f"the price table has no price for {limits.unpriced}, which the model's answer used, so"
+            " that limits.maxCostCents cannot be kept; add it to the table"
+        )
+    return None
 
 
 def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
     """Deny a request beyond the budget; what overshoots is at most one request's input. Less than
     the API's minimum is nothing."""
-    if limits.max_tokens is not None and limits.max_tokens - limits.spent < MIN_OUTPUT_TOKENS:
-        return Denied(
-            "budget",
-            f"the budget is spent: {limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)",
+    limit = _spent_limit(body, limits)
+    if limit is None:
+        return None
+    tries = limits.tries
+    if tries is not None:
+        before = replace(
+            limits,
+            spent=limits.spent - tries.tokens,
+            spent_pico=limits.spent_pico - tries.pico,
         )
+        if _spent_limit(body, before) is None:
+            return Denied(
+                "model_error",
+                "every try of this turn was broken off, and the estimates for them have used the"
+                f" budget up: {limit}; retry the run. The last one: {tries.error}",
+            )
+    return Denied("budget", f"the budget is spent: {limit}")
+
+
+def _spent_limit(body: dict[str, Any], limits: Limits) -> str | None:
+    """Return how much of which limit is spent, if less than the API's minimum is left of it."""
+    if limits.max_tokens is not None and limits.max_tokens - limits.spent < MIN_OUTPUT_TOKENS:
+        return f"{limits.spent} of {limits.max_tokens} tokens (limits.maxTokens)"
     if limits.max_pico is not None and _affordable(body, limits) < MIN_OUTPUT_TOKENS:
         spent = dollars(limits.spent_pico)
-        limit = dollars(limits.max_pico)
-        return Denied("budget", f"the budget is spent: {spent} of {limit} (limits.maxCostCents)")
+        return f"{spent} of {dollars(limits.max_pico)} (limits.maxCostCents)"
     return None
 
 
@@ -46,7 +73,15 @@ def _affordable(body: dict[str, Any], limits: Limits) -> int:
 
 
 def lower_output(body: dict[str, Any], limits: Limits) -> str | None:
-    """Lower `max_output_tokens` to what is left; return the limit that did."""
+    """Set or lower `max_output_tokens` to what is left, where the answer may be longer than that;
+    return the limit that did.
+
+    Servers refuse a cap above what their model can answer, so none is set before it has to be
+    (https://github.com/vllm-project/vllm/issues/42474). A cap that is no whole number from 1 on is
+    taken out: some servers read -1 as no limit.
+    """
+    if not _is_cap(body.get("max_output_tokens")):
+        body.pop("max_output_tokens", None)
     remaining = {}
     if limits.max_tokens is not None:
         remaining["limits.maxTokens"] = limits.max_tokens - limits.spent
@@ -55,11 +90,17 @@ def lower_output(body: dict[str, Any], limits: Limits) -> str | None:
     if not remaining:
         return None
     name = min(remaining, key=lambda limit: remaining[limit])
-    tokens = remaining[name]
-    requested = body.get("max_output_tokens")
-    if tokens == UNLIMITED_TOKENS or (
-        isinstance(requested, int) and not isinstance(requested, bool) and requested <= tokens
-    ):
+    if remaining[name] >= max_output(body, limits):
         return None
-    body["max_output_tokens"] = tokens
+    body["max_output_tokens"] = remaining[name]
     return name
+
+
+def max_output(body: dict[str, Any], limits: Limits) -> int:
+    """Return the tokens that the answer can have: what is asked for, or what the model can."""
+    cap: int = body.get("max_output_tokens", limits.max_output)
+    return min(cap, limits.max_output)
+
+
+def _is_cap(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

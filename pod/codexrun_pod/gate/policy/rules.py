@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from codexrun_pod.gate.input_size import beginnings
 from codexrun_pod.gate.policy import tools as offered
-from codexrun_pod.gate.policy.budget import budget_left, known_price, lower_output
+from codexrun_pod.gate.policy.budget import budget_left, known_price, lower_output, max_output
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits, guardrail
 
 PLAIN_TIERS = (None, "auto", "default")  # others have other prices
@@ -34,7 +35,14 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Denied:
     lowered = lower_output(body, limits)
     stripped = offered.remove_forbidden(body, limits.tools)
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Admitted(text.encode("utf-8", "backslashreplace"), body["model"], lowered, stripped)
+    return Admitted(
+        text.encode("utf-8", "backslashreplace"),
+        body["model"],
+        lowered,
+        stripped,
+        beginnings(body),
+        max_output(body, limits),
+    )
 
 
 def only_streams(body: dict[str, Any], _: Limits) -> Denied | None:

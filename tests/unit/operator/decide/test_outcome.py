@@ -78,6 +78,16 @@ CASES = [
         "budget",
     ),
     ("budget stop goes before a claimed success", after(gate=gate_stop("budget")), "budget"),
+    (
+        "every try of a turn was broken off, and the estimates took the budget",
+        after(failure("agent_error"), 1, gate_stop("model_error")),
+        "model_error",
+    ),
+    (
+        "the model does not end what the agent has left",
+        after(failure("agent_error"), 1, gate_stop("stall")),
+        "stall",
+    ),
     ("gate's guardrail", after(failure("agent_error"), 1, gate_stop("guardrail")), "guardrail"),
     ("a stop of a class that the gate has not", after(gate=gate_stop("auth")), None),
     ("model: auth", after(failure("agent_error"), 1, model("auth")), "auth"),
@@ -176,6 +186,16 @@ def test_an_unknown_price_is_absent_and_not_nothing() -> None:
     counted = usage_of(after(gate=gate_report(usage={"totalTokens": 5})))
     assert counted is not None
     assert counted.dump().keys() & {"costMicroUSD", "costCents", "cost", "priceTable"} == set()
+
+
+def test_how_wrong_the_estimates_can_be_is_told() -> None:
+    usage = {"totalTokens": 440, "atMostTokens": 1500}
+    counted = usage_of(after(gate=gate_report(usage=usage, complete=False)))
+    assert counted is not None
+    assert (counted.total_tokens, counted.at_most_tokens, counted.complete) == (440, 1500, False)
+    exact = usage_of(after())
+    assert exact is not None
+    assert "atMostTokens" not in exact.dump()
 
 
 def test_no_word_of_the_gate_no_usage() -> None:

@@ -1135,6 +1135,17 @@ def test_finished_is_left_alone_but_for_a_held_pod(phase: str, held: bool) -> No
     assert plan(snapshot, NOON) == (Decision(actions=(RELEASE,)) if held else NOTHING)
 
 
+def test_an_end_says_what_has_no_price() -> None:
+    unpriced = {"unpriced": "service tier 'scale' of model 'gpt-5.5'"}
+    gate = ended(0, report=gate_report(**unpriced))
+    end = given(run("Running"), done_job(), pod("Succeeded", gate=gate))
+    status = plan(end, NOON).status
+    assert status is not None
+    assert (status.phase, status.failure) == ("Succeeded", None)
+    assert "the cost is unknown" in (status.message or "")
+    assert unpriced["unpriced"] in (status.message or "")
+
+
 def test_a_whole_life_needs_three_writes() -> None:
     """Starting, Running, Succeeded: a successful run's share of the API budget."""
     snapshot = replace(READY, admitted=True)

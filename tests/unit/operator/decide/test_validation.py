@@ -2,6 +2,7 @@
 the way out."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -92,6 +93,13 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
         "spec.limits.maxCostCents",
         asks(),
         kind(model="new", limits={"maxCostCents": 9}),
+        prompt(),
+    ),
+    (
+        "UnknownPrice",
+        "spec.limits.maxCostCents: the fee of web_search",
+        asks(limits={"maxCostCents": 9}),
+        kind(allowedTools=["web_search"]),
         prompt(),
     ),
     (
@@ -199,11 +207,43 @@ REFUSALS: list[tuple[str, str, CodexRun, CodexJobType, Prompt]] = [
 def test_refusals(
     reason: str, words: str, of: CodexRun, job_type: CodexJobType, text: Prompt
 ) -> None:
-    verdict = validate_run(of, job_type, text, PRICES)
+    verdict = validate_run(of, job_type, text, replace(PRICES, fees={}))
     assert isinstance(verdict, Rejected), verdict
     assert verdict.reason == reason
     assert words in verdict.message
     assert len(verdict.message) < 2048
+
+
+def test_a_search_within_a_budget_in_cents_needs_a_fee_and_no_more() -> None:
+    job_type = kind(allowedTools=["web_search"])
+    assert isinstance(
+        validate_run(run(limits={"maxCostCents": 9}), job_type, prompt(), PRICES), Accepted
+    )
+    without = replace(PRICES, fees={})
+    assert isinstance(validate_run(run(), job_type, prompt(), without), Accepted)
+    assert isinstance(
+        validate_run(run(limits={"maxCostCents": 9}), kind(), prompt(), without), Accepted
+    )
+
+
+@pytest.mark.parametrize(
+    ("job_type", "table", "max_output"),
+    [
+        (None, None, None),
+        (None, 32_000, 32_000),
+        (16_000, 32_000, 16_000),
+        (64_000, None, 64_000),
+    ],
+)
+def test_what_a_model_can_answer_is_the_job_type_s_word_then_the_table_s(
+    job_type: int | None, table: int | None, max_output: int | None
+) -> None:
+    price = PRICES.models["gpt-5.5"].model_copy(update={"max_output_tokens": table})
+    prices = replace(PRICES, models={"gpt-5.5": price})
+    spec = {} if job_type is None else {"maxOutputTokens": job_type}
+    accepted = validate_run(run(), kind(**spec), prompt(), prices)
+    assert isinstance(accepted, Accepted)
+    assert accepted.max_output_tokens == max_output
 
 
 def test_no_schema_is_fetched_from_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
