@@ -65,6 +65,11 @@ def usage_of(pod: Pod) -> Usage | None:
         {
             **counts,
             "requests": gate[ReportKey.REQUESTS] if _is_count(gate.get(ReportKey.REQUESTS)) else 0,
+            "droppedKeys": (
+                gate[ReportKey.DROPPED_KEYS]
+                if _is_count(gate.get(ReportKey.DROPPED_KEYS))
+                else None
+            ),
             # A gate that was still running has counted on since.
             "complete": gate.get(ReportKey.COMPLETE) is True and pod.gate.ended,
             "priceTable": (

@@ -17,6 +17,7 @@ from yarl import URL
 from codexrun_pod.gate import errors, header_filter
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
+from codexrun_pod.gate.key_filter import KeyFilter
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
@@ -51,10 +52,12 @@ class Exchange:
         self.request = request
         self.admitted = admitted
         self.key = key
+        self.key_filter = KeyFilter(key)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
         self.events = EventStream(
-            lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped)
+            lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped),
+            self.key_filter.raw,
         )
         self.streamed = 0
         self.saved_bytes = 0
@@ -80,13 +83,15 @@ class Exchange:
         except NOT_CONNECTED as error:
             ledger.settle(
                 meter.refused_upstream(
-                    ledger.account, errors.unreachable(self.host, _reason(error))
+                    ledger.account, errors.unreachable(self.host, self._reason(error))
                 )
             )
             return _bad_gateway(ledger)
         except (aiohttp.ClientError, TimeoutError) as error:
             ledger.settle(
-                meter.broken(self._account(), errors.unreachable(self.host, _reason(error)), prices)
+                meter.broken(
+                    self._account(), errors.unreachable(self.host, self._reason(error)), prices
+                )
             )
             return _bad_gateway(ledger)
         finally:
@@ -126,19 +131,15 @@ class Exchange:
 
     async def _error(self, answer: aiohttp.ClientResponse) -> web.Response:
         """Pass an error on unchanged, but for the key, should the answer quote it."""
-        body = await self._while_attended(answer.read())
-        if self.key:
-            body = body.replace(self.key.encode(), b"***")
+        body = self.key_filter.raw(await self._while_attended(answer.read()))
         error = errors.from_answer(
             answer.status, answer.headers, body.decode("utf-8", "replace"), _now()
         )
         self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
-        return web.Response(
-            status=answer.status, body=body, headers=header_filter.down(answer.headers)
-        )
+        return web.Response(status=answer.status, body=body, headers=self._headers_down(answer))
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        down = web.StreamResponse(headers=header_filter.down(answer.headers))
+        down = web.StreamResponse(headers=self._headers_down(answer))
         await self._pass_on(down.prepare(self.request))
         try:
             while chunk := await self._while_attended(answer.content.readany()):
@@ -195,6 +196,15 @@ class Exchange:
         event = json.dumps({"type": "response.failed", "response": response})
         await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
         self._client_left()
+
+    def _headers_down(self, answer: aiohttp.ClientResponse) -> dict[str, str]:
+        return self.key_filter.headers(header_filter.down(answer.headers))
+
+    def _reason(self, error: BaseException) -> str:
+        """Return an error's reason; the HTTP parser's quotes what the upstream has sent."""
+        cause = getattr(error, "os_error", None)
+        reason = getattr(cause, "strerror", None) or str(error) or type(error).__name__
+        return self.key_filter.text(reason)[:200]
 
     async def _pass_on(self, sending: Awaitable[object]) -> None:
         try:
@@ -264,11 +274,6 @@ def _bad_gateway(ledger: Ledger) -> web.Response:
         }
     }
     return web.json_response(body, status=502)
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "os_error", None)
-    return (getattr(cause, "strerror", None) or str(error) or type(error).__name__)[:200]
 
 
 def _now() -> datetime:

@@ -33,7 +33,8 @@ CA_FILE = Path(MODEL_CA_FOLDER, MODEL_CA_FILE)
 class Settings:
     """One attempt's gate.
 
-    tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico:
+    tools: the job type's allowedTools; efforts: its allowedEfforts, None for any, as an older
+    operator says. max_tokens: input plus output of all responses; max_pico:
     what they may cost, in pico-dollars; None for no cap. prices: by model; a model that is missing
     has an unknown price. ingest: URL of the api's ingest port, None where there is no api.
     output_schema: the job type's, of the final message.
@@ -46,6 +47,7 @@ class Settings:
     port: int
     models: frozenset[str]
     tools: frozenset[str]
+    efforts: frozenset[str] | None = None
     max_tokens: int | None = None
     max_pico: int | None = None
     prices: Mapping[str, Price] = field(default_factory=dict)
@@ -75,6 +77,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             port=int(config["port"]),
             models=frozenset(config["models"]),
             tools=frozenset(config.get("allowedTools", DEFAULT_TOOLS)),
+            efforts=frozenset(efforts) if (efforts := config.get("allowedEfforts")) else None,
             max_tokens=config.get("maxTokens"),
             max_pico=None
             if config.get("maxCostCents") is None

@@ -56,6 +56,7 @@ class Ledger:
         """Return what the next request may do."""
         return Limits(
             models=self.settings.models,
+            efforts=self.settings.efforts,
             tools=self.settings.tools,
             max_tokens=self.settings.max_tokens,
             spent=self.account.usage.total,

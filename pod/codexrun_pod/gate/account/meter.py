@@ -43,7 +43,7 @@ class InFlight:
 class Account:
     """requests: forwarded; completed: responses seen completed; priced: no model without a price
     was used; cut_short: a request was turned down because the run was being stopped, so that Codex
-    may end before its signal comes.
+    may end before its signal comes; dropped_keys: taken out of requests.
     """
 
     requests: int = 0
@@ -56,6 +56,7 @@ class Account:
     last_error: UpstreamError | None = None
     in_flight: InFlight | None = None
     cut_short: bool = False
+    dropped_keys: int = 0
     output: OutputVerdict | None = None  # the verdict on the final message, once one has come
 
 
@@ -183,6 +184,7 @@ def message(
         else None,
         ReportKey.LAST_ERROR: account.last_error.json if account.last_error else None,
         ReportKey.CUT_SHORT: account.cut_short or None,
+        ReportKey.DROPPED_KEYS: account.dropped_keys or None,
         **(more or {}),
     }
     return termination.encode(content, MAY_SHORTEN)
