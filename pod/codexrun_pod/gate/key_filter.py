@@ -6,6 +6,7 @@ The agent must not learn the key, and neither may logs and the run's status.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 
@@ -45,5 +46,5 @@ def _forms(char: str) -> str:
     slash; in a URL; in HTML."""
     code = f"{ord(char):02x}"
     either_case = "".join(f"[{digit}{digit.upper()}]" for digit in code)
-    escaped = rf"\\u00{either_case}|%{either_case}|&#x{either_case};|&#{ord(char)};"
-    return rf"(?:\\?{re.escape(char)}|{escaped})"
+    entity = rf"&#x{either_case};|&#{ord(char)};|{re.escape(html.escape(char))}"
+    return rf"(?:\\u00{either_case}|%{either_case}|{entity}|\\?{re.escape(char)})"

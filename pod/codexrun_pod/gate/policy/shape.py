@@ -90,11 +90,6 @@ def drop_unknown(body: dict[str, Any]) -> list[str]:
     for holder in tool_holders(body):
         for tool in _dicts(holder.get("tools")):
             _keep(tool, TOOLS[tool["type"]], "tool", dropped)
-    cap = body.get("max_output_tokens")
-    if cap is not None and (type(cap) is not int or cap < 1):
-        # To servers in the manner of llama.cpp -1 is no limit.
-        del body["max_output_tokens"]
-        dropped.append("request.max_output_tokens")
     return dropped
 
 

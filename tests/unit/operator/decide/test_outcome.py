@@ -178,6 +178,16 @@ def test_an_unknown_price_is_absent_and_not_nothing() -> None:
     assert counted.dump().keys() & {"costMicroUSD", "costCents", "cost", "priceTable"} == set()
 
 
+@pytest.mark.parametrize(
+    ("report", "count"),
+    [({}, None), ({"droppedKeys": 3}, 3), ({"droppedKeys": -1}, None), ({"droppedKeys": "x"}, None)],
+)
+def test_keys_that_the_gate_took_out_are_counted(report: Json, count: int | None) -> None:
+    counted = usage_of(after(gate=gate_report(**report)))
+    assert counted is not None
+    assert counted.dropped_keys == count
+
+
 def test_no_word_of_the_gate_no_usage() -> None:
     assert usage_of(after(gate={})) is None
 
@@ -314,7 +324,16 @@ AGENT_KEYS = [
     "stopped",
     "failure",
 ]
-GATE_KEYS = ["requests", "completed", "usage", "priceTable", "complete", "stop", "lastError"]
+GATE_KEYS = [
+    "requests",
+    "completed",
+    "usage",
+    "priceTable",
+    "complete",
+    "stop",
+    "lastError",
+    "droppedKeys",
+]
 USAGE_KEYS = [
     "inputTokens",
     "cachedInputTokens",
