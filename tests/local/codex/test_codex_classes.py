@@ -1,5 +1,5 @@
-"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex,
-runner, gate and the operator's own decision. All are played side by side, since Codex tries some of
+"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex of
+each supported version, runner, gate and the operator's own decision. All are played side by side, since Codex tries some of
 them again for half a minute.
 """
 
@@ -29,10 +29,10 @@ def play(pod, way):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, codex, demo):
+def results(tmp_path_factory, each_codex, demo):
     pods = []
     for way in LIVE:
-        pods.append(Pod(tmp_path_factory.mktemp(way.scenario), codex, demo))
+        pods.append(Pod(tmp_path_factory.mktemp(way.scenario), each_codex, demo))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield dict(zip(LIVE_NAMES, pool.map(play, pods, LIVE), strict=True))
     for pod in pods:

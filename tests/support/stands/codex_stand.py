@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from codexrun_pod.gate.policy import shape
+
 Json = dict[str, Any]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -44,6 +46,16 @@ def find_codex() -> Path:
             f"no Codex binary below {cache}; run `make codex`, or set CODEX_BIN", pytrace=False
         )
     return binaries[0]
+
+
+def find_each_codex() -> list[Path]:
+    """Return the binaries in the cache of all versions that the gate knows; with CODEX_BIN that one
+    alone."""
+    if "CODEX_BIN" in os.environ:
+        return [find_codex()]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
+    versions = shape.TABLE["codex"]
+    return [path for each in versions for path in sorted(cache.glob(f"codex/{each}-*/bin/codex"))]
 
 
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a
