@@ -85,7 +85,8 @@ def content(part):
 
 def folded():
     """Keys that a server which does not mind the case reads as others."""
-    return ask(**{"MODEL": "gpt-5.5-pro", "Store": True, "Background": True, "\u017ftore": True})
+    keys = {"MODEL": "gpt-5.5-pro", "Store": True, "Background": True, "\u017ftore": True}
+    return send("/v1/responses", data={**body("message"), **keys})[0]
 
 
 def at_once():

@@ -1,6 +1,6 @@
-"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex of
-each supported version, runner, gate and the operator's own decision. All are played side by side, since Codex tries some of
-them again for half a minute.
+"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex
+of each supported version, runner, gate and the operator's own decision. All are played side by
+side, since Codex tries some of them again for half a minute.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,12 +1,11 @@
 """What real models do beside messages and commands comes through the gate, with each Codex: nothing
 of it is taken out or refused, and it comes back in the next request."""
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
-from codex_stand import Pod, get, until
+from codex_stand import Pod
 from tool_calls import ALL
 
 CLASSIC = "gpt-5.5"
