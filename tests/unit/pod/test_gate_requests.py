@@ -333,9 +333,22 @@ def test_the_data_of_tools_and_calls_is_not_looked_into():
     assert dropped == ()
 
 
-def test_ids_of_stored_items_do_not_reach_the_provider():
-    items = [{**item, "id": "ig_1"} for item in CONVERSATION]
-    assert sent(input=items) == (PLAIN, ())
+def test_ids_pass_with_whole_items():
+    items = [{**item, "id": "x_1"} for item in CONVERSATION if item.get("type") in shape.WHOLE]
+    body, dropped = sent(input=items)
+    assert (body["input"], dropped) == (items, ())
+
+
+@pytest.mark.parametrize("kind", sorted(shape.ITEMS))
+def test_an_id_without_the_item_is_no_reference(kind):
+    """What the provider has stored under it would come into the conversation."""
+    hollow = {"type": kind, "id": "x_1", "encrypted_content": None, "result": "", "status": "s"}
+    body, _ = sent(input=[hollow])
+    assert "id" not in body["input"][0]
+
+
+def test_the_table_knows_of_every_item_what_makes_it_whole():
+    assert shape.WHOLE.keys() == {kind for kind, keys in shape.ITEMS.items() if "id" in keys}
 
 
 def test_only_known_values_are_included():
@@ -421,4 +434,4 @@ def test_whatever_passes_has_keys_of_codex_only(change):
     assert shape.drop_unknown(body) == [], "once cleaned, it stays clean"
     items = body["input"] if isinstance(body["input"], list) else []
     for item in items:
-        assert item.keys() <= shape.ITEMS[item.get("type", "message")].keys() - {"id"}
+        assert item.keys() <= shape.ITEMS[item.get("type", "message")].keys()

@@ -26,9 +26,25 @@ TOOLS: Mapping[str, Mapping[str, str]] = TABLE["tools"]
 OBJECTS: Mapping[str, Mapping[str, str]] = TABLE["objects"]
 
 PART_LISTS = ("content", "output", "summary")  # keys of items that hold parts, or plain text
-# An item's id names what the provider has stored; a run sends whole items. Codex sends ids along
-# with whole items, and models need none, so this alone is no reason to end a run.
-REFERENCE = "id"
+# What an item has that is whole, by type. Codex sends ids along with it, and some servers want them
+# (vLLM); an id without it would name an item that the provider has stored.
+WHOLE: Mapping[str, tuple[str, ...]] = {
+    "additional_tools": ("tools",),
+    "agent_message": ("content",),
+    "compaction": ("encrypted_content",),
+    "context_compaction": ("encrypted_content",),
+    "custom_tool_call": ("input",),
+    "custom_tool_call_output": ("output",),
+    "function_call": ("arguments",),
+    "function_call_output": ("output",),
+    "image_generation_call": ("result",),
+    "local_shell_call": ("action",),
+    "message": ("content",),
+    "reasoning": ("encrypted_content", "content"),
+    "tool_search_call": ("arguments",),
+    "tool_search_output": ("tools",),
+    "web_search_call": ("action",),
+}
 # Codex has the first for its own API's files; the others are the Responses API's.
 FILE_KEYS = ("file_id", "file_ids", "file_url")
 URL_KEYS = ("image_url", "audio_url")
@@ -82,8 +98,10 @@ def drop_unknown(body: dict[str, Any]) -> list[str]:
     _keep(body, REQUEST, "request", dropped)
     _keep_included(body, dropped)
     for item in _dicts(body.get("input")):
-        item.pop(REFERENCE, None)
-        _keep(item, ITEMS[str(_kind_of_item(item))], "item", dropped)
+        kind = str(_kind_of_item(item))
+        if not any(item.get(key) for key in WHOLE.get(kind, ())):
+            item.pop("id", None)
+        _keep(item, ITEMS[kind], "item", dropped)
         for key in PART_LISTS:
             for part in _dicts(item.get(key)):
                 _keep(part, PARTS[part["type"]], "part", dropped)
