@@ -14,6 +14,7 @@ NEXT_VALUE = re.compile(r'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^"\[{,])*+([\[{,]|\Z)
 # Each takes some 100 bytes: Codex's longest conversations have a tenth of them, and `[[],[],…` of
 # 16 MiB would take a gigabyte.
 MAX_VALUES = 400_000
+SLICE_CHARS = 64 * 1024
 NAN = "NaN and Infinity are no JSON"
 
 
@@ -52,5 +53,6 @@ def dump(value: Any) -> bytes:
     encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
     text = bytearray()
     for piece in encoder.iterencode(value):
-        text += piece.encode("utf-8", "backslashreplace")
+        for start in range(0, len(piece), SLICE_CHARS):
+            text += piece[start : start + SLICE_CHARS].encode("utf-8", "backslashreplace")
     return bytes(text)
