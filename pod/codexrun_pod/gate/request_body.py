@@ -17,7 +17,7 @@ BODY_SECONDS = 3.0
 # For one whose time went by while it waited for its turn: it should have come meanwhile.
 MIN_TURN_SECONDS = 0.5
 # Codex and the runner send one after another.
-MAX_WAITING_BODIES = 8
+MAX_WAITING_BODIES = 16
 
 
 class BodyError(Exception):
@@ -41,29 +41,37 @@ class BodyReader:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiting: int = 0
 
-    async def read(self, request: web.Request) -> bytearray:
-        """Return the whole body.
+    @asynccontextmanager
+    async def whole(self, request: web.Request) -> AsyncIterator[bytearray]:
+        """Read the whole body. The next one is read when the caller is done with this one.
 
         Raises:
-            BodyError: it is too large, or as for `turn`.
+            BodyError: it is too large, or as for `parts`.
         """
         if (request.content_length or 0) > self.max_bytes:
             raise self._too_large()
-        body = bytearray()
-        async with self.turn(request):
-            while chunk := await request.content.readany():
-                if len(body) + len(chunk) > self.max_bytes:
-                    raise self._too_large()
-                body += chunk
-        return body
+        async with self._turn_of(request) as seconds:
+            body = bytearray()
+            async with _within(seconds, self.seconds):
+                while chunk := await request.content.readany():
+                    if len(body) + len(chunk) > self.max_bytes:
+                        raise self._too_large()
+                    body += chunk
+            yield body
 
     @asynccontextmanager
-    async def turn(self, request: web.Request) -> AsyncIterator[None]:
-        """Give the caller its turn to read the body, for as long as it has.
+    async def parts(self, request: web.Request) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Read the body part by part, within the time that it has.
 
         Raises:
             BodyError: too many wait, the time is over, the body broke off or is compressed.
         """
+        async with self._turn_of(request) as seconds, _within(seconds, self.seconds):
+            yield request.content.iter_any()
+
+    @asynccontextmanager
+    async def _turn_of(self, request: web.Request) -> AsyncIterator[float]:
+        """Wait for the turn of a request; yield the seconds that its body has left."""
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BodyError(415, "a body with a Content-Encoding is not allowed; send it plain")
         if self._waiting >= MAX_WAITING_BODIES:
@@ -72,20 +80,26 @@ class BodyReader:
         self._waiting += 1
         try:
             async with self._turn:
-                remaining = self.seconds - (time.monotonic() - arrived)
-                async with asyncio.timeout(max(MIN_TURN_SECONDS, remaining)):
-                    yield
-        except TimeoutError:
-            raise BodyError(503, f"the body did not come within {self.seconds:g} s") from None
-        except (
-            aiohttp.ClientError,
-            http_exceptions.HttpProcessingError,
-            web.RequestPayloadError,
-            ConnectionError,
-        ):
-            raise BodyError(400, "the body broke off") from None
+                yield max(MIN_TURN_SECONDS, self.seconds - (time.monotonic() - arrived))
         finally:
             self._waiting -= 1
 
     def _too_large(self) -> BodyError:
         return BodyError(413, f"a request above {self.max_bytes} bytes is not allowed")
+
+
+@asynccontextmanager
+async def _within(seconds: float, limit: float) -> AsyncIterator[None]:
+    """Turn what can happen to a body into BodyErrors. limit: seconds, as the message has them."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BodyError(503, f"the body did not come within {limit:g} s") from None
+    except (
+        aiohttp.ClientError,
+        http_exceptions.HttpProcessingError,
+        web.RequestPayloadError,
+        ConnectionError,
+    ):
+        raise BodyError(400, "the body broke off") from None

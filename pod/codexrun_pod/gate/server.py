@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import signal
 import time
@@ -39,6 +40,9 @@ LAST_SHIPPING_SECONDS = 17.0
 # is refused.
 MAX_CONNECTIONS = 64
 MAX_LOGGED_KEYS = 10  # of those taken out of a request
+PARALLEL = Denied(
+    "guardrail", "requests at the same time are not allowed: the run has no sub-agents"
+)
 
 
 class Gate:
@@ -73,25 +77,18 @@ class Gate:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code,
         message}}."""
-        try:
-            raw = await self.bodies.read(request)
-        except BodyError as error:
-            denial = Denied("guardrail", str(error), final=error.status == 413)
-            refusal = self._refuse(denial, 400 if denial.final else error.status)
-            refusal.force_close()
-            return refusal
-        if await self._parallel():
-            return self._refuse(
-                Denied(
-                    "guardrail",
-                    "requests at the same time are not allowed: the run has no sub-agents",
-                )
-            )
-        async with self.request_lock:
-            if request.transport is None or request.transport.is_closing():
-                return web.Response(status=499)  # it left while it waited: nothing was sent
-            verdict = admit(raw, self.ledger.limits)
-            del raw  # or it would be kept as long as the model answers
+        async with contextlib.AsyncExitStack() as turn:
+            try:
+                async with self.bodies.whole(request) as raw:
+                    if await self._parallel():
+                        return self._refuse(PARALLEL)
+                    await turn.enter_async_context(self.request_lock)
+                    if request.transport is None or request.transport.is_closing():
+                        return web.Response(status=499)  # it left while it waited
+                    verdict = admit(raw, self.ledger.limits)
+                    del raw
+            except BodyError as error:
+                return self._refuse_body(error)
             if isinstance(verdict, Denied):
                 return self._refuse(verdict)
             try:
@@ -117,6 +114,12 @@ class Gate:
                 return True
             await asyncio.sleep(0.02)
         return False
+
+    def _refuse_body(self, error: BodyError) -> web.Response:
+        denial = Denied("guardrail", str(error), final=error.status == 413)
+        refusal = self._refuse(denial, 400 if denial.final else error.status)
+        refusal.force_close()  # what else comes of the body is not read
+        return refusal
 
     def _note_dropped(self, names: tuple[str, ...]) -> None:
         account = self.ledger.account

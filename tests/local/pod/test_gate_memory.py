@@ -3,11 +3,12 @@ and an honest request is answered all the same."""
 
 import gzip
 import json
+import threading
 from contextlib import ExitStack
 
 import pytest
-from codex_stand import until
-from gate_stand import BODY, account, connect, gate, memory_mib, post
+from codex_stand import get, until
+from gate_stand import BODY, COMPLETED, account, connect, gate, memory_mib, post
 
 MIB = 2**20
 UNFINISHED_MIB = 128
@@ -128,6 +129,33 @@ def test_a_whole_body_that_is_made_to_take_memory(tmp_path, kind):
         assert memory_mib(pod) < WHOLE_MIB
         assert account(pod)["stop"] is None
         assert post(pod)[0] == 200
+
+
+def test_whole_bodies_that_wait_for_an_answer_wait_outside(tmp_path):
+    """Behind a request whose client has left: nothing tells them yet that they are too many."""
+    answered = threading.Event()
+    body = padded(b"{" + PLAIN + b',"instructions":"', b"x", b'"}')
+    request = head("/v1/responses", f"Content-Length: {len(body)}", "Connection: close") + body
+    with gate(tmp_path) as (pod, upstream), ExitStack() as lines:
+        upstream.answer = lambda handler: answered.wait(60) and handler.stream(COMPLETED)
+        with half_sent(
+            pod, head("/v1/responses", f"Content-Length: {len(PLAIN) + 2}"), b"", 0
+        ) as one:
+            one.sendall(b"{" + PLAIN + b"}")
+            until(lambda: upstream.requests, "the first is with the model")
+        senders = []
+        for _ in range(12):
+            line = lines.enter_context(connect(pod))
+            senders.append(threading.Thread(target=line.sendall, args=[request], daemon=True))
+            senders[-1].start()
+        until(lambda: not all(sender.is_alive() for sender in senders), "one was read")
+        for _ in range(300):  # time in which the others could be read
+            assert get(f"http://127.0.0.1:{pod.gate_port}/healthz")
+        assert memory_mib(pod) < UNFINISHED_MIB
+        assert len(upstream.requests) == 1
+        answered.set()
+        until(lambda: not any(sender.is_alive() for sender in senders), "all were read")
+        assert memory_mib(pod) < WHOLE_MIB
 
 
 def test_a_refusal_is_short_wherever_it_is_told(tmp_path):

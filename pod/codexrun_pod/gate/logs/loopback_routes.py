@@ -40,7 +40,6 @@ class LoopbackRoutes:
         self.logs = BodyReader(MIB)
         self.artifacts = BodyReader(max(MAX_ARTIFACT_BYTES.values()), ARTIFACT_SECONDS)
         self.messages = BodyReader(MAX_ARTIFACT_BYTES[FINAL_MESSAGE])
-        self.judging = asyncio.Lock()  # one message at a time is in memory
 
     def add_routes(self, app: web.Application) -> None:
         """Add POST /log, PUT /artifacts and GET /rollout."""
@@ -54,15 +53,15 @@ class LoopbackRoutes:
         if not offset.isascii() or not offset.isdecimal() or len(offset) > 12:
             return _error(400, "offset must be a number of bytes")
         try:
-            data = await self.logs.read(request)
+            async with self.logs.whole(request) as data:
+                end = int(offset) + len(data)
+                if self.uploader is None:
+                    return web.json_response({"size": end})
+                size = self.uploader.spool.append(int(offset), data)
         except BodyError as error:
             return _body_error(error)
-        if self.uploader is None:
-            return web.json_response({"size": int(offset) + len(data)})
-        spool = self.uploader.spool
-        size = spool.append(int(offset), data)
         if request.query.get("end") == "1":
-            spool.close(int(offset) + len(data))
+            self.uploader.spool.close(end)
         self.uploader.notify()
         return web.json_response({"size": size})
 
@@ -75,11 +74,11 @@ class LoopbackRoutes:
             return _error(413, f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
         try:
             if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
-                async with self.judging:
-                    await self._judge(bytes(await self.messages.read(request)))
+                async with self.messages.whole(request) as text:
+                    await self._judge(bytes(text))
             else:
-                async with self.artifacts.turn(request):
-                    await self._keep(name, request.content.iter_any())
+                async with self.artifacts.parts(request) as parts:
+                    await self._keep(name, parts)
         except BodyError as error:
             return _body_error(error)
         except TooLarge as error:
