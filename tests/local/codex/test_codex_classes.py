@@ -18,7 +18,15 @@ PRICES = built_in().on(date.max)
 PATIENCE = 170
 
 
-def play(pod, way):
+def play(folder, codex, demo, way):
+    pod = Pod(folder, codex, demo)
+    try:
+        return end_of(pod, way)
+    finally:
+        pod.clear()
+
+
+def end_of(pod, way):
     gate = {**way.gate, "prices": PRICES.for_gate("gpt-5.5")} if "prices" in way.gate else way.gate
     pod.start_gate(**gate)
     more = "\n" + way.prompt if way.prompt else ""
@@ -30,13 +38,11 @@ def play(pod, way):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, each_codex, demo):
-    pods = []
-    for way in LIVE:
-        pods.append(Pod(tmp_path_factory.mktemp(way.scenario), each_codex, demo))
+    def one(way):
+        return play(tmp_path_factory.mktemp(way.scenario), each_codex, demo, way)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield dict(zip(LIVE_NAMES, pool.map(play, pods, LIVE), strict=True))
-    for pod in pods:
-        pod.clear()
+        return dict(zip(LIVE_NAMES, pool.map(one, LIVE), strict=True))
 
 
 LIVE_NAMES = [f"{way.scenario}: {way.title}" for way in LIVE]

@@ -27,6 +27,7 @@ Json = dict[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[3]
 PYTHONPATH = ":".join(str(REPOSITORY / part) for part in ("core", "pod", "demo-model"))
 KEY = "sk-demo-5f9c1b7a2e"
+GIVEN_PORTS: set[int] = set()
 SLOW_MACHINE = 60  # seconds that anything here may take at most
 
 
@@ -118,9 +119,14 @@ def demo_model(folder: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port that nobody listens on, and none that was returned before."""
+    port = 0
+    while not port or port in GIVEN_PORTS:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+    GIVEN_PORTS.add(port)
+    return port
 
 
 def get(url: str) -> Any:
