@@ -26,8 +26,8 @@ TOOLS: Mapping[str, Mapping[str, str]] = TABLE["tools"]
 OBJECTS: Mapping[str, Mapping[str, str]] = TABLE["objects"]
 
 PART_LISTS = ("content", "output", "summary")  # keys of items that hold parts, or plain text
-# What an item has that is whole, by type. Codex sends ids along with it, and some servers want them
-# (vLLM); an id without it would name an item that the provider has stored.
+# What an item has that is whole, by type. Codex sends ids along with whole items; an id without the
+# rest would name an item that the provider has stored.
 WHOLE: Mapping[str, tuple[str, ...]] = {
     "additional_tools": ("tools",),
     "agent_message": ("content",),
