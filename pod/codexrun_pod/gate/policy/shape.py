@@ -26,25 +26,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = TABLE["tools"]
 OBJECTS: Mapping[str, Mapping[str, str]] = TABLE["objects"]
 
 PART_LISTS = ("content", "output", "summary")  # keys of items that hold parts, or plain text
-# What an item has that is whole, by type. Codex sends ids along with whole items; an id without the
-# rest would name an item that the provider has stored.
-WHOLE: Mapping[str, tuple[str, ...]] = {
-    "additional_tools": ("tools",),
-    "agent_message": ("content",),
-    "compaction": ("encrypted_content",),
-    "context_compaction": ("encrypted_content",),
-    "custom_tool_call": ("input",),
-    "custom_tool_call_output": ("output",),
-    "function_call": ("arguments",),
-    "function_call_output": ("output",),
-    "image_generation_call": ("result",),
-    "local_shell_call": ("action",),
-    "message": ("content",),
-    "reasoning": ("encrypted_content", "content"),
-    "tool_search_call": ("arguments",),
-    "tool_search_output": ("tools",),
-    "web_search_call": ("action",),
-}
+CONTENT_KEYS = frozenset({"action", "arguments", "content", "input", "output", "result", "tools"})
 # Codex has the first for its own API's files; the others are the Responses API's.
 FILE_KEYS = ("file_id", "file_ids", "file_url")
 URL_KEYS = ("image_url", "audio_url")
@@ -99,7 +81,7 @@ def drop_unknown(body: dict[str, Any]) -> list[str]:
     _keep_included(body, dropped)
     for item in _dicts(body.get("input")):
         kind = str(_kind_of_item(item))
-        if not any(item.get(key) for key in WHOLE.get(kind, ())):
+        if not _is_whole(item, kind):
             item.pop("id", None)
         _keep(item, ITEMS[kind], "item", dropped)
         for key in PART_LISTS:
@@ -138,6 +120,15 @@ def _kind_of_item(item: Any) -> str | None:
         return None
     kind = item.get("type", "message" if "role" in item else "item_reference")
     return kind if isinstance(kind, str) else None
+
+
+def _is_whole(item: Mapping[str, Any], kind: str) -> bool:
+    """Return whether an item has its content. Codex sends ids along with whole items; an id alone
+    would name an item that the provider has stored."""
+    keys = CONTENT_KEYS & ITEMS[kind].keys()
+    if kind == "reasoning" or not keys:
+        keys |= {"encrypted_content"}
+    return any(item.get(key) for key in keys)
 
 
 def _keep(holder: dict[str, Any], known: Mapping[str, str], path: str, dropped: list[str]) -> None:
