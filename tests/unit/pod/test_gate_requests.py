@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -131,6 +132,12 @@ def test_the_table_has_what_the_gate_expects_of_it():
             assert any(key in keys for keys in kinds.values()), place
         else:
             assert key in (holders.get(holder) or shape.OBJECTS[holder]), place
+
+
+def test_the_page_about_it_has_the_versions_of_the_table():
+    page = Path(__file__).parents[3] / "docs/guardrails.md"
+    versions = shape.TABLE["codex"]
+    assert f"of the versions {versions[0]} to {versions[-1]}" in page.read_text()
 
 
 REFUSED = [
