@@ -127,6 +127,8 @@ SHELL = (
     '{"type": "function_call", "id": "fc_1", "name": "exec_command", "arguments": "{\\"cmd\\":'
     ' \\"ls\\"}"}'
 )
+SEARCHING = {"allowedTools": ["shell", "web_search"]}
+LOOKING = {"allowedTools": ["shell", "view_image"]}
 LIVE = [
     Live("hello", "writes a file and greets", OK),
     Live("message", "one message", OK),
@@ -141,6 +143,12 @@ LIVE = [
     Live("code-review", "a review of an empty workspace", OK),
     Live("fix-failing-test", "a fix without a hint: it says so", OK),
     Live("release-notes", "notes of an empty workspace", OK),
+    Live("reasoning", "encrypted reasoning before a command", OK),
+    Live("web-search", "a search that the provider has run", OK, gate=SEARCHING, runner=SEARCHING),
+    Live("view-image", "a look at an image", OK, gate=LOOKING, runner=LOOKING),
+    Live("compaction", "a full context, which Codex compacts", OK),
+    Live("resume", "half of the work", OK),
+    Live("tool-search", "a search for tools where there are none", OK),
     Live("429-recovers", "HTTP 429 with Retry-After twice, then an answer", OK),
     Live("no-usage", "no usage: an estimate is charged", OK),
     Live("401", "HTTP 401", "auth"),
@@ -183,6 +191,8 @@ LIVE = [
         runner={"allowedTools": []},
         prompt=f"call: {SHELL}",
     ),
+    Live("web-search", "a search that the job type does not allow", "guardrail"),
+    Live("image-output", "an image that the provider has made", "guardrail"),
     Live(
         "message",
         "sandbox: codex where it cannot work",

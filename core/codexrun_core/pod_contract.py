@@ -103,6 +103,7 @@ class ReportKey:
     STOP = "stop"
     LAST_ERROR = "lastError"
     CUT_SHORT = "cutShort"
+    DROPPED_KEYS = "droppedKeys"  # of requests, since Codex does not send them
     LOG_BYTES = "logBytes"
     LOG_COMPLETE = "logComplete"
     OUTPUT = "output"

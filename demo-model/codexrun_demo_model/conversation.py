@@ -28,7 +28,7 @@ class ModelRequest:
     step: distinct requests of this turn before this one; a repeated request (Codex's retry) has the
     same step. attempt: how often this very request came before. body_bytes: size of the request;
     max_output_tokens: the client's cap, if it gave one. output: text of the last tool result, if
-    the conversation ends with one.
+    the conversation ends with one. items: the conversation.
     """
 
     scenario: str = "hello"
@@ -41,6 +41,7 @@ class ModelRequest:
     output: str | None = None
     body_bytes: int = 0
     max_output_tokens: int | None = None
+    items: tuple[Json, ...] = ()
 
 
 def read(body: Json, headers: Mapping[str, str], body_bytes: int) -> ModelRequest:
@@ -61,6 +62,7 @@ def read(body: Json, headers: Mapping[str, str], body_bytes: int) -> ModelReques
         else None,
         body_bytes=body_bytes,
         max_output_tokens=body.get("max_output_tokens"),
+        items=tuple(items),
     )
 
 

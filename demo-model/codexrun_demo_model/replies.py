@@ -74,14 +74,14 @@ def run(model_request: ModelRequest, command: str, *, wait_seconds: int = 10, **
     allows 30 at most).
     """
     arguments = {"cmd": command, "yield_time_ms": wait_seconds * 1000}
-    return Reply(items=(_tool_call(model_request, "exec_command", arguments),), **more)
+    return Reply(items=(tool_call(model_request, "exec_command", arguments),), **more)
 
 
 def wait_for(model_request: ModelRequest, session: int) -> Reply:
     """Wait up to 30 s for a command that still runs."""
     return Reply(
         items=(
-            _tool_call(
+            tool_call(
                 model_request,
                 "write_stdin",
                 {"session_id": session, "chars": "", "yield_time_ms": 30_000},
@@ -90,7 +90,8 @@ def wait_for(model_request: ModelRequest, session: int) -> Reply:
     )
 
 
-def _tool_call(model_request: ModelRequest, tool: str, arguments: Json) -> Json:
+def tool_call(model_request: ModelRequest, tool: str, arguments: Json) -> Json:
+    """Build a call of one of Codex's tools, in the form of the request's model."""
     call = f"call_{model_request.step}_{model_request.attempt}"
     text = json.dumps(arguments)
     if not model_request.code_mode:
@@ -103,10 +104,10 @@ def _tool_call(model_request: ModelRequest, tool: str, arguments: Json) -> Json:
         }
     # A command that outlives the script's own limit would be lost: the pragma raises it to the
     # command's.
-    limit = int(arguments["yield_time_ms"]) + 1000
+    limit = int(arguments.get("yield_time_ms", 0)) + 1000
+    show = "image(r)" if tool == "view_image" else "text(JSON.stringify(r))"
     script = (
-        f'// @exec: {{"yield_time_ms": {limit}}}\nconst r = await tools.{tool}({text});'
-        " text(JSON.stringify(r));"
+        f'// @exec: {{"yield_time_ms": {limit}}}\nconst r = await tools.{tool}({text}); {show};'
     )
     return {"type": "custom_tool_call", "name": "exec", "call_id": call, "input": script}
 

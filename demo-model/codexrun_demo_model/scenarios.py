@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from codexrun_demo_model import jobs
+from codexrun_demo_model import jobs, real_models
 from codexrun_demo_model.conversation import ModelRequest
 from codexrun_demo_model.probe import ENV_PROBE
 from codexrun_demo_model.replies import (
@@ -166,6 +166,41 @@ SCENARIOS = (
     ),
     Scenario(
         "code-mode", "a shell command from a code-mode script (needs a code-mode model)", code_mode
+    ),
+    Scenario(
+        "reasoning",
+        "encrypted reasoning before a command, and whether it came back",
+        real_models.reasoning,
+    ),
+    Scenario(
+        "web-search",
+        "a search that the provider has run (needs allowedTools: web_search)",
+        real_models.web_search,
+    ),
+    Scenario(
+        "tool-search",
+        "looks for a tool of an MCP server that Codex has not shown",
+        real_models.tool_search,
+    ),
+    Scenario(
+        "view-image",
+        "makes an image and looks at it (needs allowedTools: view_image)",
+        real_models.view_image,
+    ),
+    Scenario(
+        "image-output",
+        "an image that the provider has made, which no job type allows",
+        real_models.image_output,
+    ),
+    Scenario(
+        "compaction",
+        "commands, a full context that Codex compacts, and one command more",
+        real_models.compaction,
+    ),
+    Scenario(
+        "resume",
+        "half of the work; a run that resumes this one has it do the other half",
+        real_models.resume,
     ),
     Scenario("echo", "says the prompt's sha256 and size as JSON", echo),
     Scenario(

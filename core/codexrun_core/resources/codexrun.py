@@ -235,6 +235,17 @@ class Usage(Part):
         ),
     ] = None
     requests: Annotated[int, Field(ge=0, description="Requests that reached the model.")] = 0
+    dropped_keys: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description=(
+                "Keys that the gate took out of requests because no supported Codex sends them."
+                " Either the Codex of the agent's image is newer than the gate, or something else"
+                " in the run asks the model."
+            ),
+        ),
+    ] = None
     cost_micro_usd: Annotated[
         int | None,
         Field(

@@ -61,10 +61,12 @@ def usage_of(pod: Pod) -> Usage | None:
     counts = {key: value for key, value in _part(gate, ReportKey.USAGE).items() if _is_count(value)}
     micro = counts.get(ReportKey.COST_MICRO_USD)
     price_table = gate.get(ReportKey.PRICE_TABLE)
+    dropped_keys = gate.get(ReportKey.DROPPED_KEYS)
     return Usage.model_validate(
         {
             **counts,
             "requests": gate[ReportKey.REQUESTS] if _is_count(gate.get(ReportKey.REQUESTS)) else 0,
+            "droppedKeys": dropped_keys if _is_count(dropped_keys) else None,
             # A gate that was still running has counted on since.
             "complete": gate.get(ReportKey.COMPLETE) is True and pod.gate.ended,
             "priceTable": (

@@ -58,6 +58,8 @@ def container(
         "proxy": model.proxy or None,
         "port": GATE_PORT,
         "models": [accepted.model],
+        # Without an effort of its own a run uses the model's default, whatever the list has.
+        "allowedEfforts": job_type.spec.allowed_efforts if accepted.effort else None,
         "allowedTools": job_type.spec.usable_tools,
         "maxTokens": accepted.limits.max_tokens,
         "maxCostCents": accepted.limits.max_cost_cents,

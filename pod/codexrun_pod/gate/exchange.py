@@ -19,6 +19,7 @@ from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
 from codexrun_pod.gate.input_size import input_size
+from codexrun_pod.gate.key_filter import KeyFilter
 from codexrun_pod.gate.policy import tools
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
@@ -54,10 +55,12 @@ class Exchange:
         self.request = request
         self.admitted = admitted
         self.key = key
+        self.key_filter = KeyFilter(key)
         self.endpoint = ledger.settings.endpoint
         self.host = self.endpoint.host
         self.events = EventStream(
-            lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped)
+            lambda event: tools.forbidden_call(event, ledger.settings.tools, admitted.stripped),
+            self.key_filter.raw,
         )
         self.bytes_came = False  # of an answer that was broken off
         self.client_left_at: float | None = None
@@ -84,15 +87,17 @@ class Exchange:
         except NOT_CONNECTED as error:
             ledger.settle(
                 meter.refused_upstream(
-                    ledger.account, errors.unreachable(self.host, _reason(error))
+                    ledger.account, errors.unreachable(self.host, self._reason(error))
                 )
             )
             return _bad_gateway(ledger)
         except UnreadableError as error:
-            self._settle_broken(errors.unreadable(self.host, str(error)), "at_most")
+            self._settle_broken(
+                errors.unreadable(self.host, self.key_filter.text(str(error))), "at_most"
+            )
             return _unreadable(ledger)
         except (aiohttp.ClientError, TimeoutError) as error:
-            self._settle_broken(errors.unreachable(self.host, _reason(error)))
+            self._settle_broken(errors.unreachable(self.host, self._reason(error)))
             return _bad_gateway(ledger)
         except asyncio.CancelledError:
             self._settle_broken(None, "estimate")
@@ -139,19 +144,16 @@ class Exchange:
             body = await self._while_attended(Body(answer).read(MAX_ERROR_BYTES))
         except UnreadableError as coding:
             body = f"its text has the Content-Encoding {coding}".encode()
-        if self.key:
-            body = body.replace(self.key.encode(), b"***")
+        body = self.key_filter.raw(body)
         error = errors.from_answer(
             answer.status, answer.headers, body.decode("utf-8", "replace"), _now(), self._cap()
         )
         self.ledger.settle(meter.refused_upstream(self.ledger.account, error))
-        return web.Response(
-            status=answer.status, body=body, headers=header_filter.down(answer.headers)
-        )
+        return web.Response(status=answer.status, body=body, headers=self._headers_down(answer))
 
     async def _stream(self, answer: aiohttp.ClientResponse) -> web.StreamResponse:
         upstream = Body(answer)
-        down = web.StreamResponse(headers=header_filter.down(answer.headers))
+        down = web.StreamResponse(headers=self._headers_down(answer))
         await self._pass_on(down.prepare(self.request))
         try:
             while chunk := await self._while_attended(upstream.readany()):
@@ -242,6 +244,15 @@ class Exchange:
         await self._pass_on(down.write(f"event: response.failed\ndata: {event}\n\n".encode()))
         self._client_left()
 
+    def _headers_down(self, answer: aiohttp.ClientResponse) -> dict[str, str]:
+        return self.key_filter.headers(header_filter.down(answer.headers))
+
+    def _reason(self, error: BaseException) -> str:
+        """Return an error's reason; the HTTP parser's quotes what the upstream has sent."""
+        cause = getattr(error, "os_error", None)
+        reason = getattr(cause, "strerror", None) or str(error) or type(error).__name__
+        return self.key_filter.text(reason)[:200]
+
     async def _pass_on(self, sending: Awaitable[object]) -> None:
         """Pass on to the client; one that does not read has left, or it could keep the gate from
         reading the answer's end."""
@@ -312,11 +323,6 @@ def _failure(ledger: Ledger, status: int, code: str) -> web.Response:
         }
     }
     return web.json_response(body, status=status)
-
-
-def _reason(error: BaseException) -> str:
-    cause = getattr(error, "os_error", None)
-    return (getattr(cause, "strerror", None) or str(error) or type(error).__name__)[:200]
 
 
 def _now() -> datetime:

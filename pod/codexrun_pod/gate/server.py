@@ -20,8 +20,10 @@ from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
 from codexrun_pod.gate.logs.upload_to_api import Uploader
+from codexrun_pod.gate.loopback_site import LoopbackSite
 from codexrun_pod.gate.policy.rules import admit
-from codexrun_pod.gate.policy.verdicts import Denied
+from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Denied
+from codexrun_pod.gate.request_body import BodyError, BodyReader
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,
@@ -35,6 +37,13 @@ PARALLEL_SECONDS = 1.0  # a request waits so long for one that is just ending
 # From SIGTERM to the last byte shipped; the pod leaves the gate 20 s, and closing the port takes up
 # to two.
 LAST_SHIPPING_SECONDS = 17.0
+# Codex and the runner have one or two each. A connection takes up to some 200 KB before its request
+# is refused.
+MAX_CONNECTIONS = 64
+MAX_LOGGED_KEYS = 10  # of those taken out of a request
+PARALLEL = Denied(
+    "guardrail", "requests at the same time are not allowed: the run has no sub-agents"
+)
 
 
 class Gate:
@@ -44,6 +53,7 @@ class Gate:
         """Call inside the event loop."""
         self.ledger = ledger
         self.request_lock = asyncio.Lock()
+        self.bodies = BodyReader(MAX_REQUEST_BYTES)
         self.current: Exchange | None = None
         # No total limit: a response may stream for many minutes, and the runner watches for stalls.
         self.session = aiohttp.ClientSession(
@@ -68,31 +78,27 @@ class Gate:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/responses: forwarded, or 400 with {error: {type: codexrun_refused, code,
         message}}."""
-        try:
-            raw = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return self._refuse(
-                Denied("guardrail", f"a request above {MAX_REQUEST_BYTES} bytes is not allowed")
-            )
-        if await self._parallel():
-            return self._refuse(
-                Denied(
-                    "guardrail",
-                    "requests at the same time are not allowed: the run has no sub-agents",
-                )
-            )
-        async with self._turn() as may_go:
-            if not may_go:
-                return self._refuse(self._stalled())
-            if request.transport is None or request.transport.is_closing():
-                return web.Response(status=499)  # it left while it waited: nothing was sent
-            verdict = admit(raw, self.ledger.limits)
+        async with contextlib.AsyncExitStack() as turn:
+            try:
+                async with self.bodies.whole(request) as raw:
+                    if await self._parallel():
+                        return self._refuse(PARALLEL)
+                    if not await turn.enter_async_context(self._turn()):
+                        return self._refuse(self._stalled())
+                    if request.transport is None or request.transport.is_closing():
+                        return web.Response(status=499)  # it left while it waited
+                    verdict = admit(raw, self.ledger.limits)
+                    del raw
+            except BodyError as error:
+                return self._refuse_body(error)
             if isinstance(verdict, Denied):
                 return self._refuse(verdict)
             try:
                 key = self._key()
             except ValueError as error:
                 return self._refuse(Denied("guardrail", str(error)))
+            if verdict.dropped:
+                self._note_dropped(verdict.dropped)
             self.current = Exchange(self.ledger, request, verdict, key)
             try:
                 return await self.current.run(self.session)
@@ -138,13 +144,25 @@ class Gate:
             " limits.stallSeconds",
         )
 
-    def _refuse(self, denial: Denied) -> web.Response:
+    def _refuse_body(self, error: BodyError) -> web.Response:
+        denial = Denied("guardrail", str(error), final=error.status == 413)
+        refusal = self._refuse(denial, 400 if denial.final else error.status)
+        refusal.force_close()  # what else comes of the body is not read
+        return refusal
+
+    def _note_dropped(self, names: tuple[str, ...]) -> None:
+        account = self.ledger.account
+        self.ledger.save(replace(account, dropped_keys=account.dropped_keys + len(names)))
+        shown = [name[:MAX_QUOTED_CHARS] for name in names[:MAX_LOGGED_KEYS]]
+        self.ledger.log("keys.dropped", level="warning", count=len(names), keys=shown)
+
+    def _refuse(self, denial: Denied, status: int = 400) -> web.Response:
         if denial.final and self.ledger.account.stop is None:
             self.ledger.settle(meter.stopped(self.ledger.account, denial))
         if denial.code == "stopping" and not self.ledger.account.cut_short:
             self.ledger.settle(replace(self.ledger.account, cut_short=True))
         self.ledger.log("request.refused", level="warning", code=denial.code, reason=denial.message)
-        return web.json_response(denial.body, status=400)
+        return web.json_response(denial.body, status=status)
 
     def _key(self) -> str | None:
         """Read the key, for each request, since the kubelet renews a mounted Secret in place; None
@@ -185,7 +203,7 @@ class Gate:
 
     def application(self) -> web.Application:
         """Build the application: the model's route, and the runner's."""
-        app = web.Application(client_max_size=MAX_REQUEST_BYTES)
+        app = web.Application()
         app.router.add_post("/v1/responses", self.responses)
         app.router.add_get("/activity", self.activity)
         app.router.add_get("/healthz", self.healthz)
@@ -199,7 +217,10 @@ async def serve(ledger: Ledger) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gate = Gate(ledger)
-    runner = web.AppRunner(gate.application(), access_log=None, shutdown_timeout=2.0)
+    # Not decompressed: some kilobytes would become as many megabytes before anybody looks at them.
+    runner = web.AppRunner(
+        gate.application(), access_log=None, shutdown_timeout=2.0, auto_decompress=False
+    )
     await runner.setup()
     try:
         if await _listen(runner, ledger, stop):
@@ -229,7 +250,7 @@ async def _listen(runner: web.AppRunner, ledger: Ledger, stop: asyncio.Event) ->
     """
     while not stop.is_set():
         try:
-            await web.TCPSite(runner, "127.0.0.1", ledger.settings.port).start()
+            await LoopbackSite(runner, ledger.settings.port, MAX_CONNECTIONS).start()
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

@@ -35,7 +35,8 @@ CA_FILE = Path(MODEL_CA_FOLDER, MODEL_CA_FILE)
 class Settings:
     """One attempt's gate.
 
-    tools: the job type's allowedTools. max_tokens: input plus output of all responses; max_pico:
+    tools: the job type's allowedTools; efforts: its allowedEfforts, None for any, as an older
+    operator says. max_tokens: input plus output of all responses; max_pico:
     what they may cost, in pico-dollars; None for no cap. max_output_tokens: what the model can
     answer at most. stall_seconds: how long a request waits for one that the agent has left. prices:
     by model; a model that is missing has an unknown price. ingest: URL of the api's ingest port,
@@ -49,6 +50,7 @@ class Settings:
     port: int
     models: frozenset[str]
     tools: frozenset[str]
+    efforts: frozenset[str] | None = None
     max_tokens: int | None = None
     max_pico: int | None = None
     max_output_tokens: int = DEFAULT_MAX_OUTPUT_TOKENS
@@ -80,6 +82,7 @@ def from_env(environ: Mapping[str, str]) -> Settings:
             port=int(config["port"]),
             models=frozenset(config["models"]),
             tools=frozenset(config.get("allowedTools", DEFAULT_TOOLS)),
+            efforts=frozenset(efforts) if (efforts := config.get("allowedEfforts")) else None,
             max_tokens=config.get("maxTokens"),
             max_pico=None
             if config.get("maxCostCents") is None

@@ -35,15 +35,19 @@ class EventStream:
     that is forbidden."""
 
     def __init__(
-        self, forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None
+        self,
+        forbidden: Callable[[Mapping[str, Any]], str | None] = lambda _: None,
+        clean: Callable[[bytes], bytes] = lambda data: data,
     ) -> None:
-        """forbidden: the name of the tool that an event calls although it may not."""
+        """forbidden: the name of the tool that an event calls although it may not; clean: takes out
+        of a whole event what must not pass."""
         self.last: LastEvent | None = None
         self.began = False  # there was an event that was no error
         self.searches = 0  # calls of the provider's web search that have ended
         # The forbidden tool; nothing was given back from its event on.
         self.called: str | None = None
         self._forbidden = forbidden
+        self._clean = clean
         self._rest = b""  # of a line
         self._held = b""  # lines of an event that is not whole yet
         self._data: list[bytes] = []
@@ -73,9 +77,9 @@ class EventStream:
                 data = b"\n".join(self._data)
                 self._data = []
                 if data:
-                    self._event(data)
+                    self._event(self._clean(data))
                 if self.called is None:
-                    passed.append(self._held)
+                    passed.append(self._clean(self._held))
                 self._held = b""
         self._rest = text[start:]
         return b"".join(passed)

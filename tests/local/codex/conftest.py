@@ -1,13 +1,21 @@
 """Fixtures around the real Codex; codex_stand.py has what they give."""
 
 import pytest
-from codex_stand import Pod, demo_model, find_codex
+from codex_stand import Pod, demo_model, find_codex, find_each_codex
+
+EACH_CODEX = find_each_codex()
 
 
 @pytest.fixture(scope="session")
 def codex():
     """Path of the native binary."""
     return find_codex()
+
+
+@pytest.fixture(scope="session", params=EACH_CODEX, ids=[p.parts[-3] for p in EACH_CODEX])
+def each_codex(request):
+    """Path of the native binary, one version after the other."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

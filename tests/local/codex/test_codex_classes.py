@@ -1,6 +1,6 @@
-"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex,
-runner, gate and the operator's own decision. All are played side by side, since Codex tries some of
-them again for half a minute.
+"""Each scenario of the demo model ends in the class that docs/failure-classes.md says: real Codex
+of each supported version, runner, gate and the operator's own decision. All are played side by
+side, since Codex tries some of them again for half a minute.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,15 @@ PRICES = built_in().on(date.max)
 PATIENCE = 170
 
 
-def play(pod, way):
+def play(folder, codex, demo, way):
+    pod = Pod(folder, codex, demo)
+    try:
+        return end_of(pod, way)
+    finally:
+        pod.clear()
+
+
+def end_of(pod, way):
     gate = {**way.gate, "prices": PRICES.for_gate("gpt-5.5")} if "prices" in way.gate else way.gate
     pod.start_gate(**gate)
     more = "\n" + way.prompt if way.prompt else ""
@@ -29,14 +37,12 @@ def play(pod, way):
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, codex, demo):
-    pods = []
-    for way in LIVE:
-        pods.append(Pod(tmp_path_factory.mktemp(way.scenario), codex, demo))
+def results(tmp_path_factory, each_codex, demo):
+    def one(way):
+        return play(tmp_path_factory.mktemp(way.scenario), each_codex, demo, way)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield dict(zip(LIVE_NAMES, pool.map(play, pods, LIVE), strict=True))
-    for pod in pods:
-        pod.clear()
+        return dict(zip(LIVE_NAMES, pool.map(one, LIVE), strict=True))
 
 
 LIVE_NAMES = [f"{way.scenario}: {way.title}" for way in LIVE]

@@ -8,7 +8,23 @@ from pathlib import Path
 import pytest
 from codex_stand import get
 
-REFUSED = ["background", "stored", "earlier", "tier", "model", "search", "unstreamed"]
+REFUSED = [
+    "background",
+    "stored",
+    "earlier",
+    "tier",
+    "model",
+    "search",
+    "unstreamed",
+    "image-url",
+    "file-url",
+    "file-id",
+    "reference",
+    "bare-reference",
+    "other-search",
+    "other-case",
+    "effort",
+]
 
 
 def attack(pod, name, **limits):
@@ -38,11 +54,26 @@ def counted(result, *sides):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_may_not_be_asked_ends_the_run_unspent(pod, name):
-    result, codex, hostile = attack(pod, name)
+    result, codex, hostile = attack(pod, name, allowedEfforts=["low", "medium"])
     assert hostile == {}, "it never came to the model"
     assert (result.code, result.gate["stop"]["class"]) == (1, "guardrail")
     assert (result.gate["requests"], result.gate["complete"]) == (1, True)
     counted(result, codex)
+
+
+@pytest.mark.parametrize(("name", "keys"), [("folded", 4), ("router", 3)])
+def test_keys_that_codex_does_not_send_are_taken_out(pod, name, keys):
+    result, codex, hostile = attack(pod, name)
+    assert (result.code, result.runner["finalMessage"]) == (0, "answered 200")
+    assert result.gate["droppedKeys"] == keys
+    counted(result, codex, hostile)
+
+
+def test_unfinished_bodies_take_no_memory_and_no_turn(pod):
+    result, codex, hostile = attack(pod, "unfinished")
+    assert (result.code, result.runner["finalMessage"]) == (0, "answered 200")
+    assert "droppedKeys" not in result.gate
+    counted(result, codex, hostile)
 
 
 @pytest.mark.parametrize(("name", "times"), [("leave", 1), ("leave-often", 5)])

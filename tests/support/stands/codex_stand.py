@@ -22,6 +22,7 @@ from programs import free_port
 
 from codexrun_cluster.images.codex import codex_folder
 from codexrun_cluster.paths import find_paths
+from codexrun_pod.gate.policy import shape
 
 Json = dict[str, Any]
 
@@ -41,6 +42,16 @@ def find_codex() -> Path:
         if path.is_file():
             return path
     pytest.fail(f"there is no {kept}; run `make codex`, or set CODEX_BIN", pytrace=False)
+
+
+def find_each_codex() -> list[Path]:
+    """Return the binaries in the cache of all versions that the gate knows; with CODEX_BIN that one
+    alone."""
+    if "CODEX_BIN" in os.environ:
+        return [find_codex()]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "codexrun"
+    versions = shape.TABLE["codex"]
+    return [path for each in versions for path in sorted(cache.glob(f"codex/{each}-*/bin/codex"))]
 
 
 # A process tree whose first process is number 1, with a /proc of its own; without root by way of a

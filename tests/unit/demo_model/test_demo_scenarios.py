@@ -6,6 +6,7 @@ import re
 import pytest
 
 from codexrun_demo_model.conversation import ModelRequest, Turns, read
+from codexrun_demo_model.real_models import ENCRYPTED
 from codexrun_demo_model.replies import Reply, Usage, say
 from codexrun_demo_model.scenarios import SCENARIOS, reply
 from codexrun_demo_model.stream import capped, count, events
@@ -167,6 +168,32 @@ def test_code_mode_calls_from_a_script():
     item = reply(ModelRequest(scenario="hello", code_mode=True)).items[0]
     assert (item["type"], item["name"]) == ("custom_tool_call", "exec")
     assert "tools.exec_command(" in item["input"]
+
+
+THOUGHT = {"type": "reasoning", "encrypted_content": ENCRYPTED}
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+CAME_BACK = [
+    ("reasoning", 1, [THOUGHT], "The encrypted reasoning came back."),
+    ("reasoning", 1, [{"type": "reasoning"}], "The encrypted reasoning was lost."),
+    ("web-search", 1, [{"type": "web_search_call"}], "1 search in the conversation."),
+    ("web-search", 1, [], "0 search in the conversation."),
+    ("tool-search", 1, [{"type": "tool_search_output", "tools": [{}]}], "1 answers with 1 tools."),
+    ("view-image", 2, [output([IMAGE])], "1 image in the conversation."),
+    ("view-image", 2, [], "0 image in the conversation."),
+    ("resume", 1, [output("x")], "The first half is done; 1 results and 0 answers came back."),
+    (
+        "resume",
+        1,
+        [{"type": "message", "role": "assistant"}],
+        "The other half is done; 0 results and 1 answers came back.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scenario", "step", "items", "message"), CAME_BACK)
+def test_scenarios_of_real_models_say_what_came_back(scenario, step, items, message):
+    asked = ModelRequest(scenario=scenario, step=step, items=tuple(items))
+    assert said(reply(asked)) == message
 
 
 # usage and streams

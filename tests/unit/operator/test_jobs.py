@@ -361,6 +361,23 @@ def test_the_gate_is_told_what_the_run_may_spend_and_use() -> None:
     assert (told["maxOutputTokens"], told["stallSeconds"]) == (32_000, 90)
 
 
+@pytest.mark.parametrize(
+    ("spec", "efforts"),
+    [
+        ({"effort": "low", "allowedEfforts": ["low", "medium"]}, ["low", "medium"]),
+        ({"effort": "low"}, None),
+        # The model's default, which nobody has named, may be none of the list.
+        ({"allowedEfforts": ["low", "medium"]}, None),
+        ({}, None),
+    ],
+)
+def test_the_gate_is_told_the_efforts_of_a_job_type_that_names_some(
+    spec: dict[str, Any], efforts: list[str] | None
+) -> None:
+    told = config(built(run(), kind(**spec)), "gate", "CODEXRUN_GATE")
+    assert told.get("allowedEfforts") == efforts
+
+
 DOCS = {"name": "docs", "url": "https://docs.example/mcp"}
 AZURE = ModelAccess(
     auth_header="api-key",

@@ -60,6 +60,7 @@ class Ledger:
             tries = Tries(account.last_error.message, account.turn_tokens, account.turn_pico)
         return Limits(
             models=self.settings.models,
+            efforts=self.settings.efforts,
             tools=self.settings.tools,
             max_tokens=self.settings.max_tokens,
             spent=account.usage.total,

@@ -71,7 +71,8 @@ NOTHING_RECEIVED = Received()
 @dataclass(frozen=True)
 class Account:
     """requests: forwarded; completed: responses seen completed; cut_short: a request was turned
-    down because the run was being stopped, so that Codex may end before its signal comes.
+    down because the run was being stopped, so that Codex may end before its signal comes;
+    dropped_keys: taken out of requests.
 
     priced: all that was used has a price; unpriced: what has none, where that is not the model.
     doubt: tokens by which the estimates would be higher at their bounds. turn_tokens, turn_pico:
@@ -88,6 +89,7 @@ class Account:
     last_error: UpstreamError | None = None
     in_flight: InFlight | None = None
     cut_short: bool = False
+    dropped_keys: int = 0
     output: OutputVerdict | None = None  # the verdict on the final message, once one has come
     unpriced: str | None = None
     doubt: int = 0
@@ -271,6 +273,7 @@ def message(
         else None,
         ReportKey.LAST_ERROR: account.last_error.json if account.last_error else None,
         ReportKey.CUT_SHORT: account.cut_short or None,
+        ReportKey.DROPPED_KEYS: account.dropped_keys or None,
         **(more or {}),
     }
     return termination.encode(content, MAY_SHORTEN)

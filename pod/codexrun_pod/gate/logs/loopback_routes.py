@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import aiohttp
 from aiohttp import web
 
 from codexrun_core.pod_contract import (
@@ -26,6 +25,9 @@ from codexrun_pod.gate.logs.ingest_client import Declined, Unavailable
 from codexrun_pod.gate.logs.spool import TooLarge
 from codexrun_pod.gate.logs.upload_to_api import Uploader
 from codexrun_pod.gate.policy import output
+from codexrun_pod.gate.request_body import BodyError, BodyReader
+
+ARTIFACT_SECONDS = 10.0  # the runner waits as long for the answer
 
 
 class LoopbackRoutes:
@@ -35,6 +37,9 @@ class LoopbackRoutes:
         """Make the routes of one gate."""
         self.uploader = uploader
         self.ledger = ledger
+        self.logs = BodyReader(MIB)
+        self.artifacts = BodyReader(max(MAX_ARTIFACT_BYTES.values()), ARTIFACT_SECONDS)
+        self.messages = BodyReader(MAX_ARTIFACT_BYTES[FINAL_MESSAGE])
 
     def add_routes(self, app: web.Application) -> None:
         """Add POST /log, PUT /artifacts and GET /rollout."""
@@ -47,18 +52,16 @@ class LoopbackRoutes:
         offset = request.query.get("offset", "")
         if not offset.isascii() or not offset.isdecimal() or len(offset) > 12:
             return _error(400, "offset must be a number of bytes")
-        if (request.content_length or 0) > MIB:
-            return _error(413, "1 MiB of log at once at most")
         try:
-            data = await request.read()
-        except aiohttp.ClientError:
-            return _error(400, "the body broke off")
-        if self.uploader is None:
-            return web.json_response({"size": int(offset) + len(data)})
-        spool = self.uploader.spool
-        size = spool.append(int(offset), data)
+            async with self.logs.whole(request) as data:
+                end = int(offset) + len(data)
+                if self.uploader is None:
+                    return web.json_response({"size": end})
+                size = self.uploader.spool.append(int(offset), data)
+        except BodyError as error:
+            return _body_error(error)
         if request.query.get("end") == "1":
-            spool.close(int(offset) + len(data))
+            self.uploader.spool.close(end)
         self.uploader.notify()
         return web.json_response({"size": size})
 
@@ -69,20 +72,15 @@ class LoopbackRoutes:
             return _error(404, f"artifacts are {', '.join(sorted(AGENT_ARTIFACTS))}")
         if (request.content_length or 0) > MAX_ARTIFACT_BYTES[name]:
             return _error(413, f"{name} is above {MAX_ARTIFACT_BYTES[name]} bytes")
-        parts: list[tuple[str, AsyncIterator[bytes]]] = [(name, request.content.iter_any())]
-        if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
-            try:
-                text = await request.read()
-            except aiohttp.ClientError:
-                return _error(400, "the body broke off")
-            parts = [(kept_name, _once(text)) for kept_name in await self._stored_names(text)]
         try:
-            for kept_name, body in parts:
-                if self.uploader is not None:
-                    await self.uploader.spool.keep(kept_name, body)
-                else:
-                    async for _ in body:
-                        pass
+            if name == FINAL_MESSAGE and self.ledger.settings.output_schema is not None:
+                async with self.messages.whole(request) as text:
+                    await self._judge(bytes(text))
+            else:
+                async with self.artifacts.parts(request) as parts:
+                    await self._keep(name, parts)
+        except BodyError as error:
+            return _body_error(error)
         except TooLarge as error:
             return _error(413, str(error))
         except OSError as error:
@@ -91,15 +89,23 @@ class LoopbackRoutes:
             self.uploader.notify()
         return web.json_response({})
 
-    async def _stored_names(self, text: bytes) -> list[str]:
-        """Return the names under which a final message is stored. The verdict is written down
-        before the runner hears that its message has come."""
+    async def _keep(self, name: str, content: AsyncIterator[bytes]) -> None:
+        if self.uploader is not None:
+            await self.uploader.spool.keep(name, content)
+        else:
+            async for _ in content:
+                pass
+
+    async def _judge(self, text: bytes) -> None:
+        """Keep a final message, and once more as the output where it fits the schema. The verdict
+        is written down before the runner hears that its message has come."""
         schema = self.ledger.settings.output_schema
         assert schema is not None
         verdict = await asyncio.to_thread(output.validate_output, text, schema)
         self.ledger.settle(replace(self.ledger.account, output=verdict))
         self.ledger.log("output.judged", **verdict.json)
-        return [FINAL_MESSAGE, OUTPUT] if verdict.ok else [FINAL_MESSAGE]
+        for name in (FINAL_MESSAGE, OUTPUT) if verdict.ok else (FINAL_MESSAGE,):
+            await self._keep(name, _once(text))
 
     async def rollout(self, request: web.Request) -> web.StreamResponse:
         """GET /rollout: 404 if there is none, 503 while nobody can say."""
@@ -121,6 +127,12 @@ class LoopbackRoutes:
 
 async def _once(text: bytes) -> AsyncIterator[bytes]:
     yield text
+
+
+def _body_error(error: BodyError) -> web.Response:
+    response = _error(error.status, str(error))
+    response.force_close()  # what else comes of the body is not read
+    return response
 
 
 def _error(status: int, reason: str) -> web.Response:

@@ -35,7 +35,7 @@ class Spool:
         self.size = os.fstat(self._log).st_size
         self.closed = (folder / "log.ended").exists()  # the runner said that this was all
 
-    def append(self, offset: int, data: bytes) -> int:
+    def append(self, offset: int, data: bytes | bytearray) -> int:
         """Append to the log, and return its size; bytes that do not follow on from its end, or are
         above the limit, are not taken."""
         if offset == self.size and not self.closed:

@@ -6,16 +6,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
+from codexrun_pod.gate.policy import json_text
 
 MAX_MESSAGE_CHARS = 300  # characters
 MAX_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate
-NAN = "NaN and Infinity are no JSON"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
 
     digest = hashlib.sha256(text).hexdigest()
     try:
-        value = json.loads(text.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        value = json_text.parse(text)
         problems = violations(schema, value, MAX_STEPS)
     except InvalidSchemaError as error:
         return OutputVerdict(
@@ -66,19 +65,6 @@ def validate_output(text: bytes, schema: Mapping[str, Any]) -> OutputVerdict:
             digest,
         )
     return OutputVerdict(True, sha256=digest)
-
-
-def _no_constant(_: str) -> Any:
-    raise ValueError(NAN)
-
-
-def _finite(text: str) -> float:
-    """Read a number: 1e999 is infinite to Python, and no number to the apiserver that has to store
-    it."""
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(NAN)
-    return number
 
 
 def schema_from(text: str) -> dict[str, Any] | None:

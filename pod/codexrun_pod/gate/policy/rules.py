@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from codexrun_pod.gate.input_size import beginnings
+from codexrun_pod.gate.policy import json_text, shape
 from codexrun_pod.gate.policy import tools as offered
 from codexrun_pod.gate.policy.budget import budget_left, known_price, lower_output, max_output
-from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits, guardrail
+from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits, guardrail, quoted
 
 PLAIN_TIERS = (None, "auto", "default")  # others have other prices
 
 
-def admit(raw: bytes, limits: Limits) -> Admitted | Denied:
+def admit(raw: bytes | bytearray, limits: Limits) -> Admitted | Denied:
     """Decide on one body; an admitted one is written anew, so that no key that occurs twice means
     two things."""
     if limits.stopping:
@@ -24,7 +24,7 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Denied:
     if limits.stopped is not None:
         return limits.stopped
     try:
-        body = json.loads(raw)
+        body = json_text.parse(raw)
     except (ValueError, RecursionError) as error:
         return Denied("guardrail", f"the request is not JSON: {error}", final=False)
     if not isinstance(body, dict):
@@ -32,16 +32,23 @@ def admit(raw: bytes, limits: Limits) -> Admitted | Denied:
     for rule in RULES:
         if (denial := rule(body, limits)) is not None:
             return denial
+    body["store"] = False  # where it is absent the Responses API stores
+    dropped = shape.drop_unknown(body)
     lowered = lower_output(body, limits)
     stripped = offered.remove_forbidden(body, limits.tools)
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = json_text.dump(body)
+        starts = beginnings(body)
+    except RecursionError as error:
+        return Denied("guardrail", f"the request is not JSON: {error}", final=False)
     return Admitted(
-        text.encode("utf-8", "backslashreplace"),
+        text,
         body["model"],
-        lowered,
-        stripped,
-        beginnings(body),
-        max_output(body, limits),
+        lowered=lowered,
+        stripped=stripped,
+        dropped=tuple(dropped),
+        beginnings=starts,
+        max_output=max_output(body, limits),
     )
 
 
@@ -67,7 +74,7 @@ def allowed_model(body: dict[str, Any], limits: Limits) -> Denied | None:
     if isinstance(body.get("model"), str) and body["model"] in limits.models:
         return None
     return guardrail(
-        f"model {body.get('model')!r} is not allowed; this run may use"
+        f"model {quoted(body.get('model'))} is not allowed; this run may use"
         f" {', '.join(sorted(limits.models))}"
     )
 
@@ -75,7 +82,27 @@ def allowed_model(body: dict[str, Any], limits: Limits) -> Denied | None:
 def plain_tier(body: dict[str, Any], _: Limits) -> Denied | None:
     """Deny other tiers: they have other prices than the run's price table."""
     tier = body.get("service_tier")
-    return None if tier in PLAIN_TIERS else guardrail(f"service_tier {tier!r} is not allowed")
+    return None if tier in PLAIN_TIERS else guardrail(f"service_tier {quoted(tier)} is not allowed")
+
+
+def allowed_effort(body: dict[str, Any], limits: Limits) -> Denied | None:
+    """Deny an effort that the job type does not allow: more effort is more tokens unseen."""
+    if limits.efforts is None:
+        return None
+    for effort in shape.efforts(body):
+        if not isinstance(effort, str) or effort not in limits.efforts:
+            allowed = ", ".join(sorted(limits.efforts))
+            return guardrail(
+                f"reasoning.effort {quoted(effort)} is not allowed; this run may use {allowed}"
+            )
+    return None
+
+
+def whole_conversation(body: dict[str, Any], _: Limits) -> Denied | None:
+    """Deny what Codex does not send, and what the provider would have to fetch: it reaches where no
+    NetworkPolicy of the pod does."""
+    reason = shape.refusal(body)
+    return None if reason is None else guardrail(reason)
 
 
 def allowed_tools(body: dict[str, Any], limits: Limits) -> Denied | None:
@@ -90,6 +117,8 @@ RULES: tuple[Callable[[dict[str, Any], Limits], Denied | None], ...] = (
     nothing_kept_upstream,
     allowed_model,
     plain_tier,
+    allowed_effort,
+    whole_conversation,
     allowed_tools,
     known_price,
     budget_left,

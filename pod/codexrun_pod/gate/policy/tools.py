@@ -10,28 +10,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from codexrun_core.codex import tools
+from codexrun_pod.gate.policy.shape import tool_holders
+from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, quoted
 
 CODE_MODE = "exec"
 # In the description of `exec`: declare const tools: { view_image(args: ...
 DECLARED = re.compile(r"\bdeclare const tools: \{\s*([A-Za-z0-9_$]+)\s*\(")
 WORD = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{1,6})\}?|\\x([0-9a-fA-F]{2})")
-# Run by the provider, billed on their own, and out of every policy of the pod's reach.
-HOSTED = (
-    "file_search",
-    "code_interpreter",
-    "image_generation",
-    "computer",
-    "mcp",
-    "local_shell",
-    "shell",
-    "apply_patch",
-)
-HOSTED_SEARCH = ("web_search",)
+# Codex runs these. All others the provider runs: billed on their own, and out of every policy of
+# the pod's reach.
+RUN_BY_CODEX = frozenset({"function", "custom", "namespace", "tool_search"})
+SEARCH = "web_search"
 # Items of a response that are calls by their type alone.
 CALL_TYPES = {
     "local_shell_call": tools.SHELL,
@@ -45,13 +39,16 @@ NAMED_CALLS = ("function_call", "custom_tool_call")
 
 def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
     """Return why a request must not go to the model for the tools in it, or None."""
-    for holder in _holders(body):
-        for tool in _dicts(holder.get("tools")):
-            kind = str(tool.get("type", ""))
-            if kind.startswith(HOSTED_SEARCH) and tools.WEB_SEARCH not in allowed:
-                return f"the hosted tool {kind!r} is not allowed"
-            if kind.startswith(HOSTED):
-                return f"the hosted tool {kind!r} is not allowed"
+    for holder in tool_holders(body):
+        offered = holder.get("tools")
+        if not isinstance(offered, list | None):
+            return "tools must be a list"
+        for tool in offered or ():
+            kind = tool.get("type") if isinstance(tool, dict) else None
+            if kind == SEARCH and tools.WEB_SEARCH in allowed:
+                continue
+            if not isinstance(kind, str) or kind not in RUN_BY_CODEX:
+                return f"the hosted tool {quoted(kind)} is not allowed"
             if tool.get("name") == CODE_MODE:
                 for name in DECLARED.findall(str(tool.get("description", ""))):
                     if not tools.permits(allowed, tools.required_entry(name)):
@@ -62,7 +59,7 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
 def remove_forbidden(body: dict[str, Any], allowed: Collection[str]) -> frozenset[str]:
     """Remove the tools that are not allowed from a request, in place; return their names."""
     removed: set[str] = set()
-    for holder in _holders(body):
+    for holder in tool_holders(body):
         offered = holder.get("tools")
         if not isinstance(offered, list):
             continue
@@ -97,7 +94,7 @@ def forbidden_call(
     ]
     for item in _dicts(items):
         if (name := _forbidden_item(item, allowed, stripped)) is not None:
-            return name
+            return name[:MAX_QUOTED_CHARS]
     return None
 
 
@@ -144,17 +141,6 @@ def _arguments(item: Mapping[str, Any]) -> Any:
 def _unescaped(match: re.Match[str]) -> str:
     code = int(match.group(1) or match.group(2), 16)
     return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else ""
-
-
-def _holders(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Iterate over everything in a request that may have `tools`: itself, items of the input
-    (code-mode models), namespaces, nested."""
-    waiting = [body, *_dicts(body.get("input"))]
-    while waiting:
-        holder = waiting.pop()
-        assert isinstance(holder, dict)
-        yield holder
-        waiting.extend(_dicts(holder.get("tools")))
 
 
 def _full_name(tool: Mapping[str, Any], holder: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from codexrun_core.codex import tools
 from codexrun_pod.gate.cost import Price
 from codexrun_pod.gate.input_size import Beginning
+from codexrun_pod.termination import LONGEST_MESSAGE
 
+MAX_QUOTED_CHARS = 128  # of a value that a message quotes
 Code = Literal["budget", "guardrail", "stall", "model_error", "stopping"]
 DEFAULT_MAX_OUTPUT_TOKENS = 128_000  # what a model can answer where nobody says
 
@@ -23,6 +25,11 @@ class Denied:
     message: str
     final: bool = True
 
+    def __post_init__(self) -> None:
+        """Cut the message here, before it comes into answers, logs and files: it may quote what the
+        agent has sent."""
+        object.__setattr__(self, "message", self.message[:LONGEST_MESSAGE])
+
     @property
     def body(self) -> dict[str, Any]:
         """Return the JSON of the 400, which Codex shows verbatim and does not retry."""
@@ -32,13 +39,14 @@ class Denied:
 @dataclass(frozen=True)
 class Admitted:
     """The body to send. lowered: the limit to whose remainder max_output_tokens was set or lowered;
-    stripped: tools taken out; beginnings: of its input, as it is sent; max_output: tokens, at most
-    what was asked for."""
+    stripped: tools taken out; dropped: keys taken out that Codex does not send; beginnings: of its
+    input, as it is sent; max_output: tokens, at most what was asked for."""
 
     body: bytes
     model: str
     lowered: str | None = None
     stripped: frozenset[str] = frozenset()
+    dropped: tuple[str, ...] = ()
     beginnings: tuple[Beginning, ...] = ()
     max_output: int = DEFAULT_MAX_OUTPUT_TOKENS
 
@@ -57,11 +65,13 @@ class Tries:
 class Limits:
     """The run's limits, and what it has spent, in tokens and pico-dollars.
 
-    max_output: tokens that the model can answer at most. stopped: an earlier final denial. tries:
-    of this turn, if none was answered. unpriced: what was used although it has no price.
+    efforts: None for any. max_output: tokens that the model can answer at most. stopped: an earlier
+    final denial. tries: of this turn, if none was answered. unpriced: what was used although it has
+    no price.
     """
 
     models: frozenset[str]
+    efforts: frozenset[str] | None = None
     tools: frozenset[str] = frozenset(tools.DEFAULT_TOOLS)
     max_tokens: int | None = None
     spent: int = 0
@@ -78,3 +88,14 @@ class Limits:
 def guardrail(message: str) -> Denied:
     """Return a denial that ends the run: the request is not what the job type allows."""
     return Denied("guardrail", message)
+
+
+def quoted(value: Any) -> str:
+    """Return a value of a request as a message quotes it: cut, so that no request makes a long
+    message, and a container by its kind only."""
+    if isinstance(value, str):
+        more = "…" if len(value) > MAX_QUOTED_CHARS else ""
+        return repr(value[:MAX_QUOTED_CHARS] + more)
+    if value is None or isinstance(value, bool | int | float):
+        return str(value)[:MAX_QUOTED_CHARS]
+    return "a list" if isinstance(value, list) else "an object"

@@ -198,6 +198,15 @@ def test_how_wrong_the_estimates_can_be_is_told() -> None:
     assert "atMostTokens" not in exact.dump()
 
 
+@pytest.mark.parametrize(
+    ("reported", "count"), [(None, None), (3, 3), (-1, None), ("x", None), (True, None)]
+)
+def test_keys_that_the_gate_took_out_are_counted(reported: object, count: int | None) -> None:
+    counted = usage_of(after(gate=gate_report(droppedKeys=reported)))
+    assert counted is not None
+    assert counted.dropped_keys == count
+
+
 def test_no_word_of_the_gate_no_usage() -> None:
     assert usage_of(after(gate={})) is None
 
@@ -334,7 +343,16 @@ AGENT_KEYS = [
     "stopped",
     "failure",
 ]
-GATE_KEYS = ["requests", "completed", "usage", "priceTable", "complete", "stop", "lastError"]
+GATE_KEYS = [
+    "requests",
+    "completed",
+    "usage",
+    "priceTable",
+    "complete",
+    "stop",
+    "lastError",
+    "droppedKeys",
+]
 USAGE_KEYS = [
     "inputTokens",
     "cachedInputTokens",
