@@ -10,7 +10,11 @@ def main() -> None:
     options = argparse.ArgumentParser(
         prog="codexrun_demo_model", description="A keyless, scripted Responses API."
     )
-    options.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")  # noqa: S104
+    options.add_argument(
+        "--host",
+        default="0.0.0.0",  # noqa: S104
+        help="address to listen on (default: all)",
+    )
     options.add_argument("--port", type=int, default=8080)
     options.add_argument(
         "--list", action="store_true", help="print the scenarios as a table and exit"

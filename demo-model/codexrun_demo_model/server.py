@@ -129,5 +129,6 @@ def _error(status: int, text: str) -> web.Response:
 
 async def _until_client_leaves(request: web.Request) -> None:
     transport: Any = request.transport
-    while transport is not None and not transport.is_closing():  # noqa: ASYNC110 - aiohttp has no event for it
+    # aiohttp has no event for it
+    while transport is not None and not transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(CLIENT_CHECK_SECONDS)

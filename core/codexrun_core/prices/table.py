@@ -183,7 +183,8 @@ def parse_prices(text: str, file_name: str = "prices.yaml") -> PriceTable:
     """
     try:
         # All scalars as text, so that 0.1 is a tenth and a day is not a timestamp.
-        table = PriceTable.model_validate(yaml.load(text, Loader=yaml.BaseLoader))  # noqa: S506 - BaseLoader makes text only
+        values = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes text only
+        table = PriceTable.model_validate(values)
     except yaml.YAMLError as error:
         raise PricesError(
             f"{file_name}: not readable as YAML: {' '.join(str(error).split())}; fix it there"

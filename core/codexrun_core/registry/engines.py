@@ -138,7 +138,11 @@ def _sqlite(url: URL) -> Engines:
 class _Compiler(SQLiteCompiler):
     """SQLAlchemy has no words of its own for INDEXED BY."""
 
-    def get_from_hint_text(self, table: sa.FromClause, text: str | None) -> str | None:  # noqa: ARG002 - an override
+    def get_from_hint_text(
+        self,
+        table: sa.FromClause,  # noqa: ARG002 - an override
+        text: str | None,
+    ) -> str | None:
         return text
 
 

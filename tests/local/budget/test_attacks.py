@@ -111,14 +111,14 @@ async def leave(stand: GateStand, client: aiohttp.ClientSession, **body: Any) ->
 
 async def idle(stand: GateStand) -> None:
     async with asyncio.timeout(20):
-        while stand.gate is not None and stand.gate.current is not None:  # noqa: ASYNC110 - there is no event for it
+        while stand.gate is not None and stand.gate.current is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def noticed(stand: GateStand) -> None:
     """The gate has seen that the client has left."""
     async with asyncio.timeout(5):
-        while stand.gate is None or stand.gate.current is None or stand.gate.current.attended:  # noqa: ASYNC110 - there is no event for it
+        while stand.gate is None or stand.gate.current is None or stand.gate.current.attended:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -245,7 +245,7 @@ async def test_a_client_that_does_not_read_cannot_keep_the_gate_from_reading(
     async with stand_of(model, tmp_path) as (stand, client):
         async with client.post(f"{stand.base}/v1/responses", json={**BODY, **ANSWER}) as answer:
             async with asyncio.timeout(20):
-                while not stand.ledger.account.completed:  # noqa: ASYNC110 - there is no event for it
+                while not stand.ledger.account.completed:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             answer.close()
         told = stand.message()
@@ -257,7 +257,7 @@ async def test_leaving_before_anything_was_read_is_charged_all_the_same(tmp_path
     async with stand_of(model, tmp_path) as (stand, client):
         post = asyncio.create_task(stand.ask(client, ANSWER))
         async with asyncio.timeout(5):
-            while not model.bodies:  # noqa: ASYNC110 - there is no event for it
+            while not model.bodies:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         post.cancel()
         await asyncio.wait({post})

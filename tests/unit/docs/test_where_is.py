@@ -15,18 +15,6 @@ PLACES = re.findall(r"\| `([^`]+)` \|$", PLACES_TABLE, re.MULTILINE)
 PARTS = ("core", "operator", "api", "pod", "cli", "cluster", "demo-model")
 MAX_MODULES = 15
 MAX_COLUMNS = 100
-# Files with long lines that their next change wraps.
-NOT_YET_WRAPPED = (
-    "core/codexrun_core/prices/table.py: ",
-    "core/codexrun_core/registry/engines.py: ",
-    "core/codexrun_core/registry/tables.py: ",
-    "demo-model/codexrun_demo_model/__main__.py: ",
-    "demo-model/codexrun_demo_model/server.py: ",
-    "pod/bin/audit-tool: ",
-    "pod/bin/runner: ",
-    "pod/codexrun_pod/gate/logs/upload_to_api.py: ",
-    "pod/codexrun_pod/runner/logs/upload_to_gate.py: ",
-)
 
 
 def modules(folder: Path) -> list[Path]:
@@ -88,7 +76,7 @@ def test_no_line_is_longer_than_100_columns() -> None:
         for line in path.read_text(encoding="utf-8").splitlines()
         if len(line.expandtabs(4)) > MAX_COLUMNS and len(line.split()) > 1
     ]
-    assert [line for line in too_long if not line.startswith(NOT_YET_WRAPPED)] == []
+    assert too_long == []
 
 
 def test_no_comment_of_go_is_longer_than_100_columns() -> None:

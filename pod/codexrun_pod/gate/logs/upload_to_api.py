@@ -100,7 +100,8 @@ class Uploader:
                     self.ledger.log("shipping.paused", reason=str(error))
                 changed.set()
                 pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - 200 gates need not come back at once
+                # 200 gates need not come back at once
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
                 failures += 1
                 continue
             if last:

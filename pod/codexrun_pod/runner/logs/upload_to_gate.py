@@ -34,7 +34,9 @@ class LogUploader:
     def __init__(self, port: int, tmp: Path) -> None:
         """port: the gate's on 127.0.0.1; tmp: where the file goes."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-        self._spill = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES, dir=str(tmp))  # noqa: SIM115 - as long as the process
+        self._spill = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - as long as the process
+            max_size=MEMORY_BYTES, dir=str(tmp)
+        )
         self._size = 0
         self._sent = 0
         self._closed = False

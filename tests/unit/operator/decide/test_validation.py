@@ -524,7 +524,9 @@ RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
     (
         "another version of the prompt",
         resumes(),
-        earlier(status=USED | {"prompt": {**USED["prompt"], "sha256": OTHER}}),  # type: ignore[dict-item]
+        earlier(
+            status=USED | {"prompt": {**USED["prompt"], "sha256": OTHER}}  # type: ignore[dict-item]
+        ),
         "the prompt's sha256",
     ),
     ("another model", resumes(), earlier(status=USED | {"model": "o9"}), "the model"),
