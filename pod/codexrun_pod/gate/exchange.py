@@ -17,8 +17,8 @@ from yarl import URL
 from codexrun_pod.gate import errors, header_filter
 from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
-from codexrun_pod.gate.key_filter import KeyFilter
 from codexrun_pod.gate.policy import tools
+from codexrun_pod.gate.policy.key_filter import KeyFilter
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
 
