@@ -19,8 +19,8 @@ from codexrun_pod.gate.account import meter
 from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.content_coding import Body, UnreadableError
 from codexrun_pod.gate.input_size import input_size
-from codexrun_pod.gate.key_filter import KeyFilter
 from codexrun_pod.gate.policy import tools
+from codexrun_pod.gate.policy.key_filter import KeyFilter
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied
 from codexrun_pod.gate.sse import EventStream
 

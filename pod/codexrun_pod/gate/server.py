@@ -20,10 +20,10 @@ from codexrun_pod.gate.logs.ingest_client import IngestClient
 from codexrun_pod.gate.logs.loopback_routes import LoopbackRoutes
 from codexrun_pod.gate.logs.spool import Spool
 from codexrun_pod.gate.logs.upload_to_api import Uploader
-from codexrun_pod.gate.loopback_site import LoopbackSite
+from codexrun_pod.gate.loopback.request_body import BodyError, BodyReader
+from codexrun_pod.gate.loopback.site import LoopbackSite
 from codexrun_pod.gate.policy.rules import admit
 from codexrun_pod.gate.policy.verdicts import MAX_QUOTED_CHARS, Denied
-from codexrun_pod.gate.request_body import BodyError, BodyReader
 
 CONNECT_SECONDS = 10.0
 # Bytes. A full context is 1 to 3 MB; the gate's memory limit has to hold a request some ten times,

@@ -118,8 +118,14 @@ async def idle(stand: GateStand) -> None:
 async def noticed(stand: GateStand) -> None:
     """The gate has seen that the client has left."""
     async with asyncio.timeout(5):
-        while stand.gate is None or stand.gate.current is None or stand.gate.current.attended:  # noqa: ASYNC110
+        while not left_alone(stand):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+def left_alone(stand: GateStand) -> bool:
+    """Whether there is an answer that nobody waits for."""
+    current = stand.gate.current if stand.gate is not None else None
+    return current is not None and not current.attended
 
 
 async def test_leaving_while_the_model_thinks_does_not_save_the_thoughts(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codexrun_pod.gate.key_filter import MIN_KEY_CHARS, KeyFilter
+from codexrun_pod.gate.policy.key_filter import MIN_KEY_CHARS, KeyFilter
 from codexrun_pod.gate.sse import EventStream
 
 KEYS = [

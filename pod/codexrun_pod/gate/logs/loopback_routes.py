@@ -24,8 +24,8 @@ from codexrun_pod.gate.account.ledger import Ledger
 from codexrun_pod.gate.logs.ingest_client import Declined, Unavailable
 from codexrun_pod.gate.logs.spool import TooLarge
 from codexrun_pod.gate.logs.upload_to_api import Uploader
+from codexrun_pod.gate.loopback.request_body import BodyError, BodyReader
 from codexrun_pod.gate.policy import output
-from codexrun_pod.gate.request_body import BodyError, BodyReader
 
 ARTIFACT_SECONDS = 10.0  # the runner waits as long for the answer
 
