@@ -7,10 +7,11 @@ has counted of that beginning is known exactly, and only what is new has to be j
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from codexrun_pod.gate import json_text
 
 # A token is at least one byte of text in every byte-pair encoding. What agents send has more: with
 # o200k_base, as JSON, 3.8 of Markdown and of diffs, 4.3 of Python, 5.8 of Chinese, 1.5 of base64.
@@ -62,7 +63,11 @@ NO_BEGINNING = Beginning("", 0, 0)
 
 
 def beginnings(body: Mapping[str, Any]) -> tuple[Beginning, ...]:
-    """Return every beginning of a request's input, the shortest first; the last is all of it."""
+    """Return every beginning of a request's input, the shortest first; the last is all of it.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
     return tuple(_beginnings(body))
 
 
@@ -111,12 +116,15 @@ def _longer(
     before: Beginning, digest: hashlib._Hash, part: Any, image_urls: Sequence[str]
 ) -> Beginning:
     """Return the beginning that ends with `part`; `digest` takes it in."""
-    text = _utf8(json.dumps(part, ensure_ascii=False, separators=(",", ":")))
-    # JSON has no bare newline, so that no two lists of parts are alike.
-    digest.update(text + b"\n")
+    text_bytes = 0
+    for piece in json_text.pieces(part):
+        digest.update(piece)
+        text_bytes += len(piece)
+    digest.update(b"\n")  # JSON has no bare one, so that no two lists of parts are alike
+    url_bytes = sum(len(piece) for url in image_urls for piece in json_text.utf8(url))
     return Beginning(
         digest.copy().hexdigest()[:32],
-        before.text_bytes + len(text) - sum(len(_utf8(url)) for url in image_urls),
+        before.text_bytes + text_bytes - url_bytes,
         before.images + len(image_urls),
     )
 
@@ -129,7 +137,3 @@ def _images(item: Any) -> Iterator[str]:
             if isinstance(part, dict) and part.get("type") == "input_image":
                 url = part.get("image_url")
                 yield url if isinstance(url, str) else ""
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codexrun_core.pod_contract import OUTPUT_SCHEMA_ENV
-from codexrun_pod.gate.policy import json_text
+from codexrun_pod.gate import json_text
 
 MAX_MESSAGE_CHARS = 300  # characters
 MAX_STEPS = 200_000  # an answer may be long, and nobody else waits for this gate

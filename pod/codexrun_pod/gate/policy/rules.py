@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from codexrun_pod.gate import json_text
 from codexrun_pod.gate.input_size import beginnings
-from codexrun_pod.gate.policy import json_text, shape
+from codexrun_pod.gate.policy import shape
 from codexrun_pod.gate.policy import tools as offered
 from codexrun_pod.gate.policy.budget import budget_left, known_price, lower_output, max_output
 from codexrun_pod.gate.policy.verdicts import Admitted, Denied, Limits, guardrail, quoted

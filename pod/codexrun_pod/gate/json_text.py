@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -44,15 +45,30 @@ def _finite(text: str) -> float:
 
 
 def dump(value: Any) -> bytes:
-    """Return `value` as compact JSON of UTF-8. In pieces: the whole as a text may take four bytes
-    for each of its characters.
+    """Return `value` as compact JSON of UTF-8.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
+    text = bytearray()
+    for piece in pieces(value):
+        text += piece
+    return bytes(text)
+
+
+def pieces(value: Any) -> Iterator[bytes]:
+    """Iterate over `value` as compact JSON of UTF-8: the whole as a text may take four bytes for
+    each of its characters.
 
     Raises:
         RecursionError: it is nested too deeply.
     """
     encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
-    text = bytearray()
     for piece in encoder.iterencode(value):
-        for start in range(0, len(piece), SLICE_CHARS):
-            text += piece[start : start + SLICE_CHARS].encode("utf-8", "backslashreplace")
-    return bytes(text)
+        yield from utf8(piece)
+
+
+def utf8(text: str) -> Iterator[bytes]:
+    """Iterate over a text in UTF-8, piece by piece; lone surrogates are escaped."""
+    for start in range(0, len(text), SLICE_CHARS):
+        yield text[start : start + SLICE_CHARS].encode("utf-8", "backslashreplace")
