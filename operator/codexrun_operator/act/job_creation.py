@@ -12,8 +12,9 @@ from codexrun_operator.act.actions import create_job
 from codexrun_operator.decide.plan import CreateJob, Snapshot
 from codexrun_operator.job.job import build_job
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.watch.cache import Cache, Creation
+from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, run_key
+from codexrun_operator.watch.ledger import Creation
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class JobCreator:
         the creation is known to have worked. Both would hold the slot for ever; a consistent read
         knows.
         """
-        creation = self._cache.creations.get(uid)
+        creation = self._cache.ledger.creations.get(uid)
         if creation is None:
             return
         run = self._cache.runs.get(uid)
@@ -70,9 +71,11 @@ class JobCreator:
         if uid in self._cache.runs and creation.checks < PATIENT_CHECKS:
             return
         if not await self._exists(creation):
-            if creation.confirmed and uid in self._cache.runs:
-                self._cache.witnessed.add(uid)
-            self._cache.release_slot(uid)
+            if creation.confirmed:
+                self._cache.lose_job(uid)
+                self._queue.add(run_key(uid))
+            else:
+                self._cache.release_slot(uid)
             return
         self._queue.add_later(run_key(uid), CHECK_SECONDS)
 
@@ -83,7 +86,7 @@ class JobCreator:
         Raises:
             Unavailable: unknown. It keeps its slot, and is sent again.
         """
-        creation = self._cache.creations[uid]
+        creation = self._cache.ledger.creations[uid]
         try:
             await create_job(self._kube, creation.body)
         except Unavailable:

@@ -71,7 +71,7 @@ class JobTypes:
             hold
             and hold.due <= self._clock()
             and not cache.waiting[name]
-            and not cache.awaits_answer(hold.prober)
+            and not cache.ledger.awaits_answer(hold.prober)
         ):
             cache.holds.lift(name)  # nobody is left to try
         if cache.holds.of(name) is None:

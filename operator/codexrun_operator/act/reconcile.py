@@ -8,6 +8,7 @@ from datetime import timedelta
 from codexrun_core.kube.client import Kube
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources.phases import Phase
+from codexrun_core.runs.label_keys import RUN_UID_LABEL
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
@@ -55,7 +56,6 @@ class Reconciler:
         cleanup = Cleanup(kube, self.cache, self.queue)
         self._handlers: dict[Kind, Callable[[str], Awaitable[None]]] = {
             Kind.RUN: self._run,
-            Kind.REREAD_RUN: self._reread,
             Kind.JOB_TYPE: job_types.write_ready,
             Kind.PROBE: job_types.probe,
             Kind.STRAY: cleanup.end_stray,
@@ -79,12 +79,21 @@ class Reconciler:
         cache = self.cache
         await self._statuses.settle(uid)
         await self._creator.settle(uid)
+        if uid in cache.ledger.unproven:
+            await self._read_live(uid)
         warnings = await self._warnings(uid)
-        # Nothing is awaited from here to the reservation of a slot: that makes the count exact.
+        # Nothing is awaited from a snapshot to the reservation of a slot: that makes the count
+        # exact.
         snapshot = cache.snapshot(uid, warnings)
         if snapshot is None:
             return
         decision = plan(snapshot, now())
+        if decision.read_live:
+            await self._read_live(uid)
+            snapshot = cache.snapshot(uid, warnings, absence_proven=True)
+            if snapshot is None:
+                return
+            decision = plan(snapshot, now())
         if decision.waiting:
             cache.join_queue(snapshot.run)
         elif not decision.starts:
@@ -100,10 +109,22 @@ class Reconciler:
         if decision.look_again is not None and uid in cache.runs:
             self.queue.add_later(run_key(uid), decision.look_again)
 
-    async def _reread(self, uid: str) -> None:
-        """Read a run that is known here, and was not among the live ones of a list."""
-        if run := self.cache.runs.get(uid):
-            await self._statuses.read_again(run)
+    async def _read_live(self, uid: str) -> None:
+        """Ask the apiserver for the run's Jobs and pods: what there is goes into the cache, and
+        what then is not there does not exist.
+
+        Jobs first: without its Job no pod can come any more.
+        """
+        selector = f"{RUN_UID_LABEL}={uid}"
+        for path, kind, update in (
+            (self.kube.jobs, "job", self.cache.update_job),
+            (self.kube.pods, "pod", self.cache.update_pod),
+        ):
+            async for page in self.kube.pages(path, labelSelector=selector):
+                for item in page["items"]:
+                    with one_object(kind, item["metadata"]["name"]):
+                        update(item)
+        self.cache.prove_absence(uid)
 
     async def _warnings(self, uid: str) -> tuple[Event, ...]:
         """Return Kubernetes' warnings about a run's Job or pod that does not get going, newest

@@ -15,7 +15,9 @@ from codexrun_core.runs.annotations import ADMITTED_WITH
 from codexrun_core.runs.label_keys import (
     ATTEMPT_LABEL,
     EVIDENCE_FINALIZER,
+    JOB_TYPE_LABEL,
     RUN_NAME_LABEL,
+    RUN_UID_LABEL,
 )
 from codexrun_core.schemas.nesting import nesting_problem
 
@@ -73,6 +75,8 @@ class Pod:
     name: str
     uid: str = ""
     run: str = ""  # name of its CodexRun
+    run_uid: str = ""
+    job_type: str = ""
     phase: str = "Pending"
     reason: str = ""
     message: str = ""
@@ -107,6 +111,8 @@ class Job:
     name: str
     uid: str = ""
     run: str = ""  # name of its CodexRun
+    run_uid: str = ""
+    job_type: str = ""
     attempt: int = 1
     created: datetime | None = None
     deadline: datetime | None = None  # when its controller ends it: the backstop
@@ -199,10 +205,13 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     scheduled = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
     init = status.get("initContainerStatuses") or []
+    labels = metadata.get("labels") or {}
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        run=(metadata.get("labels") or {}).get(RUN_NAME_LABEL, ""),
+        run=labels.get(RUN_NAME_LABEL, ""),
+        run_uid=labels.get(RUN_UID_LABEL, ""),
+        job_type=labels.get(JOB_TYPE_LABEL, ""),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -264,6 +273,8 @@ def job_from(raw: Json) -> Job:
         name=metadata["name"],
         uid=metadata["uid"],
         run=labels.get(RUN_NAME_LABEL, ""),
+        run_uid=labels.get(RUN_UID_LABEL, ""),
+        job_type=labels.get(JOB_TYPE_LABEL, ""),
         attempt=attempt_number if 0 < attempt_number <= MAX_ATTEMPT else 1,
         created=parse_time(metadata.get("creationTimestamp")),
         deadline=_after(parse_time(status.get("startTime")), spec.get("activeDeadlineSeconds")),

@@ -1,10 +1,22 @@
 """One look at one object, with an apiserver that loses answers, refuses, and was faster."""
 
+import copy
+import json
 from datetime import date
 from typing import Any
 
 import pytest
-from builders import UID, by, kind_json, prompt_json, run_json
+from builders import (
+    NOON,
+    UID,
+    agent_report,
+    by,
+    gate_report,
+    kind_json,
+    prompt_json,
+    run_json,
+    stamp,
+)
 from fake_kube import FakeKube
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
@@ -54,7 +66,7 @@ class Operator:
 
     @property
     def held(self) -> int:
-        return len(self.cache.holders["hello"])
+        return len(self.cache.ledger.holders["hello"])
 
 
 @pytest.fixture
@@ -70,9 +82,9 @@ async def test_a_run_gets_its_job_and_one_status_write(operator: Operator) -> No
         ("merge", "status"),
     ]
     assert operator.stored()["phase"] == "Starting"
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
     operator.cache.update_job(operator.job)
-    assert (operator.held, operator.cache.creations) == (1, {})
+    assert (operator.held, operator.cache.ledger.creations) == (1, {})
 
 
 @pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
@@ -83,9 +95,9 @@ async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(
     operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
     with pytest.raises(Unavailable):
         await operator.look()
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, False)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, False)
     await operator.look()
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
     assert len({body["metadata"]["name"] for body in operator.kube.writes("create", "/jobs")}) == 1
     operator.cache.update_job(operator.job)
     await operator.look()
@@ -111,7 +123,7 @@ async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Op
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.cache.creations) == (0, {})
+    assert (operator.held, operator.cache.ledger.creations) == (0, {})
     assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "JobTypeHeld")
 
 
@@ -124,7 +136,7 @@ async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operato
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
     assert operator.cache.holds.of("hello") is None
     operator.cache.update_job(operator.job)
     await operator.look()
@@ -156,7 +168,7 @@ async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job
     assert operator.held == 1
     del operator.kube.objects[operator.kube.path_of("jobs", operator.job["metadata"]["name"])]
     await operator.look()
-    assert (operator.held, operator.cache.creations) == (0, {})
+    assert (operator.held, operator.cache.ledger.creations) == (0, {})
 
 
 async def test_another_run_of_the_name_is_another_run(operator: Operator) -> None:
@@ -184,6 +196,126 @@ async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
         "JobDeleted",
     )
     assert len(operator.kube.writes("create", "/jobs")) == 1
+
+
+# -- a watch that is behind ----------------------------------------------------------------------
+
+
+def told(item: Json, version: int, **status: Any) -> Json:
+    """Another state of a Job or pod."""
+    changed = copy.deepcopy(item)
+    changed["metadata"]["resourceVersion"] = str(version)
+    changed["status"] = status
+    return changed
+
+
+def pod_of(job: Json, phase: str = "Running", **reports: Json) -> Json:
+    """The pod of a Job, with its containers' reports where it has ended."""
+    name = job["metadata"]["name"]
+    metadata = {
+        "name": f"{name}-abcde",
+        "uid": "pod-1",
+        "resourceVersion": "900",
+        "labels": job["metadata"]["labels"],
+        "ownerReferences": [
+            {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+        ],
+    }
+
+    def state(report: Json | None) -> Json:
+        when = {"startedAt": stamp(NOON), "finishedAt": stamp(NOON)}
+        if report is None:
+            return {"running": when}
+        return {"terminated": {"exitCode": 0, "message": json.dumps(report), **when}}
+
+    containers = [{"name": "agent", "state": state(reports.get("agent"))}]
+    sidecars = [{"name": "gate", "state": state(reports.get("gate"))}]
+    status = {
+        "phase": phase,
+        "containerStatuses": containers,
+        "initContainerStatuses": sidecars,
+    }
+    return {"metadata": metadata, "spec": {"nodeName": "n"}, "status": status}
+
+
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+async def started(operator: Operator) -> Json:
+    """A run whose Job the watch has shown; of pods it tells nothing."""
+    operator.apply(run_json())
+    await operator.look()
+    operator.cache.update_job(operator.job)
+    return operator.job
+
+
+async def test_a_success_is_proven_although_the_watch_of_pods_is_behind(operator: Operator) -> None:
+    job = await started(operator)
+    operator.kube.put("pods", pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report()))
+    operator.cache.update_job(told(job, 901, **COMPLETE))
+    await operator.look()
+    status = operator.stored()
+    assert (status["phase"], status["usage"]["totalTokens"]) == ("Succeeded", 110)
+
+
+async def test_while_nobody_can_look_nothing_is_concluded(operator: Operator) -> None:
+    job = await started(operator)
+    operator.cache.update_job(told(job, 901, **COMPLETE))
+    before = operator.stored()
+    for _ in range(3):
+        operator.kube.fail("list", "/pods", Unavailable("away"))
+        with pytest.raises(Unavailable):
+            await operator.look()
+    assert operator.stored() == before
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Failed", "PodLost")
+
+
+async def test_a_deleted_job_s_pod_that_was_never_told_of_keeps_slot_and_run(
+    operator: Operator,
+) -> None:
+    job = await started(operator)
+    operator.kube.put("pods", pod_of(job))
+    del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+    operator.cache.update_job(told(job, 901), gone=True)
+    assert operator.held == 1
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Stopping", 1)
+    pod = operator.kube.objects[operator.kube.path_of("pods", f"{job['metadata']['name']}-abcde")]
+    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
+
+
+@pytest.mark.parametrize("pod", [False, True], ids=["no pod", "a pod"])
+async def test_the_slot_of_a_deleted_run_is_held_until_a_live_read_has_looked(
+    operator: Operator, pod: bool
+) -> None:
+    """Run and Job are deleted; whether a pod of it runs no watch has told."""
+    job = await started(operator)
+    operator.cache.update_run(run_json(version=990), gone=True)
+    if pod:
+        operator.kube.put("pods", pod_of(job))
+    del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+    operator.cache.update_job(told(job, 901), gone=True)
+    assert operator.held == 1
+    operator.kube.fail("list", "/pods", Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await operator.look()
+    assert operator.held == 1
+    await operator.look()
+    assert operator.held == (1 if pod else 0)
+
+
+async def test_a_cancel_holds_the_evidence_of_a_pod_that_no_watch_has_told_of(
+    operator: Operator,
+) -> None:
+    job = await started(operator)
+    operator.kube.put("pods", pod_of(job))
+    operator.apply(run_json("Starting", version=990, cancel=by()) | {"status": operator.stored()})
+    await operator.look()
+    assert not operator.kube.writes("merge", "/jobs/")
+    pod = operator.kube.objects[operator.kube.path_of("pods", f"{job['metadata']['name']}-abcde")]
+    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
+    assert pod["metadata"]["deletionTimestamp"]
 
 
 async def test_a_finished_run_is_forgotten_and_expires(operator: Operator) -> None:
@@ -419,13 +551,13 @@ async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_
         assert status["conditions"][0]["status"] == ready
 
 
-async def test_resync_reads_again_what_the_list_does_not_show(operator: Operator) -> None:
+async def test_what_a_list_does_not_show_is_over(operator: Operator) -> None:
     resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     operator.apply(run_json("Queued"))
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
     await resync.sync()
-    await operator.look(Key(Kind.REREAD_RUN, UID))
     assert operator.cache.runs == {}
+    assert not operator.cache.waiting["hello"]
 
 
 async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> None:

@@ -204,7 +204,7 @@ async def test_a_prompt_that_cannot_be_read_is_waited_for_and_never_missing(
         looking.cache.update_prompt(prompt_json() | {"data": {"prompt.md": 7}})
     looking.seconds += 3600
     assert await looking.look() == ("Pending", "Unreadable")
-    looking.cache.update_prompt(prompt_json())
+    looking.cache.update_prompt(prompt_json(version=3))
     assert await looking.look() == ("Starting", "Starting")
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 from builders import (
@@ -43,9 +44,22 @@ PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1
 TERMINAL = ("Succeeded", "Failed", "Cancelled", "Rejected")
 
 
-def as_it_is(kube: FakeKube) -> FakeKube:
-    """All of it now but what has ended, for a list or a GET whose answer comes later."""
-    past = FakeKube()
+class Past(FakeKube):
+    """What a list or a GET is answered with that was asked now, and whose answer comes later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answered = asyncio.Event()
+
+    async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
+        await self.answered.wait()
+        async for page in super().pages(path, **selectors):
+            yield page
+
+
+def as_it_is(kube: FakeKube) -> Past:
+    """All of it now but what has ended."""
+    past = Past()
     past.version = kube.version
     live = {
         path: item
@@ -70,13 +84,16 @@ class Cluster(RuleBasedStateMachine):
         self.made = 0
         self.created: dict[str, int] = {}  # run uid -> Jobs ever made
         self.late: list[Json] = []  # Jobs that the watch has not told yet
-        self.past: list[FakeKube] = []  # what lists and GETs under way may still answer
+        # what lists and GETs under way may still answer, and the list that was asked
+        self.past: list[tuple[Past, asyncio.Task[None]]] = []
         self.too_late: list[str] = []  # runs that were over when a Job was made for them
+        self.pods_are_behind = False
         self.seconds = 0.0
         self.restart()
 
     def teardown(self) -> None:
         self.finish_everything()
+        self.forget_the_past()
         self.loop.close()
         logging.disable(logging.NOTSET)
 
@@ -94,7 +111,7 @@ class Cluster(RuleBasedStateMachine):
         elif "template" in item.get("spec", {}):
             if item not in self.late:
                 state.update_job(copy, gone)
-        else:
+        elif not self.pods_are_behind:
             state.update_pod(copy, gone)
 
     def change(self, path: str, item: Json) -> None:
@@ -153,7 +170,7 @@ class Cluster(RuleBasedStateMachine):
                     if job and not job.get("status", {}).get("conditions"):
                         self.job_over(job, "Failed")
                 else:
-                    self.tell(pod)
+                    self.change(path, pod)
         for path, job in list(self.kube.objects.items()):
             if "/jobs/" not in path:
                 continue
@@ -182,7 +199,7 @@ class Cluster(RuleBasedStateMachine):
                 and not pod["metadata"].get("deletionTimestamp")
             ):
                 pod["metadata"]["deletionTimestamp"] = stamp(NOON)
-                self.tell(pod)
+                self.change(path, pod)
 
     def end(self, pod: Json, report: Json, code: int) -> None:
         def over(name: str, said: Json, exit_code: int) -> Json:
@@ -320,6 +337,20 @@ class Cluster(RuleBasedStateMachine):
         for job in late:
             self.tell(job)
 
+    @rule()
+    def the_watch_of_pods_breaks(self) -> None:
+        self.pods_are_behind = True
+
+    @precondition(lambda self: self.pods_are_behind)
+    @rule()
+    def pods_are_listed_again(self) -> None:
+        self.pods_are_behind = False
+        pods = self.items(self.kube.pods)
+        for pod in pods:
+            self.tell(pod)
+        uids = {pod["metadata"]["uid"] for pod in pods}
+        self.reconciler.cache.replace_pods(uids, self.kube.version)
+
     @rule(after=st.booleans())
     def a_creation_fails(self, after: bool) -> None:
         self.kube.fail("create", "/jobs", Unavailable("lost"), after=after)
@@ -334,23 +365,26 @@ class Cluster(RuleBasedStateMachine):
 
     @rule()
     def something_is_read(self) -> None:
-        self.past.append(as_it_is(self.kube))
+        past = as_it_is(self.kube)
+        resync = Resync(past, self.reconciler.cache, self.reconciler.queue)
+        asked = self.loop.create_task(resync.sync())
+        self.loop.run_until_complete(asyncio.sleep(0))
+        self.past.append((past, asked))
 
     @precondition(lambda self: self.past)
     @rule(data=st.data())
     def a_list_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
-        past = data.draw(st.sampled_from(self.past))
-        self.loop.run_until_complete(
-            Resync(past, self.reconciler.cache, self.reconciler.queue).sync()
-        )
+        past, asked = self.past.pop(data.draw(st.integers(0, len(self.past) - 1)))
+        past.answered.set()
+        self.loop.run_until_complete(asked)
         self.nobody_is_back()
         self.work()
 
-    @precondition(lambda self: any(past.items(past.runs) for past in self.past))
+    @precondition(lambda self: any(past.items(past.runs) for past, _ in self.past))
     @rule(data=st.data())
     def a_get_answer_that_is_older_than_now_is_told(self, data: st.DataObject) -> None:
         item = data.draw(
-            st.sampled_from([item for past in self.past for item in past.items(past.runs)])
+            st.sampled_from([item for past, _ in self.past for item in past.items(past.runs)])
         )
         self.reconciler.cache.update_run(item)
         self.nobody_is_back()
@@ -418,7 +452,7 @@ class Cluster(RuleBasedStateMachine):
     def pod_deleted_by_hand(self, data: st.DataObject) -> None:
         pod = data.draw(st.sampled_from(self.pod_objects()))
         pod["metadata"]["deletionTimestamp"] = stamp(NOON)
-        self.tell(pod)
+        self.change(f"{self.kube.pods}/{pod['metadata']['name']}", pod)
 
     @precondition(lambda self: self.items(self.kube.jobs))
     @rule(data=st.data())
@@ -441,11 +475,18 @@ class Cluster(RuleBasedStateMachine):
         found = [*self.items(self.kube.jobs), *self.items(self.kube.pods)]
         return {item["metadata"]["labels"]["codexrun.dev/run-uid"] for item in found}
 
+    def forget_the_past(self) -> None:
+        for _, asked in self.past:
+            asked.cancel()
+            self.loop.run_until_complete(asyncio.wait((asked,)))
+        self.past = []
+
     def restart(self, shuffle: Any = None) -> None:
         """A new State, fed with the same objects: Jobs, pods and prompts first, as the process
         does, in any order each."""
         self.late = []
-        self.past = []
+        self.forget_the_past()
+        self.pods_are_behind = False
         self.reconciler = Reconciler(self.kube, PODS, workers=1, clock=lambda: self.seconds)
         state = self.reconciler.cache
         state.update_prompt(prompt_json())
@@ -463,7 +504,7 @@ class Cluster(RuleBasedStateMachine):
 
     @invariant()
     def never_more_than_the_limit(self) -> None:
-        assert len(self.reconciler.cache.holders["hello"]) <= self.limit
+        assert len(self.reconciler.cache.ledger.holders["hello"]) <= self.limit
         running = [pod for pod in self.pod_objects() if pod["status"]["phase"] == "Running"]
         assert len(running) <= self.limit
 
@@ -479,8 +520,8 @@ class Cluster(RuleBasedStateMachine):
         state = self.reconciler.cache
         return bool(
             state.runs
-            or state.holders["hello"]
-            or state.creations
+            or state.ledger.holders["hello"]
+            or state.ledger.creations
             or [p for p in state.pods.values() if p.held or p.gone]
         )
 
@@ -488,6 +529,7 @@ class Cluster(RuleBasedStateMachine):
         """All pods end, nothing else happens: every run ends, every slot is free, and nothing is
         remembered."""
         self.kube._failures.clear()
+        self.pods_are_listed_again()
         for _ in range(40 + 4 * self.made):
             self.the_watch_catches_up()
             self.work()
@@ -519,17 +561,20 @@ class Cluster(RuleBasedStateMachine):
         state = self.reconciler.cache
         assert {item["status"]["phase"] for item in self.items(self.kube.runs)} <= set(TERMINAL)
         assert not state.runs
-        assert not state.holders["hello"]
+        assert not state.ledger.holders["hello"]
         assert not state.waiting["hello"]
-        assert not state.creations
+        assert not state.ledger.creations
         assert not state.witnessed
         assert not [pod for pod in state.pods.values() if pod.gone]
-        assert state.pods.keys() == {
+        assert state.pods.keys() <= {
             pod["metadata"]["labels"]["codexrun.dev/run-uid"] for pod in self.pod_objects()
         }
-        assert state.jobs.keys() == {
+        assert state.jobs.keys() <= {
             j["metadata"]["labels"]["codexrun.dev/run-uid"] for j in self.items(self.kube.jobs)
         }
+        self.loop.run_until_complete(Resync(self.kube, state, self.reconciler.queue).sync())
+        assert not state.jobs
+        assert not state.pods
         for pod in self.pod_objects():
             assert EVIDENCE_FINALIZER not in pod["metadata"].get("finalizers", [])
         for item in self.items(self.kube.runs):

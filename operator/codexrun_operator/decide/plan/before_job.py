@@ -7,7 +7,7 @@ from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.label_keys import job_name
 from codexrun_operator.decide.outcome import failed
-from codexrun_operator.decide.plan.decision import CreateJob, Decision
+from codexrun_operator.decide.plan.decision import READ_LIVE, CreateJob, Decision
 from codexrun_operator.decide.plan.evidence import keep_evidence
 from codexrun_operator.decide.plan.snapshot import JOB_TYPE_NOT_FOUND, Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
@@ -36,6 +36,8 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Conclude a run whose Job is gone: nothing may start in its place."""
     if snapshot.job is not None or not snapshot.begun:
         return None
+    if not snapshot.absence_proven:
+        return READ_LIVE
     if (
         snapshot.pod is not None
         and not snapshot.pod.gone

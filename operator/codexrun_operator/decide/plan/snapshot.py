@@ -33,6 +33,10 @@ class Snapshot:
     there and cannot be read. `missing_for`: how long this process has observed that something it
     names is not there. `creating`: its Job's creation was sent, and the Job has not come on the
     watch yet. `witnessed`: this operator observed the deletion of what is missing now.
+
+    A Job or pod that is None is unknown, as watches may be behind. Only where `absence_proven` it
+    does not exist: the apiserver was asked for this very decision. A rule that concludes from
+    absence asks for that first (READ_LIVE).
     """
 
     run: CodexRun
@@ -48,6 +52,7 @@ class Snapshot:
     creating: bool = False
     job: Job | None = None
     pod: Pod | None = None
+    absence_proven: bool = False
     witnessed: bool = False
     warnings: tuple[Event, ...] = ()
 
