@@ -140,7 +140,7 @@ class Operator:
         metrics.HELD.clear()
         for name in cache.job_types:
             metrics.SLOTS.labels(name).set(len(cache.ledger.holders[name]))
-            metrics.HELD.labels(name).set(cache.holds.of(name) is not None)
+            metrics.HELD.labels(name).set(cache.scheduler.holds.of(name) is not None)
 
 
 async def run(settings: Settings) -> int:

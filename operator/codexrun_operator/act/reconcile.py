@@ -95,9 +95,9 @@ class Reconciler:
                 return
             decision = plan(snapshot, now())
         if decision.waiting:
-            cache.join_queue(snapshot.run)
+            cache.scheduler.join(snapshot.run)
         elif not decision.starts:
-            cache.leave_queue(snapshot.run)
+            cache.scheduler.leave(snapshot.run)
         for action in decision.actions:
             if not isinstance(action, CreateJob):
                 await carry_out(self.kube, action)

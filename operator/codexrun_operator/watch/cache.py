@@ -3,7 +3,6 @@ who holds which slot."""
 
 import dataclasses
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -21,13 +20,12 @@ from codexrun_core.runs.label_keys import (
     RUN_UID_LABEL,
 )
 from codexrun_core.schemas.inputs import omit_above_limit
-from codexrun_operator.decide.holds import Holds
 from codexrun_operator.decide.observed import Event, Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
-from codexrun_operator.decide.slots import QueueKey, Slots, may_start, next_to_start
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
+from codexrun_operator.watch.scheduler import Scheduler, queue_key
 from codexrun_operator.watch.store import DELETED_VERSION, Store
 
 Json = dict[str, Any]
@@ -57,14 +55,15 @@ class Cache:
     pods: dict[str, Pod] = field(default_factory=dict)
     witnessed: set[str] = field(default_factory=set)
     ledger: SlotLedger = field(default_factory=SlotLedger)
-    waiting: dict[str, dict[str, QueueKey]] = field(default_factory=lambda: defaultdict(dict))
     # Job uid -> name: codexrun made it, and no run controls it
     orphans: dict[str, str] = field(default_factory=dict)
-    holds: Holds = field(default_factory=Holds)
     unreadable_job_types: set[str] = field(default_factory=set)
     unreadable_prompts: set[tuple[str, str]] = field(default_factory=set)
     # run uid -> what, and since when (clock)
     missing: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.enqueue, self.clock, self.job_types, self.ledger)
 
     # -- what the watches tell -------------------------------------------------------------------
 
@@ -88,12 +87,42 @@ class Cache:
             self.forget(uid, version)
             self._enqueue_stray(uid)
             return
+        first_sight = uid not in self.runs
         self.runs.apply(uid, version, run)
-        if run.status.phase is Phase.QUEUED:
+        queue = self.scheduler.queues[run.spec.job_type]
+        if run.status.phase is Phase.QUEUED and (first_sight or uid in queue):
             # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
             # looked at first.
-            self.waiting[run.spec.job_type].setdefault(uid, queue_key(run))
-        self.enqueue(run_key(uid))
+            self.scheduler.join(run)
+        if self._needs_a_look(run):
+            self.enqueue(run_key(uid))
+
+    def _needs_a_look(self, run: CodexRun) -> bool:
+        """Whether anything can follow from a look at the run; not while it waits in the queue, says
+        for what, and its turn has not come."""
+        uid = run.metadata.uid
+        name = run.spec.job_type
+        return (
+            run.status.phase is not Phase.QUEUED
+            or uid not in self.scheduler.queues[name]
+            or run.status.reason != self._waiting_reason(name)
+            or run.spec.cancel is not None
+            or run.metadata.deletion_timestamp is not None
+            or uid in self.jobs
+            or uid in self.pods
+            or self.scheduler.may_start(run)
+        )
+
+    def _waiting_reason(self, job_type: str) -> str | None:
+        """The reason that every run in the queue is to have; None if each has its own."""
+        resource = self.job_types.get(job_type)
+        if resource is None:
+            return None
+        if resource.spec.suspended:
+            return reasons.SUSPENDED
+        if self.scheduler.holds.of(job_type):
+            return reasons.JOB_TYPE_HELD
+        return reasons.CONCURRENCY_LIMIT
 
     def replace_runs(self, uids: Collection[str], version: int) -> None:
         """These are all live runs as of resourceVersion `version`: what is not among them has ended
@@ -106,8 +135,7 @@ class Cache:
         may still hold the slot."""
         run = self.runs.forget(uid, version)
         if run:
-            self.holds.forget_run(run.spec.job_type, uid)
-            self.leave_queue(run)
+            self.scheduler.forget(run)
             self._recount_holders(uid, run.spec.job_type)
         self.witnessed.discard(uid)
         self.missing.pop(uid, None)
@@ -164,7 +192,7 @@ class Cache:
         self._job_type_changed(name)
 
     def _job_type_changed(self, name: str) -> None:
-        self.holds.lift(name)
+        self.scheduler.holds.lift(name)
         self.enqueue_unstarted(name)
 
     def update_prompt(self, raw: Json, gone: bool = False) -> None:
@@ -224,7 +252,7 @@ class Cache:
             return
         uid = job.run_uid
         if creation := self.ledger.creations.pop(uid, None):
-            self._creation_succeeded(uid, creation.job_type)
+            self.scheduler.record_creation(uid, creation.job_type)
         self.jobs[uid] = job
         if not job.owned and not job.gone and not job.deleting:
             self.orphans[job.uid] = job.name
@@ -243,7 +271,7 @@ class Cache:
         self.orphans.pop(job.uid, None)
         uid = job.run_uid
         if creation := self.ledger.creations.pop(uid, None):
-            self._creation_succeeded(uid, creation.job_type)
+            self.scheduler.record_creation(uid, creation.job_type)
         if (stored := self.jobs.get(uid)) and stored.uid != job.uid:
             return  # another Job of this run is there
         self.jobs.pop(uid, None)
@@ -314,12 +342,15 @@ class Cache:
                 self.all_pods.drop(pod.uid)
 
     def enqueue_unstarted(self, job_type: str) -> None:
-        """Look at the runs of a job type that have no Job, best first."""
-        for run in sorted(
-            (run for run in self.runs.values() if run.spec.job_type == job_type), key=queue_key
-        ):
-            if run.metadata.uid not in self.jobs:
-                self.enqueue(run_key(run.metadata.uid))
+        """Look at the runs of a job type that have no Job, best first, and where something can
+        follow from that."""
+        unstarted = [
+            run
+            for uid, run in self.runs.items()
+            if run.spec.job_type == job_type and uid not in self.jobs and self._needs_a_look(run)
+        ]
+        for run in sorted(unstarted, key=queue_key):
+            self.enqueue(run_key(run.metadata.uid))
 
     def enqueue_strays(self) -> None:
         """Look at every run that is not live here and has a Job or pod that is."""
@@ -347,62 +378,15 @@ class Cache:
 
     # -- slots -----------------------------------------------------------------------------------
 
-    def slots(self, job_type: CodexJobType) -> Slots:
-        spec = job_type.spec
-        return Slots(
-            limit=spec.concurrency_limit,
-            holders=len(self.ledger.holders[job_type.metadata.name]),
-            suspended=spec.suspended,
-        )
-
-    def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
-        """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is
-        to try."""
-        name = run.spec.job_type
-        own = queue_key(run)
-        slots = self.slots(job_type)
-        if not slots.free or not self._may_try(name):
-            return False
-        waiting = {**self.waiting[name], own.uid: own}
-        eligible = self.holds.eligible(name, waiting.values(), self.clock())
-        if self.holds.of(name):
-            return own == min(eligible, default=None)
-        return own in eligible and may_start(own, eligible, slots)
-
-    def next_to_try(self, job_type: str) -> str | None:
-        """The run that may try now although its job type is held; None if none may yet, or no slot
-        is free."""
-        resource = self.job_types.get(job_type)
-        if resource is None or not self.slots(resource).free or not self._may_try(job_type):
-            return None
-        best = min(
-            self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()),
-            default=None,
-        )
-        return best.uid if best else None
-
-    def _may_try(self, job_type: str) -> bool:
-        """Whether a creation may be sent at all: while the job type is held one at a time, and not
-        too soon."""
-        hold = self.holds.of(job_type)
-        return hold is None or (
-            hold.due <= self.clock() and not self.ledger.awaits_answer(hold.prober)
-        )
-
     def reserve_slot(self, run: CodexRun, body: Json) -> None:
         """Count the slot before the Job's creation is sent."""
-        uid = run.metadata.uid
-        job_type = run.spec.job_type
-        self.ledger.reserve(uid, job_type, body)
-        self.waiting[job_type].pop(uid, None)
-        if hold := self.holds.of(job_type):
-            hold.prober = uid
+        self.scheduler.reserve(run, body)
 
     def confirm_creation(self, uid: str) -> None:
         """The apiserver has confirmed the Job's creation."""
         if creation := self.ledger.creations.get(uid):
             creation.confirmed = True
-            self._creation_succeeded(uid, creation.job_type)
+            self.scheduler.record_creation(uid, creation.job_type)
 
     def doubt_creation(self, uid: str) -> None:
         """The creation's answer was lost: the Job may exist, so that its slot stays taken, and it
@@ -411,8 +395,7 @@ class Cache:
         if creation is None or creation.doubtful:
             return  # sent again: the next one who tries waits for that no longer
         creation.doubtful = True
-        self.holds.record_unknown(creation.job_type, uid, self.clock())
-        self.enqueue(Key(Kind.PROBE, creation.job_type))
+        self.scheduler.record_unknown(uid, creation.job_type)
 
     def refuse_creation(self, uid: str, cause: Cause, message: str) -> None:
         """The apiserver has refused the Job: it was not created, and its run waits again where it
@@ -420,21 +403,9 @@ class Cache:
         creation = self.ledger.creations.get(uid)
         if creation is None:
             return  # the watch has shown it meanwhile
-        job_type = creation.job_type
         # Held first: the slot that becomes free is nobody's but the next one's who tries.
-        self.holds.record_refusal(job_type, uid, cause, message, self.clock())
-        run = self.runs.get(uid)
-        if run is None:
-            self.holds.forget_run(job_type, uid)
-        elif run.spec.when_full == "Queue":
-            self.waiting[job_type][uid] = queue_key(run)
+        self.scheduler.record_refusal(uid, creation.job_type, cause, message, self.runs.get(uid))
         self.release_slot(uid)
-        self.enqueue(Key(Kind.JOB_TYPE, job_type))
-        self.enqueue(Key(Kind.PROBE, job_type))
-
-    def _creation_succeeded(self, uid: str, job_type: str) -> None:
-        if self.holds.record_creation(job_type, uid, self.clock()):
-            self.enqueue(Key(Kind.PROBE, job_type))
 
     def release_slot(self, uid: str) -> None:
         """The Job was surely not created."""
@@ -460,37 +431,10 @@ class Cache:
         for job_type in [name for name, uids in self.ledger.holders.items() if uid in uids]:
             self._recount_holders(uid, job_type)
 
-    def join_queue(self, run: CodexRun) -> None:
-        """Put the run in the queue, or to its new place there."""
-        waiting = self.waiting[run.spec.job_type]
-        uid = run.metadata.uid
-        key = queue_key(run)
-        if waiting.get(uid) != key:
-            waiting[uid] = key
-            self.offer_slots(run.spec.job_type)
-
-    def leave_queue(self, run: CodexRun) -> None:
-        """The run waits for no slot any more; one that was free for it is the next one's."""
-        if self.waiting[run.spec.job_type].pop(run.metadata.uid, None):
-            self.offer_slots(run.spec.job_type)
-
-    def offer_slots(self, job_type: str) -> None:
-        """Look at the runs for which a slot is free."""
-        resource = self.job_types.get(job_type)
-        if resource is None or not (slots := self.slots(resource)).free:
-            return
-        if self.holds.of(job_type):
-            self.enqueue(Key(Kind.PROBE, job_type))
-            return
-        for key in next_to_start(
-            self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), slots
-        ):
-            self.enqueue(run_key(key.uid))
-
     def _recount_holders(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
         if self.ledger.recount(uid, job_type, self.jobs.get(uid), self.pods.get(uid)):
-            self.offer_slots(job_type)
+            self.scheduler.offer(job_type)
 
     # -- the planner's view ----------------------------------------------------------------------
 
@@ -515,7 +459,7 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
-        waiting = self.waiting[name]
+        waiting = self.scheduler.queues[name]
         snapshot = Snapshot(
             run=run,
             prices=self.prices(),
@@ -537,18 +481,19 @@ class Cache:
             missing_for=self.missing_for(uid, snapshot.missing),
             admitted=job_type is not None
             and wants_slot(snapshot)
-            and self.may_start(run, job_type),
+            and self.scheduler.may_start(run),
         )
 
     def _blocked(self, job_type: str, uid: str) -> Blocked | None:
         """What the apiserver has against the run's Job, if anything."""
-        if hold := self.holds.of(job_type):
+        holds = self.scheduler.holds
+        if hold := holds.of(job_type):
             trouble = (
                 f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
                 f" {hold.message}"
             )
             return Blocked(reasons.JOB_TYPE_HELD, trouble)
-        if refusals := self.holds.passed_over(job_type, uid, self.clock()):
+        if refusals := holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
                 reasons.JOB_REFUSED,
                 f"the apiserver refuses its Job, and not that of others: {refusals.message}",
@@ -576,11 +521,6 @@ def run_from(raw: Json) -> CodexRun:
     if run.spec.inputs:
         run.spec.inputs = omit_above_limit(run.spec.inputs)
     return run
-
-
-def queue_key(run: CodexRun) -> QueueKey:
-    assert run.metadata.creation_timestamp is not None
-    return QueueKey(-run.spec.priority, run.metadata.creation_timestamp, run.metadata.uid)
 
 
 def version_of(raw: Json) -> int:

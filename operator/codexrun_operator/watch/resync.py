@@ -15,8 +15,9 @@ from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator.decide.expiry import seconds_to_live
-from codexrun_operator.watch.cache import Cache, Json, queue_key, run_from, version_of
+from codexrun_operator.watch.cache import Cache, Json, run_from, version_of
 from codexrun_operator.watch.keys import Key, Kind
+from codexrun_operator.watch.scheduler import queue_key
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)

@@ -137,7 +137,7 @@ async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operato
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
     assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
-    assert operator.cache.holds.of("hello") is None
+    assert operator.cache.scheduler.holds.of("hello") is None
     operator.cache.update_job(operator.job)
     await operator.look()
     assert (operator.held, operator.stored()["phase"]) == (1, "Starting")
@@ -557,7 +557,7 @@ async def test_what_a_list_does_not_show_is_over(operator: Operator) -> None:
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
     await resync.sync()
     assert operator.cache.runs == {}
-    assert not operator.cache.waiting["hello"]
+    assert not operator.cache.scheduler.queues["hello"]
 
 
 async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> None:

@@ -200,7 +200,10 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
             cluster.apply(number)
         await cluster.until(OUTAGE)
         assert {reason.partition("/")[0] for reason in cluster.reasons()} == {"Queued"}
-        assert len(cluster.cache.waiting["hello"]) + len(cluster.cache.ledger.creations) == runs
+        assert (
+            len(cluster.cache.scheduler.queues["hello"]) + len(cluster.cache.ledger.creations)
+            == runs
+        )
         if REFUSALS[name][3] is Cause.CONFLICT:
             # No verdict: the first in line keep their slots, and try again as after any lost
             # answer.

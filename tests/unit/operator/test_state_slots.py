@@ -562,7 +562,7 @@ class Cluster(RuleBasedStateMachine):
         assert {item["status"]["phase"] for item in self.items(self.kube.runs)} <= set(TERMINAL)
         assert not state.runs
         assert not state.ledger.holders["hello"]
-        assert not state.waiting["hello"]
+        assert not state.scheduler.queues["hello"]
         assert not state.ledger.creations
         assert not state.witnessed
         assert not [pod for pod in state.pods.values() if pod.gone]

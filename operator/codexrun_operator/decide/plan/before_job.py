@@ -95,8 +95,8 @@ def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: dateti
     waited = snapshot.missing_for
     if run.status.phase is Phase.QUEUED:
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
-        # by a re-apply.
-        return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now), look_again=30)
+        # by a re-apply, which wakes it.
+        return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now))
     if waited >= MISSING_REJECT_AFTER:
         return Decision(
             status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
@@ -189,10 +189,10 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
     if job_type.spec.suspended:
         blocked = Blocked(reasons.SUSPENDED, f'job type "{job_type.metadata.name}" is suspended')
     elif blocked is None:
-        limit = job_type.spec.concurrency_limit
+        # No number: a changed limit would be a status write for every run that waits.
         blocked = Blocked(
             reasons.CONCURRENCY_LIMIT,
-            f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
+            f'all slots of job type "{job_type.metadata.name}" are taken',
         )
     reason = blocked.reason
     cause = blocked.message
