@@ -18,7 +18,7 @@ from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import PricesError
-from codexrun_core.runs.label_keys import MANAGED_BY_CODEXRUN, PROMPT_LABEL
+from codexrun_core.runs.label_keys import PROMPT_LABEL, RUN_UID_LABEL
 from codexrun_operator import health, metrics
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.leader import FencedLease, lead
@@ -58,7 +58,7 @@ class Operator:
                 cache.update_job,
                 on_list=cache.replace_jobs,
                 restarted=metrics.WATCH_RESTARTS.labels("jobs").inc,
-                labelSelector=MANAGED_BY_CODEXRUN,
+                labelSelector=RUN_UID_LABEL,
             ),
             Watcher(
                 kube,
@@ -66,7 +66,7 @@ class Operator:
                 cache.update_pod,
                 on_list=cache.replace_pods,
                 restarted=metrics.WATCH_RESTARTS.labels("pods").inc,
-                labelSelector=MANAGED_BY_CODEXRUN,
+                labelSelector=RUN_UID_LABEL,
             ),
         ]
         self.working = False

@@ -2,11 +2,13 @@
 answer was lost."""
 
 import logging
+from typing import Any
 
 from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.refusals import without_name
+from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act.actions import create_job
 from codexrun_operator.decide.plan import CreateJob, Snapshot
@@ -18,6 +20,8 @@ from codexrun_operator.watch.ledger import Creation
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
 
 CHECK_SECONDS = 2.0  # between looks for a Job; it shows on the watch within milliseconds
 PATIENT_CHECKS = 5  # so often the watch is waited for, before the apiserver is asked
@@ -68,7 +72,10 @@ class JobCreator:
                 self._cache.release_slot(uid)
             return
         creation.checks += 1
-        if uid in self._cache.runs and creation.checks < PATIENT_CHECKS:
+        stopping = run is not None and (
+            run.spec.cancel is not None or run.metadata.deletion_timestamp is not None
+        )
+        if run is not None and not stopping and creation.checks < PATIENT_CHECKS:
             return
         if not await self._exists(creation):
             if creation.confirmed:
@@ -108,8 +115,20 @@ class JobCreator:
         return True
 
     async def _exists(self, creation: Creation) -> bool:
+        """Ask the apiserver for the Job; one that is there goes into the cache, as no watch may
+        ever show it (a webhook that rewrites labels)."""
+        name = creation.body["metadata"]["name"]
         try:
-            await self._kube.get(f"{self._kube.jobs}/{creation.body['metadata']['name']}")
+            raw = await self._kube.get(f"{self._kube.jobs}/{name}")
         except NotFound:
             return False
+        with one_object("job", name, raw["metadata"].get("resourceVersion", "")):
+            self._cache.read_job(raw | {"metadata": _with_labels(raw["metadata"], creation.body)})
         return True
+
+
+def _with_labels(metadata: Json, body: Json) -> Json:
+    """Return the metadata of a Job with the labels that it was sent with, whoever has taken them
+    away."""
+    labels = {**(metadata.get("labels") or {}), **body["metadata"]["labels"]}
+    return {**metadata, "labels": labels}

@@ -244,15 +244,29 @@ class Cache:
         if not _run_uid(raw):
             return  # codexrun did not make it, whoever labelled it
         job = job_from(raw)
+        if not job.genuine:
+            return  # somebody's copy of a run's Job
         version = version_of(raw)
         if gone:
             self._job_gone(job, version)
             return
-        if not self.all_jobs.apply(job.uid, version, job):
+        if creation := self.ledger.creations.pop(job.run_uid, None):
+            self.scheduler.record_creation(job.run_uid, creation.job_type)
+        if self.all_jobs.apply(job.uid, version, job):
+            self._job_there(job)
+
+    def read_job(self, raw: Json) -> None:
+        """The answer to a GET of a Job that the watch has not shown. Until it does, or the Job has
+        ended, its creation counts as not seen: it is asked for again."""
+        job = job_from(raw)
+        if not (job.genuine and self.all_jobs.apply(job.uid, version_of(raw), job)):
             return
+        if job.gone:
+            self.ledger.creations.pop(job.run_uid, None)
+        self._job_there(job)
+
+    def _job_there(self, job: Job) -> None:
         uid = job.run_uid
-        if creation := self.ledger.creations.pop(uid, None):
-            self.scheduler.record_creation(uid, creation.job_type)
         self.jobs[uid] = job
         if not job.owned and not job.gone and not job.deleting:
             self.orphans[job.uid] = job.name
@@ -287,6 +301,8 @@ class Cache:
         if not _run_uid(raw):
             return
         pod = pod_from(raw, gone=gone)
+        if not pod.genuine:
+            return  # of a copy of a run's Job, or labelled by somebody else
         version = version_of(raw)
         if gone:
             self._pod_gone(pod, version)
@@ -416,6 +432,9 @@ class Cache:
         """The Job was created, and is not there any more, although no watch has shown it."""
         creation = self.ledger.creations.pop(uid, None)
         if creation is None:
+            return
+        if job := self.jobs.get(uid):
+            self._job_gone(job, DELETED_VERSION)
             return
         if uid in self.runs:
             self.witnessed.add(uid)

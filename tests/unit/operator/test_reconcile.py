@@ -33,6 +33,7 @@ from codexrun_operator.watch.resync import Resync
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 OTHER = "99999999-2222-4333-8444-555555555555"
+POD = "hello-11111111-1-abcde"
 
 
 class Operator:
@@ -136,9 +137,8 @@ async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operato
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.jobs[UID].name) == (1, "hello-11111111-1")
     assert operator.cache.scheduler.holds.of("hello") is None
-    operator.cache.update_job(operator.job)
     await operator.look()
     assert (operator.held, operator.stored()["phase"]) == (1, "Starting")
 
@@ -196,6 +196,73 @@ async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
         "JobDeleted",
     )
     assert len(operator.kube.writes("create", "/jobs")) == 1
+
+
+# -- what others do to a run's Job ---------------------------------------------------------------
+
+
+def copied(job: Json, name: str, **metadata: Any) -> Json:
+    """What `kubectl get job -o yaml | sed | kubectl create -f -` makes of it."""
+    copy_ = copy.deepcopy(job)
+    copy_["metadata"] |= {"name": name, "uid": "copy", "resourceVersion": "950", **metadata}
+    return copy_
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["with its owner", "without"])
+@pytest.mark.parametrize("end", ["deleted", "finished"])
+async def test_a_copy_of_the_job_says_nothing_of_the_run(
+    operator: Operator, owned: bool, end: str
+) -> None:
+    job = await started(operator)
+    operator.cache.update_pod(pod_of(job))
+    copy_ = copied(job, "mine", **({} if owned else {"ownerReferences": []}))
+    theirs = pod_of(copy_, "Failed")
+    theirs["metadata"]["uid"] = "pod-of-copy"
+    for update, item in ((operator.cache.update_job, copy_), (operator.cache.update_pod, theirs)):
+        update(item)
+    if end == "deleted":
+        operator.cache.update_job(copied(copy_, "mine"), gone=True)
+        operator.cache.update_pod(theirs, gone=True)
+    else:
+        operator.cache.update_job(told(copy_, 951, **COMPLETE))
+    await operator.look()
+    assert operator.stored()["phase"] == "Running"
+    assert (operator.held, operator.cache.jobs[UID].uid) == (1, job["metadata"]["uid"])
+    assert operator.cache.orphans == {}
+    assert not operator.kube.writes("delete", "/")
+
+
+async def test_a_job_whose_labels_were_taken_away_is_found_by_its_name_and_followed(
+    operator: Operator,
+) -> None:
+    """By a mutating webhook: no watch ever shows it."""
+    operator.apply(run_json())
+    await operator.look()
+    operator.job["metadata"]["labels"] = {"theirs": "x"}
+    for _ in range(PATIENT_CHECKS):
+        await operator.look()
+    assert (operator.held, operator.cache.jobs[UID].name) == (1, operator.job["metadata"]["name"])
+    operator.job["status"] = COMPLETE
+    operator.job["metadata"]["resourceVersion"] = "980"
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Failed", 0)
+    assert operator.cache.ledger.creations == {}
+
+
+@pytest.mark.parametrize("labels", [None, {"theirs": "x"}], ids=["late", "never shown"])
+async def test_nothing_stands_before_a_cancel(operator: Operator, labels: Json | None) -> None:
+    """The watch has not shown the Job, whatever the cause."""
+    operator.apply(run_json())
+    await operator.look()
+    if labels:
+        operator.job["metadata"]["labels"] = labels
+    operator.apply(run_json("Starting", version=990, cancel=by()) | {"status": operator.stored()})
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == (
+        "Stopping",
+        "CancelRequested",
+    )
+    assert operator.job["spec"]["suspend"] is True
 
 
 # -- a watch that is behind ----------------------------------------------------------------------
@@ -355,7 +422,7 @@ def pod_json(*, held: bool = True, uid: str = UID) -> Json:
         "codexrun.dev/job-type": "hello",
     }
     metadata = {
-        "name": "p",
+        "name": POD,
         "uid": "pod-1",
         "labels": labels,
         "finalizers": [EVIDENCE_FINALIZER] if held else [],
@@ -380,7 +447,7 @@ async def test_a_held_pod_is_let_go_when_its_run_is_over(
         operator.kube.put("codexruns", run)
     operator.cache.update_pod(operator.kube.put("pods", pod_json()))
     await operator.look(Key(Kind.EVIDENCE, UID))
-    finalizers = operator.kube.objects[operator.kube.path_of("pods", "p")]["metadata"]["finalizers"]
+    finalizers = operator.kube.objects[operator.kube.path_of("pods", POD)]["metadata"]["finalizers"]
     assert finalizers == ([] if released else [EVIDENCE_FINALIZER])
 
 
@@ -392,7 +459,7 @@ def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(
     real = pod_json()
     copy = pod_json(held=False)
     real["metadata"]["ownerReferences"] = [
-        {"kind": "Job", "name": "j", "uid": "job-1", "controller": True}
+        {"kind": "Job", "name": "hello-11111111-1", "uid": "job-1", "controller": True}
     ]
     copy["metadata"]["uid"] = "pod-2"
     operator.cache.update_pod(real)
@@ -407,7 +474,7 @@ async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator:
     )
     orphan = {
         "metadata": {
-            "name": "ours",
+            "name": "hello-11111111-1",
             "uid": "j1",
             "labels": labels | pod_json()["metadata"]["labels"],
         },
@@ -415,7 +482,7 @@ async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator:
     }
     for job in (foreign, operator.kube.put("jobs", orphan)):
         operator.cache.update_job(job)
-    assert operator.cache.orphans == {"j1": "ours"}
+    assert operator.cache.orphans == {"j1": "hello-11111111-1"}
     await operator.look(Key(Kind.ORPHAN, "j1"))
     (deletion,) = operator.kube.writes("delete", "/jobs")
     assert deletion == {"uid": "j1", "propagation": "Background"}
@@ -443,9 +510,9 @@ async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(
 async def test_the_finalizer_comes_before_the_deletion() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
-    await carry_out(kube, StopPod("p", "pod-1"))
+    await carry_out(kube, StopPod(POD, "pod-1"))
     assert [verb for verb, _, _ in kube.calls] == ["strategic", "delete"]
-    assert kube.objects[kube.path_of("pods", "p")]["metadata"]["deletionTimestamp"]
+    assert kube.objects[kube.path_of("pods", POD)]["metadata"]["deletionTimestamp"]
 
 
 async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() -> None:
@@ -456,15 +523,15 @@ async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() ->
         "finalizers": ["batch.kubernetes.io/job-tracking"],
     }
     kube.put("pods", pod)
-    await carry_out(kube, StopPod("p", "pod-1"))
+    await carry_out(kube, StopPod(POD, "pod-1"))
     assert kube.calls[-1][0] == "delete"
 
 
 @pytest.mark.parametrize(
     "action",
     [
-        StopPod("p", "pod-1"),
-        ReleaseEvidence("p", "pod-1"),
+        StopPod(POD, "pod-1"),
+        ReleaseEvidence(POD, "pod-1"),
         SuspendJob("j"),
         DeleteJob("j", "job-1"),
     ],
@@ -485,8 +552,8 @@ async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None
 @pytest.mark.parametrize(
     "action",
     [
-        StopPod("p", "pod-1"),
-        ReleaseEvidence("p", "pod-1"),
+        StopPod(POD, "pod-1"),
+        ReleaseEvidence(POD, "pod-1"),
         SuspendJob("j"),
         DeleteJob("j", "job-1"),
     ],
@@ -502,8 +569,8 @@ async def test_an_apiserver_that_is_away_is_no_success(action: Any) -> None:
 async def test_another_uid_is_another_pod() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
-    await carry_out(kube, StopPod("p", "pod-0"))
-    assert kube.objects[kube.path_of("pods", "p")]["metadata"]["finalizers"] == []
+    await carry_out(kube, StopPod(POD, "pod-0"))
+    assert kube.objects[kube.path_of("pods", POD)]["metadata"]["finalizers"] == []
 
 
 async def test_a_job_that_exists_is_this_one() -> None:

@@ -16,6 +16,7 @@ from codexrun_operator.watch.resync import Resync
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 OTHER = "99999999-2222-4333-8444-555555555555"
+POD = "hello-11111111-1-abcde"
 OWNER = [{"kind": "CodexRun", "controller": True, "name": "hello", "uid": UID}]
 
 
@@ -77,10 +78,10 @@ def slot_taken(operator: Operator, *, free: bool = False) -> None:
     }
     over = {"conditions": [{"type": "Complete", "status": "True"}]} if free else {}
     metadata = {
-        "name": "other",
+        "name": "other-99999999-1",
         "uid": "job-other",
         "labels": labels,
-        "ownerReferences": OWNER,
+        "ownerReferences": [{**OWNER[0], "name": "other", "uid": OTHER}],
         "resourceVersion": "2" if free else "1",
     }
     operator.cache.update_job({"metadata": metadata, "spec": {}, "status": over})
@@ -265,6 +266,12 @@ async def test_jobs_and_pods_of_runs_that_are_over_are_not_kept_when_they_have_e
                 own = copy.deepcopy(item)
                 own["metadata"]["uid"] += f"-{number}"
                 own["metadata"]["labels"]["codexrun.dev/run-uid"] = f"run-{number}"
+                own["metadata"]["name"] = own["metadata"]["name"].replace(
+                    "11111111", f"run-{number}"
+                )
+                for owner in own["metadata"]["ownerReferences"]:
+                    owner["name"] = owner["name"].replace("11111111", f"run-{number}")
+                    owner["uid"] = f"run-{number}"
                 update(own)
     await operator.resync.sync()
     assert cache.jobs.keys() == {"run-1", "run-2"}
@@ -294,7 +301,7 @@ def job_json(**more: Any) -> Json:
 def pod_json(phase: str = "Running", **metadata: Any) -> Json:
     owner = [{"kind": "Job", "controller": True, "name": "hello-11111111-1", "uid": "job-1"}]
     given = {
-        "name": "p",
+        "name": POD,
         "uid": "pod-1",
         "labels": job_json()["metadata"]["labels"],
         "ownerReferences": owner,
@@ -312,12 +319,12 @@ ANOTHER_RUN = run_json("Running", uid=OTHER)
 @pytest.mark.parametrize(
     ("run", "job", "pod", "ended"),
     [
-        (RUN_ENDED, job_json(), pod_json(), ["hello-11111111-1", "p"]),
-        (None, job_json(), pod_json(), ["hello-11111111-1", "p"]),
-        (ANOTHER_RUN, job_json(), pod_json(), ["hello-11111111-1", "p"]),
+        (RUN_ENDED, job_json(), pod_json(), ["hello-11111111-1", POD]),
+        (None, job_json(), pod_json(), ["hello-11111111-1", POD]),
+        (ANOTHER_RUN, job_json(), pod_json(), ["hello-11111111-1", POD]),
         (None, job_json(), None, ["hello-11111111-1"]),
         (RUN_ENDED, job_json(spec={"suspend": True}), None, ["hello-11111111-1"]),
-        (RUN_ENDED, None, pod_json(), ["p"]),
+        (RUN_ENDED, None, pod_json(), [POD]),
         (RUN_LIVES, job_json(), pod_json(), []),
         (RUN_ENDED, job_json(status=COMPLETE), pod_json("Succeeded"), []),
         (RUN_ENDED, job_json(), pod_json("Succeeded"), []),
@@ -410,7 +417,7 @@ async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(
     operator: Operator,
 ) -> None:
     """A team's collector pod names the run that it belongs to."""
-    theirs = pod_json("Running", name="collector", uid="pod-2")
+    theirs = pod_json("Running", name="collector", uid="pod-2", ownerReferences=[])
     theirs["metadata"]["labels"] = {"codexrun.dev/run-uid": UID}
     operator.kube.put("codexruns", RUN_ENDED)
     operator.kube.put("pods", theirs)

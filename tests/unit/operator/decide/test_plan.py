@@ -203,7 +203,6 @@ READY = given(run("Pending"))
         "job type taken away under a queued run: it waits",
         given(run("Queued"), job_type=None),
         phase="Queued",
-        again=30,
     ),
     case(
         "no prompt: pending",
