@@ -30,6 +30,7 @@ RENEW_SECONDS = 10
 RETRY_SECONDS = 2
 MARGIN_SECONDS = 1.0
 STOP_SECONDS = 5
+CALL_SECONDS = 5  # for a request about the lease; the client's own limit is five minutes
 
 
 class FencedLease(LeaseLock):
@@ -60,9 +61,22 @@ class FencedLease(LeaseLock):
     async def get(self, name: str, namespace: str) -> Any:
         self.turned = time.monotonic()
         try:
-            return await super().get(name, namespace)
+            async with asyncio.timeout(CALL_SECONDS):
+                found, answer = await super().get(name, namespace)
         except (aiohttp.ClientError, TimeoutError) as error:
             return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
+        if self._is_lost(found, answer):
+            # Whatever time was left: a clock that was set, or a lease that was deleted, has let
+            # another one in.
+            self._held_until = 0.0
+        return found, answer
+
+    def _is_lost(self, found: bool, answer: Any) -> bool:
+        """Return whether a read shows that this process does not hold the lease; an error shows
+        nothing."""
+        if found:
+            return bool(answer.holder_identity != self.identity)
+        return isinstance(answer, ApiException) and answer.status == 404
 
     async def create(
         self, name: str, namespace: str, election_record: LeaderElectionRecord
@@ -87,7 +101,8 @@ class FencedLease(LeaseLock):
     async def _attempt(self, call: Awaitable[bool]) -> bool:
         before = time.monotonic()
         try:
-            held = await call
+            async with asyncio.timeout(CALL_SECONDS):
+                held = await call
         except (aiohttp.ClientError, TimeoutError):
             return False
         if held:
@@ -106,9 +121,10 @@ class FencedLease(LeaseLock):
             return
         self.lease_reference.spec.holder_identity = ""
         try:
-            await self.api_instance.replace_namespaced_lease(
-                self.name, self.namespace, self.lease_reference
-            )
+            async with asyncio.timeout(CALL_SECONDS):
+                await self.api_instance.replace_namespaced_lease(
+                    self.name, self.namespace, self.lease_reference
+                )
         except (ApiException, aiohttp.ClientError, TimeoutError):
             return
 

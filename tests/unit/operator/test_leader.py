@@ -127,6 +127,53 @@ async def test_a_renewal_adds_its_time(lease: FencedLease, clock: Clock) -> None
     assert lease.held
 
 
+@pytest.mark.parametrize("what", ["another holder", "nobody", "deleted"])
+async def test_whoever_sees_that_it_leads_no_more_writes_no_more(
+    lease: FencedLease, what: str
+) -> None:
+    """Although its time is not over: a clock was set, or somebody deleted the lease."""
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.get("operator", "codexrun")
+    lease.may_write()
+    if what == "deleted":
+        lease.api_instance.lease = None
+    else:
+        lease.api_instance.lease.spec.holder_identity = "other" if what == "another holder" else ""
+    await lease.get("operator", "codexrun")
+    with pytest.raises(Unavailable):
+        lease.may_write()
+
+
+async def test_a_read_that_fails_takes_nothing_away(lease: FencedLease) -> None:
+    await lease.create("operator", "codexrun", RECORD)
+    lease.api_instance.error = ApiException(status=500)
+    await lease.get("operator", "codexrun")
+    lease.may_write()
+
+
+@pytest.mark.parametrize("call", ["get", "create", "update"])
+async def test_a_call_about_the_lease_does_not_wait_for_ever(
+    lease: FencedLease, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A connection into which nothing comes back: a standby has to try again."""
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.get("operator", "codexrun")
+    lease.may_write()
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(leader, "CALL_SECONDS", 0)
+    for name in ("read_namespaced_lease", "create_namespaced_lease", "replace_namespaced_lease"):
+        setattr(lease.api_instance, name, never)
+    if call == "get":
+        found, _ = await lease.get("operator", "codexrun")
+        assert not found
+    else:
+        assert not await getattr(lease, call)("operator", "codexrun", RECORD)
+    lease.may_write()
+
+
 async def test_a_broken_read_is_a_failed_attempt_and_still_a_turn(
     lease: FencedLease, clock: Clock
 ) -> None:
