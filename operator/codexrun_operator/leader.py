@@ -1,15 +1,18 @@
 """One leader at a time: the official client's Lease election, with a fence that a stalled leader
 cannot pass.
 
-The library takes the wall clock and the time after its request; the fence takes the monotonic clock
-and the time before it, so it always believes the lease to be older than it is. A write may begin
-only while the lease outlives the write's own timeout.
+The library takes the wall clock: one that is set forward lets a second leader in, and one that is
+set back keeps everybody out. Here the monotonic clock decides. The fence takes the time before its
+request, so it always believes the lease to be older than it is. A write may begin only while the
+lease outlives the write's own timeout.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -129,6 +132,43 @@ class FencedLease(LeaseLock):
             return
 
 
+class Election(LeaderElection):
+    """The library's election by the monotonic clock: what it observed, and for how long."""
+
+    def __init__(self, election_config: Config) -> None:
+        super().__init__(election_config)
+        self._observed_at = 0.0  # when the record was last seen to change
+
+    async def renew_loop(self) -> None:
+        """Renew the lease; return when that has failed for RENEW_SECONDS."""
+        renewed = time.monotonic()
+        while time.monotonic() < renewed + RENEW_SECONDS:
+            before = time.monotonic()
+            if await self.try_acquire_or_renew():
+                renewed = before
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def try_acquire_or_renew(self) -> bool:
+        """Take the lease if nobody has it or its holder has not renewed it for LEASE_SECONDS, or
+        renew it; return whether this process has it now."""
+        lock = self.election_config.lock
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")  # as the library reads it
+        own = LeaderElectionRecord(lock.identity, str(LEASE_SECONDS), now, now)
+        found, record = await lock.get(lock.name, lock.namespace)
+        if not found:
+            absent = isinstance(record, ApiException) and record.status == HTTPStatus.NOT_FOUND
+            return absent and await lock.create(lock.name, lock.namespace, own)
+        assert isinstance(record, LeaderElectionRecord)
+        if self.observed_record is None or record.__dict__ != self.observed_record.__dict__:
+            self.observed_record = record
+            self._observed_at = time.monotonic()
+        if record.holder_identity == lock.identity:
+            own.acquire_time = record.acquire_time or now
+        elif record.holder_identity and time.monotonic() < self._observed_at + LEASE_SECONDS:
+            return False
+        return bool(await lock.update(lock.name, lock.namespace, own))
+
+
 async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Wait for the lease, then do `work`; returns when the lease is lost or the work ends, and the
     process is to end then."""
@@ -149,7 +189,7 @@ async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]
         log.error("lease.lost")
 
     election = asyncio.create_task(
-        LeaderElection(
+        Election(
             Config(lease, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, watched_work, stopped)
         ).run()
     )
