@@ -52,7 +52,8 @@ class JobCreator:
         return await self._send(run.metadata.uid)
 
     async def settle(self, uid: str) -> None:
-        """Send an unconfirmed creation again, or find out what became of it.
+        """Send an unconfirmed creation again, if its run may still start, or find out what became
+        of it.
 
         A Job may come and go between two lists of a broken watch, and its run may be deleted before
         the creation is known to have worked. Both would hold the slot for ever; a consistent read
@@ -62,19 +63,20 @@ class JobCreator:
         if creation is None:
             return
         run = self._cache.runs.get(uid)
+        stopping = run is not None and (
+            run.spec.cancel is not None or run.metadata.deletion_timestamp is not None
+        )
         if run is not None and not creation.confirmed:
-            if run.spec.cancel is None and run.metadata.deletion_timestamp is None:
+            job_type = self._cache.job_types.get(creation.job_type)
+            if not stopping and job_type is not None and not job_type.spec.suspended:
                 await self._send(uid)
             elif await self._exists(creation):
                 self._cache.confirm_creation(uid)
             else:
-                # Should it still arrive, it is ended as a stray.
+                # Should it still arrive, it is its run's; or a stray, where that is over.
                 self._cache.release_slot(uid)
             return
         creation.checks += 1
-        stopping = run is not None and (
-            run.spec.cancel is not None or run.metadata.deletion_timestamp is not None
-        )
         if run is not None and not stopping and creation.checks < PATIENT_CHECKS:
             return
         if not await self._exists(creation):

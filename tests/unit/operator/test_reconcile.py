@@ -106,6 +106,29 @@ async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(
     assert operator.held == 1
 
 
+@pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
+@pytest.mark.parametrize("what", ["suspended", "deleted"])
+async def test_a_lost_creation_is_not_sent_again_when_its_job_type_starts_nothing_any_more(
+    operator: Operator, arrived: bool, what: str
+) -> None:
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
+    with pytest.raises(Unavailable):
+        await operator.look()
+    sent = len(operator.kube.writes("create", "/jobs"))
+    if what == "suspended":
+        operator.cache.update_job_type(kind_json(version=9, generation=2, suspended=True))
+    else:
+        operator.cache.update_job_type(kind_json(version=9), gone=True)
+    await operator.look()
+    assert len(operator.kube.writes("create", "/jobs")) == sent
+    assert operator.held == (1 if arrived else 0)
+    if arrived:
+        assert operator.cache.jobs[UID].name == "hello-11111111-1"
+    elif what == "suspended":
+        assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "Suspended")
+
+
 async def test_the_limit_counts_what_is_only_on_its_way(operator: Operator) -> None:
     operator.apply(run_json(age=20))
     operator.apply(run_json(uid=OTHER, name="second", age=10))
