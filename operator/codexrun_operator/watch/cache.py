@@ -228,10 +228,13 @@ class Cache:
 
     def _prompt_gone(self, key: tuple[str, str], uid: str, version: int) -> None:
         self.all_prompts.forget(uid, version)
-        if any(other == key for other, _ in self.all_prompts.values()):
-            return  # another ConfigMap has this prompt version
         self.prompts.pop(key, None)
         self.unreadable_prompts.discard(key)
+        for other, prompt in self.all_prompts.values():
+            if other == key and prompt is not None:
+                self.prompts[key] = prompt  # another ConfigMap has this prompt version
+            elif other == key:
+                self.unreadable_prompts.add(key)
         self._prompt_changed(key[0])
 
     def _prompt_changed(self, prompt: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from builders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
+from builders import NOON, TEXT, UID, by, kind_json, prompt_json, run_json, stamp
 from fake_kube import FakeKube
 
 from codexrun_core.errors import EtcdRestored, Unavailable
@@ -237,13 +237,14 @@ def test_a_prompt_of_the_same_version_in_another_config_map_stays(
 ) -> None:
     again = prompt_json(version=9)
     again["metadata"]["uid"] = "prompt-2"
+    again["data"]["prompt.md"] = "another text"
     operator.cache.update_prompt(again)
     if gone:
-        operator.cache.update_prompt(prompt_json(version=8), gone=True)
+        operator.cache.update_prompt(again, gone=True)
     else:
-        operator.cache.replace_prompts({"prompt-2"}, 9)
-    assert ("hello", "v1") in operator.cache.prompts
-    operator.cache.replace_prompts(set(), 9)
+        operator.cache.replace_prompts({"prompt-1"}, 9)
+    assert operator.cache.prompts["hello", "v1"].text == TEXT
+    operator.cache.update_prompt(prompt_json(version=8), gone=True)
     assert operator.cache.prompts == {}
 
 
