@@ -36,17 +36,15 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Conclude a run whose Job is gone: nothing may start in its place."""
     if snapshot.job is not None or not snapshot.begun:
         return None
+    pod = snapshot.pod
+    orphaned = pod is not None and not pod.gone and (pod.holds_slot or pod.held)
+    # By the Job's deletion: it keeps the slot until it is gone. A stop goes on whatever the Job is.
+    if orphaned and (decision := keep_evidence(snapshot, now)):
+        return decision
     if not snapshot.absence_proven:
         return READ_LIVE
-    if (
-        snapshot.pod is not None
-        and not snapshot.pod.gone
-        and (snapshot.pod.holds_slot or snapshot.pod.held)
-    ):
-        # Orphaned by the Job's deletion: it keeps the slot until it is gone.
-        return keep_evidence(snapshot, now) or begin_stop(
-            snapshot, now, reasons.JOB_DELETED, JOB_DELETED
-        )
+    if orphaned:
+        return begin_stop(snapshot, now, reasons.JOB_DELETED, JOB_DELETED)
     if snapshot.phase is Phase.STOPPING:
         return terminal_after_stop(snapshot, now)
     if end := own_outcome(snapshot):

@@ -1340,6 +1340,12 @@ def test_absence_is_read_live_before_anything_follows_from_it(snapshot: Snapshot
     assert plan(snapshot, NOON) != READ_LIVE
 
 
+def test_a_stop_that_waits_for_its_pod_asks_nobody_while_it_waits() -> None:
+    """It may take as long as a lost node is lost."""
+    waits = given(run("Stopping", reason="NodeLost"), None, pod(deleting=True))
+    assert not plan(replace(waits, absence_proven=False), NOON).read_live
+
+
 @moderate
 @forall(anything)
 def test_the_same_sight_again_is_written_once(snapshot: Snapshot) -> None:
