@@ -58,6 +58,12 @@ test-unit: venv ## The tests that start no process and use no network: under a m
 test-local: venv codex ## Those that start processes: a browser, the real Codex, Postgres, helm
 	$(VENV)/bin/pytest -m local $(PARALLEL) $(PYTEST_ARGS)
 
+.PHONY: faults
+faults: venv ## The operator among faults: each call fails in every way, long random courses
+	CODEXRUN_EXAMPLES=300 $(VENV)/bin/pytest $(PARALLEL) $(PYTEST_ARGS) \
+	  $(foreach name,faults state_slots stale store queue_cost leader, \
+	    tests/unit/operator/test_$(name).py)
+
 .PHONY: bench
 bench: venv ## Measure against bench/limits.toml, on the cluster of `make up`; fails on a breach
 	@test -e .cluster/env || { echo "there is no cluster; run: make up" >&2; exit 1; }

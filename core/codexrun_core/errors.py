@@ -11,6 +11,11 @@ class Unavailable(Exception):
     """Try again later; nothing is known about what happened."""
 
 
+class EtcdRestored(Exception):
+    """The cluster is older than it was known to be: its etcd was restored from a backup. Whatever a
+    process knows of it may be wrong, and only a new process begins with nothing."""
+
+
 class Refused(Exception):
     """The apiserver said no: nothing was done. The message is its own, for people; `cause` says
     whose fault it is."""

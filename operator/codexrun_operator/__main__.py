@@ -6,7 +6,6 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -14,12 +13,12 @@ import kopf
 from prometheus_client import REGISTRY
 
 from codexrun_core import deep_json
-from codexrun_core.kube.client import Json, Kube, connect
+from codexrun_core.kube.client import Kube, connect
 from codexrun_core.kube.watch import Watcher
 from codexrun_core.logs import fields, log_to_stderr
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.prices.table import PricesError
-from codexrun_core.runs.label_keys import MANAGED_BY_CODEXRUN, PROMPT_LABEL
+from codexrun_core.runs.label_keys import PROMPT_LABEL, RUN_UID_LABEL
 from codexrun_operator import health, metrics
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.leader import FencedLease, lead
@@ -45,9 +44,30 @@ class Operator:
         queue = self.reconciler.queue
         self.resync = Resync(kube, cache, queue)
         self.watchers = [
-            _watcher(kube, kube.config_maps, cache.update_prompt, "configmaps", PROMPT_LABEL),
-            _watcher(kube, kube.jobs, cache.update_job, "jobs", MANAGED_BY_CODEXRUN),
-            _watcher(kube, kube.pods, cache.update_pod, "pods", MANAGED_BY_CODEXRUN),
+            Watcher(
+                kube,
+                kube.config_maps,
+                cache.update_prompt,
+                on_list=cache.replace_prompts,
+                restarted=metrics.WATCH_RESTARTS.labels("configmaps").inc,
+                labelSelector=PROMPT_LABEL,
+            ),
+            Watcher(
+                kube,
+                kube.jobs,
+                cache.update_job,
+                on_list=cache.replace_jobs,
+                restarted=metrics.WATCH_RESTARTS.labels("jobs").inc,
+                labelSelector=RUN_UID_LABEL,
+            ),
+            Watcher(
+                kube,
+                kube.pods,
+                cache.update_pod,
+                on_list=cache.replace_pods,
+                restarted=metrics.WATCH_RESTARTS.labels("pods").inc,
+                labelSelector=RUN_UID_LABEL,
+            ),
         ]
         self.working = False
 
@@ -119,15 +139,8 @@ class Operator:
         metrics.SLOTS.clear()  # those of a deleted job type would stay as they were
         metrics.HELD.clear()
         for name in cache.job_types:
-            metrics.SLOTS.labels(name).set(len(cache.holders[name]))
-            metrics.HELD.labels(name).set(cache.holds.of(name) is not None)
-
-
-def _watcher(
-    kube: Kube, path: str, update: Callable[[Json, bool], None], resource: str, selector: str
-) -> Watcher:
-    restarted = metrics.WATCH_RESTARTS.labels(resource).inc
-    return Watcher(kube, path, update, restarted=restarted, labelSelector=selector)
+            metrics.SLOTS.labels(name).set(len(cache.ledger.holders[name]))
+            metrics.HELD.labels(name).set(cache.scheduler.holds.of(name) is not None)
 
 
 async def run(settings: Settings) -> int:

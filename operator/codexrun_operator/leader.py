@@ -1,15 +1,18 @@
 """One leader at a time: the official client's Lease election, with a fence that a stalled leader
 cannot pass.
 
-The library takes the wall clock and the time after its request; the fence takes the monotonic clock
-and the time before it, so it always believes the lease to be older than it is. A write may begin
-only while the lease outlives the write's own timeout.
+The library takes the wall clock: one that is set forward lets a second leader in, and one that is
+set back keeps everybody out. Here the monotonic clock decides. The fence takes the time before its
+request, so it always believes the lease to be older than it is. A write may begin only while the
+lease outlives the write's own timeout.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -30,6 +33,7 @@ RENEW_SECONDS = 10
 RETRY_SECONDS = 2
 MARGIN_SECONDS = 1.0
 STOP_SECONDS = 5
+CALL_SECONDS = 5  # for a request about the lease; the client's own limit is five minutes
 
 
 class FencedLease(LeaseLock):
@@ -60,9 +64,22 @@ class FencedLease(LeaseLock):
     async def get(self, name: str, namespace: str) -> Any:
         self.turned = time.monotonic()
         try:
-            return await super().get(name, namespace)
+            async with asyncio.timeout(CALL_SECONDS):
+                found, answer = await super().get(name, namespace)
         except (aiohttp.ClientError, TimeoutError) as error:
             return False, ApiException(status=0, reason=f"{type(error).__name__}: {error}")
+        if self._is_lost(found, answer):
+            # Whatever time was left: a clock that was set, or a lease that was deleted, has let
+            # another one in.
+            self._held_until = 0.0
+        return found, answer
+
+    def _is_lost(self, found: bool, answer: Any) -> bool:
+        """Return whether a read shows that this process does not hold the lease; an error shows
+        nothing."""
+        if found:
+            return bool(answer.holder_identity != self.identity)
+        return isinstance(answer, ApiException) and answer.status == 404
 
     async def create(
         self, name: str, namespace: str, election_record: LeaderElectionRecord
@@ -87,7 +104,8 @@ class FencedLease(LeaseLock):
     async def _attempt(self, call: Awaitable[bool]) -> bool:
         before = time.monotonic()
         try:
-            held = await call
+            async with asyncio.timeout(CALL_SECONDS):
+                held = await call
         except (aiohttp.ClientError, TimeoutError):
             return False
         if held:
@@ -106,11 +124,49 @@ class FencedLease(LeaseLock):
             return
         self.lease_reference.spec.holder_identity = ""
         try:
-            await self.api_instance.replace_namespaced_lease(
-                self.name, self.namespace, self.lease_reference
-            )
+            async with asyncio.timeout(CALL_SECONDS):
+                await self.api_instance.replace_namespaced_lease(
+                    self.name, self.namespace, self.lease_reference
+                )
         except (ApiException, aiohttp.ClientError, TimeoutError):
             return
+
+
+class Election(LeaderElection):
+    """The library's election by the monotonic clock: what it observed, and for how long."""
+
+    def __init__(self, election_config: Config) -> None:
+        super().__init__(election_config)
+        self._observed_at = 0.0  # when the record was last seen to change
+
+    async def renew_loop(self) -> None:
+        """Renew the lease; return when that has failed for RENEW_SECONDS."""
+        renewed = time.monotonic()
+        while time.monotonic() < renewed + RENEW_SECONDS:
+            before = time.monotonic()
+            if await self.try_acquire_or_renew():
+                renewed = before
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def try_acquire_or_renew(self) -> bool:
+        """Take the lease if nobody has it or its holder has not renewed it for LEASE_SECONDS, or
+        renew it; return whether this process has it now."""
+        lock = self.election_config.lock
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")  # as the library reads it
+        own = LeaderElectionRecord(lock.identity, str(LEASE_SECONDS), now, now)
+        found, record = await lock.get(lock.name, lock.namespace)
+        if not found:
+            absent = isinstance(record, ApiException) and record.status == HTTPStatus.NOT_FOUND
+            return absent and await lock.create(lock.name, lock.namespace, own)
+        assert isinstance(record, LeaderElectionRecord)
+        if self.observed_record is None or record.__dict__ != self.observed_record.__dict__:
+            self.observed_record = record
+            self._observed_at = time.monotonic()
+        if record.holder_identity == lock.identity:
+            own.acquire_time = record.acquire_time or now
+        elif record.holder_identity and time.monotonic() < self._observed_at + LEASE_SECONDS:
+            return False
+        return bool(await lock.update(lock.name, lock.namespace, own))
 
 
 async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -133,7 +189,7 @@ async def lead(lease: FencedLease, work: Callable[[], Coroutine[Any, Any, None]]
         log.error("lease.lost")
 
     election = asyncio.create_task(
-        LeaderElection(
+        Election(
             Config(lease, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, watched_work, stopped)
         ).run()
     )

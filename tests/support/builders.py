@@ -103,10 +103,10 @@ def prompt(text: str = TEXT, **more: Any) -> Prompt:
     )
 
 
-def prompt_json() -> Json:
+def prompt_json(version: int = 2) -> Json:
     """Return the ConfigMap of `prompt()`."""
     manifest = manifests.prompt(text=TEXT)
-    manifest["metadata"]["uid"] = "prompt-1"
+    manifest["metadata"] |= {"uid": "prompt-1", "resourceVersion": str(version)}
     return manifest
 
 
@@ -231,6 +231,8 @@ def given(
             "job": job,
             "pod": pod,
             "warnings": warnings,
+            # None is what is not there; where it is unknown a test says so
+            "absence_proven": True,
         }
         | more
     )

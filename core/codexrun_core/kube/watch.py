@@ -4,16 +4,16 @@ deep-copy and compare.
 What can go wrong, and what is done: position too old (410) -> list again; stream ended or broken ->
 go on from the last position; silent stream (no bookmark for SILENCE_SECONDS) -> the same; an error
 in the stream, or nothing but failures from this position -> list again; apiserver away -> try again
-with a growing pause.
+with a growing pause; a list that is older than what was known before it -> etcd was restored, end.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from codexrun_core.errors import Refused, Unavailable
+from codexrun_core.errors import EtcdRestored, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.unreadable import one_object
@@ -30,8 +30,9 @@ class Watcher:
     """Calls `on_object(object, gone)` at each change of an object that the selectors match.
 
     After a new list, objects that vanished in between are reported gone with their last known
-    state. Whatever `on_object` raises about one object is logged and counted there: the others come
-    all the same.
+    state; or, with `on_list`, the uids of a list and its resourceVersion are, and nothing is kept
+    here: the consumer's own store knows what they are. Whatever a callback raises about one object
+    is logged and counted there: the others come all the same.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Watcher:
         path: str,
         on_object: Callable[[Json, bool], None],
         *,
+        on_list: Callable[[Collection[str], int], None] | None = None,
         restarted: Callable[[], object] = lambda: None,
         **selectors: str,
     ) -> None:
         """Prepare a watch; `restarted` is called whenever it has ended and is to be opened anew."""
+        self._on_list = on_list
         self._restarted = restarted
         self._kube = kube
         self._path = path
@@ -51,14 +54,19 @@ class Watcher:
         self._selectors = selectors
         # as logs and metrics name it: job, codexrun
         self._kind = path.rpartition("/")[2].removesuffix("s")
-        self._objects: dict[str, Json] = {}  # without what is large
+        self._objects: dict[str, Json] = {}  # without what is large; empty with `on_list`
         self._version: str | None = None
+        self._newest = 0  # the latest resourceVersion that a list or an event has told
         self._idle_attempts = 0  # attempts in a row that brought no event
         self.synced = asyncio.Event()
         self.turned = time.monotonic()  # when the loop last did something, success or not
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled.
+
+        Raises:
+            EtcdRestored: nothing that was reported can be relied on.
+        """
         while True:
             self.turned = time.monotonic()
             problem = ""
@@ -81,23 +89,29 @@ class Watcher:
             self._idle_attempts += 1
 
     async def _list(self) -> None:
-        # Where nothing is known nothing can be gone, and no more than a page is held.
-        initial = not self._objects
+        # Where nothing is kept nothing is compared, and no more than a page is held.
+        streaming = not self._objects
+        uids: set[str] = set()
         items_by_uid: dict[str, Json] = {}
         version = ""
         async for page in self._kube.pages(self._path, **self._selectors):
             version = page["metadata"]["resourceVersion"]
+            check_not_restored(self._path, known=self._newest, listed=int(version))
             for item in page["items"]:
-                if initial:
+                uid = item["metadata"]["uid"]
+                uids.add(uid)
+                if streaming:
                     self._report(item, gone=False)
                 else:
-                    items_by_uid[item["metadata"]["uid"]] = item
-        if not initial:
-            for uid in self._objects.keys() - items_by_uid.keys():
-                self._report(self._objects[uid], gone=True)
-            for item in items_by_uid.values():
-                self._report(item, gone=False)
+                    items_by_uid[uid] = item
+        if self._on_list:
+            self._on_list(uids, int(version))
+        for uid in self._objects.keys() - uids:
+            self._report(self._objects[uid], gone=True)
+        for item in items_by_uid.values():
+            self._report(item, gone=False)
         self._version = version
+        self._newest = int(version)
         self.synced.set()
 
     async def _watch(self) -> None:
@@ -111,16 +125,29 @@ class Watcher:
             if event["type"] != "BOOKMARK":
                 self._report(item, gone=event["type"] == "DELETED")
             self._version = item["metadata"]["resourceVersion"]
+            self._newest = max(self._newest, int(self._version))
 
     def _report(self, item: Json, *, gone: bool) -> None:
         metadata = item["metadata"]
         uid = metadata["uid"]
         if gone:
             self._objects.pop(uid, None)
-        else:
+        elif self._on_list is None:
             self._objects[uid] = _without_large_parts(item)
         with one_object(self._kind, metadata.get("name", uid), metadata.get("resourceVersion", "")):
             self._on_object(item, gone)
+
+
+def check_not_restored(path: str, *, known: int, listed: int) -> None:
+    """Hold the resourceVersion of a consistent list against one that was known before the list was
+    asked for: such a list is never older (KEP-2340), unless the data were put back.
+
+    Raises:
+        EtcdRestored: they were.
+    """
+    if listed < known:
+        log.error("etcd.restored", extra=fields(path=path, known=known, listed=listed))
+        raise EtcdRestored(f"list of {path} is of version {listed}, and {known} was known before")
 
 
 def _without_large_parts(item: Json) -> Json:

@@ -11,7 +11,6 @@ PROMPT_VERSION_LABEL = "codexrun.dev/prompt-version"
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGER = "codexrun"
-MANAGED_BY_CODEXRUN = f"{MANAGED_BY_LABEL}={MANAGER}"  # a label selector
 
 # On a pod: its end is not yet recorded.
 EVIDENCE_FINALIZER = "codexrun.dev/evidence"
@@ -25,3 +24,9 @@ def job_name(run: str, uid: str, attempt: int) -> str:
     for people.
     """
     return f"{run[:40].rstrip('-.')}-{uid[:8]}-{attempt}"
+
+
+def is_job_name(name: str, run: str, uid: str) -> bool:
+    """Return whether that is the name of the Job of any attempt of the run."""
+    prefix = job_name(run, uid, 0)[:-1]
+    return name.startswith(prefix) and name[len(prefix) :].isdecimal()

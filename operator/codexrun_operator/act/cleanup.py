@@ -9,7 +9,7 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import TERMINAL_PHASES
-from codexrun_core.runs.label_keys import MANAGED_BY_CODEXRUN, RUN_UID_LABEL
+from codexrun_core.runs.label_keys import RUN_UID_LABEL
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
@@ -59,10 +59,12 @@ class Cleanup:
         return False
 
     async def _end_strays(self, uid: str) -> None:
-        # Both: others may label objects of their own with the run that they belong to.
-        selector = f"{MANAGED_BY_CODEXRUN},{RUN_UID_LABEL}={uid}"
-        jobs = [job_from(item) async for item in self._items(self._kube.jobs, selector)]
-        pods = [pod_from(item) async for item in self._items(self._kube.pods, selector)]
+        selector = f"{RUN_UID_LABEL}={uid}"
+        all_jobs = [job_from(item) async for item in self._items(self._kube.jobs, selector)]
+        all_pods = [pod_from(item) async for item in self._items(self._kube.pods, selector)]
+        # Others may label objects of their own with the run that they belong to.
+        jobs = [job for job in all_jobs if job.genuine]
+        pods = [pod for pod in all_pods if pod.genuine]
         live_pods = [pod for pod in pods if not (pod.deleting or pod.ended)]
         if pods and not live_pods:
             # all have ended: the Job controller is about to say so, and its TTL takes the Job away

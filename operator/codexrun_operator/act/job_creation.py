@@ -2,21 +2,26 @@
 answer was lost."""
 
 import logging
+from typing import Any
 
 from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.refusals import without_name
+from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act.actions import create_job
 from codexrun_operator.decide.plan import CreateJob, Snapshot
 from codexrun_operator.job.job import build_job
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.watch.cache import Cache, Creation
+from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, run_key
+from codexrun_operator.watch.ledger import Creation
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
 
 CHECK_SECONDS = 2.0  # between looks for a Job; it shows on the watch within milliseconds
 PATIENT_CHECKS = 5  # so often the watch is waited for, before the apiserver is asked
@@ -47,32 +52,39 @@ class JobCreator:
         return await self._send(run.metadata.uid)
 
     async def settle(self, uid: str) -> None:
-        """Send an unconfirmed creation again, or find out what became of it.
+        """Send an unconfirmed creation again, if its run may still start, or find out what became
+        of it.
 
         A Job may come and go between two lists of a broken watch, and its run may be deleted before
         the creation is known to have worked. Both would hold the slot for ever; a consistent read
         knows.
         """
-        creation = self._cache.creations.get(uid)
+        creation = self._cache.ledger.creations.get(uid)
         if creation is None:
             return
         run = self._cache.runs.get(uid)
+        stopping = run is not None and (
+            run.spec.cancel is not None or run.metadata.deletion_timestamp is not None
+        )
         if run is not None and not creation.confirmed:
-            if run.spec.cancel is None and run.metadata.deletion_timestamp is None:
+            job_type = self._cache.job_types.get(creation.job_type)
+            if not stopping and job_type is not None and not job_type.spec.suspended:
                 await self._send(uid)
             elif await self._exists(creation):
                 self._cache.confirm_creation(uid)
             else:
-                # Should it still arrive, it is ended as a stray.
+                # Should it still arrive, it is its run's; or a stray, where that is over.
                 self._cache.release_slot(uid)
             return
         creation.checks += 1
-        if uid in self._cache.runs and creation.checks < PATIENT_CHECKS:
+        if run is not None and not stopping and creation.checks < PATIENT_CHECKS:
             return
         if not await self._exists(creation):
-            if creation.confirmed and uid in self._cache.runs:
-                self._cache.witnessed.add(uid)
-            self._cache.release_slot(uid)
+            if creation.confirmed:
+                self._cache.lose_job(uid)
+                self._queue.add(run_key(uid))
+            else:
+                self._cache.release_slot(uid)
             return
         self._queue.add_later(run_key(uid), CHECK_SECONDS)
 
@@ -83,7 +95,7 @@ class JobCreator:
         Raises:
             Unavailable: unknown. It keeps its slot, and is sent again.
         """
-        creation = self._cache.creations[uid]
+        creation = self._cache.ledger.creations[uid]
         try:
             await create_job(self._kube, creation.body)
         except Unavailable:
@@ -105,8 +117,20 @@ class JobCreator:
         return True
 
     async def _exists(self, creation: Creation) -> bool:
+        """Ask the apiserver for the Job; one that is there goes into the cache, as no watch may
+        ever show it (a webhook that rewrites labels)."""
+        name = creation.body["metadata"]["name"]
         try:
-            await self._kube.get(f"{self._kube.jobs}/{creation.body['metadata']['name']}")
+            raw = await self._kube.get(f"{self._kube.jobs}/{name}")
         except NotFound:
             return False
+        with one_object("job", name, raw["metadata"].get("resourceVersion", "")):
+            self._cache.read_job(raw | {"metadata": _with_labels(raw["metadata"], creation.body)})
         return True
+
+
+def _with_labels(metadata: Json, body: Json) -> Json:
+    """Return the metadata of a Job with the labels that it was sent with, whoever has taken them
+    away."""
+    labels = {**(metadata.get("labels") or {}), **body["metadata"]["labels"]}
+    return {**metadata, "labels": labels}

@@ -43,8 +43,8 @@ class JobTypes:
             return
         self._run_metrics.expect(job_type)
         prompt = cache.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
-        hold = cache.holds.of(name)
-        if cache.holds.must_notify(name, self._clock()):
+        hold = cache.scheduler.holds.of(name)
+        if cache.scheduler.holds.must_notify(name, self._clock()):
             cache.enqueue_unstarted(name)
         status = job_type_status(job_type, prompt, cache.prices(), now(), hold)
         if _conditions(status) == _conditions(job_type.status):
@@ -66,20 +66,20 @@ class JobTypes:
         whom there are slots."""
         cache = self._cache
         queue = self._queue
-        hold = cache.holds.of(name)
+        hold = cache.scheduler.holds.of(name)
         if (
             hold
             and hold.due <= self._clock()
-            and not cache.waiting[name]
-            and not cache.awaits_answer(hold.prober)
+            and not cache.scheduler.queues[name]
+            and not cache.ledger.awaits_answer(hold.prober)
         ):
-            cache.holds.lift(name)  # nobody is left to try
-        if cache.holds.of(name) is None:
-            cache.offer_slots(name)
+            cache.scheduler.holds.lift(name)  # nobody is left to try
+        if cache.scheduler.holds.of(name) is None:
+            cache.scheduler.offer(name)
             queue.add_later(Key(Kind.JOB_TYPE, name), READY_PAUSE_SECONDS)
-        elif uid := cache.next_to_try(name):
+        elif uid := cache.scheduler.next_to_try(name):
             queue.add(run_key(uid))
-        seconds = cache.holds.next_due(name, self._clock())
+        seconds = cache.scheduler.holds.next_due(name, self._clock())
         if seconds is not None:
             queue.add_later(Key(Kind.PROBE, name), seconds)
 

@@ -10,7 +10,7 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.label_keys import job_name
+from codexrun_core.runs.label_keys import RUN_UID_LABEL, job_name
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
@@ -57,7 +57,6 @@ class Reconciler:
         cleanup = Cleanup(kube, self.cache, self.queue)
         self._handlers: dict[Kind, Callable[[str], Awaitable[None]]] = {
             Kind.RUN: self._run,
-            Kind.REREAD_RUN: self._reread,
             Kind.JOB_TYPE: job_types.write_ready,
             Kind.PROBE: job_types.probe,
             Kind.STRAY: cleanup.end_stray,
@@ -81,17 +80,26 @@ class Reconciler:
         cache = self.cache
         await self._statuses.settle(uid)
         await self._creator.settle(uid)
+        if uid in cache.ledger.unproven:
+            await self._read_live(uid)
         warnings = await self._warnings(uid)
         source = await self._source(uid)
-        # Nothing is awaited from here to the reservation of a slot: that makes the count exact.
+        # Nothing is awaited from a snapshot to the reservation of a slot: that makes the count
+        # exact.
         snapshot = cache.snapshot(uid, warnings, source)
         if snapshot is None:
             return
         decision = plan(snapshot, now())
+        if decision.read_live:
+            await self._read_live(uid)
+            snapshot = cache.snapshot(uid, warnings, source, absence_proven=True)
+            if snapshot is None:
+                return
+            decision = plan(snapshot, now())
         if decision.waiting:
-            cache.join_queue(snapshot.run)
+            cache.scheduler.join(snapshot.run)
         elif not decision.starts:
-            cache.leave_queue(snapshot.run)
+            cache.scheduler.leave(snapshot.run)
         for action in decision.actions:
             if not isinstance(action, CreateJob):
                 await carry_out(self.kube, action)
@@ -103,10 +111,22 @@ class Reconciler:
         if decision.look_again is not None and uid in cache.runs:
             self.queue.add_later(run_key(uid), decision.look_again)
 
-    async def _reread(self, uid: str) -> None:
-        """Read a run that is known here, and was not among the live ones of a list."""
-        if run := self.cache.runs.get(uid):
-            await self._statuses.read_again(run)
+    async def _read_live(self, uid: str) -> None:
+        """Ask the apiserver for the run's Jobs and pods: what there is goes into the cache, and
+        what then is not there does not exist.
+
+        Jobs first: without its Job no pod can come any more.
+        """
+        selector = f"{RUN_UID_LABEL}={uid}"
+        for path, kind, update in (
+            (self.kube.jobs, "job", self.cache.update_job),
+            (self.kube.pods, "pod", self.cache.update_pod),
+        ):
+            async for page in self.kube.pages(path, labelSelector=selector):
+                for item in page["items"]:
+                    with one_object(kind, item["metadata"]["name"]):
+                        update(item)
+        self.cache.prove_absence(uid)
 
     async def _source(self, uid: str) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is

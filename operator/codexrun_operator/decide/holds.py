@@ -8,11 +8,9 @@ field), each other run may try once after the first has had its three tries, so 
 holds nobody up; who keeps being refused while others pass is passed over and tries again now and
 then. A try that succeeds ends the hold for all."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from codexrun_core.refusals import Cause
-from codexrun_operator.decide.slots import QueueKey
 
 FIRST_PAUSE_SECONDS = 1.0  # between tries
 MAX_PAUSE_SECONDS = 60.0
@@ -147,24 +145,18 @@ class Holds:
         if queue := self._queues.get(job_type):
             queue.refusals.pop(uid, None)
 
-    def eligible(self, job_type: str, waiting: Iterable[QueueKey], now: float) -> list[QueueKey]:
-        """Return those of the waiting runs that are not passed over now, in no order."""
-        keys = list(waiting)
+    def ineligible(self, job_type: str, first: str, now: float) -> set[str]:
+        """Return the uids of the runs that are passed over now; `first` is the uid of the first in
+        the queue."""
         queue = self._queues.get(job_type)
-        if not keys or queue is None or not queue.refusals:
-            return keys
-        first = min(keys)
-        eligible = []
-        for key in keys:
-            refusals = queue.refusals.get(key.uid)
-            free_tries = FIRST_RUN_TRIES if key is first else OTHER_RUN_TRIES
-            if (
-                refusals is None
-                or refusals.due <= now
-                or (queue.hold and refusals.count < free_tries)
-            ):
-                eligible.append(key)
-        return eligible
+        if queue is None:
+            return set()
+        passed_over = set()
+        for uid, refusals in queue.refusals.items():
+            free_tries = FIRST_RUN_TRIES if uid == first else OTHER_RUN_TRIES
+            if refusals.due > now and not (queue.hold and refusals.count < free_tries):
+                passed_over.add(uid)
+        return passed_over
 
     def next_due(self, job_type: str, now: float) -> float | None:
         """Return the seconds until a run may try that may not now; None if there is none."""

@@ -15,7 +15,10 @@ from codexrun_core.runs.annotations import ADMITTED_WITH
 from codexrun_core.runs.label_keys import (
     ATTEMPT_LABEL,
     EVIDENCE_FINALIZER,
+    JOB_TYPE_LABEL,
     RUN_NAME_LABEL,
+    RUN_UID_LABEL,
+    is_job_name,
 )
 from codexrun_core.schemas.nesting import nesting_problem
 
@@ -73,6 +76,8 @@ class Pod:
     name: str
     uid: str = ""
     run: str = ""  # name of its CodexRun
+    run_uid: str = ""
+    job_type: str = ""
     phase: str = "Pending"
     reason: str = ""
     message: str = ""
@@ -81,6 +86,7 @@ class Pod:
     deleting: bool = False
     held: bool = False  # the evidence finalizer is on it
     owned: bool = True  # a Job is its controller
+    genuine: bool = True  # of the run's own Job, and no copy of such a pod
     disruption: str = ""  # reason of the DisruptionTarget condition (KEP-3329)
     unschedulable: str = ""  # the scheduler's message
     gone: bool = False  # the object is deleted; this is its last state
@@ -107,6 +113,8 @@ class Job:
     name: str
     uid: str = ""
     run: str = ""  # name of its CodexRun
+    run_uid: str = ""
+    job_type: str = ""
     attempt: int = 1
     created: datetime | None = None
     deadline: datetime | None = None  # when its controller ends it: the backstop
@@ -115,6 +123,7 @@ class Job:
     model: str | None = None
     sandbox: str | None = None
     owned: bool = True  # a CodexRun controls it
+    genuine: bool = True  # name and owner are those that codexrun gives; else it is a copy
     suspended: bool = False  # spec.suspend
     suspension_seen: bool = False  # the Job controller's answer: no pod can be made any more
     active: int = 0
@@ -191,6 +200,12 @@ def _conditions(status: Json) -> dict[str, Json]:
     return {c["type"]: c for c in status.get("conditions") or [] if "type" in c}
 
 
+def _controller(metadata: Json) -> Json | None:
+    """Return the owner reference of the object's controller; None if it has none."""
+    owners: list[Json] = metadata.get("ownerReferences") or []
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
 def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     """Read a pod as the apiserver sent it; `gone` when that came with a DELETED event."""
     metadata = raw["metadata"]
@@ -199,10 +214,17 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     scheduled = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
     init = status.get("initContainerStatuses") or []
+    labels = metadata.get("labels") or {}
+    run = labels.get(RUN_NAME_LABEL, "")
+    run_uid = labels.get(RUN_UID_LABEL, "")
+    controller = _controller(metadata)
+    job = controller["name"] if controller else metadata["name"].rpartition("-")[0]
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        run=(metadata.get("labels") or {}).get(RUN_NAME_LABEL, ""),
+        run=run,
+        run_uid=run_uid,
+        job_type=labels.get(JOB_TYPE_LABEL, ""),
         phase=status.get("phase", "Pending"),
         reason=status.get("reason", ""),
         message=status.get("message", ""),
@@ -210,10 +232,10 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         created=parse_time(metadata.get("creationTimestamp")),
         deleting=bool(metadata.get("deletionTimestamp")),
         held=EVIDENCE_FINALIZER in (metadata.get("finalizers") or []),
-        owned=any(
-            o.get("controller") and o.get("kind") == "Job"
-            for o in metadata.get("ownerReferences") or ()
-        ),
+        owned=controller is not None and controller.get("kind") == "Job",
+        # without a controller: orphaned by the deletion of its Job
+        genuine=(controller is None or controller.get("kind") == "Job")
+        and is_job_name(job, run, run_uid),
         disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
         unschedulable=scheduled.get("message", "")
         if scheduled.get("reason") == "Unschedulable"
@@ -254,6 +276,9 @@ def job_from(raw: Json) -> Job:
     status = raw.get("status") or {}
     admitted = _admitted((metadata.get("annotations") or {}).get(ADMITTED_WITH, ""))
     labels = metadata.get("labels") or {}
+    run = labels.get(RUN_NAME_LABEL, "")
+    run_uid = labels.get(RUN_UID_LABEL, "")
+    controller = _controller(metadata)
     attempt = labels.get(ATTEMPT_LABEL, "")
     attempt_number = int(attempt) if attempt.isdecimal() else 0
     true_conditions = {
@@ -263,15 +288,17 @@ def job_from(raw: Json) -> Job:
     return Job(
         name=metadata["name"],
         uid=metadata["uid"],
-        run=labels.get(RUN_NAME_LABEL, ""),
+        run=run,
+        run_uid=run_uid,
+        job_type=labels.get(JOB_TYPE_LABEL, ""),
         attempt=attempt_number if 0 < attempt_number <= MAX_ATTEMPT else 1,
         created=parse_time(metadata.get("creationTimestamp")),
         deadline=_after(parse_time(status.get("startTime")), spec.get("activeDeadlineSeconds")),
         **admitted,
-        owned=any(
-            o.get("kind") == "CodexRun" and o.get("controller")
-            for o in metadata.get("ownerReferences") or []
-        ),
+        owned=controller is not None and controller.get("kind") == "CodexRun",
+        # without a controller: orphaned by the deletion of its run
+        genuine=(controller is None or controller.get("uid") == run_uid)
+        and is_job_name(metadata["name"], run, run_uid),
         suspended=bool(spec.get("suspend")),
         suspension_seen="Suspended" in true_conditions,
         active=status.get("active") or 0,

@@ -3,7 +3,6 @@ who holds which slot."""
 
 import dataclasses
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -16,33 +15,20 @@ from codexrun_core.refusals import Cause
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.label_keys import (
-    JOB_TYPE_LABEL,
     PROMPT_LABEL,
     PROMPT_VERSION_LABEL,
     RUN_UID_LABEL,
 )
 from codexrun_core.schemas.inputs import omit_above_limit
-from codexrun_operator.decide.holds import Holds
 from codexrun_operator.decide.observed import Event, Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
-from codexrun_operator.decide.slots import QueueKey, Slots, may_start, next_to_start
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
-from codexrun_operator.watch.tombstones import DELETED_VERSION, Tombstones
+from codexrun_operator.watch.ledger import SlotLedger
+from codexrun_operator.watch.scheduler import Scheduler, queue_key
+from codexrun_operator.watch.store import DELETED_VERSION, Store
 
 Json = dict[str, Any]
-
-
-@dataclass
-class Creation:
-    """A Job's creation that was sent; `confirmed` when the apiserver has answered. It holds a slot
-    until the watch shows the Job."""
-
-    job_type: str
-    body: Json
-    confirmed: bool = False
-    doubtful: bool = False  # an answer was lost: it may exist
-    checks: int = 0  # in vain, whether the watch has shown the Job since
 
 
 @dataclass
@@ -57,25 +43,27 @@ class Cache:
     enqueue: Callable[[Key], None]
     clock: Callable[[], float] = time.monotonic
     prices: Callable[[], Prices] = field(default=lambda: built_in().on(date.max))  # that hold now
-    runs: dict[str, CodexRun] = field(default_factory=dict)
+    runs: Store[CodexRun] = field(default_factory=Store)  # that have not ended
+    # each kind's objects by uid; None is one that cannot be read
+    all_job_types: Store[tuple[str, CodexJobType | None]] = field(default_factory=Store)
+    all_prompts: Store[tuple[tuple[str, str], Prompt | None]] = field(default_factory=Store)
+    all_jobs: Store[Job] = field(default_factory=Store)
+    all_pods: Store[Pod] = field(default_factory=Store)
     job_types: dict[str, CodexJobType] = field(default_factory=dict)
     prompts: dict[tuple[str, str], Prompt] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # by run uid, like all below
     pods: dict[str, Pod] = field(default_factory=dict)
-    creations: dict[str, Creation] = field(default_factory=dict)
     witnessed: set[str] = field(default_factory=set)
-    # job type -> run uids
-    holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    waiting: dict[str, dict[str, QueueKey]] = field(default_factory=lambda: defaultdict(dict))
+    ledger: SlotLedger = field(default_factory=SlotLedger)
     # Job uid -> name: codexrun made it, and no run controls it
     orphans: dict[str, str] = field(default_factory=dict)
-    tombstones: Tombstones = field(default_factory=Tombstones)
-    holds: Holds = field(default_factory=Holds)
-    # name -> uid, resourceVersion
-    unreadable_job_types: dict[str, tuple[str, int]] = field(default_factory=dict)
+    unreadable_job_types: set[str] = field(default_factory=set)
     unreadable_prompts: set[tuple[str, str]] = field(default_factory=set)
     # run uid -> what, and since when (clock)
     missing: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.enqueue, self.clock, self.job_types, self.ledger)
 
     # -- what the watches tell -------------------------------------------------------------------
 
@@ -86,39 +74,68 @@ class Cache:
         version = version_of(raw)
         if gone:
             self.forget(uid, version)
-            return
-        if self.tombstones.covers(uid, version):
-            return  # a list, a GET or an event from before its end
-        self.store_run(run_from(raw))
+        elif self.runs.is_news(uid, version):
+            self.store_run(run_from(raw))
 
     def store_run(self, run: CodexRun) -> None:
         """The same of a run that is there and was read."""
         uid = run.metadata.uid
         version = _version(run)
-        if self.tombstones.covers(uid, version):
-            return
-        stored = self.runs.get(uid)
-        if stored and _version(stored) >= version:
-            return
+        if not self.runs.is_news(uid, version):
+            return  # a list, a GET or an event from before its end, or from before this state
         if run.status.phase.terminal:
             self.forget(uid, version)
             self._enqueue_stray(uid)
             return
-        self.runs[uid] = run
-        if run.status.phase is Phase.QUEUED:
+        first_sight = uid not in self.runs
+        self.runs.apply(uid, version, run)
+        queue = self.scheduler.queues[run.spec.job_type]
+        if run.status.phase is Phase.QUEUED and (first_sight or uid in queue):
             # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
             # looked at first.
-            self.waiting[run.spec.job_type].setdefault(uid, queue_key(run))
-        self.enqueue(run_key(uid))
+            self.scheduler.join(run)
+        if self._needs_a_look(run):
+            self.enqueue(run_key(uid))
+
+    def _needs_a_look(self, run: CodexRun) -> bool:
+        """Whether anything can follow from a look at the run; not while it waits in the queue, says
+        for what, and its turn has not come."""
+        uid = run.metadata.uid
+        name = run.spec.job_type
+        return (
+            run.status.phase is not Phase.QUEUED
+            or uid not in self.scheduler.queues[name]
+            or run.status.reason != self._waiting_reason(name)
+            or run.spec.cancel is not None
+            or run.metadata.deletion_timestamp is not None
+            or uid in self.jobs
+            or uid in self.pods
+            or self.scheduler.may_start(run)
+        )
+
+    def _waiting_reason(self, job_type: str) -> str | None:
+        """The reason that every run in the queue is to have; None if each has its own."""
+        resource = self.job_types.get(job_type)
+        if resource is None:
+            return None
+        if resource.spec.suspended:
+            return reasons.SUSPENDED
+        if self.scheduler.holds.of(job_type):
+            return reasons.JOB_TYPE_HELD
+        return reasons.CONCURRENCY_LIMIT
+
+    def replace_runs(self, uids: Collection[str], version: int) -> None:
+        """These are all live runs as of resourceVersion `version`: what is not among them has ended
+        or was deleted, whoever missed the news."""
+        for uid in self.runs.unlisted(uids, version):
+            self.forget(uid, version)
 
     def forget(self, uid: str, version: int = DELETED_VERSION) -> None:
         """The run needs nothing any more, as its resourceVersion `version` says; its Job and pod
         may still hold the slot."""
-        self.tombstones.bury(uid, version)
-        run = self.runs.pop(uid, None)
+        run = self.runs.forget(uid, version)
         if run:
-            self.holds.forget_run(run.spec.job_type, uid)
-            self.leave_queue(run)
+            self.scheduler.forget(run)
             self._recount_holders(uid, run.spec.job_type)
         self.witnessed.discard(uid)
         self.missing.pop(uid, None)
@@ -127,7 +144,7 @@ class Cache:
                 del self.pods[uid]
             elif pod.held:
                 self.enqueue(Key(Kind.EVIDENCE, uid))
-        if uid in self.creations:
+        if uid in self.ledger.creations or uid in self.ledger.unproven:
             self.enqueue(run_key(uid))
 
     def update_job_type(self, raw: Json, gone: bool = False) -> None:
@@ -137,21 +154,20 @@ class Cache:
         if gone:
             self._job_type_gone(name, uid, version)
             return
-        stored = self.job_types.get(name)
-        stored_version = (
-            _version(stored) if stored else self.unreadable_job_types.get(name, ("", -1))[1]
-        )
-        if stored_version >= version or self.tombstones.covers(uid, version):
+        if not self.all_job_types.is_news(uid, version):
             return
+        stored = self.job_types.get(name)
         try:
             job_type = CodexJobType.model_validate(raw)
         except Exception:
             # What was known of it holds no more, and "not there" it is not: its runs wait.
+            self.all_job_types.apply(uid, version, (name, None))
             self.job_types.pop(name, None)
-            self.unreadable_job_types[name] = uid, version
+            self.unreadable_job_types.add(name)
             self._job_type_changed(name)
             raise
-        self.unreadable_job_types.pop(name, None)
+        self.all_job_types.apply(uid, version, (name, job_type))
+        self.unreadable_job_types.discard(name)
         self.job_types[name] = job_type
         if stored and (stored.metadata.uid, stored.metadata.generation) == (
             uid,
@@ -161,103 +177,199 @@ class Cache:
         self.enqueue(Key(Kind.JOB_TYPE, name))
         self._job_type_changed(name)
 
-    def remove_unlisted_job_types(self, names: Collection[str], version: int) -> None:
-        """A list of all job types, as of resourceVersion `version`: what it lacks and is not
-        younger is gone."""
-        readable = {
-            name: (kind.metadata.uid, _version(kind)) for name, kind in self.job_types.items()
-        }
-        for name, (uid, stored_version) in (readable | self.unreadable_job_types).items():
-            if name not in names and stored_version <= version:
-                self._job_type_gone(name, uid, version)
+    def replace_job_types(self, uids: Collection[str], version: int) -> None:
+        """These are all job types as of resourceVersion `version`."""
+        for uid in self.all_job_types.unlisted(uids, version):
+            name, _ = self.all_job_types[uid]
+            self._job_type_gone(name, uid, version)
 
     def _job_type_gone(self, name: str, uid: str, version: int) -> None:
-        self.tombstones.bury(uid, version)
-        stored = self.job_types.get(name)
-        if stored and stored.metadata.uid == uid:
-            del self.job_types[name]
-        elif self.unreadable_job_types.get(name, ("", 0))[0] == uid:
-            del self.unreadable_job_types[name]
-        else:
+        self.all_job_types.forget(uid, version)
+        if any(other == name for other, _ in self.all_job_types.values()):
             return  # replaced by another of its name, whose event was faster
+        self.job_types.pop(name, None)
+        self.unreadable_job_types.discard(name)
         self._job_type_changed(name)
 
     def _job_type_changed(self, name: str) -> None:
-        self.holds.lift(name)
+        self.scheduler.holds.lift(name)
         self.enqueue_unstarted(name)
 
     def update_prompt(self, raw: Json, gone: bool = False) -> None:
         """A prompt version's ConfigMap."""
+        uid = raw["metadata"]["uid"]
+        version = version_of(raw)
         labels = raw["metadata"].get("labels") or {}
         key = (labels.get(PROMPT_LABEL, ""), labels.get(PROMPT_VERSION_LABEL, ""))
-        self.prompts.pop(key, None)
-        self.unreadable_prompts.discard(key)
+        if gone:
+            self._prompt_gone(key, uid, version)
+            return
+        if not self.all_prompts.is_news(uid, version):
+            return
+        if (stored := self.all_prompts.get(uid)) and stored[0] != key:
+            self._prompt_gone(stored[0], uid, version - 1)  # its labels were changed
+        prompt = None
         try:
-            if not gone:
-                self.prompts[key] = Prompt.read(raw)
+            prompt = Prompt.read(raw)
+            self.prompts[key] = prompt
+            self.unreadable_prompts.discard(key)
         except Exception:
+            self.prompts.pop(key, None)
             self.unreadable_prompts.add(key)
             raise
         finally:
-            for name, job_type in self.job_types.items():
-                if job_type.spec.prompt.name == key[0]:
-                    self.enqueue(Key(Kind.JOB_TYPE, name))
-                    self.enqueue_unstarted(name)
+            self.all_prompts.apply(uid, version, (key, prompt))
+            self._prompt_changed(key[0])
+
+    def replace_prompts(self, uids: Collection[str], version: int) -> None:
+        """These are all ConfigMaps of prompts as of resourceVersion `version`."""
+        for uid in self.all_prompts.unlisted(uids, version):
+            self._prompt_gone(self.all_prompts[uid][0], uid, version)
+
+    def _prompt_gone(self, key: tuple[str, str], uid: str, version: int) -> None:
+        self.all_prompts.forget(uid, version)
+        self.prompts.pop(key, None)
+        self.unreadable_prompts.discard(key)
+        for other, prompt in self.all_prompts.values():
+            if other == key and prompt is not None:
+                self.prompts[key] = prompt  # another ConfigMap has this prompt version
+            elif other == key:
+                self.unreadable_prompts.add(key)
+        self._prompt_changed(key[0])
+
+    def _prompt_changed(self, prompt: str) -> None:
+        for name, job_type in self.job_types.items():
+            if job_type.spec.prompt.name == prompt:
+                self.enqueue(Key(Kind.JOB_TYPE, name))
+                self.enqueue_unstarted(name)
 
     def update_job(self, raw: Json, gone: bool = False) -> None:
-        uid, job_type = _labels(raw)
-        if not uid:
+        if not _run_uid(raw):
             return  # codexrun did not make it, whoever labelled it
         job = job_from(raw)
-        if creation := self.creations.pop(uid, None):
-            self._creation_succeeded(uid, creation.job_type)
+        if not job.genuine:
+            return  # somebody's copy of a run's Job
+        version = version_of(raw)
         if gone:
-            self.orphans.pop(job.uid, None)
-            if (stored := self.jobs.get(uid)) and stored.uid != job.uid:
-                return  # another Job of this run is there
-            self.jobs.pop(uid, None)
-            if uid in self.runs:
-                self.witnessed.add(uid)
-        else:
-            self.jobs[uid] = job
-            if not job.owned and not job.gone and not job.deleting:
-                self.orphans[job.uid] = job.name
-                self.enqueue(Key(Kind.ORPHAN, job.uid))
-            self._enqueue_stray(uid)
-        self._recount_holders(uid, job_type)
+            self._job_gone(job, version)
+            return
+        if creation := self.ledger.creations.pop(job.run_uid, None):
+            self.scheduler.record_creation(job.run_uid, creation.job_type)
+        if self.all_jobs.apply(job.uid, version, job):
+            self._job_there(job)
+
+    def read_job(self, raw: Json) -> None:
+        """The answer to a GET of a Job that the watch has not shown. Until it does, or the Job has
+        ended, its creation counts as not seen: it is asked for again."""
+        job = job_from(raw)
+        if not (job.genuine and self.all_jobs.apply(job.uid, version_of(raw), job)):
+            return
+        if job.gone:
+            self.ledger.creations.pop(job.run_uid, None)
+        self._job_there(job)
+
+    def _job_there(self, job: Job) -> None:
+        uid = job.run_uid
+        self.jobs[uid] = job
+        if not job.owned and not job.gone and not job.deleting:
+            self.orphans[job.uid] = job.name
+            self.enqueue(Key(Kind.ORPHAN, job.uid))
+        self._enqueue_stray(uid)
+        self._recount_holders(uid, job.job_type)
+        self.enqueue(run_key(uid))
+
+    def replace_jobs(self, uids: Collection[str], version: int) -> None:
+        """These are all Jobs of runs as of resourceVersion `version`."""
+        for uid in self.all_jobs.unlisted(uids, version):
+            self._job_gone(self.all_jobs[uid], version)
+
+    def _job_gone(self, job: Job, version: int) -> None:
+        self.all_jobs.forget(job.uid, version)
+        self.orphans.pop(job.uid, None)
+        uid = job.run_uid
+        if creation := self.ledger.creations.pop(uid, None):
+            self.scheduler.record_creation(uid, creation.job_type)
+        if (stored := self.jobs.get(uid)) and stored.uid != job.uid:
+            return  # another Job of this run is there
+        self.jobs.pop(uid, None)
+        if uid in self.runs:
+            self.witnessed.add(uid)
+        if uid not in self.pods and not job.gone:
+            # Its pod may run all the same, and only its watch is behind.
+            self.ledger.unproven.add(uid)
+        self._recount_holders(uid, job.job_type)
         self.enqueue(run_key(uid))
 
     def update_pod(self, raw: Json, gone: bool = False) -> None:
-        uid, job_type = _labels(raw)
-        if not uid:
+        if not _run_uid(raw):
             return
         pod = pod_from(raw, gone=gone)
+        if not pod.genuine:
+            return  # of a copy of a run's Job, or labelled by somebody else
+        version = version_of(raw)
+        if gone:
+            self._pod_gone(pod, version)
+            return
+        if not self.all_pods.apply(pod.uid, version, pod):
+            return
+        uid = pod.run_uid
         if (
             (stored := self.pods.get(uid))
             and stored.uid != pod.uid
-            and (gone or not (pod.owned or stored.gone))
+            and not (pod.owned or stored.gone)
         ):
-            # another pod of this run is there; one that only bears its labels takes its place from
-            # nobody
+            # Another pod of this run is there; one that only bears its labels takes its place from
+            # nobody.
             return
-        if gone and uid not in self.runs:
-            self.pods.pop(uid, None)
-        else:
-            # A tombstone stays until the run is over: it carries the containers' last words.
-            self.pods[uid] = pod
-            if pod.held and not gone and uid not in self.runs:
-                self.enqueue(Key(Kind.EVIDENCE, uid))
-            self._enqueue_stray(uid)
-        self._recount_holders(uid, job_type)
+        self.pods[uid] = pod
+        if pod.held and uid not in self.runs:
+            self.enqueue(Key(Kind.EVIDENCE, uid))
+        self._enqueue_stray(uid)
+        self._recount_holders(uid, pod.job_type)
         self.enqueue(run_key(uid))
 
+    def replace_pods(self, uids: Collection[str], version: int) -> None:
+        """These are all pods of runs as of resourceVersion `version`."""
+        for uid in self.all_pods.unlisted(uids, version):
+            self._pod_gone(dataclasses.replace(self.all_pods[uid], gone=True), version)
+
+    def _pod_gone(self, pod: Pod, version: int) -> None:
+        self.all_pods.forget(pod.uid, version)
+        uid = pod.run_uid
+        if (stored := self.pods.get(uid)) and stored.uid != pod.uid:
+            return  # another pod of this run is there
+        if uid in self.runs:
+            # It stays until the run is over: it carries the containers' last words.
+            self.pods[uid] = pod
+        else:
+            self.pods.pop(uid, None)
+        self._recount_holders(uid, pod.job_type)
+        self.enqueue(run_key(uid))
+
+    def drop_ended(self) -> None:
+        """Keep no Job and no pod that has ended, of a run that is over: there they stay for a day.
+
+        Not before the runs were listed: until then nobody knows which are over.
+        """
+        for uid, job in list(self.jobs.items()):
+            if uid not in self.runs and job.finished and not job.terminating:
+                del self.jobs[uid]
+                self.all_jobs.drop(job.uid)
+        for uid, pod in list(self.pods.items()):
+            if uid not in self.runs and not (pod.holds_slot or pod.held):
+                del self.pods[uid]
+                self.all_pods.drop(pod.uid)
+
     def enqueue_unstarted(self, job_type: str) -> None:
-        """Look at the runs of a job type that have no Job, best first."""
-        for run in sorted(
-            (run for run in self.runs.values() if run.spec.job_type == job_type), key=queue_key
-        ):
-            if run.metadata.uid not in self.jobs:
-                self.enqueue(run_key(run.metadata.uid))
+        """Look at the runs of a job type that have no Job, best first, and where something can
+        follow from that."""
+        unstarted = [
+            run
+            for uid, run in self.runs.items()
+            if run.spec.job_type == job_type and uid not in self.jobs and self._needs_a_look(run)
+        ]
+        for run in sorted(unstarted, key=queue_key):
+            self.enqueue(run_key(run.metadata.uid))
 
     def enqueue_strays(self) -> None:
         """Look at every run that is not live here and has a Job or pod that is."""
@@ -285,157 +397,82 @@ class Cache:
 
     # -- slots -----------------------------------------------------------------------------------
 
-    def slots(self, job_type: CodexJobType) -> Slots:
-        spec = job_type.spec
-        return Slots(
-            limit=spec.concurrency_limit,
-            holders=len(self.holders[job_type.metadata.name]),
-            suspended=spec.suspended,
-        )
-
-    def may_start(self, run: CodexRun, job_type: CodexJobType) -> bool:
-        """Whether the run gets a slot now: the best of those who wait, or the one whose turn it is
-        to try."""
-        name = run.spec.job_type
-        own = queue_key(run)
-        slots = self.slots(job_type)
-        if not slots.free or not self._may_try(name):
-            return False
-        waiting = {**self.waiting[name], own.uid: own}
-        eligible = self.holds.eligible(name, waiting.values(), self.clock())
-        if self.holds.of(name):
-            return own == min(eligible, default=None)
-        return own in eligible and may_start(own, eligible, slots)
-
-    def next_to_try(self, job_type: str) -> str | None:
-        """The run that may try now although its job type is held; None if none may yet, or no slot
-        is free."""
-        resource = self.job_types.get(job_type)
-        if resource is None or not self.slots(resource).free or not self._may_try(job_type):
-            return None
-        best = min(
-            self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()),
-            default=None,
-        )
-        return best.uid if best else None
-
-    def _may_try(self, job_type: str) -> bool:
-        """Whether a creation may be sent at all: while the job type is held one at a time, and not
-        too soon."""
-        hold = self.holds.of(job_type)
-        return hold is None or (hold.due <= self.clock() and not self.awaits_answer(hold.prober))
-
-    def awaits_answer(self, uid: str) -> bool:
-        """Whether a creation is under way for the run; one whose answer was lost is not waited for
-        by others."""
-        creation = self.creations.get(uid)
-        return creation is not None and not (creation.confirmed or creation.doubtful)
-
     def reserve_slot(self, run: CodexRun, body: Json) -> None:
         """Count the slot before the Job's creation is sent."""
-        uid = run.metadata.uid
-        job_type = run.spec.job_type
-        self.creations[uid] = Creation(job_type, body)
-        self.waiting[job_type].pop(uid, None)
-        if hold := self.holds.of(job_type):
-            hold.prober = uid
-        self._recount_holders(uid, job_type)
+        self.scheduler.reserve(run, body)
 
     def confirm_creation(self, uid: str) -> None:
         """The apiserver has confirmed the Job's creation."""
-        if creation := self.creations.get(uid):
+        if creation := self.ledger.creations.get(uid):
             creation.confirmed = True
-            self._creation_succeeded(uid, creation.job_type)
+            self.scheduler.record_creation(uid, creation.job_type)
 
     def doubt_creation(self, uid: str) -> None:
         """The creation's answer was lost: the Job may exist, so that its slot stays taken, and it
         is sent again."""
-        creation = self.creations.get(uid)
+        creation = self.ledger.creations.get(uid)
         if creation is None or creation.doubtful:
             return  # sent again: the next one who tries waits for that no longer
         creation.doubtful = True
-        self.holds.record_unknown(creation.job_type, uid, self.clock())
-        self.enqueue(Key(Kind.PROBE, creation.job_type))
+        self.scheduler.record_unknown(uid, creation.job_type)
 
     def refuse_creation(self, uid: str, cause: Cause, message: str) -> None:
         """The apiserver has refused the Job: it was not created, and its run waits again where it
         waited before."""
-        creation = self.creations.get(uid)
+        creation = self.ledger.creations.get(uid)
         if creation is None:
             return  # the watch has shown it meanwhile
-        job_type = creation.job_type
         # Held first: the slot that becomes free is nobody's but the next one's who tries.
-        self.holds.record_refusal(job_type, uid, cause, message, self.clock())
-        run = self.runs.get(uid)
-        if run is None:
-            self.holds.forget_run(job_type, uid)
-        elif run.spec.when_full == "Queue":
-            self.waiting[job_type][uid] = queue_key(run)
+        self.scheduler.record_refusal(uid, creation.job_type, cause, message, self.runs.get(uid))
         self.release_slot(uid)
-        self.enqueue(Key(Kind.JOB_TYPE, job_type))
-        self.enqueue(Key(Kind.PROBE, job_type))
-
-    def _creation_succeeded(self, uid: str, job_type: str) -> None:
-        if self.holds.record_creation(job_type, uid, self.clock()):
-            self.enqueue(Key(Kind.PROBE, job_type))
 
     def release_slot(self, uid: str) -> None:
         """The Job was surely not created."""
-        if creation := self.creations.pop(uid, None):
+        if creation := self.ledger.creations.pop(uid, None):
             self._recount_holders(uid, creation.job_type)
 
-    def join_queue(self, run: CodexRun) -> None:
-        """Put the run in the queue, or to its new place there."""
-        waiting = self.waiting[run.spec.job_type]
-        uid = run.metadata.uid
-        key = queue_key(run)
-        if waiting.get(uid) != key:
-            waiting[uid] = key
-            self.offer_slots(run.spec.job_type)
-
-    def leave_queue(self, run: CodexRun) -> None:
-        """The run waits for no slot any more; one that was free for it is the next one's."""
-        if self.waiting[run.spec.job_type].pop(run.metadata.uid, None):
-            self.offer_slots(run.spec.job_type)
-
-    def offer_slots(self, job_type: str) -> None:
-        """Look at the runs for which a slot is free."""
-        resource = self.job_types.get(job_type)
-        if resource is None or not (slots := self.slots(resource)).free:
+    def lose_job(self, uid: str) -> None:
+        """The Job was created, and is not there any more, although no watch has shown it."""
+        creation = self.ledger.creations.pop(uid, None)
+        if creation is None:
             return
-        if self.holds.of(job_type):
-            self.enqueue(Key(Kind.PROBE, job_type))
+        if job := self.jobs.get(uid):
+            self._job_gone(job, DELETED_VERSION)
             return
-        for key in next_to_start(
-            self.holds.eligible(job_type, self.waiting[job_type].values(), self.clock()), slots
-        ):
-            self.enqueue(run_key(key.uid))
+        if uid in self.runs:
+            self.witnessed.add(uid)
+        if uid not in self.pods:
+            self.ledger.unproven.add(uid)
+        self._recount_holders(uid, creation.job_type)
+
+    def prove_absence(self, uid: str) -> None:
+        """A live read has just told of every Job and pod of the run that there is."""
+        if uid not in self.ledger.unproven:
+            return
+        self.ledger.unproven.discard(uid)
+        for job_type in [name for name, uids in self.ledger.holders.items() if uid in uids]:
+            self._recount_holders(uid, job_type)
 
     def _recount_holders(self, uid: str, job_type: str) -> None:
         """Keep `holders` true for this run; a slot that becomes free goes to the next in line."""
-        job = self.jobs.get(uid)
-        pod = self.pods.get(uid)
-        holds_slot = (
-            uid in self.creations
-            or (job is not None and not job.gone)
-            or (pod is not None and pod.holds_slot)
-        )
-        holders = self.holders[job_type]
-        if holds_slot:
-            holders.add(uid)
-        elif uid in holders:
-            holders.discard(uid)
-            self.offer_slots(job_type)
+        if self.ledger.recount(uid, job_type, self.jobs.get(uid), self.pods.get(uid)):
+            self.scheduler.offer(job_type)
 
     # -- the planner's view ----------------------------------------------------------------------
 
     def snapshot(
-        self, uid: str, warnings: tuple[Event, ...] = (), source: CodexRun | None = None
+        self,
+        uid: str,
+        warnings: tuple[Event, ...] = (),
+        source: CodexRun | None = None,
+        *,
+        absence_proven: bool = False,
     ) -> Snapshot | None:
         """Return all that is known about one run, and whether it may start now; None if it is over.
 
         `warnings`: Kubernetes' about its Job and pod; `source`: the run that it resumes. No watch
-        brings either.
+        brings either. `absence_proven`: the apiserver has just been asked for its Jobs and pods,
+        and nothing was awaited since.
         """
         run = self.runs.get(uid)
         if run is None:
@@ -450,7 +487,7 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
-        waiting = self.waiting[name]
+        waiting = self.scheduler.queues[name]
         snapshot = Snapshot(
             run=run,
             prices=self.prices(),
@@ -461,7 +498,8 @@ class Cache:
             job_type=job_type,
             prompt=prompt,
             unreadable=unreadable,
-            creating=uid in self.creations,
+            creating=uid in self.ledger.creations,
+            absence_proven=absence_proven,
             job=self.jobs.get(uid),
             pod=self.pods.get(uid),
             witnessed=uid in self.witnessed,
@@ -472,18 +510,19 @@ class Cache:
             missing_for=self.missing_for(uid, snapshot.missing),
             admitted=job_type is not None
             and wants_slot(snapshot)
-            and self.may_start(run, job_type),
+            and self.scheduler.may_start(run),
         )
 
     def _blocked(self, job_type: str, uid: str) -> Blocked | None:
         """What the apiserver has against the run's Job, if anything."""
-        if hold := self.holds.of(job_type):
+        holds = self.scheduler.holds
+        if hold := holds.of(job_type):
             trouble = (
                 f'job type "{job_type}" is held, as the apiserver refuses its Jobs ({hold.cause}):'
                 f" {hold.message}"
             )
             return Blocked(reasons.JOB_TYPE_HELD, trouble)
-        if refusals := self.holds.passed_over(job_type, uid, self.clock()):
+        if refusals := holds.passed_over(job_type, uid, self.clock()):
             return Blocked(
                 reasons.JOB_REFUSED,
                 f"the apiserver refuses its Job, and not that of others: {refusals.message}",
@@ -513,19 +552,13 @@ def run_from(raw: Json) -> CodexRun:
     return run
 
 
-def queue_key(run: CodexRun) -> QueueKey:
-    assert run.metadata.creation_timestamp is not None
-    return QueueKey(-run.spec.priority, run.metadata.creation_timestamp, run.metadata.uid)
-
-
 def version_of(raw: Json) -> int:
     """Resource versions of one resource type compare as integers (KEP-5504)."""
     return int(raw["metadata"].get("resourceVersion") or 0)
 
 
-def _labels(raw: Json) -> tuple[str, str]:
-    labels = raw["metadata"].get("labels") or {}
-    return labels.get(RUN_UID_LABEL, ""), labels.get(JOB_TYPE_LABEL, "")
+def _run_uid(raw: Json) -> str:
+    return str((raw["metadata"].get("labels") or {}).get(RUN_UID_LABEL, ""))
 
 
 def _version(resource: CodexRun | CodexJobType) -> int:

@@ -8,7 +8,6 @@ class Kind(StrEnum):
     """What a key asks for; the value is the metrics' label `handler`."""
 
     RUN = "run"  # by uid: the planner's turn
-    REREAD_RUN = "again"  # by uid: known here, and not among the live runs of a list
     JOB_TYPE = "jobtype"  # by name: its Ready condition
     PROBE = "probe"  # by job type: one of its runs may try, although the apiserver refuses its Jobs
     STRAY = "stray"  # by run uid: the run seems over, while its Job or pod is not

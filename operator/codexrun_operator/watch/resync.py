@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager
 
 from codexrun_core.errors import Refused, Unavailable
 from codexrun_core.kube.client import Kube
+from codexrun_core.kube.watch import check_not_restored
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, Phase
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator.decide.expiry import seconds_to_live
-from codexrun_operator.watch.cache import Cache, Json, queue_key, run_from, version_of
+from codexrun_operator.watch.cache import Cache, Json, run_from, version_of
 from codexrun_operator.watch.keys import Key, Kind
+from codexrun_operator.watch.scheduler import queue_key
 from codexrun_operator.watch.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -46,22 +48,37 @@ class Resync:
         self.missed = 0
 
     async def sync(self) -> None:
-        """List job types and live runs once, and bring the cache up to date."""
-        names: set[str] = set()
+        """List job types and live runs once: the cache is then as the lists are, but for what is
+        younger.
+
+        Raises:
+            EtcdRestored: nothing that is known can be relied on.
+        """
+        cache = self._cache
+        known = {
+            self._kube.job_types: cache.all_job_types.newest,
+            self._kube.runs: cache.runs.newest,
+        }
+        uids: set[str] = set()
         version = 0
         async for page in self._kube.pages(self._kube.job_types):
             version = version_of(page)
+            path = self._kube.job_types
+            check_not_restored(path, known=known[path], listed=version)
             for item in page["items"]:
-                names.add(item["metadata"]["name"])
+                uids.add(item["metadata"]["uid"])
                 with _reading("codexjobtype", item):
-                    self._cache.update_job_type(item)
-        self._cache.remove_unlisted_job_types(names, version)
-        for name in self._cache.job_types:
+                    cache.update_job_type(item)
+        cache.replace_job_types(uids, version)
+        for name in cache.job_types:
             # prices change by a file and by the calendar, and nothing tells
             self._queue.add(Key(Kind.JOB_TYPE, name))
         live: list[CodexRun] = []
-        uids: set[str] = set()
+        uids = set()
         async for page in self._kube.pages(self._kube.runs, fieldSelector=LIVE_RUNS_SELECTOR):
+            version = version_of(page)
+            path = self._kube.runs
+            check_not_restored(path, known=known[path], listed=version)
             for item in page["items"]:
                 uids.add(item["metadata"]["uid"])
                 with _reading("codexrun", item):
@@ -71,12 +88,10 @@ class Resync:
         # In the order of the queue, so that a restart lets nobody jump it.
         for run in sorted(live, key=queue_key):
             with one_object("codexrun", run.metadata.name, run.metadata.resource_version):
-                self._cache.store_run(run)
-        for uid in self._cache.runs.keys() - uids:
-            # Ended, deleted, or younger than the list: should kopf have missed it, a dead run would
-            # keep its place.
-            self._queue.add(Key(Kind.REREAD_RUN, uid))
-        self._cache.enqueue_strays()
+                cache.store_run(run)
+        cache.replace_runs(uids, version)
+        cache.drop_ended()
+        cache.enqueue_strays()
         self.synced.set()
         if unknown:
             self.missed += 1
@@ -87,7 +102,7 @@ class Resync:
 
     def _unknown(self, run: CodexRun) -> bool:
         uid = run.metadata.uid
-        return uid not in self._cache.runs and not self._cache.tombstones.covers(
+        return uid not in self._cache.runs and self._cache.runs.is_news(
             uid, int(run.metadata.resource_version or 0)
         )
 

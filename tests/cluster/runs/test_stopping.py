@@ -161,3 +161,27 @@ def test_a_run_resumes_no_thread_of_another_job_type(lab: Lab, job_type: str) ->
     status = second["status"]
     assert (status["phase"], status["reason"]) == ("Rejected", "ResumeNotAllowed")
     assert f"the job type of the earlier run is {job_type}" in status["message"]
+
+
+def test_the_end_of_a_copy_of_its_job_is_not_the_run_s(lab: Lab, job_type: str) -> None:
+    """What `kubectl get job -o yaml | sed | kubectl create -f -` makes, suspended so that it has no
+    pod."""
+    run = lab.in_a_command(lab.run(job_type, "sleep-20"))
+    (job,) = lab.jobs(run)
+    container = {"name": "agent", "image": "none"}
+    copy = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"copy-{job.metadata.name}", "labels": job.metadata.labels},
+        "spec": {
+            "suspend": True,
+            "template": {"spec": {"restartPolicy": "Never", "containers": [container]}},
+        },
+    }
+    lab.batch.create_namespaced_job(NAMESPACE, copy)
+    lab.batch.delete_namespaced_job(
+        copy["metadata"]["name"], NAMESPACE, propagation_policy="Background"
+    )
+    ended = lab.ended(run)
+    assert (ended["status"]["phase"], ended["status"]["reason"]) == ("Succeeded", "Completed")
+    assert ended["status"]["jobName"] == job.metadata.name

@@ -2,6 +2,7 @@
 over HTTP."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from builders import kind_json, prompt_json, run_json, stamp
+from builders import agent_report, gate_report, kind_json, prompt_json, run_json, stamp
 from httpapiserver import KUBECONFIG, HttpApiserver, failure
 from refusals import REFUSALS
 
@@ -182,6 +183,56 @@ async def test_a_job_that_is_denied_for_a_while_is_shown_and_then_runs(
         assert started == set(sorted(apiserver.objects["codexruns"], key=order(apiserver))[:2])
         await until(apiserver, lambda: ready().get("status") == "True", log)
         assert {reason.partition("/")[0] for reason in reasons(apiserver)} == {"Starting", "Queued"}
+
+
+async def test_a_success_is_recorded_although_the_watch_of_pods_tells_nothing(
+    apiserver: HttpApiserver, tmp_path: Path
+) -> None:
+    """That of Jobs says that it is over: the pod, and what it has used, are asked for."""
+    job_type(apiserver, concurrencyLimit=1)
+    apply(apiserver, 1)
+
+    async def before(verb: str, plural: str, request: web.Request) -> web.Response | None:
+        if (verb, plural) == ("watch", "pods"):
+            await asyncio.Event().wait()
+        return None
+
+    apiserver.before = before
+    async with operator(apiserver, tmp_path) as log:
+        await until(apiserver, lambda: "Starting/Starting" in reasons(apiserver), log)
+        (job,) = apiserver.objects["jobs"].values()
+        apiserver.put("pods", ended_pod(job))
+        complete = {"conditions": [{"type": "Complete", "status": "True"}]}
+        apiserver.put("jobs", {**job, "status": complete})
+        await until(apiserver, lambda: "Starting/Starting" not in reasons(apiserver), log)
+        (run,) = apiserver.objects["codexruns"].values()
+        assert reasons(apiserver) == {"Succeeded/Completed"}
+        assert run["status"]["usage"]["totalTokens"] == 110
+
+
+def ended_pod(job: Json) -> Json:
+    """The pod of a Job, whose containers have reported a success."""
+    now = stamp(datetime.now(UTC))
+
+    def ended(name: str, report: Json) -> Json:
+        state = {"exitCode": 0, "message": json.dumps(report), "startedAt": now, "finishedAt": now}
+        return {"name": name, "state": {"terminated": state}}
+
+    name = job["metadata"]["name"]
+    owner = {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+    return {
+        "metadata": {
+            "name": f"{name}-abcde",
+            "labels": job["metadata"]["labels"],
+            "ownerReferences": [owner],
+        },
+        "spec": {"nodeName": "n"},
+        "status": {
+            "phase": "Succeeded",
+            "containerStatuses": [ended("agent", agent_report())],
+            "initContainerStatuses": [ended("gate", gate_report())],
+        },
+    }
 
 
 def order(apiserver: HttpApiserver) -> Callable[[str], tuple[str, str]]:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from fake_kube import FakeKube
 from kubernetes.aio import client
 
-from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
+from codexrun_core.errors import Conflict, EtcdRestored, Gone, NotFound, Refused, Unavailable
 from codexrun_core.kube import watch
 from codexrun_core.kube.client import MAX_PAGE_BYTES, Kube, verb_and_resource
 from codexrun_core.kube.watch import RETRY_SECONDS, Watcher
@@ -121,6 +121,34 @@ async def test_what_vanished_between_two_lists_is_told_gone_with_its_last_state(
     )  # type: ignore[assignment]
     await script.play()
     assert [it["metadata"]["resourceVersion"] for it in last] == ["105"]
+
+
+async def test_a_list_that_is_older_than_an_event_before_it_ends_the_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """etcd was restored from a backup: all that was told may be wrong."""
+    script = Script(monkeypatch, [event("BOOKMARK", "", 120), Gone(410, "Expired", "")])
+    restored = iter((100, 119))
+
+    async def pages(path: str, **selectors: str) -> AsyncIterator[Json]:
+        yield {"metadata": {"resourceVersion": str(next(restored))}, "items": []}
+
+    monkeypatch.setattr(script.kube, "pages", pages)
+    with pytest.raises(EtcdRestored, match="119"):
+        await script.watcher.run()
+
+
+async def test_whoever_takes_whole_lists_is_told_of_them_and_nothing_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = Script(monkeypatch, [event("ADDED", "b", 105), Gone(410, "Expired", "")])
+    script.kube.put("pods", item("a"))
+    lists: list[tuple[set[str], int]] = []
+    script.watcher._on_list = lambda uids, version: lists.append((set(uids), version))
+    await script.play()
+    assert lists == [({"a"}, 100), ({"a"}, 105)]
+    assert script.told == [("a", False), ("b", False), ("a", False)]
+    assert script.watcher._objects == {}
 
 
 async def test_an_apiserver_that_is_away_is_asked_less_and_less_and_then_for_a_new_list(

@@ -115,6 +115,9 @@ class FakeKube(Kube):
         for event in self.streams.pop(0):
             if isinstance(event, Exception):
                 raise event
+            # what a watch has told a later list is not older than
+            told = event["object"]["metadata"]["resourceVersion"]
+            self.version = max(self.version, int(told))
             yield event
 
     # -- inside ----------------------------------------------------------------------------------
@@ -176,6 +179,7 @@ class FakeKube(Kube):
         metadata["finalizers"] = [
             f for f in dict.fromkeys([*finalizers, *added]) if f not in removed
         ]
+        self._touch(item)
         return item
 
     def _delete(self, path: str, uid: str, version: str | None) -> Json:
@@ -186,7 +190,12 @@ class FakeKube(Kube):
             raise Conflict(409, "Conflict", "the object has been modified")
         if item["metadata"].get("finalizers"):
             item["metadata"]["deletionTimestamp"] = "2026-11-24T12:00:00Z"
+            self._touch(item)
         else:
             del self.objects[path]
             self.removed(item)
         return item
+
+    def _touch(self, item: Json) -> None:
+        self.version += 1
+        item["metadata"]["resourceVersion"] = str(self.version)

@@ -1,18 +1,28 @@
 """The fence: no write begins that the lease might not outlive."""
 
 import asyncio
+import time
 from typing import Any
+from unittest.mock import AsyncMock
 
 import aiohttp
 import pytest
 from kubernetes.aio import client
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.leaderelection.electionconfig import Config
 from kubernetes.aio.leaderelection.leaderelectionrecord import LeaderElectionRecord
 
 from codexrun_core.errors import Unavailable
 from codexrun_core.kube.client import WRITE_TIMEOUT_SECONDS
 from codexrun_operator import leader
-from codexrun_operator.leader import LEASE_SECONDS, MARGIN_SECONDS, FencedLease, lead
+from codexrun_operator.leader import (
+    LEASE_SECONDS,
+    MARGIN_SECONDS,
+    RENEW_SECONDS,
+    RETRY_SECONDS,
+    FencedLease,
+    lead,
+)
 
 
 class Clock:
@@ -127,6 +137,53 @@ async def test_a_renewal_adds_its_time(lease: FencedLease, clock: Clock) -> None
     assert lease.held
 
 
+@pytest.mark.parametrize("what", ["another holder", "nobody", "deleted"])
+async def test_whoever_sees_that_it_leads_no_more_writes_no_more(
+    lease: FencedLease, what: str
+) -> None:
+    """Although its time is not over: a clock was set, or somebody deleted the lease."""
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.get("operator", "codexrun")
+    lease.may_write()
+    if what == "deleted":
+        lease.api_instance.lease = None
+    else:
+        lease.api_instance.lease.spec.holder_identity = "other" if what == "another holder" else ""
+    await lease.get("operator", "codexrun")
+    with pytest.raises(Unavailable):
+        lease.may_write()
+
+
+async def test_a_read_that_fails_takes_nothing_away(lease: FencedLease) -> None:
+    await lease.create("operator", "codexrun", RECORD)
+    lease.api_instance.error = ApiException(status=500)
+    await lease.get("operator", "codexrun")
+    lease.may_write()
+
+
+@pytest.mark.parametrize("call", ["get", "create", "update"])
+async def test_a_call_about_the_lease_does_not_wait_for_ever(
+    lease: FencedLease, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """A connection into which nothing comes back: a standby has to try again."""
+    await lease.create("operator", "codexrun", RECORD)
+    await lease.get("operator", "codexrun")
+    lease.may_write()
+
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(leader, "CALL_SECONDS", 0)
+    for name in ("read_namespaced_lease", "create_namespaced_lease", "replace_namespaced_lease"):
+        setattr(lease.api_instance, name, never)
+    if call == "get":
+        found, _ = await lease.get("operator", "codexrun")
+        assert not found
+    else:
+        assert not await getattr(lease, call)("operator", "codexrun", RECORD)
+    lease.may_write()
+
+
 async def test_a_broken_read_is_a_failed_attempt_and_still_a_turn(
     lease: FencedLease, clock: Clock
 ) -> None:
@@ -169,7 +226,7 @@ class Election:
 @pytest.fixture
 def election(monkeypatch: pytest.MonkeyPatch) -> type[Election]:
     Election.lost = asyncio.Event()
-    monkeypatch.setattr(leader, "LeaderElection", Election)
+    monkeypatch.setattr(leader, "Election", Election)
     return Election
 
 
@@ -193,3 +250,114 @@ async def test_a_lost_lease_ends_the_work(lease: FencedLease, election: type[Ele
 
     await lead(lease, work)
     assert ended.is_set()
+
+
+# -- who leads, whatever the clocks on the wall say ----------------------------------------------
+
+
+class Candidates:
+    """Processes that compete for one lease, and their common monotonic clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.leases = Leases(clock)
+
+    def candidate(self, identity: str) -> leader.Election:
+        lock = FencedLease(
+            "operator",
+            "codexrun",
+            identity,
+            client.ApiClient(client.Configuration(host="http://127.0.0.1:1")),
+        )
+        lock.api_instance = self.leases
+        callback = AsyncMock()
+        config = Config(lock, LEASE_SECONDS, RENEW_SECONDS, RETRY_SECONDS, callback, callback)
+        return leader.Election(config)
+
+    def writers(self, *candidates: leader.Election) -> list[str]:
+        """Return who may write now."""
+        return [
+            candidate.election_config.lock.identity
+            for candidate in candidates
+            if may_write(candidate.election_config.lock)
+        ]
+
+
+def may_write(lease: FencedLease) -> bool:
+    try:
+        lease.may_write()
+    except Unavailable:
+        return False
+    return True
+
+
+@pytest.fixture
+async def candidates(clock: Clock) -> Candidates:
+    return Candidates(clock)
+
+
+async def test_the_first_one_leads_and_the_second_takes_over_when_it_renews_no_more(
+    candidates: Candidates,
+) -> None:
+    first = candidates.candidate("first")
+    second = candidates.candidate("second")
+    assert await first.try_acquire_or_renew()
+    assert not await second.try_acquire_or_renew()
+    candidates.clock.now += LEASE_SECONDS - 1
+    assert await first.try_acquire_or_renew()
+    assert not await second.try_acquire_or_renew()
+    candidates.clock.now += LEASE_SECONDS - 0.1
+    assert not await second.try_acquire_or_renew()
+    assert candidates.writers(first, second) == []
+    candidates.clock.now += 0.1
+    assert await second.try_acquire_or_renew()
+    assert candidates.writers(first, second) == ["second"]
+    assert not await first.try_acquire_or_renew()
+
+
+@pytest.mark.parametrize("hours", [-1, 1, 24 * 365], ids=str)
+async def test_a_clock_on_the_wall_that_is_set_changes_nothing(
+    candidates: Candidates, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    first = candidates.candidate("first")
+    second = candidates.candidate("second")
+    assert await first.try_acquire_or_renew()
+    assert not await second.try_acquire_or_renew()
+    real = time.time()
+    monkeypatch.setattr(time, "time", lambda: real + hours * 3600)
+    candidates.clock.now += 5
+    assert not await second.try_acquire_or_renew()
+    assert candidates.writers(first, second) == ["first"]
+    candidates.clock.now += LEASE_SECONDS
+    assert await second.try_acquire_or_renew()
+
+
+async def test_a_lease_that_was_given_up_is_taken_at_once(candidates: Candidates) -> None:
+    first = candidates.candidate("first")
+    second = candidates.candidate("second")
+    assert await first.try_acquire_or_renew()
+    assert not await second.try_acquire_or_renew()
+    await first.election_config.lock.release()
+    assert await second.try_acquire_or_renew()
+
+
+async def test_an_apiserver_that_does_not_answer_is_no_free_lease(candidates: Candidates) -> None:
+    second = candidates.candidate("second")
+    candidates.leases.error = ApiException(status=500)
+    assert not await second.try_acquire_or_renew()
+
+
+async def test_a_leader_that_cannot_renew_stops(
+    candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def sleep(seconds: float) -> None:
+        candidates.clock.now += seconds
+
+    monkeypatch.setattr(leader.asyncio, "sleep", sleep)
+    first = candidates.candidate("first")
+    assert await first.try_acquire_or_renew()
+    began = candidates.clock.now
+    candidates.leases.error = ApiException(status=500)
+    await first.renew_loop()
+    assert RENEW_SECONDS <= candidates.clock.now - began < LEASE_SECONDS
+    assert candidates.writers(first) == []

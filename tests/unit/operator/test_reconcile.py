@@ -1,10 +1,23 @@
 """One look at one object, with an apiserver that loses answers, refuses, and was faster."""
 
+import copy
+import json
 from datetime import date
 from typing import Any
 
 import pytest
-from builders import SHA, UID, by, kind_json, prompt_json, run_json
+from builders import (
+    NOON,
+    SHA,
+    UID,
+    agent_report,
+    by,
+    gate_report,
+    kind_json,
+    prompt_json,
+    run_json,
+    stamp,
+)
 from fake_kube import FakeKube
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
@@ -21,6 +34,7 @@ from codexrun_operator.watch.resync import Resync
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 OTHER = "99999999-2222-4333-8444-555555555555"
+POD = "hello-11111111-1-abcde"
 
 
 class Operator:
@@ -54,7 +68,7 @@ class Operator:
 
     @property
     def held(self) -> int:
-        return len(self.cache.holders["hello"])
+        return len(self.cache.ledger.holders["hello"])
 
 
 @pytest.fixture
@@ -70,9 +84,9 @@ async def test_a_run_gets_its_job_and_one_status_write(operator: Operator) -> No
         ("merge", "status"),
     ]
     assert operator.stored()["phase"] == "Starting"
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
     operator.cache.update_job(operator.job)
-    assert (operator.held, operator.cache.creations) == (1, {})
+    assert (operator.held, operator.cache.ledger.creations) == (1, {})
 
 
 @pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
@@ -83,14 +97,37 @@ async def test_a_lost_creation_is_sent_again_and_holds_one_slot_meanwhile(
     operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
     with pytest.raises(Unavailable):
         await operator.look()
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, False)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, False)
     await operator.look()
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
+    assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
     assert len({body["metadata"]["name"] for body in operator.kube.writes("create", "/jobs")}) == 1
     operator.cache.update_job(operator.job)
     await operator.look()
     assert operator.stored()["attempt"] == 1
     assert operator.held == 1
+
+
+@pytest.mark.parametrize("arrived", [False, True], ids=["request lost", "response lost"])
+@pytest.mark.parametrize("what", ["suspended", "deleted"])
+async def test_a_lost_creation_is_not_sent_again_when_its_job_type_starts_nothing_any_more(
+    operator: Operator, arrived: bool, what: str
+) -> None:
+    operator.apply(run_json())
+    operator.kube.fail("create", "/jobs", Unavailable("timeout"), after=arrived)
+    with pytest.raises(Unavailable):
+        await operator.look()
+    sent = len(operator.kube.writes("create", "/jobs"))
+    if what == "suspended":
+        operator.cache.update_job_type(kind_json(version=9, generation=2, suspended=True))
+    else:
+        operator.cache.update_job_type(kind_json(version=9), gone=True)
+    await operator.look()
+    assert len(operator.kube.writes("create", "/jobs")) == sent
+    assert operator.held == (1 if arrived else 0)
+    if arrived:
+        assert operator.cache.jobs[UID].name == "hello-11111111-1"
+    elif what == "suspended":
+        assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "Suspended")
 
 
 async def test_the_limit_counts_what_is_only_on_its_way(operator: Operator) -> None:
@@ -111,7 +148,7 @@ async def test_a_refusal_of_what_was_sent_again_gives_the_slot_back(operator: Op
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.cache.creations) == (0, {})
+    assert (operator.held, operator.cache.ledger.creations) == (0, {})
     assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Queued", "JobTypeHeld")
 
 
@@ -124,9 +161,8 @@ async def test_a_refusal_of_what_was_made_before_is_no_refusal(operator: Operato
         await operator.look()
     operator.kube.fail("create", "/jobs", Refused(403, "Forbidden", "exceeded quota: q"))
     await operator.look()
-    assert (operator.held, operator.cache.creations[UID].confirmed) == (1, True)
-    assert operator.cache.holds.of("hello") is None
-    operator.cache.update_job(operator.job)
+    assert (operator.held, operator.cache.jobs[UID].name) == (1, "hello-11111111-1")
+    assert operator.cache.scheduler.holds.of("hello") is None
     await operator.look()
     assert (operator.held, operator.stored()["phase"]) == (1, "Starting")
 
@@ -156,7 +192,7 @@ async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job
     assert operator.held == 1
     del operator.kube.objects[operator.kube.path_of("jobs", operator.job["metadata"]["name"])]
     await operator.look()
-    assert (operator.held, operator.cache.creations) == (0, {})
+    assert (operator.held, operator.cache.ledger.creations) == (0, {})
 
 
 async def test_another_run_of_the_name_is_another_run(operator: Operator) -> None:
@@ -184,6 +220,193 @@ async def test_a_job_that_never_shows_is_looked_for(operator: Operator) -> None:
         "JobDeleted",
     )
     assert len(operator.kube.writes("create", "/jobs")) == 1
+
+
+# -- what others do to a run's Job ---------------------------------------------------------------
+
+
+def copied(job: Json, name: str, **metadata: Any) -> Json:
+    """What `kubectl get job -o yaml | sed | kubectl create -f -` makes of it."""
+    copy_ = copy.deepcopy(job)
+    copy_["metadata"] |= {"name": name, "uid": "copy", "resourceVersion": "950", **metadata}
+    return copy_
+
+
+@pytest.mark.parametrize("owned", [True, False], ids=["with its owner", "without"])
+@pytest.mark.parametrize("end", ["deleted", "finished"])
+async def test_a_copy_of_the_job_says_nothing_of_the_run(
+    operator: Operator, owned: bool, end: str
+) -> None:
+    job = await started(operator)
+    operator.cache.update_pod(pod_of(job))
+    copy_ = copied(job, "mine", **({} if owned else {"ownerReferences": []}))
+    theirs = pod_of(copy_, "Failed")
+    theirs["metadata"]["uid"] = "pod-of-copy"
+    for update, item in ((operator.cache.update_job, copy_), (operator.cache.update_pod, theirs)):
+        update(item)
+    if end == "deleted":
+        operator.cache.update_job(copied(copy_, "mine"), gone=True)
+        operator.cache.update_pod(theirs, gone=True)
+    else:
+        operator.cache.update_job(told(copy_, 951, **COMPLETE))
+    await operator.look()
+    assert operator.stored()["phase"] == "Running"
+    assert (operator.held, operator.cache.jobs[UID].uid) == (1, job["metadata"]["uid"])
+    assert operator.cache.orphans == {}
+    assert not operator.kube.writes("delete", "/")
+
+
+async def test_a_job_whose_labels_were_taken_away_is_found_by_its_name_and_followed(
+    operator: Operator,
+) -> None:
+    """By a mutating webhook: no watch ever shows it."""
+    operator.apply(run_json())
+    await operator.look()
+    operator.job["metadata"]["labels"] = {"theirs": "x"}
+    for _ in range(PATIENT_CHECKS):
+        await operator.look()
+    assert (operator.held, operator.cache.jobs[UID].name) == (1, operator.job["metadata"]["name"])
+    operator.job["status"] = COMPLETE
+    operator.job["metadata"]["resourceVersion"] = "980"
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Failed", 0)
+    assert operator.cache.ledger.creations == {}
+
+
+@pytest.mark.parametrize("labels", [None, {"theirs": "x"}], ids=["late", "never shown"])
+async def test_nothing_stands_before_a_cancel(operator: Operator, labels: Json | None) -> None:
+    """The watch has not shown the Job, whatever the cause."""
+    operator.apply(run_json())
+    await operator.look()
+    if labels:
+        operator.job["metadata"]["labels"] = labels
+    operator.apply(run_json("Starting", version=990, cancel=by()) | {"status": operator.stored()})
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == (
+        "Stopping",
+        "CancelRequested",
+    )
+    assert operator.job["spec"]["suspend"] is True
+
+
+# -- a watch that is behind ----------------------------------------------------------------------
+
+
+def told(item: Json, version: int, **status: Any) -> Json:
+    """Another state of a Job or pod."""
+    changed = copy.deepcopy(item)
+    changed["metadata"]["resourceVersion"] = str(version)
+    changed["status"] = status
+    return changed
+
+
+def pod_of(job: Json, phase: str = "Running", **reports: Json) -> Json:
+    """The pod of a Job, with its containers' reports where it has ended."""
+    name = job["metadata"]["name"]
+    metadata = {
+        "name": f"{name}-abcde",
+        "uid": "pod-1",
+        "resourceVersion": "900",
+        "labels": job["metadata"]["labels"],
+        "ownerReferences": [
+            {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+        ],
+    }
+
+    def state(report: Json | None) -> Json:
+        when = {"startedAt": stamp(NOON), "finishedAt": stamp(NOON)}
+        if report is None:
+            return {"running": when}
+        return {"terminated": {"exitCode": 0, "message": json.dumps(report), **when}}
+
+    containers = [{"name": "agent", "state": state(reports.get("agent"))}]
+    sidecars = [{"name": "gate", "state": state(reports.get("gate"))}]
+    status = {
+        "phase": phase,
+        "containerStatuses": containers,
+        "initContainerStatuses": sidecars,
+    }
+    return {"metadata": metadata, "spec": {"nodeName": "n"}, "status": status}
+
+
+COMPLETE = {"conditions": [{"type": "Complete", "status": "True"}]}
+
+
+async def started(operator: Operator) -> Json:
+    """A run whose Job the watch has shown; of pods it tells nothing."""
+    operator.apply(run_json())
+    await operator.look()
+    operator.cache.update_job(operator.job)
+    return operator.job
+
+
+async def test_a_success_is_proven_although_the_watch_of_pods_is_behind(operator: Operator) -> None:
+    job = await started(operator)
+    operator.kube.put("pods", pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report()))
+    operator.cache.update_job(told(job, 901, **COMPLETE))
+    await operator.look()
+    status = operator.stored()
+    assert (status["phase"], status["usage"]["totalTokens"]) == ("Succeeded", 110)
+
+
+async def test_while_nobody_can_look_nothing_is_concluded(operator: Operator) -> None:
+    job = await started(operator)
+    operator.cache.update_job(told(job, 901, **COMPLETE))
+    before = operator.stored()
+    for _ in range(3):
+        operator.kube.fail("list", "/pods", Unavailable("away"))
+        with pytest.raises(Unavailable):
+            await operator.look()
+    assert operator.stored() == before
+    await operator.look()
+    assert (operator.stored()["phase"], operator.stored()["reason"]) == ("Failed", "PodLost")
+
+
+async def test_a_deleted_job_s_pod_that_was_never_told_of_keeps_slot_and_run(
+    operator: Operator,
+) -> None:
+    job = await started(operator)
+    operator.kube.put("pods", pod_of(job))
+    del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+    operator.cache.update_job(told(job, 901), gone=True)
+    assert operator.held == 1
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Stopping", 1)
+    pod = operator.kube.objects[operator.kube.path_of("pods", f"{job['metadata']['name']}-abcde")]
+    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
+
+
+@pytest.mark.parametrize("pod", [False, True], ids=["no pod", "a pod"])
+async def test_the_slot_of_a_deleted_run_is_held_until_a_live_read_has_looked(
+    operator: Operator, pod: bool
+) -> None:
+    """Run and Job are deleted; whether a pod of it runs no watch has told."""
+    job = await started(operator)
+    operator.cache.update_run(run_json(version=990), gone=True)
+    if pod:
+        operator.kube.put("pods", pod_of(job))
+    del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+    operator.cache.update_job(told(job, 901), gone=True)
+    assert operator.held == 1
+    operator.kube.fail("list", "/pods", Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await operator.look()
+    assert operator.held == 1
+    await operator.look()
+    assert operator.held == (1 if pod else 0)
+
+
+async def test_a_cancel_holds_the_evidence_of_a_pod_that_no_watch_has_told_of(
+    operator: Operator,
+) -> None:
+    job = await started(operator)
+    operator.kube.put("pods", pod_of(job))
+    operator.apply(run_json("Starting", version=990, cancel=by()) | {"status": operator.stored()})
+    await operator.look()
+    assert not operator.kube.writes("merge", "/jobs/")
+    pod = operator.kube.objects[operator.kube.path_of("pods", f"{job['metadata']['name']}-abcde")]
+    assert EVIDENCE_FINALIZER in pod["metadata"]["finalizers"]
+    assert pod["metadata"]["deletionTimestamp"]
 
 
 async def test_a_finished_run_is_forgotten_and_expires(operator: Operator) -> None:
@@ -223,7 +446,7 @@ def pod_json(*, held: bool = True, uid: str = UID) -> Json:
         "codexrun.dev/job-type": "hello",
     }
     metadata = {
-        "name": "p",
+        "name": POD,
         "uid": "pod-1",
         "labels": labels,
         "finalizers": [EVIDENCE_FINALIZER] if held else [],
@@ -248,7 +471,7 @@ async def test_a_held_pod_is_let_go_when_its_run_is_over(
         operator.kube.put("codexruns", run)
     operator.cache.update_pod(operator.kube.put("pods", pod_json()))
     await operator.look(Key(Kind.EVIDENCE, UID))
-    finalizers = operator.kube.objects[operator.kube.path_of("pods", "p")]["metadata"]["finalizers"]
+    finalizers = operator.kube.objects[operator.kube.path_of("pods", POD)]["metadata"]["finalizers"]
     assert finalizers == ([] if released else [EVIDENCE_FINALIZER])
 
 
@@ -260,7 +483,7 @@ def test_a_pod_that_only_bears_the_labels_takes_the_place_of_none(
     real = pod_json()
     copy = pod_json(held=False)
     real["metadata"]["ownerReferences"] = [
-        {"kind": "Job", "name": "j", "uid": "job-1", "controller": True}
+        {"kind": "Job", "name": "hello-11111111-1", "uid": "job-1", "controller": True}
     ]
     copy["metadata"]["uid"] = "pod-2"
     operator.cache.update_pod(real)
@@ -275,7 +498,7 @@ async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator:
     )
     orphan = {
         "metadata": {
-            "name": "ours",
+            "name": "hello-11111111-1",
             "uid": "j1",
             "labels": labels | pod_json()["metadata"]["labels"],
         },
@@ -283,7 +506,7 @@ async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator:
     }
     for job in (foreign, operator.kube.put("jobs", orphan)):
         operator.cache.update_job(job)
-    assert operator.cache.orphans == {"j1": "ours"}
+    assert operator.cache.orphans == {"j1": "hello-11111111-1"}
     await operator.look(Key(Kind.ORPHAN, "j1"))
     (deletion,) = operator.kube.writes("delete", "/jobs")
     assert deletion == {"uid": "j1", "propagation": "Background"}
@@ -311,9 +534,9 @@ async def test_a_replaced_job_type_outlives_the_late_word_of_the_old_one_s_end(
 async def test_the_finalizer_comes_before_the_deletion() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
-    await carry_out(kube, StopPod("p", "pod-1"))
+    await carry_out(kube, StopPod(POD, "pod-1"))
     assert [verb for verb, _, _ in kube.calls] == ["strategic", "delete"]
-    assert kube.objects[kube.path_of("pods", "p")]["metadata"]["deletionTimestamp"]
+    assert kube.objects[kube.path_of("pods", POD)]["metadata"]["deletionTimestamp"]
 
 
 async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() -> None:
@@ -324,15 +547,15 @@ async def test_a_deletion_that_has_begun_takes_no_finalizer_and_is_repeated() ->
         "finalizers": ["batch.kubernetes.io/job-tracking"],
     }
     kube.put("pods", pod)
-    await carry_out(kube, StopPod("p", "pod-1"))
+    await carry_out(kube, StopPod(POD, "pod-1"))
     assert kube.calls[-1][0] == "delete"
 
 
 @pytest.mark.parametrize(
     "action",
     [
-        StopPod("p", "pod-1"),
-        ReleaseEvidence("p", "pod-1"),
+        StopPod(POD, "pod-1"),
+        ReleaseEvidence(POD, "pod-1"),
         SuspendJob("j"),
         DeleteJob("j", "job-1"),
     ],
@@ -353,8 +576,8 @@ async def test_what_is_gone_already_is_done(action: Any, error: Refused) -> None
 @pytest.mark.parametrize(
     "action",
     [
-        StopPod("p", "pod-1"),
-        ReleaseEvidence("p", "pod-1"),
+        StopPod(POD, "pod-1"),
+        ReleaseEvidence(POD, "pod-1"),
         SuspendJob("j"),
         DeleteJob("j", "job-1"),
     ],
@@ -370,8 +593,8 @@ async def test_an_apiserver_that_is_away_is_no_success(action: Any) -> None:
 async def test_another_uid_is_another_pod() -> None:
     kube = FakeKube()
     kube.put("pods", pod_json(held=False))
-    await carry_out(kube, StopPod("p", "pod-0"))
-    assert kube.objects[kube.path_of("pods", "p")]["metadata"]["finalizers"] == []
+    await carry_out(kube, StopPod(POD, "pod-0"))
+    assert kube.objects[kube.path_of("pods", POD)]["metadata"]["finalizers"] == []
 
 
 async def test_a_job_that_exists_is_this_one() -> None:
@@ -419,13 +642,13 @@ async def test_resync_asks_again_whether_job_types_are_ready_as_prices_may_have_
         assert status["conditions"][0]["status"] == ready
 
 
-async def test_resync_reads_again_what_the_list_does_not_show(operator: Operator) -> None:
+async def test_what_a_list_does_not_show_is_over(operator: Operator) -> None:
     resync = Resync(operator.kube, operator.cache, operator.reconciler.queue)
     operator.apply(run_json("Queued"))
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
     await resync.sync()
-    await operator.look(Key(Kind.REREAD_RUN, UID))
     assert operator.cache.runs == {}
+    assert not operator.cache.scheduler.queues["hello"]
 
 
 async def test_an_unreadable_object_stops_nobody_else(operator: Operator) -> None:

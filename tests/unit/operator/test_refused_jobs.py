@@ -110,7 +110,7 @@ class Cluster:
     async def settle(self) -> None:
         while self.queue._ready or self.queue._running:
             assert (
-                len(self.cache.holders["hello"])
+                len(self.cache.ledger.holders["hello"])
                 <= self.cache.job_types["hello"].spec.concurrency_limit
             )
             await asyncio.sleep(0)
@@ -137,7 +137,12 @@ class Cluster:
             name = job["metadata"]["name"]
             labels = job["metadata"]["labels"]
             pod = {
-                "metadata": {"name": f"{name}-pod", "uid": f"pod-{name}", "labels": labels},
+                "metadata": {
+                    "name": f"{name}-pod",
+                    "uid": f"pod-{name}",
+                    "labels": labels,
+                    "resourceVersion": "1",
+                },
                 "spec": {"nodeName": "n"},
                 "status": {
                     "phase": "Succeeded",
@@ -147,6 +152,8 @@ class Cluster:
             }
             self.cache.update_pod(pod)
             job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
+            self.kube.version += 1
+            job["metadata"]["resourceVersion"] = str(self.kube.version)
             self.cache.update_job(job)
 
     async def run_all(self) -> None:
@@ -193,7 +200,10 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
             cluster.apply(number)
         await cluster.until(OUTAGE)
         assert {reason.partition("/")[0] for reason in cluster.reasons()} == {"Queued"}
-        assert len(cluster.cache.waiting["hello"]) + len(cluster.cache.creations) == runs
+        assert (
+            len(cluster.cache.scheduler.queues["hello"]) + len(cluster.cache.ledger.creations)
+            == runs
+        )
         if REFUSALS[name][3] is Cause.CONFLICT:
             # No verdict: the first in line keep their slots, and try again as after any lost
             # answer.
@@ -391,4 +401,4 @@ async def test_a_cancel_is_carried_out_although_no_creation_is_answered(*, held:
         assert cluster.status(0)["phase"] == "Cancelled"
         assert len(cluster.kube.posts) <= posts + 1
         assert cluster.kube.made == []
-        assert not cluster.cache.holders["hello"]
+        assert not cluster.cache.ledger.holders["hello"]

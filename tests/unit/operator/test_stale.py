@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from builders import NOON, UID, by, kind_json, prompt_json, run_json, stamp
+from builders import NOON, TEXT, UID, by, kind_json, prompt_json, run_json, stamp
 from fake_kube import FakeKube
 
-from codexrun_core.errors import Unavailable
+from codexrun_core.errors import EtcdRestored, Unavailable
 from codexrun_operator.act.reconcile import Reconciler
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.resync import Resync
-from codexrun_operator.watch.tombstones import DELETED_VERSION, Tombstones
 
 Json = dict[str, Any]
 PODS = PodSettings(control_image="c", agent_image="a", upstream_url="http://m/v1")
 OTHER = "99999999-2222-4333-8444-555555555555"
+POD = "hello-11111111-1-abcde"
 OWNER = [{"kind": "CodexRun", "controller": True, "name": "hello", "uid": UID}]
 
 
@@ -77,7 +77,13 @@ def slot_taken(operator: Operator, *, free: bool = False) -> None:
         "codexrun.dev/job-type": "hello",
     }
     over = {"conditions": [{"type": "Complete", "status": "True"}]} if free else {}
-    metadata = {"name": "other", "uid": "job-other", "labels": labels, "ownerReferences": OWNER}
+    metadata = {
+        "name": "other-99999999-1",
+        "uid": "job-other",
+        "labels": labels,
+        "ownerReferences": [{**OWNER[0], "name": "other", "uid": OTHER}],
+        "resourceVersion": "2" if free else "1",
+    }
     operator.cache.update_job({"metadata": metadata, "spec": {}, "status": over})
 
 
@@ -166,15 +172,112 @@ async def test_a_job_type_that_the_list_lacks_is_gone_unless_it_is_younger(
     assert operator.cache.job_types.keys() == {"young"}
 
 
-def test_tombstones_are_bounded_and_let_newer_versions_pass() -> None:
-    graves = Tombstones(limit=2)
-    for uid, version in (("a", 5), ("b", DELETED_VERSION), ("a", 3)):
-        graves.bury(uid, version)
-    assert [graves.covers("a", version) for version in (4, 5, 6)] == [True, True, False]
-    assert graves.covers("b", 10**12)
-    assert not graves.covers("c", 1)
-    graves.bury("c", 1)
-    assert (len(graves), graves.covers("b", 1), graves.covers("a", 1)) == (2, False, True)
+@pytest.mark.parametrize("kind", ["job_types", "runs"])
+async def test_a_list_that_is_older_than_what_was_known_before_means_that_etcd_was_restored(
+    operator: Operator, kind: str
+) -> None:
+    if kind == "runs":
+        operator.cache.update_run(operator.kube.put("codexruns", run_json(version=500)))
+    else:
+        operator.cache.update_job_type(operator.kube.put("codexjobtypes", kind_json(version=500)))
+    operator.kube.version = 499
+    with pytest.raises(EtcdRestored):
+        await operator.resync.sync()
+    operator.kube.version = 500
+    await operator.resync.sync()
+
+
+# -- Jobs and pods -------------------------------------------------------------------------------
+
+
+def of_version(item: Json, version: int, **more: Any) -> Json:
+    changed = copy.deepcopy(item) | more
+    changed["metadata"]["resourceVersion"] = str(version)
+    return changed
+
+
+@pytest.mark.parametrize("late", ["event", "list"])
+def test_a_state_of_job_or_pod_that_is_older_than_what_is_known_changes_nothing(
+    operator: Operator, late: str
+) -> None:
+    """The answer to a GET was faster than the watch."""
+    cache = operator.cache
+    cache.update_run(run_json("Running"))
+    cache.update_job(of_version(job_json(), 9, status=COMPLETE))
+    cache.update_pod(of_version(pod_json("Succeeded"), 9))
+    if late == "event":
+        cache.update_job(of_version(job_json(), 8))
+        cache.update_pod(of_version(pod_json("Running"), 8))
+    else:
+        cache.replace_jobs(set(), 8)
+        cache.replace_pods(set(), 8)
+    assert cache.jobs[UID].complete
+    assert cache.pods[UID].phase == "Succeeded"
+    assert not cache.pods[UID].gone
+
+
+def test_what_a_list_of_jobs_or_pods_lacks_is_gone_with_its_last_words(operator: Operator) -> None:
+    cache = operator.cache
+    cache.update_run(run_json("Running"))
+    cache.update_job(of_version(job_json(), 8))
+    cache.update_pod(of_version(pod_json("Succeeded"), 8))
+    cache.replace_jobs(set(), 9)
+    cache.replace_pods(set(), 9)
+    assert UID not in cache.jobs
+    assert UID in cache.witnessed
+    assert (cache.pods[UID].phase, cache.pods[UID].gone) == ("Succeeded", True)
+    assert not cache.ledger.holders["hello"]
+    cache.update_job(of_version(job_json(), 9))
+    assert UID not in cache.jobs
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["event", "list"])
+def test_a_prompt_of_the_same_version_in_another_config_map_stays(
+    operator: Operator, gone: bool
+) -> None:
+    again = prompt_json(version=9)
+    again["metadata"]["uid"] = "prompt-2"
+    again["data"]["prompt.md"] = "another text"
+    operator.cache.update_prompt(again)
+    if gone:
+        operator.cache.update_prompt(again, gone=True)
+    else:
+        operator.cache.replace_prompts({"prompt-1"}, 9)
+    assert operator.cache.prompts["hello", "v1"].text == TEXT
+    operator.cache.update_prompt(prompt_json(version=8), gone=True)
+    assert operator.cache.prompts == {}
+
+
+async def test_jobs_and_pods_of_runs_that_are_over_are_not_kept_when_they_have_ended(
+    operator: Operator,
+) -> None:
+    """They are there for a day, and were 119 KiB each in the operator's memory."""
+    cache = operator.cache
+    held = pod_json("Failed", finalizers=["codexrun.dev/evidence"], deletionTimestamp=stamp(NOON))
+    for number, (job, pod) in enumerate(
+        (
+            (job_json(status=COMPLETE), pod_json("Succeeded")),
+            (job_json(), pod_json("Running")),
+            (job_json(spec={"suspend": True}), None),
+            (job_json(status=COMPLETE), held),
+        )
+    ):
+        for item, update in ((job, cache.update_job), (pod, cache.update_pod)):
+            if item is not None:
+                own = copy.deepcopy(item)
+                own["metadata"]["uid"] += f"-{number}"
+                own["metadata"]["labels"]["codexrun.dev/run-uid"] = f"run-{number}"
+                own["metadata"]["name"] = own["metadata"]["name"].replace(
+                    "11111111", f"run-{number}"
+                )
+                for owner in own["metadata"]["ownerReferences"]:
+                    owner["name"] = owner["name"].replace("11111111", f"run-{number}")
+                    owner["uid"] = f"run-{number}"
+                update(own)
+    await operator.resync.sync()
+    assert cache.jobs.keys() == {"run-1", "run-2"}
+    assert cache.pods.keys() == {"run-1", "run-3"}
+    assert (len(cache.all_jobs), len(cache.all_pods)) == (2, 2)
 
 
 # -- Jobs and pods that nobody follows -----------------------------------------------------------
@@ -199,7 +302,7 @@ def job_json(**more: Any) -> Json:
 def pod_json(phase: str = "Running", **metadata: Any) -> Json:
     owner = [{"kind": "Job", "controller": True, "name": "hello-11111111-1", "uid": "job-1"}]
     given = {
-        "name": "p",
+        "name": POD,
         "uid": "pod-1",
         "labels": job_json()["metadata"]["labels"],
         "ownerReferences": owner,
@@ -217,12 +320,12 @@ ANOTHER_RUN = run_json("Running", uid=OTHER)
 @pytest.mark.parametrize(
     ("run", "job", "pod", "ended"),
     [
-        (RUN_ENDED, job_json(), pod_json(), ["hello-11111111-1", "p"]),
-        (None, job_json(), pod_json(), ["hello-11111111-1", "p"]),
-        (ANOTHER_RUN, job_json(), pod_json(), ["hello-11111111-1", "p"]),
+        (RUN_ENDED, job_json(), pod_json(), ["hello-11111111-1", POD]),
+        (None, job_json(), pod_json(), ["hello-11111111-1", POD]),
+        (ANOTHER_RUN, job_json(), pod_json(), ["hello-11111111-1", POD]),
         (None, job_json(), None, ["hello-11111111-1"]),
         (RUN_ENDED, job_json(spec={"suspend": True}), None, ["hello-11111111-1"]),
-        (RUN_ENDED, None, pod_json(), ["p"]),
+        (RUN_ENDED, None, pod_json(), [POD]),
         (RUN_LIVES, job_json(), pod_json(), []),
         (RUN_ENDED, job_json(status=COMPLETE), pod_json("Succeeded"), []),
         (RUN_ENDED, job_json(), pod_json("Succeeded"), []),
@@ -305,7 +408,7 @@ async def test_a_job_that_was_made_after_its_slot_was_given_back_is_ended(
         await operator.drain()
     await deleted(operator)
     await operator.drain()
-    assert len(operator.cache.holders["hello"]) == 0
+    assert len(operator.cache.ledger.holders["hello"]) == 0
     operator.cache.update_job(operator.kube.put("jobs", job_json()))
     await operator.drain()
     assert operator.jobs() == []
@@ -315,7 +418,7 @@ async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(
     operator: Operator,
 ) -> None:
     """A team's collector pod names the run that it belongs to."""
-    theirs = pod_json("Running", name="collector", uid="pod-2")
+    theirs = pod_json("Running", name="collector", uid="pod-2", ownerReferences=[])
     theirs["metadata"]["labels"] = {"codexrun.dev/run-uid": UID}
     operator.kube.put("codexruns", RUN_ENDED)
     operator.kube.put("pods", theirs)

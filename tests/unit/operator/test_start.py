@@ -10,7 +10,7 @@ import pytest
 from builders import UID, kind_json, prompt_json, run_json
 from fake_kube import FakeKube
 
-from codexrun_core.errors import Unavailable
+from codexrun_core.errors import EtcdRestored, Unavailable
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_operator import __main__ as main
 from codexrun_operator.act.reconcile import Reconciler
@@ -115,6 +115,28 @@ async def test_a_list_that_fails_first_only_delays(operator: main.Operator, kind
     await all_start(kube)
 
 
+async def test_an_operator_ends_when_etcd_was_restored_under_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(_: main.Operator) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(main, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(main.Operator, "_inform", nothing)
+    monkeypatch.setattr(resyncing, "RESYNC_SECONDS", 0)
+    kube = SlowLists()
+    for gate in kube.gates.values():
+        gate.set()
+    kube.put("codexruns", run_json())
+    operator = main.Operator(SETTINGS, kube, None, asyncio.Event())  # type: ignore[arg-type]
+    work = asyncio.create_task(operator.work())
+    await operator.resync.synced.wait()
+    kube.version -= 1
+    with pytest.raises(ExceptionGroup) as ended:
+        await work
+    assert ended.group_contains(EtcdRestored)
+
+
 # -- missing, and unreadable ---------------------------------------------------------------------
 
 
@@ -204,7 +226,7 @@ async def test_a_prompt_that_cannot_be_read_is_waited_for_and_never_missing(
         looking.cache.update_prompt(prompt_json() | {"data": {"prompt.md": 7}})
     looking.seconds += 3600
     assert await looking.look() == ("Pending", "Unreadable")
-    looking.cache.update_prompt(prompt_json())
+    looking.cache.update_prompt(prompt_json(version=3))
     assert await looking.look() == ("Starting", "Starting")
 
 

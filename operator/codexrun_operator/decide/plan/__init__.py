@@ -21,6 +21,7 @@ from codexrun_operator.decide.plan.before_job import (
 )
 from codexrun_operator.decide.plan.decision import (
     NOTHING,
+    READ_LIVE,
     CreateJob,
     Decision,
     DeleteJob,
@@ -40,6 +41,7 @@ from codexrun_operator.decide.plan.stop import (
 
 __all__ = [
     "NOTHING",
+    "READ_LIVE",
     "RULES",
     "Blocked",
     "CreateJob",

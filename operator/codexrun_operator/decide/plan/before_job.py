@@ -7,7 +7,7 @@ from codexrun_core.resources.codexrun import WHEN_FULL
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_core.runs.label_keys import job_name
 from codexrun_operator.decide.outcome import failed
-from codexrun_operator.decide.plan.decision import CreateJob, Decision
+from codexrun_operator.decide.plan.decision import READ_LIVE, CreateJob, Decision
 from codexrun_operator.decide.plan.evidence import keep_evidence
 from codexrun_operator.decide.plan.snapshot import Blocked, Snapshot
 from codexrun_operator.decide.plan.stop import (
@@ -36,15 +36,15 @@ def explain_lost_job(snapshot: Snapshot, now: datetime) -> Decision | None:
     """Conclude a run whose Job is gone: nothing may start in its place."""
     if snapshot.job is not None or not snapshot.begun:
         return None
-    if (
-        snapshot.pod is not None
-        and not snapshot.pod.gone
-        and (snapshot.pod.holds_slot or snapshot.pod.held)
-    ):
-        # Orphaned by the Job's deletion: it keeps the slot until it is gone.
-        return keep_evidence(snapshot, now) or begin_stop(
-            snapshot, now, reasons.JOB_DELETED, JOB_DELETED
-        )
+    pod = snapshot.pod
+    orphaned = pod is not None and not pod.gone and (pod.holds_slot or pod.held)
+    # By the Job's deletion: it keeps the slot until it is gone. A stop goes on whatever the Job is.
+    if orphaned and (decision := keep_evidence(snapshot, now)):
+        return decision
+    if not snapshot.absence_proven:
+        return READ_LIVE
+    if orphaned:
+        return begin_stop(snapshot, now, reasons.JOB_DELETED, JOB_DELETED)
     if snapshot.phase is Phase.STOPPING:
         return terminal_after_stop(snapshot, now)
     if end := own_outcome(snapshot):
@@ -93,8 +93,8 @@ def _wait_then_reject(snapshot: Snapshot, reason: str, message: str, now: dateti
     waited = snapshot.missing_for
     if run.status.phase is Phase.QUEUED:
         # It was valid once: what it needs was taken away under it. Wait; nobody loses a queued run
-        # by a re-apply.
-        return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now), look_again=30)
+        # by a re-apply, which wakes it.
+        return Decision(status=with_phase(run, Phase.QUEUED, reason, message, now))
     if waited >= MISSING_REJECT_AFTER:
         return Decision(
             status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
@@ -187,10 +187,10 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
     if job_type.spec.suspended:
         blocked = Blocked(reasons.SUSPENDED, f'job type "{job_type.metadata.name}" is suspended')
     elif blocked is None:
-        limit = job_type.spec.concurrency_limit
+        # No number: a changed limit would be a status write for every run that waits.
         blocked = Blocked(
             reasons.CONCURRENCY_LIMIT,
-            f'all {limit} slots of job type "{job_type.metadata.name}" are taken',
+            f'all slots of job type "{job_type.metadata.name}" are taken',
         )
     reason = blocked.reason
     cause = blocked.message

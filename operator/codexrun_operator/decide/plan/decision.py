@@ -53,12 +53,14 @@ Action = CreateJob | StopPod | ReleaseEvidence | SuspendJob | DeleteJob
 @dataclass(frozen=True)
 class Decision:
     """Actions, then at most one status write; `look_again` is in seconds, for what no event will
-    announce."""
+    announce. With `read_live` nothing of that: the decision would follow from the absence of a Job
+    or pod, so that the apiserver is to be asked for both, and the plan made again."""
 
     actions: tuple[Action, ...] = ()
     status: RunStatus | None = None
     look_again: float | None = None
     waiting: bool = False  # valid, and in the queue for a slot
+    read_live: bool = False
 
     @property
     def starts(self) -> bool:
@@ -66,3 +68,4 @@ class Decision:
 
 
 NOTHING = Decision()
+READ_LIVE = Decision(read_live=True)

@@ -3,9 +3,14 @@
 from datetime import datetime
 
 from codexrun_core.resources.phases import Phase
-from codexrun_operator.decide.plan.decision import Decision, ReleaseEvidence
+from codexrun_operator.decide.plan.decision import READ_LIVE, Decision, ReleaseEvidence
 from codexrun_operator.decide.plan.snapshot import Snapshot
-from codexrun_operator.decide.plan.stop import ending_status, own_outcome, stop_actions
+from codexrun_operator.decide.plan.stop import (
+    ending_status,
+    own_outcome,
+    stop_actions,
+    suspends_unseen,
+)
 
 
 def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
@@ -24,4 +29,6 @@ def keep_evidence(snapshot: Snapshot, now: datetime) -> Decision | None:
             status.failure,
         )
         return Decision(status=ending_status(snapshot, now, reason, message, failure), look_again=1)
+    if suspends_unseen(snapshot):
+        return READ_LIVE
     return Decision(actions=stop_actions(snapshot), look_again=10)

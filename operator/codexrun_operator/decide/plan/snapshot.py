@@ -32,6 +32,10 @@ class Snapshot:
     names is not there. `source`: the run that this one resumes, if its object is there. `creating`:
     its Job's creation was sent, and the Job has not come on the watch yet. `witnessed`: this
     operator observed the deletion of what is missing now.
+
+    A Job or pod that is None is unknown, as watches may be behind. Only where `absence_proven` it
+    does not exist: the apiserver was asked for this very decision. A rule that concludes from
+    absence asks for that first (READ_LIVE).
     """
 
     run: CodexRun
@@ -48,6 +52,7 @@ class Snapshot:
     creating: bool = False
     job: Job | None = None
     pod: Pod | None = None
+    absence_proven: bool = False
     witnessed: bool = False
     warnings: tuple[Event, ...] = ()
 

@@ -14,6 +14,7 @@ from codexrun_core.resources import CodexRun, Failure, RunStatus
 from codexrun_core.resources.phases import FailureClass, Phase
 from codexrun_operator.decide.outcome import failed, outcome, without_price
 from codexrun_operator.decide.plan.decision import (
+    READ_LIVE,
     Action,
     Decision,
     DeleteJob,
@@ -121,12 +122,20 @@ def begin_stop(
     snapshot: Snapshot, now: datetime, reason: str, message: str, failure: Failure | None = None
 ) -> Decision:
     """Stop what runs, and record why."""
+    if suspends_unseen(snapshot):
+        return READ_LIVE
     fields = {**started_fields(snapshot), **({"failure": failure} if failure else {})}
     return Decision(
         actions=stop_actions(snapshot),
         status=with_phase(snapshot.run, Phase.STOPPING, reason, message, now, **fields),
         look_again=5,
     )
+
+
+def suspends_unseen(snapshot: Snapshot) -> bool:
+    """Return whether the Job would be suspended because no pod is known, and that is not proven: a
+    suspended Job's pod is deleted before anything holds its evidence."""
+    return snapshot.pod is None and not snapshot.absence_proven and bool(stop_actions(snapshot))
 
 
 def stop_actions(snapshot: Snapshot) -> tuple[Action, ...]:
@@ -174,6 +183,8 @@ def conclude_stop(snapshot: Snapshot, now: datetime) -> Decision | None:
         or (pod is not None and not pod.gone)
     ):
         return None
+    if pod is None and not snapshot.absence_proven:
+        return READ_LIVE
     decision = terminal_after_stop(snapshot, now)
     if job.suspended and not job.finished:
         # Anyone could resume it.
@@ -229,6 +240,8 @@ def stop_what_others_ended(snapshot: Snapshot, now: datetime) -> Decision | None
     if pod and (pod.deleting or pod.gone):
         return begin_stop(snapshot, now, reasons.POD_DELETED, f"Pod {pod.name} was deleted by hand")
     if job.finished and pod is None:
+        if not snapshot.absence_proven:
+            return READ_LIVE
         message = "The pod was gone when the operator came back; how the run ended is not known"
         return terminal_decision(
             snapshot, now, reasons.POD_LOST, message, failed(FailureClass.INTERNAL, message)

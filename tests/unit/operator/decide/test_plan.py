@@ -37,6 +37,7 @@ from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Container, Job, Pod
 from codexrun_operator.decide.plan import (
     NOTHING,
+    READ_LIVE,
     Blocked,
     CreateJob,
     Decision,
@@ -201,7 +202,6 @@ READY = given(run("Pending"))
         "job type taken away under a queued run: it waits",
         given(run("Queued"), job_type=None),
         phase="Queued",
-        again=30,
     ),
     case(
         "no prompt: pending",
@@ -1266,6 +1266,7 @@ anything = st.builds(
     waits=st.booleans(),
     job=st.none() | jobs,
     pod=st.none() | pods,
+    absence_proven=st.booleans(),
     witnessed=st.booleans(),
     warnings=st.sampled_from(
         [(), (warning("FailedCreate", "quota"),), (warning("FailedMount", "x"),)]
@@ -1304,6 +1305,55 @@ def test_a_job_is_created_only_where_nothing_ever_was(snapshot: Snapshot) -> Non
         assert snapshot.run.spec.cancel is None
         assert snapshot.admitted
         assert wants_slot(snapshot)
+
+
+@moderate
+@forall(anything)
+def test_nothing_is_concluded_from_what_is_only_unknown(snapshot: Snapshot) -> None:
+    proven = plan(replace(snapshot, absence_proven=True), NOON)
+    decision = plan(replace(snapshot, absence_proven=False), NOON)
+    assert proven != READ_LIVE
+    assert decision in (READ_LIVE, proven)
+    if decision.status is not None and decision.status.phase.terminal and snapshot.begun:
+        assert snapshot.job is not None
+        assert snapshot.pod is not None
+    if any(isinstance(action, SuspendJob) for action in decision.actions):
+        assert snapshot.pod is not None
+
+
+UNKNOWN = [
+    ("the Job is done, and its pod is not known", given(run("Running"), done_job())),
+    ("neither Job nor pod are known", given(run("Running"))),
+    ("the pod is known, and its Job is not", given(run("Running"), None, pod())),
+    ("the Job was seen going", given(run("Running"), witnessed=True)),
+    ("the Job is gone at the end of a stop", given(run("Stopping", reason="JobDeleted"))),
+    (
+        "the Job says that nothing runs, and its pod was never seen",
+        given(run("Stopping", reason="CancelRequested"), gone_by_suspension()),
+    ),
+    (
+        "a cancel, and no pod is known that evidence could be held of",
+        given(run("Starting", cancel=by()), job()),
+    ),
+    (
+        "a stop that goes on, and still no pod is known",
+        given(run("Stopping", reason="CancelRequested"), job()),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "snapshot", [snapshot for _, snapshot in UNKNOWN], ids=[name for name, _ in UNKNOWN]
+)
+def test_absence_is_read_live_before_anything_follows_from_it(snapshot: Snapshot) -> None:
+    assert plan(replace(snapshot, absence_proven=False), NOON) == READ_LIVE
+    assert plan(snapshot, NOON) != READ_LIVE
+
+
+def test_a_stop_that_waits_for_its_pod_asks_nobody_while_it_waits() -> None:
+    """It may take as long as a lost node is lost."""
+    waits = given(run("Stopping", reason="NodeLost"), None, pod(deleting=True))
+    assert not plan(replace(waits, absence_proven=False), NOON).read_live
 
 
 @moderate
