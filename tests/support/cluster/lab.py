@@ -249,6 +249,11 @@ class Lab:
         )
         self.sh("bash", "-c", script)
 
+    def until_event(self, run: Json, reason: str, *, patience: float = PATIENCE) -> None:
+        """Wait until `kubectl events` shows an Event of the run: it comes after the status."""
+        shown = f"kubectl -n {NAMESPACE} events --watch --for codexrun/{run['metadata']['name']}"
+        self.sh("bash", "-c", f"timeout {patience} {shown} | grep -m 1 -q {shlex.quote(reason)}")
+
     def until_denied(self, job_type: str) -> None:
         """Wait until the apiserver refuses a Job of this job type; the Jobs that ask are only
         tried, never made."""
