@@ -58,7 +58,7 @@ async def operator() -> str:
     await it.reconciler.reconcile(Key(Kind.JOB_TYPE, "hello"))
     state.update_run(kube.put("codexruns", run_json()))
     await it.reconciler.reconcile(run_key(UID))
-    state.creations.clear()
+    state.ledger.creations.clear()
     state.jobs[UID] = job()
     state.pods[UID] = pod("Running")
     await it.reconciler.reconcile(run_key(UID))

@@ -129,6 +129,7 @@ def test_a_run_that_does_not_want_to_wait_is_rejected_when_full(lab: Lab) -> Non
         "Rejected",
         "ConcurrencyLimit",
     )
-    assert "all 1 slots" in second["status"]["message"]
+    taken = f'all slots of job type "{job_type}" are taken (concurrencyLimit 1)'
+    assert taken in second["status"]["message"]
     lab.cancel(first)
     lab.ended(first)

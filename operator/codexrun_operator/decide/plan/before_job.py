@@ -196,6 +196,8 @@ def start_when_admitted(snapshot: Snapshot, now: datetime) -> Decision | None:
     cause = blocked.message
     if run.spec.when_full == "Reject":
         message = f"Rejected, as spec.whenFull asks: {cause}"
+        if reason == reasons.CONCURRENCY_LIMIT:
+            message += f" (concurrencyLimit {job_type.spec.concurrency_limit})"
         return Decision(
             status=with_phase(run, Phase.REJECTED, reason, message, now, finished_at=now)
         )
