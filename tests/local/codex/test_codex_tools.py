@@ -181,7 +181,7 @@ def test_seventeen_tries_against_the_managed_policy(pod, tool, model):
 @BY_TOOL
 def test_thirteen_tries_against_the_hook(pod, tool, model):
     """It cannot leave its record here, so that nobody ends the run: it forbids all the same."""
-    (pod.root / "home/.codex/forbidden-tool").mkdir(parents=True)
     policy = codex_policy.hook(others(tool), str(pod.hooks))
+    policy = policy.replace('command = "', f'command = "env CODEX_HOME={pod.root}/nowhere ')
     result = play(pod, CALLS[tool, model], model=model, times=13, policy=policy)
     assert (executed(pod), result.gate["requests"]) == (False, 14)
