@@ -62,12 +62,11 @@ class Price:
         """Return the price of input that the model's cache takes up."""
         return self.input if self.cache_write is None else self.cache_write
 
-    @property
-    def highest_output(self) -> int:
-        """Return the highest price of output, whatever the request's length and the tier that it
-        will be served at."""
-        others = [self.long, *self.tiers.values()]
-        return max(self.output, *(price.highest_output for price in others if price), 0)
+    def highest_output(self, tier: str | None) -> int:
+        """Return the highest price of output, whatever the request's length; tier: the one that the
+        answers before were served at."""
+        price = self.at_tier(tier) or self
+        return max(price.output, price.long.output) if price.long else price.output
 
     def at_tier(self, tier: str | None) -> Price | None:
         """Return the price of a service tier; None for one that is not known."""

@@ -77,6 +77,7 @@ class Exchange:
         size = input_size(admitted.beginnings, ledger.account.counted)
         flight = meter.InFlight(admitted.model, size, admitted.max_output, admitted.lowered)
         ledger.save(meter.sent(ledger.account, flight))
+        ledger.publish()  # as incomplete, should the gate be killed before the answer's end
         try:
             return await self._forward(session)
         except AbandonedError:
@@ -163,8 +164,8 @@ class Exchange:
                     await self._pass_on(down.write(allowed))
                 if self.events.called and self.client_left_at is None:
                     await self._end_run(down)
-                if self.events.last and self.client_left_at is not None:
-                    break  # Codex leaves as soon as it has read response.completed
+                if self.events.last:
+                    break  # some servers and proxies leave the connection open behind it
         except AbandonedError:
             if self.events.last is None:
                 raise
@@ -291,11 +292,11 @@ class Exchange:
                 )
                 if time.monotonic() >= self.check_at:
                     self.check_at = time.monotonic() + CHECK_SECONDS
+                if self.abandon is not None:
+                    raise AbandonedError
                 if ready:
                     return task.result()
                 self._look_for_client()
-                if self.abandon is not None:
-                    raise AbandonedError
         finally:
             task.cancel()
 

@@ -175,7 +175,9 @@ async def test_killing_the_gate_does_not_save_the_thoughts(tmp_path: Path) -> No
                 pod.gate.kill()
                 await asyncio.to_thread(pod.gate.wait)
             pod.restart_gate()
-            await asyncio.to_thread(until, lambda: pod.message("gate")["requests"], "it has begun")
+            await asyncio.to_thread(
+                until, lambda: pod.message("gate")["usage"]["totalTokens"], "it is charged"
+            )
             told = pod.message("gate")
             assert (told["complete"], told["requests"]) == (False, 1)
             assert told["usage"]["outputTokens"] == 120_000, "the cap that was sent"

@@ -66,17 +66,25 @@ def streams(*chunks, pause=0.0, cut=False):
     return script
 
 
-def hangs(released):
+def hangs(released, *chunks):
     """Begins to answer, and is silent until `released` is set."""
 
     async def script(request):
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write(DELTA)
+        for chunk in chunks or (DELTA,):
+            await response.write(chunk)
         await released.wait()
         return response
 
     return script
+
+
+async def streams_for_ever(request):
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    while True:
+        await response.write(DELTA * 1000)
 
 
 def answers(status, body, **headers):
@@ -435,6 +443,41 @@ async def test_a_stop_charges_what_it_breaks_off_by_when_the_client_left(
     assert told["inputTokens"] == (-(-BOUND // 3) if charged == "estimate" else BOUND)
     assert told["atMostTokens"] >= BOUND + 1000
     released.set()
+
+
+async def test_an_answer_ends_at_its_last_event_whoever_leaves_the_connection_open(stand):
+    """https://github.com/Wei-Shaw/sub2api/issues/6473"""
+    released = asyncio.Event()
+    stand.upstream.scripts = [hangs(released, DELTA, COMPLETED), streams(COMPLETED)]
+    try:
+        for _ in range(2):
+            status, body, _ = await stand.post()
+            assert (status, body.endswith(COMPLETED)) == (200, True)
+    finally:
+        released.set()
+    assert (stand.account.completed, stand.account.complete) == (2, True)
+    assert stand.account.stop is None
+
+
+async def test_a_stop_ends_an_answer_that_never_pauses(stand, monkeypatch):
+    monkeypatch.setattr(server, "LAST_RESPONSE_SECONDS", 0.2)
+    stand.upstream.scripts = [streams_for_ever]
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        await asyncio.wait_for(server._last_response(stand.gate), 20)
+    assert stand.account.in_flight is None
+    assert stand.message()["complete"] is False
+
+
+async def test_a_gate_that_is_killed_in_an_answer_has_not_said_that_all_is_counted(stand):
+    released = asyncio.Event()
+    stand.upstream.scripts = [streams(COMPLETED), hangs(released)]
+    await stand.post()
+    assert stand.message()["complete"] is True
+    async with stand.client.post(f"{stand.base}/v1/responses", json=BODY) as answer:
+        await answer.content.readany()
+        assert stand.message()["complete"] is False
+        released.set()
 
 
 async def test_a_client_that_leaves_at_the_last_event_is_the_normal_end(stand):

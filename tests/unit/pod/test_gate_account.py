@@ -140,6 +140,13 @@ CHARGES = [
     ("a failure, the agent gone", FAILED, True, True, "at_most"),
     ("an answer without usage", LastEvent("completed"), True, False, "estimate"),
 ]
+TURNED_DOWN = [
+    # code of the provider's error, bytes of text that came, charge
+    ("too many requests", "rate_limit_exceeded", 0, 0),
+    ("nothing is left of the account", "insufficient_quota", 0, 0),
+    ("in the middle of an answer", "rate_limit_exceeded", 300, 340 + 100),
+    ("another failure", "server_error", 0, 340),
+]
 
 
 @pytest.mark.parametrize(
@@ -147,6 +154,16 @@ CHARGES = [
 )
 def test_who_ended_a_response_without_usage_decides_what_it_is_charged(last, began, left, charge):
     assert meter.unmetered(last, Received(began=began, left=left)) == charge
+
+
+@pytest.mark.parametrize(
+    ("code", "text_bytes", "total"), [t[1:] for t in TURNED_DOWN], ids=[t[0] for t in TURNED_DOWN]
+)
+def test_what_the_provider_turns_down_is_free(code, text_bytes, total):
+    failed = LastEvent("failed", error={"code": code, "message": "no"})
+    after = answered(flying(), failed, replace(TEXT, text_bytes=text_bytes))
+    assert (after.usage.total, after.turn_tokens) == (total, total)
+    assert after.last_error is not None
 
 
 @pytest.mark.parametrize(

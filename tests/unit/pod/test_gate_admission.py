@@ -262,7 +262,7 @@ TRIES = [
 )
 @pytest.mark.parametrize("kind", ["tokens", "money"])
 def test_a_budget_that_went_to_broken_tries_is_the_models_error(spent, tried, code, kind):
-    tries = None if tried is None else Tries(CUT, tried, tried * 30_000_000)
+    tries = None if tried is None else Tries("model_error", CUT, tried, tried * 30_000_000)
     limits = Limits(models=frozenset({"m"}), prices=PRICES, tries=tries)
     if kind == "tokens":
         limits = replace(limits, max_tokens=1000, spent=spent)
@@ -274,6 +274,14 @@ def test_a_budget_that_went_to_broken_tries_is_the_models_error(spent, tried, co
     assert (CUT in verdict.message) == (code == "model_error")
 
 
+@pytest.mark.parametrize("class_", ["rate_limit", "quota"])
+def test_an_error_that_says_better_what_is_to_be_done_ends_the_run(class_):
+    limits = Limits(
+        models=frozenset({"m"}), max_tokens=1000, spent=1200, tries=Tries(class_, "no", 1200, 0)
+    )
+    assert admit(json.dumps(PLAIN).encode(), limits).final is False
+
+
 def test_a_budget_in_cents_ends_with_what_has_no_price():
     verdict = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, unpriced="the fee of web_search"))
     assert (verdict.code, verdict.final) == ("guardrail", True)
@@ -283,11 +291,15 @@ def test_a_budget_in_cents_ends_with_what_has_no_price():
     assert isinstance(admit(json.dumps(PLAIN).encode(), in_tokens), Admitted)
 
 
-def test_a_budget_in_cents_holds_at_the_dearest_tier():
+@pytest.mark.parametrize(
+    ("tier", "cap"), [(None, 1000), ("default", 1000), ("unknown", 1000), ("priority", 500)]
+)
+def test_a_budget_in_cents_is_held_at_the_tier_of_the_answers_so_far(tier, cap):
+    """No other than the standard one is asked for."""
     dear = Price(input=1, cached_input=1, output=60_000_000)
     tiers = {"m": replace(PRICES["m"], tiers={"priority": dear})}
-    body = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, prices=tiers)).body
-    assert json.loads(body)["max_output_tokens"] == 500
+    body = admit(json.dumps(PLAIN).encode(), replace(IN_CENTS, prices=tiers, tier=tier)).body
+    assert json.loads(body)["max_output_tokens"] == cap
 
 
 def test_free_output_is_not_capped():

@@ -57,7 +57,8 @@ class Ledger:
         account = self.account
         tries = None
         if account.turn_tokens and account.last_error is not None:
-            tries = Tries(account.last_error.message, account.turn_tokens, account.turn_pico)
+            last = account.last_error
+            tries = Tries(last.class_, last.message, account.turn_tokens, account.turn_pico)
         return Limits(
             models=self.settings.models,
             efforts=self.settings.efforts,
@@ -72,6 +73,7 @@ class Ledger:
             max_output=self.settings.max_output_tokens,
             tries=tries,
             unpriced=account.unpriced,
+            tier=account.tier,
         )
 
     def touch(self) -> None:

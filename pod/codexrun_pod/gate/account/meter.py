@@ -32,6 +32,8 @@ MAY_SHORTEN = (
 MAX_UNPRICED_CHARS = 128
 TOKENS_PER_SECOND = 1000  # no provider writes faster, thoughts included
 
+TURNED_DOWN = ("auth", "rate_limit", "quota")  # classes of errors that come instead of work
+
 # What a response without usage is charged.
 Charge = Literal["nothing", "estimate", "at_most"]
 
@@ -76,7 +78,8 @@ class Account:
 
     priced: all that was used has a price; unpriced: what has none, where that is not the model.
     doubt: tokens by which the estimates would be higher at their bounds. turn_tokens, turn_pico:
-    charged since the last completed response, for responses that the provider did not end.
+    charged since the last completed response, for responses that the provider did not end. tier:
+    the service tier of the last answer that said one.
     """
 
     requests: int = 0
@@ -96,6 +99,7 @@ class Account:
     turn_tokens: int = 0
     turn_pico: int = 0
     counted: Counted = ()
+    tier: str | None = None
 
 
 Prices = Mapping[str, Price]
@@ -106,13 +110,17 @@ def sent(account: Account, request: InFlight) -> Account:
     return replace(account, requests=account.requests + 1, in_flight=request)
 
 
-def unmetered(last: LastEvent | None, received: Received) -> Charge:
+def unmetered(
+    last: LastEvent | None, received: Received, error: UpstreamError | None = None
+) -> Charge:
     """Return what a response is charged whose usage never came; last: None if the provider broke
-    off.
+    off; error: the provider's own.
 
-    Providers bill nothing before they begin to answer. An agent that left must not gain by it:
-    nobody can say any longer what the model did.
+    Providers bill nothing before they begin to answer, and nothing that they turn down. An agent
+    that left must not gain by it: nobody can say any longer what the model did.
     """
+    if error is not None and error.class_ in TURNED_DOWN and not received.text_bytes:
+        return "nothing"
     if not received.began and (last is not None or not received.left):
         return "nothing"
     return "at_most" if received.left else "estimate"
@@ -126,7 +134,7 @@ def answered(
     used = tokens.parse(last.usage)
     error = errors.from_event(last.error or {}, now) if last.kind == "failed" else None
     if used is None:
-        account = broken(account, error, received, unmetered(last, received), prices)
+        account = broken(account, error, received, unmetered(last, received, error), prices)
     else:
         account = _charge_usage(account, used, last.tier, received.searches, prices)
     if last.kind == "completed":
@@ -188,7 +196,8 @@ def _charge_usage(
         account = _without_price(account, f"service tier {tier!r} of model {flight.model!r}")
     pico = pico_dollars(used, rates) if rates else 0
     account = _charge(account, used, pico, searches, prices)
-    return replace(account, counted=remember(account.counted, flight.size.digest, used.input))
+    counted = remember(account.counted, flight.size.digest, used.input)
+    return replace(account, counted=counted, tier=tier or account.tier)
 
 
 def _charge_unmetered(
@@ -263,7 +272,7 @@ def message(
         ReportKey.COMPLETED: account.completed,
         ReportKey.USAGE: usage(account, prices),
         ReportKey.PRICE_TABLE: price_table,
-        ReportKey.COMPLETE: account.complete,
+        ReportKey.COMPLETE: account.complete and account.in_flight is None,
         ReportKey.UNPRICED: account.unpriced and account.unpriced[:MAX_UNPRICED_CHARS],
         ReportKey.STOP: {
             ReportKey.CLASS: stop.code,

@@ -48,6 +48,7 @@ def budget_left(body: dict[str, Any], limits: Limits) -> Denied | None:
                 "model_error",
                 "every try of this turn was broken off, and the estimates for them have used the"
                 f" budget up: {limit}; retry the run. The last one: {tries.error}",
+                final=tries.class_ == "model_error",  # others say better what is to be done
             )
     return Denied("budget", f"the budget is spent: {limit}")
 
@@ -65,7 +66,7 @@ def _spent_limit(body: dict[str, Any], limits: Limits) -> str | None:
 def _affordable(body: dict[str, Any], limits: Limits) -> int:
     """Return the tokens of output that the remaining money buys."""
     assert limits.max_pico is not None
-    price = limits.prices[body["model"]].highest_output
+    price = limits.prices[body["model"]].highest_output(limits.tier)
     remaining = limits.max_pico - limits.spent_pico
     if remaining <= 0:
         return 0

@@ -53,9 +53,10 @@ class Admitted:
 
 @dataclass(frozen=True)
 class Tries:
-    """The tries of this turn, all of which the provider broke off: how the last one ended, and what
-    they were charged, in tokens and pico-dollars."""
+    """The tries of this turn, all of which the provider broke off: class and message of the last
+    one's error, and what they were charged, in tokens and pico-dollars."""
 
+    class_: str
     error: str
     tokens: int
     pico: int
@@ -67,7 +68,7 @@ class Limits:
 
     efforts: None for any. max_output: tokens that the model can answer at most. stopped: an earlier
     final denial. tries: of this turn, if none was answered. unpriced: what was used although it has
-    no price.
+    no price. tier: the service tier of the answers so far.
     """
 
     models: frozenset[str]
@@ -83,6 +84,7 @@ class Limits:
     max_output: int = DEFAULT_MAX_OUTPUT_TOKENS
     tries: Tries | None = None
     unpriced: str | None = None
+    tier: str | None = None
 
 
 def guardrail(message: str) -> Denied:
