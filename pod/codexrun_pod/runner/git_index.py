@@ -16,6 +16,7 @@ ID_OFFSET = 40  # of the object; the flags come after it
 EXTENDED = 0x4000  # flag: 16 more bits of flags follow
 EXTENSION = struct.Struct(">4sI")  # signature, bytes that follow
 MAX_NAME_BYTES = 4096  # PATH_MAX
+SPLIT = "it is split, a part of it is in another file"
 
 
 def file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
@@ -54,6 +55,8 @@ def _file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
         # Up to version 3 one to eight NULs fill an entry up to a multiple of eight bytes.
         position = end + 1 if version == 4 else begin + (end - begin + 8) // 8 * 8
         if stat.S_ISREG(mode) or stat.S_ISLNK(mode):  # else a submodule, or a sparse folder
+            if not name:  # it replaces an entry of the other part
+                raise ValueError(SPLIT)
             if not {b"", b".", b".."}.isdisjoint(name.split(b"/")):
                 raise ValueError("a name leads out of the work tree")
             yield name
@@ -61,7 +64,7 @@ def _file_names(index: bytes, id_bytes: int) -> Iterator[bytes]:
     while position < checksum:
         signature, length = EXTENSION.unpack_from(index, position)
         if signature == b"link":
-            raise ValueError("it is split, a part of it is in another file")
+            raise ValueError(SPLIT)
         position += EXTENSION.size + length
     if position != checksum:
         raise ValueError("its length is another than its parts have")

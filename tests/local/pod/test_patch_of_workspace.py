@@ -208,7 +208,7 @@ edits = st.one_of(
     st.tuples(st.just("fifo"), st.sampled_from(["a.txt", "folder", "new.txt", "sub/f"]), st.none()),
     st.tuples(st.just("repository"), st.sampled_from(["nested", "folder/other"]), st.none()),
     st.tuples(st.just("commit"), st.none(), st.none()),
-    st.tuples(st.just("force"), st.sampled_from(FORCED), st.none()),
+    st.tuples(st.just("force"), st.sampled_from(FORCED), contents),
 )
 
 
@@ -219,6 +219,7 @@ def edit(at: Path, kind: str, name: str, value: object) -> None:
         git(at, "commit", "-q", "--allow-empty", "-m", "the agent's")
         return
     if kind == "force":
+        edit(at, "write", name, value)
         git(at, "add", "--force", "--", name, codes=(0, 1, 128))
         return
     path = at / name
