@@ -5,7 +5,7 @@ what the agent may have been denied: commands, the network, the Secrets of the j
 works with a directory of the runner's own: own configuration, own index (as it was before the agent
 began), own objects. Of the agent's .git it reads objects, and nothing that Git would execute or
 follow: no configuration (filters, fsmonitor, hooks, remotes), no refs, no replacements, no
-alternates.
+alternates. Of the agent's index it takes names, which tell the ignored files that were added.
 """
 
 from __future__ import annotations
@@ -21,9 +21,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
+from typing import BinaryIO, Iterator, Sequence  # noqa: UP035 - the runner's floor is Python 3.9
+
+from codexrun_pod.runner import git_index
+from codexrun_pod.runner.files import read_regular
 
 PATCH_SECONDS = 15.0  # of the 20 that all artifacts have
+MAX_INDEX_BYTES = 2**26  # of the agent's; some 600,000 files
+INDEX_SECONDS = 3.0  # of PATCH_SECONDS, for the agent's index
 SHA256_CHARS = 64  # of a commit's id
 GITLINK = b"160000"  # the mode of a submodule
 NOT_ALL_ADDED = 1  # exit code of `git add --ignore-errors`: some files cannot be read
@@ -76,6 +81,14 @@ class Checkout:
     index_ns: int
 
 
+@dataclass(frozen=True)
+class Patch:
+    """content: for `git apply`. lacks: what is not in it and why; empty if nothing."""
+
+    content: bytes
+    lacks: str
+
+
 def read_checkout(workspace: Path) -> Checkout:
     """Return what was cloned. To be called before the agent begins.
 
@@ -108,9 +121,10 @@ def read_checkout(workspace: Path) -> Checkout:
         raise PatchError(f"{index} cannot be read: {error.strerror}") from error
 
 
-def patch(checkout: Checkout, workspace: Path, tmp: Path, limit: int) -> bytes:
-    """Return a patch of everything that differs from the checkout, committed or not, new files too,
-    ignored ones not. Of one above `limit` bytes only so many and one more are read.
+def patch(checkout: Checkout, workspace: Path, tmp: Path, limit: int) -> Patch:
+    """Return a patch of everything that differs from the checkout, committed or not, new files too;
+    ignored ones if the agent's index has them (`git add --force`). Of one above `limit` bytes only
+    so many and one more are read.
 
     What lies in the folder of a submodule is not looked at. The workspace stays as it is.
 
@@ -130,8 +144,14 @@ def patch(checkout: Checkout, workspace: Path, tmp: Path, limit: int) -> bytes:
             # `git add` would run `git status` in each, with the configuration that it has there.
             git.run("update-index", "--skip-worktree", "--", *submodules)
         git.run("add", "--all", "--ignore-errors", codes=(0, NOT_ALL_ADDED))
+        lacks = ""
+        try:
+            git.add(_ignored_files(workspace, checkout, set(git.names())))
+        except (OSError, ValueError, PatchError) as error:
+            lacks = f"ignored files that were added; the agent's index cannot be read: {error}"
         options = ("--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--submodule=short")
-        return git.run("diff", "--cached", *options, checkout.commit, "--", limit=limit)
+        diff = git.run("diff", "--cached", *options, checkout.commit, "--", limit=limit)
+        return Patch(diff, lacks)
 
 
 class _Git:
@@ -144,6 +164,7 @@ class _Git:
         self._deadline = time.monotonic() + PATCH_SECONDS
         self._program = checkout.program
         self._workspace = str(workspace)
+        self._repository = repository
         self._environment = {
             **ENVIRONMENT,
             "GIT_DIR": str(repository),
@@ -167,8 +188,24 @@ class _Git:
             if head.startswith(GITLINK):
                 yield path
 
+    def names(self) -> list[bytes]:
+        """Return the names in the index."""
+        return self.run("ls-files", "-z").split(b"\0")[:-1]
+
+    def add(self, files: Sequence[bytes]) -> None:
+        """Add files by their names, ignored ones too. `git add` would compare each name with each
+        file, and stop at one in a submodule."""
+        names = self._repository / "names"
+        names.write_bytes(b"".join(name + b"\0" for name in files))
+        with names.open("rb") as stdin:
+            self.run("update-index", "--add", "-z", "--stdin", stdin=stdin)
+
     def run(
-        self, *arguments: str | bytes, codes: Sequence[int] = (0,), limit: int | None = None
+        self,
+        *arguments: str | bytes,
+        codes: Sequence[int] = (0,),
+        limit: int | None = None,
+        stdin: int | BinaryIO = subprocess.DEVNULL,
     ) -> bytes:
         """Return the output of git, or the first `limit` bytes of it and one more.
 
@@ -180,7 +217,7 @@ class _Git:
             [self._program, *arguments],
             cwd=self._workspace,
             env=self._environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
@@ -210,6 +247,47 @@ class _Git:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _ignored_files(workspace: Path, checkout: Checkout, added: set[bytes]) -> list[bytes]:
+    """Return the files that the agent's index has beside those that are added already.
+
+    Raises:
+        OSError: there is no index, or it is not a file that can be read.
+        ValueError: it is too large, took too long, or is not as Git writes it.
+    """
+    deadline = time.monotonic() + INDEX_SECONDS
+    index = read_regular(workspace / ".git" / "index", MAX_INDEX_BYTES)
+    if len(index) > MAX_INDEX_BYTES:
+        raise ValueError(f"it is above the limit of {MAX_INDEX_BYTES} bytes")
+    files = set()
+    for name in git_index.file_names(index, len(checkout.commit) // 2):
+        if time.monotonic() >= deadline:
+            raise ValueError(f"it took longer than {INDEX_SECONDS:g} s")
+        if (
+            name not in added
+            and _is_readable(workspace / os.fsdecode(name))
+            and all(
+                # A folder that is added is a submodule; a file behind a link is another one.
+                folder not in added and stat.S_ISDIR(_mode(workspace / os.fsdecode(folder)))
+                for folder in _folders(name)
+            )
+        ):
+            files.add(name)
+    return sorted(files)
+
+
+def _folders(name: bytes) -> Iterator[bytes]:
+    """Yield the folders that a file is in, the outermost first."""
+    for end, char in enumerate(name):
+        if char == ord("/"):
+            yield name[:end]
+
+
+def _is_readable(path: Path) -> bool:
+    """Return whether a link, or a file that can be read, is there."""
+    mode = _mode(path)
+    return stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and os.access(path, os.R_OK))
 
 
 def _check_objects(objects: Path) -> None:

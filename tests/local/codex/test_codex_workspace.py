@@ -89,3 +89,32 @@ def test_an_agent_in_codex_s_sandbox_does_not_get_out_by_a_submodule(pod, tmp_pa
     assert not [line for line in result.lines if line.get("text") == "artifact.left_out"]
     subprocess.run(["git", "add", "--all"], cwd=at, check=False)
     assert mark.exists(), "Git's look into the submodule would have executed it"
+
+
+@pytest.mark.parametrize(
+    ("then", "reasons"),
+    [
+        ("true", []),
+        (
+            "git update-index --split-index",
+            [
+                "it lacks ignored files that were added; the agent's index cannot be read: it is"
+                " split, a part of it is in another file"
+            ],
+        ),
+    ],
+)
+def test_the_log_says_when_the_patch_lacks_what_the_agent_added(pod, then, reasons):
+    at = pod.workspace
+    git(at, "init", "-q")
+    (at / ".gitignore").write_text("dist/\n")
+    git(at, "add", ".gitignore")
+    git(at, "commit", "-qm", "first")
+    pod.start_gate()
+    command = f"mkdir dist && touch dist/a new && git add --force dist/a && {then}"
+    pod.start_runner(f"scenario: shell\ncommand: {command}", git=True)
+    result = pod.end()
+    assert result.code == 0, result
+    lines = [line for line in result.lines if line.get("text") == "artifact.left_out"]
+    assert (at / "dist/a").exists(), result
+    assert [line["reason"] for line in lines] == reasons

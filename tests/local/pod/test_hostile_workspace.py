@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from codexrun_pod.runner import workspace
-from codexrun_pod.runner.workspace import Checkout, PatchError, patch, read_checkout
+from codexrun_pod.runner.workspace import Checkout, Patch, PatchError, patch, read_checkout
 
 LIMIT = 2**24
 WHO = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always")
@@ -58,6 +58,9 @@ class Pod:
             config.write(text)
 
     def patch(self) -> bytes:
+        return self.made().content
+
+    def made(self) -> Patch:
         return patch(self.checkout, self.at, self.root / "tmp", LIMIT)
 
 
@@ -367,6 +370,235 @@ def test_the_patch_is_against_what_was_cloned(pod: Pod, change: Callable[[Pod], 
     assert pod.patch() == wanted
 
 
+def corrupt(index: Path) -> None:
+    content = index.read_bytes()
+    index.write_bytes(content[:12] + bytes(range(256)) * (len(content) // 256))
+
+
+def cut_off(index: Path) -> None:
+    index.write_bytes(index.read_bytes()[:200])
+
+
+def empty(index: Path) -> None:
+    index.write_bytes(b"")
+
+
+def of_another_version(index: Path) -> None:
+    index.write_bytes(b"DIRC\0\0\0\5" + index.read_bytes()[8:])
+
+
+def huge(index: Path) -> None:
+    os.truncate(index, 2**40)
+
+
+def fifo(index: Path) -> None:
+    index.unlink()
+    os.mkfifo(index)
+
+
+def link_elsewhere(index: Path) -> None:
+    index.rename(index.parent / "mine")
+    index.symlink_to(index.parent / "mine")
+
+
+def link_to_a_device(index: Path) -> None:
+    index.unlink()
+    index.symlink_to("/dev/zero")
+
+
+def folder(index: Path) -> None:
+    index.unlink()
+    index.mkdir()
+
+
+def gone(index: Path) -> None:
+    index.unlink()
+
+
+def split(index: Path) -> None:
+    subprocess.run(["git", "update-index", "--split-index"], cwd=index.parent.parent, check=True)
+
+
+def split_with_a_path_elsewhere(index: Path) -> None:
+    """Where Git looks for the other part is its own affair; this is a link out of the workspace."""
+    split(index)
+    (shared,) = index.parent.glob("sharedindex.*")
+    shared.rename(index.parent.parent.parent / "elsewhere")
+    shared.symlink_to(index.parent.parent.parent / "elsewhere")
+
+
+def renamed(name: bytes) -> Callable[[Path], None]:
+    """Return what writes a name over dist/bundle.js, of the same length."""
+
+    def write(index: Path) -> None:
+        content = index.read_bytes()
+        assert content.count(b"dist/bundle.js") == 1
+        assert len(name) == len(b"dist/bundle.js")
+        index.write_bytes(content.replace(b"dist/bundle.js", name))
+
+    return write
+
+
+def with_entries_without_end(index: Path) -> None:
+    content = index.read_bytes()
+    index.write_bytes(content[:8] + b"\xff\xff\xff\xff" + content[12:])
+
+
+@pytest.fixture
+def bundle(pod: Pod) -> Pod:
+    """A pod whose agent has added an ignored file, dist/bundle.js."""
+    (pod.at / ".gitignore").write_text("/dist/\n/-x*\n")
+    (pod.at / "dist").mkdir()
+    (pod.at / "dist/bundle.js").write_text("bundle\n")
+    pod.git("add", "--force", "dist/bundle.js")
+    return pod
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        corrupt,
+        cut_off,
+        empty,
+        of_another_version,
+        huge,
+        fifo,
+        link_elsewhere,
+        link_to_a_device,
+        folder,
+        gone,
+        split,
+        split_with_a_path_elsewhere,
+        with_entries_without_end,
+        pytest.param(renamed(b"../../secret_x"), id="a name above the workspace"),
+        pytest.param(renamed(b"dist/../a.txtx"), id="a name with a way up"),
+        pytest.param(renamed(b"dist/..\0xxxxxx"), id="a way up at its end"),
+        pytest.param(renamed(b"/proc/self/env"), id="an absolute name"),
+        pytest.param(renamed(b"dist//bundle.j"), id="a name with an empty part"),
+    ],
+    ids=lambda attack: attack.__name__,
+)
+def test_with_a_hostile_index_only_ignored_files_are_left_out(
+    bundle: Pod, attack: Callable[[Path], None]
+) -> None:
+    (bundle.root / "secret_x").write_text("hunter2\n")
+    assert b"+bundle" in bundle.patch()
+    attack(bundle.at / ".git/index")
+    made = bundle.made()
+    assert b"-before\n+after" in made.content
+    assert b"+/dist/" in made.content
+    assert b"+bundle" not in made.content
+    assert b"hunter2" not in made.content
+    assert "ignored files that were added; the agent's index cannot be read: " in made.lacks
+
+
+def test_an_index_is_not_read_for_longer_than_its_time(
+    bundle: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "INDEX_SECONDS", 0.0)
+    made = bundle.made()
+    assert b"-before\n+after" in made.content
+    assert "it took longer than 0 s" in made.lacks
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"-x-is-a-file.y",
+        b"dist/:(top)*.a",
+        b"dist/*.*.*.*.*",
+        b'dist/"\n\t\\.js??',
+        b"dist/umlaut-\xc3\xa4",
+    ],
+)
+def test_a_name_in_the_index_is_that_of_one_file(bundle: Pod, name: bytes) -> None:
+    (bundle.at / "dist/other").write_text("ignored\n")
+    (bundle.at / os.fsdecode(name)).write_text("mine\n")
+    renamed(name)(bundle.at / ".git/index")
+    made = bundle.made()
+    assert b"+mine" in made.content
+    assert b"+bundle" not in made.content
+    assert b"+ignored" not in made.content
+    assert not made.lacks
+
+
+def nothing_any_more(path: Path) -> None:
+    path.unlink()
+
+
+def fifo_there(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def unreadable_file(path: Path) -> None:
+    path.chmod(0)
+
+
+def folder_there(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "inside").write_text("bundle\n")
+
+
+def file_behind_a_link(path: Path) -> None:
+    path.parent.rename(path.parent.parent.parent / "elsewhere")
+    path.parent.symlink_to("../elsewhere")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nothing_any_more,
+        fifo_there,
+        pytest.param(
+            unreadable_file,
+            marks=pytest.mark.skipif(os.getuid() == 0, reason="root reads every file"),
+        ),
+        folder_there,
+        file_behind_a_link,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_of_an_added_file_that_is_none_any_more_others_do_not_suffer(
+    bundle: Pod, change: Callable[[Path], None]
+) -> None:
+    (bundle.at / "-x").write_text("another\n")
+    bundle.git("add", "--force", "--", "-x")
+    change(bundle.at / "dist/bundle.js")
+    made = bundle.made()
+    assert b"-before\n+after" in made.content
+    assert b"+another" in made.content
+    assert b"+bundle" not in made.content
+    assert not made.lacks
+
+
+def test_a_file_added_in_the_folder_of_a_submodule_is_not_looked_at(bundle: Pod) -> None:
+    (bundle.at / "sub/f").write_text("mine\n")
+    bundle.git("rm", "-q", "--cached", "sub")
+    bundle.git("add", "--force", "sub/f")
+    made = bundle.made()
+    assert b"+bundle" in made.content
+    assert b"+mine" not in made.content
+    assert not made.lacks
+
+
+def test_folders_of_a_sparse_index_are_not_opened(bundle: Pod) -> None:
+    """Of a few trees Git would make names without end, and of one that is missing none at all."""
+    (bundle.at / "far/deep").mkdir(parents=True)
+    (bundle.at / "far/deep/f").write_text("far\n")
+    bundle.git("add", "--all")
+    bundle.git("commit", "-qm", "mine")
+    bundle.git("sparse-checkout", "init", "--cone", "--sparse-index")
+    bundle.git("sparse-checkout", "set", "dist")
+    assert "040000" in bundle.git("ls-files", "--sparse", "--stage")
+    tree = bundle.git("rev-parse", "HEAD:far").strip()
+    (bundle.at / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    made = bundle.made()
+    assert b"+bundle" in made.content
+    assert not made.lacks
+
+
 def test_a_link_is_in_the_patch_as_a_link(pod: Pod) -> None:
     secret = pod.root / "secret"
     secret.write_text("hunter2\n")
@@ -396,7 +628,7 @@ def test_git_is_not_waited_for_when_it_waits_for_the_agent(
 
 def test_of_a_patch_that_is_too_large_no_more_is_read(pod: Pod) -> None:
     (pod.at / "large").write_bytes(os.urandom(3_000_000))
-    assert len(patch(pod.checkout, pod.at, pod.root / "tmp", 100_000)) == 100_001
+    assert len(patch(pod.checkout, pod.at, pod.root / "tmp", 100_000).content) == 100_001
 
 
 ENDED = """
@@ -410,7 +642,7 @@ checkout = workspace.read_checkout(at)
 def work():
     slow = workspace.Checkout(str(program), checkout.commit, checkout.index, checkout.index_ns)
     try:
-        print(workspace.patch(slow, at, tmp, 1000))
+        print(workspace.patch(slow, at, tmp, 1000).content)
     except workspace.PatchError as error:
         print("no patch:", error)
 

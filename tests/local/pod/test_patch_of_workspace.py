@@ -88,6 +88,9 @@ def tree_of(at: Path, original: Path) -> bytes:
         index = Path(folder, "index")
         shutil.copy2(original, index)
         git(at, *ADD, index=index, codes=(0, 1))
+        ignored = git(at, "ls-files", "-z", "--cached", "--ignored", "--exclude-standard")
+        for name in ignored.split(b"\0")[:-1]:
+            git(at, "add", "--force", "--", os.fsdecode(name), index=index, codes=(0, 1, 128))
         return git(at, "write-tree", index=index)
 
 
@@ -120,7 +123,37 @@ def test_a_change_of_the_same_size_within_the_second_of_the_checkout_is_in_it(
     checkout = read_checkout(at)
     file.write_text("total - discount\n")
     os.utime(file, ns=(LONG_AGO, LONG_AGO))
-    assert b"+total - discount" in patch(checkout, at, tmp_path, LIMIT)
+    assert b"+total - discount" in patch(checkout, at, tmp_path, LIMIT).content
+
+
+VERSIONS = [(version, form) for version in (2, 3, 4) for form in ("sha1", "sha256")]
+
+
+@pytest.mark.parametrize(("version", "form"), VERSIONS)
+def test_an_ignored_file_that_was_added_is_in_it(tmp_path: Path, version: int, form: str) -> None:
+    """With names of all lengths, since some indexes fill entries and others share prefixes."""
+    at = tmp_path / "workspace"
+    at.mkdir()
+    git(at, "init", "-q", f"--object-format={form}")
+    (at / ".gitignore").write_text("dist/\n")
+    git(at, "add", "--all")
+    git(at, "commit", "-q", "-m", "first")
+    checkout = read_checkout(at)
+    git(at, "update-index", "--index-version", str(version))
+    names = [f"dist/{'ab' * (length % 7)}/{'c' * length}" for length in range(1, 250)]
+    names = [os.path.normpath(name) for name in names]
+    for name in (*names, "dist/not-added"):
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_text("bundle\n")
+    git(at, "add", "--force", *names)
+    if version == 3:  # written only where an entry has more flags
+        git(at, "update-index", "--skip-worktree", names[3])
+    git(at, "commit", "-q", "-m", "bundle")
+    assert (at / ".git/index").read_bytes()[7] == version
+    made = patch(checkout, at, tmp_path, LIMIT)
+    assert not made.lacks
+    headers = [line for line in made.content.decode().splitlines() if line.startswith("+++ ")]
+    assert sorted(headers) == sorted(f"+++ b/{name}" for name in names)
 
 
 NAMES = [
@@ -146,6 +179,7 @@ NAMES = [
     "new.lf",
     "new.crlf",
 ]
+FORCED = ["x.ignored", "build/out", "build", "-rf", "sub/f", "nested/g", "new.txt", "a.txt/inside"]
 contents = st.one_of(
     st.sampled_from(
         [
@@ -174,6 +208,7 @@ edits = st.one_of(
     st.tuples(st.just("fifo"), st.sampled_from(["a.txt", "folder", "new.txt", "sub/f"]), st.none()),
     st.tuples(st.just("repository"), st.sampled_from(["nested", "folder/other"]), st.none()),
     st.tuples(st.just("commit"), st.none(), st.none()),
+    st.tuples(st.just("force"), st.sampled_from(FORCED), contents),
 )
 
 
@@ -182,6 +217,10 @@ def edit(at: Path, kind: str, name: str, value: object) -> None:
     if kind == "commit":
         git(at, *ADD, codes=(0, 1))
         git(at, "commit", "-q", "--allow-empty", "-m", "the agent's")
+        return
+    if kind == "force":
+        edit(at, "write", name, value)
+        git(at, "add", "--force", "--", name, codes=(0, 1, 128))
         return
     path = at / name
     if kind == "repository":
@@ -251,6 +290,7 @@ def test_applied_to_a_fresh_clone_it_makes_the_same_tree(
             except OSError:  # a name that another edit has made a folder or a FIFO
                 continue
         before = state(at)
-        content = patch(checkout, at, Path(folder), LIMIT)
+        made = patch(checkout, at, Path(folder), LIMIT)
         assert state(at) == before
-        assert applied(upstream, Path(folder, "fresh"), content) == tree_of(at, original), done
+        assert not made.lacks
+        assert applied(upstream, Path(folder, "fresh"), made.content) == tree_of(at, original), done

@@ -55,7 +55,10 @@ def _artifacts(
     if checkout:
         try:
             limit = MAX_ARTIFACT_BYTES[PATCH]
-            yield PATCH, patch(checkout, settings.workspace, settings.tmp, limit)
+            made = patch(checkout, settings.workspace, settings.tmp, limit)
+            if made.lacks:
+                log_left_out(log, PATCH, f"it lacks {made.lacks}")
+            yield PATCH, made.content
         except (OSError, PatchError) as error:
             log_left_out(log, PATCH, f"there is none: {error}")
 
