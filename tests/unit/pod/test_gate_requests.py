@@ -367,6 +367,13 @@ def test_only_known_values_are_included():
     assert sent(include="file_search_call.results")[0]["include"] == []
 
 
+OFFERS = json.loads((Path(__file__).parents[2] / "support/codex_offers.json").read_bytes())
+OFFERED_EFFORTS = {
+    effort
+    for version in OFFERS.values()
+    for model in version["models"].values()
+    for effort in model["efforts"]
+}
 EFFORTS = [
     ("one of the list", {"reasoning": {"effort": "low"}}, True),
     ("none", {"reasoning": {"summary": "auto"}}, True),
@@ -394,6 +401,20 @@ def test_efforts_are_those_of_the_job_type(change, allowed):
         assert "this run may use low, medium" in verdict.message
     effort = change["reasoning"] and change["reasoning"].get("effort")
     assert isinstance(judge(**change), Admitted), f"without a list any: {effort}"
+
+
+@pytest.mark.parametrize("listed", sorted(OFFERED_EFFORTS))
+def test_a_listed_effort_passes_as_codex_sends_it_and_no_other_does(listed):
+    """Codex offers `ultra`, and sends something else: which depends on the model, and on whether
+    this version of Codex knows it."""
+    limits = Limits(models=frozenset({"m"}), efforts=frozenset({listed}))
+    sent_efforts = {listed} | ({"max", "xhigh", "medium"} if listed == "ultra" else set())
+    passed = {
+        effort
+        for effort in OFFERED_EFFORTS | {"none", "minimal"}
+        if isinstance(judge(limits, input=[], reasoning={"effort": effort}), Admitted)
+    }
+    assert passed == sent_efforts
 
 
 LONG = "x" * 10**6
