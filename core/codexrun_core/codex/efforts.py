@@ -1,6 +1,6 @@
 """The reasoning efforts that Codex sends to a model, which are not all that it can be set to. Pure.
 
-Names: Codex 0.169 to 0.171, as its own list of models offers them (tests/support/codex_offers.json).
+Names: Codex 0.169 to 0.171, as its own list of models has them (tests/support/codex_offers.json).
 """
 
 from __future__ import annotations

@@ -116,6 +116,26 @@ WHOLE = {
         b"{" + PLAIN + b',"instructions":"\xf0\x9f\x98\x80', b"x", b'"}'
     ),
     "one text of escapes": padded(b"{" + PLAIN + b',"instructions":"', b"\\u00e9", b'"}'),
+    "a description of scripts that is no text": padded(
+        b"{" + PLAIN + b',"tools":[{"type":"custom","name":"exec","description":["\xf0\x9f\x98\x80',
+        b"x",
+        b'"]}]}',
+    ),
+    "a list to include": padded(b"{" + PLAIN + b',"include":[["\xf0\x9f\x98\x80', b"x", b'"]]}'),
+    "a text to include": padded(b"{" + PLAIN + b',"include":["\xf0\x9f\x98\x80', b"x", b'"]}'),
+    "an object to include": padded(
+        b"{" + PLAIN + b',"include":[{"a":"\xf0\x9f\x98\x80', b"x", b'"}]}'
+    ),
+    "many to include": b"{"
+    + PLAIN
+    + b',"include":['
+    + b",".join(b'"\xf0\x9f\x98\x80%s%06d"' % (b"x" * 26, n) for n in range(390_000))
+    + b"]}",
+    "one unknown key": padded(b"{" + PLAIN + b',"\xf0\x9f\x98\x80', b"x", b'":1}'),
+    "many unknown keys": b"{"
+    + PLAIN
+    + b"".join(b',"\xf0\x9f\x98\x80%s%06d":1' % (b"x" * 26, n) for n in range(390_000))
+    + b"}",
     "keys": b"{" + PLAIN + b"".join(b',"k%d":1' % n for n in range(1_200_000)) + b"}",
     "depth": padded(OPEN[:-1], b"[", b""),
 }
