@@ -506,6 +506,13 @@ def test_the_name_of_what_is_taken_out_is_short_whatever_was_sent(change):
     assert all(len(name) < 200 for name in dropped)
 
 
+def test_of_many_that_are_taken_out_only_some_are_named():
+    many = {f"k{n}": 1 for n in range(10_000)}
+    dropped = sent(**many)[1]
+    assert (len(dropped), len(set(dropped)) <= shape.MAX_NAMED_KEYS + 1) == (10_000, True)
+    assert dropped[0] == "request.k0"
+
+
 class Counted(str):
     """A text that counts how often it is compared."""
 

@@ -59,6 +59,7 @@ CONTENT_KEYS = frozenset({"action", "arguments", "content", "input", "output", "
 FILE_KEYS = ("file_id", "file_ids", "file_url")
 URL_KEYS = ("image_url", "audio_url")
 DATA_URL = "data:"
+MAX_NAMED_KEYS = 100  # of those taken out; more than a log line shows
 
 
 def refusal(body: Mapping[str, Any]) -> str | None:
@@ -151,7 +152,7 @@ def _are_texts(values: Iterable[Any]) -> bool:
 
 def drop_unknown(body: dict[str, Any]) -> list[str]:
     """Take out of an admissible request, in place, every key and `include` value that Codex does
-    not send; return where each stood."""
+    not send; return where each stood, and its name, for the first MAX_NAMED_KEYS."""
     dropped: list[str] = []
     _keep(body, REQUEST, "request", dropped)
     _keep_included(body, dropped)
@@ -213,7 +214,7 @@ def _keep(holder: dict[str, Any], known: Mapping[str, str], path: str, dropped: 
         value = holder[key]
         if key not in known:
             del holder[key]
-            dropped.append(f"{path}.{key[:MAX_QUOTED_CHARS]}")
+            _note(dropped, path, key[:MAX_QUOTED_CHARS])
             continue
         place = f"{path}.{key}"
         if place in OBJECTS and not isinstance(value, dict | None):
@@ -233,8 +234,13 @@ def _keep_included(body: dict[str, Any], dropped: list[str]) -> None:
         if isinstance(value, str) and value in INCLUDE:
             known.append(value)
         else:
-            dropped.append(f"request.include.{quoted(value)}")
+            _note(dropped, "request.include", quoted(value))
     body["include"] = known
+
+
+def _note(dropped: list[str], path: str, name: str) -> None:
+    """Note what is taken out; without its name where there are many: a request can have 400,000."""
+    dropped.append(f"{path}.{name}" if len(dropped) < MAX_NAMED_KEYS else path)
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
