@@ -76,7 +76,7 @@ def _reasons(body: Mapping[str, Any]) -> Iterator[str]:
         yield "input must be a list of items"
     for item in conversation if isinstance(conversation, list) else ():
         kind = _kind_of_item(item)
-        if kind not in ITEMS:
+        if kind is None or kind not in ITEMS:
             yield f"an input item of the type {quoted(kind)} is not allowed"
             return
         if not isinstance(item.get("tools"), list | None):
