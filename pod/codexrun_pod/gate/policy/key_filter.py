@@ -13,6 +13,7 @@ from collections.abc import Mapping
 STARS = "***"
 # Of an upstream without a key of its own people give any word; replacing that would break answers.
 MIN_KEY_CHARS = 8
+SHORT_ESCAPED = '"\\/'  # printable ASCII before which JSON has a backslash: RFC 8259, section 7
 
 
 class KeyFilter:
@@ -26,7 +27,7 @@ class KeyFilter:
 
     def text(self, text: str) -> str:
         """Return a text without the key."""
-        return text if self._pattern is None else self._pattern.sub(STARS, text)
+        return text if self._pattern is None else self._pattern.sub(_stars, text)
 
     def raw(self, data: bytes) -> bytes:
         """Return bytes of any encoding that has ASCII in it without the key."""
@@ -41,10 +42,21 @@ class KeyFilter:
         }
 
 
+def _stars(match: re.Match[str]) -> str:
+    """Return what stands for the key. A backslash that it begins with may be the second of an
+    escaped backslash: that stays, or the first would escape a star, which is no JSON."""
+    text, start = match.string, match.start()
+    first = start
+    while first > 0 and text[first - 1] == "\\":
+        first -= 1
+    is_second = text[start] == "\\" and (start - first) % 2 == 1
+    return f"\\{STARS}" if is_second else STARS
+
+
 def _forms(char: str) -> str:
-    """Return the pattern of a character as such, and escaped: as JSON may, and does a quote and a
-    slash; in a URL; in HTML."""
+    """Return the pattern of a character as such, and escaped: as JSON may; in a URL; in HTML."""
     code = f"{ord(char):02x}"
     either_case = "".join(f"[{digit}{digit.upper()}]" for digit in code)
     entity = rf"&#x{either_case};|&#{ord(char)};|{re.escape(html.escape(char))}"
-    return rf"(?:\\u00{either_case}|%{either_case}|{entity}|\\?{re.escape(char)})"
+    backslash = r"\\?" if char in SHORT_ESCAPED else ""
+    return rf"(?:\\u00{either_case}|%{either_case}|{entity}|{backslash}{re.escape(char)})"

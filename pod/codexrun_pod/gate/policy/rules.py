@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from codexrun_core.codex import efforts
 from codexrun_pod.gate import json_text
 from codexrun_pod.gate.input_size import beginnings
 from codexrun_pod.gate.policy import shape
@@ -87,14 +88,16 @@ def plain_tier(body: dict[str, Any], _: Limits) -> Denied | None:
 
 
 def allowed_effort(body: dict[str, Any], limits: Limits) -> Denied | None:
-    """Deny an effort that the job type does not allow: more effort is more tokens unseen."""
+    """Deny an effort that Codex sends for none that the job type allows: more effort is more tokens
+    unseen."""
     if limits.efforts is None:
         return None
+    allowed = efforts.sent(limits.efforts)
     for effort in shape.efforts(body):
-        if not isinstance(effort, str) or effort not in limits.efforts:
-            allowed = ", ".join(sorted(limits.efforts))
+        if not isinstance(effort, str) or effort not in allowed:
             return guardrail(
-                f"reasoning.effort {quoted(effort)} is not allowed; this run may use {allowed}"
+                f"reasoning.effort {quoted(effort)} is not allowed;"
+                f" this run may use {', '.join(sorted(allowed))}"
             )
     return None
 

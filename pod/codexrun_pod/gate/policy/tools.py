@@ -49,8 +49,9 @@ def refusal(body: Mapping[str, Any], allowed: Collection[str]) -> str | None:
                 continue
             if not isinstance(kind, str) or kind not in RUN_BY_CODEX:
                 return f"the hosted tool {quoted(kind)} is not allowed"
-            if tool.get("name") == CODE_MODE:
-                for name in DECLARED.findall(str(tool.get("description", ""))):
+            description = tool.get("description")
+            if tool.get("name") == CODE_MODE and isinstance(description, str):
+                for name in DECLARED.findall(description):
                     if not tools.permits(allowed, tools.required_entry(name)):
                         return f"Codex offers the tool {name!r} to scripts, which is not allowed"
     return None
