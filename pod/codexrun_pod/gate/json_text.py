@@ -14,7 +14,7 @@ from typing import Any
 NEXT_VALUE = re.compile(r'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^"\[{,])*+([\[{,]|\Z)', re.S)
 # Each takes some 100 bytes: Codex's longest conversations have a tenth of them, and `[[],[],…` of
 # 16 MiB would take a gigabyte.
-MAX_VALUES = 400_000
+MAX_VALUES = 300_000
 SLICE_CHARS = 64 * 1024
 NAN = "NaN and Infinity are no JSON"
 

@@ -239,7 +239,7 @@ def _keep_included(body: dict[str, Any], dropped: list[str]) -> None:
 
 
 def _note(dropped: list[str], path: str, name: str) -> None:
-    """Note what is taken out; without its name where there are many: a request can have 400,000."""
+    """Note what is taken out; without its name where there are many: a request can have 300,000."""
     dropped.append(f"{path}.{name}" if len(dropped) < MAX_NAMED_KEYS else path)
 
 
