@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from codexrun_core.errors import NotFound
-from codexrun_core.kube.client import Kube
+from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
@@ -138,12 +138,13 @@ class Reconciler:
         if retry is None or not retry.resume or retry.uid is None:
             return None
         try:
-            raw = await self.kube.get(f"{self.kube.runs}/{retry.name}")
+            raw = await self.kube.get(object_path(self.kube.runs, retry.name))
         except NotFound:
             return None
-        if raw["metadata"]["uid"] != retry.uid:
+        metadata = raw.get("metadata") or {}
+        if raw.get("kind") != "CodexRun" or metadata.get("uid") != retry.uid:
             return None  # another run has the name now
-        with one_object("codexrun", retry.name, raw["metadata"].get("resourceVersion", "")):
+        with one_object("codexrun", retry.name, metadata.get("resourceVersion", "")):
             return CodexRun.model_validate(raw)
         return None
 

@@ -21,6 +21,7 @@ from builders import (
 from fake_kube import FakeKube
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import object_path
 from codexrun_core.prices.table import Prices, built_in
 from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
 from codexrun_operator.act.actions import carry_out, create_job
@@ -682,6 +683,35 @@ async def test_the_run_that_is_resumed_is_read_from_the_cluster(
     operator.apply(run_json(**RESUME))
     await operator.look()
     assert operator.stored()["phase"] == phase
+
+
+@pytest.mark.parametrize(
+    "name", ["?", ".", "..", "../..", "../pods/p", "old?x=y", "old/status", ""]
+)
+async def test_what_can_be_no_name_is_not_asked_for(operator: Operator, name: str) -> None:
+    """In a URL it would name something else: the list of all runs, for one."""
+    run = run_json(retryOf={"name": "old", "uid": OTHER, "resume": True})
+    operator.apply(run)
+    operator.cache.runs[UID].spec.retry_of.name = name  # type: ignore[union-attr]
+    operator.kube.reads.clear()
+    await operator.look()
+    assert operator.kube.reads == []
+    assert operator.stored()["phase"] == "Rejected"
+    assert "spec.retryOf.name" in operator.stored()["message"]
+    with pytest.raises(NotFound):
+        object_path(operator.kube.runs, name)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"items": []}, {"kind": "CodexRunList", "metadata": {}}, {"metadata": {"uid": OTHER}}],
+    ids=["a list", "a list's kind", "no kind"],
+)
+async def test_an_answer_that_is_no_run_is_no_source(operator: Operator, answer: Json) -> None:
+    operator.kube.objects[operator.kube.path_of("codexruns", "old")] = answer
+    operator.apply(run_json(**RESUME))
+    await operator.look()
+    assert operator.stored()["phase"] == "Starting"
 
 
 async def test_an_apiserver_that_is_away_lets_no_run_resume_unread(operator: Operator) -> None:
