@@ -193,7 +193,18 @@ class Cache:
 
     def _job_type_changed(self, name: str) -> None:
         self.scheduler.holds.lift(name)
-        self.enqueue_unstarted(name)
+        self._reconsider(name)
+
+    def _reconsider(self, job_type: str) -> None:
+        """What the waiting runs of a job type may have lacked has changed. Each has its place again
+        before the first is looked at: who had left the queue for it is passed by none."""
+        for uid, run in self.runs.items():
+            if run.spec.job_type != job_type or run.status.phase is not Phase.QUEUED:
+                continue
+            begun = uid in self.jobs or uid in self.pods or uid in self.witnessed
+            if not (begun or uid in self.ledger.creations):
+                self.scheduler.join(run)
+        self.enqueue_unstarted(job_type)
 
     def update_prompt(self, raw: Json, gone: bool = False) -> None:
         """A prompt version's ConfigMap."""
@@ -241,7 +252,7 @@ class Cache:
         for name, job_type in self.job_types.items():
             if job_type.spec.prompt.name == prompt:
                 self.enqueue(Key(Kind.JOB_TYPE, name))
-                self.enqueue_unstarted(name)
+                self._reconsider(name)
 
     def update_job(self, raw: Json, gone: bool = False) -> None:
         if not _run_uid(raw):
