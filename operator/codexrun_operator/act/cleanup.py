@@ -99,10 +99,11 @@ class Cleanup:
     async def release_evidence(self, uid: str) -> None:
         """Let a held pod go whose run was deleted, or has ended."""
         pod = self._cache.pods.get(uid)
-        if pod is None or pod.gone or not pod.held or uid in self._cache.runs:
+        name = self._cache.run_name(uid)
+        if pod is None or name is None or pod.gone or not pod.held or uid in self._cache.runs:
             return
         try:
-            path = object_path(self._kube.runs, pod.run)
+            path = object_path(self._kube.runs, name)
             run = CodexRun.model_validate(await self._kube.get(path))
         except NotFound:
             run = None

@@ -17,7 +17,6 @@ from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.label_keys import (
     PROMPT_LABEL,
     PROMPT_VERSION_LABEL,
-    RUN_UID_LABEL,
 )
 from codexrun_core.schemas.inputs import omit_above_limit
 from codexrun_operator.decide.observed import Event, Job, Pod, job_from, pod_from
@@ -255,11 +254,11 @@ class Cache:
                 self._reconsider(name)
 
     def update_job(self, raw: Json, gone: bool = False) -> None:
-        if not _run_uid(raw):
-            return  # codexrun did not make it, whoever labelled it
         job = job_from(raw)
-        if not job.genuine:
-            return  # somebody's copy of a run's Job
+        if known := self.all_jobs.get(job.uid):
+            job = job.still(known)
+        elif not job.genuine:
+            return  # somebody's copy of a run's Job, or codexrun did not make it
         version = version_of(raw)
         if gone:
             self._job_gone(job, version)
@@ -273,6 +272,8 @@ class Cache:
         """The answer to a GET of a Job that the watch has not shown. Until it does, or the Job has
         ended, its creation counts as not seen: it is asked for again."""
         job = job_from(raw)
+        if known := self.all_jobs.get(job.uid):
+            job = job.still(known)
         if not (job.genuine and self.all_jobs.apply(job.uid, version_of(raw), job)):
             return
         if job.gone:
@@ -312,10 +313,10 @@ class Cache:
         self.enqueue(run_key(uid))
 
     def update_pod(self, raw: Json, gone: bool = False) -> None:
-        if not _run_uid(raw):
-            return
         pod = pod_from(raw, gone=gone)
-        if not pod.genuine:
+        if known := self.all_pods.get(pod.uid):
+            pod = pod.still(known)
+        elif not pod.genuine:
             return  # of a copy of a run's Job, or labelled by somebody else
         version = version_of(raw)
         if gone:
@@ -401,10 +402,17 @@ class Cache:
         if uid in self.runs:
             return None
         if pod is not None and not (pod.gone or pod.deleting or pod.ended):
-            return pod.run
+            return self.run_name(uid)
         if pod is None and job is not None and job.owned and not (job.finished or job.deleting):
             return job.run
         return None
+
+    def run_name(self, uid: str) -> str | None:
+        """The name of a run that has a pod, by its Job or by the pod's label; None if neither
+        says."""
+        job = self.jobs.get(uid)
+        pod = self.pods.get(uid)
+        return (job.run if job else "") or (pod.run if pod else "") or None
 
     # -- slots -----------------------------------------------------------------------------------
 
@@ -566,10 +574,6 @@ def run_from(raw: Json) -> CodexRun:
 def version_of(raw: Json) -> int:
     """Resource versions of one resource type compare as integers (KEP-5504)."""
     return int(raw["metadata"].get("resourceVersion") or 0)
-
-
-def _run_uid(raw: Json) -> str:
-    return str((raw["metadata"].get("labels") or {}).get(RUN_UID_LABEL, ""))
 
 
 def _version(resource: CodexRun | CodexJobType) -> int:

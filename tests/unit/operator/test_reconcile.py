@@ -23,7 +23,13 @@ from fake_kube import FakeKube
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
 from codexrun_core.kube.client import object_path
 from codexrun_core.prices.table import Prices, built_in
-from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
+from codexrun_core.runs.label_keys import (
+    ATTEMPT_LABEL,
+    EVIDENCE_FINALIZER,
+    JOB_TYPE_LABEL,
+    RUN_NAME_LABEL,
+    RUN_UID_LABEL,
+)
 from codexrun_operator.act.actions import carry_out, create_job
 from codexrun_operator.act.job_creation import PATIENT_CHECKS
 from codexrun_operator.act.reconcile import Reconciler
@@ -272,6 +278,88 @@ async def test_a_job_whose_labels_were_taken_away_is_found_by_its_name_and_follo
     await operator.look()
     assert (operator.stored()["phase"], operator.held) == ("Failed", 0)
     assert operator.cache.ledger.creations == {}
+
+
+@pytest.mark.parametrize("job_known", [True, False])
+async def test_a_pod_that_has_lost_its_run_s_name_is_counted_and_ended_by_its_job_s_word_alone(
+    operator: Operator, job_known: bool
+) -> None:
+    job = await started(operator)
+    if not job_known:
+        operator.cache.update_job(told(job, 950), gone=True)
+    pod = edited(pod_of(job), 960, RUN_NAME_LABEL, None)
+    operator.cache.update_pod(operator.kube.put("pods", pod))
+    assert (operator.cache.pods[UID].uid, operator.held) == ("pod-1", 1)
+    operator.cache.runs.forget(UID, 5)  # the watch of runs is behind
+    assert operator.cache.stray(UID) == ("hello" if job_known else None)
+    await operator.look(Key(Kind.STRAY, UID))
+    assert not operator.kube.writes("delete", "/")
+
+
+LABELS = (RUN_NAME_LABEL, RUN_UID_LABEL, JOB_TYPE_LABEL, ATTEMPT_LABEL)
+
+
+def edited(item: Json, version: int, label: str, value: str | None) -> Json:
+    """The object with one label changed, or taken away."""
+    changed = copy.deepcopy(item)
+    changed["metadata"]["resourceVersion"] = str(version)
+    changed["metadata"]["labels"].pop(label, None)
+    if value is not None:
+        changed["metadata"]["labels"][label] = value
+    return changed
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("value", [None, "other", OTHER])
+async def test_a_job_and_pod_that_are_known_stay_the_run_s_whoever_edits_their_labels(
+    operator: Operator, label: str, value: str | None
+) -> None:
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.cache.update_pod(pod)
+    job = edited(job, 960, label, value)
+    pod = edited(pod, 961, label, value)
+    operator.cache.update_job(job)
+    operator.cache.update_pod(pod)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Running", 1)
+    ended = pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report())
+    ended["metadata"] = pod["metadata"] | {"resourceVersion": "970"}
+    operator.cache.update_pod(ended)
+    operator.cache.update_job(told(job, 971, **COMPLETE))
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Succeeded", 0)
+    operator.cache.update_job(told(job, 980, **COMPLETE), gone=True)
+    operator.cache.update_pod(ended, gone=True)
+    assert (operator.cache.jobs, operator.cache.pods) == ({}, {})
+    assert not operator.cache.all_jobs
+    assert not operator.cache.all_pods
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("value", [None, "other", OTHER])
+async def test_the_end_of_a_job_and_pod_with_edited_labels_is_heard(
+    operator: Operator, label: str, value: str | None
+) -> None:
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.cache.update_pod(pod)
+    operator.cache.update_job(edited(job, 960, label, value), gone=True)
+    operator.cache.update_pod(edited(pod, 961, label, value), gone=True)
+    assert operator.held == 0
+    assert operator.cache.jobs == {}
+
+
+@pytest.mark.parametrize("label", [RUN_NAME_LABEL, RUN_UID_LABEL])
+@pytest.mark.parametrize("value", [None, "other"])
+async def test_a_job_is_its_controller_s_at_first_sight(
+    operator: Operator, label: str, value: str | None
+) -> None:
+    operator.apply(run_json())
+    await operator.look()
+    operator.cache.update_job(edited(operator.job, 960, label, value))
+    assert (operator.cache.jobs[UID].run, operator.cache.jobs[UID].run_uid) == ("hello", UID)
+    assert operator.held == 1
 
 
 @pytest.mark.parametrize("labels", [None, {"theirs": "x"}], ids=["late", "never shown"])
