@@ -83,7 +83,7 @@ class Reconciler:
         if uid in cache.ledger.unproven:
             await self._read_live(uid)
         warnings = await self._warnings(uid)
-        source = await self._source(uid)
+        source = await self._source(uid, warnings)
         # Nothing is awaited from a snapshot to the reservation of a slot: that makes the count
         # exact.
         snapshot = cache.snapshot(uid, warnings, source)
@@ -128,15 +128,24 @@ class Reconciler:
                         update(item)
         self.cache.prove_absence(uid)
 
-    async def _source(self, uid: str) -> CodexRun | None:
+    async def _source(self, uid: str, warnings: tuple[Event, ...]) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is
-        gone. The cache keeps no run that has ended."""
+        gone. The cache keeps no run that has ended.
+
+        Only for a run that is otherwise valid. It has its place in the queue before it is waited
+        for here: meanwhile no other passes it.
+        """
         run = self.cache.runs.get(uid)
-        if run is None or uid in self.cache.jobs:
-            return None
-        retry = run.spec.retry_of
+        retry = run.spec.retry_of if run else None
         if retry is None or not retry.resume or retry.uid is None:
             return None
+        snapshot = self.cache.snapshot(uid, warnings)
+        if snapshot is None:
+            return None
+        decision = plan(snapshot, now())
+        if not (decision.waiting or decision.starts):
+            return None  # whatever the source is
+        self.cache.scheduler.join(snapshot.run)
         try:
             raw = await self.kube.get(object_path(self.kube.runs, retry.name))
         except NotFound:

@@ -814,6 +814,38 @@ async def test_an_apiserver_that_is_away_lets_no_run_resume_unread(operator: Ope
     assert not [call for call in operator.kube.calls if call[0] == "create"]
 
 
+@pytest.mark.parametrize("valid", [True, False], ids=["valid", "of another job type"])
+async def test_a_run_keeps_its_turn_while_the_run_that_it_resumes_is_read(
+    operator: Operator, valid: bool
+) -> None:
+    source = {"status": USED} | ({} if valid else {"jobType": "other"})
+    operator.kube.put("codexruns", run_json("Failed", name="old", uid=OTHER, **source))
+    operator.apply(run_json(age=20, **RESUME))
+    operator.apply(run_json(uid=THIRD, name="younger", age=10))
+    read = operator.kube.get
+
+    async def slowly(path: str) -> Json:
+        assert not operator.kube.writes("create", "/jobs")
+        await operator.look(THIRD)
+        return await read(path)
+
+    operator.kube.get = slowly  # type: ignore[method-assign]
+    await operator.look()
+    operator.kube.get = read  # type: ignore[method-assign]
+    await operator.look(THIRD)
+    started = [body["metadata"]["name"] for body in operator.kube.writes("create", "/jobs")]
+    assert [name.partition("-")[0] for name in started] == ["hello" if valid else "younger"]
+    phases = (operator.stored()["phase"], operator.stored("younger")["phase"])
+    assert phases == (("Starting", "Queued") if valid else ("Rejected", "Starting"))
+
+
+async def test_a_cancel_does_not_wait_for_the_run_that_is_resumed(operator: Operator) -> None:
+    operator.apply(run_json(cancel=by(), **RESUME))
+    operator.kube.fail("get", "/codexruns/old", Unavailable("away"))
+    await operator.look()
+    assert operator.stored()["phase"] == "Cancelled"
+
+
 async def test_a_resumed_run_that_cannot_be_read_stops_nothing(operator: Operator) -> None:
     broken = run_json("Failed", name="old", uid=OTHER)
     broken["spec"] = {"jobType": ["no name"]}
