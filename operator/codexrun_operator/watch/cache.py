@@ -372,13 +372,16 @@ class Cache:
                 del self.pods[uid]
                 self.all_pods.drop(pod.uid)
 
-    def enqueue_unstarted(self, job_type: str) -> None:
+    def enqueue_unstarted(self, job_type: str, *, everyone: bool = False) -> None:
         """Look at the runs of a job type that have no Job, best first, and where something can
-        follow from that."""
+        follow from that; at `everyone` if what they wait for is to be told anew, which their reason
+        alone does not show."""
         unstarted = [
             run
             for uid, run in self.runs.items()
-            if run.spec.job_type == job_type and uid not in self.jobs and self._needs_a_look(run)
+            if run.spec.job_type == job_type
+            and uid not in self.jobs
+            and (everyone or self._needs_a_look(run))
         ]
         for run in sorted(unstarted, key=queue_key):
             self.enqueue(run_key(run.metadata.uid))
