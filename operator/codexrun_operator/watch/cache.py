@@ -150,10 +150,21 @@ class Cache:
         name = raw["metadata"]["name"]
         uid = raw["metadata"]["uid"]
         version = version_of(raw)
+        others = [
+            other
+            for other, (other_name, _) in self.all_job_types.items()
+            if other_name == name and other != uid
+        ]
+        # Two never have one name at a time: the event of the older one's deletion is late, or was
+        # missed.
+        successor = any(self.all_job_types.version(other) > version for other in others)
+        if not successor:
+            for other in others:
+                self._job_type_gone(name, other, DELETED_VERSION)
         if gone:
             self._job_type_gone(name, uid, version)
             return
-        if not self.all_job_types.is_news(uid, version):
+        if successor or not self.all_job_types.is_news(uid, version):
             return
         stored = self.job_types.get(name)
         try:

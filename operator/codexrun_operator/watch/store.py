@@ -38,6 +38,14 @@ class Store(Mapping[str, T]):
         known = self._versions.get(uid, -1)
         return version > known and version > self._tombstones.get(uid, -1)
 
+    def version(self, uid: str) -> int:
+        """Return the version of an object that is kept.
+
+        Raises:
+            KeyError: it is not.
+        """
+        return self._versions[uid]
+
     def apply(self, uid: str, version: int, item: T) -> bool:
         """Take the object as of `version`; False, and nothing happens, if that is no news."""
         if not self.is_news(uid, version):
