@@ -24,7 +24,7 @@ from codexrun_operator.decide.observed import Event
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.watch.cache import Cache
+from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
 
@@ -117,16 +117,20 @@ class Reconciler:
 
         Jobs first: without its Job no pod can come any more.
         """
-        selector = f"{RUN_UID_LABEL}={uid}"
-        for path, kind, update in (
-            (self.kube.jobs, "job", self.cache.update_job),
-            (self.kube.pods, "pod", self.cache.update_pod),
-        ):
-            async for page in self.kube.pages(path, labelSelector=selector):
-                for item in page["items"]:
-                    with one_object(kind, item["metadata"]["name"]):
-                        update(item)
+        await self._read_items(self.kube.jobs, "job", uid, self.cache.update_job)
+        run = self.cache.runs.get(uid)
+        if run is not None and uid not in self.cache.jobs:
+            await self._creator.find(run)
+        await self._read_items(self.kube.pods, "pod", uid, self.cache.update_pod)
         self.cache.prove_absence(uid)
+
+    async def _read_items(
+        self, path: str, kind: str, uid: str, update: Callable[[Json], None]
+    ) -> None:
+        async for page in self.kube.pages(path, labelSelector=f"{RUN_UID_LABEL}={uid}"):
+            for item in page["items"]:
+                with one_object(kind, item["metadata"]["name"]):
+                    update(item)
 
     async def _source(self, uid: str, warnings: tuple[Event, ...]) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is

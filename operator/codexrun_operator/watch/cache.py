@@ -285,7 +285,7 @@ class Cache:
         job = job_from(raw)
         if known := self.all_jobs.get(job.uid):
             job = job.still(known)
-        if not (job.genuine and self.all_jobs.apply(job.uid, version_of(raw), job)):
+        if not (job.genuine and self.all_jobs.revive(job.uid, version_of(raw), job)):
             return
         if job.gone:
             self.ledger.creations.pop(job.run_uid, None)

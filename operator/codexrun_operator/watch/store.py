@@ -55,6 +55,13 @@ class Store(Mapping[str, T]):
         self._versions[uid] = version
         return True
 
+    def revive(self, uid: str, version: int, item: T) -> bool:
+        """The same of an object that the apiserver has just named as there: a list may have lacked
+        it because of its labels."""
+        if uid not in self._objects:
+            self._tombstones.pop(uid, None)
+        return self.apply(uid, version, item)
+
     def forget(self, uid: str, version: int = DELETED_VERSION) -> T | None:
         """Remember that nothing up to `version` is news of a living object any more; return what
         was known of it."""

@@ -47,8 +47,8 @@ POD = "hello-11111111-1-abcde"
 class Operator:
     """A Reconciler whose timers are only noted."""
 
-    def __init__(self) -> None:
-        self.kube = FakeKube()
+    def __init__(self, kube: FakeKube | None = None) -> None:
+        self.kube = kube or FakeKube()
         self.reconciler = Reconciler(self.kube, PODS, workers=1)
         self.cache = self.reconciler.cache
         self.later: dict[str, float] = {}
@@ -277,6 +277,45 @@ async def test_a_job_whose_labels_were_taken_away_is_found_by_its_name_and_follo
     operator.job["metadata"]["resourceVersion"] = "980"
     await operator.look()
     assert (operator.stored()["phase"], operator.held) == ("Failed", 0)
+    assert operator.cache.ledger.creations == {}
+
+
+@pytest.mark.parametrize("since", ["a list that lacks it", "another operator"])
+@pytest.mark.parametrize("end", ["deleted", "finished"])
+async def test_a_job_that_no_list_shows_is_not_lost(
+    operator: Operator, since: str, end: str
+) -> None:
+    """Its labels were taken away, and those of its pod were not."""
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.kube.put("pods", pod)
+    operator.cache.update_pod(pod)
+    await operator.look()
+    job["metadata"]["labels"] = {"theirs": "x"}
+    if since == "another operator":
+        kube = operator.kube
+        operator = Operator(kube)
+        operator.cache.update_run(kube.objects[kube.path_of("codexruns", "hello")])
+        operator.cache.update_pod(pod)
+    else:
+        operator.cache.replace_jobs([], 2000)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Running", 1)
+    assert operator.cache.jobs[UID].uid == job["metadata"]["uid"]
+    if end == "deleted":
+        del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+        del operator.kube.objects[operator.kube.path_of("pods", pod["metadata"]["name"])]
+        operator.cache.update_pod(pod, gone=True)
+    else:
+        job |= {"status": COMPLETE}
+        job["metadata"]["resourceVersion"] = "980"
+        ended = pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report())
+        ended["metadata"] = pod["metadata"] | {"resourceVersion": "981"}
+        operator.cache.update_pod(ended)
+    for _ in range(2 * PATIENT_CHECKS):
+        await operator.look()
+    phase = {"deleted": "Cancelled", "finished": "Succeeded"}[end]
+    assert (operator.stored()["phase"], operator.held) == (phase, 0)
     assert operator.cache.ledger.creations == {}
 
 
