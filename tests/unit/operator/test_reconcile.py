@@ -187,6 +187,20 @@ async def test_somebody_was_faster_read_again(operator: Operator) -> None:
     assert operator.stored()["phase"] == "Cancelled"
 
 
+async def test_a_conflict_that_reading_again_does_not_explain_is_tried_later(
+    operator: Operator,
+) -> None:
+    """etcd was restored, and no list has told yet: the run is older than it is known."""
+    operator.apply(run_json(version=90))
+    older = run_json(version=40)
+    operator.kube.put("codexruns", older)
+    operator.reconciler.queue._ready.clear()
+    operator.reconciler.queue._queued.clear()
+    await operator.look()
+    assert operator.reconciler.queue.depth == 0
+    assert 0 < operator.later[run_key(UID)] <= 5
+
+
 async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job_is_gone(
     operator: Operator,
 ) -> None:
