@@ -70,7 +70,7 @@ class JobTypes:
         if (
             hold
             and hold.due <= self._clock()
-            and not cache.scheduler.queues[name]
+            and not cache.scheduler.queue_of(name)
             and not cache.ledger.awaits_answer(hold.prober)
         ):
             cache.scheduler.holds.lift(name)  # nobody is left to try

@@ -88,7 +88,7 @@ class Cache:
             return
         first_sight = uid not in self.runs
         self.runs.apply(uid, version, run)
-        queue = self.scheduler.queues[run.spec.job_type]
+        queue = self.scheduler.queue_of(run.spec.job_type)
         if run.status.phase is Phase.QUEUED and (first_sight or uid in queue):
             # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
             # looked at first.
@@ -103,7 +103,7 @@ class Cache:
         name = run.spec.job_type
         return (
             run.status.phase is not Phase.QUEUED
-            or uid not in self.scheduler.queues[name]
+            or uid not in self.scheduler.queue_of(name)
             or run.status.reason != self._waiting_reason(name)
             or run.spec.cancel is not None
             or run.metadata.deletion_timestamp is not None
@@ -520,7 +520,7 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
-        waiting = self.scheduler.queues[name]
+        waiting = self.scheduler.queue_of(name)
         snapshot = Snapshot(
             run=run,
             prices=self.prices(),

@@ -305,3 +305,20 @@ async def test_a_run_whose_prompt_is_missing_holds_nobody_up() -> None:
     operator.cache.update_prompt(prompt_json(version=60))
     await operator.settle()
     assert operator.started == [f"r{number}" for number in range(1, SLOTS + 1)]
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Queued"])
+async def test_nothing_is_kept_of_a_job_type_that_nobody_has_made(phase: str) -> None:
+    operator = Operator()
+    for number in range(10):
+        operator.cache.update_run(operator.put(number, phase, jobType=f"made-up-{number}"))
+    await operator.settle()
+    for number in range(10):
+        operator.kube.version += 1
+        run = operator.kube.objects[operator.kube.path_of("codexruns", f"r{number}")]
+        run["metadata"]["resourceVersion"] = str(operator.kube.version)
+        operator.cache.update_run(run, gone=True)
+    await operator.settle()
+    assert not operator.cache.scheduler.queues
+    assert not operator.cache.ledger.holders
+    assert not operator.cache.missing
