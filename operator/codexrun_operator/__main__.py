@@ -139,7 +139,7 @@ class Operator:
         metrics.SLOTS.clear()  # those of a deleted job type would stay as they were
         metrics.HELD.clear()
         for name in cache.job_types:
-            metrics.SLOTS.labels(name).set(len(cache.ledger.holders[name]))
+            metrics.SLOTS.labels(name).set(cache.ledger.taken(name))
             metrics.HELD.labels(name).set(cache.scheduler.holds.of(name) is not None)
 
 

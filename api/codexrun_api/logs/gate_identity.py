@@ -16,7 +16,7 @@ from typing import Any
 
 from codexrun_api.http.auth import token_digest
 from codexrun_core.errors import NotFound, Refused
-from codexrun_core.kube.client import Kube
+from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.pod_contract import INGEST_AUDIENCE
 from codexrun_core.resources import GROUP, VERSION, CodexRun
 from codexrun_core.runs.label_keys import job_name
@@ -103,12 +103,12 @@ class GateAuthentication:
             raise NotAGate(403, "the token is not bound to a pod") from None
 
     async def _identity_of(self, name: str, uid: str) -> GateIdentity:
-        pod = await self._get(f"{self._kube.pods}/{name}", uid)
+        pod = await self._get(self._kube.pods, name, uid)
         owner = _controller(pod, "batch/v1", "Job")
-        job = await self._get(f"{self._kube.jobs}/{owner['name']}", owner["uid"])
+        job = await self._get(self._kube.jobs, owner["name"], owner["uid"])
         job_owner = _controller(job, f"{GROUP}/{VERSION}", "CodexRun")
         run = CodexRun.model_validate(
-            await self._get(f"{self._kube.runs}/{job_owner['name']}", job_owner["uid"])
+            await self._get(self._kube.runs, job_owner["name"], job_owner["uid"])
         )
         attempt = owner["name"].rpartition("-")[2]
         if not attempt.isdecimal() or owner["name"] != job_name(
@@ -119,13 +119,13 @@ class GateAuthentication:
         resumes = retry.uid if retry and retry.resume else None
         return GateIdentity(run.metadata.uid, int(attempt), name, resumes)
 
-    async def _get(self, path: str, uid: str) -> dict[str, Any]:
+    async def _get(self, folder: str, name: str, uid: str) -> dict[str, Any]:
         try:
-            obj = await self._kube.get(path)
+            obj = await self._kube.get(object_path(folder, name))
         except NotFound:
             obj = {"metadata": {}}
         except Refused as error:
-            raise NotAGate(403, f"{path} cannot be read: {error}") from error
+            raise NotAGate(403, f"{folder}/{name} cannot be read: {error}") from error
         if obj["metadata"].get("uid") != uid:
             raise NotAGate(403, "the pod, its Job or its run is gone, or another one of that name")
         return obj

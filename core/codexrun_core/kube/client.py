@@ -17,6 +17,7 @@ from kubernetes.aio import client, config
 
 from codexrun_core import deep_json
 from codexrun_core.errors import Conflict, Gone, NotFound, Refused, Unavailable
+from codexrun_core.runs.label_keys import is_object_name
 
 Json = dict[str, Any]
 OnResponse = Callable[[str, str, str, float], None]
@@ -263,6 +264,18 @@ class Kube:
         raise _refused(
             response.status, body_json if isinstance(body_json, dict) else {"message": text[:200]}
         )
+
+
+def object_path(folder: str, name: str) -> str:
+    """Return the path of the object `name`, which somebody else has written, in a path of `Kube`.
+
+    Raises:
+        NotFound: no object can have that name. As a part of a URL it may mean another one: "?" is
+            the list of all, ".." the folder above.
+    """
+    if not is_object_name(name):
+        raise NotFound(404, "NotFound", f"{folder}: no object can have the name {name[:63]!r}")
+    return f"{folder}/{name}"
 
 
 def next_page_objects(limit: int, objects: int, size: int) -> int:

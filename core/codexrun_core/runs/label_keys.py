@@ -1,6 +1,8 @@
 """Names in the cluster: the keys of the labels that codexrun sets, its finalizer, and the names of
 attempts' Jobs. Pure."""
 
+import re
+
 RUN_NAME_LABEL = "codexrun.dev/run"
 RUN_UID_LABEL = "codexrun.dev/run-uid"
 JOB_TYPE_LABEL = "codexrun.dev/job-type"
@@ -14,6 +16,15 @@ MANAGER = "codexrun"
 
 # On a pod: its end is not yet recorded.
 EVIDENCE_FINALIZER = "codexrun.dev/evidence"
+
+# RFC 1123 subdomain: what the apiserver takes as metadata.name of every kind that is used here
+OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+MAX_NAME_CHARACTERS = 253
+
+
+def is_object_name(name: str) -> bool:
+    """Return whether an object of that name can exist; no such name means anything in a URL."""
+    return len(name) <= MAX_NAME_CHARACTERS and OBJECT_NAME.fullmatch(name) is not None
 
 
 def job_name(run: str, uid: str, attempt: int) -> str:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 
 from codexrun_core.errors import Conflict, NotFound
-from codexrun_core.kube.client import Kube
+from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.logs import fields
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import TERMINAL_PHASES
@@ -46,7 +46,7 @@ class Cleanup:
         """Return whether the run has ended or was deleted, by the apiserver's own word; a live one
         goes into the cache."""
         try:
-            raw = await self._kube.get(f"{self._kube.runs}/{name}")
+            raw = await self._kube.get(object_path(self._kube.runs, name))
         except NotFound:
             return True
         if (
@@ -99,10 +99,12 @@ class Cleanup:
     async def release_evidence(self, uid: str) -> None:
         """Let a held pod go whose run was deleted, or has ended."""
         pod = self._cache.pods.get(uid)
-        if pod is None or pod.gone or not pod.held or uid in self._cache.runs:
+        name = self._cache.run_name(uid)
+        if pod is None or name is None or pod.gone or not pod.held or uid in self._cache.runs:
             return
         try:
-            run = CodexRun.model_validate(await self._kube.get(f"{self._kube.runs}/{pod.run}"))
+            path = object_path(self._kube.runs, name)
+            run = CodexRun.model_validate(await self._kube.get(path))
         except NotFound:
             run = None
         if run is None or run.metadata.uid != uid or run.status.phase.terminal:
@@ -111,7 +113,8 @@ class Cleanup:
     async def delete_expired(self, name: str) -> None:
         """Delete a finished run when its time has come; its TTL may have been changed since."""
         try:
-            run = CodexRun.model_validate(await self._kube.get(f"{self._kube.runs}/{name}"))
+            path = object_path(self._kube.runs, name)
+            run = CodexRun.model_validate(await self._kube.get(path))
         except NotFound:
             return
         seconds = seconds_to_live(run, now())
@@ -121,7 +124,7 @@ class Cleanup:
             self._queue.add_later(Key(Kind.EXPIRY, name), seconds)
             return
         try:
-            await self._kube.delete(f"{self._kube.runs}/{name}", uid=run.metadata.uid)
+            await self._kube.delete(path, uid=run.metadata.uid)
         except (NotFound, Conflict):
             return
         log.info("run.expired", extra=fields(name=name, run_id=run.metadata.uid))

@@ -8,6 +8,14 @@ from codexrun_core.errors import NotFound, Refused, Unavailable
 from codexrun_core.kube.client import Kube
 from codexrun_core.logs import fields
 from codexrun_core.refusals import without_name
+from codexrun_core.resources import CodexRun
+from codexrun_core.runs.label_keys import (
+    ATTEMPT_LABEL,
+    JOB_TYPE_LABEL,
+    RUN_NAME_LABEL,
+    RUN_UID_LABEL,
+    job_name,
+)
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
 from codexrun_operator.act.actions import create_job
@@ -87,6 +95,28 @@ class JobCreator:
                 self._cache.release_slot(uid)
             return
         self._queue.add_later(run_key(uid), CHECK_SECONDS)
+
+    async def find(self, run: CodexRun) -> None:
+        """Ask for the Job of a run by its name, and follow it: no list shows one whose labels were
+        taken away."""
+        uid = run.metadata.uid
+        attempt = run.status.attempt or 1
+        labels = {
+            RUN_NAME_LABEL: run.metadata.name,
+            RUN_UID_LABEL: uid,
+            JOB_TYPE_LABEL: run.spec.job_type,
+            ATTEMPT_LABEL: str(attempt),
+        }
+        name = job_name(run.metadata.name, uid, attempt)
+        creation = Creation(
+            run.spec.job_type, {"metadata": {"name": name, "labels": labels}}, confirmed=True
+        )
+        if not await self._exists(creation):
+            return
+        job = self._cache.jobs.get(uid)
+        if job is not None and not job.gone and uid not in self._cache.ledger.creations:
+            self._cache.ledger.creations[uid] = creation
+            self._queue.add_later(run_key(uid), CHECK_SECONDS)
 
     async def _send(self, uid: str) -> bool:
         """Create the reserved Job; False if the apiserver refuses it, whatever for: its run waits

@@ -45,7 +45,7 @@ class JobTypes:
         prompt = cache.prompts.get((job_type.spec.prompt.name, job_type.spec.prompt.version))
         hold = cache.scheduler.holds.of(name)
         if cache.scheduler.holds.must_notify(name, self._clock()):
-            cache.enqueue_unstarted(name)
+            cache.enqueue_unstarted(name, everyone=True)
         status = job_type_status(job_type, prompt, cache.prices(), now(), hold)
         if _conditions(status) == _conditions(job_type.status):
             return
@@ -70,7 +70,7 @@ class JobTypes:
         if (
             hold
             and hold.due <= self._clock()
-            and not cache.scheduler.queues[name]
+            and not cache.scheduler.queue_of(name)
             and not cache.ledger.awaits_answer(hold.prober)
         ):
             cache.scheduler.holds.lift(name)  # nobody is left to try

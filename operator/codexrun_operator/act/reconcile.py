@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from codexrun_core.errors import NotFound
-from codexrun_core.kube.client import Kube
+from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources import CodexRun
 from codexrun_core.resources.phases import Phase
@@ -24,7 +24,7 @@ from codexrun_operator.decide.observed import Event
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
 from codexrun_operator.settings import PodSettings
-from codexrun_operator.watch.cache import Cache
+from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
 
@@ -83,7 +83,7 @@ class Reconciler:
         if uid in cache.ledger.unproven:
             await self._read_live(uid)
         warnings = await self._warnings(uid)
-        source = await self._source(uid)
+        source = await self._source(uid, warnings)
         # Nothing is awaited from a snapshot to the reservation of a slot: that makes the count
         # exact.
         snapshot = cache.snapshot(uid, warnings, source)
@@ -117,33 +117,47 @@ class Reconciler:
 
         Jobs first: without its Job no pod can come any more.
         """
-        selector = f"{RUN_UID_LABEL}={uid}"
-        for path, kind, update in (
-            (self.kube.jobs, "job", self.cache.update_job),
-            (self.kube.pods, "pod", self.cache.update_pod),
-        ):
-            async for page in self.kube.pages(path, labelSelector=selector):
-                for item in page["items"]:
-                    with one_object(kind, item["metadata"]["name"]):
-                        update(item)
+        await self._read_items(self.kube.jobs, "job", uid, self.cache.update_job)
+        run = self.cache.runs.get(uid)
+        if run is not None and uid not in self.cache.jobs:
+            await self._creator.find(run)
+        await self._read_items(self.kube.pods, "pod", uid, self.cache.update_pod)
         self.cache.prove_absence(uid)
 
-    async def _source(self, uid: str) -> CodexRun | None:
+    async def _read_items(
+        self, path: str, kind: str, uid: str, update: Callable[[Json], None]
+    ) -> None:
+        async for page in self.kube.pages(path, labelSelector=f"{RUN_UID_LABEL}={uid}"):
+            for item in page["items"]:
+                with one_object(kind, item["metadata"]["name"]):
+                    update(item)
+
+    async def _source(self, uid: str, warnings: tuple[Event, ...]) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is
-        gone. The cache keeps no run that has ended."""
+        gone. The cache keeps no run that has ended.
+
+        Only for a run that is otherwise valid. It has its place in the queue before it is waited
+        for here: meanwhile no other passes it.
+        """
         run = self.cache.runs.get(uid)
-        if run is None or uid in self.cache.jobs:
-            return None
-        retry = run.spec.retry_of
+        retry = run.spec.retry_of if run else None
         if retry is None or not retry.resume or retry.uid is None:
             return None
+        snapshot = self.cache.snapshot(uid, warnings)
+        if snapshot is None:
+            return None
+        decision = plan(snapshot, now())
+        if not (decision.waiting or decision.starts):
+            return None  # whatever the source is
+        self.cache.scheduler.join(snapshot.run)
         try:
-            raw = await self.kube.get(f"{self.kube.runs}/{retry.name}")
+            raw = await self.kube.get(object_path(self.kube.runs, retry.name))
         except NotFound:
             return None
-        if raw["metadata"]["uid"] != retry.uid:
+        metadata = raw.get("metadata") or {}
+        if raw.get("kind") != "CodexRun" or metadata.get("uid") != retry.uid:
             return None  # another run has the name now
-        with one_object("codexrun", retry.name, raw["metadata"].get("resourceVersion", "")):
+        with one_object("codexrun", retry.name, metadata.get("resourceVersion", "")):
             return CodexRun.model_validate(raw)
         return None
 

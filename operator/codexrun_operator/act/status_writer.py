@@ -13,6 +13,8 @@ from codexrun_operator.watch.cache import Cache, Json, version_of
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
 
+CONFLICT_SECONDS = 1.0  # until the next try, where reading the run again has brought nothing
+
 
 class StatusWriter:
     """Writes statuses, and remembers the writes whose answer was lost."""
@@ -42,7 +44,13 @@ class StatusWriter:
         except Conflict:
             # Somebody changed the spec. Do not wait for the watch: it may be behind.
             await self.read_again(run)
-            self._queue.add(run_key(uid))
+            known = self._cache.runs.get(uid)
+            if known and known.metadata.resource_version == run.metadata.resource_version:
+                # No later state than the one that was refused: etcd was restored, which the next
+                # list tells.
+                self._queue.add_later(run_key(uid), CONFLICT_SECONDS)
+            else:
+                self._queue.add(run_key(uid))
             return
         except Unavailable:
             self._unanswered[uid] = run, status

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,7 +75,7 @@ class Container:
 class Pod:
     name: str
     uid: str = ""
-    run: str = ""  # name of its CodexRun
+    run: str = ""  # name of its CodexRun; empty if its label was taken away
     run_uid: str = ""
     job_type: str = ""
     phase: str = "Pending"
@@ -98,6 +98,13 @@ class Pod:
     def ended(self) -> bool:
         """Nothing of it runs any more and nothing of it will: both containers' reports are in."""
         return self.phase in ("Succeeded", "Failed") or (self.agent.ended and self.gate.ended)
+
+    def still(self, known: "Pod") -> "Pod":
+        """The same pod, which was `known` to be a run's: whoever has changed its labels since, it
+        is that run's."""
+        return replace(
+            self, run=known.run, run_uid=known.run_uid, job_type=known.job_type, genuine=True
+        )
 
     @property
     def holds_slot(self) -> bool:
@@ -133,6 +140,18 @@ class Job:
     finished: bool = False
     message: str = ""
     deleting: bool = False
+
+    def still(self, known: "Job") -> "Job":
+        """The same Job, which was `known` to be a run's: whoever has changed its labels since, it
+        is that run's."""
+        return replace(
+            self,
+            run=known.run,
+            run_uid=known.run_uid,
+            job_type=known.job_type,
+            attempt=known.attempt,
+            genuine=True,
+        )
 
     @property
     def gone(self) -> bool:
@@ -206,6 +225,13 @@ def _controller(metadata: Json) -> Json | None:
     return next((owner for owner in owners if owner.get("controller")), None)
 
 
+def _ends_as_job_name(name: str, uid: str) -> bool:
+    """Return whether the name may be that of a Job of the run, whose own name is not known: its
+    label was taken away."""
+    start, _, attempt = name.rpartition("-")
+    return attempt.isdecimal() and start.endswith(f"-{uid[:8]}")
+
+
 def pod_from(raw: Json, *, gone: bool = False) -> Pod:
     """Read a pod as the apiserver sent it; `gone` when that came with a DELETED event."""
     metadata = raw["metadata"]
@@ -235,7 +261,8 @@ def pod_from(raw: Json, *, gone: bool = False) -> Pod:
         owned=controller is not None and controller.get("kind") == "Job",
         # without a controller: orphaned by the deletion of its Job
         genuine=(controller is None or controller.get("kind") == "Job")
-        and is_job_name(job, run, run_uid),
+        and bool(run_uid)
+        and (is_job_name(job, run, run_uid) if run else _ends_as_job_name(job, run_uid)),
         disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
         unschedulable=scheduled.get("message", "")
         if scheduled.get("reason") == "Unschedulable"
@@ -279,6 +306,10 @@ def job_from(raw: Json) -> Job:
     run = labels.get(RUN_NAME_LABEL, "")
     run_uid = labels.get(RUN_UID_LABEL, "")
     controller = _controller(metadata)
+    owned = controller is not None and controller.get("kind") == "CodexRun"
+    if controller is not None and owned:
+        run = controller.get("name", "")  # labels may be edited
+        run_uid = controller.get("uid", "")
     attempt = labels.get(ATTEMPT_LABEL, "")
     attempt_number = int(attempt) if attempt.isdecimal() else 0
     true_conditions = {
@@ -295,9 +326,10 @@ def job_from(raw: Json) -> Job:
         created=parse_time(metadata.get("creationTimestamp")),
         deadline=_after(parse_time(status.get("startTime")), spec.get("activeDeadlineSeconds")),
         **admitted,
-        owned=controller is not None and controller.get("kind") == "CodexRun",
+        owned=owned,
         # without a controller: orphaned by the deletion of its run
-        genuine=(controller is None or controller.get("uid") == run_uid)
+        genuine=(controller is None or owned)
+        and bool(run_uid)
         and is_job_name(metadata["name"], run, run_uid),
         suspended=bool(spec.get("suspend")),
         suspension_seen="Suspended" in true_conditions,

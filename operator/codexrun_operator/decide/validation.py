@@ -17,8 +17,9 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun, PromptUsed
 from codexrun_core.resources.git_urls import UrlError, allowed_url
 from codexrun_core.resources.limits import DEFAULT_LIMITS, Limits
+from codexrun_core.runs.label_keys import is_object_name
 from codexrun_core.runs.record import record_of
-from codexrun_core.runs.resume import UID_REQUIRED, ThreadSetup, resume_problem, setup_of
+from codexrun_core.runs.resume import ADVICE, UID_REQUIRED, ThreadSetup, resume_problem, setup_of
 from codexrun_core.schemas.inputs import (
     InputsError,
     check_inputs,
@@ -249,6 +250,11 @@ def _resume(run: CodexRun, prompt: Prompt, model: str, source: CodexRun | None) 
     if retry is None or not retry.resume:
         return None
     problem = UID_REQUIRED if retry.uid is None else None
+    if not is_object_name(retry.name):
+        problem = (
+            f'spec.retryOf.name: "{retry.name}" cannot be the name of a run; give the earlier'
+            f" run's metadata.name, or {ADVICE}"
+        )
     if problem is None and source is not None:
         own = ThreadSetup(
             job_type=run.spec.job_type,

@@ -17,7 +17,6 @@ from codexrun_core.resources.phases import Phase
 from codexrun_core.runs.label_keys import (
     PROMPT_LABEL,
     PROMPT_VERSION_LABEL,
-    RUN_UID_LABEL,
 )
 from codexrun_core.schemas.inputs import omit_above_limit
 from codexrun_operator.decide.observed import Event, Job, Pod, job_from, pod_from
@@ -89,7 +88,7 @@ class Cache:
             return
         first_sight = uid not in self.runs
         self.runs.apply(uid, version, run)
-        queue = self.scheduler.queues[run.spec.job_type]
+        queue = self.scheduler.queue_of(run.spec.job_type)
         if run.status.phase is Phase.QUEUED and (first_sight or uid in queue):
             # In the queue from the first sight on: maxQueued holds after a restart too, whoever is
             # looked at first.
@@ -104,7 +103,7 @@ class Cache:
         name = run.spec.job_type
         return (
             run.status.phase is not Phase.QUEUED
-            or uid not in self.scheduler.queues[name]
+            or uid not in self.scheduler.queue_of(name)
             or run.status.reason != self._waiting_reason(name)
             or run.spec.cancel is not None
             or run.metadata.deletion_timestamp is not None
@@ -151,10 +150,21 @@ class Cache:
         name = raw["metadata"]["name"]
         uid = raw["metadata"]["uid"]
         version = version_of(raw)
+        others = [
+            other
+            for other, (other_name, _) in self.all_job_types.items()
+            if other_name == name and other != uid
+        ]
+        # Two never have one name at a time: the event of the older one's deletion is late, or was
+        # missed.
+        successor = any(self.all_job_types.version(other) > version for other in others)
+        if not successor:
+            for other in others:
+                self._job_type_gone(name, other, DELETED_VERSION)
         if gone:
             self._job_type_gone(name, uid, version)
             return
-        if not self.all_job_types.is_news(uid, version):
+        if successor or not self.all_job_types.is_news(uid, version):
             return
         stored = self.job_types.get(name)
         try:
@@ -193,7 +203,18 @@ class Cache:
 
     def _job_type_changed(self, name: str) -> None:
         self.scheduler.holds.lift(name)
-        self.enqueue_unstarted(name)
+        self._reconsider(name)
+
+    def _reconsider(self, job_type: str) -> None:
+        """What the waiting runs of a job type may have lacked has changed. Each has its place again
+        before the first is looked at: who had left the queue for it is passed by none."""
+        for uid, run in self.runs.items():
+            if run.spec.job_type != job_type or run.status.phase is not Phase.QUEUED:
+                continue
+            begun = uid in self.jobs or uid in self.pods or uid in self.witnessed
+            if not (begun or uid in self.ledger.creations):
+                self.scheduler.join(run)
+        self.enqueue_unstarted(job_type)
 
     def update_prompt(self, raw: Json, gone: bool = False) -> None:
         """A prompt version's ConfigMap."""
@@ -241,14 +262,14 @@ class Cache:
         for name, job_type in self.job_types.items():
             if job_type.spec.prompt.name == prompt:
                 self.enqueue(Key(Kind.JOB_TYPE, name))
-                self.enqueue_unstarted(name)
+                self._reconsider(name)
 
     def update_job(self, raw: Json, gone: bool = False) -> None:
-        if not _run_uid(raw):
-            return  # codexrun did not make it, whoever labelled it
         job = job_from(raw)
-        if not job.genuine:
-            return  # somebody's copy of a run's Job
+        if known := self.all_jobs.get(job.uid):
+            job = job.still(known)
+        elif not job.genuine:
+            return  # somebody's copy of a run's Job, or codexrun did not make it
         version = version_of(raw)
         if gone:
             self._job_gone(job, version)
@@ -262,7 +283,9 @@ class Cache:
         """The answer to a GET of a Job that the watch has not shown. Until it does, or the Job has
         ended, its creation counts as not seen: it is asked for again."""
         job = job_from(raw)
-        if not (job.genuine and self.all_jobs.apply(job.uid, version_of(raw), job)):
+        if known := self.all_jobs.get(job.uid):
+            job = job.still(known)
+        if not (job.genuine and self.all_jobs.revive(job.uid, version_of(raw), job)):
             return
         if job.gone:
             self.ledger.creations.pop(job.run_uid, None)
@@ -301,10 +324,10 @@ class Cache:
         self.enqueue(run_key(uid))
 
     def update_pod(self, raw: Json, gone: bool = False) -> None:
-        if not _run_uid(raw):
-            return
         pod = pod_from(raw, gone=gone)
-        if not pod.genuine:
+        if known := self.all_pods.get(pod.uid):
+            pod = pod.still(known)
+        elif not pod.genuine:
             return  # of a copy of a run's Job, or labelled by somebody else
         version = version_of(raw)
         if gone:
@@ -360,13 +383,16 @@ class Cache:
                 del self.pods[uid]
                 self.all_pods.drop(pod.uid)
 
-    def enqueue_unstarted(self, job_type: str) -> None:
+    def enqueue_unstarted(self, job_type: str, *, everyone: bool = False) -> None:
         """Look at the runs of a job type that have no Job, best first, and where something can
-        follow from that."""
+        follow from that; at `everyone` if what they wait for is to be told anew, which their reason
+        alone does not show."""
         unstarted = [
             run
             for uid, run in self.runs.items()
-            if run.spec.job_type == job_type and uid not in self.jobs and self._needs_a_look(run)
+            if run.spec.job_type == job_type
+            and uid not in self.jobs
+            and (everyone or self._needs_a_look(run))
         ]
         for run in sorted(unstarted, key=queue_key):
             self.enqueue(run_key(run.metadata.uid))
@@ -390,10 +416,17 @@ class Cache:
         if uid in self.runs:
             return None
         if pod is not None and not (pod.gone or pod.deleting or pod.ended):
-            return pod.run
+            return self.run_name(uid)
         if pod is None and job is not None and job.owned and not (job.finished or job.deleting):
             return job.run
         return None
+
+    def run_name(self, uid: str) -> str | None:
+        """The name of a run that has a pod, by its Job or by the pod's label; None if neither
+        says."""
+        job = self.jobs.get(uid)
+        pod = self.pods.get(uid)
+        return (job.run if job else "") or (pod.run if pod else "") or None
 
     # -- slots -----------------------------------------------------------------------------------
 
@@ -487,7 +520,7 @@ class Cache:
             unreadable = f'prompt "{key[0]}" {key[1]}' if key in self.unreadable_prompts else ""
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
-        waiting = self.scheduler.queues[name]
+        waiting = self.scheduler.queue_of(name)
         snapshot = Snapshot(
             run=run,
             prices=self.prices(),
@@ -555,10 +588,6 @@ def run_from(raw: Json) -> CodexRun:
 def version_of(raw: Json) -> int:
     """Resource versions of one resource type compare as integers (KEP-5504)."""
     return int(raw["metadata"].get("resourceVersion") or 0)
-
-
-def _run_uid(raw: Json) -> str:
-    return str((raw["metadata"].get("labels") or {}).get(RUN_UID_LABEL, ""))
 
 
 def _version(resource: CodexRun | CodexJobType) -> int:

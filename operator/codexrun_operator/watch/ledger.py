@@ -43,18 +43,24 @@ class SlotLedger:
     def recount(self, uid: str, job_type: str, job: Job | None, pod: Pod | None) -> bool:
         """Count one run anew, from its Job and pod as they are known; return whether it has given
         its slot back."""
-        holders = self.holders[job_type]
         if (
             uid in self.creations
             or uid in self.unproven
             or (job is not None and not job.gone)
             or (pod is not None and pod.holds_slot)
         ):
-            holders.add(uid)
+            self.holders[job_type].add(uid)
             return False
+        holders = self.holders.get(job_type, set())
         freed = uid in holders
         holders.discard(uid)
+        if not holders:
+            self.holders.pop(job_type, None)  # anybody may make names of job types up
         return freed
+
+    def taken(self, job_type: str) -> int:
+        """Return how many slots of a job type are taken."""
+        return len(self.holders.get(job_type, ()))
 
     def awaits_answer(self, uid: str) -> bool:
         """Return whether a creation is under way for the run; one whose answer was lost is not

@@ -45,8 +45,20 @@ class Scheduler:
 
     def leave(self, run: CodexRun) -> None:
         """The run waits for no slot any more; one that was free for it is the next one's."""
-        if self.queues[run.spec.job_type].remove(run.metadata.uid):
+        if self._remove(run.spec.job_type, run.metadata.uid):
             self.offer(run.spec.job_type)
+
+    def queue_of(self, job_type: str) -> RunQueue:
+        """The runs of a job type that wait, to look at: of one that nobody waits for no queue is
+        kept, as anybody may make names up."""
+        return self.queues.get(job_type) or RunQueue()
+
+    def _remove(self, job_type: str, uid: str) -> bool:
+        queue = self.queue_of(job_type)
+        removed = queue.remove(uid)
+        if not queue:
+            self.queues.pop(job_type, None)
+        return removed
 
     def forget(self, run: CodexRun) -> None:
         """The run is over."""
@@ -61,7 +73,7 @@ class Scheduler:
         if self.holds.of(job_type):
             self._enqueue(Key(Kind.PROBE, job_type))
             return
-        queue = self.queues[job_type]
+        queue = self.queue_of(job_type)
         for key in next_to_start(queue, slots, self._passed_over(job_type)):
             self._enqueue(run_key(key.uid))
 
@@ -77,14 +89,14 @@ class Scheduler:
         own = queue_key(run)
         if self.holds.of(name):
             slots = Slots(limit=1, holders=0)  # one at a time
-        return may_start(own, self.queues[name], slots, self._passed_over(name, own))
+        return may_start(own, self.queue_of(name), slots, self._passed_over(name, own))
 
     def next_to_try(self, job_type: str) -> str | None:
         """The run that may try now although its job type is held; None if none may yet, or no slot
         is free."""
         if not self._slots(job_type).free or not self._may_try(job_type):
             return None
-        best = self.queues[job_type].best(1, self._passed_over(job_type))
+        best = self.queue_of(job_type).best(1, self._passed_over(job_type))
         return best[0].uid if best else None
 
     def _slots(self, job_type: str) -> Slots:
@@ -93,7 +105,7 @@ class Scheduler:
             return Slots(limit=0, holders=0)
         return Slots(
             limit=resource.spec.concurrency_limit,
-            holders=len(self._ledger.holders[job_type]),
+            holders=self._ledger.taken(job_type),
             suspended=resource.spec.suspended,
         )
 
@@ -108,7 +120,7 @@ class Scheduler:
     def _passed_over(self, job_type: str, newcomer: QueueKey | None = None) -> set[str]:
         """The runs whose own Job was refused, and that may not try now."""
         first = min(
-            [*self.queues[job_type].best(1), *([newcomer] if newcomer else [])], default=None
+            [*self.queue_of(job_type).best(1), *([newcomer] if newcomer else [])], default=None
         )
         return self.holds.ineligible(job_type, first.uid if first else "", self._clock())
 
@@ -119,7 +131,7 @@ class Scheduler:
         uid = run.metadata.uid
         job_type = run.spec.job_type
         self._ledger.reserve(uid, job_type, body)
-        self.queues[job_type].remove(uid)
+        self._remove(job_type, uid)
         if hold := self.holds.of(job_type):
             hold.prober = uid
 

@@ -38,6 +38,14 @@ class Store(Mapping[str, T]):
         known = self._versions.get(uid, -1)
         return version > known and version > self._tombstones.get(uid, -1)
 
+    def version(self, uid: str) -> int:
+        """Return the version of an object that is kept.
+
+        Raises:
+            KeyError: it is not.
+        """
+        return self._versions[uid]
+
     def apply(self, uid: str, version: int, item: T) -> bool:
         """Take the object as of `version`; False, and nothing happens, if that is no news."""
         if not self.is_news(uid, version):
@@ -46,6 +54,13 @@ class Store(Mapping[str, T]):
         self._objects[uid] = item
         self._versions[uid] = version
         return True
+
+    def revive(self, uid: str, version: int, item: T) -> bool:
+        """The same of an object that the apiserver has just named as there: a list may have lacked
+        it because of its labels."""
+        if uid not in self._objects:
+            self._tombstones.pop(uid, None)
+        return self.apply(uid, version, item)
 
     def forget(self, uid: str, version: int = DELETED_VERSION) -> T | None:
         """Remember that nothing up to `version` is news of a living object any more; return what

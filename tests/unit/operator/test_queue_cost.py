@@ -6,6 +6,7 @@ Looks and writes are counted, not seconds.
 import asyncio
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,11 +27,18 @@ SLOTS = 3
 class Operator:
     """One that has just started, before a full queue; `looks` counts by kind of key."""
 
-    def __init__(self, reason: str = "ConcurrencyLimit", **spec: Any) -> None:
-        self.kube = FakeKube()
+    def __init__(
+        self,
+        reason: str = "ConcurrencyLimit",
+        *,
+        kube: FakeKube | None = None,
+        workers: int = 1,
+        **spec: Any,
+    ) -> None:
+        self.kube = kube or FakeKube()
         self.kube.version = 10_000
         self.looks: Counter[Kind] = Counter()
-        self.reconciler = Reconciler(self.kube, PODS, workers=1)
+        self.reconciler = Reconciler(self.kube, PODS, workers=workers)
         self.cache = self.reconciler.cache
         self.queue = self.reconciler.queue
         self.queue.add_later = lambda key, seconds: None  # type: ignore[method-assign]
@@ -215,3 +223,102 @@ async def test_a_run_that_was_made_invalid_is_rejected_in_its_turn_and_holds_nob
     status = operator.kube.objects[operator.kube.path_of("codexruns", f"r{SLOTS}")]["status"]
     assert status["phase"] == "Rejected"
     assert operator.started[-1] == f"r{SLOTS + 1}"
+
+
+# -- what was taken away and comes back ----------------------------------------------------------
+
+
+class SlowWrites(FakeKube):
+    """A status write is answered when `open` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def merge(self, path: str, patch: Json) -> Json:
+        await self.open.wait()
+        return await super().merge(path, patch)
+
+
+def prompt_lost(operator: Operator) -> None:
+    operator.cache.update_prompt(prompt_json(version=50), gone=True)
+
+
+def prompt_back(operator: Operator) -> None:
+    item = prompt_json(version=60)
+    item["metadata"]["uid"] = "prompt-2"
+    operator.cache.update_prompt(item)
+
+
+def job_type_lost(operator: Operator) -> None:
+    operator.kube.version += 1
+    operator.cache.update_job_type(kind_json(version=operator.kube.version), gone=True)
+
+
+def job_type_back(operator: Operator) -> None:
+    operator.kube.version += 1
+    item = kind_json(version=operator.kube.version, uid="kind-2", concurrencyLimit=2 * SLOTS)
+    operator.cache.update_job_type(operator.kube.put("codexjobtypes", item))
+
+
+@pytest.mark.parametrize(
+    ("lose", "bring_back"),
+    [(job_type_lost, job_type_back), (prompt_lost, prompt_back)],
+    ids=["job type", "prompt"],
+)
+@pytest.mark.parametrize("turns", [0, 1, 5, 40])
+async def test_who_waits_keeps_its_place_while_what_it_needs_is_replaced(
+    lose: Callable[[Operator], None], bring_back: Callable[[Operator], None], turns: int
+) -> None:
+    """Whoever is being looked at when it comes back: the best start."""
+    kube = SlowWrites()
+    operator = Operator(kube=kube, workers=16)
+    await operator.start()
+    before = len(operator.started)
+    work = asyncio.create_task(operator.queue.run())
+    kube.open.clear()
+    lose(operator)
+    if lose is prompt_lost:
+        operator.change_job_type(concurrencyLimit=2 * SLOTS)  # and slots become free meanwhile
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    bring_back(operator)
+    kube.open.set()
+    for _ in range(100 * RUNS):
+        await asyncio.sleep(0)
+        for job in kube.items(kube.jobs):
+            operator.cache.update_job(job)
+        if len(operator.started) > before + SLOTS - 1 and not operator.queue._running:
+            break
+    work.cancel()
+    assert sorted(operator.started, key=lambda name: int(name[1:])) == [
+        f"r{number}" for number in range(2 * SLOTS)
+    ]
+
+
+async def test_a_run_whose_prompt_is_missing_holds_nobody_up() -> None:
+    operator = Operator(prompt={"name": "hello", "version": "v1", "allowOverride": True})
+    operator.put(0, promptVersion="v2", reason="ConcurrencyLimit")
+    await operator.start()
+    assert operator.started == [f"r{number}" for number in range(1, SLOTS + 1)]
+    operator.cache.update_prompt(prompt_json(version=60))
+    await operator.settle()
+    assert operator.started == [f"r{number}" for number in range(1, SLOTS + 1)]
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Queued"])
+async def test_nothing_is_kept_of_a_job_type_that_nobody_has_made(phase: str) -> None:
+    operator = Operator()
+    for number in range(10):
+        operator.cache.update_run(operator.put(number, phase, jobType=f"made-up-{number}"))
+    await operator.settle()
+    for number in range(10):
+        operator.kube.version += 1
+        run = operator.kube.objects[operator.kube.path_of("codexruns", f"r{number}")]
+        run["metadata"]["resourceVersion"] = str(operator.kube.version)
+        operator.cache.update_run(run, gone=True)
+    await operator.settle()
+    assert not operator.cache.scheduler.queues
+    assert not operator.cache.ledger.holders
+    assert not operator.cache.missing

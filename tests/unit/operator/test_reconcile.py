@@ -21,8 +21,15 @@ from builders import (
 from fake_kube import FakeKube
 
 from codexrun_core.errors import Conflict, NotFound, Refused, Unavailable
+from codexrun_core.kube.client import object_path
 from codexrun_core.prices.table import Prices, built_in
-from codexrun_core.runs.label_keys import EVIDENCE_FINALIZER
+from codexrun_core.runs.label_keys import (
+    ATTEMPT_LABEL,
+    EVIDENCE_FINALIZER,
+    JOB_TYPE_LABEL,
+    RUN_NAME_LABEL,
+    RUN_UID_LABEL,
+)
 from codexrun_operator.act.actions import carry_out, create_job
 from codexrun_operator.act.job_creation import PATIENT_CHECKS
 from codexrun_operator.act.reconcile import Reconciler
@@ -40,8 +47,8 @@ POD = "hello-11111111-1-abcde"
 class Operator:
     """A Reconciler whose timers are only noted."""
 
-    def __init__(self) -> None:
-        self.kube = FakeKube()
+    def __init__(self, kube: FakeKube | None = None) -> None:
+        self.kube = kube or FakeKube()
         self.reconciler = Reconciler(self.kube, PODS, workers=1)
         self.cache = self.reconciler.cache
         self.later: dict[str, float] = {}
@@ -180,6 +187,20 @@ async def test_somebody_was_faster_read_again(operator: Operator) -> None:
     assert operator.stored()["phase"] == "Cancelled"
 
 
+async def test_a_conflict_that_reading_again_does_not_explain_is_tried_later(
+    operator: Operator,
+) -> None:
+    """etcd was restored, and no list has told yet: the run is older than it is known."""
+    operator.apply(run_json(version=90))
+    older = run_json(version=40)
+    operator.kube.put("codexruns", older)
+    operator.reconciler.queue._ready.clear()
+    operator.reconciler.queue._queued.clear()
+    await operator.look()
+    assert operator.reconciler.queue.depth == 0
+    assert 0 < operator.later[run_key(UID)] <= 5
+
+
 async def test_deleted_meanwhile_is_forgotten_and_its_slot_watched_until_the_job_is_gone(
     operator: Operator,
 ) -> None:
@@ -271,6 +292,127 @@ async def test_a_job_whose_labels_were_taken_away_is_found_by_its_name_and_follo
     await operator.look()
     assert (operator.stored()["phase"], operator.held) == ("Failed", 0)
     assert operator.cache.ledger.creations == {}
+
+
+@pytest.mark.parametrize("since", ["a list that lacks it", "another operator"])
+@pytest.mark.parametrize("end", ["deleted", "finished"])
+async def test_a_job_that_no_list_shows_is_not_lost(
+    operator: Operator, since: str, end: str
+) -> None:
+    """Its labels were taken away, and those of its pod were not."""
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.kube.put("pods", pod)
+    operator.cache.update_pod(pod)
+    await operator.look()
+    job["metadata"]["labels"] = {"theirs": "x"}
+    if since == "another operator":
+        kube = operator.kube
+        operator = Operator(kube)
+        operator.cache.update_run(kube.objects[kube.path_of("codexruns", "hello")])
+        operator.cache.update_pod(pod)
+    else:
+        operator.cache.replace_jobs([], 2000)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Running", 1)
+    assert operator.cache.jobs[UID].uid == job["metadata"]["uid"]
+    if end == "deleted":
+        del operator.kube.objects[operator.kube.path_of("jobs", job["metadata"]["name"])]
+        del operator.kube.objects[operator.kube.path_of("pods", pod["metadata"]["name"])]
+        operator.cache.update_pod(pod, gone=True)
+    else:
+        job |= {"status": COMPLETE}
+        job["metadata"]["resourceVersion"] = "980"
+        ended = pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report())
+        ended["metadata"] = pod["metadata"] | {"resourceVersion": "981"}
+        operator.cache.update_pod(ended)
+    for _ in range(2 * PATIENT_CHECKS):
+        await operator.look()
+    phase = {"deleted": "Cancelled", "finished": "Succeeded"}[end]
+    assert (operator.stored()["phase"], operator.held) == (phase, 0)
+    assert operator.cache.ledger.creations == {}
+
+
+@pytest.mark.parametrize("job_known", [True, False])
+async def test_a_pod_that_has_lost_its_run_s_name_is_counted_and_ended_by_its_job_s_word_alone(
+    operator: Operator, job_known: bool
+) -> None:
+    job = await started(operator)
+    if not job_known:
+        operator.cache.update_job(told(job, 950), gone=True)
+    pod = edited(pod_of(job), 960, RUN_NAME_LABEL, None)
+    operator.cache.update_pod(operator.kube.put("pods", pod))
+    assert (operator.cache.pods[UID].uid, operator.held) == ("pod-1", 1)
+    operator.cache.runs.forget(UID, 5)  # the watch of runs is behind
+    assert operator.cache.stray(UID) == ("hello" if job_known else None)
+    await operator.look(Key(Kind.STRAY, UID))
+    assert not operator.kube.writes("delete", "/")
+
+
+LABELS = (RUN_NAME_LABEL, RUN_UID_LABEL, JOB_TYPE_LABEL, ATTEMPT_LABEL)
+
+
+def edited(item: Json, version: int, label: str, value: str | None) -> Json:
+    """The object with one label changed, or taken away."""
+    changed = copy.deepcopy(item)
+    changed["metadata"]["resourceVersion"] = str(version)
+    changed["metadata"]["labels"].pop(label, None)
+    if value is not None:
+        changed["metadata"]["labels"][label] = value
+    return changed
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("value", [None, "other", OTHER])
+async def test_a_job_and_pod_that_are_known_stay_the_run_s_whoever_edits_their_labels(
+    operator: Operator, label: str, value: str | None
+) -> None:
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.cache.update_pod(pod)
+    job = edited(job, 960, label, value)
+    pod = edited(pod, 961, label, value)
+    operator.cache.update_job(job)
+    operator.cache.update_pod(pod)
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Running", 1)
+    ended = pod_of(job, "Succeeded", agent=agent_report(), gate=gate_report())
+    ended["metadata"] = pod["metadata"] | {"resourceVersion": "970"}
+    operator.cache.update_pod(ended)
+    operator.cache.update_job(told(job, 971, **COMPLETE))
+    await operator.look()
+    assert (operator.stored()["phase"], operator.held) == ("Succeeded", 0)
+    operator.cache.update_job(told(job, 980, **COMPLETE), gone=True)
+    operator.cache.update_pod(ended, gone=True)
+    assert (operator.cache.jobs, operator.cache.pods) == ({}, {})
+    assert not operator.cache.all_jobs
+    assert not operator.cache.all_pods
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("value", [None, "other", OTHER])
+async def test_the_end_of_a_job_and_pod_with_edited_labels_is_heard(
+    operator: Operator, label: str, value: str | None
+) -> None:
+    job = await started(operator)
+    pod = pod_of(job)
+    operator.cache.update_pod(pod)
+    operator.cache.update_job(edited(job, 960, label, value), gone=True)
+    operator.cache.update_pod(edited(pod, 961, label, value), gone=True)
+    assert operator.held == 0
+    assert operator.cache.jobs == {}
+
+
+@pytest.mark.parametrize("label", [RUN_NAME_LABEL, RUN_UID_LABEL])
+@pytest.mark.parametrize("value", [None, "other"])
+async def test_a_job_is_its_controller_s_at_first_sight(
+    operator: Operator, label: str, value: str | None
+) -> None:
+    operator.apply(run_json())
+    await operator.look()
+    operator.cache.update_job(edited(operator.job, 960, label, value))
+    assert (operator.cache.jobs[UID].run, operator.cache.jobs[UID].run_uid) == ("hello", UID)
+    assert operator.held == 1
 
 
 @pytest.mark.parametrize("labels", [None, {"theirs": "x"}], ids=["late", "never shown"])
@@ -684,6 +826,35 @@ async def test_the_run_that_is_resumed_is_read_from_the_cluster(
     assert operator.stored()["phase"] == phase
 
 
+@pytest.mark.parametrize(
+    "name", ["?", ".", "..", "../..", "../pods/p", "old?x=y", "old/status", ""]
+)
+async def test_what_can_be_no_name_is_not_asked_for(operator: Operator, name: str) -> None:
+    """In a URL it would name something else: the list of all runs, for one."""
+    run = run_json(retryOf={"name": "old", "uid": OTHER, "resume": True})
+    operator.apply(run)
+    operator.cache.runs[UID].spec.retry_of.name = name  # type: ignore[union-attr]
+    operator.kube.reads.clear()
+    await operator.look()
+    assert operator.kube.reads == []
+    assert operator.stored()["phase"] == "Rejected"
+    assert "spec.retryOf.name" in operator.stored()["message"]
+    with pytest.raises(NotFound):
+        object_path(operator.kube.runs, name)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"items": []}, {"kind": "CodexRunList", "metadata": {}}, {"metadata": {"uid": OTHER}}],
+    ids=["a list", "a list's kind", "no kind"],
+)
+async def test_an_answer_that_is_no_run_is_no_source(operator: Operator, answer: Json) -> None:
+    operator.kube.objects[operator.kube.path_of("codexruns", "old")] = answer
+    operator.apply(run_json(**RESUME))
+    await operator.look()
+    assert operator.stored()["phase"] == "Starting"
+
+
 async def test_an_apiserver_that_is_away_lets_no_run_resume_unread(operator: Operator) -> None:
     operator.apply(run_json(**RESUME))
 
@@ -694,6 +865,38 @@ async def test_an_apiserver_that_is_away_lets_no_run_resume_unread(operator: Ope
     with pytest.raises(Unavailable):
         await operator.look()
     assert not [call for call in operator.kube.calls if call[0] == "create"]
+
+
+@pytest.mark.parametrize("valid", [True, False], ids=["valid", "of another job type"])
+async def test_a_run_keeps_its_turn_while_the_run_that_it_resumes_is_read(
+    operator: Operator, valid: bool
+) -> None:
+    source = {"status": USED} | ({} if valid else {"jobType": "other"})
+    operator.kube.put("codexruns", run_json("Failed", name="old", uid=OTHER, **source))
+    operator.apply(run_json(age=20, **RESUME))
+    operator.apply(run_json(uid=THIRD, name="younger", age=10))
+    read = operator.kube.get
+
+    async def slowly(path: str) -> Json:
+        assert not operator.kube.writes("create", "/jobs")
+        await operator.look(THIRD)
+        return await read(path)
+
+    operator.kube.get = slowly  # type: ignore[method-assign]
+    await operator.look()
+    operator.kube.get = read  # type: ignore[method-assign]
+    await operator.look(THIRD)
+    started = [body["metadata"]["name"] for body in operator.kube.writes("create", "/jobs")]
+    assert [name.partition("-")[0] for name in started] == ["hello" if valid else "younger"]
+    phases = (operator.stored()["phase"], operator.stored("younger")["phase"])
+    assert phases == (("Starting", "Queued") if valid else ("Rejected", "Starting"))
+
+
+async def test_a_cancel_does_not_wait_for_the_run_that_is_resumed(operator: Operator) -> None:
+    operator.apply(run_json(cancel=by(), **RESUME))
+    operator.kube.fail("get", "/codexruns/old", Unavailable("away"))
+    await operator.look()
+    assert operator.stored()["phase"] == "Cancelled"
 
 
 async def test_a_resumed_run_that_cannot_be_read_stops_nothing(operator: Operator) -> None:

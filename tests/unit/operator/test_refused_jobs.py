@@ -238,6 +238,24 @@ async def test_those_who_wait_are_told_of_a_hold_that_lasts() -> None:
         assert "require-labels" in cluster.ready()["message"]
 
 
+@pytest.mark.parametrize(("first", "then"), [("quota", "rbac"), ("rbac", "webhook")])
+async def test_those_who_wait_are_told_of_another_cause(first: str, then: str) -> None:
+    async with working(concurrencyLimit=1) as cluster:
+        cluster.kube.refuses = everybody(first)
+        for number in range(5):
+            cluster.apply(number)
+        await cluster.until(100)
+        assert {cluster.status(number)["reason"] for number in range(5)} == {"JobTypeHeld"}
+        cluster.kube.refuses = everybody(then)
+        await cluster.until(400)
+        cause = REFUSALS[then][3]
+        for number in range(5):
+            assert f"({cause})" in cluster.status(number)["message"], number
+        cluster.kube.calls.clear()
+        await cluster.until(1000)  # and of the same cause not again
+        assert not cluster.kube.writes("merge", "/codexruns/")
+
+
 async def test_a_run_that_alone_is_refused_holds_nobody_up() -> None:
     bad = Refused(422, "Invalid", 'Job.batch "x" is invalid: spec.template: Invalid value')
     async with working(concurrencyLimit=2) as cluster:

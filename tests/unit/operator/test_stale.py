@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -428,3 +429,31 @@ async def test_objects_that_others_label_with_a_run_are_not_ended_with_it(
     assert [pod["metadata"]["name"] for pod in operator.kube.items(operator.kube.pods)] == [
         "collector"
     ]
+
+
+FIRST = ("first", [(4, False), (5, False), (8, True)])
+SECOND = ("second", [(10, False), (12, False), (14, True)])
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+@pytest.mark.parametrize("seed", range(40))
+def test_in_whatever_order_two_job_types_of_one_name_are_told_the_younger_counts(
+    operator: Operator, seed: int, deleted: bool
+) -> None:
+    """Each may be told late, twice, or not at all, but for the last."""
+    told = [(uid, *state) for uid, history in (FIRST, SECOND) for state in history]
+    told.remove(("second", 14, True))
+    picked = Random(seed)
+    told = picked.sample(told, picked.randint(0, len(told)))
+    last = ("second", 14, True) if deleted else ("second", 12, False)
+    told.insert(picked.randint(0, len(told)), last)
+    cache = operator.cache
+    cache.replace_job_types([], 3)
+    for uid, version, gone in told:
+        limit = 1 if uid == "first" else 2
+        item = kind_json(uid=uid, version=version, generation=version, concurrencyLimit=limit)
+        cache.update_job_type(item, gone=gone)
+    if deleted and "first" in {uid for uid, *_ in told[told.index(last) + 1 :]}:
+        cache.replace_job_types([], 20)  # nothing has told that it was deleted before
+    names = {name: job_type.metadata.uid for name, job_type in cache.job_types.items()}
+    assert names == ({} if deleted else {"hello": "second"})

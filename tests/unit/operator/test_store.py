@@ -110,3 +110,13 @@ def test_what_a_newer_list_has_shown_an_older_one_does_not_take_back(
             for uid in truth[0].keys() | set(UIDS) - truth[now].keys():
                 store.forget(uid, now)
     assert store == truth[-1]
+
+
+def test_what_the_apiserver_names_as_there_is_there_whatever_a_list_lacked() -> None:
+    store: Store[str] = Store()
+    store.apply("a", 5, "old")
+    store.forget("a", 9)
+    assert store.revive("a", 6, "new")
+    assert dict(store) == {"a": "new"}
+    assert not store.revive("a", 5, "older")
+    assert dict(store) == {"a": "new"}

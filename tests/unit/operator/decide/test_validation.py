@@ -520,6 +520,25 @@ RESUMES: list[tuple[str, CodexRun, CodexRun | None, str | None]] = [
         None,
         "spec.retryOf.uid",
     ),
+    *(
+        (
+            f"what can be no name: {name}",
+            run(retryOf={"name": name, "uid": EARLIER, "resume": True}),
+            None,
+            f'spec.retryOf.name: "{name}"',
+        )
+        for name in (
+            "?",
+            "..",
+            ".",
+            "../../pods",
+            "old?limit=1",
+            "old%2f",
+            "old/status",
+            "Old",
+            "a\n",
+        )
+    ),
     ("another job type", resumes(), earlier(jobType="other"), "the job type"),
     (
         "another version of the prompt",
