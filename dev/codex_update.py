@@ -130,11 +130,13 @@ def offer(program: Path) -> Json:
 
 
 def models(catalogue: Json) -> Json:
-    """Return context window and efforts of the models that Codex lists for people."""
+    """Return context window, efforts and their default of the models that Codex lists for
+    people."""
     return {
         model["slug"]: {
             "contextWindow": model["context_window"],
             "efforts": [level["effort"] for level in model["supported_reasoning_levels"]],
+            "defaultEffort": model["default_reasoning_level"],
         }
         for model in catalogue["models"]
         if model["visibility"] == "list"

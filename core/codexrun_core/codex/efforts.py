@@ -12,6 +12,9 @@ from collections.abc import Collection, Mapping
 # (gpt-6.2-astra in 0.169). Seen in its requests.
 SENT_AS: Mapping[str, frozenset[str]] = {"ultra": frozenset({"max", "xhigh", "medium"})}
 
+# What Codex uses where nobody names an effort: each of its models has one of these.
+DEFAULTS = ("low", "medium")
+
 
 def sent(allowed: Collection[str]) -> frozenset[str]:
     """Return what Codex may send where it is set to one of the `allowed` efforts: these, and what

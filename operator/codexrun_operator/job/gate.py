@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from codexrun_core.codex import efforts
 from codexrun_core.pod_contract import (
     GATE_ENV,
     GATE_PORT,
@@ -43,6 +44,15 @@ def key_secret(job_type: CodexJobType, settings: PodSettings) -> str:
     return own.name if own else settings.model_secret
 
 
+def _allowed_efforts(job_type: CodexJobType, accepted: Accepted) -> list[str] | None:
+    """Return the job type's list; with the models' defaults where nobody has named an effort, so
+    that Codex uses one of them."""
+    listed = job_type.spec.allowed_efforts
+    if not listed or accepted.effort:
+        return listed
+    return [*listed, *(effort for effort in efforts.DEFAULTS if effort not in listed)]
+
+
 def container(
     run: CodexRun, job_type: CodexJobType, accepted: Accepted, attempt: int, settings: PodSettings
 ) -> dict[str, Any]:
@@ -58,8 +68,7 @@ def container(
         "proxy": model.proxy or None,
         "port": GATE_PORT,
         "models": [accepted.model],
-        # Without an effort of its own a run uses the model's default, whatever the list has.
-        "allowedEfforts": job_type.spec.allowed_efforts if accepted.effort else None,
+        "allowedEfforts": _allowed_efforts(job_type, accepted),
         "allowedTools": job_type.spec.usable_tools,
         "maxTokens": accepted.limits.max_tokens,
         "maxCostCents": accepted.limits.max_cost_cents,

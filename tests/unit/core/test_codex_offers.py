@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from codexrun_cluster.images.codex import pins
-from codexrun_core.codex import events, policy
+from codexrun_core.codex import efforts, events, policy
 from codexrun_core.codex.tools import DEFAULT_TOOLS
 from codexrun_core.prices.table import built_in
 from codexrun_pod.runner import settings
@@ -72,6 +72,10 @@ def test_every_event_and_item_can_be_read(offer: Any) -> None:
 def test_every_model_that_codex_lists_has_a_price() -> None:
     priced = {price.model for price in built_in().prices}
     assert set(OFFERS[PINNED]["models"]) <= priced
+
+
+def test_the_default_efforts_are_known(offer: Any) -> None:
+    assert {model["defaultEffort"] for model in offer["models"].values()} <= set(efforts.DEFAULTS)
 
 
 def test_the_readme_names_the_versions() -> None:

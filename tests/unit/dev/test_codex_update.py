@@ -48,9 +48,15 @@ def test_features_are_read_from_the_list() -> None:
 
 
 def test_models_that_are_listed() -> None:
-    model = {"slug": "m", "context_window": 9, "supported_reasoning_levels": [{"effort": "low"}]}
+    model = {
+        "slug": "m",
+        "context_window": 9,
+        "supported_reasoning_levels": [{"effort": "low"}],
+        "default_reasoning_level": "low",
+    }
     catalogue = [{**model, "visibility": "list"}, {**model, "slug": "n", "visibility": "hide"}]
-    assert models({"models": catalogue}) == {"m": {"contextWindow": 9, "efforts": ["low"]}}
+    told = {"contextWindow": 9, "efforts": ["low"], "defaultEffort": "low"}
+    assert models({"models": catalogue}) == {"m": told}
 
 
 def test_the_shapes_of_events() -> None:

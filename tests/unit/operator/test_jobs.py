@@ -367,7 +367,8 @@ def test_the_gate_is_told_what_the_run_may_spend_and_use() -> None:
         ({"effort": "low", "allowedEfforts": ["low", "medium"]}, ["low", "medium"]),
         ({"effort": "low"}, None),
         # The model's default, which nobody has named, may be none of the list.
-        ({"allowedEfforts": ["low", "medium"]}, None),
+        ({"allowedEfforts": ["high"]}, ["high", "low", "medium"]),
+        ({"allowedEfforts": ["low", "medium"]}, ["low", "medium"]),
         ({}, None),
     ],
 )
