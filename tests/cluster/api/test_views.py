@@ -64,3 +64,5 @@ def test_explain_describes_every_field_of_the_spec(lab: Lab, kind: str) -> None:
 def test_a_failed_run_shows_up_in_events(lab: Lab) -> None:
     run = lab.ended(lab.run(lab.job_type(), "no-message"))
     lab.until_event(run, "SilentDeath")
+    shown = lab.kubectl("events", "--for", f"codexrun/{run['metadata']['name']}").stdout
+    assert "SilentDeath" in shown

@@ -250,9 +250,14 @@ class Lab:
         self.sh("bash", "-c", script)
 
     def until_event(self, run: Json, reason: str, *, patience: float = PATIENCE) -> None:
-        """Wait until `kubectl events` shows an Event of the run: it comes after the status."""
-        shown = f"kubectl -n {NAMESPACE} events --watch --for codexrun/{run['metadata']['name']}"
-        self.sh("bash", "-c", f"timeout {patience} {shown} | grep -m 1 -q {shlex.quote(reason)}")
+        """Wait until there is an Event of the run with this reason: it comes after the status."""
+        stream = watch.Watch().stream(
+            self.core.list_namespaced_event,
+            NAMESPACE,
+            field_selector=f"involvedObject.uid={run['metadata']['uid']}",
+            timeout_seconds=int(patience),
+        )
+        assert any(event["object"].reason == reason for event in stream), reason
 
     def until_denied(self, job_type: str) -> None:
         """Wait until the apiserver refuses a Job of this job type; the Jobs that ask are only
