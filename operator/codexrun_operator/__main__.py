@@ -46,28 +46,23 @@ class Operator:
         self.watchers = [
             Watcher(
                 kube,
-                kube.config_maps,
-                cache.update_prompt,
-                on_list=cache.replace_prompts,
-                restarted=metrics.WATCH_RESTARTS.labels("configmaps").inc,
-                labelSelector=PROMPT_LABEL,
-            ),
-            Watcher(
-                kube,
-                kube.jobs,
-                cache.update_job,
-                on_list=cache.replace_jobs,
-                restarted=metrics.WATCH_RESTARTS.labels("jobs").inc,
-                labelSelector=RUN_UID_LABEL,
-            ),
-            Watcher(
-                kube,
-                kube.pods,
-                cache.update_pod,
-                on_list=cache.replace_pods,
-                restarted=metrics.WATCH_RESTARTS.labels("pods").inc,
-                labelSelector=RUN_UID_LABEL,
-            ),
+                path,
+                update,
+                on_list=replace,
+                restarted=metrics.WATCH_RESTARTS.labels(resource).inc,
+                labelSelector=selector,
+            )
+            for resource, path, selector, update, replace in (
+                (
+                    "configmaps",
+                    kube.config_maps,
+                    PROMPT_LABEL,
+                    cache.update_prompt,
+                    cache.replace_prompts,
+                ),
+                ("jobs", kube.jobs, RUN_UID_LABEL, cache.update_job, cache.replace_jobs),
+                ("pods", kube.pods, RUN_UID_LABEL, cache.update_pod, cache.replace_pods),
+            )
         ]
         self.working = False
 

@@ -94,6 +94,12 @@ class Kube:
     async def get(self, path: str) -> Json:
         return await self._json("GET", path, None, None, READ_TIMEOUT_SECONDS)
 
+    async def list_items(self, path: str, **selectors: str) -> AsyncIterator[Json]:
+        """Yield the objects of a consistent list, as `pages` reads it."""
+        async for page in self.pages(path, **selectors):
+            for item in page["items"]:
+                yield item
+
     async def pages(self, path: str, **selectors: str) -> AsyncIterator[Json]:
         """Yield a consistent list page by page; every page carries the list's resourceVersion in
         its metadata.

@@ -2,7 +2,6 @@
 finished runs whose time has come."""
 
 import logging
-from collections.abc import AsyncIterator
 
 from codexrun_core.errors import Conflict, NotFound
 from codexrun_core.kube.client import Kube, object_path
@@ -17,7 +16,7 @@ from codexrun_operator.act.actions import carry_out
 from codexrun_operator.decide.expiry import seconds_to_live
 from codexrun_operator.decide.observed import job_from, pod_from
 from codexrun_operator.decide.plan import ReleaseEvidence
-from codexrun_operator.watch.cache import Cache, Json
+from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, Kind
 from codexrun_operator.watch.workqueue import WorkQueue
 
@@ -60,8 +59,10 @@ class Cleanup:
 
     async def _end_strays(self, uid: str) -> None:
         selector = f"{RUN_UID_LABEL}={uid}"
-        all_jobs = [job_from(item) async for item in self._items(self._kube.jobs, selector)]
-        all_pods = [pod_from(item) async for item in self._items(self._kube.pods, selector)]
+        job_items = self._kube.list_items(self._kube.jobs, labelSelector=selector)
+        pod_items = self._kube.list_items(self._kube.pods, labelSelector=selector)
+        all_jobs = [job_from(item) async for item in job_items]
+        all_pods = [pod_from(item) async for item in pod_items]
         # Others may label objects of their own with the run that they belong to.
         jobs = [job for job in all_jobs if job.genuine]
         pods = [pod for pod in all_pods if pod.genuine]
@@ -79,11 +80,6 @@ class Cleanup:
                 continue
             metrics.STRAYS.inc()
             log.warning("stray.ended", extra=fields(path=path, run_id=uid))
-
-    async def _items(self, path: str, selector: str) -> AsyncIterator[Json]:
-        async for page in self._kube.pages(path, labelSelector=selector):
-            for item in page["items"]:
-                yield item
 
     async def delete_orphan(self, uid: str) -> None:
         """Delete a Job that no run controls (`--cascade=orphan`)."""

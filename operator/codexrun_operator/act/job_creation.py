@@ -56,7 +56,7 @@ class JobCreator:
         job_type = snapshot.job_type
         assert job_type is not None
         body = build_job(run, job_type, action.accepted, action.attempt, self._settings)
-        self._cache.reserve_slot(run, body)
+        self._cache.scheduler.reserve(run, body)
         return await self._send(run.metadata.uid)
 
     async def settle(self, uid: str) -> None:

@@ -127,10 +127,9 @@ class Reconciler:
     async def _read_items(
         self, path: str, kind: str, uid: str, update: Callable[[Json], None]
     ) -> None:
-        async for page in self.kube.pages(path, labelSelector=f"{RUN_UID_LABEL}={uid}"):
-            for item in page["items"]:
-                with one_object(kind, item["metadata"]["name"]):
-                    update(item)
+        async for item in self.kube.list_items(path, labelSelector=f"{RUN_UID_LABEL}={uid}"):
+            with one_object(kind, item["metadata"]["name"]):
+                update(item)
 
     async def _source(self, uid: str, warnings: tuple[Event, ...]) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is
@@ -167,13 +166,12 @@ class Reconciler:
         names = self._names_without_progress(uid)
         warnings = []
         for name in names:
-            async for page in self.kube.pages(
+            async for item in self.kube.list_items(
                 self.kube.events, fieldSelector=f"involvedObject.name={name},type=Warning"
             ):
-                for item in page["items"]:
-                    with one_object("event", item["metadata"]["name"]):
-                        reason = item.get("reason") or ""
-                        warnings.append(Event(reason=reason, message=item.get("message") or ""))
+                with one_object("event", item["metadata"]["name"]):
+                    reason = item.get("reason") or ""
+                    warnings.append(Event(reason=reason, message=item.get("message") or ""))
         return tuple(warnings)
 
     def _names_without_progress(self, uid: str) -> list[str]:

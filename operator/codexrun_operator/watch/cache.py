@@ -430,10 +430,6 @@ class Cache:
 
     # -- slots -----------------------------------------------------------------------------------
 
-    def reserve_slot(self, run: CodexRun, body: Json) -> None:
-        """Count the slot before the Job's creation is sent."""
-        self.scheduler.reserve(run, body)
-
     def confirm_creation(self, uid: str) -> None:
         """The apiserver has confirmed the Job's creation."""
         if creation := self.ledger.creations.get(uid):

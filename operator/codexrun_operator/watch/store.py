@@ -47,7 +47,7 @@ class Store(Mapping[str, T]):
         return self._versions[uid]
 
     def apply(self, uid: str, version: int, item: T) -> bool:
-        """Take the object as of `version`; False, and nothing happens, if that is no news."""
+        """Take the object as of `version`; return False, and change nothing, if it is not news."""
         if not self.is_news(uid, version):
             return False
         self.newest = max(self.newest, version)

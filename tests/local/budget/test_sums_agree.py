@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
 from gatestand import GateStand, event, listening
-from prometheus_client import REGISTRY
+from token_metrics import metered
 
 from codexrun_core.registry import Registry
 from codexrun_core.resources import CodexRun
@@ -254,19 +254,6 @@ async def test_the_model_status_registry_and_metrics_agree_on_1000_runs(
     counted = {name: after_all - before_all[name] for name, after_all in metered().items()}
     assert counted == {name: statuses[name] for name in counted}
     assert min(model.ways.values()) > 50, f"each way was taken often: {model.ways}"
-
-
-def metered() -> dict[str, int]:
-    """What the operator's metrics say so far; input and output are the whole of the tokens."""
-    labels = {"namespace": "codexrun", "job_type": "hello", "model": "gpt-5.5"}
-    kinds = ("input", "cached_input", "output", "reasoning_output")
-    values = [
-        REGISTRY.get_sample_value("codexrun_tokens_total", {**labels, "token_type": kind})
-        for kind in kinds
-    ]
-    cost = REGISTRY.get_sample_value("codexrun_cost_usd_total", labels)
-    found = {name: int(value or 0) for name, value in zip(FIELDS, values, strict=False)}
-    return {**found, "costMicroUSD": round((cost or 0) * 1_000_000)}
 
 
 async def every_row(registry: Registry) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from httpapiserver import KUBECONFIG
 from test_chart import CHART, DEMO, HOOKS, Manifest, names, one, render, run, settings
 
 TOKEN = base64.b64encode(b"what the clients have").decode()
@@ -18,13 +19,6 @@ OWNED = {
     "meta.helm.sh/release-name": "codexrun",
     "meta.helm.sh/release-namespace": "codexrun",
 }
-KUBECONFIG = """apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{{name: c, cluster: {{server: "{server}"}}}}]
-contexts: [{{name: c, context: {{cluster: c, user: u, namespace: codexrun}}}}]
-users: [{{name: u, user: {{token: t}}}}]
-"""
 
 
 def secret(labels: dict[str, str], annotations: dict[str, str]) -> Manifest:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from codex_stand import KEY
-from gate_stand import BODY, COMPLETED, account, event, gate, post
+from gate_process import BODY, COMPLETED, account, event, gate, post
 
 from codexrun_pod.gate.policy import shape
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from codex_stand import get, until
-from gate_stand import BODY, COMPLETED, account, connect, gate, memory_mib, post
+from gate_process import BODY, COMPLETED, account, connect, gate, memory_mib, post
 
 MIB = 2**20
 UNFINISHED_MIB = 128

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from builders import NOON, agent_report, ended, given, job, kind, pod, run_json
-from prometheus_client import REGISTRY
+from token_metrics import metered
 
 from codexrun_core.resources import CodexRun
 from codexrun_core.runs.record import merge, record_of
@@ -398,16 +398,3 @@ def test_the_sums_are_the_same_everywhere(runs: list[tuple[Run, dict[str, Any]]]
     assert gates == statuses == rows
     counted = {name: after_all - before_all[name] for name, after_all in metered().items()}
     assert counted == {name: gates[name] for name in counted}
-
-
-def metered() -> dict[str, int]:
-    """What the operator's metrics say so far; input and output are the whole of the tokens."""
-    labels = {"namespace": "codexrun", "job_type": "hello", "model": "gpt-5.5"}
-    kinds = ("input", "cached_input", "output", "reasoning_output")
-    values = [
-        REGISTRY.get_sample_value("codexrun_tokens_total", {**labels, "token_type": kind})
-        for kind in kinds
-    ]
-    cost = REGISTRY.get_sample_value("codexrun_cost_usd_total", labels)
-    found = {name: int(value or 0) for name, value in zip(FIELDS, values, strict=False)}
-    return {**found, "costMicroUSD": round((cost or 0) * 1_000_000)}
