@@ -16,8 +16,10 @@ UV_COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.
 PYTEST_ARGS ?=
 # What pytest has from pyproject.toml, for a program that uses the tests' console.
 TESTS_PATH := tests/support:tests/support/fakes:tests/support/stands
-# A worker a core; one file stays on one worker where its tests share something (tests/lanes.py).
+# One file stays on one worker where its tests share something (tests/lanes.py). Tests that start
+# processes also wait for them: two workers a core.
 PARALLEL := -n auto --dist loadscope
+PARALLEL_LOCAL := -n $(shell echo $$((2 * $$(nproc)))) --dist loadscope
 # From where on prompt versions count as published: hello v1 got its text before the first release.
 PROMPTS_SINCE := a967f4f
 
@@ -56,7 +58,7 @@ test-unit: venv ## The tests that start no process and use no network: under a m
 
 .PHONY: test-local
 test-local: venv codex ## Those that start processes: a browser, the real Codex, Postgres, helm
-	$(VENV)/bin/pytest -m local $(PARALLEL) $(PYTEST_ARGS)
+	$(VENV)/bin/pytest -m local $(PARALLEL_LOCAL) $(PYTEST_ARGS)
 
 .PHONY: faults
 faults: venv ## The operator among faults: each call fails in every way, long random courses

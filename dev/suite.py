@@ -1,11 +1,11 @@
 """`make test`: every lane of the tests, side by side where they do not meet, and one closing line
 for all of them.
 
-    make up  beside  unit        nothing of the unit tests is the cluster's
-    cluster  beside  local       the cluster's tests mostly wait, local ones fill the gaps at a low
-                                 priority
-    alone                        what kills parts or looks at what all share; then what looks at
-                                 what all have left
+    make up      cluster         several at a time, they mostly wait
+                 alone           what kills parts or looks at what all share, one at a time; then
+                                 what looks at what all have left
+    beside them:
+    unit         local           at the lowest priority: they fill the gaps of the other column
 
 Each lane is a pytest of its own; its output is .test-results/<lane>.log. tests/lanes.py says which
 test is of which lane.
@@ -13,6 +13,7 @@ test is of which lane.
 
 # ruff: noqa: T201 - stdout is what this is for
 
+import contextlib
 import os
 import re
 import shlex
@@ -23,7 +24,8 @@ import threading
 import time
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +42,7 @@ class Lane:
     name: str
     marks: str
     workers: int
-    nice: int = 0
+    low: bool = False  # at the lowest priority
     cluster: bool = False
 
     def command(self, arguments: Sequence[str]) -> list[str]:
@@ -58,11 +60,13 @@ class Lane:
             "-m",
             self.marks,
         ]
-        return ["nice", "-n", str(self.nice), *words, *spread, *arguments]
+        return [*(["nice", "-n", "19"] if self.low else []), *words, *spread, *arguments]
 
 
-UNIT = Lane("unit", "unit", 2, nice=5)
-LOCAL = Lane("local", "local", 2, nice=10)
+CORES = os.cpu_count() or 1
+UNIT = Lane("unit", "unit", CORES, low=True)
+# Its tests wait for the processes that they start.
+LOCAL = Lane("local", "local", 2 * CORES, low=True)
 CLUSTER = Lane("cluster", f"cluster and not ({SERIAL})", 4, cluster=True)
 ALONE = Lane("alone", f"cluster and ({SERIAL})", 0, cluster=True)
 LANES = (UNIT, LOCAL, CLUSTER, ALONE)
@@ -239,17 +243,17 @@ class Suite:
         words = f"{closing_line([result])} in {minutes(result.wall)} {result.broke}".rstrip()
         print(f"{lane.name}: {words}", flush=True)
 
-    def beside(self, *lanes: Lane) -> None:
-        """Each of these in a thread, until all have ended; says every now and then how far they
-        are."""
-        threads = [threading.Thread(target=self.run, args=(lane,), daemon=True) for lane in lanes]
+    def beside(self, *columns: Callable[[], None]) -> None:
+        """Each of these in a thread, until all have ended; says every now and then how far their
+        lanes are."""
+        threads = [threading.Thread(target=column, daemon=True) for column in columns]
         for thread in threads:
             thread.start()
         said = time.monotonic()
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
                 thread.join(1)
-            if time.monotonic() - said >= PROGRESS_SECONDS:
+            if time.monotonic() - said >= PROGRESS_SECONDS and self.running:
                 said = time.monotonic()
                 now = "   ".join(
                     f"{running.lane.name} {running.progress}" for running in list(self.running)
@@ -259,8 +263,9 @@ class Suite:
     def stop(self) -> None:
         """End what still runs, and delete what the lanes have left for each other in the
         cluster."""
-        for running in self.running:
-            running.process.terminate()
+        for running in list(self.running):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.process.pid, signal.SIGTERM)
         kinds = "codexruns,codexjobtypes,configmaps"
         delete = (
             f"kubectl -n codexrun delete {kinds} -l codexrun.test/round={self._round} --wait=false"
@@ -275,7 +280,7 @@ class Suite:
             self._in_cluster = True
             command = ["bash", "-c", '. .cluster/env; exec "$@"', "bash", *command]
         env = {**os.environ, "CODEXRUN_TEST_ROUND": self._round}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=env,
@@ -283,7 +288,14 @@ class Suite:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
+        if lane.low:
+            # Where the kernel weighs whole sessions, `nice` counts within one only (sched(7), "The
+            # autogroup feature").
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{process.pid}/autogroup").write_text("19", encoding="ascii")
+        return process
 
 
 def failures_of(lane: str) -> str:
@@ -324,17 +336,29 @@ def main() -> int:
     for old in RESULTS.iterdir():
         old.unlink()
     suite = Suite(shlex.split(os.environ.get("PYTEST_ARGS", "")))
+    up: Future[Result] = Future()
+
+    def on_the_cluster() -> None:
+        try:
+            up.set_result(bring_up())
+        except BaseException as error:
+            up.set_exception(error)
+            raise
+        if up.result().good:
+            suite.run(CLUSTER)
+            suite.run(ALONE)
+        else:
+            suite.results.append(up.result())
+
+    def without_it() -> None:
+        suite.run(UNIT)
+        # It has also fetched the programs that local tests use.
+        if up.result().good:
+            suite.run(LOCAL)
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        unit = threading.Thread(target=suite.run, args=(UNIT,), daemon=True)
-        unit.start()
-        up = bring_up()
-        unit.join()
-        if up.good:
-            suite.beside(CLUSTER, LOCAL)
-            suite.beside(ALONE)
-        else:
-            suite.results.append(up)
+        suite.beside(on_the_cluster, without_it)
     finally:
         suite.stop()
     return report(with_missing(suite.results))

@@ -73,15 +73,12 @@ async def operator() -> str:
 
 async def served(operator: "Operator") -> str:
     """Return the exposition as Prometheus gets it, through the port."""
-    import socket
-
     import aiohttp
+    from programs import free_port
 
     from codexrun_operator import health
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     runner = await health.serve(port, {}, lambda: None, operator.refresh_gauges)
     async with (
         aiohttp.ClientSession() as session,

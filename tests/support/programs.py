@@ -1,6 +1,8 @@
 """Programs of the tests: Python files here that run as processes of their own."""
 
+import contextlib
 import os
+import random
 import socket
 import sys
 
@@ -13,11 +15,17 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on, and none that was given before."""
-    port = 0
-    while not port or port in GIVEN_PORTS:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = int(listener.getsockname()[1])
-    GIVEN_PORTS.add(port)
-    return port
+    """A port that nobody listens on, and none that was given before.
+
+    From below the ports that the kernel gives to clients (32768 and up,
+    `net.ipv4.ip_local_port_range`) and Kubernetes to services (30000 and up): one of those may be
+    taken before the program that it is for listens. At random, for the workers beside this one.
+    """
+    while True:
+        port = random.randrange(10000, 30000)
+        if port in GIVEN_PORTS:
+            continue
+        GIVEN_PORTS.add(port)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("", port))
+            return port

@@ -228,9 +228,12 @@ def test_queue_place_and_estimate(ways: list[Cli], lab: Lab) -> None:
     job_type = lab.job_type(concurrencyLimit=1)
     first = start(ways[0], job_type, "message", "--wait", "-o", "name")  # something to learn from
     assert first
-    names = [start(way, job_type, "sleep-100") for way in (*ways, ways[0])]
-    # From now on the places stand.
-    ways[0]("wait", names[0], "--for", "phase=Running", "--timeout", "2m")
+    running = start(ways[0], job_type, "sleep-100")
+    # The others are created once it has the slot: of those of one second the uid decides.
+    ways[0]("wait", running, "--for", "phase=Running", "--timeout", "2m")
+    names = [running, *(start(way, job_type, "sleep-100") for way in ways)]
+    for name in names[1:]:
+        ways[0]("wait", name, "--for", "phase=Queued", "--timeout", "2m")
     places = [[way.json("status", name).get("queue", {}) for name in names] for way in ways]
     assert [place.get("position") for place in places[0]] == [
         place.get("position") for place in places[1]

@@ -8,7 +8,6 @@ selection is Prometheus' own.
 import itertools
 import json
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import httpx
 import pytest
 import yaml
 from lab import NAMESPACE, PATIENCE, ROOT, Json, Lab
+from programs import free_port
 from promtools import need_prometheus
 from rest_facade import Facade
 
@@ -132,9 +132,7 @@ def configuration(found: Json, targets: Path) -> Json:
 
 class Prometheus:
     def __init__(self, folder: Path, config: Json) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         file = folder / "prometheus.yml"
         file.write_text(yaml.safe_dump(config))
         command = [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from loglines import SCHEMA, wrong_lines
+from programs import free_port
 
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[3]
@@ -33,17 +34,16 @@ def printed(code: str, begin: str = BEGIN, ends_with: int = 0) -> list[Json]:
 
 
 def test_a_fault_in_a_request_of_uvicorn() -> None:
-    code = """
-import asyncio, socket, urllib.request, urllib.error
+    code = (
+        f"port = {free_port()}"
+        + """
+import asyncio, urllib.request, urllib.error
 from codexrun_api.__main__ import server
 
 async def app(scope, receive, send):
     raise RuntimeError("broken app")
 
 async def main():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     it = server(app, port)
     serving = asyncio.create_task(it.serve())
     while not it.started:
@@ -59,6 +59,7 @@ async def main():
 
 asyncio.run(main())
 """
+    )
     (fault,) = [line for line in printed(code) if line["level"] == "error"]
     assert fault["logger"] == "uvicorn.error"
     assert "RuntimeError: broken app" in fault["traceback"]

