@@ -36,6 +36,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     except NoLane as error:
         raise pytest.UsageError(str(error)) from None
     item.add_marker(lane)
+    shared = {
+        name
+        for name, fixtures in getattr(item, "_fixtureinfo").name2fixturedefs.items()  # noqa: B009
+        if fixtures[-1].scope in ("class", "module") and not name.startswith("_")  # pytest's own
+    }
+    # Each worker would make it for its own few tests.
+    if shared and group_of(item.nodeid) == item.nodeid:
+        raise pytest.UsageError(
+            f"tests/{path}: its tests share {' and '.join(sorted(shared))}, but run on any worker;"
+            " add the file to SHARING in tests/lanes.py"
+        )
 
 
 class Groups(LoadScopeScheduling):

@@ -30,11 +30,23 @@ SPREAD = (
     "unit",
     *(f"local/{part}" for part in ("api", "codex", "core", "docs", "operator", "pod", "registry")),
 )
-# Files that share what is dear: a Git server in the cluster.
-TOGETHER = dict.fromkeys(
-    ("tests/cluster/runs/test_git_workspace.py", "tests/cluster/runs/test_job_types_at_work.py"),
-    "git",
+# Files of these folders whose tests share something after all.
+SHARING = (
+    "tests/local/codex/test_codex_classes.py",
+    "tests/local/docs/test_metrics.py",
+    "tests/local/pod/test_clone.py",
+    "tests/local/pod/test_gate_endpoint.py",
+    "tests/local/pod/test_patch_of_workspace.py",
+    "tests/unit/api/test_api_openapi.py",
+    "tests/unit/docs/test_readme_transcript.py",
+    "tests/unit/pod/test_simulated_runs.py",
 )
+# Files that share a Git server in the cluster.
+TOGETHER = {
+    "tests/cluster/runs/test_git_workspace.py": "git",
+    "tests/cluster/runs/test_job_types_at_work.py": "git",
+    **{file: file for file in SHARING},
+}
 
 
 class NoLane(Exception):
@@ -86,10 +98,10 @@ def group_of(nodeid: str) -> str:
         nodeid: pytest's name of the test, tests/<folder>/<file>.py::<test>.
     """
     file = nodeid.partition("::")[0]
+    if file in TOGETHER:
+        return TOGETHER[file]
     folder = file.removeprefix("tests/")
-    if any(folder.startswith(f"{part}/") for part in SPREAD):
-        return nodeid
-    return TOGETHER.get(file, file)
+    return nodeid if any(folder.startswith(f"{part}/") for part in SPREAD) else file
 
 
 # Audit events (https://docs.python.org/3/library/audit_events.html). An event loop makes a pair of
