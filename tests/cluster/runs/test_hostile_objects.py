@@ -164,9 +164,10 @@ def test_large_objects_stop_neither_operator_nor_api(lab: Lab, facade: Facade) -
         healthy(lab, facade)
         assert lives(lab) == before
         # Both list all of them when they start.
-        for part in ("operator", "api"):
-            lab.kubectl("rollout", "restart", f"deployment/codexrun-{part}")
-            lab.kubectl("rollout", "status", f"deployment/codexrun-{part}", "--timeout=120s")
+        parts = [f"deployment/codexrun-{part}" for part in ("operator", "api")]
+        lab.kubectl("rollout", "restart", *parts)
+        for part in parts:
+            lab.kubectl("rollout", "status", part, "--timeout=120s")
         assert lab.ended(lab.run(lab.job_type(), "message"))["status"]["phase"] == "Succeeded"
         healthy(lab, facade)
         assert not any(lives(lab).values())
