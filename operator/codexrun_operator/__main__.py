@@ -64,6 +64,14 @@ class Operator:
                 ("pods", kube.pods, RUN_UID_LABEL, cache.update_pod, cache.replace_pods),
             )
         ]
+        self.events = Watcher(
+            kube,
+            kube.events,
+            cache.update_warning,
+            on_list=cache.warnings.replace,
+            restarted=metrics.WATCH_RESTARTS.labels("events").inc,
+            fieldSelector="type=Warning",
+        )
         self.working = False
 
     async def work(self) -> None:
@@ -71,7 +79,7 @@ class Operator:
         log.info("lease.taken", extra=fields(identity=self.settings.pod_name))
         await asyncio.sleep(SETTLE_SECONDS)
         async with asyncio.TaskGroup() as tasks:
-            for watcher in self.watchers:
+            for watcher in (*self.watchers, self.events):
                 tasks.create_task(watcher.run())
             resync = tasks.create_task(self.resync.run())
             # Nothing is decided before each of the five kinds was listed: an empty cache is not an
@@ -117,7 +125,8 @@ class Operator:
                 )
             ),
         }
-        for watcher, name in zip(self.watchers, ("prompts", "jobs", "pods"), strict=True):
+        watchers = (*self.watchers, self.events)
+        for watcher, name in zip(watchers, ("prompts", "jobs", "pods", "events"), strict=True):
             checks[f"watch-{name}"] = leading(
                 health.older_than(
                     2 * health.STUCK_SECONDS,

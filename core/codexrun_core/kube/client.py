@@ -34,6 +34,8 @@ MAX_EVENT_BYTES = 8 * 1024**2
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
+WRITE_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
 
 class _TooLarge(Exception):
     """It is longer than was asked for."""
@@ -69,6 +71,11 @@ class Kube:
 
     async def create(self, path: str, body: Json) -> Json:
         return await self._write("POST", path, body, "application/json")
+
+    async def replace(self, path: str, body: Json) -> Json:
+        """Put an object, or its status, in the place of what is stored, if that still has the
+        resourceVersion in `body` (Conflict otherwise)."""
+        return await self._write("PUT", path, body, "application/json")
 
     async def merge(self, path: str, patch: Json) -> Json:
         """Change an object by an RFC 7386 merge patch."""
@@ -307,7 +314,8 @@ def verb_and_resource(method: str, path: str) -> tuple[str, str]:
         read_verb = "list"
     if query.startswith("watch="):
         read_verb = "watch"
-    return {"POST": "create", "PATCH": "patch", "DELETE": "delete"}.get(method, read_verb), resource
+    verb = WRITE_VERBS.get(method, read_verb)
+    return verb, resource
 
 
 def _refused(status: int, answer: Json) -> Refused:

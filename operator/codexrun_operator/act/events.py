@@ -39,7 +39,9 @@ def _was_written(run: CodexRun) -> bool:
 
 def event_for(run: CodexRun, status: RunStatus, now: datetime) -> dict[str, Any] | None:
     """Build the Event of this transition; its name makes a repetition the same Event. A success has
-    none."""
+    none, nor have other words for the same reason."""
+    if (status.phase, status.reason) == (run.status.phase, run.status.reason):
+        return None
     unhealthy = status.phase is Phase.STARTING and status.reason not in (
         reasons.STARTING,
         reasons.CLONING,

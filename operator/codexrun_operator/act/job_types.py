@@ -8,6 +8,7 @@ from codexrun_core.kube.client import Kube
 from codexrun_core.resources import JobTypeStatus
 from codexrun_core.times import now
 from codexrun_operator.act.run_metrics import RunMetrics
+from codexrun_operator.act.status_writer import write_status
 from codexrun_operator.decide.job_type_status import job_type_status
 from codexrun_operator.watch.cache import Cache
 from codexrun_operator.watch.keys import Key, Kind, run_key
@@ -49,13 +50,8 @@ class JobTypes:
         status = job_type_status(job_type, prompt, cache.prices(), now(), hold)
         if _conditions(status) == _conditions(job_type.status):
             return
-        patch = {
-            "metadata": {"resourceVersion": job_type.metadata.resource_version},
-            "status": status.dump(),
-        }
         try:
-            raw = await self._kube.merge(f"{self._kube.job_types}/{name}/status", patch)
-            cache.update_job_type(raw)
+            cache.update_job_type(await write_status(self._kube, job_type, status))
         except NotFound:
             return
         except Conflict:

@@ -3,14 +3,12 @@ all decisions are in `plan`."""
 
 import time
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 from codexrun_core.errors import NotFound
 from codexrun_core.kube.client import Kube, object_path
 from codexrun_core.prices.file import PriceFile
 from codexrun_core.resources import CodexRun
-from codexrun_core.resources.phases import Phase
-from codexrun_core.runs.label_keys import RUN_UID_LABEL, job_name
+from codexrun_core.runs.label_keys import RUN_UID_LABEL
 from codexrun_core.times import now
 from codexrun_core.unreadable import one_object
 from codexrun_operator import metrics
@@ -20,15 +18,12 @@ from codexrun_operator.act.job_creation import JobCreator
 from codexrun_operator.act.job_types import JobTypes
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.act.status_writer import StatusWriter
-from codexrun_operator.decide.observed import Event
 from codexrun_operator.decide.plan import CreateJob, plan
 from codexrun_operator.decide.status import same_content
 from codexrun_operator.settings import PodSettings
 from codexrun_operator.watch.cache import Cache, Json
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
-
-WARNINGS_AFTER = timedelta(seconds=5)  # a younger Job is merely starting
 
 
 class Reconciler:
@@ -82,17 +77,16 @@ class Reconciler:
         await self._creator.settle(uid)
         if uid in cache.ledger.unproven:
             await self._read_live(uid)
-        warnings = await self._warnings(uid)
-        source = await self._source(uid, warnings)
+        source = await self._source(uid)
         # Nothing is awaited from a snapshot to the reservation of a slot: that makes the count
         # exact.
-        snapshot = cache.snapshot(uid, warnings, source)
+        snapshot = cache.snapshot(uid, source)
         if snapshot is None:
             return
         decision = plan(snapshot, now())
         if decision.read_live:
             await self._read_live(uid)
-            snapshot = cache.snapshot(uid, warnings, source, absence_proven=True)
+            snapshot = cache.snapshot(uid, source, absence_proven=True)
             if snapshot is None:
                 return
             decision = plan(snapshot, now())
@@ -131,7 +125,7 @@ class Reconciler:
             with one_object(kind, item["metadata"]["name"]):
                 update(item)
 
-    async def _source(self, uid: str, warnings: tuple[Event, ...]) -> CodexRun | None:
+    async def _source(self, uid: str) -> CodexRun | None:
         """Read the run that one without a Job resumes; None if it resumes none, or its object is
         gone. The cache keeps no run that has ended.
 
@@ -142,7 +136,7 @@ class Reconciler:
         retry = run.spec.retry_of if run else None
         if retry is None or not retry.resume or retry.uid is None:
             return None
-        snapshot = self.cache.snapshot(uid, warnings)
+        snapshot = self.cache.snapshot(uid)
         if snapshot is None:
             return None
         decision = plan(snapshot, now())
@@ -159,33 +153,3 @@ class Reconciler:
         with one_object("codexrun", retry.name, metadata.get("resourceVersion", "")):
             return CodexRun.model_validate(raw)
         return None
-
-    async def _warnings(self, uid: str) -> tuple[Event, ...]:
-        """Return Kubernetes' warnings about a run's Job or pod that does not get going, newest
-        last."""
-        names = self._names_without_progress(uid)
-        warnings = []
-        for name in names:
-            async for item in self.kube.list_items(
-                self.kube.events, fieldSelector=f"involvedObject.name={name},type=Warning"
-            ):
-                with one_object("event", item["metadata"]["name"]):
-                    reason = item.get("reason") or ""
-                    warnings.append(Event(reason=reason, message=item.get("message") or ""))
-        return tuple(warnings)
-
-    def _names_without_progress(self, uid: str) -> list[str]:
-        """Return the names of the run's Job and pod while its agent should run, and does not."""
-        run = self.cache.runs.get(uid)
-        job = self.cache.jobs.get(uid)
-        pod = self.cache.pods.get(uid)
-        if run is None or job is None or job.created is None or job.finished:
-            return []
-        if run.status.phase.rank > Phase.STARTING.rank:
-            return []
-        if pod is not None and pod.agent.state in ("running", "terminated"):
-            return []
-        if now() - job.created <= WARNINGS_AFTER:
-            return []
-        names = [job_name(run.metadata.name, uid, job.attempt)]
-        return [*names, pod.name] if pod else names

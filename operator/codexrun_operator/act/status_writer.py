@@ -3,12 +3,12 @@ metrics, Event, and what the cache keeps of the run."""
 
 from codexrun_core.errors import Conflict, NotFound, Unavailable
 from codexrun_core.kube.client import Kube
-from codexrun_core.resources import CodexRun, RunStatus
+from codexrun_core.resources import CodexJobType, CodexRun, JobTypeStatus, RunStatus
 from codexrun_core.times import now
 from codexrun_operator.act import events
 from codexrun_operator.act.run_metrics import RunMetrics
 from codexrun_operator.decide.expiry import seconds_to_live
-from codexrun_operator.decide.status import same_content
+from codexrun_operator.decide.status import only_message_differs, same_content
 from codexrun_operator.watch.cache import Cache, Json, version_of
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.workqueue import WorkQueue
@@ -30,12 +30,17 @@ class StatusWriter:
 
     async def write(self, run: CodexRun, status: RunStatus) -> None:
         """Write the status of `run`, which is as it was read; a run that has changed since is read
-        again.
+        again. Other words for the same wait their turn.
 
         Raises:
             Unavailable: unknown; `settle` finds out.
         """
         uid = run.metadata.uid
+        if only_message_differs(run.status, status):
+            seconds = self._cache.message_pace.wait(uid, run.status, self._cache.clock())
+            if seconds:
+                self._queue.add_later(run_key(uid), seconds)
+                return
         try:
             written = await write_status(self._kube, run, status)
         except NotFound:
@@ -89,6 +94,12 @@ class StatusWriter:
         """Log and count a status that stands, post its Event, and keep the cache true."""
         uid = run.metadata.uid
         events.record_move(run, status, self._run_metrics)
+        self._cache.message_pace.record(
+            uid,
+            status,
+            self._cache.clock(),
+            message_only=only_message_differs(run.status, status),
+        )
         event = events.event_for(run, status, now())
         if status.phase.terminal:
             self._cache.forget(uid, version_of(written))
@@ -103,33 +114,31 @@ class StatusWriter:
             await events.post_event(self._kube, event)
 
 
-async def write_status(kube: Kube, run: CodexRun, status: RunStatus) -> Json:
-    """Patch the status, and return the object as the apiserver has it now.
+async def write_status(
+    kube: Kube, resource: CodexRun | CodexJobType, status: RunStatus | JobTypeStatus
+) -> Json:
+    """Replace the status, and return the object as the apiserver has it now.
+
+    What is stored is then what was decided: a merge patch would take a null in an agent's output
+    for the wish to remove its key, and leaves keys that it does not name.
 
     Raises:
         Conflict: it has changed since it was read.
         NotFound: it was deleted.
         Unavailable: try again.
     """
-    new = status.dump()
-    old = run.status.dump()
-    removed: Json = dict.fromkeys(old.keys() - new.keys())
-    patch = {
-        "metadata": {"resourceVersion": run.metadata.resource_version},
-        "status": {**removed, **_replacing(old, new)},
+    folder = kube.runs if isinstance(resource, CodexRun) else kube.job_types
+    metadata = resource.metadata
+    # The rest of the object is the apiserver's to fill in: a status subresource takes no more.
+    body = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {
+            "name": metadata.name,
+            "namespace": kube.namespace,
+            "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
+        },
+        "status": status.dump(),
     }
-    return await kube.merge(f"{kube.runs}/{run.metadata.name}/status", patch)
-
-
-def _replacing(old: Json, new: Json) -> Json:
-    """`new` as a merge patch over `old`: keys that a nested object loses are named, or they would
-    stay."""
-    patch = dict(new)
-    for key, value in new.items():
-        before = old.get(key)
-        if isinstance(value, dict) and isinstance(before, dict):
-            patch[key] = {
-                **dict.fromkeys(before.keys() - value.keys()),
-                **_replacing(before, value),
-            }
-    return patch
+    return await kube.replace(f"{folder}/{metadata.name}/status", body)

@@ -167,6 +167,11 @@ class Event:
     message: str
 
 
+def event_from(raw: Json) -> Event:
+    """Read an Event as the apiserver sent it."""
+    return Event(reason=raw.get("reason") or "", message=raw.get("message") or "")
+
+
 def _report(text: str) -> Json:
     """Parse a termination message; {} for anything but a report.
 

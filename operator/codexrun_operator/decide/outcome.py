@@ -130,7 +130,7 @@ def _result(pod: Pod) -> Result | None:
 
 def _output(pod: Pod, message: str) -> dict[str, Any] | None:
     """Return the message as JSON, if it is the very one that the gate has held against the
-    outputSchema."""
+    outputSchema; as the apiserver stores it, so that what is stored is what was decided."""
     verdict = _part(pod.gate.report, ReportKey.OUTPUT)
     if (
         verdict.get(ReportKey.OUTPUT_OK) is not True
@@ -138,12 +138,21 @@ def _output(pod: Pod, message: str) -> dict[str, Any] | None:
     ):
         return None
     try:
-        output = json.loads(message)
-        # 1e999 is a number to Python, and nothing to the apiserver
-        json.dumps(output, allow_nan=False)
+        # 1e999 is a number to Python, and nothing to the apiserver; half a surrogate pair is no
+        # text.
+        text = json.dumps(
+            json.loads(message, parse_int=_stored_integer), ensure_ascii=False, allow_nan=False
+        )
+        output = json.loads(text.encode(errors="replace"))
     except (ValueError, RecursionError):
         return None
     return output if isinstance(output, dict) and not nesting_problem(output) else None
+
+
+def _stored_integer(text: str) -> int | float:
+    """Return an integer as the apiserver keeps it: in 64 bits, or as the nearest double."""
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else float(text)
 
 
 def _output_problem(pod: Pod) -> str | None:

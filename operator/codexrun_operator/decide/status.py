@@ -110,6 +110,16 @@ def same_content(old: RunStatus, new: RunStatus) -> bool:
     return _content(old) == _content(new)
 
 
+def only_message_differs(old: RunStatus, new: RunStatus) -> bool:
+    """Return whether `new` tells the same as `old` in other words."""
+    return not same_content(old, new) and same_content(_without_words(old), _without_words(new))
+
+
+def _without_words(status: RunStatus) -> RunStatus:
+    conditions = [c.model_copy(update={"message": ""}) for c in status.conditions]
+    return status.model_copy(update={"message": "", "conditions": conditions})
+
+
 def _content(status: RunStatus) -> dict[str, Any]:
     content = status.dump()
     content.pop("observedGeneration", None)

@@ -19,13 +19,15 @@ from codexrun_core.runs.label_keys import (
     PROMPT_VERSION_LABEL,
 )
 from codexrun_core.schemas.inputs import omit_above_limit
-from codexrun_operator.decide.observed import Event, Job, Pod, job_from, pod_from
+from codexrun_operator.decide.message_pace import MessagePace
+from codexrun_operator.decide.observed import Job, Pod, job_from, pod_from
 from codexrun_operator.decide.plan import Blocked, Snapshot, wants_slot
 from codexrun_operator.decide.validation import prompt_version
 from codexrun_operator.watch.keys import Key, Kind, run_key
 from codexrun_operator.watch.ledger import SlotLedger
 from codexrun_operator.watch.scheduler import Scheduler, queue_key
 from codexrun_operator.watch.store import DELETED_VERSION, Store
+from codexrun_operator.watch.warnings import Warnings
 
 Json = dict[str, Any]
 
@@ -58,6 +60,8 @@ class Cache:
     orphans: dict[str, str] = field(default_factory=dict)
     unreadable_job_types: set[str] = field(default_factory=set)
     unreadable_prompts: set[tuple[str, str]] = field(default_factory=set)
+    warnings: Warnings = field(default_factory=Warnings)  # Kubernetes' about Jobs and pods
+    message_pace: MessagePace = field(default_factory=MessagePace)
     # run uid -> what, and since when (clock)
     missing: dict[str, tuple[str, float]] = field(default_factory=dict)
 
@@ -138,6 +142,7 @@ class Cache:
             self._recount_holders(uid, run.spec.job_type)
         self.witnessed.discard(uid)
         self.missing.pop(uid, None)
+        self.message_pace.forget(uid)
         if pod := self.pods.get(uid):
             if pod.gone:
                 del self.pods[uid]
@@ -369,6 +374,13 @@ class Cache:
         self._recount_holders(uid, pod.job_type)
         self.enqueue(run_key(uid))
 
+    def update_warning(self, raw: Json, gone: bool = False) -> None:
+        """An Event of type Warning."""
+        object_uid = self.warnings.update(raw, gone)
+        about = self.all_jobs.get(object_uid or "") or self.all_pods.get(object_uid or "")
+        if about is not None:
+            self.enqueue(run_key(about.run_uid))
+
     def drop_ended(self) -> None:
         """Keep no Job and no pod that has ended, of a run that is over: there they stay for a day.
 
@@ -492,16 +504,14 @@ class Cache:
     def snapshot(
         self,
         uid: str,
-        warnings: tuple[Event, ...] = (),
         source: CodexRun | None = None,
         *,
         absence_proven: bool = False,
     ) -> Snapshot | None:
         """Return all that is known about one run, and whether it may start now; None if it is over.
 
-        `warnings`: Kubernetes' about its Job and pod; `source`: the run that it resumes. No watch
-        brings either. `absence_proven`: the apiserver has just been asked for its Jobs and pods,
-        and nothing was awaited since.
+        `source`: the run that it resumes, which no watch brings. `absence_proven`: the apiserver
+        has just been asked for its Jobs and pods, and nothing was awaited since.
         """
         run = self.runs.get(uid)
         if run is None:
@@ -517,6 +527,8 @@ class Cache:
         elif name in self.unreadable_job_types:
             unreadable = f'job type "{name}"'
         waiting = self.scheduler.queue_of(name)
+        job = self.jobs.get(uid)
+        pod = self.pods.get(uid)
         snapshot = Snapshot(
             run=run,
             prices=self.prices(),
@@ -529,10 +541,10 @@ class Cache:
             unreadable=unreadable,
             creating=uid in self.ledger.creations,
             absence_proven=absence_proven,
-            job=self.jobs.get(uid),
-            pod=self.pods.get(uid),
+            job=job,
+            pod=pod,
             witnessed=uid in self.witnessed,
-            warnings=warnings,
+            warnings=self.warnings.of(part.uid for part in (job, pod) if part is not None),
         )
         return dataclasses.replace(
             snapshot,

@@ -35,5 +35,5 @@ def test_a_successful_run_costs_four_writes_beyond_a_bare_job(lab: Lab) -> None:
     # The name may be missing in a create's reference.
     created_by_us = writes.pop("create codexruns/", 1)
     assert writes.pop("create jobs/", 1) == 1  # a bare Job costs that too
-    assert writes == {"patch codexruns/status": 3}
+    assert writes == {"update codexruns/status": 3}
     assert created_by_us + 3 <= 4

@@ -374,14 +374,14 @@ def test_the_api_has_these_rights_and_no_others(everything: list[Manifest]) -> N
 def test_the_operator_has_these_rights_and_no_others(everything: list[Manifest]) -> None:
     assert rights(everything, "codexrun-operator") == {
         "codexrun.dev/codexruns": {"get", "list", "watch", "delete"},
-        "codexrun.dev/codexruns/status": {"patch"},
+        "codexrun.dev/codexruns/status": {"update"},
         "codexrun.dev/codexruns/finalizers": {"update"},
         "codexrun.dev/codexjobtypes": {"list", "watch"},
-        "codexrun.dev/codexjobtypes/status": {"patch"},
+        "codexrun.dev/codexjobtypes/status": {"update"},
         "batch/jobs": {"get", "list", "watch", "create", "patch", "delete"},
         "core/pods": {"list", "watch", "patch", "delete"},
         "core/configmaps": {"list", "watch"},
-        "core/events": {"list", "create"},
+        "core/events": {"list", "watch", "create"},
         "coordination.k8s.io/leases": {"get", "create", "update"},
     }
     binding = one(everything, "RoleBinding", "codexrun-operator")

@@ -377,6 +377,7 @@ async def test_no_write_without_the_lease(served: tuple[Kube, Apiserver]) -> Non
     apiserver.allowed = False
     for write in (
         kube.create("/x", {}),
+        kube.replace("/x", {}),
         kube.merge("/x", {}),
         kube.strategic("/x", {}),
         kube.delete("/x", uid="u"),
@@ -425,6 +426,11 @@ async def test_every_request_is_told_with_verb_resource_and_code(
             "PATCH",
             "/apis/codexrun.dev/v1alpha1/namespaces/n/codexruns/r/status",
             ("patch", "codexruns"),
+        ),
+        (
+            "PUT",
+            "/apis/codexrun.dev/v1alpha1/namespaces/n/codexruns/r/status",
+            ("update", "codexruns"),
         ),
         ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", ("create", "tokenreviews")),
     ],

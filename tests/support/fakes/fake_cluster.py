@@ -108,8 +108,8 @@ class FakeCluster(FakeKube):
         self.on_create(full, raw)
         return raw
 
-    def _patch(self, path: str, patch: Json) -> Json:
-        changed = super()._patch(path, patch)
+    def _store(self, path: str, changed: Json) -> Json:
+        changed = super()._store(path, changed)
         self._publish(path, changed, "MODIFIED")
         return changed
 

@@ -2,6 +2,7 @@
 at a test's word. `fake_cluster.py` has more of an apiserver."""
 
 import copy
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,6 +23,17 @@ def merged(target: Any, patch: Any) -> Any:
         else:
             result[key] = merged(result.get(key), value)
     return result
+
+
+def as_stored(value: Any) -> Any:
+    """Return JSON as an apiserver keeps it: integers in 64 bits, or as doubles; text in UTF-8."""
+
+    def integer(text: str) -> int | float:
+        number = int(text)
+        return number if -(2**63) <= number < 2**63 else float(text)
+
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.loads(text.encode(errors="replace"), parse_int=integer)
 
 
 def _labelled(item: Json, selector: str) -> bool:
@@ -78,6 +90,9 @@ class FakeKube(Kube):
 
     async def create(self, path: str, body: Json) -> Json:
         return self._do("create", path, body, lambda: self._create(path, body))
+
+    async def replace(self, path: str, body: Json) -> Json:
+        return self._do("replace", path, body, lambda: self._replace_status(path, body))
 
     async def merge(self, path: str, patch: Json) -> Json:
         return self._do("merge", path, patch, lambda: self._patch(path, patch))
@@ -151,14 +166,26 @@ class FakeKube(Kube):
         self.objects[path]["metadata"] = {**body["metadata"], **identity}
         return self.objects[path]
 
+    def _replace_status(self, path: str, body: Json) -> Json:
+        """Take the status, and nothing else."""
+        path = path.removesuffix("/status")
+        item = self._find(path)
+        for field in ("uid", "resourceVersion"):
+            if body["metadata"][field] != item["metadata"][field]:
+                raise Conflict(409, "Conflict", "the object has been modified")
+        changed = copy.deepcopy(item) | {"status": as_stored(body["status"])}
+        return self._store(path, changed)
+
     def _patch(self, path: str, patch: Json) -> Json:
         path = path.removesuffix("/status")
         item = self._find(path)
         version = patch.get("metadata", {}).get("resourceVersion")
         if version and version != item["metadata"]["resourceVersion"]:
             raise Conflict(409, "Conflict", "the object has been modified")
+        return self._store(path, merged(item, patch))
+
+    def _store(self, path: str, changed: Json) -> Json:
         self.version += 1
-        changed = merged(item, patch)
         changed["metadata"]["resourceVersion"] = str(self.version)
         self.objects[path] = changed
         return changed

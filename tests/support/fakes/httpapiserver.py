@@ -200,6 +200,8 @@ class HttpApiserver:
         body = await request.json()
         if _stale(body, self.objects[plural][name]):
             return failure(409, "Conflict", "the object has been modified")
+        if request.path.endswith("/status"):
+            body = {**self.objects[plural][name], "status": body["status"]}
         return web.json_response(self.put(plural, body))
 
     async def _delete(self, request: web.Request, plural: str, name: str) -> web.Response:

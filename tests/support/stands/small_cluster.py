@@ -97,8 +97,10 @@ class SmallCluster(RuleBasedStateMachine):
         self.restart()
 
     def teardown(self) -> None:
-        self.finish_everything()
-        self.close()
+        try:
+            self.finish_everything()
+        finally:
+            self.close()
 
     def close(self) -> None:
         self.forget_the_past()
@@ -414,7 +416,7 @@ class SmallCluster(RuleBasedStateMachine):
 
     @rule(after=st.booleans())
     def a_status_write_fails(self, after: bool) -> None:
-        self.kube.fail("merge", "/status", Unavailable("lost"), after=after)
+        self.kube.fail("replace", "/status", Unavailable("lost"), after=after)
 
     @precondition(lambda self: self.jobs(with_pod=False))
     @rule(data=st.data())

@@ -84,7 +84,7 @@ class Operator:
 
     @property
     def writes(self) -> int:
-        return len(self.kube.writes("merge", "/codexruns/"))
+        return len(self.kube.writes("replace", "/codexruns/"))
 
     @property
     def started(self) -> list[str]:
@@ -236,9 +236,9 @@ class SlowWrites(FakeKube):
         self.open = asyncio.Event()
         self.open.set()
 
-    async def merge(self, path: str, patch: Json) -> Json:
+    async def replace(self, path: str, body: Json) -> Json:
         await self.open.wait()
-        return await super().merge(path, patch)
+        return await super().replace(path, body)
 
 
 def prompt_lost(operator: Operator) -> None:

@@ -88,7 +88,7 @@ async def test_a_run_gets_its_job_and_one_status_write(operator: Operator) -> No
     await operator.look()
     assert [(verb, path.rpartition("/")[2]) for verb, path, _ in operator.kube.calls] == [
         ("create", "jobs"),
-        ("merge", "status"),
+        ("replace", "status"),
     ]
     assert operator.stored()["phase"] == "Starting"
     assert (operator.held, operator.cache.ledger.creations[UID].confirmed) == (1, True)
@@ -657,7 +657,7 @@ async def test_a_job_of_ours_without_a_run_is_swept_and_others_are_not(operator:
 async def test_ready_is_written_once(operator: Operator) -> None:
     await operator.look(Key(Kind.JOB_TYPE, "hello"))
     await operator.look(Key(Kind.JOB_TYPE, "hello"))
-    (write,) = operator.kube.writes("merge", "/codexjobtypes/hello/status")
+    (write,) = operator.kube.writes("replace", "/codexjobtypes/hello/status")
     assert write["status"]["conditions"][0]["status"] == "True"
 
 

@@ -216,7 +216,7 @@ async def test_a_refusal_costs_no_run_and_few_requests(name: str, limit: int, ru
         writes = Counter(
             path
             for verb, path, _ in cluster.kube.calls
-            if verb == "merge" and path.startswith(cluster.kube.runs)
+            if verb == "replace" and path.startswith(cluster.kube.runs)
         )
         assert max(writes.values()) <= 3
         cluster.kube.refuses = lambda run: None
@@ -253,7 +253,7 @@ async def test_those_who_wait_are_told_of_another_cause(first: str, then: str) -
             assert f"({cause})" in cluster.status(number)["message"], number
         cluster.kube.calls.clear()
         await cluster.until(1000)  # and of the same cause not again
-        assert not cluster.kube.writes("merge", "/codexruns/")
+        assert not cluster.kube.writes("replace", "/codexruns/")
 
 
 async def test_a_run_that_alone_is_refused_holds_nobody_up() -> None:

@@ -164,7 +164,7 @@ async def test_a_write_in_doubt_is_counted_once_if_it_arrived_and_again_when_it_
     operator: Operator, told: Told, arrived: bool
 ) -> None:
     operator.apply(run_json(cancel=by("ana")))
-    operator.kube.fail("merge", "/status", Unavailable("timeout"), after=arrived)
+    operator.kube.fail("replace", "/status", Unavailable("timeout"), after=arrived)
     with pytest.raises(Unavailable):
         await operator.look()
     assert told.events == []
@@ -183,7 +183,7 @@ async def test_a_write_that_another_was_faster_than_is_not_counted(
     operator: Operator, told: Told
 ) -> None:
     operator.apply(run_json())
-    operator.kube.fail("merge", "/status", Conflict(409, "Conflict", "modified"))
+    operator.kube.fail("replace", "/status", Conflict(409, "Conflict", "modified"))
     await operator.look()
     assert (told.events, told.changed("codexrun_runs_")) == ([], {})
 
@@ -192,7 +192,7 @@ async def test_a_run_deleted_while_its_write_was_in_doubt_is_not_counted(
     operator: Operator, told: Told
 ) -> None:
     operator.apply(run_json(cancel=by("ana")))
-    operator.kube.fail("merge", "/status", Unavailable("timeout"))
+    operator.kube.fail("replace", "/status", Unavailable("timeout"))
     with pytest.raises(Unavailable):
         await operator.look()
     del operator.kube.objects[operator.kube.path_of("codexruns", "hello")]
@@ -208,7 +208,7 @@ async def test_a_change_within_a_phase_is_no_transition(operator: Operator, told
         operator.kube.put("codexjobtypes", kind_json(version=4, suspended=True))
     )
     await operator.look()
-    assert operator.kube.writes("merge", "/status")
+    assert operator.kube.writes("replace", "/status")
     assert (told.events, told.changed("codexrun_runs_")) == ([], {})
 
 

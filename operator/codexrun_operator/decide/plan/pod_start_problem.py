@@ -2,7 +2,7 @@
 warnings. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codexrun_core import reasons
@@ -17,6 +17,8 @@ PULL_REASONS = {
     "SignatureValidationFailed",
 }
 HOPELESS_PULL_REASONS = {"InvalidImageName", "ErrImageNeverPull"}
+VOLUME_WARNINGS = {"FailedMount", "FailedAttachVolume"}
+WARNING_REASONS = VOLUME_WARNINGS | {"FailedCreate"}  # of Events, which say more than any status
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,16 @@ def reason_of(class_: FailureClass) -> str:
     return "".join(word.capitalize() for word in class_.value.split("_"))
 
 
-def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> StartProblem:
-    """Return the first cause that explains why the agent does not run, the more certain ones
-    first."""
+def start_problem(job: Job, pod: Pod | None, warnings: Sequence[Event]) -> StartProblem:
+    """Return the first cause that explains why the agent does not run, the more certain ones first;
+    of the warnings, which are newest last, the newest."""
     if pod is None:
-        for warning in warnings:
-            if warning.reason == "FailedCreate":
-                return StartProblem(
-                    FailureClass.CONFIG,
-                    reasons.POD_REFUSED,
-                    f"No pod can be made: {warning.message}",
-                )
+        if warning := _newest(warnings, {"FailedCreate"}):
+            return StartProblem(
+                FailureClass.CONFIG,
+                reasons.POD_REFUSED,
+                f"No pod can be made: {warning.message}",
+            )
         return StartProblem(
             FailureClass.INTERNAL, reasons.STARTING, f"Job {job.name} has no pod yet", expected=True
         )
@@ -55,13 +56,12 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
     for name, container in (("clone", pod.clone), ("gate", pod.gate), ("agent", pod.agent)):
         if problem := _container_problem(name, container):
             return problem
-    for warning in warnings:
-        if warning.reason in ("FailedMount", "FailedAttachVolume"):
-            return StartProblem(
-                FailureClass.CONFIG,
-                reasons.MISSING_VOLUME,
-                f"A volume of the pod cannot be had: {warning.message}",
-            )
+    if warning := _newest(warnings, VOLUME_WARNINGS):
+        return StartProblem(
+            FailureClass.CONFIG,
+            reasons.MISSING_VOLUME,
+            f"A volume of the pod cannot be had: {warning.message}",
+        )
     if pod.clone.state == "running":
         return StartProblem(
             FailureClass.WORKSPACE, reasons.CLONING, "The repository is being cloned", expected=True
@@ -69,6 +69,10 @@ def start_problem(job: Job, pod: Pod | None, warnings: Iterable[Event]) -> Start
     return StartProblem(
         FailureClass.INTERNAL, reasons.STARTING, "The pod is starting", expected=True
     )
+
+
+def _newest(warnings: Sequence[Event], warning_reasons: set[str]) -> Event | None:
+    return next((event for event in reversed(warnings) if event.reason in warning_reasons), None)
 
 
 def _unschedulable(said: str) -> StartProblem:

@@ -7,7 +7,7 @@ from codexrun_core import reasons
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.outcome import outcome
 from codexrun_operator.decide.plan.decision import Decision
-from codexrun_operator.decide.plan.pod_start_problem import reason_of, start_problem
+from codexrun_operator.decide.plan.pod_start_problem import reason_of
 from codexrun_operator.decide.plan.snapshot import Snapshot
 from codexrun_operator.decide.plan.stop import (
     ending_status,
@@ -59,7 +59,7 @@ def show_progress(snapshot: Snapshot, now: datetime) -> Decision | None:
         return Decision(status=status)
     if snapshot.phase is Phase.RUNNING:
         return Decision(look_again=5)  # its pod is gone, and the Job will say so
-    cause = start_problem(job, pod, snapshot.warnings)
+    cause = snapshot.start_problem(now)
     look_again = min(
         10.0, max(1.0, job.start_seconds - (now - (job.created or now)).total_seconds())
     )

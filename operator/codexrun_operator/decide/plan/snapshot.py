@@ -1,7 +1,7 @@
 """The planner's view of one run: all that may decide what happens to it next."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from codexrun_core import reasons
@@ -10,7 +10,12 @@ from codexrun_core.prompts.stored import StoredPrompt as Prompt
 from codexrun_core.resources import CodexJobType, CodexRun
 from codexrun_core.resources.phases import Phase
 from codexrun_operator.decide.observed import Event, Job, Pod
+from codexrun_operator.decide.plan.pod_start_problem import StartProblem, start_problem
 from codexrun_operator.decide.validation import Accepted, Missing, Rejected, validate_run
+
+# A younger Job is merely starting: mounts fail at first where a kubelet has not yet heard of a
+# ConfigMap, for one.
+WARNINGS_AFTER = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Snapshot:
     there and cannot be read. `missing_for`: how long this process has observed that something it
     names is not there. `source`: the run that this one resumes, if its object is there. `creating`:
     its Job's creation was sent, and the Job has not come on the watch yet. `witnessed`: this
-    operator observed the deletion of what is missing now.
+    operator observed the deletion of what is missing now. `warnings`: Kubernetes' about its Job and
+    pod, newest last.
 
     A Job or pod that is None is unknown, as watches may be behind. Only where `absence_proven` it
     does not exist: the apiserver was asked for this very decision. A rule that concludes from
@@ -74,6 +80,18 @@ class Snapshot:
         if self.job_type is None:
             return reasons.JOB_TYPE_NOT_FOUND
         return self.verdict.reason if isinstance(self.verdict, Missing) else None
+
+    def start_problem(self, now: datetime) -> StartProblem:
+        """Return why the agent does not run. Warnings count once the Job is WARNINGS_AFTER old.
+
+        Raises:
+            ValueError: there is no Job.
+        """
+        if self.job is None:
+            raise ValueError(f"{self.run.metadata.name} has no Job")
+        created = self.job.created
+        old = created is not None and now - created > WARNINGS_AFTER
+        return start_problem(self.job, self.pod, self.warnings if old else ())
 
     @property
     def phase(self) -> Phase:

@@ -21,7 +21,7 @@ from codexrun_operator.decide.plan.decision import (
     StopPod,
     SuspendJob,
 )
-from codexrun_operator.decide.plan.pod_start_problem import reason_of, start_problem
+from codexrun_operator.decide.plan.pod_start_problem import reason_of
 from codexrun_operator.decide.plan.snapshot import Snapshot
 from codexrun_operator.decide.status import duration, with_phase
 
@@ -263,8 +263,7 @@ def _past_job_deadline(snapshot: Snapshot, now: datetime) -> Decision:
             "The Job outlived every deadline; neither runner nor kubelet stopped it",
         )
     else:
-        assert snapshot.job is not None
-        problem = start_problem(snapshot.job, snapshot.pod, snapshot.warnings)
+        problem = snapshot.start_problem(now)
         failure = failed(problem.class_, f"The agent did not start in time: {problem.message}")
     return begin_stop(snapshot, now, reason_of(failure.class_), failure.message, failure)
 
@@ -275,7 +274,7 @@ def stop_on_time(snapshot: Snapshot, now: datetime) -> Decision | None:
     job = snapshot.job
     if job is None or _agent_ran(snapshot):
         return None
-    problem = start_problem(job, snapshot.pod, snapshot.warnings)
+    problem = snapshot.start_problem(now)
     late = job.created is not None and now - job.created >= timedelta(seconds=job.start_seconds)
     if not (problem.hopeless or late):
         return None

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from builders import NOON, ago, run
-from fake_kube import FakeKube, merged
+from fake_kube import FakeKube
 
 from codexrun_core.resources import RunStatus
 from codexrun_core.resources.phases import LIVE_RUNS_SELECTOR, FailureClass, Phase
@@ -165,15 +165,15 @@ def test_durations(seconds: int, text: str) -> None:
         ({}, {"usage": {"totalTokens": 6}}),
     ],
 )
-async def test_a_merge_patch_takes_away_what_is_gone(
+async def test_a_write_takes_away_what_is_gone(
     old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     kube = FakeKube()
     of = run("Running", status=old)
     kube.put("codexruns", of.dump())
     wanted = RunStatus.model_validate({"phase": "Failed", "reason": "Oom", **new})
-    await write_status(kube, of, wanted)
-    _, path, patch = kube.calls[-1]
+    written = await write_status(kube, of, wanted)
+    _, path, body = kube.calls[-1]
     assert path.endswith("/codexruns/hello/status")
-    assert patch["metadata"]["resourceVersion"] == of.metadata.resource_version
-    assert merged(of.status.dump(), patch["status"]) == wanted.dump()
+    assert body["metadata"]["resourceVersion"] == of.metadata.resource_version
+    assert written["status"] == wanted.dump()
