@@ -167,7 +167,9 @@ async def test_present_are_rows_of_all_statuses_whose_objects_were_not_found_gon
         pieces.append([(found.run_id, found.name, found.resource_version) for found in piece])
         last = piece[-1].seq
     assert [len(piece) for piece in pieces] == [2, 2, 1]
-    assert sum(pieces, []) == [(run_id(n), f"run-{n}", n) for n in (0, 1, 3, 4, 5)]
+    assert [found for piece in pieces for found in piece] == [
+        (run_id(n), f"run-{n}", n) for n in (0, 1, 3, 4, 5)
+    ]
 
 
 async def test_a_removed_run_gets_no_row_again_until_its_object_is_gone(registry: Registry) -> None:
